@@ -1,0 +1,1 @@
+"""The client of Thumbwheel: `Client` and the wire models."""
