@@ -1,0 +1,135 @@
+"""The recipe: every number that decides what is learnt, in one place.
+
+Pure: values in, values out. Defaults and ranges are those of the KTO paper (arXiv 2402.01306), of its authors' code and of
+TRL's documentation; each field says its reason. A recipe as a user writes it may hold ``auto``; `resolve` replaces each
+``auto`` by a number, and the resolved recipe is what a run stores.
+"""
+
+from collections.abc import Mapping
+from math import sqrt
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Auto = Literal["auto"]
+
+#: λ_D·n_D / (λ_U·n_U) has to land in this band (KTO paper v1, section 4.2, and TRL's documentation).
+BALANCE_BAND = (1.0, 4 / 3)
+
+LEARNING_RATE_BY_METHOD = {"full": 1e-6, "lora": 1e-5}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Lora(Section):
+    """Low-rank adapters as peft has them. Dropout is no field: the reference and the policy pass would disagree."""
+
+    rank: int = Field(16, ge=1, le=1024, description="rank r of the update")
+    alpha: int = Field(32, ge=1, le=4096, description="the update is scaled by alpha / rank")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="names of the modules that get an adapter; all-linear leaves out the head"
+    )
+
+
+class Evaluation(Section):
+    kl_prompts: int = Field(64, ge=0, le=10_000, description="held-out prompts sampled for the on-policy KL; 0 skips it")
+    kl_max_new_tokens: int = Field(128, ge=1, le=8192, description="longest sampled completion")
+    bootstrap: int = Field(1000, ge=100, le=100_000, description="resamples of every interval")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of every interval")
+
+
+class Recipe(Section):
+    method: Literal["lora", "full"] = Field("lora", description="low-rank adapter, or every weight")
+    objective: Literal["kto"] = "kto"
+    beta: float = Field(0.1, gt=0, le=10, description="strength of the pull to the reference; useful between 0.01 and 0.5")
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = Field(
+        "auto", description="auto: 1e-6 for full fine-tuning, 1e-5 for LoRA; lower it when beta is low"
+    )
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps with a rising learning rate")
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    batch_size: int = Field(32, ge=2, le=4096, description="rows of one optimizer step")
+    micro_batch_size: int = Field(
+        8, ge=2, le=1024, description="rows of one forward; z0 is estimated inside it, too noisy below 4"
+    )
+    epochs: int = Field(1, ge=1, le=100, description="passes over the data; prefer more epochs to a higher learning rate")
+    max_steps: int | None = Field(None, ge=1, description="stop after this many optimizer steps")
+    balance: Literal["weights", "batch"] = Field(
+        "weights", description="weights: lambda makes up for the rarer class; batch: half of each step is of each class"
+    )
+    lambda_desirable: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
+    lambda_undesirable: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
+    lora: Lora = Lora()
+    max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 on a GPU that has it, else float32"
+    )
+    seed: int = Field(42, ge=0, lt=2**31)
+    save_every_steps: int = Field(50, ge=1, description="optimizer steps between two training checkpoints")
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}: "
+                f"set micro_batch_size to a divisor of {self.batch_size}, at least 4"
+            )
+        return self
+
+    @property
+    def resolved(self) -> bool:
+        return "auto" not in (self.learning_rate, self.lambda_desirable, self.lambda_undesirable)
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # Models of a few million parameters learn nothing at the rates of large ones.
+    "cpu-demo": {
+        "method": "full", "learning_rate": 6e-4, "batch_size": 32, "micro_batch_size": 16, "epochs": 2, "max_length": 256,
+        "schedule": "cosine", "save_every_steps": 25,
+    },
+    "lora-small": {"method": "lora", "batch_size": 32, "micro_batch_size": 8, "max_length": 1024},
+    "lora-8b": {"method": "lora", "learning_rate": 1e-5, "batch_size": 32, "micro_batch_size": 4, "max_length": 2048},
+    "full": {"method": "full", "batch_size": 32, "micro_batch_size": 4, "max_length": 2048},
+}  # fmt: skip
+
+
+def recipe_of(preset: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of `preset` with `changes` laid over it. Raises pydantic's ValidationError, KeyError on the preset."""
+    return Recipe.model_validate({**PRESETS[preset], **(changes or {})})
+
+
+def balanced_lambdas(weight_desirable: float, weight_undesirable: float) -> tuple[float, float]:
+    """λ_D and λ_U that put λ_D·n_D / (λ_U·n_U) on the geometric middle of `BALANCE_BAND`; the smaller one is 1.
+
+    n_D and n_U are the summed row weights of each class, both over 0.
+    """
+    target = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
+    ratio = target * weight_undesirable / weight_desirable
+    return (ratio, 1.0) if ratio >= 1 else (1.0, 1 / ratio)
+
+
+def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) -> Recipe:
+    """Replace every ``auto``. In batch mode the steps are even already, so λ is 1: never both at once unasked."""
+    changes: dict[str, Any] = {}
+    if recipe.learning_rate == "auto":
+        changes["learning_rate"] = LEARNING_RATE_BY_METHOD[recipe.method]
+    given_d, given_u = recipe.lambda_desirable, recipe.lambda_undesirable
+    if recipe.balance == "batch":
+        changes["lambda_desirable"] = 1.0 if given_d == "auto" else given_d
+        changes["lambda_undesirable"] = 1.0 if given_u == "auto" else given_u
+    elif given_d == "auto" and given_u == "auto":
+        changes["lambda_desirable"], changes["lambda_undesirable"] = balanced_lambdas(weight_desirable, weight_undesirable)
+    elif given_d == "auto":
+        middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
+        changes["lambda_desirable"] = middle * float(given_u) * weight_undesirable / weight_desirable
+    elif given_u == "auto":
+        middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
+        changes["lambda_undesirable"] = float(given_d) * weight_desirable / (middle * weight_undesirable)
+    return recipe.model_copy(update=changes)
