@@ -1,0 +1,84 @@
+"""Postgres: the declarative base, the engine, and `transaction()`, the only place that commits."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any
+from uuid import UUID
+
+import uuid6
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+
+from app import settings
+from app.errors import Unavailable
+
+
+def new_id() -> UUID:
+    """A UUIDv7: it sorts by the time at which it was made."""
+    return UUID(int=uuid6.uuid7().int)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+Id = Annotated[UUID, mapped_column(PG_UUID(as_uuid=True), primary_key=True, default=new_id)]
+Time = Annotated[datetime, mapped_column(DateTime(timezone=True), default=now)]
+Document = Annotated[dict[str, Any], mapped_column(JSONB)]
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+@cache
+def engine() -> Engine:
+    return create_engine(
+        settings.current().need_database(),
+        pool_size=10,
+        max_overflow=30,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "application_name": "thumbwheel"},
+    )
+
+
+#: Called after a commit whose session carries messages; `app.outbox` registers its bell here.
+after_messages: list[Callable[[], None]] = []
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A session whose work is committed when the block ends, and undone when it raises.
+
+    Raises `Unavailable` where Postgres does not answer.
+    """
+    try:
+        with Session(engine(), expire_on_commit=False) as session, session.begin():
+            yield session
+    except OperationalError as error:
+        raise Unavailable(
+            "Postgres does not answer: try again in a moment; `thumbwheel doctor` says what is wrong.",
+            code="database_unavailable",
+        ) from error
+    if session.info.get("has_messages"):
+        for call in after_messages:
+            call()
+
+
+def ready() -> bool:
+    """Whether Postgres answers and has the tables of this version of the code."""
+    with transaction() as session:
+        return session.execute(text("SELECT to_regclass('outbox') IS NOT NULL")).scalar_one()

@@ -1,0 +1,76 @@
+"""What can go wrong, as the caller sees it. HTTP statuses are known in `app.web` alone.
+
+ThumbwheelError
+├── Invalid        the request says something impossible; `faults` point at the fields
+├── Unauthenticated  no key, or one that nobody knows
+├── Forbidden      a known key that may not do this
+├── NotFound       no such thing, or none that this key may see
+├── Conflict       it contradicts what is stored
+├── Refused        a rule of the product says no; `reasons` are all of them, each with its remedy
+├── StaleLease     somebody else holds the run now: the writer has to stop
+└── Unavailable    a server that is needed does not answer: try again later
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a request: where (a JSON pointer into the body, or a parameter's name) and what."""
+
+    pointer: str
+    message: str
+
+
+class ThumbwheelError(Exception):
+    """`code` is stable and for machines; `message` is one sentence with the remedy, for people."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        faults: Sequence[Fault] = (),
+        reasons: Sequence[str] = (),
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.faults = tuple(faults)
+        self.reasons = tuple(reasons)
+        self.details = dict(details or {})
+
+
+class Invalid(ThumbwheelError):
+    pass
+
+
+class Unauthenticated(ThumbwheelError):
+    pass
+
+
+class Forbidden(ThumbwheelError):
+    pass
+
+
+class NotFound(ThumbwheelError):
+    pass
+
+
+class Conflict(ThumbwheelError):
+    pass
+
+
+class Refused(ThumbwheelError):
+    pass
+
+
+class StaleLease(ThumbwheelError):
+    pass
+
+
+class Unavailable(ThumbwheelError):
+    pass

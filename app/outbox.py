@@ -1,0 +1,112 @@
+"""Messages that exist if and only if the transaction that wrote them committed.
+
+`put` writes a row beside the caller's rows. After the commit a relay sends it and deletes the row: a message is done
+when its row is gone. Sending is at least once, so a message only ever says "look at …". This is the only Celery in `app`.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from sqlalchemy import String, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app import database, settings
+from app.database import Base, Document, Id, Time, transaction
+
+log = logging.getLogger(__name__)
+
+#: Queues: `runs` for long work on expensive machines, `housekeeping` for short work anywhere.
+RUNS = "runs"
+HOUSEKEEPING = "housekeeping"
+
+BATCH = 100
+RETRY_SECONDS = 5.0
+
+
+class Message(Base):
+    __tablename__ = "outbox"
+
+    id: Mapped[Id]
+    task: Mapped[str] = mapped_column(String(100))
+    queue: Mapped[str] = mapped_column(String(100))
+    arguments: Mapped[Document]
+    created_at: Mapped[Time]
+
+
+def put(session: Session, task: str, arguments: dict[str, Any], *, queue: str) -> None:
+    """Have `task` called with `arguments` once the transaction of `session` has committed."""
+    session.add(Message(task=task, queue=queue, arguments=arguments))
+    session.info["has_messages"] = True
+
+
+@cache
+def sender() -> Celery:
+    """Celery as a sender of messages; its workers are in `worker.main`."""
+    return Celery(
+        "thumbwheel",
+        broker=settings.current().need_redis(),
+        set_as_current=False,
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
+        broker_connection_timeout=2,
+        task_publish_retry=False,
+    )
+
+
+def deliver() -> int:
+    """Send what waits, oldest first; the number sent. Raises nothing when the broker is away: the rows stay.
+
+    Rows are locked while they are sent, so that relays in several processes share the work.
+    """
+    sent = 0
+    while True:
+        with transaction() as session:
+            waiting = session.scalars(
+                select(Message).order_by(Message.id).limit(BATCH).with_for_update(skip_locked=True)
+            ).all()
+            for message in waiting:
+                try:
+                    sender().send_task(message.task, kwargs=message.arguments, queue=message.queue)
+                except (OperationalError, RedisError, OSError) as error:
+                    log.warning("the broker is away, messages wait in the outbox: %s", error)
+                    return sent
+                session.delete(message)
+                sent += 1
+        if len(waiting) < BATCH:
+            return sent
+
+
+@contextmanager
+def relay() -> Iterator[None]:
+    """Send messages of this process as soon as their transactions have committed, from a thread of its own."""
+    bell = threading.Event()
+    stopping = threading.Event()
+
+    def work() -> None:
+        while not stopping.is_set():
+            bell.wait(RETRY_SECONDS)
+            bell.clear()
+            if stopping.is_set():
+                return
+            try:
+                deliver()
+            except Exception:
+                # The thread has to outlive whatever is wrong for the moment: the rows are still there.
+                log.exception("the outbox could not be delivered, trying again")
+
+    thread = threading.Thread(target=work, name="outbox-relay", daemon=True)
+    database.after_messages.append(bell.set)
+    thread.start()
+    try:
+        yield
+    finally:
+        database.after_messages.remove(bell.set)
+        stopping.set()
+        bell.set()
+        thread.join(timeout=10)

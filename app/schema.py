@@ -1,0 +1,51 @@
+"""What every answer of the API shares: the base model and cursor pages."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import Fault, Invalid
+
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+
+
+class Answer(BaseModel):
+    """An answer is read from rows, and says no more than it declares."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a listing, newest first. Ask for the next one with ``?cursor=``; null means that this is the last."""
+
+    items: list[Item]
+    next_cursor: str | None = Field(description="give it as `cursor` for the next page; null on the last one")
+
+
+def encode_cursor(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None) -> str | None:
+    """The key after which a page begins. Raises `Invalid` for a cursor that no page gave out."""
+    if cursor is None:
+        return None
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise Invalid(
+            "The cursor is none that a page gave out: leave it out to begin with the first page.",
+            code="invalid_cursor",
+            faults=[Fault("cursor", "is not a cursor of this listing")],
+        ) from error
+
+
+def page_of(rows: Sequence[Row], limit: int, key: Callable[[Row], str], item: Callable[[Row], Item]) -> Page[Item]:
+    """A page of `limit` from up to `limit` + 1 rows: the extra one tells that there are more."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page(items=[item(row) for row in shown], next_cursor=encode_cursor(key(shown[-1])) if more else None)

@@ -1,0 +1,96 @@
+"""One frozen `Settings`, read once from the environment (prefix ``THUMBWHEEL_``) and from ``.env``."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, RedisDsn, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import Fault, Invalid
+
+
+def default_data_dir() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "thumbwheel"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="THUMBWHEEL_", env_file=".env", frozen=True, extra="ignore")
+
+    database_url: str | None = Field(
+        None, description="postgresql://user:password@host:port/name; unset: `thumbwheel up` starts an embedded one"
+    )
+    redis_url: RedisDsn | None = Field(
+        None, description="redis://host:port/0; unset: `thumbwheel up` starts an embedded one"
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="artifacts, working folders and embedded servers live here"
+    )
+    artifacts_url: str | None = Field(
+        None, description="where files by sha256 go, any fsspec URL; unset: a folder in data_dir"
+    )
+    host: str = Field("127.0.0.1", description="address the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port of the API; 0 takes a free one")
+    url: str = Field("http://127.0.0.1:8000", description="where clients (the CLI) find the API")
+    api_key: str | None = Field(None, description="the key with which the CLI calls the API")
+    page_access: Literal["key", "open"] = Field(
+        "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
+    )
+    log_format: Literal["text", "json"] = "text"
+    lease_seconds: float = Field(
+        30, gt=0, description="a worker that is silent for so long has lost its run to the next one"
+    )
+    run_attempts: int = Field(5, ge=1, description="a run that was lost so often fails for good")
+    tick_seconds: float = Field(
+        10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        scheme, separator, rest = url.partition("://")
+        if scheme not in {"postgresql", "postgres", "postgresql+psycopg"} or not separator:
+            raise ValueError("must begin with postgresql://")
+        return f"postgresql+psycopg://{rest}"
+
+    @property
+    def artifacts(self) -> str:
+        return self.artifacts_url or str(self.data_dir / "artifacts")
+
+    @property
+    def work_dir(self) -> Path:
+        """Where runs have their working folders; on a disk that the workers of one machine share."""
+        return self.data_dir / "work"
+
+    def need_database(self) -> str:
+        if self.database_url is None:
+            raise Invalid(
+                "THUMBWHEEL_DATABASE_URL is not set: point it at a Postgres, or use `thumbwheel up`, which brings one.",
+                code="settings_incomplete",
+            )
+        return self.database_url
+
+    def need_redis(self) -> str:
+        if self.redis_url is None:
+            raise Invalid(
+                "THUMBWHEEL_REDIS_URL is not set: point it at a Redis, or use `thumbwheel up`, which brings one.",
+                code="settings_incomplete",
+            )
+        return str(self.redis_url)
+
+
+@cache
+def current() -> Settings:
+    """The settings of this process. Raises `Invalid` that names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            Fault("THUMBWHEEL_" + "_".join(str(part) for part in fault["loc"]).upper(), fault["msg"])
+            for fault in error.errors()
+        ]
+        what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
+        raise Invalid(f"The environment is wrong: {what}.", code="settings_invalid", faults=faults) from error

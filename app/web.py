@@ -1,0 +1,157 @@
+"""HTTP as the whole API speaks it: problem+json (RFC 9457), statuses, and the session of a request."""
+
+import logging
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.database import transaction
+from app.errors import Fault, ThumbwheelError
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[ThumbwheelError], int] = {
+    errors.Invalid: 422,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Refused: 409,
+    errors.StaleLease: 409,
+    errors.Unavailable: 503,
+}
+
+TITLE = {
+    400: "Bad request",
+    401: "Who are you?",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Invalid",
+    500: "Our fault",
+    503: "Unavailable",
+}
+
+
+class ProblemFault(BaseModel):
+    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter", examples=["/completion"])
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(
+        description="about:thumbwheel/ and the stable code", examples=["about:thumbwheel/invalid_request"]
+    )
+    title: str
+    status: int
+    detail: str = Field(description="what happened and the remedy, in a sentence")
+    code: str
+    errors: list[ProblemFault] | None = None
+    reasons: list[str] | None = None
+    details: dict[str, Any] | None = None
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    faults: tuple[Fault, ...] = (),
+    reasons: tuple[str, ...] = (),
+    details: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    problem = Problem(
+        type=f"about:thumbwheel/{code}",
+        title=TITLE.get(status, "Problem"),
+        status=status,
+        detail=detail,
+        code=code,
+        errors=[ProblemFault(pointer=fault.pointer, message=fault.message) for fault in faults] or None,
+        reasons=list(reasons) or None,
+        details=details or None,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True), status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of an operation that may answer with these problems."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": TITLE[status], "content": {"application/problem+json": {"schema": schema}}}
+        for status in sorted({*statuses, 401, 403, 422, 503})
+    }
+
+
+def pointer_of(location: tuple[int | str, ...]) -> str:
+    """A JSON pointer for a place in the body (``/signal/value``), the bare name for a parameter."""
+    kind, *path = location
+    if kind != "body":
+        return "/".join(str(part) for part in path)
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path) or "/"
+
+
+def _on_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ThumbwheelError)
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "2"} if status == 503 else None
+    return problem_response(
+        status,
+        error.code,
+        error.message,
+        faults=error.faults,
+        reasons=error.reasons,
+        details=error.details,
+        headers=headers,
+    )
+
+
+def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = tuple(Fault(pointer_of(fault["loc"]), fault["msg"]) for fault in error.errors())
+    first = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return problem_response(422, "invalid_request", f"{first.pointer}: {first.message}{more}.", faults=faults)
+
+
+def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = f"{request.method} {request.url.path}: {error.detail}; see /docs for what there is."
+    return problem_response(
+        error.status_code, f"http_{error.status_code}", detail, headers=dict(error.headers or {}) or None
+    )
+
+
+def _on_crash(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error in %s %s", request.method, request.url.path, exc_info=error)
+    return problem_response(500, "internal_error", "Something unexpected happened; the server's log has the details.")
+
+
+def install_error_handlers(api: FastAPI) -> None:
+    api.add_exception_handler(ThumbwheelError, _on_error)
+    api.add_exception_handler(RequestValidationError, _on_invalid)
+    api.add_exception_handler(HTTPException, _on_http)
+    api.add_exception_handler(Exception, _on_crash)
+
+
+def _session() -> Iterator[Session]:
+    with transaction() as session:
+        yield session
+
+
+#: The transaction of a request. `scope="function"` commits it before the response is sent: a 2xx means committed.
+Transaction = Annotated[Session, Depends(_session, scope="function")]
