@@ -1,0 +1,18 @@
+"""Embedded servers for `thumbwheel up`, the demo and the tests: real Postgres and Valkey, no root, no Docker."""
+
+from app.services.folders import claimed, sweep, temporary
+from app.services.postgres import embedded_postgres
+from app.services.processes import Process, free_port, tethered, wait_until
+from app.services.valkey import embedded_valkey
+
+__all__ = [
+    "Process",
+    "claimed",
+    "embedded_postgres",
+    "embedded_valkey",
+    "free_port",
+    "sweep",
+    "temporary",
+    "tethered",
+    "wait_until",
+]

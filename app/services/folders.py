@@ -1,0 +1,138 @@
+"""Folders that belong to one process at a time: the data folder of a server, and temporary ones."""
+
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from app.errors import Conflict, Invalid, Unavailable
+from app.services.processes import first_closed_to, living_in, server_user, wait_until
+
+LOCK = "lock"
+TEMPORARY = "thumbwheel-"
+LEAST_FREE_BYTES = 200 * 1024**2  # a new Postgres cluster takes 40 MB, its log of changes 16 MB a piece
+
+
+def make(folder: Path) -> None:
+    """Make `folder` and its parents. As root they may be walked through by the user whom servers run as.
+
+    Raises `Unavailable` where that is impossible.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o711 if server_user() else 0o700)
+        if not folder.is_dir():
+            raise NotADirectoryError(20, "Not a directory")
+    except OSError as error:
+        raise Unavailable(
+            f"The folder {folder} cannot be made ({error.strerror}): choose another one.", code="folder_unusable"
+        ) from error
+
+
+def check_usable(folder: Path) -> None:
+    """Raise where a server could not work in `folder`: no way in for its user, or no space."""
+    user = server_user()
+    closed = first_closed_to(user, folder) if user else None
+    if closed:
+        raise Invalid(
+            f"As root, servers run as the user {user}, who may not enter {closed}: choose a folder outside of it, "
+            "for example /var/lib/thumbwheel.",
+            code="folder_closed",
+        )
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        raise Unavailable(
+            f"Only {free // 1024**2} MB are free in {folder}, {LEAST_FREE_BYTES // 1024**2} MB are needed: free some "
+            "space, or choose another folder.",
+            code="disk_full",
+        )
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """Have `folder` (made where absent) for this process alone while the block lasts. Raises `Conflict` otherwise.
+
+    The kernel drops the claim with the process, however that ends.
+    """
+    make(folder)
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(
+            f"The folder {folder} cannot be written ({error.strerror}): choose another one.", code="folder_unusable"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode() or "unknown"
+            raise Conflict(
+                f"The folder {folder} is in use by process {holder}: stop that one, or choose another folder.",
+                code="folder_in_use",
+            ) from None
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield folder
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """A claimed folder that is gone when the block ends. One whose process was killed is removed by the next call."""
+    sweep()
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+    try:
+        if server_user():
+            folder.chmod(0o711)
+        with claimed(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove temporary folders of ours that nobody claims and no process works in."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{LOCK}"):
+        with suppress(OSError, Conflict, Unavailable):
+            if lock.stat().st_uid != os.geteuid():
+                continue
+            with claimed(lock.parent):
+                # Servers of a killed process are on their way out.
+                if wait_until(partial(_deserted, lock.parent), 5):
+                    shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def _deserted(folder: Path) -> bool:
+    """Whether no server runs in `folder`; they do two levels deep."""
+    return not any(living_in(path) for path in [*folder.glob("*/"), *folder.glob("*/*/")])
+
+
+def secret(path: Path) -> str:
+    """The random secret kept in `path`, readable for us alone; made by the first call."""
+    with suppress(FileNotFoundError):
+        return path.read_text()
+    aside = path.with_suffix(".new")
+    value = secrets.token_urlsafe(24)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, value.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    aside.replace(path)
+    return value
+
+
+def give_to_server(path: Path) -> None:
+    """Make the user whom servers run as the owner of `path`."""
+    user = server_user()
+    if user:
+        shutil.chown(path, user)

@@ -1,0 +1,192 @@
+"""A real Postgres of our own: started on a free port, gone with us, its data kept in a folder.
+
+One role `thumbwheel` may connect, from this machine, with a random password that the folder keeps; it owns the database
+`thumbwheel` and may make others, but is no superuser.
+"""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from app.errors import Invalid, Unavailable
+from app.services import folders
+from app.services.processes import Process, free_port, living_in, server_user, tethered, wait_until
+from app.services.programs import postgres_programs
+
+NAME = "thumbwheel"  # of the role and of the database
+START_SECONDS = 120  # recovery after a crash replays the log of changes
+STOP_SECONDS = 30
+ATTEMPTS = 5  # another process may take the port between our look and the server's
+
+OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "jit": "off",
+    # Files in the data folder: a killed server leaves nothing in /dev/shm, and containers have 64 MB there.
+    "dynamic_shared_memory_type": "mmap",
+}
+#: For data that nobody misses after a crash of the machine; a crash of Postgres alone loses nothing.
+FLEETING = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "shared_buffers": "32MB",
+    "max_wal_size": "256MB",
+}
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+@contextmanager
+def embedded_postgres(folder: Path, *, durable: bool = True, programs: Path | None = None) -> Iterator[str]:
+    """Run Postgres on the data in `folder` (made by the first call) while the block lasts; its URL.
+
+    durable   False trades the safety of the data against a crash of the machine for speed: for tests
+    programs  the folder of `postgres` and `initdb`; by default the wheel's
+
+    Raises `Conflict` where another process uses the folder, `Invalid` where it is closed to the server or of another
+    version, `Unavailable` where there is no space, no port, no program, or the server doesn't start.
+    """
+    binaries = postgres_programs(programs)
+    with folders.claimed(folder):
+        folders.check_usable(folder)
+        password = folders.secret(folder / "password")
+        cluster = folder / "cluster"
+        if not cluster.exists():
+            _make_cluster(binaries, folder, password, durable)
+        _check_version(binaries, cluster)
+        _clear_stale_pid(cluster)
+        server, port = _start(binaries, folder, durable)
+        try:
+            yield f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"
+        finally:
+            server.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
+
+
+def _start(binaries: Path, folder: Path, durable: bool) -> tuple[Process, int]:
+    cluster = folder / "cluster"
+    options = OPTIONS | ({} if durable else FLEETING)
+    arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    for _ in range(ATTEMPTS):
+        port = free_port()
+        with (folder / "log").open("wb") as log:
+            server = Process(
+                "Postgres",
+                [binaries / "postgres", "-D", cluster, "-p", str(port), *arguments],
+                output=log,
+                environment=ENVIRONMENT,
+                folder=folder,
+                end_with=signal.SIGINT,  # fast shutdown: open transactions are undone, nothing is left to recover
+                user=server_user(),
+            )
+        try:
+            if server.wait_ready(partial(_ready, cluster, server.pid), START_SECONDS):
+                return server, port
+        except BaseException:
+            server.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
+            raise
+        server.stop(hurry=signal.SIGQUIT)
+        said = (folder / "log").read_text(errors="replace")
+        if "Address already in use" not in said:
+            break
+    raise Unavailable(
+        f"Postgres does not start: {_last_fault(said)} (all of it: {folder / 'log'}).", code="cannot_start"
+    )
+
+
+def _ready(cluster: Path, pid: int) -> bool:
+    """Postgres writes its process id into the first line of this file, and how far it is into the eighth."""
+    try:
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return False
+    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def _make_cluster(binaries: Path, folder: Path, password: str, durable: bool) -> None:
+    """Make a cluster aside and put it in place when it is whole: a killed start leaves nothing half-made."""
+    aside = folder / "cluster.new"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    folders.give_to_server(aside)
+    initdb: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        aside,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+    ]
+    _run("initdb", initdb if durable else [*initdb, "--no-sync"], folder)
+    # Nobody may connect but our role with its password; the superuser has none and works in single-user mode only.
+    (aside / "pg_hba.conf").write_text(f"host all {NAME} 127.0.0.1/32 scram-sha-256\n")
+    _run(
+        "Postgres",
+        [binaries / "postgres", "--single", "-D", aside, "-c", f"fsync={'on' if durable else 'off'}", "postgres"],
+        folder,
+        f"CREATE ROLE {NAME} LOGIN CREATEDB PASSWORD '{password}'\nCREATE DATABASE {NAME} OWNER {NAME}\n",
+    )
+    aside.rename(folder / "cluster")
+
+
+def _run(name: str, command: Sequence[str | Path], folder: Path, text: str = "") -> None:
+    done = subprocess.run(
+        tethered(command, end_with=signal.SIGKILL, user=server_user()),
+        check=False,
+        input=text,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=folder,
+    )
+    said = done.stdout + done.stderr
+    if done.returncode or "ERROR:" in said:
+        raise Unavailable(
+            f"A new database cannot be made in {folder}: {name} says {_last_fault(said)}", code="cannot_start"
+        )
+
+
+def _last_fault(said: str) -> str:
+    lines = [line for line in said.splitlines() if line.strip()]
+    faults = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "error:", "ERROR:"))]
+    return (faults or lines or ["nothing"])[-1].strip()
+
+
+def _check_version(binaries: Path, cluster: Path) -> None:
+    version = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    ours = version.split()[2].partition(".")[0]
+    theirs = (cluster / "PG_VERSION").read_text().strip()
+    if ours != theirs:
+        raise Invalid(
+            f"The data in {cluster} is of Postgres {theirs}, and {binaries} is Postgres {ours}: point "
+            "THUMBWHEEL_POSTGRES_BIN to the older one, or choose another data folder.",
+            code="postgres_version",
+        )
+
+
+def _clear_stale_pid(cluster: Path) -> None:
+    """Wait for a server whose supervisor was killed, then drop its pid file: we hold the claim, so nobody else starts.
+
+    Postgres would refuse to start where the number in the file meanwhile belongs to another process.
+    """
+    stale = cluster / "postmaster.pid"
+    if not stale.exists() or not Path("/proc/self/cwd").exists():
+        return
+    if not wait_until(lambda: not living_in(cluster), STOP_SECONDS):
+        raise Unavailable(
+            f"Postgres processes {living_in(cluster)} still work in {cluster}: end them and try again.",
+            code="still_running",
+        )
+    stale.unlink(missing_ok=True)

@@ -1,0 +1,161 @@
+"""Processes that we start: none outlives us, and none is left behind by a stop."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from signal import Signals
+from typing import IO
+
+from app.errors import Unavailable
+
+TETHER = Path(__file__).with_name("tether.py")
+
+#: Whom servers run as when we are root: Postgres refuses root, and a server needs no rights at all.
+UNPRIVILEGED = "nobody"
+
+POLL_SECONDS = 0.02
+
+
+def tethered(
+    command: Sequence[str | Path], *, end_with: Signals = signal.SIGTERM, user: str | None = None
+) -> list[str]:
+    """`command` so that it gets `end_with` when the thread that starts it ends: hand it to `subprocess.Popen`.
+
+    Raises `Unavailable` where the program doesn't exist.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise Unavailable(f"{command[0]} is not there or cannot be run.", code="program_missing")
+    arguments = [os.path.abspath(program), *(str(part) for part in command[1:])]
+    return [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), str(int(end_with)), user or "-", *arguments]
+
+
+def server_user() -> str | None:
+    """The user a server has to run as, None for our own."""
+    return UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+def first_closed_to(user: str, path: Path) -> Path | None:
+    """The first folder on the way to `path` (or `path` itself) that `user` may not enter."""
+    account = pwd.getpwnam(user)
+    for folder in [*reversed(path.absolute().parents), path.absolute()]:
+        if not folder.exists():
+            continue
+        stat = folder.stat()
+        shift = 6 if stat.st_uid == account.pw_uid else 3 if stat.st_gid == account.pw_gid else 0
+        if not stat.st_mode >> shift & 1:
+            return folder
+    return None
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise Unavailable(
+                f"No TCP port is free on {host} ({error.strerror}): stop something that listens.", code="no_free_port"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether `condition` came true within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def living_in(folder: Path) -> list[int]:
+    """Processes whose current folder is `folder`, zombies not counted; none where there is no /proc.
+
+    A process id in a file says little: it may belong to somebody else by now, or to a zombie.
+    """
+    wanted = os.path.realpath(folder)
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(entry / "cwd") == wanted:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if state not in "ZX":
+                    found.append(int(entry.name))
+        except OSError:
+            continue  # ended meanwhile, or not ours to look at
+    return found
+
+
+class Process:
+    """A child in a session of its own, so that a Ctrl-C in the terminal reaches us alone and we stop it in order."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        output: IO[bytes] | int,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        end_with: Signals = signal.SIGTERM,
+        user: str | None = None,
+    ) -> None:
+        self.name = name
+        self.end_with = end_with
+        try:
+            self.popen = subprocess.Popen(
+                tethered(command, end_with=end_with, user=user),
+                env=environment,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o077,
+            )
+        except OSError as error:
+            raise Unavailable(f"{name} cannot be started: {error.strerror}.", code="cannot_start") from error
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def alive(self) -> bool:
+        """Whether it runs. Leaves a dead child unreaped, so that its process id stays ours until `stop`."""
+        if self.popen.returncode is not None:
+            return False
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def wait_ready(self, ready: Callable[[], bool], seconds: float) -> bool:
+        """Whether `ready` came true within `seconds` while it ran."""
+        return wait_until(lambda: not self.alive() or ready(), seconds) and self.alive()
+
+    def stop(self, seconds: float = 10, *, hurry: Signals | None = None) -> int:
+        """End it and everything in its process group; its exit code, negative for the signal that ended it.
+
+        It gets `end_with` and `seconds` to obey, then `hurry` where given and 3 more seconds, then SIGKILL.
+        """
+        if self.popen.returncode is not None:
+            return int(self.popen.returncode)
+        try:
+            for sign, patience in ((self.end_with, seconds), (hurry, 3.0)):
+                if sign is None:
+                    continue
+                if self.alive():
+                    os.kill(self.pid, sign)
+                if wait_until(lambda: not self.alive(), patience):
+                    break
+        finally:
+            # The leader is not reaped yet: the group's number cannot belong to anybody else.
+            os.killpg(self.pid, signal.SIGKILL)
+            code = self.popen.wait()
+        return code

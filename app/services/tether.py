@@ -1,0 +1,37 @@
+"""Run a command that ends when the process that asked for it ends, even by SIGKILL.
+
+A script of its own, started as ``python -I -S tether.py PARENT SIGNAL USER COMMAND…``, so that nothing runs between
+fork and exec of a process with threads. It becomes the command: same process id.
+
+PARENT  process id of who asked; when it is gone already, the command isn't started
+SIGNAL  number of the signal that the command gets when the *thread* that started it ends (Linux; elsewhere none)
+USER    name of the user to become, or ``-``
+"""
+
+import ctypes
+import os
+import pwd
+import sys
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(parent: str, signal: str, user: str, *command: str) -> None:
+    if user != "-":
+        account = pwd.getpwnam(user)
+        os.setgroups([])
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
+    if sys.platform == "linux":
+        # After the change of user: the kernel forgets the signal when credentials change.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal), 0, 0, 0)
+        if os.getppid() != int(parent):
+            sys.exit(1)
+    try:
+        os.execv(command[0], command)  # noqa: S606
+    except OSError as error:
+        sys.exit(f"cannot start {command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,91 @@
+"""A real Valkey of our own (it speaks Redis): started on a free port, gone with us, its data kept in a folder."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from app.errors import Unavailable
+from app.services import folders
+from app.services.processes import Process, free_port, server_user
+from app.services.programs import valkey_program
+
+START_SECONDS = 60
+ATTEMPTS = 5  # another process may take the port between our look and the server's
+
+
+@contextmanager
+def embedded_valkey(folder: Path, *, durable: bool = True, program: Path | None = None) -> Iterator[str]:
+    """Run Valkey on the data in `folder` (made by the first call) while the block lasts; its URL, with the password.
+
+    durable  False keeps nothing on disk: for tests
+
+    Raises `Conflict` where another process uses the folder, `Invalid` where it is closed to the server, `Unavailable`
+    where there is no space, no port, no program, or the server doesn't start.
+    """
+    binary = valkey_program(program)
+    with folders.claimed(folder):
+        folders.check_usable(folder)
+        password = folders.secret(folder / "password")
+        data = folder / "data"
+        data.mkdir(mode=0o700, exist_ok=True)
+        folders.give_to_server(data)
+        server, port = _start(binary, folder, password, durable)
+        try:
+            yield f"redis://:{password}@127.0.0.1:{port}/0"
+        finally:
+            server.stop()
+
+
+def _start(binary: Path, folder: Path, password: str, durable: bool) -> tuple[Process, int]:
+    for _ in range(ATTEMPTS):
+        port = free_port()
+        # A file and no arguments: the password would stand in the process list.
+        configuration = folder / "data" / "valkey.conf"
+        configuration.unlink(missing_ok=True)
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {_quoted(folder / 'data')}\n"
+            f"save ''\nappendonly {'yes' if durable else 'no'}\nappendfsync everysec\nmaxmemory-policy noeviction\n"
+        )
+        folders.give_to_server(configuration)
+        with (folder / "log").open("wb") as log:
+            server = Process(
+                "Valkey",
+                [binary, configuration],
+                output=log,
+                environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+                folder=folder / "data",
+                end_with=signal.SIGTERM,
+                user=server_user(),
+            )
+        try:
+            if server.wait_ready(partial(_answers, port, password), START_SECONDS):
+                return server, port
+        except BaseException:
+            server.stop()
+            raise
+        server.stop()
+        said = (folder / "log").read_text(errors="replace")
+        if "Address already in use" not in said:
+            break
+    last = (said.strip().splitlines() or ["nothing"])[-1]
+    raise Unavailable(f"Valkey does not start: {last} (all of it: {folder / 'log'}).", code="cannot_start")
+
+
+def _answers(port: int, password: str) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            answer = b""
+            while answer.count(b"\r\n") < 2 and (part := connection.recv(100)):
+                answer += part
+            return answer == b"+OK\r\n+PONG\r\n"
+    except OSError:
+        return False
+
+
+def _quoted(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,113 @@
+"""Real servers for the tests: a Postgres and a Valkey per worker of pytest-xdist, on free ports, gone afterwards."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+
+from app import database as app_database
+from app import outbox, services, settings
+
+ROOT = Path(__file__).parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# The tests say what the environment is: a developer's own settings stay out of them.
+for name in [name for name in os.environ if name.startswith("THUMBWHEEL_")]:
+    del os.environ[name]
+settings.Settings.model_config["env_file"] = None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """An interrupted worker cannot clean up after itself: what it left is removed here."""
+    if not hasattr(session.config, "workerinput"):
+        services.sweep()
+
+
+@dataclass(frozen=True)
+class Servers:
+    """`environment` is what a process of ours needs to work on them."""
+
+    database_url: str
+    redis_url: str
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "THUMBWHEEL_DATABASE_URL": self.database_url,
+            "THUMBWHEEL_REDIS_URL": self.redis_url,
+            "THUMBWHEEL_DATA_DIR": str(self.folder / "data"),
+        }
+
+
+def forget_settings() -> None:
+    """Have the settings, and what was made of them, read again."""
+    for cached in (settings.current, app_database.engine, outbox.sender):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """An empty Postgres and an empty Valkey; the environment of this process points at them."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(services.temporary())
+        database_url = stack.enter_context(services.embedded_postgres(folder / "postgres", durable=False))
+        redis_url = stack.enter_context(services.embedded_valkey(folder / "valkey", durable=False))
+        running = Servers(database_url, redis_url, folder)
+        os.environ.update(running.environment)
+        forget_settings()
+        yield running
+        app_database.engine().dispose()
+        for name in running.environment:
+            del os.environ[name]
+        forget_settings()
+
+
+@pytest.fixture(scope="session")
+def migrated(servers: Servers) -> Servers:
+    """The servers with every table of the newest migration."""
+    command.upgrade(Config(ROOT / "alembic.ini"), "head")
+    return servers
+
+
+@pytest.fixture
+def database(migrated: Servers) -> Iterator[str]:
+    """The URL of a database with empty tables; `app.database` works on it. Emptied after the test, as is Valkey."""
+    yield migrated.database_url
+    empty(migrated)
+
+
+def empty(servers: Servers) -> None:
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '10s'")  # a transaction left open by the test is named, not waited for
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        ).fetchall()
+        if tables:
+            names = sql.SQL(", ").join(sql.Identifier(table) for (table,) in tables)
+            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.flushall()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real files of events and small models, where they lie beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("there is no folder shared/data beside the checkout: this test needs its real files")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """The interpreter for processes that a test starts."""
+    return sys.executable
