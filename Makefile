@@ -1,0 +1,38 @@
+# Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check up migrate lock docker-config venv
+PYTHON_VENV := .venv/bin/python
+SOURCES := app worker client/thumbwheel migrations tests tools benchmarks examples
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s%s\n", $$1, $$2 }'
+
+venv: ## make .venv with every pinned dependency
+	@tools/bootstrap
+
+demo: venv ## the whole loop in six minutes on simulated users; options in ARGS, for example ARGS=--keep
+	@$(PYTHON_VENV) -m app.cli.main demo $(ARGS)
+
+test: venv ## every test, on real servers started for them; narrow it by ARGS, for example ARGS="tests/rules -x"
+	@$(PYTHON_VENV) -m pytest -n 2 -m "not slow" $(ARGS)
+
+check: venv ## style, types, import contracts, migrations, compose file: what CI checks besides the tests
+	@$(PYTHON_VENV) -m ruff check .
+	@$(PYTHON_VENV) -m ruff format --check --quiet .
+	@$(PYTHON_VENV) -m mypy
+	@.venv/bin/lint-imports
+	@PYTHONPATH=. $(PYTHON_VENV) tools/embedded.py sh -c '$(PYTHON_VENV) -m alembic upgrade head && $(PYTHON_VENV) -m alembic check'
+	@$(MAKE) --no-print-directory docker-config
+
+up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in ARGS, for example ARGS="--port 8080"
+	@$(PYTHON_VENV) -m app.cli.main up $(ARGS)
+
+migrate: venv ## bring the database of THUMBWHEEL_DATABASE_URL to the newest tables
+	@$(PYTHON_VENV) -m alembic upgrade head
+
+lock: venv ## write constraints.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	@tools/lock $(if $(UPGRADE),--upgrade)
+
+docker-config: venv ## check docker-compose.yml, by docker too where it is installed
+	@$(PYTHON_VENV) -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.gpu.yml
+	@if docker compose version >/dev/null 2>&1; then THUMBWHEEL_POSTGRES_PASSWORD=x docker compose config --quiet; fi
