@@ -34,7 +34,9 @@ class Lora(Section):
 
 
 class Evaluation(Section):
-    kl_prompts: int = Field(64, ge=0, le=10_000, description="held-out prompts sampled for the on-policy KL; 0 skips it")
+    kl_prompts: int = Field(
+        64, ge=0, le=10_000, description="held-out prompts sampled for the on-policy KL; 0 skips it"
+    )
     kl_max_new_tokens: int = Field(128, ge=1, le=8192, description="longest sampled completion")
     bootstrap: int = Field(1000, ge=100, le=100_000, description="resamples of every interval")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of every interval")
@@ -43,7 +45,9 @@ class Evaluation(Section):
 class Recipe(Section):
     method: Literal["lora", "full"] = Field("lora", description="low-rank adapter, or every weight")
     objective: Literal["kto"] = "kto"
-    beta: float = Field(0.1, gt=0, le=10, description="strength of the pull to the reference; useful between 0.01 and 0.5")
+    beta: float = Field(
+        0.1, gt=0, le=10, description="strength of the pull to the reference; useful between 0.01 and 0.5"
+    )
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = Field(
         "auto", description="auto: 1e-6 for full fine-tuning, 1e-5 for LoRA; lower it when beta is low"
     )
@@ -58,7 +62,9 @@ class Recipe(Section):
     micro_batch_size: int = Field(
         8, ge=2, le=1024, description="rows of one forward; z0 is estimated inside it, too noisy below 4"
     )
-    epochs: int = Field(1, ge=1, le=100, description="passes over the data; prefer more epochs to a higher learning rate")
+    epochs: int = Field(
+        1, ge=1, le=100, description="passes over the data; prefer more epochs to a higher learning rate"
+    )
     max_steps: int | None = Field(None, ge=1, description="stop after this many optimizer steps")
     balance: Literal["weights", "batch"] = Field(
         "weights", description="weights: lambda makes up for the rarer class; batch: half of each step is of each class"
@@ -125,7 +131,9 @@ def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) 
         changes["lambda_desirable"] = 1.0 if given_d == "auto" else given_d
         changes["lambda_undesirable"] = 1.0 if given_u == "auto" else given_u
     elif given_d == "auto" and given_u == "auto":
-        changes["lambda_desirable"], changes["lambda_undesirable"] = balanced_lambdas(weight_desirable, weight_undesirable)
+        changes["lambda_desirable"], changes["lambda_undesirable"] = balanced_lambdas(
+            weight_desirable, weight_undesirable
+        )
     elif given_d == "auto":
         middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
         changes["lambda_desirable"] = middle * float(given_u) * weight_undesirable / weight_desirable

@@ -1,0 +1,177 @@
+"""Tiny random models, a tiny tokenizer, and jobs over them: everything a trainer test needs, made in milliseconds."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from app.runs.recipe import Recipe
+from worker.kto.files import weights_fingerprint
+
+WORDS = "refund order late please sorry thanks box blue card today wait call help soon fixed broken sent lost paid done".split()
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+RECIPE: Mapping[str, Any] = {
+    "method": "full", "learning_rate": 1e-2, "lambda_desirable": 1.5, "lambda_undesirable": 1.0, "batch_size": 8,
+    "micro_batch_size": 4, "epochs": 2, "max_length": 64, "save_every_steps": 2, "lora": {"rank": 4, "alpha": 8},
+}  # fmt: skip
+
+
+def tokenizer(*, chat: bool = False) -> Any:
+    """Byte-level, 256 bytes and a few specials, without merges."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(models.BPE(vocab={byte: index for index, byte in enumerate(alphabet)}, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>", pad_token="<|end|>")
+    made.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>", "<|system|>"]})
+    if chat:
+        made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+def config(family: str = "llama", **changes: Any) -> Any:
+    size = {"vocab_size": 260, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    grouped = {**size, "num_key_value_heads": 2, "max_position_embeddings": 128, "pad_token_id": None}
+    kinds: dict[str, tuple[type, dict[str, Any]]] = {
+        "llama": (transformers.LlamaConfig, grouped),
+        "qwen2": (transformers.Qwen2Config, {**grouped, "tie_word_embeddings": True}),
+        "qwen3": (transformers.Qwen3Config, {**grouped, "head_dim": 4}),
+        # A cap this low bends even the small logits of a random model.
+        "gemma2": (transformers.Gemma2Config, {**grouped, "head_dim": 4, "final_logit_softcapping": 0.5, "sliding_window": 8}),
+        "gpt2": (
+            transformers.GPT2Config,
+            {"vocab_size": 260, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 128, "resid_pdrop": 0.5},
+        ),
+    }
+    kind, values = kinds[family]
+    return kind(**{**values, "bos_token_id": None, "eos_token_id": 256, **changes})
+
+
+def model(family: str = "llama", *, seed: int = 0, **changes: Any) -> Any:
+    """Random weights, larger than usual so that predictions differ clearly between tokens."""
+    torch.manual_seed(seed)
+    made = transformers.AutoModelForCausalLM.from_config(config(family, **changes)).eval()
+    with torch.no_grad():
+        for weight in made.parameters():
+            if weight.ndim >= 2:
+                weight.mul_(5)
+    return made
+
+
+def save_model(folder: Path, family: str = "llama", *, chat: bool = False, seed: int = 0, **changes: Any) -> Path:
+    model(family, seed=seed, **changes).save_pretrained(folder)
+    tokenizer(chat=chat).save_pretrained(folder)
+    return folder
+
+
+def save_adapter(folder: Path, base: Path, *, rank: int = 4, alpha: int = 8, seed: int = 7) -> Path:
+    """A shipped adapter whose update is not zero."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    bare = transformers.AutoModelForCausalLM.from_pretrained(base)
+    adapted = get_peft_model(bare, LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.2)
+    adapted.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+def sentences(count: int, seed: int = 0, words: tuple[int, int] = (1, 5)) -> list[str]:
+    choose = random.Random(seed)
+    return [" ".join(choose.choices(WORDS, k=choose.randint(*words))) for _ in range(count)]
+
+
+def text_rows(count: int = 22, seed: int = 0) -> list[dict[str, Any]]:
+    """Every third row desirable."""
+    prompts, completions = sentences(count, seed), sentences(count, seed + 1)
+    return [
+        {"prompt": f"{number} {prompt}:", "completion": f" {completion}", "label": number % 3 == 0}
+        for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
+    ]
+
+
+def chat_rows(count: int = 12) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt": [{"role": "user", "content": row["prompt"]}],
+            "completion": [{"role": "assistant", "content": row["completion"]}],
+            "label": row["label"],
+        }
+        for row in text_rows(count)
+    ]
+
+
+def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], start: int = 0) -> dict[str, Any]:
+    """Write a shard and return its line of the manifest, without the split."""
+    chat = bool(rows) and not isinstance(rows[0]["prompt"], str)
+    complete = [
+        {"weight": 1.0, "reason": "thumbs", "completion_id": f"c{start + n}", "checkpoint_id": None, "position": start + n, **row}
+        for n, row in enumerate(rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(complete), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"path": path.name, "format": "chat" if chat else "text", "rows": len(rows), "sha256": digest}
+
+
+def stage(
+    workdir: Path,
+    base: Path,
+    train: Sequence[Mapping[str, Any]],
+    holdout: Sequence[Mapping[str, Any]] = (),
+    *,
+    adapter: Path | None = None,
+    job: Mapping[str, Any] | None = None,
+    **recipe: Any,
+) -> Path:
+    """A WORKDIR as the service stages it."""
+    (workdir / "snapshot").mkdir(parents=True)
+    shards = [{**write_shard(workdir / "snapshot" / "train-0.parquet", train), "split": "train"}]
+    if holdout:
+        held = write_shard(workdir / "snapshot" / "holdout-0.parquet", holdout, start=10_000)
+        shards.append({**held, "split": "holdout"})
+    (workdir / "snapshot" / "manifest.json").write_text(json.dumps({"shards": shards, "counts": {}}))
+    reference: dict[str, Any] = {"kind": "base"}
+    if adapter is not None:
+        (workdir / "reference").symlink_to(adapter)
+        reference = {"kind": "adapter", "path": "reference", "fingerprint": weights_fingerprint(adapter)}
+    content = {"run_id": "r1", "base_model": str(base), "base_fingerprint": weights_fingerprint(base), "reference": reference}
+    (workdir / "job.json").write_text(json.dumps({**content, "reference_checkpoint_id": None, **(job or {})}))
+    (workdir / "recipe.json").write_text(Recipe.model_validate({**RECIPE, **recipe}).model_dump_json())
+    return workdir
+
+
+def start(module: str, workdir: Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-m", module, str(workdir)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def document(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content

@@ -1,0 +1,64 @@
+"""Files that a kill cannot leave half-written, and the hashes that they are known by."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Under a temporary name, flushed to disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync(path.parent)
+
+
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes the place of `path`, flushed to disk, once the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    for file in sorted(temporary.rglob("*")):
+        sync(file)
+    sync(temporary)
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder's list of names to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_fingerprint(folder: Path) -> str | None:
+    """SHA-256 of the folder's weights, or None where it has none.
+
+    One weight file: the hash of that file. Several: the hash of the sorted lines ``<sha256>  <name>``. An adapter's and a
+    model's fingerprint are made alike, so what training.json calls weights_sha256 is the next job's fingerprint.
+    """
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not files:
+        return None
+    if len(files) == 1:
+        return sha256_of(files[0])
+    lines = "".join(f"{sha256_of(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,161 @@
+"""What WORKDIR asks for, read and checked before anything heavy is imported."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.runs.recipe import Recipe
+from worker.kto.files import sha256_of, weights_fingerprint
+from worker.kto.process import Refusal
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class Reference(BaseModel):
+    kind: Literal["base", "adapter"]
+    path: str | None = None
+    fingerprint: str | None = None
+
+
+class JobFile(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    run_id: str
+    base_model: str = Field(description="absolute folder")
+    base_fingerprint: str | None = None
+    reference: Reference
+    reference_checkpoint_id: str | None = None
+    ancestor: str | None = Field(None, description="folder of the very first base model, where base_model is another")
+
+
+class Shard(BaseModel):
+    path: str = Field(description="relative to the snapshot folder")
+    split: Literal["train", "holdout"]
+    format: Literal["text", "chat"]
+    rows: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    shards: list[Shard]
+
+
+@dataclass(frozen=True)
+class Job:
+    workdir: Path
+    run_id: str
+    base: Path
+    base_fingerprint: str
+    adapter: Path | None  # the shipped adapter; None where the base is the reference
+    adapter_fingerprint: str | None
+    ancestor: Path
+    recipe: Recipe
+    shards: tuple[Shard, ...]
+
+    @property
+    def output(self) -> Path:
+        return self.workdir / "output"
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over everything that decides what is learnt: recipe, snapshot, base, reference."""
+        parts = [
+            self.recipe.model_dump(mode="json"),
+            self.base_fingerprint,
+            self.adapter_fingerprint,
+            [(shard.format, shard.sha256) for shard in self.shards_of("train")],
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def shards_of(self, split: Literal["train", "holdout"]) -> list[Shard]:
+        return [shard for shard in self.shards if shard.split == split]
+
+
+def read_job(workdir: Path) -> Job:
+    """Read and check job.json, recipe.json and the manifest. Raises `Refusal`."""
+    file = _document(workdir / "job.json", JobFile)
+    recipe = _document(workdir / "recipe.json", Recipe)
+    manifest = _document(workdir / "snapshot" / "manifest.json", Manifest)
+    if not recipe.resolved:
+        raise Refusal("recipe_unresolved", "recipe.json still holds auto: resolve it before it is staged")
+    _verify_shards(workdir / "snapshot", manifest)
+    base = Path(file.base_model)
+    if not (base / "config.json").is_file():
+        raise Refusal(
+            "base_model_missing", f"base_model: {base} holds no config.json: name a folder with a saved model"
+        )
+    fingerprint = weights_fingerprint(base)
+    if fingerprint is None:
+        raise Refusal(
+            "base_model_missing", f"base_model: {base} holds no weights (*.safetensors): name a complete folder"
+        )
+    if file.base_fingerprint not in (None, fingerprint):
+        raise Refusal(
+            "base_fingerprint",
+            f"base_fingerprint: the weights in {base} are {fingerprint[:12]}…, the job was made for "
+            f"{str(file.base_fingerprint)[:12]}…: restore those weights, or start a run with the new base model",
+        )
+    adapter, adapter_fingerprint = _shipped_adapter(workdir, file.reference)
+    return Job(
+        workdir=workdir,
+        run_id=file.run_id,
+        base=base,
+        base_fingerprint=fingerprint,
+        adapter=adapter,
+        adapter_fingerprint=adapter_fingerprint,
+        ancestor=Path(file.ancestor) if file.ancestor else base,
+        recipe=recipe,
+        shards=tuple(manifest.shards),
+    )
+
+
+def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, str | None]:
+    if reference.kind == "base":
+        return None, None
+    folder = workdir / (reference.path or "reference")
+    if not (folder / "adapter_config.json").is_file():
+        raise Refusal(
+            "reference_missing", f"reference: {folder} holds no adapter_config.json: stage the shipped adapter"
+        )
+    fingerprint = weights_fingerprint(folder)
+    if fingerprint is None:
+        raise Refusal("reference_missing", f"reference: {folder} holds no adapter weights: stage the shipped adapter")
+    if reference.fingerprint not in (None, fingerprint):
+        raise Refusal(
+            "reference_fingerprint",
+            f"reference: the adapter in {folder} is {fingerprint[:12]}…, the job was made for "
+            f"{str(reference.fingerprint)[:12]}…: stage the shipped checkpoint again",
+        )
+    return folder, fingerprint
+
+
+def _verify_shards(folder: Path, manifest: Manifest) -> None:
+    for shard in manifest.shards:
+        path = folder / shard.path
+        if not path.is_file():
+            raise Refusal(
+                "shard_missing", f"snapshot: {shard.path} is in the manifest but not in the folder: stage it again"
+            )
+        if sha256_of(path) != shard.sha256:
+            raise Refusal("shard_hash", f"snapshot: {shard.path} has another sha256 than the manifest: stage it again")
+
+
+def _document(path: Path, model: type[Document]) -> Document:
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise Refusal("job_incomplete", f"{path.name} is missing in WORKDIR: stage the job again") from None
+    except ValueError as error:
+        raise Refusal("job_malformed", f"{path.name} is no JSON ({error}): stage the job again") from None
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = ".".join(str(part) for part in fault["loc"])
+        reason = fault["msg"].removeprefix("Value error, ")
+        value = "" if isinstance(fault["input"], dict) else f" (it is {fault['input']!r})"
+        raise Refusal("job_malformed", f"{path.name}: {field + ': ' if field else ''}{reason}{value}") from None

@@ -1,0 +1,96 @@
+"""Log-probs of completions under a causal language model.
+
+Legend: B rows, T tokens of the longest row, N completion tokens of all rows together, V vocabulary, H hidden size.
+Log-probs are in nats, in float32, summed over a row's completion tokens; prompt and padding never count.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worker.kto.tokens import Ids
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Prompts with completions, padded on the right.
+
+    Under causal attention no real token sees the padding behind it, so there is no attention mask; what counts is known by
+    position alone, and the padding's id does not matter.
+    """
+
+    ids_BT: Tensor
+    counted_BT: Tensor  # bool: the *next* token is a completion token, its log-prob is read off here
+    source_N: Tensor  # those positions in the flattened B·T
+    target_N: Tensor  # the completion tokens
+    tokens: int  # real ones
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[Ids, Ids]], device: torch.device) -> "Sequences":
+        longest = max(len(prompt) + len(completion) for prompt, completion in pairs)
+        ids = np.zeros((len(pairs), longest), dtype=np.int64)
+        counted = np.zeros((len(pairs), longest), dtype=bool)
+        for row, (prompt, completion) in enumerate(pairs):
+            end = len(prompt) + len(completion)
+            ids[row, : len(prompt)] = prompt
+            ids[row, len(prompt) : end] = completion
+            counted[row, len(prompt) - 1 : end - 1] = True
+        source = np.flatnonzero(counted)
+        return cls(
+            ids_BT=torch.from_numpy(ids).to(device),
+            counted_BT=torch.from_numpy(counted).to(device),
+            source_N=torch.from_numpy(source).to(device),
+            target_N=torch.from_numpy(ids.reshape(-1)[source + 1]).to(device),
+            tokens=sum(len(prompt) + len(completion) for prompt, completion in pairs),
+        )
+
+    @property
+    def padding_share(self) -> float:
+        return 1 - self.tokens / self.ids_BT.numel()
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
+    """bfloat16 arithmetic over float32 weights, or nothing for float32."""
+    if precision is torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+def token_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = torch.float32) -> Tensor:
+    """log π(token | all before it) of every completion token, as lp_N in float32, row after row.
+
+    The head sees completion positions only: a hook on the output embeddings picks them out of the hidden states, so
+    whatever the model does to its logits afterwards (soft-capping, scaling) still happens, by its own code. A model whose
+    head is not called as a module is read off its full logits.
+    """
+    picked = False
+
+    def pick(_head: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        nonlocal picked
+        hidden_BTH = arguments[0]
+        if hidden_BTH.shape[:2] != sequences.ids_BT.shape:
+            return None
+        picked = True
+        return (hidden_BTH.flatten(0, 1)[sequences.source_N].unsqueeze(0), *arguments[1:])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        with autocast(sequences.ids_BT.device, precision):
+            logits = model(input_ids=sequences.ids_BT, use_cache=False).logits
+    finally:
+        hook.remove()
+    logits_NV = logits[0] if picked else logits.flatten(0, 1)[sequences.source_N]
+    return -F.cross_entropy(logits_NV.float(), sequences.target_N, reduction="none")
+
+
+def completion_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = torch.float32) -> Tensor:
+    """lp(y|x) = Σ_t log π(y_t | x, y_<t) as lp_B in float32, with gradient unless the caller turned it off."""
+    lp_N = token_log_probs(model, sequences, precision)
+    lp_BT = torch.zeros(sequences.ids_BT.shape, dtype=torch.float32, device=lp_N.device)
+    return lp_BT.masked_scatter(sequences.counted_BT, lp_N).sum(1)

@@ -1,0 +1,200 @@
+"""Base model and shipped adapter → the policy that is trained.
+
+At step 0 the policy equals the reference, by construction: it *is* the shipped checkpoint. With LoRA the shipped adapter is
+continued; with full fine-tuning it is merged into the weights first; where the base was shipped, a new adapter starts at
+zero. So the policy itself scores the reference before the first update, and no second model is ever in memory.
+
+Dropout is off everywhere, because a model in evaluation mode has none; gradients flow there just as well.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from torch import nn
+
+from app.runs.recipe import Recipe
+from worker.kto.job import Job
+from worker.kto.process import Refusal
+from worker.kto.tokens import Tokens
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Where and how precisely a model computes. Trained weights are float32 always."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Arithmetic":
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        capable = device.type == "cpu" or torch.cuda.is_bf16_supported()
+        if recipe.precision == "bfloat16" and not capable:
+            raise Refusal("precision", "recipe.json: precision: this GPU has no bfloat16: set precision to float32")
+        automatic = recipe.precision == "auto" and device.type == "cuda" and capable
+        low = recipe.precision == "bfloat16" or automatic
+        return cls(device, torch.bfloat16 if low else torch.float32)
+
+
+def load_tokens(folder: Path) -> Tokens:
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+        raise Refusal(
+            "tokenizer",
+            f"base_model: the tokenizer in {folder} does not load ({_first_line(error)}): add tokenizer.json",
+        ) from None
+    return Tokens(tokenizer, _generation_config(folder).eos_token_id)
+
+
+def _generation_config(folder: Path) -> Any:
+    if (folder / "generation_config.json").is_file():
+        return transformers.GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return transformers.GenerationConfig()
+
+
+def context_length(folder: Path) -> int | None:
+    """Tokens that the base model was made for, or None where its config does not say."""
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    length = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return int(length) if length else None
+
+
+def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+    """The causal language model in `folder`, every weight found. Raises `Refusal`."""
+    try:
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+        raise Refusal(
+            "base_model_unloadable",
+            f"base_model: {folder} does not load as a causal language model ({_first_line(error)}): "
+            "name a folder that transformers' AutoModelForCausalLM can read",
+        ) from None
+    broken = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
+    if broken:
+        raise Refusal(
+            "base_model_incomplete",
+            f"base_model: {folder} lacks {len(broken)} weights that its config.json asks for, first {broken[0]}: "
+            "restore the folder",
+        )
+    return model.eval().to(device)
+
+
+def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
+    """The shipped checkpoint, with exactly the weights that the recipe trains asking for gradients, in float32."""
+    recipe = job.recipe
+    if recipe.method == "full":
+        model = load_weights(job.base, torch.float32, arithmetic.device)
+        if job.adapter is not None:
+            model = load_adapter(model, job.adapter).merge_and_unload()
+        return model.requires_grad_().eval()
+    model = load_weights(job.base, arithmetic.precision, arithmetic.device)
+    fresh = LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,
+        target_modules=(
+            recipe.lora.target_modules
+            if recipe.lora.target_modules == "all-linear"
+            else list(recipe.lora.target_modules)
+        ),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    if job.adapter is not None:
+        return _continue_adapter(model, job.adapter, fresh)
+    try:
+        return get_peft_model(model, fresh).eval()
+    except ValueError as error:
+        raise Refusal(
+            "lora_targets",
+            f"recipe.json: lora.target_modules: {_first_line(error)}: name linear modules of the base model",
+        ) from None
+
+
+def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """`model` under the adapter in `folder`, without dropout. Raises `Refusal`."""
+    try:
+        config = PeftConfig.from_pretrained(str(folder), local_files_only=True)
+        config.inference_mode = not trainable
+        if hasattr(config, "lora_dropout"):
+            config.lora_dropout = 0.0
+        return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
+    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+        raise Refusal(
+            "adapter_unloadable",
+            f"reference: the adapter in {folder} does not load on this base model ({_first_line(error)}): "
+            "stage the adapter that was trained on it",
+        ) from None
+
+
+def _continue_adapter(model: Any, folder: Path, fresh: LoraConfig) -> Any:
+    linear = {name for name, module in model.named_modules() if _is_linear(module)}
+    head = {name for name, module in model.named_modules() if module is model.get_output_embeddings()}
+    policy = load_adapter(model, folder, trainable=True)
+    shipped = policy.peft_config["default"]
+    if shipped.peft_type != fresh.peft_type:
+        raise Refusal(
+            "adapter_conflict",
+            f"recipe.json: method: the shipped adapter is of type {shipped.peft_type}, not LoRA: set method to full",
+        )
+    for field, name in (("rank", "r"), ("alpha", "lora_alpha")):
+        wanted, there = getattr(fresh, name), getattr(shipped, name)
+        if wanted != there:
+            raise Refusal(
+                "adapter_conflict",
+                f"recipe.json: lora.{field} is {wanted}, the shipped adapter has {there}: "
+                f"set lora.{field} to {there}, or method to full to merge the adapter",
+            )
+    adapted = {
+        name.removeprefix("base_model.model.") for name, module in policy.named_modules() if hasattr(module, "lora_A")
+    }
+    targets = fresh.target_modules or set()
+    wanted_names = (
+        linear - head
+        if targets == "all-linear"
+        else {name for name in linear if any(name == t or name.endswith(f".{t}") for t in targets)}
+    )
+    if adapted != wanted_names:
+        there_names = sorted({name.rsplit(".", 1)[-1] for name in adapted})
+        raise Refusal(
+            "adapter_conflict",
+            f"recipe.json: lora.target_modules differs from the shipped adapter's, which are {there_names}: "
+            "set lora.target_modules to these, or method to full to merge the adapter",
+        )
+    return policy
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | transformers.pytorch_utils.Conv1D)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".:")[:300]
+
+
+def trained_weights(policy: Any) -> dict[str, nn.Parameter]:
+    """The parameters that the optimizer moves, by name; tied ones once."""
+    return {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}
+
+
+def save_policy(policy: Any, job: Job, tokens: Tokens, folder: Path) -> None:
+    """What is shipped: the adapter in float32, or the weights in the precision that the base model is stored in."""
+    if job.recipe.method == "lora":
+        policy.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # the checkpoint's card is written by who registers it
+        return
+    config = transformers.AutoConfig.from_pretrained(job.base, local_files_only=True, trust_remote_code=False)
+    stored = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    policy.to(stored).save_pretrained(folder)
+    tokens.tokenizer.save_pretrained(folder)
