@@ -1,8 +1,8 @@
 """The recipe: every number that decides what is learnt, in one place.
 
-Pure: values in, values out. Defaults and ranges are those of the KTO paper (arXiv 2402.01306), of its authors' code and of
-TRL's documentation; each field says its reason. A recipe as a user writes it may hold ``auto``; `resolve` replaces each
-``auto`` by a number, and the resolved recipe is what a run stores.
+Pure: values in, values out. Defaults and ranges are those of the KTO paper (arXiv 2402.01306), of its authors' code
+and of TRL's documentation; each field says its reason. A recipe as a user writes it may hold ``auto``; `resolve`
+replaces each ``auto`` by a number, and the resolved recipe is what a run stores.
 """
 
 from collections.abc import Mapping
@@ -97,7 +97,8 @@ class Recipe(Section):
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Models of a few million parameters learn nothing at the rates of large ones.
     "cpu-demo": {
-        "method": "full", "learning_rate": 6e-4, "batch_size": 32, "micro_batch_size": 16, "epochs": 2, "max_length": 256,
+        "method": "full", "learning_rate": 6e-4, "batch_size": 32, "micro_batch_size": 16, "epochs": 2, "max_length":
+        256,
         "schedule": "cosine", "save_every_steps": 25,
     },
     "lora-small": {"method": "lora", "batch_size": 32, "micro_batch_size": 8, "max_length": 1024},

@@ -1,11 +1,11 @@
 """The fixed plan: which rows make a micro-batch, and whose completion each row is mismatched with.
 
 Blocks (micro-batches) and partners are chosen once; an epoch only shuffles the order of the blocks. So the mismatched
-completions are always the same ones, and the reference's log-probs of them, taken once, hold for every epoch. All choices
-follow from the seed and the epoch: there is no random state to save.
+completions are always the same ones, and the reference's log-probs of them, taken once, hold for every epoch. All
+choices follow from the seed and the epoch: there is no random state to save.
 
-A partner is another row of the block with another prompt and another completion, and each row is partner once: a rotation
-where one fits, else an assignment. A row for which none exists takes part in the loss but not in z0.
+A partner is another row of the block with another prompt and another completion, and each row is partner once: a
+rotation where one fits, else an assignment. A row for which none exists takes part in the loss but not in z0.
 """
 
 from collections.abc import Iterable, Sequence
@@ -149,7 +149,9 @@ def _assignment(allowed: Sequence[Sequence[bool]]) -> list[int | None]:
 
 
 def _swap_until_paired(rows: Sequence[Row], groups: list[list[int]]) -> list[list[int]]:
-    """Where a block cannot pair all its rows, try to swap one of them for a row of a block nearby and of the same class."""
+    """Where a block cannot pair all its rows, try to swap one of them for a row of a block nearby and of the same
+    class.
+    """
     complete = [None not in _partners(rows, group) for group in groups]
     for index, group in enumerate(groups):
         if complete[index]:

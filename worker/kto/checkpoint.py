@@ -81,7 +81,7 @@ def resume(
         if state["identity"] != identity:
             raise Refusal(
                 "state_of_another_job",
-                f"state: {path.name} was made with another recipe, snapshot or model: use a new WORKDIR, or remove state/",
+                f"state: {path.name} was made with another recipe, snapshot or model: use a new WORKDIR or remove it",
             )
         _restore(load_file(path / FILES[0]), load_file(path / FILES[1]), weights, optimizer)
         return Position(state["step"], state["seconds"], state["threads"])

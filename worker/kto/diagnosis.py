@@ -62,15 +62,15 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
         found.append(
             Finding(
                 "context",
-                f"max_length is {recipe.max_length}, the base model was made for {context} tokens: rows are cut at {context}",
+                f"max_length is {recipe.max_length}, the base model was made for {context}: rows are cut there",
             )
         )
     if read.truncated > TRUNCATED_SHARE * len(read.rows):
         found.append(
             Finding(
                 "many_truncated",
-                f"{read.truncated} of {len(read.rows)} rows were cut, {read.tokens_cut} tokens in all: raise max_length "
-                f"(it is {recipe.max_length}) if the base model's context allows it",
+                f"{read.truncated} of {len(read.rows)} rows were cut, {read.tokens_cut} tokens in all: raise "
+                f"max_length (it is {recipe.max_length}) if the base model's context allows it",
             )
         )
     if read.dropped:
@@ -84,8 +84,8 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
         found.append(
             Finding(
                 "unpaired_rows",
-                f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch and do not enter z0: "
-                "raise micro_batch_size, or collect more varied prompts",
+                f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch, so do not enter "
+                "z0: raise micro_batch_size, or collect more varied prompts",
             )
         )
     return found

@@ -52,8 +52,8 @@ def sha256_of(path: Path) -> str:
 def weights_fingerprint(folder: Path) -> str | None:
     """SHA-256 of the folder's weights, or None where it has none.
 
-    One weight file: the hash of that file. Several: the hash of the sorted lines ``<sha256>  <name>``. An adapter's and a
-    model's fingerprint are made alike, so what training.json calls weights_sha256 is the next job's fingerprint.
+    One weight file: the hash of that file. Several: the hash of the sorted lines ``<sha256>  <name>``. An adapter's
+    and a model's fingerprint are made alike, so what training.json calls weights_sha256 is the next job's fingerprint.
     """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not files:

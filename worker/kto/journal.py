@@ -1,4 +1,6 @@
-"""What the trainer tells: progress, metrics, warnings, each a file of one JSON object a line; a bar where someone watches."""
+"""What the trainer tells: progress, metrics, warnings, each a file of one JSON object a line; a bar where someone
+watches.
+"""
 
 import json
 import os

@@ -21,8 +21,8 @@ from worker.kto.tokens import Ids
 class Sequences:
     """Prompts with completions, padded on the right.
 
-    Under causal attention no real token sees the padding behind it, so there is no attention mask; what counts is known by
-    position alone, and the padding's id does not matter.
+    Under causal attention no real token sees the padding behind it, so there is no attention mask; what counts is
+    known by position alone, and the padding's id does not matter.
     """
 
     ids_BT: Tensor
@@ -66,8 +66,8 @@ def token_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = t
     """log π(token | all before it) of every completion token, as lp_N in float32, row after row.
 
     The head sees completion positions only: a hook on the output embeddings picks them out of the hidden states, so
-    whatever the model does to its logits afterwards (soft-capping, scaling) still happens, by its own code. A model whose
-    head is not called as a module is read off its full logits.
+    whatever the model does to its logits afterwards (soft-capping, scaling) still happens, by its own code. A model
+    whose head is not called as a module is read off its full logits.
     """
     picked = False
 

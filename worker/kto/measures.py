@@ -1,7 +1,7 @@
 """One optimizer step in figures: collected per micro-batch, written as one line of metrics.jsonl.
 
-Means by class are weighted by the row weights; z0 is the mean over micro-batches, weighted by their rows. Figures stay on
-the device until the step ends.
+Means by class are weighted by the row weights; z0 is the mean over micro-batches, weighted by their rows. Figures stay
+on the device until the step ends.
 """
 
 from statistics import median

@@ -1,12 +1,16 @@
 """Base model and shipped adapter → the policy that is trained.
 
-At step 0 the policy equals the reference, by construction: it *is* the shipped checkpoint. With LoRA the shipped adapter is
-continued; with full fine-tuning it is merged into the weights first; where the base was shipped, a new adapter starts at
-zero. So the policy itself scores the reference before the first update, and no second model is ever in memory.
+At step 0 the policy equals the reference, by construction: it *is* the shipped checkpoint. With LoRA the shipped
+adapter is continued; with full fine-tuning it is merged into the weights first; where the base was shipped, a new
+adapter starts at zero. So the policy itself scores the reference before the first update, and no second model is ever
+in memory.
 
 Dropout is off everywhere, because a model in evaluation mode has none; gradients flow there just as well.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +117,8 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
     if job.adapter is not None:
         return _continue_adapter(model, job.adapter, fresh)
     try:
-        return get_peft_model(model, fresh).eval()
+        with _peft_quiet():
+            return get_peft_model(model, fresh).eval()
     except ValueError as error:
         raise Refusal(
             "lora_targets",
@@ -128,7 +133,8 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         config.inference_mode = not trainable
         if hasattr(config, "lora_dropout"):
             config.lora_dropout = 0.0
-        return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
+        with _peft_quiet():
+            return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
         raise Refusal(
             "adapter_unloadable",
@@ -172,6 +178,14 @@ def _continue_adapter(model: Any, folder: Path, fresh: LoraConfig) -> Any:
             "set lora.target_modules to these, or method to full to merge the adapter",
         )
     return policy
+
+
+@contextmanager
+def _peft_quiet() -> Iterator[None]:
+    """peft 0.21 still asks for an attribute that transformers 5 has renamed, and transformers says so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -60,7 +60,8 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
     if not workdir.is_dir():
         print(f"WORKDIR {workdir} is no folder: stage a job first", file=sys.stderr)  # noqa: T201
         return REFUSED
-    # Model folders are local; nothing here may wait for a network. cuBLAS needs its workspace fixed to be deterministic.
+    # Model folders are local; nothing here may wait for a network. cuBLAS needs its workspace fixed to be
+    # deterministic.
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUBLAS_WORKSPACE_CONFIG=":4096:8")
     (workdir / "failure.json").unlink(missing_ok=True)
     stop = StopRequest()

@@ -1,8 +1,9 @@
 """The reference's log-probs: every sequence of the plan scored once, before the first update, and kept.
 
-The policy scores them itself while it still is the reference (see `models`), block by block as training will see them, so
-that at step 0 policy and reference agree to the last bit. Kept by what determines them: a log-prob belongs to the token ids
-of one prompt with one completion, the file to the weights, maximum length and precision that it was scored with.
+The policy scores them itself while it still is the reference (see `models`), block by block as training will see them,
+so that at step 0 policy and reference agree to the last bit. Kept by what determines them: a log-prob belongs to the
+token ids of one prompt with one completion, the file to the weights, maximum length and precision that it was scored
+with.
 """
 
 import hashlib
@@ -35,7 +36,9 @@ def matched(rows: Sequence[Row], block: Block) -> list[Pair]:
 
 
 def mismatched(rows: Sequence[Row], block: Block, max_length: int) -> list[Pair]:
-    """Each row's prompt with its partner's completion, cut alike; its own completion stands in where it has no partner."""
+    """Each row's prompt with its partner's completion, cut alike; its own completion stands in where it has no
+    partner.
+    """
     pairs = []
     for row, partner in zip(block.rows, block.partners, strict=True):
         other = row if partner is None else partner
@@ -71,7 +74,9 @@ class Reference:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str) -> "Reference":
-        """What `path` keeps under this fingerprint; empty where there is nothing, or something else, or a broken file."""
+        """What `path` keeps under this fingerprint; empty where there is nothing, or something else, or a broken
+        file.
+        """
         reference = cls(fingerprint)
         try:
             with safe_open(str(path), framework="np") as file:

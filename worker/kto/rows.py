@@ -93,7 +93,7 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
         if file.metadata.num_rows != shard.rows:
             raise Refusal(
                 "shard_rows",
-                f"snapshot: {shard.path} has {file.metadata.num_rows} rows, the manifest says {shard.rows}: build it again",
+                f"snapshot: {shard.path} has {file.metadata.num_rows} rows, the manifest says {shard.rows}: rebuild it",
             )
         for batch in file.iter_batches(batch_size=2048, columns=list(COLUMNS)):
             yield batch.to_pydict()

@@ -4,8 +4,8 @@
 - A completion ends with exactly one end-of-sequence token, which counts like every other completion token.
 - What is too long loses the prompt's beginning first, then the completion's tail before its end token.
 
-Chat messages go through the tokenizer's chat template, strings do not. Which tokens count is known by position, never by
-id: a pad token that equals the end token masks nothing.
+Chat messages go through the tokenizer's chat template, strings do not. Which tokens count is known by position, never
+by id: a pad token that equals the end token masks nothing.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Tokens:
         if not self.tokenizer.chat_template:
             raise Refusal(
                 "no_chat_template",
-                "base_model: the snapshot has chat rows but the tokenizer has no chat template: add chat_template.jinja "
+                "base_model: the snapshot has chat rows, the tokenizer has no chat template: add chat_template.jinja "
                 "to the model folder, or send prompts as text",
             )
         opened = [self._render(prompt, generation=True) for prompt in prompts]

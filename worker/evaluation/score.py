@@ -1,0 +1,246 @@
+"""The scorer: `python -m worker.evaluation.score WORKDIR`, after the trainer.
+
+Scores the holdout under the candidate (WORKDIR/output), the reference (the shipped checkpoint it was trained against)
+and the ancestor (the project's very first base model), samples from the candidate, and writes scores.json:
+
+    rows, rows_desirable, rows_undesirable, rows_dropped, groups (distinct prompts)
+    auroc                      of r against the label, r = lp_candidate − lp_reference; ties count half
+    accuracy                   share of rows where (r > z0) is the label
+    margin                     mean β·r of desirable rows minus that of undesirable rows
+    ece                        expected calibration error of σ(β(r − z0)), ten bins
+    z0                         max(0, mean of r over mismatched pairs), in nats
+    kl                         {nats_per_token, nats_per_completion, samples}: drift from the reference on completions
+                               sampled from the candidate at temperature 1 for holdout prompts (k3 estimator)
+    length                     {candidate_median, reference_median, ratio, holdout_median} in tokens: sampled from
+                               both on the same prompts, and as found in the holdout
+    auroc_vs_ancestor          as auroc, against the ancestor
+    shipped_auroc_vs_ancestor  the reference's; 0.5 by definition where the reference is the ancestor
+    auroc_difference           the first minus the second, on the same resamples
+    confidence, resamples, seconds
+
+A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Where the holdout does not
+give it, all three are null and "reason" says why. length holds plain numbers or nulls.
+
+Deterministic under the recipe's seed; interrupted, it is simply run again. Exit codes as the trainer's.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worker.kto.files import write_atomically
+from worker.kto.job import read_job
+from worker.kto.journal import Journal
+from worker.kto.process import Refusal, StopRequest, run
+
+if TYPE_CHECKING:
+    from worker.evaluation.sampling import Pair
+    from worker.evaluation.statistics import Array
+    from worker.kto.models import Arithmetic
+
+
+def score(workdir: Path, stop: StopRequest | None = None) -> None:
+    """Score WORKDIR/output. Raises `Refusal`, or `Stopped` after `stop` was requested."""
+    started = time.monotonic()
+    stop = stop or StopRequest()
+    job = read_job(workdir)
+    recipe, asked = job.recipe, job.recipe.evaluation
+    adapter = job.output if (job.output / "adapter_config.json").is_file() else None
+    if adapter is None and not (job.output / "config.json").is_file():
+        raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run worker.kto.train first")
+
+    import numpy as np
+    import torch
+
+    from worker.evaluation import statistics
+    from worker.evaluation.sampling import chosen_prompts, drift_of_tokens, sample
+    from worker.kto import batches, models
+    from worker.kto.reference import matched, mismatched
+    from worker.kto.rows import read_rows
+
+    torch.use_deterministic_algorithms(mode=True)
+    arithmetic = models.Arithmetic.of(recipe)
+    tokens = models.load_tokens(job.base)
+    context = models.context_length(job.base)
+    max_length = min(recipe.max_length, context or recipe.max_length)
+    read = read_rows(workdir / "snapshot", job.shards_of("holdout"), tokens, max_length)
+    rows = read.rows
+    plan = batches.plan(rows, recipe.micro_batch_size, even_classes=False, seed=recipe.seed)
+    own = [matched(rows, block) for block in plan.blocks]
+    others = [mismatched(rows, block, max_length) for block in plan.blocks]
+    prompts = chosen_prompts(rows, asked.kl_prompts, recipe.seed)
+
+    reference_is_ancestor = job.adapter is None and job.ancestor == job.base
+    sampled = -(-len(prompts) // recipe.batch_size)
+    journal = Journal(workdir)
+    tell = _counter(journal, stop, 4 * len(own) + (0 if reference_is_ancestor else len(own)) + 4 * sampled)
+
+    def draws(model: Any) -> list["Pair"]:
+        return sample(
+            model,
+            prompts,
+            tokens.ends,
+            max_new_tokens=min(asked.kl_max_new_tokens, max(1, (context or max_length) - 1)),
+            context=context,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            between=tell,
+        )
+
+    def chunks(pairs: list["Pair"]) -> list[list["Pair"]]:
+        return [pairs[start : start + recipe.batch_size] for start in range(0, len(pairs), recipe.batch_size)]
+
+    # One model in memory at a time.
+    candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
+    own_candidate = _rows_log_probs(candidate, own, arithmetic, tell)
+    others_candidate = _rows_log_probs(candidate, others, arithmetic, tell)
+    samples = draws(candidate)
+    tokens_candidate = _tokens_log_probs(candidate, chunks(samples), arithmetic, tell)
+    del candidate
+    reference = _load(job.base, job.adapter, arithmetic)
+    own_reference = _rows_log_probs(reference, own, arithmetic, tell)
+    others_reference = _rows_log_probs(reference, others, arithmetic, tell)
+    tokens_reference = _tokens_log_probs(reference, chunks(samples), arithmetic, tell)
+    samples_reference = draws(reference)
+    del reference
+    own_ancestor = own_reference
+    if not reference_is_ancestor:
+        own_ancestor = _rows_log_probs(_load(job.ancestor, None, arithmetic), own, arithmetic, tell)
+
+    in_order = [row for block in plan.blocks for row in block.rows]
+    desirable_N = np.array([rows[row].desirable for row in in_order], dtype=bool)
+    paired_N = np.array([partner is not None for block in plan.blocks for partner in block.partners], dtype=bool)
+    r_N = own_candidate - own_reference
+    for name, lp_N in (("candidate", own_candidate), ("reference", own_reference), ("ancestor", own_ancestor)):
+        if not np.isfinite(lp_N).all():
+            odd = rows[in_order[int(np.flatnonzero(~np.isfinite(lp_N))[0])]].completion_id
+            raise Refusal("not_finite", f"the {name} gives NaN or infinite log-probs, first for {odd}: do not ship it")
+    z0 = max(0.0, float((others_candidate - others_reference)[paired_N].mean())) if paired_N.any() else 0.0
+    lift_N = recipe.beta * (r_N - z0)
+
+    groups_N = statistics.group_numbers([rows[row].prompt_key for row in in_order])
+    over_prompts = statistics.Bootstrap(groups_N, asked.bootstrap, asked.confidence, recipe.seed)
+    absent = "the holdout has rows of one class only"
+    candidate_auroc = statistics.auroc(own_candidate - own_ancestor, desirable_N)
+    shipped_auroc = (
+        statistics.constant(0.5)
+        if reference_is_ancestor
+        else statistics.auroc(own_reference - own_ancestor, desirable_N)
+    )
+    scores = {
+        "rows": len(rows),
+        "rows_desirable": int(desirable_N.sum()),
+        "rows_undesirable": int((~desirable_N).sum()),
+        "rows_dropped": read.dropped,
+        "groups": len(set(groups_N.tolist())),
+        "auroc": over_prompts.interval(statistics.auroc(r_N, desirable_N), absent),
+        "accuracy": over_prompts.interval(statistics.mean((lift_N > 0) == desirable_N), absent),
+        "margin": over_prompts.interval(statistics.margin(recipe.beta * r_N, desirable_N), absent),
+        "ece": over_prompts.interval(
+            statistics.calibration_error(0.5 * (1 + np.tanh(lift_N / 2)), desirable_N.astype(float)), absent
+        ),
+        "z0": z0,
+        "kl": _drift(
+            [drift_of_tokens(p, q) for p, q in zip(tokens_candidate, tokens_reference, strict=True)],
+            asked.bootstrap,
+            asked.confidence,
+            recipe.seed,
+        ),
+        "length": _lengths(samples, samples_reference, [len(row.completion) for row in rows]),
+        "auroc_vs_ancestor": over_prompts.interval(candidate_auroc, absent),
+        "shipped_auroc_vs_ancestor": over_prompts.interval(shipped_auroc, absent),
+        "auroc_difference": over_prompts.interval(statistics.difference(candidate_auroc, shipped_auroc), absent),
+        "confidence": asked.confidence,
+        "resamples": asked.bootstrap,
+        "seconds": time.monotonic() - started,
+    }
+    write_atomically(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
+    journal.close()
+
+
+def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
+    from worker.kto import models
+
+    model = models.load_weights(folder, arithmetic.precision, arithmetic.device)
+    return model if adapter is None else models.load_adapter(model, adapter)
+
+
+def _counter(journal: Journal, stop: StopRequest, total: int) -> Callable[[], None]:
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        journal.progress("evaluating", done, total)
+        stop.raise_if_requested()
+
+    return tell
+
+
+def _rows_log_probs(
+    model: Any, chunks: Sequence[Sequence["Pair"]], arithmetic: "Arithmetic", tell: Callable[[], None]
+) -> "Array":
+    """lp(y|x) of every pair, as lp_N."""
+    import numpy as np
+
+    return np.array([lp_T.sum() for lp_T in _tokens_log_probs(model, chunks, arithmetic, tell)])
+
+
+def _tokens_log_probs(
+    model: Any, chunks: Sequence[Sequence["Pair"]], arithmetic: "Arithmetic", tell: Callable[[], None]
+) -> list["Array"]:
+    """log-probs of the completion tokens of every pair, one lp_T each."""
+    import numpy as np
+    import torch
+
+    from worker.kto.logprobs import Sequences, token_log_probs
+
+    found: list[Array] = []
+    for pairs in chunks:
+        with torch.no_grad():
+            lp = token_log_probs(model, Sequences.of(pairs, arithmetic.device), arithmetic.precision).cpu().numpy()
+        found += np.split(lp, np.cumsum([len(completion) for _, completion in pairs])[:-1])
+        tell()
+    return found
+
+
+def _drift(drift_of: Sequence["Array"], resamples: int, confidence: float, seed: int) -> dict[str, Any]:
+    """Each sampled completion is a prompt of its own, so resampling prompts is resampling samples."""
+    import numpy as np
+
+    from worker.evaluation import statistics
+
+    if not drift_of:
+        nothing = {"value": None, "low": None, "high": None, "reason": "no prompts were sampled"}
+        return {"nats_per_token": nothing, "nats_per_completion": nothing, "samples": 0}
+    nats_N = np.array([drift.sum() for drift in drift_of])
+    tokens_N = np.array([float(len(drift)) for drift in drift_of])
+    over_samples = statistics.Bootstrap(np.arange(len(nats_N)), resamples, confidence, seed)
+    overflow = "the candidate gives samples that the reference finds all but impossible"
+    return {
+        "nats_per_token": over_samples.interval(statistics.ratio_of_sums(nats_N, tokens_N), overflow),
+        "nats_per_completion": over_samples.interval(statistics.mean(nats_N), overflow),
+        "samples": len(nats_N),
+    }
+
+
+def _lengths(
+    samples: Sequence["Pair"], samples_reference: Sequence["Pair"], holdout: Sequence[int]
+) -> dict[str, float | None]:
+    from statistics import median
+
+    after = float(median(len(completion) for _, completion in samples)) if samples else None
+    before = float(median(len(completion) for _, completion in samples_reference)) if samples_reference else None
+    return {
+        "candidate_median": after,
+        "reference_median": before,
+        "ratio": after / before if after and before else None,
+        "holdout_median": float(median(holdout)) if holdout else None,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run("worker.evaluation.score", "Score what the trainer left in WORKDIR on the held-out rows.", score))
