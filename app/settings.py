@@ -12,7 +12,11 @@ from app.errors import Fault, Invalid
 
 
 def default_data_dir() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "thumbwheel"
+    """As root a folder of the system: embedded servers run as another user then, who may not enter root's home."""
+    given = os.environ.get("XDG_DATA_HOME")
+    if given:
+        return Path(given) / "thumbwheel"
+    return Path("/var/lib/thumbwheel") if os.geteuid() == 0 else Path.home() / ".local" / "share" / "thumbwheel"
 
 
 class Settings(BaseSettings):
@@ -23,6 +27,12 @@ class Settings(BaseSettings):
     )
     redis_url: RedisDsn | None = Field(
         None, description="redis://host:port/0; unset: `thumbwheel up` starts an embedded one"
+    )
+    postgres_bin: Path | None = Field(
+        None, description="folder with the programs of an embedded Postgres; unset: those of the extra `embedded`"
+    )
+    valkey_server: Path | None = Field(
+        None, description="program of an embedded Valkey or Redis; unset: that of the extra `embedded`"
     )
     data_dir: Path = Field(
         default_factory=default_data_dir, description="artifacts, working folders and embedded servers live here"

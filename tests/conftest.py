@@ -60,9 +60,9 @@ def servers() -> Iterator[Servers]:
     """An empty Postgres and an empty Valkey; the environment of this process points at them."""
     with ExitStack() as stack:
         folder = stack.enter_context(services.temporary())
-        database_url = stack.enter_context(services.embedded_postgres(folder / "postgres", durable=False))
-        redis_url = stack.enter_context(services.embedded_valkey(folder / "valkey", durable=False))
-        running = Servers(database_url, redis_url, folder)
+        database = stack.enter_context(services.embedded_postgres(folder / "postgres", durable=False))
+        broker = stack.enter_context(services.embedded_valkey(folder / "valkey", durable=False))
+        running = Servers(database.url, broker.url, folder)
         os.environ.update(running.environment)
         forget_settings()
         yield running

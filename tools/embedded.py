@@ -12,16 +12,16 @@ def main(command: list[str]) -> int:
     try:
         with (
             services.temporary() as folder,
-            services.embedded_postgres(folder / "postgres", durable=False) as database_url,
-            services.embedded_valkey(folder / "valkey", durable=False) as redis_url,
+            services.embedded_postgres(folder / "postgres", durable=False) as database,
+            services.embedded_valkey(folder / "valkey", durable=False) as broker,
         ):
             return subprocess.run(
                 command,
                 check=False,
                 env=os.environ
                 | {
-                    "THUMBWHEEL_DATABASE_URL": database_url,
-                    "THUMBWHEEL_REDIS_URL": redis_url,
+                    "THUMBWHEEL_DATABASE_URL": database.url,
+                    "THUMBWHEEL_REDIS_URL": broker.url,
                     "THUMBWHEEL_DATA_DIR": str(folder / "data"),
                 },
             ).returncode

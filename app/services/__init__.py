@@ -2,11 +2,12 @@
 
 from app.services.folders import claimed, sweep, temporary
 from app.services.postgres import embedded_postgres
-from app.services.processes import Process, free_port, tethered, wait_until
+from app.services.processes import Process, Server, free_port, tethered, wait_until
 from app.services.valkey import embedded_valkey
 
 __all__ = [
     "Process",
+    "Server",
     "claimed",
     "embedded_postgres",
     "embedded_valkey",

