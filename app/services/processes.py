@@ -145,6 +145,13 @@ class Process:
         if self.alive():
             os.kill(self.pid, self.end_with)
 
+    def kill(self) -> int:
+        """End it and everything in its process group at once, unasked; its exit code."""
+        if self.popen.returncode is None:
+            # The leader is not reaped yet: the group's number cannot belong to anybody else.
+            os.killpg(self.pid, signal.SIGKILL)
+        return self.popen.wait()
+
     def stop(self, seconds: float = 10, *, hurry: Signals | None = None) -> int:
         """End it and everything in its process group; its exit code, negative for the signal that ended it.
 
@@ -161,9 +168,7 @@ class Process:
                 if wait_until(lambda: not self.alive(), patience):
                     break
         finally:
-            # The leader is not reaped yet: the group's number cannot belong to anybody else.
-            os.killpg(self.pid, signal.SIGKILL)
-            code = self.popen.wait()
+            code = self.kill()
         return code
 
 

@@ -54,7 +54,7 @@ class Supervisor:
 
     def kill(self, name: str) -> None:
         """End a child the hard way, with its process group; `watch` starts it again."""
-        self.children[name].process.stop(0)
+        self.children[name].process.kill()
 
     def watch(self) -> None:
         """Say who died, and start again whoever's pause is over. To be called every second or so."""
