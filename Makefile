@@ -30,7 +30,7 @@ up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in A
 	@$(PYTHON_VENV) -m app.cli.main up $(ARGS)
 
 migrate: venv ## bring the database of THUMBWHEEL_DATABASE_URL to the newest tables
-	@$(PYTHON_VENV) -m alembic upgrade head
+	@$(PYTHON_VENV) -m app.cli.main migrate
 
 lock: venv ## write constraints.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
 	@tools/lock $(if $(UPGRADE),--upgrade)

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from app.errors import Conflict, Invalid, Unavailable
@@ -102,17 +101,15 @@ def sweep() -> None:
     """Remove temporary folders of ours that nobody claims and no process works in."""
     for lock in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{LOCK}"):
         with suppress(OSError, Conflict, Unavailable):
-            if lock.stat().st_uid != os.geteuid():
-                continue
-            with claimed(lock.parent):
-                # Servers of a killed process are on their way out.
-                if wait_until(partial(_deserted, lock.parent), 5):
-                    shutil.rmtree(lock.parent, ignore_errors=True)
+            if lock.stat().st_uid == os.geteuid():
+                _remove_deserted(lock.parent)
 
 
-def _deserted(folder: Path) -> bool:
-    """Whether no server runs in `folder`; they do two levels deep."""
-    return not any(living_in(path) for path in [*folder.glob("*/"), *folder.glob("*/*/")])
+def _remove_deserted(folder: Path) -> None:
+    with claimed(folder):
+        # Servers of a killed process are on their way out.
+        if wait_until(lambda: not living_in(folder), 5):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def secret(path: Path) -> str:

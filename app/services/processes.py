@@ -79,7 +79,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def living_in(folder: Path) -> list[int]:
-    """Processes whose current folder is `folder`, zombies not counted; none where there is no /proc.
+    """Processes whose current folder is `folder` or below it, zombies not counted; none where there is no /proc.
 
     A process id in a file says little: it may belong to somebody else by now, or to a zombie.
     """
@@ -87,7 +87,7 @@ def living_in(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(entry / "cwd") == wanted:
+            if f"{os.readlink(entry / 'cwd')}/".startswith(f"{wanted}/"):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
                 if state not in "ZX":
                     found.append(int(entry.name))

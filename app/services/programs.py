@@ -17,7 +17,7 @@ CACHE = Path("/var/cache/thumbwheel")
 def package_folder(package: str) -> Path | None:
     """Where `package` is installed, without importing it."""
     spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec and spec.origin else None
+    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
 
 
 def postgres_programs(given: Path | None = None) -> Path:

@@ -246,9 +246,7 @@ def test_as_root_programs_that_the_servers_may_not_enter_are_copied_for_them(fol
     monkeypatch.setattr("app.services.postgres.ENVIRONMENT", {"LD_LIBRARY_PATH": str(folder / "libs"), "LC_ALL": "C"})
 
     with (
-        services.embedded_postgres(
-            folder / "postgres", durable=False, programs=closed / "postgres18" / "bin"
-        ) as server,
+        services.embedded_postgres(folder / "postgres", durable=False, programs=binaries) as server,
         psycopg.connect(server.url) as connection,
     ):
         assert connection.execute("SELECT 1").fetchone() == (1,)

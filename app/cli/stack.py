@@ -1,0 +1,162 @@
+"""Everything at once, for `thumbwheel up`, the demo and the story tests: Postgres, Valkey, API, workers and beat."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from app import services
+from app.access.service import first_admin_key
+from app.errors import Conflict, Unavailable
+from app.services.supervisor import Say, Supervisor
+from app.settings import Settings
+
+API_SECONDS = 120  # a first start compiles every module
+WORKER_STOP_SECONDS = 35  # a trainer saves its state within 30
+API_STOP_SECONDS = 10
+
+API = "api"
+BEAT = "beat"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running Thumbwheel. `environment` lets another process join it; `admin_key` is None unless it is new."""
+
+    base_url: str
+    admin_key: str | None
+    environment: Mapping[str, str]
+    supervisor: Supervisor
+    servers: Mapping[str, services.Server]
+
+    def watch(self) -> None:
+        """Start again who died; to be called every second or so. Raises `Unavailable` when a server is gone."""
+        self.supervisor.watch()
+        for name, server in self.servers.items():
+            if not server.alive():
+                raise Unavailable(f"{name} ended unexpectedly: see its log in the data folder.", code="server_ended")
+
+
+@contextmanager
+def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = True) -> Iterator[Stack]:
+    """Run everything in `settings.data_dir` while the block lasts, in the thread that calls.
+
+    settings  servers whose URL is set are used, the others are embedded; port 0 takes a free one
+    say       gets every line of every process
+    workers   for runs; 0 leaves runs to workers elsewhere
+    durable   False trades the data's safety against a crash of the machine for speed
+
+    Raises `Conflict` where the folder or the port is taken, `Unavailable` where something doesn't start.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(services.claimed(settings.data_dir.absolute()))
+        port = settings.port or services.free_port()
+        require_free(settings.host, port)
+        servers = {}
+        database_url, redis_url = settings.database_url, str(settings.redis_url or "")
+        if database_url is None:
+            servers["Postgres"] = stack.enter_context(
+                services.embedded_postgres(folder / "postgres", durable=durable, programs=settings.postgres_bin)
+            )
+            database_url = servers["Postgres"].url
+        if not redis_url:
+            servers["Valkey"] = stack.enter_context(
+                services.embedded_valkey(folder / "valkey", durable=durable, program=settings.valkey_server)
+            )
+            redis_url = servers["Valkey"].url
+        base_url = f"http://{_dialled(settings.host)}:{port}"
+        environment = os.environ | {
+            "THUMBWHEEL_DATABASE_URL": database_url,
+            "THUMBWHEEL_REDIS_URL": redis_url,
+            "THUMBWHEEL_DATA_DIR": str(folder),
+            "THUMBWHEEL_URL": base_url,
+            "PYTHONUNBUFFERED": "1",
+        }
+        migrate(environment)
+        admin_key = _first_admin_key(database_url)
+
+        supervisor = Supervisor(say)
+        runners = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
+        stack.callback(supervisor.stop, [API], API_STOP_SECONDS)
+        stack.callback(supervisor.stop, [BEAT, *runners], WORKER_STOP_SECONDS)
+        supervisor.start(API, _api(settings.host, port), environment)
+        for name in runners:
+            supervisor.start(name, _celery(name, "runs"), environment, end_with=signal.SIGTERM)
+        schedule = folder / "beat-schedule"
+        supervisor.start(BEAT, [*_celery(BEAT, "housekeeping"), "--beat", "--schedule", schedule], environment)
+
+        answers = partial(_answers, f"{base_url}/livez")
+        if not services.wait_until(lambda: answers() or not supervisor.alive(API), API_SECONDS) or not answers():
+            raise Unavailable("The API does not start: its lines above say why.", code="api_silent")
+        yield Stack(base_url, admin_key, environment, supervisor, servers)
+
+
+def require_free(host: str, port: int) -> None:
+    """Raise `Conflict` where somebody listens on the port already."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise Conflict(
+            f"Nothing can listen on {host}:{port} ({error.strerror}): choose another port, 0 takes a free one.",
+            code="port_in_use",
+        ) from error
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    """Bring the database of `environment` to the newest tables. Raises `Unavailable` with the last line said."""
+    done = subprocess.run(
+        services.tethered([sys.executable, "-m", "app.cli.main", "migrate"]),
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise Unavailable(f"The tables of the database cannot be brought up to date: {last}", code="migration_failed")
+
+
+def _first_admin_key(database_url: str) -> str | None:
+    engine = create_engine(Settings(database_url=database_url).need_database())
+    try:
+        with Session(engine) as session, session.begin():
+            return first_admin_key(session)
+    finally:
+        engine.dispose()
+
+
+def _api(host: str, port: int) -> list[str]:
+    server = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory"]
+    return [*server, "--host", host, "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "5"]
+
+
+def _celery(name: str, queue: str) -> list[str | Path]:
+    worker = [sys.executable, "-m", "celery", "-A", "worker.main", "worker", "-Q", queue, "-c", "1", "-n", f"{name}@%h"]
+    return [*worker, "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+
+
+def _dialled(host: str) -> str:
+    """The address under which this machine reaches what listens on `host`."""
+    if host in {"0.0.0.0", "::", ""}:  # noqa: S104
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
+        return False

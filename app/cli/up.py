@@ -1,0 +1,75 @@
+"""`thumbwheel up`: everything in one terminal, stopped by one Ctrl-C."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from app import settings
+from app.cli.stack import Stack, running
+
+COLOURS = {"api": "cyan", "beat": "magenta", "thumbwheel": "green"}
+WORKER_COLOUR = "yellow"
+WATCH_SECONDS = 0.5
+
+
+class Terminal:
+    """Lines of several processes under their names: coloured where a person looks on, plain where a file does."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.lock = threading.Lock()
+
+    def say(self, name: str, line: str) -> None:
+        prefix = Text(f"{name:>10} | ", style=COLOURS.get(name, WORKER_COLOUR))
+        with self.lock:
+            self.console.print(prefix + Text(line), soft_wrap=True)
+
+
+def up(
+    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.  [default: 8000]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address the API listens on.  [default: 127.0.0.1]")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of artifacts and embedded servers.  [default: THUMBWHEEL_DATA_DIR]")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Workers for runs on this machine.")] = 1,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Same as --workers 0.")] = False,
+) -> None:
+    """Run Postgres, Redis, API, worker and beat in this terminal, until Ctrl-C.
+
+    Postgres and Redis are embedded unless THUMBWHEEL_DATABASE_URL and THUMBWHEEL_REDIS_URL name running ones.
+    """
+    given = {"port": port, "host": host, "data_dir": data_dir}
+    chosen = settings.current().model_copy(update={name: value for name, value in given.items() if value is not None})
+    terminal = Terminal(Console(highlight=False))
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        terminal.say("thumbwheel", f"starting in {chosen.data_dir}; Ctrl-C stops everything")
+        with running(chosen, terminal.say, workers=0 if no_worker else workers) as stack:
+            _announce(terminal, stack)
+            pause = threading.Event()
+            while True:
+                stack.watch()
+                pause.wait(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        terminal.say("thumbwheel", "stopped")
+
+
+def _announce(terminal: Terminal, stack: Stack) -> None:
+    terminal.say("thumbwheel", f"up: {stack.base_url} (status page), {stack.base_url}/docs (API)")
+    if stack.admin_key:
+        terminal.say("thumbwheel", f"first admin key, shown this once: {stack.admin_key}")
+        terminal.say("thumbwheel", f"in another terminal: export THUMBWHEEL_API_KEY={stack.admin_key}")
+    if stack.base_url != "http://127.0.0.1:8000":
+        terminal.say("thumbwheel", f"in another terminal: export THUMBWHEEL_URL={stack.base_url}")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """End as by Ctrl-C; `sys.exit` in a handler could be taken for an error of whatever runs at that moment."""
+    raise KeyboardInterrupt
