@@ -97,9 +97,8 @@ class Recipe(Section):
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Models of a few million parameters learn nothing at the rates of large ones.
     "cpu-demo": {
-        "method": "full", "learning_rate": 6e-4, "batch_size": 32, "micro_batch_size": 16, "epochs": 2, "max_length":
-        256,
-        "schedule": "cosine", "save_every_steps": 25,
+        "method": "full", "learning_rate": 6e-4, "batch_size": 32, "micro_batch_size": 16, "epochs": 2,
+        "max_length": 256, "schedule": "cosine", "save_every_steps": 25,
     },
     "lora-small": {"method": "lora", "batch_size": 32, "micro_batch_size": 8, "max_length": 1024},
     "lora-8b": {"method": "lora", "learning_rate": 1e-5, "batch_size": 32, "micro_batch_size": 4, "max_length": 2048},

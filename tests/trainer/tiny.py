@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import random
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from app.runs.recipe import Recipe
 from worker.kto.files import weights_fingerprint
+from worker.kto.process import run
+from worker.kto.train import train
 
-WORDS = "refund order late please sorry thanks box blue card today wait call help soon fixed broken sent lost paid done".split()
+WORDS = ["refund", "order", "late", "please", "sorry", "thanks", "box", "card", "today", "wait", "help", "soon", "paid"]
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -44,19 +48,23 @@ def tokenizer(*, chat: bool = False) -> Any:
 
 
 def config(family: str = "llama", **changes: Any) -> Any:
-    size = {"vocab_size": 260, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    grouped = {**size, "num_key_value_heads": 2, "max_position_embeddings": 128, "pad_token_id": None}
+    grouped = {
+        "vocab_size": 260, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 128, "pad_token_id": None,
+    }  # fmt: skip
+    capped = {"head_dim": 4, "final_logit_softcapping": 0.5, "sliding_window": 8}
     kinds: dict[str, tuple[type, dict[str, Any]]] = {
         "llama": (transformers.LlamaConfig, grouped),
         "qwen2": (transformers.Qwen2Config, {**grouped, "tie_word_embeddings": True}),
         "qwen3": (transformers.Qwen3Config, {**grouped, "head_dim": 4}),
         # A cap this low bends even the small logits of a random model.
-        "gemma2": (transformers.Gemma2Config, {**grouped, "head_dim": 4, "final_logit_softcapping": 0.5, "sliding_window": 8}),
+        "gemma2": (transformers.Gemma2Config, {**grouped, **capped}),
         "gpt2": (
             transformers.GPT2Config,
             {"vocab_size": 260, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 128, "resid_pdrop": 0.5},
         ),
     }
+    kinds["gpt_neox"] = (transformers.GPTNeoXConfig, {key: grouped[key] for key in grouped if "key_value" not in key})
     kind, values = kinds[family]
     return kind(**{**values, "bos_token_id": None, "eos_token_id": 256, **changes})
 
@@ -84,7 +92,10 @@ def save_adapter(folder: Path, base: Path, *, rank: int = 4, alpha: int = 8, see
 
     torch.manual_seed(seed)
     bare = transformers.AutoModelForCausalLM.from_pretrained(base)
-    adapted = get_peft_model(bare, LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"))
+    lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = get_peft_model(bare, lora)
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
@@ -122,8 +133,15 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], start: int = 0) -
     """Write a shard and return its line of the manifest, without the split."""
     chat = bool(rows) and not isinstance(rows[0]["prompt"], str)
     complete = [
-        {"weight": 1.0, "reason": "thumbs", "completion_id": f"c{start + n}", "checkpoint_id": None, "position": start + n, **row}
-        for n, row in enumerate(rows)
+        {
+            "weight": 1.0,
+            "reason": "thumbs",
+            "completion_id": f"c{number}",
+            "checkpoint_id": None,
+            "position": number,
+            **row,
+        }
+        for number, row in enumerate(rows, start)
     ]
     pq.write_table(pa.Table.from_pylist(complete), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -151,21 +169,38 @@ def stage(
     if adapter is not None:
         (workdir / "reference").symlink_to(adapter)
         reference = {"kind": "adapter", "path": "reference", "fingerprint": weights_fingerprint(adapter)}
-    content = {"run_id": "r1", "base_model": str(base), "base_fingerprint": weights_fingerprint(base), "reference": reference}
-    (workdir / "job.json").write_text(json.dumps({**content, "reference_checkpoint_id": None, **(job or {})}))
+    content = {"run_id": "r1", "base_model": str(base), "reference": reference, "reference_checkpoint_id": None}
+    content["base_fingerprint"] = weights_fingerprint(base)
+    (workdir / "job.json").write_text(json.dumps({**content, **(job or {})}))
     (workdir / "recipe.json").write_text(Recipe.model_validate({**RECIPE, **recipe}).model_dump_json())
     return workdir
 
 
-def start(module: str, workdir: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        [sys.executable, "-m", module, str(workdir)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+#: Forks processes that have torch imported already: real processes that start in milliseconds instead of seconds.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["worker.kto.train", "worker.kto.models", "worker.kto.guards", "worker.kto.reference"])
+
+
+def start(workdir: Path) -> Any:
+    """The trainer as a process of its own; its stderr goes to WORKDIR/stderr."""
+    process = PROCESSES.Process(target=_trainer, args=(str(workdir),))
+    process.start()
+    return process
+
+
+def _trainer(workdir: str) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(1)
+    os.dup2(os.open(f"{workdir}/stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    sys.argv = ["train", workdir]
+    sys.exit(run("worker.kto.train", "", train))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.002)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

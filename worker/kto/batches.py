@@ -149,17 +149,14 @@ def _assignment(allowed: Sequence[Sequence[bool]]) -> list[int | None]:
 
 
 def _swap_until_paired(rows: Sequence[Row], groups: list[list[int]]) -> list[list[int]]:
-    """Where a block cannot pair all its rows, try to swap one of them for a row of a block nearby and of the same
-    class.
-    """
-    complete = [None not in _partners(rows, group) for group in groups]
+    """Where a block cannot pair all its rows, swap them one by one for rows of its class in blocks nearby, as long as
+    that leaves fewer rows without a partner."""
     for index, group in enumerate(groups):
-        if complete[index]:
+        if not _unpaired(rows, group):
             continue
         for near in _neighbours(index, len(groups)):
-            if complete[near] and _swapped(rows, group, groups[near]):
-                complete[index] = True
-                break
+            while _unpaired(rows, group) and _swapped(rows, group, groups[near]):
+                pass
     return groups
 
 
@@ -167,14 +164,20 @@ def _neighbours(index: int, count: int) -> Iterable[int]:
     return (near for step in range(1, REACH + 1) for near in (index - step, index + step) if 0 <= near < count)
 
 
+def _unpaired(rows: Sequence[Row], group: Sequence[int]) -> int:
+    return _partners(rows, group).count(None)
+
+
 def _swapped(rows: Sequence[Row], group: list[int], other: list[int]) -> bool:
+    """Make the first swap that helps; False where none does."""
+    before = _unpaired(rows, group) + _unpaired(rows, other)
     lonely = [slot for slot, partner in enumerate(_partners(rows, group)) if partner is None]
     for slot in lonely:
         for there in range(len(other)):
             if rows[group[slot]].desirable is not rows[other[there]].desirable:
                 continue
             group[slot], other[there] = other[there], group[slot]
-            if None not in _partners(rows, group) and None not in _partners(rows, other):
+            if _unpaired(rows, group) + _unpaired(rows, other) < before:
                 return True
             group[slot], other[there] = other[there], group[slot]
     return False

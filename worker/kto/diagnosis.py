@@ -84,8 +84,8 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
         found.append(
             Finding(
                 "unpaired_rows",
-                f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch, so do not enter "
-                "z0: raise micro_batch_size, or collect more varied prompts",
+                f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch: they do not "
+                "enter z0; raise micro_batch_size, or collect more varied prompts",
             )
         )
     return found

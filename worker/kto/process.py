@@ -60,9 +60,10 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
     if not workdir.is_dir():
         print(f"WORKDIR {workdir} is no folder: stage a job first", file=sys.stderr)  # noqa: T201
         return REFUSED
-    # Model folders are local; nothing here may wait for a network. cuBLAS needs its workspace fixed to be
-    # deterministic.
+    # Read when torch is imported. Model folders are local, so nothing may wait for a network; cuBLAS needs a fixed
+    # workspace to be deterministic; threads that spin while they wait cost a factor of ten where the cores are shared.
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUBLAS_WORKSPACE_CONFIG=":4096:8")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     (workdir / "failure.json").unlink(missing_ok=True)
     stop = StopRequest()
     stop.listen()

@@ -43,6 +43,7 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
 
     # Rows and the fixed plan of micro-batches with their mismatched partners.
     torch.use_deterministic_algorithms(mode=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
     arithmetic = models.Arithmetic.of(recipe)
     device = arithmetic.device
     tokens = models.load_tokens(job.base)

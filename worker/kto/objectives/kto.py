@@ -26,7 +26,9 @@ def kto(log_probs: LogProbs, recipe: Recipe) -> Losses:
     z0_raw = (mismatched_B * log_probs.paired_B).sum() / log_probs.paired_B.sum().clamp(min=1)
     z0 = z0_raw.clamp(min=0)
 
-    sign_B = torch.where(log_probs.desirable_B, 1.0, -1.0)
-    lambda_B = torch.where(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable))
+    sign_B = torch.where(log_probs.desirable_B, torch.full_like(r_B, 1), torch.full_like(r_B, -1))
+    lambda_d_B = torch.full_like(r_B, float(recipe.lambda_desirable))
+    lambda_u_B = torch.full_like(r_B, float(recipe.lambda_undesirable))
+    lambda_B = torch.where(log_probs.desirable_B, lambda_d_B, lambda_u_B)
     loss_B = lambda_B * torch.sigmoid(-sign_B * recipe.beta * (r_B - z0))  # 1 − σ(a) = σ(−a), without cancellation
     return Losses(loss_B=log_probs.weight_B * loss_B, reward_B=recipe.beta * r_B.detach(), z0=z0, z0_raw=z0_raw)

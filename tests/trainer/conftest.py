@@ -1,0 +1,31 @@
+"""CPU, one thread: what these tests compare bit for bit depends on both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from tests.trainer import tiny
+
+
+@pytest.fixture(autouse=True)
+def _one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    transformers.logging.disable_progress_bar()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_model(tmp_path_factory.mktemp("models") / "base", chat=True)
+
+
+@pytest.fixture(scope="session")
+def adapter(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    return tiny.save_adapter(tmp_path_factory.mktemp("models") / "adapter", base)
