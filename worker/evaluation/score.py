@@ -63,8 +63,8 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
 
     torch.use_deterministic_algorithms(mode=True)
     arithmetic = models.Arithmetic.of(recipe)
-    tokens = models.load_tokens(job.base)
     context = models.context_length(job.base)
+    tokens = models.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
     read = read_rows(workdir / "snapshot", job.shards_of("holdout"), tokens, max_length)
     rows = read.rows

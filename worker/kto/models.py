@@ -66,8 +66,7 @@ def _generation_config(folder: Path) -> Any:
 
 def context_length(folder: Path) -> int | None:
     """Tokens that the base model was made for, or None where its config does not say."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    length = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    length = getattr(_config(folder).get_text_config(decoder=True), "max_position_embeddings", None)
     return int(length) if length else None
 
 
@@ -78,11 +77,7 @@ def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
             folder, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
-        raise Refusal(
-            "base_model_unloadable",
-            f"base_model: {folder} does not load as a causal language model ({_first_line(error)}): "
-            "name a folder that transformers' AutoModelForCausalLM can read",
-        ) from None
+        raise _unloadable(folder, error) from None
     broken = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
     if broken:
         raise Refusal(
@@ -91,6 +86,21 @@ def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
             "restore the folder",
         )
     return model.eval().to(device)
+
+
+def _config(folder: Path) -> Any:
+    try:
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+        raise _unloadable(folder, error) from None
+
+
+def _unloadable(folder: Path, error: Exception) -> Refusal:
+    return Refusal(
+        "base_model_unloadable",
+        f"base_model: {folder} does not load as a causal language model ({_first_line(error)}): "
+        "name a folder that transformers' AutoModelForCausalLM can read",
+    )
 
 
 def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
@@ -208,7 +218,8 @@ def save_policy(policy: Any, job: Job, tokens: Tokens, folder: Path) -> None:
         policy.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # the checkpoint's card is written by who registers it
         return
-    config = transformers.AutoConfig.from_pretrained(job.base, local_files_only=True, trust_remote_code=False)
-    stored = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    stored = _config(job.base).dtype
+    if not isinstance(stored, torch.dtype):  # a config.json without a dtype
+        stored = torch.float32
     policy.to(stored).save_pretrained(folder)
     tokens.tokenizer.save_pretrained(folder)

@@ -46,8 +46,8 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
     arithmetic = models.Arithmetic.of(recipe)
     device = arithmetic.device
-    tokens = models.load_tokens(job.base)
     context = models.context_length(job.base)
+    tokens = models.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
     read = read_rows(workdir / "snapshot", job.shards_of("train"), tokens, max_length)
     read.require_both_classes()

@@ -1,0 +1,226 @@
+"""What an operator can mend is refused at once, in one sentence that names the field and the remedy."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.runs.recipe import Recipe
+from tests.trainer import tiny
+from worker.kto.diagnosis import findings
+from worker.kto.process import Refusal
+from worker.kto.train import train
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**tiny.document(path), **values}))
+
+
+def reshard(workdir: Path, rows: list[dict[str, Any]]) -> None:
+    shard = {**tiny.write_shard(workdir / "snapshot" / "train-0.parquet", rows), "split": "train"}
+    change(workdir / "snapshot" / "manifest.json", shards=[shard])
+
+
+def break_shard(workdir: Path) -> None:
+    path = workdir / "snapshot" / "train-0.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def break_shard_honestly(workdir: Path) -> None:
+    """Its hash is right, its content is not parquet."""
+    import hashlib
+
+    (workdir / "snapshot" / "train-0.parquet").write_bytes(b"not parquet")
+    manifest = tiny.document(workdir / "snapshot" / "manifest.json")
+    manifest["shards"][0]["sha256"] = hashlib.sha256(b"not parquet").hexdigest()
+    change(workdir / "snapshot" / "manifest.json", **manifest)
+
+
+def one_class(workdir: Path) -> None:
+    reshard(workdir, [{**row, "label": False} for row in tiny.text_rows()])
+
+
+def without_column(workdir: Path) -> None:
+    import hashlib
+
+    import pyarrow.parquet as pq
+
+    path = workdir / "snapshot" / "train-0.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["weight"]), path)
+    manifest = tiny.document(workdir / "snapshot" / "manifest.json")
+    manifest["shards"][0]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    change(workdir / "snapshot" / "manifest.json", **manifest)
+
+
+def model_folder(workdir: Path, **changes: Any) -> Path:
+    """A copy of the base model that the case may break."""
+    folder = tiny.save_model(workdir / "model", **changes)
+    change(workdir / "job.json", base_model=str(folder), base_fingerprint=None)
+    return folder
+
+
+def remove_tokenizer(workdir: Path) -> None:
+    folder = model_folder(workdir)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+
+
+def remove_eos(workdir: Path) -> None:
+    folder = model_folder(workdir, eos_token_id=None)
+    change(folder / "tokenizer_config.json", eos_token=None)
+    (folder / "generation_config.json").unlink()
+
+
+def truncate_weights(workdir: Path) -> None:
+    weights = model_folder(workdir) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def ask_for_another_layer(workdir: Path) -> None:
+    change(model_folder(workdir) / "config.json", num_hidden_layers=3)
+
+
+def unknown_architecture(workdir: Path) -> None:
+    change(model_folder(workdir) / "config.json", model_type="nonesuch", architectures=["Nonesuch"])
+
+
+CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no job.json": (lambda w: (w / "job.json").unlink(), r"job\.json is missing"),
+    "job.json is no JSON": (lambda w: (w / "job.json").write_text("{"), r"job\.json is no JSON"),
+    "a field of the job lacks": (lambda w: (w / "job.json").write_text("{}"), r"job\.json: run_id: Field required"),
+    "micro-batch of 1": (
+        lambda w: change(w / "recipe.json", micro_batch_size=1),
+        r"micro_batch_size: .*\(it is 1\)",
+    ),
+    "beta of 0": (lambda w: change(w / "recipe.json", beta=0), r"recipe\.json: beta: .*greater than 0 \(it is 0\)"),
+    "lambda below 0": (lambda w: change(w / "recipe.json", lambda_desirable=-1), "lambda_desirable"),
+    "unknown objective": (lambda w: change(w / "recipe.json", objective="nonesuch"), r"objective: .*'kto'.*nonesuch"),
+    "unresolved recipe": (lambda w: change(w / "recipe.json", learning_rate="auto"), "auto"),
+    "batches that do not divide": (lambda w: change(w / "recipe.json", batch_size=9), "micro_batch_size to a divisor"),
+    "model folder missing": (lambda w: change(w / "job.json", base_model="/nonesuch"), "base_model: /nonesuch"),
+    "another base": (lambda w: change(w / "job.json", base_fingerprint="0" * 64), "base_fingerprint: .*00000000"),
+    "no tokenizer": (remove_tokenizer, r"base_model: the tokenizer .* does not load"),
+    "no end token": (remove_eos, "eos_token"),
+    "truncated weights": (truncate_weights, "base_model: .* does not load"),
+    "weights lack a layer": (ask_for_another_layer, r"base_model: .* lacks \d+ weights .*layers\.2"),
+    "unknown architecture": (unknown_architecture, "base_model: .* does not load"),
+    "vocabulary too small": (lambda w: model_folder(w, vocab_size=200, eos_token_id=1), "base_model: .*token 2"),
+    "chat rows without template": (
+        lambda w: (model_folder(w), reshard(w, tiny.chat_rows())),
+        "base_model: .*chat template",
+    ),
+    "shard missing": (lambda w: (w / "snapshot" / "train-0.parquet").unlink(), r"train-0\.parquet is in the manifest"),
+    "shard damaged": (break_shard, r"train-0\.parquet has another sha256"),
+    "shard no parquet": (break_shard_honestly, "no readable parquet"),
+    "shard lacks a column": (without_column, "lacks the column weight"),
+    "one class": (one_class, r"22 usable train rows, all undesirable.*desirable feedback \(edits give it\)"),
+    "no rows": (lambda w: change(w / "snapshot" / "manifest.json", shards=[]), "0 usable train rows"),
+    "unknown LoRA target": (
+        lambda w: change(w / "recipe.json", method="lora", lora={"target_modules": ["nonesuch"]}),
+        r"lora\.target_modules",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_an_operator_can_mend_is_refused_in_one_sentence(tmp_path: Path, base: Path, case: str) -> None:
+    spoil, expected = CASES[case]
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
+    spoil(workdir)
+
+    with pytest.raises(Refusal, match=expected) as refusal:
+        train(workdir)
+
+    assert "\n" not in refusal.value.message
+    assert not (workdir / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("lora", "expected"),
+    [
+        (
+            {"rank": 8, "alpha": 8},
+            r"lora\.rank is 8, .* adapter has 4: set lora\.rank to 4, or method to full",
+        ),
+        ({"rank": 4, "alpha": 16}, r"lora\.alpha is 16, the shipped adapter has 8"),
+        (
+            {"rank": 4, "alpha": 8, "target_modules": ["q_proj"]},
+            r"lora\.target_modules .*q_proj.*method to full",
+        ),
+    ],
+)
+def test_a_recipe_in_conflict_with_the_shipped_adapter_is_refused(
+    tmp_path: Path, base: Path, adapter: Path, lora: dict[str, Any], expected: str
+) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method="lora", lora=lora)
+
+    with pytest.raises(Refusal, match=expected):
+        train(workdir)
+
+
+def test_an_adapter_of_another_base_is_refused(tmp_path: Path, adapter: Path) -> None:
+    wider = tiny.save_model(tmp_path / "wider", hidden_size=32)
+    workdir = tiny.stage(tmp_path / "w", wider, tiny.text_rows(), adapter=adapter, method="lora")
+
+    with pytest.raises(Refusal, match=r"reference: the adapter in .* does not load on this base model"):
+        train(workdir)
+
+
+def test_a_tampered_adapter_is_refused(tmp_path: Path, base: Path, adapter: Path) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method="lora")
+    job = tiny.document(workdir / "job.json")
+    change(workdir / "job.json", reference={**job["reference"], "fingerprint": "1" * 64})
+
+    with pytest.raises(Refusal, match=r"reference: .*11111111.*stage the shipped checkpoint again"):
+        train(workdir)
+
+
+def test_a_state_of_another_recipe_is_refused(tmp_path: Path, base: Path) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
+    train(workdir)
+    change(workdir / "recipe.json", beta=0.2)
+
+    with pytest.raises(Refusal, match=r"state: step-000004 was made with another recipe"):
+        train(workdir)
+
+
+def test_the_command_answers_a_refusal_with_a_sentence_a_file_and_2(tmp_path: Path, base: Path) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
+    change(workdir / "recipe.json", micro_batch_size=1)
+
+    refused = subprocess.run([sys.executable, "-m", "worker.kto.train", str(workdir)], capture_output=True, text=True)
+    nowhere = subprocess.run([sys.executable, "-m", "worker.kto.train", "/nonesuch"], capture_output=True, text=True)
+
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert tiny.document(workdir / "failure.json") == {"code": "job_malformed", "message": refused.stderr.strip()}
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
+    assert "/nonesuch" in nowhere.stderr
+
+
+def line(step: int, **values: Any) -> dict[str, Any]:
+    figures = {"reward_desirable": 0.0, "reward_undesirable": 0.0, "loss_desirable": 1.0, "loss_undesirable": 1.0}
+    return {"step": step, "total_steps": 40, **figures, **values}
+
+
+def test_falling_rewards_need_both_classes_and_a_real_fall() -> None:
+    recipe = Recipe.model_validate(tiny.RECIPE)
+    falling = [line(s, reward_desirable=-0.1 * s, reward_undesirable=-0.2 * s) for s in range(20)]
+    fine = [line(s, reward_desirable=0.1 * s, reward_undesirable=-0.2 * s) for s in range(20)]
+    slight = [line(s, reward_desirable=-0.001 * s, reward_undesirable=-0.2 * s) for s in range(20)]
+
+    assert [finding.code for finding in findings(falling, recipe)] == ["rewards_fall"]
+    assert "learning_rate" in findings(falling, recipe)[0].message
+    assert findings(fine, recipe) == findings(slight, recipe) == findings(falling[:19], recipe) == []
+
+
+def test_a_pinned_loss_is_said_only_after_half_of_the_run() -> None:
+    recipe = Recipe.model_validate(tiny.RECIPE)
+    pinned = [line(s, loss_desirable=0.75, loss_undesirable=0.5) for s in range(20)]
+
+    assert [finding.code for finding in findings(pinned, recipe)] == ["nothing_learned"]
+    assert findings([{**entry, "total_steps": 60} for entry in pinned], recipe) == []
