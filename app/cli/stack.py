@@ -25,6 +25,8 @@ API_SECONDS = 120  # a first start compiles every module
 WORKER_STOP_SECONDS = 35  # a trainer saves its state within 30
 API_STOP_SECONDS = 10
 
+#: Celery gives up its task at this signal. At SIGTERM it would go on with it, though the servers are gone with us.
+COLD = signal.SIGQUIT
 API = "api"
 BEAT = "beat"
 
@@ -81,6 +83,8 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
             "THUMBWHEEL_DATA_DIR": str(folder),
             "THUMBWHEEL_URL": base_url,
             "PYTHONUNBUFFERED": "1",
+            # Celery's advice against root says nothing new to whoever started everything as root.
+            "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
         }
         migrate(environment)
         admin_key = _first_admin_key(database_url)
@@ -91,9 +95,11 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         stack.callback(supervisor.stop, [BEAT, *runners], WORKER_STOP_SECONDS)
         supervisor.start(API, _api(settings.host, port), environment)
         for name in runners:
-            supervisor.start(name, _celery(name, "runs"), environment, end_with=signal.SIGTERM)
+            supervisor.start(name, _celery(name, "runs"), environment, orphaned_with=COLD)
         schedule = folder / "beat-schedule"
-        supervisor.start(BEAT, [*_celery(BEAT, "housekeeping"), "--beat", "--schedule", schedule], environment)
+        supervisor.start(
+            BEAT, [*_celery(BEAT, "housekeeping"), "--beat", "--schedule", schedule], environment, orphaned_with=COLD
+        )
 
         answers = partial(_answers, f"{base_url}/livez")
         if not services.wait_until(lambda: answers() or not supervisor.alive(API), API_SECONDS) or not answers():
@@ -144,8 +150,8 @@ def _api(host: str, port: int) -> list[str]:
 
 
 def _celery(name: str, queue: str) -> list[str | Path]:
-    worker = [sys.executable, "-m", "celery", "-A", "worker.main", "worker", "-Q", queue, "-c", "1", "-n", f"{name}@%h"]
-    return [*worker, "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    worker = [sys.executable, "-m", "celery", "-q", "-A", "worker.main", "worker", "-Q", queue, "-c", "1"]
+    return [*worker, "-n", f"{name}@%h", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
 
 
 def _dialled(host: str) -> str:

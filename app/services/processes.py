@@ -108,13 +108,15 @@ class Process:
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
         end_with: Signals = signal.SIGTERM,
+        orphaned_with: Signals | None = None,
         user: str | None = None,
     ) -> None:
+        """`end_with` is for a stop; `orphaned_with` is what it gets when we die, by default the same."""
         self.name = name
         self.end_with = end_with
         try:
             self.popen = subprocess.Popen(
-                tethered(command, end_with=end_with, user=user),
+                tethered(command, end_with=orphaned_with or end_with, user=user),
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

@@ -23,7 +23,7 @@ class Child:
     name: str
     command: Sequence[str | Path]
     environment: Mapping[str, str]
-    end_with: Signals
+    orphaned_with: Signals
     process: Process
     pump: threading.Thread
     started: float
@@ -44,10 +44,11 @@ class Supervisor:
         command: Sequence[str | Path],
         environment: Mapping[str, str],
         *,
-        end_with: Signals = signal.SIGTERM,
+        orphaned_with: Signals = signal.SIGTERM,
     ) -> None:
-        process, pump = self._launch(name, command, environment, end_with)
-        self.children[name] = Child(name, command, environment, end_with, process, pump, time.monotonic())
+        """`orphaned_with` is what the child gets when we die; when we stop it, it gets SIGTERM."""
+        process, pump = self._launch(name, command, environment, orphaned_with)
+        self.children[name] = Child(name, command, environment, orphaned_with, process, pump, time.monotonic())
 
     def alive(self, name: str) -> bool:
         return self.children[name].process.alive()
@@ -68,7 +69,9 @@ class Supervisor:
                 child.restart_at = now + pause
                 self.say(child.name, f"{_ending(code)}; starting it again in {pause:.0f} s")
             elif child.restart_at is not None and now >= child.restart_at:
-                child.process, child.pump = self._launch(child.name, child.command, child.environment, child.end_with)
+                child.process, child.pump = self._launch(
+                    child.name, child.command, child.environment, child.orphaned_with
+                )
                 child.started, child.restart_at = now, None
 
     def stop(self, names: Sequence[str], seconds: float) -> None:
@@ -86,9 +89,9 @@ class Supervisor:
                     self.say(child.name, f"did not end within {seconds:.0f} s and was killed")
 
     def _launch(
-        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str], end_with: Signals
+        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str], orphaned_with: Signals
     ) -> tuple[Process, threading.Thread]:
-        process = Process(name, command, output=subprocess.PIPE, environment=environment, end_with=end_with)
+        process = Process(name, command, output=subprocess.PIPE, environment=environment, orphaned_with=orphaned_with)
         pump = threading.Thread(target=self._pump, args=(name, process), name=f"lines of {name}", daemon=True)
         pump.start()
         return process, pump
