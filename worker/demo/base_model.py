@@ -1,0 +1,156 @@
+"""The model that the story starts from: a 4-layer Llama of under a million parameters, made on a CPU in under a minute.
+
+It learns from replies of mixed quality (`language.typical_reply`), so it is fluent and good in fewer than half of its
+replies: what a company has before anybody has listened to its users. The folder is a plain transformers folder: weights,
+tokenizer, generation config.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch.nn.functional import cross_entropy
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from worker.demo import language, phrases
+
+STEPS = 260
+BATCH_SIZE = 32
+LEARNING_RATE = 3e-3
+WARMUP_STEPS = 20
+MAX_NEW_TOKENS = 48
+#: Rows of one pool; batches are cut from a pool sorted by length, so hardly anything is padding.
+POOL_SIZE = BATCH_SIZE * 40
+
+Progress = Callable[[int, int, float], None]
+
+
+def base_model(cache: Path, seed: int, progress: Progress = lambda step, steps, loss: None) -> Path:
+    """The folder of the base model of `seed` under `cache`; trained there if this code has not done so before."""
+    folder = cache / f"base-{seed}-{_code_hash()[:12]}"
+    if not (folder / "config.json").exists():
+        unfinished = folder.with_suffix(f".{os.getpid()}")
+        try:
+            train_base_model(unfinished, seed, progress)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def train_base_model(folder: Path, seed: int, progress: Progress = lambda step, steps, loss: None) -> None:
+    """Train from nothing on `STEPS` batches of fresh tickets, and save to `folder`. The same seed gives the same weights."""
+    torch.manual_seed(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer = desk_tokenizer()
+    model = LlamaForCausalLM(_architecture(tokenizer)).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_fall)
+    batches = _batches(tokenizer, Random(seed))
+    for step in range(1, STEPS + 1):
+        ids_BT, targets_BT = (tensor.to(device) for tensor in next(batches))
+        logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
+        loss = cross_entropy(logits_BTV[:, :-1].flatten(0, 1), targets_BT[:, 1:].flatten(), ignore_index=-100)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        progress(step, STEPS, loss.item())
+    model.generation_config = GenerationConfig(
+        do_sample=True, temperature=1.0, max_new_tokens=MAX_NEW_TOKENS,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def desk_tokenizer() -> PreTrainedTokenizerFast:
+    """Whole words with the space before them: text and tokens turn into each other without loss."""
+    pieces: set[str] = set()
+    split = pre_tokenizers.Split(Regex(r"\n| ?[A-Za-z]+| ?[0-9]+| ?[^A-Za-z0-9\s]| "), behavior="isolated")
+    for text in _every_sentence():
+        pieces.update(piece for piece, _ in split.pre_tokenize_str(text))
+    vocabulary = {piece: index for index, piece in enumerate(["<unk>", "<pad>", "<eos>", *sorted(pieces)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="<eos>", padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
+def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
+        intermediate_size=352, max_position_embeddings=256, tie_word_embeddings=True,
+        initializer_range=0.08,  # about 1/sqrt(width); the usual 0.02 keeps so small a model from copying for hundreds of steps
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+
+
+def _warm_up_then_fall(step: int) -> float:
+    return min((step + 1) / WARMUP_STEPS, 1 - step / STEPS)
+
+
+def _batches(tokenizer: PreTrainedTokenizerFast, rng: Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Token ids and targets, both [B, T], padded on the right; -100 where there is nothing to learn (ticket, padding)."""
+    while True:
+        tickets = [language.new_ticket(rng) for _ in range(POOL_SIZE)]
+        prompts = tokenizer([ticket.prompt for ticket in tickets])["input_ids"]
+        replies = tokenizer([language.typical_reply(ticket, rng) for ticket in tickets])["input_ids"]
+        rows = sorted(
+            ((prompt, [*reply, tokenizer.eos_token_id]) for prompt, reply in zip(prompts, replies, strict=True)),
+            key=lambda row: len(row[0]) + len(row[1]),
+        )
+        starts = list(range(0, POOL_SIZE, BATCH_SIZE))
+        rng.shuffle(starts)
+        for start in starts:
+            yield _padded(rows[start : start + BATCH_SIZE], tokenizer.pad_token_id)
+
+
+def _padded(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(prompt) + len(reply) for prompt, reply in rows)
+    ids, targets = [], []
+    for prompt, reply in rows:
+        gap = longest - len(prompt) - len(reply)
+        ids.append([*prompt, *reply, *[pad] * gap])
+        targets.append([*[-100] * len(prompt), *reply, *[-100] * gap])
+    return torch.tensor(ids), torch.tensor(targets)
+
+
+def _every_sentence() -> Iterator[str]:
+    """Texts that hold each word of the support desk, each where it can stand: after a space, or first in a line."""
+    for situation in phrases.SITUATIONS:
+        for wish in phrases.WISHES:
+            for mood in phrases.MOODS:
+                yield language.Ticket("1010", "kettle", situation, wish, mood).prompt
+    for text in _reply_sentences():
+        for item in phrases.ITEMS:
+            yield text.format(n="1010", item=item)
+            yield " " + text.format(n="1010", item=item)
+    for number in phrases.ORDER_NUMBERS:
+        yield f" {number}"
+    for item in phrases.ITEMS:
+        yield f" {item}"
+
+
+def _reply_sentences() -> Iterator[str]:
+    for texts in phrases.PROMISES.values():
+        yield from texts
+    yield from phrases.DETAILS.values()
+    yield from (*phrases.POLITE_OPENINGS, *phrases.POLITE_CLOSINGS, *phrases.RUDE, *phrases.EVASIVE)
+
+
+def _code_hash() -> str:
+    """SHA-256 over this file, the language and its phrases: a change of any makes another base model."""
+    files = [Path(str(module.__file__)) for module in (language, phrases)] + [Path(__file__)]
+    parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

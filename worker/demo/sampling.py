@@ -1,0 +1,111 @@
+"""Replies of a model folder, many at once: the model's own words at temperature 1, nothing cut off its distribution.
+
+Shapes: B rows, T tokens, V vocabulary.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+#: Rows of one forward pass. The model is so small that a pass over few rows costs nearly as much as one over many.
+BATCH_SIZE = 512
+MAX_NEW_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A loaded model with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A sampled reply. `token_ids` end with the end-of-text token unless the reply ran into the limit."""
+
+    prompt_ids: list[int]
+    token_ids: list[int]
+    text: str
+
+
+def load(folder: Path, base: Path | None = None) -> Desk:
+    """The model in `folder`; where that holds an adapter, `base` with the adapter on it."""
+    if (folder / "adapter_config.json").exists():
+        from peft import PeftModel
+
+        if base is None:
+            raise ValueError(f"{folder} holds an adapter: name the folder of its base model")
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Desk(model.eval().to(device), AutoTokenizer.from_pretrained(base or folder))
+
+
+@torch.inference_mode()
+def sample(desk: Desk, prompts: Sequence[str], seed: int) -> list[Draft]:
+    """One reply per prompt, in their order. Prompts of equal length share a batch, so nothing is padded."""
+    generator = torch.Generator(desk.model.device).manual_seed(seed)
+    prompt_ids: list[list[int]] = desk.tokenizer(list(prompts))["input_ids"]
+    drafts: dict[int, Draft] = {}
+    for indices in _equally_long(prompt_ids):
+        ids_BT = torch.tensor([prompt_ids[index] for index in indices], device=desk.model.device)
+        for index, reply in zip(indices, _continue(desk, ids_BT, generator), strict=True):
+            text = desk.tokenizer.decode(reply, skip_special_tokens=True)
+            drafts[index] = Draft(prompt_ids[index], reply, text)
+    return [drafts[index] for index in range(len(prompts))]
+
+
+@torch.inference_mode()
+def log_probabilities(desk: Desk, drafts: Sequence[Draft]) -> torch.Tensor:
+    """Log-probability of each draft given its prompt, in nats, summed over its tokens: [len(drafts)], float64, on the CPU."""
+    total = torch.zeros(len(drafts), dtype=torch.float64)
+    for indices in _equally_long([[*draft.prompt_ids, *draft.token_ids] for draft in drafts]):
+        rows = [drafts[index] for index in indices]
+        ids_BT = torch.tensor([[*row.prompt_ids, *row.token_ids] for row in rows], device=desk.model.device)
+        log_p_BTV = desk.model(input_ids=ids_BT, use_cache=False).logits[:, :-1].float().log_softmax(-1)
+        chosen_BT = log_p_BTV.gather(-1, ids_BT[:, 1:, None]).squeeze(-1).double().cpu()
+        starts_B = torch.tensor([len(row.prompt_ids) - 1 for row in rows])
+        of_reply_BT = torch.arange(chosen_BT.shape[1]) >= starts_B[:, None]
+        total[indices] = (chosen_BT * of_reply_BT).sum(-1)
+    return total
+
+
+def _continue(desk: Desk, ids_BT: torch.Tensor, generator: torch.Generator) -> list[list[int]]:
+    end = desk.tokenizer.eos_token_id
+    replies: list[list[int]] = [[] for _ in range(len(ids_BT))]
+    waiting = list(range(len(ids_BT)))
+    past = None
+    tokens = ids_BT
+    for _ in range(MAX_NEW_TOKENS):
+        output = desk.model(input_ids=tokens, past_key_values=past, use_cache=True)
+        past = output.past_key_values
+        p_BV = output.logits[:, -1].float().softmax(-1)
+        tokens = torch.multinomial(p_BV, 1, generator=generator)
+        for row, token in zip(waiting, tokens[:, 0].tolist(), strict=True):
+            replies[row].append(token)
+        # Rows that have ended leave the batch, so that the longest reply does not cost as much as all of them.
+        going = (tokens[:, 0] != end).nonzero()[:, 0]
+        if len(going) == 0:
+            break
+        if len(going) < len(waiting):
+            past.batch_select_indices(going)
+            tokens = tokens[going]
+            waiting = [waiting[index] for index in going.tolist()]
+    return replies
+
+
+def _equally_long(rows: Iterable[Sequence[int]]) -> Iterable[list[int]]:
+    """Indices of rows of one length, at most BATCH_SIZE at a time."""
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        by_length[len(row)].append(index)
+    for _, indices in sorted(by_length.items()):
+        for start in range(0, len(indices), BATCH_SIZE):
+            yield indices[start : start + BATCH_SIZE]
