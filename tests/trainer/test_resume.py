@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.trainer import tiny
-from worker.kto.process import Stopped, StopRequest
+from worker.kto.process import Stopped
 from worker.kto.train import train
 
 LONG: dict[str, Any] = {"epochs": 8, "save_every_steps": 3}  # 24 steps, 3 an epoch
@@ -97,18 +97,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(workdir: Path, u
     assert newest.name in warning["message"]
 
 
-class StopAfter(StopRequest):
-    """Asks to stop the n-th time that the trainer looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-
-    @property
-    def requested(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
-
-
 def test_stopping_at_every_single_moment_changes_no_bit(tmp_path: Path, base: Path, adapter: Path, method: str) -> None:
     # given a job of 3 steps with 2 micro-batches each
     short: dict[str, Any] = {"adapter": adapter, "method": method, "epochs": 1}
@@ -120,7 +108,7 @@ def test_stopping_at_every_single_moment_changes_no_bit(tmp_path: Path, base: Pa
     stops = 0
     for looks in range(1, 100):
         try:
-            train(workdir, StopAfter(looks))
+            train(workdir, tiny.StopAfter(looks))
             break
         except Stopped:
             stops += 1

@@ -327,3 +327,45 @@ def test_a_number_that_is_not_finite_names_step_and_rows_and_keeps_the_batch(tmp
     assert refusal.value.code == "not_finite"
     [kept] = workdir.glob("not-finite-step-*.json")
     assert "c5" in {row["completion_id"] for row in tiny.document(kept)["rows"]}
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma2", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_every_family_trains_and_its_output_loads(tmp_path: Path, family: str, method: str) -> None:
+    folder = tiny.save_model(tmp_path / "base", family)
+    workdir = tiny.stage(tmp_path / "w", folder, tiny.text_rows(8), method=method, epochs=1)
+
+    train(workdir)
+
+    if method == "lora":
+        models.load_adapter(models.load_weights(folder, torch.float32, CPU), workdir / "output")
+    else:
+        models.load_weights(workdir / "output", torch.float32, CPU)
+    assert len(tiny.lines(workdir / "metrics.jsonl")) == 1
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_in_bfloat16_the_trained_weights_stay_float32(tmp_path: Path, base: Path, method: str) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), method=method, precision="bfloat16")
+
+    train(workdir)
+
+    first, *_, last = tiny.lines(workdir / "metrics.jsonl")
+    assert first["z0"] == first["reward_desirable"] == 0
+    assert last["margin"] > 0.05
+    policy = models.load_policy(read_job(workdir), models.Arithmetic(CPU, torch.bfloat16))
+    trained = models.trained_weights(policy).values()
+    assert {weight.dtype for weight in trained} == {torch.float32}
+    frozen = {weight.dtype for weight in policy.parameters() if not weight.requires_grad}
+    assert frozen == ({torch.bfloat16} if method == "lora" else set())
+
+
+def test_full_weights_are_saved_in_the_precision_that_the_base_is_stored_in(tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    tiny.model().to(torch.bfloat16).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    workdir = tiny.stage(tmp_path / "w", folder, tiny.text_rows(), max_steps=1)
+
+    train(workdir)
+
+    assert {weight.dtype for weight in load_file(workdir / "output" / "model.safetensors").values()} == {torch.bfloat16}

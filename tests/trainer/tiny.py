@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from app.runs.recipe import Recipe
 from worker.kto.files import weights_fingerprint
-from worker.kto.process import run
+from worker.kto.process import StopRequest, run
 from worker.kto.train import train
 
 WORDS = ["refund", "order", "late", "please", "sorry", "thanks", "box", "card", "today", "wait", "help", "soon", "paid"]
@@ -194,6 +194,18 @@ def _trainer(workdir: str) -> None:
     os.dup2(os.open(f"{workdir}/stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     sys.argv = ["train", workdir]
     sys.exit(run("worker.kto.train", "", train))
+
+
+class StopAfter(StopRequest):
+    """Asks to stop the n-th time that the trainer looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    @property
+    def requested(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:

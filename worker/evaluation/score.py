@@ -28,11 +28,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.kto.files import write_atomically
-from worker.kto.job import read_job
+from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
 from worker.kto.process import Refusal, StopRequest, run
 
@@ -44,16 +45,19 @@ if TYPE_CHECKING:
 
 def score(workdir: Path, stop: StopRequest | None = None) -> None:
     """Score WORKDIR/output. Raises `Refusal`, or `Stopped` after `stop` was requested."""
-    started = time.monotonic()
-    stop = stop or StopRequest()
     job = read_job(workdir)
-    recipe, asked = job.recipe, job.recipe.evaluation
-    adapter = job.output if (job.output / "adapter_config.json").is_file() else None
-    if adapter is None and not (job.output / "config.json").is_file():
+    if not any((job.output / name).is_file() for name in ("adapter_config.json", "config.json")):
         raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run worker.kto.train first")
+    with closing(Journal(workdir)) as journal:
+        _score(job, journal, stop or StopRequest())
+
+
+def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
+    started = time.monotonic()
+    workdir, recipe, asked = job.workdir, job.recipe, job.recipe.evaluation
+    adapter = job.output if (job.output / "adapter_config.json").is_file() else None
 
     import numpy as np
-    import torch
 
     from worker.evaluation import statistics
     from worker.evaluation.sampling import chosen_prompts, drift_of_tokens, sample
@@ -61,7 +65,7 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
     from worker.kto.reference import matched, mismatched
     from worker.kto.rows import read_rows
 
-    torch.use_deterministic_algorithms(mode=True)
+    models.ask_for_determinism()
     arithmetic = models.Arithmetic.of(recipe)
     context = models.context_length(job.base)
     tokens = models.load_tokens(job.base)
@@ -75,7 +79,6 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
 
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base
     sampled = -(-len(prompts) // recipe.batch_size)
-    journal = Journal(workdir)
     tell = _counter(journal, stop, 4 * len(own) + (0 if reference_is_ancestor else len(own)) + 4 * sampled)
 
     def draws(model: Any) -> list["Pair"]:
@@ -158,7 +161,6 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
         "seconds": time.monotonic() - started,
     }
     write_atomically(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
-    journal.close()
 
 
 def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:

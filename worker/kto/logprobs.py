@@ -26,8 +26,7 @@ class Sequences:
     """
 
     ids_BT: Tensor
-    counted_BT: Tensor  # bool: the *next* token is a completion token, its log-prob is read off here
-    source_N: Tensor  # those positions in the flattened B·T
+    source_N: Tensor  # positions in the flattened B·T at which a completion token comes *next*
     target_N: Tensor  # the completion tokens
     tokens: int  # real ones
 
@@ -44,7 +43,6 @@ class Sequences:
         source = np.flatnonzero(counted)
         return cls(
             ids_BT=torch.from_numpy(ids).to(device),
-            counted_BT=torch.from_numpy(counted).to(device),
             source_N=torch.from_numpy(source).to(device),
             target_N=torch.from_numpy(ids.reshape(-1)[source + 1]).to(device),
             tokens=sum(len(prompt) + len(completion) for prompt, completion in pairs),
@@ -92,5 +90,6 @@ def token_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = t
 def completion_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = torch.float32) -> Tensor:
     """lp(y|x) = Σ_t log π(y_t | x, y_<t) as lp_B in float32, with gradient unless the caller turned it off."""
     lp_N = token_log_probs(model, sequences, precision)
-    lp_BT = torch.zeros(sequences.ids_BT.shape, dtype=torch.float32, device=lp_N.device)
-    return lp_BT.masked_scatter(sequences.counted_BT, lp_N).sum(1)
+    rows, longest = sequences.ids_BT.shape
+    flat = torch.zeros(rows * longest, dtype=torch.float32, device=lp_N.device)
+    return flat.index_copy(0, sequences.source_N, lp_N).view(rows, longest).sum(1)

@@ -47,6 +47,13 @@ class Arithmetic:
         return cls(device, torch.bfloat16 if low else torch.float32)
 
 
+def ask_for_determinism() -> None:
+    """Same bits for the same input. On CPU an operation that cannot promise it raises; on a GPU it warns."""
+    torch.use_deterministic_algorithms(mode=True, warn_only=torch.cuda.is_available())
+    # Filling memory before its first use costs time, and nothing here reads such memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def load_tokens(folder: Path) -> Tokens:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -192,8 +199,9 @@ def _continue_adapter(model: Any, folder: Path, fresh: LoraConfig) -> Any:
 
 @contextmanager
 def _peft_quiet() -> Iterator[None]:
-    """peft 0.21 still asks for an attribute that transformers 5 has renamed, and transformers says so."""
+    """peft 0.21 still asks for an attribute that transformers 5 has renamed, and says which setting it mends."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield
 

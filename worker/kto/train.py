@@ -10,6 +10,7 @@ Same WORKDIR, same machine, same number of threads: same bits on CPU, however of
 import json
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from worker.kto.files import folder_atomically, weights_fingerprint, write_atomically
@@ -24,12 +25,15 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
 
     Raises `Refusal` on anything an operator can mend, `Stopped` once the state is saved after `stop` was requested.
     """
-    stop = stop or StopRequest()
     job = read_job(workdir)
-    recipe = job.recipe
     if _is_finished(job):
         return
-    journal = Journal(workdir)
+    with closing(Journal(workdir)) as journal:
+        _train(job, journal, stop or StopRequest())
+
+
+def _train(job: Job, journal: Journal, stop: StopRequest) -> None:
+    workdir, recipe = job.workdir, job.recipe
     journal.progress("loading", 0, 1)
 
     import torch
@@ -42,8 +46,7 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
     from worker.kto.rows import read_rows
 
     # Rows and the fixed plan of micro-batches with their mismatched partners.
-    torch.use_deterministic_algorithms(mode=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
+    models.ask_for_determinism()
     arithmetic = models.Arithmetic.of(recipe)
     device = arithmetic.device
     context = models.context_length(job.base)
@@ -116,7 +119,6 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
             if stop.requested:  # what was accumulated is dropped; the step is taken again from the weights before it
                 before = checkpoint.Position(step - 1, time.monotonic() - started, position.threads)
                 checkpoint.save(state, before, job.identity, weights, optimizer)
-                journal.close()
                 stop.raise_if_requested()
             members = [rows[row] for row in block.rows]
             own, others = matched(rows, block), mismatched(rows, block, max_length)
@@ -178,7 +180,6 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
         "final": journal.metrics[-1],
     }
     write_atomically(workdir / "training.json", json.dumps(summary, indent=1).encode())
-    journal.close()
 
 
 def _is_finished(job: Job) -> bool:

@@ -1,0 +1,186 @@
+"""What the scorer says of a trained WORKDIR."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from tests.trainer import tiny
+from worker.evaluation.sampling import chosen_prompts, sample
+from worker.evaluation.score import score
+from worker.kto.process import Refusal, Stopped
+from worker.kto.train import train
+
+QUICK: dict[str, Any] = {"evaluation": {"kl_prompts": 6, "kl_max_new_tokens": 8, "bootstrap": 100}, "epochs": 4}
+
+
+def trained(workdir: Path, base: Path, **changes: Any) -> Path:
+    """A holdout that repeats the train rows: what was learnt shows."""
+    rows = tiny.text_rows()
+    tiny.stage(workdir, base, rows, [*rows, rows[0]], **{**QUICK, **changes})
+    train(workdir)
+    return workdir
+
+
+def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(tmp_path: Path, base: Path) -> None:
+    workdir = trained(tmp_path / "w", base)
+
+    score(workdir)
+
+    scores = tiny.document(workdir / "scores.json")
+    assert (scores["rows"], scores["rows_desirable"], scores["rows_undesirable"], scores["groups"]) == (23, 9, 14, 22)
+    assert scores["auroc"]["low"] <= scores["auroc"]["value"] <= scores["auroc"]["high"]
+    assert scores["auroc"]["value"] > 0.8
+    assert scores["accuracy"]["value"] > 0.5
+    assert scores["margin"]["value"] > 0
+    assert 0 <= scores["ece"]["value"] <= 1
+    assert scores["z0"] >= 0
+    assert scores["kl"]["samples"] == 6
+    assert 0 < scores["kl"]["nats_per_token"]["value"] < scores["kl"]["nats_per_completion"]["value"]
+    assert 1 <= scores["length"]["candidate_median"] <= 8
+    assert scores["length"]["holdout_median"] > 5
+    # the reference is the ancestor
+    assert scores["auroc_vs_ancestor"] == scores["auroc"]
+    assert scores["shipped_auroc_vs_ancestor"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert scores["auroc_difference"]["value"] == pytest.approx(scores["auroc"]["value"] - 0.5)
+    last = tiny.lines(workdir / "progress.jsonl")[-1]
+    assert (last["phase"], last["done"]) == ("evaluating", last["total"])
+
+
+def test_scoring_twice_gives_the_same_figures(tmp_path: Path, base: Path) -> None:
+    workdir = trained(tmp_path / "w", base)
+    score(workdir)
+    first = tiny.document(workdir / "scores.json")
+
+    with pytest.raises(Stopped):
+        score(workdir, tiny.StopAfter(5))
+    score(workdir)
+
+    assert {**tiny.document(workdir / "scores.json"), "seconds": 0} == {**first, "seconds": 0}
+
+
+def test_the_shipped_adapter_has_an_auroc_of_its_own_against_the_ancestor(
+    tmp_path: Path, base: Path, adapter: Path
+) -> None:
+    workdir = trained(tmp_path / "w", base, adapter=adapter, method="lora")
+
+    score(workdir)
+
+    scores = tiny.document(workdir / "scores.json")
+    shipped, candidate = scores["shipped_auroc_vs_ancestor"], scores["auroc_vs_ancestor"]
+    assert shipped["low"] < shipped["value"] < shipped["high"]
+    assert candidate != scores["auroc"]
+    assert scores["auroc_difference"]["value"] == pytest.approx(candidate["value"] - shipped["value"])
+
+
+def test_shipped_full_weights_are_measured_against_the_ancestor_that_the_job_names(tmp_path: Path, base: Path) -> None:
+    ancestor = tiny.save_model(tmp_path / "ancestor", seed=3)
+    workdir = trained(tmp_path / "w", base, job={"ancestor": str(ancestor)})
+
+    score(workdir)
+
+    scores = tiny.document(workdir / "scores.json")
+    assert scores["shipped_auroc_vs_ancestor"]["value"] != 0.5
+    assert scores["auroc_vs_ancestor"] != scores["auroc"]
+
+
+def test_a_checkpoint_that_did_not_move_has_no_drift_and_no_merit(tmp_path: Path, base: Path) -> None:
+    workdir = trained(tmp_path / "w", base, learning_rate=1e-12)
+
+    score(workdir)
+
+    scores = tiny.document(workdir / "scores.json")
+    assert scores["kl"]["nats_per_completion"]["value"] == pytest.approx(0, abs=1e-6)
+    assert scores["margin"]["value"] == pytest.approx(0, abs=1e-4)
+    assert scores["length"]["ratio"] == 1
+
+
+@pytest.mark.parametrize(
+    ("holdout", "reason"), [(tiny.text_rows()[1:3], "one class only"), ([], "no rows")], ids=["one class", "none"]
+)
+def test_figures_that_the_holdout_does_not_give_are_null_with_a_reason(
+    tmp_path: Path, base: Path, holdout: list[dict[str, Any]], reason: str
+) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), holdout, **{**QUICK, "max_steps": 1})
+    train(workdir)
+
+    score(workdir)
+
+    scores = tiny.document(workdir / "scores.json")
+    assert scores["auroc"]["value"] is None
+    assert reason in scores["auroc"]["reason"]
+    assert scores["rows"] == len(holdout)
+
+
+def test_scoring_before_training_is_refused(tmp_path: Path, base: Path) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
+
+    with pytest.raises(Refusal, match=r"output holds no trained checkpoint: run worker\.kto\.train first"):
+        score(workdir)
+
+
+def test_samples_follow_the_models_own_distribution_whatever_its_generation_defaults() -> None:
+    # given prompts of two lengths in one batch, and defaults that would bend the distribution
+    model = tiny.model(vocab_size=12, eos_token_id=None)
+    model.generation_config = transformers.GenerationConfig(do_sample=True, temperature=0.1, top_k=1, eos_token_id=5)
+    short, long = np.array([3, 1], np.int32), np.array([2, 7, 7, 9, 4, 1], np.int32)
+
+    pairs = sample(
+        model,
+        [short, long] * 3000,
+        [0],
+        max_new_tokens=1,
+        context=None,
+        batch_size=6000,
+        seed=0,
+        between=lambda: None,
+    )
+
+    for start, prompt in ((0, short), (1, long)):
+        with torch.no_grad():
+            logits = model(input_ids=torch.from_numpy(prompt).long()[None]).logits[0, -1]
+        drawn = np.bincount([int(completion[0]) for _, completion in pairs[start::2]], minlength=12) / 3000
+        assert np.abs(drawn - torch.softmax(logits, -1).numpy()).sum() / 2 < 0.04
+
+
+def test_a_sample_ends_with_the_first_end_token() -> None:
+    model = tiny.model(vocab_size=6, eos_token_id=None)
+
+    pairs = sample(
+        model,
+        [np.array([3, 1], np.int32)] * 50,
+        [0, 4],
+        max_new_tokens=12,
+        context=None,
+        batch_size=50,
+        seed=0,
+        between=lambda: None,
+    )
+
+    ends = [np.isin(completion, [0, 4]) for _, completion in pairs]
+    assert all(not end[:-1].any() for end in ends)
+    assert any(len(end) < 12 and end[-1] for end in ends)
+    assert all(len(end) == 12 or end[-1] for end in ends)
+
+
+def test_prompts_are_chosen_once_each_and_shorten_to_leave_room() -> None:
+    from tests.trainer.test_batches import row
+
+    rows = [row(number % 5, number, length=number % 5 + 1) for number in range(20)]
+
+    assert [len(prompt) for prompt in chosen_prompts(rows, 100, seed=0)] == [1, 2, 3, 4, 5]
+    assert len(chosen_prompts(rows, 2, seed=0)) == 2
+    pairs = sample(
+        tiny.model(),
+        [np.arange(9, dtype=np.int32)],
+        [256],
+        max_new_tokens=4,
+        context=8,
+        batch_size=1,
+        seed=0,
+        between=lambda: None,
+    )
+    assert pairs[0][0].tolist() == [5, 6, 7, 8]
