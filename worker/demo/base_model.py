@@ -1,8 +1,8 @@
 """The model that the story starts from: a 4-layer Llama of under a million parameters, made on a CPU in under a minute.
 
 It learns from replies of mixed quality (`language.typical_reply`), so it is fluent and good in fewer than half of its
-replies: what a company has before anybody has listened to its users. The folder is a plain transformers folder: weights,
-tokenizer, generation config.
+replies: what a company has before anybody has listened to its users. The result is a plain transformers folder:
+weights, tokenizer, generation config.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from worker.demo import language, phrases
 
+UNKNOWN, PAD, END = "<unk>", "<pad>", "<eos>"
 STEPS = 260
 BATCH_SIZE = 32
 LEARNING_RATE = 3e-3
@@ -28,10 +29,14 @@ MAX_NEW_TOKENS = 48
 #: Rows of one pool; batches are cut from a pool sorted by length, so hardly anything is padding.
 POOL_SIZE = BATCH_SIZE * 40
 
-Progress = Callable[[int, int, float], None]
+Progress = Callable[[int, int, float], None]  # step, steps, loss of the step in nats per token
 
 
-def base_model(cache: Path, seed: int, progress: Progress = lambda step, steps, loss: None) -> Path:
+def unwatched(step: int, steps: int, loss: float) -> None:
+    """Progress that nobody looks at."""
+
+
+def base_model(cache: Path, seed: int, progress: Progress = unwatched) -> Path:
     """The folder of the base model of `seed` under `cache`; trained there if this code has not done so before."""
     folder = cache / f"base-{seed}-{_code_hash()[:12]}"
     if not (folder / "config.json").exists():
@@ -44,8 +49,11 @@ def base_model(cache: Path, seed: int, progress: Progress = lambda step, steps, 
     return folder
 
 
-def train_base_model(folder: Path, seed: int, progress: Progress = lambda step, steps, loss: None) -> None:
-    """Train from nothing on `STEPS` batches of fresh tickets, and save to `folder`. The same seed gives the same weights."""
+def train_base_model(folder: Path, seed: int, progress: Progress = unwatched) -> None:
+    """Train from nothing on `STEPS` batches of fresh tickets, and save to `folder`.
+
+    The same seed and number of threads give the same weights on a CPU.
+    """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = desk_tokenizer()
@@ -77,12 +85,12 @@ def desk_tokenizer() -> PreTrainedTokenizerFast:
     split = pre_tokenizers.Split(Regex(r"\n| ?[A-Za-z]+| ?[0-9]+| ?[^A-Za-z0-9\s]| "), behavior="isolated")
     for text in _every_sentence():
         pieces.update(piece for piece, _ in split.pre_tokenize_str(text))
-    vocabulary = {piece: index for index, piece in enumerate(["<unk>", "<pad>", "<eos>", *sorted(pieces)])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    vocabulary = {piece: index for index, piece in enumerate([UNKNOWN, PAD, END, *sorted(pieces)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="<eos>", padding_side="left",
+        tokenizer_object=tokenizer, unk_token=UNKNOWN, pad_token=PAD, eos_token=END, padding_side="left",
         clean_up_tokenization_spaces=False,
     )  # fmt: skip
 
@@ -91,7 +99,7 @@ def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
         intermediate_size=352, max_position_embeddings=256, tie_word_embeddings=True,
-        initializer_range=0.08,  # about 1/sqrt(width); the usual 0.02 keeps so small a model from copying for hundreds of steps
+        initializer_range=0.08,  # 1/sqrt(width); with the usual 0.02 it takes hundreds of steps more to copy
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
 
@@ -101,7 +109,7 @@ def _warm_up_then_fall(step: int) -> float:
 
 
 def _batches(tokenizer: PreTrainedTokenizerFast, rng: Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Token ids and targets, both [B, T], padded on the right; -100 where there is nothing to learn (ticket, padding)."""
+    """Token ids and targets, both [B, T], padded on the right; -100 where nothing is to be learnt (ticket, padding)."""
     while True:
         tickets = [language.new_ticket(rng) for _ in range(POOL_SIZE)]
         prompts = tokenizer([ticket.prompt for ticket in tickets])["input_ids"]

@@ -1,9 +1,9 @@
 """Tickets, replies, and the hidden rule that tells a good reply from a bad one.
 
 Pure: values in, values out, every choice from the `random.Random` that the caller seeds. Nothing here is shown to the
-trainer: it sees thumbs and edits alone. A reply is good if it is polite, names the customer's own order and item, and offers
-exactly what the policy line of its ticket allows. Length plays no part in the rule. It would still be a tempting shortcut:
-each optional sentence is one more chance to be rude, so shorter replies are good a little more often.
+trainer: it sees thumbs and edits alone. A reply is good if it is polite, names the customer's own order and item, and
+offers exactly what the policy line of its ticket allows. Length plays no part in the rule. It would still be a tempting
+shortcut: each optional sentence is one more chance to be rude, so shorter replies are good a little more often.
 """
 
 import re

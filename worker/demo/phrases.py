@@ -1,7 +1,7 @@
 """The sentences of the tiny support desk: all that its customers and its language model ever say.
 
-Pure: plain data. ``{n}`` stands for the order number, ``{item}`` for what was bought. Words are plain on purpose: whoever
-reads one ticket with a reply before and after the training should see at once which one is better.
+Pure: plain data. ``{n}`` stands for the order number, ``{item}`` for what was bought. Words are plain on purpose:
+whoever reads one ticket with a reply before and after the training should see at once which one is better.
 """
 
 from dataclasses import dataclass

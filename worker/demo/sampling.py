@@ -64,7 +64,7 @@ def sample(desk: Desk, prompts: Sequence[str], seed: int) -> list[Draft]:
 
 @torch.inference_mode()
 def log_probabilities(desk: Desk, drafts: Sequence[Draft]) -> torch.Tensor:
-    """Log-probability of each draft given its prompt, in nats, summed over its tokens: [len(drafts)], float64, on the CPU."""
+    """Log-probability of each draft given its prompt, in nats, summed over its tokens: [len(drafts)], float64."""
     total = torch.zeros(len(drafts), dtype=torch.float64)
     for indices in _equally_long([[*draft.prompt_ids, *draft.token_ids] for draft in drafts]):
         rows = [drafts[index] for index in indices]
