@@ -16,7 +16,7 @@ demo: venv ## the whole loop in six minutes on simulated users; options in ARGS,
 	@$(PYTHON_VENV) -m app.cli.main demo $(ARGS)
 
 test: venv ## every test, on real servers started for them; narrow it by ARGS, for example ARGS="tests/rules -x"
-	@$(PYTHON_VENV) -m pytest -n 2 -m "not slow" $(ARGS)
+	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, compose file: what CI checks besides the tests
 	@$(PYTHON_VENV) -m ruff check .

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -16,6 +17,9 @@ from psycopg import sql
 
 from app import database as app_database
 from app import outbox, services, settings
+
+if TYPE_CHECKING:
+    from app.cli.stack import Stack
 
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -97,6 +101,22 @@ def empty(servers: Servers) -> None:
             connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
     with redis.Redis.from_url(servers.redis_url) as client:
         client.flushall()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator["Stack"]:
+    """The whole thing on free ports, with quick ticks and an admin key: API, worker and beat as processes of their own.
+
+    Tests that use it want ``pytestmark = pytest.mark.xdist_group("stack")``: one worker runs them all on one stack.
+    """
+    from app.cli.stack import running  # only who asks for the stack needs every part of it
+
+    with services.temporary() as folder, (folder / "lines.log").open("w") as lines:
+        chosen = settings.Settings(
+            data_dir=folder / "data", port=0, database_url=None, redis_url=None, tick_seconds=1, lease_seconds=10
+        )
+        with running(chosen, lambda name, line: print(name, "|", line, file=lines, flush=True), durable=False) as stack:
+            yield stack
 
 
 @pytest.fixture(scope="session")

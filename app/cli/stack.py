@@ -53,7 +53,8 @@ class Stack:
 def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = True) -> Iterator[Stack]:
     """Run everything in `settings.data_dir` while the block lasts, in the thread that calls.
 
-    settings  servers whose URL is set are used, the others are embedded; port 0 takes a free one
+    settings  what was set in them reaches every process; servers whose URL is set are used, the others are embedded;
+              port 0 takes a free one
     say       gets every line of every process
     workers   for runs; 0 leaves runs to workers elsewhere
     durable   False trades the data's safety against a crash of the machine for speed
@@ -77,7 +78,9 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
             )
             redis_url = servers["Valkey"].url
         base_url = f"http://{_dialled(settings.host)}:{port}"
-        environment = os.environ | {
+        chosen = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
+        environment = os.environ | {f"THUMBWHEEL_{name.upper()}": str(value) for name, value in chosen.items()}
+        environment |= {
             "THUMBWHEEL_DATABASE_URL": database_url,
             "THUMBWHEEL_REDIS_URL": redis_url,
             "THUMBWHEEL_DATA_DIR": str(folder),

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from app.services.processes import first_closed_to, living_in, server_user, wait
 
 LOCK = "lock"
 TEMPORARY = "thumbwheel-"
+SETTLED_SECONDS = 60
 LEAST_FREE_BYTES = 200 * 1024**2  # a new Postgres cluster takes 40 MB, its log of changes 16 MB a piece
 
 
@@ -99,10 +101,13 @@ def temporary() -> Iterator[Path]:
 
 def sweep() -> None:
     """Remove temporary folders of ours that nobody claims and no process works in."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{LOCK}"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/"):
         with suppress(OSError, Conflict, Unavailable):
-            if lock.stat().st_uid == os.geteuid():
-                _remove_deserted(lock.parent)
+            stat = folder.stat()
+            # One without a lock is either about to get it, or what a process wrote while its folder was removed.
+            settled = (folder / LOCK).exists() or time.time() - stat.st_mtime > SETTLED_SECONDS
+            if settled and stat.st_uid == os.geteuid():
+                _remove_deserted(folder)
 
 
 def _remove_deserted(folder: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_temporary_folder_of_a_killed_process_is_swept_away_and_a_living_one_i
 
 def test_the_first_closed_folder_on_the_way_is_found(tmp_path):
     closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
+    closed.mkdir(mode=0o600)
 
     found = processes.first_closed_to("nobody", closed / "inside" / "deeper")
 
