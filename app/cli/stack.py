@@ -25,8 +25,6 @@ API_SECONDS = 120  # a first start compiles every module
 WORKER_STOP_SECONDS = 35  # a trainer saves its state within 30
 API_STOP_SECONDS = 10
 
-#: Celery gives up its task at this signal. At SIGTERM it would go on with it, though the servers are gone with us.
-COLD = signal.SIGQUIT
 API = "api"
 BEAT = "beat"
 
@@ -92,16 +90,21 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         migrate(environment)
         admin_key = _first_admin_key(database_url)
 
+        # When we are killed, so are the workers: the servers are gone with us, and Celery would wait for them. Its own
+        # children follow by `end_with_parent` in `worker.main`.
         supervisor = Supervisor(say)
         runners = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
         stack.callback(supervisor.stop, [API], API_STOP_SECONDS)
         stack.callback(supervisor.stop, [BEAT, *runners], WORKER_STOP_SECONDS)
         supervisor.start(API, _api(settings.host, port), environment)
         for name in runners:
-            supervisor.start(name, _celery(name, "runs"), environment, orphaned_with=COLD)
+            supervisor.start(name, _celery(name, "runs"), environment, orphaned_with=signal.SIGKILL)
         schedule = folder / "beat-schedule"
         supervisor.start(
-            BEAT, [*_celery(BEAT, "housekeeping"), "--beat", "--schedule", schedule], environment, orphaned_with=COLD
+            BEAT,
+            [*_celery(BEAT, "housekeeping"), "--beat", "--schedule", schedule],
+            environment,
+            orphaned_with=signal.SIGKILL,
         )
 
         answers = partial(_answers, f"{base_url}/livez")

@@ -3,6 +3,7 @@
 from app.services.folders import claimed, sweep, temporary
 from app.services.postgres import embedded_postgres
 from app.services.processes import Process, Server, free_port, tethered, wait_until
+from app.services.tether import end_with_parent
 from app.services.valkey import embedded_valkey
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "claimed",
     "embedded_postgres",
     "embedded_valkey",
+    "end_with_parent",
     "free_port",
     "sweep",
     "temporary",

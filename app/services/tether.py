@@ -16,17 +16,25 @@ import sys
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+def end_with_parent(signal: int) -> None:
+    """Have the kernel send `signal` to this process when the thread that started it ends (Linux; elsewhere nothing).
+
+    For a process that its parent forked without `main`; a forked child does not inherit it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
+
+
 def main(parent: str, signal: str, user: str, *command: str) -> None:
     if user != "-":
         account = pwd.getpwnam(user)
         os.setgroups([])
         os.setgid(account.pw_gid)
         os.setuid(account.pw_uid)
-    if sys.platform == "linux":
-        # After the change of user: the kernel forgets the signal when credentials change.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal), 0, 0, 0)
-        if os.getppid() != int(parent):
-            sys.exit(1)
+    # After the change of user: the kernel forgets the signal when credentials change.
+    end_with_parent(int(signal))
+    if os.getppid() != int(parent):
+        sys.exit(1)
     try:
         os.execv(command[0], command)  # noqa: S606
     except OSError as error:
