@@ -63,10 +63,11 @@ class Bar:
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
         self._progress = Progress(
-            TextColumn("{task.description:>12}"),
-            BarColumn(),
+            TextColumn("{task.description:<11}", table_column=Column(no_wrap=True, min_width=11)),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
@@ -77,8 +78,7 @@ class Bar:
     def show(self, phase: str, done: int, total: int, metrics: Mapping[str, Any]) -> None:
         if phase not in self._tasks:
             self._tasks[phase] = self._progress.add_task(phase, total=total, figures="")
-        names = ("loss", "reward_desirable", "reward_undesirable", "z0", "tokens_per_second")
-        figures = "  ".join(f"{name} {metrics[name]:.4g}" for name in names if metrics.get(name) is not None)
+        figures = _figures(metrics, wide=self._progress.console.width > 100) if metrics else ""
         self._progress.update(self._tasks[phase], completed=done, total=total, figures=figures)
 
     def say(self, message: str) -> None:
@@ -86,6 +86,14 @@ class Bar:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+def _figures(metrics: Mapping[str, Any], *, wide: bool) -> str:
+    good, bad = (
+        "–" if metrics[name] is None else f"{metrics[name]:.3g}" for name in ("reward_desirable", "reward_undesirable")
+    )
+    short = f"loss {metrics['loss']:.3g} rewards {good}/{bad} z0 {metrics['z0']:.3g}"
+    return f"{short}, {metrics['tokens_per_second']:.0f} tokens/s" if wide else short
 
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:

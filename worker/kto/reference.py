@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from worker.kto.batches import Block, Plan
+from worker.kto.batches import Block
 from worker.kto.files import write_atomically
 from worker.kto.job import Job
 from worker.kto.logprobs import Sequences, completion_log_probs
@@ -106,10 +106,10 @@ def reference_fingerprint(job: Job, arithmetic: Arithmetic, max_length: int) -> 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def score_plan(
+def score_blocks(
     policy: Any,
     rows: Sequence[Row],
-    plan: Plan,
+    blocks: Sequence[Block],
     max_length: int,
     arithmetic: Arithmetic,
     kept: Path,
@@ -117,13 +117,13 @@ def score_plan(
     stop: StopRequest,
     progress: Callable[[int, int], None],
 ) -> Reference:
-    """Both log-probs of every row of `plan`, from `kept` where it has them, else scored by `policy` at its start.
+    """Both log-probs of every row of `blocks`, from `kept` where it has them, else scored by `policy` at its start.
 
     Asked to stop, it keeps what it has and raises `Stopped`.
     """
     reference = Reference.load(kept, fingerprint)
     fresh = False
-    for done, block in enumerate(plan.blocks):
+    for done, block in enumerate(blocks):
         for pairs in (matched(rows, block), mismatched(rows, block, max_length)):
             if reference.knows(pairs):
                 continue
@@ -131,7 +131,7 @@ def score_plan(
                 sequences = Sequences.of(pairs, arithmetic.device)
                 reference.learn(pairs, completion_log_probs(policy, sequences, arithmetic.precision))
             fresh = True
-        progress(done + 1, len(plan.blocks))
+        progress(done + 1, len(blocks))
         if stop.requested:
             reference.save(kept)
             stop.raise_if_requested()

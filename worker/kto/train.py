@@ -42,7 +42,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest) -> None:
     from worker.kto.logprobs import Sequences, completion_log_probs
     from worker.kto.measures import Measures
     from worker.kto.objectives import OBJECTIVES, LogProbs
-    from worker.kto.reference import matched, mismatched, reference_fingerprint, score_plan
+    from worker.kto.reference import matched, mismatched, reference_fingerprint, score_blocks
     from worker.kto.rows import read_rows
 
     # Rows and the fixed plan of micro-batches with their mismatched partners.
@@ -78,10 +78,12 @@ def _train(job: Job, journal: Journal, stop: StopRequest) -> None:
     stop.raise_if_requested()
 
     # The reference: the policy scores the plan while it still is the shipped checkpoint. Only then is a state loaded.
-    reference = score_plan(
+    # An epoch takes every block once, so the first one needs all scores, or as many as max_steps lets it.
+    first_epoch = plan.steps(0, blocks_per_step, recipe.seed)[:total_steps]
+    reference = score_blocks(
         policy,
         rows,
-        plan,
+        [block for step in first_epoch for block in step],
         max_length,
         arithmetic,
         workdir / "reference.safetensors",
