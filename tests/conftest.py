@@ -12,11 +12,11 @@ import psycopg
 import pytest
 import redis
 from alembic import command
-from alembic.config import Config
 from psycopg import sql
 
 from app import database as app_database
 from app import outbox, services, settings
+from app.cli.migrate import configuration
 
 if TYPE_CHECKING:
     from app.cli.stack import Stack
@@ -79,7 +79,7 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 def migrated(servers: Servers) -> Servers:
     """The servers with every table of the newest migration."""
-    command.upgrade(Config(ROOT / "alembic.ini"), "head")
+    command.upgrade(configuration(), "head")
     return servers
 
 
