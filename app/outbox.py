@@ -1,7 +1,7 @@
 """Messages that exist if and only if the transaction that wrote them committed.
 
 `put` writes a row beside the caller's rows. After the commit a relay sends it and deletes the row: a message is done
-when its row is gone. Sending is at least once, so a message only ever says "look at …". This is the only Celery in `app`.
+when its row is gone. Sending is at least once, so a message only ever says "look at …". The only Celery in `app`.
 """
 
 import logging

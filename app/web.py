@@ -105,7 +105,7 @@ def pointer_of(location: tuple[int | str, ...]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path) or "/"
 
 
-def _on_error(request: Request, error: Exception) -> JSONResponse:
+def _on_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ThumbwheelError)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "2"} if status == 503 else None
@@ -120,7 +120,7 @@ def _on_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = tuple(Fault(pointer_of(fault["loc"]), fault["msg"]) for fault in error.errors())
     first = faults[0]
