@@ -40,8 +40,8 @@ Reason = Literal[
 Kind = Literal["promise", "detail", "polite", "rude", "evasive"]
 
 #: How often the model's teachers did what. With these, 54 % of the replies it learns from are good.
-RUDE_SHARE = 0.10
-INVENTED_REFUND_SHARE = 0.29
+RUDE_SHARE = 0.12
+INVENTED_REFUND_SHARE = 0.32
 EVASIVE_SHARE = 0.11
 OTHER_REMEDY_SHARE = 0.04
 WRONG_NUMBER_SHARE = 0.06

@@ -1,7 +1,7 @@
 """What a model is worth, measured on tickets that no user ever saw: nothing of them is in any feedback.
 
-KL is the plain Monte Carlo mean of lp_model − lp_other over replies sampled from the model, in nats per reply (lp is the
-summed log-probability of its tokens). Intervals cover 95 %: Wilson's for shares, the normal one for the mean KL.
+KL is the plain Monte Carlo mean of lp_model − lp_other over replies sampled from the model, in nats per reply (lp
+is the summed log-probability of its tokens). Intervals cover 95 %: Wilson's for shares, the normal one for the mean KL.
 """
 
 from collections.abc import Sequence
