@@ -1,0 +1,40 @@
+"""Checkpoints: immutable weights with their manifest, scores and the verdict of the gates."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, Document, Id, Time
+
+
+class Checkpoint(Base):
+    """Kind *base* is the project's base model itself, the first reference; it has no files of ours."""
+
+    __tablename__ = "checkpoints"
+
+    id: Mapped[Id]
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    run_id: Mapped[UUID | None] = mapped_column(unique=True, comment="a run registers one checkpoint at most")
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
+    # An adapter stands on the base model, or on the weights of an earlier checkpoint.
+    stands_on_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
+    snapshot_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"))
+    verdict: Mapped[str] = mapped_column(String(16))
+    reasons: Mapped[list[Any]] = mapped_column(JSONB)
+    weights_sha256: Mapped[str | None] = mapped_column(String(64))
+    files: Mapped[Document] = mapped_column(comment="path -> sha256")
+    scores: Mapped[Document]
+    manifest: Mapped[Document]
+    created_at: Mapped[Time]
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('base', 'adapter', 'weights')", name="kind"),
+        CheckConstraint("verdict IN ('base', 'passed', 'failed')", name="verdict"),
+        CheckConstraint("(kind = 'base') = (verdict = 'base')", name="only_the_base_has_no_gates"),
+        # What a release's foreign key points at: see releases.
+        UniqueConstraint("id", "project_id", "verdict"),
+    )

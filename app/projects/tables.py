@@ -1,0 +1,15 @@
+"""Projects: one product whose model is improved."""
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, Document, Time
+
+
+class Project(Base):
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    base_model: Mapped[str] = mapped_column(String)
+    configuration: Mapped[Document]
+    created_at: Mapped[Time]

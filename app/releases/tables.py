@@ -1,0 +1,36 @@
+"""The ledger of what was shipped when, and why. What is live is the release with the highest number."""
+
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, Id, Time
+
+
+class Release(Base):
+    """The foreign key holds the verdict, too: Postgres refuses a checkpoint whose gates failed without a reason given."""
+
+    __tablename__ = "releases"
+
+    id: Mapped[Id]
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    number: Mapped[int] = mapped_column(Integer, comment="1, 2, 3 … within the project")
+    checkpoint_id: Mapped[UUID]
+    verdict: Mapped[str] = mapped_column(String(16))
+    action: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(500))
+    override_reason: Mapped[str | None] = mapped_column(String(500))
+    by: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[Time]
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "number"),
+        ForeignKeyConstraint(
+            ["checkpoint_id", "project_id", "verdict"],
+            ["checkpoints.id", "checkpoints.project_id", "checkpoints.verdict"],
+            name="fk_releases_checkpoint_with_verdict",
+        ),
+        CheckConstraint("verdict <> 'failed' OR override_reason IS NOT NULL", name="passed_or_overridden"),
+        CheckConstraint("action IN ('start', 'ship', 'rollback')", name="action"),
+    )

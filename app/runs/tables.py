@@ -1,0 +1,67 @@
+"""Runs: the row is the job. Lease and epoch decide who may write to it."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, DateTime, Float, ForeignKey, Identity, Index, Integer, String, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, Document, Id, Time
+
+ACTIVE = "('queued', 'snapshotting', 'referencing', 'training', 'evaluating', 'cancelling')"
+
+
+class Run(Base):
+    __tablename__ = "runs"
+
+    id: Mapped[Id]
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String, comment="why it failed or was cancelled")
+    trigger: Mapped[str] = mapped_column(String(500), comment="who or what asked for it, and why")
+    configuration: Mapped[Document] = mapped_column(comment="the project's, as it was when the run was requested")
+    recipe: Mapped[Document] = mapped_column(comment="resolved once the snapshot is known")
+    watermark: Mapped[int] = mapped_column(BigInteger, comment="last event that the snapshot may see")
+    reference_checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"))
+    snapshot_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"))
+    checkpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
+    created_at: Mapped[Time]
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lease_owner: Mapped[str | None] = mapped_column(String(200))
+    lease_epoch: Mapped[int] = mapped_column(Integer, default=0, comment="rises with every claim: attempts so far")
+    lease_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    phase_done: Mapped[int] = mapped_column(Integer, default=0)
+    phase_total: Mapped[int] = mapped_column(Integer, default=0)
+    eta_seconds: Mapped[float | None] = mapped_column(Float)
+    last_metrics: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    warnings: Mapped[list[Any]] = mapped_column(JSONB, default=list)
+
+    __table_args__ = (
+        Index("ix_runs_one_active_per_project", "project_id", unique=True, postgresql_where=text(f"state IN {ACTIVE}")),
+        Index("ix_runs_project_id_created_at", "project_id", "created_at"),
+    )
+
+
+class RunTransition(Base):
+    """Who moved the run from which state to which, when and why; written in the same transaction."""
+
+    __tablename__ = "run_transitions"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
+    from_state: Mapped[str | None] = mapped_column(String(16))
+    to_state: Mapped[str] = mapped_column(String(16))
+    at: Mapped[Time]
+    by: Mapped[str] = mapped_column(String(200))
+    reason: Mapped[str] = mapped_column(String, default="")
+
+
+class RunMetric(Base):
+    __tablename__ = "run_metrics"
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(Integer, primary_key=True)
+    values: Mapped[Document]

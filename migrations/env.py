@@ -1,0 +1,31 @@
+"""How Alembic reaches our tables and our database."""
+
+from alembic import context
+from sqlalchemy import NullPool, create_engine, text
+
+import app.access.tables
+import app.checkpoints.tables
+import app.feedback.tables
+import app.loop.tables
+import app.outbox
+import app.projects.tables
+import app.releases.tables
+import app.runs.tables
+import app.snapshots.tables  # noqa: F401  (every table has to be known to the metadata)
+from app import settings
+from app.database import Base
+
+
+def run() -> None:
+    engine = create_engine(settings.current().need_database(), poolclass=NullPool)
+    with engine.connect() as connection:
+        # A migration that waits for a lock makes every query behind it wait, too: better fail and be run again.
+        connection.execute(text("SET lock_timeout = '10s'"))
+        connection.commit()
+        context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+run()
