@@ -69,8 +69,9 @@ def train_base_model(folder: Path, seed: int, progress: Progress = unwatched) ->
         loss = cross_entropy(logits_BTV[:, :-1].flatten(0, 1), targets_BT[:, 1:].flatten(), ignore_index=-100)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for mover in [*optimizers, *schedules]:
-            mover.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         model.zero_grad(set_to_none=True)
         progress(step, STEPS, loss.item())
     model.generation_config = GenerationConfig(

@@ -1,0 +1,64 @@
+"""From a model's drafts to the events that its users' thumbs and edits make: what a product backend would send."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from uuid import UUID
+
+from thumbwheel.wire import Edit, Event, Thumbs
+
+from worker.demo.language import Ticket, new_ticket
+from worker.demo.sampling import Desk, sample
+from worker.demo.users import Reaction, User, reactions
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A reply that was shown to a user. `completion_id` is the support desk's own id of it."""
+
+    completion_id: str
+    ticket: Ticket
+    reply: str
+
+
+def drafted(desk: Desk, count: int, name: str, seed: int) -> list[Draft]:
+    """Replies to `count` new tickets; equal for equal seeds and models. `name` begins every completion id."""
+    rng = Random(seed)
+    tickets = [new_ticket(rng) for _ in range(count)]
+    replies = sample(desk, [ticket.prompt for ticket in tickets], seed)
+    return [
+        Draft(f"{name}-{number}", ticket, reply.text)
+        for number, (ticket, reply) in enumerate(zip(tickets, replies, strict=True), start=1)
+        if reply.text.strip()  # nobody is shown an empty reply
+    ]
+
+
+def votes(drafts: Sequence[Draft], users: list[User], checkpoint_id: UUID, seed: int) -> list[Event]:
+    """What the users did about the drafts, as events with ids of their own: posted again, they store nothing twice."""
+    rng = Random(seed)
+    return [
+        Event(
+            event_id=f"{draft.completion_id}-{reaction.actor}",
+            completion_id=draft.completion_id,
+            actor=reaction.actor,
+            prompt=draft.ticket.prompt,
+            completion=draft.reply,
+            signal=_signal(reaction),
+            checkpoint_id=checkpoint_id,
+        )
+        for draft in drafts
+        for reaction in reactions(users, draft.ticket, draft.reply, rng)
+    ]
+
+
+def labels_to_expect(events: Sequence[Event]) -> tuple[int, int]:
+    """About how many desirable and undesirable labels these events give: an edit gives one of each."""
+    ups = sum(isinstance(event.signal, Thumbs) and event.signal.value == "up" for event in events)
+    edits = sum(isinstance(event.signal, Edit) for event in events)
+    return ups + edits, len(events) - ups
+
+
+def _signal(reaction: Reaction) -> Thumbs | Edit:
+    if reaction.edited is not None:
+        return Edit(text=reaction.edited)
+    return Thumbs(value="up" if reaction.verdict == "up" else "down")
