@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -51,8 +52,8 @@ def base_model(cache: Path, seed: int, progress: Progress = unwatched) -> Path:
     return folder
 
 
-def train_base_model(folder: Path, seed: int, progress: Progress = unwatched) -> None:
-    """Train from nothing on `STEPS` batches of fresh tickets, and save to `folder`.
+def train_base_model(folder: Path, seed: int, progress: Progress = unwatched, steps: int = STEPS) -> None:
+    """Train from nothing on `steps` batches of fresh tickets, and save to `folder`.
 
     The same seed and number of threads give the same weights on a CPU.
     """
@@ -61,9 +62,11 @@ def train_base_model(folder: Path, seed: int, progress: Progress = unwatched) ->
     tokenizer = desk_tokenizer()
     model = LlamaForCausalLM(_architecture(tokenizer)).to(device)
     optimizers = _optimizers(model)
-    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_fall) for optimizer in optimizers]
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_warm_up_then_fall, steps)) for optimizer in optimizers
+    ]
     batches = _batches(tokenizer, Random(seed))
-    for step in range(1, STEPS + 1):
+    for step in range(1, steps + 1):
         ids_BT, targets_BT = (tensor.to(device) for tensor in next(batches))
         logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
         loss = cross_entropy(logits_BTV[:, :-1].flatten(0, 1), targets_BT[:, 1:].flatten(), ignore_index=-100)
@@ -73,7 +76,7 @@ def train_base_model(folder: Path, seed: int, progress: Progress = unwatched) ->
             optimizer.step()
             schedule.step()
         model.zero_grad(set_to_none=True)
-        progress(step, STEPS, loss.item())
+        progress(step, steps, loss.item())
     model.generation_config = GenerationConfig(
         do_sample=True, temperature=1.0, max_new_tokens=MAX_NEW_TOKENS,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
@@ -117,8 +120,8 @@ def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     ]
 
 
-def _warm_up_then_fall(step: int) -> float:
-    return min((step + 1) / WARMUP_STEPS, 1 - step / STEPS)
+def _warm_up_then_fall(steps: int, step: int) -> float:
+    return min((step + 1) / WARMUP_STEPS, 1 - step / steps)
 
 
 def _batches(tokenizer: PreTrainedTokenizerFast, rng: Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -1,0 +1,84 @@
+"""The demo's model: a folder that transformers loads, text that survives the tokenizer, samples that are its own."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+
+from worker.demo.base_model import desk_tokenizer, train_base_model
+from worker.demo.language import new_ticket, typical_reply
+from worker.demo.measure import kl_nats, measured, share
+from worker.demo.sampling import Desk, load, log_probabilities, sample
+from worker.kto.files import weights_fingerprint
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three models of a few steps: two of the same seed, one of another."""
+    made = [tmp_path_factory.mktemp("desk") / name for name in ("one", "again", "other")]
+    for folder, seed in zip(made, (1, 1, 2), strict=True):
+        train_base_model(folder, seed, steps=6)
+    return made
+
+
+@pytest.fixture(scope="module")
+def desk(folders: list[Path]) -> Desk:
+    return load(folders[0])
+
+
+def test_every_ticket_and_reply_survives_the_tokenizer() -> None:
+    tokenizer, rng = desk_tokenizer(), Random(1)
+
+    for _ in range(500):
+        ticket = new_ticket(rng)
+        text = ticket.prompt + typical_reply(ticket, rng)
+        ids = tokenizer(text)["input_ids"]
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids) == text
+        prompt_ids = tokenizer(ticket.prompt)["input_ids"]
+        assert ids[: len(prompt_ids)] == prompt_ids
+
+
+def test_the_same_seed_makes_the_same_weights_and_another_seed_others(folders: list[Path]) -> None:
+    one, again, other = map(weights_fingerprint, folders)
+
+    assert one == again != other
+
+
+def test_samples_are_equal_for_equal_seeds_and_differ_between_seeds(desk: Desk) -> None:
+    prompts = [new_ticket(Random(seed)).prompt for seed in range(40)]
+
+    first, again, other = (sample(desk, prompts, seed) for seed in (1, 1, 2))
+
+    assert first == again != other
+    assert [draft.prompt_ids for draft in first] == desk.tokenizer(prompts)["input_ids"]
+
+
+def test_log_probabilities_are_those_of_the_model_itself(desk: Desk) -> None:
+    draft = sample(desk, [new_ticket(Random(1)).prompt], 1)[0]
+    ids = torch.tensor([[*draft.prompt_ids, *draft.token_ids]])
+
+    with torch.no_grad():
+        log_p = desk.model(ids).logits[0].float().log_softmax(-1)
+    start = len(draft.prompt_ids)
+    expected = sum(float(log_p[place - 1, ids[0, place]]) for place in range(start, ids.shape[1]))
+
+    assert float(log_probabilities(desk, [draft])[0]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_model_does_not_drift_from_itself_but_from_another(desk: Desk, folders: list[Path]) -> None:
+    rng = Random(7)
+    figures = measured(desk, [new_ticket(rng) for _ in range(60)], seed=1)
+
+    assert kl_nats(desk, desk, figures.replies).value == 0
+    assert kl_nats(desk, load(folders[2]), figures.replies).low > 0
+
+
+def test_a_share_has_wilsons_interval() -> None:
+    figure = share([True] * 8 + [False] * 2)
+
+    assert figure.value == 0.8
+    assert (figure.low, figure.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)  # 8 of 10, Wilson 95 %
+    assert share([True] * 5).high == pytest.approx(1)
+    assert share([]).low == 0
