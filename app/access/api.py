@@ -1,0 +1,53 @@
+"""Keys over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from thumbwheel import wire
+
+from app.access import service
+from app.access.caller import Caller, may
+from app.schema import Page
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["keys"])
+Admin = Annotated[Caller, Depends(may("admin"))]
+
+
+@router.post(
+    "/v1/keys",
+    operation_id="create_key",
+    summary="Make a key",
+    status_code=201,
+    response_model=wire.CreatedKey,
+    responses=problems(404),
+)
+def create_key(new: wire.NewKey, session: Transaction, caller: Admin) -> wire.CreatedKey:
+    """The answer holds the secret, this one time: only its hash is stored."""
+    return service.create_key(session, new, within=caller.project)
+
+
+@router.get(
+    "/v1/keys", operation_id="list_keys", summary="List keys", response_model=Page[wire.Key], responses=problems()
+)
+def list_keys(
+    session: Transaction,
+    caller: Admin,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[wire.Key]:
+    """Newest first, without secrets; revoked and expired ones too."""
+    return service.list_keys(session, within=caller.project, cursor=cursor, limit=limit)
+
+
+@router.delete(
+    "/v1/keys/{key_id}",
+    operation_id="revoke_key",
+    summary="Revoke a key",
+    response_model=wire.Key,
+    responses=problems(404),
+)
+def revoke_key(key_id: UUID, session: Transaction, caller: Admin) -> wire.Key:
+    """It opens nothing from now on. Doing it again changes nothing."""
+    return service.revoke(session, key_id, within=caller.project)

@@ -1,0 +1,56 @@
+"""Who calls, and whether that key may do it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from thumbwheel import wire
+
+from app.access import keys, service
+from app.errors import Forbidden, Unauthenticated
+from app.web import Transaction
+
+bearer = HTTPBearer(
+    auto_error=False, scheme_name="key", description="An API key: `Authorization: Bearer tw_…`", bearerFormat="tw_…"
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever holds the key of a request; `project` is the only one that the key opens, None for all of them."""
+
+    key_id: UUID
+    name: str
+    project: str | None
+    scopes: frozenset[str]
+
+    @property
+    def by(self) -> str:
+        """How this caller is written into ledgers."""
+        return f"key {self.name}"
+
+
+def known(session: Transaction, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
+    """The caller, whatever it may do. Raises `Unauthenticated`."""
+    if credentials is None:
+        raise Unauthenticated("Send your API key as `Authorization: Bearer tw_…`.", code="no_key")
+    key = service.recognise(session, credentials.credentials)
+    return Caller(key.id, key.name, key.project_id, frozenset(key.scopes))
+
+
+def may(scope: wire.Scope) -> Callable[[Caller], Caller]:
+    """A dependency: the caller, who may do what needs `scope`. Raises `Unauthenticated`, `Forbidden`."""
+
+    def allowed(caller: Annotated[Caller, Depends(known)]) -> Caller:
+        if not keys.allows(caller.scopes, scope):
+            raise Forbidden(
+                f"This needs the scope {scope}; your key {caller.name!r} has {', '.join(sorted(caller.scopes))}.",
+                code="missing_scope",
+                details={"scope": scope},
+            )
+        return caller
+
+    return allowed

@@ -1,0 +1,110 @@
+"""API keys: made, listed, revoked, and recognised in a request."""
+
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.access import keys, store
+from app.access.tables import ApiKey
+from app.database import now
+from app.errors import Fault, Forbidden, Invalid, NotFound, Unauthenticated
+from app.schema import Page, decode_cursor, page_of
+
+
+def recognise(session: Session, secret: str) -> ApiKey:
+    """The key of a request. Raises `Unauthenticated` where nobody knows it, or it opens nothing any more."""
+    key = store.of_secret(session, keys.sha256_of(secret))
+    if key is None:
+        raise Unauthenticated("Nobody knows this key: check it, or ask an admin for a new one.", code="unknown_key")
+    reason = keys.reason_to_refuse(expires_at=key.expires_at, revoked_at=key.revoked_at, at=now())
+    if reason is not None:
+        raise Unauthenticated(reason, code="closed_key")
+    return key
+
+
+def first_admin_key(session: Session) -> str | None:
+    """Make a key that may do everything. None where one exists that is neither expired nor revoked.
+
+    Callers in several processes wait for each other: one of them makes the key.
+    """
+    store.hold_first_key_lock(session)
+    if store.has_open_admin_key(session, now()):
+        return None
+    return _insert(session, wire.NewKey(name="first admin", scopes=["admin"])).secret
+
+
+def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wire.CreatedKey:
+    """Make a key; `within` is the only project of whoever asks, None for all of them.
+
+    Raises `Forbidden` for a key that opens more than `within`, `NotFound` for an unknown project, `Invalid` where the
+    key would have expired already.
+    """
+    if within is not None and new.project != within:
+        raise Forbidden(
+            f"Your key opens project {within} alone: set project to {within!r} in the new key.", code="other_project"
+        )
+    if new.expires_at is not None and new.expires_at <= now():
+        fault = Fault("/expires_at", "lies in the past: send a later time, or leave it out")
+        raise Invalid("The new key would have expired already.", code="expired_already", faults=[fault])
+    return _insert(session, new)
+
+
+def list_keys(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Key]:
+    """Keys of the project `within`, or of all, newest first; revoked and expired ones too."""
+    rows = store.newest_first(session, within, _key_id(decode_cursor(cursor)), limit + 1)
+    return page_of(rows, limit, lambda row: str(row.id), _shown)
+
+
+def revoke(session: Session, key_id: UUID, *, within: str | None) -> wire.Key:
+    """Close the key from now on; once more changes nothing. Raises `NotFound`, also for keys of other projects."""
+    key = store.locked(session, key_id, within)
+    if key is None:
+        raise NotFound(f"There is no key {key_id} that you may revoke.", code="key_not_found")
+    if key.revoked_at is None:
+        key.revoked_at = now()
+        session.flush()
+    return _shown(key)
+
+
+def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
+    secret = keys.new_secret()
+    values = {
+        "project_id": new.project,
+        "name": new.name,
+        "prefix": keys.prefix_of(secret),
+        "secret_sha256": keys.sha256_of(secret),
+        "scopes": sorted(set(new.scopes)),
+        "expires_at": new.expires_at,
+    }
+    try:
+        with session.begin_nested():
+            row = store.insert_key(session, values)
+    except IntegrityError as error:
+        # The room of projects lies above this one: the foreign key knows which of them exist.
+        raise NotFound(f"There is no project {new.project}.", code="project_not_found") from error
+    return wire.CreatedKey(**_shown(row).model_dump(), secret=secret)
+
+
+def _key_id(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text is not None else None
+    except ValueError as error:
+        fault = Fault("cursor", "is not a cursor of this listing")
+        raise Invalid("The cursor is none of this listing.", code="invalid_cursor", faults=[fault]) from error
+
+
+def _shown(row: ApiKey) -> wire.Key:
+    return wire.Key.model_validate(
+        {
+            "id": row.id,
+            "name": row.name,
+            "prefix": row.prefix,
+            "scopes": row.scopes,
+            "project": row.project_id,
+            "created_at": row.created_at,
+            "expires_at": row.expires_at,
+            "revoked_at": row.revoked_at,
+        }
+    )

@@ -1,0 +1,56 @@
+"""SQL of API keys."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.orm import Session
+
+from app.access.keys import ADMIN
+from app.access.tables import ApiKey
+
+#: Name of the advisory lock under which the first key is made: any number that nothing else uses.
+FIRST_KEY_LOCK = 0x7477_6B31
+
+
+def insert_key(session: Session, values: dict[str, Any]) -> ApiKey:
+    return session.scalars(insert(ApiKey).values(**values).returning(ApiKey)).one()
+
+
+def of_secret(session: Session, secret_sha256: bytes) -> ApiKey | None:
+    return session.scalars(select(ApiKey).where(ApiKey.secret_sha256 == secret_sha256)).one_or_none()
+
+
+def locked(session: Session, key_id: UUID, project: str | None) -> ApiKey | None:
+    """The key, held until the transaction ends; only of `project` unless that is None."""
+    asked = select(ApiKey).where(ApiKey.id == key_id).with_for_update()
+    if project is not None:
+        asked = asked.where(ApiKey.project_id == project)
+    return session.scalars(asked).one_or_none()
+
+
+def newest_first(session: Session, project: str | None, before: UUID | None, limit: int) -> Sequence[ApiKey]:
+    asked = select(ApiKey).order_by(ApiKey.id.desc()).limit(limit)
+    if project is not None:
+        asked = asked.where(ApiKey.project_id == project)
+    if before is not None:
+        asked = asked.where(ApiKey.id < before)
+    return session.scalars(asked).all()
+
+
+def hold_first_key_lock(session: Session) -> None:
+    """Wait until nobody else makes a first key; given back at the transaction's end."""
+    session.execute(select(func.pg_advisory_xact_lock(FIRST_KEY_LOCK)))
+
+
+def has_open_admin_key(session: Session, at: datetime) -> bool:
+    """Whether somebody can administer every project."""
+    asked = select(ApiKey.id).where(
+        ApiKey.scopes.any(ADMIN),  # type: ignore[arg-type]
+        ApiKey.project_id.is_(None),
+        ApiKey.revoked_at.is_(None),
+        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > at),
+    )
+    return session.execute(asked.limit(1)).first() is not None

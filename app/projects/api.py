@@ -1,0 +1,82 @@
+"""Projects over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from thumbwheel import wire
+
+from app.access.caller import Caller, may
+from app.errors import Forbidden
+from app.projects import service
+from app.projects.scoped import Scoped, scoped
+from app.schema import Page
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["projects"])
+
+
+def admin_of_all(caller: Annotated[Caller, Depends(may("admin"))]) -> Caller:
+    """The caller, whose key opens every project. Raises `Forbidden`."""
+    if caller.project is not None:
+        raise Forbidden(
+            f"Your key opens project {caller.project} alone: new projects need an admin key without a project.",
+            code="other_project",
+        )
+    return caller
+
+
+@router.post(
+    "/v1/projects",
+    operation_id="create_project",
+    summary="Make a project",
+    status_code=201,
+    response_model=wire.Project,
+    responses=problems(409),
+    dependencies=[Depends(admin_of_all)],
+)
+def create_project(new: wire.NewProject, session: Transaction) -> wire.Project:
+    """One product whose model is improved. The recipe is checked at once, the base model by the first run."""
+    return service.create(session, new)
+
+
+@router.get(
+    "/v1/projects",
+    operation_id="list_projects",
+    summary="List projects",
+    response_model=Page[wire.Project],
+    responses=problems(),
+)
+def list_projects(
+    session: Transaction,
+    caller: Annotated[Caller, Depends(may("runs:read"))],
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[wire.Project]:
+    """By name; a key of one project sees that one."""
+    return service.page(session, within=caller.project, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/v1/projects/{project}",
+    operation_id="get_project",
+    summary="Show a project",
+    response_model=wire.Project,
+    responses=problems(404),
+)
+def get_project(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs:read"))]) -> wire.Project:
+    """Its base model and configuration."""
+    return service.get(session, at.project)
+
+
+@router.patch(
+    "/v1/projects/{project}",
+    operation_id="change_project",
+    summary="Change a project",
+    response_model=wire.Project,
+    responses=problems(404),
+)
+def change_project(
+    change: wire.ProjectChange, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
+) -> wire.Project:
+    """Sections that are given replace the stored ones whole. Runs that were requested keep what they began with."""
+    return service.change(session, at.project, change)

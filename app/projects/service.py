@@ -1,0 +1,92 @@
+"""Projects: made, read, changed, and locked while something about one of them is decided."""
+
+import re
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.errors import Conflict, Fault, Invalid, NotFound
+from app.projects import store
+from app.projects.configuration import changed, faults_of_recipe
+from app.projects.tables import Project
+from app.schema import Page, decode_cursor, page_of
+
+#: As `wire.Slug`; what does not match was never stored, and may hold characters that Postgres refuses.
+POSSIBLE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+SECTIONS = set(wire.ProjectConfiguration.model_fields)
+
+
+def create(session: Session, new: wire.NewProject) -> wire.Project:
+    """Make the project. Raises `Conflict` where it exists, `Invalid` with the fields of a wrong recipe."""
+    _require_valid(new.recipe)
+    values = {
+        "id": new.project,
+        "base_model": new.base_model,
+        "configuration": new.model_dump(mode="json", include=SECTIONS),
+    }
+    row = store.insert_once(session, values)
+    if row is None:
+        raise Conflict(
+            f"Project {new.project} exists already: choose another name, or change it with PATCH.",
+            code="project_exists",
+        )
+    return _shown(row)
+
+
+def get(session: Session, project: str) -> wire.Project:
+    """Raises `NotFound`."""
+    return _shown(_require(store.of_id(session, project) if POSSIBLE_ID.fullmatch(project) else None, project))
+
+
+def change(session: Session, project: str, change: wire.ProjectChange) -> wire.Project:
+    """Replace the sections that are given. Runs that were requested keep what they began with.
+
+    Raises `NotFound`, and `Invalid` with the fields of a wrong recipe.
+    """
+    row = _require(store.locked(session, project), project)
+    if change.recipe is not None:
+        _require_valid(change.recipe)
+    stored = wire.ProjectConfiguration.model_validate(row.configuration)
+    row.configuration = changed(stored, change).model_dump(mode="json", include=SECTIONS)
+    session.flush()
+    return _shown(row)
+
+
+def page(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Project]:
+    """Projects by name; only `within` unless that is None."""
+    after = decode_cursor(cursor)
+    if after is not None and not POSSIBLE_ID.fullmatch(after):
+        fault = Fault("cursor", "is not a cursor of this listing")
+        raise Invalid("The cursor is none of this listing.", code="invalid_cursor", faults=[fault])
+    return page_of(store.by_id(session, within, after, limit + 1), limit, lambda row: row.id, _shown)
+
+
+def ids(session: Session) -> list[str]:
+    """Every project there is."""
+    return store.ids(session)
+
+
+def lock(session: Session, project: str) -> wire.Project:
+    """Hold the project's row until the transaction ends: decisions about one project happen one after the other.
+
+    Raises `NotFound`.
+    """
+    return _shown(_require(store.locked(session, project), project))
+
+
+def _require(row: Project | None, project: str) -> Project:
+    if row is None:
+        raise NotFound(f"There is no project {project!r}.", code="project_not_found")
+    return row
+
+
+def _require_valid(recipe: wire.RecipeChoice) -> None:
+    faults = faults_of_recipe(recipe)
+    if faults:
+        what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
+        raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)
+
+
+def _shown(row: Project) -> wire.Project:
+    known = {"project": row.id, "base_model": row.base_model, "created_at": row.created_at}
+    return wire.Project.model_validate({**row.configuration, **known})

@@ -1,0 +1,39 @@
+"""SQL of projects."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.projects.tables import Project
+
+
+def insert_once(session: Session, values: dict[str, Any]) -> Project | None:
+    """The new row; None where the project exists already."""
+    statement = insert(Project).values(**values).on_conflict_do_nothing().returning(Project)
+    return session.scalars(statement).one_or_none()
+
+
+def of_id(session: Session, project: str) -> Project | None:
+    return session.scalars(select(Project).where(Project.id == project)).one_or_none()
+
+
+def locked(session: Session, project: str) -> Project | None:
+    """The row as it is now, held until the transaction ends."""
+    asked = select(Project).where(Project.id == project).with_for_update().execution_options(populate_existing=True)
+    return session.scalars(asked).one_or_none()
+
+
+def by_id(session: Session, only: str | None, after: str | None, limit: int) -> Sequence[Project]:
+    asked = select(Project).order_by(Project.id).limit(limit)
+    if only is not None:
+        asked = asked.where(Project.id == only)
+    if after is not None:
+        asked = asked.where(Project.id > after)
+    return session.scalars(asked).all()
+
+
+def ids(session: Session) -> list[str]:
+    return list(session.scalars(select(Project.id).order_by(Project.id)))
