@@ -2,16 +2,26 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
+from typing import Any, Literal
 
-from fastapi import FastAPI
+import redis
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.cli.migrate import configuration
+from app.database import transaction
+from app.errors import Unavailable
 from app.projects.api import router as projects
-from app.web import install_error_handlers
+from app.web import BodyGate, Problem, install_error_handlers, problems
 
-TITLE = "Thumbwheel"
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
 
@@ -28,28 +38,102 @@ TAGS = [
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For probes: no key needed."},
 ]
-ROUTERS = [access, projects]
+REDIS_SECONDS = 1
+
+health = APIRouter(tags=["health"])
+
+
+class Live(BaseModel):
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    status: Literal["ready"] = "ready"
+    redis: Literal["ok", "away"] = Field(description="while it is away, events are stored and messages wait")
+
+
+@health.get("/livez", operation_id="live", summary="Does the process answer?", response_model=Live)
+def live() -> Live:
+    """Says nothing about the servers behind it: a restart would not help them."""
+    return Live()
+
+
+@health.get(
+    "/readyz",
+    operation_id="ready",
+    summary="Can it take requests?",
+    response_model=Ready,
+    responses={503: problems()[503]},
+)
+def ready() -> Ready:
+    """Postgres answers and has the tables of this version. Redis may be away."""
+    require_tables()
+    return Ready(redis="ok" if _redis_answers() else "away")
+
+
+@cache
+def _migrations() -> ScriptDirectory:
+    return ScriptDirectory.from_config(configuration())
+
+
+def require_tables() -> None:
+    """Raise `Unavailable` where Postgres is away or behind this code. Ahead is well: an update may be under way."""
+    with transaction() as session:
+        at = MigrationContext.configure(session.connection()).get_current_revision()
+    known = {script.revision for script in _migrations().walk_revisions()}
+    if at is None or (at in known and at != _migrations().get_current_head()):
+        raise Unavailable(
+            f"The tables are at {at}, not at {_migrations().get_current_head()}: run `thumbwheel migrate`.",
+            code="not_migrated",
+        )
+
+
+def _redis_answers() -> bool:
+    timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    try:
+        with redis.Redis.from_url(settings.current().need_redis(), **timeouts) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def describe(api: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the shape of every problem."""
+    if api.openapi_schema is None:
+        document = get_openapi(
+            title=api.title,
+            version=api.version,
+            description=api.description,
+            routes=api.routes,
+            tags=api.openapi_tags,
+        )
+        _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= problem["$defs"]
+        api.openapi_schema = document
+    return api.openapi_schema
 
 
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    settings.current().need_database()
+    settings.current().need_redis()
     with outbox.relay():
         yield
 
 
 def create_app() -> FastAPI:
-    """The API on the servers that the settings name. Raises `Invalid` where a setting is missing or wrong."""
+    """The API on the servers that the settings name; it does not start where they name none."""
     telemetry.configure()
-    settings.current().need_database()
-    settings.current().need_redis()
     api = FastAPI(
-        title=TITLE,
+        title="Thumbwheel",
         description=DESCRIPTION,
         version=version("thumbwheel-server"),
         openapi_tags=TAGS,
         lifespan=_lifespan,
     )
+    api.add_middleware(BodyGate)
     install_error_handlers(api)
-    for router in ROUTERS:
+    for router in (access, projects, health):
         api.include_router(router)
+    api.openapi = lambda: describe(api)  # type: ignore[method-assign]
     return api

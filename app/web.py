@@ -9,7 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
 from app.database import transaction
@@ -77,15 +79,20 @@ def problem_response(
         type=f"about:thumbwheel/{code}",
         title=TITLE.get(status, "Problem"),
         status=status,
-        detail=detail,
+        detail=_sendable(detail),
         code=code,
-        errors=[ProblemFault(pointer=fault.pointer, message=fault.message) for fault in faults] or None,
+        errors=[ProblemFault(pointer=_sendable(f.pointer), message=_sendable(f.message)) for f in faults] or None,
         reasons=list(reasons) or None,
         details=details or None,
     )
     return JSONResponse(
         problem.model_dump(exclude_none=True), status, headers=headers, media_type="application/problem+json"
     )
+
+
+def _sendable(text: str) -> str:
+    """What the caller sent may be quoted, lone surrogates too: they are spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -122,6 +129,10 @@ def _on_error(_: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    broken = next((fault for fault in error.errors() if fault["type"] == "json_invalid"), None)
+    if broken is not None:
+        said = f"The body is no JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
+        return problem_response(422, "invalid_json", said, faults=(Fault("/", "is no JSON"),))
     faults = tuple(Fault(pointer_of(fault["loc"]), fault["msg"]) for fault in error.errors())
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -130,6 +141,12 @@ def _on_invalid(_: Request, error: Exception) -> JSONResponse:
 
 def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and error.__cause__ is not None:
+        # FastAPI's word for a body that Python cannot read: no UTF-8, nested too deeply, a number too long.
+        said = f"The body cannot be read ({type(error.__cause__).__name__}): send plain JSON in UTF-8."
+        return problem_response(422, "invalid_json", said, faults=(Fault("/", "is no JSON"),))
+    if error.status_code == 413:
+        return problem_response(413, "too_large", str(error.detail))
     detail = f"{request.method} {request.url.path}: {error.detail}; see /docs for what there is."
     return problem_response(
         error.status_code, f"http_{error.status_code}", detail, headers=dict(error.headers or {}) or None
@@ -146,6 +163,59 @@ def install_error_handlers(api: FastAPI) -> None:
     api.add_exception_handler(RequestValidationError, _on_invalid)
     api.add_exception_handler(HTTPException, _on_http)
     api.add_exception_handler(Exception, _on_crash)
+
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+METHODS_WITH_BODY = {"POST", "PUT", "PATCH"}
+
+
+class BodyGate:
+    """Refuses bodies of the API before they are read: over `MAX_BODY_BYTES` (413), of another type than JSON (415).
+
+    A body without a length (chunked) is counted while it comes in.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+            await problem_response(413, "too_large", TOO_LARGE)(scope, receive, send)
+            return
+        has_body = scope["method"] in METHODS_WITH_BODY and ("transfer-encoding" in headers or length not in ("", "0"))
+        if has_body and not _is_json(headers.get("content-type", "")):
+            await problem_response(415, "not_json", NOT_JSON)(scope, receive, send)
+            return
+        await self.app(scope, _counted(receive), send)
+
+
+TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB: send it in several requests."
+NOT_JSON = "The body has to be JSON: send it with `Content-Type: application/json`."
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.split(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _counted(receive: Receive) -> Receive:
+    """`receive` that raises 413 once more than `MAX_BODY_BYTES` have come in."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > MAX_BODY_BYTES:
+            raise HTTPException(413, TOO_LARGE)
+        return message
+
+    return counted
 
 
 def _session() -> Iterator[Session]:

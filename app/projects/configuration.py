@@ -31,4 +31,5 @@ def faults_of_recipe(recipe: wire.RecipeChoice) -> list[Fault]:
 
 def _pointer(location: tuple[int | str, ...]) -> str:
     """pydantic puts the branches of a union (``constrained-float``) into the location: nobody wrote those."""
-    return "/".join(["/recipe/changes", *(str(part) for part in location if str(part).isidentifier())])
+    written = [str(part) for part in location if isinstance(part, int) or part.isidentifier()]
+    return "/".join(["/recipe/changes", *written])

@@ -1,0 +1,40 @@
+"""The API in this process, on a real Postgres and Valkey, and keys to call it with."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.access import service as access
+from app.database import transaction
+from app.main import create_app
+from thumbwheel import wire
+
+
+@pytest.fixture
+def admin_key(database: str) -> str:
+    with transaction() as session:
+        key = access.first_admin_key(session)
+    assert key is not None
+    return key
+
+
+@pytest.fixture
+def api(admin_key: str) -> Iterator[TestClient]:
+    """A client that may do everything. Its project `acme` has a base model that nobody looks at."""
+    with TestClient(create_app(), headers={"Authorization": f"Bearer {admin_key}"}) as client:
+        made = client.post("/v1/projects", json={"project": "acme", "base_model": "/models/base"})
+        assert made.status_code == 201, made.text
+        yield client
+
+
+@pytest.fixture
+def key(api: TestClient) -> Callable[..., dict[str, str]]:
+    """`key("runs:read", project="acme")`: headers with a new key of these scopes."""
+
+    def make(*scopes: wire.Scope, project: str | None = None) -> dict[str, str]:
+        made = api.post("/v1/keys", json={"name": "a test", "scopes": list(scopes), "project": project})
+        assert made.status_code == 201, made.text
+        return {"Authorization": f"Bearer {made.json()['secret']}"}
+
+    return make
