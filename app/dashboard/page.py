@@ -1,0 +1,101 @@
+"""What the status page shows of one project, gathered in one transaction; and how it says times and numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.checkpoints import service as checkpoints
+from app.dashboard import plots
+from app.database import now
+from app.labels import service as labels
+from app.loop import service as loop
+from app.projects import service as projects
+from app.releases import service as releases
+from app.runs import service as runs
+from app.runs.states import TERMINAL
+
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class View:
+    project: wire.Project
+    current: wire.CurrentRelease
+    readiness: wire.Readiness
+    runs: Sequence[wire.Run]
+    active: wire.Run | None
+    plotted: wire.Run | None
+    plots: Mapping[str, Markup]
+    checkpoints: Sequence[wire.Checkpoint]
+    approvals: Mapping[UUID, wire.Approval]
+    decisions: Sequence[wire.TriggerDecision]
+    releases: Sequence[wire.Release]
+
+
+def view_of(session: Session, project: str) -> View:
+    """Raises `NotFound` for a project that there is none of."""
+    newest = runs.page(session, project, cursor=None, limit=SHOWN).items
+    plotted = next((run for run in newest if run.last_metrics), None)
+    return View(
+        project=projects.get(session, project),
+        current=releases.current(session, project),
+        readiness=runs.readiness(session, project),
+        runs=newest,
+        active=next((run for run in newest if run.state not in TERMINAL), None),
+        plotted=plotted,
+        plots=curves(runs.metrics(session, project, plotted.id).steps) if plotted else {},
+        checkpoints=checkpoints.page(session, project, cursor=None, limit=SHOWN).items,
+        approvals={approval.checkpoint_id: approval for approval in labels.approval(session, project)},
+        decisions=loop.page(session, project, cursor=None, limit=SHOWN).items,
+        releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
+    )
+
+
+def curves(steps: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
+    series = {
+        "loss": ("Loss", {"all": "loss", "desirable": "loss_desirable", "undesirable": "loss_undesirable"}),
+        "rewards": ("Reward β·r", {"desirable": "reward_desirable", "undesirable": "reward_undesirable"}),
+        "z0": ("Reference point z0, nats", {"z0": "z0"}),
+    }
+    return {
+        key: plots.lines(title, {name: plots.points_of(steps, metric) for name, metric in metrics.items()})
+        for key, (title, metrics) in series.items()
+    }
+
+
+def short(identity: UUID | str) -> str:
+    """The end of an id: the beginning of a UUIDv7 is the time, which neighbours share."""
+    return str(identity)[-8:]
+
+
+def when(time: datetime) -> str:
+    """How long ago, in words; with the date where it is more than a day."""
+    seconds = (now() - time).total_seconds()
+    return f"{duration(max(seconds, 0))} ago" if seconds < 86_400 else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def took(run: wire.Run) -> str:
+    if run.started_at is None:
+        return ""
+    return duration(((run.finished_at or now()) - run.started_at).total_seconds())
+
+
+def interval(figure: Mapping[str, float | None] | None) -> str:
+    """A figure with its interval, or a dash."""
+    if not figure or figure.get("value") is None:
+        return "–"
+    if figure.get("low") is None or figure.get("high") is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
