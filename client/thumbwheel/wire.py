@@ -1,6 +1,7 @@
 """What goes over the wire: the models of the API's bodies, shared by client and server."""
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -26,6 +27,8 @@ def storable(text: str) -> str:
 def storable_value(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
         storable(value)
+    elif isinstance(value, float) and not isfinite(value):
+        raise ValueError("holds NaN or infinity: JSON has no such number, send null")
     elif isinstance(value, list):
         for item in value:
             storable_value(item)
@@ -156,6 +159,11 @@ class Event(Body):
             raise ValueError(f"{missing} is missing: send prompt and completion together, or neither")
         if isinstance(self.signal, Preference) and self.completion is None:
             raise ValueError("a preference needs prompt and completion (the preferred one) beside signal.rejected")
+        if isinstance(self.signal, Preference):
+            if self.signal.rejected == self.completion:
+                raise ValueError("signal.rejected is the same text as completion: a preference needs two answers")
+            if self.signal.rejected_completion_id == self.completion_id:
+                raise ValueError("signal.rejected_completion_id is the preferred completion's own id: send another")
         return self
 
 
@@ -365,6 +373,7 @@ class Checkpoint(BaseModel):
     created_at: datetime
     run_id: UUID | None
     parent_id: UUID | None = Field(description="the reference that it was trained against")
+    stands_on_id: UUID | None = Field(description="the checkpoint whose weights an adapter belongs on")
     verdict: Verdict
     reasons: list[str] = Field(description="of the gates, where the verdict is failed")
     weights_sha256: str | None
@@ -412,7 +421,9 @@ class CurrentRelease(Release):
 class ClassCounts(BaseModel):
     desirable: int
     undesirable: int
-    nothing: int = Field(0, description="completions with signals that add up to no label")
+    nothing: int = Field(
+        0, description="completions with signals that add up to no label, or whose text is not known yet"
+    )
 
 
 class Readiness(BaseModel):
