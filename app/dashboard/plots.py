@@ -22,7 +22,7 @@ def points_of(steps: Sequence[Mapping[str, object]], name: str) -> list[Point]:
 
 
 def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
-    """Several lines on shared axes, with their last values as the legend; an empty plot says that nothing is there yet."""
+    """Several lines on shared axes, their last values as the legend; an empty plot says that nothing is there yet."""
     drawn = {name: points for name, points in series.items() if points}
     heading = Markup("<figcaption>{}</figcaption>").format(title)
     if not drawn:
@@ -43,7 +43,7 @@ def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
         paths.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{joined}"/>')
         legend.append(f'<span style="color:{colour}">{escape(name)} {points[-1][1]:.3g}</span>')
     described = f"{title}: " + ", ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in drawn.items())
-    return Markup(
+    return Markup(  # noqa: S704 - numbers, and names that were escaped
         f'<figure class="plot">{heading}'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(described)}">{"".join(paths)}</svg>'
         f'<p class="legend">{" ".join(legend)} <span class="faint">{min(ys):.3g} … {max(ys):.3g}</span></p></figure>'
@@ -54,7 +54,7 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
     """A share from 0 to 1 as a bar, with its interval as a whisker; a dash where there is none."""
     if value is None or low is None or high is None:
         return Markup('<span class="faint">–</span>')
-    return Markup(
+    return Markup(  # noqa: S704 - numbers alone
         f'<svg class="bar" viewBox="0 0 100 12" role="img" aria-label="{value:.0%}, {low:.0%} to {high:.0%}">'
         f'<rect width="100" height="12" class="empty"/><rect width="{100 * value:.1f}" height="12" class="full"/>'
         f'<line x1="{100 * low:.1f}" x2="{100 * high:.1f}" y1="6" y2="6" class="whisker"/></svg>'

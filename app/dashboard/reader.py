@@ -1,4 +1,4 @@
-"""Who may read the status page: anybody where the settings say so, else whoever holds a key, asked for by the browser."""
+"""Who may read the status page: anybody where the settings say so, else whoever holds a key."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -22,7 +22,7 @@ class Reader:
 
 
 def reader(session: Transaction, credentials: Annotated[HTTPBasicCredentials | None, Depends(basic)]) -> Reader:
-    """Browsers ask for a user and a password: the password is an API key with the scope runs:read, the user anything."""
+    """The browser asks for a user and a password: the password is an API key with runs:read, the user anything."""
     if settings.current().page_access == "open":
         return Reader(None)
     if credentials is None:
