@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from thumbwheel import wire
 
 from app.access import service as access
 from app.database import transaction
 from app.main import create_app
-from thumbwheel import wire
 
 
 @pytest.fixture

@@ -1,0 +1,389 @@
+"""`Client`: every operation of the API as a method.
+
+    from thumbwheel import Client
+
+    with Client("http://127.0.0.1:8000", api_key="tw_…", project="support") as client:
+        client.feedback("msg-1042", "user-77", "up", prompt="Where is my parcel?", completion="On its way.")
+
+ClientError
+├── ApiError     the API answered, and said no
+├── Unreachable  nobody answered, after several tries
+└── Damaged      a downloaded file is not the one that was registered
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import httpx
+from pydantic import BaseModel, JsonValue
+
+from thumbwheel import wire
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+TIMEOUT_SECONDS = 30.0
+TRIES = 5
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+#: Most events, and about the most bytes, of one batch: well under what the API takes.
+BATCH_EVENTS = 500
+BATCH_BYTES = 8 * 1024 * 1024
+CHUNK = 1 << 20
+
+Model = TypeVar("Model", bound=BaseModel)
+Prompt = str | list[wire.Message]
+
+
+class ClientError(Exception):
+    """`message` is one sentence for people."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ApiError(ClientError):
+    """The API said no: `code` is stable, `problem` the whole answer (RFC 9457), with `errors` and `reasons`."""
+
+    def __init__(self, status: int, code: str, message: str, problem: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.problem = problem
+
+
+class Unreachable(ClientError):
+    def __init__(self, url: str, cause: Exception) -> None:
+        super().__init__(f"The API at {url} does not answer ({cause or type(cause).__name__}).")
+        self.url = url
+
+
+class Damaged(ClientError):
+    pass
+
+
+class Client:
+    """One client per process is enough; its methods may be called from several threads.
+
+    url, api_key, project  unset: THUMBWHEEL_URL, THUMBWHEEL_API_KEY, THUMBWHEEL_PROJECT; a key of one project needs no
+                           project here
+    tries                  how often a call that is safe to repeat is made while the API is away or says 503
+
+    Methods raise `ApiError` and `Unreachable`. Sending an event is safe to repeat: it carries an id made here.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        project: str | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        tries: int = TRIES,
+    ) -> None:
+        self.url = (url or os.environ.get("THUMBWHEEL_URL") or DEFAULT_URL).rstrip("/")
+        self.project_id = project or os.environ.get("THUMBWHEEL_PROJECT") or None
+        self.tries = tries
+        key = api_key or os.environ.get("THUMBWHEEL_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # -- feedback -------------------------------------------------------------------------------------------------
+
+    def feedback(
+        self,
+        completion_id: str,
+        actor: str,
+        signal: wire.Signal | Literal["up", "down"],
+        *,
+        prompt: Prompt | None = None,
+        completion: str | None = None,
+        checkpoint_id: UUID | None = None,
+        occurred_at: datetime | None = None,
+        metadata: dict[str, JsonValue] | None = None,
+        event_id: str | None = None,
+    ) -> wire.EventReceipt:
+        """Record what `actor` thought of one completion; returns once it is stored for good."""
+        return self.record(
+            wire.Event(
+                event_id=event_id,
+                completion_id=completion_id,
+                actor=actor,
+                signal=wire.Thumbs(value=signal) if isinstance(signal, str) else signal,
+                prompt=prompt,
+                completion=completion,
+                checkpoint_id=checkpoint_id,
+                occurred_at=occurred_at,
+                metadata=metadata or {},
+            )
+        )
+
+    def record(self, event: wire.Event) -> wire.EventReceipt:
+        """Store one event. An event without id gets one, so that a retry stores nothing twice."""
+        return self._call(wire.EventReceipt, "POST", "/v1/feedback", body=_with_id(event), safe=True)
+
+    def record_many(self, events: Iterable[wire.Event]) -> wire.BatchReceipt:
+        """Store events in as few requests as will do; items that are wrong are reported, their neighbours stored."""
+        stored = replayed = rejected = 0
+        items: list[wire.BatchItem] = []
+        for batch in _batches(events):
+            receipt = self._call(wire.BatchReceipt, "POST", "/v1/feedback/batch", body={"events": batch}, safe=True)
+            items += [item.model_copy(update={"index": item.index + len(items)}) for item in receipt.items]
+            stored, replayed = stored + receipt.stored, replayed + receipt.replayed
+            rejected += receipt.rejected
+        return wire.BatchReceipt(stored=stored, replayed=replayed, rejected=rejected, items=items)
+
+    def events(self, **filters: str) -> Iterator[wire.StoredEvent]:
+        """The feedback log, newest first."""
+        return self._pages(wire.StoredEvent, "/v1/feedback", filters)
+
+    def approvals(self) -> list[wire.Approval]:
+        """Thumbs per checkpoint."""
+        return [wire.Approval.model_validate(item) for item in self._send("GET", "/v1/approvals", safe=True).json()]
+
+    # -- projects -------------------------------------------------------------------------------------------------
+
+    def create_project(self, new: wire.NewProject) -> wire.Project:
+        return self._call(wire.Project, "POST", "/v1/projects", body=new, scoped=False)
+
+    def projects(self) -> Iterator[wire.Project]:
+        return self._pages(wire.Project, "/v1/projects", {}, scoped=False)
+
+    def project(self, project: str | None = None) -> wire.Project:
+        return self._call(wire.Project, "GET", self._project_path(project), safe=True, scoped=False)
+
+    def change_project(self, change: wire.ProjectChange, project: str | None = None) -> wire.Project:
+        """Replace the sections that are given."""
+        return self._call(
+            wire.Project, "PATCH", self._project_path(project), body=change, safe=True, scoped=False, drop_unset=True
+        )
+
+    def readiness(self, project: str | None = None) -> wire.Readiness:
+        """Whether a run could start now, and what is missing."""
+        path = f"{self._project_path(project)}/readiness"
+        return self._call(wire.Readiness, "GET", path, safe=True, scoped=False)
+
+    # -- keys -----------------------------------------------------------------------------------------------------
+
+    def create_key(self, new: wire.NewKey) -> wire.CreatedKey:
+        """The answer holds the secret, this one time."""
+        return self._call(wire.CreatedKey, "POST", "/v1/keys", body=new, scoped=False)
+
+    def keys(self) -> Iterator[wire.Key]:
+        return self._pages(wire.Key, "/v1/keys", {}, scoped=False)
+
+    def revoke_key(self, key_id: UUID) -> wire.Key:
+        return self._call(wire.Key, "DELETE", f"/v1/keys/{key_id}", safe=True, scoped=False)
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def start_run(self, new: wire.NewRun | None = None) -> wire.Run:
+        return self._call(wire.Run, "POST", "/v1/runs", body=new or wire.NewRun())
+
+    def runs(self) -> Iterator[wire.Run]:
+        """Newest first."""
+        return self._pages(wire.Run, "/v1/runs", {})
+
+    def run(self, run_id: UUID) -> wire.Run:
+        return self._call(wire.Run, "GET", f"/v1/runs/{run_id}", safe=True)
+
+    def metrics(self, run_id: UUID) -> wire.Metrics:
+        return self._call(wire.Metrics, "GET", f"/v1/runs/{run_id}/metrics", safe=True)
+
+    def cancel_run(self, run_id: UUID) -> wire.Run:
+        return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/cancel")
+
+    def trigger_decisions(self) -> Iterator[wire.TriggerDecision]:
+        """Why runs started by themselves, or did not, newest first."""
+        return self._pages(wire.TriggerDecision, "/v1/trigger-decisions", {})
+
+    # -- checkpoints and releases ---------------------------------------------------------------------------------
+
+    def checkpoints(self) -> Iterator[wire.Checkpoint]:
+        """Newest first."""
+        return self._pages(wire.Checkpoint, "/v1/checkpoints", {})
+
+    def checkpoint(self, checkpoint_id: UUID) -> wire.Checkpoint:
+        return self._call(wire.Checkpoint, "GET", f"/v1/checkpoints/{checkpoint_id}", safe=True)
+
+    def pull_checkpoint(self, checkpoint_id: UUID, folder: Path) -> wire.Checkpoint:
+        """Download the checkpoint's files into `folder`, each verified by its SHA-256.
+
+        A file that is there already, whole, is kept. Raises `Damaged` where the content is another one.
+        """
+        checkpoint = self.checkpoint(checkpoint_id)
+        for path, sha256 in checkpoint.files.items():
+            self._download(f"/v1/checkpoints/{checkpoint_id}/files/{quote(path)}", _inside(folder, path), sha256)
+        return checkpoint
+
+    def ship(self, checkpoint_id: UUID, *, reason: str = "", override_reason: str | None = None) -> wire.Release:
+        """Make the checkpoint the one in production. `override_reason`: although its gates failed."""
+        new = wire.NewRelease(checkpoint_id=checkpoint_id, reason=reason, override_reason=override_reason)
+        return self._call(wire.Release, "POST", "/v1/releases", body=new)
+
+    def rollback(self, *, reason: str = "") -> wire.Release:
+        """Go back to what was live before the current release."""
+        return self._call(wire.Release, "POST", "/v1/releases", body=wire.NewRelease(rollback=True, reason=reason))
+
+    def current_release(self) -> wire.CurrentRelease:
+        return self._call(wire.CurrentRelease, "GET", "/v1/releases/current", safe=True)
+
+    def releases(self) -> Iterator[wire.Release]:
+        """The ledger, newest first."""
+        return self._pages(wire.Release, "/v1/releases", {})
+
+    # -- HTTP -----------------------------------------------------------------------------------------------------
+
+    def _project_path(self, project: str | None) -> str:
+        chosen = project or self.project_id
+        if chosen is None:
+            raise ClientError("No project is named: give one, or set THUMBWHEEL_PROJECT.")
+        return f"/v1/projects/{quote(chosen, safe='')}"
+
+    def _call(
+        self,
+        model: type[Model],
+        method: str,
+        path: str,
+        *,
+        body: BaseModel | dict[str, Any] | None = None,
+        safe: bool = False,
+        scoped: bool = True,
+        drop_unset: bool = False,
+    ) -> Model:
+        sent = body.model_dump(mode="json", exclude_unset=drop_unset) if isinstance(body, BaseModel) else body
+        return model.model_validate(self._send(method, path, body=sent, safe=safe, scoped=scoped).json())
+
+    def _pages(
+        self, model: type[Model], path: str, filters: Mapping[str, str], *, scoped: bool = True
+    ) -> Iterator[Model]:
+        cursor: str | None = None
+        while True:
+            parameters = {**filters, **({"cursor": cursor} if cursor else {})}
+            page = self._send("GET", path, parameters=parameters, safe=True, scoped=scoped).json()
+            for item in page["items"]:
+                yield model.model_validate(item)
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        parameters: Mapping[str, str] | None = None,
+        safe: bool = False,
+        scoped: bool = True,
+    ) -> httpx.Response:
+        """The answer, once it is one of success. A call that is not `safe` is repeated only where nobody heard it."""
+        project = {"project": self.project_id} if scoped and self.project_id else {}
+        request = self._http.build_request(
+            method, path, params={**project, **(parameters or {})}, json=body if body is not None else None
+        )
+        for last, pause in _tries(self.tries):
+            try:
+                response = self._http.send(request)
+            except httpx.TransportError as error:
+                if last or not (safe or isinstance(error, httpx.ConnectError)):
+                    raise Unreachable(self.url, error) from error
+            else:
+                if last or not (safe and response.status_code == 503):
+                    return _successful(response)
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _download(self, path: str, target: Path, sha256: str) -> None:
+        if target.is_file() and _sha256_of(target) == sha256:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid4().hex}")
+        try:
+            for last, pause in _tries(self.tries):
+                try:
+                    self._stream(path, aside)
+                    break
+                except httpx.TransportError as error:
+                    if last:
+                        raise Unreachable(self.url, error) from error
+                time.sleep(pause)
+            found = _sha256_of(aside)
+            if found != sha256:
+                raise Damaged(f"{target.name} has SHA-256 {found}, not {sha256} as registered: pull it again.")
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _stream(self, path: str, aside: Path) -> None:
+        project = {"project": self.project_id} if self.project_id else {}
+        with self._http.stream("GET", path, params=project) as response, aside.open("wb") as sink:
+            if not response.is_success:
+                response.read()
+            for chunk in _successful(response).iter_bytes(CHUNK):
+                sink.write(chunk)
+
+
+def _tries(tries: int) -> Iterator[tuple[bool, float]]:
+    """For each try whether it is the last, and how many seconds to wait after it."""
+    for number in range(tries):
+        yield number == tries - 1, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number)
+
+
+def _successful(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+        raise ApiError(response.status_code, problem["code"], problem["detail"], problem)
+    except (ValueError, KeyError, TypeError):
+        # Not our API's words: a proxy's, or another server on that port.
+        message = f"{response.request.url} answered {response.status_code} {response.reason_phrase}."
+        raise ApiError(response.status_code, f"http_{response.status_code}", message, {}) from None
+
+
+def _with_id(event: wire.Event) -> wire.Event:
+    return event if event.event_id is not None else event.model_copy(update={"event_id": str(uuid4())})
+
+
+def _batches(events: Iterable[wire.Event]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for event in events:
+        sent = _with_id(event)
+        length = len(sent.model_dump_json())
+        if batch and (len(batch) == BATCH_EVENTS or size + length > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(sent.model_dump(mode="json"))
+        size += length
+    if batch:
+        yield batch
+
+
+def _inside(folder: Path, path: str) -> Path:
+    """Where a file of a checkpoint goes; never outside of `folder`, whatever the server says."""
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise Damaged(f"The checkpoint names a file outside of its folder: {path!r}.")
+    return folder / relative
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
