@@ -95,9 +95,10 @@ class Recipe(Section):
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # Models of a few million parameters learn nothing at the rates of large ones.
+    # Models of a million parameters learn nothing at the rates of large ones. At a beta of 0.1 they fall apart: the
+    # pull on a bad reply fades out only dozens of nats later (docs/lab-notes.md, 2026-11-21).
     "cpu-demo": {
-        "method": "full", "learning_rate": 6e-4, "batch_size": 32, "micro_batch_size": 16, "epochs": 2,
+        "method": "full", "beta": 0.5, "learning_rate": 3e-4, "batch_size": 32, "micro_batch_size": 16, "epochs": 2,
         "max_length": 256, "schedule": "cosine", "save_every_steps": 25,
     },
     "lora-small": {"method": "lora", "batch_size": 32, "micro_batch_size": 8, "max_length": 1024},
