@@ -1,0 +1,150 @@
+"""The labels of a project, as the default policy reads its log."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.labels import store
+from app.labels.intervals import wilson
+from app.labels.policy import Resolution, Signal, resolve
+
+Prompt = str | list[dict[str, str]]
+EVERYTHING = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """One completion that something was said of. Text and prompt are None until an event has carried them."""
+
+    completion_id: str
+    prompt: Prompt | None
+    completion: str | None
+    checkpoint_id: UUID | None
+    position: int  # of the event that first carried the text, else of the first one
+    resolution: Resolution
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRow:
+    """One row that can be learnt from: a completion with a label, or what somebody wrote in place of one."""
+
+    completion_id: str
+    prompt: Prompt
+    completion: str
+    label: bool
+    weight: float
+    reason: str
+    checkpoint_id: UUID | None
+    position: int
+
+
+def resolved(
+    session: Session, project: str, *, watermark: int, since: int = 0, checkpoint_id: UUID | None = None
+) -> Iterator[Resolved]:
+    """Every completion that something was said of up to `watermark`, by id; streamed.
+
+    since          only completions of which something was said after this position; all that was said counts
+    checkpoint_id  only completions of this checkpoint
+    """
+    events = store.said(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id)
+    for completion_id, group in groupby(events, key=lambda event: event.completion_id):
+        one = _resolved(completion_id, list(group))
+        if checkpoint_id is None or one.checkpoint_id == checkpoint_id:
+            yield one
+
+
+def labelled(
+    session: Session, project: str, *, watermark: int, since: int = 0, checkpoint_id: UUID | None = None
+) -> Iterator[LabelledRow]:
+    """The rows that the log up to `watermark` gives, by completion id; streamed. For the filters see `resolved`."""
+    for one in resolved(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id):
+        yield from rows_of(one)
+
+
+def rows_of(one: Resolved) -> Iterator[LabelledRow]:
+    """The completion itself, where it has a label and a text, and each text written in place of it."""
+    if one.prompt is None or one.completion is None:
+        return
+    resolution = one.resolution
+    if resolution.label is not None:
+        yield LabelledRow(
+            completion_id=one.completion_id,
+            prompt=one.prompt,
+            completion=one.completion,
+            label=resolution.label,
+            weight=resolution.weight,
+            reason=resolution.reasons[0],
+            checkpoint_id=one.checkpoint_id,
+            position=one.position,
+        )
+    for rewrite in resolution.rewrites:
+        yield LabelledRow(
+            completion_id=f"{one.completion_id}#edit:{hashlib.sha256(rewrite.text.encode()).hexdigest()[:16]}",
+            prompt=one.prompt,
+            completion=rewrite.text,
+            label=True,
+            weight=rewrite.weight,
+            reason=rewrite.reason,
+            checkpoint_id=one.checkpoint_id,
+            position=rewrite.position,
+        )
+
+
+def counts(
+    session: Session, project: str, *, watermark: int, since: int = 0, checkpoint_id: UUID | None = None
+) -> wire.ClassCounts:
+    """Rows by class, and completions that give none. For the filters see `resolved`."""
+    return count(resolved(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id))
+
+
+def count(completions: Iterable[Resolved]) -> wire.ClassCounts:
+    desirable = undesirable = nothing = 0
+    for one in completions:
+        labels = [row.label for row in rows_of(one)]
+        desirable += sum(labels)
+        undesirable += len(labels) - sum(labels)
+        nothing += one.resolution.label is None or one.completion is None
+    return wire.ClassCounts(desirable=desirable, undesirable=undesirable, nothing=nothing)
+
+
+def approval(session: Session, project: str) -> list[wire.Approval]:
+    """For each checkpoint, how many of its labelled completions are desirable. What users wrote doesn't count."""
+    tallies: dict[UUID, list[int]] = {}
+    for one in resolved(session, project, watermark=EVERYTHING):
+        if one.checkpoint_id is not None:
+            tally = tallies.setdefault(one.checkpoint_id, [0, 0])
+            if one.resolution.label is not None:
+                tally[one.resolution.label] += 1
+    return [_approval(checkpoint_id, *tallies[checkpoint_id]) for checkpoint_id in sorted(tallies)]
+
+
+def _approval(checkpoint_id: UUID, undesirable: int, desirable: int) -> wire.Approval:
+    interval = wilson(desirable, desirable + undesirable)
+    return wire.Approval(
+        checkpoint_id=checkpoint_id,
+        desirable=desirable,
+        undesirable=undesirable,
+        approval=desirable / (desirable + undesirable) if interval else None,
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
+    )
+
+
+def _resolved(completion_id: str, events: list[store.Said]) -> Resolved:
+    """`events` in the order of the log."""
+    carrier = next((event for event in events if event.completion is not None), None)
+    checkpoint_id = next((event.checkpoint_id for event in events if event.checkpoint_id is not None), None)
+    signals = [Signal(event.position, event.occurred_at, event.actor, event.signal) for event in events]
+    return Resolved(
+        completion_id=completion_id,
+        prompt=carrier.prompt if carrier else None,
+        completion=carrier.completion if carrier else None,
+        checkpoint_id=checkpoint_id,
+        position=(carrier or events[0]).position,
+        resolution=resolve(carrier.completion if carrier else None, signals),
+    )

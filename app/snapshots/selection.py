@@ -1,0 +1,111 @@
+"""From labelled completions to the rows of a snapshot: duplicates collapsed, each row on its side of the split."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from thumbwheel import wire
+
+from app.labels.service import LabelledRow, Resolved, rows_of
+from app.snapshots.balance import Tally
+from app.snapshots.split import Split, group_of, split_of
+
+Format = Literal["text", "chat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One row of a snapshot but for its text, which lies at `place`."""
+
+    position: int
+    completion_id: str
+    label: bool
+    weight: float
+    reason: str
+    checkpoint_id: UUID | None
+    split: Split
+    format: Format
+    place: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`rows` in the order of the log. `drops`: reason → completions or rows that are not in it.
+
+    `counts` are those of `app.labels.service.counts`: rows before equal ones are collapsed.
+    """
+
+    rows: Sequence[Chosen]
+    counts: wire.ClassCounts
+    drops: Counter[str]
+    train: Tally
+    holdout: Tally
+
+
+def select(
+    completions: Iterable[Resolved], project: str, holdout_share: float, keep_text: Callable[[LabelledRow], int]
+) -> Selection:
+    """Choose the rows. `keep_text` puts a row's text somewhere and says where: here only the rest stays in memory.
+
+    Rows with the same prompt and completion are one row with the label of the heavier side, or none where the sides
+    are equal: the same text with both labels teaches nothing.
+    """
+    drops: Counter[str] = Counter()
+    by_label: Counter[bool] = Counter()
+    same_text: dict[bytes, list[Chosen]] = {}
+    for one in completions:
+        if one.resolution.label is None:
+            drops[one.resolution.reasons[0]] += 1
+        elif one.completion is None:
+            drops["unknown_text"] += 1
+        for row in rows_of(one):
+            by_label[row.label] += 1
+            chosen = Chosen(
+                position=row.position,
+                completion_id=row.completion_id,
+                label=row.label,
+                weight=row.weight,
+                reason=row.reason,
+                checkpoint_id=row.checkpoint_id,
+                split=split_of(project, group_of(row.prompt), holdout_share),
+                format="text" if isinstance(row.prompt, str) else "chat",
+                place=keep_text(row),
+            )
+            same_text.setdefault(_text_digest(row), []).append(chosen)
+
+    counts = wire.ClassCounts(desirable=by_label[True], undesirable=by_label[False], nothing=drops.total())
+    left = (_one_of(group, drops) for group in same_text.values())
+    rows = sorted((chosen for chosen in left if chosen is not None), key=_order)
+    selection = Selection(rows, counts, drops, Tally(), Tally())
+    for chosen in rows:
+        tally = selection.train if chosen.split == "train" else selection.holdout
+        tally.add(chosen.label, chosen.weight)
+    return selection
+
+
+def _one_of(group: list[Chosen], drops: Counter[str]) -> Chosen | None:
+    """What stays of rows with the same text: the first one of the heavier side, at the weight of its heaviest."""
+    if len(group) == 1:
+        return group[0]
+    desirable = sum(row.weight for row in group if row.label)
+    undesirable = sum(row.weight for row in group if not row.label)
+    if desirable == undesirable:
+        drops["contradiction"] += len(group)
+        return None
+    winners = sorted((row for row in group if row.label is (desirable > undesirable)), key=_order)
+    drops["outvoted"] += len(group) - len(winners)
+    drops["duplicate"] += len(winners) - 1
+    weight = max(row.weight for row in winners)
+    return next(row for row in winners if row.weight == weight)
+
+
+def _order(row: Chosen) -> tuple[int, str]:
+    return row.position, row.completion_id
+
+
+def _text_digest(row: LabelledRow) -> bytes:
+    return hashlib.sha256(json.dumps([row.prompt, row.completion], sort_keys=True).encode()).digest()[:16]

@@ -1,0 +1,131 @@
+"""Snapshots: whether one can be made, making it, and bringing it to where it is needed."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app import artifacts
+from app.errors import NotFound, Refused
+from app.labels import service as labels
+from app.labels.policy import POLICY, POLICY_VERSION
+from app.runs.recipe import balanced_lambdas
+from app.snapshots import store
+from app.snapshots.balance import Tally, reasons_to_refuse
+from app.snapshots.build import text_file, write
+from app.snapshots.selection import select
+
+
+@dataclass(frozen=True)
+class Built:
+    """A registered snapshot. The weights are those of its training rows, by class: what a recipe is resolved with."""
+
+    id: UUID
+    manifest: dict[str, Any]
+    files: dict[str, str]  # path -> sha256
+    weight_desirable: float
+    weight_undesirable: float
+
+
+def readiness(
+    session: Session,
+    project: str,
+    rules: wire.SnapshotRules,
+    *,
+    watermark: int,
+    since: int,
+    shipped_checkpoint_id: UUID | None,
+) -> wire.Readiness:
+    """Whether the feedback up to `watermark` would make a snapshot; what is missing, and what is new after `since`."""
+    only = _only(rules, shipped_checkpoint_id)
+    completions = labels.resolved(session, project, watermark=watermark, checkpoint_id=only)
+    selection = select(completions, project, rules.holdout_share, keep_text=lambda _: 0)
+    new_counts = selection.counts
+    if since > 0:
+        new_counts = labels.counts(session, project, watermark=watermark, since=since, checkpoint_id=only)
+    reasons = reasons_to_refuse(selection.train, rules)
+    lambdas = _lambdas(selection.train)
+    return wire.Readiness(
+        ready=not reasons,
+        counts=selection.counts,
+        new_counts=new_counts,
+        reasons=reasons,
+        lambda_desirable=lambdas[0] if lambdas else None,
+        lambda_undesirable=lambdas[1] if lambdas else None,
+        watermark=watermark,
+    )
+
+
+def build(
+    session: Session,
+    project: str,
+    rules: wire.SnapshotRules,
+    *,
+    watermark: int,
+    seed: int,
+    shipped_checkpoint_id: UUID | None,
+    folder: Path,
+) -> Built:
+    """Make the snapshot of the feedback up to `watermark` in `folder`, store its files, then register it.
+
+    A snapshot that the project has already is registered once. Raises `Refused` with every reason.
+    """
+    only = _only(rules, shipped_checkpoint_id)
+    with text_file(near=folder) as texts:
+        completions = labels.resolved(session, project, watermark=watermark, checkpoint_id=only)
+        selection = select(completions, project, rules.holdout_share, keep_text=texts.keep)
+        train = selection.train
+        lambdas = _lambdas(train)
+        reasons = reasons_to_refuse(train, rules)
+        if reasons or lambdas is None:
+            raise Refused(
+                f"The feedback of {project} makes no dataset to learn from: {'; '.join(reasons)}.",
+                code="snapshot_refused",
+                reasons=reasons,
+            )
+        about = {
+            "project": project,
+            "policy": {"name": POLICY, "version": POLICY_VERSION},
+            "watermark": watermark,
+            "seed": seed,
+            "rules": rules.model_dump(mode="json"),
+            "checkpoint_id": None if only is None else str(only),
+            "lambda": {"desirable": lambdas[0], "undesirable": lambdas[1]},
+            "code": f"thumbwheel-server {version('thumbwheel-server')}",
+        }
+        manifest = write(selection, texts, about, folder)
+    files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
+    snapshot_id = store.insert_once(
+        session, project, sha256=files["manifest.json"], watermark=watermark, files=files, manifest=manifest
+    )
+    return Built(snapshot_id, manifest, files, train.weight_desirable, train.weight_undesirable)
+
+
+def stage(session: Session, snapshot_id: UUID, folder: Path) -> dict[str, Any]:
+    """Bring the files of a snapshot into `folder`, verified. The manifest. Raises `NotFound`."""
+    snapshot = store.find(session, snapshot_id)
+    if snapshot is None:
+        raise NotFound(f"There is no snapshot {snapshot_id}.", code="snapshot_unknown")
+    for path, sha256 in snapshot.files.items():
+        artifacts.fetch(sha256, folder / path)
+    return snapshot.manifest
+
+
+def _only(rules: wire.SnapshotRules, shipped_checkpoint_id: UUID | None) -> UUID | None:
+    """The checkpoint whose completions alone are wanted."""
+    if rules.events == "all":
+        return None
+    if shipped_checkpoint_id is None:
+        raise ValueError("rules.events is shipped: say which checkpoint that is")
+    return shipped_checkpoint_id
+
+
+def _lambdas(train: Tally) -> tuple[float, float] | None:
+    """λ desirable and λ undesirable where both classes have rows."""
+    if not (train.weight_desirable > 0 and train.weight_undesirable > 0):
+        return None
+    return balanced_lambdas(train.weight_desirable, train.weight_undesirable)
