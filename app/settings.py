@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port of the API; 0 takes a free one")
     url: str = Field("http://127.0.0.1:8000", description="where clients (the CLI) find the API")
     api_key: str | None = Field(None, description="the key with which the CLI calls the API")
+    project: str | None = Field(None, description="the project on which the CLI works, where the key opens several")
     page_access: Literal["key", "open"] = Field(
         "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
     )

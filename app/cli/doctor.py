@@ -11,16 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import psycopg
-import redis
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from app import settings
-from app.cli import migrate
 from app.errors import ThumbwheelError
-from app.services.programs import postgres_programs, valkey_program
 from app.settings import Settings
 
 LEAST_PYTHON = (3, 11)
@@ -56,6 +50,11 @@ def python_version() -> Finding:
 
 def database(chosen: Settings) -> Finding:
     """Whether Postgres answers and has the tables of this code; without a URL, whether an embedded one could run."""
+    import psycopg
+
+    from app.cli import migrate
+    from app.services.programs import postgres_programs
+
     if chosen.database_url is None:
         return Finding("Postgres", "ok", f"embedded by `thumbwheel up`, from {postgres_programs(chosen.postgres_bin)}")
     url = chosen.database_url.replace("postgresql+psycopg://", "postgresql://", 1)
@@ -74,6 +73,10 @@ def database(chosen: Settings) -> Finding:
 
 
 def broker(chosen: Settings) -> Finding:
+    import redis
+
+    from app.services.programs import valkey_program
+
     if chosen.redis_url is None:
         return Finding("Redis", "ok", f"embedded by `thumbwheel up`, from {valkey_program(chosen.valkey_server)}")
     try:
@@ -151,6 +154,9 @@ def doctor(
     if as_json:
         typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table("", "check", "finding", box=None)
         for finding in findings:
             table.add_row(f"[{STYLE[finding.state]}]{finding.state}[/]", finding.check, finding.said)

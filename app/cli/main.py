@@ -1,26 +1,79 @@
-"""`thumbwheel …`: the command line. An expected failure is one line on stderr and exit code 2."""
+"""`thumbwheel …`: the command line. An expected failure is one line on stderr and exit code 2.
+
+Commands import what is heavy when they run, so that `--help` is quick.
+"""
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
+from pydantic import ValidationError
 
+from app.cli.checkpoints import checkpoints, releases, rollback, ship
 from app.cli.doctor import doctor
+from app.cli.keys import keys
 from app.cli.migrate import migrate
+from app.cli.projects import projects
+from app.cli.runs import readiness, runs, triggers
 from app.cli.up import up
 from app.errors import ThumbwheelError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command()(up)
-app.command()(doctor)
-app.command()(migrate)
+if TYPE_CHECKING:
+    from thumbwheel import ClientError
+
+app = typer.Typer(
+    help="Turn production thumbs into better models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command(short_help="Run everything in this terminal, until Ctrl-C.")(up)
+app.command(short_help="Say what works on this machine, what does not.")(doctor)
+app.command(short_help="Bring the database to the newest tables.")(migrate)
+app.add_typer(projects, name="projects")
+app.add_typer(keys, name="keys")
+app.command(short_help="Say whether a run could start now.")(readiness)
+app.add_typer(runs, name="runs")
+app.add_typer(checkpoints, name="checkpoints")
+app.command()(ship)
+app.command()(rollback)
+app.command(short_help="List what was shipped when, and why.")(releases)
+app.command(short_help="List why runs started by themselves, or not.")(triggers)
 
 
 def main() -> None:
+    from thumbwheel import ClientError
+
     try:
         app()
     except ThumbwheelError as error:
-        sys.stderr.write(f"{error.message}\n")
-        sys.exit(2)
+        _fail(error.message)
+    except ClientError as error:
+        _fail(said(error))
+    except ValidationError as error:
+        _fail("; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()) + ".")
+
+
+def said(error: "ClientError") -> str:
+    """What the API, or its silence, means for somebody at a terminal, in one line."""
+    from thumbwheel import ApiError, Unreachable
+
+    message = error.message
+    if isinstance(error, Unreachable):
+        message += " Start it with `thumbwheel up`, or set THUMBWHEEL_URL to where it runs."
+    elif isinstance(error, ApiError):
+        if error.status == 401:
+            message += " The command line takes it from THUMBWHEEL_API_KEY."
+        elif error.code == "no_project":
+            message = "Your key opens every project: name one by --project or THUMBWHEEL_PROJECT."
+        message += "".join(f" {reason}" for reason in error.problem.get("reasons") or () if reason not in message)
+    return " ".join(message.split())
+
+
+def _fail(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.exit(2)
 
 
 if __name__ == "__main__":

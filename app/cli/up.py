@@ -4,14 +4,16 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from app import settings
-from app.cli.stack import Stack, running
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from app.cli.stack import Stack
 
 COLOURS = {"api": "cyan", "beat": "magenta", "thumbwheel": "green"}
 WORKER_COLOUR = "yellow"
@@ -21,11 +23,13 @@ WATCH_SECONDS = 0.5
 class Terminal:
     """Lines of several processes under their names: coloured where a person looks on, plain where a file does."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
         self.console = console
         self.lock = threading.Lock()
 
     def say(self, name: str, line: str) -> None:
+        from rich.text import Text
+
         prefix = Text(f"{name:>10} | ", style=COLOURS.get(name, WORKER_COLOUR))
         with self.lock:
             self.console.print(prefix + Text(line), soft_wrap=True)
@@ -44,6 +48,10 @@ def up(
 
     Postgres and Redis are embedded unless THUMBWHEEL_DATABASE_URL and THUMBWHEEL_REDIS_URL name running ones.
     """
+    from rich.console import Console
+
+    from app.cli.stack import running
+
     given = {"port": port, "host": host, "data_dir": data_dir}
     chosen = settings.current().model_copy(update={name: value for name, value in given.items() if value is not None})
     terminal = Terminal(Console(highlight=False))
@@ -61,7 +69,7 @@ def up(
         terminal.say("thumbwheel", "stopped")
 
 
-def _announce(terminal: Terminal, stack: Stack) -> None:
+def _announce(terminal: Terminal, stack: "Stack") -> None:
     terminal.say("thumbwheel", f"up: {stack.base_url} (status page), {stack.base_url}/docs (API)")
     if stack.admin_key:
         terminal.say("thumbwheel", f"first admin key, shown this once: {stack.admin_key}")

@@ -1,0 +1,122 @@
+"""`thumbwheel checkpoints …`, and the ledger of what was shipped: `ship`, `rollback`, `releases`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from thumbwheel import wire
+
+from app.cli.connection import AsJson, Project, connected, ending, of_ending
+from app.cli.listing import figure, show_all, show_one, when
+
+checkpoints = typer.Typer(help="Immutable weights with manifest and card.", no_args_is_help=True, rich_markup_mode=None)
+
+Which = Annotated[str, typer.Argument(help="Its id, or how that ends.")]
+
+
+@checkpoints.command("list")
+def list_checkpoints(project: Project = None, as_json: AsJson = False) -> None:
+    """List checkpoints, newest first."""
+    columns = {
+        "id": lambda item: ending(item.id),
+        "live": lambda item: "live" if item.live else "",
+        "kind": lambda item: item.kind,
+        "verdict": lambda item: item.verdict,
+        "AUROC": lambda item: figure(item.scores.get("auroc")),
+        "KL nats/token": lambda item: figure((item.scores.get("kl") or {}).get("nats_per_token")),
+        "made": lambda item: when(item.created_at),
+    }
+    with connected(project) as client:
+        show_all(client.checkpoints(), columns, as_json=as_json)
+
+
+@checkpoints.command()
+def show(checkpoint: Which, project: Project = None, as_json: AsJson = False) -> None:
+    """Show a checkpoint: its verdict, figures and files."""
+    with connected(project) as client:
+        found = client.checkpoint(of_ending(checkpoint, client.checkpoints(), "checkpoint"))
+    _show(found, as_json)
+
+
+@checkpoints.command()
+def pull(
+    checkpoint: Which,
+    folder: Annotated[Path, typer.Argument(help="Where its files go.")],
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a checkpoint's files, each verified by its hash."""
+    with connected(project) as client:
+        pulled = client.pull_checkpoint(of_ending(checkpoint, client.checkpoints(), "checkpoint"), folder)
+    lines = {"checkpoint": str(pulled.id), "folder": str(folder), "files, verified": str(len(pulled.files))}
+    show_one(pulled, lines, as_json=as_json)
+
+
+def ship(
+    checkpoint: Which,
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    override_reason: Annotated[
+        str | None, typer.Option(help="Ship although its gates failed; recorded for good.")
+    ] = None,
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a checkpoint the one in production."""
+    with connected(project) as client:
+        wanted = of_ending(checkpoint, client.checkpoints(), "checkpoint")
+        _show_release(client.ship(wanted, reason=reason, override_reason=override_reason), as_json)
+
+
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to what was in production before."""
+    with connected(project) as client:
+        _show_release(client.rollback(reason=reason), as_json)
+
+
+def releases(project: Project = None, as_json: AsJson = False) -> None:
+    """List what was shipped when, and why, newest first."""
+    columns = {
+        "no.": lambda item: str(item.number),
+        "action": lambda item: item.action,
+        "checkpoint": lambda item: ending(item.checkpoint_id),
+        "by": lambda item: item.by,
+        "at": lambda item: when(item.created_at),
+        "why": lambda item: item.override_reason or item.reason,
+    }
+    with connected(project) as client:
+        show_all(client.releases(), columns, as_json=as_json)
+
+
+def _show(item: wire.Checkpoint, as_json: bool) -> None:
+    scores = {name: value for name, value in item.scores.items() if isinstance(value, dict) and "value" in value}
+    drift = item.scores.get("kl") or {}
+    lines = {
+        "id": str(item.id),
+        "kind": item.kind,
+        "live": "yes" if item.live else "no",
+        "verdict": item.verdict,
+        "reasons": "\n".join(item.reasons) or "–",
+        "made": when(item.created_at),
+        "run": str(item.run_id or "–"),
+        "trained against": str(item.parent_id or "–"),
+        **{name: figure(value) for name, value in scores.items()},
+        **{f"KL {name}": figure(value) for name, value in drift.items() if isinstance(value, dict)},
+        "weights": item.weights_sha256 or "–",
+        "files": "\n".join(sorted(item.files)) or "–",
+    }
+    show_one(item, lines, as_json=as_json)
+
+
+def _show_release(item: wire.Release, as_json: bool) -> None:
+    lines = {
+        "release": f"{item.number} ({item.action})",
+        "checkpoint": str(item.checkpoint_id),
+        "by": item.by,
+        "at": when(item.created_at),
+        "why": item.override_reason or item.reason or "–",
+    }
+    show_one(item, lines, as_json=as_json)

@@ -1,0 +1,119 @@
+"""`thumbwheel projects …`."""
+
+import json
+from typing import Annotated, Any, Literal
+
+import typer
+from thumbwheel import wire
+
+from app.cli.connection import AsJson, Project, connected
+from app.cli.listing import show_all, show_one, when
+from app.errors import Invalid
+
+projects = typer.Typer(help="Products whose models are improved.", no_args_is_help=True, rich_markup_mode=None)
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe, as lora.rank=8; repeat it."),
+]
+
+
+def changes_of(given: list[str] | None) -> dict[str, Any]:
+    """``["beta=0.3", "lora.rank=8"]`` → ``{"beta": 0.3, "lora": {"rank": 8}}``. Raises `Invalid`."""
+    changes: dict[str, Any] = {}
+    for text in given or []:
+        path, sign, value = text.partition("=")
+        if not sign or not all(path.split(".")):
+            raise Invalid(f"--set {text} is no change: write it as FIELD=VALUE.", code="invalid_option")
+        *sections, field = path.split(".")
+        inner = changes
+        for section in sections:
+            inner = inner.setdefault(section, {})
+            if not isinstance(inner, dict):
+                raise Invalid(f"--set {text} contradicts another --set {section}=…", code="invalid_option")
+        inner[field] = _value(value)
+    return changes
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # a bare word, as in schedule=cosine
+
+
+@projects.command()
+def create(
+    project: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits, hyphens.")],
+    base_model: Annotated[str, typer.Option(help="Folder of the base model, as the workers see it.")],
+    preset: Annotated[str, typer.Option(help="Recipe to begin with.")] = "lora-small",
+    changes: Changes = None,
+    new_per_class: Annotated[
+        int | None, typer.Option(help="Start a run when each class has so many new labels.")
+    ] = None,
+    every_hours: Annotated[float | None, typer.Option(help="Start a run so often, if there is anything new.")] = None,
+    minimum_per_class: Annotated[
+        int, typer.Option(help="Refuse a run on fewer training rows of a class.")
+    ] = wire.SnapshotRules.model_fields["minimum_per_class"].default,
+    events: Annotated[
+        Literal["all", "shipped"], typer.Option(help="Learn from the whole log, or from what is live alone.")
+    ] = "all",
+    as_json: AsJson = False,
+) -> None:
+    """Make a project. Gates and the rest of the configuration: by the API."""
+    new = wire.NewProject(
+        project=project,
+        base_model=base_model,
+        recipe=wire.RecipeChoice(preset=preset, changes=changes_of(changes)),
+        trigger=wire.TriggerRules(new_per_class=new_per_class, every_hours=every_hours),
+        snapshot=wire.SnapshotRules(minimum_per_class=minimum_per_class, events=events),
+    )
+    with connected() as client:
+        _show(client.create_project(new), as_json)
+
+
+@projects.command("list")
+def list_projects(as_json: AsJson = False) -> None:
+    """List projects."""
+    columns = {
+        "project": lambda item: item.project,
+        "base model": lambda item: item.base_model,
+        "recipe": lambda item: item.recipe.preset,
+        "trigger": lambda item: _trigger(item.trigger),
+        "made": lambda item: when(item.created_at),
+    }
+    with connected() as client:
+        show_all(client.projects(), columns, as_json=as_json)
+
+
+@projects.command()
+def show(
+    project: Annotated[str | None, typer.Argument(help="Its name.")] = None,
+    option: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a project's configuration."""
+    with connected(project or option) as client:
+        _show(client.project(), as_json)
+
+
+def _show(item: wire.Project, as_json: bool) -> None:
+    lines = {
+        "project": item.project,
+        "base model": item.base_model,
+        "made": when(item.created_at),
+        "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in item.recipe.changes.items())]),
+        "trigger": _trigger(item.trigger),
+        **{f"gate {name}": f"{value:g}" for name, value in item.gates},
+        **{f"snapshot {name}": str(value) for name, value in item.snapshot},
+    }
+    show_one(item, lines, as_json=as_json)
+
+
+def _trigger(rules: wire.TriggerRules) -> str:
+    parts = []
+    if rules.new_per_class is not None:
+        parts.append(f"{rules.new_per_class} new labels per class")
+    if rules.every_hours is not None:
+        parts.append(f"every {rules.every_hours:g} h")
+    return ", ".join(parts) or "by hand"

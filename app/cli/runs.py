@@ -1,0 +1,146 @@
+"""`thumbwheel runs …`, and what stands in the way of one."""
+
+from typing import Annotated
+
+import typer
+from thumbwheel import Client, wire
+
+from app.cli.connection import PATIENT_TRIES, TRIES, AsJson, Project, connected, ending, of_ending
+from app.cli.listing import figure, seconds, show_all, show_one, when
+from app.cli.projects import Changes, changes_of
+from app.cli.watch import watched
+from app.errors import Invalid
+
+runs = typer.Typer(help="Retraining jobs.", no_args_is_help=True, rich_markup_mode=None)
+
+Which = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Its id, or how that ends.  [default: the newest]")]
+
+
+@runs.command()
+def start(
+    changes: Changes = None,
+    note: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a run with the project's recipe, changed for this one time by --set."""
+    with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
+        run = client.start_run(wire.NewRun(changes=changes_of(changes), note=note))
+        if not watch:
+            _show(run, as_json)
+            return
+        raise typer.Exit(watched(client, run.id, as_json=as_json))
+
+
+@runs.command("list")
+def list_runs(project: Project = None, as_json: AsJson = False) -> None:
+    """List runs, newest first."""
+    columns = {
+        "id": lambda run: ending(run.id),
+        "state": lambda run: run.state,
+        "done": lambda run: f"{run.phase_done}/{run.phase_total}" if run.phase_total else "–",
+        "asked for by": lambda run: run.trigger,
+        "at": lambda run: when(run.created_at),
+        "checkpoint": lambda run: ending(run.checkpoint_id),
+        "why": lambda run: run.reason or "",
+    }
+    with connected(project) as client:
+        show_all(client.runs(), columns, as_json=as_json)
+
+
+@runs.command()
+def show(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
+    """Show a run: its state, its figures, what happened."""
+    with connected(project) as client:
+        _show(chosen(client, run), as_json)
+
+
+@runs.command()
+def watch(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
+    """Watch a run until it ends. Exit code 1 where it failed or was cancelled."""
+    with connected(project, tries=PATIENT_TRIES) as client:
+        raise typer.Exit(watched(client, chosen(client, run).id, as_json=as_json))
+
+
+@runs.command()
+def cancel(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
+    """Have a run end at its next step."""
+    with connected(project) as client:
+        _show(client.cancel_run(chosen(client, run).id), as_json)
+
+
+def readiness(project: Project = None, as_json: AsJson = False) -> None:
+    """Say whether a run could start now, and what is missing. Exit code 1 when something is."""
+    with connected(project) as client:
+        found = client.readiness(project or client.project_id or _only_project(client))
+    lines = {
+        "ready": "yes" if found.ready else "no",
+        "labels": _counts(found.counts),
+        "new": _counts(found.new_counts),
+        "λ": f"{figure(found.lambda_desirable)} desirable, {figure(found.lambda_undesirable)} undesirable",
+        "watermark": str(found.watermark),
+        "in the way": "\n".join(found.reasons) or "nothing",
+    }
+    show_one(found, lines, as_json=as_json)
+    raise typer.Exit(0 if found.ready else 1)
+
+
+def triggers(project: Project = None, as_json: AsJson = False) -> None:
+    """List why runs started by themselves, or did not, newest first."""
+    columns = {
+        "decided": lambda decision: when(decision.decided_at),
+        "last seen": lambda decision: when(decision.last_seen_at),
+        "started": lambda decision: "yes" if decision.started else "no",
+        "run": lambda decision: ending(decision.run_id),
+        "why": lambda decision: decision.reason,
+    }
+    with connected(project) as client:
+        show_all(client.trigger_decisions(), columns, as_json=as_json)
+
+
+def chosen(client: Client, given: str | None) -> wire.Run:
+    """The run with that id or ending, else the newest one. Raises `Invalid` where there is none."""
+    if given is not None:
+        return client.run(of_ending(given, client.runs(), "run"))
+    newest = next(client.runs(), None)
+    if newest is None:
+        raise Invalid("The project has no run yet: start one with `thumbwheel runs start`.", code="no_run")
+    return newest
+
+
+def _only_project(client: Client) -> str | None:
+    """The project of a key that opens one alone."""
+    found = [item.project for item in client.projects()]
+    return found[0] if len(found) == 1 else None
+
+
+def _counts(counts: wire.ClassCounts) -> str:
+    return f"{counts.desirable} desirable, {counts.undesirable} undesirable, {counts.nothing} nothing"
+
+
+def _show(run: wire.Run, as_json: bool) -> None:
+    lines = {
+        "id": str(run.id),
+        "state": run.state,
+        "why": run.reason or "–",
+        "asked for by": run.trigger,
+        "at": when(run.created_at),
+        "started": when(run.started_at),
+        "finished": when(run.finished_at),
+        "done": f"{run.phase_done} of {run.phase_total}",
+        "left": seconds(run.eta_seconds),
+        "attempts": str(run.attempts),
+        "reference": str(run.reference_checkpoint_id),
+        "snapshot": str(run.snapshot_id or "–"),
+        "checkpoint": str(run.checkpoint_id or "–"),
+        **{f"last {name}": figure(value) for name, value in (run.last_metrics or {}).items() if name in SHOWN},
+        "warnings": "\n".join(run.warnings) or "none",
+        "what happened": "\n".join(
+            f"{when(step.at)}  {step.to_state}  {step.reason} ({step.by})" for step in run.transitions
+        ),
+    }
+    show_one(run, lines, as_json=as_json)
+
+
+SHOWN = ("loss", "reward_desirable", "reward_undesirable", "margin", "z0")
