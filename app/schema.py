@@ -11,6 +11,7 @@ from app.errors import Fault, Invalid
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 
 class Answer(BaseModel):
@@ -39,6 +40,19 @@ def decode_cursor(cursor: str | None) -> str | None:
     except (binascii.Error, UnicodeDecodeError) as error:
         raise Invalid(
             "The cursor is none that a page gave out: leave it out to begin with the first page.",
+            code="invalid_cursor",
+            faults=[Fault("cursor", "is not a cursor of this listing")],
+        ) from error
+
+
+def key_of_cursor(cursor: str | None, read: Callable[[str], Key]) -> Key | None:
+    """The key after which a page begins, read by `read` (`UUID`, `int`). Raises `Invalid` as `decode_cursor` does."""
+    text = decode_cursor(cursor)
+    try:
+        return None if text is None else read(text)
+    except ValueError as error:
+        raise Invalid(
+            "The cursor is none of this listing: leave it out to begin with the first page.",
             code="invalid_cursor",
             faults=[Fault("cursor", "is not a cursor of this listing")],
         ) from error

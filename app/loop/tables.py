@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Boolean, ForeignKey, Identity, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, Time
+from app.database import Base, Document, Time
 
 
 class TriggerDecision(Base):
@@ -19,4 +19,5 @@ class TriggerDecision(Base):
     last_seen_at: Mapped[Time]
     started: Mapped[bool] = mapped_column(Boolean)
     reason: Mapped[str] = mapped_column(String)
+    basis: Mapped[Document] = mapped_column(comment="all that the decision rests on: the same again decides the same")
     run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))

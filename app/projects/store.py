@@ -21,9 +21,9 @@ def of_id(session: Session, project: str) -> Project | None:
 
 
 def locked(session: Session, project: str) -> Project | None:
-    """The row as it is now, held until the transaction ends."""
-    asked = select(Project).where(Project.id == project).with_for_update().execution_options(populate_existing=True)
-    return session.scalars(asked).one_or_none()
+    """The row as it is now, held until the transaction ends; events that refer to it are not kept waiting."""
+    asked = select(Project).where(Project.id == project).with_for_update(key_share=True)
+    return session.scalars(asked, execution_options={"populate_existing": True}).one_or_none()
 
 
 def by_id(session: Session, only: str | None, after: str | None, limit: int) -> Sequence[Project]:

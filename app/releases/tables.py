@@ -9,7 +9,7 @@ from app.database import Base, Id, Time
 
 
 class Release(Base):
-    """The foreign key holds the verdict, too: Postgres refuses a checkpoint whose gates failed without a reason given."""
+    """The foreign key holds the verdict, too: Postgres refuses one whose gates failed unless a reason is given."""
 
     __tablename__ = "releases"
 

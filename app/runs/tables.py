@@ -33,6 +33,8 @@ class Run(Base):
     lease_owner: Mapped[str | None] = mapped_column(String(200))
     lease_epoch: Mapped[int] = mapped_column(Integer, default=0, comment="rises with every claim: attempts so far")
     lease_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lost: Mapped[int] = mapped_column(Integer, default=0, comment="attempts whose worker or trainer died")
+    rung_at: Mapped[Time] = mapped_column(comment="when workers were last asked to look at it")
     phase_done: Mapped[int] = mapped_column(Integer, default=0)
     phase_total: Mapped[int] = mapped_column(Integer, default=0)
     eta_seconds: Mapped[float | None] = mapped_column(Float)

@@ -110,8 +110,12 @@ class Process:
         end_with: Signals = signal.SIGTERM,
         orphaned_with: Signals | None = None,
         user: str | None = None,
+        inherits: Sequence[int] = (),
     ) -> None:
-        """`end_with` is for a stop; `orphaned_with` is what it gets when we die, by default the same."""
+        """`end_with` is for a stop; `orphaned_with` is what it gets when we die, by default the same.
+
+        inherits  open files that it gets under their numbers
+        """
         self.name = name
         self.end_with = end_with
         try:
@@ -124,6 +128,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 umask=0o077,
+                pass_fds=inherits,
             )
         except OSError as error:
             raise Unavailable(f"{name} cannot be started: {error.strerror}.", code="cannot_start") from error

@@ -1,0 +1,65 @@
+"""Checkpoints over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
+from thumbwheel import wire
+
+from app.artifacts import CHUNK
+from app.checkpoints import service
+from app.projects.scoped import Scoped, scoped
+from app.schema import Page
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["checkpoints"])
+Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
+
+
+@router.get(
+    "/v1/checkpoints",
+    operation_id="list_checkpoints",
+    summary="List checkpoints",
+    response_model=Page[wire.Checkpoint],
+    responses=problems(404),
+)
+def list_checkpoints(
+    session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Page[wire.Checkpoint]:
+    """Newest first, those whose gates failed too."""
+    return service.page(session, at.project, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/v1/checkpoints/{checkpoint_id}",
+    operation_id="get_checkpoint",
+    summary="Show a checkpoint",
+    response_model=wire.Checkpoint,
+    responses=problems(404),
+)
+def get_checkpoint(checkpoint_id: UUID, session: Transaction, at: Reader) -> wire.Checkpoint:
+    """Its verdict, its scores, and the hash of every file."""
+    return service.get(session, at.project, checkpoint_id)
+
+
+@router.get(
+    "/v1/checkpoints/{checkpoint_id}/files/{path:path}",
+    operation_id="get_checkpoint_file",
+    summary="Download a file of a checkpoint",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(404),
+    },
+)
+def get_checkpoint_file(checkpoint_id: UUID, path: str, session: Transaction, at: Reader) -> StreamingResponse:
+    """The file's bytes; the `ETag` is its sha256."""
+    sha256, file = service.open_file(session, at.project, checkpoint_id, path)
+    return StreamingResponse(
+        iter(lambda: file.read(CHUNK), b""),
+        media_type="application/octet-stream",
+        headers={"ETag": f'"{sha256}"'},
+        background=BackgroundTask(file.close),
+    )

@@ -1,0 +1,130 @@
+"""The model card: README.md of a checkpoint. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: Figures of the scores in the order of the card: path, name, what it says.
+FIGURES = (
+    (("auroc",), "AUROC", "separates desirable from undesirable held-out completions; 0.5 is chance"),
+    (("accuracy",), "accuracy", "share of held-out rows on the right side of z0"),
+    (("margin",), "margin", "mean reward of desirable rows minus that of undesirable ones"),
+    (("ece",), "calibration error", "expected calibration error, 0 is perfect"),
+    (("kl", "nats_per_token"), "drift, nats per token", "KL from the reference on own samples"),
+    (("kl", "nats_per_completion"), "drift, nats per completion", "the same, summed over a completion"),
+    (("auroc_vs_ancestor",), "AUROC against the base model", "as AUROC, measured from the very first base model"),
+    (("shipped_auroc_vs_ancestor",), "the shipped checkpoint's", "the same figure of the reference"),
+    (("auroc_difference",), "difference of the two", "above 0: better than what is shipped"),
+)
+
+
+def card(manifest: Mapping[str, Any]) -> str:
+    """Markdown for a checkpoint's manifest (`worker.registration.manifest_of` says what is in it)."""
+    recipe, scores, snapshot, training = (manifest[name] for name in ("recipe", "scores", "snapshot", "training"))
+    kind = "A LoRA adapter" if manifest["kind"] == "adapter" else "Full weights"
+    origin_in_words = (
+        f"{kind}, trained with KTO (arXiv 2402.01306) on the feedback of project {manifest['project']} against the "
+        "checkpoint that was shipped when the run was requested."
+    )
+    origin = [
+        ("run", manifest["run_id"]),
+        ("snapshot", f"{snapshot['id']} (sha256 {snapshot['sha256']})"),
+        ("reference", manifest["reference_checkpoint_id"]),
+        ("base model", manifest["base_model"]),
+        ("weights, sha256", manifest["weights_sha256"]),
+    ]
+    trained = (
+        f"Trained on {_number(training.get('rows_trained'))} rows in {_number(training.get('steps'))} steps; "
+        f"{_number(training.get('rows_dropped'))} rows were dropped and "
+        f"{_number(training.get('rows_truncated'))} cut to fit."
+    )
+    lengths = (
+        f"Intervals cover {scores.get('confidence', 0.95):.0%}, by bootstrap over prompts. Median length of sampled "
+        f"completions: {_number(_at(scores, ('length', 'candidate_median')))} tokens, of the reference's "
+        f"{_number(_at(scores, ('length', 'reference_median')))}."
+    )
+    figures = [(name, *_value_and_interval(_at(scores, path)), says) for path, name, says in FIGURES]
+    parts = [
+        "\n".join(_front_matter(manifest["kind"])),
+        f"# {manifest['project']}: checkpoint of run {manifest['run_id']}",
+        origin_in_words,
+        _verdict_on_learning(scores),
+        "## Gates",
+        "\n".join([f"**{manifest['verdict']}**", "", *(f"- {reason}" for reason in manifest["reasons"])]).rstrip(),
+        "## Where it comes from",
+        _table(("what", "which"), origin),
+        "## Data",
+        _table(("count", "value"), sorted(_flat(snapshot["counts"]))),
+        trained,
+        f"## Scores on {_number(scores.get('rows'))} held-out rows",
+        _table(("figure", "value", "interval", "what it says"), figures),
+        lengths,
+        "## Recipe",
+        _table(("field", "value"), sorted(_flat(recipe))),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(kind: str) -> Sequence[str]:
+    library = "peft" if kind == "adapter" else "transformers"
+    return ["---", f"library_name: {library}", "tags: [kto, thumbwheel]", "---"]
+
+
+def _verdict_on_learning(scores: Mapping[str, Any]) -> str:
+    auroc = _at(scores, ("auroc",))
+    low, value = auroc.get("low"), auroc.get("value")
+    if low is None or value is None:
+        reason = auroc.get("reason") or "the holdout does not give it"
+        return f"Whether the model learnt anything is unknown: AUROC has no value ({reason})."
+    if not low > 0.5:
+        return (
+            f"The model learnt little: on held-out feedback it does not tell good from bad completions better than "
+            f"chance (AUROC {value:.2f}, at its lower bound {low:.2f})."
+        )
+    if not low > 0.6:
+        return (
+            f"The model learnt something, not much: on held-out feedback it tells good from bad completions a little "
+            f"better than chance (AUROC {value:.2f}, at its lower bound {low:.2f})."
+        )
+    return (
+        f"The model learnt to tell good from bad completions on held-out feedback (AUROC {value:.2f}, at its lower "
+        f"bound {low:.2f})."
+    )
+
+
+def _at(document: Mapping[str, Any], path: Sequence[str]) -> Any:
+    found: Any = document
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return {} if found is None else found
+
+
+def _value_and_interval(figure: Any) -> tuple[str, str]:
+    if not isinstance(figure, Mapping) or figure.get("value") is None:
+        reason = figure.get("reason") if isinstance(figure, Mapping) else None
+        return "none", reason or ""
+    return _number(figure["value"]), f"{_number(figure.get('low'))} … {_number(figure.get('high'))}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "unknown"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, str(value)))
+    return rows
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

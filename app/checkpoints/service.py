@@ -1,0 +1,175 @@
+"""Checkpoints: immutable weights, registered once, staged for the next run, read file by file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app import artifacts, settings
+from app.checkpoints import store
+from app.checkpoints.tables import Checkpoint
+from app.errors import NotFound
+from app.projects import service as projects
+from app.schema import Page, key_of_cursor, page_of
+
+#: Files that a checkpoint carries beside what a model is loaded from.
+CARD, MANIFEST = "README.md", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a checkpoint is made of, from below: the project's base model, weights of ours, an adapter."""
+
+    base_model: Path
+    weights: Checkpoint | None
+    adapter: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A checkpoint as folders. Fingerprints are null where nobody has taken one yet."""
+
+    base_model: Path
+    base_fingerprint: str | None
+    adapter: Path | None
+    adapter_fingerprint: str | None
+    ancestor: Path  # the project's base model
+
+
+def base_of(session: Session, project: str) -> Checkpoint:
+    """The row that stands for the project's base model, made at the first look."""
+    found = store.base(session, project)
+    if found is not None:
+        return found
+    projects.lock(session, project)
+    return store.base(session, project) or store.insert_checkpoint(
+        session,
+        {
+            "project_id": project,
+            "kind": "base",
+            "verdict": "base",
+            "reasons": [],
+            "files": {},
+            "scores": {},
+            "manifest": {},
+        },
+    )
+
+
+def register(
+    session: Session,
+    *,
+    project: str,
+    run_id: UUID,
+    snapshot_id: UUID,
+    reference_id: UUID,
+    weights_sha256: str,
+    reasons: list[str],
+    files: Mapping[str, str],
+    manifest: Mapping[str, Any],
+) -> Checkpoint:
+    """A new checkpoint of the kind and with the scores of `manifest`; its files are in the artifact store already.
+
+    reasons  of the gates: empty where they passed
+
+    Raises `NotFound` where the reference is no checkpoint of the project.
+    """
+    reference = _require(session, project, reference_id)
+    stands_on = reference.stands_on_id if reference.kind == "adapter" else reference.id
+    return store.insert_checkpoint(
+        session,
+        {
+            "project_id": project,
+            "kind": manifest["kind"],
+            "run_id": run_id,
+            "parent_id": reference.id,
+            "stands_on_id": stands_on if manifest["kind"] == "adapter" else None,
+            "snapshot_id": snapshot_id,
+            "verdict": "failed" if reasons else "passed",
+            "reasons": reasons,
+            "weights_sha256": weights_sha256,
+            "files": dict(files),
+            "scores": manifest["scores"],
+            "manifest": dict(manifest),
+        },
+    )
+
+
+def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
+    """Raises `NotFound`."""
+    return _shown(_require(session, project, checkpoint_id), store.live_id(session, project))
+
+
+def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
+    """The project's checkpoints, newest first; its base model is the oldest, once anybody has asked what is live."""
+    rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
+    live = store.live_id(session, project)
+    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))
+
+
+def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> tuple[str, IO[bytes]]:
+    """The file's sha256 and its bytes. Raises `NotFound`."""
+    row = _require(session, project, checkpoint_id)
+    sha256 = row.files.get(path)
+    if sha256 is None:
+        has = f"it has {', '.join(sorted(row.files))}" if row.files else "the base model lies where the project says"
+        raise NotFound(f"Checkpoint {checkpoint_id} has no file {path!r}: {has}.", code="file_not_found")
+    return sha256, artifacts.open_stream(sha256)
+
+
+def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
+    """What the checkpoint is made of; `stage` makes folders of it. Raises `NotFound`."""
+    base_model = Path(projects.get(session, project).base_model)
+    top = _require(session, project, checkpoint_id)
+    adapter = top if top.kind == "adapter" else None
+    below = top
+    if adapter is not None:
+        assert adapter.stands_on_id is not None
+        below = _require(session, project, adapter.stands_on_id)
+    return Chain(base_model, below if below.kind == "weights" else None, adapter)
+
+
+def stage(parts: Chain, folder: Path) -> Staged:
+    """Bring the files of `parts` onto this machine, verified; the adapter into `folder`.
+
+    Weights lie beside the runs' working folders, once per checkpoint. Raises `NotFound` or `DamagedArtifact` where the
+    artifact store lacks or has lost something.
+    """
+    base_model, base_fingerprint = parts.base_model, None
+    if parts.weights is not None:
+        base_model = settings.current().work_dir / "weights" / str(parts.weights.id)
+        base_fingerprint = parts.weights.weights_sha256
+        _fetch(parts.weights, base_model)
+    if parts.adapter is None:
+        return Staged(base_model, base_fingerprint, None, None, parts.base_model)
+    _fetch(parts.adapter, folder)
+    trained_on = parts.adapter.manifest["training"]["base_fingerprint"]
+    return Staged(base_model, trained_on, folder, parts.adapter.weights_sha256, parts.base_model)
+
+
+def _fetch(row: Checkpoint, folder: Path) -> None:
+    for path, sha256 in row.files.items():
+        # A file is there whole or not at all, and the trainer verifies the weights.
+        if path not in (CARD, MANIFEST) and not (folder / path).exists():
+            artifacts.fetch(sha256, folder / path)
+
+
+def _require(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint:
+    row = store.of_id(session, project, checkpoint_id)
+    if row is None:
+        raise NotFound(f"Project {project} has no checkpoint {checkpoint_id}.", code="checkpoint_not_found")
+    return row
+
+
+def _shown(row: Checkpoint, live: UUID | None) -> wire.Checkpoint:
+    return wire.Checkpoint.model_validate(
+        {
+            **{name: getattr(row, name) for name in wire.Checkpoint.model_fields if name not in ("project", "live")},
+            "project": row.project_id,
+            "live": row.id == live,
+        }
+    )

@@ -1,0 +1,42 @@
+"""SQL of checkpoints."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import column, insert, select, table
+from sqlalchemy.orm import Session
+
+from app.checkpoints.tables import Checkpoint
+
+#: The ledger belongs to the room of releases, which lies above; a checkpoint only asks it what is live.
+RELEASES = table("releases", column("project_id"), column("number"), column("checkpoint_id"))
+
+
+def of_id(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint | None:
+    return session.scalars(
+        select(Checkpoint).where(Checkpoint.id == checkpoint_id, Checkpoint.project_id == project)
+    ).one_or_none()
+
+
+def base(session: Session, project: str) -> Checkpoint | None:
+    return session.scalars(
+        select(Checkpoint).where(Checkpoint.project_id == project, Checkpoint.kind == "base")
+    ).one_or_none()
+
+
+def insert_checkpoint(session: Session, values: dict[str, Any]) -> Checkpoint:
+    return session.scalars(insert(Checkpoint).values(**values).returning(Checkpoint)).one()
+
+
+def newest_first(session: Session, project: str, before: UUID | None, limit: int) -> Sequence[Checkpoint]:
+    asked = select(Checkpoint).where(Checkpoint.project_id == project).order_by(Checkpoint.id.desc()).limit(limit)
+    if before is not None:
+        asked = asked.where(Checkpoint.id < before)
+    return session.scalars(asked).all()
+
+
+def live_id(session: Session, project: str) -> UUID | None:
+    """The checkpoint of the project's newest release."""
+    asked = select(RELEASES.c.checkpoint_id).where(RELEASES.c.project_id == project)
+    return session.execute(asked.order_by(RELEASES.c.number.desc()).limit(1)).scalar_one_or_none()

@@ -1,0 +1,30 @@
+"""What the loop decided, over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from thumbwheel import wire
+
+from app.loop import service
+from app.projects.scoped import Scoped, scoped
+from app.schema import Page
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["runs"])
+
+
+@router.get(
+    "/v1/trigger-decisions",
+    operation_id="list_trigger_decisions",
+    summary="List trigger decisions",
+    response_model=Page[wire.TriggerDecision],
+    responses=problems(404),
+)
+def list_trigger_decisions(
+    session: Transaction,
+    at: Annotated[Scoped, Depends(scoped("runs:read"))],
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[wire.TriggerDecision]:
+    """Why a run started by itself, or why not yet. The same decision again only moves `last_seen_at`."""
+    return service.decisions(session, at.project, cursor=cursor, limit=limit)

@@ -1,0 +1,129 @@
+"""The product on one screen: what happens every few seconds.
+
+    messages that wait are sent ─▶ runs whose worker fell silent go back ─▶ each project: is it time for a run?
+
+A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
+run that was refused, or that failed, is not started again until something has changed.
+"""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app import outbox
+from app.database import now, transaction
+from app.errors import Conflict, Invalid, Refused
+from app.feedback import service as feedback
+from app.loop import store
+from app.loop.triggers import Decision, Situation, decide, due
+from app.projects import service as projects
+from app.releases import service as releases
+from app.runs import service as runs
+from app.runs.states import TERMINAL, RunState
+from app.schema import Page, key_of_cursor, page_of
+
+log = logging.getLogger(__name__)
+
+BADLY = {RunState.FAILED: "failed", RunState.CANCELLED: "was cancelled"}
+
+
+def tick() -> None:
+    """One round, in transactions of its own: a project that cannot be decided on does not stop the others."""
+    outbox.deliver()
+    with transaction() as session:
+        runs.reap(session)
+    with transaction() as session:
+        everybody = projects.ids(session)
+    for project in everybody:
+        try:
+            look_at(project)
+        except Exception:
+            log.exception("project %s could not be decided on, trying again", project)
+    outbox.deliver()
+
+
+def look_at(project: str) -> None:
+    """Start a run of the project if it is time, and keep the decision with its reason."""
+    try:
+        with transaction() as session:
+            _decide(session, project)
+    except (Refused, Conflict, Invalid) as refusal:
+        # It was time, but something stood in the way: nothing of that transaction is left.
+        with transaction() as session:
+            configuration = projects.lock(session, project)
+            reason = f"due, but refused: {refusal.message}"
+            _keep(session, project, Decision(start=False, reason=reason), _basis(session, configuration), None)
+
+
+def decisions(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.TriggerDecision]:
+    """What was decided about the project, newest first."""
+    rows = store.newest_first(session, project, key_of_cursor(cursor, int), limit + 1)
+    return page_of(rows, limit, lambda row: str(row.id), wire.TriggerDecision.model_validate)
+
+
+def _decide(session: Session, project: str) -> None:
+    configuration = projects.lock(session, project)
+    rules = configuration.trigger
+    if rules.new_per_class is None and rules.every_hours is None:
+        return
+    basis = _basis(session, configuration)
+    before = store.newest(session, project)
+    if before is not None and before.basis == basis:
+        before.last_seen_at = now()
+        return
+    last = runs.last(session, project)
+    ready = runs.readiness(session, project)
+    decision = decide(
+        rules,
+        Situation(
+            new=ready.new_counts,
+            hours_since_last_run=_hours_since(last),
+            active=last is not None and last.state not in TERMINAL,
+            reasons=ready.reasons,
+            last_run_ended_badly=BADLY.get(last.state) if last else None,
+        ),
+    )
+    run_id = None
+    if decision.start:
+        run_id = runs.request(session, project, wire.NewRun(), "trigger", f"trigger: {decision.reason}").id
+    _keep(session, project, decision, basis, run_id)
+
+
+def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
+    """All that a decision rests on; what the labels are follows from the log up to its last event."""
+    last = runs.last(session, configuration.project)
+    return {
+        "watermark": feedback.watermark(session, configuration.project),
+        "run": str(last.id) if last else None,
+        "state": last.state.value if last else None,
+        "due": due(configuration.trigger, _hours_since(last)),
+        "shipped": str(releases.current(session, configuration.project).checkpoint_id),
+        "configuration": configuration.model_dump(mode="json", include={"recipe", "trigger", "snapshot"}),
+    }
+
+
+def _keep(session: Session, project: str, decision: Decision, basis: dict[str, Any], run_id: UUID | None) -> None:
+    before = store.newest(session, project)
+    if before is not None and not decision.start and not before.started and before.reason == decision.reason:
+        before.last_seen_at, before.basis = now(), basis
+        return
+    at = now()
+    store.add(
+        session,
+        {
+            "project_id": project,
+            "decided_at": at,
+            "last_seen_at": at,
+            "started": decision.start,
+            "reason": decision.reason,
+            "basis": basis,
+            "run_id": run_id,
+        },
+    )
+
+
+def _hours_since(last: runs.LastRun | None) -> float | None:
+    return (now() - last.created_at).total_seconds() / 3600 if last else None

@@ -1,0 +1,77 @@
+"""When a run starts by itself. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thumbwheel import wire
+
+
+@dataclass(frozen=True)
+class Situation:
+    new: wire.ClassCounts  # labels since the last run's watermark
+    hours_since_last_run: float | None  # None: there was none
+    active: bool
+    reasons: Sequence[str] = ()  # why a run could not start now
+    last_run_ended_badly: str | None = None  # "failed" or "was cancelled", where the last run did
+
+
+@dataclass(frozen=True)
+class Decision:
+    start: bool
+    reason: str
+
+
+def decide(rules: wire.TriggerRules, now: Situation) -> Decision:
+    """Whether to start a run, and why, or why not yet. Rules that are both unset never start one.
+
+    "New" counts from the last run, however it ended: a run that failed is not started again on the same labels.
+    """
+    if rules.new_per_class is None and rules.every_hours is None:
+        return Decision(start=False, reason="not by itself: the project has no trigger, runs start by API and CLI")
+    if now.active:
+        return Decision(start=False, reason="not yet: a run is active")
+    wishes = [wish for wish in (_volume(rules, now), _period(rules, now)) if wish is not None]
+    granted = [wish.reason for wish in wishes if wish.start]
+    if not granted:
+        return Decision(start=False, reason="not yet: " + "; ".join(wish.reason for wish in wishes) + _after(now))
+    if now.reasons:
+        return Decision(start=False, reason=f"due ({'; '.join(granted)}), but refused: " + "; ".join(now.reasons))
+    return Decision(start=True, reason="; ".join(granted))
+
+
+def due(rules: wire.TriggerRules, hours_since_last_run: float | None) -> bool:
+    """Whether the period is over."""
+    return rules.every_hours is not None and (hours_since_last_run is None or hours_since_last_run >= rules.every_hours)
+
+
+def _volume(rules: wire.TriggerRules, now: Situation) -> Decision | None:
+    if rules.new_per_class is None:
+        return None
+    wanted = rules.new_per_class
+    missing = [
+        f"{count} of {wanted} new {name} labels"
+        for name, count in (("desirable", now.new.desirable), ("undesirable", now.new.undesirable))
+        if not count >= wanted
+    ]
+    if missing:
+        return Decision(start=False, reason=", ".join(missing))
+    found = f"{now.new.desirable} new desirable and {now.new.undesirable} new undesirable labels"
+    return Decision(start=True, reason=f"{found}, {wanted} of each were asked for")
+
+
+def _period(rules: wire.TriggerRules, now: Situation) -> Decision | None:
+    if rules.every_hours is None:
+        return None
+    hours = now.hours_since_last_run
+    if not due(rules, hours):
+        return Decision(start=False, reason=f"the period of {rules.every_hours:g} hours since the last run is not over")
+    if not now.new.desirable + now.new.undesirable > 0:
+        return Decision(start=False, reason="no new label since the last run")
+    since = "there was no run yet" if hours is None else f"the last run began over {rules.every_hours:g} hours ago"
+    return Decision(start=True, reason=f"{since}, and there are new labels")
+
+
+def _after(now: Situation) -> str:
+    if now.last_run_ended_badly is None:
+        return ""
+    return f" (the last run {now.last_run_ended_badly}: start one by hand to use the same labels again)"

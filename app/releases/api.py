@@ -1,0 +1,67 @@
+"""The ledger over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from thumbwheel import wire
+
+from app.projects.scoped import Scoped, scoped
+from app.releases import service
+from app.schema import Page
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["releases"])
+Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
+
+
+@router.post(
+    "/v1/releases",
+    operation_id="ship",
+    summary="Ship a checkpoint, or roll back",
+    status_code=201,
+    response_model=wire.Release,
+    responses=problems(404, 409),
+)
+def ship(
+    new: wire.NewRelease, session: Transaction, at: Annotated[Scoped, Depends(scoped("releases:write"))]
+) -> wire.Release:
+    """It is live with the answer. A checkpoint whose gates failed needs `override_reason`."""
+    return service.ship(session, at.project, new, at.by)
+
+
+@router.get(
+    "/v1/releases",
+    operation_id="list_releases",
+    summary="List releases",
+    response_model=Page[wire.Release],
+    responses=problems(404),
+)
+def list_releases(
+    session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Page[wire.Release]:
+    """The ledger, newest first."""
+    return service.page(session, at.project, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/v1/releases/current",
+    operation_id="get_current_release",
+    summary="Show what is live",
+    response_model=wire.CurrentRelease,
+    responses={304: {"description": "What is live is still what `If-None-Match` names"}, **problems(404)},
+)
+def get_current_release(
+    response: Response, session: Transaction, at: Reader, if_none_match: Annotated[str | None, Header()] = None
+) -> wire.CurrentRelease | Response:
+    """For the serving stack: ask as often as you like with the last `ETag` in `If-None-Match`."""
+    return _unless_known(service.current(session, at.project), if_none_match, response)
+
+
+def _unless_known(
+    release: wire.CurrentRelease, known: str | None, response: Response
+) -> wire.CurrentRelease | Response:
+    tag = f'"{release.id}"'
+    if tag in (part.strip().removeprefix("W/") for part in (known or "").split(",")):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return release

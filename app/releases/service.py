@@ -1,0 +1,121 @@
+"""The ledger of what was shipped when, and why. Entries are appended and never changed."""
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.checkpoints import service as checkpoints
+from app.errors import Refused
+from app.projects import service as projects
+from app.releases import store
+from app.releases.tables import Release
+from app.schema import Page, key_of_cursor, page_of
+
+
+def current(session: Session, project: str) -> wire.CurrentRelease:
+    """What is live. The ledger begins with the base model, written at the first look. Raises `NotFound`."""
+    base_model = projects.get(session, project).base_model
+    row = _live(session, project)
+    return wire.CurrentRelease.model_validate(
+        {
+            **_shown(row).model_dump(),
+            "checkpoint": checkpoints.get(session, project, row.checkpoint_id),
+            "base_model": base_model,
+        }
+    )
+
+
+def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.Release:
+    """Ship a checkpoint, or roll back to the one that was live before the current one.
+
+    Raises `Refused` where the gates failed and nobody says why it may ship all the same, where it is live already, and
+    where there is nothing to roll back to; `NotFound` for an unknown checkpoint.
+    """
+    projects.lock(session, project)
+    live = _live(session, project)
+    if new.rollback:
+        return _shown(_roll_back(session, project, live, new, by))
+    assert new.checkpoint_id is not None
+    checkpoint = checkpoints.get(session, project, new.checkpoint_id)
+    if checkpoint.id == live.checkpoint_id:
+        raise Refused(f"Checkpoint {checkpoint.id} is live already.", code="live_already")
+    if checkpoint.verdict == "failed" and new.override_reason is None:
+        raise Refused(
+            f"The gates refused checkpoint {checkpoint.id}: ship another one, or give override_reason, which is "
+            "recorded for good.",
+            code="gates_failed",
+            reasons=checkpoint.reasons,
+        )
+    return _shown(_append(session, project, live.number + 1, checkpoint, "ship", new.reason, new.override_reason, by))
+
+
+def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
+    """The project's ledger, newest first."""
+    _live(session, project)
+    rows = store.newest_first(session, project, key_of_cursor(cursor, int), limit + 1)
+    return page_of(rows, limit, lambda row: str(row.number), _shown)
+
+
+def _live(session: Session, project: str) -> Release:
+    found = store.newest(session, project)
+    if found is not None:
+        return found
+    projects.lock(session, project)
+    found = store.newest(session, project)
+    if found is not None:
+        return found
+    base = checkpoints.get(session, project, checkpoints.base_of(session, project).id)
+    return _append(session, project, 1, base, "start", "the project's base model", None, "thumbwheel")
+
+
+def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease, by: str) -> Release:
+    """A second rollback goes one further back: it never ships again what the first one took away."""
+    ways: list[Release] = []
+    for entry in reversed(store.newest_first(session, project, None, None)):
+        if entry.action == "rollback":
+            ways.pop()
+        else:
+            ways.append(entry)
+    if len(ways) < 2:
+        raise Refused(
+            f"The base model of project {project} is live: there is nothing before it to roll back to.",
+            code="nothing_to_roll_back_to",
+        )
+    earlier = ways[-2]
+    checkpoint = checkpoints.get(session, project, earlier.checkpoint_id)
+    # Whoever shipped it against its gates said why; going back to it must not wait for another reason.
+    override_reason = new.override_reason or earlier.override_reason
+    return _append(session, project, live.number + 1, checkpoint, "rollback", new.reason, override_reason, by)
+
+
+def _append(
+    session: Session,
+    project: str,
+    number: int,
+    checkpoint: wire.Checkpoint,
+    action: str,
+    reason: str,
+    override_reason: str | None,
+    by: str,
+) -> Release:
+    return store.append(
+        session,
+        {
+            "project_id": project,
+            "number": number,
+            "checkpoint_id": checkpoint.id,
+            "verdict": checkpoint.verdict,
+            "action": action,
+            "reason": reason,
+            "override_reason": override_reason if checkpoint.verdict == "failed" else None,
+            "by": by,
+        },
+    )
+
+
+def _shown(row: Release) -> wire.Release:
+    return wire.Release.model_validate(
+        {
+            **{name: getattr(row, name) for name in wire.Release.model_fields if name != "project"},
+            "project": row.project_id,
+        }
+    )

@@ -1,0 +1,26 @@
+"""SQL of the ledger."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from app.releases.tables import Release
+
+
+def newest(session: Session, project: str) -> Release | None:
+    """What is live."""
+    asked = select(Release).where(Release.project_id == project).order_by(Release.number.desc()).limit(1)
+    return session.scalars(asked).one_or_none()
+
+
+def append(session: Session, values: dict[str, Any]) -> Release:
+    return session.scalars(insert(Release).values(**values).returning(Release)).one()
+
+
+def newest_first(session: Session, project: str, before: int | None, limit: int | None) -> Sequence[Release]:
+    asked = select(Release).where(Release.project_id == project).order_by(Release.number.desc()).limit(limit)
+    if before is not None:
+        asked = asked.where(Release.number < before)
+    return session.scalars(asked).all()

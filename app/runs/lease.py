@@ -1,0 +1,13 @@
+"""The right to write to a run. Pure."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Lease:
+    """It ends with the next claim, which raises the epoch, and when nobody renews it."""
+
+    run_id: UUID
+    owner: str
+    epoch: int

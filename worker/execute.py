@@ -1,0 +1,116 @@
+"""A run from claim to checkpoint: claim → stage WORKDIR → train → score → register. No torch in this process.
+
+Whatever happens, the run is left in one of these ways:
+
+    succeeded   the checkpoint is registered, whatever its gates say
+    failed      with a sentence: the feedback, the trainer or the scorer refused, or one of them crashed
+    cancelled   somebody asked, and the processes are gone
+    given back  the worker was asked to stop, or a process was killed: the next claim continues from the saved state
+    dropped     the lease is gone: somebody else has the run, nothing more is written
+"""
+
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+from app import outbox
+from app.artifacts import DamagedArtifact
+from app.database import transaction
+from app.errors import StaleLease, ThumbwheelError, Unavailable
+from app.runs import service as runs
+from app.runs.service import Claimed
+from app.runs.states import RunState
+from worker import registration
+from worker.attend import Cancelled, Failed, Left, Lost, attend, heed
+from worker.heartbeat import Heartbeat
+from worker.staging import stage, workdir_of
+
+log = logging.getLogger(__name__)
+
+
+def look(run_id: UUID, stopping: Callable[[], bool]) -> None:
+    """Work on the run if it waits for a worker. `stopping` says whether this worker was asked to end."""
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    with transaction() as session:
+        claimed = runs.claim(session, run_id, owner)
+    if claimed is None:
+        log.info("run %s: nothing to do, somebody has it or it has ended", run_id)
+        return
+    log.info("run %s of project %s: claimed, attempt %d", run_id, claimed.project, claimed.lease.epoch)
+    try:
+        with Heartbeat(claimed.lease, stopping) as heart:
+            _attempt(claimed, heart)
+    except StaleLease:
+        log.warning("run %s: the lease is gone, leaving it to whoever has it", run_id)
+    except Unavailable as error:
+        # Nobody can be told now; when the lease has expired, the reaper returns the run.
+        log.warning("run %s: left, a server is away: %s", run_id, error.message)
+
+
+def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
+    """Work on the run, and write how that ended. Raises `StaleLease`, `Unavailable`."""
+    lease = claimed.lease
+    try:
+        _work(claimed, heart)
+    except Cancelled:
+        with transaction() as session:
+            runs.cancelled(session, lease)
+    except Left:
+        with transaction() as session:
+            runs.release(session, lease)
+        outbox.deliver()
+    except Lost as death:
+        with transaction() as session:
+            runs.lose(session, lease, death.cause)
+        outbox.deliver()
+    except Failed as failure:
+        _fail(claimed, failure.cause)
+    except OSError as error:
+        _fail(claimed, f"this machine refused: {error}: mend it, then start a run again")
+    except ThumbwheelError as error:
+        if isinstance(error, StaleLease) or (isinstance(error, Unavailable) and not isinstance(error, DamagedArtifact)):
+            raise
+        _fail(claimed, error.message)
+    except Exception as error:
+        log.exception("run %s: unexpected error", lease.run_id)
+        _fail(claimed, f"unexpected error, the worker's log has the details: {type(error).__name__}: {error}")
+
+
+def _work(claimed: Claimed, heart: Heartbeat) -> None:
+    workdir = workdir_of(claimed.lease.run_id)
+    snapshot_id = stage(claimed, workdir)
+    heed(heart)
+    state = _advance(claimed, RunState.REFERENCING)
+    state = attend("trainer", "worker.kto.train", workdir, heart, state)
+    state = _advance(claimed, RunState.EVALUATING)
+    attend("scorer", "worker.evaluation.score", workdir, heart, state)
+    manifest = registration.manifest_of(claimed, snapshot_id, workdir)
+    files = registration.store(manifest, workdir)
+    with transaction() as session:
+        checkpoint_id = runs.finish(
+            session,
+            claimed.lease,
+            weights_sha256=manifest["weights_sha256"],
+            reasons=manifest["reasons"],
+            files=files,
+            manifest=manifest,
+        )
+    log.info("run %s: registered checkpoint %s, verdict %s", claimed.lease.run_id, checkpoint_id, manifest["verdict"])
+    shutil.rmtree(workdir / "state", ignore_errors=True)
+
+
+def _advance(claimed: Claimed, to: RunState) -> RunState:
+    with transaction() as session:
+        state = runs.advance(session, claimed.lease, to)
+    if state is RunState.CANCELLING:
+        raise Cancelled
+    return state
+
+
+def _fail(claimed: Claimed, reason: str) -> None:
+    log.warning("run %s: failed: %s", claimed.lease.run_id, reason)
+    with transaction() as session:
+        runs.fail(session, claimed.lease, reason)

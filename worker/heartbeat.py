@@ -1,0 +1,74 @@
+"""The lease of a run, renewed from a thread while the run is worked on; and what somebody wants of the worker."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from types import TracebackType
+from typing import Self
+
+from app import settings
+from app.database import transaction
+from app.errors import StaleLease
+from app.runs import service as runs
+from app.runs.lease import Lease
+from app.runs.states import RunState
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS = 1.0  # so soon is a wish to cancel seen
+
+
+class Wish(Enum):
+    CANCEL = auto()  # somebody cancels the run
+    LEAVE = auto()  # the worker is asked to stop
+    DROP = auto()  # the lease is gone: somebody else may work on the run
+
+
+class Heartbeat:
+    """While the block lasts, the run is held."""
+
+    def __init__(self, lease: Lease, stopping: Callable[[], bool]) -> None:
+        self.lease = lease
+        self.stopping = stopping
+        self.seconds = settings.current().lease_seconds
+        self._renewed_at = time.monotonic()
+        self._gone = False
+        self._cancelling = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"heartbeat of {lease.run_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def wish(self) -> Wish | None:
+        # By our own clock as well: where Postgres is away nobody tells us that the lease has expired.
+        if self._gone or time.monotonic() - self._renewed_at > self.seconds:
+            return Wish.DROP
+        if self._cancelling:
+            return Wish.CANCEL
+        return Wish.LEAVE if self.stopping() else None
+
+    def pause(self, seconds: float) -> None:
+        self._ended.wait(seconds)
+
+    def _work(self) -> None:
+        while not self._ended.wait(min(LONGEST_PAUSE_SECONDS, self.seconds / 3)):
+            at = time.monotonic()
+            try:
+                with transaction() as session:
+                    self._cancelling = runs.renew(session, self.lease) is RunState.CANCELLING
+                self._renewed_at = at
+            except StaleLease:
+                self._gone = True
+                return
+            except Exception:
+                log.exception("the lease of run %s could not be renewed, trying again", self.lease.run_id)

@@ -1,0 +1,71 @@
+"""The Celery app of the workers: ``celery -A worker.main worker -Q runs`` and ``… worker --beat -Q housekeeping``.
+
+A message is acknowledged when it arrives: the row is the job, and a run whose worker dies comes back by its lease.
+"""
+
+import mmap
+import signal
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_embedded_init, setup_logging, worker_process_init, worker_shutting_down
+
+from app import settings, telemetry
+from app.outbox import HOUSEKEEPING, RUNS
+from app.services import end_with_parent
+
+#: One byte of memory that the worker shares with the children that it forks: not 0 once it was asked to stop.
+_asked_to_stop = mmap.mmap(-1, 1)
+
+
+def stopping() -> bool:
+    """Whether this worker was asked to stop."""
+    return _asked_to_stop[0] != 0
+
+
+def _app() -> Celery:
+    chosen = settings.current()
+    made = Celery("thumbwheel", broker=chosen.need_redis(), include=["worker.tasks"])
+    made.conf.update(
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_default_queue=HOUSEKEEPING,
+        task_routes={"worker.tasks.look_at_run": {"queue": RUNS}, "worker.tasks.tick": {"queue": HOUSEKEEPING}},
+        # A message that waits behind a run of hours is no use to the worker beside it that is idle.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_keepalive": True},
+        beat_schedule={
+            "tick": {
+                "task": "worker.tasks.tick",
+                "schedule": chosen.tick_seconds,
+                # After a pause one tick does; those that piled up are dropped.
+                "options": {"queue": HOUSEKEEPING, "expires": max(chosen.tick_seconds, 5.0)},
+            }
+        },
+    )
+    return made
+
+
+app = _app()
+
+
+@setup_logging.connect
+def _log(**_: Any) -> None:
+    telemetry.configure()
+
+
+@worker_process_init.connect
+@beat_embedded_init.connect
+def _end_with_worker(**_: Any) -> None:
+    """Celery's children do not outlive a killed worker; nor does the trainer, which ends with them."""
+    end_with_parent(signal.SIGKILL)
+
+
+@worker_shutting_down.connect
+def _tell_children(**_: Any) -> None:
+    _asked_to_stop[0] = 1

@@ -1,0 +1,58 @@
+"""What a finished WORKDIR becomes: a manifest, a model card, and files in the artifact store."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from app import artifacts
+from app.checkpoints.card import card
+from app.checkpoints.gates import reasons_to_refuse
+from app.checkpoints.service import CARD, MANIFEST
+from app.runs.service import Claimed
+from worker.kto.files import write_atomically
+
+
+def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str, Any]:
+    """All that is known about the checkpoint in WORKDIR/output.
+
+    project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts},
+    recipe, training (training.json), scores (scores.json), gates, verdict, reasons, files (path → sha256)
+    """
+    names = ("job.json", "recipe.json", "training.json", "scores.json")
+    job, recipe, training, scores = (json.loads((workdir / name).read_bytes()) for name in names)
+    snapshot = workdir / "snapshot" / "manifest.json"
+    gates = claimed.configuration.gates
+    reasons = reasons_to_refuse(gates, scores)
+    output = workdir / "output"
+    files = sorted(path for path in output.rglob("*") if path.is_file())
+    return {
+        "project": claimed.project,
+        "run_id": str(claimed.lease.run_id),
+        "kind": training["kind"],
+        "weights_sha256": training["weights_sha256"],
+        "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
+        "base_model": job["base_model"],
+        "snapshot": {
+            "id": str(snapshot_id),
+            "sha256": artifacts.sha256_of(snapshot),
+            "counts": json.loads(snapshot.read_bytes())["counts"],
+        },
+        "recipe": recipe,
+        "training": training,
+        "scores": scores,
+        "gates": gates.model_dump(mode="json"),
+        "verdict": "failed" if reasons else "passed",
+        "reasons": reasons,
+        "files": {str(path.relative_to(output)): artifacts.sha256_of(path) for path in files},
+    }
+
+
+def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
+    """Put everything into the artifact store, the card and the manifest too; path → sha256. Raises `Unavailable`."""
+    write_atomically(workdir / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+    write_atomically(workdir / CARD, card(manifest).encode())
+    places = {path: workdir / "output" / path for path in manifest["files"]}
+    places |= {MANIFEST: workdir / MANIFEST, CARD: workdir / CARD}
+    return {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}

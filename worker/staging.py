@@ -1,0 +1,68 @@
+"""WORKDIR: the folder of a run, filled before its trainer starts (docs/architecture.md says what is in it)."""
+
+import json
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+from app import settings
+from app.checkpoints import service as checkpoints
+from app.database import transaction
+from app.runs import service as runs
+from app.runs.recipe import Recipe, resolve
+from app.runs.service import Claimed
+from app.snapshots import service as snapshots
+from worker.kto.files import write_atomically
+
+
+def workdir_of(run_id: UUID) -> Path:
+    return settings.current().work_dir / str(run_id)
+
+
+def stage(claimed: Claimed, workdir: Path) -> UUID:
+    """Fill `workdir`, unless an earlier attempt on this machine did: job.json is written last. The snapshot's id.
+
+    Raises `Refused` where the feedback does not make a snapshot, `StaleLease`, and what the artifact store raises.
+    """
+    if claimed.snapshot_id is not None and (workdir / "job.json").is_file():
+        return claimed.snapshot_id
+    workdir.mkdir(parents=True, exist_ok=True)
+    snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
+    with transaction() as session:
+        parts = checkpoints.chain(session, claimed.project, claimed.reference_checkpoint_id)
+    shipped = checkpoints.stage(parts, workdir / "reference")
+    reference = {"kind": "base"}
+    if shipped.adapter is not None:
+        reference = {"kind": "adapter", "path": "reference", "fingerprint": shipped.adapter_fingerprint or ""}
+    job = {
+        "run_id": str(claimed.lease.run_id),
+        "base_model": str(shipped.base_model),
+        "base_fingerprint": shipped.base_fingerprint,
+        "reference": reference,
+        "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
+        "ancestor": str(shipped.ancestor),
+    }
+    write_atomically(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
+    write_atomically(workdir / "job.json", json.dumps(job, indent=1).encode())
+    return snapshot_id
+
+
+def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
+    """Build the run's snapshot, or bring it here where an earlier attempt built it; and the resolved recipe."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with transaction() as session:
+        if claimed.snapshot_id is not None:
+            snapshots.stage(session, claimed.snapshot_id, folder)
+            return claimed.snapshot_id, claimed.recipe
+        built = snapshots.build(
+            session,
+            claimed.project,
+            claimed.configuration.snapshot,
+            watermark=claimed.watermark,
+            seed=claimed.recipe.seed,
+            shipped_checkpoint_id=claimed.reference_checkpoint_id,
+            folder=folder,
+        )
+        recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
+        runs.snapshotted(session, claimed.lease, built.id, recipe)
+        return built.id, recipe
