@@ -11,15 +11,24 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.checkpoints.api import router as checkpoints
 from app.cli.migrate import configuration
+from app.dashboard.api import STATIC
+from app.dashboard.api import router as dashboard
 from app.database import transaction
 from app.errors import Unavailable
+from app.feedback.api import router as feedback
+from app.labels.api import router as labels
+from app.loop.api import router as loop
 from app.projects.api import router as projects
+from app.releases.api import router as releases
+from app.runs.api import router as runs
 from app.web import BodyGate, Problem, install_error_handlers, problems
 
 DESCRIPTION = """\
@@ -30,11 +39,11 @@ Every request carries an API key as `Authorization: Bearer tw_…`. Errors are p
 """
 TAGS = [
     {"name": "feedback", "description": "Events: what the model said and what the user thought of it."},
+    {"name": "labels", "description": "What the events of a completion add up to."},
     {"name": "projects", "description": "One product whose model is improved, and what stands in the way of a run."},
-    {"name": "runs", "description": "Retraining jobs."},
+    {"name": "runs", "description": "Retraining jobs, and why one started by itself, or did not."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of what was shipped when, and why."},
-    {"name": "loop", "description": "Why a run started by itself, or did not."},
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For probes: no key needed."},
 ]
@@ -113,6 +122,10 @@ def describe(api: FastAPI) -> dict[str, Any]:
     return api.openapi_schema
 
 
+#: In the order in which the OpenAPI document shows them.
+ROUTERS = (feedback, labels, projects, runs, loop, checkpoints, releases, access, health, dashboard)
+
+
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     settings.current().need_database()
@@ -133,7 +146,8 @@ def create_app() -> FastAPI:
     )
     api.add_middleware(BodyGate)
     install_error_handlers(api)
-    for router in (access, projects, health):
+    for router in ROUTERS:
         api.include_router(router)
+    api.mount("/static", StaticFiles(directory=STATIC))
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]
     return api

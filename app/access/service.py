@@ -10,7 +10,7 @@ from app.access import keys, store
 from app.access.tables import ApiKey
 from app.database import now
 from app.errors import Fault, Forbidden, Invalid, NotFound, Unauthenticated
-from app.schema import Page, decode_cursor, page_of
+from app.schema import Page, key_of_cursor, page_of
 
 
 def recognise(session: Session, secret: str) -> ApiKey:
@@ -53,7 +53,7 @@ def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wir
 
 def list_keys(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Key]:
     """Keys of the project `within`, or of all, newest first; revoked and expired ones too."""
-    rows = store.newest_first(session, within, _key_id(decode_cursor(cursor)), limit + 1)
+    rows = store.newest_first(session, within, key_of_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda row: str(row.id), _shown)
 
 
@@ -85,14 +85,6 @@ def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
         # The room of projects lies above this one: the foreign key knows which of them exist.
         raise NotFound(f"There is no project {new.project}.", code="project_not_found") from error
     return wire.CreatedKey(**_shown(row).model_dump(), secret=secret)
-
-
-def _key_id(text: str | None) -> UUID | None:
-    try:
-        return UUID(text) if text is not None else None
-    except ValueError as error:
-        fault = Fault("cursor", "is not a cursor of this listing")
-        raise Invalid("The cursor is none of this listing.", code="invalid_cursor", faults=[fault]) from error
 
 
 def _shown(row: ApiKey) -> wire.Key:

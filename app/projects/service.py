@@ -5,11 +5,11 @@ import re
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.errors import Conflict, Fault, Invalid, NotFound
+from app.errors import Conflict, Invalid, NotFound
 from app.projects import store
 from app.projects.configuration import changed, faults_of_recipe
 from app.projects.tables import Project
-from app.schema import Page, decode_cursor, page_of
+from app.schema import Page, key_of_cursor, page_of
 
 #: As `wire.Slug`; what does not match was never stored, and may hold characters that Postgres refuses.
 POSSIBLE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -54,10 +54,7 @@ def change(session: Session, project: str, change: wire.ProjectChange) -> wire.P
 
 def page(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Project]:
     """Projects by name; only `within` unless that is None."""
-    after = decode_cursor(cursor)
-    if after is not None and not POSSIBLE_ID.fullmatch(after):
-        fault = Fault("cursor", "is not a cursor of this listing")
-        raise Invalid("The cursor is none of this listing.", code="invalid_cursor", faults=[fault])
+    after = key_of_cursor(cursor, _possible)
     return page_of(store.by_id(session, within, after, limit + 1), limit, lambda row: row.id, _shown)
 
 
@@ -72,6 +69,12 @@ def lock(session: Session, project: str) -> wire.Project:
     Raises `NotFound`.
     """
     return _shown(_require(store.locked(session, project), project))
+
+
+def _possible(text: str) -> str:
+    if not POSSIBLE_ID.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def _require(row: Project | None, project: str) -> Project:
