@@ -24,6 +24,29 @@ class Fault:
     message: str
 
 
+def pointer_into(body: Any, location: Sequence[int | str], *, missing: bool) -> str:
+    """The JSON pointer of pydantic's `location` in `body`, empty for the body itself.
+
+    pydantic also names the branch of a union, which is in no body and left out here. `missing` says that the last part
+    is the name of a field that should be there.
+    """
+    pointer = ""
+    place = body
+    for number, part in enumerate(location, start=1):
+        within = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        if within or (isinstance(place, dict) and part in place):
+            place = place[part]
+        elif not (missing and number == len(location)):
+            continue
+        pointer += "/" + pointer_part(str(part))
+    return pointer
+
+
+def pointer_part(name: str) -> str:
+    """Escaped as RFC 6901 says; what is no Unicode cannot be sent back as it came."""
+    return name.encode(errors="replace").decode().replace("~", "~0").replace("/", "~1")
+
+
 class ThumbwheelError(Exception):
     """`code` is stable and for machines; `message` is one sentence with the remedy, for people."""
 

@@ -1,7 +1,7 @@
 """HTTP as the whole API speaks it: problem+json (RFC 9457), statuses, and the session of a request."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
 from app.database import transaction
-from app.errors import Fault, ThumbwheelError
+from app.errors import Fault, ThumbwheelError, pointer_into
 
 log = logging.getLogger(__name__)
 
@@ -104,12 +104,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def pointer_of(location: tuple[int | str, ...]) -> str:
-    """A JSON pointer for a place in the body (``/signal/value``), the bare name for a parameter."""
-    kind, *path = location
-    if kind != "body":
-        return "/".join(str(part) for part in path)
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path) or "/"
+def fault_of(fault: Mapping[str, Any], body: Any) -> Fault:
+    """One of pydantic's errors: a JSON pointer for a place in the body (``/signal/value``), the name of a parameter."""
+    source, *path = fault["loc"]
+    message = fault["msg"].removeprefix("Value error, ")
+    if source != "body":
+        return Fault("/".join(str(part) for part in path), message)
+    if fault["type"] == "json_invalid":
+        return Fault("/", f"{message}: {fault['ctx']['error']}")
+    return Fault(pointer_into(body, path, missing=fault["type"] == "missing") or "/", message)
 
 
 def _on_error(_: Request, error: Exception) -> JSONResponse:
@@ -133,7 +136,7 @@ def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     if broken is not None:
         said = f"The body is no JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
         return problem_response(422, "invalid_json", said, faults=(Fault("/", "is no JSON"),))
-    faults = tuple(Fault(pointer_of(fault["loc"]), fault["msg"]) for fault in error.errors())
+    faults = tuple(fault_of(fault, error.body) for fault in error.errors())
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return problem_response(422, "invalid_request", f"{first.pointer}: {first.message}{more}.", faults=faults)

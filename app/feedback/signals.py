@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from thumbwheel import wire
 
-from app.errors import Fault
+from app.errors import Fault, pointer_into, pointer_part
+
+_EVENT_ID: TypeAdapter[str] = TypeAdapter(wire.Name)
 
 
 def parse(item: Any) -> wire.Event | list[Fault]:
@@ -17,13 +19,16 @@ def parse(item: Any) -> wire.Event | list[Fault]:
         return wire.Event.model_validate(item)
     except ValidationError as error:
         return [
-            Fault(_pointer(fault["loc"], item), fault["msg"].removeprefix("Value error, "))
+            Fault(
+                pointer_into(item, fault["loc"], missing=fault["type"] == "missing"),
+                fault["msg"].removeprefix("Value error, "),
+            )
             for fault in error.errors(include_url=False, include_input=False)
         ]
 
 
 def document(event: wire.Event) -> dict[str, Any]:
-    """The event's body as JSON values. The event id is its name, not a part of it; times are in UTC."""
+    """The event's body as JSON values. The event id is its name, not a part of it; times are seconds since 1970."""
     body = event.model_dump(mode="json", exclude={"event_id", "occurred_at"})
     body["occurred_at"] = None if event.occurred_at is None else event.occurred_at.timestamp()
     return body
@@ -56,47 +61,17 @@ def given_id(item: Any) -> str | None:
 
 
 def differences(stored: Any, given: Any, pointer: str = "") -> Iterator[str]:
-    """JSON pointers to where two documents differ; inside a signal of another kind, the signal as a whole."""
+    """JSON pointers to where two documents differ; for a signal of another kind, the signal as a whole."""
     if isinstance(stored, dict) and isinstance(given, dict) and stored.get("kind") == given.get("kind"):
         for name in sorted(stored.keys() | given.keys()):
-            if name not in stored or name not in given:
-                yield f"{pointer}/{_escaped(name)}"
+            there = f"{pointer}/{pointer_part(name)}"
+            if name in stored and name in given:
+                yield from differences(stored[name], given[name], there)
             else:
-                yield from differences(stored[name], given[name], f"{pointer}/{_escaped(name)}")
+                yield there
     elif stored != given:
         yield pointer
 
 
 def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def _pointer(location: tuple[int | str, ...], item: Any) -> str:
-    """A JSON pointer for pydantic's location, without the names of a union's branches, which are not in the body."""
-    parts: list[str] = []
-    place = item
-    for part in location:
-        if isinstance(place, dict) and (part in place or part in _FIELDS):
-            place = place.get(part)
-        elif isinstance(place, list) and isinstance(part, int) and part < len(place):
-            place = place[part]
-        else:
-            continue
-        parts.append("/" + _escaped(str(part)))
-    return "".join(parts)
-
-
-def _escaped(name: str) -> str:
-    """A pointer's part; what is no Unicode cannot be sent back as it came."""
-    return name.encode(errors="replace").decode().replace("~", "~0").replace("/", "~1")
-
-
-_EVENT_ID: TypeAdapter[str] = TypeAdapter(wire.Name)
-
-
-#: A missing field's name is in no body, and still has to be named.
-_FIELDS = frozenset(
-    name
-    for model in (wire.Event, wire.Thumbs, wire.Edit, wire.Rating, wire.Implicit, wire.Preference, wire.Message)
-    for name in model.model_fields
-)

@@ -5,7 +5,17 @@ from math import isfinite
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    model_validator,
+)
 
 MAX_TEXT = 200_000
 #: How far a clock of the caller may run ahead of ours, in seconds.
@@ -41,7 +51,7 @@ def storable_value(value: JsonValue) -> JsonValue:
 
 def not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("is empty: send what the model said")
+        raise ValueError("is empty: send a text")
     return text
 
 
@@ -119,6 +129,18 @@ class Message(Body):
     content: Text
 
 
+def _text_or_chat(prompt: object) -> str:
+    return "chat" if isinstance(prompt, list) else "text"
+
+
+#: Told apart by what was sent, so that only what is wrong with that is reported.
+Prompt = Annotated[
+    Annotated[Text, AfterValidator(not_blank), Tag("text")]
+    | Annotated[list[Message], Field(min_length=1), Tag("chat")],
+    Discriminator(_text_or_chat),
+]
+
+
 class Event(Body):
     """One piece of feedback about one completion. `prompt` and `completion` may be left out where an earlier or later
     event about the same completion id carries them."""
@@ -144,7 +166,7 @@ class Event(Body):
     completion_id: Name = Field(description="your own id of the model output that this is about")
     actor: Name = Field(description="who did it: an opaque id")
     signal: Signal
-    prompt: Annotated[Text, AfterValidator(not_blank)] | Annotated[list[Message], Field(min_length=1)] | None = None
+    prompt: Prompt | None = None
     completion: CompletionText | None = None
     checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced the completion, where known")
     occurred_at: Annotated[AwareDatetime, AfterValidator(not_in_the_future)] | None = Field(

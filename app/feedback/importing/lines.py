@@ -1,0 +1,109 @@
+"""Files of JSON lines, plain or gzipped, read one line at a time."""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thumbwheel import wire
+
+from app.errors import Invalid
+from app.feedback import signals
+from app.feedback.importing.shapes import Faulty, SaysNothing, body_of
+
+MAX_LINE = 4_000_000  # bytes: two texts of the largest size, and room
+ID_LENGTH = 128
+
+
+class Imported(NamedTuple):
+    line: int
+    event: wire.Event
+
+
+class Rejected(NamedTuple):
+    """The line is broken; `reason` says where."""
+
+    line: int
+    reason: str
+
+
+class Silent(NamedTuple):
+    """The line is sound and gives no event: a tie, or something that did not happen."""
+
+    line: int
+    reason: str
+
+
+def read(path: Path) -> Iterator[Imported | Rejected | Silent]:
+    """Every line of `path` that is not empty. Event ids follow from what the lines say: importing a file again, also
+    with its lines in another order, stores nothing new.
+
+    Raises `Invalid` where the file cannot be opened, or ends in the middle of its gzip stream.
+    """
+    seen: Counter[bytes] = Counter()
+    for number, line in _lines(path):
+        try:
+            row = _decoded(line)
+            body = {**body_of(row), "event_id": _id_of(row, seen)}
+        except Faulty as fault:
+            yield Rejected(number, str(fault))
+            continue
+        except SaysNothing as nothing:
+            yield Silent(number, str(nothing))
+            continue
+        # Where nobody is named, each row is of somebody else: nobody's later row changes an earlier mind.
+        body.setdefault("actor", f"unknown-{hashlib.sha256(body['event_id'].encode()).hexdigest()[:16]}")
+        event = signals.parse(body)
+        if isinstance(event, wire.Event):
+            yield Imported(number, event)
+        else:
+            yield Rejected(number, "; ".join(f"{fault.pointer or 'the row'}: {fault.message}" for fault in event))
+
+
+def _id_of(row: dict[str, Any], seen: Counter[bytes]) -> str:
+    """The row's own id, or one made of its content and, where rows are equal, of which of them it is."""
+    given = row.get("id")
+    if isinstance(given, str) and given and len(given) <= ID_LENGTH:
+        return given
+    digest = hashlib.sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).digest()[:16]
+    seen[digest] += 1
+    return f"row-{digest.hex()}-{seen[digest]}"
+
+
+def _decoded(line: bytes) -> Any:
+    if len(line) > MAX_LINE:
+        raise Faulty(f"has over {MAX_LINE:,} bytes")
+    try:
+        return json.loads(line, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise Faulty("is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise Faulty(f"is no JSON: {error}") from None
+
+
+def _no_number(name: str) -> Any:
+    raise Faulty(f"is no JSON: {name} is no number")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Numbered from 1; longer lines are cut just over `MAX_LINE`."""
+    try:
+        with path.open("rb") as probe:
+            zipped = probe.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_LINE + 1):
+                number += 1
+                while not line.endswith(b"\n") and len(line) > MAX_LINE and (rest := file.readline(MAX_LINE)):
+                    if rest.endswith(b"\n"):
+                        break
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError, zlib.error) as error:
+        raise Invalid(f"Cannot read {path}: {error}.", code="file_unreadable") from error

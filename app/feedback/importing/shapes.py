@@ -1,0 +1,190 @@
+"""What a decoded line says. Pure: one JSON object in; the body of an event, or why there is none, out.
+
+Shapes: rows of events with a `kind` (preference, rating, edit, implicit, flag), and the rows that TRL's trainers read:
+prompt, completion and label, or prompt, chosen and rejected; each text a string or chat messages.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+Body = dict[str, Any]
+
+#: The signal of an observed act. An act that was observed not to happen says nothing: people read without copying.
+_ACTS = {
+    "copied": "copy", "copy": "copy", "accepted": "accept", "accept": "accept",
+    "rejected": "reject", "reject": "reject", "regenerated": "regenerate", "regenerate": "regenerate",
+}  # fmt: skip
+
+
+class Faulty(Exception):
+    """The row is none that can be imported."""
+
+
+class SaysNothing(Exception):
+    """The row is sound, and says neither good nor bad."""
+
+
+def body_of(row: Any) -> Body:
+    """The event's body, but for `event_id` and `actor` where the row names none. Raises `Faulty`, `SaysNothing`."""
+    if not isinstance(row, dict):
+        raise Faulty("is no JSON object")
+    shape = _shape(row)
+    return {**shape(row), **_about(row)}
+
+
+def completion_id_of(prompt: Any, text: str) -> str:
+    """Rows name no completion ids: votes on the same text for the same prompt are about the same completion."""
+    said = json.dumps([prompt, text], sort_keys=True, separators=(",", ":"))
+    return "imported-" + hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def _shape(row: Row) -> Callable[[Row], Body]:
+    kind = row.get("kind")
+    if kind is not None:
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise Faulty(f"kind is {kind!r}: must be one of {', '.join(_KINDS)}")
+        return _KINDS[kind]
+    if "chosen" in row or "rejected" in row:
+        return _pair
+    if "label" in row and "completion" in row:
+        return _labelled
+    raise Faulty(
+        "has no known shape: needs prompt, completion and label; or prompt, chosen and rejected; "
+        "or a kind with its fields"
+    )
+
+
+def _preference(row: Row) -> Body:
+    completions, preferred = row.get("completions"), row.get("preferred")
+    if not isinstance(completions, list) or len(completions) != 2:
+        raise Faulty("completions must be a list of two answers")
+    if preferred is None:
+        raise SaysNothing("a tie: neither answer was preferred")
+    if preferred not in (0, 1) or isinstance(preferred, bool | float):
+        raise Faulty(f"preferred is {preferred!r}: must be 0, 1 or null")
+    return _preferred(_prompt(row), completions[preferred], completions[1 - preferred])
+
+
+def _pair(row: Row) -> Body:
+    for name in ("chosen", "rejected"):
+        if name not in row:
+            raise Faulty(f"{name} is missing")
+    chosen, rejected = row["chosen"], row["rejected"]
+    if "prompt" in row:
+        return _preferred(_prompt(row), chosen, rejected)
+    if not isinstance(chosen, list) or not isinstance(rejected, list):
+        raise Faulty("prompt is missing")
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+        shared += 1
+    if shared == 0:
+        raise Faulty("prompt is missing, and chosen and rejected share no first message")
+    return _preferred(_messages(chosen[:shared]), chosen[shared:], rejected[shared:])
+
+
+def _preferred(prompt: Any, chosen: Any, rejected: Any) -> Body:
+    better, worse = _text(chosen, "the preferred answer"), _text(rejected, "the other answer")
+    if better == worse:
+        raise SaysNothing("both answers are the same text")
+    signal = {"kind": "preference", "rejected": worse, "rejected_completion_id": completion_id_of(prompt, worse)}
+    return _said(prompt, better, signal)
+
+
+def _rating(row: Row) -> Body:
+    scale = {"minimum": row.get("rating_min", 1), "maximum": row.get("rating_max", 5)}
+    if isinstance(row.get("rating"), bool | str):
+        raise Faulty(f"rating is {row['rating']!r}: must be a number")
+    return _one(row, {"kind": "rating", "value": row.get("rating"), **scale})
+
+
+def _edit(row: Row) -> Body:
+    edited = _text(row.get("edit"), "edit")
+    if edited == _text(row.get("completion"), "completion"):
+        return _one(row, {"kind": "accept"})
+    return _one(row, {"kind": "edit", "text": edited})
+
+
+def _implicit(row: Row) -> Body:
+    act = row.get("signal")
+    if not isinstance(act, str) or act not in _ACTS:
+        raise Faulty(f"signal is {act!r}: must be one of {', '.join(_ACTS)}")
+    if not _label(row):
+        raise SaysNothing(f"not {act}: what a user did not do says nothing")
+    return _one(row, {"kind": _ACTS[act]})
+
+
+def _labelled(row: Row) -> Body:
+    """A person's judgement: also that of an annotator who flags how a request was handled."""
+    return _one(row, {"kind": "thumbs", "value": "up" if _label(row) else "down"})
+
+
+_KINDS: Mapping[str, Callable[[Row], Body]] = {
+    "preference": _preference,
+    "rating": _rating,
+    "edit": _edit,
+    "implicit": _implicit,
+    "flag": _labelled,
+}
+
+
+def _one(row: Row, signal: Body) -> Body:
+    return _said(_prompt(row), _text(row.get("completion"), "completion"), signal)
+
+
+def _said(prompt: Any, completion: str, signal: Body) -> Body:
+    return {
+        "completion_id": completion_id_of(prompt, completion),
+        "prompt": prompt,
+        "completion": completion,
+        "signal": signal,
+    }
+
+
+def _about(row: Row) -> Body:
+    about: Body = {
+        "metadata": {name: row[name] for name in ("source", "licence", "model") if row.get(name) is not None}
+    }
+    if row.get("timestamp") is not None:
+        about["occurred_at"] = row["timestamp"]
+    if row.get("user_id") is not None:
+        about["actor"] = row["user_id"]
+    return about
+
+
+def _label(row: Row) -> bool:
+    label = row.get("label")
+    if not isinstance(label, bool):
+        raise Faulty(f"label is {json.dumps(label)}: must be true or false")
+    return label
+
+
+def _prompt(row: Row) -> Any:
+    prompt = row.get("prompt")
+    if prompt is None:
+        raise Faulty("prompt is missing")
+    return _messages(prompt) if isinstance(prompt, list) else prompt
+
+
+def _messages(prompt: list[Any]) -> list[Any]:
+    for number, message in enumerate(prompt):
+        if isinstance(message, dict) and message.get("tool_calls"):
+            raise Faulty(f"message {number} of the prompt calls a tool: only messages of text can be imported")
+    return prompt
+
+
+def _text(answer: Any, name: str) -> str:
+    """The text of an answer that is a string or one message of the assistant."""
+    if answer is None:
+        raise Faulty(f"{name} is missing")
+    if isinstance(answer, list):
+        if len(answer) != 1 or not isinstance(answer[0], dict) or answer[0].get("role") != "assistant":
+            raise Faulty(f"{name} must be a text or exactly one message of the assistant")
+        answer = answer[0].get("content")
+    if not isinstance(answer, str):
+        raise Faulty(f"{name} must be a text or exactly one message of the assistant with a text")
+    if not answer.strip():
+        raise Faulty(f"{name} is empty")
+    return answer
