@@ -4,7 +4,7 @@ Every comparison is written so that NaN refuses.
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from thumbwheel import wire
 
@@ -49,8 +49,11 @@ def reasons_to_refuse(train: Tally, rules: wire.SnapshotRules) -> list[str]:
             only, missing = ("desirable", "undesirable") if train.desirable else ("undesirable", "desirable")
             reasons.append(f"every training row is {only}: KTO needs both classes, collect {missing} labels")
         return reasons
-    even = _even(train.weight_desirable, train.weight_undesirable)
-    if not even and not rules.allow_imbalance:
+    if not (0 < train.weight_desirable < inf and 0 < train.weight_undesirable < inf):
+        reasons.append(
+            f"the row weights add up to {train.weight_desirable:g} and {train.weight_undesirable:g}: not to be learnt from"
+        )
+    elif not _even(train.weight_desirable, train.weight_undesirable) and not rules.allow_imbalance:
         reasons.append(_imbalance(train, rules))
     return reasons
 
@@ -78,6 +81,4 @@ def _imbalance(train: Tally, rules: wire.SnapshotRules) -> str:
         f"desirable to undesirable is {up:g} : {down:g} by weight, outside 1:{WIDEST_IMBALANCE} … {WIDEST_IMBALANCE}:1"
     )
     missing = (other_weight / WIDEST_IMBALANCE - rare_weight) / (1 - rules.holdout_share)
-    if not missing > 0:
-        return f"{found}: the weights are no numbers that can be compared"
     return f"{found}: about {ceil(missing)} more {rare} labels, or set snapshot.allow_imbalance"

@@ -1,0 +1,62 @@
+"""Whether an edit changed what the text says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.labels.edits import severity
+
+
+@pytest.mark.parametrize(
+    ("original", "edited"),
+    [
+        ("Your parcel arrives tomorrow", "Your parcel arrives tomorrow."),
+        ("your parcel  arrives\ntomorrow", "Your parcel arrives tomorrow"),
+        ("Your **parcel** arrives.", "Your parcel arrives"),
+        ("We will recieve it tomorrow.", "We will receive it tomorrow."),
+        ("It arives today.", "It arrives today."),
+        ("Don’t worry, it's “fine”.", "Don't worry, it's \"fine\"."),
+        ("We can not send it.", "We cannot send it."),
+        ("Сегодня прийдет посылка", "Сегодня придет посылка."),
+        ("ﬁne, thanks", "fine, thanks"),
+    ],
+)
+def test_case_spaces_punctuation_and_typos_are_cosmetic(original, edited):
+    assert severity(original, edited) == "cosmetic"
+
+
+@pytest.mark.parametrize(
+    ("original", "edited"),
+    [
+        ("We refund you 50 €.", "We refund you 5 €."),
+        ("It costs 10.5 euros in total", "It costs 105 euros in total"),
+        ("The balance is -5 euros today", "The balance is 5 euros today"),
+        ("Take 1 2 times", "Take 12 times"),
+        ("We give 10% off your order", "We give 10 off your order"),
+        ("You can return the parcel now.", "You can not return the parcel now."),
+        ("This is possible in your case.", "This is impossible in your case."),
+        ("He will be hired next Monday.", "He will be fired next Monday."),
+        ("It is now available for you", "It is not available for you"),
+        ("我喜欢这个产品", "我不喜欢这个产品"),
+        ("Great 👍", "Great 👎"),
+        ("Yes.", "Yes. We also refund the shipping."),
+        ("Go to a/b", "Go to a b"),
+        ("", "Hello"),
+    ],
+)
+def test_another_number_or_word_is_a_rewrite(original, edited):
+    assert severity(original, edited) == "rewrite"
+
+
+def test_spaces_at_the_ends_change_nothing():
+    assert severity("It arrives. ", " It arrives.\n") == "unchanged"
+
+
+@given(st.text())
+def test_a_text_is_never_a_change_of_itself(text):
+    assert severity(text, text) == "unchanged"
+
+
+@given(st.text(), st.text())
+def test_severity_is_the_same_both_ways(one, other):
+    assert severity(one, other) == severity(other, one)

@@ -1,0 +1,65 @@
+"""The holdout belongs to the prompt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.snapshots.split import group_of, split_of
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Where is my parcel?", "  where is\n my PARCEL? "),
+        ("ﬁne", "fine"),
+        ("Straße", "STRASSE"),
+        ("Hi", [{"role": "user", "content": "hi "}]),
+        (
+            [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}],
+            [{"role": "system", "content": "be  kind."}, {"content": "HI", "role": "user"}],
+        ),
+    ],
+)
+def test_prompts_that_say_the_same_are_one_group(one, other):
+    assert group_of(one) == group_of(other)
+
+
+def test_prompts_that_differ_in_a_word_a_role_or_a_message_are_apart():
+    prompts = [
+        "Hi",
+        "Hi there",
+        [{"role": "system", "content": "Hi"}],
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}],
+    ]
+
+    assert len({group_of(prompt) for prompt in prompts}) == len(prompts)
+
+
+@given(st.text())
+def test_a_group_is_its_own_group(prompt):
+    assert group_of(group_of(prompt)) == group_of(prompt)
+
+
+def test_the_split_is_fixed_for_ever():
+    """Written down once: a change would move rows that models were trained on into the holdout."""
+    held = [n for n in range(100) if split_of("desk", f"prompt {n}", 0.1) == "holdout"]
+
+    assert held == [27, 34, 36, 46, 50, 54, 61, 63, 67, 72, 78, 83, 92]
+
+
+@given(st.text(), st.floats(0.01, 0.89), st.floats(0, 0.1))
+def test_a_larger_share_moves_nothing_out_of_the_holdout(group, share, more):
+    if split_of("desk", group, share) == "holdout":
+        assert split_of("desk", group, share + more) == "holdout"
+
+
+def test_the_share_is_kept():
+    held = sum(split_of("desk", str(number), 0.2) == "holdout" for number in range(20_000))
+
+    assert held / 20_000 == pytest.approx(0.2, abs=0.01)
+
+
+def test_projects_hold_out_different_prompts():
+    groups = [str(number) for number in range(200)]
+
+    assert [split_of("a", group, 0.5) for group in groups] != [split_of("b", group, 0.5) for group in groups]
