@@ -3,12 +3,16 @@
 It learns from replies of mixed quality (`language.typical_reply`), so it is fluent and good in fewer than half of its
 replies: what a company has before anybody has listened to its users. The result is a plain transformers folder:
 weights, tokenizer, generation config.
+
+``python -m worker.demo.base_model FOLDER`` makes one to try things with.
 """
 
+import argparse
 import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -178,3 +182,21 @@ def _code_hash() -> str:
     files = [Path(str(module.__file__)) for module in (language, phrases)] + [Path(__file__)]
     parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker.demo.base_model", description="Make the demo's base model.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=STEPS, help="fewer make a worse model, sooner (default %(default)s)")
+    options = parser.parse_args()
+    if options.folder.exists():
+        sys.stderr.write(f"{options.folder} exists already: name another folder, or remove it\n")
+        return 2
+    train_base_model(options.folder, options.seed, steps=options.steps)
+    sys.stdout.write(f"{options.folder} holds a base model now\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
