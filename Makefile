@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up migrate lock docker-config venv
+.PHONY: help demo test check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -24,6 +24,7 @@ check: venv ## style, types, import contracts, migrations, compose file: what CI
 	@$(PYTHON_VENV) -m mypy
 	@.venv/bin/lint-imports
 	@PYTHONPATH=. $(PYTHON_VENV) tools/embedded.py sh -c '$(PYTHON_VENV) -m alembic upgrade head && $(PYTHON_VENV) -m alembic check'
+	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py --check
 	@$(MAKE) --no-print-directory docker-config
 
 up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in ARGS, for example ARGS="--port 8080"
@@ -31,6 +32,9 @@ up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in A
 
 migrate: venv ## bring the database of THUMBWHEEL_DATABASE_URL to the newest tables
 	@$(PYTHON_VENV) -m app.cli.main migrate
+
+openapi: venv ## write docs/openapi.json, the contract of the API, from the code
+	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py
 
 lock: venv ## write constraints.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
 	@tools/lock $(if $(UPGRADE),--upgrade)

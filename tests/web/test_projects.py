@@ -1,0 +1,107 @@
+"""Projects over HTTP, and which project a request is about."""
+
+import pytest
+
+
+def test_a_project_is_made_once_with_every_default_shown(api):
+    made = api.post("/v1/projects", json={"project": "support", "base_model": "/models/tiny"})
+    again = api.post("/v1/projects", json={"project": "support", "base_model": "/models/tiny"})
+
+    assert made.status_code == 201
+    assert made.json()["recipe"] == {"preset": "lora-small", "changes": {}}
+    assert made.json()["snapshot"]["minimum_per_class"] == 200
+    assert again.status_code == 409
+    assert again.json()["code"] == "project_exists"
+    assert api.get("/v1/projects/support").json() == made.json()
+
+
+def test_a_wrong_recipe_is_refused_at_once_with_each_field(api):
+    recipe = {"preset": "lora-small", "changes": {"beta": -1, "learning_rate": "fast", "lora": {"rank": 0}, "typo": 1}}
+
+    answer = api.post("/v1/projects", json={"project": "support", "base_model": "/m", "recipe": recipe})
+
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid_recipe"
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == {
+        "/recipe/changes/beta",
+        "/recipe/changes/learning_rate",
+        "/recipe/changes/lora/rank",
+        "/recipe/changes/typo",
+    }
+    assert api.get("/v1/projects/support").status_code == 404
+
+
+def test_an_unknown_preset_is_answered_with_those_there_are(api):
+    answer = api.post("/v1/projects", json={"project": "x", "base_model": "/m", "recipe": {"preset": "huge"}})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/recipe/preset"
+    assert "cpu-demo, lora-small" in answer.json()["detail"]
+
+
+def test_a_change_replaces_the_sections_that_it_gives_and_leaves_the_others(api):
+    before = api.get("/v1/projects/acme").json()
+
+    after = api.patch("/v1/projects/acme", json={"trigger": {"new_per_class": 50}}).json()
+
+    assert after == {**before, "trigger": {"new_per_class": 50, "every_hours": None}}
+    assert api.get("/v1/projects/acme").json() == after
+
+
+def test_a_wrong_change_changes_nothing(api):
+    before = api.get("/v1/projects/acme").json()
+
+    answer = api.patch(
+        "/v1/projects/acme", json={"trigger": {"new_per_class": 5}, "recipe": {"changes": {"batch_size": 33}}}
+    )
+
+    assert answer.status_code == 422
+    assert "micro_batch_size" in answer.json()["detail"]
+    assert api.get("/v1/projects/acme").json() == before
+
+
+def test_the_list_goes_by_name_in_pages(api):
+    for name in ("zebra", "bee"):
+        api.post("/v1/projects", json={"project": name, "base_model": "/m"})
+
+    first = api.get("/v1/projects", params={"limit": 2}).json()
+    second = api.get("/v1/projects", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+
+    assert [item["project"] for item in first["items"] + second["items"]] == ["acme", "bee", "zebra"]
+
+
+@pytest.mark.parametrize("name", ["", "Acme", "a b", "-a", "a" * 64, "a\u0000", "ä"])
+def test_a_name_that_is_no_slug_is_refused(api, name):
+    answer = api.post("/v1/projects", json={"project": name, "base_model": "/m"})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/project"
+
+
+@pytest.mark.parametrize("name", ["nobody", "%00", "%ff", "a%2Fb", "x" * 300])
+def test_an_unknown_project_is_not_found_however_it_is_spelt(api, name):
+    assert api.get(f"/v1/projects/{name}").status_code == 404
+
+
+def test_a_key_of_one_project_sees_that_one_and_makes_no_others(api, key):
+    api.post("/v1/projects", json={"project": "other", "base_model": "/m"})
+    headers = key("admin", project="acme")
+
+    assert [item["project"] for item in api.get("/v1/projects", headers=headers).json()["items"]] == ["acme"]
+    assert api.get("/v1/projects/acme", headers=headers).status_code == 200
+    assert api.get("/v1/projects/other", headers=headers).status_code == 403
+    assert api.patch("/v1/projects/other", headers=headers, json={}).status_code == 403
+    assert api.post("/v1/projects", headers=headers, json={"project": "x", "base_model": "/m"}).status_code == 403
+
+
+def test_a_request_is_about_the_project_of_its_key_else_about_the_one_it_names(api, key):
+    bound = key("runs:read", project="acme")
+
+    assert api.get("/v1/runs", headers=bound).status_code == 200
+    assert api.get("/v1/runs", headers=bound, params={"project": "acme"}).status_code == 200
+    assert api.get("/v1/runs", headers=bound, params={"project": "nobody"}).status_code == 403
+    assert api.get("/v1/runs", params={"project": "acme"}).status_code == 200
+    assert api.get("/v1/runs", params={"project": "nobody"}).status_code == 404
+    unnamed = api.get("/v1/runs")
+    assert unnamed.status_code == 422
+    assert unnamed.json()["errors"] == [{"pointer": "project", "message": "is missing"}]
