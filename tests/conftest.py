@@ -29,6 +29,10 @@ for name in [name for name in os.environ if name.startswith("THUMBWHEEL_")]:
     del os.environ[name]
 settings.Settings.model_config["env_file"] = None
 
+# Tiny models, several tests at once: more threads, or threads that spin while they wait, only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """An interrupted worker cannot clean up after itself: what it left is removed here."""

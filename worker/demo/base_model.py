@@ -188,7 +188,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker.demo.base_model", description="Make the demo's base model.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=STEPS, help="fewer make a worse model, sooner (default %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help="fewer make a worse model, sooner (default %(default)s)"
+    )
     options = parser.parse_args()
     if options.folder.exists():
         sys.stderr.write(f"{options.folder} exists already: name another folder, or remove it\n")
