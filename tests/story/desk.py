@@ -1,0 +1,96 @@
+"""A tiny support desk for the stories: a random model, replies whose quality a few words give away, a project."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client import Client
+
+from app.cli.stack import Stack
+
+TOPICS = ("parcel", "refund", "order", "card", "box", "delay", "invoice", "account")
+GOOD, BAD = " sorry, help is soon here", " wait, no card no box"
+#: Quick to learn what the replies above differ in; figures of a toy, so the budget of drift is wide.
+RECIPE: dict[str, Any] = {
+    "method": "full", "learning_rate": 5e-3, "beta": 0.2, "batch_size": 8, "micro_batch_size": 4, "epochs": 6,
+    "max_length": 96, "save_every_steps": 5,
+    "evaluation": {"kl_prompts": 4, "kl_max_new_tokens": 8, "bootstrap": 100},
+}  # fmt: skip
+ENDED = {"succeeded", "failed", "cancelled"}
+
+
+def events(count: int, start: int = 0) -> list[wire.Event]:
+    """Every second one good."""
+    return [
+        wire.Event(
+            event_id=f"vote-{number}",
+            completion_id=f"reply-{number}",
+            actor=f"user-{number % 7}",
+            prompt=f"{number} {TOPICS[number % len(TOPICS)]}:",
+            completion=GOOD if number % 2 else BAD,
+            signal=wire.Thumbs(value="up" if number % 2 else "down"),
+        )
+        for number in range(start, start + count)
+    ]
+
+
+@contextmanager
+def desk(stack: Stack, project: str, base_model: Path, **configuration: Any) -> Iterator[Client]:
+    """A client of a new project."""
+    with Client(stack.base_url, stack.admin_key, project) as client:
+        chosen = {
+            "recipe": {"preset": "cpu-demo", "changes": RECIPE},
+            "gates": {"kl_nats_per_token": 1000.0, "non_inferiority_margin": 0.5},
+            "snapshot": {"minimum_per_class": 10, "holdout_share": 0.3},
+            **configuration,
+        }
+        client.create_project(wire.NewProject(project=project, base_model=str(base_model), **chosen))
+        yield client
+
+
+def wait(stack: Stack, what: str, condition: Callable[[], Any], seconds: float = 240) -> Any:
+    """What `condition` returned once it was true; dead processes are started again meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen in time"
+        stack.watch()
+        time.sleep(0.1)
+    return found
+
+
+def ended(stack: Stack, client: Client, run_id: UUID) -> wire.Run:
+    def look() -> wire.Run | None:
+        run = client.run(run_id)
+        return run if run.state in ENDED else None
+
+    return wait(stack, f"the end of run {run_id}", look)
+
+
+def training_after(stack: Stack, client: Client, run_id: UUID, steps: int) -> wire.Run:
+    """The run once it has told of so many steps."""
+
+    def look() -> wire.Run | None:
+        run = client.run(run_id)
+        assert run.state not in ENDED, f"{run.state} before it could be disturbed: {run.reason}"
+        return run if run.last_metrics and run.last_metrics["step"] >= steps else None
+
+    return wait(stack, f"step {steps} of run {run_id}", look)
+
+
+def processes_with(text: str) -> dict[int, str]:
+    """Living processes whose command line holds `text`."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if text in command and state not in "ZX" and int(folder.name) != os.getpid():
+            found[int(folder.name)] = command
+    return found

@@ -1,0 +1,101 @@
+"""One thumb, from POST to the release that it influenced: real HTTP, Postgres, Redis, Celery, trainer."""
+
+import io
+import json
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+from thumbwheel import wire
+
+from app.cli.stack import Stack
+from tests.story.desk import desk, ended, events, wait
+from worker.kto.files import weights_fingerprint
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+
+
+def labels_of_snapshot(stack: Stack, pulled: Path) -> dict[str, bool]:
+    """completion id → label, of every row of the snapshot that the pulled checkpoint names."""
+    store = Path(stack.environment["THUMBWHEEL_DATA_DIR"]) / "artifacts" / "sha256"
+
+    def stored(sha256: str) -> bytes:
+        return (store / sha256[:2] / sha256).read_bytes()
+
+    manifest = json.loads((pulled / "manifest.json").read_bytes())
+    labels: dict[str, bool] = {}
+    for shard in json.loads(stored(manifest["snapshot"]["sha256"]))["shards"]:
+        table = pq.read_table(io.BytesIO(stored(shard["sha256"])))
+        labels |= dict(zip(table["completion_id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    return labels
+
+
+def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_model, tmp_path):
+    with desk(stack, "thumb", base_model, trigger={"new_per_class": 40}) as client:
+        _, thumb, *others = events(82)
+        assert client.record(thumb).status == "stored"
+        assert client.record(thumb).status == "replayed"
+        assert client.current_release().action == "start"
+
+        # Not yet: the trigger says what is missing.
+        assert client.record_many(others[:50]).stored == 50
+
+        def said() -> list[str]:
+            return [decision.reason for decision in client.trigger_decisions() if not decision.started]
+
+        wait(stack, "a decision", lambda: any("of 40 new desirable labels" in reason for reason in said()))
+        assert not list(client.runs())
+
+        # Enough: it starts by itself, and goes through every state.
+        assert client.record_many(others[50:]).stored == 30
+        (run,) = wait(stack, "the start of a run", lambda: list(client.runs()))
+        run = ended(stack, client, run.id)
+        assert run.state == "succeeded", run.reason
+        assert run.trigger.startswith("trigger: ")
+        states = ["queued", "snapshotting", "referencing", "training", "evaluating", "succeeded"]
+        assert [move.to_state for move in run.transitions] == states
+        assert run.recipe["lambda_desirable"] != "auto"
+        steps = client.metrics(run.id).steps
+        assert [line["step"] for line in steps] == list(range(1, steps[-1]["total_steps"] + 1))
+
+        # What it registered is whole, says what it is, and is not live yet.
+        checkpoint = client.pull_checkpoint(run.checkpoint_id, tmp_path)
+        assert (checkpoint.kind, checkpoint.verdict, checkpoint.live) == ("weights", "passed", False), checkpoint
+        assert weights_fingerprint(tmp_path) == checkpoint.weights_sha256
+        assert checkpoint.scores["auroc"]["low"] > 0.5
+        assert "learnt" in (tmp_path / "README.md").read_text()
+        assert labels_of_snapshot(stack, tmp_path)[thumb.completion_id] is True
+
+        # Shipped, it is what serving gets, and what the next run starts from.
+        release = client.ship(checkpoint.id, reason="the story")
+        current = client.current_release()
+        assert (current.id, current.checkpoint.id, current.checkpoint.live) == (release.id, checkpoint.id, True)
+        headers = {"Authorization": f"Bearer {stack.admin_key}", "If-None-Match": f'"{release.id}"'}
+        known = httpx.get(f"{stack.base_url}/v1/releases/current?project=thumb", headers=headers)
+        assert known.status_code == 304
+        assert client.rollback().checkpoint_id == run.reference_checkpoint_id
+
+
+def test_the_second_run_starts_from_the_weights_that_the_first_one_shipped(stack, base_model, tmp_path):
+    with desk(stack, "rounds", base_model) as client:
+        client.record_many(events(60))
+        first = ended(stack, client, client.start_run().id)
+        assert first.state == "succeeded", first.reason
+        client.ship(first.checkpoint_id)
+        weights = client.checkpoint(first.checkpoint_id).weights_sha256
+
+        lora = wire.NewRun(changes={"method": "lora", "epochs": 1, "lora": {"rank": 2, "alpha": 4}})
+        second = ended(stack, client, client.start_run(lora).id)
+
+        assert second.state == "succeeded", second.reason
+        assert second.reference_checkpoint_id == first.checkpoint_id
+        adapter = client.pull_checkpoint(second.checkpoint_id, tmp_path)
+        assert (adapter.kind, adapter.stands_on_id, adapter.parent_id) == ("adapter", *(first.checkpoint_id,) * 2)
+        assert json.loads((tmp_path / "manifest.json").read_bytes())["training"]["base_fingerprint"] == weights
+
+        client.ship(adapter.id, override_reason="a story about what the third run stands on")
+        third = ended(stack, client, client.start_run(lora).id)
+
+        assert third.state == "succeeded", third.reason
+        assert client.checkpoint(third.checkpoint_id).stands_on_id == first.checkpoint_id
