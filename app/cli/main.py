@@ -10,7 +10,9 @@ import typer
 from pydantic import ValidationError
 
 from app.cli.checkpoints import checkpoints, releases, rollback, ship
+from app.cli.demo import demo
 from app.cli.doctor import doctor
+from app.cli.import_files import import_files
 from app.cli.keys import keys
 from app.cli.migrate import migrate
 from app.cli.projects import projects
@@ -29,10 +31,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(short_help="Run everything in this terminal, until Ctrl-C.")(up)
+app.command(short_help="Watch the whole loop on a tiny model and simulated users.")(demo)
 app.command(short_help="Say what works on this machine, what does not.")(doctor)
 app.command(short_help="Bring the database to the newest tables.")(migrate)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
+app.command("import")(import_files)
 app.command(short_help="Say whether a run could start now.")(readiness)
 app.add_typer(runs, name="runs")
 app.add_typer(checkpoints, name="checkpoints")

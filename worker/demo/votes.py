@@ -1,6 +1,6 @@
 """From a model's drafts to the events that its users' thumbs and edits make: what a product backend would send."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from random import Random
 from uuid import UUID
@@ -21,10 +21,13 @@ class Draft:
     reply: str
 
 
-def drafted(desk: Desk, count: int, name: str, seed: int) -> list[Draft]:
-    """Replies to `count` new tickets; equal for equal seeds and models. `name` begins every completion id."""
+def drafted(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = frozenset()) -> list[Draft]:
+    """Replies to about `count` new tickets; equal for equal seeds and models. `name` begins every completion id.
+
+    Tickets whose prompt is in `held_out` are left out: no user ever sees them.
+    """
     rng = Random(seed)
-    tickets = [new_ticket(rng) for _ in range(count)]
+    tickets = [ticket for ticket in (new_ticket(rng) for _ in range(count)) if ticket.prompt not in held_out]
     replies = sample(desk, [ticket.prompt for ticket in tickets], seed)
     return [
         Draft(f"{name}-{number}", ticket, reply.text)

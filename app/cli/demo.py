@@ -1,0 +1,93 @@
+"""`thumbwheel demo`: a Thumbwheel of its own in a temporary folder, and the story of `worker.demo` told to it."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from app import services, settings
+from app.cli.stack import Stack, running
+
+WATCH_SECONDS = 0.5
+STORY_STOP_SECONDS = 10
+#: Servers of its own, whatever is set; and the volume rule should not keep anybody waiting.
+OWN = {
+    "database_url": None,
+    "redis_url": None,
+    "artifacts_url": None,
+    "port": 0,
+    "page_access": "open",
+    "tick_seconds": 2,
+}
+INTERRUPTED = 130
+
+
+def demo(
+    seed: Annotated[int, typer.Option(min=0, max=100_000_000, help="Another seed is another story.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+) -> None:
+    """Watch a tiny support desk's model learn from its users' thumbs: the whole loop, twice, in six minutes."""
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        with services.temporary() as folder, (folder / "demo.log").open("w", buffering=1) as log:
+            own = settings.current().model_copy(update={**OWN, "data_dir": folder / "data"})
+
+            def note(name: str, line: str) -> None:
+                log.write(f"{name} | {line}\n")
+
+            typer.echo("Starting Postgres, Valkey, API, worker and beat …", err=True)
+            with running(own, note, durable=False) as stack:
+                typer.echo(f"Status page: {stack.base_url}", err=True)
+                _tell(stack, seed, as_json=json, spent=time.monotonic() - started)
+                if keep:
+                    typer.echo(f"All of it goes on at {stack.base_url} until Ctrl-C.", err=True)
+                    _watch_until(stack, threading.Event())
+    except KeyboardInterrupt:
+        typer.echo("Stopped; nothing is left behind.", err=True)
+        raise typer.Exit(0 if keep else INTERRUPTED) from None
+
+
+def _tell(stack: Stack, seed: int, *, as_json: bool, spent: float) -> None:
+    """Run the story to its end. Raises `typer.Exit` with its code where it did not succeed."""
+    cache = settings.current().data_dir / "demo"
+    command: list[str | Path] = [sys.executable, "-m", "worker.demo", "--cache", cache, "--seed", str(seed)]
+    command += ["--spent", f"{spent:.1f}", *(["--json"] if as_json else [])]
+    environment = {**stack.environment, "THUMBWHEEL_API_KEY": stack.admin_key or ""}
+    story = subprocess.Popen(services.tethered(command), env=environment)
+    ended = threading.Event()
+
+    def wait() -> None:
+        story.wait()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        _watch_until(stack, ended)
+    finally:
+        if story.poll() is None:
+            story.terminate()
+            try:
+                story.wait(STORY_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                story.kill()
+    if story.returncode:
+        raise typer.Exit(story.returncode if story.returncode > 0 else 2)
+
+
+def _watch_until(stack: Stack, ended: threading.Event) -> None:
+    """Start again who died, until `ended` is set. Raises `Unavailable` when a server is gone."""
+    while not ended.wait(WATCH_SECONDS):
+        stack.watch()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,64 @@
+"""`python -m worker.demo`: tell the story to a running Thumbwheel.
+
+It is the one at THUMBWHEEL_URL, with the admin key in THUMBWHEEL_API_KEY; `thumbwheel demo` starts one and calls this.
+The result goes to stdout, all else to stderr. Exit codes: 0 told, 2 could not be told (one line on stderr), 130
+interrupted.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# Models load in an instant here; their bars would only tear the story's.
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def main() -> int:
+    options = _options()
+    started = time.monotonic() - options.spent
+
+    from rich.console import Console
+    from thumbwheel import Client, ClientError
+    from transformers.utils import logging
+
+    from worker.demo.narrator import Narrator
+    from worker.demo.report import document, example, table
+    from worker.demo.story import PROJECT, Story, Trouble
+
+    logging.disable_progress_bar()
+    narrator = Narrator(Console(stderr=True))
+    try:
+        with tempfile.TemporaryDirectory(prefix="support-desk-") as folder, Client(project=PROJECT) as client:
+            tickets, chapters = Story(client, narrator, options.cache, Path(folder), options.seed).tell()
+    except (Trouble, ClientError, OSError) as error:
+        sys.stderr.write(f"The demo stopped: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    seconds = time.monotonic() - started
+    result = Console(stderr=options.json)
+    result.print()
+    result.print(example(tickets, chapters))
+    result.print(table(chapters, len(tickets)))
+    result.print(f"Seed {options.seed}, {seconds:.0f} s.")
+    if options.json:
+        sys.stdout.write(json.dumps(document(chapters, options.seed, seconds)) + "\n")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m worker.demo", description="Tell the demo's story.")
+    parser.add_argument("--cache", type=Path, required=True, help="folder where base models are kept for the next call")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    parser.add_argument("--spent", type=float, default=0.0, help="seconds that the start of the services took")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

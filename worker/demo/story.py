@@ -1,0 +1,171 @@
+"""The story, told over HTTP as a product backend and an operator would live it: two rounds of the loop.
+
+A round: the live model drafts replies, simulated users vote, the volume rule starts a run, its checkpoint passes the
+gates and ships, and its replies to tickets that nobody voted on are compared with those before. The story itself starts
+no run.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+from thumbwheel import Client, wire
+
+from worker.demo import sampling
+from worker.demo.base_model import base_model
+from worker.demo.language import Ticket, new_ticket
+from worker.demo.measure import Figure, Measured, kl_nats, measured
+from worker.demo.narrator import Narrator, sentence_of
+from worker.demo.report import Chapter
+from worker.demo.sampling import Desk
+from worker.demo.users import User, some_users
+from worker.demo.votes import drafted, labels_to_expect, votes
+
+PROJECT = "support-desk"
+ROUNDS = 2
+DRAFTS = 3000
+#: Replies of the last model that users vote on, for its approval.
+LAST_DRAFTS = 600
+USERS = 200
+HELD_OUT = 800
+#: The run starts when so large a share of the labels that these votes should give has come in, in the rarer class.
+TRIGGER_SHARE = 0.85
+TRIGGER_SECONDS = 120
+POLL_SECONDS = 0.3
+
+
+class Trouble(Exception):
+    """The story cannot go on; the message is one sentence for people."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the story, as it was measured."""
+
+    name: str
+    checkpoint_id: UUID
+    desk: Desk
+    measured: Measured
+    kl_to_base: Figure | None = None
+    kl_to_previous: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Story:
+    client: Client
+    narrator: Narrator
+    cache: Path  # base models of earlier calls
+    folder: Path  # checkpoints that are pulled; the caller removes it
+    seed: int
+
+    def tell(self) -> tuple[list[Ticket], list[Chapter]]:
+        """The held-out tickets, and each model with its figures. Raises `Trouble`, `ClientError`, `OSError`."""
+        rng = Random(self.seed)
+        users = some_users(USERS, rng)
+        tickets = list({ticket.prompt: ticket for ticket in (new_ticket(rng) for _ in range(HELD_OUT))}.values())
+        models = [self._base(tickets)]
+        for number in range(1, ROUNDS + 1):
+            models.append(self._round(number, models, tickets, users))
+        self.narrator.headline("Last votes: the users of the last model")
+        self.client.change_project(wire.ProjectChange(trigger=wire.TriggerRules()))
+        self._vote(models[-1], users, tickets, LAST_DRAFTS, ROUNDS + 1)
+        approvals = {approval.checkpoint_id: approval for approval in self.client.approvals()}
+        return tickets, [_chapter(model, approvals.get(model.checkpoint_id)) for model in models]
+
+    def _base(self, tickets: list[Ticket]) -> Model:
+        self.narrator.headline("A support desk gets a language model")
+        with self.narrator.bar("learning to write replies") as tell:
+            folder = base_model(self.cache, self.seed, lambda step, steps, loss: tell(step, steps, f"loss {loss:.2f}"))
+        self.client.create_project(
+            wire.NewProject(
+                project=PROJECT,
+                base_model=str(folder.absolute()),
+                recipe=wire.RecipeChoice(
+                    preset="cpu-demo",
+                    changes={"seed": self.seed, "evaluation": {"kl_max_new_tokens": sampling.MAX_NEW_TOKENS}},
+                ),
+                snapshot=wire.SnapshotRules(events="shipped"),
+            )
+        )
+        desk = sampling.load(folder)
+        figures = measured(desk, tickets, self.seed)
+        self.narrator.says(f"{figures.good_share.value:.0%} of its replies are good.")
+        return Model("before", self.client.current_release().checkpoint_id, desk, figures)
+
+    def _round(self, number: int, models: list[Model], tickets: list[Ticket], users: list[User]) -> Model:
+        live = models[-1]
+        self.narrator.headline(f"Round {number}: users vote, the model learns")
+        known = {run.id for run in self.client.runs()}
+        self._vote(live, users, tickets, DRAFTS, number)
+        checkpoint = self._checkpoint_of(self._run_that_starts(known))
+        self.client.ship(checkpoint.id, reason=f"round {number} of the demo")
+        self.narrator.says("Its checkpoint passed the gates and is live now.")
+        folder = self.folder / f"round-{number}"
+        self.client.pull_checkpoint(checkpoint.id, folder)
+        desk = sampling.load(folder)
+        figures = measured(desk, tickets, self.seed)
+        self.narrator.says(f"{figures.good_share.value:.0%} of its replies are good.")
+        return Model(
+            f"round {number}",
+            checkpoint.id,
+            desk,
+            figures,
+            kl_to_base=kl_nats(desk, models[0].desk, figures.replies),
+            kl_to_previous=kl_nats(desk, live.desk, figures.replies),
+        )
+
+    def _vote(self, live: Model, users: list[User], tickets: list[Ticket], count: int, number: int) -> None:
+        """Post what users think of the live model's replies; in a round, first set the rule that starts its run."""
+        seed = self.seed * 10 + number
+        held_out = {ticket.prompt for ticket in tickets}
+        self.narrator.says(f"The model drafts {count:,} replies.")
+        drafts = drafted(live.desk, count, f"round{number}", seed, held_out)
+        events = votes(drafts, users, live.checkpoint_id, seed)
+        if number <= ROUNDS:
+            enough = int(TRIGGER_SHARE * min(labels_to_expect(events)))
+            self.client.change_project(wire.ProjectChange(trigger=wire.TriggerRules(new_per_class=enough)))
+            self.narrator.says(f"A run shall start by itself at {enough} new labels of each class.")
+        receipt = self.client.record_many(events)
+        if receipt.rejected:
+            raise Trouble(f"The API rejected {receipt.rejected} of {len(events)} votes: see the items of the batch.")
+        ups = sum(isinstance(event.signal, wire.Thumbs) and event.signal.value == "up" for event in events)
+        edits = sum(isinstance(event.signal, wire.Edit) for event in events)
+        self.narrator.says(
+            f"Users voted {len(events):,} times: {ups / len(events):.0%} 👍, "
+            f"{(len(events) - ups - edits) / len(events):.0%} 👎, {edits / len(events):.0%} edited the reply."
+        )
+
+    def _run_that_starts(self, known: set[UUID]) -> wire.Run:
+        deadline = time.monotonic() + TRIGGER_SECONDS
+        while time.monotonic() < deadline:
+            for run in self.client.runs():
+                if run.id not in known:
+                    self.narrator.says(f"A run starts: {run.trigger}")
+                    return run
+            time.sleep(POLL_SECONDS)
+        reason = next((decision.reason for decision in self.client.trigger_decisions()), "no decision was taken at all")
+        raise Trouble(f"No run started within {TRIGGER_SECONDS} s of the votes: {reason}")
+
+    def _checkpoint_of(self, run: wire.Run) -> wire.Checkpoint:
+        """The checkpoint that the run registers. Raises `Trouble` where it fails, or its gates do."""
+        with self.narrator.bar("KTO") as tell:
+            while run.finished_at is None:
+                tell(run.phase_done, run.phase_total, sentence_of(run))
+                time.sleep(POLL_SECONDS)
+                run = self.client.run(run.id)
+            tell(run.phase_done, run.phase_total, run.state)
+        if run.checkpoint_id is None:
+            raise Trouble(f"The run {run.state}: {run.reason or 'it gave no reason'}")
+        checkpoint = self.client.checkpoint(run.checkpoint_id)
+        if checkpoint.verdict != "passed":
+            raise Trouble(f"The checkpoint may not ship: {' '.join(checkpoint.reasons)}")
+        return checkpoint
+
+
+def _chapter(model: Model, approval: wire.Approval | None) -> Chapter:
+    figure = None
+    if approval and approval.approval is not None and approval.low is not None and approval.high is not None:
+        figure = Figure(approval.approval, approval.low, approval.high)
+    return Chapter(model.name, str(model.checkpoint_id), model.measured, figure, model.kl_to_base, model.kl_to_previous)
