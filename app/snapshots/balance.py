@@ -51,7 +51,7 @@ def reasons_to_refuse(train: Tally, rules: wire.SnapshotRules) -> list[str]:
         return reasons
     if not (0 < train.weight_desirable < inf and 0 < train.weight_undesirable < inf):
         reasons.append(
-            f"the row weights add up to {train.weight_desirable:g} and {train.weight_undesirable:g}: not to be learnt from"
+            f"the row weights add up to {train.weight_desirable:g} and {train.weight_undesirable:g}: unusable"
         )
     elif not _even(train.weight_desirable, train.weight_undesirable) and not rules.allow_imbalance:
         reasons.append(_imbalance(train, rules))

@@ -1,0 +1,301 @@
+"""Snapshots: the same log gives the same bytes, and the trainer reads them."""
+
+import json
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pyarrow.parquet as pq
+import pytest
+from thumbwheel import wire
+
+from app import artifacts
+from app.database import transaction
+from app.errors import NotFound, Refused
+from app.feedback import service as feedback
+from app.projects.tables import Project
+from app.snapshots import service as snapshots
+from app.snapshots.split import group_of, split_of
+
+P = "desk"
+RULES = wire.SnapshotRules(minimum_per_class=5, holdout_share=0.2)
+SHIPPED = UUID(int=7)
+
+
+@pytest.fixture(autouse=True)
+def _project(database):
+    with transaction() as session:
+        session.add(Project(id=P, base_model="/models/base", configuration={}))
+
+
+def thumb(number: int, value: str, **more) -> dict:
+    return {
+        "completion_id": f"c{number:03}",
+        "actor": f"user {number}",
+        "prompt": f"Question {number}?",
+        "completion": f"Answer {number}.",
+        "signal": {"kind": "thumbs", "value": value},
+        **more,
+    }
+
+
+def say(*events: dict) -> None:
+    with transaction() as session:
+        assert feedback.record_batch(session, P, events).rejected == 0
+
+
+def say_enough() -> None:
+    """30 up and 30 down about strings, 20 about chats, one rewritten, one copied."""
+    say(
+        *(thumb(number, "up" if number % 2 else "down") for number in range(60)),
+        *(
+            thumb(number, "up" if number % 2 else "down", prompt=[{"role": "user", "content": f"Chat {number}"}])
+            for number in range(60, 80)
+        ),
+        thumb(80, "up", signal={"kind": "edit", "text": "Something else entirely."}),
+        thumb(81, "up", signal={"kind": "copy"}),
+    )
+
+
+def build(
+    folder: Path, rules: wire.SnapshotRules = RULES, *, watermark: int | None = None, seed: int = 1
+) -> snapshots.Built:
+    with transaction() as session:
+        end = feedback.watermark(session, P) if watermark is None else watermark
+        return snapshots.build(
+            session, P, rules, watermark=end, seed=seed, shipped_checkpoint_id=SHIPPED, folder=folder
+        )
+
+
+def ready(rules: wire.SnapshotRules = RULES, since: int = 0) -> wire.Readiness:
+    with transaction() as session:
+        end = feedback.watermark(session, P)
+        return snapshots.readiness(session, P, rules, watermark=end, since=since, shipped_checkpoint_id=SHIPPED)
+
+
+def table(folder: Path, name: str) -> list[dict]:
+    return pq.read_table(folder / f"{name}.parquet").to_pylist()
+
+
+def test_the_rows_are_those_of_the_log(tmp_path):
+    say_enough()
+
+    built = build(tmp_path / "snapshot")
+
+    text = table(tmp_path / "snapshot", "train-text") + table(tmp_path / "snapshot", "holdout-text")
+    chat = table(tmp_path / "snapshot", "train-chat") + table(tmp_path / "snapshot", "holdout-chat")
+    assert (len(text), len(chat)) == (63, 20)
+    [copied] = [row for row in text if row["reason"] == "copy"]
+    assert copied == {
+        "prompt": "Question 81?", "completion": "Answer 81.", "label": True, "weight": 0.5, "reason": "copy",
+        "completion_id": "c081", "checkpoint_id": None, "position": 82,
+    }  # fmt: skip
+    [said] = [row for row in chat if row["completion_id"] == "c061"]
+    assert said["prompt"] == [{"role": "user", "content": "Chat 61"}]
+    assert said["completion"] == [{"role": "assistant", "content": "Answer 61."}]
+    assert [row["label"] for row in text if row["completion_id"].startswith("c080")] == [False, True]
+    counts = built.manifest["counts"]
+    assert counts["train"]["desirable"] + counts["holdout"]["desirable"] == 42
+    assert counts["train"]["weight_desirable"] == built.weight_desirable
+
+
+def test_a_prompt_is_on_the_side_that_its_group_says(tmp_path):
+    say_enough()
+    build(tmp_path / "snapshot")
+
+    for name in ("train-text", "train-chat", "holdout-text", "holdout-chat"):
+        for row in table(tmp_path / "snapshot", name):
+            assert split_of(P, group_of(row["prompt"]), RULES.holdout_share) == name.split("-")[0]
+
+
+def test_positions_rise_within_a_shard(tmp_path):
+    say_enough()
+    build(tmp_path / "snapshot")
+
+    positions = [row["position"] for row in table(tmp_path / "snapshot", "train-text")]
+
+    assert positions == sorted(positions)
+
+
+def test_the_same_inputs_give_the_same_bytes_and_one_snapshot(tmp_path):
+    say_enough()
+
+    first, second = build(tmp_path / "a"), build(tmp_path / "b")
+
+    assert first == second
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_watermark_gives_the_same_snapshot_when_more_was_said(tmp_path):
+    say_enough()
+    before = build(tmp_path / "a", watermark=82)
+    say(thumb(1, "down", actor="somebody", event_id="x"), thumb(90, "up"))
+
+    assert build(tmp_path / "b", watermark=82) == before
+    assert build(tmp_path / "c").id != before.id
+
+
+def test_another_seed_or_rule_is_another_snapshot(tmp_path):
+    say_enough()
+    ids = {
+        build(tmp_path / "a").id,
+        build(tmp_path / "b", seed=2).id,
+        build(tmp_path / "c", wire.SnapshotRules(minimum_per_class=6, holdout_share=0.2)).id,
+    }
+
+    assert len(ids) == 3
+
+
+def test_the_files_are_in_the_store_under_the_hashes_of_the_manifest(tmp_path):
+    say_enough()
+    built = build(tmp_path / "snapshot")
+
+    assert set(built.files) == {
+        "manifest.json", "card.md", "train-text.parquet", "train-chat.parquet", "holdout-text.parquet",
+        "holdout-chat.parquet",
+    }  # fmt: skip
+    for shard in built.manifest["shards"]:
+        assert (
+            shard["sha256"] == built.files[shard["path"]] == artifacts.sha256_of(tmp_path / "snapshot" / shard["path"])
+        )
+    assert json.loads((tmp_path / "snapshot" / "manifest.json").read_text()) == built.manifest
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_staged_snapshot_is_the_one_that_was_built(tmp_path):
+    say_enough()
+    built = build(tmp_path / "a")
+
+    with transaction() as session:
+        manifest = snapshots.stage(session, built.id, tmp_path / "b")
+
+    assert manifest == built.manifest
+    assert {path.name: artifacts.sha256_of(path) for path in (tmp_path / "b").iterdir()} == built.files
+
+
+def test_an_unknown_snapshot_cannot_be_staged(tmp_path):
+    with pytest.raises(NotFound), transaction() as session:
+        snapshots.stage(session, uuid4(), tmp_path / "b")
+
+
+def test_what_an_earlier_attempt_left_is_replaced(tmp_path):
+    say_enough()
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "half-made").touch()
+
+    build(tmp_path / "snapshot")
+
+    assert not (tmp_path / "snapshot" / "half-made").exists()
+
+
+def test_equal_texts_are_one_row_and_contradictions_follow_the_weight(tmp_path):
+    say_enough()
+    same = {"prompt": "Same?", "completion": "Yes."}
+    say(
+        thumb(100, "up", **same),
+        thumb(101, "up", **same),
+        thumb(102, "down", **same),
+        thumb(103, "up", prompt="Same?", completion="Perhaps."),
+        thumb(104, "down", prompt="Same?", completion="Perhaps."),
+    )
+
+    built = build(tmp_path / "snapshot")
+
+    kept = [row for name in ("train-text", "holdout-text") for row in table(tmp_path / "snapshot", name)]
+    [row] = [row for row in kept if row["prompt"] == "Same?"]
+    assert (row["completion"], row["label"], row["weight"], row["completion_id"]) == ("Yes.", True, 1.0, "c100")
+    assert built.manifest["drops"] == {"contradiction": 2, "duplicate": 1, "outvoted": 1}
+
+
+def test_what_gives_no_row_is_counted_with_its_reason(tmp_path):
+    say_enough()
+    unknown = {"completion_id": "late", "actor": "ann", "signal": {"kind": "thumbs", "value": "up"}}
+    middling = thumb(111, "up", signal={"kind": "rating", "value": 4})
+    say(unknown, middling, thumb(1, "down", actor="somebody", event_id="x"))
+
+    built = build(tmp_path / "snapshot")
+
+    assert built.manifest["drops"] == {"no_verdict": 1, "tie": 1, "unknown_text": 1}
+    card = (tmp_path / "snapshot" / "card.md").read_text()
+    assert "1 completions with as much weight for as against" in card
+
+
+def test_data_that_cannot_teach_is_refused_with_every_reason_and_leaves_nothing(tmp_path):
+    say(*(thumb(number, "up") for number in range(3)))
+
+    with pytest.raises(Refused) as caught:
+        build(tmp_path / "snapshot")
+
+    assert len(caught.value.reasons) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_data_at_all_is_refused(tmp_path):
+    with pytest.raises(Refused):
+        build(tmp_path / "snapshot")
+
+
+def test_readiness_says_what_a_build_would(tmp_path):
+    say(*(thumb(number, "up") for number in range(20)))
+    assert not ready().ready
+    assert "undesirable" in ready().reasons[0]
+    since = 20
+
+    say(*(thumb(number, "down") for number in range(20, 60)))
+    found = ready(since=since)
+    built = build(tmp_path / "snapshot")
+
+    assert (found.ready, found.reasons, found.watermark) == (True, [], 60)
+    assert found.counts == wire.ClassCounts(desirable=20, undesirable=40)
+    assert found.new_counts == wire.ClassCounts(desirable=0, undesirable=40)
+    assert built.manifest["lambda"] == {"desirable": found.lambda_desirable, "undesirable": found.lambda_undesirable}
+    assert found.lambda_desirable is not None
+    assert 1 <= found.lambda_desirable * built.weight_desirable / built.weight_undesirable <= 4 / 3
+
+
+def test_only_completions_of_the_shipped_checkpoint_where_the_rules_say_so(tmp_path):
+    say(
+        *(thumb(number, "up" if number % 2 else "down") for number in range(40)),
+        *(thumb(number, "up" if number % 2 else "down", checkpoint_id=str(SHIPPED)) for number in range(40, 80)),
+    )
+    rules = wire.SnapshotRules(events="shipped", minimum_per_class=5, holdout_share=0.2)
+
+    build(tmp_path / "snapshot", rules)
+
+    rows = [row for name in ("train-text", "holdout-text") for row in table(tmp_path / "snapshot", name)]
+    assert {row["checkpoint_id"] for row in rows} == {str(SHIPPED)}
+    assert len(rows) == 40
+    assert ready(rules).counts == wire.ClassCounts(desirable=20, undesirable=20)
+
+
+def test_a_holdout_without_a_class_is_a_warning(tmp_path):
+    number_of = {
+        split: [n for n in range(200) if split_of(P, f"question {n}?", 0.2) == split] for split in ("train", "holdout")
+    }
+    say(
+        *(thumb(number, "up" if number % 2 else "down") for number in number_of["train"]),
+        *(thumb(number, "up") for number in number_of["holdout"]),
+    )
+
+    built = build(tmp_path / "snapshot")
+
+    assert len(built.manifest["warnings"]) == 1
+    assert "no undesirable rows" in built.manifest["warnings"][0]
+
+
+def test_the_trainer_reads_every_shard(tmp_path):
+    from tests.trainer.tiny import tokenizer
+    from worker.kto.job import Manifest
+    from worker.kto.rows import read_rows
+    from worker.kto.tokens import Tokens
+
+    say_enough()
+    built = build(tmp_path / "snapshot")
+
+    for split in ("train", "holdout"):
+        shards = [shard for shard in Manifest.model_validate(built.manifest).shards if shard.split == split]
+        read = read_rows(tmp_path / "snapshot", shards, Tokens(tokenizer(chat=True), None), 256)
+        counts = built.manifest["counts"][split]
+        assert read.dropped == 0
+        assert sum(row.desirable for row in read.rows) == counts["desirable"]
+        assert len(read.rows) == counts["desirable"] + counts["undesirable"]
