@@ -21,6 +21,7 @@ from app.runs import service as runs
 from app.runs.states import TERMINAL
 
 SHOWN = 10
+PLOTTED_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ def view_of(session: Session, project: str) -> View:
         runs=newest,
         active=next((run for run in newest if run.state not in TERMINAL), None),
         plotted=plotted,
-        plots=curves(runs.metrics(session, project, plotted.id).steps) if plotted else {},
+        plots=curves(runs.metrics(session, project, plotted.id, limit=PLOTTED_STEPS).steps) if plotted else {},
         checkpoints=checkpoints.page(session, project, cursor=None, limit=SHOWN).items,
         approvals={approval.checkpoint_id: approval for approval in labels.approval(session, project)},
-        decisions=loop.page(session, project, cursor=None, limit=SHOWN).items,
+        decisions=loop.decisions(session, project, cursor=None, limit=SHOWN).items,
         releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
     )
 

@@ -1,0 +1,92 @@
+"""The status page as markup: whom it lets in, and that every state of a project renders."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import settings
+
+
+def thumb(number: int) -> dict[str, object]:
+    return {
+        "completion_id": f"c-{number}",
+        "actor": "somebody",
+        "prompt": "Hello?",
+        "completion": "Good day.",
+        "signal": {"kind": "thumbs", "value": "up"},
+    }
+
+
+@pytest.fixture
+def open_page(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setenv("THUMBWHEEL_PAGE_ACCESS", "open")
+    settings.current.cache_clear()
+    return api
+
+
+def test_without_a_key_the_page_asks_for_one(api: TestClient) -> None:
+    answer = api.get("/", headers={"Authorization": ""})
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+def test_an_api_key_as_the_password_opens_the_page(api: TestClient, admin_key: str) -> None:
+    answer = api.get("/", auth=("anybody", admin_key))
+
+    assert answer.status_code == 200
+    assert "acme" in answer.text
+
+
+def test_a_key_that_may_only_write_feedback_does_not_open_the_page(
+    api: TestClient, key: Callable[..., dict[str, str]]
+) -> None:
+    secret = key("feedback:write")["Authorization"].removeprefix("Bearer ")
+
+    assert api.get("/", auth=("anybody", secret)).status_code == 401
+
+
+def test_the_key_of_a_project_shows_that_project_alone(api: TestClient, key: Callable[..., dict[str, str]]) -> None:
+    assert api.post("/v1/projects", json={"project": "other", "base_model": "/models/x"}).status_code == 201
+    secret = key("runs:read", project="acme")["Authorization"].removeprefix("Bearer ")
+
+    own = api.get("/", auth=("anybody", secret))
+
+    assert own.status_code == 200
+    assert "other" not in own.text
+    assert api.get("/?project=other", auth=("anybody", secret)).status_code == 403
+
+
+def test_a_project_with_labels_shows_their_counts_and_what_is_missing(open_page: TestClient) -> None:
+    for number in range(3):
+        assert open_page.post("/v1/feedback?project=acme", json=thumb(number)).status_code == 201
+
+    page = open_page.get("/?project=acme").text
+
+    assert "<td>all</td><td>3</td><td>0</td>" in page
+    assert "Not enough for a run" in page
+    assert "the base model" in page
+
+
+def test_an_unknown_project_is_404(open_page: TestClient) -> None:
+    assert open_page.get("/?project=nobody").status_code == 404
+
+
+def test_without_any_project_the_page_says_how_to_make_one(open_page: TestClient, database: str) -> None:
+    from sqlalchemy import text
+
+    from app.database import transaction
+
+    with transaction() as session:
+        session.execute(text("TRUNCATE projects CASCADE"))
+
+    assert "thumbwheel projects create" in open_page.get("/").text
+
+
+def test_the_page_runs_nothing_but_its_own_files(open_page: TestClient) -> None:
+    policy = open_page.get("/").headers["content-security-policy"]
+
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert open_page.get("/static/page.js").status_code == 200
