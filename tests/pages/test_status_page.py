@@ -61,11 +61,8 @@ def test_labels_appear_without_a_reload(page: Page, stack: Stack, client: Client
     row = page.locator("#labels tr", has_text="all").locator("td").nth(1)
     assert row.inner_text() == "0"
 
-    client.with_project("page-live").record(
-        wire.Event(
-            completion_id="c-1", actor="a-1", prompt="Hello?", completion="Good day.", signal=wire.Thumbs(value="up")
-        )
-    )
+    with Client(stack.base_url, api_key=stack.admin_key, project="page-live") as backend:
+        backend.feedback("c-1", "a-1", "up", prompt="Hello?", completion="Good day.")
 
     page.locator("#labels td", has_text="1").first.wait_for(timeout=15_000)
     assert row.inner_text() == "1"
