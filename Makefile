@@ -41,4 +41,4 @@ lock: venv ## write constraints.txt anew from pyproject.toml; UPGRADE=1 takes th
 
 docker-config: venv ## check docker-compose.yml, by docker too where it is installed
 	@$(PYTHON_VENV) -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.gpu.yml
-	@if docker compose version >/dev/null 2>&1; then THUMBWHEEL_POSTGRES_PASSWORD=x docker compose config --quiet; fi
+	@if docker compose version >/dev/null 2>&1; then POSTGRES_PASSWORD=x REDIS_PASSWORD=x docker compose config --quiet; fi
