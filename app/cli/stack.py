@@ -12,11 +12,8 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
 
 from app import services
-from app.access.service import first_admin_key
 from app.errors import Conflict, Unavailable
 from app.services.supervisor import Say, Supervisor
 from app.settings import Settings
@@ -142,6 +139,11 @@ def migrate(environment: Mapping[str, str]) -> None:
 
 
 def _first_admin_key(database_url: str) -> str | None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.orm import Session
+
+    from app.access.service import first_admin_key
+
     engine = create_engine(Settings(database_url=database_url).need_database())
     try:
         with Session(engine) as session, session.begin():

@@ -2,15 +2,11 @@
 
 import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
-from app import services
-from app.main import create_app
+from tests.served import served
 
 JSON = {"Content-Type": "application/json"}
 BODIES = {
@@ -92,27 +88,15 @@ def test_unknown_paths_and_methods_are_problems_too(api):
     assert wrong.headers["Allow"]
 
 
-@pytest.fixture
-def port(database) -> Iterator[int]:
-    """The API behind a real socket."""
-    chosen = services.free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(), port=chosen, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield chosen
-    server.should_exit = True
-    thread.join()
-
-
-def test_a_hundred_megabytes_are_refused_before_they_are_sent(port):
+def test_a_hundred_megabytes_are_refused_before_they_are_sent(database):
     head = (
         b"POST /v1/feedback HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 104857600\r\n\r\n"
     )
 
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with (
+        served() as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as connection,
+    ):
         connection.sendall(head)
         answer = connection.recv(4096)
 

@@ -1,0 +1,156 @@
+"""The command line as its users have it: arguments and variables in; exit code and two streams out."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from thumbwheel import Client, wire
+
+from app import artifacts, settings
+from app.access.service import first_admin_key
+from app.checkpoints import service as checkpoints
+from app.cli.main import main
+from app.database import new_id, transaction
+from app.snapshots.tables import Snapshot
+from tests.served import served
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """What stdout says, as JSON."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Called with arguments, and with variables that are other than in `environment`."""
+
+    run: Callable[[list[str], dict[str, str]], Done]
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str | Path, **environment: str) -> Done:
+        return self.run([str(argument) for argument in arguments], {**self.environment, **environment})
+
+    def refused(self, *arguments: str | Path, **environment: str) -> str:
+        """The one line that an expected failure prints."""
+        done = self(*arguments, **environment)
+        assert done.code == 2, done
+        assert done.out == ""
+        assert done.err.count("\n") == 1, done.err
+        return done.err.strip()
+
+
+def in_own_process(arguments: list[str], environment: dict[str, str]) -> Done:
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def in_this_process(arguments: list[str], environment: dict[str, str]) -> Done:
+    """The same, without the second that a process takes to start."""
+    with pytest.MonkeyPatch.context() as patch, StringIO() as out, StringIO() as err:
+        patch.setattr(sys, "argv", ["thumbwheel", *arguments])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        settings.current.cache_clear()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+        patch.undo()
+        settings.current.cache_clear()
+        return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def bare(database) -> CommandLine:
+    """In a process of its own, without a key, an API or servers."""
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("THUMBWHEEL_")}
+    return CommandLine(in_own_process, {**surroundings, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"})
+
+
+@pytest.fixture
+def admin_key(database) -> str:
+    with transaction() as session:
+        key = first_admin_key(session)
+    assert key is not None
+    return key
+
+
+@pytest.fixture(scope="session")
+def served_url(migrated) -> Iterator[str]:
+    with served() as at:
+        yield at
+
+
+@pytest.fixture
+def cli(served_url, admin_key) -> CommandLine:
+    """Against an API behind a real socket, with an admin key and the project `acme`, which is the one worked on."""
+    with Client(served_url, admin_key) as client:
+        client.create_project(
+            wire.NewProject(project="acme", base_model="/models/base", snapshot=wire.SnapshotRules(minimum_per_class=1))
+        )
+    return CommandLine(
+        in_this_process,
+        {
+            "THUMBWHEEL_URL": served_url,
+            "THUMBWHEEL_API_KEY": admin_key,
+            "THUMBWHEEL_PROJECT": "acme",
+        },
+    )
+
+
+@pytest.fixture
+def client(cli) -> Iterator[Client]:
+    """The same API from Python, with the same key and project."""
+    names = ("THUMBWHEEL_URL", "THUMBWHEEL_API_KEY", "THUMBWHEEL_PROJECT")
+    with Client(*(cli.environment[name] for name in names)) as client:
+        yield client
+
+
+@pytest.fixture
+def registered(cli, client, tmp_path) -> Callable[..., UUID]:
+    """`registered(reasons=[…])`: a checkpoint of `acme` with two files, as a run would have registered it."""
+
+    def register(*, reasons: list[str] | None = None) -> UUID:
+        files = {"adapter_model.safetensors": b"weights", "README.md": b"# card"}
+        hashes = {}
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+            hashes[name] = artifacts.put(tmp_path / name).sha256
+        reference = client.current_release().checkpoint_id
+        with transaction() as session:
+            snapshot = Snapshot(project_id="acme", sha256=new_id().hex * 2, watermark=1, files={}, manifest={})
+            session.add(snapshot)
+            session.flush()
+            return checkpoints.register(
+                session,
+                project="acme",
+                run_id=new_id(),
+                snapshot_id=snapshot.id,
+                reference_id=reference,
+                weights_sha256="0" * 64,
+                reasons=reasons or [],
+                files=hashes,
+                manifest={"kind": "adapter", "scores": {"auroc": {"value": 0.71, "low": 0.6, "high": 0.8}}},
+            ).id
+
+    return register

@@ -1,0 +1,171 @@
+"""The client from Python: what it repeats, what it never repeats, and what it says when it gives up."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from thumbwheel import ApiError, Client, ClientError, Damaged, Unreachable, wire
+
+from app import services
+
+RECEIPT = {"event_id": "e", "status": "stored"}
+PROBLEM = {"code": "database_unavailable", "detail": "Postgres does not answer: try again in a moment."}
+EVENT = wire.Event(completion_id="msg-1", actor="user-1", signal=wire.Thumbs(value="up"))
+
+
+@contextmanager
+def answering(*answers: tuple[int, Any] | None) -> Iterator[tuple[str, list[Any]]]:
+    """A server that gives these answers in turn, None by hanging up; its URL, and the bodies that it was sent."""
+    left, bodies = list(answers), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null"))
+            answer = left.pop(0)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, document = answer
+            content = document if isinstance(document, bytes) else json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", bodies
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_an_event_is_sent_again_with_the_same_id_until_somebody_stores_it():
+    with answering(None, (503, PROBLEM), (201, RECEIPT)) as (url, bodies), Client(url) as client:
+        receipt = client.record(EVENT)
+
+    assert receipt.status == "stored"
+    assert len(bodies) == 3
+    assert len({body["event_id"] for body in bodies}) == 1
+    assert bodies[0]["event_id"]
+
+
+def test_a_run_is_never_asked_for_twice():
+    with answering(None) as (url, bodies), Client(url) as client, pytest.raises(Unreachable) as raised:
+        client.start_run()
+    assert len(bodies) == 1
+    assert url in raised.value.message
+
+    with answering((503, PROBLEM)) as (url, bodies), Client(url) as client, pytest.raises(ApiError) as refused:
+        client.start_run()
+    assert (refused.value.status, refused.value.code) == (503, "database_unavailable")
+    assert refused.value.message == PROBLEM["detail"]
+
+
+def test_giving_up_says_where_nobody_answered():
+    url = f"http://127.0.0.1:{services.free_port()}"
+
+    with Client(url, tries=2) as client, pytest.raises(Unreachable, match=url):
+        client.record(EVENT)
+
+
+def test_an_answer_that_is_not_ours_is_an_error_with_its_status():
+    with (
+        answering((502, b"<html>bad gateway</html>")) as (url, _),
+        Client(url) as client,
+        pytest.raises(ApiError, match="answered 502") as raised,
+    ):
+        client.project("acme")
+
+    assert raised.value.code == "http_502"
+
+
+def checkpoint(files: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": str(uuid4()),
+        "project": "acme",
+        "kind": "adapter",
+        "created_at": "2026-11-01T00:00:00Z",
+        "run_id": None,
+        "parent_id": None,
+        "stands_on_id": None,
+        "verdict": "passed",
+        "reasons": [],
+        "weights_sha256": None,
+        "files": files,
+        "scores": {},
+        "live": False,
+    }
+
+
+def test_a_file_whose_hash_is_another_is_not_left_behind(tmp_path):
+    with (
+        answering((200, checkpoint({"card.md": "0" * 64})), (200, b"other")) as (url, _),
+        Client(url) as client,
+        pytest.raises(Damaged, match=r"card\.md has SHA-256"),
+    ):
+        client.pull_checkpoint(uuid4(), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a/../../b"])
+def test_a_server_cannot_have_files_written_outside_of_the_folder(tmp_path, path):
+    with (
+        answering((200, checkpoint({path: "0" * 64}))) as (url, _),
+        Client(url) as client,
+        pytest.raises(Damaged, match="outside"),
+    ):
+        client.pull_checkpoint(uuid4(), tmp_path / "folder")
+
+
+def test_many_events_go_in_batches_and_their_results_keep_their_places(client):
+    events = [EVENT.model_copy(update={"event_id": f"e-{n}", "completion_id": f"msg-{n}"}) for n in range(700)]
+    client.record_many(events[600:])
+
+    receipt = client.record_many(events)
+
+    assert (receipt.stored, receipt.replayed, receipt.rejected) == (600, 100, 0)
+    assert [item.index for item in receipt.items] == list(range(700))
+    assert [item.event_id for item in receipt.items] == [event.event_id for event in events]
+
+
+def test_listings_go_on_over_all_pages(client):
+    client.record_many(EVENT.model_copy(update={"event_id": f"e-{n}"}) for n in range(120))
+
+    assert len({event.event_id for event in client.events()}) == 120
+    assert len(list(client.events(completion_id="nobody's"))) == 0
+
+
+def test_a_thumb_reads_as_one_call(client):
+    receipt = client.feedback("msg-1", "user-1", "down", prompt="Where is it?", completion="No idea.")
+
+    assert receipt.status == "stored"
+    assert next(client.events()).signal == {"kind": "thumbs", "value": "down"}
+    assert client.approvals() == []
+
+
+def test_a_project_that_is_needed_and_not_named_is_asked_for(monkeypatch):
+    monkeypatch.delenv("THUMBWHEEL_PROJECT", raising=False)
+
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ClientError, match="THUMBWHEEL_PROJECT"):
+        client.readiness()
+
+
+def test_a_change_sends_the_sections_that_are_given_alone(client):
+    changed = client.change_project(wire.ProjectChange(trigger=wire.TriggerRules(new_per_class=7)))
+
+    assert changed.trigger.new_per_class == 7
+    assert changed.snapshot.minimum_per_class == 1

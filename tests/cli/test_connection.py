@@ -1,0 +1,38 @@
+"""Who calls which API about which project: what goes wrong there is one line with the remedy."""
+
+from app import services
+
+
+def test_an_api_that_does_not_answer_is_named_with_what_starts_it(bare):
+    url = f"http://127.0.0.1:{services.free_port()}"
+
+    line = bare.refused("runs", "list", THUMBWHEEL_URL=url)
+
+    assert line.startswith(f"The API at {url} does not answer")
+    assert "`thumbwheel up`" in line
+
+
+def test_a_missing_and_a_wrong_key_are_told_apart_and_the_variable_is_named(cli):
+    missing = cli.refused("runs", "list", THUMBWHEEL_API_KEY="")
+    wrong = cli.refused("runs", "list", THUMBWHEEL_API_KEY="tw_wrong")
+
+    assert "Send your API key" in missing
+    assert "Nobody knows this key" in wrong
+    assert all("THUMBWHEEL_API_KEY" in line for line in (missing, wrong))
+
+
+def test_a_key_of_all_projects_needs_one_named(cli):
+    line = cli.refused("runs", "list", THUMBWHEEL_PROJECT="")
+
+    assert line == "Your key opens every project: name one by --project or THUMBWHEEL_PROJECT."
+    assert cli("runs", "list", "--project", "acme", THUMBWHEEL_PROJECT="").document == []
+
+
+def test_a_setting_that_cannot_be_read_is_named(cli):
+    assert "THUMBWHEEL_PORT" in cli.refused("runs", "list", THUMBWHEEL_PORT="eighty")
+
+
+def test_another_server_on_that_port_is_no_traceback(cli):
+    line = cli.refused("runs", "list", THUMBWHEEL_URL=f"{cli.environment['THUMBWHEEL_URL']}/elsewhere")
+
+    assert "404" in line or "Not Found" in line

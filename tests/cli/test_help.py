@@ -1,0 +1,24 @@
+"""What the command line says before it does anything."""
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "sqlalchemy", "fastapi", "celery", "alembic", "psycopg", "redis", "pyarrow")
+
+
+def test_the_overview_names_every_command_with_a_whole_sentence(bare):
+    done = bare("--help")
+
+    assert done.code == 0
+    commands = "up demo doctor migrate import readiness ship rollback releases triggers projects keys runs checkpoints"
+    said = {line.split()[0]: line for line in done.out.split("Commands:")[1].splitlines() if line.strip()}
+    assert set(said) == set(commands.split())
+    assert all(line.endswith(".") and not line.endswith("...") for line in said.values())
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed():
+    program = f"import sys, app.cli.main; print([name for name in {HEAVY} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

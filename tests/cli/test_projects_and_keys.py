@@ -1,0 +1,90 @@
+"""`thumbwheel projects` and `thumbwheel keys`."""
+
+import os
+import pty
+import subprocess
+import sys
+
+from thumbwheel import Client
+
+
+def test_a_project_is_made_with_its_recipe_and_trigger_and_shown_as_json_to_a_pipe(cli):
+    options = ["--preset", "cpu-demo", "--set", "beta=0.3", "--set", "lora.rank=8", "--set", "schedule=linear"]
+
+    made = cli("projects", "create", "support", "--base-model", "/models/tiny", *options, "--new-per-class", "50")
+
+    assert made.code == 0, made.err
+    assert made.document["recipe"] == {
+        "preset": "cpu-demo",
+        "changes": {"beta": 0.3, "lora": {"rank": 8}, "schedule": "linear"},
+    }
+    assert made.document["trigger"] == {"new_per_class": 50, "every_hours": None}
+    assert cli("projects", "show", "support").document == made.document
+    assert [item["project"] for item in cli("projects", "list").document] == ["acme", "support"]
+
+
+def test_what_is_wrong_with_a_project_is_one_line_that_names_the_field(cli):
+    beta = cli.refused("projects", "create", "x", "--base-model", "/m", "--set", "beta=-1")
+    name = cli.refused("projects", "create", "Not A Slug", "--base-model", "/m")
+    change = cli.refused("projects", "create", "x", "--base-model", "/m", "--set", "beta")
+    again = cli.refused("projects", "create", "acme", "--base-model", "/m")
+
+    assert "/recipe/changes/beta" in beta
+    assert name.startswith("project: ")
+    assert "FIELD=VALUE" in change
+    assert "exists already" in again
+
+
+def test_a_key_is_made_used_found_again_by_its_ending_and_revoked(cli):
+    made = cli("keys", "create", "dashboard", "--scope", "runs:read", "--project", "acme", "--days", "1").document
+    with Client(cli.environment["THUMBWHEEL_URL"], made["secret"]) as client:
+        assert list(client.runs()) == []
+
+    assert [key["name"] for key in cli("keys", "list").document] == ["dashboard", "first admin"]
+    assert cli("keys", "revoke", made["id"][-8:]).document["revoked_at"]
+
+    refused = cli.refused("runs", "list", THUMBWHEEL_API_KEY=made["secret"])
+    assert "was revoked" in refused
+
+
+def test_an_ending_has_to_be_long_enough_and_known(cli):
+    assert "at least 4" in cli.refused("keys", "revoke", "abc")
+    assert "at least 4" in cli.refused("keys", "revoke", "dashboard")
+    assert "No key has an id that ends with 00000000" in cli.refused("keys", "revoke", "00000000")
+
+
+def test_an_unknown_scope_is_answered_with_those_there_are(cli):
+    assert "'feedback:write'" in cli.refused("keys", "create", "x", "--scope", "everything")
+
+
+def test_the_first_key_comes_from_the_database_itself_and_only_once(bare, migrated):
+    first = bare("keys", "first", **migrated.environment)
+    second = bare.refused("keys", "first", **migrated.environment)
+
+    assert first.document["secret"].startswith("tw_")
+    assert "There is an admin key already" in second
+    assert "THUMBWHEEL_DATABASE_URL" in bare.refused("keys", "first")
+
+
+def test_a_terminal_gets_a_table(cli):
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli.main", "projects", "list"],
+        stdout=follower,
+        env={**os.environ, **cli.environment},
+    )
+    os.close(follower)
+    printed = b""
+    try:
+        while chunk := os.read(leader, 4096):
+            printed += chunk
+    except OSError:
+        pass  # Linux says so when the other side is closed
+    finally:
+        os.close(leader)
+
+    assert process.wait() == 0
+    heading, row = printed.decode().strip().splitlines()
+    assert "base model" in heading
+    assert "acme" in row
+    assert "/models/base" in row

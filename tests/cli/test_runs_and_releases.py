@@ -1,0 +1,110 @@
+"""`thumbwheel readiness | runs | checkpoints | ship | rollback | releases | triggers`, without a worker."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from thumbwheel import wire
+
+
+@pytest.fixture
+def labelled(client) -> None:
+    """Enough of both classes for the project's low bar."""
+    for number in range(20):
+        client.feedback(
+            f"msg-{number}",
+            "user-1",
+            "up" if number % 2 else "down",
+            prompt=f"Question {number}?",
+            completion=f"Answer {number}.",
+        )
+
+
+def test_readiness_says_what_is_missing_and_its_exit_code_says_that_something_is(cli):
+    done = cli("readiness")
+
+    assert done.code == 1
+    assert done.document["ready"] is False
+    assert done.document["reasons"]
+
+
+def test_a_run_on_no_data_is_refused_in_one_line_with_every_reason(cli, client):
+    line = cli.refused("runs", "start")
+
+    assert all(" ".join(reason.split()) in line for reason in client.readiness().reasons)
+
+
+def test_a_run_is_started_found_by_its_ending_and_cancelled_and_a_second_one_is_refused(cli, labelled):
+    assert cli("readiness").code == 0
+
+    started = cli("runs", "start", "--set", "beta=0.2", "--note", "try a stronger pull")
+    assert started.code == 0, started.err
+    run = started.document
+    assert run["state"] == "queued"
+
+    assert run["id"] in cli.refused("runs", "start")
+    assert [item["id"] for item in cli("runs", "list").document] == [run["id"]]
+    assert cli("runs", "show", run["id"][-6:]).document["id"] == run["id"]
+    assert cli("runs", "cancel").document["state"] == "cancelled"
+
+
+def test_watching_prints_a_line_per_change_and_ends_with_1_when_the_run_was_cancelled(cli, client, labelled):
+    run = client.start_run(wire.NewRun())
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "app.cli.main", "runs", "watch"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **cli.environment},
+    )
+    assert watching.stdout is not None
+    assert watching.stdout.readline().startswith("queued")
+
+    client.cancel_run(run.id)
+
+    rest, _ = watching.communicate(timeout=60)
+    assert f"run {run.id} cancelled" in rest
+    assert watching.returncode == 1
+
+
+def test_where_there_is_no_run_that_is_said(cli):
+    assert "no run yet" in cli.refused("runs", "show")
+    assert cli("triggers").document == []
+
+
+def test_a_checkpoint_is_listed_shown_and_pulled_with_its_hashes_verified(cli, registered, tmp_path):
+    checkpoint = str(registered())
+    folder = tmp_path / "pulled"
+
+    listed, shown = cli("checkpoints", "list"), cli("checkpoints", "show", checkpoint[-8:])
+    pulled = cli("checkpoints", "pull", checkpoint[-8:], folder)
+
+    assert [item["kind"] for item in listed.document] == ["adapter", "base"]
+    assert shown.document["id"] == checkpoint
+    assert pulled.code == 0, pulled.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "adapter_model.safetensors": b"weights",
+        "README.md": b"# card",
+    }
+
+
+def test_a_passed_checkpoint_ships_and_is_rolled_back_and_the_ledger_says_so(cli, client, registered):
+    base = client.current_release().checkpoint_id
+    checkpoint = registered()
+
+    shipped = cli("ship", str(checkpoint)[-8:], "--reason", "better replies")
+    assert shipped.code == 0, shipped.err
+    assert client.current_release().checkpoint_id == checkpoint
+
+    assert cli("rollback", "--reason", "complaints").document["checkpoint_id"] == str(base)
+    assert [item["action"] for item in cli("releases").document] == ["rollback", "ship", "start"]
+
+
+def test_a_failed_checkpoint_ships_only_with_a_reason(cli, registered):
+    checkpoint = str(registered(reasons=["AUROC's interval begins at 0.41: more labels are needed."]))
+
+    line = cli.refused("ship", checkpoint)
+    shipped = cli("ship", checkpoint, "--override-reason", "the pilot group asked for it")
+
+    assert "AUROC's interval begins at 0.41" in line
+    assert shipped.document["override_reason"] == "the pilot group asked for it"

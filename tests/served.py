@@ -1,0 +1,29 @@
+"""The API behind a real socket, in a thread of this process."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from app import services
+from app.main import create_app
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The URL of an API on the servers of the settings, while the block lasts."""
+    port = services.free_port()
+    server = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert server.started
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
