@@ -12,6 +12,7 @@ from thumbwheel import wire
 
 from app.checkpoints import service as checkpoints
 from app.dashboard import plots
+from app.dashboard.remembered import Remembered
 from app.database import now
 from app.labels import service as labels
 from app.loop import service as loop
@@ -22,6 +23,10 @@ from app.runs.states import TERMINAL
 
 SHOWN = 10
 PLOTTED_STEPS = 300
+
+
+_readiness = Remembered(runs.readiness)
+_approvals = Remembered(labels.approval)
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,13 @@ def view_of(session: Session, project: str) -> View:
     return View(
         project=projects.get(session, project),
         current=releases.current(session, project),
-        readiness=runs.readiness(session, project),
+        readiness=_readiness(session, project),
         runs=newest,
         active=next((run for run in newest if run.state not in TERMINAL), None),
         plotted=plotted,
         plots=curves(runs.metrics(session, project, plotted.id, limit=PLOTTED_STEPS).steps) if plotted else {},
         checkpoints=checkpoints.page(session, project, cursor=None, limit=SHOWN).items,
-        approvals={approval.checkpoint_id: approval for approval in labels.approval(session, project)},
+        approvals={approval.checkpoint_id: approval for approval in _approvals(session, project)},
         decisions=loop.decisions(session, project, cursor=None, limit=SHOWN).items,
         releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
     )
