@@ -65,7 +65,7 @@ def view_of(session: Session, project: str) -> View:
 
 def curves(steps: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
     series = {
-        "loss": ("Loss", {"all": "loss", "desirable": "loss_desirable", "undesirable": "loss_undesirable"}),
+        "loss": ("Loss", {"desirable": "loss_desirable", "undesirable": "loss_undesirable", "all": "loss"}),
         "rewards": ("Reward β·r", {"desirable": "reward_desirable", "undesirable": "reward_undesirable"}),
         "z0": ("Reference point z0, nats", {"z0": "z0"}),
     }

@@ -58,7 +58,7 @@ def test_a_new_project_shows_its_base_model_live_and_what_is_missing_for_a_run(
 def test_labels_appear_without_a_reload(page: Page, stack: Stack, client: Client) -> None:
     client.create_project(wire.NewProject(project="page-live", base_model="no-such-folder"))
     page.goto(f"{stack.base_url}/?project=page-live")
-    row = page.locator("#labels tr", has_text="all").locator("td").nth(1)
+    row = page.locator("#labels tr", has_text="for the next run").locator("td").nth(1)
     assert row.inner_text() == "0"
 
     with Client(stack.base_url, api_key=stack.admin_key, project="page-live") as backend:

@@ -64,7 +64,7 @@ def test_a_project_with_labels_shows_their_counts_and_what_is_missing(open_page:
 
     page = open_page.get("/?project=acme").text
 
-    assert "<td>all</td><td>3</td><td>0</td>" in page
+    assert "<td>for the next run</td><td>3</td><td>0</td>" in page
     assert "Not enough for a run" in page
     assert "the base model" in page
 
