@@ -1,0 +1,155 @@
+"""A project with feedback, and runs of it in any state, without a worker."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from thumbwheel import wire
+
+from app import artifacts
+from app.database import transaction
+from app.errors import ThumbwheelError
+from app.feedback import service as feedback
+from app.projects import service as projects
+from app.runs import service as runs
+from app.runs.lease import Lease
+from app.runs.recipe import resolve
+from app.runs.service import Claimed
+from app.runs.states import RunState
+from app.snapshots import service as snapshots
+
+DESK = "desk"
+
+
+def make_project(project: str = DESK, **configuration: Any) -> None:
+    chosen = {"snapshot": {"minimum_per_class": 5, "holdout_share": 0.3}, **configuration}
+    with transaction() as session:
+        projects.create(session, wire.NewProject(project=project, base_model="/models/base", **chosen))
+
+
+def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequence[str] = ("up", "down")) -> None:
+    """Thumbs in turn, each about a completion of its own."""
+    events = [
+        wire.Event(
+            event_id=f"e{number}",
+            completion_id=f"c{number}",
+            actor=f"user {number}",
+            prompt=f"Question {number}?",
+            completion=f"Answer {number}.",
+            signal=wire.Thumbs(value=values[number % len(values)]),
+        )
+        for number in range(start, start + count)
+    ]
+    with transaction() as session:
+        assert (
+            feedback.record_batch(session, project, [event.model_dump(mode="json") for event in events]).rejected == 0
+        )
+
+
+def request(project: str = DESK, **new: Any) -> wire.Run:
+    with transaction() as session:
+        return runs.request(session, project, wire.NewRun(**new), "key test", "asked for by a test")
+
+
+def claim(run_id: UUID, owner: str = "worker 1") -> Claimed:
+    with transaction() as session:
+        claimed = runs.claim(session, run_id, owner)
+    assert claimed is not None
+    return claimed
+
+
+def shown(run_id: UUID, project: str = DESK) -> wire.Run:
+    with transaction() as session:
+        return runs.get(session, project, run_id)
+
+
+def snapshot(claimed: Claimed, folder: Path) -> None:
+    with transaction() as session:
+        built = snapshots.build(
+            session,
+            claimed.project,
+            claimed.configuration.snapshot,
+            watermark=claimed.watermark,
+            seed=claimed.recipe.seed,
+            shipped_checkpoint_id=claimed.reference_checkpoint_id,
+            folder=folder / "snapshot",
+        )
+        recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
+        runs.snapshotted(session, claimed.lease, built.id, recipe)
+
+
+def advance(lease: Lease, *states: RunState) -> None:
+    for state in states:
+        with transaction() as session:
+            runs.advance(session, lease, state)
+
+
+def ready_to_finish(folder: Path, project: str = DESK, **new: Any) -> Claimed:
+    """A claimed run of which all that remains is its end."""
+    claimed = claim(request(project, **new).id)
+    snapshot(claimed, folder)
+    advance(claimed.lease, RunState.REFERENCING, RunState.TRAINING, RunState.EVALUATING)
+    return claimed
+
+
+def finish(claimed: Claimed, folder: Path, *, kind: str = "adapter", reasons: Sequence[str] = ()) -> UUID:
+    """Register a checkpoint of one weight file that is unlike any other."""
+    weights = folder / "adapter_model.safetensors"
+    weights.write_text(f"weights of run {claimed.lease.run_id}")
+    sha256 = artifacts.put(weights).sha256
+    manifest = {"kind": kind, "scores": {"auroc": {"low": 0.7}}, "training": {"base_fingerprint": "f" * 64}}
+    with transaction() as session:
+        return runs.finish(
+            session,
+            claimed.lease,
+            weights_sha256=sha256,
+            reasons=list(reasons),
+            files={weights.name: sha256},
+            manifest=manifest,
+        )
+
+
+def checkpoint(folder: Path, project: str = DESK, **how: Any) -> UUID:
+    """A run from request to registered checkpoint."""
+    return finish(ready_to_finish(folder, project), folder, **how)
+
+
+def execute(statement: str, **values: Any) -> Any:
+    """SQL as an operator types it; the rows."""
+    with transaction() as session:
+        done = session.execute(text(statement), values)
+        return done.all() if done.returns_rows else None
+
+
+def expire(run_id: UUID) -> None:
+    """As if the worker had been silent for longer than its lease."""
+    execute("UPDATE runs SET lease_expires_at = now() - interval '1 second' WHERE id = :id", id=run_id)
+
+
+def reap() -> int:
+    with transaction() as session:
+        return runs.reap(session)
+
+
+def messages() -> list[str]:
+    """The runs that workers are asked to look at, oldest message first."""
+    return [row[0] for row in execute("SELECT arguments ->> 'run_id' FROM outbox ORDER BY id")]
+
+
+def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """What the calls, begun at the same moment, returned or raised."""
+    gate = threading.Barrier(count)
+
+    def begin(number: int) -> Any:
+        gate.wait()
+        try:
+            return call(number)
+        except ThumbwheelError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))

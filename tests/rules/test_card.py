@@ -1,0 +1,71 @@
+"""The model card."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from app.checkpoints.card import card
+
+MANIFEST: dict[str, Any] = {
+    "project": "support-desk",
+    "run_id": "run-1",
+    "kind": "adapter",
+    "weights_sha256": "ab" * 32,
+    "reference_checkpoint_id": "checkpoint-0",
+    "base_model": "/models/base",
+    "snapshot": {"id": "snapshot-1", "sha256": "cd" * 32, "counts": {"train": {"desirable": 280}}},
+    "recipe": {"beta": 0.1, "lora": {"rank": 16}},
+    "training": {"rows_trained": 900, "steps": 28, "rows_dropped": 2, "rows_truncated": 1},
+    "scores": {
+        "rows": 100,
+        "confidence": 0.95,
+        "auroc": {"value": 0.81, "low": 0.74, "high": 0.88},
+        "kl": {"nats_per_token": {"value": None, "low": None, "high": None, "reason": "no prompts were sampled"}},
+        "length": {"candidate_median": 12.0, "reference_median": None},
+    },
+    "verdict": "failed",
+    "reasons": ["kl.nats_per_token: unknown (no prompts were sampled)"],
+}
+
+
+def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
+    text = card(MANIFEST)
+
+    for said in (
+        "library_name: peft",
+        "# support-desk: checkpoint of run run-1",
+        "A LoRA adapter",
+        "**failed**",
+        "- kl.nats_per_token: unknown (no prompts were sampled)",
+        "| snapshot | snapshot-1 (sha256 " + "cd" * 32 + ") |",
+        "| train.desirable | 280 |",
+        "| lora.rank | 16 |",
+        "| AUROC | 0.81 | 0.74 … 0.88 |",
+        "| drift, nats per token | none | no prompts were sampled |",
+        "Trained on 900 rows in 28 steps; 2 rows were dropped and 1 cut to fit.",
+        "12 tokens, of the reference's unknown.",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("auroc", "sentence"),
+    [
+        ({"value": 0.81, "low": 0.74, "high": 0.88}, "The model learnt to tell good from bad"),
+        ({"value": 0.58, "low": 0.53, "high": 0.63}, "The model learnt something, not much"),
+        ({"value": 0.52, "low": 0.45, "high": 0.6}, "The model learnt little"),
+        ({"value": None, "low": None, "high": None, "reason": "one class only"}, "is unknown: AUROC has no value (one"),
+    ],
+)
+def test_the_card_is_honest_about_what_was_learnt(auroc, sentence):
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["scores"]["auroc"] = auroc
+
+    assert sentence in card(manifest)
+
+
+def test_text_from_outside_cannot_break_a_table():
+    manifest = {**MANIFEST, "base_model": "/models/a|b\nc"}
+
+    assert "| base model | /models/a\\|b c |" in card(manifest)

@@ -1,0 +1,128 @@
+"""Runs over HTTP."""
+
+import pytest
+
+from app.database import new_id
+from tests.rows.desk import claim, execute, ready_to_finish, vote
+
+PROJECT = {"project": "acme"}
+
+
+@pytest.fixture(autouse=True)
+def _enough(api):
+    rules = {"minimum_per_class": 5, "holdout_share": 0.3}
+    assert api.patch("/v1/projects/acme", json={"snapshot": rules}).status_code == 200
+    vote(40, project="acme")
+
+
+def start(api, **body):
+    return api.post("/v1/runs", params=PROJECT, json=body)
+
+
+def test_a_started_run_is_accepted_and_can_be_followed(api):
+    started = start(api, note="after the new policy", changes={"beta": 0.2})
+
+    assert started.status_code == 202, started.text
+    run = started.json()
+    assert run["state"] == "queued"
+    assert run["trigger"] == "asked for by key first admin: after the new policy"
+    assert run["recipe"]["beta"] == 0.2
+    assert api.get(f"/v1/runs/{run['id']}", params=PROJECT).json() == run
+    assert api.get(f"/v1/runs/{run['id']}/metrics", params=PROJECT).json() == {"run_id": run["id"], "steps": []}
+
+
+def test_a_second_run_is_a_conflict_that_names_the_active_one(api):
+    first = start(api).json()
+
+    second = start(api)
+
+    assert second.status_code == 409
+    assert second.json()["code"] == "run_active"
+    assert second.json()["details"] == {"active_run_id": first["id"]}
+
+
+def test_a_run_on_no_data_is_refused_with_what_is_missing(api):
+    api.post("/v1/projects", json={"project": "empty", "base_model": "/models/base"})
+
+    refused = api.post("/v1/runs", params={"project": "empty"}, json={})
+
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "not_ready"
+    ready = api.get("/v1/projects/empty/readiness").json()
+    assert ready["ready"] is False
+    assert ready["reasons"] == refused.json()["reasons"] != []
+
+
+def test_readiness_counts_labels(api):
+    ready = api.get("/v1/projects/acme/readiness").json()
+
+    assert ready["ready"] is True
+    assert (ready["counts"]["desirable"], ready["counts"]["undesirable"]) == (20, 20)
+
+
+def test_a_wrong_recipe_is_named_field_by_field(api):
+    wrong = start(api, changes={"beta": -1})
+
+    assert wrong.status_code == 422
+    assert [error["pointer"] for error in wrong.json()["errors"]] == ["/changes/beta"]
+
+
+def test_cancelling_ends_a_queued_run_and_an_ended_one_is_a_conflict(api):
+    run = start(api).json()
+
+    assert api.post(f"/v1/runs/{run['id']}/cancel", params=PROJECT).json()["state"] == "cancelled"
+
+    failed = start(api).json()
+    claim(failed["id"])
+    execute("UPDATE runs SET state = 'failed' WHERE id = :id", id=failed["id"])
+    refused = api.post(f"/v1/runs/{failed['id']}/cancel", params=PROJECT)
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "illegal_transition"
+
+
+def test_runs_come_in_pages_newest_first(api, tmp_path):
+    ids = []
+    for _ in range(3):
+        ids.append(start(api).json()["id"])
+        api.post(f"/v1/runs/{ids[-1]}/cancel", params=PROJECT)
+
+    first = api.get("/v1/runs", params={**PROJECT, "limit": 2}).json()
+    second = api.get("/v1/runs", params={**PROJECT, "limit": 2, "cursor": first["next_cursor"]}).json()
+
+    assert [run["id"] for run in first["items"] + second["items"]] == ids[::-1]
+    assert second["next_cursor"] is None
+    wrong = api.get("/v1/runs", params={**PROJECT, "cursor": "bm90LWFuLWlk"})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_cursor")
+
+
+def test_unknown_runs_and_other_projects_keys_are_turned_away(api, key):
+    run = start(api).json()
+    api.post("/v1/projects", json={"project": "other", "base_model": "/models/base"})
+
+    assert api.get(f"/v1/runs/{new_id()}", params=PROJECT).status_code == 404
+    assert api.get(f"/v1/runs/{run['id']}", headers=key("runs:read", project="other")).status_code == 404
+    assert start(api).status_code == 409
+    reader = key("runs:read", project="acme")
+    assert api.post("/v1/runs", headers=reader, json={}).status_code == 403
+    assert api.get("/v1/runs", headers=reader).status_code == 200
+
+
+def test_trigger_decisions_can_be_read(api):
+    from app.loop import service as loop
+
+    api.patch("/v1/projects/acme", json={"trigger": {"new_per_class": 100}})
+    loop.tick()
+
+    (decision,) = api.get("/v1/trigger-decisions", params=PROJECT).json()["items"]
+
+    assert decision["started"] is False
+    assert decision["reason"].startswith("not yet: 20 of 100 new desirable labels")
+
+
+def test_progress_is_seen_while_the_run_works(api, tmp_path):
+    claimed = ready_to_finish(tmp_path, "acme")
+
+    run = api.get(f"/v1/runs/{claimed.lease.run_id}", params=PROJECT).json()
+
+    assert run["state"] == "evaluating"
+    assert run["recipe"]["lambda_desirable"] != "auto"
