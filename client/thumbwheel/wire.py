@@ -189,12 +189,12 @@ class Event(Body):
         return self
 
 
-class EventReceipt(Body):
+class EventReceipt(BaseModel):
     event_id: str
     status: Literal["stored", "replayed"]
 
 
-class BatchItem(Body):
+class BatchItem(BaseModel):
     index: int
     event_id: str | None = None
     status: Literal["stored", "replayed", "conflict", "invalid"]
@@ -202,7 +202,7 @@ class BatchItem(Body):
     pointer: str | None = Field(None, description="JSON pointer into the item")
 
 
-class BatchReceipt(Body):
+class BatchReceipt(BaseModel):
     stored: int
     replayed: int
     rejected: int
@@ -290,6 +290,8 @@ class ProjectChange(Body):
 
 
 class Project(ProjectConfiguration):
+    model_config = ConfigDict(extra="ignore")
+
     project: str
     base_model: str
     created_at: datetime
