@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.database import transaction
 from app.errors import StaleLease, Unavailable
-from app.runs import service as runs
+from app.runs.leases import service as leases
 from app.runs.states import RunState, ahead_of
 from app.services import Process, wait_until
 from worker.follow import Follower
@@ -140,11 +140,11 @@ def _tell(follower: Follower, heart: Heartbeat, state: RunState) -> RunState:
     try:
         with transaction() as session:
             if wanted is not None and ahead_of(state, wanted):
-                reached = runs.advance(session, heart.lease, wanted)
+                reached = leases.advance(session, heart.lease, wanted)
                 if reached is RunState.CANCELLING:
                     return state
                 state = reached
-            runs.report(session, heart.lease, follower.report(state))
+            leases.report(session, heart.lease, follower.report(state))
         follower.sent()
     except Unavailable as error:
         log.warning("run %s cannot be reported on: %s", heart.lease.run_id, error)

@@ -20,8 +20,8 @@ from app import outbox
 from app.artifacts import DamagedArtifact
 from app.database import transaction
 from app.errors import StaleLease, ThumbwheelError, Unavailable
-from app.runs import service as runs
-from app.runs.service import Claimed
+from app.runs.leases import service as leases
+from app.runs.leases.service import Claimed
 from app.runs.states import RunState
 from worker import registration
 from worker.attend import Cancelled, Failed, Left, Lost, attend, heed
@@ -35,7 +35,7 @@ def look(run_id: UUID, stopping: Callable[[], bool]) -> None:
     """Work on the run if it waits for a worker. `stopping` says whether this worker was asked to end."""
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     with transaction() as session:
-        claimed = runs.claim(session, run_id, owner)
+        claimed = leases.claim(session, run_id, owner)
     if claimed is None:
         log.info("run %s: nothing to do, somebody has it or it has ended", run_id)
         return
@@ -57,14 +57,14 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
         _work(claimed, heart)
     except Cancelled:
         with transaction() as session:
-            runs.cancelled(session, lease)
+            leases.cancelled(session, lease)
     except Left:
         with transaction() as session:
-            runs.release(session, lease)
+            leases.release(session, lease)
         outbox.deliver()
     except Lost as death:
         with transaction() as session:
-            runs.lose(session, lease, death.cause)
+            leases.lose(session, lease, death.cause)
         outbox.deliver()
     except Failed as failure:
         _fail(claimed, failure.cause)
@@ -90,7 +90,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)
     with transaction() as session:
-        checkpoint_id = runs.finish(
+        checkpoint_id = leases.finish(
             session,
             claimed.lease,
             weights_sha256=manifest["weights_sha256"],
@@ -104,7 +104,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
 
 def _advance(claimed: Claimed, to: RunState) -> RunState:
     with transaction() as session:
-        state = runs.advance(session, claimed.lease, to)
+        state = leases.advance(session, claimed.lease, to)
     if state is RunState.CANCELLING:
         raise Cancelled
     return state
@@ -113,4 +113,4 @@ def _advance(claimed: Claimed, to: RunState) -> RunState:
 def _fail(claimed: Claimed, reason: str) -> None:
     log.warning("run %s: failed: %s", claimed.lease.run_id, reason)
     with transaction() as session:
-        runs.fail(session, claimed.lease, reason)
+        leases.fail(session, claimed.lease, reason)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from app.runs.service import Report
+from app.runs.leases.service import Report
 from app.runs.states import STATE_OF_PHASE, RunState
 
 

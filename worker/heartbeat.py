@@ -11,8 +11,8 @@ from typing import Self
 from app import settings
 from app.database import transaction
 from app.errors import StaleLease
-from app.runs import service as runs
-from app.runs.lease import Lease
+from app.runs.leases import service as leases
+from app.runs.leases.lease import Lease
 from app.runs.states import RunState
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Heartbeat:
             at = time.monotonic()
             try:
                 with transaction() as session:
-                    self._cancelling = runs.renew(session, self.lease) is RunState.CANCELLING
+                    self._cancelling = leases.renew(session, self.lease) is RunState.CANCELLING
                 self._renewed_at = at
             except StaleLease:
                 self._gone = True

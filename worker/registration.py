@@ -10,7 +10,7 @@ from app import artifacts
 from app.checkpoints.card import card
 from app.checkpoints.gates import reasons_to_refuse
 from app.checkpoints.service import CARD, MANIFEST
-from app.runs.service import Claimed
+from app.runs.leases.service import Claimed
 from worker.kto.files import write_atomically
 
 

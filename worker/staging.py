@@ -8,9 +8,9 @@ from uuid import UUID
 from app import settings
 from app.checkpoints import service as checkpoints
 from app.database import transaction
-from app.runs import service as runs
+from app.runs.leases import service as leases
+from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe, resolve
-from app.runs.service import Claimed
 from app.snapshots import service as snapshots
 from worker.kto.files import write_atomically
 
@@ -64,5 +64,5 @@ def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
             folder=folder,
         )
         recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
-        runs.snapshotted(session, claimed.lease, built.id, recipe)
+        leases.snapshotted(session, claimed.lease, built.id, recipe)
         return built.id, recipe

@@ -22,6 +22,7 @@ from app.loop.triggers import Decision, Situation, decide, due
 from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import service as runs
+from app.runs.leases import service as leases
 from app.runs.states import TERMINAL, RunState
 from app.schema import Page, key_of_cursor, page_of
 
@@ -34,7 +35,7 @@ def tick() -> None:
     """One round, in transactions of its own: a project that cannot be decided on does not stop the others."""
     outbox.deliver()
     with transaction() as session:
-        runs.reap(session)
+        leases.reap(session)
     with transaction() as session:
         everybody = projects.ids(session)
     for project in everybody:

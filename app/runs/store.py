@@ -1,25 +1,14 @@
-"""SQL of runs. What a worker writes carries its lease: `_held` is in every such statement."""
+"""SQL of runs."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.runs.lease import Lease
-from app.runs.states import ACTIVE, WORKING, RunState
+from app.runs.states import ACTIVE, RunState
 from app.runs.tables import Run, RunMetric, RunTransition
-
-
-def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
-    return (Run.id == lease.run_id, Run.lease_owner == lease.owner, Run.lease_epoch == lease.epoch)
-
-
-def _after(seconds: float) -> ColumnElement[datetime]:
-    return func.clock_timestamp() + text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
 
 
 def insert_run(session: Session, values: dict[str, Any]) -> Run:
@@ -67,50 +56,10 @@ def add_transition(
     session.execute(insert(RunTransition).values(**values))
 
 
-def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> Run | None:
-    """Take the run if it waits for a worker, by one UPDATE; None where somebody has it or it has ended."""
-    free = or_(Run.lease_expires_at.is_(None), Run.lease_expires_at < func.clock_timestamp())
-    statement = (
-        update(Run)
-        .where(Run.id == run_id, Run.state.in_({RunState.QUEUED, *WORKING}), free)
-        .values(
-            lease_owner=owner,
-            lease_epoch=Run.lease_epoch + 1,
-            lease_expires_at=_after(lease_seconds),
-            started_at=func.coalesce(Run.started_at, func.now()),
-        )
-        .returning(Run)
-    )
-    return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
-
-
 def move(session: Session, run_id: UUID, before: RunState, after: RunState, values: dict[str, Any]) -> bool:
     """Whether the run was in state `before`, and is in `after` now."""
     statement = update(Run).where(Run.id == run_id, Run.state == before).values(state=after, **values)
     return session.execute(statement.returning(Run.id)).one_or_none() is not None
-
-
-def write(session: Session, lease: Lease, values: dict[str, Any]) -> RunState | None:
-    """Write to the run of `lease`; its state, None where the lease is gone or the run has ended."""
-    statement = update(Run).where(*_held(lease), Run.state.in_(ACTIVE)).values(**values).returning(Run.state)
-    found = session.execute(statement).scalar_one_or_none()
-    return None if found is None else RunState(found)
-
-
-def renew(session: Session, lease: Lease, lease_seconds: float) -> RunState | None:
-    """Hold the run for `lease_seconds` from now; its state, None where the lease is gone or the run has ended."""
-    return write(session, lease, {"lease_expires_at": _after(lease_seconds)})
-
-
-def keep_metrics(session: Session, run_id: UUID, lines: Sequence[dict[str, Any]]) -> None:
-    """One row per step; a step that was taken again after a kill replaces its row."""
-    by_step = {line["step"]: {"run_id": run_id, "step": line["step"], "values": line} for line in lines}
-    statement = upsert(RunMetric).values(list(by_step.values()))
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[RunMetric.run_id, RunMetric.step], set_={"values": statement.excluded["values"]}
-        )
-    )
 
 
 def metrics_of(session: Session, run_id: UUID, limit: int) -> list[dict[str, Any]]:
@@ -122,24 +71,3 @@ def metrics_of(session: Session, run_id: UUID, limit: int) -> list[dict[str, Any
     kept = or_((RunMetric.step - 1) % stride == 0, RunMetric.step == last)
     asked = select(RunMetric.values).where(RunMetric.run_id == run_id, kept).order_by(RunMetric.step)
     return list(session.scalars(asked))
-
-
-def silent(session: Session) -> Sequence[Run]:
-    """Claimed runs whose lease has expired, held until the transaction ends; those that others hold are left out."""
-    asked = (
-        select(Run)
-        .where(Run.state.in_({*WORKING, RunState.CANCELLING}), Run.lease_expires_at < func.clock_timestamp())
-        .with_for_update(skip_locked=True, key_share=True)
-    )
-    return session.scalars(asked, execution_options={"populate_existing": True}).all()
-
-
-def unheard(session: Session, seconds: float) -> Sequence[Run]:
-    """Runs that wait for a worker though one was asked `seconds` ago, held until the transaction ends."""
-    long_ago = func.clock_timestamp() - text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
-    asked = (
-        select(Run)
-        .where(Run.state.in_({RunState.QUEUED, *WORKING}), Run.lease_expires_at.is_(None), Run.rung_at < long_ago)
-        .with_for_update(skip_locked=True, key_share=True)
-    )
-    return session.scalars(asked, execution_options={"populate_existing": True}).all()

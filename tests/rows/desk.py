@@ -16,9 +16,10 @@ from app.errors import ThumbwheelError
 from app.feedback import service as feedback
 from app.projects import service as projects
 from app.runs import service as runs
-from app.runs.lease import Lease
+from app.runs.leases import service as leases
+from app.runs.leases.lease import Lease
+from app.runs.leases.service import Claimed
 from app.runs.recipe import resolve
-from app.runs.service import Claimed
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
 
@@ -57,7 +58,7 @@ def request(project: str = DESK, **new: Any) -> wire.Run:
 
 def claim(run_id: UUID, owner: str = "worker 1") -> Claimed:
     with transaction() as session:
-        claimed = runs.claim(session, run_id, owner)
+        claimed = leases.claim(session, run_id, owner)
     assert claimed is not None
     return claimed
 
@@ -79,13 +80,13 @@ def snapshot(claimed: Claimed, folder: Path) -> None:
             folder=folder / "snapshot",
         )
         recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
-        runs.snapshotted(session, claimed.lease, built.id, recipe)
+        leases.snapshotted(session, claimed.lease, built.id, recipe)
 
 
 def advance(lease: Lease, *states: RunState) -> None:
     for state in states:
         with transaction() as session:
-            runs.advance(session, lease, state)
+            leases.advance(session, lease, state)
 
 
 def ready_to_finish(folder: Path, project: str = DESK, **new: Any) -> Claimed:
@@ -103,7 +104,7 @@ def finish(claimed: Claimed, folder: Path, *, kind: str = "adapter", reasons: Se
     sha256 = artifacts.put(weights).sha256
     manifest = {"kind": kind, "scores": {"auroc": {"low": 0.7}}, "training": {"base_fingerprint": "f" * 64}}
     with transaction() as session:
-        return runs.finish(
+        return leases.finish(
             session,
             claimed.lease,
             weights_sha256=sha256,
@@ -132,7 +133,7 @@ def expire(run_id: UUID) -> None:
 
 def reap() -> int:
     with transaction() as session:
-        return runs.reap(session)
+        return leases.reap(session)
 
 
 def messages() -> list[str]:

@@ -9,6 +9,7 @@ from app.loop import service as loop
 from app.outbox import Message
 from app.projects import service as projects
 from app.runs import service as runs
+from app.runs.leases import service as leases
 from tests.rows.desk import DESK, claim, execute, expire, make_project, request, shown, vote
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -27,7 +28,7 @@ def all_runs(project: str = DESK) -> list[wire.Run]:
 def fail(run: wire.Run) -> None:
     claimed = claim(run.id)
     with transaction() as session:
-        runs.fail(session, claimed.lease, "the model folder is empty")
+        leases.fail(session, claimed.lease, "the model folder is empty")
 
 
 def test_a_run_starts_once_enough_labels_are_there_and_says_why():

@@ -11,6 +11,7 @@ from app.database import new_id, transaction
 from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease
 from app.projects import service as projects
 from app.runs import service as runs
+from app.runs.leases import service as leases
 from app.runs.states import RunState
 from tests.rows.desk import (
     DESK,
@@ -118,7 +119,7 @@ def test_of_many_workers_that_look_at_once_one_gets_the_run():
 
     def look(number: int) -> Any:
         with transaction() as session:
-            return runs.claim(session, run.id, f"worker {number}")
+            return leases.claim(session, run.id, f"worker {number}")
 
     won = [claimed for claimed in at_once(6, look) if claimed is not None]
 
@@ -131,8 +132,8 @@ def test_a_second_delivery_finds_nothing_to_claim():
     claim(run.id)
 
     with transaction() as session:
-        assert runs.claim(session, run.id, "worker 2") is None
-        assert runs.claim(session, new_id(), "worker 2") is None
+        assert leases.claim(session, run.id, "worker 2") is None
+        assert leases.claim(session, new_id(), "worker 2") is None
 
 
 def test_an_ended_run_cannot_be_claimed(tmp_path):
@@ -140,7 +141,7 @@ def test_an_ended_run_cannot_be_claimed(tmp_path):
     finish(claimed, tmp_path)
 
     with transaction() as session:
-        assert runs.claim(session, claimed.lease.run_id, "worker 2") is None
+        assert leases.claim(session, claimed.lease.run_id, "worker 2") is None
 
 
 def test_an_expired_lease_lets_the_next_worker_in_and_the_state_stays():
@@ -155,17 +156,17 @@ def test_an_expired_lease_lets_the_next_worker_in_and_the_state_stays():
 
 
 WRITES: dict[str, Callable[..., Any]] = {
-    "renew": runs.renew,
-    "advance": lambda session, lease: runs.advance(session, lease, RunState.TRAINING),
-    "report": lambda session, lease: runs.report(session, lease, runs.Report(done=1, total=2)),
-    "metrics": lambda session, lease: runs.report(session, lease, runs.Report(metrics=[{"step": 1}])),
-    "finish": lambda session, lease: runs.finish(
+    "renew": leases.renew,
+    "advance": lambda session, lease: leases.advance(session, lease, RunState.TRAINING),
+    "report": lambda session, lease: leases.report(session, lease, leases.Report(done=1, total=2)),
+    "metrics": lambda session, lease: leases.report(session, lease, leases.Report(metrics=[{"step": 1}])),
+    "finish": lambda session, lease: leases.finish(
         session, lease, weights_sha256="", reasons=[], files={}, manifest={"kind": "adapter", "scores": {}}
     ),
-    "fail": lambda session, lease: runs.fail(session, lease, "because"),
-    "cancelled": runs.cancelled,
-    "release": runs.release,
-    "lose": lambda session, lease: runs.lose(session, lease, "because"),
+    "fail": lambda session, lease: leases.fail(session, lease, "because"),
+    "cancelled": leases.cancelled,
+    "release": leases.release,
+    "lose": lambda session, lease: leases.lose(session, lease, "because"),
 }
 
 
@@ -191,7 +192,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(write, meanwhile, tmp_path)
 def test_a_released_run_is_made_known_and_claimed_at_once_and_counts_as_no_loss():
     claimed = claim(request().id)
     with transaction() as session:
-        runs.release(session, claimed.lease)
+        leases.release(session, claimed.lease)
 
     assert messages() == [str(claimed.lease.run_id)] * 2
     assert claim(claimed.lease.run_id, "worker 2").lease.epoch == 2
@@ -254,7 +255,7 @@ def test_a_queued_run_is_cancelled_at_once_and_again_changes_nothing():
     assert cancel(run.id) == shown(run.id)
 
     with transaction() as session:
-        assert runs.claim(session, run.id, "worker 1") is None
+        assert leases.claim(session, run.id, "worker 1") is None
 
 
 def test_the_worker_of_a_cancelled_run_sees_it_and_ends_it():
@@ -262,9 +263,9 @@ def test_the_worker_of_a_cancelled_run_sees_it_and_ends_it():
 
     assert cancel(claimed.lease.run_id).state == "cancelling"
     with transaction() as session:
-        assert runs.renew(session, claimed.lease) is RunState.CANCELLING
-        assert runs.advance(session, claimed.lease, RunState.TRAINING) is RunState.CANCELLING
-        runs.cancelled(session, claimed.lease)
+        assert leases.renew(session, claimed.lease) is RunState.CANCELLING
+        assert leases.advance(session, claimed.lease, RunState.TRAINING) is RunState.CANCELLING
+        leases.cancelled(session, claimed.lease)
 
     ended = shown(claimed.lease.run_id)
     assert (ended.state, ended.reason) == ("cancelled", "cancelled by key test")
@@ -294,7 +295,7 @@ def test_a_cancelled_run_registers_nothing(tmp_path):
 def test_a_run_between_two_workers_is_cancelled_at_once():
     claimed = claim(request().id)
     with transaction() as session:
-        runs.release(session, claimed.lease)
+        leases.release(session, claimed.lease)
 
     assert cancel(claimed.lease.run_id).state == "cancelled"
 
@@ -325,7 +326,7 @@ def test_an_ended_run_cannot_be_cancelled(tmp_path):
 def test_progress_metrics_and_warnings_are_kept_and_a_step_taken_again_replaces_its_row():
     claimed = claim(request().id)
     advance(claimed.lease, RunState.REFERENCING, RunState.TRAINING)
-    news = runs.Report(
+    news = leases.Report(
         done=3,
         total=10,
         eta_seconds=7.5,
@@ -334,8 +335,8 @@ def test_progress_metrics_and_warnings_are_kept_and_a_step_taken_again_replaces_
     )
 
     with transaction() as session:
-        runs.report(session, claimed.lease, news)
-        runs.report(session, claimed.lease, runs.Report(metrics=[{"step": 3, "loss": 0.5}]))
+        leases.report(session, claimed.lease, news)
+        leases.report(session, claimed.lease, leases.Report(metrics=[{"step": 3, "loss": 0.5}]))
 
     run = shown(claimed.lease.run_id)
     assert (run.phase_done, run.phase_total, run.eta_seconds, run.warnings) == (3, 10, 7.5, ["look"])
@@ -348,11 +349,11 @@ def test_progress_metrics_and_warnings_are_kept_and_a_step_taken_again_replaces_
 def test_a_long_series_is_thinned_evenly_and_keeps_its_ends():
     claimed = claim(request().id)
     with transaction() as session:
-        lines = [{"step": step} for step in range(1, 1001)]
-        runs.report(session, claimed.lease, runs.Report(metrics=lines))
+        lines = [{"step": step} for step in range(1, 2501)]
+        leases.report(session, claimed.lease, leases.Report(metrics=lines))
         steps = [line["step"] for line in runs.metrics(session, DESK, claimed.lease.run_id, limit=100).steps]
 
-    assert steps == [*range(1, 1001, 10), 1000]
+    assert steps == [*range(1, 2501, 25), 2500]
 
 
 def test_a_finished_run_has_its_checkpoint_recipe_and_history(tmp_path):

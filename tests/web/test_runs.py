@@ -3,6 +3,7 @@
 import pytest
 
 from app.database import new_id
+from app.loop import service as loop
 from tests.rows.desk import claim, execute, ready_to_finish, vote
 
 PROJECT = {"project": "acme"}
@@ -108,8 +109,6 @@ def test_unknown_runs_and_other_projects_keys_are_turned_away(api, key):
 
 
 def test_trigger_decisions_can_be_read(api):
-    from app.loop import service as loop
-
     api.patch("/v1/projects/acme", json={"trigger": {"new_per_class": 100}})
     loop.tick()
 

@@ -1,0 +1,176 @@
+"""What a worker does with a run: real processes in a real WORKDIR, without Celery."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from app import services, settings
+from app.runs.states import RunState
+from tests.rows.desk import DESK, claim, execute, expire, make_project, messages, request, shown, vote
+from worker.attend import Failed, alone_in, attend
+from worker.execute import look
+from worker.follow import Follower, Lines
+from worker.heartbeat import Heartbeat, Wish
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def run(database):
+    make_project()
+    vote()
+    return request()
+
+
+@pytest.fixture
+def workdir(run):
+    folder = settings.current().work_dir / str(run.id)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_base_model_that_is_not_there_fails_the_run_with_one_sentence(run):
+    look(run.id, never)
+
+    ended = shown(run.id)
+    assert ended.state == "failed"
+    assert ended.reason == "base_model: /models/base holds no config.json: name a folder with a saved model"
+    assert ended.snapshot_id is not None
+    assert ended.recipe["learning_rate"] != "auto"
+
+
+def test_feedback_that_makes_no_snapshot_any_more_fails_the_run_with_the_reasons(run):
+    execute("DELETE FROM events WHERE position > 3")
+
+    look(run.id, never)
+
+    ended = shown(run.id)
+    assert ended.state == "failed"
+    assert "makes no dataset to learn from" in (ended.reason or "")
+
+
+def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run):
+    look(run.id, lambda: True)
+
+    assert shown(run.id).state == "snapshotting"
+    # Once for the request, once for the return; the second one was delivered at once.
+    assert messages() == []
+    workdir = settings.current().work_dir / str(run.id)
+    job = json.loads((workdir / "job.json").read_bytes())
+    assert job["base_model"] == job["ancestor"] == "/models/base"
+    assert job["reference"] == {"kind": "base"}
+
+    look(run.id, never)
+    assert shown(run.id).attempts == 2
+    assert shown(run.id).state == "failed"
+
+
+def test_a_run_that_somebody_has_is_left_alone(run):
+    claimed = claim(run.id)
+
+    look(run.id, never)
+
+    assert shown(run.id).attempts == claimed.lease.epoch == 1
+
+
+def test_a_crash_fails_the_run_with_the_last_line_that_was_said(run, workdir):
+    claimed = claim(run.id)
+
+    with Heartbeat(claimed.lease, never) as heart, pytest.raises(Failed) as failed:
+        attend("trainer", "worker.no_such_module", workdir, heart, RunState.REFERENCING)
+
+    assert "the trainer crashed with exit code 1: " in failed.value.cause
+    assert "No module named worker.no_such_module" in failed.value.cause
+
+
+def test_the_heart_sees_who_wants_the_run_to_end(run):
+    claimed = claim(run.id)
+    with Heartbeat(claimed.lease, lambda: True) as heart:
+        assert heart.wish() is Wish.LEAVE
+    with Heartbeat(claimed.lease, never) as heart:
+        assert heart.wish() is None
+        execute("UPDATE runs SET state = 'cancelling'")
+        assert services.wait_until(lambda: heart.wish() is Wish.CANCEL, 10)
+        expire(run.id)
+        execute("UPDATE runs SET lease_owner = 'somebody else'")
+        assert services.wait_until(lambda: heart.wish() is Wish.DROP, 10)
+
+
+def test_a_process_of_a_frozen_worker_is_killed_before_the_next_one_starts(workdir):
+    with alone_in(workdir) as lock:
+        # It inherits the lock, as a trainer does; its worker would be frozen now.
+        old = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[lock])
+        os.pwrite(lock, f"{old.pid}\n".encode(), 0)
+
+    with alone_in(workdir):
+        assert old.wait(10) == -signal.SIGKILL
+
+
+def test_lines_are_read_whole_and_a_replaced_file_from_its_beginning(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with closing(Lines(path)) as lines:
+        assert lines.read() == ([], False)
+        path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+        assert lines.read() == ([{"step": 1}, {"step": 2}], True)
+        with path.open("a") as file:
+            file.write('ep": 3}\n')
+        assert lines.read() == ([{"step": 3}], False)
+
+        # A resumed trainer cuts what it takes again, and writes on, longer than before.
+        (tmp_path / "aside").write_text('{"step": 1}\n' + '{"step": 22}\n' * 9)
+        (tmp_path / "aside").replace(path)
+
+        read, anew = lines.read()
+        assert anew
+        assert read == [{"step": 1}, *[{"step": 22}] * 9]
+
+
+def test_progress_becomes_a_report_of_the_run_s_state_alone(tmp_path):
+    progress = tmp_path / "progress.jsonl"
+
+    def tell(phase: str, done: int, second: int) -> None:
+        at = f"2026-11-21T10:00:{second:02}.000+00:00"
+        with progress.open("a") as file:
+            file.write(json.dumps({"phase": phase, "done": done, "total": 10, "at": at}) + "\n")
+
+    tell("training", 9, 0)  # of an earlier attempt
+    with closing(Follower(tmp_path)) as follower:
+        assert not follower.read()
+        tell("loading", 0, 1)
+        assert follower.read()
+        assert follower.report(RunState.TRAINING).done is None
+        tell("training", 2, 10)
+        tell("training", 6, 18)
+        (tmp_path / "warnings.jsonl").write_text('{"step": 2, "code": "x", "message": "lower the learning rate"}\n')
+        assert follower.read()
+
+        report = follower.report(RunState.TRAINING)
+
+        assert (report.done, report.total, report.eta_seconds) == (6, 10, 8.0)
+        assert report.warnings == ["lower the learning rate"]
+        follower.sent()
+        assert not follower.read()
+
+
+def test_the_trainer_learns_nothing_of_our_settings(run, workdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(workdir))
+    (workdir / "says.py").write_text(
+        "import json, os, sys\n"
+        "json.dump({'code': 'said', 'message': str([n for n in os.environ if n.startswith('THUMBWHEEL')])},\n"
+        "          open(sys.argv[1] + '/failure.json', 'w'))\n"
+        "sys.exit(2)\n"
+    )
+    claimed = claim(run.id)
+
+    with Heartbeat(claimed.lease, never) as heart, pytest.raises(Failed) as failed:
+        attend("trainer", "says", workdir, heart, RunState.REFERENCING)
+
+    assert failed.value.cause == "[]"
+    assert claimed.project == DESK
