@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -17,6 +17,9 @@ demo: venv ## the whole loop in six minutes on simulated users; options in ARGS,
 
 test: venv ## every test, on real servers started for them; narrow it by ARGS, for example ARGS="tests/rules -x"
 	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+
+test-slow: venv ## the trials that take minutes: the whole demo, with its figures asserted
+	@$(PYTHON_VENV) -m pytest -m slow $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, compose file: what CI checks besides the tests
 	@$(PYTHON_VENV) -m ruff check .

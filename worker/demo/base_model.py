@@ -47,6 +47,7 @@ def base_model(cache: Path, seed: int, progress: Progress = unwatched) -> Path:
     folder = cache / f"base-{seed}-{_code_hash()[:12]}"
     if not (folder / "config.json").exists():
         unfinished = folder.with_suffix(f".{os.getpid()}")
+        unfinished.mkdir(parents=True)  # a place that takes nothing is told now, not after the training
         try:
             train_base_model(unfinished, seed, progress)
             if not folder.exists():  # somebody else may have made the very same meanwhile

@@ -1,0 +1,44 @@
+"""`thumbwheel demo` as a newcomer meets it. The whole story takes minutes: `make test-slow` tells it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "app.cli.main", "demo"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_rounds_of_thumbs_make_the_replies_clearly_better_at_the_same_length() -> None:
+    done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    told = json.loads(line)
+    good = told["good_share"]
+    for name in ("round1", "round2"):
+        assert good[name]["value"] - good["base"]["value"] >= 0.25
+        assert good[name]["low"] > good["base"]["high"]
+        assert 0.85 <= told["length_ratio"][name] <= 1.15
+    assert len(told["approval"]) == 3
+    base, _, last = (approval["value"] for approval in told["approval"].values())
+    assert last > base
+
+
+@pytest.mark.xdist_group("stack")
+def test_a_data_folder_that_takes_nothing_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    a_file = tmp_path / "file"
+    a_file.write_text("")
+
+    done = subprocess.run(
+        COMMAND, capture_output=True, text=True, env=os.environ | {"THUMBWHEEL_DATA_DIR": str(a_file)}, cwd="/"
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("The demo stopped: ")
+    assert "Traceback" not in done.stderr
+    assert "%" not in done.stderr
