@@ -1,6 +1,6 @@
 """Write `thumbs.jsonl`: replies of the demo's support desk with a thumb each, as TRL's unpaired trainers read them.
 
-    python examples/make_thumbs.py > examples/thumbs.jsonl
+python examples/make_thumbs.py > examples/thumbs.jsonl
 """
 
 import json

@@ -7,6 +7,7 @@ run that was refused, or that failed, is not started again until something has c
 """
 
 import logging
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from app import outbox
 from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused
 from app.feedback import service as feedback
+from app.labels import service as labels
 from app.loop import store
 from app.loop.triggers import Decision, Situation, decide, due
 from app.projects import service as projects
@@ -76,21 +78,29 @@ def _decide(session: Session, project: str) -> None:
         before.last_seen_at = now()
         return
     last = runs.last(session, project)
-    ready = runs.readiness(session, project)
-    decision = decide(
-        rules,
-        Situation(
-            new=ready.new_counts,
-            hours_since_last_run=_hours_since(last),
-            active=last is not None and last.state not in TERMINAL,
-            reasons=ready.reasons,
-            last_run_ended_badly=BADLY.get(last.state) if last else None,
-        ),
+    situation = Situation(
+        new=_new_labels(session, configuration, basis["watermark"], last),
+        hours_since_last_run=_hours_since(last),
+        active=last is not None and last.state not in TERMINAL,
+        last_run_ended_badly=BADLY.get(last.state) if last else None,
     )
+    decision = decide(rules, situation)
+    if decision.start:
+        # Only now the whole log has to be read: what is new tells first whether it is time at all.
+        decision = decide(rules, replace(situation, reasons=runs.readiness(session, project).reasons))
     run_id = None
     if decision.start:
         run_id = runs.request(session, project, wire.NewRun(), "trigger", f"trigger: {decision.reason}").id
     _keep(session, project, decision, basis, run_id)
+
+
+def _new_labels(
+    session: Session, configuration: wire.Project, watermark: int, last: runs.LastRun | None
+) -> wire.ClassCounts:
+    project, of_shipped = configuration.project, configuration.snapshot.events == "shipped"
+    shipped = releases.current(session, project).checkpoint_id if of_shipped else None
+    since = last.watermark if last else 0
+    return labels.counts(session, project, watermark=watermark, since=since, checkpoint_id=shipped)
 
 
 def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
