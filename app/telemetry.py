@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from app import settings
 
+#: They tell of every call, and of three things at every tick of the beat: what matters would drown.
+QUIET = ("httpx", "celery.beat", "celery.worker.strategy", "celery.app.trace")
+
 
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -29,4 +32,5 @@ def configure() -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
