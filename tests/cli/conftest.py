@@ -95,7 +95,7 @@ def admin_key(database) -> str:
     return key
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: its relay would send the messages that other tests look for
 def served_url(migrated) -> Iterator[str]:
     with served() as at:
         yield at
