@@ -19,13 +19,14 @@ def test_two_rounds_of_thumbs_make_the_replies_clearly_better_at_the_same_length
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
     told = json.loads(line)
-    good = told["good_share"]
+    good, intervals = told["good_share"], told["intervals"]["good_share"]
     for name in ("round1", "round2"):
-        assert good[name]["value"] - good["base"]["value"] >= 0.25
-        assert good[name]["low"] > good["base"]["high"]
-        assert 0.85 <= told["length_ratio"][name] <= 1.15
-    assert len(told["approval"]) == 3
-    base, _, last = (approval["value"] for approval in told["approval"].values())
+        assert good[name] - good["base"] >= 0.25
+        assert intervals[name][0] > intervals["base"][1]
+        assert 0.85 <= told["rounds"][name]["length_ratio"] <= 1.15
+    assert told["length_ratio"] == told["rounds"]["round2"]["length_ratio"]
+    assert 0 < told["kl_nats"] < 20
+    base, _, last = told["approval"].values()
     assert last > base
 
 

@@ -1,7 +1,7 @@
 """How the story ends: the table for a reader, and the one line of JSON for a program."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -26,22 +26,39 @@ class Chapter:
 
 
 def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str, Any]:
-    """The figures under the names base, round1, round2; lengths relative to the base, KL in nats per reply."""
+    """The figures for a program.
+
+    length_ratio  median words of the last round's replies over the base's
+    kl_nats       of the last round's model from the base, in nats per reply
+    intervals     [low, high] of the figures of the same names; rounds: the same figures after each round
+    """
     keys = ["base", *(f"round{number}" for number in range(1, len(chapters)))]
-    base = chapters[0].measured.median_words
     by_key = dict(zip(keys, chapters, strict=True))
+    rounds = {key: _round(chapter, chapters[0]) for key, chapter in by_key.items() if key != "base"}
+    approvals = {one.checkpoint_id: one.approval for one in chapters if one.approval}
+    good_shares = {key: one.measured.good_share for key, one in by_key.items()}
+    last = rounds[keys[-1]]
     return {
-        "good_share": {key: asdict(chapter.measured.good_share) for key, chapter in by_key.items()},
-        "invented_refund_share": {key: asdict(one.measured.invented_refund_share) for key, one in by_key.items()},
-        "length_ratio": {key: one.measured.median_words / base for key, one in by_key.items() if key != "base"},
-        "kl_nats": {
-            key: {"from_base": asdict(one.kl_to_base), "from_previous": asdict(one.kl_to_previous)}
-            for key, one in by_key.items()
-            if one.kl_to_base and one.kl_to_previous
-        },
-        "approval": {one.checkpoint_id: asdict(one.approval) if one.approval else None for one in chapters},
-        "seed": seed,
+        "good_share": {key: figure.value for key, figure in good_shares.items()},
+        "length_ratio": last["length_ratio"],
+        "kl_nats": last["kl_nats"],
+        "approval": {checkpoint: figure.value for checkpoint, figure in approvals.items()},
         "seconds": round(seconds, 1),
+        "seed": seed,
+        "intervals": {
+            "good_share": {key: [figure.low, figure.high] for key, figure in good_shares.items()},
+            "approval": {checkpoint: [figure.low, figure.high] for checkpoint, figure in approvals.items()},
+        },
+        "invented_refund_share": {key: one.measured.invented_refund_share.value for key, one in by_key.items()},
+        "rounds": rounds,
+    }
+
+
+def _round(chapter: Chapter, base: Chapter) -> dict[str, float | None]:
+    return {
+        "length_ratio": chapter.measured.median_words / base.measured.median_words,
+        "kl_nats": chapter.kl_to_base.value if chapter.kl_to_base else None,
+        "kl_nats_from_previous": chapter.kl_to_previous.value if chapter.kl_to_previous else None,
     }
 
 
