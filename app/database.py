@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import uuid6
-from sqlalchemy import DateTime, Engine, MetaData, create_engine, text
+from sqlalchemy import DateTime, Engine, MetaData, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.exc import OperationalError
@@ -76,9 +76,3 @@ def transaction() -> Iterator[Session]:
     if session.info.get("has_messages"):
         for call in after_messages:
             call()
-
-
-def ready() -> bool:
-    """Whether Postgres answers and has the tables of this version of the code."""
-    with transaction() as session:
-        return session.execute(text("SELECT to_regclass('outbox') IS NOT NULL")).scalar_one()

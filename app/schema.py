@@ -1,23 +1,17 @@
-"""What every answer of the API shares: the base model and cursor pages."""
+"""Cursor pages, as every listing of the API has them."""
 
 import base64
 import binascii
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from app.errors import Fault, Invalid
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
 Key = TypeVar("Key")
-
-
-class Answer(BaseModel):
-    """An answer is read from rows, and says no more than it declares."""
-
-    model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
 class Page(BaseModel, Generic[Item]):

@@ -48,10 +48,6 @@ class Sequences:
             tokens=sum(len(prompt) + len(completion) for prompt, completion in pairs),
         )
 
-    @property
-    def padding_share(self) -> float:
-        return 1 - self.tokens / self.ids_BT.numel()
-
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
     """bfloat16 arithmetic over float32 weights, or nothing for float32."""
