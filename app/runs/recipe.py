@@ -10,8 +10,17 @@ from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from thumbwheel.wire import Gates
 
 Auto = Literal["auto"]
+ObjectiveName = Literal[
+    "kto", "apo_zero_unpaired", "bco", "ppo_clip", "tkto", "mo_kto", "sft", "dpo", "ipo", "slic", "simpo", "orpo"
+]  # fmt: skip
+
+#: Objectives that compare two completions of one prompt; a micro-batch holds whole pairs, two rows each.
+PAIRED: frozenset[ObjectiveName] = frozenset({"dpo", "ipo", "slic", "simpo", "orpo"})
+#: Objectives without one weight per class. mo_kto has weights of its own for each of its labels.
+WITHOUT_LAMBDA: frozenset[ObjectiveName] = PAIRED | {"sft", "mo_kto"}
 
 #: λ_D·n_D / (λ_U·n_U) has to land in this band (KTO paper v1, section 4.2, and TRL's documentation).
 BALANCE_BAND = (1.0, 4 / 3)
@@ -31,6 +40,28 @@ class Lora(Section):
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description="names of the modules that get an adapter; all-linear leaves out the head"
     )
+    rslora: bool = Field(False, description="scale by alpha / sqrt(rank): higher ranks stay stable")
+    dora: bool = Field(False, description="magnitude and direction apart: better at low ranks, a slower step")
+
+
+class LabelTerm(Section):
+    """One of several labels of a row, for the objective mo_kto."""
+
+    name: str = Field(min_length=1, description="name of the label in the row's labels")
+    weight: float = Field(1.0, gt=0, le=1000, description="share of this label's loss in the sum")
+    lambda_desirable: float = Field(1.0, gt=0, le=1000)
+    lambda_undesirable: float = Field(1.0, gt=0, le=1000)
+
+
+class Drift(Section):
+    """How far the policy has gone, measured while it trains, on completions of its own for train prompts."""
+
+    checks: int = Field(4, ge=0, le=1000, description="times in a run, evenly spread, the last after the last step")
+    prompts: int = Field(16, ge=1, le=10_000, description="train prompts that are answered at each check")
+    max_new_tokens: int = Field(64, ge=1, le=8192, description="longest sampled completion")
+    kl_budget: float = Field(
+        Gates().kl_nats_per_token, gt=0, description="nats a token from the reference beyond which the run warns"
+    )
 
 
 class Evaluation(Section):
@@ -44,10 +75,17 @@ class Evaluation(Section):
 
 class Recipe(Section):
     method: Literal["lora", "full"] = Field("lora", description="low-rank adapter, or every weight")
-    objective: Literal["kto"] = "kto"
+    objective: ObjectiveName = Field("kto", description="what is minimised; formulas in worker/kto/objectives")
     beta: float = Field(
-        0.1, gt=0, le=10, description="strength of the pull to the reference; useful between 0.01 and 0.5"
+        0.1,
+        gt=0,
+        le=10,
+        description="strength of the pull to the reference; useful between 0.01 and 0.5, for simpo 2 to 2.5; for orpo "
+        "the weight of the odds ratio",
     )
+    simpo_gamma: float = Field(0.5, ge=0, le=10, description="simpo: margin that the chosen completion must lead by")
+    clip_range: float = Field(0.2, gt=0, lt=1, description="ppo_clip: ratios beyond 1 ± clip_range give no gradient")
+    labels: tuple[LabelTerm, ...] = Field((), description="mo_kto: the labels that are learnt together")
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = Field(
         "auto", description="auto: 1e-6 for full fine-tuning, 1e-5 for LoRA; lower it when beta is low"
     )
@@ -58,9 +96,11 @@ class Recipe(Section):
     adam_beta2: float = Field(0.999, ge=0, lt=1)
     adam_epsilon: float = Field(1e-8, gt=0)
     max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
-    batch_size: int = Field(32, ge=2, le=4096, description="rows of one optimizer step")
-    micro_batch_size: int = Field(
-        8, ge=2, le=1024, description="rows of one forward; z0 is estimated inside it, too noisy below 4"
+    batch_size: int = Field(32, ge=2, le=4096, description="rows of one optimizer step; a pair is two rows")
+    micro_batch_size: Annotated[int, Field(ge=2, le=1024)] | Auto = Field(
+        8,
+        description="rows of one forward; z0 is estimated inside it, too noisy below 4; auto: the most that fit into "
+        "memory, measured before the first step",
     )
     epochs: int = Field(
         1, ge=1, le=100, description="passes over the data; prefer more epochs to a higher learning rate"
@@ -78,19 +118,39 @@ class Recipe(Section):
     )
     seed: int = Field(42, ge=0, lt=2**31)
     save_every_steps: int = Field(50, ge=1, description="optimizer steps between two training checkpoints")
+    drift: Drift = Drift()
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        if self.batch_size % self.micro_batch_size:
+        if self.micro_batch_size != "auto" and self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}: "
                 f"set micro_batch_size to a divisor of {self.batch_size}, at least 4"
             )
+        for name in ("batch_size", "micro_batch_size"):
+            size = getattr(self, name)
+            if self.objective in PAIRED and size != "auto" and size % 2:
+                raise ValueError(f"{name} {size} is odd, {self.objective} takes pairs of rows: set {name} to {size + 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_belong_to_the_objective(self) -> Self:
+        if self.objective == "mo_kto" and not self.labels:
+            raise ValueError("labels is empty, mo_kto learns several labels together: name at least one in labels")
+        if self.labels and self.objective != "mo_kto":
+            raise ValueError(f"labels is for mo_kto alone, objective is {self.objective}: remove labels")
+        if self.objective in WITHOUT_LAMBDA:
+            for name in ("lambda_desirable", "lambda_undesirable"):
+                if getattr(self, name) not in ("auto", 1.0):
+                    raise ValueError(f"{name} has no meaning for {self.objective}, which weighs no classes: leave it out")
+            if self.balance == "batch":
+                raise ValueError(f"balance batch has no meaning for {self.objective}: set balance to weights")
         return self
 
     @property
     def resolved(self) -> bool:
+        """Whether all is decided that the rows decide. A micro-batch of auto is the trainer's to measure."""
         return "auto" not in (self.learning_rate, self.lambda_desirable, self.lambda_undesirable)
 
 
@@ -102,8 +162,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "max_length": 256, "schedule": "cosine", "save_every_steps": 25,
     },
     "lora-small": {"method": "lora", "batch_size": 32, "micro_batch_size": 8, "max_length": 1024},
-    "lora-8b": {"method": "lora", "learning_rate": 1e-5, "batch_size": 32, "micro_batch_size": 4, "max_length": 2048},
-    "full": {"method": "full", "batch_size": 32, "micro_batch_size": 4, "max_length": 2048},
+    "lora-8b": {"method": "lora", "batch_size": 32, "micro_batch_size": "auto", "max_length": 2048},
+    "full": {"method": "full", "batch_size": 32, "micro_batch_size": "auto", "max_length": 2048},
 }  # fmt: skip
 
 
@@ -123,12 +183,16 @@ def balanced_lambdas(weight_desirable: float, weight_undesirable: float) -> tupl
 
 
 def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) -> Recipe:
-    """Replace every ``auto``. In batch mode the steps are even already, so λ is 1: never both at once unasked."""
+    """Replace every ``auto`` that the rows decide.
+
+    λ is 1 in batch mode, where the steps are even already (never both at once unasked), and where an objective has no
+    classes to weigh.
+    """
     changes: dict[str, Any] = {}
     if recipe.learning_rate == "auto":
         changes["learning_rate"] = LEARNING_RATE_BY_METHOD[recipe.method]
     given_d, given_u = recipe.lambda_desirable, recipe.lambda_undesirable
-    if recipe.balance == "batch":
+    if recipe.balance == "batch" or recipe.objective in WITHOUT_LAMBDA:
         changes["lambda_desirable"] = 1.0 if given_d == "auto" else given_d
         changes["lambda_undesirable"] = 1.0 if given_u == "auto" else given_u
     elif given_d == "auto" and given_u == "auto":

@@ -1,30 +1,79 @@
-"""What every objective takes and gives. B rows of one micro-batch; log-probs in nats, summed over a completion."""
+"""What every objective takes and gives.
+
+Legend: B rows of one micro-batch, N their completion tokens, K labels. Log-probs are in nats and in float32 (float64 in
+tests); those of a row are summed over its completion.
+
+An objective is a function of a micro-batch; `OBJECTIVES` says beside it what it has to be given. Rows of a paired
+objective come as chosen, rejected, chosen, rejected, …; such an objective gives one loss for each pair.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from app.runs.recipe import Recipe
 
 
 @dataclass(frozen=True)
+class TokenLogProbs:
+    """The same completions token by token, row after row."""
+
+    policy_N: Tensor
+    reference_N: Tensor
+    row_N: Tensor  # int64: which row of the micro-batch
+    weight_N: Tensor  # 1 where the row gives none
+
+
+@dataclass(frozen=True)
 class LogProbs:
     policy_B: Tensor  # lp_π(y|x), with gradient
-    reference_B: Tensor  # lp_ref(y|x)
+    reference_B: Tensor  # lp_ref(y|x); zeros for an objective without a reference
+    tokens_B: Tensor  # |y|: completion tokens, the end token among them
+    desirable_B: Tensor  # bool
+    weight_B: Tensor  # row weights from the label policy
     policy_mismatched_B: Tensor  # lp_π(y'|x), without gradient; anything where there is no partner
     reference_mismatched_B: Tensor  # lp_ref(y'|x)
     paired_B: Tensor  # bool: the row has a mismatched partner
-    desirable_B: Tensor  # bool
-    weight_B: Tensor  # row weights from the label policy
+    tokens: TokenLogProbs | None = None  # for objectives that look at tokens
+    mismatched_tokens: TokenLogProbs | None = None
+    labels_BK: Tensor | None = None  # +1 desirable, −1 undesirable, 0 not given; in the order of recipe.labels
+    running_2: Tensor | None = None  # sum and count of the rewards of all micro-batches before this one, float64
+    #: Adds up over the ranks that share a micro-batch. On one rank, the identity.
+    over_ranks: Callable[[Tensor], Tensor] = lambda sums: sums
 
 
 @dataclass(frozen=True)
 class Losses:
-    loss_B: Tensor  # weighted; the loop sums it and divides by the rows of the optimizer step
-    reward_B: Tensor  # β·r, without gradient
+    """B rows, or B/2 pairs."""
+
+    loss_B: Tensor  # weighted; the loop sums it and divides by the rows (or pairs) of the optimizer step
+    reward_B: Tensor  # β·r of each row, without gradient; the objective's own idea of a reward where it has another
     z0: Tensor  # the reference point that was used; 0 for objectives without one
     z0_raw: Tensor  # before the clamp at 0
+    running_2: Tensor | None = None  # of the micro-batches so far, this one included
 
 
-Objective = Callable[[LogProbs, Recipe], Losses]
+@dataclass(frozen=True)
+class Objective:
+    """A loss and what it has to be given."""
+
+    loss: Callable[[LogProbs, Recipe], Losses]
+    data: Literal["rows", "desirable rows", "pairs"]
+    reference: bool = True  # lp_ref of the rows
+    mismatched: bool = False  # both log-probs of mismatched completions, for z0
+    by_token: bool = False  # TokenLogProbs
+    labels: bool = False
+    running: bool = False
+
+
+def pairs(values_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Of chosen and of rejected rows, each [B/2]."""
+    return values_B[0::2], values_B[1::2]
+
+
+def pair_weights(log_probs: LogProbs) -> Tensor:
+    """A pair says no more than its weaker half: the smaller of the two row weights, [B/2]."""
+    return torch.minimum(*pairs(log_probs.weight_B))
