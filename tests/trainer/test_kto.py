@@ -11,7 +11,7 @@ from tests.trainer import tiny
 from worker.kto.objectives import OBJECTIVES, LogProbs, Losses
 
 RECIPE = Recipe.model_validate({**tiny.RECIPE, "beta": 0.3, "lambda_desirable": 1.7, "lambda_undesirable": 1.1})
-kto = OBJECTIVES["kto"]
+kto = OBJECTIVES["kto"].loss
 
 
 def made(rows: int = 8, *, seed: int = 0, **changes: Any) -> LogProbs:
@@ -23,6 +23,7 @@ def made(rows: int = 8, *, seed: int = 0, **changes: Any) -> LogProbs:
     fields = {
         "policy_B": values().requires_grad_(),
         "reference_B": values(),
+        "tokens_B": torch.arange(rows) + 5,
         "policy_mismatched_B": values() + 2,
         "reference_mismatched_B": values(),
         "paired_B": torch.ones(rows, dtype=torch.bool),
