@@ -26,7 +26,7 @@ def test_a_list_of_end_tokens_is_understood_as_the_tokenizers_own_first() -> Non
     tokens = models.load_tokens(DATA / "models" / "babyllama361")
 
     assert tokens.ends == (2, 1)
-    [(prompt, completion)] = tokens.encode_text(["Once"], [" upon a time"])
+    [(prompt, completion, _)] = tokens.encode_text(["Once"], [" upon a time"])
     assert completion[-1] == 2
     assert tokens.tokenizer.decode([*prompt, *completion], skip_special_tokens=True).strip() == "Once upon a time"
 

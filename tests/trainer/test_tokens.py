@@ -25,7 +25,7 @@ def test_a_text_completion_ends_with_exactly_one_end_token() -> None:
 
     (plain, ended, doubled) = tokens.encode_text(["Q:"] * 3, [" yes", " yes<|end|>", " yes<|end|><|end|>"])
 
-    for prompt, completion in (plain, ended, doubled):
+    for prompt, completion, _ in (plain, ended, doubled):
         assert prompt.tolist() == of_text("Q:")
         assert completion.tolist() == [*of_text(" yes"), END]
 
@@ -33,7 +33,7 @@ def test_a_text_completion_ends_with_exactly_one_end_token() -> None:
 def test_an_end_token_inside_a_completion_stays_and_counts() -> None:
     tokens = Tokens(tiny.tokenizer(), None)
 
-    [(_, completion)] = tokens.encode_text(["Q:"], ["a<|end|>b"])
+    [(_, completion, _)] = tokens.encode_text(["Q:"], ["a<|end|>b"])
 
     assert completion.tolist() == [*of_text("a"), END, *of_text("b"), END]
 
@@ -45,7 +45,7 @@ def test_the_boundary_is_the_common_prefix_where_tokens_merge_across_it() -> Non
     tokens = Tokens(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<e>"), None)
 
     # when prompt "ab" meets completion "ca"
-    [(prompt, completion)] = tokens.encode_text(["ab"], ["ca"])
+    [(prompt, completion, _)] = tokens.encode_text(["ab"], ["ca"])
 
     # then the merged token belongs to the completion, and nothing is lost
     assert prompt.tolist() == [0]
@@ -55,7 +55,7 @@ def test_the_boundary_is_the_common_prefix_where_tokens_merge_across_it() -> Non
 def test_an_empty_prompt_leaves_one_token_to_predict_from() -> None:
     tokens = Tokens(tiny.tokenizer(), None)
 
-    [(prompt, completion)] = tokens.encode_text([""], ["a"])
+    [(prompt, completion, _)] = tokens.encode_text([""], ["a"])
 
     assert prompt.tolist() == [END]
     assert completion.tolist() == [*of_text("a"), END]
@@ -64,7 +64,7 @@ def test_an_empty_prompt_leaves_one_token_to_predict_from() -> None:
 def test_a_chat_turn_keeps_the_templates_own_end_and_not_the_newline_behind_it() -> None:
     tokens = Tokens(tiny.tokenizer(chat=True), None)
 
-    [(prompt, completion)] = tokens.encode_chat(
+    [(prompt, completion, _)] = tokens.encode_chat(
         [[{"role": "user", "content": "hi"}]], [[{"role": "assistant", "content": "yo"}]]
     )
 

@@ -15,7 +15,7 @@ from tests.trainer import tiny
 from worker.kto import batches, models
 from worker.kto.files import weights_fingerprint
 from worker.kto.job import read_job
-from worker.kto.logprobs import Sequences, completion_log_probs
+from worker.kto.logprobs import Sequences, forward
 from worker.kto.objectives import OBJECTIVES, LogProbs
 from worker.kto.process import Refusal
 from worker.kto.reference import Reference, matched, mismatched, reference_fingerprint
@@ -110,7 +110,7 @@ def test_full_fine_tuning_merges_the_shipped_adapter_first(tmp_path: Path, base:
     AutoTokenizer.from_pretrained(workdir / "output")
     with torch.no_grad():
         torch.testing.assert_close(
-            completion_log_probs(trained, sequences), completion_log_probs(shipped, sequences), rtol=1e-5, atol=1e-4
+            forward(trained, sequences).lp_B, forward(shipped, sequences).lp_B, rtol=1e-5, atol=1e-4
         )
 
 
@@ -126,13 +126,14 @@ def test_loss_reference_point_and_gradient_equal_a_plain_float64_computation(tmp
     # when the trainer's parts compute it in float32
     with torch.no_grad():
         reference_B, reference_mismatched_B, policy_mismatched_B = (
-            completion_log_probs(model, Sequences.of(pairs, CPU))
+            forward(model, Sequences.of(pairs, CPU)).lp_B
             for model, pairs in ((reference, own), (reference, others), (policy, others))
         )
-    losses = OBJECTIVES["kto"](
+    losses = OBJECTIVES["kto"].loss(
         LogProbs(
-            policy_B=completion_log_probs(policy, Sequences.of(own, CPU)),
+            policy_B=forward(policy, Sequences.of(own, CPU)).lp_B,
             reference_B=reference_B,
+            tokens_B=torch.tensor([float(len(rows[row].completion)) for row in block.rows]),
             policy_mismatched_B=policy_mismatched_B,
             reference_mismatched_B=reference_mismatched_B,
             paired_B=torch.ones(len(own), dtype=torch.bool),
@@ -177,12 +178,13 @@ def test_accumulating_micro_batches_equals_one_large_batch_where_z0_is_the_same(
     def gradient(parts: list[list[int]]) -> torch.Tensor:
         model.zero_grad()
         for part in parts:
-            lp_B = completion_log_probs(model, Sequences.of([pairs[row] for row in part], CPU))
+            lp_B = forward(model, Sequences.of([pairs[row] for row in part], CPU)).lp_B
             flat = torch.full_like(lp_B, 0.7)
-            losses = OBJECTIVES["kto"](
+            losses = OBJECTIVES["kto"].loss(
                 LogProbs(
                     policy_B=lp_B,
                     reference_B=torch.full_like(lp_B, -20),
+                    tokens_B=torch.ones(len(part)),
                     policy_mismatched_B=flat,
                     reference_mismatched_B=flat * 0,
                     paired_B=torch.ones(len(part), dtype=torch.bool),

@@ -198,12 +198,13 @@ def _tokens_log_probs(
     import numpy as np
     import torch
 
-    from worker.kto.logprobs import Sequences, token_log_probs
+    from worker.kto.logprobs import Sequences, forward
 
     found: list[Array] = []
     for pairs in chunks:
         with torch.no_grad():
-            lp = token_log_probs(model, Sequences.of(pairs, arithmetic.device), arithmetic.precision).cpu().numpy()
+            sequences = Sequences.of(pairs, arithmetic.device)
+            lp = forward(model, sequences, arithmetic.precision).lp_N.cpu().numpy()
         found += np.split(lp, np.cumsum([len(completion) for _, completion in pairs])[:-1])
         tell()
     return found

@@ -6,6 +6,8 @@ choices follow from the seed and the epoch: there is no random state to save.
 
 A partner is another row of the block with another prompt and another completion, and each row is partner once: a
 rotation where one fits, else an assignment. A row for which none exists takes part in the loss but not in z0.
+
+Objectives that compare pairs get blocks of whole pairs: chosen, rejected, chosen, rejected, … without partners.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,10 +32,12 @@ class Block:
 @dataclass(frozen=True)
 class Plan:
     blocks: tuple[Block, ...]
+    mismatched: bool = True  # whether partners were looked for
 
     @property
     def unpaired(self) -> int:
-        return sum(partner is None for block in self.blocks for partner in block.partners)
+        """Rows for which no partner was found."""
+        return self.mismatched * sum(partner is None for block in self.blocks for partner in block.partners)
 
     @property
     def rows(self) -> int:
@@ -51,20 +55,46 @@ class Plan:
         return -(-len(self.blocks) // blocks_per_step)
 
 
-def plan(rows: Sequence[Row], micro_batch_size: int, *, even_classes: bool, seed: int) -> Plan:
+def plan(
+    rows: Sequence[Row],
+    micro_batch_size: int,
+    *,
+    even_classes: bool,
+    seed: int,
+    mismatched: bool = True,
+    only: Sequence[int] | None = None,
+) -> Plan:
     """Blocks of `micro_batch_size` rows and what is left over (two rows at least), each row at least once.
 
     `even_classes`: every block is half desirable, half undesirable (an odd size loses one row); the rarer class is
-    repeated until the commoner one has been used once.
+    repeated until the commoner one has been used once. `mismatched`: choose partners. `only`: of these rows.
     """
     generator = np.random.default_rng([seed, 0])
     lengths = np.array([row.length for row in rows])
     if even_classes:
         groups = _even_groups(rows, lengths, micro_batch_size, generator)
     else:
-        order = _sorted_in_windows(generator.permutation(len(rows)), lengths, WINDOW * micro_batch_size)
-        groups = _without_loners(_chunks(order, micro_batch_size))
+        order = generator.permutation(np.arange(len(rows)) if only is None else np.array(only, dtype=int))
+        groups = _without_loners(
+            _chunks(_sorted_in_windows(order, lengths, WINDOW * micro_batch_size), micro_batch_size)
+        )
+    if not mismatched:
+        return Plan(tuple(_without_partners(group) for group in groups), mismatched=False)
     return Plan(tuple(Block(tuple(group), _partners(rows, group)) for group in _swap_until_paired(rows, groups)))
+
+
+def plan_pairs(rows: Sequence[Row], pairs: Sequence[tuple[int, int]], micro_batch_size: int, *, seed: int) -> Plan:
+    """Blocks of `micro_batch_size` / 2 pairs and what is left over, each pair once."""
+    order = np.random.default_rng([seed, 0]).permutation(len(pairs))
+    longer = np.array([max(rows[chosen].length, rows[rejected].length) for chosen, rejected in pairs])
+    half = micro_batch_size // 2
+    groups = _chunks(_sorted_in_windows(order, longer, WINDOW * half), half)
+    blocks = (_without_partners([row for pair in group for row in pairs[pair]]) for group in groups)
+    return Plan(tuple(blocks), mismatched=False)
+
+
+def _without_partners(group: Sequence[int]) -> Block:
+    return Block(tuple(group), (None,) * len(group))
 
 
 def _even_groups(

@@ -2,7 +2,8 @@
 
     state/step-NNNNNN/weights.safetensors     the trained weights, float32
     state/step-NNNNNN/optimizer.safetensors   AdamW's two moments and step count, per weight
-    state/step-NNNNNN/state.json              step, what the run is (identity), seconds so far, sha256 of the two files
+    state/step-NNNNNN/state.json              step, what the run is (identity), seconds so far, bco's running sum and
+                                              count, sha256 of the two files
 
 Schedule, block order and position all follow from the step, and nothing else is random: see `batches`.
 """
@@ -32,6 +33,7 @@ class Position:
     step: int  # optimizer steps done
     seconds: float  # of training, over all attempts
     threads: int  # of CPU arithmetic: the bits depend on them
+    running: tuple[float, float] = (0.0, 0.0)  # sum and count of the rewards so far, for bco
 
 
 def save(
@@ -54,6 +56,7 @@ def save(
             "step": position.step,
             "seconds": position.seconds,
             "threads": position.threads,
+            "running": position.running,
             "identity": identity,
             "sha256": {name: sha256_of(place / name) for name in FILES},
         }
@@ -84,7 +87,8 @@ def resume(
                 f"state: {path.name} was made with another recipe, snapshot or model: use a new WORKDIR or remove it",
             )
         _restore(load_file(path / FILES[0]), load_file(path / FILES[1]), weights, optimizer)
-        return Position(state["step"], state["seconds"], state["threads"])
+        total, count = state["running"]
+        return Position(state["step"], state["seconds"], state["threads"], (total, count))
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.runs.recipe import Recipe
+from app.runs.recipe import PAIRED, Recipe
 from worker.kto.files import sha256_of, weights_fingerprint
 from worker.kto.process import Refusal
 
@@ -40,8 +40,14 @@ class Shard(BaseModel):
     sha256: str
 
 
+class PairsFile(BaseModel):
+    path: str = Field(description="relative to the snapshot folder: shard, row of the chosen, row of the rejected")
+    sha256: str
+
+
 class Manifest(BaseModel):
     shards: list[Shard]
+    pairs: PairsFile | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Job:
     ancestor: Path
     recipe: Recipe
     shards: tuple[Shard, ...]
+    pairs: PairsFile | None = None
 
     @property
     def output(self) -> Path:
@@ -69,6 +76,8 @@ class Job:
             self.adapter_fingerprint,
             [(shard.format, shard.sha256) for shard in self.shards_of("train")],
         ]
+        if self.recipe.objective in PAIRED and self.pairs:
+            parts.append(self.pairs.sha256)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def shards_of(self, split: Literal["train", "holdout"]) -> list[Shard]:
@@ -110,6 +119,7 @@ def read_job(workdir: Path) -> Job:
         ancestor=Path(file.ancestor) if file.ancestor else base,
         recipe=recipe,
         shards=tuple(manifest.shards),
+        pairs=manifest.pairs,
     )
 
 
@@ -134,14 +144,15 @@ def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, 
 
 
 def _verify_shards(folder: Path, manifest: Manifest) -> None:
-    for shard in manifest.shards:
-        path = folder / shard.path
+    listed_files: list[Shard | PairsFile] = [*manifest.shards, *([manifest.pairs] if manifest.pairs else [])]
+    for listed in listed_files:
+        path = folder / listed.path
         if not path.is_file():
             raise Refusal(
-                "shard_missing", f"snapshot: {shard.path} is in the manifest but not in the folder: stage it again"
+                "shard_missing", f"snapshot: {listed.path} is in the manifest but not in the folder: stage it again"
             )
-        if sha256_of(path) != shard.sha256:
-            raise Refusal("shard_hash", f"snapshot: {shard.path} has another sha256 than the manifest: stage it again")
+        if sha256_of(path) != listed.sha256:
+            raise Refusal("shard_hash", f"snapshot: {listed.path} has another sha256 than the manifest: stage it again")
 
 
 def _document(path: Path, model: type[Document]) -> Document:

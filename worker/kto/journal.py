@@ -20,19 +20,25 @@ PROGRESS_EVERY = 0.5
 
 
 class Journal:
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, *, writes: bool = True) -> None:
+        """`writes`: False on all ranks but the first, which tell nothing."""
         self.workdir = workdir
+        self._writes = writes
         self.metrics: list[dict[str, Any]] = []
         self._phase: Phase | None = None
         self._written_at = 0.0
-        self._bar = Bar() if sys.stdout.isatty() else None
+        self._bar = Bar() if writes and sys.stdout.isatty() else None
 
     def continue_after(self, step: int) -> None:
         """Cut the lines of steps after `step`: a resumed run takes them again."""
+        if not self._writes:
+            return
         self.metrics = _cut(self.workdir / "metrics.jsonl", step)
         _cut(self.workdir / "warnings.jsonl", step)
 
     def progress(self, phase: Phase, done: int, total: int) -> None:
+        if not self._writes:
+            return
         now = time.monotonic()
         if phase != self._phase or done == total or now - self._written_at >= PROGRESS_EVERY:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -42,11 +48,14 @@ class Journal:
             self._bar.show(phase, done, total, self.metrics[-1] if self.metrics else {})
 
     def metric(self, line: dict[str, Any]) -> None:
-        _append(self.workdir / "metrics.jsonl", line)
+        if self._writes:
+            _append(self.workdir / "metrics.jsonl", line)
         self.metrics.append(line)
 
     def warn(self, step: int, code: str, message: str) -> None:
         """Once per code and run."""
+        if not self._writes:
+            return
         path = self.workdir / "warnings.jsonl"
         if all(line["code"] != code for line in _lines(path)):
             _append(path, {"step": step, "code": code, "message": message})

@@ -26,13 +26,19 @@ class Sequences:
     """
 
     ids_BT: Tensor
+    length_B: Tensor  # tokens of each row, prompt and completion
     source_N: Tensor  # positions in the flattened B·T at which a completion token comes *next*
     target_N: Tensor  # the completion tokens
     tokens: int  # real ones
 
+    @property
+    def row_N(self) -> Tensor:
+        """Which row a completion token belongs to."""
+        return self.source_N // self.ids_BT.shape[1]
+
     @classmethod
     def of(cls, pairs: Sequence[tuple[Ids, Ids]], device: torch.device) -> "Sequences":
-        longest = max(len(prompt) + len(completion) for prompt, completion in pairs)
+        longest = max((len(prompt) + len(completion) for prompt, completion in pairs), default=1)
         ids = np.zeros((len(pairs), longest), dtype=np.int64)
         counted = np.zeros((len(pairs), longest), dtype=bool)
         for row, (prompt, completion) in enumerate(pairs):
@@ -43,6 +49,9 @@ class Sequences:
         source = np.flatnonzero(counted)
         return cls(
             ids_BT=torch.from_numpy(ids).to(device),
+            length_B=torch.tensor(
+                [len(prompt) + len(completion) for prompt, completion in pairs], dtype=torch.int64, device=device
+            ),
             source_N=torch.from_numpy(source).to(device),
             target_N=torch.from_numpy(ids.reshape(-1)[source + 1]).to(device),
             tokens=sum(len(prompt) + len(completion) for prompt, completion in pairs),
@@ -56,13 +65,32 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, dtype=precision)
 
 
-def token_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = torch.float32) -> Tensor:
-    """log π(token | all before it) of every completion token, as lp_N in float32, row after row.
+@dataclass(frozen=True)
+class Forward:
+    """What a model says of `sequences`."""
+
+    sequences: Sequences
+    lp_N: Tensor  # log π(token | all before it) of every completion token, row after row, in float32
+    router_loss: Tensor | None  # of a mixture of experts, over real tokens, where it was asked for
+
+    @property
+    def lp_B(self) -> Tensor:
+        """lp(y|x) = Σ_t log π(y_t | x, y_<t)."""
+        return by_row(self.lp_N, self.sequences)
+
+
+def forward(
+    model: Any, sequences: Sequences, precision: torch.dtype = torch.float32, *, router_loss: bool = False
+) -> Forward:
+    """Read `sequences`, with gradient unless the caller turned it off.
 
     The head sees completion positions only: a hook on the output embeddings picks them out of the hidden states, so
     whatever the model does to its logits afterwards (soft-capping, scaling) still happens, by its own code. A model
     whose head is not called as a module is read off its full logits.
     """
+    if len(sequences.ids_BT) == 0:  # a rank without a share of the micro-batch
+        nothing = torch.zeros(0, device=sequences.ids_BT.device, requires_grad=torch.is_grad_enabled())
+        return Forward(sequences, nothing, None)
     picked = False
 
     def pick(_head: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
@@ -73,19 +101,24 @@ def token_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = t
         picked = True
         return (hidden_BTH.flatten(0, 1)[sequences.source_N].unsqueeze(0), *arguments[1:])
 
+    asked: dict[str, Any] = {}
+    if router_loss:
+        # Its mean is over tokens, so here the padding has to be known.
+        positions_T = torch.arange(sequences.ids_BT.shape[1], device=sequences.ids_BT.device)
+        asked = {"output_router_logits": True, "attention_mask": (positions_T < sequences.length_B[:, None]).long()}
     hook = model.get_output_embeddings().register_forward_pre_hook(pick)
     try:
         with autocast(sequences.ids_BT.device, precision):
-            logits = model(input_ids=sequences.ids_BT, use_cache=False).logits
+            output = model(input_ids=sequences.ids_BT, use_cache=False, **asked)
     finally:
         hook.remove()
-    logits_NV = logits[0] if picked else logits.flatten(0, 1)[sequences.source_N]
-    return -F.cross_entropy(logits_NV.float(), sequences.target_N, reduction="none")
+    logits_NV = output.logits[0] if picked else output.logits.flatten(0, 1)[sequences.source_N]
+    lp_N = -F.cross_entropy(logits_NV.float(), sequences.target_N, reduction="none")
+    return Forward(sequences, lp_N, output.aux_loss if router_loss else None)
 
 
-def completion_log_probs(model: Any, sequences: Sequences, precision: torch.dtype = torch.float32) -> Tensor:
-    """lp(y|x) = Σ_t log π(y_t | x, y_<t) as lp_B in float32, with gradient unless the caller turned it off."""
-    lp_N = token_log_probs(model, sequences, precision)
+def by_row(value_N: Tensor, sequences: Sequences) -> Tensor:
+    """Sums over each row's completion tokens, [B]."""
     rows, longest = sequences.ids_BT.shape
-    flat = torch.zeros(rows * longest, dtype=torch.float32, device=lp_N.device)
-    return flat.index_copy(0, sequences.source_N, lp_N).view(rows, longest).sum(1)
+    flat = torch.zeros(rows * longest, dtype=value_N.dtype, device=value_N.device)
+    return flat.index_copy(0, sequences.source_N, value_N).view(rows, longest).sum(1)

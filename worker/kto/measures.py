@@ -1,7 +1,10 @@
 """One optimizer step in figures: collected per micro-batch, written as one line of metrics.jsonl.
 
-Means by class are weighted by the row weights; z0 is the mean over micro-batches, weighted by their rows. Figures stay
-on the device until the step ends.
+Means are weighted by the row weights, and null where a class is absent or the objective has no such figure; z0 is the
+mean over micro-batches, weighted by their rows. Figures stay on the device until the step ends.
+
+accuracy: share of the rows whose reward is on its label's side of the reference point (β·z0; δ for bco; 0 without one);
+of pairs, share in which the chosen row has the higher reward.
 """
 
 from statistics import median
@@ -10,57 +13,80 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.kto.logprobs import Sequences
-from worker.kto.objectives import LogProbs, Losses
+from app.runs.recipe import Recipe
+from worker.kto.logprobs import Forward
+from worker.kto.objectives import LogProbs, Losses, Objective
+from worker.kto.objectives.signature import pair_weights, pairs
+from worker.kto.ranks import Ranks
 
 
 class Measures:
-    def __init__(self) -> None:
+    def __init__(self, objective: Objective, recipe: Recipe) -> None:
+        self._objective = objective
+        self._recipe = recipe
         self._sums: Tensor | None = None
-        self._rows = 0
-        self._blocks = 0
         self._tokens = 0
         self._room = 0
         self._lengths: list[int] = []
 
-    def add(self, log_probs: LogProbs, losses: Losses, forwards: tuple[Sequences, ...], lengths: list[int]) -> None:
+    def add(self, log_probs: LogProbs, losses: Losses, forwards: tuple[Forward, ...], lengths: list[int]) -> None:
         """`forwards`: what the policy read for this micro-batch; `lengths`: tokens of its completions."""
         desirable_B, weight_B = log_probs.desirable_B, log_probs.weight_B
-        rows = len(weight_B)
+        paired = self._objective.data == "pairs"
         loss_B = losses.loss_B.detach()
-        figures = [loss_B.sum(), rows * losses.z0, rows * losses.z0_raw, (losses.z0_raw < 0).float()]
+        clamped = (losses.z0_raw < 0).float() * len(weight_B)
+        figures = [loss_B.sum(), *(len(weight_B) * z for z in (losses.z0, losses.z0_raw)), clamped]
+        figures += self._hits(log_probs, losses)
         for class_B in (desirable_B, ~desirable_B):
             figures += [
                 (weight_B * class_B).sum(),
-                (loss_B * class_B).sum(),
+                torch.zeros(()) if paired else (loss_B * class_B).sum(),
                 (weight_B * losses.reward_B * class_B).sum(),
             ]
-        sums = torch.stack([figure.float() for figure in figures])
+        figures.append(torch.tensor(float(len(weight_B))))
+        sums = torch.stack([figure.float().to(weight_B.device) for figure in figures])
         self._sums = sums if self._sums is None else self._sums + sums
-        self._rows += rows
-        self._blocks += 1
-        self._tokens += sum(forward.tokens for forward in forwards)
-        self._room += sum(forward.ids_BT.numel() for forward in forwards)
+        self._tokens += sum(forward.sequences.tokens for forward in forwards)
+        self._room += sum(forward.sequences.ids_BT.numel() for forward in forwards)
         self._lengths += lengths
 
-    def line(self, seconds: float) -> dict[str, Any]:
+    def _hits(self, log_probs: LogProbs, losses: Losses) -> list[Tensor]:
+        """Weight of the right ones, and of all."""
+        if self._objective.data == "pairs":
+            weight_P = pair_weights(log_probs)
+            chosen_P, rejected_P = pairs(losses.reward_B)
+            return [(weight_P * (chosen_P > rejected_P)).sum(), weight_P.sum()]
+        point = self._recipe.beta * losses.z0
+        if losses.running_2 is not None:
+            point = losses.running_2[0] / losses.running_2[1].clamp(min=1e-12)
+        right_B = (losses.reward_B > point) == log_probs.desirable_B
+        return [(log_probs.weight_B * right_B).sum(), log_probs.weight_B.sum()]
+
+    def line(self, seconds: float, examples: int, ranks: Ranks) -> dict[str, Any]:
+        """`examples`: rows, or pairs, of the step over all ranks."""
         assert self._sums is not None, "a step has at least one micro-batch"
-        loss, z0, z0_raw, clamped, *by_class = self._sums.tolist()
+        counts = torch.tensor([self._tokens, self._room], dtype=torch.float32, device=self._sums.device)
+        *sums, rows, tokens, room = ranks.sum(torch.cat([self._sums, counts])).tolist()
+        loss, z0, z0_raw, clamped, hits, hits_of, *by_class = sums
+        rows = max(rows, 1.0)
         (loss_d, reward_d), (loss_u, reward_u) = (_class_means(*by_class[:3]), _class_means(*by_class[3:]))
+        classless = self._objective.data != "rows"
+        pointless = not self._objective.mismatched
         return {
-            "loss": loss / self._rows,
-            "loss_desirable": loss_d,
-            "loss_undesirable": loss_u,
+            "loss": loss / examples,
+            "loss_desirable": None if classless else loss_d,
+            "loss_undesirable": None if classless else loss_u,
             "reward_desirable": reward_d,
             "reward_undesirable": reward_u,
             "margin": None if reward_d is None or reward_u is None else reward_d - reward_u,
-            "z0": z0 / self._rows,
-            "z0_raw": z0_raw / self._rows,
-            "z0_clamped_share": clamped / self._blocks,
-            "tokens_per_second": self._tokens / seconds,
-            "rows_per_second": self._rows / seconds,
-            "padding_share": 1 - self._tokens / self._room,
-            "completion_length_median": median(self._lengths),
+            "accuracy": hits / hits_of if hits_of > 0 and self._objective.data != "desirable rows" else None,
+            "z0": None if pointless else z0 / rows,
+            "z0_raw": None if pointless else z0_raw / rows,
+            "z0_clamped_share": None if pointless else clamped / rows,
+            "tokens_per_second": tokens / seconds,
+            "rows_per_second": rows / seconds,
+            "padding_share": 1 - tokens / room,
+            "completion_length_median": median(self._lengths) if self._lengths else None,
             "seconds": seconds,
         }
 

@@ -215,6 +215,11 @@ def _first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__).rstrip(".:")[:300]
 
 
+def router_coefficient(policy: Any) -> float:
+    """Weight of the auxiliary loss that keeps the experts of a mixture evenly used; 0 for any other model."""
+    return float(getattr(policy.config, "router_aux_loss_coef", 0.0) or 0.0)
+
+
 def trained_weights(policy: Any) -> dict[str, nn.Parameter]:
     """The parameters that the optimizer moves, by name; tied ones once."""
     return {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}

@@ -3,17 +3,18 @@
 The policy scores them itself while it still is the reference (see `models`), block by block as training will see them,
 so that at step 0 policy and reference agree to the last bit. Kept by what determines them: a log-prob belongs to the
 token ids of one prompt with one completion, the file to the weights, maximum length and precision that it was scored
-with.
+with. One number for each sequence, or one for each completion token where the objective looks at tokens.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
@@ -21,9 +22,7 @@ from torch import Tensor
 from worker.kto.batches import Block
 from worker.kto.files import write_atomically
 from worker.kto.job import Job
-from worker.kto.logprobs import Sequences, completion_log_probs
 from worker.kto.models import Arithmetic
-from worker.kto.process import StopRequest
 from worker.kto.rows import Row
 from worker.kto.tokens import Ids, fit
 
@@ -49,43 +48,48 @@ def mismatched(rows: Sequence[Row], block: Block, max_length: int) -> list[Pair]
 
 
 class Reference:
-    """lp_ref by sequence."""
+    """lp_ref by sequence, in float32: [1], or [C] by token."""
 
-    def __init__(self, fingerprint: str) -> None:
+    def __init__(self, fingerprint: str, known: dict[bytes, NDArray[np.float32]] | None = None) -> None:
         self.fingerprint = fingerprint
-        self._known: dict[bytes, float] = {}
+        self.known = known or {}
 
     def log_probs(self, pairs: Sequence[Pair], device: torch.device) -> Tensor:
-        """lp_ref_B in float32. Raises KeyError where one was never scored."""
-        return torch.tensor([self._known[sequence_key(pair)] for pair in pairs], dtype=torch.float32, device=device)
+        """lp_ref_B, or lp_ref_N where they were learnt by token. Raises KeyError where one was never scored."""
+        found = [self.known[sequence_key(pair)] for pair in pairs]
+        return torch.from_numpy(np.concatenate(found) if found else np.zeros(0, dtype=np.float32)).to(device)
 
     def knows(self, pairs: Sequence[Pair]) -> bool:
-        return all(sequence_key(pair) in self._known for pair in pairs)
+        return all(sequence_key(pair) in self.known for pair in pairs)
 
-    def learn(self, pairs: Sequence[Pair], lp_B: Tensor) -> None:
-        for pair, value in zip(pairs, lp_B.tolist(), strict=True):
-            self._known.setdefault(sequence_key(pair), value)
+    def learn(self, pairs: Sequence[Pair], values: Tensor, counts: Sequence[int]) -> None:
+        """`counts`: how many of `values` belong to each pair."""
+        parts = np.split(values.float().cpu().numpy(), np.cumsum(counts)[:-1]) if pairs else []
+        for pair, part in zip(pairs, parts, strict=True):
+            self.known.setdefault(sequence_key(pair), part)
 
     def save(self, path: Path) -> None:
-        keys = np.frombuffer(b"".join(self._known), dtype=np.uint8).reshape(-1, 16)
-        values = np.array(list(self._known.values()), dtype=np.float32)
-        content = save({"keys": keys, "log_probs": values}, metadata={"fingerprint": self.fingerprint})
-        write_atomically(path, content)
+        content: dict[str, NDArray[Any]] = {
+            "keys": np.frombuffer(b"".join(self.known), dtype=np.uint8).reshape(-1, 16),
+            "counts": np.array([len(values) for values in self.known.values()], dtype=np.int64),
+            "log_probs": np.concatenate([*self.known.values(), np.zeros(0, dtype=np.float32)]),
+        }
+        write_atomically(path, save(content, metadata={"fingerprint": self.fingerprint}))
 
     @classmethod
     def load(cls, path: Path, fingerprint: str) -> "Reference":
         """What `path` keeps under this fingerprint; empty where there is nothing, or something else, or a broken
         file.
         """
-        reference = cls(fingerprint)
         try:
             with safe_open(str(path), framework="np") as file:
                 if (file.metadata() or {}).get("fingerprint") == fingerprint:
-                    keys, values = file.get_tensor("keys"), file.get_tensor("log_probs")
-                    reference._known = {bytes(key): float(value) for key, value in zip(keys, values, strict=True)}
+                    keys, counts, values = (file.get_tensor(name) for name in ("keys", "counts", "log_probs"))
+                    parts = np.split(values, np.cumsum(counts)[:-1])
+                    return cls(fingerprint, {bytes(key): part for key, part in zip(keys, parts, strict=False)})
         except (OSError, SafetensorError):
             pass
-        return reference
+        return cls(fingerprint)
 
 
 def sequence_key(pair: Pair) -> bytes:
@@ -94,7 +98,7 @@ def sequence_key(pair: Pair) -> bytes:
     return hashlib.sha256(len(prompt).to_bytes(4, "big") + prompt.tobytes() + completion.tobytes()).digest()[:16]
 
 
-def reference_fingerprint(job: Job, arithmetic: Arithmetic, max_length: int) -> str:
+def reference_fingerprint(job: Job, arithmetic: Arithmetic, max_length: int, *, by_token: bool = False) -> str:
     parts = {
         "base": job.base_fingerprint,
         "adapter": job.adapter_fingerprint,
@@ -102,39 +106,6 @@ def reference_fingerprint(job: Job, arithmetic: Arithmetic, max_length: int) -> 
         "max_length": max_length,
         "precision": str(arithmetic.precision),
         "device": arithmetic.device.type,
+        "by_token": by_token,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def score_blocks(
-    policy: Any,
-    rows: Sequence[Row],
-    blocks: Sequence[Block],
-    max_length: int,
-    arithmetic: Arithmetic,
-    kept: Path,
-    fingerprint: str,
-    stop: StopRequest,
-    progress: Callable[[int, int], None],
-) -> Reference:
-    """Both log-probs of every row of `blocks`, from `kept` where it has them, else scored by `policy` at its start.
-
-    Asked to stop, it keeps what it has and raises `Stopped`.
-    """
-    reference = Reference.load(kept, fingerprint)
-    fresh = False
-    for done, block in enumerate(blocks):
-        for pairs in (matched(rows, block), mismatched(rows, block, max_length)):
-            if reference.knows(pairs):
-                continue
-            with torch.no_grad():
-                sequences = Sequences.of(pairs, arithmetic.device)
-                reference.learn(pairs, completion_log_probs(policy, sequences, arithmetic.precision))
-            fresh = True
-        progress(done + 1, len(blocks))
-        if stop.requested:
-            reference.save(kept)
-            stop.raise_if_requested()
-    if fresh:
-        reference.save(kept)
-    return reference

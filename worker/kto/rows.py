@@ -2,19 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worker.kto.job import Shard
+from worker.kto.job import PairsFile, Shard
 from worker.kto.process import Refusal
-from worker.kto.tokens import Ids, Tokens, fit
+from worker.kto.tokens import Ids, Span, Tokens, Weights, fit, fit_weights
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
+#: Columns that some objectives ask for: several labels of a row, spans of a completion that weigh differently.
+OPTIONAL = ("labels", "spans")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Row:
     weight: float
     completion_id: str
     prompt_key: bytes  # equal for equal prompts, whatever was cut
+    labels: Mapping[str, bool] = field(default_factory=dict)  # by name, for mo_kto
+    token_weights: Weights | None = None  # [C], for tkto
 
     @property
     def length(self) -> int:
@@ -37,6 +41,8 @@ class Rows:
     dropped: int = 0  # empty completions, and those of which nothing would be left
     truncated: int = 0
     tokens_cut: int = 0
+    #: shard and row number in it → index in `rows`
+    places: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def require_both_classes(self) -> None:
         desirable = sum(row.desirable for row in self.rows)
@@ -49,18 +55,28 @@ class Rows:
             )
 
 
-def read_rows(folder: Path, shards: Sequence[Shard], tokens: Tokens, max_length: int) -> Rows:
-    """Every row of `shards` in order of position, tokenised and cut to `max_length`. Raises `Refusal`."""
+def read_rows(
+    folder: Path, shards: Sequence[Shard], tokens: Tokens, max_length: int, *, weigh_tokens: bool = False
+) -> Rows:
+    """Every row of `shards` in order of position, tokenised and cut to `max_length`. Raises `Refusal`.
+
+    `weigh_tokens`: turn the rows' spans into token weights.
+    """
     found = Rows([])
-    placed: list[tuple[int, Row]] = []
+    placed: list[tuple[int, Row, tuple[str, int]]] = []
     for shard in shards:
+        first = 0  # row number in the shard of the batch's first row
         for batch in _batches(folder, shard):
             prompts, completions = batch["prompt"], batch["completion"]
             encode = tokens.encode_chat if shard.format == "chat" else tokens.encode_text
             said = [index for index, completion in enumerate(completions) if not _empty(completion)]
-            pairs = encode([prompts[index] for index in said], [completions[index] for index in said])
+            encoded = encode(
+                [prompts[index] for index in said],
+                [completions[index] for index in said],
+                [_spans(batch, index) for index in said] if weigh_tokens else None,
+            )
             found.dropped += len(completions) - len(said)
-            for index, (prompt, completion) in zip(said, pairs, strict=True):
+            for index, (prompt, completion, weights) in zip(said, encoded, strict=True):
                 fitted = fit(prompt, completion, max_length)
                 if fitted is None:
                     found.dropped += 1
@@ -74,10 +90,31 @@ def read_rows(folder: Path, shards: Sequence[Shard], tokens: Tokens, max_length:
                     weight=batch["weight"][index],
                     completion_id=str(batch["completion_id"][index]),
                     prompt_key=_key(prompts[index]),
+                    labels=_labels(batch, index),
+                    token_weights=None if weights is None else fit_weights(weights, len(fitted.completion)),
                 )
-                placed.append((batch["position"][index], row))
-    found.rows = [row for _, row in sorted(placed, key=lambda pair: pair[0])]
+                placed.append((batch["position"][index], row, (shard.path, first + index)))
+            first += len(completions)
+    placed.sort(key=lambda one: one[0])
+    found.rows = [row for _, row, _ in placed]
+    found.places = {place: index for index, (_, _, place) in enumerate(placed)}
     return found
+
+
+def read_pairs(folder: Path, file: PairsFile | None, read: Rows) -> list[tuple[int, int]]:
+    """(chosen, rejected) as indices in `read.rows`, without pairs that lost a row. Raises `Refusal`."""
+    if file is None:
+        return []
+    try:
+        columns = pq.read_table(folder / file.path, columns=["shard", "chosen", "rejected"]).to_pydict()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refusal("pairs_unreadable", f"snapshot: {file.path} is no list of pairs: {reason}") from None
+    pairs = [
+        (read.places.get((shard, chosen)), read.places.get((shard, rejected)))
+        for shard, chosen, rejected in zip(*(columns[name] for name in ("shard", "chosen", "rejected")), strict=True)
+    ]
+    return [(chosen, rejected) for chosen, rejected in pairs if chosen is not None and rejected is not None]
 
 
 def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
@@ -95,11 +132,22 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
                 "shard_rows",
                 f"snapshot: {shard.path} has {file.metadata.num_rows} rows, the manifest says {shard.rows}: rebuild it",
             )
-        for batch in file.iter_batches(batch_size=2048, columns=list(COLUMNS)):
+        wanted = [*COLUMNS, *(name for name in OPTIONAL if name in file.schema_arrow.names)]
+        for batch in file.iter_batches(batch_size=2048, columns=wanted):
             yield batch.to_pydict()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise Refusal("shard_unreadable", f"snapshot: {shard.path} is no readable parquet file: {reason}") from None
+
+
+def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
+    given = batch["labels"][index] if "labels" in batch else None
+    return {label["name"]: label["value"] for label in given or () if label["value"] is not None}
+
+
+def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
+    given = batch["spans"][index] if "spans" in batch else None
+    return [Span(span["start"], span["end"], span["weight"]) for span in given or ()]
 
 
 def _empty(completion: Any) -> bool:

@@ -17,6 +17,21 @@ from numpy.typing import NDArray
 from worker.kto.process import Refusal
 
 Ids = NDArray[np.int32]
+Weights = NDArray[np.float32]
+
+
+class Span(NamedTuple):
+    """Characters of a completion whose tokens count differently, for the objective tkto."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class Encoded(NamedTuple):
+    prompt: Ids  # [P]
+    completion: Ids  # [C]
+    weights: Weights | None  # [C], where spans were asked for
 
 
 class Fitted(NamedTuple):
@@ -47,11 +62,17 @@ class Tokens:
         start = tokenizer.bos_token_id
         self.start = self.end if start is None else int(start)
 
-    def encode_text(self, prompts: Sequence[str], completions: Sequence[str]) -> list[tuple[Ids, Ids]]:
+    def encode_text(
+        self, prompts: Sequence[str], completions: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
+    ) -> list[Encoded]:
         wholes = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-        return self._split(self.tokenizer(list(prompts))["input_ids"], self.tokenizer(wholes)["input_ids"])
+        starts = [len(prompt) for prompt in prompts]
+        return self._encode(prompts, wholes, spans, starts, special=True)
 
-    def encode_chat(self, prompts: Sequence[Any], completions: Sequence[Any]) -> list[tuple[Ids, Ids]]:
+    def encode_chat(
+        self, prompts: Sequence[Any], completions: Sequence[Any], spans: Sequence[Sequence[Span]] | None = None
+    ) -> list[Encoded]:
+        """`spans` count the characters of a completion's first message."""
         if not self.tokenizer.chat_template:
             raise Refusal(
                 "no_chat_template",
@@ -60,10 +81,10 @@ class Tokens:
             )
         opened = [self._render(prompt, generation=True) for prompt in prompts]
         wholes = [self._render([*p, *c], generation=False) for p, c in zip(prompts, completions, strict=True)]
-        return self._split(
-            self.tokenizer(opened, add_special_tokens=False)["input_ids"],
-            self.tokenizer(wholes, add_special_tokens=False)["input_ids"],
-        )
+        # A template may write what it likes around a message; the message itself follows the opened prompt.
+        said = [str(completion[0].get("content") or "") if completion else "" for completion in completions]
+        starts = [max(0, whole.find(text, len(p))) for whole, text, p in zip(wholes, said, opened, strict=True)]
+        return self._encode(opened, wholes, spans, starts, special=False)
 
     def _render(self, messages: Sequence[Any], *, generation: bool) -> str:
         try:
@@ -74,15 +95,36 @@ class Tokens:
             raise Refusal("chat_template", f"base_model: its chat template fails on a chat row: {error}") from None
         return str(text)
 
-    def _split(self, prompts: Sequence[list[int]], wholes: Sequence[list[int]]) -> list[tuple[Ids, Ids]]:
-        pairs = []
-        for prompt, whole in zip(prompts, wholes, strict=True):
+    def _encode(
+        self,
+        prompts: Sequence[str],
+        wholes: Sequence[str],
+        spans: Sequence[Sequence[Span]] | None,
+        starts: Sequence[int],
+        *,
+        special: bool,
+    ) -> list[Encoded]:
+        """`wholes` are the prompts with their completions, which begin at the characters `starts`."""
+        if spans is not None and not self.tokenizer.is_fast:
+            raise Refusal(
+                "spans",
+                "base_model: its tokenizer does not say where a token lies in the text, so spans cannot weigh tokens: "
+                "add tokenizer.json, or set objective to kto",
+            )
+        prompt_ids = self.tokenizer(list(prompts), add_special_tokens=special)["input_ids"]
+        found = self.tokenizer(list(wholes), add_special_tokens=special, return_offsets_mapping=spans is not None)
+        encoded = []
+        for number, (prompt, whole) in enumerate(zip(prompt_ids, found["input_ids"], strict=True)):
             boundary = common_prefix(prompt, whole)
             completion = self._end_once(whole[boundary:])
+            weights = None
+            if spans is not None:
+                places = found["offset_mapping"][number][boundary:]
+                weights = _weights(len(completion), places, starts[number], spans[number])
             # The first completion token needs something to be predicted from.
             context = whole[:boundary] or [self.start]
-            pairs.append((np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32)))
-        return pairs
+            encoded.append(Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights))
+        return encoded
 
     def _end_once(self, completion: list[int]) -> list[int]:
         """Ends with one end token: the template's own, without the white space that some put behind it, or ours."""
@@ -95,6 +137,21 @@ class Tokens:
                 completion = completion[:-1]
             return completion if len(completion) > 1 else []
         return [*completion, self.end] if completion else []
+
+
+def _weights(tokens: int, places: Sequence[tuple[int, int]], start: int, spans: Sequence[Span]) -> Weights:
+    """A token weighs what the span does that it shares most characters with, and 1 where there is none.
+
+    `places`: first and last + 1 character of each token, in the text in which the completion begins at `start`; an end
+    token that we appended ourselves has none.
+    """
+    weights = np.ones(tokens, dtype=np.float32)
+    for index, (first, last) in enumerate(places[:tokens]):
+        shared = [(min(last, start + s.end) - max(first, start + s.start), s.weight) for s in spans]
+        characters, weight = max(shared, default=(0, 1.0), key=lambda pair: pair[0])
+        if characters > 0:
+            weights[index] = weight
+    return weights
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
@@ -116,3 +173,8 @@ def fit(prompt: Ids, completion: Ids, max_length: int) -> Fitted | None:
     if len(completion) < 2 or len(kept) < 2:
         return None
     return Fitted(kept_prompt, kept, len(prompt) - len(kept_prompt) + len(completion) - len(kept))
+
+
+def fit_weights(weights: Weights, kept: int) -> Weights:
+    """The weights of what `fit` kept of a completion: its first tokens and its end."""
+    return weights if kept == len(weights) else np.concatenate([weights[: kept - 1], weights[-1:]])

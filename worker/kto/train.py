@@ -12,12 +12,16 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.kto.files import folder_atomically, weights_fingerprint, write_atomically
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
-from worker.kto.process import StopRequest, run
+from worker.kto.process import Stopped, StopRequest, run
 from worker.kto.schedule import learning_rate_at
+
+if TYPE_CHECKING:
+    from worker.kto.ranks import Ranks
 
 
 def train(workdir: Path, stop: StopRequest | None = None) -> None:
@@ -28,42 +32,46 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
     job = read_job(workdir)
     if _is_finished(job):
         return
-    with closing(Journal(workdir)) as journal:
-        _train(job, journal, stop or StopRequest())
+
+    from worker.kto.ranks import Ranks
+
+    with Ranks.join() as ranks, closing(Journal(workdir, writes=ranks.writes)) as journal:
+        _train(job, journal, stop or StopRequest(), ranks)
 
 
-def _train(job: Job, journal: Journal, stop: StopRequest) -> None:
+def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> None:
     workdir, recipe = job.workdir, job.recipe
     journal.progress("loading", 0, 1)
 
     import torch
 
-    from worker.kto import batches, checkpoint, diagnosis, guards, models
-    from worker.kto.logprobs import Sequences, completion_log_probs
+    from worker.kto import batches, checkpoint, class_gradients, diagnosis, guards, models
     from worker.kto.measures import Measures
-    from worker.kto.objectives import OBJECTIVES, LogProbs
-    from worker.kto.reference import matched, mismatched, reference_fingerprint, score_blocks
-    from worker.kto.rows import read_rows
+    from worker.kto.microbatch import Reader
+    from worker.kto.objectives import OBJECTIVES
+    from worker.kto.reference import reference_fingerprint
+    from worker.kto.rows import read_pairs, read_rows
 
-    # Rows and the fixed plan of micro-batches with their mismatched partners.
+    # Rows as token ids.
     models.ask_for_determinism()
+    objective = OBJECTIVES[recipe.objective]
     arithmetic = models.Arithmetic.of(recipe)
     device = arithmetic.device
     context = models.context_length(job.base)
     tokens = models.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
-    read = read_rows(workdir / "snapshot", job.shards_of("train"), tokens, max_length)
-    read.require_both_classes()
+    weigh_tokens = recipe.objective == "tkto"
+    read = read_rows(workdir / "snapshot", job.shards_of("train"), tokens, max_length, weigh_tokens=weigh_tokens)
     rows = read.rows
-    plan = batches.plan(rows, recipe.micro_batch_size, even_classes=recipe.balance == "batch", seed=recipe.seed)
-    blocks_per_step = recipe.batch_size // recipe.micro_batch_size
-    steps_per_epoch = plan.steps_per_epoch(blocks_per_step)
-    total_steps = min(recipe.epochs * steps_per_epoch, recipe.max_steps or recipe.epochs * steps_per_epoch)
+    pairs = read_pairs(workdir / "snapshot", job.pairs, read) if objective.data == "pairs" else []
+    if objective.data == "rows":
+        read.require_both_classes()
 
     # The policy starts as the shipped checkpoint; optimizer and position continue where an earlier attempt was stopped.
     torch.manual_seed(recipe.seed)
-    policy = models.load_policy(job, arithmetic)
-    guards.require_tokens_in_vocabulary(rows, policy)
+    with ranks.together():
+        policy = models.load_policy(job, arithmetic)
+        guards.require_tokens_in_vocabulary(rows, policy)
     weights = models.trained_weights(policy)
     optimizer = torch.optim.AdamW(
         [
@@ -77,17 +85,32 @@ def _train(job: Job, journal: Journal, stop: StopRequest) -> None:
     journal.progress("loading", 1, 1)
     stop.raise_if_requested()
 
+    # The fixed plan of micro-batches: which rows, and whose completion each is mismatched with.
+    micro_batch_size = int(recipe.micro_batch_size)
+    if objective.data == "pairs":
+        plan = batches.plan_pairs(rows, pairs, micro_batch_size, seed=recipe.seed)
+    else:
+        plan = batches.plan(
+            rows,
+            micro_batch_size,
+            even_classes=recipe.balance == "batch",
+            seed=recipe.seed,
+            mismatched=objective.mismatched,
+            only=[i for i, row in enumerate(rows) if row.desirable] if objective.data == "desirable rows" else None,
+        )
+    blocks_per_step = recipe.batch_size // micro_batch_size
+    steps_per_epoch = plan.steps_per_epoch(blocks_per_step)
+    total_steps = min(recipe.epochs * steps_per_epoch, recipe.max_steps or recipe.epochs * steps_per_epoch)
+
     # The reference: the policy scores the plan while it still is the shipped checkpoint. Only then is a state loaded.
     # An epoch takes every block once, so the first one needs all scores, or as many as max_steps lets it.
+    router_coefficient = models.router_coefficient(policy)
+    reader = Reader(policy, rows, objective, recipe, arithmetic, max_length, ranks, router_coefficient)
     first_epoch = plan.steps(0, blocks_per_step, recipe.seed)[:total_steps]
-    reference = score_blocks(
-        policy,
-        rows,
+    reference = reader.score(
         [block for step in first_epoch for block in step],
-        max_length,
-        arithmetic,
         workdir / "reference.safetensors",
-        reference_fingerprint(job, arithmetic, max_length),
+        reference_fingerprint(job, arithmetic, max_length, by_token=objective.by_token),
         stop,
         lambda done, total: journal.progress("referencing", done, total),
     )
@@ -108,41 +131,47 @@ def _train(job: Job, journal: Journal, stop: StopRequest) -> None:
             f"set OMP_NUM_THREADS={position.threads} if the weights must equal an uninterrupted run's bit for bit",
         )
 
-    objective = OBJECTIVES[recipe.objective]
     started = time.monotonic() - position.seconds
+    running_2 = torch.tensor(position.running, dtype=torch.float64, device=device)
+
+    def save_state(step: int, running: tuple[float, float]) -> None:
+        if ranks.writes:
+            now = checkpoint.Position(step, time.monotonic() - started, position.threads, running)
+            checkpoint.save(state, now, job.identity, weights, optimizer)
+
     for step in range(position.step + 1, total_steps + 1):
         epoch, place = divmod(step - 1, steps_per_epoch)
         blocks = plan.steps(epoch, blocks_per_step, recipe.seed)[place]
-        rows_of_step = sum(len(block.rows) for block in blocks)  # the loss's denominator, known up front
-        measures = Measures()
+        # The loss's denominator, known up front: rows of the whole step, or pairs.
+        examples = sum(len(block.rows) for block in blocks) // (2 if objective.data == "pairs" else 1)
+        measures = Measures(objective, recipe)
+        class_norms: tuple[float | None, float | None] = (None, None)
+        running_before = (float(running_2[0]), float(running_2[1]))
         step_started = time.monotonic()
         optimizer.zero_grad(set_to_none=True)
-        for block in blocks:
-            if stop.requested:  # what was accumulated is dropped; the step is taken again from the weights before it
-                before = checkpoint.Position(step - 1, time.monotonic() - started, position.threads)
-                checkpoint.save(state, before, job.identity, weights, optimizer)
-                stop.raise_if_requested()
-            members = [rows[row] for row in block.rows]
-            own, others = matched(rows, block), mismatched(rows, block, max_length)
-            own_sequences, other_sequences = Sequences.of(own, device), Sequences.of(others, device)
-            with torch.no_grad():
-                policy_mismatched_B = completion_log_probs(policy, other_sequences, arithmetic.precision)
-            log_probs = LogProbs(
-                policy_B=completion_log_probs(policy, own_sequences, arithmetic.precision),
-                reference_B=reference.log_probs(own, device),
-                policy_mismatched_B=policy_mismatched_B,
-                reference_mismatched_B=reference.log_probs(others, device),
-                paired_B=torch.tensor([partner is not None for partner in block.partners], device=device),
-                desirable_B=torch.tensor([row.desirable for row in members], device=device),
-                weight_B=torch.tensor([row.weight for row in members], dtype=torch.float32, device=device),
-            )
-            losses = objective(log_probs, recipe)
-            guards.require_finite(workdir, step, members, log_probs, losses)
+        for number, block in enumerate(blocks):
+            if ranks.any(stop.requested):
+                # What was accumulated is dropped; the step is taken again from the weights before it.
+                save_state(step - 1, running_before)
+                raise Stopped
+            batch = reader.read(reader.share(block), reference, running_2)
+            losses = objective.loss(batch.log_probs, recipe)
+            with ranks.together():
+                guards.require_finite(workdir, step, batch.members, batch.log_probs, losses)
             if step == 1:
-                guards.assert_policy_is_reference(log_probs, losses, recipe, arithmetic.precision)
-            (losses.loss_B.sum() / rows_of_step).backward()
-            measures.add(log_probs, losses, (own_sequences, other_sequences), [len(row.completion) for row in members])
+                guards.assert_policy_is_reference(batch.log_probs, losses, recipe, arithmetic.precision)
+            running_2 = running_2 if losses.running_2 is None else losses.running_2
+            if number == 0 and step % class_gradients.EVERY == 1 and objective.data == "rows":
+                class_norms = class_gradients.class_gradient_norms(
+                    losses, batch.log_probs, list(weights.values()), ranks
+                )
+            loss = losses.loss_B.sum() / examples
+            if batch.router_loss is not None:
+                loss = loss + router_coefficient * batch.router_loss * len(losses.loss_B) / examples
+            loss.backward()
+            measures.add(batch.log_probs, losses, batch.forwards, [len(row.completion) for row in batch.members])
 
+        ranks.sum_gradients(weights.values())
         gradient_norm = float(torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_gradient_norm))
         guards.require_finite_gradient(
             workdir, step, gradient_norm, [rows[row] for block in blocks for row in block.rows]
@@ -152,30 +181,36 @@ def _train(job: Job, journal: Journal, stop: StopRequest) -> None:
             group["lr"] = learning_rate
         optimizer.step()
 
-        figures = measures.line(time.monotonic() - step_started)
+        figures = measures.line(time.monotonic() - step_started, examples, ranks)
         figures |= {"gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        figures |= {"gradient_norm_desirable": class_norms[0], "gradient_norm_undesirable": class_norms[1]}
+        figures["delta"] = float(running_2[0] / running_2[1]) if objective.running else None
         journal.metric({"step": step, "total_steps": total_steps, "epoch": epoch + 1, **figures})
         journal.progress("training", step, total_steps)
         for finding in diagnosis.findings(journal.metrics, recipe):
             journal.warn(step, finding.code, finding.message)
         if step % recipe.save_every_steps == 0 and step < total_steps:
-            now = checkpoint.Position(step, time.monotonic() - started, position.threads)
-            checkpoint.save(state, now, job.identity, weights, optimizer)
+            save_state(step, (float(running_2[0]), float(running_2[1])))
 
+    if not ranks.writes:
+        return
     with folder_atomically(job.output) as folder:
         models.save_policy(policy, job, tokens, folder)
     summary = {
         "kind": "adapter" if recipe.method == "lora" else "weights",
         "weights_sha256": weights_fingerprint(job.output),
         "base_fingerprint": job.base_fingerprint,
+        "recipe": recipe.model_copy(update={"micro_batch_size": micro_batch_size}).model_dump(mode="json"),
         "steps": total_steps,
         "epochs": -(-total_steps // steps_per_epoch),
         "rows_trained": plan.rows,
+        "pairs_trained": len(pairs) if objective.data == "pairs" else None,
         "rows_dropped": read.dropped,
         "rows_truncated": read.truncated,
         "tokens_cut": read.tokens_cut,
         "seconds": time.monotonic() - started,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "ranks": ranks.world,
         "torch": torch.__version__,
         "threads": position.threads,
         "identity": job.identity,

@@ -1,0 +1,155 @@
+"""From a block of the plan to what an objective is given: the policy's forwards beside the reference's log-probs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.runs.recipe import Recipe
+from worker.kto.batches import Block
+from worker.kto.logprobs import Forward, Sequences, by_row, forward
+from worker.kto.models import Arithmetic
+from worker.kto.objectives import LogProbs, Objective, TokenLogProbs
+from worker.kto.process import Stopped, StopRequest
+from worker.kto.ranks import Ranks
+from worker.kto.reference import Pair, Reference, matched, mismatched
+from worker.kto.rows import Row
+from worker.kto.tokens import fit_weights
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    members: Sequence[Row]  # this rank's share
+    log_probs: LogProbs
+    forwards: tuple[Forward, ...]  # what the policy read: the rows, and their mismatched pairs where asked for
+
+    @property
+    def router_loss(self) -> Tensor | None:
+        return self.forwards[0].router_loss
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads blocks with one policy for one objective."""
+
+    policy: Any
+    rows: Sequence[Row]
+    objective: Objective
+    recipe: Recipe
+    arithmetic: Arithmetic
+    max_length: int
+    ranks: Ranks
+    router_coefficient: float = 0.0
+
+    def share(self, block: Block) -> Block:
+        return self.ranks.share(block, unit=2 if self.objective.data == "pairs" else 1)
+
+    def read(self, block: Block, reference: Reference, running_2: Tensor) -> MicroBatch:
+        """`block`: this rank's share. Gradients flow through the policy's log-probs of the rows alone."""
+        device, objective = self.arithmetic.device, self.objective
+        members = [self.rows[row] for row in block.rows]
+        own = self._forward(matched(self.rows, block), router_loss=self.router_coefficient > 0)
+        reference_B, tokens = torch.zeros(len(members), device=device), None
+        if objective.reference:
+            known = reference.log_probs(matched(self.rows, block), device)
+            reference_B = by_row(known, own.sequences) if objective.by_token else known
+            if objective.by_token:
+                tokens = self._tokens(own, known, block.rows)
+        other_B, other_reference_B, other_tokens = torch.zeros_like(reference_B), torch.zeros_like(reference_B), None
+        forwards: tuple[Forward, ...] = (own,)
+        if objective.mismatched:
+            pairs = mismatched(self.rows, block, self.max_length)
+            with torch.no_grad():
+                others = self._forward(pairs)
+            known = reference.log_probs(pairs, device)
+            other_B, other_reference_B = others.lp_B, by_row(known, others.sequences) if objective.by_token else known
+            if objective.by_token:
+                other_tokens = self._tokens(others, known, _lenders(block))
+            forwards = (own, others)
+        log_probs = LogProbs(
+            policy_B=own.lp_B,
+            reference_B=reference_B,
+            tokens_B=torch.tensor([len(row.completion) for row in members], dtype=torch.float32, device=device),
+            desirable_B=torch.tensor([row.desirable for row in members], dtype=torch.bool, device=device),
+            weight_B=torch.tensor([row.weight for row in members], dtype=torch.float32, device=device),
+            policy_mismatched_B=other_B,
+            reference_mismatched_B=other_reference_B,
+            paired_B=torch.tensor([p is not None for p in block.partners], dtype=torch.bool, device=device),
+            tokens=tokens,
+            mismatched_tokens=other_tokens,
+            labels_BK=self._labels(members) if objective.labels else None,
+            running_2=running_2 if objective.running else None,
+            over_ranks=self.ranks.sum,
+        )
+        return MicroBatch(members, log_probs, forwards)
+
+    def score(
+        self,
+        blocks: Sequence[Block],
+        kept: Path,
+        fingerprint: str,
+        stop: StopRequest,
+        progress: Callable[[int, int], None],
+    ) -> Reference:
+        """The reference's log-probs that `blocks` need, from `kept` where it has them, else of the policy, which has
+        to be at its start.
+
+        Asked to stop, it keeps what it has and raises `Stopped`.
+        """
+        reference = Reference.load(kept, fingerprint)
+        if not self.objective.reference:
+            return reference
+        before = len(reference.known)
+        stopped = False
+        for done, block in enumerate(blocks):
+            share = self.share(block)
+            wanted = [matched(self.rows, share)]
+            if self.objective.mismatched:
+                wanted.append(mismatched(self.rows, share, self.max_length))
+            for pairs in wanted:
+                if not reference.knows(pairs):
+                    with torch.no_grad():
+                        found = self._forward(pairs)
+                    if self.objective.by_token:
+                        reference.learn(pairs, found.lp_N, [len(completion) for _, completion in pairs])
+                    else:
+                        reference.learn(pairs, found.lp_B, [1] * len(pairs))
+            progress(done + 1, len(blocks))
+            if stopped := self.ranks.any(stop.requested):
+                break
+        known = self.ranks.gather(reference.known)
+        if self.ranks.writes and len(known) > before:
+            Reference(fingerprint, known).save(kept)
+        if stopped:
+            raise Stopped
+        return reference
+
+    def _forward(self, pairs: Sequence[Pair], *, router_loss: bool = False) -> Forward:
+        sequences = Sequences.of(pairs, self.arithmetic.device)
+        return forward(self.policy, sequences, self.arithmetic.precision, router_loss=router_loss)
+
+    def _tokens(self, read: Forward, reference_N: Tensor, lenders: Sequence[int]) -> TokenLogProbs:
+        """`lenders`: whose completion each row of `read` has."""
+        rows = read.sequences.row_N
+        counts = torch.bincount(rows, minlength=len(lenders)).tolist()
+        weights = [
+            torch.ones(count)
+            if (given := self.rows[lender].token_weights) is None
+            else torch.from_numpy(fit_weights(given, count))
+            for lender, count in zip(lenders, counts, strict=True)
+        ]
+        weight_N = torch.cat(weights) if weights else torch.zeros(0)
+        return TokenLogProbs(read.lp_N, reference_N, rows, weight_N.to(rows.device))
+
+    def _labels(self, members: Sequence[Row]) -> Tensor:
+        value = {True: 1.0, False: -1.0, None: 0.0}
+        names = [label.name for label in self.recipe.labels]
+        given = [[value[row.labels.get(name)] for name in names] for row in members]
+        return torch.tensor(given, device=self.arithmetic.device).reshape(len(members), len(names))
+
+
+def _lenders(block: Block) -> list[int]:
+    return [row if partner is None else partner for row, partner in zip(block.rows, block.partners, strict=True)]
