@@ -58,6 +58,7 @@ def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
             session,
             claimed.project,
             claimed.configuration.snapshot,
+            claimed.recipe.objective,
             watermark=claimed.watermark,
             seed=claimed.recipe.seed,
             shipped_checkpoint_id=claimed.reference_checkpoint_id,

@@ -18,7 +18,7 @@ from app.projects import service as projects
 from app.projects.configuration import faults_of_recipe
 from app.releases import service as releases
 from app.runs import states, store
-from app.runs.recipe import Recipe, recipe_of
+from app.runs.recipe import ObjectiveName, Recipe, recipe_of
 from app.runs.states import RunState
 from app.runs.tables import Run
 from app.schema import Page, key_of_cursor, page_of
@@ -49,9 +49,10 @@ def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, A
 
 def readiness(session: Session, project: str) -> wire.Readiness:
     """Whether a run could start now, and what is missing. Raises `NotFound`."""
-    rules = projects.get(session, project).snapshot
+    configuration = projects.get(session, project)
     shipped = releases.current(session, project).checkpoint_id
-    return _readiness(session, project, rules, feedback.watermark(session, project), shipped)
+    objective = recipe_for(configuration, {}).objective
+    return _readiness(session, configuration, objective, feedback.watermark(session, project), shipped)
 
 
 def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: str) -> wire.Run:
@@ -66,7 +67,7 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
     recipe = recipe_for(configuration, new.changes)
     reference = releases.current(session, project).checkpoint_id
     watermark = feedback.watermark(session, project)
-    ready = _readiness(session, project, configuration.snapshot, watermark, reference)
+    ready = _readiness(session, configuration, recipe.objective, watermark, reference)
     if not ready.ready:
         raise Refused("A run cannot start yet: " + "; ".join(ready.reasons), code="not_ready", reasons=ready.reasons)
     values = {
@@ -177,13 +178,14 @@ def move(
 
 
 def _readiness(
-    session: Session, project: str, rules: wire.SnapshotRules, watermark: int, shipped: UUID
+    session: Session, configuration: wire.Project, objective: ObjectiveName, watermark: int, shipped: UUID
 ) -> wire.Readiness:
-    before = last(session, project)
+    before = last(session, configuration.project)
     return snapshots.readiness(
         session,
-        project,
-        rules,
+        configuration.project,
+        configuration.snapshot,
+        objective,
         watermark=watermark,
         since=before.watermark if before else 0,
         shipped_checkpoint_id=shipped,

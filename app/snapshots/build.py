@@ -1,4 +1,4 @@
-"""A snapshot as files: parquet shards, manifest.json, card.md. The same rows give the same bytes.
+"""A snapshot as files: parquet shards and pairs, manifest.json, card.md. The same rows give the same bytes.
 
 Everything is written into a folder aside, flushed to disk, and renamed: it is there whole, or not at all.
 """
@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import IO, Any, get_args
 
@@ -20,11 +21,12 @@ from app.artifacts import sha256_of
 from app.labels.service import LabelledRow
 from app.snapshots.balance import Tally, warnings
 from app.snapshots.card import card
-from app.snapshots.selection import Chosen, Format, Selection
+from app.snapshots.selection import Chosen, Format, Selection, pairs_in
 from app.snapshots.split import Split
 
 #: Rows of one row group; in memory at a time.
 GROUP = 2048
+PAIRS = "pairs.parquet"
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _TEXT: Mapping[Format, pa.DataType] = {"text": pa.string(), "chat": _MESSAGES}
@@ -65,15 +67,21 @@ def write(selection: Selection, texts: TextFile, about: Mapping[str, Any], folde
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        shards = [
-            _write_shard(aside, split, kind, rows, texts)
-            for split in get_args(Split)
-            for kind in get_args(Format)
-            if (rows := [row for row in selection.rows if row.split == split and row.format == kind])
-        ]
+        shards, pairs = [], []
+        for split, kind in product(get_args(Split), get_args(Format)):
+            if rows := selection.shard(split, kind):
+                shard = _write_shard(aside, split, kind, rows, texts)
+                shards.append(shard)
+                pairs += [{"shard": shard["path"], "chosen": up, "rejected": down} for up, down in pairs_in(rows)]
         manifest = {
             **about,
             "shards": shards,
+            "pairs": {
+                "path": PAIRS,
+                "sha256": _write_pairs(aside / PAIRS, pairs),
+                "train": selection.train.pairs,
+                "holdout": selection.holdout.pairs,
+            },
             "counts": {"train": _counts(selection.train), "holdout": _counts(selection.holdout)},
             "reasons": _by_reason(selection.rows),
             "drops": dict(sorted(selection.drops.items())),
@@ -111,14 +119,7 @@ def _write_shard(folder: Path, split: Split, kind: Format, rows: Sequence[Chosen
             pa.field("position", pa.int64(), nullable=False),
         ]
     )
-    # Every option that reaches the bytes is said here, not left to the defaults of a version.
-    with (
-        path.open("wb") as file,
-        pq.ParquetWriter(
-            file, schema, version="2.6", data_page_version="1.0", compression="zstd", compression_level=3,
-            use_dictionary=["reason", "checkpoint_id"], write_statistics=True, store_schema=False,
-        ) as writer,
-    ):  # fmt: skip
+    with _parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
         for start in range(0, len(rows), GROUP):
             group = rows[start : start + GROUP]
             said = [texts.read(row.place) for row in group]
@@ -133,8 +134,35 @@ def _write_shard(folder: Path, split: Split, kind: Format, rows: Sequence[Chosen
                 "position": [row.position for row in group],
             }
             writer.write_table(pa.table(columns, schema=schema), row_group_size=GROUP)
-    _flush_file(path)
     return {"path": path.name, "split": split, "format": kind, "rows": len(rows), "sha256": sha256_of(path)}
+
+
+def _write_pairs(path: Path, pairs: Sequence[Mapping[str, Any]]) -> str:
+    """Which rows of which shard are compared with each other. The file's sha256."""
+    schema = pa.schema(
+        [
+            pa.field("shard", pa.string(), nullable=False),
+            pa.field("chosen", pa.int64(), nullable=False),
+            pa.field("rejected", pa.int64(), nullable=False),
+        ]
+    )
+    with _parquet(path, schema, dictionaries=["shard"]) as writer:
+        writer.write_table(pa.Table.from_pylist(list(pairs), schema=schema))
+    return sha256_of(path)
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema, *, dictionaries: Sequence[str]) -> Iterator[pq.ParquetWriter]:
+    # Every option that reaches the bytes is said here, not left to the defaults of a version.
+    with (
+        path.open("wb") as file,
+        pq.ParquetWriter(
+            file, schema, version="2.6", data_page_version="1.0", compression="zstd", compression_level=3,
+            use_dictionary=dictionaries, write_statistics=True, store_schema=False,
+        ) as writer,
+    ):  # fmt: skip
+        yield writer
+    _flush_file(path)
 
 
 def _completion(kind: Format, completion: str) -> str | list[dict[str, str]]:

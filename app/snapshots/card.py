@@ -41,9 +41,11 @@ def card(manifest: Mapping[str, Any]) -> str:
         ),
         "",
         (
-            f"Balanced weights: λ desirable {manifest['lambda']['desirable']:.4g}, "
-            f"λ undesirable {manifest['lambda']['undesirable']:.4g}, where the recipe says `auto`."
+            f"Pairs: {manifest['pairs']['train']} for training, {manifest['pairs']['holdout']} held out. A pair is a "
+            "desirable and an undesirable completion of one prompt; pairs.parquet names them by shard and row."
         ),
+        "",
+        _lambdas(manifest["lambda"]),
         "",
         "## Why the rows have their labels",
         "",
@@ -58,3 +60,12 @@ def card(manifest: Mapping[str, Any]) -> str:
     if manifest["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in manifest["warnings"])]
     return "\n".join(lines) + "\n"
+
+
+def _lambdas(lambdas: Mapping[str, float] | None) -> str:
+    if lambdas is None:
+        return "Balanced weights: none, the training rows are of one class."
+    return (
+        f"Balanced weights: λ desirable {lambdas['desirable']:.4g}, λ undesirable {lambdas['undesirable']:.4g}, "
+        "where the recipe says `auto`."
+    )

@@ -5,13 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from thumbwheel import wire
 
 from app.labels.service import LabelledRow, Resolved, rows_of
 from app.snapshots.balance import Tally
+from app.snapshots.pairs import pairs_of
 from app.snapshots.split import Split, group_of, split_of
 
 Format = Literal["text", "chat"]
@@ -29,6 +30,7 @@ class Chosen:
     checkpoint_id: UUID | None
     split: Split
     format: Format
+    prompt: bytes  # equal for equal prompts
     place: int
 
 
@@ -44,6 +46,15 @@ class Selection:
     drops: Counter[str]
     train: Tally
     holdout: Tally
+
+    def shard(self, split: Split, kind: Format) -> list[Chosen]:
+        """The rows that one file takes."""
+        return [row for row in self.rows if row.split == split and row.format == kind]
+
+
+def pairs_in(shard: Iterable[Chosen]) -> list[tuple[int, int]]:
+    """(chosen, rejected) as row numbers of the shard."""
+    return pairs_of((row.prompt, row.label) for row in shard)
 
 
 def select(
@@ -73,9 +84,10 @@ def select(
                 checkpoint_id=row.checkpoint_id,
                 split=split_of(project, group_of(row.prompt), holdout_share),
                 format="text" if isinstance(row.prompt, str) else "chat",
+                prompt=_digest(row.prompt),
                 place=keep_text(row),
             )
-            same_text.setdefault(_text_digest(row), []).append(chosen)
+            same_text.setdefault(_digest([row.prompt, row.completion]), []).append(chosen)
 
     counts = wire.ClassCounts(desirable=by_label[True], undesirable=by_label[False], nothing=drops.total())
     left = (_one_of(group, drops) for group in same_text.values())
@@ -84,7 +96,13 @@ def select(
     for chosen in rows:
         tally = selection.train if chosen.split == "train" else selection.holdout
         tally.add(chosen.label, chosen.weight)
+    selection.train.pairs = _pairs(selection, "train")
+    selection.holdout.pairs = _pairs(selection, "holdout")
     return selection
+
+
+def _pairs(selection: Selection, split: Split) -> int:
+    return sum(len(pairs_in(selection.shard(split, kind))) for kind in get_args(Format))
 
 
 def _one_of(group: list[Chosen], drops: Counter[str]) -> Chosen | None:
@@ -107,5 +125,5 @@ def _order(row: Chosen) -> tuple[int, str]:
     return row.position, row.completion_id
 
 
-def _text_digest(row: LabelledRow) -> bytes:
-    return hashlib.sha256(json.dumps([row.prompt, row.completion], sort_keys=True).encode()).digest()[:16]
+def _digest(said: Any) -> bytes:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()[:16]

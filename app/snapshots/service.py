@@ -13,9 +13,9 @@ from app import artifacts
 from app.errors import NotFound, Refused
 from app.labels import service as labels
 from app.labels.policy import POLICY, POLICY_VERSION
-from app.runs.recipe import balanced_lambdas
+from app.runs.recipe import PAIRED, ObjectiveName, balanced_lambdas
 from app.snapshots import store
-from app.snapshots.balance import Tally, reasons_to_refuse
+from app.snapshots.balance import Needs, Tally, reasons_to_refuse
 from app.snapshots.build import text_file, write
 from app.snapshots.selection import select
 
@@ -35,19 +35,22 @@ def readiness(
     session: Session,
     project: str,
     rules: wire.SnapshotRules,
+    objective: ObjectiveName,
     *,
     watermark: int,
     since: int,
     shipped_checkpoint_id: UUID | None,
 ) -> wire.Readiness:
-    """Whether the feedback up to `watermark` would make a snapshot; what is missing, and what is new after `since`."""
+    """Whether the feedback up to `watermark` would make a snapshot that `objective` can learn from; what is missing,
+    and what is new after `since`.
+    """
     only = _only(rules, shipped_checkpoint_id)
     completions = labels.resolved(session, project, watermark=watermark, checkpoint_id=only)
     selection = select(completions, project, rules.holdout_share, keep_text=lambda _: 0)
     new_counts = selection.counts
     if since > 0:
         new_counts = labels.counts(session, project, watermark=watermark, since=since, checkpoint_id=only)
-    reasons = reasons_to_refuse(selection.train, rules)
+    reasons = reasons_to_refuse(selection.train, rules, objective, _needs(objective))
     lambdas = _lambdas(selection.train)
     return wire.Readiness(
         ready=not reasons,
@@ -56,6 +59,7 @@ def readiness(
         reasons=reasons,
         lambda_desirable=lambdas[0] if lambdas else None,
         lambda_undesirable=lambdas[1] if lambdas else None,
+        pairs=selection.train.pairs,
         watermark=watermark,
     )
 
@@ -64,6 +68,7 @@ def build(
     session: Session,
     project: str,
     rules: wire.SnapshotRules,
+    objective: ObjectiveName,
     *,
     watermark: int,
     seed: int,
@@ -72,7 +77,8 @@ def build(
 ) -> Built:
     """Make the snapshot of the feedback up to `watermark` in `folder`, store its files, then register it.
 
-    A snapshot that the project has already is registered once. Raises `Refused` with every reason.
+    `objective` says what the rows must be good for, and changes nothing in them. A snapshot that the project has
+    already is registered once. Raises `Refused` with every reason.
     """
     only = _only(rules, shipped_checkpoint_id)
     with text_file(near=folder) as texts:
@@ -80,8 +86,8 @@ def build(
         selection = select(completions, project, rules.holdout_share, keep_text=texts.keep)
         train = selection.train
         lambdas = _lambdas(train)
-        reasons = reasons_to_refuse(train, rules)
-        if reasons or lambdas is None:
+        reasons = reasons_to_refuse(train, rules, objective, _needs(objective))
+        if reasons:
             raise Refused(
                 f"The feedback of {project} makes no dataset to learn from: {'; '.join(reasons)}.",
                 code="snapshot_refused",
@@ -94,7 +100,7 @@ def build(
             "seed": seed,
             "rules": rules.model_dump(mode="json"),
             "checkpoint_id": None if only is None else str(only),
-            "lambda": {"desirable": lambdas[0], "undesirable": lambdas[1]},
+            "lambda": {"desirable": lambdas[0], "undesirable": lambdas[1]} if lambdas else None,
             "code": f"thumbwheel-server {version('thumbwheel-server')}",
         }
         manifest = write(selection, texts, about, folder)
@@ -113,6 +119,12 @@ def stage(session: Session, snapshot_id: UUID, folder: Path) -> dict[str, Any]:
     for path, sha256 in snapshot.files.items():
         artifacts.fetch(sha256, folder / path)
     return snapshot.manifest
+
+
+def _needs(objective: ObjectiveName) -> Needs:
+    if objective in PAIRED:
+        return "pairs"
+    return "desirable rows" if objective == "sft" else "both classes"
 
 
 def _only(rules: wire.SnapshotRules, shipped_checkpoint_id: UUID | None) -> UUID | None:

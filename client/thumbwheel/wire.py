@@ -459,6 +459,7 @@ class Readiness(BaseModel):
     reasons: list[str] = Field(description="what stands in the way, each with its remedy")
     lambda_desirable: float | None
     lambda_undesirable: float | None
+    pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")
     watermark: int
 
 

@@ -74,6 +74,7 @@ def snapshot(claimed: Claimed, folder: Path) -> None:
             session,
             claimed.project,
             claimed.configuration.snapshot,
+            claimed.recipe.objective,
             watermark=claimed.watermark,
             seed=claimed.recipe.seed,
             shipped_checkpoint_id=claimed.reference_checkpoint_id,

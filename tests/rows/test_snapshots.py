@@ -13,6 +13,7 @@ from app.database import transaction
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
 from app.projects.tables import Project
+from app.runs.recipe import ObjectiveName
 from app.snapshots import service as snapshots
 from app.snapshots.split import group_of, split_of
 
@@ -57,19 +58,26 @@ def say_enough() -> None:
 
 
 def build(
-    folder: Path, rules: wire.SnapshotRules = RULES, *, watermark: int | None = None, seed: int = 1
+    folder: Path,
+    rules: wire.SnapshotRules = RULES,
+    objective: ObjectiveName = "kto",
+    *,
+    watermark: int | None = None,
+    seed: int = 1,
 ) -> snapshots.Built:
     with transaction() as session:
         end = feedback.watermark(session, P) if watermark is None else watermark
         return snapshots.build(
-            session, P, rules, watermark=end, seed=seed, shipped_checkpoint_id=SHIPPED, folder=folder
+            session, P, rules, objective, watermark=end, seed=seed, shipped_checkpoint_id=SHIPPED, folder=folder
         )
 
 
-def ready(rules: wire.SnapshotRules = RULES, since: int = 0) -> wire.Readiness:
+def ready(rules: wire.SnapshotRules = RULES, since: int = 0, objective: ObjectiveName = "kto") -> wire.Readiness:
     with transaction() as session:
         end = feedback.watermark(session, P)
-        return snapshots.readiness(session, P, rules, watermark=end, since=since, shipped_checkpoint_id=SHIPPED)
+        return snapshots.readiness(
+            session, P, rules, objective, watermark=end, since=since, shipped_checkpoint_id=SHIPPED
+        )
 
 
 def table(folder: Path, name: str) -> list[dict]:
@@ -152,9 +160,9 @@ def test_the_files_are_in_the_store_under_the_hashes_of_the_manifest(tmp_path):
 
     assert set(built.files) == {
         "manifest.json", "card.md", "train-text.parquet", "train-chat.parquet", "holdout-text.parquet",
-        "holdout-chat.parquet",
+        "holdout-chat.parquet", "pairs.parquet",
     }  # fmt: skip
-    for shard in built.manifest["shards"]:
+    for shard in [*built.manifest["shards"], built.manifest["pairs"]]:
         assert (
             shard["sha256"] == built.files[shard["path"]] == artifacts.sha256_of(tmp_path / "snapshot" / shard["path"])
         )
@@ -205,6 +213,91 @@ def test_equal_texts_are_one_row_and_contradictions_follow_the_weight(tmp_path):
     [row] = [row for row in kept if row["prompt"] == "Same?"]
     assert (row["completion"], row["label"], row["weight"], row["completion_id"]) == ("Yes.", True, 1.0, "c100")
     assert built.manifest["drops"] == {"contradiction": 2, "duplicate": 1, "outvoted": 1}
+
+
+def said_pairs(folder: Path) -> list[tuple[str, str, str, str]]:
+    """(shard, prompt, chosen, rejected) in words."""
+    rows = {path.name: pq.read_table(path).to_pylist() for path in folder.glob("*-*.parquet")}
+    found = []
+    for pair in table(folder, "pairs"):
+        chosen, rejected = rows[pair["shard"]][pair["chosen"]], rows[pair["shard"]][pair["rejected"]]
+        assert chosen["label"]
+        assert not rejected["label"]
+        assert chosen["prompt"] == rejected["prompt"]
+        found.append((pair["shard"], chosen["prompt"], chosen["completion"], rejected["completion"]))
+    return found
+
+
+def prefer(number: int) -> dict:
+    return thumb(number, "up", signal={"kind": "preference", "rejected": f"Worse answer {number}."})
+
+
+def test_every_preference_and_every_rewrite_is_exactly_its_pair(tmp_path):
+    say_enough()
+    say(*(prefer(number) for number in range(100, 140)))
+
+    built = build(tmp_path / "snapshot")
+
+    pairs = said_pairs(tmp_path / "snapshot")
+    expected = [(f"Question {number}?", f"Answer {number}.", f"Worse answer {number}.") for number in range(100, 140)]
+    assert sorted(pair[1:] for pair in pairs) == [*expected, ("Question 80?", "Something else entirely.", "Answer 80.")]
+    split = {name: sum(shard.startswith(name) for shard, *_ in pairs) for name in ("train", "holdout")}
+    assert {name: built.manifest["pairs"][name] for name in split} == split
+    assert min(split.values()) > 0
+    card = (tmp_path / "snapshot" / "card.md").read_text()
+    assert f"Pairs: {split['train']} for training, {split['holdout']} held out." in card
+
+
+def test_thumbs_on_several_answers_to_one_prompt_are_paired_in_turn(tmp_path):
+    say_enough()
+    prompt = next(f"Common {n}?" for n in range(99) if split_of(P, group_of(f"Common {n}?"), 0.2) == "train")
+    for number, value in enumerate(("up", "down", "down", "up", "down"), 200):
+        say(thumb(number, value, prompt=prompt))
+
+    build(tmp_path / "snapshot")
+
+    assert [pair[2:] for pair in said_pairs(tmp_path / "snapshot") if pair[1] == prompt] == [
+        ("Answer 200.", "Answer 201."), ("Answer 203.", "Answer 202."), ("Answer 200.", "Answer 204."),
+    ]  # fmt: skip
+
+
+def test_an_objective_that_compares_needs_pairs_and_no_balance_of_classes(tmp_path):
+    say(*(thumb(number, "up" if number % 2 else "down") for number in range(40)))
+
+    assert ready().ready
+    assert not ready(objective="dpo").ready
+    assert "no prompt has both a desirable and an undesirable completion" in ready(objective="dpo").reasons[0]
+    with pytest.raises(Refused, match="no prompt has both"):
+        build(tmp_path / "refused", objective="dpo")
+
+    say(*(prefer(number) for number in range(100, 120)), *(thumb(number, "up") for number in range(200, 800)))
+
+    assert not ready().ready
+    found = ready(objective="dpo")
+    assert (found.ready, found.pairs) == (
+        True,
+        build(tmp_path / "snapshot", objective="dpo").manifest["pairs"]["train"],
+    )
+
+
+def test_desirable_rows_alone_are_a_snapshot_for_sft_without_lambdas(tmp_path):
+    say(*(thumb(number, "up") for number in range(40)))
+
+    assert "kto needs both classes" in ready().reasons[1]
+    assert ready(objective="sft").ready
+    built = build(tmp_path / "snapshot", objective="sft")
+
+    assert built.manifest["lambda"] is None
+    assert built.weight_undesirable == 0
+    assert table(tmp_path / "snapshot", "pairs") == []
+    assert "of one class" in (tmp_path / "snapshot" / "card.md").read_text()
+
+
+def test_the_same_feedback_is_the_same_snapshot_for_every_objective(tmp_path):
+    say_enough()
+    say(*(prefer(number) for number in range(100, 120)))
+
+    assert build(tmp_path / "a") == build(tmp_path / "b", objective="dpo") == build(tmp_path / "c", objective="sft")
 
 
 def test_what_gives_no_row_is_counted_with_its_reason(tmp_path):

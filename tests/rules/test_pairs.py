@@ -43,4 +43,5 @@ def test_every_row_of_a_prompt_with_both_classes_is_used_and_the_larger_class_on
         else:
             assert used[number] >= 1
     for chosen, rejected in pairs:
-        assert rows[chosen] == (rows[rejected][0], True) and not rows[rejected][1]
+        assert rows[chosen] == (rows[rejected][0], True)
+        assert not rows[rejected][1]
