@@ -2,11 +2,34 @@
 
 from collections.abc import Mapping
 
+from app.runs.recipe import ObjectiveName
+from worker.kto.objectives.apo_zero_unpaired import apo_zero_unpaired
+from worker.kto.objectives.bco import bco
+from worker.kto.objectives.dpo import dpo
+from worker.kto.objectives.ipo import ipo
 from worker.kto.objectives.kto import kto
+from worker.kto.objectives.mo_kto import mo_kto
+from worker.kto.objectives.orpo import orpo
+from worker.kto.objectives.ppo_clip import ppo_clip
+from worker.kto.objectives.sft import sft
 from worker.kto.objectives.signature import LogProbs, Losses, Objective, TokenLogProbs
+from worker.kto.objectives.simpo import simpo
+from worker.kto.objectives.slic import slic
+from worker.kto.objectives.tkto import tkto
 
-OBJECTIVES: Mapping[str, Objective] = {
+OBJECTIVES: Mapping[ObjectiveName, Objective] = {
     "kto": Objective(kto, data="rows", mismatched=True),
+    "apo_zero_unpaired": Objective(apo_zero_unpaired, data="rows"),
+    "bco": Objective(bco, data="rows", running=True),
+    "ppo_clip": Objective(ppo_clip, data="rows", by_token=True),
+    "tkto": Objective(tkto, data="rows", mismatched=True, by_token=True),
+    "mo_kto": Objective(mo_kto, data="rows", mismatched=True, labels=True),
+    "sft": Objective(sft, data="desirable rows", reference=False),
+    "dpo": Objective(dpo, data="pairs"),
+    "ipo": Objective(ipo, data="pairs"),
+    "slic": Objective(slic, data="pairs"),
+    "simpo": Objective(simpo, data="pairs", reference=False),
+    "orpo": Objective(orpo, data="pairs", reference=False),
 }
 
 __all__ = ["OBJECTIVES", "LogProbs", "Losses", "Objective", "TokenLogProbs"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from app.runs.recipe import Recipe
-from worker.kto.objectives.classes import lambdas, signs
+from worker.kto.objectives.by_row import lambdas, signs
 from worker.kto.objectives.signature import LogProbs, Losses
 
 
