@@ -11,8 +11,8 @@ in KTO. Unlike KTO's, the loss grows without bound for a row on the wrong side: 
 `running_2` holds the sum and the count of δ in float64: its share of a sum over millions of rows would vanish in
 float32. It is handed back, saved with the state, and summed over ranks, so that δ is the same on each. Peers (TRL up to
 1.9) count each micro-batch once, whatever its size, and without weights; with equal ones that is the same mean. The
-paper's second idea, a density ratio for prompts that come with one class more than with the other, is left out: here
-one policy answers the prompts of both. Shapes: B rows of a micro-batch.
+paper's second idea, to weigh rows by how likely a classifier finds their prompt in the other class, is left out: it
+needs a second model. Shapes: B rows of a micro-batch.
 """
 
 import torch

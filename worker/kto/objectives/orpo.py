@@ -1,11 +1,11 @@
-"""ORPO: odds ratio preference optimisation (Hong et al., EMNLP 2024, arXiv 2403.07691, equations 4, 6 and 7; β is its λ).
+"""ORPO: odds ratio preference optimisation (Hong et al., EMNLP 2024, arXiv 2403.07691, equations 4, 6 and 7).
 
     m        = lp_π(y|x) / |y|
     log-odds = log(p / (1 − p)) = m − log(1 − e^m)          p = e^m
     L        = −m_w − β · log σ(log-odds_w − log-odds_l)    w the chosen, l the rejected completion of one prompt
 
-Fine-tuning on the chosen completion and a push away from the rejected one in one loss, without a reference. The reward
-that is logged is β·m. TRL's negative log-likelihood runs over prompt and completion, in one mean over all tokens of a
+Fine-tuning on the chosen completion and a push away from the rejected one in one loss, without a reference. β is
+the paper's λ; the reward that is logged is β·m. TRL's negative log-likelihood runs over prompt and completion, in one mean over all tokens of a
 batch; here, as for every objective, prompt tokens never count and each pair counts by its weight. Shapes: B rows of a
 micro-batch, P = B/2 pairs.
 """
@@ -29,7 +29,7 @@ def orpo(log_probs: LogProbs, recipe: Recipe) -> Losses:
 
 
 def log_odds(mean_B: Tensor) -> Tensor:
-    """m − log(1 − e^m). 1 − e^m is taken as −expm1(m), exact where p is near 1; elsewhere its rounding is lost beside m.
+    """m − log(1 − e^m), where 1 − e^m = −expm1(m) is exact for p near 1, and elsewhere its rounding is lost beside m.
 
     A completion of which the model is certain (m = 0) would have infinite odds: p stays one rounding below 1.
     """

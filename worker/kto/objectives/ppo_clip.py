@@ -1,5 +1,5 @@
-"""Offline PPO with a clipped ratio: what KTO's paper compares itself with (arXiv 2402.01306, section 4.1 and HALOs, its
-authors' code), after PPO (Schulman et al., arXiv 1707.06347, equation 7).
+"""Offline PPO with rewards of ±1, which KTO's paper compares itself with (arXiv 2402.01306; HALOs, its authors' code),
+after PPO's clipped ratio (Schulman et al., arXiv 1707.06347, equation 7).
 
     q_t = π(y_t | x, y_<t) / π_ref(y_t | x, y_<t)
     A   = +1 desirable, −1 undesirable
@@ -8,11 +8,10 @@ authors' code), after PPO (Schulman et al., arXiv 1707.06347, equation 7).
 Offline: the rows are what they are, and the reference stands in for the policy that wrote them. A token whose ratio has
 gone by ε the right way gives no gradient any more; the wrong way it is always pulled back.
 
-HALOs adds a value head with generalised advantage estimation, a normalisation of the advantages over the batch, and a KL
-penalty. Here is no critic: with one reward at the end of each row and no discount, ±1 is the advantage of every token
-against a baseline of 0. λ balances the classes, which HALOs leaves to its normalisation; the mean is over a row's tokens,
-where HALOs takes one over the batch's. ε is `clip_range`; β has no part in the loss and only scales the reward β·r that
-is logged. Shapes: B rows of a micro-batch, N their tokens.
+HALOs adds a value head with generalised advantage estimation, advantages normalised over the batch, and a KL penalty.
+Here is no critic: with one reward at the end of a row and no discount, ±1 is the advantage of each of its tokens over a
+baseline of 0. λ balances the classes, which HALOs leaves to its normalisation; the mean is over a row's tokens, where
+HALOs takes one over the batch's. ε is `clip_range`; β has no part in the loss, it scales the reward β·r that is logged. Shapes: B rows of a micro-batch, N their tokens.
 """
 
 import torch
