@@ -4,10 +4,10 @@
     log-odds = log(p / (1 − p)) = m − log(1 − e^m)          p = e^m
     L        = −m_w − β · log σ(log-odds_w − log-odds_l)    w the chosen, l the rejected completion of one prompt
 
-Fine-tuning on the chosen completion and a push away from the rejected one in one loss, without a reference. β is
-the paper's λ; the reward that is logged is β·m. TRL's negative log-likelihood runs over prompt and completion, in one mean over all tokens of a
-batch; here, as for every objective, prompt tokens never count and each pair counts by its weight. Shapes: B rows of a
-micro-batch, P = B/2 pairs.
+Fine-tuning on the chosen completion and a push away from the rejected one in one loss, without a reference. β is the
+paper's λ; the reward that is logged is β·m. TRL's negative log-likelihood runs over prompt and completion, in one mean
+over all tokens of a batch; here, as for every objective, prompt tokens never count and each pair counts by its weight.
+Shapes: B rows of a micro-batch, P = B/2 pairs.
 """
 
 import torch

@@ -11,7 +11,8 @@ gone by ε the right way gives no gradient any more; the wrong way it is always 
 HALOs adds a value head with generalised advantage estimation, advantages normalised over the batch, and a KL penalty.
 Here is no critic: with one reward at the end of a row and no discount, ±1 is the advantage of each of its tokens over a
 baseline of 0. λ balances the classes, which HALOs leaves to its normalisation; the mean is over a row's tokens, where
-HALOs takes one over the batch's. ε is `clip_range`; β has no part in the loss, it scales the reward β·r that is logged. Shapes: B rows of a micro-batch, N their tokens.
+HALOs takes one over the batch's. ε is `clip_range`; β has no part in the loss, it scales the reward β·r that is logged.
+Shapes: B rows of a micro-batch, N their tokens.
 """
 
 import torch
