@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import socket
 import sys
 import time
 import warnings
@@ -183,15 +184,29 @@ PROCESSES.set_forkserver_preload(["worker.kto.train", "worker.kto.models", "work
 
 def start(workdir: Path) -> Any:
     """The trainer as a process of its own; its stderr goes to WORKDIR/stderr."""
-    process = PROCESSES.Process(target=_trainer, args=(str(workdir),))
+    return _start(workdir, {})
+
+
+def start_ranks(workdir: Path, world: int) -> list[Any]:
+    """As torchrun starts them, on a free port; their stderr goes to WORKDIR/stderr and stderr-1, …"""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(world)}
+    return [_start(workdir, {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(world)]
+
+
+def _start(workdir: Path, environment: Mapping[str, str]) -> Any:
+    process = PROCESSES.Process(target=_trainer, args=(str(workdir), dict(environment)))
     process.start()
     return process
 
 
-def _trainer(workdir: str) -> None:
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+def _trainer(workdir: str, environment: Mapping[str, str]) -> None:
+    os.environ.update(environment, CUDA_VISIBLE_DEVICES="")
     torch.set_num_threads(1)
-    os.dup2(os.open(f"{workdir}/stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    rank = environment.get("RANK", "0")
+    log = f"{workdir}/stderr" + ("" if rank == "0" else f"-{rank}")
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     sys.argv = ["train", workdir]
     sys.exit(run("worker.kto.train", "", train))
 

@@ -3,6 +3,7 @@ finite is refused, naming the rows, with the batch kept for whoever looks into i
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def require_finite_gradient(workdir: Path, step: int, norm: float, members: Sequ
 def _refuse(
     workdir: Path, step: int, what: str, odd: Sequence[Row], members: Sequence[Row], values: dict[str, list[str]]
 ) -> None:
-    name = f"not-finite-step-{step:06d}.json"
+    rank = os.environ.get("RANK", "0")  # each of several ranks keeps its own rows
+    name = f"not-finite-step-{step:06d}{'' if rank == '0' else f'-rank-{rank}'}.json"
     batch = {
         "step": step,
         "rows": [

@@ -72,8 +72,9 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
     except Stopped:
         return STOPPED
     except Refusal as refusal:
-        failure = json.dumps({"code": refusal.code, "message": refusal.message}, ensure_ascii=False)
-        write_atomically(workdir / "failure.json", failure.encode())
-        print(refusal.message, file=sys.stderr)  # noqa: T201
+        if os.environ.get("RANK", "0") == "0":  # of several ranks, the first one speaks
+            failure = json.dumps({"code": refusal.code, "message": refusal.message}, ensure_ascii=False)
+            write_atomically(workdir / "failure.json", failure.encode())
+            print(refusal.message, file=sys.stderr)  # noqa: T201
         return REFUSED
     return DONE

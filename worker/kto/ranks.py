@@ -92,10 +92,12 @@ class Ranks:
     @contextmanager
     def together(self) -> Iterator[None]:
         """A refusal in the block on one rank is raised on all."""
-        refusal = None
+        refusals: dict[int, tuple[str, str]] = {}
         try:
             yield
-        except Refusal as raised:
-            refusal = raised
-        if self.any(refusal is not None):
-            raise refusal or Refusal("another_rank", "another rank refused: its message says why")
+        except Refusal as refusal:
+            if self.world == 1:
+                raise
+            refusals[self.rank] = (refusal.code, refusal.message)
+        if self.any(bool(refusals)):
+            raise Refusal(*min(self.gather(refusals).items())[1])
