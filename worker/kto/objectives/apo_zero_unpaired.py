@@ -20,6 +20,6 @@ def apo_zero_unpaired(log_probs: LogProbs, recipe: Recipe) -> Losses:
     """w_i·L_i of each row, with gradient through lp_π alone."""
     r_B = log_probs.policy_B - log_probs.reference_B
     zero = r_B.new_zeros(())
-    lambda_B = lambdas(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable), r_B)
+    lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
     loss_B = kto_losses(r_B, zero, recipe.beta, signs(log_probs.desirable_B, r_B), lambda_B)
     return Losses(loss_B=log_probs.weight_B * loss_B, reward_B=recipe.beta * r_B.detach(), z0=zero, z0_raw=zero)

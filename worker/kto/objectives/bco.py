@@ -32,7 +32,7 @@ def bco(log_probs: LogProbs, recipe: Recipe) -> Losses:
     running_2 = log_probs.running_2 + log_probs.over_ranks(torch.stack([(weight_B * reward_B).sum(), weight_B.sum()]))
     delta = running_2[0] / running_2[1].clamp(min=torch.finfo(torch.float64).tiny)  # 0 while all weights were 0
 
-    lambda_B = lambdas(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable), r_B)
+    lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
     loss_B = -lambda_B * F.logsigmoid(signs(log_probs.desirable_B, r_B) * (recipe.beta * r_B - delta.to(r_B)))
     zero = r_B.new_zeros(())
     return Losses(log_probs.weight_B * loss_B, reward_B, z0=zero, z0_raw=zero, running_2=running_2)

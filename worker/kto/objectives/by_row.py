@@ -6,15 +6,18 @@ Legend: B rows, N their completion tokens. `like` gives shape, dtype and device.
 import torch
 from torch import Tensor
 
+from app.runs.recipe import LabelTerm, Recipe
+
 
 def signs(desirable_B: Tensor, like_B: Tensor) -> Tensor:
     """+1 for desirable, −1 for undesirable."""
-    return lambdas(desirable_B, 1, -1, like_B)
+    return torch.full_like(like_B, -1).masked_fill(desirable_B, 1)
 
 
-def lambdas(desirable_B: Tensor, desirable: float, undesirable: float, like_B: Tensor) -> Tensor:
-    """λ of each row's class."""
-    return torch.full_like(like_B, undesirable).masked_fill(desirable_B, desirable)
+def lambdas(desirable_B: Tensor, given: Recipe | LabelTerm, like_B: Tensor) -> Tensor:
+    """λ of each row's class, resolved."""
+    lambda_d, lambda_u = float(given.lambda_desirable), float(given.lambda_undesirable)
+    return torch.full_like(like_B, lambda_u).masked_fill(desirable_B, lambda_d)
 
 
 def token_sums(values_N: Tensor, row_N: Tensor, like_B: Tensor) -> Tensor:

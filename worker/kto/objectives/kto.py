@@ -24,12 +24,12 @@ def kto(log_probs: LogProbs, recipe: Recipe) -> Losses:
     """w_i·L_i of each row, with gradient through lp_π alone."""
     r_B = log_probs.policy_B - log_probs.reference_B
     z0, z0_raw = reference_point(log_probs.policy_mismatched_B - log_probs.reference_mismatched_B, log_probs)
-    lambda_B = lambdas(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable), r_B)
+    lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
     loss_B = kto_losses(r_B, z0, recipe.beta, signs(log_probs.desirable_B, r_B), lambda_B)
     return Losses(loss_B=log_probs.weight_B * loss_B, reward_B=recipe.beta * r_B.detach(), z0=z0, z0_raw=z0_raw)
 
 
-def kto_losses(r_B: Tensor, z0: Tensor | float, beta: float, sign_B: Tensor, lambda_B: Tensor) -> Tensor:
+def kto_losses(r_B: Tensor, z0: Tensor, beta: float, sign_B: Tensor, lambda_B: Tensor) -> Tensor:
     """L_i = λ_i · (1 − σ(s_i·β·(r_i − z0))): both classes in one formula, so one class alone is no special case."""
     return lambda_B * torch.sigmoid(-sign_B * beta * (r_B - z0))  # 1 − σ(a) = σ(−a), without cancellation
 

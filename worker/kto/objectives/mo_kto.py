@@ -23,6 +23,6 @@ def mo_kto(log_probs: LogProbs, recipe: Recipe) -> Losses:
     z0, z0_raw = reference_point(log_probs.policy_mismatched_B - log_probs.reference_mismatched_B, log_probs)
     loss_B = torch.zeros_like(r_B)
     for label, label_B in zip(recipe.labels, log_probs.labels_BK.to(r_B).unbind(1), strict=True):
-        lambda_B = lambdas(label_B > 0, label.lambda_desirable, label.lambda_undesirable, r_B) * label_B.abs()
+        lambda_B = lambdas(label_B > 0, label, r_B) * label_B.abs()
         loss_B = loss_B + label.weight * kto_losses(r_B, z0, recipe.beta, label_B, lambda_B)
     return Losses(loss_B=log_probs.weight_B * loss_B, reward_B=recipe.beta * r_B.detach(), z0=z0, z0_raw=z0_raw)

@@ -38,6 +38,6 @@ def ppo_clip(log_probs: LogProbs, recipe: Recipe) -> Losses:
     loss_N = torch.maximum(-advantage_N * ratio_N, -advantage_N * clipped_N)
     mean_B = token_sums(loss_N, tokens.row_N, r_B) / log_probs.tokens_B
 
-    lambda_B = lambdas(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable), r_B)
+    lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
     zero = r_B.new_zeros(())
     return Losses(log_probs.weight_B * lambda_B * mean_B, recipe.beta * r_B.detach(), z0=zero, z0_raw=zero)

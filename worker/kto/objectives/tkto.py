@@ -27,7 +27,7 @@ def tkto(log_probs: LogProbs, recipe: Recipe) -> Losses:
     assert log_probs.mismatched_tokens is not None, "tkto is given the mismatched completions' tokens"
     r_B = weighted_log_ratios(log_probs.tokens, log_probs.policy_B)
     z0, z0_raw = reference_point(weighted_log_ratios(log_probs.mismatched_tokens, r_B), log_probs)
-    lambda_B = lambdas(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable), r_B)
+    lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
     loss_B = kto_losses(r_B, z0, recipe.beta, signs(log_probs.desirable_B, r_B), lambda_B)
     return Losses(loss_B=log_probs.weight_B * loss_B, reward_B=recipe.beta * r_B.detach(), z0=z0, z0_raw=z0_raw)
 
