@@ -13,8 +13,70 @@ from worker.evaluation.sampling import drift_of_tokens
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=1, max_size=25)
 
 
-def over(groups: list[int], *, resamples: int = 400) -> statistics.Bootstrap:
-    return statistics.Bootstrap(np.array(groups), resamples, 0.95, 0)
+def over(groups: list[int], weights: list[float] | None = None, *, resamples: int = 400) -> statistics.Bootstrap:
+    weight = np.ones(len(groups)) if weights is None else np.array(weights)
+    return statistics.Bootstrap(np.array(groups), weight, resamples, 0.95, 0)
+
+
+def holdout(rows: int = 60) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Scores that know something of the labels, and prompts of two rows each."""
+    generator = np.random.default_rng(1)
+    labels = generator.random(rows) < 0.4
+    return labels + generator.normal(size=rows), labels, (np.arange(rows) // 2).tolist()
+
+
+def figures(score: np.ndarray, label: np.ndarray, prompts: list[int], weights: list[float] | None = None) -> dict:
+    """Every figure of the holdout that rows have a part in."""
+    bootstrap = over(prompts, weights)
+    probability = 1 / (1 + np.exp(-score))
+    asked = {
+        "auroc": statistics.auroc(score, label),
+        "accuracy": statistics.mean((score > 0.3) == label),
+        "margin": statistics.margin(score, label),
+        "ece": statistics.calibration_error(probability, label.astype(float)),
+        "difference": statistics.difference(statistics.auroc(score, label), statistics.constant(0.5)),
+    }
+    return {name: bootstrap.interval(statistic, "") for name, statistic in asked.items()}
+
+
+def assert_equal(ours: dict, expected: dict) -> None:
+    for name, figure in expected.items():
+        assert ours[name] == pytest.approx(figure, rel=1e-9), name
+
+
+def test_a_row_of_weight_2_counts_as_the_row_twice_in_every_figure_and_interval() -> None:
+    score, label, prompts = holdout()
+    twice = [3, 10, 11, 40]
+    repeated = np.r_[np.arange(60), twice]
+
+    weighted = figures(score, label, prompts, [2.0 if row in twice else 1.0 for row in range(60)])
+
+    assert_equal(weighted, figures(score[repeated], label[repeated], [prompts[row] for row in repeated]))
+    assert weighted != figures(score, label, prompts)
+
+
+def test_weights_count_by_their_ratios_alone() -> None:
+    weights = np.random.default_rng(2).random(60) + 0.1
+
+    assert_equal(figures(*holdout(), (weights * 7).tolist()), figures(*holdout(), weights.tolist()))
+
+
+def test_a_row_of_weight_0_has_no_part_in_any_figure() -> None:
+    score, label, prompts = holdout()
+    kept = np.array([row not in (3, 10, 40) for row in range(60)])  # every prompt keeps a row
+
+    weighted = figures(score, label, prompts, kept.astype(float).tolist())
+
+    assert_equal(weighted, figures(score[kept], label[kept], np.array(prompts)[kept].tolist()))
+
+
+def test_weights_of_1_are_the_plain_means_and_shares() -> None:
+    score, label, prompts = holdout()
+
+    ours = figures(score, label, prompts)
+
+    assert ours["accuracy"]["value"] == pytest.approx(((score > 0.3) == label).mean())
+    assert ours["margin"]["value"] == pytest.approx(score[label].mean() - score[~label].mean())
 
 
 @given(ROWS)

@@ -4,11 +4,14 @@ Scores the holdout under the candidate (WORKDIR/output), the reference (the ship
 and the ancestor (the project's very first base model), samples from the candidate, and writes scores.json:
 
     rows, rows_desirable, rows_undesirable, rows_dropped, groups (distinct prompts)
+    rows_weight_desirable      summed row weights of each class, from the label policy; rows of weight 0 are left out
+    rows_weight_undesirable
     auroc                      of r against the label, r = lp_candidate − lp_reference; ties count half
     accuracy                   share of rows where (r > z0) is the label
     margin                     mean β·r of desirable rows minus that of undesirable rows
     ece                        expected calibration error of σ(β(r − z0)), ten bins
-    z0                         max(0, mean of r over mismatched pairs), in nats
+    z0                         max(0, mean of r over mismatched pairs), in nats; an estimate of how far the candidate
+                               has gone, not a judgement: row weights have no part in it
     kl                         {nats_per_token, nats_per_completion, samples}: drift from the reference on completions
                                sampled from the candidate at temperature 1 for holdout prompts (k3 estimator)
     length                     {candidate_median, reference_median, ratio, holdout_median} in tokens: sampled from
@@ -18,8 +21,12 @@ and the ancestor (the project's very first base model), samples from the candida
     auroc_difference           the first minus the second, on the same resamples
     confidence, resamples, seconds
 
-A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Where the holdout does not
-give it, all three are null and "reason" says why. length holds plain numbers or nulls.
+A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Rows count by their weights:
+weight 2 is the row twice. Where the holdout does not give a figure, all three are null and "reason" says why. kl is
+of samples, which have no weights; length holds plain medians of samples and of rows, or nulls.
+
+Whatever was minimised, r, z0 and the label are those of single rows, and candidate is compared with reference: pairs
+and objectives without a reference are scored in the same way, so their figures can be laid beside KTO's.
 
 Deterministic under the recipe's seed; interrupted, it is simply run again. Exit codes as the trainer's.
 """
@@ -41,6 +48,9 @@ if TYPE_CHECKING:
     from worker.evaluation.sampling import Pair
     from worker.evaluation.statistics import Array
     from worker.kto.models import Arithmetic
+
+#: Rows of one forward where neither the recipe nor a measurement says how many.
+UNMEASURED = 8
 
 
 def score(workdir: Path, stop: StopRequest | None = None) -> None:
@@ -71,15 +81,17 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     tokens = models.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
     read = read_rows(workdir / "snapshot", job.shards_of("holdout"), tokens, max_length)
-    rows = read.rows
-    plan = batches.plan(rows, recipe.micro_batch_size, even_classes=False, seed=recipe.seed)
+    rows = [row for row in read.rows if row.weight > 0]
+    micro_batch_size = _micro_batch_size(job)
+    plan = batches.plan(rows, micro_batch_size, even_classes=False, seed=recipe.seed)
     own = [matched(rows, block) for block in plan.blocks]
     others = [mismatched(rows, block, max_length) for block in plan.blocks]
     prompts = chosen_prompts(rows, asked.kl_prompts, recipe.seed)
 
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base
-    sampled = -(-len(prompts) // recipe.batch_size)
-    tell = _counter(journal, stop, 4 * len(own) + (0 if reference_is_ancestor else len(own)) + 4 * sampled)
+    sampled, scored = -(-len(prompts) // recipe.batch_size), -(-len(prompts) // micro_batch_size)
+    passes = 4 if reference_is_ancestor else 5
+    tell = _counter(journal, stop, passes * len(own) + 2 * (sampled + scored))
 
     def draws(model: Any) -> list["Pair"]:
         return sample(
@@ -94,7 +106,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
         )
 
     def chunks(pairs: list["Pair"]) -> list[list["Pair"]]:
-        return [pairs[start : start + recipe.batch_size] for start in range(0, len(pairs), recipe.batch_size)]
+        return [pairs[start : start + micro_batch_size] for start in range(0, len(pairs), micro_batch_size)]
 
     # One model in memory at a time.
     candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
@@ -125,7 +137,8 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     lift_N = recipe.beta * (r_N - z0)
 
     groups_N = statistics.group_numbers([rows[row].prompt_key for row in in_order])
-    over_prompts = statistics.Bootstrap(groups_N, asked.bootstrap, asked.confidence, recipe.seed)
+    weight_N = np.array([rows[row].weight for row in in_order])
+    over_prompts = statistics.Bootstrap(groups_N, weight_N, asked.bootstrap, asked.confidence, recipe.seed)
     absent = "the holdout has rows of one class only"
     candidate_auroc = statistics.auroc(own_candidate - own_ancestor, desirable_N)
     shipped_auroc = (
@@ -137,6 +150,8 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
         "rows": len(rows),
         "rows_desirable": int(desirable_N.sum()),
         "rows_undesirable": int((~desirable_N).sum()),
+        "rows_weight_desirable": float(weight_N[desirable_N].sum()),
+        "rows_weight_undesirable": float(weight_N[~desirable_N].sum()),
         "rows_dropped": read.dropped,
         "groups": len(set(groups_N.tolist())),
         "auroc": over_prompts.interval(statistics.auroc(r_N, desirable_N), absent),
@@ -161,6 +176,15 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
         "seconds": time.monotonic() - started,
     }
     write_atomically(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
+
+
+def _micro_batch_size(job: Job) -> int:
+    """The recipe's, or what the trainer found to fit where the recipe leaves it to the machine."""
+    asked = job.recipe.micro_batch_size
+    if asked == "auto":
+        training = job.workdir / "training.json"
+        asked = json.loads(training.read_bytes())["recipe"]["micro_batch_size"] if training.is_file() else UNMEASURED
+    return int(asked)
 
 
 def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
@@ -221,7 +245,7 @@ def _drift(drift_of: Sequence["Array"], resamples: int, confidence: float, seed:
         return {"nats_per_token": nothing, "nats_per_completion": nothing, "samples": 0}
     nats_N = np.array([drift.sum() for drift in drift_of])
     tokens_N = np.array([float(len(drift)) for drift in drift_of])
-    over_samples = statistics.Bootstrap(np.arange(len(nats_N)), resamples, confidence, seed)
+    over_samples = statistics.Bootstrap(np.arange(len(nats_N)), np.ones(len(nats_N)), resamples, confidence, seed)
     overflow = "the candidate gives samples that the reference finds all but impossible"
     return {
         "nats_per_token": over_samples.interval(statistics.ratio_of_sums(nats_N, tokens_N), overflow),

@@ -1,8 +1,8 @@
 """Figures of a scored holdout with bootstrap intervals. Pure numpy.
 
-Legend: N rows, R resamples. Rows of one prompt are not independent, so a resample draws prompts, not rows: it is a row
-of integer weights, how often each row's prompt was drawn. Every statistic takes such weights W_RN and gives one value
-per resample, NaN where a class is absent.
+Legend: N rows, R resamples. Rows of one prompt are not independent, so a resample draws prompts, not rows. Every
+statistic takes weights W_RN, how often each row counts in each resample, and gives one value per resample, NaN where a
+class is absent. A row counts as often as its prompt was drawn times its own weight: weight 2 is the row twice.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +24,7 @@ class Bootstrap:
     """Percentile intervals over resampled prompts (Efron and Tibshirani 1993, chapter 13), the same draws each time."""
 
     groups_N: Array  # number of each row's prompt
+    weight_N: Array  # of each row, over 0: a row that does not count is left out, or its prompt would be drawn
     resamples: int
     confidence: float
     seed: int
@@ -32,7 +33,7 @@ class Bootstrap:
         """{"value", "low", "high"}; all null, with `reason`, where the rows do not give the value."""
         if len(self.groups_N) == 0:
             return {"value": None, "low": None, "high": None, "reason": "the holdout has no rows"}
-        value = float(statistic(np.ones((1, len(self.groups_N))))[0])
+        value = float(statistic(self.weight_N[None, :])[0])
         if not np.isfinite(value):
             return {"value": None, "low": None, "high": None, "reason": reason}
         drawn_R = np.concatenate([statistic(W_RN) for W_RN in self._draws()])
@@ -47,7 +48,7 @@ class Bootstrap:
         for start in range(0, self.resamples, at_once):
             size = min(at_once, self.resamples - start)
             drawn_RG = generator.multinomial(count, np.full(count, 1 / count), size=size)
-            yield drawn_RG[:, self.groups_N].astype(float)
+            yield drawn_RG[:, self.groups_N] * self.weight_N
 
 
 def group_numbers(keys: Sequence[bytes]) -> Array:
