@@ -85,6 +85,8 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
     heed(heart)
     state = _advance(claimed, RunState.REFERENCING)
     state = attend("trainer", "worker.kto.train", workdir, heart, state)
+    with transaction() as session:
+        leases.trained(session, claimed.lease, registration.recipe_of(workdir))
     state = _advance(claimed, RunState.EVALUATING)
     attend("scorer", "worker.evaluation.score", workdir, heart, state)
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)

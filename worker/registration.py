@@ -11,18 +11,28 @@ from app.checkpoints.card import card
 from app.checkpoints.gates import reasons_to_refuse
 from app.checkpoints.service import CARD, MANIFEST
 from app.runs.leases.service import Claimed
+from app.runs.recipe import Recipe
 from worker.kto.files import write_atomically
+
+
+def recipe_of(workdir: Path) -> Recipe:
+    """The recipe that the trainer went by, nothing in it left to the machine. Its summary has it; one that was written
+    before recipes could leave anything to the machine has not, and recipe.json is the same.
+    """
+    training = json.loads((workdir / "training.json").read_bytes())
+    return Recipe.model_validate(training.get("recipe") or json.loads((workdir / "recipe.json").read_bytes()))
 
 
 def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str, Any]:
     """All that is known about the checkpoint in WORKDIR/output.
 
-    project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts},
-    recipe, training (training.json), scores (scores.json), gates, verdict, reasons, files (path → sha256)
+    project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
+    recipe (as it was trained by), training (the rest of training.json), scores (scores.json), gates, verdict, reasons,
+    files (path → sha256)
     """
-    names = ("job.json", "recipe.json", "training.json", "scores.json")
-    job, recipe, training, scores = (json.loads((workdir / name).read_bytes()) for name in names)
-    snapshot = workdir / "snapshot" / "manifest.json"
+    names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
+    job, training, scores, snapshot = (json.loads((workdir / name).read_bytes()) for name in names)
+    pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
     gates = claimed.configuration.gates
     reasons = reasons_to_refuse(gates, scores)
     output = workdir / "output"
@@ -36,11 +46,12 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "base_model": job["base_model"],
         "snapshot": {
             "id": str(snapshot_id),
-            "sha256": artifacts.sha256_of(snapshot),
-            "counts": json.loads(snapshot.read_bytes())["counts"],
+            "sha256": artifacts.sha256_of(workdir / "snapshot" / "manifest.json"),
+            "counts": snapshot["counts"],
+            "pairs": {split: pairs[split] for split in ("train", "holdout")},
         },
-        "recipe": recipe,
-        "training": training,
+        "recipe": recipe_of(workdir).model_dump(mode="json"),
+        "training": {name: value for name, value in training.items() if name != "recipe"},
         "scores": scores,
         "gates": gates.model_dump(mode="json"),
         "verdict": "failed" if reasons else "passed",

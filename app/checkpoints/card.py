@@ -17,13 +17,30 @@ FIGURES = (
 )
 
 
+#: What the objectives of a recipe are called, and where they come from.
+OBJECTIVES = {
+    "kto": "KTO (arXiv 2402.01306)",
+    "apo_zero_unpaired": "APO-zero without pairs (arXiv 2408.06266)",
+    "bco": "BCO (arXiv 2404.04656)",
+    "ppo_clip": "offline PPO with a clipped ratio (arXiv 2402.01306)",
+    "tkto": "token-weighted KTO (arXiv 2510.05799)",
+    "mo_kto": "KTO (arXiv 2402.01306) on several labels at once",
+    "sft": "supervised fine-tuning on the desirable completions",
+    "dpo": "DPO (arXiv 2305.18290)",
+    "ipo": "IPO (arXiv 2310.12036)",
+    "slic": "SLiC's hinge on the margin (arXiv 2305.10425)",
+    "simpo": "SimPO (arXiv 2405.14734)",
+    "orpo": "ORPO (arXiv 2403.07691)",
+}
+
+
 def card(manifest: Mapping[str, Any]) -> str:
     """Markdown for a checkpoint's manifest (`worker.registration.manifest_of` says what is in it)."""
     recipe, scores, snapshot, training = (manifest[name] for name in ("recipe", "scores", "snapshot", "training"))
     kind = "A LoRA adapter" if manifest["kind"] == "adapter" else "Full weights"
     origin_in_words = (
-        f"{kind}, trained with KTO (arXiv 2402.01306) on the feedback of project {manifest['project']} against the "
-        "checkpoint that was shipped when the run was requested."
+        f"{kind}, trained with {OBJECTIVES[recipe['objective']]} on the feedback of project {manifest['project']}, "
+        "starting from the checkpoint that was shipped when the run was requested, and measured against it."
     )
     origin = [
         ("run", manifest["run_id"]),
@@ -33,18 +50,20 @@ def card(manifest: Mapping[str, Any]) -> str:
         ("weights, sha256", manifest["weights_sha256"]),
     ]
     trained = (
-        f"Trained on {_number(training.get('rows_trained'))} rows in {_number(training.get('steps'))} steps; "
+        f"Trained on {_number(training.get('rows_trained'))} rows{_in_pairs(training)} in "
+        f"{_number(training.get('steps'))} steps; "
         f"{_number(training.get('rows_dropped'))} rows were dropped and "
         f"{_number(training.get('rows_truncated'))} cut to fit."
     )
     lengths = (
-        f"Intervals cover {scores.get('confidence', 0.95):.0%}, by bootstrap over prompts. Median length of sampled "
-        f"completions: {_number(_at(scores, ('length', 'candidate_median')))} tokens, of the reference's "
+        f"Rows count by their weights. Intervals cover {scores.get('confidence', 0.95):.0%}, by bootstrap over "
+        "prompts. Median length of sampled completions: "
+        f"{_number(_at(scores, ('length', 'candidate_median')))} tokens, of the reference's "
         f"{_number(_at(scores, ('length', 'reference_median')))}."
     )
     figures = [(name, *_value_and_interval(_at(scores, path)), says) for path, name, says in FIGURES]
     parts = [
-        "\n".join(_front_matter(manifest["kind"])),
+        "\n".join(_front_matter(manifest["kind"], recipe["objective"])),
         f"# {manifest['project']}: checkpoint of run {manifest['run_id']}",
         origin_in_words,
         _verdict_on_learning(scores),
@@ -53,7 +72,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "## Where it comes from",
         _table(("what", "which"), origin),
         "## Data",
-        _table(("count", "value"), sorted(_flat(snapshot["counts"]))),
+        _table(("count", "value"), sorted(_flat({**snapshot["counts"], "pairs": snapshot.get("pairs", {})}))),
         trained,
         f"## Scores on {_number(scores.get('rows'))} held-out rows",
         _table(("figure", "value", "interval", "what it says"), figures),
@@ -64,9 +83,14 @@ def card(manifest: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(kind: str) -> Sequence[str]:
+def _front_matter(kind: str, objective: str) -> Sequence[str]:
     library = "peft" if kind == "adapter" else "transformers"
-    return ["---", f"library_name: {library}", "tags: [kto, thumbwheel]", "---"]
+    return ["---", f"library_name: {library}", f"tags: [{objective}, thumbwheel]", "---"]
+
+
+def _in_pairs(training: Mapping[str, Any]) -> str:
+    pairs = training.get("pairs_trained")
+    return "" if pairs is None else f" ({_number(pairs)} pairs)"
 
 
 def _verdict_on_learning(scores: Mapping[str, Any]) -> str:

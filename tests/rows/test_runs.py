@@ -12,6 +12,7 @@ from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease
 from app.projects import service as projects
 from app.runs import service as runs
 from app.runs.leases import service as leases
+from app.runs.recipe import Recipe, recipe_of
 from app.runs.states import RunState
 from tests.rows.desk import (
     DESK,
@@ -157,6 +158,7 @@ def test_an_expired_lease_lets_the_next_worker_in_and_the_state_stays():
 
 WRITES: dict[str, Callable[..., Any]] = {
     "renew": leases.renew,
+    "trained": lambda session, lease: leases.trained(session, lease, recipe_of("lora-8b", {"micro_batch_size": 4})),
     "advance": lambda session, lease: leases.advance(session, lease, RunState.TRAINING),
     "report": lambda session, lease: leases.report(session, lease, leases.Report(done=1, total=2)),
     "metrics": lambda session, lease: leases.report(session, lease, leases.Report(metrics=[{"step": 1}])),
@@ -344,6 +346,19 @@ def test_progress_metrics_and_warnings_are_kept_and_a_step_taken_again_replaces_
     with transaction() as session:
         steps = runs.metrics(session, DESK, run.id, limit=10).steps
     assert [(line["step"], line["loss"]) for line in steps] == [(1, 1.0), (2, 1.0), (3, 0.5)]
+
+
+def test_what_the_trainer_measured_stands_in_the_recipe_of_the_run(tmp_path):
+    # given a run whose recipe leaves the micro-batch to the machine
+    claimed = ready_to_finish(tmp_path, changes={"micro_batch_size": "auto"})
+    resolved = Recipe.model_validate(shown(claimed.lease.run_id).recipe)
+    assert resolved.micro_batch_size == "auto"
+    assert resolved.resolved
+
+    with transaction() as session:
+        leases.trained(session, claimed.lease, resolved.model_copy(update={"micro_batch_size": 4}))
+
+    assert shown(claimed.lease.run_id).recipe == {**resolved.model_dump(mode="json"), "micro_batch_size": 4}
 
 
 def test_a_long_series_is_thinned_evenly_and_keeps_its_ends():

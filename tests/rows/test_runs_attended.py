@@ -10,12 +10,15 @@ from contextlib import closing
 import pytest
 
 from app import services, settings
+from app.checkpoints.card import card
 from app.runs.states import RunState
 from tests.rows.desk import DESK, claim, execute, expire, make_project, messages, request, shown, vote
+from worker import registration
 from worker.attend import Failed, alone_in, attend
 from worker.execute import look
 from worker.follow import Follower, Lines
 from worker.heartbeat import Heartbeat, Wish
+from worker.staging import stage
 
 
 def never() -> bool:
@@ -157,6 +160,28 @@ def test_progress_becomes_a_report_of_the_run_s_state_alone(tmp_path):
         assert report.warnings == ["lower the learning rate"]
         follower.sent()
         assert not follower.read()
+
+
+def test_a_finished_workdir_becomes_a_manifest_with_the_recipe_as_it_was_trained_by(run, workdir):
+    # given a WORKDIR as trainer and scorer leave it, where the micro-batch was left to the machine
+    claimed = claim(run.id)
+    stage(claimed, workdir)
+    asked = json.loads((workdir / "recipe.json").read_bytes())
+    trained = {**asked, "micro_batch_size": 4}
+    (workdir / "recipe.json").write_text(json.dumps({**asked, "micro_batch_size": "auto"}))
+    training = {"kind": "adapter", "weights_sha256": "ab" * 32, "steps": 3, "pairs_trained": None}
+    (workdir / "training.json").write_text(json.dumps({**training, "recipe": trained}))
+    (workdir / "scores.json").write_text(json.dumps({"rows": 4}))
+    (workdir / "output").mkdir()
+    (workdir / "output" / "adapter_model.safetensors").write_text("weights")
+
+    manifest = registration.manifest_of(claimed, run.id, workdir)
+
+    assert manifest["recipe"] == trained == registration.recipe_of(workdir).model_dump(mode="json")
+    assert manifest["training"] == training
+    assert manifest["snapshot"]["pairs"] == {"train": 0, "holdout": 0}
+    assert "| micro_batch_size | 4 |" in card(manifest)
+    assert set(registration.store(manifest, workdir)) == {"adapter_model.safetensors", "manifest.json", "README.md"}
 
 
 def test_the_trainer_learns_nothing_of_our_settings(run, workdir, monkeypatch):

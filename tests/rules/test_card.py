@@ -1,11 +1,12 @@
 """The model card."""
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from app.checkpoints.card import card
+from app.checkpoints.card import OBJECTIVES, card
+from app.runs.recipe import ObjectiveName
 
 MANIFEST: dict[str, Any] = {
     "project": "support-desk",
@@ -14,8 +15,13 @@ MANIFEST: dict[str, Any] = {
     "weights_sha256": "ab" * 32,
     "reference_checkpoint_id": "checkpoint-0",
     "base_model": "/models/base",
-    "snapshot": {"id": "snapshot-1", "sha256": "cd" * 32, "counts": {"train": {"desirable": 280}}},
-    "recipe": {"beta": 0.1, "lora": {"rank": 16}},
+    "snapshot": {
+        "id": "snapshot-1",
+        "sha256": "cd" * 32,
+        "counts": {"train": {"desirable": 280}},
+        "pairs": {"train": 31},
+    },
+    "recipe": {"objective": "kto", "beta": 0.1, "lora": {"rank": 16}},
     "training": {"rows_trained": 900, "steps": 28, "rows_dropped": 2, "rows_truncated": 1},
     "scores": {
         "rows": 100,
@@ -35,10 +41,12 @@ def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
     for said in (
         "library_name: peft",
         "# support-desk: checkpoint of run run-1",
-        "A LoRA adapter",
+        "tags: [kto, thumbwheel]",
+        "A LoRA adapter, trained with KTO (arXiv 2402.01306) on the feedback of project support-desk",
         "**failed**",
         "- kl.nats_per_token: unknown (no prompts were sampled)",
         "| snapshot | snapshot-1 (sha256 " + "cd" * 32 + ") |",
+        "| pairs.train | 31 |",
         "| train.desirable | 280 |",
         "| lora.rank | 16 |",
         "| AUROC | 0.81 | 0.74 … 0.88 |",
@@ -63,6 +71,22 @@ def test_the_card_is_honest_about_what_was_learnt(auroc, sentence):
     manifest["scores"]["auroc"] = auroc
 
     assert sentence in card(manifest)
+
+
+@pytest.mark.parametrize("objective", get_args(ObjectiveName))
+def test_the_card_names_every_objective_that_a_recipe_may_have(objective):
+    manifest = {**MANIFEST, "recipe": {"objective": objective}}
+
+    text = card(manifest)
+
+    assert f"trained with {OBJECTIVES[objective]} on the feedback" in text
+    assert f"tags: [{objective}, thumbwheel]" in text
+
+
+def test_a_training_on_pairs_says_how_many():
+    manifest = {**MANIFEST, "training": {**MANIFEST["training"], "pairs_trained": 31}}
+
+    assert "Trained on 900 rows (31 pairs) in 28 steps; 2 rows" in card(manifest)
 
 
 def test_text_from_outside_cannot_break_a_table():

@@ -81,6 +81,11 @@ def snapshotted(session: Session, lease: Lease, snapshot_id: UUID, recipe: Recip
     _held(store.write(session, lease, {"snapshot_id": snapshot_id, "recipe": recipe.model_dump(mode="json")}), lease)
 
 
+def trained(session: Session, lease: Lease, recipe: Recipe) -> None:
+    """Keep the recipe as it was trained by, with what the trainer measured where the recipe said `auto`."""
+    _held(store.write(session, lease, {"recipe": recipe.model_dump(mode="json")}), lease)
+
+
 def advance(session: Session, lease: Lease, to: RunState) -> RunState:
     """Move the run on to `to`; a run that is there, further on or being cancelled stays. Its state."""
     row = _locked(session, lease)
