@@ -1,139 +1,124 @@
-"""The objective against its formula, written down a second time, in float64 and without vectors."""
+"""KTO's reference point, and the properties that its paper claims for it."""
 
-import math
-from typing import Any
+import random
+from dataclasses import replace
 
 import pytest
 import torch
 
-from app.runs.recipe import Recipe
-from tests.trainer import tiny
-from worker.kto.objectives import OBJECTIVES, LogProbs, Losses
+from app.runs.recipe import ObjectiveName
+from tests.trainer.judged import Completion, Judged, judged, log_probs, recipe_for, slopes
+from worker.kto.objectives import OBJECTIVES, Losses
 
-RECIPE = Recipe.model_validate({**tiny.RECIPE, "beta": 0.3, "lambda_desirable": 1.7, "lambda_undesirable": 1.1})
+KTO_LIKE: list[ObjectiveName] = ["kto", "apo_zero_unpaired", "tkto", "mo_kto"]
 kto = OBJECTIVES["kto"].loss
+RECIPE = recipe_for("kto")
 
 
-def made(rows: int = 8, *, seed: int = 0, **changes: Any) -> LogProbs:
-    generator = torch.Generator().manual_seed(seed)
-
-    def values() -> torch.Tensor:
-        return torch.randn(rows, generator=generator, dtype=torch.float64) * 3 - 20
-
-    fields = {
-        "policy_B": values().requires_grad_(),
-        "reference_B": values(),
-        "tokens_B": torch.arange(rows) + 5,
-        "policy_mismatched_B": values() + 2,
-        "reference_mismatched_B": values(),
-        "paired_B": torch.ones(rows, dtype=torch.bool),
-        "desirable_B": torch.arange(rows) % 3 == 0,
-        "weight_B": torch.rand(rows, generator=generator, dtype=torch.float64) + 0.5,
-    }
-    return LogProbs(**{**fields, **changes})
+def completion(r: float) -> Completion:
+    return Completion(policy=(r - 50.0,), reference=(-50.0,), token_weights=(1.0,))
 
 
-def by_hand(given: LogProbs, recipe: Recipe) -> tuple[list[float], list[float], float]:
-    """(w·L, reward, z0), with Python's floats, straight from the paper."""
-    columns = zip(given.policy_mismatched_B, given.reference_mismatched_B, given.paired_B, strict=True)
-    mismatched = [float(p) - float(q) for p, q, paired in columns if paired]
-    z0 = max(0.0, sum(mismatched) / len(mismatched)) if mismatched else 0.0
-    losses, rewards = [], []
-    for p, q, good, weight in zip(
-        given.policy_B.tolist(),
-        given.reference_B.tolist(),
-        given.desirable_B.tolist(),
-        given.weight_B.tolist(),
-        strict=True,
-    ):
-        margin = (p - q) - z0 if good else z0 - (p - q)
-        value = 1 / (1 + math.exp(-recipe.beta * margin))
-        losses.append(weight * float(recipe.lambda_desirable if good else recipe.lambda_undesirable) * (1 - value))
-        rewards.append(recipe.beta * (p - q))
-    return losses, rewards, z0
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_losses_rewards_and_reference_point_equal_the_formula(seed: int) -> None:
-    given = made(seed=seed)
-
-    ours = kto(given, RECIPE)
-
-    losses, rewards, z0 = by_hand(given, RECIPE)
-    assert ours.loss_B.tolist() == pytest.approx(losses, rel=1e-12)
-    assert ours.reward_B.tolist() == pytest.approx(rewards, rel=1e-12)
-    assert float(ours.z0) == pytest.approx(z0, rel=1e-12)
-
-
-def test_the_gradient_equals_finite_differences_and_reaches_the_policy_alone() -> None:
-    given = made()
-
-    def loss(policy_B: torch.Tensor) -> torch.Tensor:
-        fields = {**vars(given), "policy_B": policy_B}
-        return kto(LogProbs(**fields), RECIPE).loss_B
-
-    assert torch.autograd.gradcheck(loss, (given.policy_B,))
-    ours = kto(made(policy_mismatched_B=torch.zeros(8, dtype=torch.float64, requires_grad=True)), RECIPE)
-    assert not ours.z0.requires_grad
+def row(r: float, mismatched: float | None, desirable: bool = True) -> Judged:
+    label = 1.0 if desirable else -1.0
+    partner = None if mismatched is None else completion(mismatched)
+    return Judged(completion(r), partner, desirable, labels=(label, label))
 
 
 def test_the_reference_point_is_clamped_after_the_mean_and_kept_raw_beside() -> None:
-    zero = torch.zeros(4, dtype=torch.float64)
-    below = kto(made(4, policy_mismatched_B=zero - 5, reference_mismatched_B=zero), RECIPE)
-    mixed = kto(made(4, policy_mismatched_B=zero + torch.tensor([-6, 2, 2, 6]), reference_mismatched_B=zero), RECIPE)
+    below = kto(log_probs([row(0, -5) for _ in range(4)]), RECIPE)
+    mixed = kto(log_probs([row(0, r) for r in (-6, 2, 2, 6)]), RECIPE)
 
     assert (float(below.z0), float(below.z0_raw)) == (0, -5)
     assert float(mixed.z0) == 1  # clamping each row first would give 2.5
 
 
-def test_rows_without_a_partner_stay_out_of_the_reference_point() -> None:
-    zero = torch.zeros(4, dtype=torch.float64)
-    given = {"policy_mismatched_B": torch.tensor([1.0, 3, 100, 100]).double(), "reference_mismatched_B": zero}
+def test_the_reference_point_is_clamped_after_the_sum_over_ranks() -> None:
+    other_rank = torch.tensor([-6.0, 2.0], dtype=torch.float64)  # Σ r' and how many
 
-    some = kto(made(4, **given, paired_B=torch.tensor([True, True, False, False])), RECIPE)
-    none = kto(made(4, **given, paired_B=torch.zeros(4, dtype=torch.bool)), RECIPE)
+    ours = kto(log_probs([row(0, 4), row(0, 10)], over_ranks=lambda sums: sums + other_rank), RECIPE)
+
+    assert float(ours.z0) == 2  # clamping on each rank first would give 3.5
+
+
+def test_rows_without_a_partner_stay_out_of_the_reference_point() -> None:
+    some = kto(log_probs([row(0, 1), row(0, 3), row(100, None), row(100, None)]), RECIPE)
+    none = kto(log_probs([row(7, None)] * 4), RECIPE)
 
     assert float(some.z0) == 2
     assert float(none.z0) == 0
     assert none.loss_B.isfinite().all()
 
 
-@pytest.mark.parametrize("desirable", [True, False])
-def test_a_batch_of_one_class_gives_finite_losses_and_gradients(desirable: bool) -> None:
-    given = made(desirable_B=torch.full((8,), desirable))
+def test_what_stands_where_a_partner_is_missing_does_not_matter() -> None:
+    given = log_probs([row(0, 1), row(0, None)])
+    broken = replace(given, policy_mismatched_B=torch.tensor([-49.0, float("nan")], dtype=torch.float64))
 
-    ours = kto(given, RECIPE)
-    ours.loss_B.sum().backward()
-
-    assert ours.loss_B.tolist() == pytest.approx(by_hand(given, RECIPE)[0], rel=1e-12)
-    assert given.policy_B.grad is not None
-    assert given.policy_B.grad.isfinite().all()
+    assert float(kto(broken, RECIPE).z0) == 1
 
 
-def test_extreme_rewards_saturate_without_overflow() -> None:
-    zero = torch.zeros(4, dtype=torch.float32)
-    given = made(
-        4,
-        policy_B=torch.tensor([1e4, -1e4, 1e4, -1e4], requires_grad=True),
-        reference_B=zero,
-        policy_mismatched_B=zero,
-        reference_mismatched_B=zero,
-        desirable_B=torch.tensor([True, True, False, False]),
-        weight_B=zero + 1,
+def test_a_reference_point_that_is_no_number_is_not_hidden() -> None:
+    given = log_probs([row(0, 1), row(0, 1)])
+    broken = replace(given, policy_mismatched_B=torch.tensor([-49.0, float("nan")], dtype=torch.float64))
+
+    ours = kto(broken, RECIPE)
+
+    assert ours.z0.isnan()
+    assert ours.loss_B.isnan().all()
+
+
+def test_the_reference_point_has_no_gradient_and_no_row_weights() -> None:
+    given = log_probs([replace(row(0, 1), weight=9.0), row(0, 3)])
+    moving = replace(given, policy_mismatched_B=given.policy_mismatched_B.clone().requires_grad_())
+
+    ours = kto(moving, RECIPE)
+
+    assert not ours.z0.requires_grad
+    assert float(ours.z0) == 2
+
+
+@pytest.mark.parametrize("name", KTO_LIKE)
+def test_extreme_rewards_saturate(name: ObjectiveName) -> None:
+    """Proposition 4.1: as a row's reward goes either way without end, its gradient goes to 0."""
+    objective, recipe = OBJECTIVES[name], recipe_for(name)
+
+    def steepness(r: float) -> float:
+        given = log_probs([row(r, None, desirable) for desirable in (True, False)])
+        return float(slopes(objective.loss(given, recipe), given).abs().max())
+
+    assert steepness(0) > 10 * steepness(20) > 100 * steepness(40) > 0
+    assert steepness(0) > 10 * steepness(-20) > 100 * steepness(-40) > 0
+    assert steepness(1e4) == steepness(-1e4) == 0
+
+
+def test_saturated_losses_are_nought_or_lambda() -> None:
+    ours: Losses = kto(
+        log_probs([row(1e4, None), row(-1e4, None), row(1e4, None, False), row(-1e4, None, False)]), RECIPE
     )
-
-    ours: Losses = kto(given, RECIPE)
 
     assert ours.loss_B.tolist() == pytest.approx([0, 1.7, 1.1, 0])
 
 
-def test_at_the_start_every_loss_is_half_its_lambda() -> None:
-    same = torch.full((8,), -12.5, dtype=torch.float64)
-    columns = ("policy_B", "reference_B", "policy_mismatched_B", "reference_mismatched_B")
-    given = made(**dict.fromkeys(columns, same), weight_B=torch.ones_like(same))
+@pytest.mark.parametrize("noise", [0.1, 0.3, 0.5])
+def test_symmetric_label_noise_scales_and_shifts_the_loss_and_nothing_else(noise: float) -> None:
+    even = recipe_for("kto", lambda_desirable=1.0, lambda_undesirable=1.0)
+    rows = [replace(each, weight=1.0) for each in judged()]
 
-    ours = kto(given, RECIPE)
+    clean = kto(log_probs(rows), even).loss_B
+    flipped = kto(log_probs([replace(each, desirable=not each.desirable) for each in rows]), even).loss_B
 
-    assert float(ours.z0) == 0
-    assert ours.reward_B.tolist() == [0] * 8
-    assert ours.loss_B.tolist() == pytest.approx([0.85 if good else 0.55 for good in given.desirable_B])
+    expected = (1 - noise) * clean + noise * flipped
+    assert expected.tolist() == pytest.approx(((1 - 2 * noise) * clean + noise).tolist(), rel=1e-12)
+
+
+@pytest.mark.parametrize("majority", [True, False])
+def test_contradictory_labels_pull_towards_the_majority(majority: bool) -> None:
+    """Theorem 4.3, where both classes weigh the same: three of five judge the same completion alike."""
+    even = recipe_for("kto", lambda_desirable=1.0, lambda_undesirable=1.0)
+    verdicts = [majority] * 3 + [not majority] * 2
+    random.Random(0).shuffle(verdicts)
+    given = log_probs([row(0.5, 0.2, desirable) for desirable in verdicts])
+
+    slope = float(slopes(kto(given, even), given).sum())
+
+    assert (slope < 0) is majority  # descending makes the completion likelier, or less likely
