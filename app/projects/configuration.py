@@ -1,10 +1,14 @@
 """What a project's configuration must fulfil, and how a change is laid over it. Pure."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from thumbwheel import wire
 
 from app.errors import Fault
-from app.runs.recipe import PRESETS, recipe_of
+from app.runs.recipe import PRESETS, Recipe, recipe_of
 
 
 def changed(configuration: wire.ProjectConfiguration, change: wire.ProjectChange) -> wire.ProjectConfiguration:
@@ -20,16 +24,38 @@ def faults_of_recipe(recipe: wire.RecipeChoice) -> list[Fault]:
     if recipe.preset not in PRESETS:
         return [Fault("/recipe/preset", f"there is no preset {recipe.preset!r}: choose one of {', '.join(PRESETS)}")]
     try:
-        recipe_of(recipe.preset, recipe.changes)
+        valid = recipe_of(recipe.preset, recipe.changes)
     except ValidationError as error:
-        said: dict[str, list[str]] = {}
+        at: dict[str, list[ErrorDetails]] = {}
         for fault in error.errors():
-            said.setdefault(_pointer(fault["loc"]), []).append(fault["msg"].removeprefix("Value error, "))
-        return [Fault(pointer, ", or: ".join(messages)) for pointer, messages in said.items()]
+            at.setdefault(_pointer(fault), []).append(fault)
+        return [Fault(pointer, _message(faults)) for pointer, faults in at.items()]
+    if valid.objective == "mo_kto":
+        what = "mo_kto learns several labels of each row together, feedback gives one: choose kto"
+        return [Fault("/recipe/changes/objective", f"{what}, or train from files with `thumbwheel train`")]
     return []
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """pydantic puts the branches of a union (``constrained-float``) into the location: nobody wrote those."""
-    written = [str(part) for part in location if isinstance(part, int) or part.isidentifier()]
+def _pointer(fault: ErrorDetails) -> str:
+    """pydantic puts the branches of a union (``constrained-float``) into the location: nobody wrote those. A sentence
+    about several fields has no location; it begins with the field that it is about.
+    """
+    written = [str(part) for part in fault["loc"] if isinstance(part, int) or part.isidentifier()]
+    first = _sentence(fault).split()[0]
+    if not written and first in Recipe.model_fields:
+        written = [first]
     return "/".join(["/recipe/changes", *written])
+
+
+def _message(faults: Sequence[ErrorDetails]) -> str:
+    """Of all that is wrong in one place: the branches of a union say each what they would have taken."""
+    first = faults[0]
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(first["loc"][-1]), Recipe.model_fields, 1) if len(first["loc"]) == 1 else []
+        return "there is no such field" + (f": did you mean {near[0]}?" if near else ": remove it")
+    value = "" if isinstance(first["input"], dict | list) else f" (it is {first['input']!r:.100})"
+    return ", or: ".join(map(_sentence, faults)) + value
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ")

@@ -29,7 +29,7 @@ LEARNING_RATE_BY_METHOD = {"full": 1e-6, "lora": 1e-5}
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lora(Section):
@@ -37,11 +37,11 @@ class Lora(Section):
 
     rank: int = Field(16, ge=1, le=1024, description="rank r of the update")
     alpha: int = Field(32, ge=1, le=4096, description="the update is scaled by alpha / rank")
-    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+    target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         "all-linear", description="names of the modules that get an adapter; all-linear leaves out the head"
     )
-    rslora: bool = Field(False, description="scale by alpha / sqrt(rank): higher ranks stay stable")
-    dora: bool = Field(False, description="magnitude and direction apart: better at low ranks, a slower step")
+    rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank): higher ranks stay stable")
+    dora: bool = Field(default=False, description="magnitude and direction apart: better at low ranks, a slower step")
 
 
 class LabelTerm(Section):
@@ -131,7 +131,9 @@ class Recipe(Section):
         for name in ("batch_size", "micro_batch_size"):
             size = getattr(self, name)
             if self.objective in PAIRED and size != "auto" and size % 2:
-                raise ValueError(f"{name} {size} is odd, {self.objective} takes pairs of rows: set {name} to {size + 1}")
+                raise ValueError(
+                    f"{name} {size} is odd, {self.objective} takes pairs of rows: set {name} to {size + 1}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -143,7 +145,9 @@ class Recipe(Section):
         if self.objective in WITHOUT_LAMBDA:
             for name in ("lambda_desirable", "lambda_undesirable"):
                 if getattr(self, name) not in ("auto", 1.0):
-                    raise ValueError(f"{name} has no meaning for {self.objective}, which weighs no classes: leave it out")
+                    raise ValueError(
+                        f"{name} has no meaning for {self.objective}, which weighs no classes: leave it out"
+                    )
             if self.balance == "batch":
                 raise ValueError(f"balance batch has no meaning for {self.objective}: set balance to weights")
         return self

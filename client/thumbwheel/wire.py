@@ -236,7 +236,7 @@ class RecipeChoice(Body):
     """A preset and what to change of it; the fields are those of the recipe."""
 
     preset: str = "lora-small"
-    changes: dict[str, JsonValue] = {}
+    changes: Metadata = {}
 
 
 class TriggerRules(Body):
@@ -343,7 +343,7 @@ Verdict = Literal["base", "passed", "failed"]
 class NewRun(Body):
     """Start a run with the project's recipe, or with changes for this one time."""
 
-    changes: dict[str, JsonValue] = Field({}, description="recipe fields for this run only")
+    changes: Metadata = Field({}, description="recipe fields for this run only")
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
 
 

@@ -1,6 +1,10 @@
 """Projects over HTTP, and which project a request is about."""
 
+from typing import get_args
+
 import pytest
+
+from app.runs.recipe import ObjectiveName
 
 
 def test_a_project_is_made_once_with_every_default_shown(api):
@@ -29,6 +33,73 @@ def test_a_wrong_recipe_is_refused_at_once_with_each_field(api):
         "/recipe/changes/typo",
     }
     assert api.get("/v1/projects/support").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "said"),
+    [
+        ({"objective": "ppo"}, "objective", "'dpo', 'ipo', 'slic', 'simpo' or 'orpo' (it is 'ppo')"),
+        ({"micro_batch_size": "some"}, "micro_batch_size", "or: Input should be 'auto' (it is 'some')"),
+        (
+            {"micro_batch_size": 1},
+            "micro_batch_size",
+            "greater than or equal to 2, or: Input should be 'auto' (it is 1)",
+        ),
+        ({"objective": "dpo", "micro_batch_size": 1}, "micro_batch_size", "greater than or equal to 2"),
+        (
+            {"objective": "dpo", "batch_size": 33, "micro_batch_size": 3},
+            "batch_size",
+            "batch_size 33 is odd, dpo takes pairs of rows: set batch_size to 34",
+        ),
+        ({"objective": "dpo", "lambda_desirable": 2}, "lambda_desirable", "no meaning for dpo"),
+        ({"objective": "sft", "balance": "batch"}, "balance", "no meaning for sft: set balance to weights"),
+        ({"objective": "mo_kto"}, "labels", "name at least one in labels"),
+        ({"objective": "mo_kto", "labels": [{"name": "helpful"}]}, "objective", "feedback gives one: choose kto"),
+        ({"labels": [{"name": "helpful"}]}, "labels", "labels is for mo_kto alone"),
+        ({"objective": "mo_kto", "labels": [{"name": "a", "weight": 0}]}, "labels/0/weight", "greater than 0"),
+        ({"simpo_gamma": -1}, "simpo_gamma", "greater than or equal to 0 (it is -1)"),
+        ({"clip_range": 1}, "clip_range", "less than 1"),
+        ({"lora": {"rslora": "perhaps"}}, "lora/rslora", "valid boolean"),
+        ({"lora": {"dora": 3}}, "lora/dora", "valid boolean"),
+        ({"lora": {"target_modules": []}}, "lora/target_modules", "'all-linear', or: Tuple should have at least 1"),
+        ({"drift": {"checks": -1}}, "drift/checks", "greater than or equal to 0"),
+        ({"drift": {"kl_budget": 0}}, "drift/kl_budget", "greater than 0"),
+        ({"drift": {"prompt": 3}}, "drift/prompt", "there is no such field: remove it"),
+        ({"learning_rte": 1}, "learning_rte", "there is no such field: did you mean learning_rate?"),
+    ],
+)
+def test_what_no_objective_could_be_trained_with_is_refused_at_its_field(api, changes, pointer, said):
+    answer = api.patch("/v1/projects/acme", json={"recipe": {"changes": changes}})
+
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [f"/recipe/changes/{pointer}"]
+    assert said in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        '{"adam_epsilon": NaN}',
+        '{"drift": {"kl_budget": Infinity}}',
+        r'{"lora": {"target_modules": ["\u0000"]}}',
+        r'{"lora": {"target_modules": ["\ud800"]}}',
+    ],
+)
+def test_what_the_database_cannot_keep_is_refused_before_it_gets_there(api, changes):
+    sent = {"headers": {"Content-Type": "application/json"}}
+
+    changed = api.patch("/v1/projects/acme", content=f'{{"recipe": {{"changes": {changes}}}}}', **sent)
+    started = api.post("/v1/runs", params={"project": "acme"}, content=f'{{"changes": {changes}}}', **sent)
+
+    assert (changed.status_code, started.status_code) == (422, 422)
+
+
+@pytest.mark.parametrize("objective", [name for name in get_args(ObjectiveName) if name != "mo_kto"])
+def test_a_project_may_learn_by_every_objective_that_feedback_has_rows_for(api, objective):
+    answer = api.patch("/v1/projects/acme", json={"recipe": {"changes": {"objective": objective}}})
+
+    assert answer.status_code == 200
+    assert answer.json()["recipe"]["changes"] == {"objective": objective}
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are(api):
