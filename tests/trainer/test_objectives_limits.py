@@ -123,6 +123,21 @@ def test_bco_keeps_the_sum_of_rewards_in_float64_when_it_trains_in_float32() -> 
     assert ours.loss_B.dtype is torch.float32
 
 
+def test_how_rows_are_split_into_micro_batches_is_no_matter_to_the_mean_reward_even_in_float32() -> None:
+    rows, recipe = judged(64), recipe_for("bco")
+
+    together = OBJECTIVES["bco"].loss(log_probs(rows, dtype=torch.float32), recipe).running_2
+    split = (0.0, 0.0)
+    for start in range(0, 64, 4):
+        given = log_probs(rows[start : start + 4], dtype=torch.float32, running=split)
+        running_2 = OBJECTIVES["bco"].loss(given, recipe).running_2
+        assert running_2 is not None
+        split = (float(running_2[0]), float(running_2[1]))
+
+    assert together is not None
+    assert split == pytest.approx(tuple(together.tolist()), rel=1e-12)
+
+
 def test_bco_with_nothing_but_weightless_rows_shifts_by_nought() -> None:
     weightless = [replace(row, weight=0.0) for row in judged(4)]
 
