@@ -17,6 +17,7 @@ from app.cli.keys import keys
 from app.cli.migrate import migrate
 from app.cli.projects import projects
 from app.cli.runs import readiness, runs, triggers
+from app.cli.train import train
 from app.cli.up import up
 from app.errors import ThumbwheelError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command(short_help="Run everything in this terminal, until Ctrl-C.")(up)
 app.command(short_help="Watch the whole loop on simulated users.")(demo)
+app.command(short_help="Train on files, without any service.")(train)
 app.command(short_help="Say what works on this machine, what does not.")(doctor)
 app.command(short_help="Bring the database to the newest tables.")(migrate)
 app.add_typer(projects, name="projects")

@@ -52,6 +52,16 @@ class StopRequest:
             raise Stopped
 
 
+def prepare_environment() -> None:
+    """Set what is read when torch is imported.
+
+    Model folders are local, so nothing may wait for a network; cuBLAS needs a fixed workspace to be deterministic;
+    threads that spin while they wait cost a factor of ten where the cores are shared.
+    """
+    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUBLAS_WORKSPACE_CONFIG=":4096:8")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def run(module: str, description: str, work: Callable[[Path, StopRequest], None]) -> int:
     """Parse the one argument, call `work(WORKDIR, stop)`, and turn its end into an exit code."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
@@ -60,10 +70,7 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
     if not workdir.is_dir():
         print(f"WORKDIR {workdir} is no folder: stage a job first", file=sys.stderr)  # noqa: T201
         return REFUSED
-    # Read when torch is imported. Model folders are local, so nothing may wait for a network; cuBLAS needs a fixed
-    # workspace to be deterministic; threads that spin while they wait cost a factor of ten where the cores are shared.
-    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUBLAS_WORKSPACE_CONFIG=":4096:8")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_environment()
     (workdir / "failure.json").unlink(missing_ok=True)
     stop = StopRequest()
     stop.listen()

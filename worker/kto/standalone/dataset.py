@@ -1,0 +1,170 @@
+"""All files of a request as train and holdout, and the reasons to learn nothing from them."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.runs.recipe import PAIRED, Recipe
+from app.snapshots.balance import WIDEST_IMBALANCE, Tally
+from app.snapshots.pairs import pairs_of
+from app.snapshots.split import group_of, split_of
+from worker.kto.process import Refusal
+from worker.kto.standalone.examples import COLUMNS, Example, Labels, Pair, example_of
+from worker.kto.standalone.reading import read
+from worker.kto.standalone.request import Request
+
+#: In place of a project's name in the split: a prompt is on the same side in every call, whatever the file.
+PROJECT = "thumbwheel train"
+#: The least that a micro-batch of `auto` may turn out to be.
+SMALLEST_MEASURED = 4
+
+
+@dataclass
+class Side:
+    """Train or holdout, in the order of the files."""
+
+    examples: list[Example] = field(default_factory=list)
+    given_pairs: list[tuple[int, int]] = field(default_factory=list)  # (chosen, rejected) as indices of `examples`
+
+    def add(self, one: Example | Pair) -> None:
+        if isinstance(one, Example):
+            self.examples.append(one)
+            return
+        at = len(self.examples)
+        self.examples += one
+        self.given_pairs.append((at, at + 1))
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The pairs that were given, then those that the other rows make, prompt by prompt."""
+        paired = {index for pair in self.given_pairs for index in pair}
+        single = [index for index in range(len(self.examples)) if index not in paired]
+        made = pairs_of((json.dumps(self.examples[i].prompt), self.examples[i].desirable) for i in single)
+        return [*self.given_pairs, *((single[chosen], single[rejected]) for chosen, rejected in made)]
+
+    @property
+    def tally(self) -> Tally:
+        tally = Tally()
+        for example in self.examples:
+            tally.add(example.desirable, example.weight)
+        return tally
+
+
+@dataclass
+class Dataset:
+    files: str  # those that are trained on, for messages
+    train: Side = field(default_factory=Side)
+    holdout: Side = field(default_factory=Side)
+    dropped: Counter[str] = field(default_factory=Counter)
+    #: Columns that mean nothing here.
+    ignored: set[str] = field(default_factory=set)
+
+
+def read_dataset(request: Request, recipe: Recipe) -> Dataset:
+    """Raises `Refusal` naming file, line, field, value and remedy."""
+    found = Dataset(", ".join(map(str, request.data)))
+    held_out: set[str] = set()
+    for one in _examples(request.eval_data, recipe, found):
+        held_out.add(_group(one))
+        found.holdout.add(one)
+    for one in _examples(request.data, recipe, found):
+        group = _group(one)
+        if group in held_out:
+            found.dropped["the prompt is in the eval data"] += 2 if isinstance(one, Pair) else 1
+            continue
+        side = split_of(PROJECT, group, request.holdout_share)
+        (found.holdout if side == "holdout" else found.train).add(one)
+    return found
+
+
+def _examples(files: Sequence[Path], recipe: Recipe, found: Dataset) -> Iterable[Example | Pair]:
+    """What the files say, without what nothing can be learnt from, which is counted."""
+    for path in files:
+        labels = Labels()
+        for record in read(path):
+            found.ignored.update(map(str, record.fields.keys() - set(COLUMNS)))
+            one = example_of(record, labels, label_needed=recipe.objective != "sft")
+            if isinstance(one, Example):
+                kept: list[Example | Pair] = [] if one.empty else [one]
+                found.dropped["empty completion"] += one.empty
+            elif one.chosen.completion == one.rejected.completion:
+                kept = []
+                found.dropped["chosen and rejected are equal"] += 2
+            else:
+                empty = sum(example.empty for example in one)
+                found.dropped["empty completion"] += empty
+                kept = [one] if not empty else []
+                if empty == 1 and recipe.objective in PAIRED:
+                    found.dropped["the other of its pair is empty"] += 1
+                elif empty == 1:
+                    kept = [example for example in one if not example.empty]
+            yield from kept
+
+
+def _group(one: Example | Pair) -> str:
+    return group_of((one if isinstance(one, Example) else one.chosen).prompt)
+
+
+def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> None:
+    """Raises `Refusal` where `recipe.objective` should learn nothing from the train rows."""
+    objective, tally = recipe.objective, data.train.tally
+    rows = len(data.train.examples)
+    if rows == 0:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items() if count)
+        raise _refusal(data, f"no row to train on{f' (dropped: {dropped})' if dropped else ''}: add rows")
+    if objective in PAIRED:
+        usable = 2 * len(data.train.pairs)
+        if usable == 0:
+            raise Refusal(
+                "one_class",
+                f"objective: {objective} takes pairs, no prompt of {data.files} has both a desirable and an "
+                "undesirable completion: use kto or apo_zero_unpaired, or give chosen and rejected",
+            )
+    elif objective == "sft":
+        usable = tally.desirable
+        if usable == 0:
+            raise _refusal(data, f"all {rows} rows are undesirable, sft imitates desirable ones: add some, or use kto")
+    else:
+        usable = rows
+        _require_both_classes(data, tally, recipe, allow_imbalance=allow_imbalance)
+    micro_batch = SMALLEST_MEASURED if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
+    if usable < 2 * micro_batch:
+        raise _refusal(
+            data,
+            f"{usable} rows to train on, two micro-batches take {2 * micro_batch}: set micro_batch_size "
+            f"(it is {recipe.micro_batch_size}) to {max(2, usable // 2 // 2 * 2)} or less, or add rows",
+        )
+    _require_labels(data, recipe)
+
+
+def _require_both_classes(data: Dataset, tally: Tally, recipe: Recipe, *, allow_imbalance: bool) -> None:
+    if tally.desirable == 0 or tally.undesirable == 0:
+        only, missing = ("desirable", "undesirable") if tally.desirable else ("undesirable", "desirable")
+        other = ", or use sft" if only == "desirable" else ""
+        raise _refusal(
+            data,
+            f"all {len(data.train.examples)} rows to train on are {only}, {recipe.objective} needs both classes: "
+            f"add {missing} rows{other}",
+        )
+    up, down = tally.weight_desirable, tally.weight_undesirable
+    if not (up <= WIDEST_IMBALANCE * down and down <= WIDEST_IMBALANCE * up) and not allow_imbalance:
+        rare = "desirable" if up < down else "undesirable"
+        raise _refusal(
+            data,
+            f"desirable to undesirable is {up:g} : {down:g} by weight, outside 1:{WIDEST_IMBALANCE} … "
+            f"{WIDEST_IMBALANCE}:1: add {rare} rows, or --allow-imbalance",
+        )
+
+
+def _require_labels(data: Dataset, recipe: Recipe) -> None:
+    known = {name for example in data.train.examples for name in example.labels or ()}
+    for label in recipe.labels:
+        if label.name not in known:
+            there = f"there are {', '.join(sorted(known))}" if known else "add the column labels"
+            raise _refusal(data, f"labels: no row has a label {label.name}: {there}")
+
+
+def _refusal(data: Dataset, message: str) -> Refusal:
+    return Refusal("data", f"{data.files}: {message}")

@@ -1,0 +1,238 @@
+"""A record in the shapes that TRL's trainers read, as an example or a pair of them. Pure.
+
+    unpaired   {prompt, completion, label}
+    paired     {prompt, chosen, rejected}; without prompt, chosen and rejected hold it both, as their common beginning
+
+Each text is a string, or a list of chat messages {role, content}. A completion that is a string, to a prompt of
+messages, is one message of the assistant. Optional columns: weight (of the row in the loss), and for unpaired rows
+labels ({name: true or false}) and spans ([{start, end, weight}], characters of the completion or its first message).
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from worker.kto.process import Refusal
+from worker.kto.standalone.reading import Record
+
+Message = dict[str, str]
+Text = str | list[Message]
+
+COLUMNS = ("prompt", "completion", "label", "chosen", "rejected", "weight", "labels", "spans")
+
+
+class Span(NamedTuple):
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Example:
+    prompt: Text
+    completion: Text
+    desirable: bool
+    name: str  # of the row: file and line
+    weight: float = 1.0
+    labels: Mapping[str, bool] | None = None
+    spans: tuple[Span, ...] | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not said(self.completion).strip()
+
+
+class Pair(NamedTuple):
+    chosen: Example
+    rejected: Example
+
+
+class Labels:
+    """Reads the labels of one file: true and false, 1 and 0, or "true" and "false", one kind in all of it."""
+
+    def __init__(self) -> None:
+        self._first: tuple[str, str, Any] | None = None  # kind, place and value of the first label
+
+    def read(self, value: Any, place: str) -> bool:
+        kind = _kind_of_label(value)
+        if kind is None or (self._first is not None and self._first[0] != kind):
+            other = f", {self._first[1]} has {_shown(self._first[2])}" if self._first else ""
+            raise _fault(place, f"label is {_shown(value)}{other}: write every label of a file as true or false")
+        self._first = self._first or (kind, place, value)
+        return value.strip().lower() == "true" if kind == "text" else bool(value)
+
+
+def _kind_of_label(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number" if value in (0, 1) else None
+    return "text" if isinstance(value, str) and value.strip().lower() in ("true", "false") else None
+
+
+def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> Example | Pair:
+    """What `record` says. `label_needed`: False where an absent label means desirable. Raises `Refusal`."""
+    place, _, fields = record
+    if fields.get("tools") or fields.get("tool_calls"):
+        raise _fault(place, "tools: rows that call tools are not supported: remove them, or render them as text")
+    if "completion" in fields and ("chosen" in fields or "rejected" in fields):
+        raise _fault(place, "has completion beside chosen or rejected: leave one of them out")
+    weight = _weight(fields.get("weight"), place)
+    if "chosen" in fields or "rejected" in fields:
+        return _pair(record, weight)
+    prompt, completion = _same_kind(_text(record, "prompt"), _text(record, "completion"), "completion", place)
+    named = _labels(fields.get("labels"), place)
+    if "label" in fields and fields["label"] is not None:
+        desirable = labels.read(fields["label"], place)
+    elif label_needed and named is None:
+        raise _missing(record, "label")
+    else:  # what is to be imitated, or what is good in every respect
+        desirable = all((named or {}).values())
+    first = completion if isinstance(completion, str) else completion[0]["content"] if completion else ""
+    spans = _spans(fields.get("spans"), len(first), place)
+    return Example(prompt, completion, desirable, record.name, weight, named, spans)
+
+
+def _pair(record: Record, weight: float) -> Pair:
+    place, _, fields = record
+    for name in ("labels", "spans"):
+        if fields.get(name) is not None:
+            raise _fault(place, f"{name} belongs to rows with a completion, this one has chosen and rejected")
+    chosen, rejected = _text(record, "chosen"), _text(record, "rejected")
+    prompt = _text(record, "prompt") if fields.get("prompt") is not None else None
+    # A prompt as text beside conversations: these hold it too, and TRL takes it from them.
+    if prompt is None or (isinstance(prompt, str) and isinstance(chosen, list) and isinstance(rejected, list)):
+        prompt, chosen, rejected = _split(chosen, rejected, place)
+    prompt, chosen = _same_kind(prompt, chosen, "chosen", place)
+    prompt, rejected = _same_kind(prompt, rejected, "rejected", place)
+    good = Example(prompt, chosen, desirable=True, name=f"{record.name} chosen", weight=weight)
+    return Pair(good, replace(good, completion=rejected, desirable=False, name=f"{record.name} rejected"))
+
+
+def _split(chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:
+    """The common beginning as the prompt, then the two answers: whole messages, or whole words of a text."""
+    if isinstance(chosen, str) != isinstance(rejected, str):
+        raise _fault(place, "one of chosen and rejected is a text, the other messages: write both alike")
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+        shared += 1
+    if isinstance(chosen, str):
+        while shared and not (chosen[shared - 1].isspace() or chosen[shared : shared + 1].isspace()):
+            shared -= 1  # back to the end of a word
+        while shared and chosen[shared - 1] == " ":
+            shared -= 1  # a space belongs to the word behind it
+    if shared == 0:
+        raise _fault(place, "no prompt, and chosen and rejected begin differently: add a column prompt")
+    if shared in (len(chosen), len(rejected)) and chosen != rejected:
+        raise _fault(place, "no prompt, and one of chosen and rejected is the beginning of the other: add prompt")
+    return chosen[:shared], chosen[shared:], rejected[shared:]
+
+
+def _same_kind(prompt: Text, answer: Text, name: str, place: str) -> tuple[Text, Text]:
+    if isinstance(prompt, list) and isinstance(answer, str):
+        return prompt, [{"role": "assistant", "content": answer}]
+    if isinstance(prompt, str) and isinstance(answer, list):
+        raise _fault(place, f"prompt is a text, {name} is messages: write both as messages")
+    return prompt, answer
+
+
+def _text(record: Record, name: str) -> Text:
+    place, _, fields = record
+    if name not in fields:
+        raise _missing(record, name)
+    value = fields[name]
+    if isinstance(value, str):
+        return _unicode(value, name, place)
+    if not isinstance(value, list):
+        raise _fault(place, f"{name} is {_shown(value)}: write a text, or a list of messages")
+    if not value and name == "prompt":
+        raise _fault(place, "prompt is an empty list: write at least one message")
+    return [_message(message, f"{name}: message {number}", place) for number, message in enumerate(value, start=1)]
+
+
+def _message(message: Any, name: str, place: str) -> Message:
+    if not isinstance(message, Mapping):
+        raise _fault(place, f"{name} is {_shown(message)}: write {{role, content}}")
+    if message.get("tool_calls"):
+        raise _fault(place, f"{name} calls a tool: remove the row, or render it as text")
+    for key in ("role", "content"):
+        if not isinstance(message.get(key), str):
+            raise _fault(place, f"{name}: {key} is {_shown(message.get(key))}: write a text")
+    return {key: _unicode(message[key], f"{name}: {key}", place) for key in ("role", "content")}
+
+
+def _unicode(value: str, name: str, place: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        odd = f"U+{ord(value[error.start]):04X}"
+        raise _fault(place, f"{name} holds half of a character ({odd}): mend how the file was cut or escaped") from None
+    return value
+
+
+def _weight(value: Any, place: str) -> float:
+    if value is None:
+        return 1.0
+    if not 0 < _number(value) < math.inf:
+        raise _fault(place, f"weight is {_shown(value)}: write a number over 0, or remove the row")
+    return float(value)
+
+
+def _labels(value: Any, place: str) -> Mapping[str, bool] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _fault(place, f'labels is {_shown(value)}: write an object, as {{"helpful": true}}')
+    named = {str(name): label for name, label in value.items() if label is not None}
+    for name, label in named.items():
+        if not isinstance(label, bool):
+            raise _fault(place, f"labels: {name} is {_shown(label)}: write true or false")
+    return named or None
+
+
+def _spans(value: Any, length: int, place: str) -> tuple[Span, ...] | None:
+    """`length`: characters of the completion, or of its first message."""
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise _fault(place, f"spans is {_shown(value)}: write a list of {{start, end, weight}}")
+    spans = []
+    for number, span in enumerate(value, start=1):
+        start, end, weight = (span.get(key) if isinstance(span, Mapping) else None for key in Span._fields)
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length):
+            raise _fault(
+                place, f"spans: span {number} is {_shown(span)}: it must lie in the {length} characters of completion"
+            )
+        if not 0 <= _number(weight) < math.inf:
+            raise _fault(place, f"spans: weight of span {number} is {_shown(weight)}: write a number of 0 or more")
+        spans.append(Span(start, end, _number(weight)))
+    return tuple(spans) or None
+
+
+def said(text: Text) -> str:
+    """The text of all its messages."""
+    return text if isinstance(text, str) else "".join(message["content"] for message in text)
+
+
+def _number(value: Any) -> float:
+    """NaN for what is no number."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _missing(record: Record, name: str) -> Refusal:
+    return _fault(
+        record.place,
+        f"there is no column {name}, found {', '.join(map(str, record.fields)) or 'none'}: name the columns prompt, "
+        "completion and label, or prompt, chosen and rejected",
+    )
+
+
+def _fault(place: str, message: str) -> Refusal:
+    return Refusal("data", f"{place}: {message}")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,99 @@
+"""All of it, from the request to the summary."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.runs.recipe import PAIRED, Recipe, resolve
+from worker.kto.curves import draw
+from worker.kto.files import write_atomically
+from worker.kto.process import Refusal, StopRequest
+from worker.kto.standalone.dataset import Dataset, read_dataset, require_enough
+from worker.kto.standalone.folder import Folder, asked_for, copy_adapter
+from worker.kto.standalone.request import Request
+from worker.kto.standalone.snapshot import write_snapshot
+from worker.kto.standalone.summary import holdout_rows, summary_of
+from worker.kto.train import train
+
+
+def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
+    """Train what `request` asks for in its OUT, or continue with it; a finished training is left as it is. The summary.
+
+    Raises `Refusal` on anything that the caller can mend, `Stopped` once the state is saved after `stop` was requested.
+    """
+    recipe = request.recipe()
+    folder = Folder(request.out)
+    work = folder.work
+    with folder.alone():
+        asked = asked_for(request, recipe)
+        if request.restart or not folder.begun_with(asked):
+            data = read_dataset(request, recipe)
+            require_enough(data, recipe, allow_imbalance=request.allow_imbalance)
+            stop.raise_if_requested()
+            folder.stage(asked, lambda new: _fill(new, request, recipe, data, asked))
+        _write_job(work, request, asked)  # also where it goes on: the model may have moved
+
+        scored = request.evaluate and holdout_rows(work) > 0
+        finished_before = folder.holds_all(scores=scored)
+        if not finished_before:
+            _train(work, request, stop)
+            if not (work / "curves.png").exists():
+                draw([json.loads(line) for line in (work / "metrics.jsonl").open()], work / "curves.png")
+            folder.put()
+            if scored and not (work / "scores.json").exists():
+                from worker.evaluation.score import score
+
+                score(work, stop)
+                folder.put()
+        return summary_of(folder.out, work, finished_before=finished_before)
+
+
+def _train(work: Path, request: Request, stop: StopRequest) -> None:
+    try:
+        train(work, stop)
+    except Refusal as refusal:
+        if refusal.code != "no_chat_template":
+            raise
+        raise Refusal(
+            refusal.code,
+            f"{_first_chat_row(work)} is a chat, the tokenizer of --model {request.model} has no chat template: add "
+            "chat_template.jinja to that folder, or give prompts and completions as text",
+        ) from None
+
+
+def _first_chat_row(work: Path) -> str:
+    import pyarrow.parquet as pq
+
+    path = min((work / "snapshot").glob("*-chat.parquet"), key=lambda path: path.name != "train-chat.parquet")
+    return str(pq.read_table(path, columns=["completion_id"])["completion_id"][0])
+
+
+def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, asked: Mapping[str, Any]) -> None:
+    """Write the WORKDIR, but for job.json."""
+    snapshot = work / "snapshot"
+    snapshot.mkdir()
+    about = {
+        "files": {key: asked[key] for key in ("data", "eval_data")},
+        "holdout_share": request.holdout_share,
+        "allow_imbalance": request.allow_imbalance,
+        "columns_ignored": sorted(data.ignored),
+    }
+    write_snapshot(snapshot, data, about, paired=recipe.objective in PAIRED)
+    tally = data.train.tally
+    resolved = resolve(recipe, tally.weight_desirable, tally.weight_undesirable)
+    if request.reference is not None:
+        copy_adapter(request.reference, work / "reference")
+    write_atomically(work / "recipe.json", resolved.model_dump_json(indent=1).encode())
+
+
+def _write_job(work: Path, request: Request, asked: Mapping[str, Any]) -> None:
+    adapter = {"kind": "adapter", "path": "reference", "fingerprint": asked["reference"]}
+    job = {
+        "run_id": "alone",
+        "base_model": str(request.model.absolute()),
+        "base_fingerprint": asked["model"],
+        "reference": adapter if request.reference else {"kind": "base"},
+        "reference_checkpoint_id": None,
+    }
+    write_atomically(work / "job.json", json.dumps(job, indent=1).encode())
