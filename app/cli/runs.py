@@ -78,6 +78,7 @@ def readiness(project: Project = None, as_json: AsJson = False) -> None:
         "ready": "yes" if found.ready else "no",
         "labels": _counts(found.counts),
         "new": _counts(found.new_counts),
+        "pairs": str(found.pairs),
         "λ": f"{figure(found.lambda_desirable)} desirable, {figure(found.lambda_undesirable)} undesirable",
         "watermark": str(found.watermark),
         "in the way": "\n".join(found.reasons) or "nothing",
@@ -134,6 +135,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "reference": str(run.reference_checkpoint_id),
         "snapshot": str(run.snapshot_id or "–"),
         "checkpoint": str(run.checkpoint_id or "–"),
+        "objective": f"{run.recipe['objective']}, {run.recipe['method']}",
         **{f"last {name}": figure(value) for name, value in (run.last_metrics or {}).items() if name in SHOWN},
         "warnings": "\n".join(run.warnings) or "none",
         "what happened": "\n".join(
@@ -143,4 +145,4 @@ def _show(run: wire.Run, as_json: bool) -> None:
     show_one(run, lines, as_json=as_json)
 
 
-SHOWN = ("loss", "reward_desirable", "reward_undesirable", "margin", "z0")
+SHOWN = ("loss", "reward_desirable", "reward_undesirable", "margin", "z0", "kl_nats_per_token")

@@ -23,6 +23,8 @@ from app.runs.states import TERMINAL
 
 SHOWN = 10
 PLOTTED_STEPS = 300
+#: Not every objective has a reference point, and drift is measured a few times in a run: no plot without a figure.
+OPTIONAL = {"z0", "drift"}
 
 
 _readiness = Remembered(runs.readiness)
@@ -64,14 +66,21 @@ def view_of(session: Session, project: str) -> View:
 
 
 def curves(steps: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
+    """The plots of a run by name, in the order of the page."""
     series = {
         "loss": ("Loss", {"desirable": "loss_desirable", "undesirable": "loss_undesirable", "all": "loss"}),
         "rewards": ("Reward β·r", {"desirable": "reward_desirable", "undesirable": "reward_undesirable"}),
         "z0": ("Reference point z0, nats", {"z0": "z0"}),
+        "drift": ("Drift from the reference, nats per token", {"KL": "kl_nats_per_token"}),
+    }
+    points = {
+        key: {name: plots.points_of(steps, metric) for name, metric in metrics.items()}
+        for key, (_, metrics) in series.items()
     }
     return {
-        key: plots.lines(title, {name: plots.points_of(steps, metric) for name, metric in metrics.items()})
-        for key, (title, metrics) in series.items()
+        key: plots.lines(title, points[key])
+        for key, (title, _) in series.items()
+        if any(points[key].values()) or key not in OPTIONAL
     }
 
 

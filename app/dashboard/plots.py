@@ -1,4 +1,7 @@
-"""Small plots as SVG, made on the server: lines over steps, bars with intervals. Pure: numbers in, markup out."""
+"""Small plots as SVG, made on the server: lines over steps, bars with intervals. Pure: numbers in, markup out.
+
+A line of few points gets a dot at each: what is measured only now and then is not what lies between.
+"""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -6,6 +9,7 @@ from math import isfinite
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT, PAD = 360, 110, 6
+FEW = 20
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#9333ea")
 
 Point = tuple[float, float]
@@ -32,15 +36,18 @@ def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
     low_x, low_y = min(xs), min(ys)
     span_x, span_y = max(xs) - low_x or 1.0, max(ys) - low_y or 1.0
 
-    def place(point: Point) -> str:
+    def place(point: Point) -> Point:
         x = PAD + (point[0] - low_x) / span_x * (WIDTH - 2 * PAD)
         y = HEIGHT - PAD - (point[1] - low_y) / span_y * (HEIGHT - 2 * PAD)
-        return f"{x:.1f},{y:.1f}"
+        return x, y
 
     paths, legend = [], []
     for colour, (name, points) in zip(COLOURS, drawn.items(), strict=False):
-        joined = " ".join(map(place, points))
+        placed = [place(point) for point in points]
+        joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         paths.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{joined}"/>')
+        if len(placed) <= FEW:
+            paths += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>' for x, y in placed]
         legend.append(f'<span style="color:{colour}">{escape(name)} {points[-1][1]:.3g}</span>')
     described = f"{title}: " + ", ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in drawn.items())
     return Markup(  # noqa: S704 - numbers, and names that were escaped

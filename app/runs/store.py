@@ -63,11 +63,12 @@ def move(session: Session, run_id: UUID, before: RunState, after: RunState, valu
 
 
 def metrics_of(session: Session, run_id: UUID, limit: int) -> list[dict[str, Any]]:
-    """At most about `limit` steps, evenly thinned, the first and the last among them."""
+    """At most about `limit` steps, evenly thinned, the first and the last among them, and those that measured drift."""
     count, last = session.execute(
         select(func.count(), func.max(RunMetric.step)).where(RunMetric.run_id == run_id)
     ).one()
     stride = max(1, -(-count // limit))
-    kept = or_((RunMetric.step - 1) % stride == 0, RunMetric.step == last)
+    drift = RunMetric.values["kl_nats_per_token"].as_float()
+    kept = or_((RunMetric.step - 1) % stride == 0, RunMetric.step == last, drift.is_not(None))
     asked = select(RunMetric.values).where(RunMetric.run_id == run_id, kept).order_by(RunMetric.step)
     return list(session.scalars(asked))

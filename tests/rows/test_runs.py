@@ -371,6 +371,20 @@ def test_a_long_series_is_thinned_evenly_and_keeps_its_ends():
     assert steps == [*range(1, 2501, 25), 2500]
 
 
+def test_steps_that_measured_drift_are_not_thinned_away():
+    claimed = claim(request().id)
+    checked = {625: 0.01, 1250: 0.02, 1875: 0.0, 2500: 0.04}
+    with transaction() as session:
+        lines = [{"step": step, "kl_nats_per_token": checked.get(step)} for step in range(1, 2501)]
+        leases.report(session, claimed.lease, leases.Report(metrics=lines))
+        kept = runs.metrics(session, DESK, claimed.lease.run_id, limit=100).steps
+
+    assert {
+        line["step"]: line["kl_nats_per_token"] for line in kept if line["kl_nats_per_token"] is not None
+    } == checked
+    assert len(kept) <= 104
+
+
 def test_a_finished_run_has_its_checkpoint_recipe_and_history(tmp_path):
     claimed = ready_to_finish(tmp_path)
 

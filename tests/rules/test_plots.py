@@ -1,6 +1,7 @@
 """Plots are markup made of numbers alone."""
 
 from app.dashboard import plots
+from app.dashboard.page import curves
 
 
 def test_steps_without_a_figure_are_left_out() -> None:
@@ -31,6 +32,22 @@ def test_a_line_stays_inside_its_frame_and_names_its_last_value() -> None:
 def test_one_point_and_equal_values_are_no_division_by_zero() -> None:
     assert "<polyline" in plots.lines("z0", {"z0": [(5, 0.0)]})
     assert "<polyline" in plots.lines("z0", {"z0": [(5, 1.0), (6, 1.0)]})
+
+
+def test_few_points_are_seen_each_even_a_single_one() -> None:
+    assert plots.lines("KL", {"KL": [(5, 0.1)]}).count("<circle") == 1
+    assert plots.lines("KL", {"KL": [(5, 0.1), (10, 0.2)]}).count("<circle") == 2
+    assert "<circle" not in plots.lines("Loss", {"all": [(step, 0.5) for step in range(plots.FEW + 1)]})
+
+
+def test_drift_and_reference_point_are_plotted_where_a_run_has_them() -> None:
+    steps: list[dict[str, float | None]] = [{"step": step, "loss": 0.5, "z0": None} for step in range(1, 9)]
+    assert list(curves(steps)) == ["loss", "rewards"]
+
+    measured = [{**steps[3], "kl_nats_per_token": 0.02}, {**steps[7], "kl_nats_per_token": 0.05, "z0": 1.5}]
+
+    assert list(curves([*steps[:3], measured[0], *steps[4:7], measured[1]])) == ["loss", "rewards", "z0", "drift"]
+    assert curves(measured)["drift"].count("<circle") == 2
 
 
 def test_names_are_escaped() -> None:

@@ -6,6 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app import settings
+from app.database import transaction
+from app.runs.leases import service as leases
+from tests.rows.desk import claim, request, vote
 
 
 def thumb(number: int) -> dict[str, object]:
@@ -69,14 +72,31 @@ def test_a_project_with_labels_shows_their_counts_and_what_is_missing(open_page:
     assert "the base model" in page
 
 
+def test_a_run_is_plotted_with_the_drift_that_was_measured_on_the_way(open_page: TestClient) -> None:
+    rules = {"minimum_per_class": 5, "holdout_share": 0.3}
+    assert open_page.patch("/v1/projects/acme", json={"snapshot": rules}).status_code == 200
+    vote(40, project="acme")
+    claimed = claim(request("acme").id)
+    line = {"loss": 0.5, "loss_desirable": None, "loss_undesirable": None, "z0": None, "kl_nats_per_token": None}
+
+    def tell(step: int, **figures: float) -> str:
+        with transaction() as session:
+            leases.report(session, claimed.lease, leases.Report(metrics=[{**line, "step": step, **figures}]))
+        return open_page.get("/?project=acme").text
+
+    assert "Drift from the reference" not in tell(1)
+    page = tell(2, kl_nats_per_token=0.031)
+
+    assert "Drift from the reference, nats per token: KL ends at 0.031" in page
+    assert "Reference point z0" not in page
+
+
 def test_an_unknown_project_is_404(open_page: TestClient) -> None:
     assert open_page.get("/?project=nobody").status_code == 404
 
 
 def test_without_any_project_the_page_says_how_to_make_one(open_page: TestClient, database: str) -> None:
     from sqlalchemy import text
-
-    from app.database import transaction
 
     with transaction() as session:
         session.execute(text("TRUNCATE projects CASCADE"))
