@@ -1,16 +1,23 @@
 """What the scorer says of a trained WORKDIR."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
 
+from app.runs.recipe import recipe_of, resolve
+from app.snapshots.pairs import pairs_of
 from tests.trainer import tiny
 from worker.evaluation.sampling import chosen_prompts, sample
 from worker.evaluation.score import score
+from worker.kto.files import sha256_of
 from worker.kto.process import Refusal, Stopped
 from worker.kto.train import train
 
@@ -48,6 +55,76 @@ def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(tmp_path:
     assert scores["auroc_difference"]["value"] == pytest.approx(scores["auroc"]["value"] - 0.5)
     last = tiny.lines(workdir / "progress.jsonl")[-1]
     assert (last["phase"], last["done"]) == ("evaluating", last["total"])
+
+
+def add_pairs(snapshot: Path) -> None:
+    rows = pq.read_table(snapshot / "train-0.parquet").to_pylist()
+    pairs = pairs_of((row["prompt"], row["label"]) for row in rows)
+    pq.write_table(
+        pa.Table.from_pylist([{"shard": "train-0.parquet", "chosen": up, "rejected": down} for up, down in pairs]),
+        snapshot / "pairs.parquet",
+    )
+    listed = {"path": "pairs.parquet", "sha256": sha256_of(snapshot / "pairs.parquet"), "train": len(pairs)}
+    manifest = tiny.document(snapshot / "manifest.json")
+    (snapshot / "manifest.json").write_text(json.dumps({**manifest, "pairs": {**listed, "holdout": 0}}))
+
+
+def test_rows_count_by_their_weights(tmp_path: Path, base: Path) -> None:
+    # given one training, and holdouts in which row 4 weighs 2, is there twice, weighs 0, and is not there
+    rows = tiny.text_rows()
+    heavy, light = ([{**row, "weight": weight} if row is rows[4] else row for row in rows] for weight in (2.0, 0.0))
+    workdir = tiny.stage(tmp_path / "w", base, rows, heavy, **QUICK)
+    train(workdir)
+
+    def scores_of(holdout: list[dict[str, Any]], name: str) -> dict[str, Any]:
+        staged = tiny.stage(tmp_path / name, base, rows, holdout, **QUICK)
+        shutil.copytree(workdir / "output", staged / "output")
+        score(staged)
+        return tiny.document(staged / "scores.json")
+
+    weighted, twice = scores_of(heavy, "weighted"), scores_of([*rows, rows[4]], "twice")
+    unheard, absent = scores_of(light, "unheard"), scores_of([*rows[:4], *rows[5:]], "absent")
+
+    # then AUROC and margin, which do not rest on z0, are those of the row twice; nothing is left of a weight of 0
+    assert weighted["auroc"]["value"] == pytest.approx(twice["auroc"]["value"])
+    assert weighted["margin"]["value"] == pytest.approx(twice["margin"]["value"], rel=1e-4)
+    assert weighted["margin"]["value"] != pytest.approx(scores_of(rows, "plain")["margin"]["value"], rel=1e-4)
+    assert (weighted["rows"], weighted["rows_weight_desirable"], weighted["rows_weight_undesirable"]) == (22, 8.0, 15.0)
+    assert {**unheard, "seconds": 0} == {**absent, "seconds": 0}
+
+
+def test_a_micro_batch_that_was_left_to_the_machine_is_the_measured_one(tmp_path: Path, base: Path) -> None:
+    workdir = trained(tmp_path / "w", base, micro_batch_size=8)
+    score(workdir)
+    measured = tiny.document(workdir / "scores.json")
+
+    recipe = tiny.document(workdir / "recipe.json")
+    (workdir / "recipe.json").write_text(json.dumps({**recipe, "micro_batch_size": "auto"}))
+    score(workdir)
+
+    assert {**tiny.document(workdir / "scores.json"), "seconds": 0} == {**measured, "seconds": 0}
+
+
+@pytest.mark.parametrize("objective", ["sft", "dpo", "simpo"])
+def test_every_kind_of_objective_is_scored_on_single_rows_against_the_reference(
+    tmp_path: Path, base: Path, objective: str
+) -> None:
+    rows = [
+        {**row, "prompt": f"{number // 2}:", "label": number % 2 == 0} for number, row in enumerate(tiny.text_rows())
+    ]
+    lambdas = {"lambda_desirable": "auto", "lambda_undesirable": "auto"}
+    recipe = resolve(recipe_of("full", {**tiny.RECIPE, **QUICK, "objective": objective, **lambdas}), 11.0, 11.0)
+    workdir = tiny.stage(tmp_path / "w", base, rows, rows, **recipe.model_dump())
+    add_pairs(workdir / "snapshot")
+    train(workdir)
+
+    score(workdir)
+
+    scores = tiny.document(workdir / "scores.json")
+    assert (scores["rows_desirable"], scores["rows_undesirable"], scores["groups"]) == (11, 11, 11)
+    assert scores["auroc"]["value"] is not None
+    assert objective == "sft" or scores["auroc"]["value"] > 0.6  # desirable rows alone say nothing of the others
+    assert scores["kl"]["nats_per_token"]["value"] > 0
 
 
 def test_scoring_twice_gives_the_same_figures(tmp_path: Path, base: Path) -> None:
