@@ -4,7 +4,7 @@ finite is refused, naming the rows, with the batch kept for whoever looks into i
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,16 @@ import torch
 
 from app.runs.recipe import Recipe
 from worker.kto.files import write_atomically
-from worker.kto.objectives import LogProbs, Losses
+from worker.kto.logprobs import Sequences
+from worker.kto.microbatch import MicroBatch
+from worker.kto.objectives import OBJECTIVES, LogProbs, Losses
 from worker.kto.process import Refusal
 from worker.kto.rows import Row
 
 #: How far two forwards of the same weights may be apart in lp, per nat of |lp| and at least, by precision.
 SAME_WITHIN = {torch.float32: (1e-5, 1e-3), torch.bfloat16: (2e-2, 0.5)}
+#: Objectives whose loss is λ·σ(0) where the policy is the reference.
+HALF_LAMBDA_AT_FIRST = frozenset({"kto", "apo_zero_unpaired"})
 
 
 def require_tokens_in_vocabulary(rows: Sequence[Row], policy: Any) -> None:
@@ -32,40 +36,62 @@ def require_tokens_in_vocabulary(rows: Sequence[Row], policy: Any) -> None:
 
 
 def assert_policy_is_reference(log_probs: LogProbs, losses: Losses, recipe: Recipe, precision: torch.dtype) -> None:
-    """Before the first update: r = 0, z0 = 0, L = λ/2, within what `precision` can tell apart."""
+    """Before the first update, within what `precision` can tell apart: r = 0 and z0 = 0 where the objective has them,
+    L = λ/2 for kto.
+
+    Ranks have to call it together: z0 is of all their rows.
+    """
+    objective = OBJECTIVES[recipe.objective]
     relative, absolute = SAME_WITHIN[precision]
+    z0_limit = 0.0
+    if objective.mismatched:
+        heaviest = 1.0
+        if log_probs.mismatched_tokens is not None and log_probs.mismatched_tokens.weight_N.numel():
+            heaviest = float(log_probs.mismatched_tokens.weight_N.abs().max())
+        paired_B = log_probs.paired_B
+        apart_B = heaviest * (absolute + relative * log_probs.policy_mismatched_B.abs())
+        # z0 is a mean over all ranks' rows, so it is no further from 0 than their mean distance.
+        total, count = log_probs.over_ranks(torch.stack([(apart_B * paired_B).sum(), paired_B.sum().float()])).tolist()
+        z0_limit = total / max(count, 1.0)
+        assert abs(float(losses.z0_raw)) <= z0_limit, (
+            f"before the first update z0 must be 0, it is {float(losses.z0_raw):g}"
+        )
+    if not objective.reference or not len(log_probs.policy_B):
+        return
     policy_B = log_probs.policy_B.detach()
     r_B = policy_B - log_probs.reference_B
     limit_B = absolute + relative * policy_B.abs()
     assert bool((r_B.abs() <= limit_B).all()), (
         f"before the first update r must be 0, it reaches {r_B.abs().max():g} nats"
     )
-    z0_limit = float(absolute + relative * log_probs.policy_mismatched_B.abs().max())
-    assert abs(float(losses.z0_raw)) <= z0_limit, (
-        f"before the first update z0 must be 0, it is {float(losses.z0_raw):g}"
-    )
-    lambda_B = torch.where(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable))
-    expected_B = log_probs.weight_B * lambda_B / 2
-    # σ has slope 1/4 at most.
-    slack_B = expected_B / 2 * recipe.beta * (limit_B + z0_limit) + 1e-6 * (1 + expected_B)
-    off_B = (losses.loss_B.detach() - expected_B).abs()
-    assert bool((off_B <= slack_B).all()), f"before the first update L must be λ/2, it is off by {off_B.max():g}"
+    if recipe.objective in HALF_LAMBDA_AT_FIRST:
+        lambda_B = torch.where(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable))
+        expected_B = log_probs.weight_B * lambda_B / 2
+        # σ has slope 1/4 at most.
+        slack_B = expected_B / 2 * recipe.beta * (limit_B + z0_limit) + 1e-6 * (1 + expected_B)
+        off_B = (losses.loss_B.detach() - expected_B).abs()
+        assert bool((off_B <= slack_B).all()), f"before the first update L must be λ/2, it is off by {off_B.max():g}"
 
 
-def require_finite(workdir: Path, step: int, members: Sequence[Row], log_probs: LogProbs, losses: Losses) -> None:
+def require_finite(workdir: Path, step: int, batch: MicroBatch, losses: Losses) -> None:
     """Raises `Refusal` naming the rows whose log-probs or loss are NaN or infinite."""
+    log_probs = batch.log_probs
+    rows = len(batch.members)
+    loss_B = losses.loss_B.detach()
     figures = {
         "policy": log_probs.policy_B.detach(),
         "reference": log_probs.reference_B,
         "policy_mismatched": log_probs.policy_mismatched_B,
         "reference_mismatched": log_probs.reference_mismatched_B,
-        "loss": losses.loss_B.detach(),
+        "loss": loss_B if len(loss_B) == rows else loss_B.repeat_interleave(2),  # a pair's, for each of its two rows
     }
-    finite_B = torch.stack(list(figures.values())).isfinite().all(0)
+    finite_B = torch.stack([figure.float() for figure in figures.values()]).isfinite().all(0)
     if not bool(finite_B.all()):
-        odd = [row for row, finite in zip(members, finite_B.tolist(), strict=True) if not finite]
-        values = {name: [str(value) for value in figure.tolist()] for name, figure in figures.items()}
-        _refuse(workdir, step, "a log-prob or loss", odd, members, values)
+        odd = [row for row, finite in zip(batch.members, finite_B.tolist(), strict=True) if not finite]
+        values: dict[str, Any] = {name: [str(value) for value in figure.tolist()] for name, figure in figures.items()}
+        if len(batch.forwards) > 1:
+            values["mismatched"] = _token_ids(batch.forwards[1].sequences)
+        _refuse(workdir, step, "a log-prob or loss", odd, batch.members, values)
 
 
 def require_finite_gradient(workdir: Path, step: int, norm: float, members: Sequence[Row]) -> None:
@@ -74,7 +100,7 @@ def require_finite_gradient(workdir: Path, step: int, norm: float, members: Sequ
 
 
 def _refuse(
-    workdir: Path, step: int, what: str, odd: Sequence[Row], members: Sequence[Row], values: dict[str, list[str]]
+    workdir: Path, step: int, what: str, odd: Sequence[Row], members: Sequence[Row], values: Mapping[str, Any]
 ) -> None:
     rank = os.environ.get("RANK", "0")  # each of several ranks keeps its own rows
     name = f"not-finite-step-{step:06d}{'' if rank == '0' else f'-rank-{rank}'}.json"
@@ -99,3 +125,13 @@ def _refuse(
         f"step {step}: {what} is NaN or infinite, rows with completion_id {named}: the batch is kept in {name}; "
         "lower learning_rate, set precision to float32, or remove these rows",
     )
+
+
+def _token_ids(sequences: Sequences) -> list[dict[str, list[int]]]:
+    """Prompt and completion of each row, as they were read."""
+    ids_BT, lengths = sequences.ids_BT.tolist(), sequences.length_B.tolist()
+    counts = torch.bincount(sequences.row_N, minlength=len(lengths)).tolist()
+    return [
+        {"prompt_ids": ids[: length - count], "completion_ids": ids[length - count : length]}
+        for ids, length, count in zip(ids_BT, lengths, counts, strict=True)
+    ]

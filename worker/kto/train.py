@@ -157,7 +157,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
             batch = reader.read(reader.share(block), reference, running_2)
             losses = objective.loss(batch.log_probs, recipe)
             with ranks.together():
-                guards.require_finite(workdir, step, batch.members, batch.log_probs, losses)
+                guards.require_finite(workdir, step, batch, losses)
             if step == 1:
                 guards.assert_policy_is_reference(batch.log_probs, losses, recipe, arithmetic.precision)
             running_2 = running_2 if losses.running_2 is None else losses.running_2
@@ -184,7 +184,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         figures = measures.line(time.monotonic() - step_started, examples, ranks)
         figures |= {"gradient_norm": gradient_norm, "learning_rate": learning_rate}
         figures |= {"gradient_norm_desirable": class_norms[0], "gradient_norm_undesirable": class_norms[1]}
-        figures["delta"] = float(running_2[0] / running_2[1]) if objective.running else None
+        figures["delta"] = float(running_2[0] / running_2[1]) if float(running_2[1]) > 0 else None
         journal.metric({"step": step, "total_steps": total_steps, "epoch": epoch + 1, **figures})
         journal.progress("training", step, total_steps)
         for finding in diagnosis.findings(journal.metrics, recipe):
