@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,8 @@ Phase = Literal["loading", "referencing", "training", "evaluating"]
 
 #: Seconds between two lines of progress.jsonl within a phase.
 PROGRESS_EVERY = 0.5
+#: Seconds that the time left is estimated from, and steps that the speed is: a step may take half a minute.
+SPEED_SECONDS, SPEED_STEPS = 600, 10
 
 
 class Journal:
@@ -45,7 +47,7 @@ class Journal:
             _append(self.workdir / "progress.jsonl", {"phase": phase, "done": done, "total": total, "at": at})
             self._phase, self._written_at = phase, now
         if self._bar:
-            self._bar.show(phase, done, total, self.metrics[-1] if self.metrics else {})
+            self._bar.show(phase, done, total, self.metrics)
 
     def metric(self, line: dict[str, Any]) -> None:
         if self._writes:
@@ -68,41 +70,66 @@ class Journal:
 
 
 class Bar:
-    """A progress bar with the time left, for a terminal."""
+    """For a terminal: a line per phase with the time left, under them the figures of the newest step."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
+        from rich.text import Text
 
-        self._progress = Progress(
+        class WithFigures(Progress):
+            figures = ""
+
+            def get_renderables(self) -> Iterator[Any]:
+                yield self.make_tasks_table(self.tasks)
+                if self.figures:
+                    yield Text(self.figures, no_wrap=True, overflow="ellipsis")
+
+        self._progress = WithFigures(
             TextColumn("{task.description:<11}", table_column=Column(no_wrap=True, min_width=11)),
-            BarColumn(bar_width=10),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[speed]}", table_column=Column(no_wrap=True)),
+            speed_estimate_period=SPEED_SECONDS,
         )
         self._progress.start()
         self._tasks: dict[str, Any] = {}
 
-    def show(self, phase: str, done: int, total: int, metrics: Mapping[str, Any]) -> None:
+    def show(self, phase: str, done: int, total: int, metrics: Sequence[Mapping[str, Any]]) -> None:
+        """`metrics`: the lines of all steps so far."""
         if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(phase, total=total, figures="")
-        figures = _figures(metrics, wide=self._progress.console.width > 100) if metrics else ""
-        self._progress.update(self._tasks[phase], completed=done, total=total, figures=figures)
+            self._tasks[phase] = self._progress.add_task(phase, total=total, speed="")
+        speed = f"{tokens_per_second(metrics):,.0f} tokens/s" if phase == "training" and metrics else ""
+        self._progress.figures = figures(metrics)
+        self._progress.update(self._tasks[phase], completed=done, total=total, speed=speed)
 
     def say(self, message: str) -> None:
-        self._progress.console.print(f"[yellow]{message}")
+        self._progress.console.print(message, style="yellow", markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()
 
 
-def _figures(metrics: Mapping[str, Any], *, wide: bool) -> str:
-    good, bad = (
-        "–" if metrics[name] is None else f"{metrics[name]:.3g}" for name in ("reward_desirable", "reward_undesirable")
-    )
-    short = f"loss {metrics['loss']:.3g} rewards {good}/{bad} z0 {metrics['z0']:.3g}"
-    return f"{short}, {metrics['tokens_per_second']:.0f} tokens/s" if wide else short
+def tokens_per_second(metrics: Sequence[Mapping[str, Any]]) -> float:
+    """Over the last steps: single ones differ by the lengths of their rows."""
+    last = metrics[-SPEED_STEPS:]
+    return sum(line["tokens_per_second"] * line["seconds"] for line in last) / sum(line["seconds"] for line in last)
+
+
+def figures(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """Loss, rewards and z0 of the newest step and the newest drift, as far as there are such."""
+    if not metrics:
+        return ""
+    newest = metrics[-1]
+    drift = next((kl for line in reversed(metrics) if (kl := line.get("kl_nats_per_token")) is not None), None)
+    parts = [f"loss {newest['loss']:.3g}"]
+    rewards = [newest[name] for name in ("reward_desirable", "reward_undesirable")]
+    if rewards != [None, None]:
+        up, down = ("–" if reward is None else f"{reward:.3g}" for reward in rewards)
+        parts.append(f"rewards {up} desirable, {down} undesirable")
+    parts += [f"{name} {value:.3g}" for name, value in (("z0", newest["z0"]), ("KL", drift)) if value is not None]
+    return "  ".join(parts)
 
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:

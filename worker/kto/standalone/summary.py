@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Figures of the last step, and of the scorer, that the table shows.
-LAST = ("loss", "reward_desirable", "reward_undesirable", "margin", "z0", "kl_nats_per_token")
-SCORES = ("auroc", "accuracy", "margin", "ece")
+from worker.kto.journal import figures
+
+#: Figures of the scorer that the table shows, and what it calls them.
+SCORES = {"auroc": "AUROC", "accuracy": "accuracy", "margin": "margin", "ece": "calibration error"}
 
 
 def summary_of(out: Path, work: Path, *, finished_before: bool) -> dict[str, Any]:
@@ -67,10 +68,9 @@ def _lines(summary: Mapping[str, Any]) -> dict[str, str]:
         "cut": cut if summary["rows_truncated"] else "",
         "λ": f"{up} desirable, {down} undesirable",
     }
-    last = {name: summary["final"].get(name) for name in LAST}
-    lines["last step"] = ", ".join(f"{name} {figure(value)}" for name, value in last.items() if value is not None)
+    lines["last step"] = figures([summary["final"]])
     if scores := summary["scores"]:
-        lines |= {f"held-out {name}": figure(scores[name]) for name in SCORES}
+        lines |= {f"held-out {said}": figure(scores[name]) for name, said in SCORES.items()}
         lines["KL, nats a token"] = figure(scores["kl"]["nats_per_token"])
     lines["warnings"] = "\n".join(summary["warnings"])
     return {name: line for name, line in lines.items() if line}
@@ -83,11 +83,11 @@ def _counts(counts: Mapping[str, int]) -> str:
 def figure(value: Any) -> str:
     """A number, or a figure of the scorer with its interval, or why there is none."""
     if not isinstance(value, Mapping):
-        return f"{value:.4g}"
+        return f"{value:.3g}"
     if value["value"] is None:
         return f"– ({value.get('reason')})"
     middle, low, high = (value[name] for name in ("value", "low", "high"))
-    return f"{middle:.3f}" + (f" ({low:.3f} … {high:.3f})" if low is not None else "")
+    return f"{middle:.3g}" + (f" ({low:.3g} … {high:.3g})" if low is not None else "")
 
 
 def _document(path: Path) -> dict[str, Any]:
