@@ -19,7 +19,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from app.runs.recipe import Recipe
+from app.runs.recipe import WITHOUT_LAMBDA, Recipe
+from app.snapshots.pairs import pairs_of
 from worker.kto.files import weights_fingerprint
 from worker.kto.process import StopRequest, run
 from worker.kto.train import train
@@ -119,6 +120,16 @@ def text_rows(count: int = 22, seed: int = 0) -> list[dict[str, Any]]:
     ]
 
 
+def paired_rows(prompts: int = 11, seed: int = 0) -> list[dict[str, Any]]:
+    """A desirable and an undesirable completion for every prompt."""
+    good, bad = sentences(prompts, seed + 2), sentences(prompts, seed + 3, words=(3, 7))
+    return [
+        {"prompt": f"{number} {prompt}:", "completion": f" {completion}", "label": label}
+        for number, prompt in enumerate(sentences(prompts, seed))
+        for completion, label in ((good[number], True), (bad[number], False))
+    ]
+
+
 def chat_rows(count: int = 12) -> list[dict[str, Any]]:
     return [
         {
@@ -165,7 +176,13 @@ def stage(
     if holdout:
         held = write_shard(workdir / "snapshot" / "holdout-0.parquet", holdout, start=10_000)
         shards.append({**held, "split": "holdout"})
-    (workdir / "snapshot" / "manifest.json").write_text(json.dumps({"shards": shards, "counts": {}}))
+    manifest: dict[str, Any] = {"shards": shards, "counts": {}}
+    if pairs := pairs_of((json.dumps(row["prompt"]), row["label"]) for row in train):
+        path = workdir / "snapshot" / "pairs.parquet"
+        listed = [{"shard": "train-0.parquet", "chosen": chosen, "rejected": rejected} for chosen, rejected in pairs]
+        pq.write_table(pa.Table.from_pylist(listed), path)
+        manifest["pairs"] = {"path": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (workdir / "snapshot" / "manifest.json").write_text(json.dumps(manifest))
     reference: dict[str, Any] = {"kind": "base"}
     if adapter is not None:
         (workdir / "reference").symlink_to(adapter)
@@ -173,7 +190,10 @@ def stage(
     content = {"run_id": "r1", "base_model": str(base), "reference": reference, "reference_checkpoint_id": None}
     content["base_fingerprint"] = weights_fingerprint(base)
     (workdir / "job.json").write_text(json.dumps({**content, **(job or {})}))
-    (workdir / "recipe.json").write_text(Recipe.model_validate({**RECIPE, **recipe}).model_dump_json())
+    together = {**RECIPE, **recipe}
+    if together.get("objective") in WITHOUT_LAMBDA:
+        together |= {"lambda_desirable": 1.0, "lambda_undesirable": 1.0}
+    (workdir / "recipe.json").write_text(Recipe.model_validate(together).model_dump_json())
     return workdir
 
 
