@@ -83,6 +83,7 @@ def _decide(session: Session, project: str) -> None:
         hours_since_last_run=_hours_since(last),
         active=last is not None and last.state not in TERMINAL,
         last_run_ended_badly=BADLY.get(last.state) if last else None,
+        both_classes=runs.recipe_for(configuration, {}).objective != "sft",
     )
     decision = decide(rules, situation)
     if decision.start:

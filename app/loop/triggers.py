@@ -13,6 +13,7 @@ class Situation:
     active: bool
     reasons: Sequence[str] = ()  # why a run could not start now
     last_run_ended_badly: str | None = None  # "failed" or "was cancelled", where the last run did
+    both_classes: bool = True  # whether the recipe's objective learns from undesirable rows too
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,14 @@ def _volume(rules: wire.TriggerRules, now: Situation) -> Decision | None:
     if rules.new_per_class is None:
         return None
     wanted = rules.new_per_class
-    missing = [
-        f"{count} of {wanted} new {name} labels"
-        for name, count in (("desirable", now.new.desirable), ("undesirable", now.new.undesirable))
-        if not count >= wanted
-    ]
+    counts = {"desirable": now.new.desirable}
+    if now.both_classes:
+        counts["undesirable"] = now.new.undesirable
+    missing = [f"{count} of {wanted} new {name} labels" for name, count in counts.items() if not count >= wanted]
     if missing:
         return Decision(start=False, reason=", ".join(missing))
-    found = f"{now.new.desirable} new desirable and {now.new.undesirable} new undesirable labels"
-    return Decision(start=True, reason=f"{found}, {wanted} of each were asked for")
+    found = " and ".join(f"{count} new {name}" for name, count in counts.items())
+    return Decision(start=True, reason=f"{found} labels, {wanted}{' of each' * now.both_classes} were asked for")
 
 
 def _period(rules: wire.TriggerRules, now: Situation) -> Decision | None:

@@ -242,7 +242,9 @@ class RecipeChoice(Body):
 class TriggerRules(Body):
     """When a run starts by itself. Both unset: only by API and CLI."""
 
-    new_per_class: int | None = Field(None, ge=1, description="start when each class has so many new labels")
+    new_per_class: int | None = Field(
+        None, ge=1, description="start when each class that the objective learns from has so many new labels"
+    )
     every_hours: float | None = Field(None, gt=0, le=24 * 365, description="start so often, if there is anything new")
 
 

@@ -49,6 +49,27 @@ def test_a_run_starts_once_enough_labels_are_there_and_says_why():
     assert run.trigger.startswith("trigger: 20 new desirable and 20 new undesirable labels")
 
 
+def test_a_project_of_desirable_labels_alone_learns_by_sft():
+    make_project(trigger={"new_per_class": 20}, recipe={"changes": {"objective": "sft"}})
+    vote(20, values=["up"])
+
+    loop.tick()
+
+    (run,) = all_runs()
+    assert run.recipe["objective"] == "sft"
+    assert run.trigger == "trigger: 20 new desirable labels, 20 were asked for"
+
+
+def test_a_trigger_for_pairs_that_are_not_there_says_what_is_missing():
+    make_project(trigger={"new_per_class": 20}, recipe={"changes": {"objective": "dpo"}})
+    vote(40)
+
+    loop.tick()
+
+    assert all_runs() == []
+    assert "but refused: no prompt has both a desirable and an undesirable completion" in decisions()[0].reason
+
+
 def test_the_same_decision_again_only_moves_when_it_was_last_seen():
     make_project(trigger={"new_per_class": 20})
     vote(30)

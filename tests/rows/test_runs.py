@@ -9,10 +9,11 @@ from thumbwheel import wire
 
 from app.database import new_id, transaction
 from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease
+from app.feedback import service as feedback
 from app.projects import service as projects
 from app.runs import service as runs
 from app.runs.leases import service as leases
-from app.runs.recipe import Recipe, recipe_of
+from app.runs.recipe import PAIRED, Recipe, recipe_of
 from app.runs.states import RunState
 from tests.rows.desk import (
     DESK,
@@ -73,6 +74,65 @@ def test_a_request_without_enough_feedback_is_refused_with_every_reason_and_leav
     assert refused.value.reasons
     assert execute("SELECT count(*) FROM runs") == [(0,)]
     assert messages() == []
+
+
+@pytest.mark.parametrize("objective", sorted(PAIRED))
+def test_an_objective_that_compares_is_refused_where_no_prompt_has_both_classes(objective):
+    with pytest.raises(Refused) as refused:
+        request(changes={"objective": objective})
+
+    assert refused.value.code == "not_ready"
+    (reason,) = refused.value.reasons
+    assert reason.startswith(f"no prompt has both a desirable and an undesirable completion, {objective} learns")
+    assert reason.endswith("or set the recipe's objective to kto, which needs no pairs")
+
+
+def test_desirable_feedback_alone_is_enough_for_sft_and_its_recipe_resolves_without_lambdas(tmp_path):
+    make_project("praise")
+    vote(40, project="praise", values=["up"])
+    with pytest.raises(Refused, match="kto needs both classes"):
+        request("praise")
+
+    claimed = ready_to_finish(tmp_path, "praise", changes={"objective": "sft"})
+
+    recipe = shown(claimed.lease.run_id, "praise").recipe
+    assert (recipe["lambda_desirable"], recipe["lambda_undesirable"]) == (1.0, 1.0)
+    assert recipe["learning_rate"] != "auto"
+
+
+def test_uneven_feedback_is_refused_where_classes_are_weighed_and_taken_where_pairs_are_compared():
+    vote(800, start=100, values=["up"])
+    preferred = [
+        {
+            "completion_id": f"p{number}",
+            "actor": "ann",
+            "prompt": f"Which {number}?",
+            "completion": "This.",
+            "signal": {"kind": "preference", "rejected": "That."},
+        }
+        for number in range(20)
+    ]
+    with transaction() as session:
+        assert feedback.record_batch(session, DESK, preferred).rejected == 0
+    for objective in ("kto", "bco", "apo_zero_unpaired", "ppo_clip", "tkto"):
+        with pytest.raises(Refused, match="outside 1:10"):
+            request(changes={"objective": objective})
+
+    assert request(changes={"objective": "dpo"}).recipe["objective"] == "dpo"
+
+
+def test_readiness_is_that_of_the_projects_own_objective():
+    def ready() -> wire.Readiness:
+        with transaction() as session:
+            return runs.readiness(session, DESK)
+
+    assert ready().ready
+    with transaction() as session:
+        chosen = wire.RecipeChoice(changes={"objective": "dpo"})
+        projects.change(session, DESK, wire.ProjectChange(recipe=chosen))
+
+    assert not ready().ready
+    assert ready().pairs == 0
 
 
 def test_a_wrong_recipe_is_refused_with_its_fields():

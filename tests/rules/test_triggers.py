@@ -29,6 +29,15 @@ def test_each_class_needs_its_new_labels():
     assert waiting.reason == "not yet: 40 of 100 new undesirable labels"
 
 
+def test_where_undesirable_rows_are_not_learnt_from_only_desirable_labels_are_waited_for():
+    waiting = decide(VOLUME, situation(40, 300, both_classes=False))
+    assert waiting.reason == "not yet: 40 of 100 new desirable labels"
+
+    started = decide(VOLUME, situation(100, 0, both_classes=False))
+
+    assert (started.start, started.reason) == (True, "100 new desirable labels, 100 were asked for")
+
+
 def test_a_period_needs_its_hours_and_anything_new():
     assert decide(PERIOD, situation(1, 0)).start
     assert decide(PERIOD, situation(1, 0, hours=None)).start
