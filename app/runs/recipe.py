@@ -49,8 +49,8 @@ class LabelTerm(Section):
 
     name: str = Field(min_length=1, description="name of the label in the row's labels")
     weight: float = Field(1.0, gt=0, le=1000, description="share of this label's loss in the sum")
-    lambda_desirable: float = Field(1.0, gt=0, le=1000)
-    lambda_undesirable: float = Field(1.0, gt=0, le=1000)
+    lambda_desirable: float = Field(1.0, gt=0, le=1000, description="weight of the rows that the label calls good")
+    lambda_undesirable: float = Field(1.0, gt=0, le=1000, description="weight of those that it calls bad")
 
 
 class Drift(Section):
@@ -65,6 +65,8 @@ class Drift(Section):
 
 
 class Evaluation(Section):
+    """What the scorer does with the held-out rows."""
+
     kl_prompts: int = Field(
         64, ge=0, le=10_000, description="held-out prompts sampled for the on-policy KL; 0 skips it"
     )
@@ -74,6 +76,8 @@ class Evaluation(Section):
 
 
 class Recipe(Section):
+    """Ranges shut out what cannot work; where what is useful is narrower, the description says so."""
+
     method: Literal["lora", "full"] = Field("lora", description="low-rank adapter, or every weight")
     objective: ObjectiveName = Field("kto", description="what is minimised; formulas in worker/kto/objectives")
     beta: float = Field(
@@ -89,12 +93,16 @@ class Recipe(Section):
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = Field(
         "auto", description="auto: 1e-6 for full fine-tuning, 1e-5 for LoRA; lower it when beta is low"
     )
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="how the learning rate goes after the warm-up: to 0 in a line or a cosine, or not down"
+    )
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps with a rising learning rate")
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    adam_beta1: float = Field(0.9, ge=0, lt=1)
-    adam_beta2: float = Field(0.999, ge=0, lt=1)
-    adam_epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="AdamW's pull of the weights to 0; the pull to the reference is beta's"
+    )
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: share of the gradient's running mean that is kept")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW: share of its running square that is kept")
+    adam_epsilon: float = Field(1e-8, gt=0, description="AdamW: keeps the division by the square's root finite")
     max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     batch_size: int = Field(32, ge=2, le=4096, description="rows of one optimizer step; a pair is two rows")
     micro_batch_size: Annotated[int, Field(ge=2, le=1024)] | Auto = Field(
@@ -109,14 +117,20 @@ class Recipe(Section):
     balance: Literal["weights", "batch"] = Field(
         "weights", description="weights: lambda makes up for the rarer class; batch: half of each step is of each class"
     )
-    lambda_desirable: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
-    lambda_undesirable: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
+    lambda_desirable: Annotated[float, Field(gt=0, le=1000)] | Auto = Field(
+        "auto",
+        description="weight of the desirable class; auto: all its rows together weigh 1 to 4/3 times as much as the "
+        "undesirable ones, far below that training collapses",
+    )
+    lambda_undesirable: Annotated[float, Field(gt=0, le=1000)] | Auto = Field(
+        "auto", description="weight of the undesirable class; auto: as for the desirable one"
+    )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on a GPU that has it, else float32"
     )
-    seed: int = Field(42, ge=0, lt=2**31)
+    seed: int = Field(42, ge=0, lt=2**31, description="of the plan of blocks, their order, new adapters and samples")
     save_every_steps: int = Field(50, ge=1, description="optimizer steps between two training checkpoints")
     drift: Drift = Drift()
     evaluation: Evaluation = Evaluation()
@@ -140,6 +154,10 @@ class Recipe(Section):
     def _settings_belong_to_the_objective(self) -> Self:
         if self.objective == "mo_kto" and not self.labels:
             raise ValueError("labels is empty, mo_kto learns several labels together: name at least one in labels")
+        names = [label.name for label in self.labels]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"labels names {twice} twice: give each label one weight")
         if self.labels and self.objective != "mo_kto":
             raise ValueError(f"labels is for mo_kto alone, objective is {self.objective}: remove labels")
         if self.objective in WITHOUT_LAMBDA:
