@@ -9,30 +9,43 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Under a temporary name, flushed to disk, then renamed."""
+    """Under a temporary name, flushed to disk, then renamed. Where that fails, on a full disk say, nothing is left."""
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes the place of `path`, flushed to disk, once the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """Yields an empty folder that takes the place of `path`, flushed to disk, once the block ends without an error.
+
+    Else nothing is left of it. What was at `path` before goes whole, too, not file by file.
+    """
+    temporary, retired = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+    for leftover in (temporary, retired):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
-    yield temporary
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     for file in sorted(temporary.rglob("*")):
         sync(file)
     sync(temporary)
     if path.exists():
-        shutil.rmtree(path)
+        path.replace(retired)
     temporary.replace(path)
     sync(path.parent)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

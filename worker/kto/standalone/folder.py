@@ -62,7 +62,7 @@ class Folder:
     def _require_ours(self) -> None:
         if not os.access(self.out, os.W_OK | os.X_OK):
             raise Refusal("out", f"--out {self.out} cannot be written: name another folder")
-        entries = {path.name for path in self.out.iterdir()} - {".work.part"}
+        entries = {path.name for path in self.out.iterdir()} - {".work.part", ".work.old"}
         if entries and not (self.work / "request.json").is_file():
             raise Refusal(
                 "out", f"--out {self.out} holds {min(entries)} and no training of this command: name an empty folder"
@@ -88,14 +88,10 @@ class Folder:
 
     def stage(self, asked: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
         """Have `fill` write a new WORKDIR, in place of an older one and of what that left in OUT."""
-        try:
-            with folder_atomically(self.work) as work:
-                fill(work)
-                write_atomically(work / "request.json", json.dumps(asked, indent=1, ensure_ascii=False).encode())
-                self._remove_what_was_put()
-        except BaseException:
-            shutil.rmtree(self.out / ".work.part", ignore_errors=True)
-            raise
+        with folder_atomically(self.work) as work:
+            fill(work)
+            write_atomically(work / "request.json", json.dumps(asked, indent=1, ensure_ascii=False).encode())
+            self._remove_what_was_put()
 
     def _remove_what_was_put(self) -> None:
         for name in (*TOLD, *(path.name for path in self.work.glob("output/*"))):
