@@ -14,6 +14,7 @@ from worker.demo.language import (
     reasons_against,
     sentences_of,
     typical_reply,
+    understood,
 )
 from worker.demo.phrases import SITUATIONS
 from worker.demo.users import User, reactions, some_users
@@ -78,6 +79,27 @@ def test_good_and_bad_replies_are_equally_long_on_average() -> None:
         lengths[good(ticket, reply)].append(len(reply.split()))
 
     assert fmean(lengths[True]) / fmean(lengths[False]) == pytest.approx(1, abs=0.05)
+
+
+def test_a_sentence_more_makes_a_reply_neither_better_nor_worse() -> None:
+    rng = Random(6)
+    verdicts: dict[int, list[bool]] = {}
+    for _ in range(12000):
+        ticket = new_ticket(rng)
+        reply = typical_reply(ticket, rng)
+        verdicts.setdefault(len(sentences_of(reply)), []).append(good(ticket, reply))
+
+    assert sorted(verdicts) == [2, 3, 4]
+    for of_one_length in verdicts.values():  # 2,700 of the rarest: two standard errors are 0.02
+        assert fmean(of_one_length) == pytest.approx(0.51, abs=0.03)
+
+
+def test_a_rude_reply_is_rude_wherever_it_could_be_polite() -> None:
+    rng = Random(7)
+    for _ in range(2000):
+        reply = typical_reply(new_ticket(rng), rng)
+        kinds = {sentence.kind for text in sentences_of(reply) if (sentence := understood(text))}
+        assert len(kinds & {"rude", "polite"}) == 1
 
 
 def test_about_half_of_what_the_model_learns_from_is_good() -> None:

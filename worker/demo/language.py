@@ -2,8 +2,9 @@
 
 Pure: values in, values out, every choice from the `random.Random` that the caller seeds. Nothing here is shown to the
 trainer: it sees thumbs and edits alone. A reply is good if it is polite, names the customer's own order and item, and
-offers exactly what the policy line of its ticket allows. Length plays no part in the rule. It would still be a tempting
-shortcut: each optional sentence is one more chance to be rude, so shorter replies are good a little more often.
+offers exactly what the policy line of its ticket allows. Length plays no part in the rule, and is no shortcut to it:
+whether a reply is rude, evasive or promises the wrong thing is decided before how many sentences it gets, and where it
+ends. A rude reply is rude in every sentence of manners, so none that is left out would have spared it anything.
 """
 
 import re
@@ -39,12 +40,15 @@ Reason = Literal[
 ]
 Kind = Literal["promise", "detail", "polite", "rude", "evasive"]
 
-#: How often the model's teachers did what. With these, 54 % of the replies it learns from are good.
-RUDE_SHARE = 0.12
+#: How often the model's teachers did what. With these, 51 % of the replies it learns from are good.
+RUDE_SHARE = 0.16
 INVENTED_REFUND_SHARE = 0.32
 EVASIVE_SHARE = 0.11
 OTHER_REMEDY_SHARE = 0.04
 WRONG_NUMBER_SHARE = 0.06
+
+#: Which sentences of manners a reply has, (an opening, a closing), and how often; at least one, to have a tone at all.
+MANNERS = {(True, True): 0.45, (True, False): 0.35, (False, True): 0.20}
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,10 @@ def typical_reply(ticket: Ticket, rng: Random) -> str:
     core = [rng.choice(PROMISES[remedy])] if remedy else [rng.choice(EVASIVE)]
     if rng.random() < 0.5:
         core.append(DETAILS[remedy] if remedy else rng.choice(EVASIVE))
-    opening = [_manners(rng, POLITE_OPENINGS)] if rng.random() < 0.75 else []
-    closing = [_manners(rng, POLITE_CLOSINGS)] if rng.random() < 0.6 else []
+    rude = rng.random() < RUDE_SHARE
+    [(opens, closes)] = rng.choices([*MANNERS], [*MANNERS.values()])
+    opening = [rng.choice(RUDE if rude else POLITE_OPENINGS)] if opens else []
+    closing = [rng.choice(RUDE if rude else POLITE_CLOSINGS)] if closes else []
     return " ".join([*opening, *core, *closing]).format(n=order, item=ticket.item)
 
 
@@ -172,10 +178,6 @@ def understood(text: str) -> Sentence | None:
             slots = match.groupdict()
             return Sentence(template, kind, remedy, order=slots.get("n"), item=slots.get("item"))
     return None
-
-
-def _manners(rng: Random, polite: tuple[str, ...]) -> str:
-    return rng.choice(RUDE if rng.random() < RUDE_SHARE else polite)
 
 
 @cache

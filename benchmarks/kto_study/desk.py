@@ -1,0 +1,134 @@
+"""The support desk of one seed: its base model, what its users said of the base's replies, and tickets to measure on.
+
+Made once per seed and kept; every condition of a seed starts from the same weights, the same votes, the same tickets.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+from thumbwheel.wire import Event
+
+from app.labels.policy import Signal, resolve
+from app.labels.service import LabelledRow, Resolved
+from app.snapshots.selection import select
+from worker.demo import sampling
+from worker.demo.base_model import STEPS, train_base_model
+from worker.demo.language import Ticket, new_ticket
+from worker.demo.measure import measured
+from worker.demo.story import PROJECT, USERS
+from worker.demo.users import some_users
+from worker.demo.votes import drafted, votes
+from worker.kto.files import folder_atomically, write_atomically
+
+#: The live model's id in the events. No ledger looks at it here.
+CHECKPOINT = UUID(int=0)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOLDOUT_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Size:
+    drafts: int = 3600
+    rows_per_class: int = 900  # of the train rows, the first ones in the order of the log
+    tickets: int = 800  # that no user sees: figures are measured on them
+    base_steps: int = STEPS
+
+
+@dataclass(frozen=True)
+class Example:
+    prompt: str
+    completion: str
+    desirable: bool
+
+
+@dataclass(frozen=True)
+class Desk:
+    """`train` holds as many desirable as undesirable rows; `holdout` what users said of prompts of its own."""
+
+    base: Path
+    train: list[Example]
+    holdout: list[Example]
+    base_figures: dict[str, float]  # good_share, invented_refund_share, median_words
+
+
+def tickets_of(seed: int, size: Size) -> list[Ticket]:
+    rng = Random(f"tickets {seed}")
+    return list({ticket.prompt: ticket for ticket in (new_ticket(rng) for _ in range(size.tickets))}.values())
+
+
+def made(folder: Path, seed: int, size: Size) -> Desk:
+    """The desk kept in `folder`; made there if it is not. Raises ValueError where the votes give too few rows."""
+    base = folder / "base"
+    if not (folder / "desk.json").exists():
+        with folder_atomically(base) as unfinished:
+            train_base_model(unfinished, seed, steps=size.base_steps)
+        write_atomically(folder / "desk.json", json.dumps(_content(base, seed, size)).encode())
+    content = json.loads((folder / "desk.json").read_bytes())
+    train, holdout = ([Example(**row) for row in content[side]] for side in ("train", "holdout"))
+    return Desk(base.absolute(), train, holdout, content["base_figures"])
+
+
+def _content(base: Path, seed: int, size: Size) -> dict[str, object]:
+    model = sampling.load(base)
+    tickets = tickets_of(seed, size)
+    figures = measured(model, tickets, seed)
+    drafts = drafted(model, size.drafts, "draft", seed, {ticket.prompt for ticket in tickets})
+    rows = rows_of(votes(drafts, some_users(USERS, Random(seed)), CHECKPOINT, seed))
+    train = [example for split, example in rows if split == "train"]
+    return {
+        "train": [asdict(example) for example in _even(train, size.rows_per_class)],
+        "holdout": [asdict(example) for split, example in rows if split == "holdout"],
+        "base_figures": {
+            "good_share": figures.good_share.value,
+            "invented_refund_share": figures.invented_refund_share.value,
+            "median_words": figures.median_words,
+        },
+    }
+
+
+def rows_of(events: Sequence[Event]) -> list[tuple[str, Example]]:
+    """The rows, each with its side of the split, that a snapshot of these events holds: the service's own rules."""
+    texts: list[LabelledRow] = []
+
+    def keep(row: LabelledRow) -> int:
+        texts.append(row)
+        return len(texts) - 1
+
+    chosen = select(_resolved(events), PROJECT, HOLDOUT_SHARE, keep).rows
+    return [
+        (row.split, Example(str(texts[row.place].prompt), texts[row.place].completion, row.label)) for row in chosen
+    ]
+
+
+def _resolved(events: Sequence[Event]) -> Iterator[Resolved]:
+    """What the label policy makes of each completion; an event's place in the log is its place here."""
+    said: dict[str, list[tuple[int, Event]]] = defaultdict(list)
+    for position, event in enumerate(events, start=1):
+        said[event.completion_id].append((position, event))
+    for completion_id, about in said.items():
+        position, first = about[0]
+        signals = [
+            Signal(place, START + timedelta(seconds=place), event.actor, event.signal.model_dump())
+            for place, event in about
+        ]
+        resolution = resolve(first.completion, signals)
+        yield Resolved(completion_id, str(first.prompt), first.completion, first.checkpoint_id, position, resolution)
+
+
+def _even(rows: Sequence[Example], per_class: int) -> list[Example]:
+    """The first `per_class` rows of each class, in their order."""
+    left = {True: per_class, False: per_class}
+    kept = []
+    for row in rows:
+        if left[row.desirable]:
+            left[row.desirable] -= 1
+            kept.append(row)
+    if any(left.values()):
+        raise ValueError(f"{left[True]} desirable and {left[False]} undesirable rows are missing: draft more replies")
+    return kept

@@ -1,0 +1,132 @@
+"""One condition on one desk: WORKDIR as the service stages it, the trainer, and what its model is worth."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from math import nan
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.runs.recipe import Recipe, recipe_of, resolve
+from benchmarks.kto_study.conditions import Condition
+from benchmarks.kto_study.desk import Desk, Example, Size, tickets_of
+from worker.demo import sampling
+from worker.demo.language import reasons_against
+from worker.demo.measure import kl_nats, measured
+from worker.demo.sampling import Draft, log_probabilities
+from worker.evaluation.statistics import auroc
+from worker.kto.files import sha256_of, weights_fingerprint, write_atomically
+from worker.kto.train import train
+
+PRESET = "cpu-demo"
+
+
+def figures_of(workdir: Path, condition: Condition, desk: Desk, seed: int, size: Size) -> dict[str, Any]:
+    """Train `condition` in `workdir`, going on where an earlier call was interrupted, and measure the model."""
+    if not (workdir / "job.json").exists():
+        stage(workdir, condition, desk, seed)
+    train(workdir)
+    return {**_training(workdir), **_measured(workdir / "output", desk, seed, size)}
+
+
+def stage(workdir: Path, condition: Condition, desk: Desk, seed: int) -> None:
+    """Fill `workdir` (docs/architecture.md says with what); job.json comes last."""
+    rows = treated(desk.train, condition, seed)
+    desirable = sum(row.desirable for row in rows)
+    recipe = recipe_of(PRESET, {"seed": seed, **condition.recipe})
+    recipe = resolve(recipe, desirable, len(rows) - desirable)
+    (workdir / "snapshot").mkdir(parents=True, exist_ok=True)
+    shard = _write_shard(workdir / "snapshot" / "train-text.parquet", rows)
+    job = {
+        "run_id": f"{condition.name}-{seed}",
+        "base_model": str(desk.base),
+        "base_fingerprint": weights_fingerprint(desk.base),
+        "reference": {"kind": "base"},
+    }
+    write_atomically(workdir / "snapshot" / "manifest.json", json.dumps({"shards": [shard]}).encode())
+    write_atomically(workdir / "recipe.json", recipe.model_dump_json().encode())
+    write_atomically(workdir / "job.json", json.dumps(job).encode())
+
+
+def treated(rows: Sequence[Example], condition: Condition, seed: int) -> list[Example]:
+    """`rows` in their order, fewer or with labels turned round as `condition` says; the same for the same seed."""
+    rng = Random(f"{condition.name} {seed}")
+    places = {label: [at for at, row in enumerate(rows) if row.desirable == label] for label in (True, False)}
+    flipped = {
+        at for of_class in places.values() for at in rng.sample(of_class, round(condition.flipped * len(of_class)))
+    }
+    dropped = set(rng.sample(places[True], round((1 - condition.keep_desirable) * len(places[True]))))
+    return [
+        replace(row, desirable=row.desirable != (at in flipped)) for at, row in enumerate(rows) if at not in dropped
+    ]
+
+
+def _write_shard(path: Path, rows: Sequence[Example]) -> dict[str, Any]:
+    table = pa.table(
+        {
+            "prompt": [row.prompt for row in rows],
+            "completion": [row.completion for row in rows],
+            "label": [row.desirable for row in rows],
+            "weight": [1.0] * len(rows),
+            "reason": ["study"] * len(rows),
+            "completion_id": [f"row-{at}" for at in range(len(rows))],
+            "checkpoint_id": pa.nulls(len(rows), pa.string()),
+            "position": list(range(len(rows))),
+        }
+    )
+    pq.write_table(table, path)
+    return {"path": path.name, "split": "train", "format": "text", "rows": len(rows), "sha256": sha256_of(path)}
+
+
+def _training(workdir: Path) -> dict[str, Any]:
+    """What the trainer says of itself: rows, steps, λ, warnings."""
+    recipe = Recipe.model_validate_json((workdir / "recipe.json").read_bytes())
+    summary = json.loads((workdir / "training.json").read_bytes())
+    labels = pq.read_table(workdir / "snapshot" / "train-text.parquet", columns=["label"])["label"].to_pylist()
+    told = workdir / "warnings.jsonl"
+    lines = told.read_text("utf-8").splitlines() if told.exists() else []
+    return {
+        "rows_desirable": sum(labels),
+        "rows_undesirable": len(labels) - sum(labels),
+        "lambda_desirable": recipe.lambda_desirable,
+        "lambda_undesirable": recipe.lambda_undesirable,
+        "steps": summary["steps"],
+        "seconds": round(summary["seconds"], 1),
+        "warnings": [json.loads(line)["code"] for line in lines],
+    }
+
+
+def _measured(output: Path, desk: Desk, seed: int, size: Size) -> dict[str, Any]:
+    """The demo's own figures on tickets that no user saw; AUROC of the log-ratio against the users' held-out votes."""
+    model, base = sampling.load(output), sampling.load(desk.base)
+    tickets = tickets_of(seed, size)
+    figures = measured(model, tickets, seed)
+    faults = Counter(
+        reason for ticket, reply in zip(tickets, figures.replies, strict=True) for reason in
+        reasons_against(ticket, reply.text)
+    )  # fmt: skip
+    held_out = [_draft(model, row) for row in desk.holdout]
+    ratios = (log_probabilities(model, held_out) - log_probabilities(base, held_out)).numpy()
+    desirable = np.array([row.desirable for row in desk.holdout])
+    area = float(auroc(ratios, desirable)(np.ones((1, len(ratios))))[0]) if len(ratios) else nan
+    return {
+        "good_share": figures.good_share.value,
+        "invented_refund_share": figures.invented_refund_share.value,
+        "unclear_share": faults["unclear"] / len(tickets),
+        "kl_nats": kl_nats(model, base, figures.replies).value,
+        "length_ratio": figures.median_words / desk.base_figures["median_words"],
+        "auroc": area,
+    }
+
+
+def _draft(desk: sampling.Desk, row: Example) -> Draft:
+    """A row as if it had been sampled: with the end-of-text token that the trainer counts too."""
+    prompt_ids: list[int] = desk.tokenizer(row.prompt)["input_ids"]
+    reply_ids: list[int] = desk.tokenizer(row.completion)["input_ids"]
+    return Draft(prompt_ids, [*reply_ids, desk.tokenizer.eos_token_id], row.completion)
