@@ -376,19 +376,26 @@ def test_a_holdout_without_a_class_is_a_warning(tmp_path):
     assert "no undesirable rows" in built.manifest["warnings"][0]
 
 
-def test_the_trainer_reads_every_shard(tmp_path):
+def test_the_trainer_reads_every_shard_and_every_pair(tmp_path):
     from tests.trainer.tiny import tokenizer
     from worker.kto.job import Manifest
-    from worker.kto.rows import read_rows
+    from worker.kto.rows import read_pairs, read_rows
     from worker.kto.tokens import Tokens
 
     say_enough()
+    say(*(prefer(number) for number in range(100, 140)))
     built = build(tmp_path / "snapshot")
+    manifest = Manifest.model_validate(built.manifest)
 
     for split in ("train", "holdout"):
-        shards = [shard for shard in Manifest.model_validate(built.manifest).shards if shard.split == split]
+        shards = [shard for shard in manifest.shards if shard.split == split]
         read = read_rows(tmp_path / "snapshot", shards, Tokens(tokenizer(chat=True), None), 256)
         counts = built.manifest["counts"][split]
         assert read.dropped == 0
         assert sum(row.desirable for row in read.rows) == counts["desirable"]
         assert len(read.rows) == counts["desirable"] + counts["undesirable"]
+        pairs = [
+            (read.rows[up], read.rows[down]) for up, down in read_pairs(tmp_path / "snapshot", manifest.pairs, read)
+        ]
+        assert len(pairs) == built.manifest["pairs"][split] > 0
+        assert all(up.prompt_key == down.prompt_key and up.desirable > down.desirable for up, down in pairs)
