@@ -1,10 +1,18 @@
 """Runs over HTTP."""
 
-import pytest
+from concurrent.futures import ThreadPoolExecutor
 
-from app.database import new_id
+import pytest
+from thumbwheel import Client
+
+from app import services
+from app.cli import watch
+from app.database import new_id, transaction
 from app.loop import service as loop
-from tests.rows.desk import claim, execute, ready_to_finish, vote
+from app.runs.leases import service as leases
+from app.runs.states import RunState
+from tests.rows.desk import advance, claim, execute, ready_to_finish, vote
+from tests.served import served
 
 PROJECT = {"project": "acme"}
 
@@ -125,3 +133,38 @@ def test_progress_is_seen_while_the_run_works(api, tmp_path):
 
     assert run["state"] == "evaluating"
     assert run["recipe"]["lambda_desirable"] != "auto"
+
+
+def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_and_then(
+    api, admin_key, capsys, monkeypatch
+):
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.01)
+    claimed = claim(start(api).json()["id"])
+    advance(claimed.lease, RunState.REFERENCING, RunState.TRAINING)
+    said = ""
+
+    def report(step, **figures):
+        line = {"step": step, "loss": 0.5, "reward_desirable": 0.1, "reward_undesirable": -0.2, "z0": None, **figures}
+        with transaction() as session:
+            leases.report(session, claimed.lease, leases.Report(done=step, total=9, metrics=[line]))
+
+    def has_said(words):
+        nonlocal said
+        said += capsys.readouterr().out
+        return words in said
+
+    with (
+        served() as url,
+        Client(url, api_key=admin_key, project="acme") as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        code = pool.submit(watch.watched, client, claimed.lease.run_id, as_json=False)
+        report(2, kl_nats_per_token=0.031)
+        assert services.wait_until(lambda: has_said("2/9"), 20)
+        report(3, kl_nats_per_token=None)
+        assert services.wait_until(lambda: has_said("3/9"), 20)
+        with transaction() as session:
+            leases.fail(session, claimed.lease, "the test is over")
+
+        assert code.result(20) == 1
+    assert "training  3/9  loss 0.500  rewards 0.10/-0.20  drift 0.031 nats/token" in said.splitlines()
