@@ -24,17 +24,6 @@ SAME_WITHIN = {torch.float32: (1e-5, 1e-3), torch.bfloat16: (2e-2, 0.5)}
 HALF_LAMBDA_AT_FIRST = frozenset({"kto", "apo_zero_unpaired"})
 
 
-def require_tokens_in_vocabulary(rows: Sequence[Row], policy: Any) -> None:
-    size = policy.get_input_embeddings().weight.shape[0]
-    largest = max(int(max(row.prompt.max(), row.completion.max())) for row in rows)
-    if largest >= size:
-        raise Refusal(
-            "vocabulary",
-            f"base_model: the tokenizer makes token {largest}, the model knows {size} tokens: "
-            "use the tokenizer that the model was trained with",
-        )
-
-
 def assert_policy_is_reference(log_probs: LogProbs, losses: Losses, recipe: Recipe, precision: torch.dtype) -> None:
     """Before the first update, within what `precision` can tell apart: r = 0 and z0 = 0 where the objective has them,
     L = λ/2 for kto.

@@ -109,6 +109,8 @@ def read_job(workdir: Path) -> Job:
             f"{str(file.base_fingerprint)[:12]}…: restore those weights, or start a run with the new base model",
         )
     adapter, adapter_fingerprint = _shipped_adapter(workdir, file.reference)
+    if adapter is not None:
+        _require_adapter_of(fingerprint, adapter)
     return Job(
         workdir=workdir,
         run_id=file.run_id,
@@ -143,6 +145,24 @@ def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, 
     return folder, fingerprint
 
 
+def _require_adapter_of(base_fingerprint: str, folder: Path) -> None:
+    """An adapter that says which base it was trained on has to be of this one. Those of others do not say."""
+    try:
+        trained_on = json.loads((folder / "origin.json").read_bytes())["base_fingerprint"]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(
+            "reference_missing", f"reference: {folder / 'origin.json'} is damaged: stage the shipped checkpoint again"
+        ) from None
+    if trained_on != base_fingerprint:
+        raise Refusal(
+            "adapter_of_another_base",
+            f"reference: the adapter in {folder} was trained on the base model {str(trained_on)[:12]}…, base_model is "
+            f"{base_fingerprint[:12]}…: name the base model that it was trained on, or start from the bare base model",
+        )
+
+
 def _verify_shards(folder: Path, manifest: Manifest) -> None:
     listed_files: list[Shard | PairsFile] = [*manifest.shards, *([manifest.pairs] if manifest.pairs else [])]
     for listed in listed_files:
@@ -166,7 +186,8 @@ def _document(path: Path, model: type[Document]) -> Document:
         return model.model_validate(content)
     except ValidationError as error:
         fault = error.errors()[0]
-        field = ".".join(str(part) for part in fault["loc"])
+        # Pydantic's name for the branch of a union, constrained-int say, is no part of the field's.
+        field = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or part.isidentifier())
         reason = fault["msg"].removeprefix("Value error, ")
         value = "" if isinstance(fault["input"], dict) else f" (it is {fault['input']!r})"
         raise Refusal("job_malformed", f"{path.name}: {field + ': ' if field else ''}{reason}{value}") from None

@@ -8,21 +8,20 @@ in memory.
 Dropout is off everywhere, because a model in evaluation mode has none; gradients flow there just as well.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 
 from app.runs.recipe import Recipe
+from worker.kto import lora
 from worker.kto.job import Job
-from worker.kto.process import Refusal
+from worker.kto.process import Refusal, first_line
 from worker.kto.tokens import Tokens
 
 transformers.logging.set_verbosity_error()
@@ -60,7 +59,7 @@ def load_tokens(folder: Path) -> Tokens:
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
         raise Refusal(
             "tokenizer",
-            f"base_model: the tokenizer in {folder} does not load ({_first_line(error)}): add tokenizer.json",
+            f"base_model: the tokenizer in {folder} does not load ({first_line(error)}): add tokenizer.json",
         ) from None
     return Tokens(tokenizer, _generation_config(folder).eos_token_id)
 
@@ -75,6 +74,16 @@ def context_length(folder: Path) -> int | None:
     """Tokens that the base model was made for, or None where its config does not say."""
     length = getattr(_config(folder).get_text_config(decoder=True), "max_position_embeddings", None)
     return int(length) if length else None
+
+
+def blueprint(folder: Path) -> Any:
+    """The model in `folder` without its weights: modules, shapes and names. Raises `Refusal`."""
+    config = _config(folder)
+    try:
+        with torch.device("meta"):
+            return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+        raise _unloadable(folder, error) from None
 
 
 def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
@@ -105,7 +114,7 @@ def _config(folder: Path) -> Any:
 def _unloadable(folder: Path, error: Exception) -> Refusal:
     return Refusal(
         "base_model_unloadable",
-        f"base_model: {folder} does not load as a causal language model ({_first_line(error)}): "
+        f"base_model: {folder} does not load as a causal language model ({first_line(error)}): "
         "name a folder that transformers' AutoModelForCausalLM can read",
     )
 
@@ -119,28 +128,10 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
             model = load_adapter(model, job.adapter).merge_and_unload()
         return model.requires_grad_().eval()
     model = load_weights(job.base, arithmetic.precision, arithmetic.device)
-    fresh = LoraConfig(
-        r=recipe.lora.rank,
-        lora_alpha=recipe.lora.alpha,
-        target_modules=(
-            recipe.lora.target_modules
-            if recipe.lora.target_modules == "all-linear"
-            else list(recipe.lora.target_modules)
-        ),
-        lora_dropout=0.0,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
     if job.adapter is not None:
-        return _continue_adapter(model, job.adapter, fresh)
-    try:
-        with _peft_quiet():
-            return get_peft_model(model, fresh).eval()
-    except ValueError as error:
-        raise Refusal(
-            "lora_targets",
-            f"recipe.json: lora.target_modules: {_first_line(error)}: name linear modules of the base model",
-        ) from None
+        return load_adapter(model, job.adapter, trainable=True)
+    with lora.peft_quiet():
+        return get_peft_model(model, lora.fresh_config(recipe)).eval()
 
 
 def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
@@ -150,69 +141,14 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         config.inference_mode = not trainable
         if hasattr(config, "lora_dropout"):
             config.lora_dropout = 0.0
-        with _peft_quiet():
+        with lora.peft_quiet():
             return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
         raise Refusal(
             "adapter_unloadable",
-            f"reference: the adapter in {folder} does not load on this base model ({_first_line(error)}): "
+            f"reference: the adapter in {folder} does not load on this base model ({first_line(error)}): "
             "stage the adapter that was trained on it",
         ) from None
-
-
-def _continue_adapter(model: Any, folder: Path, fresh: LoraConfig) -> Any:
-    linear = {name for name, module in model.named_modules() if _is_linear(module)}
-    head = {name for name, module in model.named_modules() if module is model.get_output_embeddings()}
-    policy = load_adapter(model, folder, trainable=True)
-    shipped = policy.peft_config["default"]
-    if shipped.peft_type != fresh.peft_type:
-        raise Refusal(
-            "adapter_conflict",
-            f"recipe.json: method: the shipped adapter is of type {shipped.peft_type}, not LoRA: set method to full",
-        )
-    for field, name in (("rank", "r"), ("alpha", "lora_alpha")):
-        wanted, there = getattr(fresh, name), getattr(shipped, name)
-        if wanted != there:
-            raise Refusal(
-                "adapter_conflict",
-                f"recipe.json: lora.{field} is {wanted}, the shipped adapter has {there}: "
-                f"set lora.{field} to {there}, or method to full to merge the adapter",
-            )
-    adapted = {
-        name.removeprefix("base_model.model.") for name, module in policy.named_modules() if hasattr(module, "lora_A")
-    }
-    targets = fresh.target_modules or set()
-    wanted_names = (
-        linear - head
-        if targets == "all-linear"
-        else {name for name in linear if any(name == t or name.endswith(f".{t}") for t in targets)}
-    )
-    if adapted != wanted_names:
-        there_names = sorted({name.rsplit(".", 1)[-1] for name in adapted})
-        raise Refusal(
-            "adapter_conflict",
-            f"recipe.json: lora.target_modules differs from the shipped adapter's, which are {there_names}: "
-            "set lora.target_modules to these, or method to full to merge the adapter",
-        )
-    return policy
-
-
-@contextmanager
-def _peft_quiet() -> Iterator[None]:
-    """peft 0.21 still asks for an attribute that transformers 5 has renamed, and says which setting it mends."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-        yield
-
-
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | transformers.pytorch_utils.Conv1D)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".:")[:300]
 
 
 def router_coefficient(policy: Any) -> float:
@@ -226,7 +162,16 @@ def trained_weights(policy: Any) -> dict[str, nn.Parameter]:
 
 
 def save_policy(policy: Any, job: Job, tokens: Tokens, folder: Path) -> None:
-    """What is shipped: the adapter in float32, or the weights in the precision that the base model is stored in."""
+    """What is shipped: the adapter in float32, or the weights in the precision that the base model is stored in; with
+    origin.json, which says what it was trained on.
+    """
+    origin = {
+        "base_fingerprint": job.base_fingerprint,
+        "reference_fingerprint": job.adapter_fingerprint or job.base_fingerprint,
+        "objective": job.recipe.objective,
+        "run_id": job.run_id,
+    }
+    (folder / "origin.json").write_text(json.dumps(origin, indent=1))
     if job.recipe.method == "lora":
         policy.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # the checkpoint's card is written by who registers it

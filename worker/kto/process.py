@@ -30,6 +30,12 @@ class Refusal(Exception):
         self.message = message
 
 
+def first_line(error: Exception) -> str:
+    """Of another library's error, to be said inside a sentence."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".:")[:300]
+
+
 class Stopped(Exception):
     """Asked to stop; everything needed to continue is on disk."""
 

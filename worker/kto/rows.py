@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from worker.kto.job import PairsFile, Shard
 from worker.kto.process import Refusal
-from worker.kto.tokens import Ids, Span, Tokens, Weights, fit, fit_weights
+from worker.kto.tokens import SHORTEST, Ids, Span, Tokens, Weights, fit, fit_weights
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
 #: Columns that some objectives ask for: several labels of a row, spans of a completion that weigh differently.
@@ -41,6 +41,8 @@ class Rows:
     dropped: int = 0  # empty completions, and those of which nothing would be left
     truncated: int = 0
     tokens_cut: int = 0
+    lengths: list[int] = field(default_factory=list)  # tokens of each kept row before it was cut
+    prompts_too_long: int = 0  # kept rows whose prompt alone leaves no room for a completion
     #: shard and row number in it → index in `rows`
     places: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -83,6 +85,8 @@ def read_rows(
                     continue
                 found.truncated += fitted.tokens_cut > 0
                 found.tokens_cut += fitted.tokens_cut
+                found.lengths.append(len(prompt) + len(completion))
+                found.prompts_too_long += len(prompt) + SHORTEST > max_length
                 row = Row(
                     prompt=fitted.prompt,
                     completion=fitted.completion,

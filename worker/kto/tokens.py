@@ -19,6 +19,9 @@ from worker.kto.process import Refusal
 Ids = NDArray[np.int32]
 Weights = NDArray[np.float32]
 
+#: Tokens of the shortest completion that is trained on: one, and its end.
+SHORTEST = 2
+
 
 class Span(NamedTuple):
     """Characters of a completion whose tokens count differently, for the objective tkto."""
@@ -170,7 +173,7 @@ def fit(prompt: Ids, completion: Ids, max_length: int) -> Fitted | None:
     kept_prompt = prompt[max(0, len(prompt) - max(1, max_length - len(completion))) :]
     room = max_length - len(kept_prompt)
     kept = completion if len(completion) <= room else np.concatenate([completion[: room - 1], completion[-1:]])
-    if len(completion) < 2 or len(kept) < 2:
+    if len(completion) < SHORTEST or len(kept) < SHORTEST:
         return None
     return Fitted(kept_prompt, kept, len(prompt) - len(kept_prompt) + len(completion) - len(kept))
 

@@ -45,7 +45,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
 
     import torch
 
-    from worker.kto import batches, checkpoint, class_gradients, diagnosis, guards, models
+    from worker.kto import batches, checkpoint, class_gradients, diagnosis, guards, models, preflight
     from worker.kto.measures import Measures
     from worker.kto.microbatch import Reader
     from worker.kto.objectives import OBJECTIVES
@@ -55,6 +55,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     # Rows as token ids.
     models.ask_for_determinism()
     objective = OBJECTIVES[recipe.objective]
+    preflight.require_possible_job(job)
     arithmetic = models.Arithmetic.of(recipe)
     device = arithmetic.device
     context = models.context_length(job.base)
@@ -64,14 +65,12 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     read = read_rows(workdir / "snapshot", job.shards_of("train"), tokens, max_length, weigh_tokens=weigh_tokens)
     rows = read.rows
     pairs = read_pairs(workdir / "snapshot", job.pairs, read) if objective.data == "pairs" else []
-    if objective.data == "rows":
-        read.require_both_classes()
+    preflight.require_possible_rows(job, read, pairs, max_length)
 
     # The policy starts as the shipped checkpoint; optimizer and position continue where an earlier attempt was stopped.
     torch.manual_seed(recipe.seed)
     with ranks.together():
         policy = models.load_policy(job, arithmetic)
-        guards.require_tokens_in_vocabulary(rows, policy)
     weights = models.trained_weights(policy)
     optimizer = torch.optim.AdamW(
         [

@@ -1,0 +1,148 @@
+"""Low-rank adapters: the recipe's, and whether it can continue the shipped one. Everything is known without weights."""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import transformers
+from peft import LoraConfig, PeftConfig, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from torch import nn
+
+from app.runs.recipe import Recipe
+from worker.kto.process import Refusal, first_line
+
+#: The recipe's field, and what peft calls it.
+FIELDS = {"rank": "r", "alpha": "lora_alpha", "rslora": "use_rslora", "dora": "use_dora"}
+
+
+def fresh_config(recipe: Recipe) -> LoraConfig:
+    targets = recipe.lora.target_modules
+    return LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,
+        use_rslora=recipe.lora.rslora,
+        use_dora=recipe.lora.dora,
+        target_modules=targets if targets == "all-linear" else list(targets),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def read_config(folder: Path) -> PeftConfig:
+    """Of the adapter in `folder`. Raises `Refusal`."""
+    try:
+        return PeftConfig.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+        raise Refusal(
+            "adapter_unloadable",
+            f"reference: the adapter in {folder} has no readable adapter_config.json ({first_line(error)}): "
+            "stage the shipped checkpoint again",
+        ) from None
+
+
+def require_mergeable(shipped: PeftConfig) -> None:
+    if not hasattr(PEFT_TYPE_TO_TUNER_MAPPING.get(shipped.peft_type), "merge_and_unload"):
+        raise Refusal(
+            "adapter_conflict",
+            f"recipe.json: method is full, the shipped adapter is of type {_kind(shipped)}, which cannot be merged "
+            "into the weights: ship a LoRA adapter or full weights first",
+        )
+
+
+def require_targets(blueprint: Callable[[], Any], recipe: Recipe) -> None:
+    """`blueprint`: makes the base model without weights; what is asked of it is changed."""
+    targets = recipe.lora.target_modules
+    if targets != "all-linear":
+        names = [name for name, _ in blueprint().named_modules()]
+        for target in targets:
+            if not any(_named(name, target) for name in names):
+                raise _unknown_target(blueprint(), f"the base model has no module {target}")
+    try:
+        _adapted(blueprint(), fresh_config(recipe))
+    except ValueError as error:  # modules of a kind that takes no adapter
+        raise _unknown_target(blueprint(), first_line(error)) from None
+
+
+def _unknown_target(model: Any, what: str) -> Refusal:
+    linear = sorted({name.rpartition(".")[2] for name in _linear(model)})
+    return Refusal(
+        "lora_targets", f"recipe.json: lora.target_modules: {what}: take all-linear, or some of {', '.join(linear)}"
+    )
+
+
+def require_continuable(blueprint: Callable[[], Any], shipped: PeftConfig, recipe: Recipe) -> None:
+    """The shipped adapter is trained on as it is, so the recipe has to describe it."""
+    if not isinstance(shipped, LoraConfig):
+        raise Refusal(
+            "adapter_conflict",
+            f"recipe.json: method is lora, the shipped adapter is of type {_kind(shipped)}: set method to full",
+        )
+    fresh = fresh_config(recipe)
+    for field, name in FIELDS.items():
+        wanted, there = getattr(fresh, name), getattr(shipped, name)
+        if wanted != there:
+            raise Refusal(
+                "adapter_conflict",
+                f"recipe.json: lora.{field} is {_said(wanted)}, the shipped adapter has {_said(there)}: "
+                f"set lora.{field} to {_said(there)}, or method to full to merge the adapter",
+            )
+    try:
+        there_names = _adapted(blueprint(), shipped)
+    except ValueError as error:
+        raise Refusal(
+            "adapter_unloadable",
+            f"reference: the shipped adapter does not fit this base model ({first_line(error)}): "
+            "stage the adapter that was trained on it",
+        ) from None
+    if _adapted(blueprint(), fresh) != there_names:
+        names = sorted({name.rpartition(".")[2] for name in there_names})
+        raise Refusal(
+            "adapter_conflict",
+            f"recipe.json: lora.target_modules differs from the shipped adapter's, which are {names}: "
+            "set lora.target_modules to these, or method to full to merge the adapter",
+        )
+
+
+@contextmanager
+def peft_quiet() -> Iterator[None]:
+    """peft 0.21 still asks for an attribute that transformers 5 has renamed, and says which setting it mends."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
+
+
+def _adapted(model: Any, config: LoraConfig) -> set[str]:
+    """Names of the modules that get an adapter. Raises ValueError where a target is none."""
+    config = copy.deepcopy(config)  # which peft fills in
+    config.base_model_name_or_path = None
+    with peft_quiet():
+        policy = get_peft_model(model, config)
+    return {
+        name.removeprefix("base_model.model.") for name, module in policy.named_modules() if hasattr(module, "lora_A")
+    }
+
+
+def _linear(model: Any) -> list[str]:
+    """Linear modules without the head."""
+    head = model.get_output_embeddings()
+    kinds = nn.Linear | transformers.pytorch_utils.Conv1D
+    return [name for name, module in model.named_modules() if isinstance(module, kinds) and module is not head]
+
+
+def _named(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _kind(config: PeftConfig) -> str:
+    return getattr(config.peft_type, "value", str(config.peft_type))
+
+
+def _said(value: object) -> str:
+    """As JSON has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
