@@ -114,11 +114,12 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
     if rows == 0:
         dropped = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items() if count)
         raise _refusal(data, f"no row to train on{f' (dropped: {dropped})' if dropped else ''}: add rows")
+    usable = rows
     if objective in PAIRED:
         usable = 2 * len(data.train.pairs)
         if usable == 0:
             raise Refusal(
-                "one_class",
+                "no_pairs",
                 f"objective: {objective} takes pairs, no prompt of {data.files} has both a desirable and an "
                 "undesirable completion: use kto or apo_zero_unpaired, or give chosen and rejected",
             )
@@ -126,9 +127,10 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
         usable = tally.desirable
         if usable == 0:
             raise _refusal(data, f"all {rows} rows are undesirable, sft imitates desirable ones: add some, or use kto")
-    else:
-        usable = rows
-        _require_both_classes(data, tally, recipe, allow_imbalance=allow_imbalance)
+    elif objective != "mo_kto":  # which has labels of its own
+        _require_both_classes(data, tally, objective)
+        if not allow_imbalance:
+            _require_balance(data, tally)
     micro_batch = SMALLEST_MEASURED if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
     if usable < 2 * micro_batch:
         raise _refusal(
@@ -136,34 +138,28 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
             f"{usable} rows to train on, two micro-batches take {2 * micro_batch}: set micro_batch_size "
             f"(it is {recipe.micro_batch_size}) to {max(2, usable // 2 // 2 * 2)} or less, or add rows",
         )
-    _require_labels(data, recipe)
 
 
-def _require_both_classes(data: Dataset, tally: Tally, recipe: Recipe, *, allow_imbalance: bool) -> None:
+def _require_both_classes(data: Dataset, tally: Tally, objective: str) -> None:
     if tally.desirable == 0 or tally.undesirable == 0:
         only, missing = ("desirable", "undesirable") if tally.desirable else ("undesirable", "desirable")
         other = ", or use sft" if only == "desirable" else ""
         raise _refusal(
             data,
-            f"all {len(data.train.examples)} rows to train on are {only}, {recipe.objective} needs both classes: "
+            f"all {len(data.train.examples)} rows to train on are {only}, {objective} needs both classes: "
             f"add {missing} rows{other}",
         )
+
+
+def _require_balance(data: Dataset, tally: Tally) -> None:
     up, down = tally.weight_desirable, tally.weight_undesirable
-    if not (up <= WIDEST_IMBALANCE * down and down <= WIDEST_IMBALANCE * up) and not allow_imbalance:
+    if not (up <= WIDEST_IMBALANCE * down and down <= WIDEST_IMBALANCE * up):
         rare = "desirable" if up < down else "undesirable"
         raise _refusal(
             data,
             f"desirable to undesirable is {up:g} : {down:g} by weight, outside 1:{WIDEST_IMBALANCE} … "
             f"{WIDEST_IMBALANCE}:1: add {rare} rows, or --allow-imbalance",
         )
-
-
-def _require_labels(data: Dataset, recipe: Recipe) -> None:
-    known = {name for example in data.train.examples for name in example.labels or ()}
-    for label in recipe.labels:
-        if label.name not in known:
-            there = f"there are {', '.join(sorted(known))}" if known else "add the column labels"
-            raise _refusal(data, f"labels: no row has a label {label.name}: {there}")
 
 
 def _refusal(data: Dataset, message: str) -> Refusal:

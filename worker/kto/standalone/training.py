@@ -22,24 +22,17 @@ def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
 
     Raises `Refusal` on anything that the caller can mend, `Stopped` once the state is saved after `stop` was requested.
     """
-    recipe = request.recipe()
     folder = Folder(request.out)
     work = folder.work
     with folder.alone():
-        asked = asked_for(request, recipe)
-        if request.restart or not folder.begun_with(asked):
-            data = read_dataset(request, recipe)
-            require_enough(data, recipe, allow_imbalance=request.allow_imbalance)
-            stop.raise_if_requested()
-            folder.stage(asked, lambda new: _fill(new, request, recipe, data, asked))
-        _write_job(work, request, asked)  # also where it goes on: the model may have moved
-
+        stage(folder, request, stop)
         scored = request.evaluate and holdout_rows(work) > 0
         finished_before = folder.holds_all(scores=scored)
         if not finished_before:
             _train(work, request, stop)
             if not (work / "curves.png").exists():
-                draw([json.loads(line) for line in (work / "metrics.jsonl").open()], work / "curves.png")
+                lines = (work / "metrics.jsonl").read_text("utf-8").splitlines()
+                draw([json.loads(line) for line in lines], work / "curves.png")
             folder.put()
             if scored and not (work / "scores.json").exists():
                 from worker.evaluation.score import score
@@ -47,6 +40,28 @@ def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
                 score(work, stop)
                 folder.put()
         return summary_of(folder.out, work, finished_before=finished_before)
+
+
+def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
+    """Have WORKDIR hold what `request` asks for; where it does already, it is left as it is. Raises `Refusal`."""
+    recipe = request.recipe()
+    asked = asked_for(request, recipe)
+    if request.restart or not folder.begun_with(asked):
+        data = read_dataset(request, recipe)
+        require_enough(data, recipe, allow_imbalance=request.allow_imbalance)
+        stop.raise_if_requested()
+        folder.stage(asked, lambda work: _fill(work, request, recipe, data, asked))
+    adapter = {"kind": "adapter", "path": "reference", "fingerprint": asked["reference"]}
+    job = {
+        "run_id": "alone",
+        "base_model": str(request.model.absolute()),  # which may have moved since
+        "base_fingerprint": asked["model"],
+        "reference": adapter if request.reference else {"kind": "base"},
+        "reference_checkpoint_id": None,
+    }
+    content = json.dumps(job, indent=1).encode()
+    if not (folder.work / "job.json").exists() or (folder.work / "job.json").read_bytes() != content:
+        write_atomically(folder.work / "job.json", content)
 
 
 def _train(work: Path, request: Request, stop: StopRequest) -> None:
@@ -85,15 +100,3 @@ def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, asked: Ma
     if request.reference is not None:
         copy_adapter(request.reference, work / "reference")
     write_atomically(work / "recipe.json", resolved.model_dump_json(indent=1).encode())
-
-
-def _write_job(work: Path, request: Request, asked: Mapping[str, Any]) -> None:
-    adapter = {"kind": "adapter", "path": "reference", "fingerprint": asked["reference"]}
-    job = {
-        "run_id": "alone",
-        "base_model": str(request.model.absolute()),
-        "base_fingerprint": asked["model"],
-        "reference": adapter if request.reference else {"kind": "base"},
-        "reference_checkpoint_id": None,
-    }
-    write_atomically(work / "job.json", json.dumps(job, indent=1).encode())
