@@ -45,9 +45,9 @@ from worker.kto.journal import Journal
 from worker.kto.process import Refusal, StopRequest, run
 
 if TYPE_CHECKING:
-    from worker.evaluation.sampling import Pair
     from worker.evaluation.statistics import Array
     from worker.kto.models import Arithmetic
+    from worker.kto.sampling import Pair
 
 #: Rows of one forward where neither the recipe nor a measurement says how many.
 UNMEASURED = 8
@@ -70,10 +70,10 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     import numpy as np
 
     from worker.evaluation import statistics
-    from worker.evaluation.sampling import chosen_prompts, drift_of_tokens, sample
     from worker.kto import batches, models
     from worker.kto.reference import matched, mismatched
     from worker.kto.rows import read_rows
+    from worker.kto.sampling import chosen_prompts, drift_of_tokens, sample
 
     models.ask_for_determinism()
     arithmetic = models.Arithmetic.of(recipe)
