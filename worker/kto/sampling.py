@@ -46,6 +46,7 @@ def sample(
         top_k=0,
         top_p=1.0,
         max_new_tokens=max_new_tokens,
+        remove_invalid_values=True,  # a broken model is told by its log-probs, not by a crash in here
         eos_token_id=list(ends),
         pad_token_id=ends[0],
     )
