@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow study-kto check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -19,6 +19,9 @@ test: venv ## every test, on real servers started for them; narrow it by ARGS, f
 
 test-slow: venv ## the trials that take minutes: the whole demo, with its figures asserted
 	@$(PYTHON_VENV) -m pytest -m slow $(ARGS)
+
+study-kto: venv ## KTO against the claims of its paper, on the demo's support desk, in twenty minutes or so; a part by ONLY=baseline,no-z0 SEEDS=1
+	@$(PYTHON_VENV) -m benchmarks.study_kto $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, compose file: what CI checks besides the tests
 	@$(PYTHON_VENV) -m ruff check .
