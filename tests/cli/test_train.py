@@ -45,7 +45,20 @@ def recipe(tmp_path: Path) -> Path:
 def command(rows: Path, recipe: Path, tmp_path: Path) -> list[str]:
     """A training of some seconds that would be interrupted easily."""
     base = tiny.save_model(tmp_path / "base")
-    options = ["--data", rows, "--model", base, "--out", tmp_path / "out", "--recipe-file", recipe, "--epochs", "15"]
+    options = [
+        "--data",
+        rows,
+        "--model",
+        base,
+        "--out",
+        tmp_path / "out",
+        "--recipe-file",
+        recipe,
+        "--epochs",
+        "10",
+        "--set",
+        "save_every_steps=1000",
+    ]
     return ["train", *map(str, options)]
 
 
