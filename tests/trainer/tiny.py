@@ -88,13 +88,13 @@ def save_model(folder: Path, family: str = "llama", *, chat: bool = False, seed:
     return folder
 
 
-def save_adapter(folder: Path, base: Path, *, rank: int = 4, alpha: int = 8, seed: int = 7) -> Path:
-    """A shipped adapter whose update is not zero."""
+def save_adapter(folder: Path, base: Path, *, rank: int = 4, alpha: int = 8, seed: int = 7, **kind: bool) -> Path:
+    """A shipped adapter whose update is not zero. `kind`: use_rslora, use_dora."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
     bare = transformers.AutoModelForCausalLM.from_pretrained(base)
-    lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM", **kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         adapted = get_peft_model(bare, lora)

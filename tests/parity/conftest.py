@@ -1,0 +1,38 @@
+"""TRL is a development dependency: without it this folder is skipped. Its warnings are quiet here and nowhere else."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+pytest.importorskip("trl", reason="TRL is not installed: parity is compared with its trainers")
+
+HERE = Path(__file__).parent
+#: What TRL 1.16, and transformers and peft under it, warn of whatever one does.
+NOISE = (
+    "ignore:`gradient_checkpointing` is deprecated:FutureWarning",
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
+)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            for warning in NOISE:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(autouse=True)
+def _one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    transformers.logging.disable_progress_bar()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)

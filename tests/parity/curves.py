@@ -1,0 +1,117 @@
+"""Fifty optimizer steps of the whole trainer beside fifty of TRL's KTOTrainer: every step's loss, and where both end.
+
+Ours is `worker.kto.train.train` on a staged WORKDIR. TRL is fed our plan: the same rows in the same micro-batches, and,
+because it pairs each row with the one before it and we with the one behind it, each micro-batch in reverse.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.parity import theirs
+from tests.parity.cases import MAX_LENGTH
+from tests.parity.compare import Compared, Table, gradient, number
+from tests.parity.ours import recipe_of, tokenised
+from tests.trainer import tiny
+from worker.kto import batches
+from worker.kto.models import load_adapter
+from worker.kto.train import train
+
+STEPS, ROWS, MICRO_BATCH, BATCH = 50, 40, 4, 8
+SETTINGS: dict[str, Any] = {
+    "batch_size": BATCH, "micro_batch_size": MICRO_BATCH, "epochs": 10, "max_length": MAX_LENGTH,
+    "schedule": "constant", "warmup_share": 0.0, "weight_decay": 0.01, "lambda_desirable": 1.7,
+    "lambda_undesirable": 1.0, "save_every_steps": 100,
+}  # fmt: skip
+
+
+def rows() -> list[dict[str, Any]]:
+    """Prompts and completions all different, so that every rotation is a legal pairing."""
+    return [{**row, "completion": f" {number}{row['completion']}"} for number, row in enumerate(tiny.text_rows(ROWS))]
+
+
+def compared(objective: str = "kto", *, lora: bool = False, beta: float = 0.1, learning_rate: float = 1e-3) -> Table:
+    """Of a full fine-tuning of a random model, or of a LoRA that continues a shipped adapter which is not zero."""
+    method = "lora" if lora else "full"
+    recipe = recipe_of(objective, **{**SETTINGS, "method": method, "beta": beta, "learning_rate": learning_rate})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base = tiny.save_model(folder / "base")
+        adapter = tiny.save_adapter(folder / "adapter", base) if lora else None
+        workdir = tiny.stage(folder / "work", base, rows(), adapter=adapter, **recipe.model_dump())
+        train(workdir)
+        ours = [line["loss"] for line in tiny.lines(workdir / "metrics.jsonl")]
+        weights = "adapter_model.safetensors" if lora else "model.safetensors"
+        start = load_file((adapter or base) / weights)
+        ended = load_file(workdir / "output" / weights)
+        losses, theirs_ended = _of_trl(base, adapter, _in_trls_order(recipe), recipe)
+    assert len(ours) == len(losses) == STEPS, "both sides take every step"
+    by_step = [number(*pair) for pair in zip(ours, losses, strict=True)]
+    return {
+        "loss, first step": by_step[0],
+        f"loss, step {STEPS}": by_step[-1],
+        f"loss, worst of {STEPS} steps": max(by_step, key=lambda one: one.relative),
+        f"way of the weights in {STEPS} steps": _way(start, ended, theirs_ended),
+    }
+
+
+def _in_trls_order(recipe: Any) -> list[dict[str, Any]]:
+    plan = batches.plan(
+        tokenised(rows()), MICRO_BATCH, even_classes=False, seed=recipe.seed, mismatched=recipe.objective == "kto"
+    )
+    blocks = [
+        block for epoch in range(recipe.epochs) for step in plan.steps(epoch, BATCH // MICRO_BATCH, recipe.seed)
+        for block in step
+    ]  # fmt: skip
+    for block in blocks:
+        behind = (*block.rows[1:], block.rows[0])
+        assert not plan.mismatched or block.partners == behind, "every row is paired with the one behind it"
+    return [rows()[row] for block in blocks for row in reversed(block.rows)]
+
+
+def _of_trl(
+    base: Path, adapter: Path | None, ordered: Sequence[Any], recipe: Any
+) -> tuple[list[float], dict[str, Tensor]]:
+    """The loss of every optimizer step, and the trained weights."""
+    from trl import KTOConfig, KTOTrainer
+
+    losses: list[Tensor] = []
+
+    class Recorded(KTOTrainer):
+        """Keeps the losses as they are: what it logs is rounded."""
+
+        def compute_loss(self, *given: Any, **more: Any) -> Tensor:
+            loss = super().compute_loss(*given, **more)
+            losses.append(loss.detach().double())
+            return loss
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    more = {} if adapter else {"ref_model": transformers.AutoModelForCausalLM.from_pretrained(base)}
+    model = load_adapter(model, adapter, trainable=True) if adapter else model
+    arguments = {
+        "loss_type": recipe.objective, "beta": recipe.beta, "desirable_weight": recipe.lambda_desirable,
+        "undesirable_weight": recipe.lambda_undesirable, "per_device_train_batch_size": MICRO_BATCH,
+        "gradient_accumulation_steps": BATCH // MICRO_BATCH, "num_train_epochs": 1, "optim": "adamw_torch",
+        "learning_rate": recipe.learning_rate, "lr_scheduler_type": "constant", "weight_decay": recipe.weight_decay,
+        "adam_beta1": recipe.adam_beta1, "adam_beta2": recipe.adam_beta2, "adam_epsilon": recipe.adam_epsilon,
+        "max_grad_norm": recipe.max_gradient_norm,
+    }  # fmt: skip
+    with theirs.trainer(Recorded, KTOConfig, model, ordered, arguments=arguments, **more) as made:
+        made.train()
+        found = {name.replace(".default", ""): weight.detach() for name, weight in made.model.named_parameters()}
+    in_step = torch.stack(losses).view(STEPS, BATCH // MICRO_BATCH)
+    return in_step.mean(1).tolist(), found
+
+
+def _way(start: dict[str, Tensor], ours: dict[str, Tensor], theirs_ended: dict[str, Tensor]) -> Compared:
+    """How far the trained weights went, ‖w₅₀ − w₀‖, and how far apart both are at the end, relative to that."""
+    return gradient(
+        {name: ours[name] - weight for name, weight in start.items()},
+        {name: theirs_ended[name] - weight for name, weight in start.items()},
+    )

@@ -1,0 +1,76 @@
+"""Our side: rows as the trainer reads them, one block, the loss that the loop makes of it."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.runs.recipe import Recipe
+from tests.parity.cases import MAX_LENGTH, RowDict
+from tests.parity.compare import Figures, gradients
+from tests.trainer import tiny
+from worker.kto.batches import Block
+from worker.kto.job import Shard
+from worker.kto.microbatch import Reader
+from worker.kto.models import Arithmetic, router_coefficient
+from worker.kto.objectives import OBJECTIVES
+from worker.kto.process import StopRequest
+from worker.kto.ranks import Ranks
+from worker.kto.rows import Row, read_rows
+from worker.kto.tokens import Tokens
+
+
+def recipe_of(objective: str, **changes: Any) -> Recipe:
+    return Recipe.model_validate({**tiny.RECIPE, "lambda_desirable": 1.0, "objective": objective, **changes})
+
+
+def tokenised(rows: Sequence[RowDict], max_length: int = MAX_LENGTH) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Shard(split="train", **tiny.write_shard(Path(folder) / "rows.parquet", rows))
+        return read_rows(Path(folder), [shard], Tokens(tiny.tokenizer(), None), max_length).rows
+
+
+def rotated(count: int) -> Block:
+    """One block whose row i borrows the completion of row i − 1, as in TRL."""
+    return Block(tuple(range(count)), tuple((row - 1) % count for row in range(count)))
+
+
+def figures(
+    policy: Any,
+    reference: Any,
+    rows: Sequence[RowDict],
+    recipe: Recipe,
+    *,
+    precision: torch.dtype = torch.float32,
+) -> Figures:
+    """Of all `rows` as one micro-batch and one optimizer step. `reference`: the model that scores lp_ref."""
+    objective, read = OBJECTIVES[recipe.objective], tokenised(rows)
+    block = rotated(len(read)) if objective.mismatched else Block(tuple(range(len(read))), (None,) * len(read))
+    policy.zero_grad(set_to_none=True)
+
+    def reader(model: Any) -> Reader:
+        arithmetic = Arithmetic(torch.device("cpu"), precision)
+        return Reader(model, read, objective, recipe, arithmetic, MAX_LENGTH, Ranks(), router_coefficient(model))
+
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "reference.safetensors"
+        scored = reader(reference).score([block], kept, "reference", StopRequest(), lambda _done, _total: None)
+    batch = reader(policy).read(block, scored, torch.zeros(2, dtype=torch.float64))
+    losses = objective.loss(batch.log_probs, recipe)
+    loss = losses.loss_B.sum() / len(losses.loss_B)
+    if batch.router_loss is not None:
+        loss = loss + router_coefficient(policy) * batch.router_loss
+    loss.backward()
+
+    numbers: dict[str, float] = {"loss": loss.item()}
+    if objective.mismatched:
+        numbers["z0"] = float(losses.z0)
+    numbers |= _rewards(losses.reward_B, batch.log_probs.desirable_B)
+    return Figures(numbers, gradients(policy))
+
+
+def _rewards(reward_B: torch.Tensor, desirable_B: torch.Tensor) -> Mapping[str, float]:
+    by_class = {"reward of desirable": reward_B[desirable_B], "reward of undesirable": reward_B[~desirable_B]}
+    return {name: float(rewards.mean()) for name, rewards in by_class.items() if len(rewards)}

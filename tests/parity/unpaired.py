@@ -1,0 +1,54 @@
+"""KTO and apo_zero_unpaired beside TRL's KTOTrainer, for one batch."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.parity import cases, ours, theirs
+from tests.parity.cases import RowDict
+from tests.parity.compare import Figures, Table, table
+from tests.trainer import tiny
+from worker.kto.models import load_adapter
+
+
+def compared(
+    policy: Any,
+    reference: Any,
+    rows: Sequence[RowDict],
+    *,
+    objective: str = "kto",
+    beta: float = 0.1,
+    lambdas: tuple[float, float] = (1.0, 1.0),
+) -> Table:
+    recipe = ours.recipe_of(objective, beta=beta, lambda_desirable=lambdas[0], lambda_undesirable=lambdas[1])
+    arguments = {
+        "loss_type": objective, "beta": beta, "desirable_weight": lambdas[0], "undesirable_weight": lambdas[1],
+    }  # fmt: skip
+    return table(ours.figures(policy, reference, rows, recipe), of_trl(policy, reference, rows, arguments))
+
+
+def of_trl(policy: Any, reference: Any, rows: Sequence[RowDict], arguments: dict[str, Any]) -> Figures:
+    """Of all rows as one batch. A policy with adapters starts as `reference`: TRL keeps its own frozen copy of that
+    adapter, and only then are the policy's weights put in.
+    """
+    from trl import KTOConfig, KTOTrainer
+
+    adapted = hasattr(policy, "peft_config")
+    frozen = {} if adapted else {"ref_model": copy.deepcopy(reference)}
+    with theirs.trainer(KTOTrainer, KTOConfig, copy.deepcopy(reference), rows, arguments=arguments, **frozen) as made:
+        found = theirs.figures(made, policy.state_dict())
+    if arguments.get("loss_type") == "apo_zero_unpaired":  # TRL logs a 0 that it does not use
+        found = Figures({name: found.numbers[name] for name in found.numbers if name != "z0"}, found.gradients)
+    return found
+
+
+def adapters(folder: Path, **kind: bool) -> tuple[Any, Any]:
+    """(policy, shipped): two adapters of one base that is sure of itself, so that adapters change much. `kind`: of
+    LoRA.
+    """
+    base = cases.sharpened(tiny.model())
+    base.save_pretrained(folder / "base")
+    tiny.tokenizer().save_pretrained(folder / "base")
+    policy = load_adapter(base, tiny.save_adapter(folder / "adapter", folder / "base", **kind), trainable=True)
+    return policy, cases.overdone(policy)
