@@ -33,6 +33,7 @@ CHAT_TEMPLATE = (
 RECIPE: Mapping[str, Any] = {
     "method": "full", "learning_rate": 1e-2, "lambda_desirable": 1.5, "lambda_undesirable": 1.0, "batch_size": 8,
     "micro_batch_size": 4, "epochs": 2, "max_length": 64, "save_every_steps": 2, "lora": {"rank": 4, "alpha": 8},
+    "drift": {"checks": 0},
 }  # fmt: skip
 
 
@@ -66,6 +67,15 @@ def config(family: str = "llama", **changes: Any) -> Any:
             {"vocab_size": 260, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 128, "resid_pdrop": 0.5},
         ),
     }
+    kinds["gemma"] = (transformers.GemmaConfig, {**grouped, "head_dim": 4, "tie_word_embeddings": True})
+    # A coefficient this large makes the routers' loss a fair share of the whole.
+    kinds["mixtral"] = (
+        transformers.MixtralConfig,
+        {
+            **grouped, "num_local_experts": 4, "num_experts_per_tok": 2, "output_router_logits": True,
+            "router_aux_loss_coef": 0.5, "sliding_window": None,
+        },
+    )  # fmt: skip
     kinds["gpt_neox"] = (transformers.GPTNeoXConfig, {key: grouped[key] for key in grouped if "key_value" not in key})
     kind, values = kinds[family]
     return kind(**{**values, "bos_token_id": None, "eos_token_id": 256, **changes})

@@ -34,6 +34,7 @@ class Position:
     seconds: float  # of training, over all attempts
     threads: int  # of CPU arithmetic: the bits depend on them
     running: tuple[float, float] = (0.0, 0.0)  # sum and count of the rewards so far, for bco
+    unfinished: dict[str, Any] | None = None  # figures of `step`, where it was stopped while its drift was measured
 
 
 def save(
@@ -57,6 +58,7 @@ def save(
             "seconds": position.seconds,
             "threads": position.threads,
             "running": position.running,
+            "unfinished": position.unfinished,
             "identity": identity,
             "sha256": {name: sha256_of(place / name) for name in FILES},
         }
@@ -88,7 +90,7 @@ def resume(
             )
         _restore(load_file(path / FILES[0]), load_file(path / FILES[1]), weights, optimizer)
         total, count = state["running"]
-        return Position(state["step"], state["seconds"], state["threads"], (total, count))
+        return Position(state["step"], state["seconds"], state["threads"], (total, count), state["unfinished"])
     return None
 
 

@@ -59,7 +59,7 @@ class Journal:
         if not self._writes:
             return
         path = self.workdir / "warnings.jsonl"
-        if all(line["code"] != code for line in _lines(path)):
+        if all(line["code"] != code for line in lines(path)):
             _append(path, {"step": step, "code": code, "message": message})
             if self._bar:
                 self._bar.say(message)
@@ -139,7 +139,7 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of `path`; a last one that a kill cut short is left out."""
     if not path.exists():
         return []
@@ -147,7 +147,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _cut(path: Path, step: int) -> list[dict[str, Any]]:
-    kept = [line for line in _lines(path) if line["step"] <= step]
+    kept = [line for line in lines(path) if line["step"] <= step]
     if path.exists():
         write_atomically(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept).encode())
     return kept

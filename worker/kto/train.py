@@ -8,17 +8,17 @@ Same WORKDIR, same machine, same number of threads: same bits on CPU, however of
 """
 
 import json
+import os
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.kto.files import folder_atomically, weights_fingerprint, write_atomically
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
 from worker.kto.process import Stopped, StopRequest, run
-from worker.kto.schedule import learning_rate_at
 
 if TYPE_CHECKING:
     from worker.kto.ranks import Ranks
@@ -45,12 +45,14 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
 
     import torch
 
-    from worker.kto import batches, checkpoint, class_gradients, diagnosis, guards, models, preflight
-    from worker.kto.measures import Measures
+    from worker.kto import batches, checkpoint, diagnosis, models, preflight
+    from worker.kto.determinism import determinism
+    from worker.kto.drift import Drift
     from worker.kto.microbatch import Reader
     from worker.kto.objectives import OBJECTIVES
     from worker.kto.reference import reference_fingerprint
     from worker.kto.rows import read_pairs, read_rows
+    from worker.kto.step import Stepper, adamw
 
     # Rows as token ids.
     models.ask_for_determinism()
@@ -72,15 +74,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     with ranks.together():
         policy = models.load_policy(job, arithmetic)
     weights = models.trained_weights(policy)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [w for w in weights.values() if w.ndim >= 2], "weight_decay": recipe.weight_decay},
-            {"params": [w for w in weights.values() if w.ndim < 2], "weight_decay": 0.0},
-        ],
-        lr=float(recipe.learning_rate),
-        betas=(recipe.adam_beta1, recipe.adam_beta2),
-        eps=recipe.adam_epsilon,
-    )
+    optimizer = adamw(weights, recipe)
     journal.progress("loading", 1, 1)
     stop.raise_if_requested()
 
@@ -113,6 +107,27 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         stop,
         lambda done, total: journal.progress("referencing", done, total),
     )
+
+    def raise_if_stopped() -> None:
+        if ranks.any(stop.requested):
+            raise Stopped
+
+    drift = Drift(
+        policy,
+        weights,
+        rows,
+        job,
+        arithmetic,
+        total_steps=total_steps,
+        micro_batch_size=micro_batch_size,
+        ends=tokens.ends,
+        context=context,
+        max_length=max_length,
+        ranks=ranks,
+        between=raise_if_stopped,
+    )
+    drift.begin()
+
     state = workdir / "state"
     passed_over: list[str] = []
     position = checkpoint.resume(state, job.identity, weights, optimizer, passed_over.append)
@@ -129,67 +144,45 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
             f"the run began with {position.threads} threads and continues with {torch.get_num_threads()}: "
             f"set OMP_NUM_THREADS={position.threads} if the weights must equal an uninterrupted run's bit for bit",
         )
-
     started = time.monotonic() - position.seconds
-    running_2 = torch.tensor(position.running, dtype=torch.float64, device=device)
 
-    def save_state(step: int, running: tuple[float, float]) -> None:
+    def save_state(step: int, running: tuple[float, ...], unfinished: dict[str, Any] | None = None) -> None:
         if ranks.writes:
-            now = checkpoint.Position(step, time.monotonic() - started, position.threads, running)
+            total, count = running
+            seconds = time.monotonic() - started
+            now = checkpoint.Position(step, seconds, position.threads, (total, count), unfinished)
             checkpoint.save(state, now, job.identity, weights, optimizer)
 
-    for step in range(position.step + 1, total_steps + 1):
-        epoch, place = divmod(step - 1, steps_per_epoch)
-        blocks = plan.steps(epoch, blocks_per_step, recipe.seed)[place]
-        # The loss's denominator, known up front: rows of the whole step, or pairs.
-        examples = sum(len(block.rows) for block in blocks) // (2 if objective.data == "pairs" else 1)
-        measures = Measures(objective, recipe)
-        class_norms: tuple[float | None, float | None] = (None, None)
-        running_before = (float(running_2[0]), float(running_2[1]))
-        step_started = time.monotonic()
-        optimizer.zero_grad(set_to_none=True)
-        for number, block in enumerate(blocks):
-            if ranks.any(stop.requested):
-                # What was accumulated is dropped; the step is taken again from the weights before it.
-                save_state(step - 1, running_before)
-                raise Stopped
-            batch = reader.read(reader.share(block), reference, running_2)
-            losses = objective.loss(batch.log_probs, recipe)
-            with ranks.together():
-                guards.require_finite(workdir, step, batch, losses)
-            if step == 1:
-                guards.assert_policy_is_reference(batch.log_probs, losses, recipe, arithmetic.precision)
-            running_2 = running_2 if losses.running_2 is None else losses.running_2
-            if number == 0 and step % class_gradients.EVERY == 1 and objective.data == "rows":
-                class_norms = class_gradients.class_gradient_norms(
-                    losses, batch.log_probs, list(weights.values()), ranks
-                )
-            loss = losses.loss_B.sum() / examples
-            if batch.router_loss is not None:
-                loss = loss + router_coefficient * batch.router_loss * len(losses.loss_B) / examples
-            loss.backward()
-            measures.add(batch.log_probs, losses, batch.forwards, [len(row.completion) for row in batch.members])
-
-        ranks.sum_gradients(weights.values())
-        gradient_norm = float(torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_gradient_norm))
-        guards.require_finite_gradient(
-            workdir, step, gradient_norm, [rows[row] for block in blocks for row in block.rows]
-        )
-        learning_rate = learning_rate_at(step, total_steps, recipe)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        optimizer.step()
-
-        figures = measures.line(time.monotonic() - step_started, examples, ranks)
-        figures |= {"gradient_norm": gradient_norm, "learning_rate": learning_rate}
-        figures |= {"gradient_norm_desirable": class_norms[0], "gradient_norm_undesirable": class_norms[1]}
-        figures["delta"] = float(running_2[0] / running_2[1]) if float(running_2[1]) > 0 else None
-        journal.metric({"step": step, "total_steps": total_steps, "epoch": epoch + 1, **figures})
+    def finish(step: int, figures: dict[str, Any], running: tuple[float, ...]) -> None:
+        """What is left to do once the weights have moved: measure the drift, tell, save."""
+        try:
+            line = figures | drift.after(step)
+        except Stopped:
+            save_state(step, running, unfinished=figures)
+            raise
+        journal.metric(line)
         journal.progress("training", step, total_steps)
         for finding in diagnosis.findings(journal.metrics, recipe):
             journal.warn(step, finding.code, finding.message)
         if step % recipe.save_every_steps == 0 and step < total_steps:
-            save_state(step, (float(running_2[0]), float(running_2[1])))
+            save_state(step, running)
+
+    if position.unfinished is not None:
+        finish(position.step, position.unfinished, position.running)
+    stepper = Stepper(reader, reference, weights, optimizer, total_steps, workdir)
+    running_2 = torch.tensor(position.running, dtype=torch.float64, device=device)
+    for step in range(position.step + 1, total_steps + 1):
+        epoch, place = divmod(step - 1, steps_per_epoch)
+        blocks = plan.steps(epoch, blocks_per_step, recipe.seed)[place]
+        before = tuple(running_2.tolist())
+        try:
+            figures, running_2 = stepper.take(step, blocks, running_2, raise_if_stopped)
+        except Stopped:
+            # What was accumulated is dropped; the step is taken again from the weights before it.
+            save_state(step - 1, before)
+            raise
+        about = {"step": step, "total_steps": total_steps, "epoch": epoch + 1}
+        finish(step, about | figures, tuple(running_2.tolist()))
 
     if not ranks.writes:
         return
@@ -212,6 +205,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         "ranks": ranks.world,
         "torch": torch.__version__,
         "threads": position.threads,
+        "determinism": determinism(arithmetic, position.threads, ranks.world),
         "identity": job.identity,
         "final": journal.metrics[-1],
     }
@@ -227,7 +221,17 @@ def _is_finished(job: Job) -> bool:
     return bool(summary["identity"] == job.identity and summary["weights_sha256"] == weights_fingerprint(job.output))
 
 
+def train_and_draw(workdir: Path, stop: StopRequest) -> None:
+    """`train`, and its metrics as curves.png."""
+    train(workdir, stop)
+
+    from worker.kto.curves import draw
+    from worker.kto.journal import lines
+
+    if os.environ.get("RANK", "0") == "0" and not (workdir / "curves.png").exists():
+        draw(lines(workdir / "metrics.jsonl"), workdir / "curves.png")
+
+
 if __name__ == "__main__":
-    sys.exit(
-        run("worker.kto.train", "Train the job in WORKDIR; called again, it continues where it was stopped.", train)
-    )
+    about = "Train the job in WORKDIR; called again, it continues where it was stopped."
+    sys.exit(run("worker.kto.train", about, train_and_draw))

@@ -1,0 +1,91 @@
+"""One optimizer step: micro-batches read and accumulated, gradients clipped, weights moved, figures taken."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app.runs.recipe import Recipe
+from worker.kto import class_gradients, guards
+from worker.kto.batches import Block
+from worker.kto.measures import Measures
+from worker.kto.microbatch import Reader
+from worker.kto.reference import Reference
+from worker.kto.schedule import learning_rate_at
+
+
+def adamw(weights: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over float32 weights; matrices alone decay."""
+    return torch.optim.AdamW(
+        [
+            {"params": [w for w in weights.values() if w.ndim >= 2], "weight_decay": recipe.weight_decay},
+            {"params": [w for w in weights.values() if w.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=float(recipe.learning_rate),
+        betas=(recipe.adam_beta1, recipe.adam_beta2),
+        eps=recipe.adam_epsilon,
+    )
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """What every step needs."""
+
+    reader: Reader
+    reference: Reference
+    weights: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    total_steps: int
+    workdir: Path
+
+    def take(
+        self, step: int, blocks: Sequence[Block], running_2: Tensor, between: Callable[[], None]
+    ) -> tuple[dict[str, Any], Tensor]:
+        """Take step number `step` over `blocks`: its figures, and bco's sum and count behind it.
+
+        `between` is called before each micro-batch; where it raises, the weights are those before the step. Raises
+        `Refusal` on a number that is not finite.
+        """
+        reader, objective, recipe, ranks = self.reader, self.reader.objective, self.reader.recipe, self.reader.ranks
+        # The loss's denominator, known up front: rows of the whole step, or pairs.
+        examples = sum(len(block.rows) for block in blocks) // (2 if objective.data == "pairs" else 1)
+        measures = Measures(objective, recipe)
+        class_norms: tuple[float | None, float | None] = (None, None)
+        started = time.monotonic()
+        self.optimizer.zero_grad(set_to_none=True)
+        for number, block in enumerate(blocks):
+            between()
+            batch = reader.read(reader.share(block), self.reference, running_2)
+            losses = objective.loss(batch.log_probs, recipe)
+            with ranks.together():
+                guards.require_finite(self.workdir, step, batch, losses)
+            if step == 1:
+                guards.assert_policy_is_reference(batch.log_probs, losses, recipe, reader.arithmetic.precision)
+            running_2 = running_2 if losses.running_2 is None else losses.running_2
+            if number == 0 and step % class_gradients.EVERY == 1 and objective.data == "rows":
+                trained = list(self.weights.values())
+                class_norms = class_gradients.class_gradient_norms(losses, batch.log_probs, trained, ranks)
+            loss = losses.loss_B.sum() / examples
+            if batch.router_loss is not None:
+                loss = loss + reader.router_coefficient * batch.router_loss * len(losses.loss_B) / examples
+            loss.backward()
+            measures.add(batch.log_probs, losses, batch.forwards, [len(row.completion) for row in batch.members])
+
+        ranks.sum_gradients(self.weights.values())
+        gradient_norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), recipe.max_gradient_norm))
+        members = [reader.rows[row] for block in blocks for row in block.rows]
+        guards.require_finite_gradient(self.workdir, step, gradient_norm, members)
+        learning_rate = learning_rate_at(step, self.total_steps, recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+
+        figures = measures.line(time.monotonic() - started, examples, ranks)
+        figures |= {"gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        figures |= {"gradient_norm_desirable": class_norms[0], "gradient_norm_undesirable": class_norms[1]}
+        figures["delta"] = float(running_2[0] / running_2[1]) if float(running_2[1]) > 0 else None
+        return figures, running_2
