@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto.diagnosis import findings
 from worker.kto.process import Refusal
 from worker.kto.train import train
 
@@ -200,27 +198,3 @@ def test_the_command_answers_a_refusal_with_a_sentence_a_file_and_2(tmp_path: Pa
     assert tiny.document(workdir / "failure.json") == {"code": "job_malformed", "message": refused.stderr.strip()}
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
     assert "/nonesuch" in nowhere.stderr
-
-
-def line(step: int, **values: Any) -> dict[str, Any]:
-    figures = {"reward_desirable": 0.0, "reward_undesirable": 0.0, "loss_desirable": 1.0, "loss_undesirable": 1.0}
-    return {"step": step, "total_steps": 40, **figures, **values}
-
-
-def test_falling_rewards_need_both_classes_and_a_real_fall() -> None:
-    recipe = Recipe.model_validate(tiny.RECIPE)
-    falling = [line(s, reward_desirable=-0.1 * s, reward_undesirable=-0.2 * s) for s in range(20)]
-    fine = [line(s, reward_desirable=0.1 * s, reward_undesirable=-0.2 * s) for s in range(20)]
-    slight = [line(s, reward_desirable=-0.001 * s, reward_undesirable=-0.2 * s) for s in range(20)]
-
-    assert [finding.code for finding in findings(falling, recipe)] == ["rewards_fall"]
-    assert "learning_rate" in findings(falling, recipe)[0].message
-    assert findings(fine, recipe) == findings(slight, recipe) == findings(falling[:19], recipe) == []
-
-
-def test_a_pinned_loss_is_said_only_after_half_of_the_run() -> None:
-    recipe = Recipe.model_validate(tiny.RECIPE)
-    pinned = [line(s, loss_desirable=0.75, loss_undesirable=0.5) for s in range(20)]
-
-    assert [finding.code for finding in findings(pinned, recipe)] == ["nothing_learned"]
-    assert findings([{**entry, "total_steps": 60} for entry in pinned], recipe) == []

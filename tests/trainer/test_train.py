@@ -283,7 +283,7 @@ def test_cut_and_dropped_rows_are_counted_and_said(tmp_path: Path, base: Path) -
     rows[0]["completion"] = ""
     rows[1]["prompt"] = "x" * 500
     rows[2]["prompt"] = rows[3]["prompt"] = "y" * 100
-    workdir = tiny.stage(tmp_path / "w", base, rows, epochs=1, max_length=1000)
+    workdir = tiny.stage(tmp_path / "w", base, rows, epochs=1, max_length=1000, lambda_desirable=2.0)
 
     train(workdir)
 
@@ -304,7 +304,7 @@ def test_a_rate_that_is_too_high_is_diagnosed_once(tmp_path: Path, base: Path) -
 
 
 def test_a_rate_that_is_too_low_is_diagnosed(tmp_path: Path, base: Path) -> None:
-    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), learning_rate=1e-9, epochs=7)
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), learning_rate=1e-9, epochs=7, lambda_desirable=2.0)
 
     train(workdir)
 

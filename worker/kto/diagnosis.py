@@ -1,20 +1,46 @@
-"""What looks wrong, before and while it trains, and what to do. Figures in, findings out."""
+"""What looks wrong, before and while it trains, and what to do. Pure rules: figures in, findings out; the caller says
+each code once.
 
-from collections.abc import Mapping, Sequence
+What the rows and their plan say before the first step is in `of_rows`, what the metrics say after each step in
+`findings`. A rule that an objective gives no figures for does not speak.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import log
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from app.runs.recipe import Recipe
+from app.runs.recipe import WITHOUT_LAMBDA, Recipe
 from worker.kto.batches import Plan
-from worker.kto.rows import Rows
+from worker.kto.objectives import OBJECTIVES
+from worker.kto.rows import Row, Rows
+
+Metrics = Sequence[Mapping[str, Any]]
 
 #: Steps that are averaged, so that one odd batch raises no alarm.
 SPAN = 10
 #: A class counts as fallen when its mean reward is below this (β·r, so in units of the loss's sigmoid).
 FALLEN = -0.5
-#: Within this of λ/2, as a share of λ, a class's loss counts as never having moved.
+#: Within this of its value at the start, as a share of λ, a class's loss counts as never having moved.
 PINNED = 0.005
+#: Rewards, or their margin, this close to 0 are where a loss counts as PINNED: a sigmoid's slope there is 1/4.
+STILL = 4 * PINNED
+#: Loss of a row at r = 0 and z0 = 0, as a share of its λ, of objectives where that tells whether anything was learned.
+LOSS_AT_FIRST = {"kto": 0.5, "tkto": 0.5, "apo_zero_unpaired": 0.5, "bco": log(2)}
+#: In more than this share of the steps z0 is cut off: then the clamp decides, not the data.
+CLAMPED_SHARE = 0.5
+#: One class's gradient this many times the other's: the weaker one is not learnt from. Measured twice in a row, because
+#: each time it is one micro-batch.
+NORMS_APART = 10
+#: Sampled lengths outside this times the reference's are said. Medians of a dozen samples scatter by about a fifth, so
+#: it takes two checks in a row on the same side.
+LENGTH_BAND = (0.8, 1.25)
 TRUNCATED_SHARE = 0.05
+#: Of a block's rows, those that share a prompt or completion pull the same way and can lend each other no completion.
+DUPLICATE_SHARE = 0.25
+#: λ_D·n_D / (λ_U·n_U): at least 1 and up to 4/3 in KTO's paper and TRL's documentation, up to 3/2 in its later text.
+LAMBDA_BAND = (1.0, 1.5)
 
 
 class Finding(NamedTuple):
@@ -22,13 +48,14 @@ class Finding(NamedTuple):
     message: str
 
 
-def findings(metrics: Sequence[Mapping[str, Any]], recipe: Recipe) -> list[Finding]:
-    """What the metrics so far say; the caller reports each code once."""
-    return [finding for rule in (_both_rewards_fall, _loss_is_pinned) if (finding := rule(metrics, recipe))]
+def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
+    """What the lines of metrics.jsonl so far say."""
+    return [finding for rule in RULES if (finding := rule(metrics, recipe))]
 
 
-def _both_rewards_fall(metrics: Sequence[Mapping[str, Any]], recipe: Recipe) -> Finding | None:
-    if len(metrics) < 2 * SPAN:
+def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
+    # Without a reference a reward is no distance from the start, and below 0 from the first step on.
+    if not OBJECTIVES[recipe.objective].reference or len(metrics) < 2 * SPAN:
         return None
     for name in ("reward_desirable", "reward_undesirable"):
         now, before = _mean(metrics[-SPAN:], name), _mean(metrics[-2 * SPAN : -SPAN], name)
@@ -41,18 +68,109 @@ def _both_rewards_fall(metrics: Sequence[Mapping[str, Any]], recipe: Recipe) -> 
     )
 
 
-def _loss_is_pinned(metrics: Sequence[Mapping[str, Any]], recipe: Recipe) -> Finding | None:
+def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
     if len(metrics) < 2 * SPAN or len(metrics) < metrics[-1]["total_steps"] // 2:
         return None
-    for name, full in (("loss_desirable", recipe.lambda_desirable), ("loss_undesirable", recipe.lambda_undesirable)):
-        now = _mean(metrics[-SPAN:], name)
-        if now is None or abs(now / float(full) - 0.5) > PINNED:
-            return None
+    at_first = LOSS_AT_FIRST.get(recipe.objective)
+    if at_first is not None:
+        where = "mean(lambda)/2" if at_first == 0.5 else "mean(lambda)·log(2)"
+        lambdas = {"loss_desirable": recipe.lambda_desirable, "loss_undesirable": recipe.lambda_undesirable}
+        off = [
+            None if (now := _mean(metrics[-SPAN:], name)) is None else abs(now / float(full) - at_first) / PINNED
+            for name, full in lambdas.items()
+        ]
+        said = f"the loss stays at {where}"
+    elif OBJECTIVES[recipe.objective].reference and not OBJECTIVES[recipe.objective].labels:
+        margin = _mean(metrics[-SPAN:], "margin")
+        off = [None if margin is None else abs(margin) / STILL]
+        said = "the rewards of both classes stay equal"
+    else:
+        return None
+    if any(distance is None or distance > 1 for distance in off):
+        return None
     return Finding(
         "nothing_learned",
-        "the loss stays at mean(lambda)/2: nothing is learned: raise learning_rate "
-        f"(it is {recipe.learning_rate:g}) or look whether the labels say anything about the completions",
+        f"{said}: nothing is learned: raise learning_rate (it is {recipe.learning_rate:g}) or look whether the labels "
+        "say anything about the completions",
     )
+
+
+def _z0_is_clamped(metrics: Metrics, recipe: Recipe) -> Finding | None:
+    seen = [line for line in metrics[-4 * SPAN :] if line.get("z0_clamped_share") is not None]
+    if len(seen) < 2 * SPAN:
+        return None
+    clamped = sum(line["z0_clamped_share"] > 0.5 for line in seen)
+    # Around 0 chance decides about the clamp, and it changes nothing.
+    if clamped <= CLAMPED_SHARE * len(seen) or recipe.beta * fmean(line["z0_raw"] for line in seen) > -STILL:
+        return None
+    return Finding(
+        "z0_clamped",
+        f"z0 was below 0 and cut off there in {clamped} of the last {len(seen)} steps: completions of other prompts "
+        "lose probability, so the reference point says nothing about drift: lower learning_rate "
+        f"(it is {recipe.learning_rate:g}) or set objective to apo_zero_unpaired, which has no z0",
+    )
+
+
+def _gradients_are_apart(metrics: Metrics, recipe: Recipe) -> Finding | None:
+    names = ("gradient_norm_desirable", "gradient_norm_undesirable")
+    pairs = [[line[name] for name in names] for line in metrics if all(line.get(n) is not None for n in names)][-2:]
+    for strong, weak, side in (("desirable", "undesirable", 0), ("undesirable", "desirable", 1)):
+        if len(pairs) == 2 and all(pair[side] > NORMS_APART * pair[1 - side] for pair in pairs):
+            norms = f"{pairs[-1][side]:.3g} and {pairs[-1][1 - side]:.3g}"
+            where = " in labels" if recipe.objective in WITHOUT_LAMBDA else ""
+            batch = "" if where or recipe.balance == "batch" else ", or set balance to batch"
+            return Finding(
+                "gradients_apart",
+                f"{strong} rows pull over {NORMS_APART} times as hard as {weak} ones (gradient norms {norms}), which "
+                f"are hardly learnt from: raise lambda_{weak}{where}{batch}",
+            )
+    return None
+
+
+def _drift_is_over_budget(metrics: Metrics, recipe: Recipe) -> Finding | None:
+    kl = metrics[-1].get("kl_nats_per_token") if metrics else None
+    if kl is None or kl <= recipe.drift.kl_budget:
+        return None
+    return Finding(
+        "drift_over_budget",
+        f"the policy is {kl:.3g} nats a token away from the reference, drift.kl_budget is {recipe.drift.kl_budget:g}: "
+        f"raise beta (it is {recipe.beta:g}), lower learning_rate (it is {recipe.learning_rate:g}) or train less",
+    )
+
+
+def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Finding | None:
+    needed = min(2, recipe.drift.checks)
+    checks = [
+        (line["sampled_length_median"], line["reference_length_median"])
+        for line in metrics
+        if line.get("sampled_length_median") is not None
+    ][-needed:]
+    if not checks or len(checks) < needed:
+        return None
+    low, high = LENGTH_BAND
+    for way, drifted in (
+        ("shorter", [sampled < low * reference for sampled, reference in checks]),
+        ("longer", [sampled > high * reference for sampled, reference in checks]),
+    ):
+        if all(drifted):
+            sampled, reference = checks[-1]
+            return Finding(
+                "length_drift",
+                f"completions get {way}: {sampled:g} tokens in the median, the reference's have {reference:g}: look "
+                f"whether desirable rows are {way} than undesirable ones, raise beta (it is {recipe.beta:g}) or lower "
+                f"learning_rate (it is {recipe.learning_rate:g})",
+            )
+    return None
+
+
+RULES: Sequence[Callable[[Metrics, Recipe], Finding | None]] = (
+    _both_rewards_fall,
+    _nothing_is_learned,
+    _z0_is_clamped,
+    _gradients_are_apart,
+    _drift_is_over_budget,
+    _lengths_drift,
+)
 
 
 def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list[Finding]:
@@ -88,10 +206,50 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
                 "enter z0; raise micro_batch_size, or collect more varied prompts",
             )
         )
-    return found
+    return [*found, *_duplicates(read.rows, plan), *_lambdas(read.rows, plan, recipe)]
 
 
-def _mean(metrics: Sequence[Mapping[str, Any]], name: str) -> float | None:
+def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
+    if not plan.mismatched:
+        return []
+    total = again = 0
+    for block in plan.blocks:
+        prompts = Counter(rows[row].prompt_key for row in block.rows)
+        completions = Counter(rows[row].completion.tobytes() for row in block.rows)
+        total += len(block.rows)
+        again += sum(
+            prompts[rows[row].prompt_key] > 1 or completions[rows[row].completion.tobytes()] > 1 for row in block.rows
+        )
+    if again <= DUPLICATE_SHARE * total:
+        return []
+    return [
+        Finding(
+            "duplicates",
+            f"{again} of {total} rows share their prompt or completion with another row of their micro-batch: z0 rests "
+            "on few different completions: raise micro_batch_size, or collect more varied feedback",
+        )
+    ]
+
+
+def _lambdas(rows: Sequence[Row], plan: Plan, recipe: Recipe) -> list[Finding]:
+    if recipe.objective in WITHOUT_LAMBDA:
+        return []
+    taken = [rows[row] for block in plan.blocks for row in block.rows]
+    pull_d = float(recipe.lambda_desirable) * sum(row.weight for row in taken if row.desirable)
+    pull_u = float(recipe.lambda_undesirable) * sum(row.weight for row in taken if not row.desirable)
+    low, high = LAMBDA_BAND
+    if pull_d == 0 or pull_u == 0 or low - 1e-6 <= pull_d / pull_u <= high + 1e-6:
+        return []
+    return [
+        Finding(
+            "lambda_band",
+            f"lambda_desirable and lambda_undesirable weigh desirable rows {pull_d / pull_u:.3g} times as much as "
+            f"undesirable ones, advised is {low:g} to {high:g}: set both to auto, unless this is meant",
+        )
+    ]
+
+
+def _mean(metrics: Metrics, name: str) -> float | None:
     """Over the steps that had the class."""
-    values = [line[name] for line in metrics if line[name] is not None]
+    values = [line[name] for line in metrics if line.get(name) is not None]
     return fmean(values) if values else None

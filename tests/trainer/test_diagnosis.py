@@ -1,0 +1,232 @@
+"""What looks wrong is said, with a remedy; a healthy run is left in peace."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.runs.recipe import Recipe
+from tests.trainer import tiny
+from worker.kto import batches
+from worker.kto.diagnosis import findings, of_rows
+from worker.kto.rows import Row, Rows
+
+Line = Callable[[int], Mapping[str, Any]]
+
+
+def recipe(**changes: Any) -> Recipe:
+    return Recipe.model_validate({**tiny.RECIPE, "lambda_desirable": 1.0, **changes})
+
+
+def metrics(steps: int, line: Line = lambda _step: {}, total_steps: int = 40) -> list[dict[str, Any]]:
+    """A healthy run of KTO, but for what `line` says of a step."""
+    noise = np.random.default_rng(0).normal(0, 0.05, (steps + 1, 2))
+    return [
+        {
+            "step": step, "total_steps": total_steps, "loss_desirable": 0.5 - 0.01 * step,
+            "loss_undesirable": 0.5 - 0.008 * step, "reward_desirable": 0.1 * step + noise[step, 0],
+            "reward_undesirable": -0.05 * step, "margin": 0.15 * step, "z0": 0.1, "z0_raw": 10 * noise[step, 1],
+            "z0_clamped_share": float(noise[step, 1] < 0),
+            "gradient_norm_desirable": 1.0 if step % 5 == 1 else None,
+            "gradient_norm_undesirable": 4.0 if step % 5 == 1 else None,
+            "kl_nats_per_token": 0.01 * step if step % 10 == 0 else None,
+            "sampled_length_median": 21.0 + step % 3 if step % 10 == 0 else None,
+            "reference_length_median": 22.0 if step % 10 == 0 else None,
+            **line(step),
+        }
+        for step in range(1, steps + 1)
+    ]  # fmt: skip
+
+
+def codes(lines: list[dict[str, Any]], of: Recipe | None = None) -> list[str]:
+    return [finding.code for finding in findings(lines, of or recipe())]
+
+
+SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
+    "rewards_fall": (
+        {"objective": "kto"},
+        lambda s: {"reward_desirable": -0.1 * s, "reward_undesirable": -0.2 * s},
+        "lower learning_rate .*or raise beta",
+    ),
+    "nothing_learned": (
+        {"objective": "kto"},
+        lambda _s: {"loss_desirable": 0.501, "loss_undesirable": 0.499},
+        r"stays at mean\(lambda\)/2: nothing is learned: raise learning_rate",
+    ),
+    "nothing_learned in bco": (
+        {"objective": "bco"},
+        lambda _s: {"loss_desirable": 0.694, "loss_undesirable": 0.692},
+        r"stays at mean\(lambda\)·log\(2\)",
+    ),
+    "nothing_learned in dpo": (
+        {"objective": "dpo"},
+        lambda s: {"loss_desirable": None, "loss_undesirable": None, "margin": 0.001 * (-1) ** s},
+        "rewards of both classes stay equal: nothing is learned: raise learning_rate",
+    ),
+    "z0_clamped": (
+        {},
+        lambda s: {"z0": 0.0, "z0_raw": -3.0, "z0_clamped_share": 1.0 if s % 4 else 0.0},
+        "in 30 of the last 40 steps.*lower learning_rate.*apo_zero_unpaired",
+    ),
+    "gradients_apart": (
+        {},
+        lambda s: {"gradient_norm_desirable": 45.0 if s % 5 == 1 else None},
+        "desirable rows pull over 10 times as hard as undesirable ones .*raise lambda_undesirable, or set balance",
+    ),
+    "gradients_apart of mo_kto": (
+        {"objective": "mo_kto", "labels": [{"name": "true"}]},
+        lambda s: {"gradient_norm_desirable": 0.0 if s % 5 == 1 else None},
+        "undesirable rows pull over 10 times .*raise lambda_desirable in labels$",
+    ),
+    "drift_over_budget": (
+        {"drift": {"kl_budget": 0.3}},
+        lambda _s: {},
+        r"0\.4 nats a token away from the reference, drift\.kl_budget is 0\.3: raise beta",
+    ),
+    "length_drift": (
+        {},
+        lambda s: {"sampled_length_median": 17.0} if s % 10 == 0 else {},
+        "completions get shorter: 17 tokens in the median, the reference's have 22",
+    ),
+    "length_drift upwards": (
+        {},
+        lambda s: {"sampled_length_median": 28.0} if s % 10 == 0 else {},
+        "completions get longer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SICK)
+def test_a_sick_run_is_told_what_is_wrong_and_what_to_do(case: str) -> None:
+    changes, line, expected = SICK[case]
+
+    found = findings(metrics(40, line), recipe(**changes))
+
+    assert [finding.code for finding in found] == [case.split()[0]]
+    assert re.search(expected, found[0].message)
+
+
+@pytest.mark.parametrize("objective", ["kto", "tkto", "apo_zero_unpaired", "bco", "ppo_clip"])
+def test_a_healthy_run_is_left_in_peace(objective: str) -> None:
+    for steps in range(41):
+        assert codes(metrics(steps), recipe(objective=objective, drift={"kl_budget": 1})) == []
+
+
+@pytest.mark.parametrize("objective", ["sft", "dpo", "simpo", "orpo"])
+def test_rules_that_an_objective_gives_no_figures_for_do_not_speak(objective: str) -> None:
+    # given lines of an objective without classes and without z0, whose rewards are mean log-probs
+    absent = dict.fromkeys(
+        ("loss_desirable", "loss_undesirable", "z0", "z0_raw", "z0_clamped_share", "gradient_norm_desirable")
+    )
+    pairless = {"reward_undesirable": None, "margin": None} if objective == "sft" else {}
+
+    def line(step: int) -> dict[str, Any]:
+        start = 0 if objective == "dpo" else -3
+        return {**absent, "reward_desirable": start + 0.01 * step, "reward_undesirable": start - 0.1 * step, **pairless}
+
+    for steps in range(41):
+        assert codes(metrics(steps, line), recipe(objective=objective, drift={"kl_budget": 1})) == []
+
+
+def test_lines_before_a_class_or_a_check_was_seen_raise_no_alarm() -> None:
+    def only_undesirable(_step: int) -> dict[str, Any]:
+        return {"loss_desirable": None, "reward_desirable": None, "margin": None, "gradient_norm_desirable": None}
+
+    assert codes([]) == codes(metrics(40, only_undesirable), recipe(drift={"kl_budget": 1})) == []
+
+
+def test_falling_rewards_need_both_classes_and_a_real_fall() -> None:
+    def slight(step: int) -> dict[str, Any]:
+        return {"reward_desirable": -0.001 * step, "reward_undesirable": -0.2 * step}
+
+    falling = SICK["rewards_fall"][1]
+    assert codes(metrics(20, falling)) == ["rewards_fall"]
+    assert codes(metrics(20, slight)) == codes(metrics(19, falling)) == []
+
+
+def test_a_pinned_loss_is_said_only_after_half_of_the_run() -> None:
+    pinned = SICK["nothing_learned"][1]
+
+    assert codes(metrics(20, pinned)) == ["nothing_learned"]
+    assert codes(metrics(20, pinned, total_steps=60)) == []
+
+
+def test_a_clamp_that_changes_nothing_is_not_said() -> None:
+    assert (
+        codes(metrics(40, lambda _s: {"z0_raw": -0.1, "z0_clamped_share": 1.0}), recipe(drift={"kl_budget": 1})) == []
+    )
+
+
+def test_one_odd_gradient_or_length_is_no_trend() -> None:
+    quiet = recipe(drift={"kl_budget": 1})
+
+    assert codes(metrics(40, lambda s: {"gradient_norm_desirable": 99.0} if s == 36 else {}), quiet) == []
+    assert codes(metrics(40, lambda s: {"sampled_length_median": 3.0} if s == 40 else {}), quiet) == []
+    alone = recipe(drift={"kl_budget": 1, "checks": 1})
+    assert codes(metrics(40, lambda s: {"sampled_length_median": 3.0} if s == 40 else {}), alone) == ["length_drift"]
+
+
+def row(number: int, *, prompt: int, completion: int, desirable: bool, weight: float = 1.0) -> Row:
+    return Row(
+        prompt=np.array([1, prompt], dtype=np.int32),
+        completion=np.array([completion, 2, 0], dtype=np.int32),
+        desirable=desirable,
+        weight=weight,
+        completion_id=f"c{number}",
+        prompt_key=hashlib.sha256(str(prompt).encode()).digest()[:16],
+    )
+
+
+def rows(count: int = 40, *, prompts: int = 40, desirable: int = 20, weight: float = 1.0) -> Rows:
+    made = [
+        row(n, prompt=n % prompts, completion=n + 100, desirable=n < desirable, weight=weight) for n in range(count)
+    ]
+    return Rows(made)
+
+
+def said(read: Rows, of: Recipe, context: int | None = 1000) -> dict[str, str]:
+    plan = batches.plan(read.rows, 4, even_classes=of.balance == "batch", seed=1, mismatched=of.objective == "kto")
+    return {finding.code: finding.message for finding in of_rows(read, plan, of, context)}
+
+
+def test_balanced_varied_rows_are_left_in_peace() -> None:
+    assert said(rows(), recipe()) == {}
+
+
+def test_many_truncated_rows_are_said_and_few_are_not() -> None:
+    read = rows()
+    read.truncated, read.tokens_cut = 3, 17
+    few = rows()
+    few.truncated, few.tokens_cut = 2, 17
+
+    assert said(read, recipe())["many_truncated"].startswith(
+        "3 of 40 rows were cut, 17 tokens in all: raise max_length"
+    )
+    assert said(few, recipe()) == {}
+
+
+def test_duplicate_heavy_blocks_are_said_and_paired_blocks_are_not() -> None:
+    read = rows(prompts=6)
+
+    assert "share their prompt or completion" in said(read, recipe())["duplicates"]
+    assert "duplicates" not in said(read, recipe(objective="apo_zero_unpaired"))
+    alike = Rows([row(n, prompt=n, completion=n % 5, desirable=n < 20) for n in range(40)])
+    assert "duplicates" in said(alike, recipe())
+
+
+@pytest.mark.parametrize(
+    ("desirable", "lambda_desirable", "ratio"), [(20, 1.0, None), (20, 1.5, None), (20, 2.0, "2"), (10, 1.0, "0.333")]
+)
+def test_weights_of_the_classes_outside_the_band_are_said(
+    desirable: int, lambda_desirable: float, ratio: str | None
+) -> None:
+    found = said(rows(desirable=desirable, weight=0.5), recipe(lambda_desirable=lambda_desirable)).get("lambda_band")
+
+    assert (found is None) if ratio is None else f"rows {ratio} times as much" in (found or "")
+
+
+def test_classes_evened_by_batch_are_inside_the_band() -> None:
+    assert "lambda_band" not in said(rows(desirable=10), recipe(balance="batch"))
