@@ -42,6 +42,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
 #: What the figures depend on: another code has another place in the cache.
 CODE = ("worker/kto", "worker/demo", "worker/evaluation", "app/labels", "app/snapshots", "app/runs/recipe.py")
+#: Columns of the table where nobody watches: in a file nothing needs to be cut.
+WIDTH = 140
 #: Of a trial's time, about what the training takes; the rest is measuring.
 TRAINING_SHARE = 0.75
 
@@ -141,7 +143,7 @@ def main() -> int:
         sys.stderr.write("Interrupted: the same command goes on from here.\n")
         return 130
     pool.shutdown()
-    result = Console()
+    result = Console(width=None if sys.stdout.isatty() else WIDTH)
     result.print(table(found, desks))
     for claim in claims_of(found["conditions"]):
         result.print(f"The paper on {claim}", highlight=False)

@@ -76,10 +76,9 @@ def _difference(one: Condition, seeds: Sequence[int], results: Results) -> dict[
 def table(found: Mapping[str, Any], desks: Mapping[int, Mapping[str, float]]) -> Table:
     """`desks`: the figures of each seed's base model."""
     rows = Table(title=f"KTO on the support desk, {len(desks)} seeds: mean ± half of the 95 % interval")
-    for column in ("", "good, %", "against baseline", "invented refunds, %", "unclear, %", "KL, nats a reply"):
-        rows.add_column(column, justify="right" if column else "left")
-    rows.add_column("length ×", justify="right")
-    rows.add_column("AUROC", justify="right")
+    rows.add_column("", no_wrap=True)
+    for column in ("good, %", "vs baseline", "refunds, %", "unclear, %", "KL, nats", "length ×", "AUROC"):
+        rows.add_column(column, justify="right", no_wrap=True)
     base_good = interval([figures["good_share"] for figures in desks.values()])
     base_refunds = interval([figures["invented_refund_share"] for figures in desks.values()])
     rows.add_row("base model", _said(base_good, 100, 1), "", _said(base_refunds, 100, 1), "", "", "", "")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import nan
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -85,21 +86,32 @@ def _write_shard(path: Path, rows: Sequence[Example]) -> dict[str, Any]:
 
 
 def _training(workdir: Path) -> dict[str, Any]:
-    """What the trainer says of itself: rows, steps, λ, warnings."""
+    """What the trainer says of itself: rows, λ, steps, z0, warnings."""
     recipe = Recipe.model_validate_json((workdir / "recipe.json").read_bytes())
     summary = json.loads((workdir / "training.json").read_bytes())
     labels = pq.read_table(workdir / "snapshot" / "train-text.parquet", columns=["label"])["label"].to_pylist()
-    told = workdir / "warnings.jsonl"
-    lines = told.read_text("utf-8").splitlines() if told.exists() else []
+    steps = _lines(workdir / "metrics.jsonl")
     return {
         "rows_desirable": sum(labels),
         "rows_undesirable": len(labels) - sum(labels),
         "lambda_desirable": recipe.lambda_desirable,
         "lambda_undesirable": recipe.lambda_undesirable,
         "steps": summary["steps"],
+        "z0_mean": _mean([step["z0"] for step in steps]),
+        "z0_clamped_share": _mean([step["z0_clamped_share"] for step in steps]),
         "seconds": round(summary["seconds"], 1),
-        "warnings": [json.loads(line)["code"] for line in lines],
+        "warnings": [line["code"] for line in _lines(workdir / "warnings.jsonl")],
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where an objective has no such figure."""
+    given = [value for value in values if value is not None]
+    return fmean(given) if given else None
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
 def _measured(output: Path, desk: Desk, seed: int, size: Size) -> dict[str, Any]:
