@@ -21,26 +21,35 @@ NEEDED = ("torch", "transformers", "peft", "pyarrow", "matplotlib")
 
 
 def train(
-    data: Annotated[list[Path], typer.Option(help="Rows as TRL reads them: .jsonl, .json, .csv, .parquet; repeat it.")],
-    model: Annotated[Path, typer.Option(help="Folder of the base model.")],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and its figures.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Rows as TRL reads them: .jsonl, .json, .csv, .parquet; repeat it."),
+    ],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the base model.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the checkpoint and its figures.")],
     eval_data: Annotated[
-        list[Path] | None, typer.Option(help="Held-out rows; all of --data is trained on then.")
+        list[Path] | None, typer.Option(metavar="FILE", help="Held-out rows; all of --data is trained on then.")
     ] = None,
     holdout: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Else this share of the prompts is held out; 0 for none.")
+        float,
+        typer.Option(min=0, max=0.9, metavar="SHARE", help="Else this share of the prompts is held out; 0 for none."),
     ] = 0.1,
     reference: Annotated[
-        Path | None, typer.Option(help="Folder of a shipped adapter, to continue from and measure against.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of a shipped adapter, to continue from and measure against."),
     ] = None,
     recipe: Annotated[str, typer.Option(metavar="PRESET", help="Recipe to begin with.")] = "lora-small",
-    recipe_file: Annotated[Path | None, typer.Option(help="JSON with fields of the recipe, laid over it.")] = None,
+    recipe_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON with fields of the recipe, laid over it.")
+    ] = None,
     changes: Changes = None,
-    objective: Annotated[str | None, typer.Option(help="Short for --set objective=…, as the next four.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Strength of the pull to the reference.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every choice.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Short for --set objective=…; the next four alike.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the data.")] = None,
+    beta: Annotated[float | None, typer.Option(metavar="BETA", help="Strength of the pull to the reference.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Highest learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of every choice.")] = None,
     allow_imbalance: Annotated[
         bool, typer.Option("--allow-imbalance", help="Also where one class outweighs the other over 10 times.")
     ] = False,

@@ -65,23 +65,23 @@ PANELS = (
     Panel(
         "Reference point", "nats",
         (
-            Curve("z0_raw", "z0 before it is clamped at 0", GREEN, ":"),
+            Curve("z0_raw", "before the clamp at 0", GREEN, ":"),
             Curve("z0", "z0"),
-            Curve("delta", "δ of bco, in β · nats", VERMILION, "--"),
+            Curve("delta", "δ, in β · nats", VERMILION, "--"),
         ),
         zero=True,
         absent="this objective has none",
     ),
     Panel(
-        "Gradient norm before clipping", "logarithmic",
+        "Gradient norm", "before clipping, logarithmic",
         (
             Curve("gradient_norm", "all rows"),
-            Curve("gradient_norm_desirable", "desirable alone", BLUE, "--", sparse=True),
-            Curve("gradient_norm_undesirable", "undesirable alone", VERMILION, ":", sparse=True),
+            Curve("gradient_norm_desirable", "desirable", BLUE, "--", sparse=True),
+            Curve("gradient_norm_undesirable", "undesirable", VERMILION, ":", sparse=True),
         ),
         logarithmic=True,
     ),
-    Panel("Learning rate", "per step", (Curve("learning_rate", "learning rate", exact=True),), absent="not recorded"),
+    Panel("Learning rate", "at each step", (Curve("learning_rate", "learning rate", exact=True),)),
     Panel(
         "Drift from the reference", "KL, nats a token, on own samples",
         (Curve("kl_nats_per_token", "KL", GREEN, sparse=True),),
@@ -135,7 +135,11 @@ def _draw_panel(axes: Any, panel: Panel, metrics: Sequence[Mapping[str, Any]]) -
     if panel.zero:
         axes.axhline(0, color="0.5", linewidth=0.8, zorder=1)
     if len(drawn) > 1:
-        axes.legend(frameon=False, fontsize=8, loc="best")
+        # Above the lines, where it hides none of them.
+        axes.legend(
+            frameon=False, fontsize=8, ncols=len(drawn), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
+            columnspacing=1.2, handlelength=2.2,
+        )  # fmt: skip
 
 
 def _count_in_powers(axes: Any, values: Sequence[float]) -> None:

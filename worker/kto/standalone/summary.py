@@ -66,12 +66,12 @@ def _lines(summary: Mapping[str, Any]) -> dict[str, str]:
         "pairs": "{train:,}; held out {holdout:,}".format(**summary["pairs"]) if summary["pairs"] else "",
         "dropped": dropped,
         "cut": cut if summary["rows_truncated"] else "",
-        "λ": f"{up} desirable, {down} undesirable",
+        "λ": "" if up == down == "1" else f"{up} desirable, {down} undesirable",
     }
     lines["last step"] = figures([summary["final"]])
     if scores := summary["scores"]:
         lines |= {f"held-out {said}": figure(scores[name]) for name, said in SCORES.items()}
-        lines["KL, nats a token"] = figure(scores["kl"]["nats_per_token"])
+        lines["held-out KL, nats a token"] = figure(scores["kl"]["nats_per_token"])
     lines["warnings"] = "\n".join(summary["warnings"])
     return {name: line for name, line in lines.items() if line}
 

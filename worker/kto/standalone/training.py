@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from app.runs.recipe import PAIRED, Recipe, resolve
-from worker.kto.curves import draw
 from worker.kto.files import write_atomically
 from worker.kto.process import Refusal, StopRequest
 from worker.kto.standalone.dataset import Dataset, read_dataset, require_enough
@@ -14,7 +13,7 @@ from worker.kto.standalone.folder import Folder, asked_for, copy_adapter
 from worker.kto.standalone.request import Request
 from worker.kto.standalone.snapshot import write_snapshot
 from worker.kto.standalone.summary import holdout_rows, summary_of
-from worker.kto.train import train
+from worker.kto.train import train_and_draw
 
 
 def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
@@ -30,9 +29,6 @@ def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
         finished_before = folder.holds_all(scores=scored)
         if not finished_before:
             _train(work, request, stop)
-            if not (work / "curves.png").exists():
-                lines = (work / "metrics.jsonl").read_text("utf-8").splitlines()
-                draw([json.loads(line) for line in lines], work / "curves.png")
             folder.put()
             if scored and not (work / "scores.json").exists():
                 from worker.evaluation.score import score
@@ -66,7 +62,7 @@ def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
 
 def _train(work: Path, request: Request, stop: StopRequest) -> None:
     try:
-        train(work, stop)
+        train_and_draw(work, stop)
     except Refusal as refusal:
         if refusal.code != "no_chat_template":
             raise
