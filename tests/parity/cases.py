@@ -18,12 +18,12 @@ RowDict = Mapping[str, Any]
 MAX_LENGTH = 96
 
 
-def unpaired(count: int = 8, *, desirable: bool | None = None) -> list[dict[str, Any]]:
-    """Rows whose completions are two letters, all different. Every third one desirable, or all of one class."""
+def unpaired(count: int = 8, *, desirable: bool | None = None, letters: int = 2) -> list[dict[str, Any]]:
+    """Rows whose completions are words cut to `letters`, all different. Every third one desirable, or one class."""
     return [
         {
             "prompt": row["prompt"],
-            "completion": f" {word[:2]}",
+            "completion": f" {word[:letters]}",
             "label": row["label"] if desirable is None else desirable,
         }
         for row, word in zip(tiny.text_rows(count), tiny.WORDS, strict=False)

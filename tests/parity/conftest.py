@@ -1,5 +1,6 @@
 """TRL is a development dependency: without it this folder is skipped. Its warnings are quiet here and nowhere else."""
 
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,8 +11,6 @@ import transformers
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-pytest.importorskip("trl", reason="TRL is not installed: parity is compared with its trainers")
-
 HERE = Path(__file__).parent
 #: What TRL 1.16, and transformers and peft under it, warn of whatever one does.
 NOISE = (
@@ -21,8 +20,13 @@ NOISE = (
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    missing = importlib.util.find_spec("trl") is None
     for item in items:
         if item.path.is_relative_to(HERE):
+            if missing:
+                item.add_marker(
+                    pytest.mark.skip(reason="TRL is not installed: parity is a comparison with its trainers")
+                )
             for warning in NOISE:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 

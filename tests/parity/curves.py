@@ -1,4 +1,4 @@
-"""Fifty optimizer steps of the whole trainer beside fifty of TRL's KTOTrainer: every step's loss, and where both end.
+"""Whole runs beside TRL's KTOTrainer, fifty optimizer steps: every step's loss, and where the weights end.
 
 Ours is `worker.kto.train.train` on a staged WORKDIR. TRL is fed our plan: the same rows in the same micro-batches, and,
 because it pairs each row with the one before it and we with the one behind it, each micro-batch in reverse.
@@ -23,11 +23,12 @@ from worker.kto import batches
 from worker.kto.models import load_adapter
 from worker.kto.train import train
 
-STEPS, ROWS, MICRO_BATCH, BATCH = 50, 40, 4, 8
+ROWS, MICRO_BATCH, BATCH = 40, 4, 8
+STEPS_OF_AN_EPOCH = ROWS // BATCH
 SETTINGS: dict[str, Any] = {
-    "batch_size": BATCH, "micro_batch_size": MICRO_BATCH, "epochs": 10, "max_length": MAX_LENGTH,
-    "schedule": "constant", "warmup_share": 0.0, "weight_decay": 0.01, "lambda_desirable": 1.7,
-    "lambda_undesirable": 1.0, "save_every_steps": 100,
+    "batch_size": BATCH, "micro_batch_size": MICRO_BATCH, "max_length": MAX_LENGTH, "schedule": "constant",
+    "warmup_share": 0.0, "weight_decay": 0.01, "lambda_desirable": 1.7, "lambda_undesirable": 1.0,
+    "save_every_steps": 100, "drift": {"checks": 0},
 }  # fmt: skip
 
 
@@ -36,28 +37,38 @@ def rows() -> list[dict[str, Any]]:
     return [{**row, "completion": f" {number}{row['completion']}"} for number, row in enumerate(tiny.text_rows(ROWS))]
 
 
-def compared(objective: str = "kto", *, lora: bool = False, beta: float = 0.1, learning_rate: float = 1e-3) -> Table:
+def compared(
+    objective: str = "kto",
+    *,
+    family: str = "llama",
+    lora: bool = False,
+    steps: int = 50,
+    learning_rate: float = 1e-3,
+) -> Table:
     """Of a full fine-tuning of a random model, or of a LoRA that continues a shipped adapter which is not zero."""
-    method = "lora" if lora else "full"
-    recipe = recipe_of(objective, **{**SETTINGS, "method": method, "beta": beta, "learning_rate": learning_rate})
+    recipe = recipe_of(
+        objective,
+        method="lora" if lora else "full",
+        epochs=steps // STEPS_OF_AN_EPOCH,
+        learning_rate=learning_rate,
+        **SETTINGS,
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        base = tiny.save_model(folder / "base")
+        base = tiny.save_model(folder / "base", family)
         adapter = tiny.save_adapter(folder / "adapter", base) if lora else None
         workdir = tiny.stage(folder / "work", base, rows(), adapter=adapter, **recipe.model_dump())
         train(workdir)
         ours = [line["loss"] for line in tiny.lines(workdir / "metrics.jsonl")]
-        weights = "adapter_model.safetensors" if lora else "model.safetensors"
-        start = load_file((adapter or base) / weights)
-        ended = load_file(workdir / "output" / weights)
+        start, ended = _weights(adapter or base), _weights(workdir / "output")
         losses, theirs_ended = _of_trl(base, adapter, _in_trls_order(recipe), recipe)
-    assert len(ours) == len(losses) == STEPS, "both sides take every step"
+    assert len(ours) == len(losses) == steps, "both sides take every step"
     by_step = [number(*pair) for pair in zip(ours, losses, strict=True)]
     return {
         "loss, first step": by_step[0],
-        f"loss, step {STEPS}": by_step[-1],
-        f"loss, worst of {STEPS} steps": max(by_step, key=lambda one: one.relative),
-        f"way of the weights in {STEPS} steps": _way(start, ended, theirs_ended),
+        "loss, last step": by_step[-1],
+        f"loss, worst of {steps} steps": max(by_step, key=lambda one: one.relative),
+        "way of the weights": _way(start, ended, theirs_ended),
     }
 
 
@@ -105,12 +116,22 @@ def _of_trl(
     with theirs.trainer(Recorded, KTOConfig, model, ordered, arguments=arguments, **more) as made:
         made.train()
         found = {name.replace(".default", ""): weight.detach() for name, weight in made.model.named_parameters()}
-    in_step = torch.stack(losses).view(STEPS, BATCH // MICRO_BATCH)
+    in_step = torch.stack(losses).view(-1, BATCH // MICRO_BATCH)
     return in_step.mean(1).tolist(), found
 
 
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """Of the model or of the adapter that is saved in `folder`."""
+    if (folder / "adapter_model.safetensors").exists():
+        return load_file(folder / "adapter_model.safetensors")
+    return {
+        name: weight.detach()
+        for name, weight in transformers.AutoModelForCausalLM.from_pretrained(folder).named_parameters()
+    }
+
+
 def _way(start: dict[str, Tensor], ours: dict[str, Tensor], theirs_ended: dict[str, Tensor]) -> Compared:
-    """How far the trained weights went, ‖w₅₀ − w₀‖, and how far apart both are at the end, relative to that."""
+    """How far all weights went, ‖w_end − w_start‖, and how far apart the worst tensor ends, relative to its own way."""
     return gradient(
         {name: ours[name] - weight for name, weight in start.items()},
         {name: theirs_ended[name] - weight for name, weight in start.items()},

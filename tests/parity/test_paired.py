@@ -80,8 +80,8 @@ def test_sft_equals_trls_where_completions_are_equally_long(policy: Any) -> None
 
 
 def test_sft_counts_every_row_once_where_trl_counts_a_long_row_more(policy: Any) -> None:
-    """The objective is the mean log-prob of each example, so that a row weighs what the label policy says. TRL takes one
-    mean over all tokens of a batch, in which a completion of 20 tokens weighs as much as five of 4."""
+    """The objective is the mean log-prob of each example, so that a row weighs what the label policy says. TRL takes
+    one mean over all tokens of a batch, in which a completion of 20 tokens weighs as much as five of 4."""
     rows = [{**row, "label": True} for row in tiny.text_rows(4)]
 
     found = paired.sft_compared(policy, rows)

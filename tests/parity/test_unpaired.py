@@ -72,12 +72,10 @@ def test_an_adapter_measured_against_a_shipped_one_that_is_not_zero_equals_trls(
 
 
 def test_trl_reads_the_same_tokens_as_we_do(policy: Any) -> None:
-    from trl import KTOConfig, KTOTrainer
-
     rows = [*cases.unpaired(), *tiny.text_rows(8)]
     read = tokenised(rows)
 
-    with theirs.trainer(KTOTrainer, KTOConfig, tiny.model(), rows, ref_model=tiny.model()) as made:
+    with theirs.kto_trainer(tiny.model(), rows, ref_model=tiny.model()) as made:
         prompts, completions = made.train_dataset["prompt_ids"], made.train_dataset["completion_ids"]
 
     assert [row.prompt.tolist() for row in read] == list(prompts)

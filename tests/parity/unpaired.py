@@ -32,11 +32,9 @@ def of_trl(policy: Any, reference: Any, rows: Sequence[RowDict], arguments: dict
     """Of all rows as one batch. A policy with adapters starts as `reference`: TRL keeps its own frozen copy of that
     adapter, and only then are the policy's weights put in.
     """
-    from trl import KTOConfig, KTOTrainer
-
     adapted = hasattr(policy, "peft_config")
     frozen = {} if adapted else {"ref_model": copy.deepcopy(reference)}
-    with theirs.trainer(KTOTrainer, KTOConfig, copy.deepcopy(reference), rows, arguments=arguments, **frozen) as made:
+    with theirs.kto_trainer(copy.deepcopy(reference), rows, arguments=arguments, **frozen) as made:
         found = theirs.figures(made, policy.state_dict())
     if arguments.get("loss_type") == "apo_zero_unpaired":  # TRL logs a 0 that it does not use
         found = Figures({name: found.numbers[name] for name in found.numbers if name != "z0"}, found.gradients)

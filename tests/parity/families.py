@@ -1,0 +1,45 @@
+"""One batch of KTO for every kind of decoder: ours beside the exact formula, and beside TRL's KTOTrainer."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from tests.parity import cases, exact, ours, unpaired
+from tests.parity.compare import Table, table
+from tests.trainer import tiny
+
+#: What each is here for. The cap of gemma2 is low enough to bend the logits of a random model.
+FAMILIES: Mapping[str, dict[str, Any]] = {
+    "llama": {},  # the plain case
+    "qwen2": {},  # tied embeddings, biases
+    "qwen3": {},  # normed queries and keys
+    "gemma": {},  # tied and scaled embeddings
+    "gemma2": {"final_logit_softcapping": 5.0},  # capped logits, a sliding window shorter than the rows
+    "gpt2": {},  # learnt positions, dropout in its config, Conv1D
+    "gpt_neox": {},  # parallel residuals
+    "mixtral": {},  # experts, with the routers' auxiliary loss
+}
+
+
+class Given(NamedTuple):
+    policy: Any
+    reference: Any
+    rows: list[dict[str, Any]]
+    recipe: Any
+
+
+def given(family: str) -> Given:
+    policy = tiny.model(family, **FAMILIES[family])
+    recipe = ours.recipe_of("kto", beta=0.1, lambda_desirable=1.7, lambda_undesirable=1.0)
+    return Given(policy, cases.sharpened(policy), cases.unpaired(letters=5), recipe)
+
+
+def beside_the_formula(family: str, precision: torch.dtype = torch.float32) -> Table:
+    one = given(family)
+    return table(ours.figures(*one, precision=precision), exact.figures(*one))
+
+
+def beside_trl(family: str) -> Table:
+    one = given(family)
+    return unpaired.compared(one.policy, one.reference, one.rows, lambdas=(1.7, 1.0))
