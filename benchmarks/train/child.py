@@ -1,0 +1,107 @@
+"""One task in a process of its own: `python -m benchmarks.train.child TASK CONFIGURATION FOLDER [quick]`.
+
+Each leaves TASK.json in FOLDER, where the first one also leaves the rows and the base model for the others.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.train.base import save_base
+from benchmarks.train.configurations import Configuration
+from benchmarks.train.gpu import ceiling, growth
+from benchmarks.train.lane import Lane
+from benchmarks.train.machine import machine
+from benchmarks.train.memory import peak_bytes
+from benchmarks.train.ours import batches_of_trl, ours
+from benchmarks.train.profile import profiled
+from benchmarks.train.race import Unequal, race
+from benchmarks.train.rows import Chats, chats
+from benchmarks.train.switches import SWITCHES, Switch
+from benchmarks.train.theirs import trl
+
+
+def prepare(folder: Path, configuration: Configuration) -> Chats:
+    """Rows and base model, made where they are not there yet."""
+    if (folder / "rows.json").exists():
+        return Chats.load(folder / "rows.json")
+    made, tokenizer = chats(configuration.effort.rows, configuration.shape.vocabulary)
+    save_base(folder / "base", configuration.shape, tokenizer)
+    made.save(folder / "rows.json")
+    return made
+
+
+def race_of(folder: Path, configuration: Configuration) -> dict[str, Any]:
+    rows = prepare(folder, configuration)
+    base, effort = folder / "base", configuration.effort
+    given = batches_of_trl(len(rows.rows), effort.rows_per_step)
+    lanes: dict[str, Lane] = {
+        "trl": trl(folder / "trl", base, rows, configuration, name="trl"),
+        "ours_same": ours(folder / "ours_same", base, rows, configuration, name="ours_same", given=given),
+        "trl_best": trl(folder / "trl_best", base, rows, configuration, name="trl_best", at_its_best=True),
+        "ours": ours(folder / "ours", base, rows, configuration, name="ours"),
+    }
+    chosen = [lanes[name] for name in effort.lanes]
+    try:
+        timed, difference = race(chosen, effort, equal=("ours_same", "trl"), tolerance=configuration.tolerance)
+    except Unequal as unequal:
+        return {"failed": str(unequal)}
+    return {
+        "timed": {name: asdict(lane) for name, lane in timed.items()},
+        "difference": difference,
+        "prompt_tokens": sum(row.prompt_tokens for row in rows.rows),
+        "completion_tokens": sum(row.completion_tokens for row in rows.rows),
+        "rows": rows.source,
+        "machine": machine(),
+    }
+
+
+def ablation_of(folder: Path, configuration: Configuration, switches: Sequence[Switch] = SWITCHES) -> dict[str, Any]:
+    """Seconds of an epoch and of the reference pass, of all and without each."""
+    rows = prepare(folder, configuration)
+    lanes = [ours(folder / "ablation", folder / "base", rows, configuration, name="all")]
+    for switch in switches:
+        workdir = folder / f"ablation-{switch.name}"
+        settings: dict[str, Any] = {"name": switch.name, "swaps": switch.swaps, "recipe": dict(switch.recipe)}
+        lanes.append(ours(workdir, folder / "base", rows, configuration, **settings))
+    timed, _ = race(lanes, configuration.effort)
+    what = {switch.name: switch.what for switch in switches}
+    return {
+        name: {
+            "what": what.get(name, ""),
+            "seconds_per_epoch": sum(lane.seconds) * configuration.effort.blocks / len(lane.seconds),
+            "reference_seconds": lane.reference_seconds,
+        }
+        for name, lane in timed.items()
+    }
+
+
+def main(task: str, name: str, at: str, *options: str) -> None:
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    folder, configuration = Path(at), Configuration.of(name, quick="quick" in options)
+    kind, _, side = task.partition("-")
+    found: Any
+    if kind == "race":
+        found = race_of(folder, configuration)
+    elif kind == "memory":
+        found = peak_bytes(side, folder, prepare(folder, configuration), configuration)
+    elif kind == "ablation":
+        found = ablation_of(folder, configuration)
+    elif kind == "profile":
+        rows = prepare(folder, configuration)
+        found = profiled(ours(folder / task, folder / "base", rows, configuration, name="ours"))
+    elif kind == "ceiling":
+        found = ceiling()
+    else:
+        assert kind == "growth", f"{task} is no task"
+        prepare(folder, configuration)
+        found = growth(folder, configuration, *map(int, options))
+    (folder / f"{task}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,119 @@
+"""From seconds to ratios. Pure.
+
+A ratio over 1 says that ours is faster. Tokens are real ones, of prompts and completions; those of the mismatched pass
+and of the reference pass are work, not output, and are not counted.
+
+    step_ratio            median over the rounds of seconds of trl / seconds of ours_same: the same block in turn
+    step_ratio_best_trl   all timed steps of trl_best / all of ours: the same rows, each side in blocks of its own
+    job_ratio_n_epoch     min(trl, trl_best) / ours of: reference pass + n · epoch
+    memory_ratio          peak above the weights, ours / trl: the largest block of trl's batches
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks.train.configurations import Configuration
+
+EPOCHS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One lane."""
+
+    reference_seconds: float  # its pass over all rows, 0 where it scores them online
+    seconds: Sequence[float]  # of each timed step
+    lengths: Sequence[Sequence[int]]  # tokens of the rows of each step
+    losses: Sequence[float]  # of all steps, the warm-up's first
+    peak_bytes: int  # on the GPU, 0 on CPU
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one optimizer step of a lane is: means over an epoch."""
+
+    epoch_seconds: float
+    reference_seconds: float
+    tokens: int  # of an epoch
+    padding_share: float  # where its blocks are padded to their longest row
+
+    @classmethod
+    def of(cls, timed: Timed, passes: float) -> "Work":
+        tokens = sum(sum(block) for block in timed.lengths)
+        room = sum(max(block) * len(block) for block in timed.lengths)
+        return cls(sum(timed.seconds) / passes, timed.reference_seconds, round(tokens / passes), 1 - tokens / room)
+
+    def job(self, epochs: int) -> float:
+        return self.reference_seconds + epochs * self.epoch_seconds
+
+
+def figures(
+    configuration: Configuration, timed: Mapping[str, Timed], difference: float, peaks: Mapping[str, int]
+) -> dict[str, Any]:
+    """Of one configuration, as the last line of the output has them. `peaks`: bytes above the weights by lane."""
+    blocks = configuration.effort.blocks
+    work = {name: Work.of(lane, len(lane.seconds) / blocks) for name, lane in timed.items()}
+    rounds = [theirs / ours for theirs, ours in zip(timed["trl"].seconds, timed["ours_same"].seconds, strict=True)]
+    found: dict[str, Any] = {
+        "step_ratio": median(rounds),
+        "step_ratio_quartiles": quartiles(rounds),
+        "step_ratio_best_trl": None,
+    }
+    own, best = work.get("ours"), work.get("trl_best")
+    if own and best:
+        found["step_ratio_best_trl"] = best.epoch_seconds / own.epoch_seconds
+    for epochs in EPOCHS:
+        ratio = min(work["trl"].job(epochs), best.job(epochs)) / own.job(epochs) if own and best else None
+        found[f"job_ratio_{epochs}_epoch{'s' * (epochs > 1)}"] = ratio
+    found["memory_ratio"] = _ratio(peaks, "ours_same", "trl")
+    found["memory_ratio_lean_trl"] = _ratio(peaks, "ours_same", "trl_lean")
+    found["padding_share"] = work["trl"].padding_share
+    found["max_loss_difference"] = difference
+    found["lanes"] = {name: _lane(work[name], timed[name], peaks.get(name)) for name in timed}
+    return found
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    return quantiles(values, n=4, method="inclusive")[::2] if len(values) > 1 else [values[0], values[0]]
+
+
+def _lane(work: Work, timed: Timed, peak: int | None) -> dict[str, Any]:
+    return {
+        "tokens_per_second": work.tokens / work.epoch_seconds,
+        "seconds_per_step": median(timed.seconds),
+        "seconds_per_step_quartiles": quartiles(timed.seconds),
+        "steps": len(timed.seconds),
+        "seconds_per_epoch": work.epoch_seconds,
+        "reference_seconds": work.reference_seconds,
+        "padding_share_if_padded": work.padding_share,
+        "peak_bytes_above_weights": peak,
+    }
+
+
+def useful_flops(configuration: Configuration, prompt_tokens: int, completion_tokens: int) -> float:
+    """Of one optimizer step's rows: linear layers alone, no padding, nothing computed twice.
+
+    2 FLOPs for a weight and a token in each direction: forward, gradient of activations, and with full fine-tuning
+    gradient of weights; then one forward of the mismatched completions, whose prompts are known. Log-probs of the
+    reference are kept. The head counts at completions alone. Per token of a share f of prompt tokens and N weights this
+    is 6N + 2N(1−f), with LoRA 4N + 2N(1−f).
+    """
+    shape = configuration.shape
+    passes = 6 if configuration.method == "full" else 4
+    own = passes * (shape.body * (prompt_tokens + completion_tokens) + shape.head * completion_tokens)
+    return float(own + 2 * (shape.body + shape.head) * completion_tokens)
+
+
+def rounded(value: Any) -> Any:
+    """Numbers of a document to four significant digits, small ones (losses, ratios) and large ones alike."""
+    if isinstance(value, dict):
+        return {name: rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _ratio(values: Mapping[str, int], ours: str, theirs: str) -> float | None:
+    return values[ours] / values[theirs] if ours in values and theirs in values else None

@@ -1,0 +1,133 @@
+"""A lane: one trainer that runs its own loop, and pauses at each event until it is its turn again.
+
+It runs as a greenlet, so all lanes share one thread: the same pool of arithmetic threads, the same arenas of the
+allocator. What a trainer sets in torch for the whole process is set in its own turns only, and so is what a lane swaps.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Literal
+from unittest.mock import patch
+
+import torch
+from greenlet import greenlet
+
+#: loaded: model and rows are in memory · reference: a piece of the reference pass is done · step: so is a whole step
+Event = Literal["loaded", "reference", "step"]
+#: "package.module:attribute" → what it is during this lane's turns, made of what it was.
+Swaps = Mapping[str, Callable[[Any], Any]]
+
+
+class Ended(Exception):
+    """A trainer came to its end before it was told to."""
+
+
+@dataclass
+class Lane:
+    """`loop(lane)` runs the trainer, calls `pause` at each event, and never ends by itself."""
+
+    name: str
+    loop: Callable[["Lane"], None]
+    losses: Callable[[], Sequence[float]]  # of the steps so far
+    rows: Callable[[], Sequence[Sequence[int]]]  # lengths of the rows of each block, in the order of the steps
+    swaps: Swaps = field(default_factory=dict)
+    held_bytes: int = 0  # on the GPU, of this lane
+    peak_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._greenlet = greenlet(self._run)
+        self._flags = Flags.now()
+
+    def advance(self) -> tuple[Event, float]:
+        """On to the next event; its seconds."""
+        with self._surroundings():
+            started = perf_counter()
+            event: Event | None = self._greenlet.switch()
+            seconds = perf_counter() - started
+        if event is None:
+            raise Ended(f"{self.name} ended before it was told to: it was given too few epochs")
+        return event, seconds
+
+    def until(self, event: Event) -> float:
+        """On to the next `event`; the seconds of all that came before it, without it."""
+        total = 0.0
+        while (step := self.advance())[0] != event:
+            total += step[1]
+        return total
+
+    def pause(self, event: Event) -> None:
+        """Called by the trainer."""
+        _wait_for_device()
+        self._greenlet.parent.switch(event)
+
+    def close(self) -> None:
+        with self._surroundings():
+            self._greenlet.throw()
+
+    def _run(self) -> None:
+        self.loop(self)
+
+    @contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        outside = Flags.now()
+        with ExitStack() as stack:
+            for place, made_of in self.swaps.items():
+                module, _, attribute = place.partition(":")
+                owner = importlib.import_module(module)
+                stack.enter_context(patch.object(owner, attribute, made_of(getattr(owner, attribute))))
+            self._flags.set()
+            before = _allocated()
+            try:
+                yield
+            finally:
+                self._flags = Flags.now()
+                outside.set()
+                self._count_memory(before)
+
+    def _count_memory(self, before: int) -> None:
+        if torch.cuda.is_available():
+            self.peak_bytes = max(self.peak_bytes, self.held_bytes + torch.cuda.max_memory_allocated() - before)
+            self.held_bytes += torch.cuda.memory_allocated() - before
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a trainer may set in torch for the whole process."""
+
+    deterministic: bool
+    warn_only: bool
+    fill_memory: bool
+    gradients: bool
+    matmul: str
+
+    @classmethod
+    def now(cls) -> "Flags":
+        return cls(
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+            torch.is_grad_enabled(),
+            torch.get_float32_matmul_precision(),
+        )
+
+    def set(self) -> None:
+        torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = self.fill_memory  # type: ignore[attr-defined]
+        torch.set_grad_enabled(self.gradients)
+        torch.set_float32_matmul_precision(self.matmul)
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _allocated() -> int:
+    """Bytes on the GPU; from now on the peak is counted anew."""
+    if not torch.cuda.is_available():
+        return 0
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()

@@ -1,0 +1,141 @@
+"""Our lane: `worker.kto.train.train` on a WORKDIR, unchanged.
+
+It is watched through what it promises to its callers: it asks now and then whether it should stop, and appends a line
+to metrics.jsonl after each optimizer step. The first question after a new line is the end of a step.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.runs.recipe import Recipe
+from benchmarks.train.configurations import Configuration
+from benchmarks.train.lane import Lane, Swaps
+from benchmarks.train.rows import Chats
+from worker.kto.batches import Block, Plan
+from worker.kto.process import StopRequest
+
+PLAN = "worker.kto.batches:plan"
+LEARNING_RATE, MAX_LENGTH, SEED = 1e-4, 1024, 42
+
+
+class InOrder(Plan):
+    """Every epoch takes the blocks in the same order, so that the steps of two epochs can be compared."""
+
+    def steps(self, epoch: int, blocks_per_step: int, seed: int) -> list[list[Block]]:  # noqa: ARG002
+        return [list(self.blocks[at : at + blocks_per_step]) for at in range(0, len(self.blocks), blocks_per_step)]
+
+
+def batches_of_trl(count: int, rows_per_step: int) -> Plan:
+    """Rows in order; each borrows the completion of the one before it in its batch, the first that of the last."""
+    starts = range(0, count, rows_per_step)
+    blocks = [tuple(range(start, min(start + rows_per_step, count))) for start in starts]
+    return InOrder(tuple(Block(block, block[-1:] + block[:-1]) for block in blocks))
+
+
+def ours(
+    folder: Path,
+    base: Path,
+    chats: Chats,
+    configuration: Configuration,
+    *,
+    name: str,
+    given: Plan | None = None,
+    swaps: Swaps | None = None,
+    recipe: dict[str, Any] | None = None,
+    max_length: int = MAX_LENGTH,
+) -> Lane:
+    """`given`: in the place of its own plan. `recipe`: changes."""
+    stage(folder, base, chats, configuration, {"max_length": max_length, **(recipe or {})})
+    plans: list[Plan] = []
+
+    def planned(own: Callable[..., Plan]) -> Callable[..., Plan]:
+        def plan(*arguments: Any, **settings: Any) -> Plan:
+            made = given or own(*arguments, **settings)
+            first = made.steps(0, 1, SEED)
+            plans.append(replace(InOrder(tuple(block for step in first for block in step)), mismatched=made.mismatched))
+            return plans[-1]
+
+        return plan
+
+    def loop(lane: Lane) -> None:
+        from worker.kto.train import train
+
+        train(folder, Watch(folder, lane))
+
+    def lengths() -> Sequence[Sequence[int]]:
+        return [[chats.rows[row].tokens for row in block.rows] for block in plans[-1].blocks]
+
+    def losses() -> Sequence[float]:
+        return [line["loss"] for line in metrics(folder)]
+
+    return Lane(name, loop, losses, lengths, {PLAN: planned, **(swaps or {})})
+
+
+class Watch(StopRequest):
+    """Never asks to stop; pauses the lane where the trainer looks."""
+
+    def __init__(self, folder: Path, lane: Lane) -> None:
+        self._metrics, self._lane = folder / "metrics.jsonl", lane
+        self._size: int | None = None
+
+    @property
+    def requested(self) -> bool:  # type: ignore[override]
+        size = self._metrics.stat().st_size if self._metrics.exists() else 0
+        if self._size is None:
+            self._lane.pause("loaded")
+        elif size == 0:
+            self._lane.pause("reference")
+        elif size > self._size:
+            self._lane.pause("step")
+        self._size = size
+        return False
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def stage(folder: Path, base: Path, chats: Chats, configuration: Configuration, changes: dict[str, Any]) -> None:
+    """A WORKDIR."""
+    (folder / "snapshot").mkdir(parents=True)
+    shard = folder / "snapshot" / "train.parquet"
+    columns = [
+        {
+            "prompt": row.prompt, "completion": row.completion, "label": row.desirable, "weight": 1.0, "reason": "",
+            "completion_id": f"c{number}", "checkpoint_id": "", "position": number,
+        }
+        for number, row in enumerate(chats.rows)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(columns), shard)
+    digest = hashlib.sha256(shard.read_bytes()).hexdigest()
+    listed = {"path": shard.name, "split": "train", "format": "text", "rows": len(columns), "sha256": digest}
+    _write(folder / "snapshot" / "manifest.json", {"shards": [listed], "counts": {}})
+    job = {
+        "run_id": "benchmark",
+        "base_model": str(base),
+        "reference": {"kind": "base"},
+        "reference_checkpoint_id": None,
+    }
+    _write(folder / "job.json", job)
+    effort = configuration.effort
+    steps = effort.warm_up + effort.passes * math.ceil(len(columns) / effort.rows_per_step) + 1
+    recipe = {
+        "method": configuration.method, "learning_rate": LEARNING_RATE, "schedule": "constant", "warmup_share": 0.0,
+        "lambda_desirable": 1.0, "lambda_undesirable": 1.0, "batch_size": effort.rows_per_step,
+        "micro_batch_size": effort.rows_per_step, "epochs": 100, "max_steps": steps, "seed": SEED,
+        "precision": "float32" if configuration.precision == "float32" else "bfloat16",
+        "save_every_steps": 10**6, "drift": {"checks": 0},
+    }  # fmt: skip
+    (folder / "recipe.json").write_text(Recipe.model_validate({**recipe, **changes}).model_dump_json())
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content))

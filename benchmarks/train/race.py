@@ -1,0 +1,94 @@
+"""Lanes beside each other: reference passes in turn, warm-up steps, equal losses, then timed steps in turn."""
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from benchmarks.train.configurations import Effort
+from benchmarks.train.figures import Timed
+from benchmarks.train.lane import Lane
+
+
+class Unequal(Exception):
+    """Two trainers do not compute the same: a ratio of their speeds would say nothing."""
+
+
+def race(
+    lanes: Sequence[Lane], effort: Effort, *, equal: tuple[str, str] | None = None, tolerance: float = 0.0
+) -> tuple[Mapping[str, Timed], float]:
+    """What was timed by lane, and the largest relative difference of the losses of `equal` in the warm-up.
+
+    Raises `Unequal` where it exceeds `tolerance`.
+    """
+    warm_up = effort.warm_up
+    try:
+        for lane in lanes:
+            lane.until("loaded")
+            lane.peak_bytes = lane.held_bytes
+        reference = _reference_passes(lanes)  # and each lane's first step
+        for lane in lanes:
+            for _ in range(warm_up - 1):
+                lane.until("step")
+        by_name = {lane.name: lane for lane in lanes}
+        difference = 0.0
+        if equal:
+            ours, theirs = (by_name[name].losses()[:warm_up] for name in equal)
+            difference = largest_difference(ours, theirs)
+            if not difference <= tolerance:
+                raise Unequal(f"losses differ by {difference:.1e}, more than {tolerance:.0e}: {ours} and {theirs}")
+        seconds, passes = _timed_passes(lanes, effort)
+        return {
+            lane.name: Timed(
+                reference[lane.name],
+                seconds[lane.name],
+                _in_order(lane.rows(), warm_up, passes),
+                lane.losses(),
+                lane.peak_bytes,
+            )
+            for lane in lanes
+        }, difference
+    finally:
+        for lane in lanes:
+            lane.close()
+
+
+def largest_difference(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
+
+
+def _reference_passes(lanes: Sequence[Lane]) -> dict[str, float]:
+    """In turn, as the steps: seconds by lane. The step that follows a lane's last piece is its first warm-up step."""
+    seconds = {lane.name: 0.0 for lane in lanes}
+    waiting = list(lanes)
+    while waiting:
+        for lane in list(waiting):
+            event, took = lane.advance()
+            if event == "step":
+                waiting.remove(lane)
+            else:
+                seconds[lane.name] += took
+    return seconds
+
+
+def _timed_passes(lanes: Sequence[Lane], effort: Effort) -> tuple[dict[str, list[float]], int]:
+    """Seconds of each step by lane, and the number of epochs that they are of."""
+    seconds: dict[str, list[float]] = {lane.name: [] for lane in lanes}
+    blocks = len(lanes[0].rows())
+    started = perf_counter()
+    for done in range(effort.passes):
+        if done and (perf_counter() - started) * (done + 1) / done > effort.seconds:
+            return seconds, done
+        for number in range(blocks):
+            for lane in lanes if number % 2 == 0 else reversed(lanes):
+                seconds[lane.name].append(_step(lane))
+    return seconds, effort.passes
+
+
+def _step(lane: Lane) -> float:
+    event, seconds = lane.advance()
+    assert event == "step", f"{lane.name} is training, its events are steps"
+    return seconds
+
+
+def _in_order(blocks: Sequence[Sequence[int]], warm_up: int, passes: int) -> Sequence[Sequence[int]]:
+    """The blocks of the timed steps: those after the warm-up, round and round."""
+    return [blocks[(warm_up + number) % len(blocks)] for number in range(passes * len(blocks))]
