@@ -10,7 +10,9 @@ def test_the_overview_names_every_command_with_a_whole_sentence(bare):
     done = bare("--help")
 
     assert done.code == 0
-    commands = "up demo train doctor migrate import readiness ship rollback releases triggers projects keys runs checkpoints"
+    commands = (
+        "up demo train doctor migrate import readiness ship rollback releases triggers projects keys runs checkpoints"
+    )
     said = {line.split()[0]: line for line in done.out.split("Commands:")[1].splitlines() if line.strip()}
     assert set(said) == set(commands.split())
     assert all(line.endswith(".") and not line.endswith("...") for line in said.values())
