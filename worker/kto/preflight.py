@@ -9,6 +9,7 @@ import numpy as np
 from app.runs.recipe import Recipe
 from worker.kto import lora, models
 from worker.kto.job import Job
+from worker.kto.memory import micro_batch_sizes
 from worker.kto.objectives import OBJECTIVES
 from worker.kto.process import Refusal
 from worker.kto.rows import Rows
@@ -51,7 +52,7 @@ def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]]
             "those alone: collect desirable feedback (edits give it)",
         )
     _require_prompts_fit(job, read, max_length)
-    _require_filled_micro_batch(recipe, _examples(recipe, read, pairs))
+    _require_filled_micro_batch(recipe, rows_of_an_epoch(recipe, read, pairs))
     _require_known_tokens(job, read)
 
 
@@ -97,8 +98,7 @@ def _require_prompts_fit(job: Job, read: Rows, max_length: int) -> None:
     raise Refusal("context", f"recipe.json: max_length is {max_length}, {fault}: raise it, {remedy}")
 
 
-def _examples(recipe: Recipe, read: Rows, pairs: Sequence[tuple[int, int]]) -> int:
-    """Rows that an epoch takes."""
+def rows_of_an_epoch(recipe: Recipe, read: Rows, pairs: Sequence[tuple[int, int]]) -> int:
     desirable = sum(row.desirable for row in read.rows)
     kind = OBJECTIVES[recipe.objective].data
     if kind == "rows":
@@ -106,16 +106,19 @@ def _examples(recipe: Recipe, read: Rows, pairs: Sequence[tuple[int, int]]) -> i
     return 2 * len(pairs) if kind == "pairs" else desirable
 
 
-def _require_filled_micro_batch(recipe: Recipe, examples: int) -> None:
-    if recipe.micro_batch_size == "auto" or recipe.micro_batch_size <= examples:
+def _require_filled_micro_batch(recipe: Recipe, rows: int) -> None:
+    asked = recipe.micro_batch_size
+    sizes = micro_batch_sizes(recipe, at_most=rows)
+    if (asked == "auto" and sizes) or (asked != "auto" and asked <= rows):
         return
-    unit = 2 if OBJECTIVES[recipe.objective].data == "pairs" else 1
-    fitting = [size for size in range(2, examples + 1, unit) if recipe.batch_size % size == 0]
-    lower = f"set micro_batch_size to {fitting[-1]}, or " if fitting else ""
+    if asked == "auto":
+        what, remedy = f"no divisor of batch_size {recipe.batch_size} is", "set batch_size to a multiple of 4, or "
+    else:
+        what, remedy = f"it is {asked}, not", f"set it to {sizes[-1]}, or " if sizes else ""
     raise Refusal(
         "micro_batch_size",
-        f"recipe.json: micro_batch_size is {recipe.micro_batch_size}, an epoch has {examples} rows: {lower}collect "
-        "more feedback",
+        f"recipe.json: micro_batch_size: {what} between 2 and the {rows} rows of an epoch: {remedy}collect more "
+        "feedback",
     )
 
 

@@ -1,0 +1,176 @@
+"""The micro-batch that fits is measured: its need grows with its rows as foretold, and what is free decides."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.runs.recipe import Recipe
+from tests.trainer import tiny
+from worker.kto import free_memory, memory, models
+from worker.kto.job import read_job
+from worker.kto.memory import MEASURED, SHARE, measured_micro_batch
+from worker.kto.process import Refusal
+from worker.kto.ranks import Ranks
+from worker.kto.rows import Row
+
+CPU = models.Arithmetic(torch.device("cpu"), torch.float32)
+MIB = 2**20
+ALONE = Ranks()
+
+
+def recipe(**changes: Any) -> Recipe:
+    return Recipe.model_validate(
+        {**tiny.RECIPE, "lambda_desirable": 1.0, "batch_size": 24, "micro_batch_size": "auto", **changes}
+    )
+
+
+def rows(count: int = 40) -> list[Row]:
+    made = np.random.default_rng(0).integers(0, 256, (count, 60)).astype(np.int32)
+    return [
+        Row(ids[: 20 + n % 7], ids[20 + n % 7 : 50 + n % 10], n % 2 == 0, 1.0, f"c{n}", bytes([n]))
+        for n, ids in enumerate(made)
+    ]
+
+
+def measured(
+    policy: Any, of: Recipe, *, free: float = 1000 * MIB, at_most: int = 40, ranks: Ranks = ALONE
+) -> tuple[int, dict[str, Any]]:
+    weights = models.trained_weights(policy)
+    return measured_micro_batch(policy, weights, rows(), of, CPU, 64, ranks, free=int(free), at_most=at_most)
+
+
+class TwoAlike(Ranks):
+    """The first of two ranks that find the same."""
+
+    def gather(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
+        return {0: values[0], 1: values[0]}
+
+
+@pytest.mark.parametrize(("family", "objective"), [("llama", "kto"), ("gpt2", "sft"), ("mixtral", "kto")])
+def test_the_need_of_many_rows_is_foretold_by_that_of_few(family: str, objective: str) -> None:
+    policy = tiny.model(family)
+    weights = models.trained_weights(policy)
+    own, other = memory._longest(rows(), 64)
+
+    def peak(count: int) -> float:
+        experts = family == "mixtral"
+        work = partial(memory._step, policy, recipe(objective=objective), CPU, own, other, count, router_loss=experts)
+        return memory._peak(work, weights, policy, CPU.device)
+
+    need = memory.Need(peak(MEASURED[0]), peak(MEASURED[1]), update=0, temporaries=0)
+
+    assert need.of(24) == pytest.approx(peak(24), rel=0.02)
+    assert peak(24) > 20 * 50 * 260 * 4  # more than the logits of twenty rows of fifty tokens
+
+
+def test_the_largest_divisor_that_fits_is_taken() -> None:
+    policy = tiny.model()
+    _, found = measured(policy, recipe())
+    one, two = (found["bytes_needed_by_rows"][count] for count in MEASURED)
+
+    chosen = {
+        fitting: measured(policy, recipe(), free=(one + (fitting - 1) * (two - one) + 100) / SHARE)[0]
+        for fitting in (2, 3, 5, 7, 11, 23, 25)
+    }
+
+    assert chosen == {2: 2, 3: 3, 5: 4, 7: 6, 11: 8, 23: 12, 25: 24}
+
+
+def test_it_is_never_more_than_the_rows_and_whole_pairs() -> None:
+    policy = tiny.model()
+
+    assert measured(policy, recipe())[0] == 24
+    assert measured(policy, recipe(), at_most=11)[0] == 8
+    paired = recipe(objective="dpo", batch_size=18)
+    assert [measured(policy, paired, at_most=there)[0] for there in (40, 11, 2)] == [18, 6, 2]
+
+
+def test_what_is_trained_is_counted_with_its_gradients_and_moments(base: Path, tmp_path: Path) -> None:
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), method="lora")
+    adapted = models.load_policy(read_job(workdir), CPU)
+    whole = tiny.model()
+
+    _, of_whole = measured(whole, recipe())
+    _, of_adapter = measured(adapted, recipe(method="lora"))
+
+    assert of_whole["bytes_of_gradients_and_moments"] == 12 * sum(w.numel() for w in whole.parameters())
+    trained = models.trained_weights(adapted).values()
+    assert of_adapter["bytes_of_gradients_and_moments"] == 12 * sum(w.numel() for w in trained)
+
+
+def test_measuring_leaves_no_trace() -> None:
+    policy = tiny.model()
+    before = {name: weight.detach().clone() for name, weight in policy.named_parameters()}
+    state = torch.random.get_rng_state()
+
+    measured(policy, recipe())
+
+    assert all(weight.grad is None for weight in policy.parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in policy.named_parameters())
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_where_two_rows_do_not_fit_the_remedy_is_named() -> None:
+    with pytest.raises(Refusal, match=r"micro_batch_size: 2 rows of 59 tokens .*lower max_length .*method to lora"):
+        measured(tiny.model(), recipe(), free=MIB // 4)
+    with pytest.raises(Refusal, match=r"batch_size \(it is 23\) to a multiple of 4"):
+        measured(tiny.model(), recipe(batch_size=23), free=MIB // 4)
+
+
+def test_several_ranks_share_the_rows_of_a_micro_batch() -> None:
+    policy = tiny.model()
+    _, found = measured(policy, recipe())
+    one, two = (found["bytes_needed_by_rows"][count] for count in MEASURED)
+    room_for_four = (one + 3 * (two - one) + 100) / SHARE
+
+    sizes = [measured(policy, recipe(), free=room_for_four, ranks=ranks)[0] for ranks in (ALONE, TwoAlike(0, 2))]
+
+    assert sizes == [4, 8]
+
+
+def linux(folder: Path, cgroup: str, **files: str) -> tuple[Path, Path]:
+    proc, groups = folder / "proc", folder / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable:    8000 kB\n")
+    (proc / "self" / "cgroup").write_text(cgroup)
+    for name, content in files.items():
+        path = groups / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return proc, groups
+
+
+def test_a_machine_without_limits_has_what_the_kernel_calls_available(tmp_path: Path) -> None:
+    assert free_memory.free_of_machine(*linux(tmp_path, "0::/\n")) == 8000 * 1024
+
+
+def test_the_tightest_limit_of_a_container_counts(tmp_path: Path) -> None:
+    second = linux(
+        tmp_path / "2",
+        "0::/kube/pod\n",
+        kube__memory_dot_max="5000000",
+        kube__memory_dot_current="3000000",
+        kube__memory_dot_stat="anon 1\ninactive_file 500000\n",
+        kube__pod__memory_dot_max="max",
+        kube__pod__memory_dot_current="1000",
+        kube__pod__memory_dot_stat="",
+    )
+    first = linux(
+        tmp_path / "1",
+        "4:cpu,memory:/docker/x\n",
+        memory__docker__x__memory_dot_limit_in_bytes="3000000",
+        memory__docker__x__memory_dot_usage_in_bytes="2000000",
+        memory__docker__x__memory_dot_stat="total_inactive_file 0\n",
+    )
+
+    assert free_memory.free_of_machine(*second) == 2_500_000
+    assert free_memory.free_of_machine(*first) == 1_000_000
+
+
+def test_this_machine_says_how_much_is_free() -> None:
+    assert free_memory.free_bytes(torch.device("cpu")) > MIB

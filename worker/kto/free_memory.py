@@ -1,0 +1,59 @@
+"""Bytes that this process may still take, on a GPU or of the machine and its container."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+#: Where Linux tells them.
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int:
+    """On a CPU, what the ranks on this machine share is divided among them."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        free, _total = torch.cuda.mem_get_info(device)
+        return free
+    return free_of_machine(PROC, CGROUPS) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def free_of_machine(proc: Path, cgroups: Path) -> int:
+    """What the kernel counts as available, or less where a container has a limit."""
+    try:
+        lines = (proc / "meminfo").read_text().splitlines()
+        [available] = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError):  # not Linux
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([available, *_left_by_limits(proc, cgroups)])
+
+
+def _left_by_limits(proc: Path, cgroups: Path) -> Iterator[int]:
+    """Of this process's control group and all above it, version 2 and version 1."""
+    try:
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, place = line.split(":", 2)
+        if number == "0" and not controllers:
+            root, names = cgroups, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = root / place.lstrip("/")
+        while folder.is_relative_to(root):
+            yield from _left(folder, *names)
+            folder = folder.parent
+
+
+def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> Iterator[int]:
+    """A container does not see the folders above its own, and a group may have no limit."""
+    try:
+        most, used = int((folder / limit).read_text()), int((folder / usage).read_text())
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return
+    yield max(0, most - used + int(counts.get(reclaimable, 0)))

@@ -1,0 +1,211 @@
+"""How many rows fit into memory at once, measured and not guessed.
+
+One forward and backward of rows as long as the longest is taken at two sizes, and its peak is extended in a straight
+line: at a fixed length, what a step needs grows with its rows. On a GPU the peak is the allocator's own; on a CPU it is
+that of all tensors alive, kept count of as they come and go.
+
+    needed(rows) = gradients + AdamW's two moments + max(peak of forward and backward, temporaries of the update)
+
+Weights are in memory already. The largest divisor of the batch size is chosen whose need stays within `SHARE` of what
+is free, even where rows come in pairs.
+"""
+
+import math
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from app.runs.recipe import Recipe
+from worker.kto.logprobs import Sequences, forward
+from worker.kto.models import Arithmetic
+from worker.kto.objectives import OBJECTIVES
+from worker.kto.process import Refusal
+from worker.kto.ranks import Ranks
+from worker.kto.reference import Pair
+from worker.kto.rows import Row
+from worker.kto.tokens import Ids
+
+#: The rest is for what no measurement at two sizes sees: fragments, other blocks, samples of the drift.
+SHARE = 0.85
+#: What a process takes on a CPU, as a multiple of its live tensors: malloc keeps freed blocks for later. 1.2 to 1.6
+#: times were measured with glibc 2.36, and 1.02 where it was told to give every block back at once.
+KEPT_BY_MALLOC = 1.6
+#: Rows that are measured: no more than the fewest that make a micro-batch.
+MEASURED = (1, 2)
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of a step at `MEASURED` rows, beyond the weights; infinite where they did not fit."""
+
+    few: float
+    more: float
+    update: int  # gradients and moments
+    temporaries: int  # of the update, when forward and backward are over
+
+    def of(self, rows: int) -> float:
+        few, more = MEASURED
+        peak = self.few + (rows - few) * (self.more - self.few) / (more - few)
+        return self.update + max(peak, self.temporaries)
+
+
+def measured_micro_batch(
+    policy: Any,
+    weights: Mapping[str, nn.Parameter],
+    rows: Sequence[Row],
+    recipe: Recipe,
+    arithmetic: Arithmetic,
+    max_length: int,
+    ranks: Ranks,
+    *,
+    free: int,
+    at_most: int,
+    router_loss: bool = False,
+) -> tuple[int, dict[str, Any]]:
+    """The largest micro-batch that fits, and what it was chosen by. Raises `Refusal`, on all ranks, where two rows do
+    not fit.
+
+    `free`: bytes that this rank may take; `at_most`: rows that there are. Call it on every rank, before the optimizer
+    has a state; it leaves no trace.
+    """
+    trained = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    on_gpu = arithmetic.device.type == "cuda"
+
+    own, other = _longest(rows, max_length)
+
+    def peak(count: int) -> float:
+        work = partial(_step, policy, recipe, arithmetic, own, other, count, router_loss=router_loss)
+        return _peak(work, weights, policy, arithmetic.device)
+
+    if on_gpu:
+        peak(MEASURED[0])  # the first pass also makes the workspaces of libraries, which stay
+    # On a GPU AdamW takes all weights at once, with an intermediate as large as they are.
+    few, more = (peak(count) for count in MEASURED)
+    need = Need(few, more, update=3 * trained, temporaries=trained if on_gpu else 0)
+
+    known = ranks.gather({ranks.rank: (need, free)}).values()
+    unit = 2 if OBJECTIVES[recipe.objective].data == "pairs" else 1
+    sizes = micro_batch_sizes(recipe, at_most)
+    fitting = [
+        size
+        for size in sizes
+        if all(n.of(-(-size // (unit * ranks.world)) * unit) <= SHARE * there for n, there in known)
+    ]
+    longest = max(row.length for row in rows)
+    if not fitting:
+        divide = "" if sizes[0] == 2 else f", set batch_size (it is {recipe.batch_size}) to a multiple of 4"
+        method = "" if recipe.method == "lora" else ", set method to lora"
+        raise Refusal(
+            "memory",
+            f"recipe.json: micro_batch_size: {sizes[0]} rows of {longest} tokens do not fit into {SHARE:.0%} of the "
+            f"{min(there for _, there in known) / GIB:.3g} GiB that are free beside the weights: lower max_length (it "
+            f"is {recipe.max_length}){divide}{method}",
+        )
+    return fitting[-1], {
+        "micro_batch_size": fitting[-1],
+        "longest_row": longest,
+        "bytes_needed_by_rows": {count: math.ceil(need.of(count)) for count in (*MEASURED, fitting[-1])},
+        "bytes_of_gradients_and_moments": need.update,
+        "bytes_free": free,
+        "share_of_them_used": SHARE,
+    }
+
+
+def micro_batch_sizes(recipe: Recipe, at_most: int) -> list[int]:
+    """What a micro-batch may be: divisors of the batch size from 2 to `at_most`, smallest first; even for pairs."""
+    unit = 2 if OBJECTIVES[recipe.objective].data == "pairs" else 1
+    return [size for size in range(2, min(recipe.batch_size, at_most) + 1, unit) if recipe.batch_size % size == 0]
+
+
+def _step(
+    policy: Any, recipe: Recipe, arithmetic: Arithmetic, own: Pair, other: Pair, count: int, *, router_loss: bool
+) -> None:
+    """What training does with a micro-batch of `count` rows `own`, mismatched with `other`."""
+    read = forward(
+        policy, Sequences.of([own] * count, arithmetic.device), arithmetic.precision, router_loss=router_loss
+    )
+    if OBJECTIVES[recipe.objective].mismatched:
+        with torch.no_grad():
+            forward(policy, Sequences.of([other] * count, arithmetic.device), arithmetic.precision)
+    loss = read.lp_B.sum()
+    (loss if read.router_loss is None else loss + read.router_loss).backward()
+
+
+def _longest(rows: Sequence[Row], max_length: int) -> tuple[Pair, Pair]:
+    """A row as long as the longest with a completion as long as the longest, and a mismatched pair likewise, which may
+    have the longest prompt with the longest completion.
+    """
+    longest = max(rows, key=lambda row: row.length)
+    ids = np.concatenate([longest.prompt, longest.completion])
+    completion = max(len(row.completion) for row in rows)
+    mismatched = min(max_length, max(len(row.prompt) for row in rows) + completion)
+    return _split(ids, completion), _split(np.resize(ids, mismatched), completion)
+
+
+def _split(ids: Ids, completion: int) -> Pair:
+    prompt = max(1, len(ids) - completion)
+    return ids[:prompt], ids[prompt:]
+
+
+def _peak(work: Callable[[], None], weights: Mapping[str, nn.Parameter], policy: Any, device: torch.device) -> float:
+    """Bytes that `work` takes at most beside weights and gradients; infinite where they are not there."""
+    for weight in weights.values():  # from the second micro-batch of a step on they are there
+        weight.grad = torch.zeros_like(weight)
+    try:
+        if device.type == "cpu":
+            with _Alive(policy) as alive:
+                work()
+            return KEPT_BY_MALLOC * alive.peak
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    except torch.OutOfMemoryError:
+        return math.inf
+    finally:
+        for weight in weights.values():
+            weight.grad = None
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class _Alive(TorchDispatchMode):
+    """Counts the bytes of tensors that are alive, and the most there ever were."""
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        there = [*policy.parameters(), *policy.buffers()]
+        there += [weight.grad for weight in policy.parameters() if weight.grad is not None]
+        self._there = {tensor.untyped_storage()._cdata for tensor in there}
+        self._bytes: dict[int, int] = {}
+        self._now = 0
+        self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._see(tensor.untyped_storage())
+        return result
+
+    def _see(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key not in self._there and key not in self._bytes:
+            self._bytes[key] = storage.nbytes()
+            self._now += storage.nbytes()
+            self.peak = max(self.peak, self._now)
+            weakref.finalize(storage, self._gone, key)
+
+    def _gone(self, key: int) -> None:
+        self._now -= self._bytes.pop(key)
