@@ -55,12 +55,14 @@ def main(arguments: Sequence[str]) -> int:
 
     ceiling: dict[str, Any] | None = None
     if asked.gpu:
-        with _folder() as folder:
-            ceiling = _task("ceiling", TOY, folder)
-        if ceiling["gpu"] is None and not asked.toy:
+        import torch
+
+        if not (torch.cuda.is_available() or asked.toy):
             print("There is no CUDA GPU here: nothing was measured. --toy runs the same code on CPU.", file=sys.stderr)
             print(json.dumps({"gpu": None}))
             return 0
+        with _folder() as folder:
+            ceiling = _task("ceiling", TOY, folder)
     found: dict[str, dict[str, Any]] = {}
     ablations: dict[str, Any] = {}
     machine: dict[str, Any] = {}

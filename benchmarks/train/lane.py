@@ -2,9 +2,11 @@
 
 It runs as a greenlet, so all lanes share one thread: the same pool of arithmetic threads, the same arenas of the
 allocator. What a trainer sets in torch for the whole process is set in its own turns only, and so is what a lane swaps.
+Warnings are not heard here.
 """
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -74,6 +76,8 @@ class Lane:
     def _surroundings(self) -> Iterator[None]:
         outside = Flags.now()
         with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
             for place, made_of in self.swaps.items():
                 module, _, attribute = place.partition(":")
                 owner = importlib.import_module(module)

@@ -1,26 +1,40 @@
 """Where the time of our step goes, by torch's profiler."""
 
+import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.train.lane import Lane
+from benchmarks.train.tables import aligned
 
-WARM_UP, STEPS, ROWS = 3, 3, 30
+WARM_UP, STEPS, ROWS = 3, 3, 25
 
 
 def profiled(lane: Lane) -> str:
-    """A table of the dearest operations of a few steps; the lane is done with."""
+    """Tables of the dearest operations of a few steps, by name and by shapes of what they take; the lane is done with.
+
+    Times are of the operation itself, without those that it calls.
+    """
     lane.until("loaded")
     for _ in range(WARM_UP):
         lane.until("step")
-    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
+    on_gpu = torch.cuda.is_available()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities, record_shapes=True) as found:
         for _ in range(STEPS):
             lane.until("step")
     lane.close()
-    on_gpu = any(event.device_time_total > 0 for event in found.key_averages())
-    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    plain = found.key_averages().table(sort_by=order, row_limit=ROWS, max_name_column_width=44)
-    shapes = found.key_averages(group_by_input_shape=True).table(
-        sort_by=order, row_limit=ROWS // 2, max_name_column_width=32, max_shapes_column_width=72
-    )
-    return f"{plain}\n{shapes}"
+    tables = []
+    for shapes in (False, True):
+        # Times are in microseconds.
+        events = [
+            (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event)
+            for event in found.key_averages(group_by_input_shape=shapes)
+        ]
+        total = sum(time for time, _ in events)
+        rows = [["operation", "share", "ms a step", "calls a step", *(["takes"] if shapes else [])]]
+        for time, event in sorted(events, key=lambda one: -one[0])[:ROWS]:
+            told = [f"{time / total:.1%}", f"{time / 1e3 / STEPS:.1f}", f"{event.count / STEPS:.0f}"]
+            taken = [" ".join(str(shape) for shape in event.input_shapes if shape)[:60]] if shapes else []
+            rows.append([event.key[:52], *told, *taken])
+        tables.append(aligned(rows))
+    return "\n\n".join(tables)

@@ -1,7 +1,6 @@
 """TRL's lanes: `KTOTrainer.train()`, unchanged, told of its events by a callback and by methods that pass on."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,7 @@ def trl(
 
     def loop(lane: Lane) -> None:
         settings = _settings(folder, configuration, precompute=at_its_best, checkpointing=checkpointing)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = _trainer(lane, losses, base, rows, configuration, settings | {"max_length": max_length})
-            made.train()
+        _trainer(lane, losses, base, rows, configuration, settings | {"max_length": max_length}).train()
 
     per_step = configuration.effort.rows_per_step
     lengths = [[row.tokens for row in rows[start : start + per_step]] for start in range(0, len(rows), per_step)]
