@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def read_config(folder: Path) -> PeftConfig:
 
 
 def require_mergeable(shipped: PeftConfig) -> None:
-    if not hasattr(PEFT_TYPE_TO_TUNER_MAPPING.get(shipped.peft_type), "merge_and_unload"):
+    if not _mergeable(shipped):
         raise Refusal(
             "adapter_conflict",
             f"recipe.json: method is full, the shipped adapter is of type {_kind(shipped)}, which cannot be merged "
@@ -54,33 +54,38 @@ def require_mergeable(shipped: PeftConfig) -> None:
         )
 
 
-def require_targets(blueprint: Callable[[], Any], recipe: Recipe) -> None:
-    """`blueprint`: makes the base model without weights; what is asked of it is changed."""
+def _mergeable(shipped: PeftConfig) -> bool:
+    return hasattr(PEFT_TYPE_TO_TUNER_MAPPING.get(shipped.peft_type), "merge_and_unload")
+
+
+def require_targets(blueprint: Any, recipe: Recipe) -> set[str]:
+    """Names of the modules of the base model that get an adapter. `blueprint` is used up."""
     targets = recipe.lora.target_modules
-    if targets != "all-linear":
-        names = [name for name, _ in blueprint().named_modules()]
-        for target in targets:
-            if not any(_named(name, target) for name in names):
-                raise _unknown_target(blueprint(), f"the base model has no module {target}")
-    try:
-        _adapted(blueprint(), fresh_config(recipe))
-    except ValueError as error:  # modules of a kind that takes no adapter
-        raise _unknown_target(blueprint(), first_line(error)) from None
+    names = [name for name, _ in blueprint.named_modules()]
+    linear = ", ".join(sorted({name.rpartition(".")[2] for name in _linear(blueprint)}))
+    missing = [
+        target
+        for target in (() if targets == "all-linear" else targets)
+        if not any(name == target or name.endswith(f".{target}") for name in names)
+    ]
+    fault = f"the base model has no module {missing[0]}" if missing else ""
+    if not fault:
+        try:
+            return _adapted(blueprint, fresh_config(recipe))
+        except ValueError as error:  # modules of a kind that takes no adapter
+            fault = first_line(error)
+    raise Refusal("lora_targets", f"recipe.json: lora.target_modules: {fault}: take all-linear, or some of {linear}")
 
 
-def _unknown_target(model: Any, what: str) -> Refusal:
-    linear = sorted({name.rpartition(".")[2] for name in _linear(model)})
-    return Refusal(
-        "lora_targets", f"recipe.json: lora.target_modules: {what}: take all-linear, or some of {', '.join(linear)}"
-    )
-
-
-def require_continuable(blueprint: Callable[[], Any], shipped: PeftConfig, recipe: Recipe) -> None:
-    """The shipped adapter is trained on as it is, so the recipe has to describe it."""
+def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, targets: set[str]) -> None:
+    """The shipped adapter is trained on as it is, so the recipe has to describe it. `targets`: what `require_targets`
+    found; `blueprint`, the base model's, is used up.
+    """
     if not isinstance(shipped, LoraConfig):
+        remedy = "set method to full" if _mergeable(shipped) else "ship a LoRA adapter or full weights first"
         raise Refusal(
             "adapter_conflict",
-            f"recipe.json: method is lora, the shipped adapter is of type {_kind(shipped)}: set method to full",
+            f"recipe.json: method is lora, the shipped adapter is of type {_kind(shipped)}: {remedy}",
         )
     fresh = fresh_config(recipe)
     for field, name in FIELDS.items():
@@ -92,14 +97,14 @@ def require_continuable(blueprint: Callable[[], Any], shipped: PeftConfig, recip
                 f"set lora.{field} to {_said(there)}, or method to full to merge the adapter",
             )
     try:
-        there_names = _adapted(blueprint(), shipped)
+        there_names = _adapted(blueprint, shipped)
     except ValueError as error:
         raise Refusal(
             "adapter_unloadable",
             f"reference: the shipped adapter does not fit this base model ({first_line(error)}): "
             "stage the adapter that was trained on it",
         ) from None
-    if _adapted(blueprint(), fresh) != there_names:
+    if there_names != targets:
         names = sorted({name.rpartition(".")[2] for name in there_names})
         raise Refusal(
             "adapter_conflict",
@@ -133,10 +138,6 @@ def _linear(model: Any) -> list[str]:
     head = model.get_output_embeddings()
     kinds = nn.Linear | transformers.pytorch_utils.Conv1D
     return [name for name, module in model.named_modules() if isinstance(module, kinds) and module is not head]
-
-
-def _named(name: str, target: str) -> bool:
-    return name == target or name.endswith(f".{target}")
 
 
 def _kind(config: PeftConfig) -> str:

@@ -28,9 +28,9 @@ def require_possible_job(job: Job) -> None:
         if shipped is not None:
             lora.require_mergeable(shipped)
         return
-    lora.require_targets(lambda: models.blueprint(job.base), recipe)
+    targets = lora.require_targets(models.blueprint(job.base), recipe)
     if shipped is not None:
-        lora.require_continuable(lambda: models.blueprint(job.base), shipped, recipe)
+        lora.require_continuable(models.blueprint(job.base), shipped, recipe, targets)
 
 
 def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]], max_length: int) -> None:
