@@ -1,15 +1,22 @@
 """What an operator can mend is refused at once, in one sentence that names the field and the remedy."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
+import torch
 
+from app.runs.recipe import ObjectiveName
 from tests.trainer import tiny
+from worker.kto import models
+from worker.kto.logprobs import Sequences, forward
+from worker.kto.objectives import OBJECTIVES
 from worker.kto.process import Refusal
 from worker.kto.train import train
 
@@ -198,3 +205,49 @@ def test_the_command_answers_a_refusal_with_a_sentence_a_file_and_2(tmp_path: Pa
     assert tiny.document(workdir / "failure.json") == {"code": "job_malformed", "message": refused.stderr.strip()}
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
     assert "/nonesuch" in nowhere.stderr
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model that gives NaN for every text with an A in it."""
+    folder = tmp_path_factory.mktemp("broken") / "base"
+    model = tiny.model()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[65 - 33] = float("nan")
+    model.save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("objective", get_args(ObjectiveName))
+def test_a_batch_that_is_not_finite_is_kept_and_shows_the_fault_again(
+    tmp_path: Path, broken: Path, objective: ObjectiveName
+) -> None:
+    # given rows of which two cannot be computed
+    rows = [{**row, "labels": [{"name": "true", "value": row["label"]}]} for row in tiny.paired_rows()]
+    rows[8]["prompt"] = rows[9]["prompt"] = "A"
+    labels = {"labels": [{"name": "true"}]} if objective == "mo_kto" else {}
+    workdir = tiny.stage(tmp_path / "w", broken, rows, objective=objective, epochs=1, drift={"checks": 0}, **labels)
+
+    with pytest.raises(
+        Refusal, match=r"step \d+: a log-prob or loss is NaN .*completion_id .*not-finite-step-"
+    ) as refusal:
+        train(workdir)
+
+    # then the kept batch, read with the weights of the model alone, is not finite in the same rows
+    assert refusal.value.code == "not_finite"
+    [path] = workdir.glob("not-finite-step-*.json")
+    kept = tiny.document(path)
+    model = models.load_weights(broken, torch.float32, torch.device("cpu"))
+    for name, batch in (("policy", kept["rows"]), ("policy_mismatched", kept.get("mismatched", []))):
+        pairs = [(np.array(row["prompt_ids"]), np.array(row["completion_ids"])) for row in batch]
+        with torch.no_grad():
+            again = [float(forward(model, Sequences.of([pair], torch.device("cpu"))).lp_B) for pair in pairs]
+        was = [float(value) for value in kept[name]]
+        if pairs:
+            assert [math.isnan(value) for value in again] == [math.isnan(value) for value in was]
+    odd = {row["completion_id"] for row, value in zip(kept["rows"], kept["policy"], strict=True) if value == "nan"}
+    assert odd
+    assert odd <= {"c8", "c9"}
+    assert all(name in refusal.value.message for name in odd)
+    assert ("mismatched" in kept) == OBJECTIVES[objective].mismatched
