@@ -127,6 +127,11 @@ class Recipe(Section):
     )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
+    packing: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: rows one after another without padding, prompts read once, where the model's attention says "
+        "the same so (tried at the start); off: padded rows",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on a GPU that has it, else float32"
     )

@@ -13,6 +13,7 @@ from tests.parity.compare import Figures, gradients
 from tests.trainer import tiny
 from worker.kto.batches import Block
 from worker.kto.job import Shard
+from worker.kto.logprobs import Reading
 from worker.kto.microbatch import Reader
 from worker.kto.models import Arithmetic, router_coefficient
 from worker.kto.objectives import OBJECTIVES
@@ -52,7 +53,16 @@ def figures(
 
     def reader(model: Any) -> Reader:
         arithmetic = Arithmetic(torch.device("cpu"), precision)
-        return Reader(model, read, objective, recipe, arithmetic, MAX_LENGTH, Ranks(), router_coefficient(model))
+        return Reader(
+            Reading.plain(model, arithmetic.precision),
+            read,
+            objective,
+            recipe,
+            arithmetic,
+            MAX_LENGTH,
+            Ranks(),
+            router_coefficient(model),
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "reference.safetensors"

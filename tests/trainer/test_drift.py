@@ -13,7 +13,7 @@ from tests.trainer import tiny
 from worker.kto import models
 from worker.kto.drift import Drift, Start, check_steps, put_in
 from worker.kto.job import read_job
-from worker.kto.logprobs import Sequences, forward
+from worker.kto.logprobs import Reading
 from worker.kto.process import Refusal, Stopped
 from worker.kto.ranks import Ranks
 from worker.kto.rows import Row, read_rows
@@ -99,7 +99,7 @@ def test_the_figures_are_those_of_samples_of_the_trained_policy(
     said = drawn(trained)
     with torch.no_grad():
         policy_N, reference_N = (
-            np.concatenate([forward(model, Sequences.of([pair], CPU)).lp_N.numpy() for pair in said])
+            np.concatenate([Reading.plain(model).read([pair])[0].lp_N.numpy() for pair in said])
             for model in (trained, shipped)
         )
 
@@ -211,7 +211,7 @@ def test_the_reference_is_put_in_and_the_policy_comes_back_untouched(tmp_path: P
 def drift(workdir: Path, policy: Any, rows: list[Row]) -> Drift:
     job = read_job(workdir)
     return Drift(
-        policy,
+        Reading.plain(policy),
         models.trained_weights(policy),
         rows,
         job,

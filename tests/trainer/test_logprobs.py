@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.trainer import tiny
-from worker.kto.logprobs import Sequences, forward
+from worker.kto.logprobs import Reading
 from worker.kto.tokens import Ids
 
 FAMILIES = ["llama", "qwen2", "qwen3", "gemma2", "gpt2", "gpt_neox"]
@@ -34,7 +34,7 @@ def test_padded_rows_with_the_head_at_completions_equal_each_row_alone(family: s
     model.get_output_embeddings().register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape))
 
     with torch.no_grad():
-        ours = forward(model, Sequences.of(pairs(), CPU)).lp_N
+        ours = Reading.plain(model).read(pairs())[0].lp_N
         expected = [alone(model, prompt, completion) for prompt, completion in pairs()]
 
     torch.testing.assert_close(ours.double(), torch.cat(expected), rtol=1e-5, atol=1e-5)
@@ -45,7 +45,7 @@ def test_a_row_sums_its_completion_tokens_and_never_its_prompt_or_padding() -> N
     model = tiny.model()
 
     with torch.no_grad():
-        ours = forward(model, Sequences.of(pairs(), CPU)).lp_B
+        ours = Reading.plain(model).read(pairs())[0].lp_B
         expected = torch.stack([alone(model, prompt, completion).sum() for prompt, completion in pairs()])
 
     assert ours.dtype is torch.float32
@@ -54,9 +54,9 @@ def test_a_row_sums_its_completion_tokens_and_never_its_prompt_or_padding() -> N
 
 def test_a_model_whose_head_is_not_called_as_a_module_is_read_off_its_full_logits() -> None:
     model = tiny.model()
-    sequences = Sequences.of(pairs(), CPU)
+    sequences = pairs()
     with torch.no_grad():
-        expected = forward(model, sequences).lp_N
+        expected = Reading.plain(model).read(sequences)[0].lp_N
 
     # given a model that multiplies by the head's weight itself
     class Inline(torch.nn.Module):
@@ -69,7 +69,7 @@ def test_a_model_whose_head_is_not_called_as_a_module_is_read_off_its_full_logit
             return out
 
     with torch.no_grad():
-        ours = forward(Inline(), sequences).lp_N
+        ours = Reading.plain(Inline()).read(sequences)[0].lp_N
 
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
@@ -83,7 +83,7 @@ def test_a_pad_token_that_is_the_end_token_masks_nothing() -> None:
     ]
 
     with torch.no_grad():
-        ours = forward(model, Sequences.of(rows, CPU)).lp_B
+        ours = Reading.plain(model).read(rows)[0].lp_B
         expected = torch.stack([alone(model, prompt, completion).sum() for prompt, completion in rows])
 
     torch.testing.assert_close(ours.double(), expected, rtol=1e-5, atol=1e-5)
@@ -91,9 +91,9 @@ def test_a_pad_token_that_is_the_end_token_masks_nothing() -> None:
 
 def test_dropout_in_the_config_changes_nothing() -> None:
     model = tiny.model("gpt2")
-    sequences = Sequences.of(pairs(), CPU)
+    sequences = pairs()
 
-    first, second = forward(model, sequences).lp_B, forward(model, sequences).lp_B
+    first, second = Reading.plain(model).read(sequences)[0].lp_B, Reading.plain(model).read(sequences)[0].lp_B
 
     assert first.requires_grad
     assert torch.equal(first, second)

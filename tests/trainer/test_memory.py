@@ -13,6 +13,7 @@ from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.kto import free_memory, memory, models
 from worker.kto.job import read_job
+from worker.kto.logprobs import Reading
 from worker.kto.memory import MEASURED, SHARE, measured_micro_batch
 from worker.kto.process import Refusal
 from worker.kto.ranks import Ranks
@@ -41,7 +42,9 @@ def measured(
     policy: Any, of: Recipe, *, free: float = 1000 * MIB, at_most: int = 40, ranks: Ranks = ALONE
 ) -> tuple[int, dict[str, Any]]:
     weights = models.trained_weights(policy)
-    return measured_micro_batch(policy, weights, rows(), of, CPU, 64, ranks, free=int(free), at_most=at_most)
+    return measured_micro_batch(
+        Reading.plain(policy), weights, rows(), of, CPU, 64, ranks, free=int(free), at_most=at_most
+    )
 
 
 class TwoAlike(Ranks):
@@ -59,7 +62,9 @@ def test_the_need_of_many_rows_is_foretold_by_that_of_few(family: str, objective
 
     def peak(count: int) -> float:
         experts = family == "mixtral"
-        work = partial(memory._step, policy, recipe(objective=objective), CPU, own, other, count, router_loss=experts)
+        work = partial(
+            memory._step, Reading.plain(policy), recipe(objective=objective), own, other, count, router_loss=experts
+        )
         return memory._peak(work, weights, policy, CPU.device)
 
     need = memory.Need(peak(MEASURED[0]), peak(MEASURED[1]), update=0, temporaries=0)
@@ -71,7 +76,7 @@ def test_the_need_of_many_rows_is_foretold_by_that_of_few(family: str, objective
 def test_the_largest_divisor_that_fits_is_taken() -> None:
     policy = tiny.model()
     _, found = measured(policy, recipe())
-    one, two = (found["bytes_needed_by_rows"][count] for count in MEASURED)
+    one, two = (found["bytes_needed_by_rows"][str(count)] for count in MEASURED)
 
     chosen = {
         fitting: measured(policy, recipe(), free=(one + (fitting - 1) * (two - one) + 100) / SHARE)[0]
@@ -125,7 +130,7 @@ def test_where_two_rows_do_not_fit_the_remedy_is_named() -> None:
 def test_several_ranks_share_the_rows_of_a_micro_batch() -> None:
     policy = tiny.model()
     _, found = measured(policy, recipe())
-    one, two = (found["bytes_needed_by_rows"][count] for count in MEASURED)
+    one, two = (found["bytes_needed_by_rows"][str(count)] for count in MEASURED)
     room_for_four = (one + 3 * (two - one) + 100) / SHARE
 
     sizes = [measured(policy, recipe(), free=room_for_four, ranks=ranks)[0] for ranks in (ALONE, TwoAlike(0, 2))]

@@ -15,7 +15,7 @@ import torch
 from app.runs.recipe import ObjectiveName
 from tests.trainer import tiny
 from worker.kto import models
-from worker.kto.logprobs import Sequences, forward
+from worker.kto.logprobs import Reading
 from worker.kto.objectives import OBJECTIVES
 from worker.kto.process import Refusal
 from worker.kto.train import train
@@ -242,7 +242,7 @@ def test_a_batch_that_is_not_finite_is_kept_and_shows_the_fault_again(
     for name, batch in (("policy", kept["rows"]), ("policy_mismatched", kept.get("mismatched", []))):
         pairs = [(np.array(row["prompt_ids"]), np.array(row["completion_ids"])) for row in batch]
         with torch.no_grad():
-            again = [float(forward(model, Sequences.of([pair], torch.device("cpu"))).lp_B) for pair in pairs]
+            again = [float(Reading.plain(model).read([pair])[0].lp_B) for pair in pairs]
         was = [float(value) for value in kept[name]]
         if pairs:
             assert [math.isnan(value) for value in again] == [math.isnan(value) for value in was]

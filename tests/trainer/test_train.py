@@ -15,7 +15,7 @@ from tests.trainer import tiny
 from worker.kto import batches, models
 from worker.kto.files import weights_fingerprint
 from worker.kto.job import read_job
-from worker.kto.logprobs import Sequences, forward
+from worker.kto.logprobs import Reading
 from worker.kto.objectives import OBJECTIVES, LogProbs
 from worker.kto.process import Refusal
 from worker.kto.reference import Reference, matched, mismatched, reference_fingerprint
@@ -104,13 +104,16 @@ def test_full_fine_tuning_merges_the_shipped_adapter_first(tmp_path: Path, base:
     train(workdir)
 
     rows, plan = rows_and_plan(workdir)
-    sequences = Sequences.of(matched(rows, plan.blocks[0]), CPU)
+    sequences = matched(rows, plan.blocks[0])
     shipped = models.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
     trained = AutoModelForCausalLM.from_pretrained(workdir / "output")
     AutoTokenizer.from_pretrained(workdir / "output")
     with torch.no_grad():
         torch.testing.assert_close(
-            forward(trained, sequences).lp_B, forward(shipped, sequences).lp_B, rtol=1e-5, atol=1e-4
+            Reading.plain(trained).read(sequences)[0].lp_B,
+            Reading.plain(shipped).read(sequences)[0].lp_B,
+            rtol=1e-5,
+            atol=1e-4,
         )
 
 
@@ -126,12 +129,12 @@ def test_loss_reference_point_and_gradient_equal_a_plain_float64_computation(tmp
     # when the trainer's parts compute it in float32
     with torch.no_grad():
         reference_B, reference_mismatched_B, policy_mismatched_B = (
-            forward(model, Sequences.of(pairs, CPU)).lp_B
+            Reading.plain(model).read(pairs)[0].lp_B
             for model, pairs in ((reference, own), (reference, others), (policy, others))
         )
     losses = OBJECTIVES["kto"].loss(
         LogProbs(
-            policy_B=forward(policy, Sequences.of(own, CPU)).lp_B,
+            policy_B=Reading.plain(policy).read(own)[0].lp_B,
             reference_B=reference_B,
             tokens_B=torch.tensor([float(len(rows[row].completion)) for row in block.rows]),
             policy_mismatched_B=policy_mismatched_B,
@@ -178,7 +181,7 @@ def test_accumulating_micro_batches_equals_one_large_batch_where_z0_is_the_same(
     def gradient(parts: list[list[int]]) -> torch.Tensor:
         model.zero_grad()
         for part in parts:
-            lp_B = forward(model, Sequences.of([pairs[row] for row in part], CPU)).lp_B
+            lp_B = Reading.plain(model).read([pairs[row] for row in part])[0].lp_B
             flat = torch.full_like(lp_B, 0.7)
             losses = OBJECTIVES["kto"].loss(
                 LogProbs(

@@ -222,13 +222,12 @@ def _tokens_log_probs(
     import numpy as np
     import torch
 
-    from worker.kto.logprobs import Sequences, forward
+    from worker.kto.logprobs import Reading
 
     found: list[Array] = []
     for pairs in chunks:
         with torch.no_grad():
-            sequences = Sequences.of(pairs, arithmetic.device)
-            lp = forward(model, sequences, arithmetic.precision).lp_N.cpu().numpy()
+            lp = Reading.plain(model, arithmetic.precision).read(pairs)[0].lp_N.cpu().numpy()
         found += np.split(lp, np.cumsum([len(completion) for _, completion in pairs])[:-1])
         tell()
     return found

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 
 from worker.kto.files import sync, write_atomically
 from worker.kto.job import Job
-from worker.kto.logprobs import Sequences, autocast, forward
+from worker.kto.logprobs import Reading, autocast
 from worker.kto.models import Arithmetic
 from worker.kto.process import Refusal
 from worker.kto.ranks import Ranks
@@ -104,7 +103,7 @@ def _short(weight: Tensor) -> Tensor:
 class Drift:
     def __init__(
         self,
-        policy: Any,
+        reading: Reading,
         weights: Mapping[str, nn.Parameter],
         rows: Sequence[Row],
         job: Job,
@@ -119,7 +118,7 @@ class Drift:
         between: Callable[[], None],
     ) -> None:
         """`ends`: tokens that end a completion; `between`: called after every few samples, may raise so as to stop."""
-        self._policy, self._weights, self._arithmetic, self._ranks = policy, weights, arithmetic, ranks
+        self._reading, self._weights, self._ranks = reading, weights, ranks
         self._job, self._rows_at_once, self._between = job, micro_batch_size, between
         asked, seed = job.recipe.drift, job.recipe.seed
         self._steps = check_steps(total_steps, asked.checks)
@@ -128,7 +127,7 @@ class Drift:
         def draw() -> list[Pair]:
             with autocast(arithmetic.device, arithmetic.precision):
                 return sample(
-                    policy,
+                    reading.model,
                     prompts,
                     ends,
                     max_new_tokens=min(asked.max_new_tokens, max(1, (context or max_length) - 1)),
@@ -199,9 +198,9 @@ class Drift:
         """Of all sampled tokens, lp_N."""
         found = []
         for first in range(0, len(samples), self._rows_at_once):
-            sequences = Sequences.of(samples[first : first + self._rows_at_once], self._arithmetic.device)
             with torch.no_grad():
-                found.append(forward(self._policy, sequences, self._arithmetic.precision).lp_N.cpu().numpy())
+                read, _ = self._reading.read(samples[first : first + self._rows_at_once])
+            found.append(read.lp_N.cpu().numpy())
             self._between()
         return np.concatenate(found)
 

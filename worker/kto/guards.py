@@ -12,14 +12,12 @@ import torch
 
 from app.runs.recipe import Recipe
 from worker.kto.files import write_atomically
-from worker.kto.logprobs import Sequences
 from worker.kto.microbatch import MicroBatch
 from worker.kto.objectives import OBJECTIVES, LogProbs, Losses
 from worker.kto.process import Refusal
+from worker.kto.readings import SAME_WITHIN
 from worker.kto.rows import Row
 
-#: How far two forwards of the same weights may be apart in lp, per nat of |lp| and at least, by precision.
-SAME_WITHIN = {torch.float32: (1e-5, 1e-3), torch.bfloat16: (2e-2, 0.5)}
 #: Objectives whose loss is λ·σ(0) where the policy is the reference.
 HALF_LAMBDA_AT_FIRST = frozenset({"kto", "apo_zero_unpaired"})
 
@@ -78,8 +76,11 @@ def require_finite(workdir: Path, step: int, batch: MicroBatch, losses: Losses) 
     if not bool(finite_B.all()):
         odd = [row for row, finite in zip(batch.members, finite_B.tolist(), strict=True) if not finite]
         values: dict[str, Any] = {name: [str(value) for value in figure.tolist()] for name, figure in figures.items()}
-        if len(batch.forwards) > 1:
-            values["mismatched"] = _token_ids(batch.forwards[1].sequences)
+        if batch.mismatched is not None:
+            values["mismatched"] = [
+                {"prompt_ids": prompt.tolist(), "completion_ids": completion.tolist()}
+                for prompt, completion in batch.mismatched
+            ]
         _refuse(workdir, step, "a log-prob or loss", odd, batch.members, values)
 
 
@@ -114,13 +115,3 @@ def _refuse(
         f"step {step}: {what} is NaN or infinite, rows with completion_id {named}: the batch is kept in {name}; "
         "lower learning_rate, set precision to float32, or remove these rows",
     )
-
-
-def _token_ids(sequences: Sequences) -> list[dict[str, list[int]]]:
-    """Prompt and completion of each row, as they were read."""
-    ids_BT, lengths = sequences.ids_BT.tolist(), sequences.length_B.tolist()
-    counts = torch.bincount(sequences.row_N, minlength=len(lengths)).tolist()
-    return [
-        {"prompt_ids": ids[: length - count], "completion_ids": ids[length - count : length]}
-        for ids, length, count in zip(ids_BT, lengths, counts, strict=True)
-    ]

@@ -2,10 +2,14 @@
 
 Legend: B rows, T tokens of the longest row, N completion tokens of all rows together, V vocabulary, H hidden size.
 Log-probs are in nats, in float32, summed over a row's completion tokens; prompt and padding never count.
+
+A `Reading` knows how to read one model: packed, so that nothing is computed for padding and a prompt is read once for
+both of its completions, or padded where its attention cannot be packed; with the head in chunks, so that the matrix of
+all logits never exists, or by the model's own code where that does more than a linear layer.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worker.kto.tokens import Ids
+from worker.kto.attention import PACKED, laid_out
+from worker.kto.head import Head
+from worker.kto.packing import Packed, Pair
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Sequences:
         return self.source_N // self.ids_BT.shape[1]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[Ids, Ids]], device: torch.device) -> "Sequences":
+    def of(cls, pairs: Sequence[Pair], device: torch.device) -> "Sequences":
         longest = max((len(prompt) + len(completion) for prompt, completion in pairs), default=1)
         ids = np.zeros((len(pairs), longest), dtype=np.int64)
         counted = np.zeros((len(pairs), longest), dtype=bool)
@@ -67,58 +73,156 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 
 @dataclass(frozen=True)
 class Forward:
-    """What a model says of `sequences`."""
+    """What a model says of completions."""
 
-    sequences: Sequences
     lp_N: Tensor  # log π(token | all before it) of every completion token, row after row, in float32
-    router_loss: Tensor | None  # of a mixture of experts, over real tokens, where it was asked for
+    row_N: Tensor  # which row a token belongs to
+    rows: int
+    tokens: int  # that were read
+    room: int  # that were computed: padding too
+    router_loss: Tensor | None = None  # of a mixture of experts, over real tokens, where it was asked for
 
     @property
     def lp_B(self) -> Tensor:
         """lp(y|x) = Σ_t log π(y_t | x, y_<t)."""
-        return by_row(self.lp_N, self.sequences)
+        return by_row(self.lp_N, self.row_N, self.rows)
 
 
-def forward(
-    model: Any, sequences: Sequences, precision: torch.dtype = torch.float32, *, router_loss: bool = False
-) -> Forward:
-    """Read `sequences`, with gradient unless the caller turned it off.
+def by_row(value_N: Tensor, row_N: Tensor, rows: int) -> Tensor:
+    """Sums over each row's completion tokens, [B]. `row_N` ascends.
 
-    The head sees completion positions only: a hook on the output embeddings picks them out of the hidden states, so
-    whatever the model does to its logits afterwards (soft-capping, scaling) still happens, by its own code. A model
-    whose head is not called as a module is read off its full logits.
+    Summed side by side rather than one after another: less rounding, and the same order on every device.
     """
-    if len(sequences.ids_BT) == 0:  # a rank without a share of the micro-batch
-        nothing = torch.zeros(0, device=sequences.ids_BT.device, requires_grad=torch.is_grad_enabled())
-        return Forward(sequences, nothing, None)
-    picked = False
-
-    def pick(_head: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        nonlocal picked
-        hidden_BTH = arguments[0]
-        if hidden_BTH.shape[:2] != sequences.ids_BT.shape:
-            return None
-        picked = True
-        return (hidden_BTH.flatten(0, 1)[sequences.source_N].unsqueeze(0), *arguments[1:])
-
-    asked: dict[str, Any] = {}
-    if router_loss:
-        # Its mean is over tokens, so here the padding has to be known.
-        positions_T = torch.arange(sequences.ids_BT.shape[1], device=sequences.ids_BT.device)
-        asked = {"output_router_logits": True, "attention_mask": (positions_T < sequences.length_B[:, None]).long()}
-    hook = model.get_output_embeddings().register_forward_pre_hook(pick)
-    try:
-        with autocast(sequences.ids_BT.device, precision):
-            output = model(input_ids=sequences.ids_BT, use_cache=False, **asked)
-    finally:
-        hook.remove()
-    logits_NV = output.logits[0] if picked else output.logits.flatten(0, 1)[sequences.source_N]
-    lp_N = -F.cross_entropy(logits_NV.float(), sequences.target_N, reduction="none")
-    return Forward(sequences, lp_N, output.aux_loss if router_loss else None)
+    counts_B = torch.bincount(row_N, minlength=rows)
+    longest = int(counts_B.max()) if len(row_N) else 0
+    place_N = torch.arange(len(row_N), device=row_N.device) - (counts_B.cumsum(0) - counts_B)[row_N]
+    flat = value_N.new_zeros(rows * longest)
+    return flat.index_copy(0, row_N * longest + place_N, value_N).view(rows, longest).sum(1)
 
 
-def by_row(value_N: Tensor, sequences: Sequences) -> Tensor:
-    """Sums over each row's completion tokens, [B]."""
-    rows, longest = sequences.ids_BT.shape
-    flat = torch.zeros(rows * longest, dtype=value_N.dtype, device=value_N.device)
-    return flat.index_copy(0, sequences.source_N, value_N).view(rows, longest).sum(1)
+class HeadNotCalled(Exception):
+    """The model takes its logits without calling its output embeddings: it can be read padded, from all its logits."""
+
+
+class Reading:
+    """How one model is read."""
+
+    def __init__(self, model: Any, precision: torch.dtype = torch.float32, *, packed: bool, chunked: bool) -> None:
+        self.model = model
+        self.precision = precision
+        self.packed = packed
+        self._head = Head.of(model) if chunked else None
+        self.chunked = self._head is not None
+        # Every part of a model asks its own config which attention to take.
+        self._configs = list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
+
+    @classmethod
+    def plain(cls, model: Any, precision: torch.dtype = torch.float32) -> "Reading":
+        """The way that asks nothing of a model: padded, with the model's own head."""
+        return cls(model, precision, packed=False, chunked=False)
+
+    def read(
+        self, pairs: Sequence[Pair], others: Sequence[Pair] | None = None, *, router_loss: bool = False
+    ) -> tuple[Forward, Forward | None]:
+        """Prompts with their completions, with gradient unless the caller turned it off, and with `others`, other
+        completions of the same prompts, without.
+        """
+        device = self.model.get_output_embeddings().weight.device
+        if not pairs:  # a rank without a share of the micro-batch
+            nothing = Forward(
+                torch.zeros(0, device=device, requires_grad=torch.is_grad_enabled()),
+                torch.zeros(0, dtype=torch.int64, device=device),
+                0, 0, 0,
+            )  # fmt: skip
+            return nothing, None if others is None else nothing
+        if not self.packed:
+            own = self._padded(Sequences.of(pairs, device), router_loss=router_loss)
+            if others is None:
+                return own, None
+            with torch.no_grad():
+                return own, self._padded(Sequences.of(others, device))
+        packed = Packed.of(pairs, device)
+        packed.layout.remembers = others is not None
+        own, hidden_TH = self._packed(packed, None, router_loss=router_loss)
+        if others is None:
+            return own, None
+        with torch.no_grad():
+            return own, self._packed(packed.continued(others, device), hidden_TH.detach())[0]
+
+    def _packed(
+        self, packed: Packed, earlier_TH: Tensor | None, *, router_loss: bool = False
+    ) -> tuple[Forward, Tensor]:
+        """`earlier_TH`: hidden states of the sequence that is continued, where the first tokens are predicted from."""
+
+        def pick(hidden_BTH: Tensor) -> Tensor:
+            hidden_NH = hidden_BTH[0][packed.source_N.clamp(min=0)]
+            if earlier_TH is None:
+                return hidden_NH
+            place_N = -1 - packed.source_N
+            return torch.where((place_N >= 0)[:, None], earlier_TH[place_N.clamp(min=0)], hidden_NH)
+
+        asked = {"output_router_logits": True} if router_loss else {}
+        inputs = {"input_ids": packed.ids_T[None], "position_ids": packed.positions_T[None], **asked}
+        with laid_out(packed.layout), self._attending_packed():
+            lp_N, output, hidden_BTH = self._log_probs(inputs, pick, packed.target_N)
+        loss = output.aux_loss if router_loss else None
+        return Forward(lp_N, packed.row_N, packed.rows, packed.tokens, packed.tokens, loss), hidden_BTH[0]
+
+    def _padded(self, sequences: Sequences, *, router_loss: bool = False) -> Forward:
+        inputs: dict[str, Any] = {"input_ids": sequences.ids_BT}
+        if router_loss:
+            # Its mean is over tokens, so here the padding has to be known.
+            positions_T = torch.arange(sequences.ids_BT.shape[1], device=sequences.ids_BT.device)
+            real_BT = positions_T < sequences.length_B[:, None]
+            inputs |= {"output_router_logits": True, "attention_mask": real_BT.long()}
+
+        def pick(hidden_BTH: Tensor) -> Tensor:
+            return hidden_BTH.flatten(0, 1)[sequences.source_N]
+
+        lp_N, output, _ = self._log_probs(inputs, pick, sequences.target_N)
+        rows, room = len(sequences.ids_BT), sequences.ids_BT.numel()
+        loss = output.aux_loss if router_loss else None
+        return Forward(lp_N, sequences.row_N, rows, sequences.tokens, room, loss)
+
+    def _log_probs(
+        self, inputs: Mapping[str, Any], pick: Callable[[Tensor], Tensor], target_N: Tensor
+    ) -> tuple[Tensor, Any, Tensor]:
+        """lp_N, the model's output, and the hidden states that its head was given.
+
+        A hook on the output embeddings takes the hidden states at which a completion token comes next. Chunked, the
+        head is left to us; else it goes on with those alone, so that whatever the model does to its logits afterwards
+        happens by its own code.
+        """
+        caught: list[Tensor] = []
+
+        def catch(_head: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            caught.append(arguments[0])
+            left = arguments[0][:, :0] if self._head else pick(arguments[0])[None]
+            return (left, *arguments[1:])
+
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(catch)
+        try:
+            with autocast(target_N.device, self.precision):
+                output = self.model(use_cache=False, **inputs)
+        finally:
+            hook.remove()
+        if not caught and self.packed:
+            raise HeadNotCalled
+        if not caught:
+            lp_N = -F.cross_entropy(pick(output.logits).float(), target_N, reduction="none")
+        elif self._head:
+            lp_N = self._head.log_probs(pick(caught[0]), target_N, self.precision)
+        else:
+            lp_N = -F.cross_entropy(output.logits[0].float(), target_N, reduction="none")
+        return lp_N, output, caught[0] if caught else output.logits
+
+    @contextmanager
+    def _attending_packed(self) -> Iterator[None]:
+        before = [config._attn_implementation for config in self._configs]
+        for config in self._configs:
+            config._attn_implementation = PACKED
+        try:
+            yield
+        finally:
+            for config, name in zip(self._configs, before, strict=True):
+                config._attn_implementation = name

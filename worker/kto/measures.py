@@ -46,8 +46,8 @@ class Measures:
         figures.append(torch.tensor(float(len(weight_B))))
         sums = torch.stack([figure.float().to(weight_B.device) for figure in figures])
         self._sums = sums if self._sums is None else self._sums + sums
-        self._tokens += sum(forward.sequences.tokens for forward in forwards)
-        self._room += sum(forward.sequences.ids_BT.numel() for forward in forwards)
+        self._tokens += sum(forward.tokens for forward in forwards)
+        self._room += sum(forward.room for forward in forwards)
         self._lengths += lengths
 
     def _hits(self, log_probs: LogProbs, losses: Losses) -> list[Tensor]:

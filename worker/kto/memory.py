@@ -10,6 +10,7 @@ Weights are in memory already. The largest divisor of the batch size is chosen w
 is free, even where rows come in pairs.
 """
 
+import json
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from app.runs.recipe import Recipe
-from worker.kto.logprobs import Sequences, forward
+from worker.kto.files import write_atomically
+from worker.kto.job import Job
+from worker.kto.logprobs import Reading
 from worker.kto.models import Arithmetic
 from worker.kto.objectives import OBJECTIVES
 from worker.kto.process import Refusal
@@ -59,7 +62,7 @@ class Need:
 
 
 def measured_micro_batch(
-    policy: Any,
+    reading: Reading,
     weights: Mapping[str, nn.Parameter],
     rows: Sequence[Row],
     recipe: Recipe,
@@ -83,8 +86,8 @@ def measured_micro_batch(
     own, other = _longest(rows, max_length)
 
     def peak(count: int) -> float:
-        work = partial(_step, policy, recipe, arithmetic, own, other, count, router_loss=router_loss)
-        return _peak(work, weights, policy, arithmetic.device)
+        work = partial(_step, reading, recipe, own, other, count, router_loss=router_loss)
+        return _peak(work, weights, reading.model, arithmetic.device)
 
     if on_gpu:
         peak(MEASURED[0])  # the first pass also makes the workspaces of libraries, which stay
@@ -113,11 +116,35 @@ def measured_micro_batch(
     return fitting[-1], {
         "micro_batch_size": fitting[-1],
         "longest_row": longest,
-        "bytes_needed_by_rows": {count: math.ceil(need.of(count)) for count in (*MEASURED, fitting[-1])},
+        "bytes_needed_by_rows": {str(count): math.ceil(need.of(count)) for count in (*MEASURED, fitting[-1])},
         "bytes_of_gradients_and_moments": need.update,
         "bytes_free": free,
         "share_of_them_used": SHARE,
     }
+
+
+def decided_micro_batch(
+    job: Job, ranks: Ranks, measure: Callable[[], tuple[int, dict[str, Any]]]
+) -> tuple[int, dict[str, Any] | None]:
+    """The recipe's micro-batch; where it is auto, what an earlier attempt at this job measured, or `measure` does now.
+
+    Kept in WORKDIR/micro-batch.json: the plan of all blocks hangs on it.
+    """
+    asked = job.recipe.micro_batch_size
+    if asked != "auto":
+        return asked, None
+    path = job.workdir / "micro-batch.json"
+    found: dict[str, Any] = {}
+    if ranks.writes and path.is_file():
+        content = json.loads(path.read_bytes())
+        found = content["measured"] if content["identity"] == job.identity else {}
+    measured = ranks.gather(found)
+    if not measured:
+        _, measured = measure()
+        if ranks.writes:
+            content = {"identity": job.identity, "measured": measured}
+            write_atomically(path, json.dumps(content, indent=1).encode())
+    return int(measured["micro_batch_size"]), measured
 
 
 def micro_batch_sizes(recipe: Recipe, at_most: int) -> list[int]:
@@ -126,16 +153,10 @@ def micro_batch_sizes(recipe: Recipe, at_most: int) -> list[int]:
     return [size for size in range(2, min(recipe.batch_size, at_most) + 1, unit) if recipe.batch_size % size == 0]
 
 
-def _step(
-    policy: Any, recipe: Recipe, arithmetic: Arithmetic, own: Pair, other: Pair, count: int, *, router_loss: bool
-) -> None:
+def _step(reading: Reading, recipe: Recipe, own: Pair, other: Pair, count: int, *, router_loss: bool) -> None:
     """What training does with a micro-batch of `count` rows `own`, mismatched with `other`."""
-    read = forward(
-        policy, Sequences.of([own] * count, arithmetic.device), arithmetic.precision, router_loss=router_loss
-    )
-    if OBJECTIVES[recipe.objective].mismatched:
-        with torch.no_grad():
-            forward(policy, Sequences.of([other] * count, arithmetic.device), arithmetic.precision)
+    others = [other] * count if OBJECTIVES[recipe.objective].mismatched else None
+    read, _ = reading.read([own] * count, others, router_loss=router_loss)
     loss = read.lp_B.sum()
     (loss if read.router_loss is None else loss + read.router_loss).backward()
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from app.runs.recipe import Recipe
 from worker.kto.batches import Block
-from worker.kto.logprobs import Forward, Sequences, by_row, forward
+from worker.kto.logprobs import Forward, Reading, by_row
 from worker.kto.models import Arithmetic
 from worker.kto.objectives import LogProbs, Objective, TokenLogProbs
 from worker.kto.process import Stopped, StopRequest
@@ -24,6 +23,7 @@ from worker.kto.tokens import fit_weights
 class MicroBatch:
     members: Sequence[Row]  # this rank's share
     log_probs: LogProbs
+    mismatched: Sequence[Pair] | None
     forwards: tuple[Forward, ...]  # what the policy read: the rows, and their mismatched pairs where asked for
 
     @property
@@ -35,7 +35,7 @@ class MicroBatch:
 class Reader:
     """Reads blocks with one policy for one objective."""
 
-    policy: Any
+    reading: Reading
     rows: Sequence[Row]
     objective: Objective
     recipe: Recipe
@@ -51,24 +51,22 @@ class Reader:
         """`block`: this rank's share. Gradients flow through the policy's log-probs of the rows alone."""
         device, objective = self.arithmetic.device, self.objective
         members = [self.rows[row] for row in block.rows]
-        own = self._forward(matched(self.rows, block), router_loss=self.router_coefficient > 0)
+        pairs = matched(self.rows, block)
+        others = mismatched(self.rows, block, self.max_length) if objective.mismatched else None
+        own, other = self.reading.read(pairs, others, router_loss=self.router_coefficient > 0)
         reference_B, tokens = torch.zeros(len(members), device=device), None
         if objective.reference:
-            known = reference.log_probs(matched(self.rows, block), device)
-            reference_B = by_row(known, own.sequences) if objective.by_token else known
+            known = reference.log_probs(pairs, device)
+            reference_B = by_row(known, own.row_N, own.rows) if objective.by_token else known
             if objective.by_token:
                 tokens = self._tokens(own, known, block.rows)
         other_B, other_reference_B, other_tokens = torch.zeros_like(reference_B), torch.zeros_like(reference_B), None
-        forwards: tuple[Forward, ...] = (own,)
-        if objective.mismatched:
-            pairs = mismatched(self.rows, block, self.max_length)
-            with torch.no_grad():
-                others = self._forward(pairs)
-            known = reference.log_probs(pairs, device)
-            other_B, other_reference_B = others.lp_B, by_row(known, others.sequences) if objective.by_token else known
+        if others is not None and other is not None:
+            known = reference.log_probs(others, device)
+            other_B = other.lp_B
+            other_reference_B = by_row(known, other.row_N, other.rows) if objective.by_token else known
             if objective.by_token:
-                other_tokens = self._tokens(others, known, _lenders(block))
-            forwards = (own, others)
+                other_tokens = self._tokens(other, known, _lenders(block))
         log_probs = LogProbs(
             policy_B=own.lp_B,
             reference_B=reference_B,
@@ -84,7 +82,7 @@ class Reader:
             running_2=running_2 if objective.running else None,
             over_ranks=self.ranks.sum,
         )
-        return MicroBatch(members, log_probs, forwards)
+        return MicroBatch(members, log_probs, others, (own,) if other is None else (own, other))
 
     def score(
         self,
@@ -106,17 +104,14 @@ class Reader:
         stopped = False
         for done, block in enumerate(blocks):
             share = self.share(block)
-            wanted = [matched(self.rows, share)]
-            if self.objective.mismatched:
-                wanted.append(mismatched(self.rows, share, self.max_length))
-            for pairs in wanted:
-                if not reference.knows(pairs):
-                    with torch.no_grad():
-                        found = self._forward(pairs)
-                    if self.objective.by_token:
-                        reference.learn(pairs, found.lp_N, [len(completion) for _, completion in pairs])
-                    else:
-                        reference.learn(pairs, found.lp_B, [1] * len(pairs))
+            own = matched(self.rows, share)
+            others = mismatched(self.rows, share, self.max_length) if self.objective.mismatched else None
+            if not reference.knows([*own, *(others or ())]):
+                with torch.no_grad():
+                    found = self.reading.read(own, others)
+                for pairs, read in zip((own, others or ()), found, strict=True):
+                    if read is not None:
+                        self._learn(reference, pairs, read)
             progress(done + 1, len(blocks))
             if stopped := self.ranks.any(stop.requested):
                 break
@@ -127,13 +122,15 @@ class Reader:
             raise Stopped
         return reference
 
-    def _forward(self, pairs: Sequence[Pair], *, router_loss: bool = False) -> Forward:
-        sequences = Sequences.of(pairs, self.arithmetic.device)
-        return forward(self.policy, sequences, self.arithmetic.precision, router_loss=router_loss)
+    def _learn(self, reference: Reference, pairs: Sequence[Pair], read: Forward) -> None:
+        if self.objective.by_token:
+            reference.learn(pairs, read.lp_N, [len(completion) for _, completion in pairs])
+        else:
+            reference.learn(pairs, read.lp_B, [1] * len(pairs))
 
     def _tokens(self, read: Forward, reference_N: Tensor, lenders: Sequence[int]) -> TokenLogProbs:
         """`lenders`: whose completion each row of `read` has."""
-        rows = read.sequences.row_N
+        rows = read.row_N
         counts = torch.bincount(rows, minlength=len(lenders)).tolist()
         weights = [
             torch.ones(count)

@@ -98,7 +98,9 @@ def sequence_key(pair: Pair) -> bytes:
     return hashlib.sha256(len(prompt).to_bytes(4, "big") + prompt.tobytes() + completion.tobytes()).digest()[:16]
 
 
-def reference_fingerprint(job: Job, arithmetic: Arithmetic, max_length: int, *, by_token: bool = False) -> str:
+def reference_fingerprint(
+    job: Job, arithmetic: Arithmetic, max_length: int, *, by_token: bool = False, packed: bool = True
+) -> str:
     parts = {
         "base": job.base_fingerprint,
         "adapter": job.adapter_fingerprint,
@@ -107,5 +109,6 @@ def reference_fingerprint(job: Job, arithmetic: Arithmetic, max_length: int, *, 
         "precision": str(arithmetic.precision),
         "device": arithmetic.device.type,
         "by_token": by_token,
+        "packed": packed,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -48,8 +48,12 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     from worker.kto import batches, checkpoint, diagnosis, models, preflight
     from worker.kto.determinism import determinism
     from worker.kto.drift import Drift
+    from worker.kto.free_memory import free_bytes
+    from worker.kto.logprobs import Reading
+    from worker.kto.memory import decided_micro_batch, measured_micro_batch
     from worker.kto.microbatch import Reader
     from worker.kto.objectives import OBJECTIVES
+    from worker.kto.readings import reading_of, tried
     from worker.kto.reference import reference_fingerprint
     from worker.kto.rows import read_pairs, read_rows
     from worker.kto.step import Stepper, adamw
@@ -78,8 +82,29 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     journal.progress("loading", 1, 1)
     stop.raise_if_requested()
 
+    # How the policy is read, and how many rows at once.
+    router_coefficient = models.router_coefficient(policy)
+    reading = Reading.plain(policy, arithmetic.precision)
+    if recipe.packing == "auto":
+        reading = reading_of(policy, [tried(rows, max_length)], arithmetic.precision)
+
+    def measure() -> tuple[int, dict[str, Any]]:
+        return measured_micro_batch(
+            reading,
+            weights,
+            rows,
+            recipe,
+            arithmetic,
+            max_length,
+            ranks,
+            free=free_bytes(device),
+            at_most=preflight.rows_of_an_epoch(recipe, read, pairs),
+            router_loss=router_coefficient > 0,
+        )
+
+    micro_batch_size, memory = decided_micro_batch(job, ranks, measure)
+
     # The fixed plan of micro-batches: which rows, and whose completion each is mismatched with.
-    micro_batch_size = int(recipe.micro_batch_size)
     if objective.data == "pairs":
         plan = batches.plan_pairs(rows, pairs, micro_batch_size, seed=recipe.seed)
     else:
@@ -97,13 +122,12 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
 
     # The reference: the policy scores the plan while it still is the shipped checkpoint. Only then is a state loaded.
     # An epoch takes every block once, so the first one needs all scores, or as many as max_steps lets it.
-    router_coefficient = models.router_coefficient(policy)
-    reader = Reader(policy, rows, objective, recipe, arithmetic, max_length, ranks, router_coefficient)
+    reader = Reader(reading, rows, objective, recipe, arithmetic, max_length, ranks, router_coefficient)
     first_epoch = plan.steps(0, blocks_per_step, recipe.seed)[:total_steps]
     reference = reader.score(
         [block for step in first_epoch for block in step],
         workdir / "reference.safetensors",
-        reference_fingerprint(job, arithmetic, max_length, by_token=objective.by_token),
+        reference_fingerprint(job, arithmetic, max_length, by_token=objective.by_token, packed=reading.packed),
         stop,
         lambda done, total: journal.progress("referencing", done, total),
     )
@@ -113,7 +137,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
             raise Stopped
 
     drift = Drift(
-        policy,
+        reading,
         weights,
         rows,
         job,
@@ -135,6 +159,13 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     journal.continue_after(position.step)
     for message in passed_over:
         journal.warn(position.step, "state_damaged", message)
+    if recipe.packing == "auto" and not reading.packed:
+        journal.warn(
+            0,
+            "padded",
+            "the base model's attention cannot be packed (packed rows say something else than single ones): rows are "
+            "padded, which computes the share padding_share of metrics.jsonl in vain and reads prompts twice",
+        )
     for finding in diagnosis.of_rows(read, plan, recipe, context):
         journal.warn(0, finding.code, finding.message)
     if position.threads != torch.get_num_threads():
@@ -205,6 +236,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         "ranks": ranks.world,
         "torch": torch.__version__,
         "threads": position.threads,
+        "memory": memory,
         "determinism": determinism(arithmetic, position.threads, ranks.world),
         "identity": job.identity,
         "final": journal.metrics[-1],
