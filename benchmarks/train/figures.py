@@ -3,10 +3,11 @@
 A ratio over 1 says that ours is faster. Tokens are real ones, of prompts and completions; those of the mismatched pass
 and of the reference pass are work, not output, and are not counted.
 
-    step_ratio            median over the rounds of seconds of trl / seconds of ours_same: the same block in turn
-    step_ratio_best_trl   all timed steps of trl_best / all of ours: the same rows, each side in blocks of its own
-    job_ratio_n_epoch     min(trl, trl_best) / ours of: reference pass + n · epoch
-    memory_ratio          peak above the weights, ours / trl: the largest block of trl's batches
+    step_ratio              median over the rounds of seconds of trl / seconds of ours_same: the same block in turn
+    step_ratio_of_cpu_time  the same of the time that the process had: far from step_ratio, the machine was busy
+    step_ratio_best_trl     all timed steps of trl_best / all of ours: the same rows, each side in blocks of its own
+    job_ratio_n_epochs      min(trl, trl_best) / ours of: reference pass + n · epoch
+    memory_ratio            peak above the weights, ours / trl: the largest block of trl's batches
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ class Timed:
 
     reference_seconds: float  # its pass over all rows, 0 where it scores them online
     seconds: Sequence[float]  # of each timed step
+    cpu_seconds: Sequence[float]  # the same, of all threads
     lengths: Sequence[Sequence[int]]  # tokens of the rows of each step
     losses: Sequence[float]  # of all steps, the warm-up's first
     peak_bytes: int  # on the GPU, 0 on CPU
@@ -55,10 +57,12 @@ def figures(
     """Of one configuration, as the last line of the output has them. `peaks`: bytes above the weights by lane."""
     blocks = configuration.effort.blocks
     work = {name: Work.of(lane, len(lane.seconds) / blocks) for name, lane in timed.items()}
-    rounds = [theirs / ours for theirs, ours in zip(timed["trl"].seconds, timed["ours_same"].seconds, strict=True)]
+    rounds = _by_round(timed["trl"].seconds, timed["ours_same"].seconds)
+    of_cpu_time = _by_round(timed["trl"].cpu_seconds, timed["ours_same"].cpu_seconds)
     found: dict[str, Any] = {
         "step_ratio": median(rounds),
         "step_ratio_quartiles": quartiles(rounds),
+        "step_ratio_of_cpu_time": None if timed["trl"].peak_bytes else median(of_cpu_time),
         "step_ratio_best_trl": None,
     }
     own, best = work.get("ours"), work.get("trl_best")
@@ -73,6 +77,10 @@ def figures(
     found["max_loss_difference"] = difference
     found["lanes"] = {name: _lane(work[name], timed[name], peaks.get(name)) for name in timed}
     return found
+
+
+def _by_round(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
+    return [their / our for their, our in zip(theirs, ours, strict=True)]
 
 
 def quartiles(values: Sequence[float]) -> list[float]:

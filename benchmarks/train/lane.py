@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any, Literal
+from time import perf_counter, process_time
+from typing import Any, Literal, NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -21,6 +21,14 @@ from greenlet import greenlet
 Event = Literal["loaded", "reference", "step"]
 #: "package.module:attribute" → what it is during this lane's turns, made of what it was.
 Swaps = Mapping[str, Callable[[Any], Any]]
+
+
+class Turn(NamedTuple):
+    """What a lane did until it paused."""
+
+    event: Event
+    seconds: float
+    cpu_seconds: float  # of all threads: what other work on the machine takes away is not in them
 
 
 class Ended(Exception):
@@ -43,22 +51,20 @@ class Lane:
         self._greenlet = greenlet(self._run)
         self._flags = Flags.now()
 
-    def advance(self) -> tuple[Event, float]:
-        """On to the next event; its seconds."""
+    def advance(self) -> Turn:
+        """On to the next event."""
         with self._surroundings():
-            started = perf_counter()
+            started, cpu_started = perf_counter(), process_time()
             event: Event | None = self._greenlet.switch()
-            seconds = perf_counter() - started
+            seconds, cpu_seconds = perf_counter() - started, process_time() - cpu_started
         if event is None:
             raise Ended(f"{self.name} ended before it was told to: it was given too few epochs")
-        return event, seconds
+        return Turn(event, seconds, cpu_seconds)
 
-    def until(self, event: Event) -> float:
-        """On to the next `event`; the seconds of all that came before it, without it."""
-        total = 0.0
-        while (step := self.advance())[0] != event:
-            total += step[1]
-        return total
+    def until(self, event: Event) -> None:
+        """On to the next `event`."""
+        while self.advance().event != event:
+            pass
 
     def pause(self, event: Event) -> None:
         """Called by the trainer."""

@@ -5,7 +5,7 @@ from time import perf_counter
 
 from benchmarks.train.configurations import Effort
 from benchmarks.train.figures import Timed
-from benchmarks.train.lane import Lane
+from benchmarks.train.lane import Lane, Turn
 
 
 class Unequal(Exception):
@@ -35,11 +35,12 @@ def race(
             difference = largest_difference(ours, theirs)
             if not difference <= tolerance:
                 raise Unequal(f"losses differ by {difference:.1e}, more than {tolerance:.0e}: {ours} and {theirs}")
-        seconds, passes = _timed_passes(lanes, effort)
+        turns, passes = _timed_passes(lanes, effort)
         return {
             lane.name: Timed(
                 reference[lane.name],
-                seconds[lane.name],
+                [turn.seconds for turn in turns[lane.name]],
+                [turn.cpu_seconds for turn in turns[lane.name]],
                 _in_order(lane.rows(), warm_up, passes),
                 lane.losses(),
                 lane.peak_bytes,
@@ -61,32 +62,32 @@ def _reference_passes(lanes: Sequence[Lane]) -> dict[str, float]:
     waiting = list(lanes)
     while waiting:
         for lane in list(waiting):
-            event, took = lane.advance()
-            if event == "step":
+            turn = lane.advance()
+            if turn.event == "step":
                 waiting.remove(lane)
             else:
-                seconds[lane.name] += took
+                seconds[lane.name] += turn.seconds
     return seconds
 
 
-def _timed_passes(lanes: Sequence[Lane], effort: Effort) -> tuple[dict[str, list[float]], int]:
-    """Seconds of each step by lane, and the number of epochs that they are of."""
-    seconds: dict[str, list[float]] = {lane.name: [] for lane in lanes}
+def _timed_passes(lanes: Sequence[Lane], effort: Effort) -> tuple[dict[str, list[Turn]], int]:
+    """The steps of each lane, and the number of epochs that they are."""
+    turns: dict[str, list[Turn]] = {lane.name: [] for lane in lanes}
     blocks = len(lanes[0].rows())
     started = perf_counter()
     for done in range(effort.passes):
         if done and (perf_counter() - started) * (done + 1) / done > effort.seconds:
-            return seconds, done
+            return turns, done
         for number in range(blocks):
             for lane in lanes if number % 2 == 0 else reversed(lanes):
-                seconds[lane.name].append(_step(lane))
-    return seconds, effort.passes
+                turns[lane.name].append(_step(lane))
+    return turns, effort.passes
 
 
-def _step(lane: Lane) -> float:
-    event, seconds = lane.advance()
-    assert event == "step", f"{lane.name} is training, its events are steps"
-    return seconds
+def _step(lane: Lane) -> Turn:
+    turn = lane.advance()
+    assert turn.event == "step", f"{lane.name} is training, its events are steps"
+    return turn
 
 
 def _in_order(blocks: Sequence[Sequence[int]], warm_up: int, passes: int) -> Sequence[Sequence[int]]:

@@ -138,16 +138,17 @@ def test_every_switch_turns_something_off_that_exists() -> None:
 def test_ratios_are_of_equal_work() -> None:
     blocks = [[10, 30], [20, 20]]
     timed = {
-        "trl": Timed(0, [4, 2, 6, 2], blocks * 2, [], 0),
-        "ours_same": Timed(1, [1, 1, 2, 1], blocks * 2, [], 0),
-        "trl_best": Timed(3, [2, 2, 2, 2], blocks * 2, [], 0),
-        "ours": Timed(1, [1, 1, 1, 1], blocks * 2, [], 0),
+        "trl": Timed(0, [4, 2, 6, 2], [4, 2, 6, 2], blocks * 2, [], 0),
+        "ours_same": Timed(1, [1, 1, 2, 1], [1, 1, 2, 1], blocks * 2, [], 0),
+        "trl_best": Timed(3, [2, 2, 2, 2], [2, 2, 2, 2], blocks * 2, [], 0),
+        "ours": Timed(1, [1, 1, 1, 1], [1, 1, 1, 1], blocks * 2, [], 0),
     }
     configuration = replace(TOY, effort=Effort(2, 2))
 
     found = figures(configuration, timed, 1e-7, {"ours_same": 10, "trl": 40})
 
     assert found["step_ratio"] == 2.5  # median of 4, 2, 3, 2
+    assert found["step_ratio_of_cpu_time"] == 2.5
     assert found["step_ratio_best_trl"] == 2
     assert found["job_ratio_1_epoch"] == (3 + 4) / (1 + 2)  # both of TRL's take 7
     assert found["job_ratio_3_epochs"] == (3 + 3 * 4) / (1 + 3 * 2)  # online it takes 21
