@@ -2,7 +2,7 @@
 
 Pure. They judge by the hidden rule, as people do: mostly right, sometimes not; the content ones often say nothing, the
 annoyed ones nearly always do; some mend a bad reply instead of only voting it down; a few vote against everybody else.
-That gives 28 thumbs up in 100 votes on a model whose replies are good in 46 of 100 cases.
+That gives 25 thumbs up in 100 votes on a model whose replies are good in 43 of 100 cases.
 """
 
 from dataclasses import dataclass
