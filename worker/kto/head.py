@@ -128,5 +128,5 @@ def _by_logit_(
     """
     by_logit_NV = likely_NV.div_(-sum_N[:, None])
     hit_N = torch.ones_like(sum_N) if here_N is None else here_N.to(sum_N.dtype)
-    by_logit_NV.scatter_add_(1, target_N[:, None], hit_N[:, None])
+    by_logit_NV[torch.arange(len(target_N), device=target_N.device), target_N] += hit_N
     return by_logit_NV if slope_NV is None else by_logit_NV.mul_(slope_NV)
