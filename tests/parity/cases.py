@@ -2,7 +2,8 @@
 
 Chosen for what float32 can show. A log-ratio is a small difference of large sums, so completions are short (the last
 digit of a sum of 20 nats is 2e-6) and the reference is several nats away from the policy: then r and z0 have digits to
-compare. The policy itself is a plain random model, whose gradients have them too.
+compare. β·(r − z0) stays below 3 or so: towards its ends a sigmoid has none, whoever computes it. The policy itself is
+a plain random model, whose gradients have digits too.
 """
 
 import copy
@@ -18,7 +19,7 @@ RowDict = Mapping[str, Any]
 MAX_LENGTH = 96
 
 
-def unpaired(count: int = 8, *, desirable: bool | None = None, letters: int = 2) -> list[dict[str, Any]]:
+def unpaired(count: int = 8, *, desirable: bool | None = None, letters: int = 1) -> list[dict[str, Any]]:
     """Rows whose completions are words cut to `letters`, all different. Every third one desirable, or one class."""
     return [
         {

@@ -23,12 +23,11 @@ from worker.kto import batches
 from worker.kto.models import load_adapter
 from worker.kto.train import train
 
-ROWS, MICRO_BATCH, BATCH = 40, 4, 8
-STEPS_OF_AN_EPOCH = ROWS // BATCH
+ROWS, MICRO_BATCH = 40, 4
 SETTINGS: dict[str, Any] = {
-    "batch_size": BATCH, "micro_batch_size": MICRO_BATCH, "max_length": MAX_LENGTH, "schedule": "constant",
+    "micro_batch_size": MICRO_BATCH, "max_length": MAX_LENGTH, "schedule": "constant",
     "warmup_share": 0.0, "weight_decay": 0.01, "lambda_desirable": 1.7, "lambda_undesirable": 1.0,
-    "save_every_steps": 100, "drift": {"checks": 0},
+    "save_every_steps": 100, "drift": {"checks": 0}, "packing": "off",
 }  # fmt: skip
 
 
@@ -43,13 +42,19 @@ def compared(
     family: str = "llama",
     lora: bool = False,
     steps: int = 50,
+    accumulated: int = 1,
     learning_rate: float = 1e-3,
 ) -> Table:
-    """Of a full fine-tuning of a random model, or of a LoRA that continues a shipped adapter which is not zero."""
+    """Of a full fine-tuning of a random model, or of a LoRA that continues a shipped adapter which is not zero.
+
+    `accumulated`: micro-batches of a step.
+    """
+    batch = MICRO_BATCH * accumulated
     recipe = recipe_of(
         objective,
         method="lora" if lora else "full",
-        epochs=steps // STEPS_OF_AN_EPOCH,
+        batch_size=batch,
+        epochs=steps * batch // ROWS,
         learning_rate=learning_rate,
         **SETTINGS,
     )
@@ -77,8 +82,8 @@ def _in_trls_order(recipe: Any) -> list[dict[str, Any]]:
         tokenised(rows()), MICRO_BATCH, even_classes=False, seed=recipe.seed, mismatched=recipe.objective == "kto"
     )
     blocks = [
-        block for epoch in range(recipe.epochs) for step in plan.steps(epoch, BATCH // MICRO_BATCH, recipe.seed)
-        for block in step
+        block for epoch in range(recipe.epochs)
+        for step in plan.steps(epoch, recipe.batch_size // MICRO_BATCH, recipe.seed) for block in step
     ]  # fmt: skip
     for block in blocks:
         behind = (*block.rows[1:], block.rows[0])
@@ -108,7 +113,7 @@ def _of_trl(
     arguments = {
         "loss_type": recipe.objective, "beta": recipe.beta, "desirable_weight": recipe.lambda_desirable,
         "undesirable_weight": recipe.lambda_undesirable, "per_device_train_batch_size": MICRO_BATCH,
-        "gradient_accumulation_steps": BATCH // MICRO_BATCH, "num_train_epochs": 1, "optim": "adamw_torch",
+        "gradient_accumulation_steps": recipe.batch_size // MICRO_BATCH, "num_train_epochs": 1, "optim": "adamw_torch",
         "learning_rate": recipe.learning_rate, "lr_scheduler_type": "constant", "weight_decay": recipe.weight_decay,
         "adam_beta1": recipe.adam_beta1, "adam_beta2": recipe.adam_beta2, "adam_epsilon": recipe.adam_epsilon,
         "max_grad_norm": recipe.max_gradient_norm,
@@ -116,7 +121,7 @@ def _of_trl(
     with theirs.trainer(Recorded, KTOConfig, model, ordered, arguments=arguments, **more) as made:
         made.train()
         found = {name.replace(".default", ""): weight.detach() for name, weight in made.model.named_parameters()}
-    in_step = torch.stack(losses).view(-1, BATCH // MICRO_BATCH)
+    in_step = torch.stack(losses).view(-1, recipe.batch_size // MICRO_BATCH)
     return in_step.mean(1).tolist(), found
 
 

@@ -32,7 +32,7 @@ class Given(NamedTuple):
 def given(family: str) -> Given:
     policy = tiny.model(family, **FAMILIES[family])
     recipe = ours.recipe_of("kto", beta=0.1, lambda_desirable=1.7, lambda_undesirable=1.0)
-    return Given(policy, cases.sharpened(policy), cases.unpaired(letters=5), recipe)
+    return Given(policy, cases.sharpened(policy, 8), cases.unpaired(letters=2), recipe)
 
 
 def beside_the_formula(family: str, precision: torch.dtype = torch.float32) -> Table:

@@ -37,15 +37,15 @@ def comparisons() -> Iterator[tuple[str, Callable[[], Table]]]:
     yield "sft, completions of one length", partial(paired.sft_compared, policy, cases.unpaired(desirable=True))
     for family in families.FAMILIES:
         yield f"kto, {family}", partial(families.beside_trl, family)
-    for objective in ("kto", "apo_zero_unpaired"):
-        yield f"{objective}, 50 steps", partial(curves.compared, objective)
+    yield "kto, 50 steps, two micro-batches each", partial(curves.compared, accumulated=2)
+    yield "apo_zero_unpaired, 50 steps", partial(curves.compared, "apo_zero_unpaired")
     yield "kto, 50 steps, LoRA against a shipped adapter", partial(curves.compared, lora=True, learning_rate=5e-3)
 
 
 def _adapted(**kind: bool) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         policy, shipped = unpaired.adapters(Path(folder), **kind)
-        return unpaired.compared(policy, shipped, cases.unpaired(), lambdas=(1.7, 1.0))
+        return unpaired.compared(policy, shipped, cases.unpaired(letters=2), lambdas=(1.7, 1.0))
 
 
 def markdown() -> Iterator[str]:

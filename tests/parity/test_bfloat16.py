@@ -14,10 +14,8 @@ from tests.parity import families
 from tests.parity.compare import worst
 from tests.parity.curves import SETTINGS, rows
 from tests.trainer import tiny
-from worker.kto.logprobs import Sequences, forward
+from worker.kto.logprobs import Reading
 from worker.kto.train import train
-
-CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("family", [name for name in families.FAMILIES if name != "mixtral"])
@@ -43,7 +41,7 @@ def test_the_softmax_over_the_vocabulary_is_float32_over_bfloat16_logits() -> No
     model.get_output_embeddings().register_forward_hook(lambda _module, _given, output: logits.append(output))
     ids = tiny.tokenizer()(["late box"], return_tensors="np")["input_ids"][0].astype("int32")
 
-    read = forward(model, Sequences.of([(ids[:3], ids[3:])], CPU), torch.bfloat16)
+    read, _ = Reading.plain(model, torch.bfloat16).read([(ids[:3], ids[3:])])
 
     assert logits[0].dtype is torch.bfloat16
     assert read.lp_N.dtype is torch.float32
@@ -54,7 +52,9 @@ def test_the_softmax_over_the_vocabulary_is_float32_over_bfloat16_logits() -> No
 
 def trained(folder: Path, precision: str, **recipe: Any) -> list[dict[str, Any]]:
     base = tiny.save_model(folder / f"base-{precision}", dtype=torch.bfloat16)
-    workdir = tiny.stage(folder / precision, base, rows(), precision=precision, **{**SETTINGS, "epochs": 3, **recipe})
+    workdir = tiny.stage(
+        folder / precision, base, rows(), precision=precision, **{**SETTINGS, "epochs": 3, "batch_size": 8, **recipe}
+    )
     train(workdir)
     return tiny.lines(workdir / "metrics.jsonl")
 

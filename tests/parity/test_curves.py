@@ -12,24 +12,24 @@ def losses(found: Table) -> Table:
     return {name: compared for name, compared in found.items() if name.startswith("loss")}
 
 
-@pytest.mark.parametrize("objective", ["kto", "apo_zero_unpaired"])
-def test_the_loss_of_fifty_steps_of_full_fine_tuning_equals_trls(objective: str) -> None:
-    found = curves.compared(objective)
+@pytest.mark.parametrize(("objective", "accumulated"), [("kto", 2), ("apo_zero_unpaired", 1)])
+def test_the_loss_of_fifty_steps_of_full_fine_tuning_equals_trls(objective: str, accumulated: int) -> None:
+    found = curves.compared(objective, accumulated=accumulated)
 
     assert worst(losses(found)) <= WITHIN
-    assert found["loss, last step"].ours < 0.8 * found["loss, first step"].ours, "something is learnt"
+    assert found["way of the weights"].ours > 1, "something is learnt"
 
 
 def test_the_loss_of_fifty_steps_of_lora_against_a_shipped_adapter_that_is_not_zero_equals_trls() -> None:
     found = curves.compared(lora=True, learning_rate=5e-3)
 
     assert worst(losses(found)) <= WITHIN
-    assert found["loss, last step"].ours < 0.8 * found["loss, first step"].ours, "something is learnt"
+    assert found["way of the weights"].ours > 1, "something is learnt"
 
 
 def test_a_mixture_of_experts_ends_where_trls_does() -> None:
-    """The weights tell: TRL's loss has the routers' loss in it and ours is logged without. 1e-4, because a weight near 1
-    that went a hundredth has five digits of its way left."""
-    found = curves.compared(family="mixtral", steps=10)
+    """The weights tell: TRL's loss has the routers' loss in it and ours is logged without. 1e-4, because a weight near
+    1 that went a hundredth has five digits of its way left."""
+    found = curves.compared(family="mixtral", steps=10, accumulated=2)
 
     assert found["way of the weights"].relative <= 1e-4

@@ -65,7 +65,7 @@ def test_an_adapter_measured_against_a_shipped_one_that_is_not_zero_equals_trls(
 ) -> None:
     policy, shipped = unpaired.adapters(tmp_path, **kind)
 
-    found = unpaired.compared(policy, shipped, cases.unpaired(), objective=objective, lambdas=(1.7, 1.0))
+    found = unpaired.compared(policy, shipped, cases.unpaired(letters=2), objective=objective, lambdas=(1.7, 1.0))
 
     assert worst(found) <= WITHIN
     assert found["reward of desirable"].ours > 0.1, "the shipped adapter, not the bare base, is the reference"

@@ -45,7 +45,7 @@ def adapters(folder: Path, **kind: bool) -> tuple[Any, Any]:
     """(policy, shipped): two adapters of one base that is sure of itself, so that adapters change much. `kind`: of
     LoRA.
     """
-    base = cases.sharpened(tiny.model())
+    base = cases.sharpened(tiny.model(), 5)
     base.save_pretrained(folder / "base")
     tiny.tokenizer().save_pretrained(folder / "base")
     policy = load_adapter(base, tiny.save_adapter(folder / "adapter", folder / "base", **kind), trainable=True)
