@@ -31,14 +31,16 @@ def unpaired(count: int = 8, *, desirable: bool | None = None, letters: int = 1)
     ]
 
 
-def preferences(count: int = 4, *, letters: int = 2, prompt: str | None = None) -> list[dict[str, str]]:
-    """Pairs whose completions are words cut to `letters`, 10 for whole words; the same `prompt` for all where given."""
+def preferences(
+    count: int = 3, *, letters: tuple[int, int] = (2, 1), prompt: str | None = None
+) -> list[dict[str, str]]:
+    """Pairs whose completions, chosen and rejected, are words cut to `letters`; one `prompt` for all where given."""
     prompts, words = tiny.sentences(count, seed=3), tiny.WORDS
     return [
         {
             "prompt": prompt or f"{number} {prompts[number]}:",
-            "chosen": f" {words[number][:letters]}",
-            "rejected": f" {words[-1 - number][:letters]}",
+            "chosen": f" {words[number][: letters[0]]}",
+            "rejected": f" {words[-1 - number][: letters[1]]}",
         }
         for number in range(count)
     ]

@@ -32,7 +32,7 @@ def comparisons() -> Iterator[tuple[str, Callable[[], Table]]]:
     for objective in paired.DPO_LOSSES:
         yield f"{objective}, β 0.1", partial(paired.preferences_compared, objective, policy, sharper, pairs, beta=0.1)
     yield "simpo, β 2, γ 0.5", partial(paired.simpo_compared, policy, pairs, beta=2.0, gamma=0.5)
-    one_token = cases.preferences(prompt="?")
+    one_token = cases.preferences(letters=(2, 2), prompt="?")
     yield "orpo, β 0.1, prompts of one token", partial(paired.orpo_compared, policy, one_token, beta=0.1)
     yield "sft, completions of one length", partial(paired.sft_compared, policy, cases.unpaired(desirable=True))
     for family in families.FAMILIES:
