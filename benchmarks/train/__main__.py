@@ -71,6 +71,7 @@ def main(arguments: Sequence[str]) -> int:
             if name in names:
                 found[name] = _measured(name, folder, options, ceiling)
                 machine = found[name].pop("machine", machine)
+                print(ratios_table({name: found[name]}), file=sys.stderr)
             if name in ablated:
                 ablations[name] = _task("ablation", name, folder, options)
     tables = [lanes_table(found), ratios_table(found)]

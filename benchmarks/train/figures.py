@@ -24,6 +24,7 @@ EPOCHS = (1, 3)
 class Timed:
     """One lane."""
 
+    loading_seconds: float  # and whatever else is done once, however many rows there are; in no ratio
     reference_seconds: float  # its pass over all rows, 0 where it scores them online
     seconds: Sequence[float]  # of each timed step
     cpu_seconds: Sequence[float]  # the same, of all threads
@@ -94,6 +95,7 @@ def _lane(work: Work, timed: Timed, peak: int | None) -> dict[str, Any]:
         "seconds_per_step_quartiles": quartiles(timed.seconds),
         "steps": len(timed.seconds),
         "seconds_per_epoch": work.epoch_seconds,
+        "loading_seconds": timed.loading_seconds,
         "reference_seconds": work.reference_seconds,
         "padding_share_if_padded": work.padding_share,
         "peak_bytes_above_weights": peak,

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from time import perf_counter, process_time
 from typing import Any, Literal, NamedTuple
 from unittest.mock import patch
@@ -17,9 +18,9 @@ from unittest.mock import patch
 import torch
 from greenlet import greenlet
 
-#: loaded: model and rows are in memory · reference: a piece of the reference pass is done · step: so is a whole step
+#: loaded: what is done once, however many rows there are · reference: a piece of that pass · step: a whole one
 Event = Literal["loaded", "reference", "step"]
-#: "package.module:attribute" → what it is during this lane's turns, made of what it was.
+#: "package.module:name", or "package.module:Class.name" → what it is during this lane's turns, made of what it was.
 Swaps = Mapping[str, Callable[[Any], Any]]
 
 
@@ -61,10 +62,12 @@ class Lane:
             raise Ended(f"{self.name} ended before it was told to: it was given too few epochs")
         return Turn(event, seconds, cpu_seconds)
 
-    def until(self, event: Event) -> None:
-        """On to the next `event`."""
-        while self.advance().event != event:
-            pass
+    def until(self, event: Event) -> float:
+        """On to the next `event`; seconds."""
+        turns = [self.advance()]
+        while turns[-1].event != event:
+            turns.append(self.advance())
+        return sum(turn.seconds for turn in turns)
 
     def pause(self, event: Event) -> None:
         """Called by the trainer."""
@@ -85,8 +88,7 @@ class Lane:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
             for place, made_of in self.swaps.items():
-                module, _, attribute = place.partition(":")
-                owner = importlib.import_module(module)
+                owner, attribute = owner_of(place)
                 stack.enter_context(patch.object(owner, attribute, made_of(getattr(owner, attribute))))
             self._flags.set()
             before = _allocated()
@@ -101,6 +103,13 @@ class Lane:
         if torch.cuda.is_available():
             self.peak_bytes = max(self.peak_bytes, self.held_bytes + torch.cuda.max_memory_allocated() - before)
             self.held_bytes += torch.cuda.memory_allocated() - before
+
+
+def owner_of(place: str) -> tuple[Any, str]:
+    """Who owns it, and its name there."""
+    module, _, path = place.partition(":")
+    *owners, attribute = path.split(".")
+    return reduce(getattr, owners, importlib.import_module(module)), attribute
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Our lane: `worker.kto.train.train` on a WORKDIR, unchanged.
 
 It is watched through what it promises to its callers: it asks now and then whether it should stop, and appends a line
-to metrics.jsonl after each optimizer step. The first question after a new line is the end of a step.
+to metrics.jsonl after each optimizer step. The first question after a new line is the end of a step. Its plan of blocks
+is listened in on: there the model is loaded and tried, and the reference pass begins.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,27 +56,29 @@ def ours(
     stage(folder, base, chats, configuration, {"max_length": max_length, **(recipe or {})})
     plans: list[Plan] = []
 
-    def planned(own: Callable[..., Plan]) -> Callable[..., Plan]:
-        def plan(*arguments: Any, **settings: Any) -> Plan:
-            made = given or own(*arguments, **settings)
-            first = made.steps(0, 1, SEED)
-            plans.append(replace(InOrder(tuple(block for step in first for block in step)), mismatched=made.mismatched))
-            return plans[-1]
-
-        return plan
-
     def loop(lane: Lane) -> None:
         from worker.kto.train import train
 
         train(folder, Watch(folder, lane))
 
-    def lengths() -> Sequence[Sequence[int]]:
-        return [[chats.rows[row].tokens for row in block.rows] for block in plans[-1].blocks]
-
     def losses() -> Sequence[float]:
         return [line["loss"] for line in metrics(folder)]
 
-    return Lane(name, loop, losses, lengths, {PLAN: planned, **(swaps or {})})
+    def lengths() -> Sequence[Sequence[int]]:
+        return [[chats.rows[row].tokens for row in block.rows] for block in plans[-1].blocks]
+
+    def planned(own: Callable[..., Plan]) -> Callable[..., Plan]:
+        def plan(*arguments: Any, **settings: Any) -> Plan:
+            made = given or own(*arguments, **settings)
+            first = tuple(block for step in made.steps(0, 1, SEED) for block in step)
+            plans.append(InOrder(first, made.mismatched))
+            lane.pause("loaded")
+            return plans[-1]
+
+        return plan
+
+    lane = Lane(name, loop, losses, lengths, {**(swaps or {}), PLAN: planned})
+    return lane
 
 
 class Watch(StopRequest):
@@ -84,14 +86,12 @@ class Watch(StopRequest):
 
     def __init__(self, folder: Path, lane: Lane) -> None:
         self._metrics, self._lane = folder / "metrics.jsonl", lane
-        self._size: int | None = None
+        self._size = 0
 
     @property
     def requested(self) -> bool:  # type: ignore[override]
         size = self._metrics.stat().st_size if self._metrics.exists() else 0
-        if self._size is None:
-            self._lane.pause("loaded")
-        elif size == 0:
+        if size == 0:
             self._lane.pause("reference")
         elif size > self._size:
             self._lane.pause("step")

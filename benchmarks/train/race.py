@@ -21,8 +21,9 @@ def race(
     """
     warm_up = effort.warm_up
     try:
+        loading = {}
         for lane in lanes:
-            lane.until("loaded")
+            loading[lane.name] = lane.until("loaded")
             lane.peak_bytes = lane.held_bytes
         reference = _reference_passes(lanes)  # and each lane's first step
         for lane in lanes:
@@ -38,6 +39,7 @@ def race(
         turns, passes = _timed_passes(lanes, effort)
         return {
             lane.name: Timed(
+                loading[lane.name],
                 reference[lane.name],
                 [turn.seconds for turn in turns[lane.name]],
                 [turn.cpu_seconds for turn in turns[lane.name]],
