@@ -5,9 +5,9 @@ largest. The norm of a tensor is the measure, not its single elements: an elemen
 large numbers, has no correct digits in float32, and moves the weights as little as it weighs in the norm.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isnan, nan
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -63,12 +63,12 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _share(difference: float, whole: float) -> float:
-    return 0.0 if difference == 0 else difference / whole if whole else nan
+    return 0.0 if difference == 0 else difference / whole if whole else math.nan
 
 
 def _norm(*tensors: Tensor) -> float:
-    return sum(float(tensor.double().square().sum()) for tensor in tensors) ** 0.5
+    return math.sqrt(sum(float(tensor.double().square().sum()) for tensor in tensors))
 
 
 def _largest(values: list[float]) -> float:
-    return nan if any(isnan(value) for value in values) else max(values)
+    return math.nan if any(math.isnan(value) for value in values) else max(values)

@@ -103,7 +103,7 @@ def _of_trl(
         """Keeps the losses as they are: what it logs is rounded."""
 
         def compute_loss(self, *given: Any, **more: Any) -> Tensor:
-            loss = super().compute_loss(*given, **more)
+            loss: Tensor = super().compute_loss(*given, **more)
             losses.append(loss.detach().double())
             return loss
 
