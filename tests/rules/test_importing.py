@@ -216,7 +216,7 @@ def test_a_gzipped_file_is_read_whatever_its_name(tmp_path):
     assert [type(item) for item in importing.read(path)] == [Imported]
 
 
-@pytest.mark.parametrize("content", [None, gzip.compress(b"{}\n" * 10_000)[:-20]])
+@pytest.mark.parametrize("content", [None, gzip.compress(b"{}\n" * 10_000, mtime=0)[:-20]], ids=["absent", "cut off"])
 def test_a_file_that_is_not_there_or_cut_off_is_named(tmp_path, content):
     path = tmp_path / "rows.jsonl.gz"
     if content is not None:
