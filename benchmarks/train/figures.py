@@ -95,6 +95,7 @@ def _lane(work: Work, timed: Timed, peak: int | None) -> dict[str, Any]:
         "seconds_per_step_quartiles": quartiles(timed.seconds),
         "steps": len(timed.seconds),
         "seconds_per_epoch": work.epoch_seconds,
+        "cpu_seconds_per_epoch": work.epoch_seconds * sum(timed.cpu_seconds) / sum(timed.seconds),
         "loading_seconds": timed.loading_seconds,
         "reference_seconds": work.reference_seconds,
         "padding_share_if_padded": work.padding_share,
