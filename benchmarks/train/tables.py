@@ -42,13 +42,14 @@ RATIOS = {
 
 def ratios_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [["configuration", *RATIOS.values(), "losses differ by"]]
+    failures = []
     for name, figures in found.items():
         if "failed" in figures:
-            rows.append([name, "failed"])
+            failures.append(f"{name} failed: {figures['failed']}")
             continue
         told = ["" if (value := figures.get(ratio)) is None else f"{value:.2f}" for ratio in RATIOS]
         rows.append([name, *told, f"{figures['max_loss_difference']:.0e}"])
-    return aligned(rows)
+    return "\n".join([*([aligned(rows)] if len(rows) > 1 else []), *failures])
 
 
 def ablation_table(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:
