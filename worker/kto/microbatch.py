@@ -91,9 +91,10 @@ class Reader:
         fingerprint: str,
         stop: StopRequest,
         progress: Callable[[int, int], None],
+        earlier: Sequence[Path] = (),
     ) -> Reference:
-        """The reference's log-probs that `blocks` need, from `kept` where it has them, else of the policy, which has
-        to be at its start.
+        """The reference's log-probs that `blocks` need, from `kept` where it has them, from the files of `earlier` runs
+        where these have them, else of the policy, which has to be at its start.
 
         Asked to stop, it keeps what it has and raises `Stopped`.
         """
@@ -101,26 +102,48 @@ class Reader:
         if not self.objective.reference:
             return reference
         before = len(reference.known)
+        reference.look_in(earlier)
         stopped = False
         for done, block in enumerate(blocks):
             share = self.share(block)
             own = matched(self.rows, share)
             others = mismatched(self.rows, share, self.max_length) if self.objective.mismatched else None
-            if not reference.knows([*own, *(others or ())]):
-                with torch.no_grad():
-                    found = self.reading.read(own, others)
-                for pairs, read in zip((own, others or ()), found, strict=True):
-                    if read is not None:
-                        self._learn(reference, pairs, read)
+            self._score(reference, own, others)
             progress(done + 1, len(blocks))
             if stopped := self.ranks.any(stop.requested):
                 break
         known = self.ranks.gather(reference.known)
+        reference.cached = len(known.keys() & reference.earlier.keys())
+        reference.scored = len(known) - reference.cached
         if self.ranks.writes and len(known) > before:
             Reference(fingerprint, known).save(kept)
         if stopped:
             raise Stopped
         return reference
+
+    def _score(self, reference: Reference, own: Sequence[Pair], others: Sequence[Pair] | None) -> None:
+        """Have `reference` know these rows of a block.
+
+        What an attempt at this run knows already is read again with its block, so that a continued run computes what
+        an uninterrupted one does; what earlier runs scored is not.
+        """
+        had_own = reference.take(own)
+        had_others = reference.take(others) if others is not None else had_own
+        if reference.knows([*own, *(others or ())]):
+            return
+        new = [slot for slot, had in enumerate(had_own) if not had]
+        # A prompt whose own completion is known has to be read for the other one alone.
+        rest = [slot for slot, had in enumerate(had_others) if had_own[slot] and not had]
+        with torch.no_grad():
+            if new:
+                pairs, beside = _of(own, new), None if others is None else _of(others, new)
+                first, second = self.reading.read(pairs, beside)
+                self._learn(reference, pairs, first)
+                if beside is not None and second is not None:
+                    self._learn(reference, beside, second)
+            if others is not None and rest:
+                pairs = _of(others, rest)
+                self._learn(reference, pairs, self.reading.read(pairs)[0])
 
     def _learn(self, reference: Reference, pairs: Sequence[Pair], read: Forward) -> None:
         if self.objective.by_token:
@@ -150,3 +173,7 @@ class Reader:
 
 def _lenders(block: Block) -> list[int]:
     return [row if partner is None else partner for row, partner in zip(block.rows, block.partners, strict=True)]
+
+
+def _of(pairs: Sequence[Pair], slots: Sequence[int]) -> list[Pair]:
+    return [pairs[slot] for slot in slots]

@@ -2,25 +2,30 @@
 
 The policy scores them itself while it still is the reference (see `models`), block by block as training will see them,
 so that at step 0 policy and reference agree to the last bit. Kept by what determines them: a log-prob belongs to the
-token ids of one prompt with one completion, the file to the weights, maximum length and precision that it was scored
+token ids of one prompt with one completion, the file to the weights, maximum length and arithmetic that it was scored
 with. One number for each sequence, or one for each completion token where the objective looks at tokens.
+
+What earlier runs scored with the same reference is taken from their files, where these lie in WORKDIR. There the rows
+lay in other blocks, so such a log-prob differs by rounding from what the policy says at step 0.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
 from worker.kto.batches import Block
-from worker.kto.files import write_atomically
+from worker.kto.files import sha256_of, write_atomically
 from worker.kto.job import Job
 from worker.kto.models import Arithmetic
 from worker.kto.rows import Row
@@ -48,11 +53,18 @@ def mismatched(rows: Sequence[Row], block: Block, max_length: int) -> list[Pair]
 
 
 class Reference:
-    """lp_ref by sequence, in float32: [1], or [C] by token."""
+    """lp_ref by sequence, in float32: [1], or [C] by token.
+
+    known    of the sequences that this run needs
+    earlier  of whatever else earlier runs scored: `take` moves what is needed to `known`
+    scored   how many sequences this run scored itself, and `cached`, how many earlier runs had: of all ranks together
+    """
 
     def __init__(self, fingerprint: str, known: dict[bytes, NDArray[np.float32]] | None = None) -> None:
         self.fingerprint = fingerprint
         self.known = known or {}
+        self.earlier: dict[bytes, NDArray[np.float32]] = {}
+        self.scored = self.cached = 0
 
     def log_probs(self, pairs: Sequence[Pair], device: torch.device) -> Tensor:
         """lp_ref_B, or lp_ref_N where they were learnt by token. Raises KeyError where one was never scored."""
@@ -68,11 +80,34 @@ class Reference:
         for pair, part in zip(pairs, parts, strict=True):
             self.known.setdefault(sequence_key(pair), part)
 
+    def take(self, pairs: Sequence[Pair]) -> list[bool]:
+        """Take from earlier runs what they scored of `pairs`; whether they did, pair by pair.
+
+        So that the file of a run speaks of its own rows alone, nothing else is taken.
+        """
+        keys = [sequence_key(pair) for pair in pairs]
+        for key in keys:
+            if key in self.earlier:
+                self.known.setdefault(key, self.earlier[key])
+        return [key in self.earlier for key in keys]
+
+    def look_in(self, files: Iterable[Path]) -> None:
+        """Have `take` find what these files of earlier runs hold under this fingerprint.
+
+        A log-prob that is not finite is left there: were it a machine's fault, it would spoil every run to come.
+        """
+        for file in files:
+            for key, values in Reference.load(file, self.fingerprint).known.items():
+                if np.isfinite(values).all():
+                    self.earlier.setdefault(key, values)
+
     def save(self, path: Path) -> None:
+        """The same log-probs are the same bytes."""
+        ordered = dict(sorted(self.known.items()))
         content: dict[str, NDArray[Any]] = {
-            "keys": np.frombuffer(b"".join(self.known), dtype=np.uint8).reshape(-1, 16),
-            "counts": np.array([len(values) for values in self.known.values()], dtype=np.int64),
-            "log_probs": np.concatenate([*self.known.values(), np.zeros(0, dtype=np.float32)]),
+            "keys": np.frombuffer(b"".join(ordered), dtype=np.uint8).reshape(-1, 16),
+            "counts": np.array([len(values) for values in ordered.values()], dtype=np.int64),
+            "log_probs": np.concatenate([*ordered.values(), np.zeros(0, dtype=np.float32)]),
         }
         write_atomically(path, save(content, metadata={"fingerprint": self.fingerprint}))
 
@@ -83,13 +118,15 @@ class Reference:
         """
         try:
             with safe_open(str(path), framework="np") as file:
-                if (file.metadata() or {}).get("fingerprint") == fingerprint:
-                    keys, counts, values = (file.get_tensor(name) for name in ("keys", "counts", "log_probs"))
-                    parts = np.split(values, np.cumsum(counts)[:-1])
-                    return cls(fingerprint, {bytes(key): part for key, part in zip(keys, parts, strict=False)})
+                if (file.metadata() or {}).get("fingerprint") != fingerprint:
+                    return cls(fingerprint)
+                keys, counts, values = (file.get_tensor(name) for name in ("keys", "counts", "log_probs"))
+            if keys.shape != (len(counts), 16) or values.shape != (counts.sum(),) or values.dtype != np.float32:
+                return cls(fingerprint)
+            parts = np.split(values, np.cumsum(counts)[:-1])
+            return cls(fingerprint, {bytes(key): part for key, part in zip(keys, parts, strict=False)})
         except (OSError, SafetensorError):
-            pass
-        return cls(fingerprint)
+            return cls(fingerprint)
 
 
 def sequence_key(pair: Pair) -> bytes:
@@ -101,14 +138,20 @@ def sequence_key(pair: Pair) -> bytes:
 def reference_fingerprint(
     job: Job, arithmetic: Arithmetic, max_length: int, *, by_token: bool = False, packed: bool = True
 ) -> str:
+    """SHA-256 over all that decides a log-prob, but for the token ids and the last bits, which blocks round."""
+    full = job.recipe.method == "full"
     parts = {
         "base": job.base_fingerprint,
+        "base_config": sha256_of(job.base / "config.json"),
         "adapter": job.adapter_fingerprint,
-        "merged": job.adapter is not None and job.recipe.method == "full",
+        "adapter_config": job.adapter and sha256_of(job.adapter / "adapter_config.json"),
+        "merged": job.adapter is not None and full,
         "max_length": max_length,
         "precision": str(arithmetic.precision),
+        "weights": str(torch.float32 if full else arithmetic.precision),  # as models.load_policy stores them
         "device": arithmetic.device.type,
         "by_token": by_token,
         "packed": packed,
+        "code": [version("thumbwheel-server"), torch.__version__, transformers.__version__],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -130,6 +130,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         reference_fingerprint(job, arithmetic, max_length, by_token=objective.by_token, packed=reading.packed),
         stop,
         lambda done, total: journal.progress("referencing", done, total),
+        sorted((workdir / "scored-before").glob("*.safetensors")),
     )
 
     def raise_if_stopped() -> None:
@@ -231,6 +232,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         "rows_dropped": read.dropped,
         "rows_truncated": read.truncated,
         "tokens_cut": read.tokens_cut,
+        "reference": {"scored": reference.scored, "cached": reference.cached},
         "seconds": time.monotonic() - started,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "ranks": ranks.world,
