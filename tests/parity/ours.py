@@ -67,7 +67,8 @@ def figures(
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "reference.safetensors"
         scored = reader(reference).score([block], kept, "reference", StopRequest(), lambda _done, _total: None)
-    batch = reader(policy).read(block, scored, torch.zeros(2, dtype=torch.float64))
+    reads = reader(policy)
+    batch = reads.read(reads.prepared(block, scored), torch.zeros(2, dtype=torch.float64))
     losses = objective.loss(batch.log_probs, recipe)
     loss = losses.loss_B.sum() / len(losses.loss_B)
     if batch.router_loss is not None:

@@ -6,21 +6,30 @@ a row's prompt with its completion is one segment; a mismatched completion is on
 lies in an earlier forward that remembered its keys and values, detached: so the prompt is read once, and the mismatched
 pass costs completion tokens alone.
 
-Legend: T tokens of the whole sequence, H heads, D size of a head, S tokens of a segment; query and key are
-[1, H, T, D].
+Two kernels: torch's scaled dot product, segment by segment, which any device and model has; and variable-length flash
+attention over all segments at once, which a GPU wants, for 16-bit models without soft-capping.
+
+Legend: T tokens of the whole sequence, K keys of all segments, H heads, D size of a head, S tokens of a segment; query
+and key are [1, H, T, D].
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
 from worker.kto.process import Refusal
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # an older torch
+    varlen_attn = None  # type: ignore[assignment]
 
 #: What a model's config calls it.
 PACKED = "thumbwheel_packed"
@@ -32,6 +41,32 @@ class Segment(NamedTuple):
     prefix: tuple[int, int] | None = None  # tokens start … end of the forward that is recalled
 
 
+class Bounds(NamedTuple):
+    """Of all segments, for a kernel that takes them at once."""
+
+    queries: Tensor  # int32: where each segment's queries start, and where the last one's end
+    keys: Tensor  # the same of its keys
+    longest_queries: int
+    longest_keys: int
+    places_K: Tensor | None  # of the keys in the recalled forward followed by this one; None: this one's, in order
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment], recalled: int, device: torch.device) -> "Bounds":
+        """`recalled`: tokens of the forward that prefixes lie in."""
+        queries = [segment.end - segment.start for segment in segments]
+        prefixes = [segment.prefix or (0, 0) for segment in segments]
+        keys = [end - start + count for (start, end), count in zip(prefixes, queries, strict=True)]
+        places: Tensor | None = None
+        if any(segment.prefix for segment in segments):
+            parts = [
+                np.concatenate([np.arange(*prefix), np.arange(recalled + segment.start, recalled + segment.end)])
+                for segment, prefix in zip(segments, prefixes, strict=True)
+            ]
+            places = torch.from_numpy(np.concatenate(parts)).to(device)
+        starts = [torch.tensor([0, *np.cumsum(of)], dtype=torch.int32).to(device) for of in (queries, keys)]
+        return cls(starts[0], starts[1], max(queries), max(keys), places)
+
+
 @dataclass
 class Layout:
     """Where the segments of one forward lie."""
@@ -39,21 +74,39 @@ class Layout:
     segments: tuple[Segment, ...]
     remembers: bool = False
     recalls: "Layout | None" = None
+    bounds: Bounds | None = None  # where all segments are taken at once
     memory: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # by layer: keys and values, detached
+
+    @property
+    def tokens(self) -> int:
+        return self.segments[-1].end
+
+    def forget(self) -> None:
+        self.remembers = False
+        self.memory.clear()
+
+
+def takes_all_at_once(device: torch.device, precision: torch.dtype) -> bool:
+    """Whether there is a kernel for all segments at once."""
+    return varlen_attn is not None and device.type == "cuda" and precision in (torch.bfloat16, torch.float16)
 
 
 _current: Layout | None = None
 
 
+def current_layout() -> Layout | None:
+    return _current
+
+
 @contextmanager
-def laid_out(layout: Layout) -> Iterator[None]:
+def laid_out(layout: Layout | None) -> Iterator[None]:
     """Forwards in the block lie as `layout` says."""
     global _current
-    _current = layout
+    before, _current = _current, layout
     try:
         yield
     finally:
-        _current = None
+        _current = before
 
 
 def packed_attention(
@@ -77,15 +130,50 @@ def packed_attention(
     if layout.remembers:
         layout.memory[layer] = (key.detach(), value.detach())
     earlier = layout.recalls.memory[layer] if layout.recalls else None
+    if layout.bounds is not None and softcap is None:
+        return _at_once(query, key, value, layout.bounds, earlier, scaling, sliding_window), None
+    # Split and joined whole: the gradient of a slice would be a sequence of zeros around it, one for each segment.
+    lengths = [end - start for start, end, _ in layout.segments]
+    parts = zip(layout.segments, *(x.split(lengths, 2) for x in (query, key, value)), strict=True)
     attended = []
-    for start, end, prefix in layout.segments:
-        q, k, v = query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
+    for (_, _, prefix), q, k, v in parts:
         if prefix is not None:
             assert earlier is not None, "a prefix lies in a forward that is recalled"
-            k = torch.cat((earlier[0][:, :, slice(*prefix)], k), 2)
-            v = torch.cat((earlier[1][:, :, slice(*prefix)], v), 2)
-        attended.append(_attend(q, k, v, scaling, sliding_window, softcap))
-    return torch.cat(attended, 2).transpose(1, 2), None
+            k = torch.cat((earlier[0][:, :, slice(*prefix)], k), 2)  # noqa: PLW2901
+            v = torch.cat((earlier[1][:, :, slice(*prefix)], v), 2)  # noqa: PLW2901
+        attended.append(_attend(q, k, v, scaling, sliding_window, softcap).transpose(1, 2))
+    return torch.cat(attended, 1), None
+
+
+def _at_once(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bounds: Bounds,
+    earlier: tuple[Tensor, Tensor] | None,
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """Queries attend to the last keys of their segment, as many as there are queries, and to what lies before them."""
+    if bounds.places_K is not None:
+        assert earlier is not None, "a prefix lies in a forward that is recalled"
+        key = torch.cat((earlier[0], key), 2).index_select(2, bounds.places_K)
+        value = torch.cat((earlier[1], value), 2).index_select(2, bounds.places_K)
+    back = -1 if window is None else window - 1  # besides itself
+    attended = varlen_attn(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
+        bounds.queries,
+        bounds.keys,
+        bounds.longest_queries,
+        bounds.longest_keys,
+        scale=scale,
+        window_size=(back, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(attended, Tensor)
+    return attended[None]
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None, cap: float | None) -> Tensor:

@@ -10,8 +10,9 @@ rotation where one fits, else an assignment. A row for which none exists takes p
 Objectives that compare pairs get blocks of whole pairs: chosen, rejected, chosen, rejected, … without partners.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -50,6 +51,13 @@ class Plan:
             [self.blocks[index] for index in order[start : start + blocks_per_step]]
             for start in range(0, len(order), blocks_per_step)
         ]
+
+    def steps_after(self, done: int, blocks_per_step: int, seed: int) -> Iterator[list[Block]]:
+        """The optimizer steps that follow `done` of them, epoch after epoch without end."""
+        first, place = divmod(done, self.steps_per_epoch(blocks_per_step))
+        for epoch in count(first):
+            yield from self.steps(epoch, blocks_per_step, seed)[place:]
+            place = 0
 
     def steps_per_epoch(self, blocks_per_step: int) -> int:
         return -(-len(self.blocks) // blocks_per_step)

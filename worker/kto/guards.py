@@ -5,10 +5,12 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from app.runs.recipe import Recipe
 from worker.kto.files import write_atomically
@@ -16,6 +18,7 @@ from worker.kto.microbatch import MicroBatch
 from worker.kto.objectives import OBJECTIVES, LogProbs, Losses
 from worker.kto.process import Refusal
 from worker.kto.readings import SAME_WITHIN
+from worker.kto.reference import Pair
 from worker.kto.rows import Row
 
 #: Objectives whose loss is λ·σ(0) where the policy is the reference.
@@ -60,28 +63,54 @@ def assert_policy_is_reference(log_probs: LogProbs, losses: Losses, recipe: Reci
         assert bool((off_B <= slack_B).all()), f"before the first update L must be λ/2, it is off by {off_B.max():g}"
 
 
-def require_finite(workdir: Path, step: int, batch: MicroBatch, losses: Losses) -> None:
-    """Raises `Refusal` naming the rows whose log-probs or loss are NaN or infinite."""
-    log_probs = batch.log_probs
-    rows = len(batch.members)
-    loss_B = losses.loss_B.detach()
-    figures = {
-        "policy": log_probs.policy_B.detach(),
-        "reference": log_probs.reference_B,
-        "policy_mismatched": log_probs.policy_mismatched_B,
-        "reference_mismatched": log_probs.reference_mismatched_B,
-        "loss": loss_B if len(loss_B) == rows else loss_B.repeat_interleave(2),  # a pair's, for each of its two rows
-    }
-    finite_B = torch.stack([figure.float() for figure in figures.values()]).isfinite().all(0)
-    if not bool(finite_B.all()):
-        odd = [row for row, finite in zip(batch.members, finite_B.tolist(), strict=True) if not finite]
-        values: dict[str, Any] = {name: [str(value) for value in figure.tolist()] for name, figure in figures.items()}
-        if batch.mismatched is not None:
+@dataclass(frozen=True)
+class Seen:
+    """A micro-batch as far as it is kept for a reproduction; no graph hangs on it."""
+
+    members: Sequence[Row]
+    mismatched: Sequence[Pair] | None
+    figures: Mapping[str, Tensor]  # each [B]
+    finite_B: Tensor
+
+
+class Watch:
+    """Over the micro-batches of one step: whether all log-probs and losses are finite. Looked at when asked, not
+    before, so that the host needn't wait for the device at each micro-batch.
+    """
+
+    def __init__(self, workdir: Path, step: int) -> None:
+        self._workdir, self._step = workdir, step
+        self._seen: list[Seen] = []
+
+    def see(self, batch: MicroBatch, losses: Losses) -> None:
+        log_probs, rows = batch.log_probs, len(batch.members)
+        loss_B = losses.loss_B.detach()
+        figures = {
+            "policy": log_probs.policy_B.detach(),
+            "reference": log_probs.reference_B,
+            "policy_mismatched": log_probs.policy_mismatched_B,
+            "reference_mismatched": log_probs.reference_mismatched_B,
+            "loss": loss_B if len(loss_B) == rows else loss_B.repeat_interleave(2),  # a pair's, for both of its rows
+        }
+        finite_B = torch.stack([figure.float() for figure in figures.values()]).isfinite().all(0)
+        self._seen.append(Seen(batch.members, batch.mismatched, figures, finite_B))
+
+    def require_finite(self) -> None:
+        """Raises `Refusal` naming the rows whose log-probs or loss are NaN or infinite."""
+        seen, self._seen = self._seen, []
+        if not seen or bool(torch.cat([one.finite_B for one in seen]).all()):
+            return
+        first = next(one for one in seen if not bool(one.finite_B.all()))
+        odd = [row for row, finite in zip(first.members, first.finite_B.tolist(), strict=True) if not finite]
+        values: dict[str, Any] = {
+            name: [str(value) for value in figure.tolist()] for name, figure in first.figures.items()
+        }
+        if first.mismatched is not None:
             values["mismatched"] = [
                 {"prompt_ids": prompt.tolist(), "completion_ids": completion.tolist()}
-                for prompt, completion in batch.mismatched
+                for prompt, completion in first.mismatched
             ]
-        _refuse(workdir, step, "a log-prob or loss", odd, batch.members, values)
+        _refuse(self._workdir, self._step, "a log-prob or loss", odd, first.members, values)
 
 
 def require_finite_gradient(workdir: Path, step: int, norm: float, members: Sequence[Row]) -> None:

@@ -11,7 +11,7 @@ all logits never exists, or by the model's own code where that does more than a 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from worker.kto.attention import PACKED, laid_out
 from worker.kto.head import Head
+from worker.kto.layers import decoder_layers, recomputing
 from worker.kto.packing import Packed, Pair
 
 
@@ -35,6 +36,7 @@ class Sequences:
     length_B: Tensor  # tokens of each row, prompt and completion
     source_N: Tensor  # positions in the flattened B·T at which a completion token comes *next*
     target_N: Tensor  # the completion tokens
+    completions: tuple[int, ...]  # tokens of each
     tokens: int  # real ones
 
     @property
@@ -60,6 +62,7 @@ class Sequences:
             ),
             source_N=torch.from_numpy(source).to(device),
             target_N=torch.from_numpy(ids.reshape(-1)[source + 1]).to(device),
+            completions=tuple(len(completion) for _, completion in pairs),
             tokens=sum(len(prompt) + len(completion) for prompt, completion in pairs),
         )
 
@@ -77,7 +80,7 @@ class Forward:
 
     lp_N: Tensor  # log π(token | all before it) of every completion token, row after row, in float32
     row_N: Tensor  # which row a token belongs to
-    rows: int
+    completions: tuple[int, ...]  # tokens of each row's
     tokens: int  # that were read
     room: int  # that were computed: padding too
     router_loss: Tensor | None = None  # of a mixture of experts, over real tokens, where it was asked for
@@ -85,19 +88,27 @@ class Forward:
     @property
     def lp_B(self) -> Tensor:
         """lp(y|x) = Σ_t log π(y_t | x, y_<t)."""
-        return by_row(self.lp_N, self.row_N, self.rows)
+        return by_row(self.lp_N, self.row_N, self.completions)
 
 
-def by_row(value_N: Tensor, row_N: Tensor, rows: int) -> Tensor:
-    """Sums over each row's completion tokens, [B]. `row_N` ascends.
+def by_row(value_N: Tensor, row_N: Tensor, completions: Sequence[int]) -> Tensor:
+    """Sums over each row's completion tokens, [B]. `row_N` ascends; `completions`: how many tokens each row has.
 
-    Summed side by side rather than one after another: less rounding, and the same order on every device.
+    Summed side by side rather than one after another: less rounding, and the same order on every device. Nothing here
+    waits for the device.
     """
-    counts_B = torch.bincount(row_N, minlength=rows)
-    longest = int(counts_B.max()) if len(row_N) else 0
-    place_N = torch.arange(len(row_N), device=row_N.device) - (counts_B.cumsum(0) - counts_B)[row_N]
+    rows, longest = len(completions), max(completions, default=0)
+    starts_B = torch.searchsorted(row_N, torch.arange(rows, device=row_N.device))
+    place_N = torch.arange(len(row_N), device=row_N.device) - starts_B[row_N]
     flat = value_N.new_zeros(rows * longest)
     return flat.index_copy(0, row_N * longest + place_N, value_N).view(rows, longest).sum(1)
+
+
+class Inputs(NamedTuple):
+    """What a forward reads, on its device: rows, and the same prompts with other completions."""
+
+    own: Packed | Sequences | None  # None: no rows
+    others: Packed | Sequences | None
 
 
 class HeadNotCalled(Exception):
@@ -107,19 +118,38 @@ class HeadNotCalled(Exception):
 class Reading:
     """How one model is read."""
 
-    def __init__(self, model: Any, precision: torch.dtype = torch.float32, *, packed: bool, chunked: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        precision: torch.dtype = torch.float32,
+        *,
+        packed: bool,
+        chunked: bool,
+        at_once: bool = False,
+        recompute: bool = False,
+    ) -> None:
+        """`at_once`: packed rows by one kernel of the GPU. `recompute`: activations are not kept but computed twice."""
         self.model = model
         self.precision = precision
         self.packed = packed
+        self.at_once = at_once
+        self.recompute = recompute
         self._head = Head.of(model) if chunked else None
         self.chunked = self._head is not None
         # Every part of a model asks its own config which attention to take.
         self._configs = list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
+        self._layers = decoder_layers(model)
 
     @classmethod
     def plain(cls, model: Any, precision: torch.dtype = torch.float32) -> "Reading":
         """The way that asks nothing of a model: padded, with the model's own head."""
         return cls(model, precision, packed=False, chunked=False)
+
+    def recomputing(self) -> "Reading":
+        """The same way with less memory and more time."""
+        return Reading(
+            self.model, self.precision, packed=self.packed, chunked=self.chunked, at_once=self.at_once, recompute=True
+        )
 
     def read(
         self, pairs: Sequence[Pair], others: Sequence[Pair] | None = None, *, router_loss: bool = False
@@ -127,27 +157,49 @@ class Reading:
         """Prompts with their completions, with gradient unless the caller turned it off, and with `others`, other
         completions of the same prompts, without.
         """
-        device = self.model.get_output_embeddings().weight.device
+        return self.forward(self.inputs(pairs, others), router_loss=router_loss)
+
+    def inputs(self, pairs: Sequence[Pair], others: Sequence[Pair] | None = None) -> Inputs:
+        """What `forward` takes; the model is not asked, so this can be done ahead of it."""
+        device = self._device
         if not pairs:  # a rank without a share of the micro-batch
-            nothing = Forward(
-                torch.zeros(0, device=device, requires_grad=torch.is_grad_enabled()),
-                torch.zeros(0, dtype=torch.int64, device=device),
-                0, 0, 0,
-            )  # fmt: skip
-            return nothing, None if others is None else nothing
+            return Inputs(None, None)
         if not self.packed:
-            own = self._padded(Sequences.of(pairs, device), router_loss=router_loss)
+            return Inputs(Sequences.of(pairs, device), None if others is None else Sequences.of(others, device))
+        packed = Packed.of(pairs, device, at_once=self.at_once)
+        return Inputs(packed, None if others is None else packed.continued(others, device))
+
+    def forward(self, inputs: Inputs, *, router_loss: bool = False) -> tuple[Forward, Forward | None]:
+        """`read`, of what is prepared."""
+        own, others = inputs
+        if own is None:
+            nothing = Forward(
+                torch.zeros(0, device=self._device, requires_grad=torch.is_grad_enabled()),
+                torch.zeros(0, dtype=torch.int64, device=self._device),
+                (), 0, 0,
+            )  # fmt: skip
+            return nothing, nothing
+        if isinstance(own, Sequences):
+            read = self._padded(own, router_loss=router_loss)
             if others is None:
-                return own, None
+                return read, None
+            assert isinstance(others, Sequences)
             with torch.no_grad():
-                return own, self._padded(Sequences.of(others, device))
-        packed = Packed.of(pairs, device)
-        packed.layout.remembers = others is not None
-        own, hidden_TH = self._packed(packed, None, router_loss=router_loss)
+                return read, self._padded(others)
+        own.layout.remembers = others is not None
+        read, hidden_TH = self._packed(own, None, router_loss=router_loss)
         if others is None:
-            return own, None
+            return read, None
+        assert isinstance(others, Packed)
         with torch.no_grad():
-            return own, self._packed(packed.continued(others, device), hidden_TH.detach())[0]
+            other, _ = self._packed(others, hidden_TH.detach())
+        own.layout.forget()
+        return read, other
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self.model.get_output_embeddings().weight.device
+        return device
 
     def _packed(
         self, packed: Packed, earlier_TH: Tensor | None, *, router_loss: bool = False
@@ -166,7 +218,7 @@ class Reading:
         with laid_out(packed.layout), self._attending_packed():
             lp_N, output, hidden_BTH = self._log_probs(inputs, pick, packed.target_N)
         loss = output.aux_loss if router_loss else None
-        return Forward(lp_N, packed.row_N, packed.rows, packed.tokens, packed.tokens, loss), hidden_BTH[0]
+        return Forward(lp_N, packed.row_N, packed.completions, packed.tokens, packed.tokens, loss), hidden_BTH[0]
 
     def _padded(self, sequences: Sequences, *, router_loss: bool = False) -> Forward:
         inputs: dict[str, Any] = {"input_ids": sequences.ids_BT}
@@ -180,9 +232,9 @@ class Reading:
             return hidden_BTH.flatten(0, 1)[sequences.source_N]
 
         lp_N, output, _ = self._log_probs(inputs, pick, sequences.target_N)
-        rows, room = len(sequences.ids_BT), sequences.ids_BT.numel()
         loss = output.aux_loss if router_loss else None
-        return Forward(lp_N, sequences.row_N, rows, sequences.tokens, room, loss)
+        room = sequences.ids_BT.numel()
+        return Forward(lp_N, sequences.row_N, sequences.completions, sequences.tokens, room, loss)
 
     def _log_probs(
         self, inputs: Mapping[str, Any], pick: Callable[[Tensor], Tensor], target_N: Tensor
@@ -201,8 +253,10 @@ class Reading:
             return (left, *arguments[1:])
 
         hook = self.model.get_output_embeddings().register_forward_pre_hook(catch)
+        around = self._attending_packed if self.packed else nullcontext
+        memory = recomputing(self._layers, around) if self.recompute else nullcontext()
         try:
-            with autocast(target_N.device, self.precision):
+            with memory, autocast(target_N.device, self.precision):
                 output = self.model(use_cache=False, **inputs)
         finally:
             hook.remove()

@@ -7,6 +7,7 @@ accuracy: share of the rows whose reward is on its label's side of the reference
 of pairs, share in which the chosen row has the higher reward.
 """
 
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -44,7 +45,7 @@ class Measures:
                 (weight_B * losses.reward_B * class_B).sum(),
             ]
         figures.append(torch.tensor(float(len(weight_B))))
-        sums = torch.stack([figure.float().to(weight_B.device) for figure in figures])
+        sums = torch.stack([figure.float().to(weight_B.device, non_blocking=True) for figure in figures])
         self._sums = sums if self._sums is None else self._sums + sums
         self._tokens += sum(forward.tokens for forward in forwards)
         self._room += sum(forward.room for forward in forwards)
@@ -62,11 +63,16 @@ class Measures:
         right_B = (losses.reward_B > point) == log_probs.desirable_B
         return [(log_probs.weight_B * right_B).sum(), log_probs.weight_B.sum()]
 
-    def line(self, seconds: float, examples: int, ranks: Ranks) -> dict[str, Any]:
-        """`examples`: rows, or pairs, of the step over all ranks."""
+    def totals(self, ranks: Ranks) -> list[float]:
+        """Over all ranks. Waits for the device."""
         assert self._sums is not None, "a step has at least one micro-batch"
-        counts = torch.tensor([self._tokens, self._room], dtype=torch.float32, device=self._sums.device)
-        *sums, rows, tokens, room = ranks.sum(torch.cat([self._sums, counts])).tolist()
+        counts = torch.tensor([self._tokens, self._room], dtype=torch.float32).to(self._sums.device)
+        found: list[float] = ranks.sum(torch.cat([self._sums, counts])).tolist()
+        return found
+
+    def line(self, totals: Sequence[float], seconds: float, examples: int) -> dict[str, Any]:
+        """`examples`: rows, or pairs, of the step over all ranks."""
+        *sums, rows, tokens, room = totals
         loss, z0, z0_raw, clamped, hits, hits_of, *by_class = sums
         rows = max(rows, 1.0)
         (loss_d, reward_d), (loss_u, reward_u) = (_class_means(*by_class[:3]), _class_means(*by_class[3:]))

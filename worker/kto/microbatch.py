@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.runs.recipe import Recipe
 from worker.kto.batches import Block
-from worker.kto.logprobs import Forward, Reading, by_row
+from worker.kto.logprobs import Forward, Inputs, Reading, by_row
 from worker.kto.models import Arithmetic
 from worker.kto.objectives import LogProbs, Objective, TokenLogProbs
 from worker.kto.process import Stopped, StopRequest
@@ -20,8 +20,32 @@ from worker.kto.tokens import fit_weights
 
 
 @dataclass(frozen=True)
-class MicroBatch:
+class Side:
+    """Rows with their own completions, or with mismatched ones."""
+
+    pairs: Sequence[Pair]
+    reference: Tensor  # lp_ref: [B], or [N] where the objective looks at tokens
+    weight_N: Tensor | None  # of tokens, where it does
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a micro-batch before the policy has read it, on the policy's device."""
+
     members: Sequence[Row]  # this rank's share
+    inputs: Inputs
+    own: Side
+    mismatched: Side | None
+    tokens_B: Tensor
+    desirable_B: Tensor
+    weight_B: Tensor
+    paired_B: Tensor
+    labels_BK: Tensor | None
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    members: Sequence[Row]
     log_probs: LogProbs
     mismatched: Sequence[Pair] | None
     forwards: tuple[Forward, ...]  # what the policy read: the rows, and their mismatched pairs where asked for
@@ -47,42 +71,52 @@ class Reader:
     def share(self, block: Block) -> Block:
         return self.ranks.share(block, unit=2 if self.objective.data == "pairs" else 1)
 
-    def read(self, block: Block, reference: Reference, running_2: Tensor) -> MicroBatch:
-        """`block`: this rank's share. Gradients flow through the policy's log-probs of the rows alone."""
+    def prepared(self, block: Block, reference: Reference) -> Prepared:
+        """`block`: this rank's share. Asks no model: it can be done ahead, in another thread."""
         device, objective = self.arithmetic.device, self.objective
         members = [self.rows[row] for row in block.rows]
         pairs = matched(self.rows, block)
         others = mismatched(self.rows, block, self.max_length) if objective.mismatched else None
-        own, other = self.reading.read(pairs, others, router_loss=self.router_coefficient > 0)
-        reference_B, tokens = torch.zeros(len(members), device=device), None
-        if objective.reference:
-            known = reference.log_probs(pairs, device)
-            reference_B = by_row(known, own.row_N, own.rows) if objective.by_token else known
-            if objective.by_token:
-                tokens = self._tokens(own, known, block.rows)
-        other_B, other_reference_B, other_tokens = torch.zeros_like(reference_B), torch.zeros_like(reference_B), None
-        if others is not None and other is not None:
-            known = reference.log_probs(others, device)
-            other_B = other.lp_B
-            other_reference_B = by_row(known, other.row_N, other.rows) if objective.by_token else known
-            if objective.by_token:
-                other_tokens = self._tokens(other, known, _lenders(block))
+
+        def tensor(values: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.tensor(values, dtype=dtype).to(device)
+
+        return Prepared(
+            members=members,
+            inputs=self.reading.inputs(pairs, others),
+            own=self._side(pairs, reference, block.rows),
+            mismatched=None if others is None else self._side(others, reference, _lenders(block)),
+            tokens_B=tensor([len(row.completion) for row in members]),
+            desirable_B=tensor([row.desirable for row in members], torch.bool),
+            weight_B=tensor([row.weight for row in members]),
+            paired_B=tensor([partner is not None for partner in block.partners], torch.bool),
+            labels_BK=self._labels(members).to(device) if objective.labels else None,
+        )
+
+    def read(self, batch: Prepared, running_2: Tensor) -> MicroBatch:
+        """Gradients flow through the policy's log-probs of the rows alone."""
+        own, other = self.reading.forward(batch.inputs, router_loss=self.router_coefficient > 0)
+        reference_B = _by_row(batch.own, own)
+        other_B = other_reference_B = torch.zeros_like(reference_B)
+        if batch.mismatched is not None and other is not None:
+            other_B, other_reference_B = other.lp_B, _by_row(batch.mismatched, other)
         log_probs = LogProbs(
             policy_B=own.lp_B,
             reference_B=reference_B,
-            tokens_B=torch.tensor([len(row.completion) for row in members], dtype=torch.float32, device=device),
-            desirable_B=torch.tensor([row.desirable for row in members], dtype=torch.bool, device=device),
-            weight_B=torch.tensor([row.weight for row in members], dtype=torch.float32, device=device),
+            tokens_B=batch.tokens_B,
+            desirable_B=batch.desirable_B,
+            weight_B=batch.weight_B,
             policy_mismatched_B=other_B,
             reference_mismatched_B=other_reference_B,
-            paired_B=torch.tensor([p is not None for p in block.partners], dtype=torch.bool, device=device),
-            tokens=tokens,
-            mismatched_tokens=other_tokens,
-            labels_BK=self._labels(members) if objective.labels else None,
-            running_2=running_2 if objective.running else None,
+            paired_B=batch.paired_B,
+            tokens=_by_token(batch.own, own),
+            mismatched_tokens=_by_token(batch.mismatched, other),
+            labels_BK=batch.labels_BK,
+            running_2=running_2 if self.objective.running else None,
             over_ranks=self.ranks.sum,
         )
-        return MicroBatch(members, log_probs, others, (own,) if other is None else (own, other))
+        others = None if batch.mismatched is None else batch.mismatched.pairs
+        return MicroBatch(batch.members, log_probs, others, (own,) if other is None else (own, other))
 
     def score(
         self,
@@ -151,24 +185,36 @@ class Reader:
         else:
             reference.learn(pairs, read.lp_B, [1] * len(pairs))
 
-    def _tokens(self, read: Forward, reference_N: Tensor, lenders: Sequence[int]) -> TokenLogProbs:
-        """`lenders`: whose completion each row of `read` has."""
-        rows = read.row_N
-        counts = torch.bincount(rows, minlength=len(lenders)).tolist()
+    def _side(self, pairs: Sequence[Pair], reference: Reference, lenders: Sequence[int]) -> Side:
+        """`lenders`: whose completion each row has."""
+        device, objective = self.arithmetic.device, self.objective
+        known = reference.log_probs(pairs, device) if objective.reference else torch.zeros(len(pairs), device=device)
+        if not objective.by_token:
+            return Side(pairs, known, None)
         weights = [
-            torch.ones(count)
+            torch.ones(len(completion))
             if (given := self.rows[lender].token_weights) is None
-            else torch.from_numpy(fit_weights(given, count))
-            for lender, count in zip(lenders, counts, strict=True)
+            else torch.from_numpy(fit_weights(given, len(completion)))
+            for lender, (_, completion) in zip(lenders, pairs, strict=True)
         ]
-        weight_N = torch.cat(weights) if weights else torch.zeros(0)
-        return TokenLogProbs(read.lp_N, reference_N, rows, weight_N.to(rows.device))
+        return Side(pairs, known, (torch.cat(weights) if weights else torch.zeros(0)).to(device))
 
     def _labels(self, members: Sequence[Row]) -> Tensor:
         value = {True: 1.0, False: -1.0, None: 0.0}
         names = [label.name for label in self.recipe.labels]
         given = [[value[row.labels.get(name)] for name in names] for row in members]
-        return torch.tensor(given, device=self.arithmetic.device).reshape(len(members), len(names))
+        return torch.tensor(given).reshape(len(members), len(names))
+
+
+def _by_row(side: Side, read: Forward) -> Tensor:
+    """lp_ref_B."""
+    return side.reference if side.weight_N is None else by_row(side.reference, read.row_N, read.completions)
+
+
+def _by_token(side: Side | None, read: Forward | None) -> TokenLogProbs | None:
+    if side is None or read is None or side.weight_N is None:
+        return None
+    return TokenLogProbs(read.lp_N, side.reference, read.row_N, side.weight_N)
 
 
 def _lenders(block: Block) -> list[int]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.kto.attention import Layout, Segment
+from worker.kto.attention import Bounds, Layout, Segment
 from worker.kto.tokens import Ids
 
 Pair = tuple[Ids, Ids]
@@ -25,25 +25,25 @@ class Packed:
     source_N: Tensor  # where a completion token comes *next*: in this sequence, or − 1 − place in the one continued
     target_N: Tensor  # the completion tokens
     row_N: Tensor
-    rows: int
+    completions: tuple[int, ...]  # tokens of each
     layout: Layout
     prompts: tuple[Ids, ...]
     continues: "Packed | None" = None
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], device: torch.device) -> "Packed":
-        """Prompts with their completions."""
-        return _pack(pairs, [None] * len(pairs), device, None)
+    def of(cls, pairs: Sequence[Pair], device: torch.device, *, at_once: bool = False) -> "Packed":
+        """Prompts with their completions. `at_once`: for a kernel that takes all segments at once."""
+        return _pack(pairs, [None] * len(pairs), device, None, at_once=at_once)
 
     def continued(self, pairs: Sequence[Pair], device: torch.device) -> "Packed":
-        """The same prompts with other completions, to be read after this. A prompt that was cut differently, to make
-        room for another completion, is another one, and is read again.
+        """The same prompts with other completions, to be read after this, by the same kernel. A prompt that was cut
+        differently, to make room for another completion, is another one, and is read again.
         """
         prefixes = [
             segment.start if np.array_equal(prompt, mine) else None
             for (prompt, _), mine, segment in zip(pairs, self.prompts, self.layout.segments, strict=True)
         ]
-        return _pack(pairs, prefixes, device, self)
+        return _pack(pairs, prefixes, device, self, at_once=self.layout.bounds is not None)
 
     @property
     def tokens(self) -> int:
@@ -51,7 +51,12 @@ class Packed:
 
 
 def _pack(
-    pairs: Sequence[Pair], prefixes: Sequence[int | None], device: torch.device, continues: Packed | None
+    pairs: Sequence[Pair],
+    prefixes: Sequence[int | None],
+    device: torch.device,
+    continues: Packed | None,
+    *,
+    at_once: bool,
 ) -> Packed:
     """`prefixes`: where each prompt starts in the sequence that is continued."""
     ids: list[NDArray[Any]] = []
@@ -80,14 +85,16 @@ def _pack(
         joined = np.concatenate(parts) if len(parts) else np.zeros(0)
         return torch.from_numpy(joined.astype(np.int64)).to(device)
 
+    recalls = continues.layout if continues else None
+    bounds = Bounds.of(segments, recalls.tokens if recalls else 0, device) if at_once else None
     return Packed(
         ids_T=tensor(ids),
         positions_T=tensor(positions),
         source_N=tensor(source),
         target_N=tensor([completion for _, completion in pairs]),
         row_N=tensor(row),
-        rows=len(pairs),
-        layout=Layout(tuple(segments), recalls=continues.layout if continues else None),
+        completions=tuple(len(completion) for _, completion in pairs),
+        layout=Layout(tuple(segments), recalls=recalls, bounds=bounds),
         prompts=tuple(prompt for prompt, _ in pairs),
         continues=continues,
     )

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from contextlib import closing
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     import torch
 
     from worker.kto import batches, checkpoint, diagnosis, models, preflight
+    from worker.kto.ahead import prepared_ahead
     from worker.kto.determinism import determinism
     from worker.kto.drift import Drift
     from worker.kto.free_memory import free_bytes
@@ -178,14 +180,13 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         )
     started = time.monotonic() - position.seconds
 
-    def save_state(step: int, running: tuple[float, ...], unfinished: dict[str, Any] | None = None) -> None:
+    def save_state(step: int, running: tuple[float, float], unfinished: dict[str, Any] | None = None) -> None:
         if ranks.writes:
-            total, count = running
             seconds = time.monotonic() - started
-            now = checkpoint.Position(step, seconds, position.threads, (total, count), unfinished)
+            now = checkpoint.Position(step, seconds, position.threads, running, unfinished)
             checkpoint.save(state, now, job.identity, weights, optimizer)
 
-    def finish(step: int, figures: dict[str, Any], running: tuple[float, ...]) -> None:
+    def finish(step: int, figures: dict[str, Any], running: tuple[float, float]) -> None:
         """What is left to do once the weights have moved: measure the drift, tell, save."""
         try:
             line = figures | drift.after(step)
@@ -202,19 +203,23 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     if position.unfinished is not None:
         finish(position.step, position.unfinished, position.running)
     stepper = Stepper(reader, reference, weights, optimizer, total_steps, workdir)
-    running_2 = torch.tensor(position.running, dtype=torch.float64, device=device)
-    for step in range(position.step + 1, total_steps + 1):
-        epoch, place = divmod(step - 1, steps_per_epoch)
-        blocks = plan.steps(epoch, blocks_per_step, recipe.seed)[place]
-        before = tuple(running_2.tolist())
-        try:
-            figures, running_2 = stepper.take(step, blocks, running_2, raise_if_stopped)
-        except Stopped:
-            # What was accumulated is dropped; the step is taken again from the weights before it.
-            save_state(step - 1, before)
-            raise
-        about = {"step": step, "total_steps": total_steps, "epoch": epoch + 1}
-        finish(step, about | figures, tuple(running_2.tolist()))
+    running = position.running
+    left = islice(plan.steps_after(position.step, blocks_per_step, recipe.seed), total_steps - position.step)
+    steps, to_prepare = tee(left)
+    prepared = prepared_ahead(
+        lambda block: reader.prepared(reader.share(block), reference), chain.from_iterable(to_prepare)
+    )
+    with closing(prepared):
+        for step, blocks in enumerate(steps, position.step + 1):
+            before = running
+            try:
+                figures, running = stepper.take(step, blocks, prepared, running, raise_if_stopped)
+            except Stopped:
+                # What was accumulated is dropped; the step is taken again from the weights before it.
+                save_state(step - 1, before)
+                raise
+            epoch = (step - 1) // steps_per_epoch
+            finish(step, {"step": step, "total_steps": total_steps, "epoch": epoch + 1} | figures, running)
 
     if not ranks.writes:
         return

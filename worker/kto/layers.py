@@ -1,0 +1,61 @@
+"""A model's decoder layers, and two ways of running them that cost less: recomputed on the way back, which takes less
+memory and one more forward, and compiled, which takes less time once it has taken some minutes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from worker.kto.attention import current_layout, laid_out
+
+
+def decoder_layers(model: nn.Module) -> list[nn.Module]:
+    """What transformers itself would recompute: the blocks that are stacked."""
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
+@contextmanager
+def recomputing(layers: Sequence[nn.Module], around: Callable[[], Any]) -> Iterator[None]:
+    """Forwards in the block keep of each layer what it was given, and nothing else; the way back computes the layer
+    again, inside of `around()`.
+
+    transformers does this for models in training mode alone, in which dropout is on.
+    """
+    for layer in layers:
+        layer.forward = partial(_recomputed, layer.forward, around)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _recomputed(forward: Callable[..., Any], around: Callable[[], Any], *args: Any, **named: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **named)
+    layout = current_layout()
+
+    def again(*args: Any, **named: Any) -> Any:
+        with laid_out(layout), around():
+            return forward(*args, **named)
+
+    return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False, **named)
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Each layer's own arithmetic becomes one or two fused programs, made when it is first run; attention stays as it
+    is. Sequences may have any length.
+    """
+    for layer in decoder_layers(model):
+        layer.compile(dynamic=True)
+
+
+def uncompile_layers(model: nn.Module) -> None:
+    for layer in decoder_layers(model):
+        layer._compiled_call_impl = None
