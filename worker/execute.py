@@ -6,7 +6,7 @@ Whatever happens, the run is left in one of these ways:
     failed      with a sentence: the feedback, the trainer or the scorer refused, or one of them crashed
     cancelled   somebody asked, and the processes are gone
     given back  the worker was asked to stop, or a process was killed: the next claim continues from the saved state
-    dropped     the lease is gone: somebody else has the run, nothing more is written
+    dropped     the lease is gone: somebody else has the run, nothing more is written to it
 """
 
 import logging
@@ -84,7 +84,10 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
     snapshot_id = stage(claimed, workdir)
     heed(heart)
     state = _advance(claimed, RunState.REFERENCING)
-    state = attend("trainer", "worker.kto.train", workdir, heart, state)
+    try:
+        state = attend("trainer", "worker.kto.train", workdir, heart, state)
+    finally:
+        registration.keep_log_probs(claimed, snapshot_id, workdir)
     with transaction() as session:
         leases.trained(session, claimed.lease, registration.recipe_of(workdir))
     state = _advance(claimed, RunState.EVALUATING)

@@ -1,6 +1,7 @@
 """What a finished WORKDIR becomes: a manifest, a model card, and files in the artifact store."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from app import artifacts
 from app.checkpoints.card import card
 from app.checkpoints.gates import reasons_to_refuse
 from app.checkpoints.service import CARD, MANIFEST
+from app.database import transaction
+from app.errors import ThumbwheelError
 from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe
+from app.snapshots import service as snapshots
 from worker.kto.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 
 def recipe_of(workdir: Path) -> Recipe:
@@ -67,3 +73,17 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {MANIFEST: workdir / MANIFEST, CARD: workdir / CARD}
     return {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
+
+
+def keep_log_probs(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> None:
+    """Have later runs find the reference's log-probs that this one scored, however it ended; they hold for whoever has
+    the run. They save time and are needed by nobody, so nothing is raised where they cannot be kept.
+    """
+    scored = workdir / "reference.safetensors"
+    if not scored.exists():
+        return
+    try:
+        with transaction() as session:
+            snapshots.keep_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, scored)
+    except (ThumbwheelError, OSError) as error:
+        log.warning("run %s: its reference's log-probs are not kept: %s", claimed.lease.run_id, error)

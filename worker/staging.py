@@ -31,6 +31,8 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
     with transaction() as session:
         parts = checkpoints.chain(session, claimed.project, claimed.reference_checkpoint_id)
     shipped = checkpoints.stage(parts, workdir / "reference")
+    with transaction() as session:
+        snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, workdir / "scored-before")
     reference = {"kind": "base"}
     if shipped.adapter is not None:
         reference = {"kind": "adapter", "path": "reference", "fingerprint": shipped.adapter_fingerprint or ""}

@@ -1,5 +1,6 @@
-"""Snapshots: whether one can be made, making it, and bringing it to where it is needed."""
+"""Snapshots: whether one can be made, making it, bringing it to where it is needed; log-probs of its rows."""
 
+import logging
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import artifacts
-from app.errors import NotFound, Refused
+from app.errors import NotFound, Refused, Unavailable
 from app.labels import service as labels
 from app.labels.policy import POLICY, POLICY_VERSION
 from app.runs.recipe import PAIRED, ObjectiveName, balanced_lambdas
@@ -18,6 +19,11 @@ from app.snapshots import store
 from app.snapshots.balance import Needs, Tally, reasons_to_refuse
 from app.snapshots.build import text_file, write
 from app.snapshots.selection import select
+
+log = logging.getLogger(__name__)
+
+#: Files of log-probs that are brought to a run: rows of older snapshots are for the most part in newer ones, too.
+LOG_PROBS_FILES = 16
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,26 @@ def stage(session: Session, snapshot_id: UUID, folder: Path) -> dict[str, Any]:
     for path, sha256 in snapshot.files.items():
         artifacts.fetch(sha256, folder / path)
     return snapshot.manifest
+
+
+def keep_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id: UUID, path: Path) -> None:
+    """Store the file of log-probs that the reference gave rows of this snapshot, and of no other. The same file again
+    changes nothing. Raises `Unavailable`.
+    """
+    store.insert_log_probs_once(session, snapshot_id, artifacts.put(path).sha256, reference_checkpoint_id)
+
+
+def stage_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id: UUID, folder: Path) -> None:
+    """Bring the newest files of log-probs by this reference into `folder`, verified, as SHA256.safetensors: those about
+    this snapshot, and about others of its project, whose rows it may share.
+
+    They save time and are needed by nobody: what cannot be brought is left out.
+    """
+    for sha256 in store.log_probs_of(session, reference_checkpoint_id, first_of=snapshot_id, limit=LOG_PROBS_FILES):
+        try:
+            artifacts.fetch(sha256, folder / f"{sha256}.safetensors")
+        except (NotFound, Unavailable, OSError) as error:
+            log.warning("log-probs %s of reference %s left out: %s", sha256, reference_checkpoint_id, error)
 
 
 def _needs(objective: ObjectiveName) -> Needs:

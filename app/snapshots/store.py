@@ -1,6 +1,6 @@
 """SQL of the snapshots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import new_id, now
-from app.snapshots.tables import Snapshot
+from app.snapshots.tables import ReferenceLogProbs, Snapshot
 
 
 def insert_once(
@@ -35,3 +35,24 @@ def insert_once(
 
 def find(session: Session, snapshot_id: UUID) -> Snapshot | None:
     return session.get(Snapshot, snapshot_id)
+
+
+def insert_log_probs_once(session: Session, snapshot_id: UUID, sha256: str, reference_checkpoint_id: UUID) -> None:
+    session.execute(
+        insert(ReferenceLogProbs)
+        .values(
+            snapshot_id=snapshot_id, sha256=sha256, reference_checkpoint_id=reference_checkpoint_id, created_at=now()
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def log_probs_of(session: Session, reference_checkpoint_id: UUID, *, first_of: UUID, limit: int) -> Sequence[str]:
+    """Hashes of the newest files, those about the snapshot `first_of` before all others."""
+    of_it = ReferenceLogProbs.snapshot_id == first_of
+    return session.scalars(
+        select(ReferenceLogProbs.sha256)
+        .where(ReferenceLogProbs.reference_checkpoint_id == reference_checkpoint_id)
+        .order_by(of_it.desc(), ReferenceLogProbs.created_at.desc(), ReferenceLogProbs.sha256)
+        .limit(limit)
+    ).all()

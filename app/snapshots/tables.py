@@ -1,4 +1,6 @@
-"""Snapshots: immutable datasets; the row names files that are in the artifact store already."""
+"""Snapshots: immutable datasets; the rows name files that are in the artifact store already."""
+
+from uuid import UUID
 
 from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -18,3 +20,17 @@ class Snapshot(Base):
     created_at: Mapped[Time]
 
     __table_args__ = (UniqueConstraint("project_id", "sha256"),)
+
+
+class ReferenceLogProbs(Base):
+    """A file of log-probs that a reference gave the snapshot's training rows; it speaks of no other rows.
+
+    Whoever deletes the snapshot has to delete these first, and so comes past the files.
+    """
+
+    __tablename__ = "reference_log_probs"
+
+    snapshot_id: Mapped[UUID] = mapped_column(ForeignKey("snapshots.id"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reference_checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    created_at: Mapped[Time]
