@@ -28,6 +28,9 @@ of samples, which have no weights; length holds plain medians of samples and of 
 Whatever was minimised, r, z0 and the label are those of single rows, and candidate is compared with reference: pairs
 and objectives without a reference are scored in the same way, so their figures can be laid beside KTO's.
 
+Rows are read as in training: packed, prompts once for both completions, the head in chunks, where the candidate says
+the same so; else padded, with a warning. All models are read in one way: where they are equal, so are their figures.
+
 Deterministic under the recipe's seed; interrupted, it is simply run again. Exit codes as the trainer's.
 """
 
@@ -36,6 +39,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +49,11 @@ from worker.kto.journal import Journal
 from worker.kto.process import Refusal, StopRequest, run
 
 if TYPE_CHECKING:
+    from worker.evaluation.passes import Tell
     from worker.evaluation.statistics import Array
+    from worker.kto.logprobs import Reading
     from worker.kto.models import Arithmetic
+    from worker.kto.rows import Row
     from worker.kto.sampling import Pair
 
 #: Rows of one forward where neither the recipe nor a measurement says how many.
@@ -70,6 +77,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     import numpy as np
 
     from worker.evaluation import statistics
+    from worker.evaluation.passes import log_probs, sums
     from worker.kto import batches, models
     from worker.kto.reference import matched, mismatched
     from worker.kto.rows import read_rows
@@ -84,16 +92,16 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     rows = [row for row in read.rows if row.weight > 0]
     micro_batch_size = _micro_batch_size(job)
     plan = batches.plan(rows, micro_batch_size, even_classes=False, seed=recipe.seed)
-    own = [matched(rows, block) for block in plan.blocks]
-    others = [mismatched(rows, block, max_length) for block in plan.blocks]
+    own = [pair for block in plan.blocks for pair in matched(rows, block)]
+    others = [pair for block in plan.blocks for pair in mismatched(rows, block, max_length)]
     prompts = chosen_prompts(rows, asked.kl_prompts, recipe.seed)
 
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base
-    sampled, scored = -(-len(prompts) // recipe.batch_size), -(-len(prompts) // micro_batch_size)
-    passes = 4 if reference_is_ancestor else 5
-    tell = _counter(journal, stop, passes * len(own) + 2 * (sampled + scored))
+    tell = _counter(journal, stop, (2 if reference_is_ancestor else 3) * len(own) + 4 * len(prompts))
 
     def draws(model: Any) -> list["Pair"]:
+        starts = range(0, len(prompts), recipe.batch_size)
+        drawn = (len(prompts[start : start + recipe.batch_size]) for start in starts)
         return sample(
             model,
             prompts,
@@ -102,28 +110,25 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
             context=context,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
-            between=tell,
+            between=lambda: tell(next(drawn)),
         )
-
-    def chunks(pairs: list["Pair"]) -> list[list["Pair"]]:
-        return [pairs[start : start + micro_batch_size] for start in range(0, len(pairs), micro_batch_size)]
 
     # One model in memory at a time.
     candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
-    own_candidate = _rows_log_probs(candidate, own, arithmetic, tell)
-    others_candidate = _rows_log_probs(candidate, others, arithmetic, tell)
+    read_as = _way(candidate, rows, max_length, job, arithmetic, journal)
+    own_candidate, others_candidate = map(sums, log_probs(read_as(candidate), own, others, micro_batch_size, tell))
     samples = draws(candidate)
-    tokens_candidate = _tokens_log_probs(candidate, chunks(samples), arithmetic, tell)
+    tokens_candidate, _ = log_probs(read_as(candidate), samples, None, micro_batch_size, tell)
     del candidate
     reference = _load(job.base, job.adapter, arithmetic)
-    own_reference = _rows_log_probs(reference, own, arithmetic, tell)
-    others_reference = _rows_log_probs(reference, others, arithmetic, tell)
-    tokens_reference = _tokens_log_probs(reference, chunks(samples), arithmetic, tell)
+    own_reference, others_reference = map(sums, log_probs(read_as(reference), own, others, micro_batch_size, tell))
+    tokens_reference, _ = log_probs(read_as(reference), samples, None, micro_batch_size, tell)
     samples_reference = draws(reference)
     del reference
     own_ancestor = own_reference
     if not reference_is_ancestor:
-        own_ancestor = _rows_log_probs(_load(job.ancestor, None, arithmetic), own, arithmetic, tell)
+        ancestor = read_as(_load(job.ancestor, None, arithmetic))
+        own_ancestor = sums(log_probs(ancestor, own, None, micro_batch_size, tell)[0])
 
     in_order = [row for block in plan.blocks for row in block.rows]
     desirable_N = np.array([rows[row].desirable for row in in_order], dtype=bool)
@@ -194,43 +199,45 @@ def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
     return model if adapter is None else models.load_adapter(model, adapter)
 
 
-def _counter(journal: Journal, stop: StopRequest, total: int) -> Callable[[], None]:
+def _way(
+    candidate: Any, rows: Sequence["Row"], max_length: int, job: Job, arithmetic: "Arithmetic", journal: Journal
+) -> Callable[[Any], "Reading"]:
+    """How candidate, reference and ancestor are read: they differ in their weights alone, so what is right for one is
+    right for all.
+    """
+    from worker.kto.logprobs import Reading
+    from worker.kto.readings import reading_of, tried
+
+    reading = Reading.plain(candidate, arithmetic.precision)
+    if rows and job.recipe.packing == "auto":
+        reading = reading_of(candidate, [tried(rows, max_length)], arithmetic.precision)
+        if not reading.packed:
+            journal.warn(
+                0,
+                "padded",
+                "the candidate's attention cannot be packed (packed rows say something else than single ones): rows "
+                "are padded, so they are scored more slowly",
+            )
+    return partial(
+        Reading,
+        precision=arithmetic.precision,
+        packed=reading.packed,
+        chunked=reading.chunked,
+        at_once=reading.at_once,
+    )
+
+
+def _counter(journal: Journal, stop: StopRequest, total: int) -> "Tell":
+    """`total`: rows that are read or sampled."""
     done = 0
 
-    def tell() -> None:
+    def tell(rows: int) -> None:
         nonlocal done
-        done += 1
+        done += rows
         journal.progress("evaluating", done, total)
         stop.raise_if_requested()
 
     return tell
-
-
-def _rows_log_probs(
-    model: Any, chunks: Sequence[Sequence["Pair"]], arithmetic: "Arithmetic", tell: Callable[[], None]
-) -> "Array":
-    """lp(y|x) of every pair, as lp_N."""
-    import numpy as np
-
-    return np.array([lp_T.sum() for lp_T in _tokens_log_probs(model, chunks, arithmetic, tell)])
-
-
-def _tokens_log_probs(
-    model: Any, chunks: Sequence[Sequence["Pair"]], arithmetic: "Arithmetic", tell: Callable[[], None]
-) -> list["Array"]:
-    """log-probs of the completion tokens of every pair, one lp_T each."""
-    import numpy as np
-    import torch
-
-    from worker.kto.logprobs import Reading
-
-    found: list[Array] = []
-    for pairs in chunks:
-        with torch.no_grad():
-            lp = Reading.plain(model, arithmetic.precision).read(pairs)[0].lp_N.cpu().numpy()
-        found += np.split(lp, np.cumsum([len(completion) for _, completion in pairs])[:-1])
-        tell()
-    return found
 
 
 def _drift(drift_of: Sequence["Array"], resamples: int, confidence: float, seed: int) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""Many rows read in batches of tokens: each says what it says alone, and no batch is larger than it may be."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+
+from app.runs.recipe import Recipe
+from tests.trainer import tiny
+from tests.trainer.test_packing import alone, rows
+from worker.evaluation.passes import batches, log_probs, sums
+from worker.evaluation.score import score
+from worker.kto import attention
+from worker.kto.attention import Layout, Segment
+from worker.kto.logprobs import Reading
+from worker.kto.train import train
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_every_row_says_what_it_says_alone_in_the_order_of_the_rows(packed: bool) -> None:
+    model = tiny.model()
+    own, others = rows(17)
+    reading = Reading(model, packed=packed, chunked=packed)
+    told: list[int] = []
+
+    found, found_others = log_probs(reading, own, others, 3, told.append)
+    without, nothing = log_probs(reading, own, None, 3, told.append)
+
+    for said, pairs in ((found, own), (found_others, others), (without, own)):
+        expected = alone(model, pairs).detach().numpy()
+        np.testing.assert_allclose(sums(said), expected, rtol=1e-6, atol=1e-5)
+        assert [len(lp_C) for lp_C in said] == [len(completion) for _, completion in pairs]
+    assert nothing == []
+    assert sum(told) == 2 * 17
+    assert len(told) > 4, "there was more than one batch"
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_batch_holds_no_more_tokens_than_it_may(padded: bool) -> None:
+    lengths = [int(length) for length in np.random.default_rng(0).geometric(0.02, 200)]
+    room = 2 * max(lengths)
+
+    found = list(batches(lengths, room, padded=padded))
+
+    def taken(batch: Sequence[int]) -> int:
+        sizes = [lengths[row] for row in batch]
+        return len(sizes) * max(sizes) if padded else sum(sizes)
+
+    assert sorted(row for batch in found for row in batch) == list(range(200))
+    assert all(taken(batch) <= room for batch in found)
+    assert all(taken([*batch, after[0]]) > room for batch, after in pairwise(found))
+
+
+def test_nothing_is_read_of_no_rows() -> None:
+    assert log_probs(Reading.plain(tiny.model()), [], [], 4, lambda _: None) == ([], [])
+
+
+def figures(workdir: Path, packing: str) -> dict[str, Any]:
+    """What the scorer says, without the time that it took."""
+    recipe = tiny.document(workdir / "recipe.json") | {"packing": packing}
+    (workdir / "recipe.json").write_text(Recipe.model_validate(recipe).model_dump_json())
+    score(workdir)
+    scores = tiny.document(workdir / "scores.json")
+    del scores["seconds"]
+    return scores
+
+
+def warned(workdir: Path) -> list[str]:
+    return [line["code"] for line in tiny.lines(workdir / "warnings.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory, base: Path, adapter: Path) -> Path:
+    """Trained from a shipped adapter, so that candidate, reference and ancestor are three models."""
+    folder = tmp_path_factory.mktemp("scored") / "w"
+    quick: dict[str, Any] = {"evaluation": {"kl_prompts": 6, "kl_max_new_tokens": 8, "bootstrap": 100}, "max_steps": 3}
+    held = tiny.text_rows(22, seed=5)
+    train(tiny.stage(folder, base, tiny.text_rows(), held, adapter=adapter, method="lora", **quick))
+    return folder
+
+
+def nearly(figure: Any) -> Any:
+    """The same within 1e-5, however deep the numbers lie."""
+    if isinstance(figure, dict):
+        return {name: nearly(part) for name, part in figure.items()}
+    return pytest.approx(figure, rel=1e-5, abs=1e-5) if isinstance(figure, float) else figure
+
+
+def test_packed_rows_score_as_padded_ones(workdir: Path) -> None:
+    packed, padded = figures(workdir, "auto"), figures(workdir, "off")
+
+    assert packed == nearly(padded)
+    assert abs(packed["margin"]["value"]) > 1e-3, "there is something to compare"
+    assert "padded" not in warned(workdir)
+
+
+def test_a_model_that_cannot_be_packed_is_scored_padded_and_that_is_said(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    padded = figures(workdir, "off")
+
+    def leaking(module: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Rows attend to the rows before them."""
+        with attention.laid_out(Layout((Segment(0, query.shape[2]),))):
+            return attention.packed_attention(module, query, key, value, *args, **kwargs)
+
+    monkeypatch.setitem(transformers.AttentionInterface._global_mapping, attention.PACKED, leaking)
+    found = figures(workdir, "auto")
+
+    assert found == nearly(padded)
+    assert warned(workdir).count("padded") == 1
