@@ -38,6 +38,10 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of a shipped adapter, to continue from and measure against."),
     ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="--out of an earlier training, to spare what its reference said; repeat it."),
+    ] = None,
     recipe: Annotated[str, typer.Option(metavar="PRESET", help="Recipe to begin with.")] = "lora-small",
     recipe_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON with fields of the recipe, laid over it.")
@@ -77,6 +81,7 @@ def train(
         "holdout": holdout,
         "model": str(model),
         "reference": str(reference) if reference else None,
+        "reuse": list(map(str, reuse or [])),
         "out": str(out),
         "preset": recipe,
         "changes": _all_changes(recipe_file, changes, asked_by_name),

@@ -118,6 +118,23 @@ def test_what_was_interrupted_ends_with_the_same_bits(ask):
     assert files(parts.out)["adapter_model.safetensors"] == files(whole.out)["adapter_model.safetensors"]
 
 
+def test_a_sweep_scores_the_reference_once(ask, finished):
+    request = ask(max_steps=1, holdout=0.3, evaluate=False, beta=0.3, out="swept", reuse=[finished])
+
+    trained(request)
+
+    earlier, swept = (tiny.document(out / "training.json")["reference"] for out in (finished, request.out))
+    assert earlier["scored"] > 0
+    assert swept == {"scored": 0, "cached": earlier["scored"]}
+
+
+def test_a_folder_in_which_no_reference_was_scored_cannot_be_reused(ask, tmp_path):
+    message = refused(ask(reuse=[tmp_path]))
+
+    assert message.startswith(f"--reuse {tmp_path} holds no work/reference.safetensors: name the --out of an earlier")
+    assert not (tmp_path / "out").exists()
+
+
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "recipe": ({"beta": 0.3, "lora": {"rank": 8, "alpha": 8}}, r"\(beta is 0\.3, not 0\.1; lora\.rank is 8, not 4\)"),
     "holdout": ({"holdout": 0.2}, r"\(--holdout is 0\.2, not 0\.3\)"),

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,20 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in section.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
+
+
+def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
+    """What the reference said in trainings in `outs`; whether it holds, the trainer sees. Raises `Refusal`."""
+    target.mkdir()
+    for number, out in enumerate(outs):
+        source = out / "work" / "reference.safetensors"
+        if not source.is_file():
+            raise Refusal(
+                "reuse",
+                f"--reuse {out} holds no work/{source.name}: name the --out of an earlier training that has its work "
+                "folder still and an objective with a reference",
+            )
+        shutil.copyfile(source, target / f"{number}.safetensors")
 
 
 def copy_adapter(source: Path, target: Path) -> None:

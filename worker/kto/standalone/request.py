@@ -21,6 +21,7 @@ class Request(BaseModel):
     )
     model: Path = Field(description="folder of the base model")
     reference: Path | None = Field(None, description="folder of the shipped adapter, None where the base was shipped")
+    reuse: tuple[Path, ...] = Field((), description="outs of earlier calls, to take their reference's log-probs from")
     out: Path = Field(description="folder for the checkpoint, new or from an earlier call")
     preset: str = Field("lora-small", description="recipe to begin with")
     changes: dict[str, Any] = Field(default_factory=dict, description="fields of the recipe that are other")

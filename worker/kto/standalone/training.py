@@ -9,7 +9,7 @@ from app.runs.recipe import PAIRED, Recipe, resolve
 from worker.kto.files import write_atomically
 from worker.kto.process import Refusal, StopRequest
 from worker.kto.standalone.dataset import Dataset, read_dataset, require_enough
-from worker.kto.standalone.folder import Folder, asked_for, copy_adapter
+from worker.kto.standalone.folder import Folder, asked_for, copy_adapter, copy_log_probs
 from worker.kto.standalone.request import Request
 from worker.kto.standalone.snapshot import write_snapshot
 from worker.kto.standalone.summary import holdout_rows, summary_of
@@ -93,6 +93,7 @@ def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, asked: Ma
     write_snapshot(snapshot, data, about, paired=recipe.objective in PAIRED)
     tally = data.train.tally
     resolved = resolve(recipe, tally.weight_desirable, tally.weight_undesirable)
+    copy_log_probs(request.reuse, work / "scored-before")
     if request.reference is not None:
         copy_adapter(request.reference, work / "reference")
     write_atomically(work / "recipe.json", resolved.model_dump_json(indent=1).encode())
