@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from worker.kto.job import PairsFile, Shard
 from worker.kto.process import Refusal
-from worker.kto.tokens import SHORTEST, Ids, Span, Tokens, Weights, fit, fit_weights
+from worker.kto.tokenised import keep, kept, tokens_fingerprint
+from worker.kto.tokens import SHORTEST, Encoded, Ids, Span, Tokens, Weights, fit, fit_weights
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
 #: Columns that some objectives ask for: several labels of a row, spans of a completion that weigh differently.
@@ -58,12 +59,23 @@ class Rows:
 
 
 def read_rows(
-    folder: Path, shards: Sequence[Shard], tokens: Tokens, max_length: int, *, weigh_tokens: bool = False
+    folder: Path,
+    shards: Sequence[Shard],
+    tokens: Tokens,
+    max_length: int,
+    *,
+    weigh_tokens: bool = False,
+    tokenised: Path | None = None,
+    keeps: bool = True,
 ) -> Rows:
     """Every row of `shards` in order of position, tokenised and cut to `max_length`. Raises `Refusal`.
 
-    `weigh_tokens`: turn the rows' spans into token weights.
+    `weigh_tokens`: turn the rows' spans into token weights. `tokenised`: where token ids are kept from one attempt at a
+    run to the next; `keeps`: whether it is for this process to put them there.
     """
+    fingerprint = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens) if tokenised else None
+    known = kept(tokenised, fingerprint) if tokenised and fingerprint else None
+    every: list[Encoded] = []
     found = Rows([])
     placed: list[tuple[int, Row, tuple[str, int]]] = []
     for shard in shards:
@@ -72,11 +84,15 @@ def read_rows(
             prompts, completions = batch["prompt"], batch["completion"]
             encode = tokens.encode_chat if shard.format == "chat" else tokens.encode_text
             said = [index for index, completion in enumerate(completions) if not _empty(completion)]
-            encoded = encode(
-                [prompts[index] for index in said],
-                [completions[index] for index in said],
-                [_spans(batch, index) for index in said] if weigh_tokens else None,
-            )
+            if known is not None:
+                encoded = known[len(every) : len(every) + len(said)]
+            else:
+                encoded = encode(
+                    [prompts[index] for index in said],
+                    [completions[index] for index in said],
+                    [_spans(batch, index) for index in said] if weigh_tokens else None,
+                )
+            every += encoded
             found.dropped += len(completions) - len(said)
             for index, (prompt, completion, weights) in zip(said, encoded, strict=True):
                 fitted = fit(prompt, completion, max_length)
@@ -99,6 +115,8 @@ def read_rows(
                 )
                 placed.append((batch["position"][index], row, (shard.path, first + index)))
             first += len(completions)
+    if tokenised and fingerprint and keeps and known is None:
+        keep(tokenised, fingerprint, every)
     placed.sort(key=lambda one: one[0])
     found.rows = [row for _, row, _ in placed]
     found.places = {place: index for index, (_, _, place) in enumerate(placed)}

@@ -70,7 +70,15 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     tokens = models.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
     weigh_tokens = recipe.objective == "tkto"
-    read = read_rows(workdir / "snapshot", job.shards_of("train"), tokens, max_length, weigh_tokens=weigh_tokens)
+    read = read_rows(
+        workdir / "snapshot",
+        job.shards_of("train"),
+        tokens,
+        max_length,
+        weigh_tokens=weigh_tokens,
+        tokenised=workdir / "tokens.safetensors",
+        keeps=ranks.writes,
+    )
     rows = read.rows
     pairs = read_pairs(workdir / "snapshot", job.pairs, read) if objective.data == "pairs" else []
     preflight.require_possible_rows(job, read, pairs, max_length)
