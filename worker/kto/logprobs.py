@@ -20,7 +20,7 @@ from torch import Tensor
 
 from worker.kto.attention import PACKED, laid_out
 from worker.kto.head import Head
-from worker.kto.layers import decoder_layers, recomputing
+from worker.kto.layers import decoder_layers, last_feed_forward_at, recomputing
 from worker.kto.packing import Packed, Pair
 
 
@@ -215,8 +215,17 @@ class Reading:
 
         asked = {"output_router_logits": True} if router_loss else {}
         inputs = {"input_ids": packed.ids_T[None], "position_ids": packed.positions_T[None], **asked}
-        with laid_out(packed.layout), self._attending_packed():
-            lp_N, output, hidden_BTH = self._log_probs(inputs, pick, packed.target_N)
+        # The loss of a router is taken over all tokens, so there none can be left out.
+        counted = packed.source_N if earlier_TH is None and not router_loss else None
+
+        @contextmanager
+        def inside() -> Iterator[None]:
+            last = nullcontext() if counted is None else last_feed_forward_at(self._layers, counted)
+            with self._attending_packed(), last:
+                yield
+
+        with laid_out(packed.layout):
+            lp_N, output, hidden_BTH = self._log_probs(inputs, pick, packed.target_N, inside)
         loss = output.aux_loss if router_loss else None
         return Forward(lp_N, packed.row_N, packed.completions, packed.tokens, packed.tokens, loss), hidden_BTH[0]
 
@@ -237,9 +246,13 @@ class Reading:
         return Forward(lp_N, sequences.row_N, sequences.completions, sequences.tokens, room, loss)
 
     def _log_probs(
-        self, inputs: Mapping[str, Any], pick: Callable[[Tensor], Tensor], target_N: Tensor
+        self,
+        inputs: Mapping[str, Any],
+        pick: Callable[[Tensor], Tensor],
+        target_N: Tensor,
+        inside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[Tensor, Any, Tensor]:
-        """lp_N, the model's output, and the hidden states that its head was given.
+        """lp_N, the model's output, and the hidden states that its head was given. `inside`: what a layer runs in.
 
         A hook on the output embeddings takes the hidden states at which a completion token comes next. Chunked, the
         head is left to us; else it goes on with those alone, so that whatever the model does to its logits afterwards
@@ -253,10 +266,9 @@ class Reading:
             return (left, *arguments[1:])
 
         hook = self.model.get_output_embeddings().register_forward_pre_hook(catch)
-        around = self._attending_packed if self.packed else nullcontext
-        memory = recomputing(self._layers, around) if self.recompute else nullcontext()
+        memory = recomputing(self._layers, inside) if self.recompute else nullcontext()
         try:
-            with memory, autocast(target_N.device, self.precision):
+            with inside(), memory, autocast(target_N.device, self.precision):
                 output = self.model(use_cache=False, **inputs)
         finally:
             hook.remove()
