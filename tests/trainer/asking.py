@@ -16,6 +16,7 @@ from worker.kto.standalone.request import Request
 SMALL: dict[str, Any] = {
     "batch_size": 8, "micro_batch_size": 4, "max_length": 64, "learning_rate": 1e-2, "save_every_steps": 2,
     "lora": {"rank": 4, "alpha": 8}, "evaluation": {"kl_prompts": 2, "kl_max_new_tokens": 4, "bootstrap": 100},
+    "drift": {"checks": 2, "prompts": 2, "max_new_tokens": 4},
 }  # fmt: skip
 
 Rows = Sequence[Mapping[str, Any]]
