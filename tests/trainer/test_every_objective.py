@@ -33,12 +33,22 @@ def stage(workdir: Path, base: Path, objective: str, **recipe: Any) -> Path:
     return tiny.stage(workdir, base, rows(objective), objective=objective, **labels, **recipe)
 
 
-@pytest.mark.parametrize("objective", get_args(ObjectiveName))
-def test_every_objective_learns_to_tell_its_rows_apart(tmp_path: Path, base: Path, objective: str) -> None:
-    workdir = stage(tmp_path / "w", base, objective, epochs=6)
+#: One worker of pytest-xdist has all tests of one objective, so that its run is made once.
+OBJECTIVE = [pytest.param(name, marks=pytest.mark.xdist_group(f"objective {name}")) for name in get_args(ObjectiveName)]
 
+
+@pytest.fixture(scope="module")
+def learnt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[str, Path]:
+    """An objective, and a whole run with it."""
+    objective = str(request.param)
+    workdir = stage(tmp_path_factory.mktemp("learnt") / "w", base, objective, epochs=6)
     train(workdir)
+    return objective, workdir
 
+
+@pytest.mark.parametrize("learnt", OBJECTIVE, indirect=True)
+def test_every_objective_learns_to_tell_its_rows_apart(learnt: tuple[str, Path]) -> None:
+    objective, workdir = learnt
     steps = tiny.lines(workdir / "metrics.jsonl")
     first, last = steps[0], steps[-1]
     assert last["loss"] < first["loss"]
@@ -54,13 +64,10 @@ def test_every_objective_learns_to_tell_its_rows_apart(tmp_path: Path, base: Pat
     assert summary["recipe"]["objective"] == objective
 
 
-@pytest.mark.parametrize("objective", get_args(ObjectiveName))
-def test_every_objective_with_a_reference_starts_at_it(tmp_path: Path, base: Path, objective: str) -> None:
-    workdir = stage(tmp_path / "w", base, objective, max_steps=1)
-
-    train(workdir)
-
-    [first] = tiny.lines(workdir / "metrics.jsonl")
+@pytest.mark.parametrize("learnt", OBJECTIVE, indirect=True)
+def test_every_objective_with_a_reference_starts_at_it(learnt: tuple[str, Path]) -> None:
+    objective, workdir = learnt
+    first = tiny.lines(workdir / "metrics.jsonl")[0]
     if OBJECTIVES[objective].reference:
         assert first["reward_desirable"] == first["reward_undesirable"] == 0
     at_start = {"dpo": np.log(2), "slic": 1, "ipo": 25}
