@@ -1,6 +1,7 @@
 """Rows read in one sequence without padding say what each says alone, and prompts read once say what they say twice."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -173,3 +174,70 @@ def test_the_chunked_head_gives_the_gradients_of_the_whole_one(
     expected_by = torch.autograd.grad((expected * above).sum(), inputs)
     for mine, theirs in zip(ours_by, expected_by, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def varlen_of_each(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seq_q: torch.Tensor,
+    cu_seq_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    scale: float | None,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """What the GPU's kernel promises, segment by segment: [T, H, D], the last query at the last key."""
+    found = []
+    queries, keys = ([int(end) for end in ends] for ends in (cu_seq_q, cu_seq_k))
+    for (q0, q1), (k0, k1) in zip(pairwise(queries), pairwise(keys), strict=True):
+        assert q1 - q0 <= max_q
+        assert k1 - k0 <= max_k
+        places = torch.arange(k1 - k0)
+        distance = places[None, :] - (places[k1 - k0 - (q1 - q0) :])[:, None]
+        seen = distance <= window_size[1]
+        if window_size[0] >= 0:
+            seen &= distance >= -window_size[0]
+        q, k, v = (x[a:b].transpose(0, 1)[None] for x, a, b in ((query, q0, q1), (key, k0, k1), (value, k0, k1)))
+        attended = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=seen, scale=scale, enable_gqa=enable_gqa
+        )
+        found.append(attended[0].transpose(0, 1))
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "gemma2"])
+def test_segments_taken_at_once_by_a_gpus_kernel_say_what_they_say_one_by_one(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "varlen_attn", varlen_of_each)
+    model = tiny.model(family)
+    own, others = rows()
+
+    found = []
+    for at_once in (False, True):
+        read, other = Reading(model, packed=True, chunked=True, at_once=at_once).read(own, others)
+        assert other is not None
+        model.zero_grad()
+        read.lp_B.sum().backward()
+        found.append((read.lp_B.detach(), other.lp_B, gradient(model)))
+
+    for one_by_one, together in zip(*found, strict=True):
+        torch.testing.assert_close(together, one_by_one, rtol=1e-5, atol=1e-4)
+
+
+def test_a_model_with_soft_capped_attention_is_taken_segment_by_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "varlen_attn", None)  # would not be called
+    own, others = rows()
+
+    read, _ = Reading(tiny.model("gemma2"), packed=True, chunked=True, at_once=True).read(own, others)
+
+    torch.testing.assert_close(read.lp_B, alone(tiny.model("gemma2"), own), rtol=1e-6, atol=1e-5)
+
+
+def test_a_kernel_for_all_segments_is_asked_of_a_gpu_alone() -> None:
+    assert not attention.takes_all_at_once(CPU, torch.bfloat16)
+    assert not attention.takes_all_at_once(torch.device("cuda"), torch.float32)
+    assert attention.takes_all_at_once(torch.device("cuda"), torch.bfloat16)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.kto.products import lacks_bfloat16
+
 #: Bytes of one chunk of logits in float32: small enough for a CPU's caches, large enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
 
@@ -37,8 +39,10 @@ class Head:
 
     def log_probs(self, hidden_NH: Tensor, target_N: Tensor, precision: torch.dtype) -> Tensor:
         """lp_N in float32."""
-        weight_VH = self.weight_VH.to(precision)
-        return _TargetLogProbs.apply(hidden_NH.to(precision), weight_VH, self.bias_V, target_N, self.cap)
+        hidden_NH, weight_VH = hidden_NH.to(precision), self.weight_VH.to(precision)
+        if precision is torch.bfloat16 and lacks_bfloat16(hidden_NH.device):
+            hidden_NH, weight_VH = hidden_NH.float(), weight_VH.float()
+        return _TargetLogProbs.apply(hidden_NH, weight_VH, self.bias_V, target_N, self.cap)
 
 
 class _TargetLogProbs(torch.autograd.Function):

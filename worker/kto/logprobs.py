@@ -22,6 +22,7 @@ from worker.kto.attention import PACKED, laid_out
 from worker.kto.head import Head
 from worker.kto.layers import decoder_layers, last_feed_forward_at, recomputing
 from worker.kto.packing import Packed, Pair
+from worker.kto.products import lacks_bfloat16, linear_layers, multiplied_as_float32
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ class Reading:
         # Every part of a model asks its own config which attention to take.
         self._configs = list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
         self._layers = decoder_layers(model)
+        in_float32 = precision is torch.bfloat16 and lacks_bfloat16(self._device)
+        self._multiplied = linear_layers(model) if in_float32 else []
 
     @classmethod
     def plain(cls, model: Any, precision: torch.dtype = torch.float32) -> "Reading":
@@ -266,9 +269,15 @@ class Reading:
             return (left, *arguments[1:])
 
         hook = self.model.get_output_embeddings().register_forward_pre_hook(catch)
-        memory = recomputing(self._layers, inside) if self.recompute else nullcontext()
+
+        @contextmanager
+        def within() -> Iterator[None]:
+            with inside(), multiplied_as_float32(self._multiplied):
+                yield
+
+        memory = recomputing(self._layers, within) if self.recompute else nullcontext()
         try:
-            with inside(), memory, autocast(target_N.device, self.precision):
+            with within(), memory, autocast(target_N.device, self.precision):
                 output = self.model(use_cache=False, **inputs)
         finally:
             hook.remove()
