@@ -39,12 +39,12 @@ def test_a_list_of_end_tokens_is_understood_as_the_tokenizers_own_first() -> Non
 @pytest.mark.parametrize("name", ["stories260K", "babyllama361"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_real_feedback_trains_and_scores_a_real_model(tmp_path: Path, name: str, method: str) -> None:
-    rows = [{key: row[key] for key in ("prompt", "completion", "label")} for row in real_rows(22)]
+    rows = [{key: row[key] for key in ("prompt", "completion", "label")} for row in real_rows(14)]
     workdir = tiny.stage(
         tmp_path / "w",
         DATA / "models" / name,
-        rows[:16],
-        rows[16:],
+        rows[:8],
+        rows[8:],
         method=method,
         learning_rate=1e-3,
         max_length=256,

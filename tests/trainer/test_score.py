@@ -32,12 +32,17 @@ def trained(workdir: Path, base: Path, **changes: Any) -> Path:
     return workdir
 
 
-def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(tmp_path: Path, base: Path) -> None:
-    workdir = trained(tmp_path / "w", base)
-
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """A whole training of the bare base, and what the scorer says of it."""
+    workdir = trained(tmp_path_factory.mktemp("scored") / "w", base)
     score(workdir)
+    return workdir
 
-    scores = tiny.document(workdir / "scores.json")
+
+@pytest.mark.xdist_group("scored")
+def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(scored: Path) -> None:
+    scores = tiny.document(scored / "scores.json")
     assert (scores["rows"], scores["rows_desirable"], scores["rows_undesirable"], scores["groups"]) == (23, 9, 14, 22)
     assert scores["auroc"]["low"] <= scores["auroc"]["value"] <= scores["auroc"]["high"]
     assert scores["auroc"]["value"] > 0.8
@@ -53,7 +58,7 @@ def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(tmp_path:
     assert scores["auroc_vs_ancestor"] == scores["auroc"]
     assert scores["shipped_auroc_vs_ancestor"] == {"value": 0.5, "low": 0.5, "high": 0.5}
     assert scores["auroc_difference"]["value"] == pytest.approx(scores["auroc"]["value"] - 0.5)
-    last = tiny.lines(workdir / "progress.jsonl")[-1]
+    last = tiny.lines(scored / "progress.jsonl")[-1]
     assert (last["phase"], last["done"]) == ("evaluating", last["total"])
 
 
@@ -93,9 +98,10 @@ def test_rows_count_by_their_weights(tmp_path: Path, base: Path) -> None:
     assert {**unheard, "seconds": 0} == {**absent, "seconds": 0}
 
 
-def test_a_micro_batch_that_was_left_to_the_machine_is_the_measured_one(tmp_path: Path, base: Path) -> None:
-    workdir = trained(tmp_path / "w", base, micro_batch_size=8)
-    score(workdir)
+@pytest.mark.xdist_group("scored")
+def test_a_micro_batch_that_was_left_to_the_machine_is_the_measured_one(tmp_path: Path, scored: Path) -> None:
+    workdir = tmp_path / "w"
+    shutil.copytree(scored, workdir)
     measured = tiny.document(workdir / "scores.json")
 
     recipe = tiny.document(workdir / "recipe.json")
@@ -127,9 +133,10 @@ def test_every_kind_of_objective_is_scored_on_single_rows_against_the_reference(
     assert scores["kl"]["nats_per_token"]["value"] > 0
 
 
-def test_scoring_twice_gives_the_same_figures(tmp_path: Path, base: Path) -> None:
-    workdir = trained(tmp_path / "w", base)
-    score(workdir)
+@pytest.mark.xdist_group("scored")
+def test_scoring_twice_gives_the_same_figures(tmp_path: Path, scored: Path) -> None:
+    workdir = tmp_path / "w"
+    shutil.copytree(scored, workdir)
     first = tiny.document(workdir / "scores.json")
 
     with pytest.raises(Stopped):
