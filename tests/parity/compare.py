@@ -41,11 +41,28 @@ def gradient(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Compar
     return Compared(_norm(*ours.values()), _norm(*theirs.values()), _largest(apart))
 
 
+def whole_gradient(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Compared:
+    """Both norms over all weights, with the relative difference of all weights together."""
+    apart = _norm(*(ours[name].double() - theirs[name].double() for name in theirs))
+    norm = _norm(*theirs.values())
+    return Compared(_norm(*ours.values()), norm, _share(apart, norm))
+
+
 def table(ours: Figures, theirs: Figures) -> Table:
     """Every number, and `gradient`."""
     assert ours.numbers.keys() == theirs.numbers.keys(), "both sides have to give the same figures"
     compared = {name: number(ours.numbers[name], theirs.numbers[name]) for name in ours.numbers}
     return compared | {"gradient": gradient(ours.gradients, theirs.gradients)}
+
+
+def both_ways(padded: Figures, packed: Figures, theirs: Figures) -> Table:
+    """`table` of rows that are padded, as theirs are, and under names that begin with `packed` every number and the
+    gradient of rows that are packed, as we train. Packed sums run in another order, so a small tensor is rounded
+    otherwise: there the whole gradient is compared.
+    """
+    numbers = {f"packed {name}": number(packed.numbers[name], theirs.numbers[name]) for name in theirs.numbers}
+    gradients = {"packed gradient": whole_gradient(packed.gradients, theirs.gradients)}
+    return table(padded, theirs) | numbers | gradients
 
 
 def worst(*tables: Table) -> float:

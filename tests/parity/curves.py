@@ -78,8 +78,9 @@ def compared(
 
 
 def _in_trls_order(recipe: Any) -> list[dict[str, Any]]:
+    given = rows()
     plan = batches.plan(
-        tokenised(rows()), MICRO_BATCH, even_classes=False, seed=recipe.seed, mismatched=recipe.objective == "kto"
+        tokenised(given), MICRO_BATCH, even_classes=False, seed=recipe.seed, mismatched=recipe.objective == "kto"
     )
     blocks = [
         block for epoch in range(recipe.epochs)
@@ -88,7 +89,7 @@ def _in_trls_order(recipe: Any) -> list[dict[str, Any]]:
     for block in blocks:
         behind = (*block.rows[1:], block.rows[0])
         assert not plan.mismatched or block.partners == behind, "every row is paired with the one behind it"
-    return [rows()[row] for block in blocks for row in reversed(block.rows)]
+    return [given[row] for block in blocks for row in reversed(block.rows)]
 
 
 def _of_trl(

@@ -9,7 +9,7 @@ import torch
 
 from app.runs.recipe import Recipe
 from tests.parity.cases import MAX_LENGTH, RowDict
-from tests.parity.compare import Figures, gradients
+from tests.parity.compare import Figures, Table, both_ways, gradients
 from tests.trainer import tiny
 from worker.kto.batches import Block
 from worker.kto.job import Shard
@@ -45,8 +45,11 @@ def figures(
     recipe: Recipe,
     *,
     precision: torch.dtype = torch.float32,
+    packed: bool = True,
 ) -> Figures:
-    """Of all `rows` as one micro-batch and one optimizer step. `reference`: the model that scores lp_ref."""
+    """Of all `rows` as one micro-batch and one optimizer step. `reference`: the model that scores lp_ref. `packed`: the
+    way that training takes; else padded, with the model's own head.
+    """
     objective, read = OBJECTIVES[recipe.objective], tokenised(rows)
     block = rotated(len(read)) if objective.mismatched else Block(tuple(range(len(read))), (None,) * len(read))
     policy.zero_grad(set_to_none=True)
@@ -54,7 +57,7 @@ def figures(
     def reader(model: Any) -> Reader:
         arithmetic = Arithmetic(torch.device("cpu"), precision)
         return Reader(
-            Reading.plain(model, arithmetic.precision),
+            Reading(model, arithmetic.precision, packed=packed, chunked=packed),
             read,
             objective,
             recipe,
@@ -80,6 +83,16 @@ def figures(
         numbers["z0"] = float(losses.z0)
     numbers |= _rewards(losses.reward_B, batch.log_probs.desirable_B)
     return Figures(numbers, gradients(policy))
+
+
+def beside(
+    theirs: Figures, policy: Any, reference: Any, rows: Sequence[RowDict], recipe: Recipe, *, loss_alone: bool = False
+) -> Table:
+    """Both of our ways of reading rows, beside `theirs`. `loss_alone`: which tells no other number."""
+    ways = [figures(policy, reference, rows, recipe, packed=packed) for packed in (False, True)]
+    if loss_alone:
+        ways = [Figures({"loss": way.numbers["loss"]}, way.gradients) for way in ways]
+    return both_ways(*ways, theirs)
 
 
 def _rewards(reward_B: torch.Tensor, desirable_B: torch.Tensor) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.parity import cases, ours, theirs
-from tests.parity.compare import Figures, Table, table
+from tests.parity.compare import Table
 
 #: Ours → the loss_type of TRL's DPOTrainer.
 DPO_LOSSES = {"dpo": "sigmoid", "ipo": "ipo", "slic": "hinge"}
@@ -25,7 +25,7 @@ def preferences_compared(
         DPOTrainer, DPOConfig, copy.deepcopy(policy), pairs, ref_model=copy.deepcopy(reference), arguments=arguments
     ) as made:
         found = theirs.figures(made, policy.state_dict())
-    return table(ours.figures(policy, reference, cases.as_rows(pairs), ours.recipe_of(objective, beta=beta)), found)
+    return ours.beside(found, policy, reference, cases.as_rows(pairs), ours.recipe_of(objective, beta=beta))
 
 
 def simpo_compared(policy: Any, pairs: Sequence[Mapping[str, str]], *, beta: float, gamma: float) -> Table:
@@ -38,7 +38,7 @@ def simpo_compared(policy: Any, pairs: Sequence[Mapping[str, str]], *, beta: flo
     with theirs.trainer(CPOTrainer, CPOConfig, copy.deepcopy(policy), pairs, arguments=arguments) as made:
         found = theirs.figures(made, policy.state_dict())
     recipe = ours.recipe_of("simpo", beta=beta, simpo_gamma=gamma)
-    return table(ours.figures(policy, policy, cases.as_rows(pairs), recipe), found)
+    return ours.beside(found, policy, policy, cases.as_rows(pairs), recipe)
 
 
 def orpo_compared(policy: Any, pairs: Sequence[Mapping[str, str]], *, beta: float) -> Table:
@@ -46,7 +46,7 @@ def orpo_compared(policy: Any, pairs: Sequence[Mapping[str, str]], *, beta: floa
 
     with theirs.trainer(ORPOTrainer, ORPOConfig, copy.deepcopy(policy), pairs, arguments={"beta": beta}) as made:
         found = theirs.figures(made, policy.state_dict())
-    return table(ours.figures(policy, policy, cases.as_rows(pairs), ours.recipe_of("orpo", beta=beta)), found)
+    return ours.beside(found, policy, policy, cases.as_rows(pairs), ours.recipe_of("orpo", beta=beta))
 
 
 def sft_compared(policy: Any, rows: Sequence[cases.RowDict]) -> Table:
@@ -56,8 +56,7 @@ def sft_compared(policy: Any, rows: Sequence[cases.RowDict]) -> Table:
     texts = [{"prompt": row["prompt"], "completion": row["completion"]} for row in rows]
     with theirs.trainer(SFTTrainer, SFTConfig, copy.deepcopy(policy), texts) as made:
         found = theirs.figures(made, policy.state_dict())
-    mine = ours.figures(policy, policy, rows, ours.recipe_of("sft"))
-    return table(Figures({"loss": mine.numbers["loss"]}, mine.gradients), found)
+    return ours.beside(found, policy, policy, rows, ours.recipe_of("sft"), loss_alone=True)
 
 
 def token_log_probs(model: Any, ids: Sequence[int]) -> Tensor:

