@@ -145,14 +145,16 @@ def test_a_head_that_does_more_than_a_linear_layer_is_left_to_the_model() -> Non
 
 
 @pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("cap", [None, 3.0])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_chunked_head_gives_the_gradients_of_the_whole_one(
-    monkeypatch: pytest.MonkeyPatch, *, trained: bool, cap: float | None, bias: bool
+    monkeypatch: pytest.MonkeyPatch, *, trained: bool, kept: bool, cap: float | None, bias: bool
 ) -> None:
     from worker.kto import head
 
     monkeypatch.setattr(head, "CHUNK_BYTES", {"cpu": 4 * 50 * 16})
+    monkeypatch.setattr(head, "KEPT_BYTES", {"cpu": 10**6 if kept else 0})
     torch.manual_seed(0)
     weight = torch.randn(50, 8, dtype=torch.float64, requires_grad=trained)
     offset = torch.randn(50, dtype=torch.float64, requires_grad=trained) if bias else None

@@ -3,12 +3,14 @@
     lp_n = l_n[y_n] − log Σ_v e^{l_n[v]}     l_n = W h_n + b, soft-capped where the model does so: l ← c·tanh(l / c)
 
 Taken in chunks, in float32 whatever W and h are. With a frozen head the gradient with respect to h_n is the same vector
-whatever comes from above but for one factor per token, so it is taken at once and nothing is computed twice; with a
-trained head the logits are computed again on the way back, in chunks of the vocabulary.
+whatever comes from above but for one factor per token, so it is taken at once and nothing is computed twice. With a
+trained head the logits at completions are kept for the way back where they are few, else computed again there, in
+chunks of the vocabulary.
 
 Legend: N tokens, H hidden size, V vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,8 @@ from worker.kto.products import lacks_bfloat16
 
 #: Bytes of one chunk of logits in float32: small enough for a CPU's caches, large enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
+#: Bytes of logits in float32 that are kept for the way back of a trained head rather than computed twice.
+KEPT_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class _TargetLogProbs(torch.autograd.Function):
         lp_N = torch.empty(len(hidden_NH), dtype=torch.float32, device=hidden_NH.device)
         most_N, sum_N = torch.empty_like(lp_N), torch.empty_like(lp_N)
         unit_NH = torch.empty_like(hidden_NH) if at_once else None
+        keeps = trained and not cap and 4 * len(hidden_NH) * len(weight_VH) <= KEPT_BYTES[hidden_NH.device.type]
+        kept_CV: list[Tensor] = []
         for start in range(0, len(hidden_NH), chunk):
             part = slice(start, start + chunk)
             logits_CV = _logits(hidden_NH[part], weight_VH, bias_V)
@@ -70,11 +76,13 @@ class _TargetLogProbs(torch.autograd.Function):
             if unit_NH is not None:
                 by_logit_CV = _by_logit_(likely_CV, sum_N[part], target_N[part], None, slope_CV)
                 unit_NH[part] = by_logit_CV.to(weight_VH.dtype) @ weight_VH
+            if keeps:
+                kept_CV.append(likely_CV)
         ctx.cap = cap
         if at_once:
             ctx.save_for_backward(unit_NH)
         elif trained:
-            ctx.save_for_backward(hidden_NH, weight_VH, bias_V, target_N, most_N, sum_N)
+            ctx.save_for_backward(hidden_NH, weight_VH, bias_V, target_N, most_N, sum_N, *kept_CV)
         return lp_N
 
     @staticmethod
@@ -82,7 +90,9 @@ class _TargetLogProbs(torch.autograd.Function):
         if len(ctx.saved_tensors) == 1:
             (unit_NH,) = ctx.saved_tensors
             return (above_N[:, None] * unit_NH).to(unit_NH.dtype), None, None, None, None
-        hidden_NH, weight_VH, bias_V, target_N, most_N, sum_N = ctx.saved_tensors
+        hidden_NH, weight_VH, bias_V, target_N, most_N, sum_N, *kept_CV = ctx.saved_tensors
+        if kept_CV:
+            return (*_of_kept(hidden_NH, weight_VH, bias_V, target_N, sum_N, kept_CV, above_N), None, None)
         by_hidden_NH = torch.zeros(hidden_NH.shape, dtype=torch.float32, device=hidden_NH.device)
         by_weight_VH = torch.empty_like(weight_VH)
         by_bias_V = None if bias_V is None else torch.empty_like(bias_V)
@@ -104,6 +114,31 @@ class _TargetLogProbs(torch.autograd.Function):
             by_hidden_NH += by_logit_NC @ words_CH
             by_weight_VH[part] = by_logit_NC.t() @ hidden_NH
         return by_hidden_NH.to(hidden_NH.dtype), by_weight_VH, by_bias_V, None, None
+
+
+def _of_kept(
+    hidden_NH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    target_N: Tensor,
+    sum_N: Tensor,
+    kept_CV: Sequence[Tensor],
+    above_N: Tensor,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients of h, W and b from what is kept of the logits, chunk after chunk."""
+    by_hidden_NH, by_weight_VH = torch.empty_like(hidden_NH), torch.zeros_like(weight_VH)
+    by_bias_V = None if bias_V is None else torch.zeros_like(bias_V)
+    start = 0
+    for likely_CV in kept_CV:
+        part = slice(start, start := start + len(likely_CV))
+        by_logit_CV = likely_CV * (-above_N[part] / sum_N[part])[:, None]
+        by_logit_CV[torch.arange(len(by_logit_CV), device=above_N.device), target_N[part]] += above_N[part]
+        if by_bias_V is not None:
+            by_bias_V += by_logit_CV.sum(0)
+        by_logit_CV = by_logit_CV.to(weight_VH.dtype)
+        by_hidden_NH[part] = by_logit_CV @ weight_VH
+        by_weight_VH.addmm_(by_logit_CV.t(), hidden_NH[part])
+    return by_hidden_NH, by_weight_VH, by_bias_V
 
 
 def _rows_of(columns: int, device: str) -> int:
