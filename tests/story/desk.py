@@ -19,6 +19,7 @@ GOOD, BAD = " sorry, help is soon here", " wait, no card no box"
 RECIPE: dict[str, Any] = {
     "method": "full", "learning_rate": 5e-3, "beta": 0.2, "batch_size": 8, "micro_batch_size": 4, "epochs": 6,
     "max_length": 96, "save_every_steps": 5,
+    "drift": {"checks": 2, "prompts": 4, "max_new_tokens": 8},
     "evaluation": {"kl_prompts": 4, "kl_max_new_tokens": 8, "bootstrap": 100},
 }  # fmt: skip
 ENDED = {"succeeded", "failed", "cancelled"}
