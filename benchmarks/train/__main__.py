@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in dict.fromkeys((*names, *ablated)):
         with _folder() as folder:
             if name in names:
-                found[name] = _measured(name, folder, options, ceiling)
+                found[name] = _measured(name, folder, options, ceiling, whole=whole)
                 machine = found[name].pop("machine", machine)
                 print(ratios_table({name: found[name]}), file=sys.stderr)
             if name in ablated:
@@ -101,8 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measured(name: str, folder: Path, options: Sequence[str], ceiling: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The figures of one configuration, with the machine."""
+def _measured(
+    name: str, folder: Path, options: Sequence[str], ceiling: Mapping[str, Any] | None, *, whole: bool
+) -> dict[str, Any]:
+    """The figures of one configuration, with the machine; the memory of TRL at its leanest in a whole run alone."""
     configuration = Configuration.of(name, quick="quick" in options)
     try:
         raced = _task("race", name, folder, options)
@@ -112,7 +114,8 @@ def _measured(name: str, folder: Path, options: Sequence[str], ceiling: Mapping[
         if "gpu" in raced["machine"]:
             peaks = {lane: told.peak_bytes - configuration.weight_bytes for lane, told in timed.items()}
         else:
-            peaks = {side: _task(f"memory-{side}", name, folder, options) for side in ALONE}
+            sides = ALONE if whole else ALONE[:2]
+            peaks = {side: _task(f"memory-{side}", name, folder, options) for side in sides}
         told = figures(configuration, timed, raced["difference"], peaks)
         if ceiling:
             flops = useful_flops(configuration, raced["prompt_tokens"], raced["completion_tokens"])

@@ -42,7 +42,12 @@ def race_of(folder: Path, configuration: Configuration) -> dict[str, Any]:
     lanes: dict[str, Lane] = {
         "trl": trl(folder / "trl", base, rows, configuration, name="trl"),
         "ours_same": ours(folder / "ours_same", base, rows, configuration, name="ours_same", given=given),
-        "trl_best": trl(folder / "trl_best", base, rows, configuration, name="trl_best", at_its_best=True),
+        "trl_precomputed": trl(
+            folder / "trl_precomputed", base, rows, configuration, name="trl_precomputed", precompute=True
+        ),
+        "trl_best": trl(
+            folder / "trl_best", base, rows, configuration, name="trl_best", precompute=True, by_length=True
+        ),
         "ours": ours(folder / "ours", base, rows, configuration, name="ours"),
     }
     chosen = [lanes[name] for name in effort.lanes]

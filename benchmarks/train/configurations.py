@@ -51,7 +51,7 @@ SHAPES: Mapping[str, Shape] = {
     "g15": Shape("qwen2", 151_936, 1_536, 8_960, 28, 12, 2, tied=True, positions=8_192),
     "g8": Shape("llama", 128_256, 4_096, 14_336, 32, 32, 8, tied=False, positions=8_192),
 }
-LANES = ("trl", "ours_same", "trl_best", "ours")
+LANES = ("trl", "ours_same", "trl_precomputed", "trl_best", "ours")
 CPU = ("m2_float32_full", "m2_bf16_full", "m15_float32_full", "m15_bf16_lora", "m60_float32_full", "m60_bf16_lora")
 GPU = ("g05_bf16_lora", "g15_bf16_lora", "g8_bf16_lora")
 
@@ -75,8 +75,8 @@ class Effort:
 EFFORTS: Mapping[str, Effort] = {
     "toy": Effort(4, 4, warm_up=2),
     "m2": Effort(8, 12, passes=4),
-    "m15": Effort(8, 8, passes=3),
-    "m60": Effort(8, 4, warm_up=2, passes=2),
+    "m15": Effort(8, 4, warm_up=2, passes=4),
+    "m60": Effort(4, 4, warm_up=1, passes=2),
     "g05": Effort(32, 8, passes=4, seconds=30),
     "g15": Effort(32, 8, passes=2, seconds=30),
     "g8": Effort(32, 4, warm_up=2, seconds=30, lanes=("trl", "ours_same")),

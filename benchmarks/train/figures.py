@@ -6,7 +6,8 @@ and of the reference pass are work, not output, and are not counted.
     step_ratio              median over the rounds of seconds of trl / seconds of ours_same: the same block in turn
     step_ratio_of_cpu_time  the same of the time that the process had: far from step_ratio, the machine was busy
     step_ratio_best_trl     all timed steps of trl_best / all of ours: the same rows, each side in blocks of its own
-    job_ratio_n_epochs      min(trl, trl_best) / ours of: reference pass + n · epoch
+    job_ratio_n_epochs      min(trl, trl_precomputed) / ours of: reference pass + n · epoch
+    job_ratio_n_epochs_best_trl  the same against trl_best
     memory_ratio            peak above the weights, ours / trl: the largest block of trl's batches
 """
 
@@ -70,8 +71,11 @@ def figures(
     if own and best:
         found["step_ratio_best_trl"] = best.epoch_seconds / own.epoch_seconds
     for epochs in EPOCHS:
-        ratio = min(work["trl"].job(epochs), best.job(epochs)) / own.job(epochs) if own and best else None
-        found[f"job_ratio_{epochs}_epoch{'s' * (epochs > 1)}"] = ratio
+        jobs = {name: one.job(epochs) for name, one in work.items()}
+        as_run = min(jobs["trl"], jobs.get("trl_precomputed", jobs["trl"]))
+        name = f"job_ratio_{epochs}_epoch{'s' * (epochs > 1)}"
+        found[name] = as_run / jobs["ours"] if own else None
+        found[f"{name}_best_trl"] = jobs["trl_best"] / jobs["ours"] if own and best else None
     found["memory_ratio"] = _ratio(peaks, "ours_same", "trl")
     found["memory_ratio_lean_trl"] = _ratio(peaks, "ours_same", "trl_lean")
     found["padding_share"] = work["trl"].padding_share

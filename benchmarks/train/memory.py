@@ -26,7 +26,7 @@ def lane_of(side: str, folder: Path, base: Path, chats: Chats, configuration: Co
         given = batches_of_trl(len(chats.rows), configuration.effort.rows_per_step)
         return ours(folder, base, chats, configuration, name=side, given=given)
     lean = side == "trl_lean"
-    return trl(folder, base, chats, configuration, name=side, at_its_best=lean, checkpointing=lean)
+    return trl(folder, base, chats, configuration, name=side, precompute=lean, by_length=lean, checkpointing=lean)
 
 
 def peak_bytes(side: str, folder: Path, chats: Chats, configuration: Configuration) -> int:

@@ -5,12 +5,14 @@ fields of its recipe.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from benchmarks.train.lane import Swaps
+from worker.kto.logprobs import Inputs
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,24 @@ class Switch:
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_apart(read: Callable[..., Any]) -> Callable[..., Any]:
-    """A `Reading.read` that reads prompts once more for the other completions."""
+def apart(inputs: Callable[..., Inputs]) -> Callable[..., Inputs]:
+    """A `Reading.inputs` by which prompts are read once more for the other completions."""
 
-    def apart(reading: Any, pairs: Any, others: Any = None, *, router_loss: bool = False) -> Any:
-        own, _ = read(reading, pairs, router_loss=router_loss)
-        if others is None:
-            return own, None
-        with torch.no_grad():
-            return own, read(reading, others)[0]
+    def of(reading: Any, pairs: Any, others: Any = None) -> Inputs:
+        own, _ = inputs(reading, pairs)
+        return Inputs(own, None if others is None else inputs(reading, others).own)
 
-    return apart
+    return of
+
+
+def not_fused(adamw: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    def made(*arguments: Any) -> torch.optim.Optimizer:
+        optimizer = adamw(*arguments)
+        for group in optimizer.param_groups:
+            group["fused"] = False
+        return optimizer
+
+    return made
 
 
 SWITCHES: tuple[Switch, ...] = (
@@ -40,11 +49,35 @@ SWITCHES: tuple[Switch, ...] = (
         "packed rows, and prompts read once",
         {"worker.kto.readings:WAYS": lambda ways: tuple(way for way in ways if not way.packed)},
     ),
-    Switch("prefix", "prompts read once for both completions", {"worker.kto.logprobs:Reading.read": read_apart}),
+    Switch("prefix", "prompts read once for both completions", {"worker.kto.logprobs:Reading.inputs": apart}),
     Switch(
         "chunks",
         "the head in chunks",
         {"worker.kto.readings:WAYS": lambda ways: tuple(way for way in ways if not way.chunked)},
     ),
+    Switch(
+        "kept",
+        "few logits of a trained head kept for the way back",
+        {"worker.kto.head:KEPT_BYTES": lambda sizes: dict.fromkeys(sizes, 0)},
+    ),
+    Switch(
+        "last",
+        "the last feed-forward part at completions alone",
+        {"worker.kto.logprobs:last_feed_forward_at": lambda _own: lambda _layers, _places: nullcontext()},
+    ),
+    Switch(
+        "products",
+        "bfloat16 multiplied as float32 where a CPU has none",
+        {
+            "worker.kto.logprobs:lacks_bfloat16": lambda _own: lambda _device: False,
+            "worker.kto.head:lacks_bfloat16": lambda _own: lambda _device: False,
+        },
+    ),
+    Switch(
+        "ahead",
+        "micro-batches prepared ahead",
+        {"worker.kto.ahead:prepared_ahead": lambda _own: lambda prepare, items: (prepare(item) for item in items)},
+    ),
+    Switch("fused", "AdamW in one pass", {"worker.kto.step:adamw": not_fused}),
     Switch("bucketing", "blocks of rows of similar length", {"worker.kto.batches:WINDOW": lambda _own: 1}),
 )

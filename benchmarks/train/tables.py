@@ -35,8 +35,8 @@ def lanes_table(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 RATIOS = {
     "step_ratio": "step", "step_ratio_of_cpu_time": "CPU time", "step_ratio_best_trl": "step, best TRL",
-    "job_ratio_1_epoch": "job, 1 epoch", "job_ratio_3_epochs": "job, 3 epochs", "memory_ratio": "memory",
-    "memory_ratio_lean_trl": "memory, lean TRL",
+    "job_ratio_1_epoch": "job, 1 epoch", "job_ratio_3_epochs": "3 epochs", "job_ratio_1_epoch_best_trl": "1, best TRL",
+    "job_ratio_3_epochs_best_trl": "3, best TRL", "memory_ratio": "memory", "memory_ratio_lean_trl": "memory, lean TRL",
 }  # fmt: skip
 
 

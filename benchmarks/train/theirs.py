@@ -21,17 +21,20 @@ def trl(
     configuration: Configuration,
     *,
     name: str,
-    at_its_best: bool = False,
+    precompute: bool = False,
+    by_length: bool = False,
     checkpointing: bool = False,
     max_length: int = 1024,
 ) -> Lane:
-    """As installed: online reference, rows as they come. At its best: reference precomputed, rows sorted by length."""
-    rows = sorted(chats.rows, key=lambda row: row.tokens) if at_its_best else list(chats.rows)
+    """As installed: online reference, rows as they come. `precompute`: the reference's log-probs before the first step.
+    `by_length`: rows sorted by it.
+    """
+    rows = sorted(chats.rows, key=lambda row: row.tokens) if by_length else list(chats.rows)
     losses: list[Tensor] = []
     os.environ.setdefault("TQDM_DISABLE", "1")  # read where it precomputes
 
     def loop(lane: Lane) -> None:
-        settings = _settings(folder, configuration, precompute=at_its_best, checkpointing=checkpointing)
+        settings = _settings(folder, configuration, precompute=precompute, checkpointing=checkpointing)
         _trainer(lane, losses, base, rows, configuration, settings | {"max_length": max_length}).train()
 
     per_step = configuration.effort.rows_per_step

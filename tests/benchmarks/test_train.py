@@ -139,6 +139,7 @@ def test_ratios_are_of_equal_work() -> None:
     timed = {
         "trl": Timed(9, 0, [4, 2, 6, 2], [4, 2, 6, 2], blocks * 2, [], 0),
         "ours_same": Timed(9, 1, [1, 1, 2, 1], [1, 1, 2, 1], blocks * 2, [], 0),
+        "trl_precomputed": Timed(9, 4, [3, 2, 2, 2], [2, 2, 2, 2], blocks * 2, [], 0),
         "trl_best": Timed(9, 3, [2, 2, 2, 2], [2, 2, 2, 2], blocks * 2, [], 0),
         "ours": Timed(9, 1, [1, 1, 1, 1], [1, 1, 1, 1], blocks * 2, [], 0),
     }
@@ -149,8 +150,10 @@ def test_ratios_are_of_equal_work() -> None:
     assert found["step_ratio"] == 2.5  # median of 4, 2, 3, 2
     assert found["step_ratio_of_cpu_time"] == 2.5
     assert found["step_ratio_best_trl"] == 2
-    assert found["job_ratio_1_epoch"] == (3 + 4) / (1 + 2)  # both of TRL's take 7
-    assert found["job_ratio_3_epochs"] == (3 + 3 * 4) / (1 + 3 * 2)  # online it takes 21
+    assert found["job_ratio_1_epoch"] == 7 / (1 + 2)  # online; precomputed it takes 8.5
+    assert found["job_ratio_3_epochs"] == (4 + 3 * 4.5) / (1 + 3 * 2)  # online it takes 21
+    assert found["job_ratio_1_epoch_best_trl"] == (3 + 4) / (1 + 2)
+    assert found["job_ratio_3_epochs_best_trl"] == (3 + 3 * 4) / (1 + 3 * 2)
     assert found["memory_ratio"] == 0.25
     assert found["padding_share"] == pytest.approx(1 - 80 / 100)
     assert found["lanes"]["ours"]["tokens_per_second"] == 80 / 2
