@@ -132,6 +132,16 @@ class Recipe(Section):
         description="auto: rows one after another without padding, prompts read once, where the model's attention says "
         "the same so (tried at the start); off: padded rows",
     )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="on: activations are computed twice rather than kept: less memory, a third more time; auto: only "
+        "where memory asks for it, which is looked at with a micro_batch_size of auto",
+    )
+    compile: bool = Field(
+        default=False,
+        description="compile the model's layers when a run starts: it takes a minute or so and pays in long runs if at "
+        "all; on CPUs nothing was won",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on a GPU that has it, else float32"
     )

@@ -5,8 +5,10 @@ import torch
 
 from tests.trainer import tiny
 from tests.trainer.test_packing import FAMILIES, gradient, rows
+from worker.kto import logprobs
 from worker.kto.layers import decoder_layers, last_feed_forward_at
 from worker.kto.logprobs import Reading
+from worker.kto.readings import is_compiled
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -71,3 +73,44 @@ def test_a_model_whose_feed_forward_part_has_another_name_is_left_as_it_is() -> 
 
     with last_feed_forward_at([last], torch.tensor([1])):
         assert last.other.forward == before
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler silences its own by means that pytest undoes
+def test_compiled_layers_say_and_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logprobs, "COMPILER", "aot_eager")  # all but the making of machine code, which takes a minute
+    model = tiny.model()
+    own, others = rows()
+    reading = Reading(model, packed=True, chunked=True)
+    found = []
+    for compiled in (False, True):
+        assert not compiled or is_compiled(reading, [rows(seed=3)])
+        read, other = reading.read(own, others)
+        assert other is not None
+        model.zero_grad()
+        read.lp_B.sum().backward()
+        found.append((read.lp_B.detach(), other.lp_B, gradient(model)))
+    reading.uncompile()
+
+    for plain, compiled_too in zip(*found, strict=True):
+        torch.testing.assert_close(compiled_too, plain, rtol=1e-5, atol=1e-4)
+
+
+def test_a_compiler_that_fails_leaves_the_model_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_arguments: object) -> None:
+        raise OSError("no compiler here")
+
+    monkeypatch.setattr(logprobs, "COMPILER", failing)
+    model = tiny.model()
+    own, _ = rows()
+    reading = Reading(model, packed=True, chunked=True)
+    before = reading.read(own)[0].lp_B
+
+    assert not is_compiled(reading, [rows()])
+
+    assert torch.equal(reading.read(own)[0].lp_B, before)
+
+
+def test_layers_that_are_computed_twice_are_not_compiled() -> None:
+    reading = Reading(tiny.model(), packed=True, chunked=True).recomputing()
+
+    assert not is_compiled(reading, [rows()])

@@ -1,6 +1,5 @@
 """A model's decoder layers, and ways of running them that cost less: the last one's feed-forward part only where it
-counts; recomputed on the way back, which takes less memory and one more forward; compiled, which takes less time after
-a minute or so.
+counts, and recomputed on the way back, which takes less memory and one more forward.
 
 Legend: T tokens, P of them counted, H hidden size.
 """
@@ -76,16 +75,3 @@ def _recomputed(forward: Callable[..., Any], around: Callable[[], Any], *args: A
             return forward(*args, **named)
 
     return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False, **named)
-
-
-def compile_layers(model: nn.Module) -> None:
-    """Each layer's own arithmetic becomes one or two fused programs, made when it is first run; attention stays as it
-    is. Sequences may have any length.
-    """
-    for layer in decoder_layers(model):
-        layer.compile(dynamic=True)
-
-
-def uncompile_layers(model: nn.Module) -> None:
-    for layer in decoder_layers(model):
-        layer._compiled_call_impl = None

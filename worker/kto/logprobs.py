@@ -24,6 +24,9 @@ from worker.kto.layers import decoder_layers, last_feed_forward_at, recomputing
 from worker.kto.packing import Packed, Pair
 from worker.kto.products import lacks_bfloat16, linear_layers, multiplied_as_float32
 
+#: torch's own.
+COMPILER = "inductor"
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -142,6 +145,7 @@ class Reading:
         self._layers = decoder_layers(model)
         in_float32 = precision is torch.bfloat16 and lacks_bfloat16(self._device)
         self._multiplied = linear_layers(model) if in_float32 else []
+        self._compiled = False
 
     @classmethod
     def plain(cls, model: Any, precision: torch.dtype = torch.float32) -> "Reading":
@@ -153,6 +157,21 @@ class Reading:
         return Reading(
             self.model, self.precision, packed=self.packed, chunked=self.chunked, at_once=self.at_once, recompute=True
         )
+
+    @property
+    def compilable(self) -> bool:
+        """Whether the layers run as the model has them, but for attention and the last feed-forward part."""
+        return not self.recompute and not self._multiplied
+
+    def compile(self) -> None:
+        self._compiled = True
+        for layer in self._layers:
+            layer.compile(dynamic=True, backend=COMPILER)
+
+    def uncompile(self) -> None:
+        self._compiled = False
+        for layer in self._layers:
+            layer._compiled_call_impl = None
 
     def read(
         self, pairs: Sequence[Pair], others: Sequence[Pair] | None = None, *, router_loss: bool = False
@@ -218,8 +237,8 @@ class Reading:
 
         asked = {"output_router_logits": True} if router_loss else {}
         inputs = {"input_ids": packed.ids_T[None], "position_ids": packed.positions_T[None], **asked}
-        # The loss of a router is taken over all tokens, so there none can be left out.
-        counted = packed.source_N if earlier_TH is None and not router_loss else None
+        # The loss of a router is taken over all tokens, so there none can be left out; a compiled layer is one whole.
+        counted = packed.source_N if earlier_TH is None and not router_loss and not self._compiled else None
 
         @contextmanager
         def inside() -> Iterator[None]:

@@ -1,13 +1,15 @@
-"""How many rows fit into memory at once, measured and not guessed.
+"""How many rows fit into memory at once, foretold from a measurement.
 
 One forward and backward of rows as long as the longest is taken at two sizes, and its peak is extended in a straight
-line: at a fixed length, what a step needs grows with its rows. On a GPU the peak is the allocator's own; on a CPU it is
-that of all tensors alive, kept count of as they come and go.
+line: what a step needs grows with its tokens. On a GPU the peak is the allocator's own; on a CPU it is that of all
+tensors alive, kept count of as they come and go.
 
-    needed(rows) = gradients + AdamW's two moments + max(peak of forward and backward, temporaries of the update)
+    needed(tokens) = gradients + AdamW's two moments + max(fixed + by token · tokens, temporaries of the update)
 
-Weights are in memory already. The largest divisor of the batch size is chosen whose need stays within `SHARE` of what
-is free, even where rows come in pairs.
+Weights are in memory already. A micro-batch of n rows has as many tokens as the n longest rows, padded n times those of
+the longest one. The largest divisor of the batch size is chosen whose need stays within `SHARE` of what is free, even
+where rows come in pairs. Where that is less than `ENOUGH` rows, activations are computed twice rather than kept, if the
+recipe lets us.
 """
 
 import json
@@ -43,22 +45,34 @@ SHARE = 0.85
 KEPT_BY_MALLOC = 1.6
 #: Rows that are measured: no more than the fewest that make a micro-batch.
 MEASURED = (1, 2)
+#: Rows of a micro-batch below which z0 is too noisy.
+ENOUGH = 4
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of a step at `MEASURED` rows, beyond the weights; infinite where they did not fit."""
+    """Bytes of a step at `MEASURED` rows of so many tokens, beyond the weights; infinite where they did not fit."""
 
     few: float
     more: float
+    longest: int  # tokens of a row that was measured
     update: int  # gradients and moments
     temporaries: int  # of the update, when forward and backward are over
 
-    def of(self, rows: int) -> float:
+    @property
+    def by_token(self) -> float:
         few, more = MEASURED
-        peak = self.few + (rows - few) * (self.more - self.few) / (more - few)
-        return self.update + max(peak, self.temporaries)
+        return (self.more - self.few) / ((more - few) * self.longest)
+
+    @property
+    def fixed(self) -> float:
+        """What no further token adds to: chunks of the head, workspaces."""
+        return self.few - MEASURED[0] * self.longest * self.by_token
+
+    def of(self, tokens: float) -> float:
+        """Of a micro-batch with so many tokens."""
+        return self.update + max(self.fixed + tokens * self.by_token, self.temporaries)
 
 
 def measured_micro_batch(
@@ -82,42 +96,63 @@ def measured_micro_batch(
     """
     trained = sum(weight.numel() * weight.element_size() for weight in weights.values())
     on_gpu = arithmetic.device.type == "cuda"
-
-    own, other = _longest(rows, max_length)
-
-    def peak(count: int) -> float:
-        work = partial(_step, reading, recipe, own, other, count, router_loss=router_loss)
-        return _peak(work, weights, reading.model, arithmetic.device)
-
-    if on_gpu:
-        peak(MEASURED[0])  # the first pass also makes the workspaces of libraries, which stay
-    # On a GPU AdamW takes all weights at once, with an intermediate as large as they are.
-    few, more = (peak(count) for count in MEASURED)
-    need = Need(few, more, update=3 * trained, temporaries=trained if on_gpu else 0)
-
-    known = ranks.gather({ranks.rank: (need, free)}).values()
-    unit = 2 if OBJECTIVES[recipe.objective].data == "pairs" else 1
+    own, other = _longest(rows, max_length, packed=reading.packed)
+    lengths = sorted((row.length for row in rows), reverse=True)
     sizes = micro_batch_sizes(recipe, at_most)
-    fitting = [
-        size
-        for size in sizes
-        if all(n.of(-(-size // (unit * ranks.world)) * unit) <= SHARE * there for n, there in known)
-    ]
-    longest = max(row.length for row in rows)
-    if not fitting:
+    unit = 2 if OBJECTIVES[recipe.objective].data == "pairs" else 1
+
+    def tokens(size: int) -> int:
+        """The most that a rank's share of so many rows can have."""
+        share = -(-size // (unit * ranks.world)) * unit
+        return sum(lengths[:share]) if reading.packed else share * lengths[0]
+
+    def needed(way: Reading) -> Need:
+        def peak(count: int) -> float:
+            work = partial(_step, way, recipe, own, other, count, router_loss=router_loss)
+            return _peak(work, weights, way.model, arithmetic.device)
+
+        if on_gpu:
+            peak(MEASURED[0])  # the first pass also makes the workspaces of libraries, which stay
+        few, more = (peak(count) for count in MEASURED)
+        # On a GPU AdamW takes all weights at once, with an intermediate as large as they are.
+        return Need(few, more, lengths[0], update=3 * trained, temporaries=trained if on_gpu else 0)
+
+    def largest(need: Need) -> int:
+        known = ranks.gather({ranks.rank: (need, free)}).values()
+        return max(
+            (size for size in sizes if all(n.of(tokens(size)) <= SHARE * there for n, there in known)), default=0
+        )
+
+    need, chosen, twice = None, 0, False
+    for again in {"off": (False,), "on": (True,), "auto": (False, True)}[recipe.activation_checkpointing]:
+        found = needed(reading.recomputing() if again else reading)
+        fitting = largest(found)
+        if need is None or fitting > chosen:
+            need, chosen, twice = found, fitting, again
+        if chosen >= min(ENOUGH, sizes[-1]):
+            break
+    assert need is not None, "there is one way at least"
+    if chosen == 0:
+        least = min(there for _, there in ranks.gather({ranks.rank: (0, free)}).values())
         divide = "" if sizes[0] == 2 else f", set batch_size (it is {recipe.batch_size}) to a multiple of 4"
         method = "" if recipe.method == "lora" else ", set method to lora"
+        keep = ", set activation_checkpointing to auto" if recipe.activation_checkpointing == "off" else ""
         raise Refusal(
             "memory",
-            f"recipe.json: micro_batch_size: {sizes[0]} rows of {longest} tokens do not fit into {SHARE:.0%} of the "
-            f"{min(there for _, there in known) / GIB:.3g} GiB that are free beside the weights: lower max_length (it "
-            f"is {recipe.max_length}){divide}{method}",
+            f"recipe.json: micro_batch_size: {sizes[0]} rows of {lengths[0]} tokens do not fit into {SHARE:.0%} of the "
+            f"{least / GIB:.3g} GiB that are free beside the weights: lower max_length (it is "
+            f"{recipe.max_length}){divide}{method}{keep}",
         )
-    return fitting[-1], {
-        "micro_batch_size": fitting[-1],
-        "longest_row": longest,
-        "bytes_needed_by_rows": {str(count): math.ceil(need.of(count)) for count in (*MEASURED, fitting[-1])},
+    return chosen, {
+        "micro_batch_size": chosen,
+        "micro_batch_tokens": tokens(chosen),
+        "activations_computed_twice": twice,
+        "longest_row": lengths[0],
+        "bytes_needed": math.ceil(need.of(tokens(chosen))),
+        "bytes_of_weights": sum(weight.numel() * weight.element_size() for weight in reading.model.parameters()),
         "bytes_of_gradients_and_moments": need.update,
+        "bytes_by_token": math.ceil(need.by_token),
+        "bytes_whatever_the_tokens": math.ceil(need.fixed),
         "bytes_free": free,
         "share_of_them_used": SHARE,
     }
@@ -161,15 +196,18 @@ def _step(reading: Reading, recipe: Recipe, own: Pair, other: Pair, count: int, 
     (loss if read.router_loss is None else loss + read.router_loss).backward()
 
 
-def _longest(rows: Sequence[Row], max_length: int) -> tuple[Pair, Pair]:
-    """A row as long as the longest with a completion as long as the longest, and a mismatched pair likewise, which may
-    have the longest prompt with the longest completion.
+def _longest(rows: Sequence[Row], max_length: int, *, packed: bool) -> tuple[Pair, Pair]:
+    """A row as long as the longest with a completion as long as the longest, and a mismatched pair likewise: packed,
+    of the same prompt, which is read once; padded, with the longest prompt that there is.
     """
     longest = max(rows, key=lambda row: row.length)
     ids = np.concatenate([longest.prompt, longest.completion])
     completion = max(len(row.completion) for row in rows)
+    own = _split(ids, completion)
+    if packed:
+        return own, (own[0], own[1][::-1].copy())
     mismatched = min(max_length, max(len(row.prompt) for row in rows) + completion)
-    return _split(ids, completion), _split(np.resize(ids, mismatched), completion)
+    return own, _split(np.resize(ids, mismatched), completion)
 
 
 def _split(ids: Ids, completion: int) -> Pair:

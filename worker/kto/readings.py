@@ -54,6 +54,24 @@ def reading_of(model: Any, batches: Sequence[tuple[Sequence[Pair], Sequence[Pair
     return plain
 
 
+def is_compiled(reading: Reading, batches: Sequence[tuple[Sequence[Pair], Sequence[Pair]]]) -> bool:
+    """Compile the layers of a model that is read so, where that works and the model says the same then; else leave it
+    as it is.
+    """
+    if not reading.compilable:
+        return False
+    with torch.no_grad():
+        expected = [torch.cat([read.lp_B for read in reading.read(*batch) if read is not None]) for batch in batches]
+    reading.compile()
+    try:
+        if _says_the_same(reading, batches, expected, reading.precision):
+            return True
+    except Exception:  # noqa: BLE001, S110 - a compiler can fail in any way
+        pass
+    reading.uncompile()
+    return False
+
+
 def tried(rows: Sequence[Row], max_length: int) -> tuple[Sequence[Pair], Sequence[Pair]]:
     """Rows to try a way with: each prompt with its completion, and with the next row's."""
     members = tuple(range(min(len(rows), ROWS)))

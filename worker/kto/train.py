@@ -55,7 +55,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     from worker.kto.memory import decided_micro_batch, measured_micro_batch
     from worker.kto.microbatch import Reader
     from worker.kto.objectives import OBJECTIVES
-    from worker.kto.readings import reading_of, tried
+    from worker.kto.readings import is_compiled, reading_of, tried
     from worker.kto.reference import reference_fingerprint
     from worker.kto.rows import read_pairs, read_rows
     from worker.kto.step import Stepper, adamw
@@ -113,6 +113,9 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         )
 
     micro_batch_size, memory = decided_micro_batch(job, ranks, measure)
+    if recipe.activation_checkpointing == "on" or (memory is not None and memory["activations_computed_twice"]):
+        reading = reading.recomputing()
+    compiled = recipe.compile and is_compiled(reading, [tried(rows, max_length)])
 
     # The fixed plan of micro-batches: which rows, and whose completion each is mismatched with.
     if objective.data == "pairs":
@@ -176,6 +179,13 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
             "padded",
             "the base model's attention cannot be packed (packed rows say something else than single ones): rows are "
             "padded, which computes the share padding_share of metrics.jsonl in vain and reads prompts twice",
+        )
+    if recipe.compile and not compiled:
+        journal.warn(
+            0,
+            "not_compiled",
+            "the model's layers run as they are: compiled they failed or said something else, or activations are "
+            "computed twice, or this CPU has no bfloat16",
         )
     for finding in diagnosis.of_rows(read, plan, recipe, context):
         journal.warn(0, finding.code, finding.message)
