@@ -117,6 +117,7 @@ def _measured(
             sides = ALONE if whole else ALONE[:2]
             peaks = {side: _task(f"memory-{side}", name, folder, options) for side in sides}
         told = figures(configuration, timed, raced["difference"], peaks)
+        told["memory_foretold"] = _task("memory-foretold", name, folder, options)
         if ceiling:
             flops = useful_flops(configuration, raced["prompt_tokens"], raced["completion_tokens"])
             for lane in told["lanes"].values():

@@ -16,7 +16,7 @@ from benchmarks.train.configurations import Configuration
 from benchmarks.train.gpu import ceiling, growth
 from benchmarks.train.lane import Lane
 from benchmarks.train.machine import machine
-from benchmarks.train.memory import peak_bytes
+from benchmarks.train.memory import foretold, peak_bytes
 from benchmarks.train.ours import batches_of_trl, ours
 from benchmarks.train.profile import profiled
 from benchmarks.train.race import Unequal, race
@@ -92,6 +92,8 @@ def main(task: str, name: str, at: str, *options: str) -> None:
     found: Any
     if kind == "race":
         found = race_of(folder, configuration)
+    elif task == "memory-foretold":
+        found = foretold(folder / task, folder / "base", prepare(folder, configuration), configuration)
     elif kind == "memory":
         found = peak_bytes(side, folder, prepare(folder, configuration), configuration)
     elif kind == "ablation":

@@ -9,13 +9,20 @@ GPU it is the memory of the framework's allocator, counted by lane in `lane`, an
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.train.base import save_base
 from benchmarks.train.configurations import Configuration
 from benchmarks.train.lane import Lane
-from benchmarks.train.ours import batches_of_trl, ours
+from benchmarks.train.ours import MAX_LENGTH, batches_of_trl, ours, stage
 from benchmarks.train.rows import Chats, word_tokenizer
 from benchmarks.train.theirs import trl
+from worker.kto import models
+from worker.kto.job import read_job
+from worker.kto.memory import measured_micro_batch, measured_peak
+from worker.kto.ranks import Ranks
+from worker.kto.readings import reading_of, tried
+from worker.kto.rows import read_rows
 
 STEPS = 2
 
@@ -41,6 +48,33 @@ def peak_bytes(side: str, folder: Path, chats: Chats, configuration: Configurati
     before = resident()["VmRSS"]
     _run(lane, loaded=forget_peak)
     return resident()["VmHWM"] - before - configuration.weight_bytes
+
+
+def foretold(folder: Path, base: Path, chats: Chats, configuration: Configuration) -> dict[str, Any]:
+    """What the trainer foretells of its peak, from one and two rows, and what a step of its largest micro-batch needs:
+    bytes of gradients, moments and live tensors above the weights.
+    """
+    rows_per_step = configuration.effort.rows_per_step
+    stage(folder, base, chats, configuration, {"max_length": MAX_LENGTH, "micro_batch_size": "auto"})
+    job = read_job(folder)
+    arithmetic = models.Arithmetic.of(job.recipe)
+    read = read_rows(folder / "snapshot", job.shards_of("train"), models.load_tokens(base), MAX_LENGTH)
+    policy = models.load_policy(job, arithmetic)
+    weights = models.trained_weights(policy)
+    reading = reading_of(policy, [tried(read.rows, MAX_LENGTH)], arithmetic.precision)
+    _, told = measured_micro_batch(
+        reading, weights, read.rows, job.recipe, arithmetic, MAX_LENGTH, Ranks(), free=2**60, at_most=rows_per_step
+    )
+    longest = sorted(read.rows, key=lambda row: row.length, reverse=True)[:rows_per_step]
+    own = [(row.prompt, row.completion) for row in longest]
+    others = [(prompt, own[number - 1][1]) for number, (prompt, _) in enumerate(own)]
+
+    def step() -> None:
+        found, _ = reading.read(own, others)
+        found.lp_B.sum().backward()
+
+    peak = measured_peak(step, weights, policy, arithmetic.device) + told["bytes_of_gradients_and_moments"]
+    return {"foretold_bytes": told["bytes_needed"], "peak_bytes": round(peak), "ratio": told["bytes_needed"] / peak}
 
 
 def _run(lane: Lane, loaded: Callable[[], None] = lambda: None) -> None:

@@ -41,13 +41,15 @@ RATIOS = {
 
 
 def ratios_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [["configuration", *RATIOS.values(), "losses differ by"]]
+    rows = [["configuration", *RATIOS.values(), "memory foretold", "losses differ by"]]
     failures = []
     for name, figures in found.items():
         if "failed" in figures:
             failures.append(f"{name} failed: {figures['failed']}")
             continue
         told = ["" if (value := figures.get(ratio)) is None else f"{value:.2f}" for ratio in RATIOS]
+        foretold = figures.get("memory_foretold")
+        told.append("" if foretold is None else f"{foretold['ratio']:.2f}")
         rows.append([name, *told, f"{figures['max_loss_difference']:.0e}"])
     return "\n".join([*([aligned(rows)] if len(rows) > 1 else []), *failures])
 

@@ -258,3 +258,13 @@ def test_the_machine_is_described_without_its_name() -> None:
     assert described["torch"] == torch.__version__
     assert allocator("7f /usr/lib/libjemalloc.so.2\n") == "jemalloc"
     assert allocator("7f /usr/lib/libc.so.6\n") == "the C library's"
+
+
+@pytest.mark.parametrize("name", ["toy_float32_full", "toy_bf16_lora"])
+def test_the_peak_of_memory_is_foretold(tmp_path: Path, name: str) -> None:
+    configuration = Configuration.of(name)
+    chats = child.prepare(tmp_path, configuration)
+
+    found = memory.foretold(tmp_path / "workdir", tmp_path / "base", chats, configuration)
+
+    assert found["ratio"] == pytest.approx(1, abs=0.15)

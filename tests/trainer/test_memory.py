@@ -73,7 +73,7 @@ def test_the_need_of_many_rows_is_foretold_by_that_of_few(family: str, objective
         work = partial(
             memory._step, Reading.plain(policy), recipe(objective=objective), own, other, count, router_loss=experts
         )
-        return memory._peak(work, weights, policy, CPU.device)
+        return memory.measured_peak(work, weights, policy, CPU.device)
 
     longest = max(row.length for row in rows())
     need = memory.Need(peak(MEASURED[0]), peak(MEASURED[1]), longest, update=0, temporaries=0)
@@ -109,7 +109,7 @@ def test_the_need_of_a_packed_micro_batch_is_foretold_within_15_per_cent(family:
         read, _ = reading.read(own, others, router_loss=experts)
         (read.lp_B.sum() if read.router_loss is None else read.lp_B.sum() + read.router_loss).backward()
 
-    peak = memory._peak(step, weights, policy, CPU.device)
+    peak = memory.measured_peak(step, weights, policy, CPU.device)
 
     assert found["micro_batch_tokens"] == sum(row.length for row in longest_first)
     assert found["bytes_needed"] - found["bytes_of_gradients_and_moments"] == pytest.approx(peak, rel=0.15)

@@ -109,7 +109,7 @@ def measured_micro_batch(
     def needed(way: Reading) -> Need:
         def peak(count: int) -> float:
             work = partial(_step, way, recipe, own, other, count, router_loss=router_loss)
-            return _peak(work, weights, way.model, arithmetic.device)
+            return measured_peak(work, weights, way.model, arithmetic.device)
 
         if on_gpu:
             peak(MEASURED[0])  # the first pass also makes the workspaces of libraries, which stay
@@ -215,7 +215,9 @@ def _split(ids: Ids, completion: int) -> Pair:
     return ids[:prompt], ids[prompt:]
 
 
-def _peak(work: Callable[[], None], weights: Mapping[str, nn.Parameter], policy: Any, device: torch.device) -> float:
+def measured_peak(
+    work: Callable[[], None], weights: Mapping[str, nn.Parameter], policy: Any, device: torch.device
+) -> float:
     """Bytes that `work` takes at most beside weights and gradients; infinite where they are not there."""
     for weight in weights.values():  # from the second micro-batch of a step on they are there
         weight.grad = torch.zeros_like(weight)
