@@ -57,8 +57,8 @@ SWITCHES: tuple[Switch, ...] = (
     ),
     Switch(
         "kept",
-        "few logits of a trained head kept for the way back",
-        {"worker.kto.head:KEPT_BYTES": lambda sizes: dict.fromkeys(sizes, 0)},
+        "logits of a trained head kept for the way back",
+        {"worker.kto.head:KEPT_VOCABULARY": lambda _own: 0},
     ),
     Switch(
         "last",

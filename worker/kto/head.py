@@ -4,8 +4,8 @@
 
 Taken in chunks, in float32 whatever W and h are. With a frozen head the gradient with respect to h_n is the same vector
 whatever comes from above but for one factor per token, so it is taken at once and nothing is computed twice. With a
-trained head the logits at completions are kept for the way back where they are few, else computed again there, in
-chunks of the vocabulary.
+trained head the logits at completions are kept for the way back where the vocabulary is small, else computed again
+there, in chunks of the vocabulary.
 
 Legend: N tokens, H hidden size, V vocabulary.
 """
@@ -21,8 +21,9 @@ from worker.kto.products import lacks_bfloat16
 
 #: Bytes of one chunk of logits in float32: small enough for a CPU's caches, large enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
-#: Bytes of logits in float32 that are kept for the way back of a trained head rather than computed twice.
-KEPT_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}
+#: Largest vocabulary whose logits are kept for the way back of a trained head rather than computed twice: 64 KiB a
+#: token, about what a layer or two of a model with so few words keeps.
+KEPT_VOCABULARY = 16_384
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,20 @@ class Head:
         hidden_NH, weight_VH = hidden_NH.to(precision), self.weight_VH.to(precision)
         if precision is torch.bfloat16 and lacks_bfloat16(hidden_NH.device):
             hidden_NH, weight_VH = hidden_NH.float(), weight_VH.float()
-        return _TargetLogProbs.apply(hidden_NH, weight_VH, self.bias_V, target_N, self.cap)
+        keeps = torch.is_grad_enabled() and not self.cap and len(weight_VH) <= KEPT_VOCABULARY
+        return _TargetLogProbs.apply(hidden_NH, weight_VH, self.bias_V, target_N, self.cap, keeps)
 
 
 class _TargetLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_N: Tensor, cap: float | None
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        bias_V: Tensor | None,
+        target_N: Tensor,
+        cap: float | None,
+        keeps: bool,
     ) -> Tensor:
         trained = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         at_once = ctx.needs_input_grad[0] and not trained
@@ -60,7 +68,6 @@ class _TargetLogProbs(torch.autograd.Function):
         lp_N = torch.empty(len(hidden_NH), dtype=torch.float32, device=hidden_NH.device)
         most_N, sum_N = torch.empty_like(lp_N), torch.empty_like(lp_N)
         unit_NH = torch.empty_like(hidden_NH) if at_once else None
-        keeps = trained and not cap and 4 * len(hidden_NH) * len(weight_VH) <= KEPT_BYTES[hidden_NH.device.type]
         kept_CV: list[Tensor] = []
         for start in range(0, len(hidden_NH), chunk):
             part = slice(start, start + chunk)
@@ -76,7 +83,7 @@ class _TargetLogProbs(torch.autograd.Function):
             if unit_NH is not None:
                 by_logit_CV = _by_logit_(likely_CV, sum_N[part], target_N[part], None, slope_CV)
                 unit_NH[part] = by_logit_CV.to(weight_VH.dtype) @ weight_VH
-            if keeps:
+            if trained and keeps:
                 kept_CV.append(likely_CV)
         ctx.cap = cap
         if at_once:
@@ -89,10 +96,10 @@ class _TargetLogProbs(torch.autograd.Function):
     def backward(ctx: Any, above_N: Tensor) -> tuple[Tensor | None, ...]:
         if len(ctx.saved_tensors) == 1:
             (unit_NH,) = ctx.saved_tensors
-            return (above_N[:, None] * unit_NH).to(unit_NH.dtype), None, None, None, None
+            return (above_N[:, None] * unit_NH).to(unit_NH.dtype), None, None, None, None, None
         hidden_NH, weight_VH, bias_V, target_N, most_N, sum_N, *kept_CV = ctx.saved_tensors
         if kept_CV:
-            return (*_of_kept(hidden_NH, weight_VH, bias_V, target_N, sum_N, kept_CV, above_N), None, None)
+            return (*_of_kept(hidden_NH, weight_VH, bias_V, target_N, sum_N, kept_CV, above_N), None, None, None)
         by_hidden_NH = torch.zeros(hidden_NH.shape, dtype=torch.float32, device=hidden_NH.device)
         by_weight_VH = torch.empty_like(weight_VH)
         by_bias_V = None if bias_V is None else torch.empty_like(bias_V)
@@ -113,7 +120,7 @@ class _TargetLogProbs(torch.autograd.Function):
             by_logit_NC = by_logit_NC.to(weight_VH.dtype)
             by_hidden_NH += by_logit_NC @ words_CH
             by_weight_VH[part] = by_logit_NC.t() @ hidden_NH
-        return by_hidden_NH.to(hidden_NH.dtype), by_weight_VH, by_bias_V, None, None
+        return by_hidden_NH.to(hidden_NH.dtype), by_weight_VH, by_bias_V, None, None, None
 
 
 def _of_kept(
