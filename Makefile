@@ -23,7 +23,7 @@ test-slow: venv ## the trials that take minutes: the whole demo, with its figure
 study-kto: venv ## KTO against the claims of its paper, on the demo's support desk, in twenty minutes or so; a part by ONLY=baseline,no-z0 SEEDS=1
 	@$(PYTHON_VENV) -m benchmarks.study_kto $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
-bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a part by ONLY=m15_bf16_lora QUICK=1; --profile in ARGS
+bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a part in three minutes by ONLY=m15_bf16_lora; --thorough, --profile in ARGS
 	@$(PYTHON_VENV) -m benchmarks.train $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)
 
 bench-train-gpu: venv ## the same on one CUDA GPU with models of 0.5, 1.5 and 8 billion parameters

@@ -2,8 +2,8 @@
 
 Each configuration is raced in a process of its own, and the memory of each side is measured in further ones. Tells on
 stderr how it goes; on stdout come tables and, in the last line, all figures as one JSON object. A whole run leaves them
-in benchmarks/results too, a part of one (--only, --quick, --toy) does not. Exit codes: 0 done, 1 a configuration failed
-(its losses were unequal, say), 2 the arguments make no benchmark.
+in benchmarks/results too, a part of one (--only, --quick, --toy) does not, and measures fewer steps. Exit codes: 0
+done, 1 a configuration failed (its losses were unequal, say), 2 the arguments make no benchmark.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     prepare_environment()
-    options = ["quick"] if asked.quick else []
+    options = ["part"] if (asked.only or asked.quick) and not asked.thorough else []
     if asked.profile:
         for name in names:
             with _folder() as folder:
@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description="The trainer beside TRL's.")
     parser.add_argument("--gpu", action="store_true", help="the large models, on one CUDA GPU")
     parser.add_argument("--only", metavar="NAMES", help="these configurations, joined by commas")
-    parser.add_argument("--quick", action="store_true", help="four optimizer steps an epoch, one epoch")
+    parser.add_argument("--quick", action="store_true", help="two optimizer steps an epoch, three epochs at most")
+    parser.add_argument("--thorough", action="store_true", help="with --only: as many steps as in a whole run")
     parser.add_argument(
         "--toy", action="store_true", help="a model of 7,000 parameters: shows that the benchmark works"
     )
@@ -105,7 +106,7 @@ def _measured(
     name: str, folder: Path, options: Sequence[str], ceiling: Mapping[str, Any] | None, *, whole: bool
 ) -> dict[str, Any]:
     """The figures of one configuration, with the machine; the memory of TRL at its leanest in a whole run alone."""
-    configuration = Configuration.of(name, quick="quick" in options)
+    configuration = Configuration.of(name, part="part" in options)
     try:
         raced = _task("race", name, folder, options)
         if "failed" in raced:

@@ -1,4 +1,4 @@
-"""One task in a process of its own: `python -m benchmarks.train.child TASK CONFIGURATION FOLDER [quick]`.
+"""One task in a process of its own: `python -m benchmarks.train.child TASK CONFIGURATION FOLDER [part]`.
 
 Each leaves TASK.json in FOLDER, where the first one also leaves the rows and the base model for the others.
 """
@@ -87,7 +87,7 @@ def ablation_of(folder: Path, configuration: Configuration, switches: Sequence[S
 
 def main(task: str, name: str, at: str, *options: str) -> None:
     logging.getLogger("trl").setLevel(logging.ERROR)
-    folder, configuration = Path(at), Configuration.of(name, quick="quick" in options)
+    folder, configuration = Path(at), Configuration.of(name, part="part" in options)
     kind, _, side = task.partition("-")
     found: Any
     if kind == "race":

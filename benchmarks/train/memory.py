@@ -71,7 +71,7 @@ def foretold(folder: Path, base: Path, chats: Chats, configuration: Configuratio
 
     def step() -> None:
         found, _ = reading.read(own, others)
-        found.lp_B.sum().backward()
+        found.lp_B.sum().backward()  # type: ignore[no-untyped-call]
 
     peak = measured_peak(step, weights, policy, arithmetic.device) + told["bytes_of_gradients_and_moments"]
     return {"foretold_bytes": told["bytes_needed"], "peak_bytes": round(peak), "ratio": told["bytes_needed"] / peak}

@@ -213,7 +213,7 @@ def test_peak_memory_is_counted_from_where_it_was_forgotten() -> None:
 
 def test_memory_above_the_weights_is_that_of_training(tmp_path: Path, base: Path) -> None:
     # Large enough to be seen: 2.4 million weights, of which training keeps a gradient and two means.
-    configuration = Configuration.of("m2_float32_full", quick=True)
+    configuration = Configuration.of("m2_float32_full", part=True)
     configuration = replace(configuration, effort=replace(configuration.effort, rows_per_step=2, blocks=2))
     chats, tokenizer = rows.chats(configuration.effort.rows, configuration.shape.vocabulary)
     save_base(tmp_path / "base", configuration.shape, tokenizer)
