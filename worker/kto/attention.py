@@ -162,8 +162,9 @@ def _at_once(
         value = torch.cat((earlier[1], value), 2).index_select(2, bounds.places_K)
     back = -1 if window is None else window - 1  # besides itself
     attended = varlen_attn(
-        query[0].transpose(0, 1),
-        key[0].transpose(0, 1),
+        # Rotary positions may leave float32 behind them, which the kernel does not take.
+        query[0].transpose(0, 1).to(value.dtype),
+        key[0].transpose(0, 1).to(value.dtype),
         value[0].transpose(0, 1),
         bounds.queries,
         bounds.keys,
@@ -179,9 +180,10 @@ def _at_once(
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None, cap: float | None) -> Tensor:
     """The last len(q) tokens of len(k) attend to themselves and to what comes before them."""
-    if q.device.type == "cpu" and q.dtype is torch.bfloat16:
+    if q.device.type == "cpu" and v.dtype is torch.bfloat16:
         # Few CPUs compute in bfloat16: in float32 the way back takes half the time, and loses nothing.
-        return _attend(q.float(), k.float(), v.float(), scale, window, cap).bfloat16()
+        with torch.autocast("cpu", enabled=False):
+            return _attend(q.float(), k.float(), v.float(), scale, window, cap).bfloat16()
     queries, keys = q.shape[2], k.shape[2]
     windowed = window is not None and keys > window
     grouped = q.shape[1] != k.shape[1]
