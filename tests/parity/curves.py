@@ -27,7 +27,7 @@ ROWS, MICRO_BATCH = 40, 4
 SETTINGS: dict[str, Any] = {
     "micro_batch_size": MICRO_BATCH, "max_length": MAX_LENGTH, "schedule": "constant",
     "warmup_share": 0.0, "weight_decay": 0.01, "lambda_desirable": 1.7, "lambda_undesirable": 1.0,
-    "save_every_steps": 100, "drift": {"checks": 0}, "packing": "off",
+    "save_every_steps": 100, "drift": {"checks": 0},
 }  # fmt: skip
 
 
