@@ -1,4 +1,8 @@
-"""Lanes beside each other: reference passes in turn, warm-up steps, equal losses, then timed steps in turn."""
+"""Lanes beside each other: reference passes in turn, warm-up steps, equal losses, then timed steps in turn.
+
+Losses are compared after the warm-up, before time is spent, and once more at the end: the first one is that of a policy
+which still is its reference, the same whatever a trainer computes.
+"""
 
 from collections.abc import Mapping, Sequence
 from time import perf_counter
@@ -15,7 +19,7 @@ class Unequal(Exception):
 def race(
     lanes: Sequence[Lane], effort: Effort, *, equal: tuple[str, str] | None = None, tolerance: float = 0.0
 ) -> tuple[Mapping[str, Timed], float]:
-    """What was timed by lane, and the largest relative difference of the losses of `equal` in the warm-up.
+    """What was timed by lane, and the largest relative difference of the losses of `equal` over all steps.
 
     Raises `Unequal` where it exceeds `tolerance`.
     """
@@ -29,14 +33,10 @@ def race(
         for lane in lanes:
             for _ in range(warm_up - 1):
                 lane.until("step")
-        by_name = {lane.name: lane for lane in lanes}
-        difference = 0.0
-        if equal:
-            ours, theirs = (by_name[name].losses()[:warm_up] for name in equal)
-            difference = largest_difference(ours, theirs)
-            if not difference <= tolerance:
-                raise Unequal(f"losses differ by {difference:.1e}, more than {tolerance:.0e}: {ours} and {theirs}")
+        compared = [lane for name in equal or () for lane in lanes if lane.name == name]
+        require_equal(compared, tolerance)
         turns, passes = _timed_passes(lanes, effort)
+        difference = require_equal(compared, tolerance)
         return {
             lane.name: Timed(
                 loading[lane.name],
@@ -52,6 +52,17 @@ def race(
     finally:
         for lane in lanes:
             lane.close()
+
+
+def require_equal(lanes: Sequence[Lane], tolerance: float) -> float:
+    """How far the losses of two lanes are apart so far; 0 where none are compared. Raises `Unequal`."""
+    if not lanes:
+        return 0.0
+    ours, theirs = (lane.losses() for lane in lanes)
+    difference = largest_difference(ours, theirs)
+    if not difference <= tolerance:
+        raise Unequal(f"losses differ by {difference:.1e}, more than {tolerance:.0e}: {ours} and {theirs}")
+    return difference
 
 
 def largest_difference(ours: Sequence[float], theirs: Sequence[float]) -> float:
