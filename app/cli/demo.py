@@ -1,18 +1,16 @@
 """`thumbwheel demo`: a Thumbwheel of its own in a temporary folder, and the story of `worker.demo` told to it."""
 
-import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from app import services, settings
-from app.cli.stack import Stack, running
+from app.cli.stack import Stack, interruptible, running
 
 WATCH_SECONDS = 0.5
 STORY_STOP_SECONDS = 10
@@ -35,8 +33,7 @@ def demo(
 ) -> None:
     """Watch a tiny support desk's model learn from its users' thumbs: the whole loop, twice, in six minutes."""
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    interruptible()
     try:
         with services.temporary() as folder, (folder / "demo.log").open("w", buffering=1) as log:
             own = settings.current().model_copy(update={**OWN, "data_dir": folder / "data"})
@@ -87,7 +84,3 @@ def _watch_until(stack: Stack, ended: threading.Event) -> None:
     """Start again who died, until `ended` is set. Raises `Unavailable` when a server is gone."""
     while not ended.wait(WATCH_SECONDS):
         stack.watch()
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import httpx
 
@@ -42,6 +43,21 @@ class Stack:
         for name, server in self.servers.items():
             if not server.alive():
                 raise Unavailable(f"{name} ended unexpectedly: see its log in the data folder.", code="server_ended")
+
+
+def interruptible() -> None:
+    """Have SIGTERM, the terminal's end (but under nohup) and Ctrl-C all raise KeyboardInterrupt: Ctrl-C also where a
+    shell began us in the background, with SIGINT ignored.
+
+    `sys.exit` in a handler could be taken for an error of whatever runs at that moment.
+    """
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
 
 
 @contextmanager

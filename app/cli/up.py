@@ -1,9 +1,7 @@
 """`thumbwheel up`: everything in one terminal, stopped by one Ctrl-C."""
 
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,13 +48,12 @@ def up(
     """
     from rich.console import Console
 
-    from app.cli.stack import running
+    from app.cli.stack import interruptible, running
 
     given = {"port": port, "host": host, "data_dir": data_dir}
     chosen = settings.current().model_copy(update={name: value for name, value in given.items() if value is not None})
     terminal = Terminal(Console(highlight=False))
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    interruptible()
     try:
         terminal.say("thumbwheel", f"starting in {chosen.data_dir}; Ctrl-C stops everything")
         with running(chosen, terminal.say, workers=0 if no_worker else workers) as stack:
@@ -76,8 +73,3 @@ def _announce(terminal: Terminal, stack: "Stack") -> None:
         terminal.say("thumbwheel", f"in another terminal: export THUMBWHEEL_API_KEY={stack.admin_key}")
     if stack.base_url != "http://127.0.0.1:8000":
         terminal.say("thumbwheel", f"in another terminal: export THUMBWHEEL_URL={stack.base_url}")
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """End as by Ctrl-C; `sys.exit` in a handler could be taken for an error of whatever runs at that moment."""
-    raise KeyboardInterrupt

@@ -61,7 +61,7 @@ def foretold(folder: Path, base: Path, chats: Chats, configuration: Configuratio
     read = read_rows(folder / "snapshot", job.shards_of("train"), models.load_tokens(base), MAX_LENGTH)
     policy = models.load_policy(job, arithmetic)
     weights = models.trained_weights(policy)
-    reading = reading_of(policy, [tried(read.rows, MAX_LENGTH)], arithmetic.precision)
+    reading = reading_of(policy, tried(read.rows, MAX_LENGTH), arithmetic.precision)
     _, told = measured_micro_batch(
         reading, weights, read.rows, job.recipe, arithmetic, MAX_LENGTH, Ranks(), free=2**60, at_most=rows_per_step
     )

@@ -210,7 +210,7 @@ def _way(
 
     reading = Reading.plain(candidate, arithmetic.precision)
     if rows and job.recipe.packing == "auto":
-        reading = reading_of(candidate, [tried(rows, max_length)], arithmetic.precision)
+        reading = reading_of(candidate, tried(rows, max_length), arithmetic.precision)
         if not reading.packed:
             journal.warn(
                 0,

@@ -19,8 +19,8 @@ from worker.kto.rows import Row
 
 #: How far two forwards of the same weights may be apart in lp, per nat of |lp| and at least, by precision.
 SAME_WITHIN = {torch.float32: (1e-5, 1e-3), torch.bfloat16: (2e-2, 0.5)}
-#: Rows of a run that are tried.
-ROWS = 8
+#: Rows of a run that are tried, and the longest ones that are tried besides.
+ROWS, LONGEST = 8, 2
 
 
 class Way(NamedTuple):
@@ -72,11 +72,17 @@ def is_compiled(reading: Reading, batches: Sequence[tuple[Sequence[Pair], Sequen
     return False
 
 
-def tried(rows: Sequence[Row], max_length: int) -> tuple[Sequence[Pair], Sequence[Pair]]:
-    """Rows to try a way with: each prompt with its completion, and with the next row's."""
-    members = tuple(range(min(len(rows), ROWS)))
-    turned = Block(members, (*members[1:], members[0]))
-    return matched(rows, turned), mismatched(rows, turned, max_length)
+def tried(rows: Sequence[Row], max_length: int) -> list[tuple[Sequence[Pair], Sequence[Pair]]]:
+    """Rows to try a way with, in two batches: the first ones, and the longest, which alone may reach beyond a sliding
+    window. Each prompt comes with its completion, and with that of the next row.
+    """
+    longest = sorted(range(len(rows)), key=lambda row: -rows[row].length)
+    found = []
+    for chosen in (range(min(len(rows), ROWS)), longest[:LONGEST]):
+        members = tuple(chosen)
+        turned = Block(members, (*members[1:], *members[:1]))
+        found.append((matched(rows, turned), mismatched(rows, turned, max_length)))
+    return found
 
 
 @torch.no_grad()

@@ -96,7 +96,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     router_coefficient = models.router_coefficient(policy)
     reading = Reading.plain(policy, arithmetic.precision)
     if recipe.packing == "auto":
-        reading = reading_of(policy, [tried(rows, max_length)], arithmetic.precision)
+        reading = reading_of(policy, tried(rows, max_length), arithmetic.precision)
 
     def measure() -> tuple[int, dict[str, Any]]:
         return measured_micro_batch(
@@ -115,7 +115,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     micro_batch_size, memory = decided_micro_batch(job, ranks, measure)
     if recipe.activation_checkpointing == "on" or (memory is not None and memory["activations_computed_twice"]):
         reading = reading.recomputing()
-    compiled = recipe.compile and is_compiled(reading, [tried(rows, max_length)])
+    compiled = recipe.compile and is_compiled(reading, tried(rows, max_length))
 
     # The fixed plan of micro-batches: which rows, and whose completion each is mismatched with.
     if objective.data == "pairs":
