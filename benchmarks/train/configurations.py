@@ -81,8 +81,8 @@ EFFORTS: Mapping[str, Effort] = {
     "g15": Effort(32, 8, passes=2, seconds=30),
     "g8": Effort(32, 4, warm_up=2, seconds=30, lanes=("trl", "ours_same")),
 }
-#: Of `QUICK=1` and of `ONLY=…`: a look within three minutes, without TRL's lane of sorted rows and with three quarters of
-#: the rows in a step.
+#: Of `QUICK=1` and of `ONLY=…`: a look within three minutes, without TRL's lane of sorted rows and with three quarters
+#: of the rows in a step.
 PART: Mapping[str, Any] = {"blocks": 2, "warm_up": 1, "passes": 3, "seconds": 30.0}
 
 
