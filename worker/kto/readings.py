@@ -72,7 +72,7 @@ def is_compiled(reading: Reading, batches: Sequence[tuple[Sequence[Pair], Sequen
     return False
 
 
-def tried(rows: Sequence[Row], max_length: int) -> list[tuple[Sequence[Pair], Sequence[Pair]]]:
+def tried(rows: Sequence[Row], max_length: int) -> Sequence[tuple[Sequence[Pair], Sequence[Pair]]]:
     """Rows to try a way with, in two batches: the first ones, and the longest, which alone may reach beyond a sliding
     window. Each prompt comes with its completion, and with that of the next row.
     """
