@@ -76,7 +76,7 @@ def test_the_need_of_many_rows_is_foretold_by_that_of_few(family: str, objective
         return memory.measured_peak(work, weights, policy, CPU.device)
 
     longest = max(row.length for row in rows())
-    need = memory.Need(peak(MEASURED[0]), peak(MEASURED[1]), longest, update=0, temporaries=0)
+    need = memory.Need(peak(MEASURED[0]), peak(MEASURED[1]), longest, update=0)
 
     assert need.of(24 * longest) == pytest.approx(peak(24), rel=0.02)
     assert peak(24) > 20 * 50 * 260 * 4  # more than the logits of twenty rows of fifty tokens

@@ -7,7 +7,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tests.trainer import tiny
 from tests.trainer.test_packing import gradient, rows
-from worker.kto import logprobs, products
+from worker.kto import head, logprobs
 from worker.kto.logprobs import Reading
 from worker.kto.products import multiplied_as_float32
 
@@ -45,7 +45,7 @@ def test_a_model_read_so_says_the_same_within_bfloat16(family: str, monkeypatch:
     own, others = rows()
     found = []
     for lacking in (False, True):
-        for module in (logprobs, products):
+        for module in (logprobs, head):
             monkeypatch.setattr(module, "lacks_bfloat16", lambda _device, lacking=lacking: lacking)
         read, other = Reading(model, torch.bfloat16, packed=True, chunked=True).read(own, others)
         assert other is not None
@@ -56,6 +56,24 @@ def test_a_model_read_so_says_the_same_within_bfloat16(family: str, monkeypatch:
     (lp, slope), (lp_float32, slope_float32) = found
     torch.testing.assert_close(lp_float32, lp, rtol=1e-2, atol=0.05)
     assert float((slope_float32 - slope).norm() / slope.norm()) < 0.05
+
+
+def test_activations_computed_twice_are_multiplied_so_both_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (logprobs, head):
+        monkeypatch.setattr(module, "lacks_bfloat16", lambda _device: True)
+    model = tiny.model()
+    own, others = rows()
+    kept = Reading(model, torch.bfloat16, packed=True, chunked=True)
+    found = []
+    for reading in (kept, kept.recomputing()):
+        read, other = reading.read(own, others)
+        assert other is not None
+        model.zero_grad()
+        read.lp_B.sum().backward()
+        found.append((read.lp_B.detach(), other.lp_B, gradient(model)))
+
+    for once, twice in zip(*found, strict=True):
+        assert torch.equal(once, twice)
 
 
 def test_the_layers_are_as_before_afterwards() -> None:

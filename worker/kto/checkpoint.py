@@ -105,7 +105,7 @@ def _restore(
             weight.copy_(saved[name])
     for name, weight in weights.items():
         optimizer.state[weight] = {
-            key.rpartition("/")[2]: value if key.endswith("/step") else value.to(weight.device)
+            key.rpartition("/")[2]: value.to(weight.device)  # the step count too: AdamW in one pass wants it there
             for key, value in moments.items()
             if key.rpartition("/")[0] == name
         }

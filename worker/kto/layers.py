@@ -4,7 +4,7 @@ counts, and recomputed on the way back, which takes less memory and one more for
 Legend: T tokens, P of them counted, H hidden size.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,6 +20,22 @@ from worker.kto.attention import current_layout, laid_out
 def decoder_layers(model: nn.Module) -> list[nn.Module]:
     """What transformers itself would recompute: the blocks that are stacked."""
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
+@contextmanager
+def forwards(of: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """These modules run so in the block, and afterwards as before it; blocks may lie in one another."""
+    before = {module: vars(module).get("forward") for module in of}
+    for module, forward in of.items():
+        module.forward = forward
+    try:
+        yield
+    finally:
+        for module, earlier in before.items():
+            if earlier is None:
+                del module.forward
+            else:
+                module.forward = earlier
 
 
 @contextmanager
@@ -42,11 +58,8 @@ def last_feed_forward_at(layers: Sequence[nn.Module], places_P: Tensor) -> Itera
             return whole(hidden_BTH)
         return found.new_zeros((*hidden_BTH.shape[:-1], found.shape[-1])).index_copy(1, places_P, found)
 
-    part.forward = forward
-    try:
+    with forwards({part: forward}):
         yield
-    finally:
-        del part.forward
 
 
 @contextmanager
@@ -56,13 +69,8 @@ def recomputing(layers: Sequence[nn.Module], around: Callable[[], Any]) -> Itera
 
     transformers does this for models in training mode alone, in which dropout is on.
     """
-    for layer in layers:
-        layer.forward = partial(_recomputed, layer.forward, around)
-    try:
+    with forwards({layer: partial(_recomputed, layer.forward, around) for layer in layers}):
         yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 def _recomputed(forward: Callable[..., Any], around: Callable[[], Any], *args: Any, **named: Any) -> Any:

@@ -4,12 +4,12 @@ One forward and backward of rows as long as the longest is taken at two sizes, a
 line: what a step needs grows with its tokens. On a GPU the peak is the allocator's own; on a CPU it is that of all
 tensors alive, kept count of as they come and go.
 
-    needed(tokens) = gradients + AdamW's two moments + max(fixed + by token · tokens, temporaries of the update)
+    needed(tokens) = gradients + AdamW's two moments + fixed + by token · tokens
 
-Weights are in memory already. A micro-batch of n rows has as many tokens as the n longest rows, padded n times those of
-the longest one. The largest divisor of the batch size is chosen whose need stays within `SHARE` of what is free, even
-where rows come in pairs. Where that is less than `ENOUGH` rows, activations are computed twice rather than kept, if the
-recipe lets us.
+Weights are in memory already, and the update, in one pass, needs nothing more. A micro-batch of n rows has as many
+tokens as the n longest rows, padded n times those of the longest one. The largest divisor of the batch size is chosen
+whose need stays within `SHARE` of what is free, even where rows come in pairs. Where that is less than `ENOUGH` rows,
+activations are computed twice rather than kept, if the recipe lets us.
 """
 
 import json
@@ -58,7 +58,6 @@ class Need:
     more: float
     longest: int  # tokens of a row that was measured
     update: int  # gradients and moments
-    temporaries: int  # of the update, when forward and backward are over
 
     @property
     def by_token(self) -> float:
@@ -72,7 +71,7 @@ class Need:
 
     def of(self, tokens: float) -> float:
         """Of a micro-batch with so many tokens."""
-        return self.update + max(self.fixed + tokens * self.by_token, self.temporaries)
+        return self.update + self.fixed + tokens * self.by_token
 
 
 def measured_micro_batch(
@@ -114,8 +113,7 @@ def measured_micro_batch(
         if on_gpu:
             peak(MEASURED[0])  # the first pass also makes the workspaces of libraries, which stay
         few, more = (peak(count) for count in MEASURED)
-        # On a GPU AdamW takes all weights at once, with an intermediate as large as they are.
-        return Need(few, more, lengths[0], update=3 * trained, temporaries=trained if on_gpu else 0)
+        return Need(few, more, lengths[0], update=3 * trained)
 
     def largest(need: Need) -> int:
         known = ranks.gather({ranks.rank: (need, free)}).values()

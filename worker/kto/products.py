@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from worker.kto.layers import forwards
+
 
 @cache
 def lacks_bfloat16(device: torch.device) -> bool:
@@ -31,13 +33,8 @@ def linear_layers(model: nn.Module) -> list[nn.Module]:
 @contextmanager
 def multiplied_as_float32(layers: Sequence[nn.Module]) -> Iterator[None]:
     """Forwards of these linear layers in the block take and give bfloat16; their way back does, too."""
-    for layer in layers:
-        layer.forward = partial(_product, layer)
-    try:
+    with forwards({layer: partial(_product, layer) for layer in layers}):
         yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 def _product(layer: Any, given: Tensor) -> Tensor:
