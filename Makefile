@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study-kto bench-train bench-train-gpu check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow study-kto bench-ingest bench-train bench-train-gpu check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -22,6 +22,9 @@ test-slow: venv ## the trials that take minutes: the whole demo, with its figure
 
 study-kto: venv ## KTO against the claims of its paper, on the demo's support desk, in twenty minutes or so; a part by ONLY=baseline,no-z0 SEEDS=1
 	@$(PYTHON_VENV) -m benchmarks.study_kto $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+bench-ingest: venv ## events a second, single and in batches, beside an endpoint that stores nothing, an ORM and COPY; QUICK=1 in three minutes
+	@$(PYTHON_VENV) -m benchmarks.ingest $(if $(QUICK),--quick) $(ARGS)
 
 bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a part in three minutes by ONLY=m15_bf16_lora; --thorough, --profile in ARGS
 	@$(PYTHON_VENV) -m benchmarks.train $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)

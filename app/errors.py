@@ -2,6 +2,7 @@
 
 ThumbwheelError
 ├── Invalid        the request says something impossible; `faults` point at the fields
+├── TooLarge       the request is longer than what is taken at once
 ├── Unauthenticated  no key, or one that nobody knows
 ├── Forbidden      a known key that may not do this
 ├── NotFound       no such thing, or none that this key may see
@@ -68,6 +69,10 @@ class ThumbwheelError(Exception):
 
 
 class Invalid(ThumbwheelError):
+    pass
+
+
+class TooLarge(ThumbwheelError):
     pass
 
 

@@ -23,13 +23,16 @@ from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
 from app.database import transaction
 from app.errors import Unavailable
+from app.feedback.api import BATCH_PATH, DIRECT, MODELS
 from app.feedback.api import router as feedback
+from app.feedback.intake import intake
+from app.feedback.receiving import Receiver
 from app.labels.api import router as labels
 from app.loop.api import router as loop
 from app.projects.api import router as projects
 from app.releases.api import router as releases
 from app.runs.api import router as runs
-from app.web import BodyGate, Problem, install_error_handlers, problems
+from app.web import BodyGate, Direct, Problem, install_error_handlers, problems
 
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
@@ -107,7 +110,7 @@ def _redis_answers() -> bool:
 
 
 def describe(api: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the shape of every problem."""
+    """The OpenAPI document, with the shape of every problem, and of bodies that the receiver reads by itself."""
     if api.openapi_schema is None:
         document = get_openapi(
             title=api.title,
@@ -116,8 +119,10 @@ def describe(api: FastAPI) -> dict[str, Any]:
             routes=api.routes,
             tags=api.openapi_tags,
         )
-        _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= problem["$defs"]
+        models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
+        models = [(Problem, "serialization"), *((model, "validation") for model in MODELS)]
+        _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= shapes["$defs"]
         api.openapi_schema = document
     return api.openapi_schema
 
@@ -127,11 +132,12 @@ ROUTERS = (feedback, labels, projects, runs, loop, checkpoints, releases, access
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    settings.current().need_database()
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings.current().need_redis()
-    with outbox.relay():
-        yield
+    async with intake(settings.current().need_libpq_database()) as way_in:
+        api.state.receiver = Receiver(way_in)
+        with outbox.relay():
+            yield
 
 
 def create_app() -> FastAPI:
@@ -144,7 +150,8 @@ def create_app() -> FastAPI:
         openapi_tags=TAGS,
         lifespan=_lifespan,
     )
-    api.add_middleware(BodyGate)
+    api.add_middleware(Direct, operations=DIRECT)
+    api.add_middleware(BodyGate, batches={BATCH_PATH})
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)

@@ -1,7 +1,6 @@
 """Cursor pages, as every listing of the API has them."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -31,7 +30,7 @@ def decode_cursor(cursor: str | None) -> str | None:
         return None
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # of base64 and of UTF-8 alike
         raise Invalid(
             "The cursor is none that a page gave out: leave it out to begin with the first page.",
             code="invalid_cursor",

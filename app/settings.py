@@ -4,11 +4,18 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, RedisDsn, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import Fault, Invalid
+
+#: Parameters of libpq that asyncpg would hand to Postgres as settings of the session, which it does not know.
+PSYCOPG_ALONE = {
+    "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+    "gssencmode", "channel_binding", "require_auth", "load_balance_hosts", "fallback_application_name", "options",
+}  # fmt: skip
 
 
 def default_data_dir() -> Path:
@@ -83,6 +90,12 @@ class Settings(BaseSettings):
                 code="settings_incomplete",
             )
         return self.database_url
+
+    def need_libpq_database(self) -> str:
+        """The database as libpq and asyncpg write it, without what only psycopg understands."""
+        parts = urlsplit(self.need_database())
+        query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in PSYCOPG_ALONE])
+        return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
 
     def need_redis(self) -> str:
         if self.redis_url is None:

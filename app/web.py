@@ -1,16 +1,17 @@
 """HTTP as the whole API speaks it: problem+json (RFC 9457), statuses, and the session of a request."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 STATUS: dict[type[ThumbwheelError], int] = {
     errors.Invalid: 422,
+    errors.TooLarge: 413,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
@@ -117,6 +119,11 @@ def fault_of(fault: Mapping[str, Any], body: Any) -> Fault:
 
 def _on_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ThumbwheelError)
+    return error_response(error)
+
+
+def error_response(error: ThumbwheelError) -> JSONResponse:
+    """The problem that an error is to whoever asked."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "2"} if status == 503 else None
     return problem_response(
@@ -170,19 +177,23 @@ def install_error_handlers(api: FastAPI) -> None:
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 METHODS_WITH_BODY = {"POST", "PUT", "PATCH"}
+JSON_LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB: send it in several requests."
+NOT_JSON = "The body has to be JSON: send it with `Content-Type: application/json`."
 
 
 class BodyGate:
     """Refuses bodies of the API before they are read: over `MAX_BODY_BYTES` (413), of another type than JSON (415).
 
-    A body without a length (chunked) is counted while it comes in.
+    A body without a length (chunked) is counted while it comes in. What `batches` name takes JSON lines and gzip too.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, batches: Collection[str] = ()) -> None:
         self.app = app
+        self.batches = batches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+        if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -190,19 +201,31 @@ class BodyGate:
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
             await problem_response(413, "too_large", TOO_LARGE)(scope, receive, send)
             return
-        has_body = scope["method"] in METHODS_WITH_BODY and ("transfer-encoding" in headers or length not in ("", "0"))
-        if has_body and not _is_json(headers.get("content-type", "")):
-            await problem_response(415, "not_json", NOT_JSON)(scope, receive, send)
-            return
+        if "transfer-encoding" in headers or length not in ("", "0"):
+            reason = self._reason_to_refuse(scope["path"], headers)
+            if reason is not None:
+                await problem_response(415, "not_json", reason)(scope, receive, send)
+                return
         await self.app(scope, _counted(receive), send)
 
+    def _reason_to_refuse(self, path: str, headers: Headers) -> str | None:
+        batch = path in self.batches
+        kind = media_type(headers.get("content-type", ""))
+        if not (_is_json(kind) or (batch and kind in JSON_LINES)):
+            return f"{NOT_JSON} One event a line goes as `application/x-ndjson`." if batch else NOT_JSON
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in (("identity", "gzip") if batch else ("identity",)):
+            taken = "compress it with gzip, or send it as it is" if batch else "send it as it is"
+            return f"The body comes in Content-Encoding {encoding}, which is not read here: {taken}."
+        return None
 
-TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB: send it in several requests."
-NOT_JSON = "The body has to be JSON: send it with `Content-Type: application/json`."
+
+def media_type(content_type: str) -> str:
+    """The type without its parameters."""
+    return content_type.split(";")[0].strip().lower()
 
 
-def _is_json(content_type: str) -> bool:
-    kind = content_type.split(";")[0].strip().lower()
+def _is_json(kind: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
@@ -215,10 +238,40 @@ def _counted(receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > MAX_BODY_BYTES:
-            raise HTTPException(413, TOO_LARGE)
+            raise HTTPException(413, TOO_LARGE)  # the one kind of error that FastAPI lets through while it reads
         return message
 
     return counted
+
+
+Operation = Callable[[Request], Awaitable[Response]]
+
+
+class Direct:
+    """Calls operations that read their requests themselves, by method and path.
+
+    They are declared with FastAPI as all others are, for the document; its routing and its dependencies would cost more
+    than to store an event.
+    """
+
+    def __init__(self, app: ASGIApp, operations: Mapping[tuple[str, str], Operation]) -> None:
+        self.app = app
+        self.operations = operations
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        operation = self.operations.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if operation is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            response = await operation(Request(scope, receive))
+        except ThumbwheelError as error:
+            response = error_response(error)
+        except HTTPException as error:
+            response = _on_http(Request(scope), error)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
 
 
 def _session() -> Iterator[Session]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.access import keys, service
@@ -33,24 +34,34 @@ class Caller:
         return f"key {self.name}"
 
 
-def known(session: Transaction, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
-    """The caller, whatever it may do. Raises `Unauthenticated`."""
-    if credentials is None:
+def caller_of(session: Session, secret: str | None) -> Caller:
+    """Whoever holds the key `secret`. Raises `Unauthenticated`."""
+    if secret is None:
         raise Unauthenticated("Send your API key as `Authorization: Bearer tw_…`.", code="no_key")
-    key = service.recognise(session, credentials.credentials)
+    key = service.recognise(session, secret)
     return Caller(key.id, key.name, key.project_id, frozenset(key.scopes))
+
+
+def require(caller: Caller, scope: wire.Scope) -> Caller:
+    """The caller. Raises `Forbidden` where it may not do what needs `scope`."""
+    if not keys.allows(caller.scopes, scope):
+        raise Forbidden(
+            f"This needs the scope {scope}; your key {caller.name!r} has {', '.join(sorted(caller.scopes))}.",
+            code="missing_scope",
+            details={"scope": scope},
+        )
+    return caller
+
+
+def known(session: Transaction, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
+    """A dependency: the caller, whatever it may do. Raises `Unauthenticated`."""
+    return caller_of(session, credentials.credentials if credentials else None)
 
 
 def may(scope: wire.Scope) -> Callable[[Caller], Caller]:
     """A dependency: the caller, who may do what needs `scope`. Raises `Unauthenticated`, `Forbidden`."""
 
     def allowed(caller: Annotated[Caller, Depends(known)]) -> Caller:
-        if not keys.allows(caller.scopes, scope):
-            raise Forbidden(
-                f"This needs the scope {scope}; your key {caller.name!r} has {', '.join(sorted(caller.scopes))}.",
-                code="missing_scope",
-                details={"scope": scope},
-            )
-        return caller
+        return require(caller, scope)
 
     return allowed

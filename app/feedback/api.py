@@ -2,88 +2,54 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Response
-from pydantic import BaseModel, Field, WithJsonSchema, model_validator
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel
 from thumbwheel import wire
 
-from app.feedback import service
+from app.feedback import examples, service
+from app.feedback.bodies import MAX_BATCH
+from app.feedback.receiving import Receiver
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
-
-MAX_BATCH = 5000
+from app.web import Operation, Transaction, problems
 
 router = APIRouter(tags=["feedback"])
 
-Writer = Annotated[Scoped, Depends(scoped("feedback:write"))]
+Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
+BATCH_PATH = "/v1/feedback/batch"
+#: Bodies that the receiver reads by itself: the document has to be told of their shape.
+MODELS: tuple[type[BaseModel], ...] = (wire.Event, wire.Completion)
 
-_PROMPT = "Where is my parcel?"
-_EXAMPLES = {
-    "thumb": {
-        "summary": "A thumb with everything that it is about",
-        "value": {
-            "event_id": "vote-8f14e45f",
-            "completion_id": "msg-1042",
-            "actor": "user-77",
-            "prompt": _PROMPT,
-            "completion": "It left our warehouse this morning and arrives tomorrow.",
-            "signal": {"kind": "thumbs", "value": "up"},
+_EVENT = {"$ref": "#/components/schemas/Event"}
+_ARRAY = {"type": "array", "items": _EVENT, "maxItems": MAX_BATCH}
+_OBJECT = {
+    "type": "object", "properties": {"events": _ARRAY}, "required": ["events"], "additionalProperties": False,
+}  # fmt: skip
+
+
+def _receiver(request: Request) -> Receiver:
+    found: Receiver = request.app.state.receiver
+    return found
+
+
+def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[str, Any]:
+    """What the document says of an operation whose body the receiver reads."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "examples": shown}, **other},
         },
-    },
-    "late": {
-        "summary": "A thumb that comes later, by completion id alone",
-        "value": {
-            "event_id": "vote-c9f0f895",
-            "completion_id": "msg-1042",
-            "actor": "user-78",
-            "signal": {"kind": "thumbs", "value": "down"},
-        },
-    },
-    "edit": {
-        "summary": "The user rewrote the answer before sending it",
-        "value": {
-            "event_id": "edit-45c48cce",
-            "completion_id": "msg-1043",
-            "actor": "agent-4",
-            "prompt": [{"role": "user", "content": _PROMPT}],
-            "completion": "We refund you twice.",
-            "signal": {"kind": "edit", "text": "It arrives tomorrow."},
-        },
-    },
-    "preference": {
-        "summary": "One answer preferred over another",
-        "value": {
-            "completion_id": "msg-1044-a",
-            "actor": "user-79",
-            "prompt": _PROMPT,
-            "completion": "It arrives tomorrow.",
-            "signal": {"kind": "preference", "rejected": "No idea.", "rejected_completion_id": "msg-1044-b"},
-        },
-    },
-}
-
-
-class Batch(BaseModel):
-    """Up to 5,000 events; a bare JSON array of events is taken as well."""
-
-    events: Annotated[
-        list[Annotated[Any, WithJsonSchema({"$ref": "#/components/schemas/Event"})]], Field(max_length=MAX_BATCH)
-    ]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_array(cls, body: Any) -> Any:
-        return {"events": body} if isinstance(body, list) else body
-
-
-def _stored_or_replayed(receipt: wire.EventReceipt, response: Response) -> wire.EventReceipt:
-    response.status_code = 201 if receipt.status == "stored" else 200
-    return receipt
-
-
-def _whole_or_mixed(receipt: wire.BatchReceipt, response: Response) -> wire.BatchReceipt:
-    response.status_code = 207 if receipt.rejected else 200
-    return receipt
+        "parameters": [
+            {
+                "name": "project",
+                "in": "query",
+                "required": False,
+                "description": "the project; may be left out where the key opens one alone",
+                "schema": {"type": "string"},
+            }
+        ],
+        "security": [{"key": []}],
+    }
 
 
 @router.post(
@@ -94,39 +60,41 @@ def _whole_or_mixed(receipt: wire.BatchReceipt, response: Response) -> wire.Batc
     response_model=wire.EventReceipt,
     responses={
         200: {"model": wire.EventReceipt, "description": "A replay: it was stored before"},
-        **problems(404, 409),
+        **problems(404, 409, 413, 415),
     },
+    openapi_extra=_body(_EVENT, examples.EVENTS),
 )
-def record_feedback(
-    event: Annotated[wire.Event, Body(openapi_examples=_EXAMPLES)],
-    session: Transaction,
-    at: Writer,
-    response: Response,
-) -> wire.EventReceipt:
+async def record_feedback(request: Request) -> Response:
     """The answer comes after the commit. A retry with the same event id and body stores nothing twice."""
-    return _stored_or_replayed(service.record(session, at.project, event), response)
+    return await _receiver(request).event(request)
 
 
 @router.post(
-    "/v1/feedback/batch",
+    BATCH_PATH,
     operation_id="record_feedback_batch",
     summary="Record many events",
     response_model=wire.BatchReceipt,
-    responses={207: {"model": wire.BatchReceipt, "description": "Some items were refused"}, **problems(404)},
+    responses={
+        207: {"model": wire.BatchReceipt, "description": "Some items were refused"},
+        **problems(404, 413, 415),
+    },
+    openapi_extra=_body(
+        {"anyOf": [_ARRAY, _OBJECT]},
+        examples.BATCHES,
+        **{"application/x-ndjson": {"schema": {"type": "string", "description": "an event a line"}}},
+    ),
 )
-def record_feedback_batch(
-    batch: Annotated[
-        Batch,
-        Body(
-            openapi_examples={"two": {"value": {"events": [_EXAMPLES["thumb"]["value"], _EXAMPLES["edit"]["value"]]}}}
-        ),
-    ],
-    session: Transaction,
-    at: Writer,
-    response: Response,
-) -> wire.BatchReceipt:
-    """Valid items are stored together; what is wrong with the others is said item by item."""
-    return _whole_or_mixed(service.record_batch(session, at.project, batch.events), response)
+async def record_feedback_batch(request: Request) -> Response:
+    """Up to 5,000 events or 16 MiB, as an array or one a line, compressed with gzip if you like. Valid items are
+    stored; what is wrong with the others is said item by item."""
+    return await _receiver(request).batch(request)
+
+
+#: Operations that FastAPI only describes.
+DIRECT: dict[tuple[str, str], Operation] = {
+    ("POST", "/v1/feedback"): record_feedback,
+    ("POST", BATCH_PATH): record_feedback_batch,
+}
 
 
 @router.get(
@@ -138,7 +106,7 @@ def record_feedback_batch(
 )
 def list_feedback(
     session: Transaction,
-    at: Annotated[Scoped, Depends(scoped("feedback:read"))],
+    at: Reader,
     completion_id: Annotated[wire.Name | None, Query()] = None,
     actor: Annotated[wire.Name | None, Query()] = None,
     cursor: str | None = None,
@@ -146,3 +114,35 @@ def list_feedback(
 ) -> Page[wire.StoredEvent]:
     """The newest first."""
     return service.page(session, at.project, cursor=cursor, limit=limit, completion_id=completion_id, actor=actor)
+
+
+@router.put(
+    "/v1/completions/{completion_id:path}",
+    operation_id="register_completion",
+    summary="Register a completion",
+    status_code=201,
+    response_model=wire.CompletionReceipt,
+    responses={
+        200: {"model": wire.CompletionReceipt, "description": "A replay: it was registered before"},
+        **problems(404, 409, 413, 415),
+    },
+    openapi_extra=_body({"$ref": "#/components/schemas/Completion"}, examples.COMPLETIONS),
+)
+async def register_completion(request: Request, completion_id: Annotated[wire.Name, Path()]) -> Response:
+    """What a model was given and what it wrote. Events may then name it by its id alone, and those that did before now
+    have their text. A registered completion is never changed."""
+    return await _receiver(request).completion(request, completion_id)
+
+
+@router.get(
+    "/v1/completions/{completion_id:path}",
+    operation_id="get_completion",
+    summary="Read a registered completion",
+    response_model=wire.StoredCompletion,
+    responses=problems(404),
+)
+def get_completion(
+    session: Transaction, at: Reader, completion_id: Annotated[wire.Name, Path()]
+) -> wire.StoredCompletion:
+    """As it was registered."""
+    return service.completion(session, at.project, completion_id)

@@ -2,21 +2,48 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
 from thumbwheel import wire
 
 from app.errors import Fault, pointer_into, pointer_part
 
+Model = TypeVar("Model", bound=BaseModel)
+
 _EVENT_ID: TypeAdapter[str] = TypeAdapter(wire.Name)
+_ACCEPT = wire.Implicit(kind="accept")
 
 
-def parse(item: Any) -> wire.Event | list[Fault]:
-    """`item`, a decoded JSON value, as an event; or everything that is wrong with it, each with a JSON pointer."""
+def read(model: type[Model], body: bytes) -> Model | list[Fault]:
+    """`body`, JSON text, as `model`; or everything that is wrong with it, each with a JSON pointer.
+
+    Raises `ValueError` where it is no JSON at all.
+    """
     try:
-        return wire.Event.model_validate(item)
+        return model.model_validate_json(body)
+    except ValidationError:
+        # The quick way says little of JSON that it cannot read, a lone surrogate for example: look again, slowly.
+        return parse(model, decoded(body))
+
+
+def decoded(body: bytes) -> Any:
+    """JSON text as values; what is no UTF-8 in a string becomes lone surrogates, so that the field can be named.
+
+    Raises `ValueError` where it is no JSON, is nested too deeply or holds a number that is too long.
+    """
+    try:
+        return json.loads(body.decode("utf-8", "surrogateescape"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def parse(model: type[Model], item: Any) -> Model | list[Fault]:
+    """`item`, a decoded JSON value, as `model`; or everything that is wrong with it, each with a JSON pointer."""
+    try:
+        return model.model_validate(item)
     except ValidationError as error:
         return [
             Fault(
@@ -27,16 +54,39 @@ def parse(item: Any) -> wire.Event | list[Fault]:
         ]
 
 
+def as_stored(event: wire.Event) -> wire.Event:
+    """An edit that changed nothing says that the completion was accepted."""
+    if isinstance(event.signal, wire.Edit) and event.signal.text == event.completion:
+        return event.model_copy(update={"signal": _ACCEPT})
+    return event
+
+
 def document(event: wire.Event) -> dict[str, Any]:
     """The event's body as JSON values. The event id is its name, not a part of it; times are seconds since 1970."""
-    body = event.model_dump(mode="json", exclude={"event_id", "occurred_at"})
-    body["occurred_at"] = None if event.occurred_at is None else event.occurred_at.timestamp()
-    return body
+    return {
+        "completion_id": event.completion_id,
+        "actor": event.actor,
+        "signal": event.signal.model_dump(mode="json", exclude_none=True),
+        "prompt": _prompt(event.prompt),
+        "completion": event.completion,
+        "checkpoint_id": None if event.checkpoint_id is None else str(event.checkpoint_id),
+        "occurred_at": None if event.occurred_at is None else event.occurred_at.timestamp(),
+        "supersedes": event.supersedes,
+        "metadata": event.metadata,
+    }
 
 
-def body_sha256(event: wire.Event) -> bytes:
-    """SHA-256 of the canonical body: equal for a replay, whatever its spacing, key order or spelled-out defaults."""
-    return hashlib.sha256(_canonical(document(event))).digest()
+def completion_document(completion: wire.Completion) -> dict[str, Any]:
+    """The body of a registered completion as JSON values."""
+    return {
+        "prompt": _prompt(completion.prompt),
+        "completion": completion.completion,
+        "checkpoint_id": None if completion.checkpoint_id is None else str(completion.checkpoint_id),
+        "sampling": completion.sampling,
+        "token_ids": completion.token_ids,
+        "log_probs": completion.log_probs,
+        "metadata": completion.metadata,
+    }
 
 
 def id_of(event: wire.Event) -> str:
@@ -49,7 +99,8 @@ def id_of(event: wire.Event) -> str:
         return event.event_id
     body = document(event)
     parts = [body[name] for name in ("completion_id", "actor", "signal", "occurred_at")]
-    return "derived-" + hashlib.sha256(_canonical(parts)).hexdigest()[:32]
+    said = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return "derived-" + hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def given_id(item: Any) -> str | None:
@@ -58,6 +109,11 @@ def given_id(item: Any) -> str | None:
         return _EVENT_ID.validate_python(item["event_id"] if isinstance(item, dict) else None)
     except (KeyError, ValidationError):
         return None
+
+
+def json_text(value: Any) -> str:
+    """JSON of a value or of models in it, fields that are not set left out."""
+    return to_json(value, exclude_none=True).decode()
 
 
 def differences(stored: Any, given: Any, pointer: str = "") -> Iterator[str]:
@@ -73,5 +129,7 @@ def differences(stored: Any, given: Any, pointer: str = "") -> Iterator[str]:
         yield pointer
 
 
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def _prompt(prompt: str | Sequence[wire.Message] | None) -> Any:
+    if prompt is None or isinstance(prompt, str):
+        return prompt
+    return [message.model_dump(mode="json", exclude_none=True) for message in prompt]

@@ -1,40 +1,81 @@
-"""The feedback log: append-only; change of mind and retraction are new rows."""
+"""The feedback log: append-only; change of mind and retraction are new rows.
+
+Events lie in a partition for each month of their receipt. A unique index of a partitioned table holds within a
+partition only, so the ids of all events are in a table of their own, which says where each one lies.
+"""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, LargeBinary, String
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ARRAY, BigInteger, DateTime, Float, ForeignKey, Index, Integer, String
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, Document, Time
+from app.database import Base
+
+#: A caller's own id. Compared byte by byte: quicker than in a language's order, and the same on every machine.
+OwnId = Annotated[str, mapped_column(String(128, collation="C"))]
+#: Text of JSON, kept as it came: JSONB would change numbers.
+AsSent = Annotated[dict[str, Any], mapped_column(JSON)]
 
 
 class Event(Base):
-    """`position` rises with the order of commits only once the log's lock has been passed: see `store.watermark`."""
+    """`position` rises with the order of commits only once the log's lock has been passed: see `store.watermark`.
+
+    Its sequence `log_positions` is that of completions, too.
+    """
 
     __tablename__ = "events"
 
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
-    event_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    position: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
-    received_at: Mapped[Time]
-    occurred_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    completion_id: Mapped[str] = mapped_column(String(128))
-    actor: Mapped[str] = mapped_column(String(128))
-    signal: Mapped[Document]
-    prompt: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    event_id: Mapped[OwnId]
+    occurred_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), comment="null: none was sent")
+    completion_id: Mapped[OwnId]
+    actor: Mapped[OwnId]
+    signal: Mapped[AsSent]
+    prompt: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
     completion: Mapped[str | None] = mapped_column(String)
     checkpoint_id: Mapped[UUID | None] = mapped_column(PG_UUID(as_uuid=True))
+    supersedes: Mapped[OwnId | None]
     # `metadata` is a name that the declarative base keeps for itself.
-    extra: Mapped[Document] = mapped_column("metadata")
-    body_sha256: Mapped[bytes] = mapped_column(
-        LargeBinary, comment="tells a replay from another body under the same id"
-    )
+    extra: Mapped[AsSent] = mapped_column("metadata")
 
     __table_args__ = (
-        Index("ix_events_project_id_position", "project_id", "position", unique=True),
         Index("ix_events_project_id_completion_id", "project_id", "completion_id"),
+        {"postgresql_partition_by": "RANGE (received_at)"},
     )
+
+
+class EventId(Base):
+    """Every id that an event ever had, and where the event lies; it outlives the event."""
+
+    __tablename__ = "event_ids"
+
+    project_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    event_id: Mapped[OwnId] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class Completion(Base):
+    """What a model wrote, registered on its own: events may name it by its id alone."""
+
+    __tablename__ = "completions"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    completion_id: Mapped[OwnId] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    prompt: Mapped[Any] = mapped_column(JSON)
+    completion: Mapped[str] = mapped_column(String)
+    checkpoint_id: Mapped[UUID | None] = mapped_column(PG_UUID(as_uuid=True))
+    sampling: Mapped[AsSent]
+    token_ids: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
+    log_probs: Mapped[list[float] | None] = mapped_column(ARRAY(Float))
+    extra: Mapped[AsSent] = mapped_column("metadata")
+
+    __table_args__ = (Index("ix_completions_project_id_position", "project_id", "position", unique=True),)

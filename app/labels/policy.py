@@ -126,7 +126,7 @@ def verdict_of(text: str | None, signal: Signal) -> Verdict | None:
         case "not_preferred":
             return Verdict(3, UNDESIRABLE, 1.0, "not_preferred")
         case kind:
-            return _IMPLICIT[kind]
+            return _IMPLICIT.get(kind)
 
 
 def _of_edit(text: str | None, edited: str) -> Verdict | None:

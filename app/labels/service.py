@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from app.labels import store
 from app.labels.intervals import wilson
 from app.labels.policy import Resolution, Signal, resolve
 
-Prompt = str | list[dict[str, str]]
+Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
 
 
@@ -25,7 +26,7 @@ class Resolved:
     prompt: Prompt | None
     completion: str | None
     checkpoint_id: UUID | None
-    position: int  # of the event that first carried the text, else of the first one
+    position: int  # of the registered text or the event that first carried it, else of the first event
     resolution: Resolution
 
 
@@ -136,10 +137,14 @@ def _approval(checkpoint_id: UUID, undesirable: int, desirable: int) -> wire.App
 
 
 def _resolved(completion_id: str, events: list[store.Said]) -> Resolved:
-    """`events` in the order of the log."""
+    """`events` as the store gives them: a registered text first, then in the order of the log."""
     carrier = next((event for event in events if event.completion is not None), None)
     checkpoint_id = next((event.checkpoint_id for event in events if event.checkpoint_id is not None), None)
-    signals = [Signal(event.position, event.occurred_at, event.actor, event.signal) for event in events]
+    signals = [
+        Signal(event.position, event.occurred_at, event.actor, event.signal)
+        for event in events
+        if event.signal is not None
+    ]
     return Resolved(
         completion_id=completion_id,
         prompt=carrier.prompt if carrier else None,

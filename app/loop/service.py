@@ -38,6 +38,7 @@ def tick() -> None:
     outbox.deliver()
     with transaction() as session:
         leases.reap(session)
+    _make_room()
     with transaction() as session:
         everybody = projects.ids(session)
     for project in everybody:
@@ -46,6 +47,15 @@ def tick() -> None:
         except Exception:
             log.exception("project %s could not be decided on, trying again", project)
     outbox.deliver()
+
+
+def _make_room() -> None:
+    """Keep the log's months ahead. What goes wrong is no reason to stop: events are stored without them, too."""
+    try:
+        with transaction() as session:
+            feedback.keep_months_ahead(session)
+    except Exception:
+        log.exception("the feedback log got no partition for the months to come, trying again")
 
 
 def look_at(project: str) -> None:

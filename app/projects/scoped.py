@@ -25,27 +25,32 @@ class Scoped:
     by: str
 
 
-def scoped(scope: wire.Scope) -> Callable[[Session, Caller, str | None], Scoped]:
-    """A dependency: the project of a request whose key may do what needs `scope`.
+def project_of(session: Session, caller: Caller, project: str | None) -> Scoped:
+    """The project that a caller means: that of the key, else `project`, which the request names.
 
-    The project comes from the key; else from the path or the query parameter `project`. Raises `Forbidden` for a
-    project that the key does not open, `NotFound` for an unknown one, `Invalid` where none is named.
+    Raises `Forbidden` for a project that the key does not open, `NotFound` for an unknown one, `Invalid` where none is
+    named.
     """
+    if caller.project is not None:
+        if project not in (None, caller.project):
+            raise Forbidden(
+                f"Your key opens project {caller.project} alone: leave out `project`, or use another key.",
+                code="other_project",
+            )
+        return Scoped(caller.project, caller.by)
+    if project is None:
+        raise Invalid(
+            "Your key opens every project: name one by the query parameter `project`.",
+            code="no_project",
+            faults=[Fault("project", "is missing")],
+        )
+    return Scoped(service.get(session, project).project, caller.by)
+
+
+def scoped(scope: wire.Scope) -> Callable[[Session, Caller, str | None], Scoped]:
+    """A dependency: the project of a request whose key may do what needs `scope`. Raises as `project_of`."""
 
     def resolve(session: Transaction, caller: Annotated[Caller, Depends(may(scope))], project: Named = None) -> Scoped:
-        if caller.project is not None:
-            if project not in (None, caller.project):
-                raise Forbidden(
-                    f"Your key opens project {caller.project} alone: leave out `project`, or use another key.",
-                    code="other_project",
-                )
-            return Scoped(caller.project, caller.by)
-        if project is None:
-            raise Invalid(
-                "Your key opens every project: name one by the query parameter `project`.",
-                code="no_project",
-                faults=[Fault("project", "is missing")],
-            )
-        return Scoped(service.get(session, project).project, caller.by)
+        return project_of(session, caller, project)
 
     return resolve

@@ -46,11 +46,14 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 @contextmanager
-def embedded_postgres(folder: Path, *, durable: bool = True, programs: Path | None = None) -> Iterator[Server]:
+def embedded_postgres(
+    folder: Path, *, durable: bool = True, programs: Path | None = None, port: int | None = None
+) -> Iterator[Server]:
     """Run Postgres on the data in `folder` (made by the first call) while the block lasts.
 
     durable   False trades the safety of the data against a crash of the machine for speed: for tests
     programs  the folder of `postgres` and `initdb`; by default the wheel's
+    port      None takes a free one
 
     Raises `Conflict` where another process uses the folder, `Invalid` where it is closed to the server or of another
     version, `Unavailable` where there is no space, no port, no program, or the server doesn't start.
@@ -64,19 +67,19 @@ def embedded_postgres(folder: Path, *, durable: bool = True, programs: Path | No
             _make_cluster(binaries, folder, password, durable)
         _check_version(binaries, cluster)
         _clear_stale_pid(cluster)
-        process, port = _start(binaries, folder, durable)
+        process, port = _start(binaries, folder, durable, port)
         try:
             yield Server(f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}", process)
         finally:
             process.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
 
 
-def _start(binaries: Path, folder: Path, durable: bool) -> tuple[Process, int]:
+def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> tuple[Process, int]:
     cluster = folder / "cluster"
     options = OPTIONS | ({} if durable else FLEETING)
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     for _ in range(ATTEMPTS):
-        port = free_port()
+        port = wanted or free_port()
         with (folder / "log").open("wb") as log:
             server = Process(
                 "Postgres",

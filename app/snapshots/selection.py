@@ -10,7 +10,7 @@ from uuid import UUID
 
 from thumbwheel import wire
 
-from app.labels.service import LabelledRow, Resolved, rows_of
+from app.labels.service import LabelledRow, Prompt, Resolved, rows_of
 from app.snapshots.balance import Tally
 from app.snapshots.pairs import pairs_of
 from app.snapshots.split import Split, group_of, split_of
@@ -73,6 +73,9 @@ def select(
             drops[one.resolution.reasons[0]] += 1
         elif one.completion is None:
             drops["unknown_text"] += 1
+        elif _uses_tools(one.prompt):
+            drops["tool_calls"] += 1
+            continue
         for row in rows_of(one):
             by_label[row.label] += 1
             chosen = Chosen(
@@ -119,6 +122,11 @@ def _one_of(group: list[Chosen], drops: Counter[str]) -> Chosen | None:
     drops["duplicate"] += len(winners) - 1
     weight = max(row.weight for row in winners)
     return next(row for row in winners if row.weight == weight)
+
+
+def _uses_tools(prompt: Prompt | None) -> bool:
+    """Whether a message is more than a text: the shards have no columns for that."""
+    return isinstance(prompt, list) and any(message.keys() != {"role", "content"} for message in prompt)
 
 
 def _order(row: Chosen) -> tuple[int, str]:

@@ -117,8 +117,12 @@ class Client:
         occurred_at: datetime | None = None,
         metadata: dict[str, JsonValue] | None = None,
         event_id: str | None = None,
+        supersedes: str | None = None,
     ) -> wire.EventReceipt:
-        """Record what `actor` thought of one completion; returns once it is stored for good."""
+        """Record what `actor` thought of one completion; returns once it is stored for good.
+
+        supersedes  event id of what the same actor said before, and which counts no more
+        """
         return self.record(
             wire.Event(
                 event_id=event_id,
@@ -129,6 +133,7 @@ class Client:
                 completion=completion,
                 checkpoint_id=checkpoint_id,
                 occurred_at=occurred_at,
+                supersedes=supersedes,
                 metadata=metadata or {},
             )
         )
@@ -147,6 +152,15 @@ class Client:
             stored, replayed = stored + receipt.stored, replayed + receipt.replayed
             rejected += receipt.rejected
         return wire.BatchReceipt(stored=stored, replayed=replayed, rejected=rejected, items=items)
+
+    def register_completion(self, completion_id: str, completion: wire.Completion) -> wire.CompletionReceipt:
+        """Tell what a model was given and what it wrote, so that events may name it by its id alone."""
+        path = f"/v1/completions/{quote(completion_id, safe='')}"
+        return self._call(wire.CompletionReceipt, "PUT", path, body=completion, safe=True)
+
+    def completion(self, completion_id: str) -> wire.StoredCompletion:
+        """A registered completion."""
+        return self._call(wire.StoredCompletion, "GET", f"/v1/completions/{quote(completion_id, safe='')}", safe=True)
 
     def events(self, **filters: str) -> Iterator[wire.StoredEvent]:
         """The feedback log, newest first."""
@@ -370,7 +384,7 @@ def _batches(events: Iterable[wire.Event]) -> Iterator[list[dict[str, Any]]]:
         if batch and (len(batch) == BATCH_EVENTS or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(sent.model_dump(mode="json"))
+        batch.append(sent.model_dump(mode="json", exclude_none=True))
         size += length
     if batch:
         yield batch

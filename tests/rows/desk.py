@@ -13,7 +13,6 @@ from thumbwheel import wire
 from app import artifacts
 from app.database import transaction
 from app.errors import ThumbwheelError
-from app.feedback import service as feedback
 from app.projects import service as projects
 from app.runs import service as runs
 from app.runs.leases import service as leases
@@ -22,6 +21,7 @@ from app.runs.leases.service import Claimed
 from app.runs.recipe import resolve
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
+from tests.logged import store
 
 DESK = "desk"
 
@@ -45,10 +45,7 @@ def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequen
         )
         for number in range(start, start + count)
     ]
-    with transaction() as session:
-        assert (
-            feedback.record_batch(session, project, [event.model_dump(mode="json") for event in events]).rejected == 0
-        )
+    store(project, events)
 
 
 def request(project: str = DESK, **new: Any) -> wire.Run:

@@ -10,6 +10,7 @@ from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.service import EVERYTHING, LabelledRow
 from app.projects.tables import Project
+from tests.logged import register, store
 
 P = "desk"
 ONE, TWO = UUID(int=1), UUID(int=2)
@@ -31,8 +32,8 @@ def event(completion_id: str, signal: dict | str, *, actor: str = "ann", text: s
 
 def say(*events: dict) -> int:
     """The watermark after them."""
+    store(P, events)
     with transaction() as session:
-        assert feedback.record_batch(session, P, events).rejected == 0
         return feedback.watermark(session, P)
 
 
@@ -173,3 +174,97 @@ def test_many_completions_come_in_the_order_of_their_ids():
     say(*(event(f"c{number:04}", "up", text=f"Text {number}.") for number in range(1500)))
 
     assert list(rows()) == [f"c{number:04}" for number in range(1500)]
+
+
+def test_a_registered_completion_gives_late_signals_their_text_whenever_it_comes():
+    register(P, "c1", {"prompt": "Where is it?", "completion": "Tomorrow.", "checkpoint_id": str(ONE)})
+    say(event("c1", "up"), event("c2", "down"))
+    before = say()
+    register(P, "c2", {"prompt": "And now?", "completion": "No idea."})
+
+    found = rows()
+
+    assert {key: (row.prompt, row.completion, row.label) for key, row in found.items()} == {
+        "c1": ("Where is it?", "Tomorrow.", True),
+        "c2": ("And now?", "No idea.", False),
+    }
+    assert found["c1"].checkpoint_id == ONE
+    assert list(rows(watermark=before)) == ["c1"]
+    assert list(rows(since=before)) == ["c2"]
+
+
+def test_a_registered_text_counts_before_the_text_of_an_event():
+    say(event("c1", "up", text="As the event has it."))
+    register(P, "c1", {"prompt": "Where is it?", "completion": "As the model wrote it."})
+
+    assert rows()["c1"].completion == "As the model wrote it."
+
+
+def test_a_registered_completion_of_which_nothing_was_said_is_no_row():
+    register(P, "c1", {"prompt": "Where is it?", "completion": "Tomorrow."})
+
+    assert rows() == {}
+    assert counts() == (0, 0, 0)
+
+
+def test_a_preference_by_ids_alone_finds_both_registered_texts():
+    say(event("c1", {"kind": "preference", "rejected_completion_id": "c2"}))
+    register(P, "c1", {"prompt": "Where is it?", "completion": "Tomorrow."})
+    register(P, "c2", {"prompt": "Where is it?", "completion": "No idea."})
+
+    assert {row.completion: row.label for row in rows().values()} == {"Tomorrow.": True, "No idea.": False}
+
+
+def test_what_is_superseded_or_taken_back_counts_no_more_and_its_text_stays():
+    say(
+        event("c1", "up", text="Tomorrow.", event_id="e1"),
+        event("c1", "down", event_id="e2", supersedes="e1", occurred_at="2020-01-01T00:00:00Z"),
+        event("c2", "down", text="Two.", event_id="e3"),
+        event("c2", {"kind": "retract"}, supersedes="e3"),
+        event("c2", "up", actor="bob"),
+    )
+
+    assert {key: row.label for key, row in rows().items()} == {"c1": False, "c2": True}
+    assert rows()["c2"].completion == "Two."
+
+
+def test_nobody_takes_back_what_another_said_or_what_was_said_elsewhere():
+    say(
+        event("c1", "up", text="One.", event_id="e1"),
+        event("c1", {"kind": "retract"}, actor="bob", supersedes="e1"),
+        event("c2", {"kind": "retract"}, supersedes="e1"),
+    )
+
+    assert {key: row.label for key, row in rows().items()} == {"c1": True}
+
+
+def test_who_takes_back_everything_takes_back_what_was_said_before():
+    say(
+        event("c1", "up", text="One.", occurred_at="2026-01-01T00:00:00Z"),
+        event("c1", {"kind": "copy"}, occurred_at="2026-01-02T00:00:00Z"),
+        event("c1", {"kind": "retract"}, occurred_at="2026-01-03T00:00:00Z"),
+        event("c1", "down", occurred_at="2026-01-04T00:00:00Z"),
+        event("c1", "up", actor="bob", occurred_at="2026-01-01T00:00:00Z"),
+        event("c1", "down", actor="eve", occurred_at="2026-01-01T00:00:00Z"),
+    )
+
+    assert rows()["c1"].label is False
+
+
+def test_a_preference_that_is_taken_back_counts_on_neither_side():
+    preferred = {"kind": "preference", "rejected": "No idea."}
+    say(event("c1", preferred, text="Tomorrow.", event_id="e1"), event("c1", {"kind": "retract"}, supersedes="e1"))
+
+    assert rows() == {}
+    assert counts() == (0, 0, 2)
+
+
+def test_signals_that_the_policy_gives_no_meaning_are_no_label():
+    say(
+        event("c1", {"kind": "comment", "text": "Nice."}, text="One."),
+        event("c1", {"kind": "outcome", "name": "solved", "value": True}),
+        event("c1", {"kind": "flag", "flags": ["unsafe"]}),
+        event("c1", {"kind": "escalate"}),
+    )
+
+    assert counts() == (0, 0, 1)

@@ -9,12 +9,12 @@ from thumbwheel import wire
 
 from app.database import new_id, transaction
 from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease
-from app.feedback import service as feedback
 from app.projects import service as projects
 from app.runs import service as runs
 from app.runs.leases import service as leases
 from app.runs.recipe import PAIRED, Recipe, recipe_of
 from app.runs.states import RunState
+from tests.logged import store
 from tests.rows.desk import (
     DESK,
     advance,
@@ -112,8 +112,7 @@ def test_uneven_feedback_is_refused_where_classes_are_weighed_and_taken_where_pa
         }
         for number in range(20)
     ]
-    with transaction() as session:
-        assert feedback.record_batch(session, DESK, preferred).rejected == 0
+    store(DESK, preferred)
     for objective in ("kto", "bco", "apo_zero_unpaired", "ppo_clip", "tkto"):
         with pytest.raises(Refused, match="outside 1:10"):
             request(changes={"objective": objective})

@@ -16,6 +16,7 @@ from app.projects.tables import Project
 from app.runs.recipe import ObjectiveName
 from app.snapshots import service as snapshots
 from app.snapshots.split import group_of, split_of
+from tests.logged import store
 
 P = "desk"
 RULES = wire.SnapshotRules(minimum_per_class=5, holdout_share=0.2)
@@ -40,8 +41,7 @@ def thumb(number: int, value: str, **more) -> dict:
 
 
 def say(*events: dict) -> None:
-    with transaction() as session:
-        assert feedback.record_batch(session, P, events).rejected == 0
+    store(P, events)
 
 
 def say_enough() -> None:
@@ -399,3 +399,13 @@ def test_the_trainer_reads_every_shard_and_every_pair(tmp_path):
         ]
         assert len(pairs) == built.manifest["pairs"][split] > 0
         assert all(up.prompt_key == down.prompt_key and up.desirable > down.desirable for up, down in pairs)
+
+
+def test_prompts_with_tool_calls_are_left_out_and_counted(tmp_path):
+    say_enough()
+    call = {"role": "assistant", "tool_calls": [{"function": {"name": "track", "arguments": "{}"}}]}
+    say(thumb(90, "up", prompt=[{"role": "user", "content": "Where is it?"}, call]))
+
+    built = build(tmp_path / "snapshot")
+
+    assert built.manifest["drops"]["tool_calls"] == 1

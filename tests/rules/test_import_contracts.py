@@ -21,7 +21,7 @@ BREACHES = {
     "pure": ("app/runs/states.py", "import app.database"),
     "trainer-knows-files": ("worker/kto/train.py", "import app.settings"),
     "supervisor-without-torch": ("worker/execute.py", "import worker.kto.train"),
-    "light-client": ("client/thumbwheel/wire.py", "import sqlalchemy"),
+    "light-client": ("client/thumbwheel/wire/values.py", "import sqlalchemy"),
 }
 
 

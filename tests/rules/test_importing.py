@@ -38,7 +38,7 @@ def test_a_labelled_row_of_messages_is_a_thumb(tmp_path):
     event = one(tmp_path, {"prompt": PROMPT, "completion": assistant("Hello!"), "label": False, "user_id": "ann"}).event
 
     assert event.signal.model_dump() == {"kind": "thumbs", "value": "down"}
-    assert [message.model_dump() for message in event.prompt] == PROMPT
+    assert [message.model_dump(exclude_none=True) for message in event.prompt] == PROMPT
     assert (event.completion, event.actor) == ("Hello!", "ann")
 
 

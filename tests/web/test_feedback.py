@@ -1,5 +1,8 @@
 """Feedback over HTTP: statuses, problems that point at the field, pages, approvals."""
 
+import gzip
+import json
+
 import pytest
 
 THUMB = {"completion_id": "c1", "actor": "ann", "signal": {"kind": "thumbs", "value": "up"}}
@@ -36,7 +39,18 @@ def test_new_is_201_replay_is_200_and_another_body_is_409(api):
         ({"prompt": "Hi"}, "/"),
         ({"prompt": "Hi", "completion": ""}, "/completion"),
         ({"prompt": [{"role": "bot", "content": "Hi"}], "completion": "Hi"}, "/prompt/0/role"),
-        ({"prompt": [{"role": "user"}], "completion": "Hi"}, "/prompt/0/content"),
+        ({"prompt": [{"role": "user"}], "completion": "Hi"}, "/prompt/0"),
+        (
+            {"prompt": [{"role": "user", "content": "Hi", "tool_calls": [{}]}], "completion": "Hi"},
+            "/prompt/0/tool_calls/0/function",
+        ),
+        ({"signal": {"kind": "preference"}}, "/signal"),
+        ({"signal": {"kind": "outcome", "name": "solved", "value": 2}}, "/signal/value"),
+        ({"signal": {"kind": "flag", "flags": []}}, "/signal/flags"),
+        ({"signal": {"kind": "rating", "value": 1, "maximum": 1e308}}, "/signal/maximum"),
+        ({"event_id": "e1", "supersedes": "e1"}, "/"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "/occurred_at"),
+        ({"metadata": {"x": 2**64}}, "/metadata"),
         ({"prompt": [], "completion": "Hi"}, "/prompt"),
         ({"prompt": 7, "completion": "Hi"}, "/prompt"),
         ({"actor": "a\x00b"}, "/actor"),
@@ -95,6 +109,179 @@ def test_a_batch_of_sound_events_is_200_and_a_mixed_one_207(api):
     assert receipt["items"][1]["status"] == "invalid"
     assert receipt["items"][1]["pointer"] == "/completion_id"
     assert len(api.get(URL).json()["items"]) == 3
+
+
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+def lines(*items) -> bytes:
+    return b"".join(json.dumps(item).encode() + b"\n" for item in items)
+
+
+def test_a_batch_comes_as_lines_too_each_of_them_judged_alone(api):
+    body = lines({**THUMB, "event_id": "a"}) + b"{\n\n\xff\n" + lines({**THUMB, "event_id": "b"}, [1])[:-1]
+
+    answer = api.post(BATCH, content=body, headers=LINES)
+
+    assert answer.status_code == 207
+    found = [(item["index"], item.get("event_id"), item["status"]) for item in answer.json()["items"]]
+    assert found == [
+        (0, "a", "stored"),
+        (1, None, "invalid"),
+        (2, None, "invalid"),
+        (3, "b", "stored"),
+        (4, None, "invalid"),
+    ]
+    assert {item["event_id"] for item in api.get(URL).json()["items"]} == {"a", "b"}
+
+
+def test_lines_may_come_in_pieces_that_end_anywhere(api):
+    body = lines(*({**THUMB, "event_id": f"e{number}"} for number in range(40)))
+
+    answer = api.post(BATCH, content=(body[at : at + 7] for at in range(0, len(body), 7)), headers=LINES)
+
+    assert (answer.status_code, answer.json()["stored"]) == (200, 40)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda body: gzip.compress(body[:90]) + gzip.compress(body[90:])])
+def test_a_batch_may_be_compressed(api, pack):
+    body = lines(*({**THUMB, "event_id": f"e{number}"} for number in range(40)))
+
+    answer = api.post(BATCH, content=pack(body), headers={**LINES, "Content-Encoding": "gzip"})
+
+    assert (answer.status_code, answer.json()["stored"]) == (200, 40)
+
+
+@pytest.mark.parametrize("damage", [lambda packed: packed[:-9], lambda packed: b"x" + packed, lambda _: b"{}"])
+def test_a_damaged_gzip_is_422_and_nothing_of_it_is_stored(api, damage):
+    body = damage(gzip.compress(lines(*({**THUMB, "event_id": f"e{number}"} for number in range(40)))))
+
+    answer = api.post(BATCH, content=body, headers={**LINES, "Content-Encoding": "gzip"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_gzip")
+    assert api.get(URL).json()["items"] == []
+
+
+def test_a_gzip_bomb_is_413(api):
+    bomb = gzip.compress(b" " * 64 * 1024 * 1024)
+
+    answer = api.post(BATCH, content=bomb, headers={**LINES, "Content-Encoding": "gzip"})
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        (URL, LINES),
+        (URL, {"Content-Type": "application/json", "Content-Encoding": "gzip"}),
+        (BATCH, {"Content-Type": "application/json", "Content-Encoding": "br"}),
+        (BATCH, {"Content-Type": "text/csv"}),
+    ],
+)
+def test_a_form_that_is_not_read_there_is_415(api, url, headers):
+    assert api.post(url, content=b"{}", headers=headers).status_code == 415
+
+
+def test_neighbours_of_a_broken_character_are_stored(api):
+    sound, broken = json.dumps({**THUMB, "event_id": "a"}), json.dumps({**THUMB, "actor": "\ud83d", "event_id": "b"})
+
+    answer = api.post(BATCH, content=f"[{sound}, {broken}]", headers={"Content-Type": "application/json"})
+
+    assert [item["status"] for item in answer.json()["items"]] == ["stored", "invalid"]
+    assert answer.json()["items"][1]["pointer"] == "/actor"
+
+
+def test_a_batch_of_conflicts_names_the_fields(api):
+    api.post(URL, json={**THUMB, "event_id": "e1"})
+
+    answer = api.post(BATCH, json=[{**THUMB, "event_id": "e1", "actor": "bob"}])
+
+    [item] = answer.json()["items"]
+    assert (answer.status_code, item["status"], item["pointer"]) == (207, "conflict", "/actor")
+    assert "/actor" in item["error"]
+
+
+@pytest.mark.parametrize("body", [{"event": []}, {"events": [], "more": 1}, {"events": {}}, 7])
+def test_what_is_no_batch_is_422(api, body):
+    assert api.post(BATCH, json=body).status_code == 422
+
+
+COMPLETION = {"prompt": "Where is it?", "completion": "Tomorrow.", "sampling": {"temperature": 0.7}}
+
+
+def test_a_completion_is_registered_once_read_back_and_never_changed(api):
+    path = "/v1/completions/thread/7?project=acme"  # an id is the caller's own: it may hold a slash
+
+    new, replay = api.put(path, json=COMPLETION), api.put(path, json=COMPLETION)
+    other = api.put(path, json={**COMPLETION, "completion": "Never."})
+
+    assert (new.status_code, new.json()) == (201, {"completion_id": "thread/7", "status": "stored"})
+    assert (replay.status_code, replay.json()["status"]) == (200, "replayed")
+    assert (other.status_code, other.json()["code"]) == (409, "completion_id_taken")
+    assert other.json()["details"] == {"completion_id": "thread/7", "differs": ["/completion"]}
+    assert api.get(path).json().items() >= COMPLETION.items()
+    assert api.get("/v1/completions/thread/8?project=acme").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"prompt": None}, "/prompt"),
+        ({"completion": " "}, "/completion"),
+        ({"token_ids": [-1]}, "/token_ids/0"),
+        ({"token_ids": [2**31]}, "/token_ids/0"),
+        ({"token_ids": [1], "log_probs": [0.5]}, "/log_probs/0"),
+        ({"token_ids": [1], "log_probs": [-0.5, -0.1]}, "/"),
+        ({"log_probs": [-0.5]}, "/"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+def test_a_malformed_completion_is_422_with_a_pointer_to_the_field(api, change, pointer):
+    answer = api.put("/v1/completions/c1?project=acme", json={**COMPLETION, **change})
+
+    assert answer.status_code == 422, answer.text
+    assert pointer in [fault["pointer"] for fault in answer.json()["errors"]]
+
+
+def test_an_id_of_a_completion_that_cannot_be_stored_is_422(api):
+    assert api.put(f"/v1/completions/{'x' * 129}?project=acme", json=COMPLETION).status_code == 422
+    assert api.put("/v1/completions/a%00b?project=acme", json=COMPLETION).status_code == 422
+
+
+def test_every_kind_of_signal_is_stored_as_it_was_sent(api):
+    signals = [
+        {"kind": "thumbs", "value": "down"},
+        {"kind": "edit", "text": "Better."},
+        {"kind": "rating", "value": 6.5, "minimum": 0.0, "maximum": 7.0},
+        *({"kind": kind} for kind in ("accept", "reject", "copy", "regenerate", "escalate", "reopen", "resolve")),
+        {"kind": "flag", "flags": ["unsafe", "wrong"]},
+        {"kind": "preference", "rejected_completion_id": "c2"},
+        {"kind": "outcome", "name": "ticket_solved", "value": False},
+        {"kind": "comment", "text": "Why?"},
+        {"kind": "retract"},
+    ]
+
+    for signal in signals:
+        assert api.post(URL, json={**THUMB, "signal": signal}).status_code == 201, signal
+
+    assert [item["signal"] for item in api.get(URL).json()["items"]] == signals[::-1]
+
+
+def test_a_prompt_may_call_tools(api):
+    prompt = [
+        {"role": "user", "content": "Where is it?"},
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "t1", "type": "function", "function": {"name": "track", "arguments": {"parcel": None}}}
+            ],
+        },
+        {"role": "tool", "tool_call_id": "t1", "content": "in Leeds"},
+    ]
+
+    assert api.post(URL, json={**THUMB, "prompt": prompt, "completion": "In Leeds."}).status_code == 201
+    assert api.get(URL).json()["items"][0]["prompt"] == prompt
 
 
 def test_a_batch_of_more_than_5000_events_is_422(api):

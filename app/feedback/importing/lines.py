@@ -57,7 +57,7 @@ def read(path: Path) -> Iterator[Imported | Rejected | Silent]:
             continue
         # Where nobody is named, each row is of somebody else: nobody's later row changes an earlier mind.
         body.setdefault("actor", f"unknown-{hashlib.sha256(body['event_id'].encode()).hexdigest()[:16]}")
-        event = signals.parse(body)
+        event = signals.parse(wire.Event, body)
         if isinstance(event, wire.Event):
             yield Imported(number, event)
         else:

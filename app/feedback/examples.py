@@ -1,0 +1,109 @@
+"""What the OpenAPI document shows of feedback."""
+
+from typing import Any
+
+_PROMPT = "Where is my parcel?"
+
+EVENTS: dict[str, Any] = {
+    "thumb": {
+        "summary": "A thumb with everything that it is about",
+        "value": {
+            "event_id": "vote-8f14e45f",
+            "completion_id": "msg-1042",
+            "actor": "user-77",
+            "prompt": _PROMPT,
+            "completion": "It left our warehouse this morning and arrives tomorrow.",
+            "signal": {"kind": "thumbs", "value": "up"},
+        },
+    },
+    "late": {
+        "summary": "A thumb that comes later, by completion id alone",
+        "value": {
+            "event_id": "vote-c9f0f895",
+            "completion_id": "msg-1042",
+            "actor": "user-78",
+            "signal": {"kind": "thumbs", "value": "down"},
+        },
+    },
+    "edit": {
+        "summary": "The user rewrote the answer before sending it",
+        "value": {
+            "event_id": "edit-45c48cce",
+            "completion_id": "msg-1043",
+            "actor": "agent-4",
+            "prompt": [{"role": "user", "content": _PROMPT}],
+            "completion": "We refund you twice.",
+            "signal": {"kind": "edit", "text": "It arrives tomorrow."},
+        },
+    },
+    "preference": {
+        "summary": "One answer preferred over another",
+        "value": {
+            "completion_id": "msg-1044-a",
+            "actor": "user-79",
+            "prompt": _PROMPT,
+            "completion": "It arrives tomorrow.",
+            "signal": {"kind": "preference", "rejected": "No idea.", "rejected_completion_id": "msg-1044-b"},
+        },
+    },
+    "rating": {
+        "summary": "A rating on its scale",
+        "value": {
+            "completion_id": "msg-1042",
+            "actor": "user-80",
+            "signal": {"kind": "rating", "value": 6, "minimum": 1, "maximum": 7},
+        },
+    },
+    "outcome": {
+        "summary": "What became of it, days later",
+        "value": {
+            "completion_id": "msg-1042",
+            "actor": "ticketing",
+            "signal": {"kind": "outcome", "name": "ticket_solved", "value": True},
+        },
+    },
+    "change of mind": {
+        "summary": "The same user thinks otherwise now",
+        "value": {
+            "event_id": "vote-d3d94468",
+            "completion_id": "msg-1042",
+            "actor": "user-77",
+            "signal": {"kind": "thumbs", "value": "down"},
+            "supersedes": "vote-8f14e45f",
+        },
+    },
+    "retraction": {
+        "summary": "The user takes the vote back",
+        "value": {
+            "completion_id": "msg-1042",
+            "actor": "user-78",
+            "signal": {"kind": "retract"},
+            "supersedes": "vote-c9f0f895",
+        },
+    },
+}
+
+BATCHES: dict[str, Any] = {
+    "array": {"summary": "An array of events", "value": [EVENTS["thumb"]["value"], EVENTS["edit"]["value"]]},
+    "object": {"summary": "The same in an object", "value": {"events": [EVENTS["thumb"]["value"]]}},
+}
+
+COMPLETIONS: dict[str, Any] = {
+    "chat": {
+        "summary": "A completion of a chat, with how it was sampled",
+        "value": {
+            "prompt": [{"role": "user", "content": _PROMPT}],
+            "completion": "It left our warehouse this morning and arrives tomorrow.",
+            "sampling": {"temperature": 0.7, "top_p": 0.95},
+        },
+    },
+    "tokens": {
+        "summary": "With the model's tokens and their log-probs",
+        "value": {
+            "prompt": _PROMPT,
+            "completion": "It arrives tomorrow.",
+            "token_ids": [1026, 14443, 9439, 13],
+            "log_probs": [-0.21, -1.4, -0.35, -0.02],
+        },
+    },
+}

@@ -1,0 +1,311 @@
+"""Group commit: requests that come at the same time share one transaction, and are answered after its commit.
+
+    request ─▶ queue ─▶ writer: take ids, COPY, COMMIT ─▶ each request hears what became of its bodies
+
+Nothing is answered before its commit. A body that Postgres refuses fails alone: the batch is halved until it is found.
+Where the queue is full, or Postgres away, a request is told to come again; whoever hangs up is stored all the same.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import asyncpg
+from thumbwheel import wire
+
+from app.database import now
+from app.errors import Invalid, ThumbwheelError, Unavailable
+from app.feedback import log as sql
+from app.feedback import signals
+
+log = logging.getLogger(__name__)
+
+#: Bodies of one transaction.
+MOST_BODIES = 500
+#: How long a writer waits for company, once there was some: long enough for requests that are being read.
+COMPANY_SECONDS = 0.002
+WRITERS = 2
+#: What may wait for its commit; beyond it a request is refused at once, with 503.
+ROOM_BODIES = 20_000
+ROOM_BYTES = 256 * 1024 * 1024
+CONNECT_SECONDS = 5
+COMMAND_SECONDS = 30
+DRAIN_SECONDS = 60
+
+#: Errors that lie in a body; all others lie in Postgres or on the way there, and concern the whole batch.
+OF_A_BODY = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.RaiseError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,
+    OverflowError,
+)
+
+
+class Outcome(NamedTuple):
+    id: str
+    status: Literal["stored", "replayed", "conflict"]
+    differs: tuple[str, ...] = ()  # JSON pointers, where it is a conflict
+
+
+class Entry(NamedTuple):
+    """One body on its way: `row` begins with project and id."""
+
+    row: tuple[Any, ...]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is appended, and how to compare it with what is there."""
+
+    append: Callable[..., Awaitable[list[bool]]]
+    stored: Callable[..., Awaitable[dict[sql.Key, dict[str, Any]]]]
+    document: Callable[[Any], dict[str, Any]]
+
+
+EVENTS = Kind(sql.append_events, sql.events_of, signals.document)
+COMPLETIONS = Kind(sql.append_completions, sql.completions_of, signals.completion_document)
+
+
+@dataclass(eq=False)
+class _Waiting:
+    kind: Kind
+    entries: Sequence[Entry]
+    size: int
+    answer: asyncio.Future[list[Outcome | ThumbwheelError]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Intake:
+    """The way into the log for all requests of one process; to be used inside one event loop.
+
+    database_url  as libpq writes it: ``postgresql://…``
+    room          bodies that may wait
+    """
+
+    def __init__(self, database_url: str, *, room: int = ROOM_BODIES, writers: int = WRITERS) -> None:
+        self._database_url = database_url
+        self._room = room
+        self._room_bytes = ROOM_BYTES
+        self._queue: deque[_Waiting] = deque()
+        self._something = asyncio.Event()
+        self._taking = asyncio.Lock()
+        self._closing = False
+        self._had_company = False
+        self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
+
+    async def record(self, kind: Kind, entries: Sequence[Entry], size: int = 0) -> list[Outcome | ThumbwheelError]:
+        """What became of each entry, after the commit; an error for each one that Postgres refuses.
+
+        size  of the request, in bytes
+
+        Raises `Unavailable` where there is no room, or Postgres is away: nothing may be stored then, or some of it.
+        """
+        if not entries:
+            return []
+        self._require_room(len(entries), size)
+        parts = [
+            _Waiting(kind, entries[start : start + MOST_BODIES], size if start == 0 else 0)
+            for start in range(0, len(entries), MOST_BODIES)
+        ]
+        self._room -= len(entries)
+        self._room_bytes -= size
+        self._queue.extend(parts)
+        self._something.set()
+        if len(parts) == 1:
+            return await parts[0].answer
+        answers = await asyncio.gather(*(part.answer for part in parts), return_exceptions=True)
+        outcomes: list[Outcome | ThumbwheelError] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            outcomes += answer
+        return outcomes
+
+    async def close(self) -> None:
+        """Take nothing more, store what was taken, and let go of Postgres."""
+        self._closing = True
+        self._something.set()
+        _, late = await asyncio.wait(self._writers, timeout=DRAIN_SECONDS)
+        for writer in late:
+            writer.cancel()
+
+    def _require_room(self, bodies: int, size: int) -> None:
+        if self._closing:
+            raise Unavailable("This server is stopping: send it again, to another one or in a moment.", code="stopping")
+        if self._queue and (bodies > self._room or size > self._room_bytes):
+            raise Unavailable("More events come in than Postgres takes: send it again in a moment.", code="intake_full")
+
+    async def _write(self) -> None:
+        connection: asyncpg.Connection | None = None
+        while batch := await self._take():
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await self._connect()
+                await self._store(connection, batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the senders hear of it and the writer lives on
+                _fail(batch, error)
+                if connection is not None:
+                    connection.terminate()
+                connection = None
+            finally:
+                self._room += sum(len(waiting.entries) for waiting in batch)
+                self._room_bytes += sum(waiting.size for waiting in batch)
+        if connection is not None:
+            await connection.close()
+
+    async def _take(self) -> list[_Waiting]:
+        """What goes into the next transaction; nothing once all is stored and nothing more will come."""
+        async with self._taking:
+            while not self._queue:
+                if self._closing:
+                    return []
+                self._something.clear()
+                await self._something.wait()
+            if self._had_company and len(self._queue) < MOST_BODIES:
+                await asyncio.sleep(COMPANY_SECONDS)
+            batch, bodies = [], 0
+            while self._queue and bodies + len(self._queue[0].entries) <= MOST_BODIES:
+                batch.append(self._queue.popleft())
+                bodies += len(batch[-1].entries)
+            self._had_company = len(batch) > 1
+            return batch
+
+    async def _connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self._database_url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings={"application_name": "thumbwheel intake", "synchronous_commit": "on"},
+        )
+
+    async def _store(self, connection: asyncpg.Connection, batch: Sequence[_Waiting]) -> None:
+        entries = [(waiting.kind, entry) for waiting in batch for entry in waiting.entries]
+        outcomes = iter(await _outcomes(connection, entries))
+        for waiting in batch:
+            answer = [next(outcomes) for _ in waiting.entries]
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+
+
+async def _outcomes(
+    connection: asyncpg.Connection, entries: Sequence[tuple[Kind, Entry]]
+) -> list[Outcome | ThumbwheelError]:
+    """Store the entries in one transaction; where that fails by one of them, in halves."""
+    try:
+        new = await _commit(connection, entries)
+    except OF_A_BODY as error:
+        if len(entries) == 1:
+            log.warning("Postgres refuses an event of project %s: %s", entries[0][1].row[0], error)
+            return [_refused(error)]
+        half = len(entries) // 2
+        return await _outcomes(connection, entries[:half]) + await _outcomes(connection, entries[half:])
+    stored = await _stored(connection, [pair for pair, is_new in zip(entries, new, strict=True) if not is_new])
+    return [
+        Outcome(entry.row[1], "stored") if is_new else _compared(kind, entry, stored.get((id(kind), *entry.row[:2])))
+        for (kind, entry), is_new in zip(entries, new, strict=True)
+    ]
+
+
+async def _commit(connection: asyncpg.Connection, entries: Sequence[tuple[Kind, Entry]]) -> list[bool]:
+    """Append them in one transaction. Which ones are new."""
+    received_at = now()
+    new = [False] * len(entries)
+    await sql.begin(connection, {entry.row[0] for _, entry in entries})
+    try:
+        for kind in (EVENTS, COMPLETIONS):
+            places = [place for place, (of, _) in enumerate(entries) if of is kind]
+            if places:
+                appended = await kind.append(connection, received_at, [entries[place][1].row for place in places])
+                for place, is_new in zip(places, appended, strict=True):
+                    new[place] = is_new
+        await connection.execute("COMMIT")
+    except OF_A_BODY:
+        await connection.execute("ROLLBACK")
+        raise
+    return new
+
+
+async def _stored(
+    connection: asyncpg.Connection, entries: Iterable[tuple[Kind, Entry]]
+) -> dict[tuple[int, str, str], dict[str, Any]]:
+    """What was there before under the ids of the entries."""
+    found: dict[tuple[int, str, str], dict[str, Any]] = {}
+    for kind in (EVENTS, COMPLETIONS):
+        keys = {entry.row[:2] for of, entry in entries if of is kind}
+        if keys:
+            found |= {(id(kind), *key): stored for key, stored in (await kind.stored(connection, keys)).items()}
+    return found
+
+
+def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcome:
+    """None is stored of what was erased: it was there, and stays away."""
+    given = kind.document(entry.body)
+    if stored is None or stored == given:
+        return Outcome(entry.row[1], "replayed")
+    return Outcome(entry.row[1], "conflict", tuple(signals.differences(stored, given)))
+
+
+def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
+    away = isinstance(error, OSError | TimeoutError | asyncpg.PostgresError | asyncpg.InterfaceError)
+    if away:
+        log.warning("events were not stored, their senders are told to send them again: %r", error)
+    else:
+        log.error("events were not stored", exc_info=error)
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(_away() if away else error)
+
+
+def _away() -> Unavailable:
+    return Unavailable(
+        "Postgres does not answer: try again in a moment; `thumbwheel doctor` says what is wrong.",
+        code="database_unavailable",
+    )
+
+
+def _refused(error: Exception) -> Invalid:
+    return Invalid(f"Postgres cannot store this body ({error}): change it before you send it again.", code="unstorable")
+
+
+def event_entry(project: str, event: wire.Event) -> Entry:
+    """The event as a row of the log."""
+    kept = signals.as_stored(event)
+    prompt = None if kept.prompt is None else signals.json_text(kept.prompt)
+    row: sql.EventRow = (
+        project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), prompt,
+        kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, signals.json_text(kept.metadata),
+    )  # fmt: skip
+    return Entry(row, kept)
+
+
+def completion_entry(project: str, completion_id: str, completion: wire.Completion) -> Entry:
+    """The registered completion as a row of its table."""
+    row: sql.CompletionRow = (
+        project, completion_id, signals.json_text(completion.prompt), completion.completion, completion.checkpoint_id,
+        signals.json_text(completion.sampling), _array(completion.token_ids), _array(completion.log_probs),
+        signals.json_text(completion.metadata),
+    )  # fmt: skip
+    return Entry(row, completion)
+
+
+def _array(numbers: Sequence[float] | None) -> str | None:
+    """As Postgres writes arrays."""
+    return None if numbers is None else "{" + ",".join(map(repr, numbers)) + "}"
+
+
+@asynccontextmanager
+async def intake(database_url: str) -> AsyncIterator[Intake]:
+    """An intake while the block lasts; it ends once all that was taken is stored."""
+    running = Intake(database_url)
+    try:
+        yield running
+    finally:
+        await running.close()

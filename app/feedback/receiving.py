@@ -1,0 +1,136 @@
+"""Requests that bring feedback, from their bytes to the answer, in the event loop: no thread, no session in between."""
+
+import asyncio
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+from pydantic_core import to_json
+from thumbwheel import wire
+
+from app.errors import Conflict, Fault, Invalid, ThumbwheelError
+from app.feedback import bodies, signals
+from app.feedback.intake import COMPLETIONS, EVENTS, Entry, Intake, Kind, Outcome, completion_entry, event_entry
+from app.projects.admission import Admission
+from app.web import JSON_LINES, media_type
+
+CREATED, OK, MIXED = 201, 200, 207
+
+
+class Receiver:
+    """What takes the requests of one process: who may bring something, and the way into the log."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._admission = Admission("feedback:write")
+
+    async def event(self, request: Request) -> Response:
+        """One event, stored before the answer. Raises `Invalid`, `Conflict`, and what admission raises."""
+        project = await self._project(request)
+        body = await request.body()
+        entry = event_entry(project, _read(wire.Event, body))
+        outcome = await self._one(EVENTS, entry, len(body), "event", "event_id")
+        return _receipt("event_id", outcome)
+
+    async def completion(self, request: Request, completion_id: str) -> Response:
+        """One completion, registered before the answer. Raises as `event` does."""
+        project = await self._project(request)
+        body = await request.body()
+        entry = completion_entry(project, completion_id, _read(wire.Completion, body))
+        outcome = await self._one(COMPLETIONS, entry, len(body), "completion", "completion_id")
+        return _receipt("completion_id", outcome)
+
+    async def batch(self, request: Request) -> Response:
+        """Many events: what is valid is stored, and of each it is said what became of it."""
+        project = await self._project(request)
+        kind = media_type(request.headers.get("content-type", ""))
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        items = await bodies.events_in(bodies.plain(request.stream(), encoding), lines=kind in JSON_LINES)
+        entries: dict[int, Entry] = {}
+        answers: list[dict[str, Any]] = []
+        for index, item in enumerate(items):
+            if index % bodies.TURN == bodies.TURN - 1:
+                await asyncio.sleep(0)
+            if isinstance(item, wire.Event):
+                entries[index] = event_entry(project, item)
+                answers.append({})
+            else:
+                answers.append(_invalid(index, *item))
+        size = int(request.headers.get("content-length", 0))
+        outcomes = await self._intake.record(EVENTS, list(entries.values()), size)
+        for (index, entry), outcome in zip(entries.items(), outcomes, strict=True):
+            answers[index] = _answer(index, entry, outcome)
+        stored = sum(answer["status"] == "stored" for answer in answers)
+        replayed = sum(answer["status"] == "replayed" for answer in answers)
+        rejected = len(answers) - stored - replayed
+        receipt = {"stored": stored, "replayed": replayed, "rejected": rejected, "items": answers}
+        return _json(receipt, MIXED if rejected else OK)
+
+    async def _project(self, request: Request) -> str:
+        at = await self._admission.admit(request.headers.get("authorization"), request.query_params.get("project"))
+        return at.project
+
+    async def _one(self, kind: Kind, entry: Entry, size: int, what: str, name: str) -> Outcome:
+        [outcome] = await self._intake.record(kind, [entry], size)
+        if isinstance(outcome, ThumbwheelError):
+            raise outcome
+        if outcome.status == "conflict":
+            raise Conflict(
+                _conflict(outcome, what, name),
+                code=f"{name}_taken",
+                faults=[Fault(pointer, "differs from what is stored under this id") for pointer in outcome.differs],
+                details={name: outcome.id, "differs": list(outcome.differs)},
+            )
+        return outcome
+
+
+def _read(model: type[BaseModel], body: bytes) -> Any:
+    try:
+        read = signals.read(model, body)
+    except ValueError as error:
+        raise Invalid(
+            f"The body is no JSON: {error}.", code="invalid_json", faults=[Fault("/", "is no JSON")]
+        ) from error
+    if not isinstance(read, list):
+        return read
+    faults = [Fault(fault.pointer or "/", fault.message) for fault in read]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    said = f"{faults[0].pointer}: {faults[0].message}{more}."
+    raise Invalid(said, code="invalid_request", faults=faults)
+
+
+def _receipt(name: str, outcome: Outcome) -> Response:
+    return _json({name: outcome.id, "status": outcome.status}, CREATED if outcome.status == "stored" else OK)
+
+
+def _json(value: Any, status: int) -> Response:
+    return Response(to_json(value), status, media_type="application/json")
+
+
+def _answer(index: int, entry: Entry, outcome: Outcome | ThumbwheelError) -> dict[str, Any]:
+    if isinstance(outcome, ThumbwheelError):
+        return {
+            "index": index, "event_id": entry.row[1], "status": "invalid", "error": outcome.message, "pointer": "",
+        }  # fmt: skip
+    answer = {"index": index, "event_id": outcome.id, "status": outcome.status}
+    if outcome.status == "conflict":
+        answer |= {"error": _conflict(outcome, "event", "event_id"), "pointer": outcome.differs[0]}
+    return answer
+
+
+def _invalid(index: int, faults: list[Fault], event_id: str | None) -> dict[str, Any]:
+    said = "; ".join(f"{fault.pointer or 'the item'}: {fault.message}" for fault in faults)
+    item = {"index": index, "status": "invalid", "error": _sendable(said), "pointer": faults[0].pointer}
+    return item if event_id is None else item | {"event_id": event_id}
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _conflict(outcome: Outcome, what: str, name: str) -> str:
+    fields = ", ".join(outcome.differs)
+    return (
+        f"The {what} {outcome.id} is stored with another {fields}: send the same body to retry, "
+        f"or a new {name} to say something new."
+    )

@@ -1,0 +1,73 @@
+"""Our API with a sampling profiler in it: where the processor's time of a request goes.
+
+Every millisecond of processor time the frames of the event loop are looked at; the innermost one of a known room takes
+the sample. What C code does for a frame counts as the frame's. The counts are written to the file that the environment
+variable BENCHMARK_PROFILE names, when the server stops.
+"""
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
+
+from fastapi import FastAPI
+
+from app.main import create_app
+
+SECONDS = 0.001
+#: Part of a file's path (and function, after a colon) → what its time is for. The first match takes it.
+ROOMS = (
+    ("app/feedback/signals.py:read", "JSON and validation of the body"),
+    ("pydantic/", "JSON and validation of the body"),
+    ("thumbwheel/wire/", "JSON and validation of the body"),
+    ("app/feedback/signals.py", "the row and its JSON"),
+    ("app/feedback/intake.py:event_entry", "the row and its JSON"),
+    ("app/feedback/log.py", "COPY and commit"),
+    ("asyncpg/", "COPY and commit"),
+    ("app/feedback/intake.py", "the queue"),
+    ("app/feedback/receiving.py", "routing and answer"),
+    ("app/projects/admission.py", "routing and answer"),
+    ("app/", "routing and answer"),
+    ("fastapi/", "routing and answer"),
+    ("starlette/", "routing and answer"),
+    ("uvicorn/", "HTTP"),
+    ("uvloop", "the event loop"),
+    ("asyncio/", "the event loop"),
+)
+
+
+def create() -> FastAPI:
+    api = create_app()
+    inner = api.router.lifespan_context
+    samples: Counter[str] = Counter()
+
+    def sample(_: int, frame: FrameType | None) -> None:
+        samples[_room(frame)] += 1
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        signal.signal(signal.SIGPROF, sample)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)
+        async with inner(app):
+            yield
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        Path(os.environ["BENCHMARK_PROFILE"]).write_text(json.dumps(samples))
+
+    api.router.lifespan_context = lifespan
+    return api
+
+
+def _room(frame: FrameType | None) -> str:
+    while frame is not None:
+        code = frame.f_code
+        place = f"{code.co_filename}:{code.co_name}"
+        for part, room in ROOMS:
+            path, _, function = part.partition(":")
+            if path in place and (not function or place.endswith(f":{function}")):
+                return room
+        frame = frame.f_back
+    return "the event loop"

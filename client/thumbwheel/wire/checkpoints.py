@@ -1,0 +1,76 @@
+"""Checkpoints, and the ledger of those that were shipped."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from thumbwheel.wire.values import Body, storable
+
+Verdict = Literal["base", "passed", "failed"]
+
+
+class Checkpoint(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    project: str
+    kind: Literal["base", "adapter", "weights"]
+    created_at: datetime
+    run_id: UUID | None
+    parent_id: UUID | None = Field(description="the reference that it was trained against")
+    stands_on_id: UUID | None = Field(description="the checkpoint whose weights an adapter belongs on")
+    verdict: Verdict
+    reasons: list[str] = Field(description="of the gates, where the verdict is failed")
+    weights_sha256: str | None
+    files: dict[str, str] = Field(description="path → sha256")
+    scores: dict[str, Any]
+    live: bool
+
+
+class NewRelease(Body):
+    """Ship `checkpoint_id`, or roll back to what was live before the current release."""
+
+    checkpoint_id: UUID | None = None
+    rollback: bool = False
+    reason: Annotated[str, Field(max_length=500), AfterValidator(storable)] = ""
+    override_reason: Annotated[str, Field(min_length=10, max_length=500), AfterValidator(storable)] | None = Field(
+        None, description="ship although the gates failed; recorded for good"
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.checkpoint_id is None) != self.rollback:
+            raise ValueError("give either checkpoint_id or rollback: true")
+        return self
+
+
+class Release(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    project: str
+    number: int
+    checkpoint_id: UUID
+    action: Literal["start", "ship", "rollback"]
+    reason: str
+    override_reason: str | None
+    by: str
+    created_at: datetime
+
+
+class CurrentRelease(Release):
+    checkpoint: Checkpoint
+    base_model: str = Field(description="folder of the base model under an adapter")
+
+
+class Approval(BaseModel):
+    """Thumbs on the outputs of one checkpoint: share of desirable among labelled completions, Wilson interval."""
+
+    checkpoint_id: UUID
+    desirable: int
+    undesirable: int
+    approval: float | None
+    low: float | None
+    high: float | None

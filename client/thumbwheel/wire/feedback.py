@@ -1,0 +1,164 @@
+"""Feedback: events about completions, and completions that are registered on their own."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from thumbwheel.wire.prompts import Prompt
+from thumbwheel.wire.signals import Preference, Signal
+from thumbwheel.wire.values import Body, CompletionText, Metadata, Name, PastTime
+
+#: Tokens of one completion.
+MAX_TOKENS = 131_072
+MAX_TOKEN_ID = 2**31 - 1
+
+
+class Event(Body):
+    """One piece of feedback about one completion. `prompt` and `completion` may be left out where another event about
+    the same completion id carries them, or the completion is registered: before or after, in any order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "event_id": "vote-8f14e45f",
+                    "completion_id": "msg-1042",
+                    "actor": "user-77",
+                    "prompt": "Where is my parcel?",
+                    "completion": "It left our warehouse this morning and arrives tomorrow.",
+                    "signal": {"kind": "thumbs", "value": "up"},
+                }
+            ]
+        }
+    )
+
+    event_id: Name | None = Field(
+        None, description="your id of this event; a retry with the same id stores nothing twice"
+    )
+    completion_id: Name = Field(description="your own id of the model output that this is about")
+    actor: Name = Field(description="who did it: an opaque id")
+    signal: Signal
+    prompt: Prompt | None = None
+    completion: CompletionText | None = None
+    checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced the completion, where known")
+    occurred_at: PastTime | None = Field(None, description="when the user did it; unset: when it is received")
+    supersedes: Name | None = Field(
+        None, description="event_id of what the same actor said of this completion before, and which counts no more"
+    )
+    metadata: Metadata = Field({}, description="whatever you want to find again beside it")
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if (self.prompt is None) != (self.completion is None):
+            missing = "prompt" if self.prompt is None else "completion"
+            raise ValueError(f"{missing} is missing: send prompt and completion together, or neither")
+        if self.supersedes is not None and self.supersedes == self.event_id:
+            raise ValueError("supersedes is the event's own event_id: name the earlier event")
+        if isinstance(self.signal, Preference):
+            self._require_two_answers(self.signal)
+        return self
+
+    def _require_two_answers(self, preference: Preference) -> None:
+        if preference.rejected is not None and self.completion is None:
+            raise ValueError("a preference with signal.rejected needs prompt and completion (the preferred one) too")
+        if preference.rejected is not None and preference.rejected == self.completion:
+            raise ValueError("signal.rejected is the same text as completion: a preference needs two answers")
+        if preference.rejected_completion_id == self.completion_id:
+            raise ValueError("signal.rejected_completion_id is the preferred completion's own id: send another")
+
+
+class EventReceipt(BaseModel):
+    event_id: str
+    status: Literal["stored", "replayed"]
+
+
+class BatchItem(BaseModel):
+    index: int
+    event_id: str | None = None
+    status: Literal["stored", "replayed", "conflict", "invalid"]
+    error: str | None = Field(None, description="what is wrong with this item and what to do")
+    pointer: str | None = Field(None, description="JSON pointer into the item")
+
+
+class BatchReceipt(BaseModel):
+    stored: int
+    replayed: int
+    rejected: int
+    items: list[BatchItem]
+
+
+class StoredEvent(BaseModel):
+    """An event as it was stored."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    event_id: str
+    position: int = Field(description="place in the project's log: later is higher")
+    received_at: datetime
+    occurred_at: datetime = Field(description="that of the receipt where none was sent")
+    completion_id: str
+    actor: str
+    signal: dict[str, Any]
+    prompt: str | list[dict[str, Any]] | None
+    completion: str | None
+    checkpoint_id: UUID | None
+    supersedes: str | None
+    metadata: dict[str, Any]
+
+
+class Completion(Body):
+    """What a model was given and what it wrote, for events that name it by its id alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "prompt": [{"role": "user", "content": "Where is my parcel?"}],
+                    "completion": "It left our warehouse this morning and arrives tomorrow.",
+                    "sampling": {"temperature": 0.7, "top_p": 0.95},
+                }
+            ]
+        }
+    )
+
+    prompt: Prompt
+    completion: CompletionText
+    checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced it, where known")
+    sampling: Metadata = Field({}, description="how it was sampled: temperature, top_p, seed, …")
+    token_ids: Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]], Field(max_length=MAX_TOKENS)] | None = (
+        Field(None, description="the completion as the model's tokens")
+    )
+    log_probs: (
+        Annotated[list[Annotated[float, Field(le=0, allow_inf_nan=False)]], Field(max_length=MAX_TOKENS)] | None
+    ) = Field(None, description="of each token when it was sampled, in nats")
+    metadata: Metadata = Field({}, description="whatever you want to find again beside it")
+
+    @model_validator(mode="after")
+    def _one_log_prob_a_token(self) -> Self:
+        if self.log_probs is not None and (self.token_ids is None or len(self.token_ids) != len(self.log_probs)):
+            raise ValueError("log_probs needs token_ids of the same length: send one log-prob a token")
+        return self
+
+
+class CompletionReceipt(BaseModel):
+    completion_id: str
+    status: Literal["stored", "replayed"]
+
+
+class StoredCompletion(BaseModel):
+    """A completion as it was registered."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    completion_id: str
+    position: int = Field(description="place in the project's log: later is higher")
+    received_at: datetime
+    prompt: str | list[dict[str, Any]]
+    completion: str
+    checkpoint_id: UUID | None
+    sampling: dict[str, Any]
+    token_ids: list[int] | None
+    log_probs: list[float] | None
+    metadata: dict[str, Any]

@@ -1,0 +1,100 @@
+"""Runs: retraining jobs, what stands in the way of one, and why one started by itself."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from thumbwheel.wire.values import Body, Metadata, storable
+
+RunState = Literal[
+    "queued",
+    "snapshotting",
+    "referencing",
+    "training",
+    "evaluating",
+    "succeeded",
+    "failed",
+    "cancelling",
+    "cancelled",
+]
+
+
+class NewRun(Body):
+    """Start a run with the project's recipe, or with changes for this one time."""
+
+    changes: Metadata = Field({}, description="recipe fields for this run only")
+    note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
+
+
+class RunTransition(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    from_state: str | None
+    to_state: str
+    at: datetime
+    by: str
+    reason: str
+
+
+class Run(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    project: str
+    state: RunState
+    reason: str | None = Field(description="why it failed or was cancelled")
+    trigger: str = Field(description="who or what asked for it, and why")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    phase_done: int = Field(description="of `phase_total`: steps while training, rows while referencing")
+    phase_total: int
+    eta_seconds: float | None
+    attempts: int
+    reference_checkpoint_id: UUID
+    checkpoint_id: UUID | None = Field(description="what it registered")
+    snapshot_id: UUID | None
+    recipe: dict[str, Any] = Field(description="the resolved recipe, once the snapshot is known")
+    last_metrics: dict[str, Any] | None
+    warnings: list[str]
+    transitions: list[RunTransition]
+
+
+class Metrics(BaseModel):
+    """The time series of a run, one item per kept optimizer step."""
+
+    run_id: UUID
+    steps: list[dict[str, Any]]
+
+
+class ClassCounts(BaseModel):
+    desirable: int
+    undesirable: int
+    nothing: int = Field(
+        0, description="completions with signals that add up to no label, or whose text is not known yet"
+    )
+
+
+class Readiness(BaseModel):
+    """Whether a run could start now, and what is missing."""
+
+    ready: bool
+    counts: ClassCounts
+    new_counts: ClassCounts = Field(description="since the last run's watermark")
+    reasons: list[str] = Field(description="what stands in the way, each with its remedy")
+    lambda_desirable: float | None
+    lambda_undesirable: float | None
+    pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")
+    watermark: int
+
+
+class TriggerDecision(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    decided_at: datetime
+    last_seen_at: datetime
+    started: bool
+    reason: str
+    run_id: UUID | None

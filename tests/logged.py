@@ -1,0 +1,42 @@
+"""Events brought into the log as requests bring them, without HTTP."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from thumbwheel import wire
+
+from app import settings
+from app.errors import ThumbwheelError
+from app.feedback.intake import COMPLETIONS, EVENTS, Entry, Kind, Outcome, completion_entry, event_entry, intake
+
+Answer = Outcome | ThumbwheelError
+
+
+def record(project: str, events: Iterable[dict[str, Any] | wire.Event]) -> list[Answer]:
+    """What became of each event."""
+    models = [event if isinstance(event, wire.Event) else wire.Event.model_validate(event) for event in events]
+    return _send(EVENTS, [event_entry(project, event) for event in models])
+
+
+def store(project: str, events: Iterable[dict[str, Any] | wire.Event]) -> None:
+    """Have them all in the log, or fail."""
+    for answer in record(project, events):
+        assert isinstance(answer, Outcome), answer
+        assert answer.status in ("stored", "replayed"), answer
+
+
+def register(project: str, completion_id: str, completion: dict[str, Any]) -> Answer:
+    """What became of a completion that is registered."""
+    [answer] = _send(
+        COMPLETIONS, [completion_entry(project, completion_id, wire.Completion.model_validate(completion))]
+    )
+    return answer
+
+
+def _send(kind: Kind, entries: list[Entry]) -> list[Answer]:
+    async def send() -> list[Answer]:
+        async with intake(settings.current().need_libpq_database()) as way_in:
+            return await way_in.record(kind, entries)
+
+    return asyncio.run(send())

@@ -1,0 +1,139 @@
+"""Any event that is accepted is stored, and read back as it was sent; any other is a problem of its sender."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from thumbwheel import wire
+
+from app.feedback import signals
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40).filter(
+    str.strip
+)
+ANY_TEXT = st.text(max_size=20)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+OBJECT = st.dictionaries(TEXT, JSON, max_size=4)
+TIME = st.integers(946_800_000_000_000, 1_760_000_000_000_000).map(
+    lambda microseconds: (EPOCH + timedelta(microseconds=microseconds)).isoformat()
+)
+SCALE = st.floats(-1e9, 1e9)
+CALL = st.fixed_dictionaries(
+    {"function": st.fixed_dictionaries({"name": TEXT, "arguments": OBJECT | TEXT})}, optional={"id": TEXT}
+)
+MESSAGE = st.one_of(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "developer", "user", "assistant"]), "content": TEXT | st.just("")},
+        optional={"name": TEXT},
+    ),
+    st.fixed_dictionaries({"role": st.just("assistant"), "tool_calls": st.lists(CALL, min_size=1, max_size=2)}),
+    st.fixed_dictionaries({"role": st.just("tool"), "content": TEXT, "tool_call_id": TEXT}),
+)
+PROMPT = TEXT | st.lists(MESSAGE, min_size=1, max_size=3)
+
+
+@st.composite
+def ratings(draw: st.DrawFn) -> dict[str, Any]:
+    low, value, high = sorted(draw(st.lists(SCALE, min_size=3, max_size=3, unique=True)))
+    return {"kind": "rating", "value": value, "minimum": low, "maximum": high}
+
+
+SIGNAL = st.one_of(
+    st.fixed_dictionaries({"kind": st.just("thumbs"), "value": st.sampled_from(["up", "down"])}),
+    st.fixed_dictionaries({"kind": st.just("edit"), "text": TEXT}),
+    ratings(),
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["accept", "reject", "copy", "regenerate", "escalate", "reopen", "resolve"])}
+    ),
+    st.fixed_dictionaries({"kind": st.just("flag"), "flags": st.lists(TEXT, min_size=1, max_size=3)}),
+    st.fixed_dictionaries({"kind": st.just("preference"), "rejected_completion_id": TEXT}),
+    st.fixed_dictionaries({"kind": st.just("outcome"), "name": TEXT, "value": st.booleans()}),
+    st.fixed_dictionaries({"kind": st.just("comment"), "text": TEXT}),
+    st.fixed_dictionaries({"kind": st.just("retract")}),
+)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> dict[str, Any]:
+    event = {"completion_id": draw(TEXT), "actor": draw(TEXT), "signal": draw(SIGNAL)}
+    if draw(st.booleans()):
+        event |= {"prompt": draw(PROMPT), "completion": draw(TEXT)}
+    optional = {
+        "event_id": TEXT,
+        "checkpoint_id": st.uuids().map(str),
+        "occurred_at": TIME,
+        "supersedes": TEXT,
+        "metadata": OBJECT,
+    }
+    return event | {name: draw(value) for name, value in optional.items() if draw(st.booleans())}
+
+
+QUIET = settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+@QUIET
+@given(st.lists(events(), min_size=1, max_size=5), st.booleans())
+def test_what_is_accepted_is_stored_and_read_back_as_it_was_sent(api, sent, as_lines):
+    body = "\n".join(map(json.dumps, sent)) if as_lines else json.dumps(sent)
+    kind = "application/x-ndjson" if as_lines else "application/json"
+    answer = api.post("/v1/feedback/batch?project=acme", content=body, headers={"Content-Type": kind})
+    assert answer.status_code in (200, 207), answer.text
+
+    for event, item in zip(sent, answer.json()["items"], strict=True):
+        if item["status"] != "stored":
+            assert item["status"] in ("conflict", "replayed", "invalid")
+            continue
+        found = api.get(
+            "/v1/feedback", params={"project": "acme", "completion_id": event["completion_id"], "limit": 200}
+        ).json()["items"]
+        [stored] = [one for one in found if one["event_id"] == item["event_id"]]
+        expected = signals.document(signals.as_stored(wire.Event.model_validate(event)))
+        time = stored["received_at"] if "occurred_at" not in event else None
+        assert stored["occurred_at"] == time or time is None
+        read = signals.document(
+            wire.Event.model_validate(
+                {name: stored[name] for name in expected if name != "occurred_at"}
+                | ({"occurred_at": stored["occurred_at"]} if "occurred_at" in event else {})
+            )
+        )
+        assert read == expected
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@QUIET
+@given(event=events(), field=st.sampled_from(sorted(wire.Event.model_fields)), value=ANYTHING)
+def test_whatever_a_field_holds_the_answer_is_no_server_error(api, event, field, value):
+    answer = api.post(
+        "/v1/feedback?project=acme",
+        content=json.dumps({**event, field: value}),
+        headers={"Content-Type": "application/json"},
+    )
+
+    assert answer.status_code in (200, 201, 409, 422), answer.text
+    if answer.status_code == 422:
+        assert answer.json()["errors"]
+
+
+@QUIET
+@given(st.binary(max_size=60), st.sampled_from(["/v1/feedback", "/v1/feedback/batch"]))
+def test_no_bytes_are_a_server_error(api, body, path):
+    answer = api.post(f"{path}?project=acme", content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code in (200, 207, 422), answer.text
