@@ -1,5 +1,6 @@
 """`create_app()`: the web process, put together."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -23,7 +24,7 @@ from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
 from app.database import transaction
 from app.errors import Unavailable
-from app.feedback.api import BATCH_PATH, DIRECT, MODELS
+from app.feedback.api import BATCH_PATH, EVENT_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.intake import intake
 from app.feedback.receiving import Receiver
@@ -32,7 +33,7 @@ from app.loop.api import router as loop
 from app.projects.api import router as projects
 from app.releases.api import router as releases
 from app.runs.api import router as runs
-from app.web import BodyGate, Direct, Problem, install_error_handlers, problems
+from app.web import Api, BodyGate, Problem, install_error_handlers, problems
 
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
@@ -51,6 +52,8 @@ TAGS = [
     {"name": "health", "description": "For probes: no key needed."},
 ]
 REDIS_SECONDS = 1
+#: New objects after which a server looks for garbage in circles; by default after 700, which is in the middle of a batch.
+GARBAGE_THRESHOLD = 50_000
 
 health = APIRouter(tags=["health"])
 
@@ -132,29 +135,40 @@ ROUTERS = (feedback, labels, projects, runs, loop, checkpoints, releases, access
 
 
 @asynccontextmanager
-async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(api: Api) -> AsyncIterator[None]:
     settings.current().need_redis()
     async with intake(settings.current().need_libpq_database()) as way_in:
-        api.state.receiver = Receiver(way_in)
+        api.state.receiver = receiver = Receiver(way_in)
+        api.direct[("POST", EVENT_PATH)] = receiver.event
         with outbox.relay():
             yield
 
 
-def create_app() -> FastAPI:
+def create_app() -> Api:
     """The API on the servers that the settings name; it does not start where they name none."""
     telemetry.configure()
-    api = FastAPI(
+    api = Api(
         title="Thumbwheel",
         description=DESCRIPTION,
         version=version("thumbwheel-server"),
         openapi_tags=TAGS,
         lifespan=_lifespan,
     )
-    api.add_middleware(Direct, operations=DIRECT)
     api.add_middleware(BodyGate, batches={BATCH_PATH})
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)
     api.mount("/static", StaticFiles(directory=STATIC))
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]
+    return api
+
+
+def serve() -> Api:
+    """`create_app()` for a process that does nothing else, as uvicorn starts it."""
+    api = create_app()
+    # What is there now stays. To look through it for garbage, again and again, would stop every request for a tenth of
+    # a second at a time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     return api

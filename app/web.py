@@ -1,17 +1,17 @@
 """HTTP as the whole API speaks it: problem+json (RFC 9457), statuses, and the session of a request."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
@@ -213,16 +213,22 @@ class BodyGate:
         kind = media_type(headers.get("content-type", ""))
         if not (_is_json(kind) or (batch and kind in JSON_LINES)):
             return f"{NOT_JSON} One event a line goes as `application/x-ndjson`." if batch else NOT_JSON
-        encoding = headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in (("identity", "gzip") if batch else ("identity",)):
-            taken = "compress it with gzip, or send it as it is" if batch else "send it as it is"
-            return f"The body comes in Content-Encoding {encoding}, which is not read here: {taken}."
-        return None
+        return _reason_not_plain(
+            headers.get("content-encoding", "identity"), ("identity", "gzip") if batch else ("identity",)
+        )
 
 
 def media_type(content_type: str) -> str:
     """The type without its parameters."""
     return content_type.split(";")[0].strip().lower()
+
+
+def _reason_not_plain(content_encoding: str, taken: Collection[str]) -> str | None:
+    encoding = content_encoding.strip().lower()
+    if encoding in taken:
+        return None
+    remedy = "compress it with gzip, or send it as it is" if "gzip" in taken else "send it as it is"
+    return f"The body comes in Content-Encoding {encoding}, which is not read here: {remedy}."
 
 
 def _is_json(kind: str) -> bool:
@@ -244,34 +250,35 @@ def _counted(receive: Receive) -> Receive:
     return counted
 
 
-Operation = Callable[[Request], Awaitable[Response]]
+class Api(FastAPI):
+    """FastAPI, and in front of it operations that answer bytes with bytes themselves, by method and path.
 
-
-class Direct:
-    """Calls operations that read their requests themselves, by method and path.
-
-    They are declared with FastAPI as all others are, for the document; its routing and its dependencies would cost more
-    than to store an event.
+    They are declared as all others are, for the document; FastAPI's layers would cost more than to store an event.
     """
 
-    def __init__(self, app: ASGIApp, operations: Mapping[tuple[str, str], Operation]) -> None:
-        self.app = app
-        self.operations = operations
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.direct: dict[tuple[str, str], ASGIApp] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        operation = self.operations.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        operation = self.direct.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if operation is None:
-            await self.app(scope, receive, send)
+            await super().__call__(scope, receive, send)
             return
         try:
-            response = await operation(Request(scope, receive))
+            await operation(scope, receive, send)
         except ThumbwheelError as error:
-            response = error_response(error)
-        except HTTPException as error:
-            response = _on_http(Request(scope), error)
-        except ClientDisconnect:
-            return
-        await response(scope, receive, send)
+            await error_response(error)(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - logged there; nothing has been sent yet
+            await _on_crash(Request(scope), error)(scope, receive, send)
+
+
+@lru_cache(maxsize=256)
+def reason_not_json(content_type: bytes, content_encoding: bytes) -> str | None:
+    """Why a body of this type is not read, None where it is plain JSON."""
+    if not _is_json(media_type(content_type.decode("latin-1"))):
+        return NOT_JSON
+    return _reason_not_plain(content_encoding.decode("latin-1"), ("identity",))
 
 
 def _session() -> Iterator[Session]:

@@ -169,7 +169,7 @@ def _first_admin_key(database_url: str) -> str | None:
 
 
 def _api(host: str, port: int) -> list[str]:
-    server = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory"]
+    server = [sys.executable, "-m", "uvicorn", "app.main:serve", "--factory"]
     return [*server, "--host", host, "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "5"]
 
 

@@ -8,14 +8,15 @@ from thumbwheel import wire
 
 from app.feedback import examples, service
 from app.feedback.bodies import MAX_BATCH
-from app.feedback.receiving import Receiver
+from app.feedback.receiving import Passed, Receiver
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Operation, Transaction, problems
+from app.web import Transaction, problems
 
 router = APIRouter(tags=["feedback"])
 
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
+EVENT_PATH = "/v1/feedback"
 BATCH_PATH = "/v1/feedback/batch"
 #: Bodies that the receiver reads by itself: the document has to be told of their shape.
 MODELS: tuple[type[BaseModel], ...] = (wire.Event, wire.Completion)
@@ -53,7 +54,7 @@ def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[s
 
 
 @router.post(
-    "/v1/feedback",
+    EVENT_PATH,
     operation_id="record_feedback",
     summary="Record one event",
     status_code=201,
@@ -66,7 +67,7 @@ def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[s
 )
 async def record_feedback(request: Request) -> Response:
     """The answer comes after the commit. A retry with the same event id and body stores nothing twice."""
-    return await _receiver(request).event(request)
+    return Passed(_receiver(request).event)
 
 
 @router.post(
@@ -88,13 +89,6 @@ async def record_feedback_batch(request: Request) -> Response:
     """Up to 5,000 events or 16 MiB, as an array or one a line, compressed with gzip if you like. Valid items are
     stored; what is wrong with the others is said item by item."""
     return await _receiver(request).batch(request)
-
-
-#: Operations that FastAPI only describes.
-DIRECT: dict[tuple[str, str], Operation] = {
-    ("POST", "/v1/feedback"): record_feedback,
-    ("POST", BATCH_PATH): record_feedback_batch,
-}
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """Group commit: requests that come at the same time share one transaction, and are answered after its commit.
 
-    request ─▶ queue ─▶ writer: take ids, COPY, COMMIT ─▶ each request hears what became of its bodies
+    request ─▶ queue ─▶ writer: one statement, committed ─▶ each request hears what became of its bodies
 
 Nothing is answered before its commit. A body that Postgres refuses fails alone: the batch is halved until it is found.
 Where the queue is full, or Postgres away, a request is told to come again; whoever hangs up is stored all the same.
@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from thumbwheel import wire
 
-from app.database import now
 from app.errors import Invalid, ThumbwheelError, Unavailable
 from app.feedback import log as sql
 from app.feedback import signals
@@ -26,12 +25,15 @@ log = logging.getLogger(__name__)
 
 #: Bodies of one transaction.
 MOST_BODIES = 500
-#: How long a writer waits for company, once there was some: long enough for requests that are being read.
-COMPANY_SECONDS = 0.002
+#: A first writer takes what waits at once; the others only so many, while it is still busy: the processor's time of a
+#: transaction is then shared by enough of them, and Postgres has work while requests are read.
+CROWD = 16
 WRITERS = 2
 #: What may wait for its commit; beyond it a request is refused at once, with 503.
 ROOM_BODIES = 20_000
 ROOM_BYTES = 256 * 1024 * 1024
+#: With memory for a batch of the longest bodies before it goes to disk.
+SESSION = {"application_name": "thumbwheel intake", "synchronous_commit": "on", "work_mem": "64MB"}
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 30
 DRAIN_SECONDS = 60
@@ -96,9 +98,9 @@ class Intake:
         self._room_bytes = ROOM_BYTES
         self._queue: deque[_Waiting] = deque()
         self._something = asyncio.Event()
-        self._taking = asyncio.Lock()
         self._closing = False
-        self._had_company = False
+        self._busy = 0
+        self._queued = 0
         self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
 
     async def record(self, kind: Kind, entries: Sequence[Entry], size: int = 0) -> list[Outcome | ThumbwheelError]:
@@ -118,7 +120,9 @@ class Intake:
         self._room -= len(entries)
         self._room_bytes -= size
         self._queue.extend(parts)
-        self._something.set()
+        self._queued += len(entries)
+        if self._busy == 0 or self._queued >= CROWD:
+            self._something.set()
         if len(parts) == 1:
             return await parts[0].answer
         answers = await asyncio.gather(*(part.answer for part in parts), return_exceptions=True)
@@ -156,6 +160,7 @@ class Intake:
                     connection.terminate()
                 connection = None
             finally:
+                self._busy -= 1
                 self._room += sum(len(waiting.entries) for waiting in batch)
                 self._room_bytes += sum(waiting.size for waiting in batch)
         if connection is not None:
@@ -163,32 +168,30 @@ class Intake:
 
     async def _take(self) -> list[_Waiting]:
         """What goes into the next transaction; nothing once all is stored and nothing more will come."""
-        async with self._taking:
-            while not self._queue:
-                if self._closing:
-                    return []
-                self._something.clear()
-                await self._something.wait()
-            if self._had_company and len(self._queue) < MOST_BODIES:
-                await asyncio.sleep(COMPANY_SECONDS)
-            batch, bodies = [], 0
-            while self._queue and bodies + len(self._queue[0].entries) <= MOST_BODIES:
-                batch.append(self._queue.popleft())
-                bodies += len(batch[-1].entries)
-            self._had_company = len(batch) > 1
-            return batch
+        while not (self._queue and (self._busy == 0 or self._queued >= CROWD or self._closing)):
+            if self._closing:
+                return []
+            self._something.clear()
+            await self._something.wait()
+        batch, bodies, kind = [], 0, self._queue[0].kind
+        while self._queue and self._queue[0].kind is kind and bodies + len(self._queue[0].entries) <= MOST_BODIES:
+            batch.append(self._queue.popleft())
+            bodies += len(batch[-1].entries)
+        self._queued -= bodies
+        self._busy += 1
+        return batch
 
     async def _connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(
             self._database_url,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
-            server_settings={"application_name": "thumbwheel intake", "synchronous_commit": "on"},
+            server_settings=SESSION,
         )
 
     async def _store(self, connection: asyncpg.Connection, batch: Sequence[_Waiting]) -> None:
-        entries = [(waiting.kind, entry) for waiting in batch for entry in waiting.entries]
-        outcomes = iter(await _outcomes(connection, entries))
+        kind = batch[0].kind
+        outcomes = iter(await _outcomes(connection, kind, [entry for waiting in batch for entry in waiting.entries]))
         for waiting in batch:
             answer = [next(outcomes) for _ in waiting.entries]
             if not waiting.answer.done():
@@ -196,53 +199,25 @@ class Intake:
 
 
 async def _outcomes(
-    connection: asyncpg.Connection, entries: Sequence[tuple[Kind, Entry]]
+    connection: asyncpg.Connection, kind: Kind, entries: Sequence[Entry]
 ) -> list[Outcome | ThumbwheelError]:
     """Store the entries in one transaction; where that fails by one of them, in halves."""
     try:
-        new = await _commit(connection, entries)
+        new = await kind.append(connection, [entry.row for entry in entries])
     except OF_A_BODY as error:
         if len(entries) == 1:
-            log.warning("Postgres refuses an event of project %s: %s", entries[0][1].row[0], error)
+            log.warning("Postgres refuses a body of project %s: %s", entries[0].row[0], error)
             return [_refused(error)]
         half = len(entries) // 2
-        return await _outcomes(connection, entries[:half]) + await _outcomes(connection, entries[half:])
-    stored = await _stored(connection, [pair for pair, is_new in zip(entries, new, strict=True) if not is_new])
+        return await _outcomes(connection, kind, entries[:half]) + await _outcomes(connection, kind, entries[half:])
+    if all(new):
+        return [Outcome(entry.row[1], "stored") for entry in entries]
+    there = {entry.row[:2] for entry, is_new in zip(entries, new, strict=True) if not is_new}
+    stored = await kind.stored(connection, there)
     return [
-        Outcome(entry.row[1], "stored") if is_new else _compared(kind, entry, stored.get((id(kind), *entry.row[:2])))
-        for (kind, entry), is_new in zip(entries, new, strict=True)
+        Outcome(entry.row[1], "stored") if is_new else _compared(kind, entry, stored.get(entry.row[:2]))
+        for entry, is_new in zip(entries, new, strict=True)
     ]
-
-
-async def _commit(connection: asyncpg.Connection, entries: Sequence[tuple[Kind, Entry]]) -> list[bool]:
-    """Append them in one transaction. Which ones are new."""
-    received_at = now()
-    new = [False] * len(entries)
-    await sql.begin(connection, {entry.row[0] for _, entry in entries})
-    try:
-        for kind in (EVENTS, COMPLETIONS):
-            places = [place for place, (of, _) in enumerate(entries) if of is kind]
-            if places:
-                appended = await kind.append(connection, received_at, [entries[place][1].row for place in places])
-                for place, is_new in zip(places, appended, strict=True):
-                    new[place] = is_new
-        await connection.execute("COMMIT")
-    except OF_A_BODY:
-        await connection.execute("ROLLBACK")
-        raise
-    return new
-
-
-async def _stored(
-    connection: asyncpg.Connection, entries: Iterable[tuple[Kind, Entry]]
-) -> dict[tuple[int, str, str], dict[str, Any]]:
-    """What was there before under the ids of the entries."""
-    found: dict[tuple[int, str, str], dict[str, Any]] = {}
-    for kind in (EVENTS, COMPLETIONS):
-        keys = {entry.row[:2] for of, entry in entries if of is kind}
-        if keys:
-            found |= {(id(kind), *key): stored for key, stored in (await kind.stored(connection, keys)).items()}
-    return found
 
 
 def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcome:
@@ -278,9 +253,10 @@ def _refused(error: Exception) -> Invalid:
 def event_entry(project: str, event: wire.Event) -> Entry:
     """The event as a row of the log."""
     kept = signals.as_stored(event)
-    prompt = None if kept.prompt is None else signals.json_text(kept.prompt)
+    prompt = kept.prompt
+    text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, signals.json_text(prompt))
     row: sql.EventRow = (
-        project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), prompt,
+        project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), text, messages,
         kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, signals.json_text(kept.metadata),
     )  # fmt: skip
     return Entry(row, kept)

@@ -1,11 +1,14 @@
-"""SQL of the way into the log, on asyncpg: inside a transaction of the caller, who commits it.
+"""SQL of the way into the log, on asyncpg: each append is one statement, and so one transaction and one round trip.
 
-Ids are taken first, in a narrow table; what is new then goes into the log by COPY, and nothing stands in its way.
+Positions are drawn under the log's lock (see `store.watermark`), ids are taken in a narrow table, and what is new goes
+into the log itself. Ids are taken sorted, and locks too: two writers of the same ones wait for each other, and not in a
+circle.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -14,58 +17,53 @@ import asyncpg
 
 Key = tuple[str, str]  # project, and an id in it
 
-EVENT_COLUMNS = (
-    "project_id", "event_id", "completion_id", "actor", "signal", "prompt", "completion", "checkpoint_id",
-    "occurred_at", "supersedes", "metadata", "position", "received_at",
-)  # fmt: skip
-#: The values of `EVENT_COLUMNS` but for the last two; signal, prompt and metadata are JSON text.
+#: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint, time,
+#: what it supersedes, metadata. Signal, messages and metadata are JSON text.
 EventRow = tuple[
-    str, str, str, str, str, str | None, str | None, UUID | None, datetime | None, str | None, str
+    str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str
 ]  # fmt: skip
-#: project, completion id, prompt, completion, checkpoint, sampling, token ids, log-probs, metadata.
+#: Project, completion id, prompt, completion, checkpoint, sampling, token ids, log-probs, metadata.
 CompletionRow = tuple[str, str, str, str, UUID | None, str, str | None, str | None, str]
 
 
+@cache
 def lock_key(project: str) -> int:
     """The advisory lock of the project's log: writers share it, `store.watermark` has it alone for a moment."""
     return int.from_bytes(sha256(f"thumbwheel feedback {project}".encode()).digest()[:8], "big", signed=True)
 
 
-async def begin(connection: asyncpg.Connection, projects: Iterable[str]) -> None:
-    """Begin a transaction that may write to the logs of `projects`; all in one order, so that none wait in a circle."""
-    locks = "".join(f";SELECT pg_advisory_xact_lock_shared({key})" for key in sorted(map(lock_key, projects)))
-    await connection.execute("BEGIN" + locks)
+_LOCKED = """
+    WITH locked AS MATERIALIZED (SELECT count(pg_advisory_xact_lock_shared(key)) FROM unnest($1::bigint[]) AS key)"""
 
-
-_TAKE_IDS = """
-    WITH item AS MATERIALIZED (
-        SELECT project_id, event_id, number, nextval('log_positions') AS position
-        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS item (project_id, event_id, number)
+_APPEND_EVENTS = (
+    _LOCKED  # noqa: S608 - made of constants
+    + """,
+    item AS MATERIALIZED (
+        SELECT item.*, nextval('log_positions') AS position
+        FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[])
+             WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
+                                      checkpoint_id, occurred_at, supersedes, metadata, number)
+    ), taken AS (
+        INSERT INTO event_ids (project_id, event_id, position, received_at)
+        SELECT project_id, event_id, position, now() FROM item ORDER BY project_id, event_id, number
+        ON CONFLICT DO NOTHING
+        RETURNING position
+    ), logged AS (
+        INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, checkpoint_id,
+                            occurred_at, supersedes, metadata, position, received_at)
+        SELECT project_id, event_id, completion_id, actor, signal::json, coalesce(messages::json, to_json(prompt)),
+               completion, checkpoint_id, occurred_at, supersedes, metadata::json, position, now()
+        FROM item JOIN taken USING (position) ORDER BY position
     )
-    INSERT INTO event_ids (project_id, event_id, position, received_at)
-    SELECT project_id, event_id, position, $3 FROM item ORDER BY project_id, event_id, number
-    ON CONFLICT DO NOTHING
-    RETURNING project_id, event_id, position
+    SELECT number FROM item LEFT JOIN taken USING (position) WHERE taken.position IS NULL
 """
+)
 
 
-async def append_events(connection: asyncpg.Connection, received_at: datetime, rows: Sequence[EventRow]) -> list[bool]:
-    """Append the rows in their order; those whose id is there already are left as they are. Which ones are new.
-
-    Ids are inserted sorted, so that two writers of the same ids wait for each other, and not in a circle.
-    """
-    taken = await connection.fetch(_TAKE_IDS, [row[0] for row in rows], [row[1] for row in rows], received_at)
-    positions = {(project, event_id): position for project, event_id, position in taken}
-    new: list[bool] = []
-    records = []
-    for row in rows:
-        position = positions.pop((row[0], row[1]), None)  # the first one of equal ids takes it
-        new.append(position is not None)
-        if position is not None:
-            records.append((*row, position, received_at))
-    if records:
-        await connection.copy_records_to_table("events", records=records, columns=EVENT_COLUMNS)
-    return new
+async def append_events(connection: asyncpg.Connection, rows: Sequence[EventRow]) -> list[bool]:
+    """Append the rows in their order; those whose id is there already are left as they are. Which ones are new."""
+    return await _append(connection, _APPEND_EVENTS, rows)
 
 
 _EVENTS_OF = """
@@ -95,34 +93,32 @@ async def events_of(connection: asyncpg.Connection, keys: Iterable[Key]) -> dict
     }
 
 
-_INSERT_COMPLETIONS = """
-    INSERT INTO completions (project_id, completion_id, prompt, completion, checkpoint_id, sampling, token_ids,
-                             log_probs, metadata, position, received_at)
-    SELECT project_id, completion_id, prompt::json, completion, checkpoint_id, sampling::json, token_ids::int[],
-           log_probs::float8[], metadata::json, nextval('log_positions'), $10
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[],
-                $9::text[])
-         WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, sampling, token_ids,
-                                  log_probs, metadata, number)
-    ORDER BY project_id, completion_id, number
-    ON CONFLICT DO NOTHING
-    RETURNING project_id, completion_id
+_APPEND_COMPLETIONS = (
+    _LOCKED  # noqa: S608 - made of constants
+    + """,
+    item AS MATERIALIZED (
+        SELECT item.*, nextval('log_positions') AS position
+        FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
+                            $9::text[], $10::text[])
+             WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, sampling,
+                                      token_ids, log_probs, metadata, number)
+    ), registered AS (
+        INSERT INTO completions (project_id, completion_id, prompt, completion, checkpoint_id, sampling, token_ids,
+                                 log_probs, metadata, position, received_at)
+        SELECT project_id, completion_id, prompt::json, completion, checkpoint_id, sampling::json, token_ids::int[],
+               log_probs::float8[], metadata::json, position, now()
+        FROM item ORDER BY project_id, completion_id, number
+        ON CONFLICT DO NOTHING
+        RETURNING position
+    )
+    SELECT number FROM item LEFT JOIN registered USING (position) WHERE registered.position IS NULL
 """
+)
 
 
-async def append_completions(
-    connection: asyncpg.Connection, received_at: datetime, rows: Sequence[CompletionRow]
-) -> list[bool]:
+async def append_completions(connection: asyncpg.Connection, rows: Sequence[CompletionRow]) -> list[bool]:
     """Register the rows; those whose id is there already are left as they are. Which ones are new."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    inserted = await connection.fetch(_INSERT_COMPLETIONS, *columns, received_at)
-    left = {(project, completion_id) for project, completion_id in inserted}
-    new = []
-    for row in rows:
-        key = (row[0], row[1])
-        new.append(key in left)
-        left.discard(key)
-    return new
+    return await _append(connection, _APPEND_COMPLETIONS, rows)
 
 
 _COMPLETIONS_OF = """
@@ -147,6 +143,15 @@ async def completions_of(connection: asyncpg.Connection, keys: Iterable[Key]) ->
         }
         for row in await _fetch_by_key(connection, _COMPLETIONS_OF, keys)
     }
+
+
+async def _append(connection: asyncpg.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[bool]:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    locks = sorted(map(lock_key, set(columns[0])))
+    new = [True] * len(rows)
+    for (number,) in await connection.fetch(statement, locks, *columns):
+        new[number - 1] = False
+    return new
 
 
 async def _fetch_by_key(connection: asyncpg.Connection, query: str, keys: Iterable[Key]) -> Sequence[Mapping[str, Any]]:

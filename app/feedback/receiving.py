@@ -6,13 +6,14 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
+from starlette.types import ASGIApp, Receive, Scope, Send
 from thumbwheel import wire
 
-from app.errors import Conflict, Fault, Invalid, ThumbwheelError
+from app.errors import Conflict, Fault, Invalid, ThumbwheelError, TooLarge
 from app.feedback import bodies, signals
 from app.feedback.intake import COMPLETIONS, EVENTS, Entry, Intake, Kind, Outcome, completion_entry, event_entry
 from app.projects.admission import Admission
-from app.web import JSON_LINES, media_type
+from app.web import JSON_LINES, MAX_BODY_BYTES, TOO_LARGE, media_type, problem_response, reason_not_json
 
 CREATED, OK, MIXED = 201, 200, 207
 
@@ -24,13 +25,40 @@ class Receiver:
         self._intake = intake
         self._admission = Admission("feedback:write")
 
-    async def event(self, request: Request) -> Response:
-        """One event, stored before the answer. Raises `Invalid`, `Conflict`, and what admission raises."""
-        project = await self._project(request)
-        body = await request.body()
+    async def event(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One event, stored before the answer. Raises `Invalid`, `TooLarge`, `Conflict`, and what admission raises."""
+        authorization = length = kind = encoding = b""
+        chunked = False
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"content-length":
+                length = value
+            elif name == b"content-type":
+                kind = value
+            elif name == b"content-encoding":
+                encoding = value
+            elif name == b"transfer-encoding":
+                chunked = True
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
+            raise TooLarge(TOO_LARGE, code="too_large")
+        if chunked or length not in (b"", b"0"):
+            reason = reason_not_json(kind, encoding or b"identity")
+            if reason is not None:
+                await problem_response(415, "not_json", reason)(scope, receive, send)
+                return
+        query = scope["query_string"]
+        project = self._admission.remembered(authorization, query) or await self._admission.admit(authorization, query)
+        body = await _whole(receive)
+        if body is None:
+            return
         entry = event_entry(project, _read(wire.Event, body))
         outcome = await self._one(EVENTS, entry, len(body), "event", "event_id")
-        return _receipt("event_id", outcome)
+        answer = b'{"event_id":' + to_json(outcome.id) + b',"status":"' + outcome.status.encode() + b'"}'
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        status = CREATED if outcome.status == "stored" else OK
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
     async def completion(self, request: Request, completion_id: str) -> Response:
         """One completion, registered before the answer. Raises as `event` does."""
@@ -67,8 +95,8 @@ class Receiver:
         return _json(receipt, MIXED if rejected else OK)
 
     async def _project(self, request: Request) -> str:
-        at = await self._admission.admit(request.headers.get("authorization"), request.query_params.get("project"))
-        return at.project
+        authorization = request.headers.get("authorization", "").encode("latin-1")
+        return await self._admission.admit(authorization, request.scope["query_string"])
 
     async def _one(self, kind: Kind, entry: Entry, size: int, what: str, name: str) -> Outcome:
         [outcome] = await self._intake.record(kind, [entry], size)
@@ -82,6 +110,31 @@ class Receiver:
                 details={name: outcome.id, "differs": list(outcome.differs)},
             )
         return outcome
+
+
+class Passed(Response):
+    """The answer of an operation that writes it itself."""
+
+    def __init__(self, operation: ASGIApp) -> None:
+        super().__init__()
+        self._operation = operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._operation(scope, receive, send)
+
+
+async def _whole(receive: Receive) -> bytes | None:
+    """The body of a request; None where the client hung up. Raises `TooLarge`."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(TOO_LARGE, code="too_large")
+        if not message.get("more_body", False):
+            return body
 
 
 def _read(model: type[BaseModel], body: bytes) -> Any:

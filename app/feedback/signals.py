@@ -113,7 +113,7 @@ def given_id(item: Any) -> str | None:
 
 def json_text(value: Any) -> str:
     """JSON of a value or of models in it, fields that are not set left out."""
-    return to_json(value, exclude_none=True).decode()
+    return to_json(value, exclude_none=True).decode() if value else "{}"
 
 
 def differences(stored: Any, given: Any, pointer: str = "") -> Iterator[str]:

@@ -2,45 +2,72 @@
 
 import asyncio
 import time
+from urllib.parse import parse_qsl
 
 from thumbwheel import wire
 
 from app.access.caller import caller_of, require
 from app.database import transaction
-from app.projects.scoped import Scoped, project_of
+from app.projects.scoped import project_of
 
+#: After so many seconds a key is looked up again, while its requests go on.
+ASKED_AGAIN_SECONDS = 0.5
 #: For so long a key that was revoked may still bring in feedback.
 REMEMBERED_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
 
+Asked = tuple[bytes, bytes]
+
 
 class Admission:
-    """Keys that may do what needs `scope`, and the project that each of their requests means."""
+    """Keys that may do what needs `scope`, and the project that each of their requests means.
+
+    A request is known by its Authorization header and its query string.
+    """
 
     def __init__(self, scope: wire.Scope) -> None:
         self._scope = scope
-        self._remembered: dict[tuple[str | None, str | None], tuple[float, Scoped]] = {}
+        self._remembered: dict[Asked, tuple[float, str]] = {}
+        self._asking: dict[Asked, asyncio.Task[str]] = {}
 
-    async def admit(self, authorization: str | None, project: str | None) -> Scoped:
-        """The project of a request with this header and this query parameter.
+    def remembered(self, authorization: bytes, query: bytes) -> str | None:
+        """The project of a request, where it was looked up a moment ago."""
+        found = self._remembered.get((authorization, query))
+        if found is None:
+            return None
+        age = time.monotonic() - found[0]
+        if age > ASKED_AGAIN_SECONDS:
+            self._ask((authorization, query))
+        return found[1] if age < REMEMBERED_SECONDS else None
+
+    async def admit(self, authorization: bytes, query: bytes) -> str:
+        """The project of a request.
 
         Raises `Unauthenticated`, `Forbidden`, `NotFound`, `Invalid`, `Unavailable`: refusals are not remembered.
         """
-        asked = (authorization, project)
-        remembered = self._remembered.get(asked)
-        if remembered is not None and time.monotonic() < remembered[0]:
-            return remembered[1]
-        at = await asyncio.to_thread(self._look_up, authorization, project)
+        known = self.remembered(authorization, query)
+        return known if known is not None else await asyncio.shield(self._ask((authorization, query)))
+
+    def _ask(self, asked: Asked) -> asyncio.Task[str]:
+        """One question at a time, however many requests wait for its answer."""
+        task = self._asking.get(asked)
+        if task is None:
+            task = self._asking[asked] = asyncio.create_task(asyncio.to_thread(self._look_up, *asked))
+            task.add_done_callback(lambda done: self._answered(asked, done))
+        return task
+
+    def _answered(self, asked: Asked, task: asyncio.Task[str]) -> None:
+        del self._asking[asked]
+        if task.cancelled() or task.exception() is not None:
+            self._remembered.pop(asked, None)
+            return
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
-        self._remembered[asked] = (time.monotonic() + REMEMBERED_SECONDS, at)
-        return at
+        self._remembered[asked] = (time.monotonic(), task.result())
 
-    def _look_up(self, authorization: str | None, project: str | None) -> Scoped:
+    def _look_up(self, authorization: bytes, query: bytes) -> str:
+        scheme, _, secret = authorization.decode("latin-1").partition(" ")
+        given = secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
+        named = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("project")
         with transaction() as session:
-            return project_of(session, require(caller_of(session, _secret(authorization)), self._scope), project)
-
-
-def _secret(authorization: str | None) -> str | None:
-    scheme, _, secret = (authorization or "").partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
+            return project_of(session, require(caller_of(session, given), self._scope), named).project

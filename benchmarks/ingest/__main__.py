@@ -31,6 +31,7 @@ from benchmarks.machine import described
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "ingest.json"
 CLIENTS = 64
 BATCH = 500
+BATCHES, LINES = "/v1/feedback/batch", "application/x-ndjson"
 BATCH_CLIENTS = 4
 #: Samples of the memory before this share of the load are its warm-up.
 WARM_SHARE = 0.2
@@ -74,7 +75,7 @@ class Bench:
     async def batches(self, served: Served) -> float:
         """Events a second through the batch endpoint."""
         made = [
-            message("/v1/feedback/batch", self.bodies.array(self._skip(BATCH), BATCH), key=self.servers.key)
+            message(BATCHES, self.bodies.lines(self._skip(BATCH), BATCH), key=self.servers.key, kind=LINES)
             for _ in range(self.effort.batches)
         ]
         waiting = iter(made)

@@ -75,8 +75,9 @@ class Bodies:
         head = f'{{"event_id":"{uuid6.uuid7()}","completion_id":"msg-{number}","actor":"user-{number % 5000}",'
         return head.encode() + self._kinds[number % KINDS]
 
-    def array(self, start: int, count: int) -> bytes:
-        return b"[" + b",".join(self.body(number) for number in range(start, start + count)) + b"]"
+    def lines(self, start: int, count: int) -> bytes:
+        """A batch, an event a line."""
+        return b"\n".join(self.body(number) for number in range(start, start + count))
 
     @staticmethod
     def _kind(rng: random.Random) -> bytes:

@@ -16,7 +16,7 @@ from types import FrameType
 
 from fastapi import FastAPI
 
-from app.main import create_app
+from app.main import serve
 
 SECONDS = 0.001
 #: Part of a file's path (and function, after a colon) → what its time is for. The first match takes it.
@@ -41,7 +41,7 @@ ROOMS = (
 
 
 def create() -> FastAPI:
-    api = create_app()
+    api = serve()
     inner = api.router.lifespan_context
     samples: Counter[str] = Counter()
 

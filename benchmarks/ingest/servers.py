@@ -24,7 +24,7 @@ from benchmarks.ingest.peers import Base
 
 PROJECT = "bench"
 START_SECONDS = 60
-OURS = "app.main:create_app"
+OURS = "app.main:serve"
 PROFILED = "benchmarks.ingest.profiled:create"
 PEERS = {"empty": "benchmarks.ingest.peers:empty", "orm": "benchmarks.ingest.peers:orm"}
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -147,7 +147,8 @@ class Client:
         stored = replayed = rejected = 0
         items: list[wire.BatchItem] = []
         for batch in _batches(events):
-            receipt = self._call(wire.BatchReceipt, "POST", "/v1/feedback/batch", body={"events": batch}, safe=True)
+            answer = self._send("POST", "/v1/feedback/batch", lines=batch, safe=True)
+            receipt = wire.BatchReceipt.model_validate(answer.json())
             items += [item.model_copy(update={"index": item.index + len(items)}) for item in receipt.items]
             stored, replayed = stored + receipt.stored, replayed + receipt.replayed
             rejected += receipt.rejected
@@ -302,6 +303,7 @@ class Client:
         path: str,
         *,
         body: Any = None,
+        lines: bytes | None = None,
         parameters: Mapping[str, str] | None = None,
         safe: bool = False,
         scoped: bool = True,
@@ -309,7 +311,12 @@ class Client:
         """The answer, once it is one of success. A call that is not `safe` is repeated only where nobody heard it."""
         project = {"project": self.project_id} if scoped and self.project_id else {}
         request = self._http.build_request(
-            method, path, params={**project, **(parameters or {})}, json=body if body is not None else None
+            method,
+            path,
+            params={**project, **(parameters or {})},
+            json=body,
+            content=lines,
+            headers={"Content-Type": "application/x-ndjson"} if lines is not None else None,
         )
         for last, pause in _tries(self.tries):
             try:
@@ -375,19 +382,19 @@ def _with_id(event: wire.Event) -> wire.Event:
     return event if event.event_id is not None else event.model_copy(update={"event_id": str(uuid4())})
 
 
-def _batches(events: Iterable[wire.Event]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
+def _batches(events: Iterable[wire.Event]) -> Iterator[bytes]:
+    """An event a line."""
+    batch: list[bytes] = []
     size = 0
     for event in events:
-        sent = _with_id(event)
-        length = len(sent.model_dump_json())
-        if batch and (len(batch) == BATCH_EVENTS or size + length > BATCH_BYTES):
-            yield batch
+        line = _with_id(event).model_dump_json(exclude_none=True).encode()
+        if batch and (len(batch) == BATCH_EVENTS or size + len(line) > BATCH_BYTES):
+            yield b"\n".join(batch)
             batch, size = [], 0
-        batch.append(sent.model_dump(mode="json", exclude_none=True))
-        size += length
+        batch.append(line)
+        size += len(line)
     if batch:
-        yield batch
+        yield b"\n".join(batch)
 
 
 def _inside(folder: Path, path: str) -> Path:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from thumbwheel import wire
 
 from app import settings
-from app.database import now, transaction
+from app.database import transaction
 from app.errors import Invalid, NotFound, Unavailable
 from app.feedback import log as sql
 from app.feedback import service
@@ -401,8 +401,8 @@ def test_the_watermark_waits_for_events_that_are_under_way(project):
 
     async def scenario() -> int:
         slow, watching = await asyncpg.connect(url()), await asyncpg.connect(url())
-        await sql.begin(slow, [P])
-        await sql.append_events(slow, now(), [entry(completion_id="slow").row])
+        await slow.execute("BEGIN")
+        await sql.append_events(slow, [entry(completion_id="slow").row])
         await asyncio.to_thread(one, thumb("quick"))
         asking = asyncio.create_task(asyncio.to_thread(ask))
         await _until_a_writer_waits(watching)

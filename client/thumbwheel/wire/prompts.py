@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from thumbwheel.wire.values import Body, Metadata, Name, Text, not_blank
+from thumbwheel.wire.values import Body, CompletionText, Metadata, Name, Text
 
 
 class FunctionCall(Body):
@@ -44,7 +44,6 @@ def _text_or_chat(prompt: object) -> str:
 
 #: Told apart by what was sent, so that only what is wrong with that is reported.
 Prompt = Annotated[
-    Annotated[Text, AfterValidator(not_blank), Tag("text")]
-    | Annotated[list[Message], Field(min_length=1), Tag("chat")],
+    Annotated[CompletionText, Tag("text")] | Annotated[list[Message], Field(min_length=1), Tag("chat")],
     Discriminator(_text_or_chat),
 ]

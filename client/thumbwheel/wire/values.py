@@ -1,5 +1,6 @@
 """Values that several bodies share, and what can be stored at all."""
 
+import time
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated
@@ -10,17 +11,23 @@ MAX_TEXT = 200_000
 #: How far a clock of the caller may run ahead of ours, in seconds.
 CLOCK_SKEW_SECONDS = 300
 #: No feedback on language models is older; a time before it is a clock that was never set, or a wrong unit.
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 #: Levels of lists and objects in a JSON value.
 MAX_DEPTH = 64
 #: Integers beyond are not the same number everywhere: they go as strings.
 MAX_INTEGER = 2**63 - 1
 
 
-def storable(text: str) -> str:
-    """Postgres stores neither NUL nor lone surrogates; nobody means them."""
+def without_nul(text: str) -> str:
+    """Postgres does not store NUL. Lone surrogates are refused by pydantic already, as the length is limited."""
     if "\x00" in text:
         raise ValueError("holds a NUL character: remove it")
+    return text
+
+
+def storable(text: str) -> str:
+    """Postgres stores neither NUL nor lone surrogates."""
+    without_nul(text)
     if not text.isascii():
         try:
             text.encode()
@@ -49,23 +56,27 @@ def storable_value(value: JsonValue, depth: int = 0) -> JsonValue:
     return value
 
 
-def not_blank(text: str) -> str:
-    if not text.strip():
+def meant(text: str) -> str:
+    """A text that says something."""
+    if "\x00" in text:
+        raise ValueError("holds a NUL character: remove it")
+    if not text or text.isspace():
         raise ValueError("is empty: send a text")
     return text
 
 
-def in_the_past(time: datetime) -> datetime:
-    if (time - datetime.now(UTC)).total_seconds() > CLOCK_SKEW_SECONDS:
+def in_the_past(moment: datetime) -> datetime:
+    seconds = moment.timestamp()
+    if seconds - time.time() > CLOCK_SKEW_SECONDS:
         raise ValueError("lies in the future: send the time at which it happened, in UTC")
-    if time < EARLIEST:
-        raise ValueError(f"lies before {EARLIEST.year}: send the time at which it happened, or leave it out")
-    return time
+    if seconds < EARLIEST:
+        raise ValueError("lies before 2000: send the time at which it happened, or leave it out")
+    return moment
 
 
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(storable), AfterValidator(not_blank)]
-Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(storable)]
-CompletionText = Annotated[Text, AfterValidator(not_blank)]
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(meant)]
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(without_nul)]
+CompletionText = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(meant)]
 PastTime = Annotated[AwareDatetime, AfterValidator(in_the_past)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(storable_value)]
 
