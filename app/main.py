@@ -52,7 +52,7 @@ TAGS = [
     {"name": "health", "description": "For probes: no key needed."},
 ]
 REDIS_SECONDS = 1
-#: New objects after which a server looks for garbage in circles; by default after 700, which is in the middle of a batch.
+#: New objects after which a server looks for garbage in circles: by default 700, which is in the middle of a batch.
 GARBAGE_THRESHOLD = 50_000
 
 health = APIRouter(tags=["health"])

@@ -2,31 +2,35 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
+import msgspec
 from thumbwheel import wire
 
 from app.errors import Fault, Invalid, TooLarge
 from app.feedback import signals
+from app.feedback.intake import Entry, event_entry, quick_entry
 from app.web import MAX_BODY_BYTES, TOO_LARGE
 
 MAX_BATCH = 5000
 #: Items that are read before others get their turn.
 TURN = 32
-#: Arrays up to this length are read in one go: it takes half the time. Longer ones would keep others waiting.
-AT_ONCE_BYTES = 256 * 1024
-_EVENTS = TypeAdapter(Annotated[list[wire.Event], Field(max_length=MAX_BATCH)])
 
-#: An event, or the fault of an item with the id that it carries.
-Item = wire.Event | tuple[list[Fault], str | None]
+#: A row for the log, or the faults of an item with the id that it carries.
+Item = Entry | tuple[list[Fault], str | None]
 
 
-async def events_in(chunks: AsyncIterator[bytes], *, lines: bool) -> list[Item]:
+class _Object(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[msgspec.Raw]
+
+
+_ARRAY: msgspec.json.Decoder[list[msgspec.Raw] | _Object] = msgspec.json.Decoder(list[msgspec.Raw] | _Object)
+
+
+async def entries_in(project: str, chunks: AsyncIterator[bytes], *, lines: bool) -> list[Item]:
     """The items of a batch, in their order. Raises `Invalid` where it is no batch at all, `TooLarge`."""
-    return await (_lines(chunks) if lines else _array(chunks))
+    return await (_lines(project, chunks) if lines else _array(project, chunks))
 
 
 async def plain(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
@@ -54,32 +58,35 @@ async def plain(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator[by
         raise _no_gzip()
 
 
-async def _array(chunks: AsyncIterator[bytes]) -> list[Item]:
+async def _array(project: str, chunks: AsyncIterator[bytes]) -> list[Item]:
     body = b"".join([chunk async for chunk in chunks])
-    if len(body) <= AT_ONCE_BYTES:
-        try:
-            return list(_EVENTS.validate_json(body))
-        except ValidationError:
-            pass  # item by item it can be said what is wrong
-    found = _items(_values(body))
     items: list[Item] = []
-    for number, item in enumerate(found):
+    for number, item in enumerate(_split_array(body)):
         if number % TURN == TURN - 1:
             await asyncio.sleep(0)
-        items.append(_item(signals.parse(wire.Event, item), item))
+        items.append(_read(project, bytes(item)) if isinstance(item, msgspec.Raw) else _parsed(project, item))
     return items
+
+
+def _split_array(body: bytes) -> Sequence[Any]:
+    """The items as JSON text; as values where the body holds something that plain JSON does not."""
+    try:
+        found = _ARRAY.decode(body)
+    except ValueError:
+        return _items(_values(body))
+    events = found if isinstance(found, list) else found.events
+    if len(events) > MAX_BATCH:
+        raise _too_many("/" if isinstance(found, list) else "/events")
+    return events
 
 
 def _values(body: bytes) -> Any:
     try:
-        return from_json(body)
-    except ValueError:
-        try:
-            return signals.decoded(body)
-        except ValueError as error:
-            raise Invalid(
-                f"The body is no JSON: {error}.", code="invalid_json", faults=[Fault("/", "is no JSON")]
-            ) from error
+        return signals.decoded(body)
+    except ValueError as error:
+        raise Invalid(
+            f"The body is no JSON: {error}.", code="invalid_json", faults=[Fault("/", "is no JSON")]
+        ) from error
 
 
 def _items(body: Any) -> list[Any]:
@@ -96,29 +103,39 @@ def _items(body: Any) -> list[Any]:
     return events
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> list[Item]:
+async def _lines(project: str, chunks: AsyncIterator[bytes]) -> list[Item]:
     items: list[Item] = []
     async for line in _split(chunks):
         if not line.strip():
             continue
         if len(items) == MAX_BATCH:
             raise _too_many("/")
-        items.append(_line(line))
+        items.append(_read(project, line))
         if len(items) % TURN == 0:
             await asyncio.sleep(0)
     return items
 
 
-def _line(line: bytes) -> Item:
+def _read(project: str, body: bytes) -> Item:
+    """One event from its JSON text."""
+    entry = quick_entry(project, body)
+    if entry is not None:
+        return entry
     try:
-        read = signals.read(wire.Event, line)
-        return read if isinstance(read, wire.Event) else _item(read, signals.decoded(line))
+        read = signals.read(wire.Event, body)
+        return event_entry(project, read) if isinstance(read, wire.Event) else _faulty(read, signals.decoded(body))
     except ValueError as error:
         return [Fault("", f"is no JSON ({error})")], None
 
 
-def _item(parsed: wire.Event | list[Fault], item: Any) -> Item:
-    return parsed if isinstance(parsed, wire.Event) else (parsed, signals.given_id(item))
+def _parsed(project: str, item: Any) -> Item:
+    """One event from its values."""
+    parsed = signals.parse(wire.Event, item)
+    return event_entry(project, parsed) if isinstance(parsed, wire.Event) else _faulty(parsed, item)
+
+
+def _faulty(faults: list[Fault], item: Any) -> Item:
+    return faults, signals.given_id(item)
 
 
 async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

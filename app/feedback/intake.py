@@ -8,6 +8,7 @@ Where the queue is full, or Postgres away, a request is told to come again; whoe
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from thumbwheel import wire
 
 from app.errors import Invalid, ThumbwheelError, Unavailable
 from app.feedback import log as sql
-from app.feedback import signals
+from app.feedback import quick, signals
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Outcome(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One body on its way: `row` begins with project and id."""
+    """One body on its way: `row` begins with project and id. `body` is looked at where the id is taken already."""
 
     row: tuple[Any, ...]
     body: Any
@@ -71,7 +72,12 @@ class Kind:
     document: Callable[[Any], dict[str, Any]]
 
 
-EVENTS = Kind(sql.append_events, sql.events_of, signals.document)
+def _document(body: wire.Event | bytes) -> dict[str, Any]:
+    event = body if isinstance(body, wire.Event) else wire.Event.model_validate_json(body)
+    return signals.document(event)
+
+
+EVENTS = Kind(sql.append_events, sql.events_of, _document)
 COMPLETIONS = Kind(sql.append_completions, sql.completions_of, signals.completion_document)
 
 
@@ -260,6 +266,20 @@ def event_entry(project: str, event: wire.Event) -> Entry:
         kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, signals.json_text(kept.metadata),
     )  # fmt: skip
     return Entry(row, kept)
+
+
+def quick_entry(project: str, body: bytes) -> Entry | None:
+    """The event in `body`, JSON text, as a row of the log; None where `wire.Event` has to look at it first."""
+    event = quick.read(body, time.time())
+    if event is None:
+        return None
+    prompt = event.prompt
+    text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, quick.json_text(prompt))
+    row: sql.EventRow = (
+        project, event.event_id, event.completion_id, event.actor, quick.json_text(event.signal), text, messages,
+        event.completion, event.checkpoint_id, event.occurred_at, event.supersedes, quick.json_text(event.metadata),
+    )  # fmt: skip
+    return Entry(row, body)
 
 
 def completion_entry(project: str, completion_id: str, completion: wire.Completion) -> Entry:

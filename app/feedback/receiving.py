@@ -1,6 +1,5 @@
 """Requests that bring feedback, from their bytes to the answer, in the event loop: no thread, no session in between."""
 
-import asyncio
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,7 +10,17 @@ from thumbwheel import wire
 
 from app.errors import Conflict, Fault, Invalid, ThumbwheelError, TooLarge
 from app.feedback import bodies, signals
-from app.feedback.intake import COMPLETIONS, EVENTS, Entry, Intake, Kind, Outcome, completion_entry, event_entry
+from app.feedback.intake import (
+    COMPLETIONS,
+    EVENTS,
+    Entry,
+    Intake,
+    Kind,
+    Outcome,
+    completion_entry,
+    event_entry,
+    quick_entry,
+)
 from app.projects.admission import Admission
 from app.web import JSON_LINES, MAX_BODY_BYTES, TOO_LARGE, media_type, problem_response, reason_not_json
 
@@ -52,7 +61,7 @@ class Receiver:
         body = await _whole(receive)
         if body is None:
             return
-        entry = event_entry(project, _read(wire.Event, body))
+        entry = quick_entry(project, body) or event_entry(project, _read(wire.Event, body))
         outcome = await self._one(EVENTS, entry, len(body), "event", "event_id")
         answer = b'{"event_id":' + to_json(outcome.id) + b',"status":"' + outcome.status.encode() + b'"}'
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
@@ -73,14 +82,12 @@ class Receiver:
         project = await self._project(request)
         kind = media_type(request.headers.get("content-type", ""))
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        items = await bodies.events_in(bodies.plain(request.stream(), encoding), lines=kind in JSON_LINES)
+        items = await bodies.entries_in(project, bodies.plain(request.stream(), encoding), lines=kind in JSON_LINES)
         entries: dict[int, Entry] = {}
         answers: list[dict[str, Any]] = []
         for index, item in enumerate(items):
-            if index % bodies.TURN == bodies.TURN - 1:
-                await asyncio.sleep(0)
-            if isinstance(item, wire.Event):
-                entries[index] = event_entry(project, item)
+            if isinstance(item, Entry):
+                entries[index] = item
                 answers.append({})
             else:
                 answers.append(_invalid(index, *item))
