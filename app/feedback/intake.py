@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MOST_BODIES = 500
 #: A first writer takes what waits at once; the others only so many, while it is still busy: the processor's time of a
 #: transaction is then shared by enough of them, and Postgres has work while requests are read.
-CROWD = 16
+CROWD = 8
 WRITERS = 2
 #: What may wait for its commit; beyond it a request is refused at once, with 503.
 ROOM_BODIES = 20_000
@@ -270,14 +270,15 @@ def event_entry(project: str, event: wire.Event) -> Entry:
 
 def quick_entry(project: str, body: bytes) -> Entry | None:
     """The event in `body`, JSON text, as a row of the log; None where `wire.Event` has to look at it first."""
-    event = quick.read(body, time.time())
-    if event is None:
+    read = quick.read(body, time.time())
+    if read is None:
         return None
+    event, occurred_at = read
     prompt = event.prompt
     text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, quick.json_text(prompt))
     row: sql.EventRow = (
         project, event.event_id, event.completion_id, event.actor, quick.json_text(event.signal), text, messages,
-        event.completion, event.checkpoint_id, event.occurred_at, event.supersedes, quick.json_text(event.metadata),
+        event.completion, event.checkpoint_id, occurred_at, event.supersedes, quick.json_text(event.metadata),
     )  # fmt: skip
     return Entry(row, body)
 

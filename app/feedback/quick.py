@@ -16,6 +16,8 @@ from thumbwheel.wire.values import CLOCK_SKEW_SECONDS, EARLIEST, MAX_INTEGER, MA
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Place = Annotated[float, Meta(ge=-SCALE_LIMIT, le=SCALE_LIMIT)]
+#: To the microsecond: where more digits come, this reader would round and the other one cut.
+Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")]
 Value = str | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float | bool | None
 
 
@@ -50,7 +52,7 @@ class Event(Struct, forbid_unknown_fields=True):
     prompt: Text | Annotated[list[Message], Meta(min_length=1)] | None = None
     completion: Text | None = None
     checkpoint_id: UUID | None = None
-    occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
+    occurred_at: Time | None = None
     supersedes: Name | None = None
     metadata: dict[str, Value] = {}
 
@@ -58,8 +60,8 @@ class Event(Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(Event)
 
 
-def read(body: bytes, now: float) -> Event | None:
-    """An event with an id of its own from JSON text; None where `wire.Event` has to look at it.
+def read(body: bytes, now: float) -> tuple[Event, datetime | None] | None:
+    """An event with an id of its own from JSON text, and when it occurred; None where `wire.Event` has to look at it.
 
     now  seconds since 1970
     """
@@ -67,16 +69,19 @@ def read(body: bytes, now: float) -> Event | None:
         return None
     try:
         event = _DECODER.decode(body)
+        occurred_at = None if event.occurred_at is None else datetime.fromisoformat(event.occurred_at)
     except ValueError:  # also what msgspec raises for JSON that it cannot read
         return None
-    return event if _plausible(event, now) else None
+    if occurred_at is not None and not EARLIEST <= occurred_at.timestamp() <= now + CLOCK_SKEW_SECONDS:
+        return None
+    return (event, occurred_at) if _plausible(event) else None
 
 
 def json_text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _plausible(event: Event, now: float) -> bool:
+def _plausible(event: Event) -> bool:
     """Whether it keeps the rules of `wire.Event` that no type can say."""
     signal, prompt, completion = event.signal, event.prompt, event.completion
     if event.event_id.isspace() or event.completion_id.isspace() or event.actor.isspace():
@@ -85,8 +90,6 @@ def _plausible(event: Event, now: float) -> bool:
         if prompt is not None or completion is not None:
             return False
     elif not completion or completion.isspace() or (isinstance(prompt, str) and (not prompt or prompt.isspace())):
-        return False
-    if event.occurred_at is not None and not EARLIEST <= event.occurred_at.timestamp() <= now + CLOCK_SKEW_SECONDS:
         return False
     if event.supersedes is not None and (event.supersedes.isspace() or event.supersedes == event.event_id):
         return False

@@ -21,13 +21,17 @@ from app.main import serve
 SECONDS = 0.001
 #: Part of a file's path (and function, after a colon) → what its time is for. The first match takes it.
 ROOMS = (
+    ("app/feedback/quick.py:json_text", "the row and its JSON"),
+    ("app/feedback/quick.py", "JSON and validation of the body"),
     ("app/feedback/signals.py:read", "JSON and validation of the body"),
     ("pydantic/", "JSON and validation of the body"),
     ("thumbwheel/wire/", "JSON and validation of the body"),
     ("app/feedback/signals.py", "the row and its JSON"),
-    ("app/feedback/intake.py:event_entry", "the row and its JSON"),
-    ("app/feedback/log.py", "COPY and commit"),
-    ("asyncpg/", "COPY and commit"),
+    ("app/feedback/intake.py:quick_entry", "the row and its JSON"),
+    ("<frozen abc>", "Postgres protocol and commit"),
+    ("asyncio/locks", "the queue"),
+    ("app/feedback/log.py", "Postgres protocol and commit"),
+    ("asyncpg/", "Postgres protocol and commit"),
     ("app/feedback/intake.py", "the queue"),
     ("app/feedback/receiving.py", "routing and answer"),
     ("app/projects/admission.py", "routing and answer"),

@@ -4,11 +4,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from thumbwheel import wire
 
 from app.feedback import signals
+from app.feedback.intake import event_entry, quick_entry
+from benchmarks.ingest.bodies import Bodies
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40).filter(
@@ -137,3 +140,77 @@ def test_no_bytes_are_a_server_error(api, body, path):
     answer = api.post(f"{path}?project=acme", content=body, headers={"Content-Type": "application/json"})
 
     assert answer.status_code in (200, 207, 422), answer.text
+
+
+@QUIET
+@given(event=events(), field=st.sampled_from(sorted(wire.Event.model_fields)), value=ANYTHING, spoil=st.booleans())
+def test_what_the_quick_reader_takes_is_the_event_that_the_full_one_reads(event, field, value, spoil):
+    body = json.dumps({**event, field: value} if spoil else event, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+    assert_taken_alike(body)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        b'"occurred_at": "2026-01-02T03:04:05.123456789Z"',
+        b'"occurred_at": "2026-01-02T03:04:05.9999999Z"',
+        b'"occurred_at": "2026-01-02T03:04:60Z"',
+        b'"occurred_at": "2026-01-02t03:04:05z"',
+        b'"occurred_at": "1999-12-31T23:59:59Z"',
+        b'"occurred_at": "2999-12-31T23:59:59Z"',
+        b'"occurred_at": 1767322800',
+        b'"checkpoint_id": "01890A5DAC96774BBCCEB302099A8057"',
+        b'"checkpoint_id": "{01890a5d-ac96-774b-bcce-b302099a8057}"',
+        b'"metadata": {"a": 1, "a": 2}',
+        b'"metadata": {"a": 1e400}',
+        b'"metadata": {"a": 9223372036854775808, "b": -0.0, "c": 1e23}',
+        b'"metadata": {"a": "\\u0000"}',
+        b'"metadata": {"a": [1, {"b": null}]}',
+        b'"actor": "one", "actor": "two"',
+        b'"actor": "\\ud83d"',
+        b'"actor": "\xff"',
+        b'"actor": "\xe2\x80\x83"',
+        b'"actor": ""',
+        b'"signal": {"kind": "rating", "value": 3}',
+        b'"signal": {"kind": "rating", "value": "3"}',
+        b'"signal": {"kind": "rating", "value": 7}',
+        b'"signal": {"value": "up", "kind": "thumbs"}',
+        b'"signal": {"kind": "copy", "why": 1}',
+        b'"signal": {"kind": "edit", "text": "Ho"}',
+        b'"prompt": "Hi"',
+        b'"prompt": "Hi", "completion": "Ho", "signal": {"kind": "edit", "text": "Ho"}',
+        b'"prompt": [{"role": "user", "content": ""}], "completion": "Ho"',
+        b'"prompt": [{"role": "user", "content": null}], "completion": "Ho"',
+        b'"prompt": [], "completion": "Ho"',
+        b'"supersedes": "e"',
+    ],
+)
+def test_the_quick_reader_takes_special_cases_as_the_full_one_does_or_leaves_them_to_it(change):
+    body = b'{"event_id": "e", "completion_id": "c", "actor": "a", "signal": {"kind": "copy"}, ' + change + b"}"
+
+    assert_taken_alike(body)
+
+
+#: Signal, messages and metadata in a row of the log.
+JSON_PLACES = (4, 6, 11)
+
+
+def assert_taken_alike(body: bytes) -> None:
+    quick = quick_entry("p", body)
+    if quick is None:
+        return
+    read = wire.Event.model_validate_json(body)
+    full = event_entry("p", read)
+    assert signals.as_stored(read) == read
+    for place, (one, other) in enumerate(zip(quick.row, full.row, strict=True)):
+        if place in JSON_PLACES and one is not None and other is not None:
+            assert json.loads(one) == json.loads(other)
+        else:
+            assert one == other
+
+
+def test_the_usual_events_are_read_quickly():
+    bodies = Bodies()
+
+    assert all(quick_entry("p", bodies.body(number)) for number in range(100))
