@@ -1,8 +1,7 @@
-"""Bodies of requests, read while they come in: JSON, or JSON lines; compressed or not; never more than is allowed."""
+"""Bodies of requests: JSON, or JSON lines; compressed or not; never more than is allowed."""
 
-import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,9 +13,6 @@ from app.feedback.intake import Entry, event_entry, quick_entry
 from app.web import MAX_BODY_BYTES, TOO_LARGE
 
 MAX_BATCH = 5000
-#: Items that are read before others get their turn.
-TURN = 32
-
 #: A row for the log, or the faults of an item with the id that it carries.
 Item = Entry | tuple[list[Fault], str | None]
 
@@ -28,17 +24,48 @@ class _Object(msgspec.Struct, forbid_unknown_fields=True):
 _ARRAY: msgspec.json.Decoder[list[msgspec.Raw] | _Object] = msgspec.json.Decoder(list[msgspec.Raw] | _Object)
 
 
-async def entries_in(project: str, chunks: AsyncIterator[bytes], *, lines: bool) -> list[Item]:
-    """The items of a batch, in their order. Raises `Invalid` where it is no batch at all, `TooLarge`."""
-    return await (_lines(project, chunks) if lines else _array(project, chunks))
-
-
-async def plain(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """The chunks decompressed. Raises `Invalid` where they are not what `encoding` says, `TooLarge`."""
+async def whole(chunks: AsyncIterator[bytes], encoding: str) -> bytes:
+    """The body, decompressed. Raises `Invalid` where it is not what `encoding` says, `TooLarge`."""
     if encoding != "gzip":
-        async for chunk in chunks:
-            yield chunk
-        return
+        return b"".join([chunk async for chunk in chunks])
+    return b"".join([piece async for piece in _decompressed(chunks)])
+
+
+def split(body: bytes, *, lines: bool) -> Sequence[Any]:
+    """The items of a batch, each for `read`. Raises `Invalid` where it is no batch at all, or one too long."""
+    if not lines:
+        return _split_array(body)
+    found = [line for line in body.split(b"\n") if not line.isspace() and line]
+    if len(found) > MAX_BATCH:
+        raise _too_many("/")
+    return found
+
+
+def read(project: str, item: Any) -> Item:
+    """One item as a row for the log of `project`, or what is wrong with it."""
+    if not isinstance(item, bytes | msgspec.Raw):
+        return _parsed(project, item)
+    body = bytes(item)
+    entry = quick_entry(project, body)
+    if entry is not None:
+        return entry
+    try:
+        event = signals.read(wire.Event, body)
+        return event_entry(project, event) if isinstance(event, wire.Event) else _faulty(event, signals.decoded(body))
+    except ValueError as error:
+        return [Fault("", f"is no JSON ({error})")], None
+
+
+def _parsed(project: str, item: Any) -> Item:
+    event = signals.parse(wire.Event, item)
+    return event_entry(project, event) if isinstance(event, wire.Event) else _faulty(event, item)
+
+
+def _faulty(faults: list[Fault], item: Any) -> Item:
+    return faults, signals.given_id(item)
+
+
+async def _decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     stream, size = zlib.decompressobj(wbits=31), 0
     async for chunk in chunks:
         rest = chunk
@@ -56,16 +83,6 @@ async def plain(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator[by
             rest = stream.unconsumed_tail or stream.unused_data
     if not stream.eof:
         raise _no_gzip()
-
-
-async def _array(project: str, chunks: AsyncIterator[bytes]) -> list[Item]:
-    body = b"".join([chunk async for chunk in chunks])
-    items: list[Item] = []
-    for number, item in enumerate(_split_array(body)):
-        if number % TURN == TURN - 1:
-            await asyncio.sleep(0)
-        items.append(_read(project, bytes(item)) if isinstance(item, msgspec.Raw) else _parsed(project, item))
-    return items
 
 
 def _split_array(body: bytes) -> Sequence[Any]:
@@ -101,62 +118,6 @@ def _items(body: Any) -> list[Any]:
     if len(events) > MAX_BATCH:
         raise _too_many("/events" if isinstance(body, dict) else "/")
     return events
-
-
-async def _lines(project: str, chunks: AsyncIterator[bytes]) -> list[Item]:
-    items: list[Item] = []
-    async for line in _split(chunks):
-        if not line.strip():
-            continue
-        if len(items) == MAX_BATCH:
-            raise _too_many("/")
-        items.append(_read(project, line))
-        if len(items) % TURN == 0:
-            await asyncio.sleep(0)
-    return items
-
-
-def _read(project: str, body: bytes) -> Item:
-    """One event from its JSON text."""
-    entry = quick_entry(project, body)
-    if entry is not None:
-        return entry
-    try:
-        read = signals.read(wire.Event, body)
-        return event_entry(project, read) if isinstance(read, wire.Event) else _faulty(read, signals.decoded(body))
-    except ValueError as error:
-        return [Fault("", f"is no JSON ({error})")], None
-
-
-def _parsed(project: str, item: Any) -> Item:
-    """One event from its values."""
-    parsed = signals.parse(wire.Event, item)
-    return event_entry(project, parsed) if isinstance(parsed, wire.Event) else _faulty(parsed, item)
-
-
-def _faulty(faults: list[Fault], item: Any) -> Item:
-    return faults, signals.given_id(item)
-
-
-async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Lines as they come in; the last one may lack its end."""
-    begun: list[bytes] = []
-    async for chunk in chunks:
-        for piece in _pieces(chunk):
-            begun.append(piece)
-            if piece.endswith(b"\n"):
-                yield b"".join(begun)
-                begun = []
-    if begun:
-        yield b"".join(begun)
-
-
-def _pieces(chunk: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(chunk):
-        end = chunk.find(b"\n", start) + 1 or len(chunk)
-        yield chunk[start:end]
-        start = end
 
 
 def _no_gzip() -> Invalid:

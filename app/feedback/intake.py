@@ -116,27 +116,18 @@ class Intake:
 
         Raises `Unavailable` where there is no room, or Postgres is away: nothing may be stored then, or some of it.
         """
-        if not entries:
-            return []
-        self._require_room(len(entries), size)
-        parts = [
-            _Waiting(kind, entries[start : start + MOST_BODIES], size if start == 0 else 0)
-            for start in range(0, len(entries), MOST_BODIES)
-        ]
-        self._room -= len(entries)
-        self._room_bytes -= size
-        self._queue.extend(parts)
-        self._queued += len(entries)
-        if self._busy == 0 or self._queued >= CROWD:
-            self._something.set()
-        if len(parts) == 1:
-            return await parts[0].answer
-        answers = await asyncio.gather(*(part.answer for part in parts), return_exceptions=True)
         outcomes: list[Outcome | ThumbwheelError] = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            outcomes += answer
+        for start in range(0, len(entries), MOST_BODIES):  # one after the other: they keep their order in the log
+            part = entries[start : start + MOST_BODIES]
+            self._require_room(len(part), size)
+            waiting = _Waiting(kind, part, size if start == 0 else 0)
+            self._room -= len(part)
+            self._room_bytes -= waiting.size
+            self._queue.append(waiting)
+            self._queued += len(part)
+            if self._busy == 0 or self._queued >= CROWD:
+                self._something.set()
+            outcomes += await waiting.answer
         return outcomes
 
     async def close(self) -> None:

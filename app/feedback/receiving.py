@@ -1,5 +1,7 @@
 """Requests that bring feedback, from their bytes to the answer, in the event loop: no thread, no session in between."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -25,6 +27,8 @@ from app.projects.admission import Admission
 from app.web import JSON_LINES, MAX_BODY_BYTES, TOO_LARGE, media_type, problem_response, reason_not_json
 
 CREATED, OK, MIXED = 201, 200, 207
+#: Items of a batch that are read and stored together.
+PART = 125
 
 
 class Receiver:
@@ -78,28 +82,42 @@ class Receiver:
         return _receipt("completion_id", outcome)
 
     async def batch(self, request: Request) -> Response:
-        """Many events: what is valid is stored, and of each it is said what became of it."""
+        """Many events: what is valid is stored, and of each it is said what became of it.
+
+        One part of the batch is on its way to Postgres while the next one is read; they go in their order, as later
+        events of an actor count before earlier ones.
+        """
         project = await self._project(request)
         kind = media_type(request.headers.get("content-type", ""))
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        items = await bodies.entries_in(project, bodies.plain(request.stream(), encoding), lines=kind in JSON_LINES)
-        entries: dict[int, Entry] = {}
-        answers: list[dict[str, Any]] = []
-        for index, item in enumerate(items):
-            if isinstance(item, Entry):
-                entries[index] = item
-                answers.append({})
-            else:
-                answers.append(_invalid(index, *item))
-        size = int(request.headers.get("content-length", 0))
-        outcomes = await self._intake.record(EVENTS, list(entries.values()), size)
-        for (index, entry), outcome in zip(entries.items(), outcomes, strict=True):
-            answers[index] = _answer(index, entry, outcome)
+        body = await bodies.whole(request.stream(), encoding)
+        items = bodies.split(body, lines=kind in JSON_LINES)
+        answers: list[dict[str, Any]] = [{} for _ in items]
+        under_way: asyncio.Task[None] | None = None
+        for start in range(0, len(items), PART):
+            entries: dict[int, Entry] = {}
+            for index in range(start, min(start + PART, len(items))):
+                item = bodies.read(project, items[index])
+                if isinstance(item, Entry):
+                    entries[index] = item
+                else:
+                    answers[index] = _invalid(index, *item)
+            if under_way is not None:
+                await under_way
+            under_way = asyncio.create_task(self._part(entries, answers, len(body) * len(entries) // len(items)))
+            await asyncio.sleep(0)
+        if under_way is not None:
+            await under_way
         stored = sum(answer["status"] == "stored" for answer in answers)
         replayed = sum(answer["status"] == "replayed" for answer in answers)
         rejected = len(answers) - stored - replayed
         receipt = {"stored": stored, "replayed": replayed, "rejected": rejected, "items": answers}
         return _json(receipt, MIXED if rejected else OK)
+
+    async def _part(self, entries: Mapping[int, Entry], answers: list[dict[str, Any]], size: int) -> None:
+        outcomes = await self._intake.record(EVENTS, list(entries.values()), size)
+        for (index, entry), outcome in zip(entries.items(), outcomes, strict=True):
+            answers[index] = _answer(index, entry, outcome)
 
     async def _project(self, request: Request) -> str:
         authorization = request.headers.get("authorization", "").encode("latin-1")

@@ -135,6 +135,23 @@ def test_a_batch_comes_as_lines_too_each_of_them_judged_alone(api):
     assert {item["event_id"] for item in api.get(URL).json()["items"]} == {"a", "b"}
 
 
+def test_a_batch_keeps_its_order_in_the_log(api):
+    """Of an actor the latest counts: an order that is lost would turn a mind back."""
+    body = lines(*({**THUMB, "event_id": f"e{number}"} for number in range(900)))
+
+    assert api.post(BATCH, content=body, headers=LINES).json()["stored"] == 900
+
+    found = []
+    cursor = None
+    while len(found) < 900:
+        page = api.get(
+            "/v1/feedback", params={"project": "acme", "limit": 200, **({"cursor": cursor} if cursor else {})}
+        ).json()
+        found += [item["event_id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert found[::-1] == [f"e{number}" for number in range(900)]
+
+
 def test_lines_may_come_in_pieces_that_end_anywhere(api):
     body = lines(*({**THUMB, "event_id": f"e{number}"} for number in range(40)))
 
