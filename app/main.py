@@ -1,6 +1,7 @@
 """`create_app()`: the web process, put together."""
 
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -54,6 +55,8 @@ TAGS = [
 REDIS_SECONDS = 1
 #: New objects after which a server looks for garbage in circles: by default 700, which is in the middle of a batch.
 GARBAGE_THRESHOLD = 50_000
+#: For so long a thread may keep the event loop waiting; by default for 5 ms, several times what an event takes.
+SWITCH_SECONDS = 0.0005
 
 health = APIRouter(tags=["health"])
 
@@ -171,4 +174,5 @@ def serve() -> Api:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
     return api
