@@ -1,0 +1,68 @@
+"""The log of an older version moves into months and keeps every event; and back again."""
+
+import json
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg import sql
+
+from app import settings
+from app.cli.migrate import configuration
+from tests.conftest import Servers, forget_settings
+
+
+@pytest.fixture
+def older(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database of its own, at the version before months."""
+    name = f"older_{uuid4().hex}"
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = servers.database_url.rpartition("/")[0] + f"/{name}"
+    monkeypatch.setenv("THUMBWHEEL_DATABASE_URL", url)
+    forget_settings()
+    command.upgrade(configuration(), "0002")
+    yield url
+    monkeypatch.undo()
+    forget_settings()
+    assert settings.current().database_url is not None
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+
+def test_events_of_an_older_version_are_kept_with_their_places_in_both_directions(older: str) -> None:
+    with psycopg.connect(older, autocommit=True) as connection:
+        connection.execute("INSERT INTO projects VALUES ('desk', '/m', '{}', now())")
+        for number, received in enumerate(
+            ("2025-11-30 23:59:59+00", "2026-02-01 00:00:00+00", "2026-02-03 00:00:00+00")
+        ):
+            connection.execute(
+                """INSERT INTO events (project_id, event_id, received_at, occurred_at, completion_id, actor, signal,
+                                       prompt, completion, metadata, body_sha256)
+                   VALUES ('desk', %s, %s, %s, 'c', 'ann', %s, %s, 'Ho', '{}', '')""",
+                (f"e{number}", received, received, json.dumps({"kind": "copy"}), json.dumps("Hi")),
+            )
+
+    command.upgrade(configuration(), "0003")
+
+    with psycopg.connect(older, autocommit=True) as connection:
+        kept = connection.execute(
+            "SELECT event_id, position, tableoid::regclass::text, occurred_at, prompt FROM events ORDER BY position"
+        ).fetchall()
+        assert kept == [
+            ("e0", 1, "events_2025_11", None, "Hi"),
+            ("e1", 2, "events_2026_02", None, "Hi"),
+            ("e2", 3, "events_2026_02", None, "Hi"),
+        ]
+        assert connection.execute("SELECT event_id, position FROM event_ids ORDER BY 2").fetchall() == [
+            (event_id, position) for event_id, position, *_ in kept
+        ]
+        assert connection.execute("SELECT nextval('log_positions')").fetchone() == (4,)
+
+    command.downgrade(configuration(), "0002")
+
+    with psycopg.connect(older, autocommit=True) as connection:
+        back = connection.execute("SELECT event_id, position, occurred_at = received_at FROM events ORDER BY 2")
+        assert back.fetchall() == [("e0", 1, True), ("e1", 2, True), ("e2", 3, True)]
