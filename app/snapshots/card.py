@@ -7,7 +7,8 @@ from typing import Any
 _DROPS = {
     "no_verdict": "completions whose signals say neither good nor bad",
     "tie": "completions with as much weight for as against",
-    "unknown_text": "labelled completions whose text no event has carried",
+    "unknown_text": "labelled completions whose text no event has carried and nobody has registered",
+    "tool_calls": "completions whose prompt has messages with more than a text, such as calls of tools",
     "duplicate": "rows whose prompt, completion and label another row has",
     "outvoted": "rows whose prompt and completion others labelled the other way with more weight",
     "contradiction": "rows whose prompt and completion have both labels with equal weight",
