@@ -108,6 +108,7 @@ async def closed(url: str, make: Callable[[int], bytes], *, clients: int, second
     load.seconds = time.perf_counter() - began
     for connection in connections:
         connection.close()
+    await asyncio.sleep(0)  # the loop's turn in which they end
     return load
 
 
@@ -129,6 +130,7 @@ async def steady(url: str, make: Callable[[int], bytes], *, clients: int, second
     load.seconds = time.perf_counter() - began
     for connection in connections:
         connection.close()
+    await asyncio.sleep(0)  # the loop's turn in which they end
     return load
 
 

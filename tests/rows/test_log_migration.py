@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from psycopg import sql
 
+from app import database as app_database
 from app import settings
 from app.cli.migrate import configuration
 from tests.conftest import Servers, forget_settings
@@ -21,10 +22,12 @@ def older(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     url = servers.database_url.rpartition("/")[0] + f"/{name}"
+    app_database.engine().dispose()
     monkeypatch.setenv("THUMBWHEEL_DATABASE_URL", url)
     forget_settings()
     command.upgrade(configuration(), "0002")
     yield url
+    app_database.engine().dispose()
     monkeypatch.undo()
     forget_settings()
     assert settings.current().database_url is not None
