@@ -13,6 +13,8 @@ from app.feedback.intake import Entry, event_entry, quick_entry
 from app.web import MAX_BODY_BYTES, TOO_LARGE
 
 MAX_BATCH = 5000
+#: Empty lines are passed over; 16 MiB of them would keep others waiting.
+MAX_LINES = 2 * MAX_BATCH
 #: A row for the log, or the faults of an item with the id that it carries.
 Item = Entry | tuple[list[Fault], str | None]
 
@@ -35,6 +37,8 @@ def split(body: bytes, *, lines: bool) -> Sequence[Any]:
     """The items of a batch, each for `read`. Raises `Invalid` where it is no batch at all, or one too long."""
     if not lines:
         return _split_array(body)
+    if body.count(b"\n") > MAX_LINES:  # before a list is made of them
+        raise _too_many("/")
     found = [line for line in body.split(b"\n") if not line.isspace() and line]
     if len(found) > MAX_BATCH:
         raise _too_many("/")

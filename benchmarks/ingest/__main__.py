@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.ingest.bodies import Bodies
 from benchmarks.ingest.copying import Copying
-from benchmarks.ingest.load import Load, closed, connect, median, message, steady
+from benchmarks.ingest.load import Load, close, closed, connect, median, message, steady
 from benchmarks.ingest.servers import OURS, PEERS, PROFILED, Backend, Served, backend, profile_of, serving
 from benchmarks.machine import described
 
@@ -90,8 +90,7 @@ class Bench:
 
         await asyncio.gather(*map(client, range(BATCH_CLIENTS)))
         per_second = len(made) * BATCH / (time.perf_counter() - began)
-        for connection in connections:
-            connection.close()
+        await close(connections)
         return per_second
 
     async def copied(self, copying: Copying) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -62,6 +62,12 @@ async def connect(url: str) -> Connection:
     return connection
 
 
+async def close(connections: Iterable[Connection]) -> None:
+    for connection in connections:
+        connection.close()
+    await asyncio.sleep(0)  # the loop's turn in which they end
+
+
 def message(path: str, body: bytes, *, key: str | None = None, kind: str = "application/json") -> bytes:
     """A POST as bytes."""
     authorization = f"Authorization: Bearer {key}\r\n" if key else ""
@@ -106,9 +112,7 @@ async def closed(url: str, make: Callable[[int], bytes], *, clients: int, second
 
     await asyncio.gather(*map(client, connections))
     load.seconds = time.perf_counter() - began
-    for connection in connections:
-        connection.close()
-    await asyncio.sleep(0)  # the loop's turn in which they end
+    await close(connections)
     return load
 
 
@@ -128,9 +132,7 @@ async def steady(url: str, make: Callable[[int], bytes], *, clients: int, second
 
     await asyncio.gather(*map(client, connections))
     load.seconds = time.perf_counter() - began
-    for connection in connections:
-        connection.close()
-    await asyncio.sleep(0)  # the loop's turn in which they end
+    await close(connections)
     return load
 
 

@@ -219,6 +219,15 @@ def test_a_batch_of_conflicts_names_the_fields(api):
     assert "/actor" in item["error"]
 
 
+@pytest.mark.parametrize("pack", [lambda: lines(*[THUMB] * 5001), lambda: b"\n" * 16 * 1024 * 1024])
+def test_too_many_lines_are_422_also_empty_ones(api, pack):
+    answer = api.post(BATCH, content=pack(), headers=LINES)
+
+    assert answer.status_code == 422
+    assert "5000" in answer.json()["detail"]
+    assert api.get(URL).json()["items"] == []
+
+
 @pytest.mark.parametrize("body", [{"event": []}, {"events": [], "more": 1}, {"events": {}}, 7])
 def test_what_is_no_batch_is_422(api, body):
     assert api.post(BATCH, json=body).status_code == 422
