@@ -12,6 +12,7 @@ from thumbwheel.wire.feedback import (
     StoredEvent,
 )
 from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
+from thumbwheel.wire.policies import LabelPolicy, NewLabelPolicy, StoredLabelPolicy
 from thumbwheel.wire.projects import (
     Gates,
     NewProject,
@@ -49,11 +50,13 @@ __all__ = [
     "Gates",
     "Implicit",
     "Key",
+    "LabelPolicy",
     "Message",
     "Metadata",
     "Metrics",
     "Name",
     "NewKey",
+    "NewLabelPolicy",
     "NewProject",
     "NewRelease",
     "NewRun",
@@ -77,6 +80,7 @@ __all__ = [
     "SnapshotRules",
     "StoredCompletion",
     "StoredEvent",
+    "StoredLabelPolicy",
     "Thumbs",
     "ToolCall",
     "TriggerDecision",
