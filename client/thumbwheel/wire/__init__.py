@@ -12,7 +12,14 @@ from thumbwheel.wire.feedback import (
     StoredEvent,
 )
 from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
-from thumbwheel.wire.policies import LabelPolicy, NewLabelPolicy, StoredLabelPolicy
+from thumbwheel.wire.policies import (
+    EditRule,
+    LabelPolicy,
+    LabelPolicyAdoption,
+    NewAdoption,
+    NewLabelPolicy,
+    StoredLabelPolicy,
+)
 from thumbwheel.wire.projects import (
     Gates,
     NewProject,
@@ -43,6 +50,7 @@ __all__ = [
     "CreatedKey",
     "CurrentRelease",
     "Edit",
+    "EditRule",
     "Event",
     "EventReceipt",
     "Flag",
@@ -51,10 +59,12 @@ __all__ = [
     "Implicit",
     "Key",
     "LabelPolicy",
+    "LabelPolicyAdoption",
     "Message",
     "Metadata",
     "Metrics",
     "Name",
+    "NewAdoption",
     "NewKey",
     "NewLabelPolicy",
     "NewProject",

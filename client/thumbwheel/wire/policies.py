@@ -4,12 +4,44 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from thumbwheel.wire.values import Body, Name, Text
+from thumbwheel.wire.values import Body, Name, Text, storable
+
+#: Far beyond what any product has; a number that is longer still was not meant.
+MOST = 1_000_000_000
+
+
+def _in_thousandths(weight: float) -> float:
+    thousandths = round(weight * 1000)
+    if abs(weight * 1000 - thousandths) > 1e-6 or thousandths == 0:
+        raise ValueError("has more than three decimals: round it, for example to 0.125")
+    return thousandths / 1000
+
+
+def _on_the_scale(place: float) -> float:
+    if not 0 <= place <= 1:
+        raise ValueError("lies outside of the scale: 0 is its lowest and 1 its highest value, 4 of 1 to 5 is 0.75")
+    return place
+
+
+def _at_least_one_row(rows: float) -> float:
+    if not rows >= 1:
+        raise ValueError("is below one row, nothing could be learnt from anyone: give 1 at least, or no cap (null)")
+    return rows
+
 
 #: In thousandths, so that sums are exact and ties are ties.
-Weight = Annotated[float, Field(gt=0, le=10, multiple_of=0.001, description="how much it counts; a thumb counts 1")]
+Weight = Annotated[
+    float,
+    Field(gt=0, le=10, description="how much it counts, in thousandths at most; a thumb counts 1"),
+    AfterValidator(_in_thousandths),
+]
+Place = Annotated[
+    float,
+    Field(allow_inf_nan=False, json_schema_extra={"minimum": 0, "maximum": 1}),
+    AfterValidator(_on_the_scale),
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Hours = Annotated[float, Field(gt=0, le=24 * 366)]
 Label = Literal["desirable", "undesirable"]
@@ -32,6 +64,12 @@ class SaysUnless(Says):
     )
     within_hours: Hours = Field(24, description="how long it may follow; the verdict waits until this time is over")
 
+    @model_validator(mode="after")
+    def _waits_for_something(self) -> Self:
+        if self.unless is None and self.within_hours != type(self).model_fields["within_hours"].default:
+            raise ValueError("within_hours changes nothing without unless: name what must not follow, or leave it out")
+        return self
+
 
 class ThumbsRule(Body):
     up: Says | None = Says(label="desirable")
@@ -41,9 +79,9 @@ class ThumbsRule(Body):
 class EditRule(Body):
     """Edits by how much they changed.
 
-    *unchanged* but for spaces at the ends; *cosmetic*: no word's meaning, like a typo, and at least `cosmetic_from`
-    alike; *rewrite*: less than `rewrite_below` alike; *substantive*: all between. Alike is 1 minus the edits (insert,
-    delete, replace, swap neighbours) over the longer text's length, letters folded to one case.
+    *unchanged*: but for spaces at the ends. *cosmetic*: no word's meaning, like a typo, in texts at least
+    `cosmetic_from` alike. *rewrite*: another number or sign, or less than `rewrite_below` alike. *substantive*: all others. Alike is
+    1 minus the edits (insert, delete, replace, swap neighbours) over the longer text's length, case aside.
     """
 
     cosmetic_from: Share = 0.9
@@ -57,24 +95,18 @@ class EditRule(Body):
     )
     substantive_text: Weight | None = Field(None, description="the same for the text of a substantive edit")
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.rewrite_below > self.cosmetic_from:
-            raise ValueError("rewrite_below must not be above cosmetic_from: an edit would be both")
-        return self
-
 
 class FixedThresholds(Body):
     """Places on a rating's scale: 0 is its lowest and 1 its highest value."""
 
     kind: Literal["fixed"] = "fixed"
-    desirable_from: Share = 0.85
-    undesirable_to: Share = 0.5
+    desirable_from: Place = 0.85
+    undesirable_to: Place = 0.5
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.undesirable_to >= self.desirable_from:
-            raise ValueError("undesirable_to must be below desirable_from: a rating would be both")
+            raise ValueError("undesirable_to is not below desirable_from, a rating would be both: move them apart")
         return self
 
 
@@ -83,7 +115,7 @@ class MedianThresholds(Body):
 
     kind: Literal["median"] = "median"
     days: float = Field(90, gt=0, le=3660, description="the window before the end of the log in which ratings count")
-    minimum: int = Field(20, ge=1, description="with fewer ratings in the window none says anything")
+    minimum: int = Field(20, ge=1, le=MOST, description="with fewer ratings in the window none says anything")
 
 
 class RatingRule(Body):
@@ -130,8 +162,9 @@ class SignalRules(Body):
             ),
         },
         description="tiers by their name; of several flags the heaviest counts",
+        max_length=64,
     )
-    outcome: dict[Name, OutcomeRule] = Field({}, description="by the outcome's name")
+    outcome: dict[Name, OutcomeRule] = Field({}, description="by the outcome's name", max_length=1024)
     accept: SaysUnless | None = SaysUnless(label="desirable", weight=0.5)
     copy_: SaysUnless | None = Field(SaysUnless(label="desirable", weight=0.5), alias="copy")
     reject: SaysUnless | None = SaysUnless(label="undesirable", weight=0.5)
@@ -140,15 +173,47 @@ class SignalRules(Body):
     reopen: SaysUnless | None = SaysUnless(label="undesirable", weight=0.25)
     resolve: SaysUnless | None = SaysUnless(label="desirable", weight=0.25, unless="reopen")
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+    @field_validator("flag", mode="after")
+    @classmethod
+    def _each_flag_once(cls, tiers: dict[str, FlagTier]) -> dict[str, FlagTier]:
+        seen: set[str] = set()
+        for flag in (flag for tier in tiers.values() for flag in tier.flags):
+            if flag in seen:
+                raise ValueError(f"names {flag!r} twice: leave it in one tier")
+            seen.add(flag)
+        return tiers
+
+    @field_validator("reject", "regenerate", "escalate", "reopen", mode="after")
+    @classmethod
+    def _not_unless_itself(cls, says: SaysUnless | None, about: ValidationInfo) -> SaysUnless | None:
+        if says is not None and says.unless == about.field_name:
+            raise ValueError(f"would be taken away by another {says.unless}: name another signal in unless, or none")
+        return says
 
     @model_validator(mode="after")
-    def _each_flag_once(self) -> Self:
-        flags = [flag for tier in self.flag.values() for flag in tier.flags]
-        twice = sorted({flag for flag in flags if flags.count(flag) > 1})
-        if twice:
-            raise ValueError(f"flag names {twice[0]!r} twice: leave it in one tier")
+    def _both_labels_can_be(self) -> Self:
+        possible = {says.label for says in self._verdicts()}
+        if self.edit.rewritten_text is not None or self.edit.substantive_text is not None:
+            possible.add("desirable")
+        missing = sorted({"desirable", "undesirable"} - possible)
+        if missing:
+            raise ValueError(
+                f"nothing can become {missing[0]}, and from one class alone nothing is learnt: "
+                f"let some signal say {missing[0]}, for example thumbs"
+            )
         return self
+
+    def _verdicts(self) -> list[Says]:
+        edit, rating, preference = self.edit, self.rating, self.preference
+        says: list[Says | None] = [self.thumbs.up, self.thumbs.down]
+        says += [edit.unchanged, edit.cosmetic, edit.substantive, edit.rewrite, rating.high, rating.low]
+        says += [preference.preferred, preference.not_preferred]
+        says += [tier.says for tier in self.flag.values()]
+        says += [verdict for rule in self.outcome.values() for verdict in (rule.true, rule.false)]
+        says += [self.accept, self.copy_, self.reject, self.regenerate, self.escalate, self.reopen, self.resolve]
+        return [verdict for verdict in says if verdict is not None]
 
 
 class Cap(Body):
@@ -158,8 +223,10 @@ class Cap(Body):
     """
 
     share: float = Field(gt=0, le=1)
-    rows: float = Field(ge=1, description="weight of so many thumbs; below one row nothing could be learnt from anyone")
-    times_equal: float = Field(10, ge=1, description="never less than this many times an equal share of all")
+    rows: Annotated[
+        float, Field(le=MOST, allow_inf_nan=False, json_schema_extra={"minimum": 1}), AfterValidator(_at_least_one_row)
+    ] = Field(description="weight of so many thumbs")
+    times_equal: float = Field(10, ge=1, le=MOST, description="never less than this many times an equal share of all")
 
 
 class Influence(Body):
@@ -186,24 +253,24 @@ class Duplicates(Body):
 class Burst(Body):
     """More votes of one actor in so short a time than a person who reads could give."""
 
-    votes: int = Field(60, ge=2)
-    seconds: float = Field(60, gt=0)
+    votes: int = Field(60, ge=2, le=MOST)
+    seconds: float = Field(60, gt=0, le=366 * 86_400)
 
 
 class OneWay(Body):
     """An actor with many votes nearly all on one side, where the others' votes are not so."""
 
-    votes: int = Field(50, ge=2)
+    votes: int = Field(50, ge=2, le=MOST)
     share: float = Field(0.97, gt=0.5, le=1)
 
 
 class Ring(Body):
     """Actors who judge the same completions in the same way, far more often than by chance."""
 
-    together: int = Field(10, ge=2, description="completions that two actors both judged")
+    together: int = Field(10, ge=2, le=MOST, description="completions that two actors both judged")
     overlap: float = Field(0.8, gt=0, le=1, description="of all that either judged (Jaccard)")
     agreement: float = Field(0.95, gt=0.5, le=1)
-    actors: int = Field(3, ge=2, description="the fewest that are a ring")
+    actors: int = Field(3, ge=2, le=MOST, description="the fewest that are a ring")
 
 
 class Quarantine(Body):
@@ -244,18 +311,45 @@ class LabelPolicy(Body):
     guards: GuardRules = GuardRules()
     audit: AuditRule | None = None
 
-    @model_validator(mode="after")
-    def _precedence_is_whole(self) -> Self:
-        missing = set(_groups()) - set(self.precedence)
-        if missing or len(self.precedence) != len(_groups()):
+    @field_validator("precedence", mode="after")
+    @classmethod
+    def _precedence_is_whole(cls, groups: list[Precedence]) -> list[Precedence]:
+        missing = set(_groups()) - set(groups)
+        if missing or len(groups) != len(_groups()):
             what = f"lacks {_listed(missing)}" if missing else "names one twice"
-            raise ValueError(f"precedence {what}: name each of {_listed(_groups())} once")
-        return self
+            raise ValueError(f"{what}: name each of {_listed(_groups())} once")
+        return groups
+
+
+Reason = Annotated[str, Field(max_length=500), AfterValidator(storable)]
 
 
 class NewLabelPolicy(Body):
+    """Stored as the next version; the same policy again is the version that it has."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "policy": {
+                        "name": "support desk",
+                        "signals": {
+                            "outcome": {
+                                "ticket_solved": {
+                                    "true": {"label": "desirable", "unless": "reopen", "within_hours": 24},
+                                    "false": {"label": "undesirable", "weight": 0.5},
+                                }
+                            }
+                        },
+                    },
+                    "note": "a solved ticket counts, unless it is opened again within a day",
+                }
+            ]
+        }
+    )
+
     policy: LabelPolicy
-    note: Text = Field("", description="why it is as it is")
+    note: Annotated[Text, Field(max_length=2000)] = Field("", description="why it is as it is")
 
 
 class StoredLabelPolicy(BaseModel):
@@ -268,6 +362,24 @@ class StoredLabelPolicy(BaseModel):
     adopted: bool = Field(description="whether labels are given by it now")
     created_at: datetime | None
     created_by: str | None
+
+
+class NewAdoption(Body):
+    """From now on labels are given by this version."""
+
+    reason: Reason = Field("", description="why, for the ledger")
+
+
+class LabelPolicyAdoption(BaseModel):
+    """An entry of the ledger of what labels were given by, and since when. The newest counts."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int = Field(description="1, 2, 3 … within the project")
+    version: int
+    reason: str
+    by: str
+    created_at: datetime
 
 
 def _listed(names: Collection[str]) -> str:
