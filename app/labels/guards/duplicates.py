@@ -1,0 +1,96 @@
+"""Rows that are one row: the same text, or nearly the same, and what their labels add up to. Pure."""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from datasketch import MinHash, MinHashLSH
+from numpy.typing import NDArray
+from thumbwheel import wire
+
+from app.labels.guards.text import normalised
+
+SEED = 1
+#: How much a pair that is overlooked counts against one that is looked at in vain: each is looked at, which is cheap.
+FALSE_POSITIVE, FALSE_NEGATIVE = 0.1, 0.9
+
+
+def exact(keys: Iterable[Hashable]) -> NDArray[np.uint32]:
+    """A cluster number for each key, counted from 0 in the order in which they come; equal keys have the same."""
+    numbers: dict[Hashable, int] = {}
+    return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.uint32)
+
+
+def near(texts: Iterable[str], rules: wire.policies.NearDuplicates) -> NDArray[np.uint32]:
+    """A cluster number for each text, counted from 0 in the order in which they come.
+
+    A text belongs to the cluster whose first text is the most alike, if that is alike enough; else it is the first of a
+    cluster. So each is alike to the first of its cluster: chains of small steps lead nowhere, and a flood of one text
+    costs no more than as many others. Alike: the Jaccard similarity of the sets of pairs of neighbouring words,
+    estimated by MinHash (Broder, SEQUENCES 1997); its standard error is √(s(1−s)/permutations).
+    """
+    found = MinHashLSH(
+        threshold=rules.similarity, num_perm=rules.permutations, weights=(FALSE_POSITIVE, FALSE_NEGATIVE)
+    )
+    empty = MinHash(num_perm=rules.permutations, seed=SEED)
+    firsts: list[MinHash] = []
+    clusters: dict[str, int] = {}
+    numbers: list[int] = []
+    for text in texts:
+        said = normalised(text)
+        if said not in clusters:
+            sketch = empty.copy()
+            sketch.update_batch(_word_pairs(said))
+            cluster = _most_alike(sketch, firsts, sorted(found.query(sketch)), rules.similarity)
+            if cluster is None:
+                cluster = len(firsts)
+                firsts.append(sketch)
+                found.insert(cluster, sketch, check_duplication=False)
+            clusters[said] = cluster
+        numbers.append(clusters[said])
+    return np.array(numbers, np.uint32)
+
+
+def _word_pairs(text: str) -> list[bytes]:
+    """A single word, or no word at all, is a pair with nothing."""
+    words = text.encode("utf-8", "surrogatepass").split(b" ")
+    return sorted({first + b" " + second for first, second in zip(words, words[1:] or [b""], strict=False)})
+
+
+def _most_alike(sketch: MinHash, firsts: list[MinHash], candidates: list[int], least: float) -> int | None:
+    """The earlier one of two that are equally alike."""
+    alike = [(sketch.jaccard(firsts[number]), -number) for number in candidates]
+    similarity, number = max(alike, default=(0.0, 0))
+    return -number if alike and similarity >= least else None
+
+
+@dataclass(frozen=True)
+class Collapsed:
+    """Of n rows, which stay. Those that go are `duplicate`s, `contradicted` by the heavier side, or `tied`."""
+
+    stays: NDArray[np.bool_]
+    contradicted: NDArray[np.bool_]
+    tied: NDArray[np.bool_]
+
+    @property
+    def duplicate(self) -> NDArray[np.bool_]:
+        return ~(self.stays | self.contradicted | self.tied)
+
+
+def collapsed(
+    cluster: NDArray[np.uint32], desirable: NDArray[np.bool_], weight: NDArray[np.int64], order: NDArray[np.int64]
+) -> Collapsed:
+    """Of each cluster the first row, by `order`, of the side that weighs more in it; none where both weigh the same.
+
+    cluster (n,), desirable (n,), weight (n,) in thousandths so that ties are ties, order (n,) for example positions
+    """
+    side = np.where(desirable, weight, -weight)
+    balance = np.zeros(int(cluster.max(initial=0)) + 1, np.int64)
+    np.add.at(balance, cluster, side)
+    tied = balance[cluster] == 0
+    wins = ~tied & ((balance[cluster] > 0) == desirable)
+    stays = np.zeros(len(cluster), np.bool_)
+    rows = np.flatnonzero(wins)
+    rows = rows[np.lexsort((rows, order[rows], cluster[rows]))]
+    stays[rows[np.diff(cluster[rows], prepend=-1) != 0]] = True
+    return Collapsed(stays=stays, contradicted=~tied & ~wins, tied=tied)

@@ -1,0 +1,175 @@
+"""How much of all weight one actor, and one group of prompts, may have. Pure.
+
+The weight of a row is shared equally by the actors of its winning side. Actor *a* keeps g_a of its shares and group *p*
+keeps h_p of its rows: a row of weight w in group p weighs w · h_p · (mean of g over its actors). With T the weight of
+all rows afterwards, and *s* and *R* of a cap's rules, what is sought is
+
+    actor:  g_a · C_a(h) ≤ min(s · T, R)        C_a(h) = Σ shares of a, each times h of its row's group
+    group:  h_p · V_p(g) ≤ min(s · T, R)        V_p(g) = Σ shares in p, each times g of its actor
+
+with g = 1 where an actor is under its cap, h = 1 where a group is. Who shares a row with an actor over the cap loses
+nothing of the own share: otherwise an actor could erase others' rows by voting along.
+
+For h fixed, T = Σ_a min(C_a, s·T, R) is concave in T and 0 at 0, so Newton's steps from above reach its largest solution,
+after as many as it has corners at most; likewise for g fixed. Taking turns is Sinkhorn's scaling with inequalities: it
+settles where both hold, and changes the shares least (in the sense of relative entropy) for the T that it ends with
+(Benamou et al., SIAM J. Sci. Comput. 37, 2015, section 3). What rounding leaves over a cap is cut at the end, and the
+result is measured: a cap holds for the T that comes out, or nothing is left.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from thumbwheel import wire
+
+MOST_TURNS = 100
+#: Relative; sums of a million numbers are that exact.
+EXACT = 1e-12
+#: What is left of the weight where the caps cannot hold together at all, by far.
+NOTHING = 1e-9
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.uint32] | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Capped:
+    """Of n rows. `by_actor`, `by_prompt`: rows that weigh less for the cap of one of their actors, of their group.
+
+    actors, prompts  what each keeps, by its number: 1 where it was under its cap. 0 throughout where no weights at all
+                     would hold the caps: one group or actor has a part in nearly everything.
+    """
+
+    weight: Floats
+    by_actor: NDArray[np.bool_]
+    by_prompt: NDArray[np.bool_]
+    actors: Floats
+    prompts: Floats
+
+
+def capped(
+    weight: Floats, members: tuple[Numbers, Numbers], prompt: NDArray[np.uint32], rules: wire.policies.Influence
+) -> Capped:
+    """The weights of n rows under the caps of `rules`; none rises, and none changes where nothing is over a cap.
+
+    weight   (n,) not negative
+    members  (row, actor) of each actor on a row's winning side, once each; a row may have none
+    prompt   (n,) number of the row's group of prompts
+    """
+    shares = _Shares(weight, members, prompt)
+    actor_cap = _CapOf(rules.actor, shares.of_actors(np.ones(shares.groups)))
+    prompt_cap = _CapOf(rules.prompt, shares.of_groups(np.ones(shares.actors)))
+    keeps_actor, keeps_prompt = _held(shares, actor_cap, prompt_cap, *_settled(shares, actor_cap, prompt_cap))
+    of_row = shares.mean_of_rows(keeps_actor)
+    return Capped(
+        weight=weight * of_row * keeps_prompt[prompt],
+        by_actor=of_row < 1,
+        by_prompt=keeps_prompt[prompt] < 1,
+        actors=keeps_actor,
+        prompts=keeps_prompt,
+    )
+
+
+class _Shares:
+    """Each actor's share of each row."""
+
+    def __init__(self, weight: Floats, members: tuple[Numbers, Numbers], prompt: NDArray[np.uint32]) -> None:
+        self.row, self.actor = (numbers.astype(np.intp) for numbers in members)
+        self.rows = len(weight)
+        self.actors = int(self.actor.max(initial=-1)) + 1
+        self.groups = int(prompt.max(initial=0)) + 1
+        self.members = np.bincount(self.row, minlength=self.rows)
+        self.share = (weight / np.maximum(self.members, 1))[self.row]
+        self.group = prompt[self.row]
+        alone = self.members == 0
+        #: By group: weight of rows that nobody stands for.
+        self.nobodys = np.bincount(prompt[alone], weight[alone], minlength=self.groups)
+
+    def of_actors(self, keeps_prompt: Floats) -> Floats:
+        return np.bincount(self.actor, self.share * keeps_prompt[self.group], minlength=self.actors)
+
+    def of_groups(self, keeps_actor: Floats) -> Floats:
+        own = np.bincount(self.group, self.share * keeps_actor[self.actor], minlength=self.groups)
+        return own + self.nobodys
+
+    def mean_of_rows(self, keeps_actor: Floats) -> Floats:
+        total = np.bincount(self.row, keeps_actor[self.actor], minlength=self.rows)
+        return np.where(self.members == 0, 1.0, total / np.maximum(self.members, 1))
+
+
+class _CapOf:
+    """The rule for one family, of which those with any weight are counted."""
+
+    def __init__(self, cap: wire.policies.Cap | None, weights: Floats) -> None:
+        count = max(int(np.count_nonzero(weights)), 1)
+        self.share = np.inf if cap is None else min(max(cap.share, cap.times_equal / count), 1.0)
+        self.rows = np.inf if cap is None else cap.rows
+
+    def at(self, total: float) -> float:
+        return min(self.share * total, self.rows) if total > 0 else 0.0
+
+    def kept(self, weights: Floats, limit: float) -> Floats:
+        over = weights > limit
+        return np.divide(limit, weights, out=np.ones_like(weights), where=over)
+
+    def total(self, weights: Floats, others: float) -> float:
+        """The largest T = others + Σ min(weights, cap at T)."""
+        total = others + float(weights.sum())
+        while True:
+            limit = self.at(total)
+            over = weights > limit
+            under = others + float(weights[~over].sum())
+            count = int(np.count_nonzero(over))
+            slope = self.share * count if limit < self.rows else 0.0
+            if count == 0 or slope >= 1:
+                return total
+            after = (under + (count * self.rows if slope == 0 else 0.0)) / (1 - slope)
+            if not after < total * (1 - EXACT):
+                return total
+            total = after
+
+
+def _settled(shares: _Shares, actor_cap: _CapOf, prompt_cap: _CapOf) -> tuple[Floats, Floats, float]:
+    """g, h and T, by turns; rounding, or too few turns, may leave some a little over."""
+    keeps_prompt = np.ones(shares.groups)
+    weights = shares.of_actors(keeps_prompt)
+    least = NOTHING * (float(weights.sum()) + float(shares.nobodys.sum()))
+    for _ in range(MOST_TURNS):
+        nobodys = float(shares.nobodys @ keeps_prompt)
+        keeps_actor = actor_cap.kept(weights, actor_cap.at(actor_cap.total(weights, nobodys)))
+        groups = shares.of_groups(keeps_actor)
+        total = prompt_cap.total(groups, 0.0)
+        keeps_prompt = prompt_cap.kept(groups, prompt_cap.at(total))
+        if total <= least:
+            return np.zeros(shares.actors), np.zeros(shares.groups), 0.0
+        weights = shares.of_actors(keeps_prompt)
+        limit, has = actor_cap.at(total), keeps_actor * weights
+        tight = (keeps_actor == 1) | (has >= limit * (1 - 1e-6))
+        if (has <= limit * (1 + EXACT)).all() and tight.all():
+            break
+    return keeps_actor, keeps_prompt, total
+
+
+def _held(
+    shares: _Shares, actor_cap: _CapOf, prompt_cap: _CapOf, keeps_actor: Floats, keeps_prompt: Floats, total: float
+) -> tuple[Floats, Floats]:
+    """g and h, cut further until the caps hold for the weight that is left.
+
+    Cut to the caps of a smaller total, which no cut actor or group may exceed: they hold if at least that much is left.
+    """
+    for slack in _slacks():
+        aim = total * (1 - slack)
+        fewer = keeps_actor * actor_cap.kept(keeps_actor * shares.of_actors(keeps_prompt), actor_cap.at(aim))
+        groups = shares.of_groups(fewer)
+        narrower = keeps_prompt * prompt_cap.kept(keeps_prompt * groups, prompt_cap.at(aim))
+        if float(narrower @ groups) >= aim * (1 - EXACT):
+            return fewer, narrower
+    return np.zeros(shares.actors), np.zeros(shares.groups)
+
+
+def _slacks() -> Iterator[float]:
+    yield 0.0
+    yield from (10.0**power for power in range(-12, 0))
+    yield from (0.2, 0.3, 0.5, 0.7, 0.9, 0.99)
