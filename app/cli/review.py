@@ -1,0 +1,79 @@
+"""Judging the rows of an audit, one key each."""
+
+import sys
+from unicodedata import category
+from uuid import UUID
+
+import typer
+from thumbwheel import Client, wire
+
+VERDICTS: dict[str, wire.AuditVerdict] = {"y": "agree", "n": "disagree", "u": "unsure"}
+BACK, QUIT = "b", "q"
+KEYS = "y agree · n disagree · u unsure · b back · q quit"
+
+
+def reviewed(client: Client, audit_id: UUID) -> None:
+    """Show each row without a verdict and store what is said of it, until there is none left, or somebody quits."""
+    audit = client.audit(audit_id)
+    judged_before = audit.items - audit.pending
+    queue = client.audit_items(audit_id, pending=True)
+    seen: list[wire.AuditItem] = []
+    at = 0
+    while True:
+        if at == len(seen):
+            item = next(queue, None)
+            if item is None:
+                return
+            seen.append(item)
+        item = seen[at]
+        typer.echo(f"\n{judged_before + at + 1} of {audit.items}\n{shown(item)}\n{KEYS}")
+        key = _key()
+        if key in VERDICTS:
+            seen[at] = client.give_audit_verdict(audit_id, item.number, wire.NewAuditVerdict(verdict=VERDICTS[key]))
+            typer.echo(VERDICTS[key])
+            at = len(seen) if seen[-1].verdict else len(seen) - 1
+        elif key == BACK and at > 0:
+            at -= 1
+        elif key == BACK:
+            typer.echo("This is where you began: `thumbwheel audit verdict` changes what was said before.")
+        elif key == QUIT:
+            return
+
+
+def shown(item: wire.AuditItem) -> str:
+    """A row as people read it."""
+    parts = [
+        f"row {item.number}, completion {item.completion_id}",
+        *(f"{name}:\n{_indented(text)}" for name, text in _texts(item)),
+        f"label: {item.label}, by {item.reason}, weight {item.weight:g}",
+        *([f"verdict so far: {item.verdict}"] if item.verdict else []),
+    ]
+    return _printable("\n".join(parts))
+
+
+def _texts(item: wire.AuditItem) -> list[tuple[str, str]]:
+    turns = [("prompt", item.prompt)] if isinstance(item.prompt, str) else [_turn(turn) for turn in item.prompt]
+    return [*turns, ("completion", item.completion)]
+
+
+def _turn(message: dict[str, object]) -> tuple[str, str]:
+    calls = message.get("tool_calls")
+    said = [str(part) for part in (message.get("content"), calls and f"calls tools: {calls}") if part]
+    return f"prompt, {message['role']}", "\n".join(said)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _printable(text: str) -> str:
+    """Without what would move the cursor or change colours of a terminal."""
+    return "".join("�" if category(letter) == "Cc" and letter not in "\n\t" else letter for letter in text)
+
+
+def _key() -> str:
+    """What was pressed: one key of a terminal, else the first letter of a line. The end of a pipe quits."""
+    if sys.stdin.isatty():
+        return typer.getchar().lower()
+    line = sys.stdin.readline()
+    return line.strip()[:1].lower() if line else QUIT

@@ -1,0 +1,296 @@
+"""Audits: how many labels are right, as people see it who look at a sample."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+from thumbwheel.wire.policies import Label
+
+from app.database import now
+from app.errors import NotFound, Refused
+from app.feedback import service as feedback
+from app.labels import service as labels
+from app.labels.audits import store
+from app.labels.audits.sample import Sample, Stratum, draw, kind_of
+from app.labels.audits.store import NO_SUSPICION, Tally
+from app.labels.audits.tables import LabelAudit, LabelAuditItem
+from app.labels.intervals import wilson
+from app.labels.policies import service as policies
+from app.labels.policies.documents import sha256_of
+from app.labels.service import LabelledRow
+from app.schema import Page, key_of_cursor, page_of
+
+# -- drawn ------------------------------------------------------------------------------------------------------------
+
+
+def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.Audit:
+    """Draw a sample of the labels that the adopted policy gives now.
+
+    The same project, watermark, policy and seed give the same rows under the same numbers. Raises `Refused` where a
+    class has no row.
+    """
+    watermark = feedback.watermark(session, project)
+    policy = policies.adopted(session, project)
+    ours = store.checkpoints_of(session, project)
+    sample = draw(
+        ((_stratum(row, ours), row.completion_id) for row in _rows(session, project, watermark)),
+        per_class=new.per_class,
+        seed=new.seed,
+    )
+    _require_both_classes(sample, project)
+    audit = store.insert_audit(
+        session,
+        {
+            "project_id": project,
+            "watermark": watermark,
+            "policy_name": policy.policy.name,
+            "policy_version": policy.version,
+            "policy_sha256": policy.sha256,
+            "labelling_sha256": _labelling_sha256(policy.policy),
+            "seed": new.seed,
+            "per_class": new.per_class,
+            "rows_desirable": sample.rows[True],
+            "rows_undesirable": sample.rows[False],
+            "created_by": by,
+        },
+    )
+    # Texts are read only now: those of every row that might have been drawn would not fit into memory.
+    drawn = {
+        row.completion_id: row for row in _rows(session, project, watermark) if row.completion_id in sample.numbers
+    }
+    store.insert_items(session, [_item(audit.id, sample.numbers[key], row) for key, row in drawn.items()])
+    return _shown(session, [audit])[0]
+
+
+# -- read and judged --------------------------------------------------------------------------------------------------
+
+
+def get(session: Session, project: str, audit_id: UUID) -> wire.Audit:
+    """Raises `NotFound`."""
+    return _shown(session, [_require(session, project, audit_id)])[0]
+
+
+def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Audit]:
+    """The project's audits, newest first."""
+    rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
+    shown = {audit.id: audit for audit in _shown(session, rows)}
+    return page_of(rows, limit, lambda row: str(row.id), lambda row: shown[row.id])
+
+
+def items(
+    session: Session, project: str, audit_id: UUID, *, pending: bool, cursor: str | None, limit: int
+) -> Page[wire.AuditItem]:
+    """The most suspicious first, then by number; `pending`: only those without a verdict. Raises `NotFound`."""
+    _require(session, project, audit_id)
+    after = key_of_cursor(cursor, _place)
+    rows = store.queue(session, audit_id, pending=pending, after=after, limit=limit + 1)
+    shown = {item.number: item for item in _shown_items(session, audit_id, rows)}
+    return page_of(rows, limit, _place_of, lambda row: shown[row.number])
+
+
+def give(
+    session: Session, project: str, audit_id: UUID, number: int, new: wire.NewAuditVerdict, by: str
+) -> wire.AuditItem:
+    """Say whether a label is right. A later verdict counts in place of an earlier one, which stays in the history; the
+    same once more by the same person changes nothing. Raises `NotFound`.
+    """
+    _require(session, project, audit_id)
+    item = store.locked_item(session, audit_id, number)
+    if item is None:
+        raise NotFound(
+            f"Audit {audit_id} has no item {number}: its items are listed at /v1/audits/{audit_id}/items.",
+            code="audit_item_not_found",
+        )
+    history = store.verdicts(session, audit_id, [number])
+    said = (new.verdict, new.note, by)
+    if not history or said != (history[-1].verdict, history[-1].note, history[-1].by):
+        store.add_verdict(
+            session,
+            {
+                "audit_id": audit_id,
+                "number": number,
+                "revision": len(history) + 1,
+                "verdict": new.verdict,
+                "note": new.note,
+                "by": by,
+            },
+        )
+    return _shown_items(session, audit_id, [item])[0]
+
+
+# -- required ---------------------------------------------------------------------------------------------------------
+
+
+def reasons_to_refuse(
+    session: Session, project: str, adopted: wire.StoredLabelPolicy, as_of: datetime | None = None
+) -> list[str]:
+    """Why what the policy asks of audits does not hold; empty where it holds, or asks nothing.
+
+    What counts is the newest finished audit (every item has a verdict) of labels as the policy gives them: after a
+    change of its signals, precedence or guards an earlier audit says nothing.
+    """
+    rule = adopted.policy.audit
+    if rule is None:
+        return []
+    moment = (as_of or now()) - timedelta(days=rule.within_days)
+    found = _shown(session, store.since(session, project, moment, _labelling_sha256(adopted.policy)))
+    finished = next((audit for audit in found if audit.pending == 0), None)
+    if finished is not None:
+        return [reason for part in finished.classes if (reason := _reason(finished, part, rule.minimum_precision))]
+    wanted = f"label policy {adopted.policy.name} asks for an audit of its labels within {rule.within_days:g} days"
+    if found:
+        audit = found[0]
+        waiting = f"{audit.pending} of {audit.items} rows of audit {audit.id} wait for a verdict"
+        return [f"{wanted}, and {waiting}: go on with `thumbwheel audit review {audit.id}`"]
+    return [f"{wanted}, and there is none: draw one with `thumbwheel audit start`"]
+
+
+def _reason(audit: wire.Audit, part: wire.AuditClass, minimum: float) -> str | None:
+    if part.low is not None and part.low >= minimum:
+        return None
+    found = (
+        f"no {part.label} label of audit {audit.id} was judged right or wrong"
+        if part.low is None or part.high is None or part.precision is None
+        else f"of the {part.label} labels {part.agreed} of {part.judged} were right in audit {audit.id}: precision "
+        f"{part.precision:.3f}, at least {part.low:.3f}"
+    )
+    return (
+        f"{found}, where label policy {audit.policy_name} asks for {minimum:g}: change the policy where it is wrong, "
+        "then audit again, more rows if these were too few, with `thumbwheel audit start --per-class`"
+    )
+
+
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _rows(session: Session, project: str, watermark: int) -> Iterator[LabelledRow]:
+    """The labels of the project; streamed."""
+    return labels.labelled(session, project, watermark=watermark)
+
+
+def _stratum(row: LabelledRow, ours: set[UUID]) -> Stratum:
+    """Ids of checkpoints that the project does not have are the sender's, and might be a new one for every row."""
+    return Stratum(row.label, row.checkpoint_id if row.checkpoint_id in ours else None, kind_of(row.reason))
+
+
+def _item(audit_id: UUID, number: int, row: LabelledRow) -> dict[str, Any]:
+    return {
+        "audit_id": audit_id,
+        "number": number,
+        "completion_id": row.completion_id,
+        "prompt": row.prompt,
+        "completion": row.completion,
+        "label": row.label,
+        "weight": row.weight,
+        "reason": row.reason,
+        "checkpoint_id": row.checkpoint_id,
+    }
+
+
+def _require_both_classes(sample: Sample, project: str) -> None:
+    desirable, undesirable = sample.rows[True], sample.rows[False]
+    if not desirable and not undesirable:
+        raise Refused(
+            f"Project {project} has no labelled row to audit: send feedback, and the texts that it is about.",
+            code="nothing_to_audit",
+        )
+    if not desirable or not undesirable:
+        given, missing = ("desirable", "undesirable") if desirable else ("undesirable", "desirable")
+        raise Refused(
+            f"All {desirable or undesirable} labelled rows of project {project} are {given}, and an audit looks at "
+            f"both classes: wait for {missing} ones, or see whether the label policy overlooks their signals.",
+            code="one_class",
+        )
+
+
+def _labelling_sha256(policy: wire.LabelPolicy) -> str:
+    """Of what decides labels: its name and what it asks of audits do not."""
+    return sha256_of(policy.model_copy(update={"name": "", "audit": None}))
+
+
+def _require(session: Session, project: str, audit_id: UUID) -> LabelAudit:
+    row = store.of_id(session, project, audit_id)
+    if row is None:
+        raise NotFound(f"Project {project} has no audit {audit_id}.", code="audit_not_found")
+    return row
+
+
+def _place(text: str) -> tuple[float, int]:
+    doubt, number = text.split(":")
+    return float(doubt), int(number)
+
+
+def _place_of(row: LabelAuditItem) -> str:
+    return f"{-(NO_SUSPICION if row.suspicion is None else row.suspicion)!r}:{row.number}"
+
+
+def _shown(session: Session, rows: Sequence[LabelAudit]) -> list[wire.Audit]:
+    found: dict[UUID, list[Tally]] = {row.id: [] for row in rows}
+    for tally in store.tallies(session, found):
+        found[tally.audit_id].append(tally)
+    return [_shown_audit(row, found[row.id]) for row in rows]
+
+
+def _shown_audit(row: LabelAudit, tallies: Sequence[Tally]) -> wire.Audit:
+    by_kind: dict[tuple[bool, str], list[Tally]] = {}
+    for tally in sorted(tallies, key=lambda tally: (not tally.label, kind_of(tally.reason))):
+        by_kind.setdefault((tally.label, kind_of(tally.reason)), []).append(tally)
+    derived = {"project", "items", "pending", "classes", "kinds"}
+    return wire.Audit.model_validate(
+        {
+            **{name: getattr(row, name) for name in wire.Audit.model_fields if name not in derived},
+            "project": row.project_id,
+            "items": sum(tally.items for tally in tallies),
+            "pending": sum(tally.items - tally.agreed - tally.disagreed - tally.unsure for tally in tallies),
+            "classes": [
+                {"label": _label(label), "rows": rows, **_figure(tally for tally in tallies if tally.label is label)}
+                for label, rows in ((True, row.rows_desirable), (False, row.rows_undesirable))
+            ],
+            "kinds": [
+                {"label": _label(label), "kind": kind, **_figure(of_kind)} for (label, kind), of_kind in by_kind.items()
+            ],
+        }
+    )
+
+
+def _figure(tallies: Iterable[Tally]) -> dict[str, Any]:
+    items = agreed = disagreed = unsure = 0
+    for tally in tallies:
+        items, unsure = items + tally.items, unsure + tally.unsure
+        agreed, disagreed = agreed + tally.agreed, disagreed + tally.disagreed
+    judged = agreed + disagreed
+    low, high = wilson(agreed, judged) or (None, None)
+    precision = agreed / judged if judged else None
+    counts = {"items": items, "judged": judged, "agreed": agreed, "unsure": unsure}
+    return {**counts, "precision": precision, "low": low, "high": high}
+
+
+def _shown_items(session: Session, audit_id: UUID, rows: Sequence[LabelAuditItem]) -> list[wire.AuditItem]:
+    history: dict[int, list[wire.GivenVerdict]] = {row.number: [] for row in rows}
+    for given in store.verdicts(session, audit_id, history):
+        history[given.number].append(wire.GivenVerdict.model_validate(given))
+    return [_shown_item(row, history[row.number]) for row in rows]
+
+
+def _shown_item(row: LabelAuditItem, history: list[wire.GivenVerdict]) -> wire.AuditItem:
+    return wire.AuditItem(
+        number=row.number,
+        completion_id=row.completion_id,
+        prompt=row.prompt,
+        completion=row.completion,
+        label=_label(row.label),
+        weight=row.weight,
+        reason=row.reason,
+        kind=kind_of(row.reason),
+        checkpoint_id=row.checkpoint_id,
+        suspicion=row.suspicion,
+        verdict=history[-1].verdict if history else None,
+        history=history,
+    )
+
+
+def _label(desirable: bool) -> Label:
+    return "desirable" if desirable else "undesirable"

@@ -1,0 +1,116 @@
+"""SQL of audits."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import column, func, insert, select, table, text, tuple_
+from sqlalchemy.orm import Session
+
+from app.labels.audits.tables import LabelAudit, LabelAuditItem, LabelAuditVerdict
+
+#: Checkpoints are a room beside this one, whose ids are all that is asked.
+CHECKPOINTS = table("checkpoints", column("id"), column("project_id"))
+#: What an item without suspicion counts as in the queue: less than any that has one.
+NO_SUSPICION = -1.0
+
+
+class Tally(NamedTuple):
+    """Items of one audit with the same label and reason; of those, the ones with each newest verdict."""
+
+    audit_id: UUID
+    label: bool
+    reason: str
+    items: int
+    agreed: int
+    disagreed: int
+    unsure: int
+
+
+_TALLIES = text("""
+    SELECT item.audit_id, item.label, item.reason, count(*),
+           count(*) FILTER (WHERE newest.verdict = 'agree'),
+           count(*) FILTER (WHERE newest.verdict = 'disagree'),
+           count(*) FILTER (WHERE newest.verdict = 'unsure')
+    FROM label_audit_items item
+    LEFT JOIN LATERAL (
+        SELECT verdict FROM label_audit_verdicts given
+        WHERE (given.audit_id, given.number) = (item.audit_id, item.number)
+        ORDER BY revision DESC LIMIT 1) newest ON true
+    WHERE item.audit_id = ANY(:audits)
+    GROUP BY 1, 2, 3
+""")
+
+
+def insert_audit(session: Session, values: dict[str, Any]) -> LabelAudit:
+    return session.scalars(insert(LabelAudit).values(**values).returning(LabelAudit)).one()
+
+
+def insert_items(session: Session, items: Iterable[dict[str, Any]]) -> None:
+    session.execute(insert(LabelAuditItem), list(items))
+
+
+def of_id(session: Session, project: str, audit_id: UUID) -> LabelAudit | None:
+    return session.scalars(
+        select(LabelAudit).where(LabelAudit.id == audit_id, LabelAudit.project_id == project)
+    ).one_or_none()
+
+
+def newest_first(session: Session, project: str, before: UUID | None, limit: int) -> Sequence[LabelAudit]:
+    asked = select(LabelAudit).where(LabelAudit.project_id == project).order_by(LabelAudit.id.desc()).limit(limit)
+    if before is not None:
+        asked = asked.where(LabelAudit.id < before)
+    return session.scalars(asked).all()
+
+
+def since(session: Session, project: str, moment: datetime, labelling_sha256: str) -> Sequence[LabelAudit]:
+    """Audits of the labels of one policy, newest first."""
+    asked = select(LabelAudit).where(
+        LabelAudit.project_id == project,
+        LabelAudit.created_at >= moment,
+        LabelAudit.labelling_sha256 == labelling_sha256,
+    )
+    return session.scalars(asked.order_by(LabelAudit.id.desc())).all()
+
+
+def tallies(session: Session, audits: Iterable[UUID]) -> list[Tally]:
+    return [Tally(*row) for row in session.execute(_TALLIES, {"audits": list(audits)})]
+
+
+def queue(
+    session: Session, audit_id: UUID, *, pending: bool, after: tuple[float, int] | None, limit: int
+) -> Sequence[LabelAuditItem]:
+    """Items, the most suspicious first, then by number. `after`: minus suspicion and number of the last one seen."""
+    doubt = -func.coalesce(LabelAuditItem.suspicion, NO_SUSPICION)
+    asked = select(LabelAuditItem).where(LabelAuditItem.audit_id == audit_id)
+    if pending:
+        given = select(LabelAuditVerdict).where(
+            LabelAuditVerdict.audit_id == audit_id, LabelAuditVerdict.number == LabelAuditItem.number
+        )
+        asked = asked.where(~given.exists())
+    if after is not None:
+        asked = asked.where(tuple_(doubt, LabelAuditItem.number) > after)
+    return session.scalars(asked.order_by(doubt, LabelAuditItem.number).limit(limit)).all()
+
+
+def locked_item(session: Session, audit_id: UUID, number: int) -> LabelAuditItem | None:
+    """Held until the transaction ends: verdicts on one item come one after another."""
+    asked = select(LabelAuditItem).where(LabelAuditItem.audit_id == audit_id, LabelAuditItem.number == number)
+    return session.scalars(asked.with_for_update()).one_or_none()
+
+
+def verdicts(session: Session, audit_id: UUID, numbers: Collection[int]) -> Sequence[LabelAuditVerdict]:
+    """Oldest first."""
+    asked = select(LabelAuditVerdict).where(
+        LabelAuditVerdict.audit_id == audit_id, LabelAuditVerdict.number.in_(numbers)
+    )
+    return session.scalars(asked.order_by(LabelAuditVerdict.number, LabelAuditVerdict.revision)).all()
+
+
+def add_verdict(session: Session, values: dict[str, Any]) -> None:
+    session.execute(insert(LabelAuditVerdict).values(**values))
+
+
+def checkpoints_of(session: Session, project: str) -> set[UUID]:
+    return set(session.scalars(select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.project_id == project)))
