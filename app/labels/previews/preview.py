@@ -1,0 +1,291 @@
+"""Two policies on the same feedback: what each makes of it, and who flips. Pure: frames in, a preview's parts out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import polars as pl
+from thumbwheel import wire
+from thumbwheel.wire.policies import SaysUnless
+from thumbwheel.wire.previews import (
+    ClassSize,
+    Flip,
+    FlipExample,
+    GuardEffect,
+    PolicyEffect,
+    ReasonCount,
+    ResolvedLabel,
+    SignalCount,
+    Unheard,
+    Verdict,
+)
+
+from app.labels.policy import EDITED_TEXT, THOUSANDTHS
+from app.labels.sets import Labelled
+
+EXAMPLES = 10
+SHOWN_CHARACTERS = 240
+#: Ratings are counted by places on their scale in such steps: every scale of 5, 6 or 11 values keeps its values.
+STEPS = 20
+
+LABELS: tuple[ResolvedLabel, ...] = ("desirable", "undesirable", "nothing")
+IMPLICIT = ("accept", "reject", "copy", "regenerate", "escalate", "reopen", "resolve")
+_NAMES = pl.Enum(LABELS)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A policy as a preview names it. `version` None: a document that isn't stored."""
+
+    policy: wire.LabelPolicy
+    version: int | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a completion looks like."""
+
+    prompt: Any
+    completion: str | None
+
+
+def effect(named: Named, labelled: Labelled, guards: GuardEffect) -> PolicyEffect:
+    """What a policy makes of the feedback."""
+    named_labels = _with_names(labelled.completions)
+    return PolicyEffect(
+        version=named.version,
+        name=named.policy.name,
+        sha256=named.sha256,
+        signals=_signals(labelled.said, named_labels),
+        reasons=_reasons(named_labels, labelled.rewrites),
+        desirable=_with_texts(_size(named_labels, "desirable"), labelled.rewrites),
+        undesirable=_size(named_labels, "undesirable"),
+        nothing=named_labels.filter(pl.col("name") == "nothing").height,
+        guards=guards,
+    )
+
+
+def only(labelled: Labelled, completion_ids: pl.Series) -> Labelled:
+    """The same for some of the completions; what the others said for all of them stays counted in."""
+    kept = (
+        labelled.completions.with_row_index("completion")
+        .join(completion_ids.to_frame("completion_id").unique(), on="completion_id", how="semi", maintain_order="left")
+        .with_row_index("number")
+    )
+    numbers = kept.select("completion", "number")
+
+    def renumbered(frame: pl.DataFrame) -> pl.DataFrame:
+        joined = frame.join(numbers, on="completion", maintain_order="left")
+        return joined.with_columns(completion=pl.col("number")).drop("number")
+
+    return replace(
+        labelled,
+        completions=kept.drop("completion", "number"),
+        votes=renumbered(labelled.votes),
+        rewrites=renumbered(labelled.rewrites),
+        said=renumbered(labelled.said),
+    )
+
+
+def flipped(before: Labelled, after: Labelled) -> pl.DataFrame:
+    """Completions by both labels: completion_id, position, and of each side name_…, weight_… (thousandths), reasons_….
+
+    Both are of the same log, and so of the same completions.
+    """
+    sides = [
+        _with_names(labelled.completions).select(
+            "completion_id", *(pl.col(name).alias(f"{name}_{side}") for name in ("name", "weight", "reasons"))
+        )
+        for labelled, side in ((before, "before"), (after, "after"))
+    ]
+    positions = after.completions.select("completion_id", "position")
+    return sides[0].join(sides[1], on="completion_id").join(positions, on="completion_id")
+
+
+def examples_of(joined: pl.DataFrame) -> pl.DataFrame:
+    """Up to `EXAMPLES` completions of each flip, first one of each pair of reasons, the newest first."""
+    pair = ["name_before", "name_after"]
+    return (
+        joined.filter(pl.col("name_before") != pl.col("name_after"))
+        .sort("position", "completion_id", descending=[True, False])
+        .with_columns(
+            why=pl.concat_str(
+                pl.col("reasons_before").list.join(" "), pl.lit("\n"), pl.col("reasons_after").list.join(" ")
+            )
+        )
+        .with_columns(turn=pl.int_range(pl.len()).over([*pair, "why"]))
+        .sort("turn", maintain_order=True)
+        .filter(pl.int_range(pl.len()).over(pair) < EXAMPLES)
+        .drop("why", "turn")
+    )
+
+
+def matrix(
+    joined: pl.DataFrame, shown: pl.DataFrame, texts: Mapping[str, Texts], signals: Mapping[str, list[str]]
+) -> list[Flip]:
+    """Every pair of labels that occurs, examples where they differ.
+
+    joined, shown   of `flipped`, of `examples_of`
+    texts, signals  by the completion ids of `shown`
+    """
+    counts = joined.group_by("name_before", "name_after").len()
+    number = {(row[0], row[1]): row[2] for row in counts.iter_rows()}
+    found: dict[tuple[str, str], list[FlipExample]] = {}
+    for row in shown.iter_rows(named=True):
+        text = texts.get(row["completion_id"], Texts(None, None))
+        found.setdefault((row["name_before"], row["name_after"]), []).append(
+            FlipExample(
+                completion_id=row["completion_id"],
+                prompt=shortened(_last_text(text.prompt)),
+                completion=shortened(text.completion),
+                signals=signals.get(row["completion_id"], []),
+                before=_verdict(row, "before"),
+                after=_verdict(row, "after"),
+            )
+        )
+    return [
+        Flip(before=one, after=other, completions=number[one, other], examples=found.get((one, other), []))
+        for one in LABELS
+        for other in LABELS
+        if (one, other) in number
+    ]
+
+
+def signals_of(labelled: Labelled, completion_ids: Iterable[str]) -> dict[str, list[str]]:
+    """What was said of each of these completions, as `thumbs up`, a repeated one once with its count."""
+    wanted = pl.DataFrame({"completion_id": list(completion_ids)}, schema={"completion_id": pl.String})
+    rows = labelled.completions.select("completion_id").with_row_index("completion").join(wanted, on="completion_id")
+    said = (
+        labelled.said.join(rows, on="completion")
+        .with_columns(words=pl.concat_str("kind", _detail(), separator=" ", ignore_nulls=True))
+        .group_by("completion_id", "words")
+        .len()
+        .sort("completion_id", "words")
+    )
+    found: dict[str, list[str]] = {}
+    for completion_id, words, count in said.iter_rows():
+        found.setdefault(completion_id, []).append(words if count == 1 else f"{words} ×{count}")
+    return found
+
+
+def unheard(policy: wire.LabelPolicy, labelled: Labelled) -> list[Unheard]:
+    """What occurs in the feedback and has no word in the policy, most frequent first. Comments never have one."""
+    counts = (
+        labelled.said.with_columns(_name().alias("detail"))
+        .explode("detail")
+        .group_by("kind", "detail")
+        .len()
+        .sort(["len", "kind", "detail"], descending=[True, False, False])
+    )
+    found = []
+    for kind, detail, count in counts.iter_rows():
+        why = _why_unheard(policy, kind, detail)
+        if why is not None:
+            found.append(Unheard(kind=kind, detail=detail, signals=count, why=why))
+    return found
+
+
+def shortened(text: str | None) -> str | None:
+    """On one line, cut where it is long."""
+    if text is None:
+        return None
+    line = " ".join(text.strip()[: 4 * SHOWN_CHARACTERS].split())
+    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _with_names(completions: pl.DataFrame) -> pl.DataFrame:
+    """With `name`, the label in words."""
+    name = pl.when(pl.col("label")).then(pl.lit("desirable")).when(~pl.col("label")).then(pl.lit("undesirable"))
+    return completions.with_columns(name=name.otherwise(pl.lit("nothing")).cast(_NAMES))
+
+
+def _detail() -> pl.Expr:
+    """Places of ratings in steps: a scale of a thousand values would give as many lines."""
+    place = (pl.col("detail").cast(pl.Float64, strict=False) * STEPS).floor() / STEPS
+    return pl.when(pl.col("kind") == "rating").then(place.round(2).cast(pl.String)).otherwise("detail").alias("detail")
+
+
+def _name() -> pl.Expr:
+    """What a policy would name: the flags one by one, the outcome without its value."""
+    flags = pl.when(pl.col("kind") == "flag").then(pl.col("detail").str.split(", "))
+    outcome = pl.when(pl.col("kind") == "outcome").then(pl.col("detail").str.replace(" (true|false)$", ""))
+    return flags.otherwise(pl.concat_list(outcome))
+
+
+def _signals(said: pl.DataFrame, completions: pl.DataFrame) -> list[SignalCount]:
+    names = completions.select("name").with_row_index("completion")
+    counted = (
+        said.join(names, on="completion")
+        .group_by("kind", _detail(), "says")
+        .agg(*((pl.col("name") == label).sum().alias(label) for label in LABELS))
+        .sort("kind", "detail", "says", nulls_last=True)
+    )
+    return [SignalCount.model_validate(row) for row in counted.iter_rows(named=True)]
+
+
+def _reasons(completions: pl.DataFrame, rewrites: pl.DataFrame) -> list[ReasonCount]:
+    """And the texts that people wrote, which are rows of their own."""
+    counted = (
+        completions.group_by("reason", "name")
+        .agg(rows=pl.len(), weight=pl.col("weight").cast(pl.Int64).sum())
+        .sort(["name", "rows", "reason"], descending=[False, True, False])
+    )
+    found = [
+        ReasonCount(reason=row["reason"], label=row["name"], rows=row["rows"], weight=row["weight"] / THOUSANDTHS)
+        for row in counted.iter_rows(named=True)
+    ]
+    if rewrites.height:
+        weight = _sum(rewrites["weight"])
+        found.append(ReasonCount(reason=EDITED_TEXT, label="desirable", rows=rewrites.height, weight=weight))
+    return found
+
+
+def _size(completions: pl.DataFrame, label: Literal["desirable", "undesirable"]) -> ClassSize:
+    of_class = completions.filter(pl.col("name") == label)
+    known = of_class.filter("known")
+    return ClassSize(rows=known.height, weight=_sum(known["weight"]), without_text=of_class.height - known.height)
+
+
+def _with_texts(size: ClassSize, rewrites: pl.DataFrame) -> ClassSize:
+    more = {"rows": size.rows + rewrites.height, "weight": size.weight + _sum(rewrites["weight"])}
+    return size.model_copy(update=more)
+
+
+def _sum(weights: pl.Series) -> float:
+    return int(weights.cast(pl.Int64).sum()) / THOUSANDTHS
+
+
+def _verdict(row: Mapping[str, Any], side: str) -> Verdict:
+    weight = row[f"weight_{side}"] / THOUSANDTHS
+    return Verdict(label=row[f"name_{side}"], weight=weight, reasons=row[f"reasons_{side}"])
+
+
+def _why_unheard(policy: wire.LabelPolicy, kind: str, detail: str | None) -> str | None:
+    rules = policy.signals
+    match kind:
+        case "comment" | "retract":
+            return None
+        case "outcome":
+            if detail in rules.outcome:
+                return None
+            return "no rule for this outcome: name it under signals.outcome, with nothing in it to ignore it"
+        case "flag":
+            if any(detail in tier.flags for tier in rules.flag.values()):
+                return None
+            return "no tier has this flag: put it into one under signals.flag, with says null to ignore it"
+        case "thumbs" | "edit" | "rating" | "preference" | "not_preferred":
+            return None
+        case implicit if implicit in IMPLICIT:
+            says: SaysUnless | None = getattr(rules, "copy_" if implicit == "copy" else implicit)
+            return None if says is not None else f"signals.{implicit} is null: let it say something, if it should count"
+        case _:
+            return "this version of the server knows no such signal"
+
+
+def _last_text(prompt: Any) -> str | None:
+    """Of messages, the content of the last one that has any."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt
+    contents = [message.get("content") for message in prompt if isinstance(message, dict)]
+    return next((content for content in reversed(contents) if isinstance(content, str) and content), None)
