@@ -30,6 +30,7 @@ from app.feedback.api import router as feedback
 from app.feedback.intake import intake
 from app.feedback.receiving import Receiver
 from app.labels.api import router as labels
+from app.labels.audits.api import router as audits
 from app.labels.policies.api import router as label_policies
 from app.loop.api import router as loop
 from app.projects.api import router as projects
@@ -135,7 +136,20 @@ def describe(api: FastAPI) -> dict[str, Any]:
 
 
 #: In the order in which the OpenAPI document shows them.
-ROUTERS = (feedback, labels, label_policies, projects, runs, loop, checkpoints, releases, access, health, dashboard)
+ROUTERS = (
+    feedback,
+    labels,
+    label_policies,
+    audits,
+    projects,
+    runs,
+    loop,
+    checkpoints,
+    releases,
+    access,
+    health,
+    dashboard,
+)
 
 
 @asynccontextmanager

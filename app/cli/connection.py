@@ -36,12 +36,16 @@ TRIES = 3
 PATIENT_TRIES = 10
 
 
-def connected(project: str | None = None, *, tries: int = TRIES) -> "Client":
+#: Most calls are answered at once; what reads the whole log may take minutes.
+TIMEOUT_SECONDS = 30
+
+
+def connected(project: str | None = None, *, tries: int = TRIES, timeout: float = TIMEOUT_SECONDS) -> "Client":
     """A client for the API and with the key of the settings."""
     from thumbwheel import Client
 
     chosen = settings.current()
-    return Client(chosen.url, chosen.api_key, project or chosen.project, tries=tries)
+    return Client(chosen.url, chosen.api_key, project or chosen.project, tries=tries, timeout=timeout)
 
 
 def ending(identity: UUID | None) -> str:

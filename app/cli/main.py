@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import ValidationError
 
+from app.cli.audits import audit
 from app.cli.checkpoints import checkpoints, releases, rollback, ship
 from app.cli.demo import demo
 from app.cli.doctor import doctor
@@ -40,6 +41,7 @@ app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
 app.command("import", short_help="Send files of feedback.")(import_files)
 app.command(short_help="Say whether a run could start now.")(readiness)
+app.add_typer(audit, name="audit")
 app.add_typer(runs, name="runs")
 app.add_typer(checkpoints, name="checkpoints")
 app.command()(ship)

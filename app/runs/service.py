@@ -14,6 +14,8 @@ from app import outbox
 from app.database import now
 from app.errors import Conflict, Fault, Invalid, NotFound, Refused
 from app.feedback import service as feedback
+from app.labels.audits import service as audits
+from app.labels.policies import service as policies
 from app.projects import service as projects
 from app.projects.configuration import faults_of_recipe
 from app.releases import service as releases
@@ -180,16 +182,19 @@ def move(
 def _readiness(
     session: Session, configuration: wire.Project, objective: ObjectiveName, watermark: int, shipped: UUID
 ) -> wire.Readiness:
-    before = last(session, configuration.project)
-    return snapshots.readiness(
+    project = configuration.project
+    before = last(session, project)
+    found = snapshots.readiness(
         session,
-        configuration.project,
+        project,
         configuration.snapshot,
         objective,
         watermark=watermark,
         since=before.watermark if before else 0,
         shipped_checkpoint_id=shipped,
     )
+    reasons = [*found.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
+    return found.model_copy(update={"ready": not reasons, "reasons": reasons})
 
 
 def _run_active(run_id: UUID) -> Conflict:

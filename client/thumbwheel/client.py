@@ -205,6 +205,29 @@ class Client:
     def revoke_key(self, key_id: UUID) -> wire.Key:
         return self._call(wire.Key, "DELETE", f"/v1/keys/{key_id}", safe=True, scoped=False)
 
+    # -- audits ---------------------------------------------------------------------------------------------------
+
+    def start_audit(self, new: wire.NewAudit | None = None) -> wire.Audit:
+        """Draw a sample of the labels as they are now. Large logs take longer than the usual timeout."""
+        return self._call(wire.Audit, "POST", "/v1/audits", body=new or wire.NewAudit())
+
+    def audits(self) -> Iterator[wire.Audit]:
+        """Newest first."""
+        return self._pages(wire.Audit, "/v1/audits", {})
+
+    def audit(self, audit_id: UUID) -> wire.Audit:
+        """What it found so far."""
+        return self._call(wire.Audit, "GET", f"/v1/audits/{audit_id}", safe=True)
+
+    def audit_items(self, audit_id: UUID, *, pending: bool = False) -> Iterator[wire.AuditItem]:
+        """In the order in which to judge them; `pending`: only those without a verdict."""
+        return self._pages(wire.AuditItem, f"/v1/audits/{audit_id}/items", {"pending": str(pending).lower()})
+
+    def give_audit_verdict(self, audit_id: UUID, number: int, new: wire.NewAuditVerdict) -> wire.AuditItem:
+        """Say whether the label of one row is right; once more to say something else."""
+        path = f"/v1/audits/{audit_id}/items/{number}/verdict"
+        return self._call(wire.AuditItem, "PUT", path, body=new, safe=True)
+
     # -- runs -----------------------------------------------------------------------------------------------------
 
     def start_run(self, new: wire.NewRun | None = None) -> wire.Run:

@@ -1,5 +1,16 @@
 """What goes over the wire: the models of the API's bodies, shared by client and server."""
 
+from thumbwheel.wire.audits import (
+    Audit,
+    AuditClass,
+    AuditFigure,
+    AuditItem,
+    AuditKind,
+    AuditVerdict,
+    GivenVerdict,
+    NewAudit,
+    NewAuditVerdict,
+)
 from thumbwheel.wire.checkpoints import Approval, Checkpoint, CurrentRelease, NewRelease, Release, Verdict
 from thumbwheel.wire.feedback import (
     BatchItem,
@@ -39,6 +50,12 @@ from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
 __all__ = [
     "MAX_TEXT",
     "Approval",
+    "Audit",
+    "AuditClass",
+    "AuditFigure",
+    "AuditItem",
+    "AuditKind",
+    "AuditVerdict",
     "BatchItem",
     "BatchReceipt",
     "Checkpoint",
@@ -56,6 +73,7 @@ __all__ = [
     "Flag",
     "FunctionCall",
     "Gates",
+    "GivenVerdict",
     "Implicit",
     "Key",
     "LabelPolicy",
@@ -65,6 +83,8 @@ __all__ = [
     "Metrics",
     "Name",
     "NewAdoption",
+    "NewAudit",
+    "NewAuditVerdict",
     "NewKey",
     "NewLabelPolicy",
     "NewProject",
