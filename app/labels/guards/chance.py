@@ -14,10 +14,10 @@ Floats = NDArray[np.float64]
 def two_shares(heads: Floats, tosses: Floats, other_heads: Floats, other_tosses: Floats) -> Floats:
     """x = n·KL(p ‖ r) + m·KL(q ‖ r): how badly one share r explains p = heads/n and q = other heads/m; r is the pooled.
 
-    For equal true shares P(x or more) ≤ 4(1 + x - 2·ln 2)·exp(-x): each term, taken at the true share, is t or more with
-    at most 2·exp(-t) (Chernoff; Hoeffding, JASA 58, 1963, theorem 1), r makes the sum smallest, and the sum of two
-    such independent terms is Gamma-distributed at worst. With many others the second term vanishes and the first is
-    n·KL(p ‖ q); with few of them q says little, and x stays small.
+    For equal true shares P(x or more) ≤ 4(1 + x - 2·ln 2)·exp(-x): each term, taken at the true share, is t or more
+    with probability 2·exp(-t) at most (Chernoff; Hoeffding, JASA 58, 1963, theorem 1), r makes the sum smallest, and
+    the sum of two such independent terms is Gamma-distributed at worst. With many others the second term vanishes and
+    the first is n·KL(p ‖ q); with few of them q says little, and x stays small.
     """
     pooled = (heads + other_heads) / (tosses + other_tosses)
     return _divergence(heads, tosses, pooled) + _divergence(other_heads, other_tosses, pooled)

@@ -10,11 +10,11 @@ all rows afterwards, and *s* and *R* of a cap's rules, what is sought is
 with g = 1 where an actor is under its cap, h = 1 where a group is. Who shares a row with an actor over the cap loses
 nothing of the own share: otherwise an actor could erase others' rows by voting along.
 
-For h fixed, T = Σ_a min(C_a, s·T, R) is concave in T and 0 at 0, so Newton's steps from above reach its largest solution,
-after as many as it has corners at most; likewise for g fixed. Taking turns is Sinkhorn's scaling with inequalities: it
-settles where both hold, and changes the shares least (in the sense of relative entropy) for the T that it ends with
-(Benamou et al., SIAM J. Sci. Comput. 37, 2015, section 3). What rounding leaves over a cap is cut at the end, and the
-result is measured: a cap holds for the T that comes out, or nothing is left.
+For h fixed, T = Σ_a min(C_a, s·T, R) is concave in T and 0 at 0, so Newton's steps from above reach its largest
+solution, after as many as it has corners at most; likewise for g fixed. Taking turns is Sinkhorn's scaling with
+inequalities: it settles where both hold, and changes the shares least (in the sense of relative entropy) for the T that
+it ends with (Benamou et al., SIAM J. Sci. Comput. 37, 2015, section 3). What rounding leaves over a cap is cut at the
+end, and the result is measured: a cap holds for the T that comes out, or nothing is left.
 """
 
 from collections.abc import Iterator
@@ -88,11 +88,12 @@ class _Shares:
         self.nobodys = np.bincount(prompt[alone], weight[alone], minlength=self.groups)
 
     def of_actors(self, keeps_prompt: Floats) -> Floats:
-        return np.bincount(self.actor, self.share * keeps_prompt[self.group], minlength=self.actors)
+        summed = np.bincount(self.actor, self.share * keeps_prompt[self.group], minlength=self.actors)
+        return summed.astype(np.float64, copy=False)  # whole numbers where there is none at all
 
     def of_groups(self, keeps_actor: Floats) -> Floats:
         own = np.bincount(self.group, self.share * keeps_actor[self.actor], minlength=self.groups)
-        return own + self.nobodys
+        return np.asarray(own + self.nobodys, np.float64)
 
     def mean_of_rows(self, keeps_actor: Floats) -> Floats:
         total = np.bincount(self.row, keeps_actor[self.actor], minlength=self.rows)

@@ -1,0 +1,116 @@
+"""Whose votes look like no person's own judgement: bursts, votes on one side alone, rings. Pure.
+
+What is found is no proof: the votes wait for somebody's decision. Each finding carries the figures that it rests on.
+"""
+
+import numpy as np
+import polars as pl
+from thumbwheel import wire
+
+from app.labels.guards import chance
+from app.labels.guards.rings import EXAMPLES, rings
+
+MICROSECONDS = 1_000_000
+
+_NUMBERS = pl.List(pl.UInt32)
+_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "actor": pl.UInt32,
+    "rule": pl.String,  # burst, one_way or ring
+    "votes": pl.UInt32,  # all of the actor's; within `seconds` for a burst
+    "seconds": pl.Float64,
+    "desirable": pl.Boolean,  # the one side
+    "share": pl.Float64,  # of the actor's votes on it
+    "others_share": pl.Float64,  # of all other actors' votes on it
+    "together": pl.UInt32,  # completions that the actor and the partner most alike both judged
+    "overlap": pl.Float64,  # of all that either judged
+    "agreement": pl.Float64,  # of those that both judged
+    "ring": _NUMBERS,  # the others in it
+    "examples": _NUMBERS,  # completions
+}
+#: Of one actor by one rule; figures that a rule does not have are null. Actors and completions by their numbers.
+FINDINGS = pl.Schema(_COLUMNS)
+
+
+def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFrame:
+    """What the rules find, by actor and rule; see `FINDINGS`. The order of the votes doesn't matter.
+
+    votes  one row of each actor and completion: actor, completion UInt32 · moment Datetime · desirable Boolean
+    """
+    if votes.is_empty():
+        return FINDINGS.to_frame()
+    found = []
+    ordered = votes.select("actor", "moment", "completion", "desirable").sort("actor", "moment", "completion")
+    if rules.burst is not None:
+        found.append(_bursts(ordered, rules.burst))
+    if rules.one_way is not None:
+        found.append(_one_way(ordered, rules.one_way))
+    if rules.ring is not None:
+        found.append(rings(ordered, rules.ring))
+    whole = [FINDINGS.to_frame(), *(one.cast({name: FINDINGS[name] for name in one.columns}) for one in found)]
+    return pl.concat(whole, how="diagonal").sort("actor", "rule")
+
+
+def _bursts(ordered: pl.DataFrame, rule: wire.policies.Burst) -> pl.DataFrame:
+    """Actors with `rule.votes` votes or more in some `rule.seconds`; the fullest such while."""
+    actor = ordered["actor"].to_numpy()
+    moment = ordered["moment"].cast(pl.Datetime("us")).to_physical().to_numpy()
+    span = int(rule.seconds * MICROSECONDS)
+    ahead = rule.votes - 1
+    if len(actor) <= ahead:
+        return pl.DataFrame(schema={"actor": pl.UInt32})
+    sudden = (actor[ahead:] == actor[: len(actor) - ahead]) & (moment[ahead:] - moment[: len(moment) - ahead] <= span)
+    suspects = np.unique(actor[:-ahead][sudden])
+    begins, ends = np.searchsorted(actor, suspects), np.searchsorted(actor, suspects, side="right")
+    rows = []
+    for number, begin, end in zip(suspects.tolist(), begins.tolist(), ends.tolist(), strict=True):
+        within = moment[begin:end]
+        last = np.searchsorted(within, within + span, side="right")
+        count = last - np.arange(len(within))
+        start = int(count.argmax())
+        examples = ordered["completion"][begin + start : begin + start + EXAMPLES].to_list()
+        rows.append((number, "burst", int(count[start]), rule.seconds, examples))
+    names = ("actor", "rule", "votes", "seconds", "examples")
+    return pl.DataFrame(rows, schema={name: FINDINGS[name] for name in names}, orient="row")
+
+
+def _one_way(ordered: pl.DataFrame, rule: wire.policies.OneWay) -> pl.DataFrame:
+    """Actors with nearly all of many votes on one side, and too many to come from a share like that of all others.
+
+    Found by chance, among all actors of a project who vote as everybody does, less than once in a million projects.
+    """
+    actor, desirable = ordered["actor"].to_numpy(), ordered["desirable"].to_numpy()
+    actors = int(actor.max()) + 1
+    votes = np.bincount(actor, minlength=actors).astype(np.float64)
+    ups = np.bincount(actor[desirable], minlength=actors).astype(np.float64)
+    mostly_up = ups * 2 > votes
+    one_side = np.where(mostly_up, ups, votes - ups)
+    others = len(actor) - votes
+    others_side = np.where(mostly_up, ups.sum() - ups, others - (ups.sum() - ups))
+    suspects = np.flatnonzero((votes >= rule.votes) & (one_side >= rule.share * votes) & (others > 0))
+    n, k, m, j = (values[suspects] for values in (votes, one_side, others, others_side))
+    surprise = chance.two_shares(k, n, j, m)
+    limit = chance.MILLION_OF_TWO + np.log(np.count_nonzero(votes))
+    found = (k / n > j / m) & (surprise > limit)
+    picked = suspects[found]
+    begins = np.searchsorted(actor, picked)
+    return pl.DataFrame(
+        {
+            "actor": picked,
+            "rule": ["one_way"] * len(picked),
+            "votes": n[found],
+            "desirable": mostly_up[picked],
+            "share": (k / n)[found],
+            "others_share": (j / m)[found],
+            "examples": [
+                _first_of_side(ordered, begin, side)
+                for begin, side in zip(begins.tolist(), mostly_up[picked].tolist(), strict=True)
+            ],
+        },
+        schema_overrides={name: FINDINGS[name] for name in ("rule", "examples")},
+    )
+
+
+def _first_of_side(ordered: pl.DataFrame, begin: int, desirable: bool) -> list[int]:
+    """Of an actor nearly all of whose votes are on that side."""
+    few = ordered[begin : begin + 2 * EXAMPLES]
+    return few.filter(few["desirable"] == desirable)["completion"][:EXAMPLES].to_list()
