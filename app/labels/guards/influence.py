@@ -143,7 +143,7 @@ def _settled(shares: _Shares, actor_cap: _CapOf, prompt_cap: _CapOf) -> tuple[Fl
         groups = shares.of_groups(keeps_actor)
         total = prompt_cap.total(groups, 0.0)
         keeps_prompt = prompt_cap.kept(groups, prompt_cap.at(total))
-        if total <= least:
+        if total <= least and least > 0:
             return np.zeros(shares.actors), np.zeros(shares.groups), 0.0
         weights = shares.of_actors(keeps_prompt)
         limit, has = actor_cap.at(total), keeps_actor * weights
