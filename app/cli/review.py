@@ -1,6 +1,9 @@
 """Judging the rows of an audit, one key each."""
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from unicodedata import category
 from uuid import UUID
 
@@ -14,6 +17,11 @@ KEYS = "y agree · n disagree · u unsure · b back · q quit"
 
 def reviewed(client: Client, audit_id: UUID) -> None:
     """Show each row without a verdict and store what is said of it, until there is none left, or somebody quits."""
+    with _keys() as next_key:
+        _review(client, audit_id, next_key)
+
+
+def _review(client: Client, audit_id: UUID, next_key: Callable[[], str]) -> None:
     audit = client.audit(audit_id)
     judged_before = audit.items - audit.pending
     queue = client.audit_items(audit_id, pending=True)
@@ -27,7 +35,7 @@ def reviewed(client: Client, audit_id: UUID) -> None:
             seen.append(item)
         item = seen[at]
         typer.echo(f"\n{judged_before + at + 1} of {audit.items}\n{shown(item)}\n{KEYS}")
-        key = _key()
+        key = next_key()
         if key in VERDICTS:
             seen[at] = client.give_audit_verdict(audit_id, item.number, wire.NewAuditVerdict(verdict=VERDICTS[key]))
             typer.echo(VERDICTS[key])
@@ -71,9 +79,26 @@ def _printable(text: str) -> str:
     return "".join("�" if category(letter) == "Cc" and letter not in "\n\t" else letter for letter in text)
 
 
-def _key() -> str:
-    """What was pressed: one key of a terminal, else the first letter of a line. The end of a pipe quits."""
-    if sys.stdin.isatty():
-        return typer.getchar().lower()
+@contextmanager
+def _keys() -> Iterator[Callable[[], str]]:
+    """What gives the next key: one pressed at a terminal, else the first letter of a line; the end of a pipe quits."""
+    if not sys.stdin.isatty():
+        yield _first_of_line
+    elif sys.platform == "win32":
+        yield typer.getchar
+    else:
+        import termios
+        import tty
+
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+        tty.setcbreak(terminal)
+        try:
+            yield lambda: os.read(terminal, 1).decode(errors="replace").lower() or QUIT
+        finally:
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _first_of_line() -> str:
     line = sys.stdin.readline()
     return line.strip()[:1].lower() if line else QUIT
