@@ -32,6 +32,8 @@ from app.feedback.receiving import Receiver
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
 from app.labels.policies.api import router as label_policies
+from app.labels.previews.api import below_completion
+from app.labels.previews.api import router as previews
 from app.loop.api import router as loop
 from app.projects.api import router as projects
 from app.releases.api import router as releases
@@ -135,11 +137,14 @@ def describe(api: FastAPI) -> dict[str, Any]:
     return api.openapi_schema
 
 
-#: In the order in which the OpenAPI document shows them.
+#: In the order in which the OpenAPI document shows them, and in which a path is looked for: what lies below a completion
+#: comes before the completions, whose ids may hold any character.
 ROUTERS = (
+    below_completion,
     feedback,
     labels,
     label_policies,
+    previews,
     audits,
     projects,
     runs,

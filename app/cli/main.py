@@ -16,6 +16,7 @@ from app.cli.doctor import doctor
 from app.cli.import_files import import_files
 from app.cli.keys import keys
 from app.cli.migrate import migrate
+from app.cli.policies import policies
 from app.cli.projects import projects
 from app.cli.runs import readiness, runs, triggers
 from app.cli.train import train
@@ -41,6 +42,7 @@ app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
 app.command("import", short_help="Send files of feedback.")(import_files)
 app.command(short_help="Say whether a run could start now.")(readiness)
+app.add_typer(policies, name="policies")
 app.add_typer(audit, name="audit")
 app.add_typer(runs, name="runs")
 app.add_typer(checkpoints, name="checkpoints")

@@ -205,6 +205,42 @@ class Client:
     def revoke_key(self, key_id: UUID) -> wire.Key:
         return self._call(wire.Key, "DELETE", f"/v1/keys/{key_id}", safe=True, scoped=False)
 
+    # -- label policies -------------------------------------------------------------------------------------------
+
+    def create_label_policy(self, policy: wire.LabelPolicy, *, note: str = "") -> wire.StoredLabelPolicy:
+        """Store it as the next version; the same policy again is the version that there is."""
+        new = wire.NewLabelPolicy(policy=policy, note=note)
+        return self._call(wire.StoredLabelPolicy, "POST", "/v1/label-policies", body=new, safe=True)
+
+    def label_policies(self) -> Iterator[wire.StoredLabelPolicy]:
+        """The versions, newest first; the last one, 0, is the server's default."""
+        return self._pages(wire.StoredLabelPolicy, "/v1/label-policies", {})
+
+    def label_policy(self, version: int) -> wire.StoredLabelPolicy:
+        return self._call(wire.StoredLabelPolicy, "GET", f"/v1/label-policies/{version}", safe=True)
+
+    def adopted_label_policy(self) -> wire.StoredLabelPolicy:
+        """What labels are given by now."""
+        return self._call(wire.StoredLabelPolicy, "GET", "/v1/label-policies/adopted", safe=True)
+
+    def adopt_label_policy(self, version: int, *, reason: str = "") -> wire.LabelPolicyAdoption:
+        """Have labels given by this version from now on."""
+        new = wire.NewAdoption(reason=reason)
+        return self._call(wire.LabelPolicyAdoption, "POST", f"/v1/label-policies/{version}/adopt", body=new)
+
+    def label_policy_adoptions(self) -> Iterator[wire.LabelPolicyAdoption]:
+        """The ledger, newest first."""
+        return self._pages(wire.LabelPolicyAdoption, "/v1/label-policies/adoptions", {})
+
+    def preview_label_policy(self, new: wire.NewPreview) -> wire.Preview:
+        """What a policy would change. Large logs take longer than the usual timeout."""
+        return self._call(wire.Preview, "POST", "/v1/label-policies/preview", body=new, safe=True)
+
+    def explain_label(self, completion_id: str) -> wire.LabelExplanation:
+        """What the adopted policy makes of one completion, signal by signal."""
+        path = f"/v1/completions/{quote(completion_id, safe='')}/label"
+        return self._call(wire.LabelExplanation, "GET", path, safe=True)
+
     # -- audits ---------------------------------------------------------------------------------------------------
 
     def start_audit(self, new: wire.NewAudit | None = None) -> wire.Audit:

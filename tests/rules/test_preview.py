@@ -6,11 +6,12 @@ from thumbwheel import wire
 from thumbwheel.wire.previews import GuardEffect
 
 from app.labels.previews.preview import (
+    Look,
     Named,
-    Texts,
     effect,
     examples_of,
     flipped,
+    guards_of,
     matrix,
     only,
     shortened,
@@ -24,7 +25,7 @@ NO_GUARDS = GuardEffect(
 )
 
 
-def labelled(*rows, said=(), rewrites=()):
+def labelled(*rows, said=(), rewrites=(), votes=()):
     """rows: (completion id, label, weight in thousandths, reasons); said: (row, kind, detail, says)."""
     return Labelled(
         completions=pl.DataFrame(
@@ -37,16 +38,27 @@ def labelled(*rows, said=(), rewrites=()):
                 "position": range(1, len(rows) + 1),
                 "known": [not row[0].startswith("late") for row in rows],
             },
-            schema_overrides={"label": pl.Boolean, "weight": pl.Int32, "position": pl.Int64},
+            schema_overrides={
+                "completion_id": pl.String,
+                "label": pl.Boolean,
+                "known": pl.Boolean,
+                "weight": pl.Int32,
+                "reason": pl.Categorical,
+                "reasons": pl.List(pl.Categorical),
+                "position": pl.Int64,
+            },
         ),
-        votes=pl.DataFrame(schema={"completion": pl.UInt32}),
+        votes=pl.DataFrame(
+            list(votes), schema={"completion": pl.UInt32, "actor": pl.UInt32, "desirable": pl.Boolean}, orient="row"
+        ),
         rewrites=pl.DataFrame(
-            {"completion": [row[0] for row in rewrites], "weight": [row[1] for row in rewrites]},
-            schema={"completion": pl.UInt32, "weight": pl.Int32},
+            list(rewrites),
+            schema={"completion": pl.UInt32, "weight": pl.Int32, "actors": pl.List(pl.UInt32)},
+            orient="row",
         ),
         said=pl.DataFrame(
             list(said),
-            schema={"completion": pl.UInt32, "kind": pl.String, "detail": pl.String, "says": pl.String},
+            schema={"completion": pl.UInt32, "kind": pl.String, "detail": pl.String, "says": pl.Categorical},
             orient="row",
         ),
         actors=pl.Series([], dtype=pl.String),
@@ -72,7 +84,7 @@ BEFORE = labelled(
         (4, "flag", "unsafe, odd", "flag_severe"),
         (4, "comment", None, None),
     ],
-    rewrites=[(2, 1000)],
+    rewrites=[(2, 1000, [7])],
 )
 AFTER = labelled(
     ("a", True, 1000, ["thumbs_up"]),
@@ -113,7 +125,7 @@ def test_an_effect_counts_signals_reasons_rows_and_weight():
 def test_who_flips_is_a_matrix_with_examples_that_show_the_reasons_of_both():
     joined = flipped(BEFORE, AFTER)
     shown = examples_of(joined)
-    texts = {"b": Texts([{"role": "user", "content": "Where\nis it?"}], "On its way."), "d": Texts("Hi", "Ho")}
+    texts = {"b": Look([{"role": "user", "content": "Where\nis it?"}], "On its way."), "d": Look("Hi", "Ho")}
 
     flips = matrix(joined, shown, texts, signals_of(AFTER, shown["completion_id"]))
 
@@ -130,7 +142,12 @@ def test_who_flips_is_a_matrix_with_examples_that_show_the_reasons_of_both():
     assert (fell.before.weight, fell.before.reasons, fell.after.reasons) == (0.5, ["copy"], ["no_verdict"])
     assert fell.signals == ["copy"]
     [rose] = flips[4].examples
-    assert rose.signals == ["comment", "flag unsafe, odd", "outcome solved at once false", "outcome solved at once true"]
+    assert rose.signals == [
+        "comment",
+        "flag unsafe, odd",
+        "outcome solved at once false",
+        "outcome solved at once true",
+    ]
     assert (rose.after.label, rose.after.weight) == ("desirable", 0.7)
 
 
@@ -193,7 +210,54 @@ def test_places_of_ratings_are_counted_in_steps_and_usual_scales_keep_theirs():
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [(None, None), ("one\n two", "one two"), ("a" * 5000, "a" * 239 + "…"), (" " * 5000 + "end", "end")]
+    ("text", "shown"),
+    [(None, None), ("one\n two", "one two"), ("a" * 5000, "a" * 239 + "…"), (" " * 5000 + "end", "end")],
 )
 def test_texts_are_shown_on_one_line_and_cut(text, shown):
     assert shortened(text) == shown
+
+
+def test_the_effect_of_the_guards_is_what_quarantine_leaves_out_and_what_caps_take_away():
+    rows = [(f"c{number}", True, 1000, ["thumbs_up"]) for number in range(100)]
+    mine = [(number, 0, True) for number in range(50)]  # actor 0 has half of all rows
+    others = [(number, number, True) for number in range(50, 100)]
+    spam = [(number, 200, False) for number in range(10)]
+    prompts = pl.DataFrame({"completion_id": [f"c{number}" for number in range(99)], "prompt": range(99)})
+    cap = {"share": 0.1, "rows": 1000, "times_equal": 1}
+    policy = named(guards={"influence": {"actor": cap, "prompt": None}})
+
+    found = guards_of(
+        policy,
+        pl.concat([labelled(votes=mine + others + spam).votes]),
+        [200],
+        labelled(*rows, votes=mine + others),
+        prompts,
+    )
+
+    assert (found.quarantined_actors, found.quarantined_votes) == (1, 10)
+    assert (found.capped_rows, found.weight_before_caps) == (50, 100.0)
+    # A tenth of what is left: 50 / 0.9 - 50.
+    assert found.weight_after_caps == pytest.approx(50 / 0.9, abs=1e-3)
+
+
+def test_texts_that_somebody_wrote_count_for_their_writers_in_the_caps():
+    row = [("c", False, 1000, ["edit_rewritten"])]
+    free = named(guards={"influence": {"actor": None, "prompt": None}})
+    one_row = named(guards={"influence": {"actor": {"share": 1, "rows": 1}, "prompt": None}})
+    both = labelled(*row, votes=[(0, 3, False)], rewrites=[(0, 1000, [3, 4])])
+    prompts = pl.DataFrame({"completion_id": ["c"], "prompt": [1]})
+
+    assert guards_of(free, both.votes, [], both, prompts).weight_after_caps == 2.0
+    capped = guards_of(one_row, both.votes, [], both, prompts)
+    # Actor 3 has 1 and half of 1; two thirds of it are left, actor 4 keeps the other half.
+    assert (capped.capped_rows, capped.weight_after_caps) == (2, 1.5)
+
+
+def test_an_empty_log_gives_an_empty_preview():
+    nothing = labelled()
+
+    assert effect(named(), nothing, NO_GUARDS).nothing == 0
+    assert matrix(flipped(nothing, nothing), examples_of(flipped(nothing, nothing)), {}, {}) == []
+    assert unheard(wire.LabelPolicy(), nothing) == []
+    none = pl.DataFrame(schema={"completion_id": pl.String, "prompt": pl.Int64})
+    assert guards_of(named(), nothing.votes, [], nothing, none) == NO_GUARDS

@@ -1,9 +1,10 @@
 """Two policies on the same feedback: what each makes of it, and who flips. Pure: frames in, a preview's parts out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 from thumbwheel import wire
 from thumbwheel.wire.policies import SaysUnless
@@ -20,6 +21,7 @@ from thumbwheel.wire.previews import (
     Verdict,
 )
 
+from app.labels.guards.influence import capped
 from app.labels.policy import EDITED_TEXT, THOUSANDTHS
 from app.labels.sets import Labelled
 
@@ -42,8 +44,7 @@ class Named:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Texts:
+class Look(NamedTuple):
     """What a completion looks like."""
 
     prompt: Any
@@ -88,6 +89,37 @@ def only(labelled: Labelled, completion_ids: pl.Series) -> Labelled:
     )
 
 
+def guards_of(
+    named: Named, votes: pl.DataFrame, quarantined: Collection[int], labelled: Labelled, prompts: pl.DataFrame
+) -> GuardEffect:
+    """What the guards of a policy do.
+
+    votes        of the labels without quarantine; `labelled` is with it
+    quarantined  numbers of the actors whose votes are left out
+    prompts      completion_id str · prompt, equal for completions of the same one
+    """
+    left_out = votes.filter(pl.col("actor").is_in(list(quarantined)))
+    rows, members = _rows(labelled)
+    weight = rows["weight"].cast(pl.Float64).to_numpy() / THOUSANDTHS
+    group = (
+        rows.join(prompts.unique("completion_id"), on="completion_id", how="left", maintain_order="left")
+        # Whose prompt isn't known is a group of its own.
+        .select(pl.col("prompt").cast(pl.String).fill_null("row " + pl.col("row").cast(pl.String)).rank("dense") - 1)
+        .to_series()
+        .cast(pl.UInt32)
+        .to_numpy()
+    )
+    numbers = (members["row"].to_numpy(), members["actor"].to_numpy())
+    lighter = capped(weight, numbers, group, named.policy.guards.influence)
+    return GuardEffect(
+        quarantined_actors=left_out["actor"].n_unique(),
+        quarantined_votes=left_out.height,
+        capped_rows=int(np.count_nonzero(lighter.by_actor | lighter.by_prompt)),
+        weight_before_caps=round(float(weight.sum()), 3),
+        weight_after_caps=round(float(lighter.weight.sum()), 3),
+    )
+
+
 def flipped(before: Labelled, after: Labelled) -> pl.DataFrame:
     """Completions by both labels: completion_id, position, and of each side name_…, weight_… (thousandths), reasons_….
 
@@ -95,7 +127,10 @@ def flipped(before: Labelled, after: Labelled) -> pl.DataFrame:
     """
     sides = [
         _with_names(labelled.completions).select(
-            "completion_id", *(pl.col(name).alias(f"{name}_{side}") for name in ("name", "weight", "reasons"))
+            "completion_id",
+            pl.col("name").alias(f"name_{side}"),
+            pl.col("weight").alias(f"weight_{side}"),
+            pl.col("reasons").alias(f"reasons_{side}"),
         )
         for labelled, side in ((before, "before"), (after, "after"))
     ]
@@ -109,6 +144,7 @@ def examples_of(joined: pl.DataFrame) -> pl.DataFrame:
     return (
         joined.filter(pl.col("name_before") != pl.col("name_after"))
         .sort("position", "completion_id", descending=[True, False])
+        .with_columns(pl.col("reasons_before", "reasons_after").cast(pl.List(pl.String)))
         .with_columns(
             why=pl.concat_str(
                 pl.col("reasons_before").list.join(" "), pl.lit("\n"), pl.col("reasons_after").list.join(" ")
@@ -122,7 +158,7 @@ def examples_of(joined: pl.DataFrame) -> pl.DataFrame:
 
 
 def matrix(
-    joined: pl.DataFrame, shown: pl.DataFrame, texts: Mapping[str, Texts], signals: Mapping[str, list[str]]
+    joined: pl.DataFrame, shown: pl.DataFrame, texts: Mapping[str, Look], signals: Mapping[str, list[str]]
 ) -> list[Flip]:
     """Every pair of labels that occurs, examples where they differ.
 
@@ -133,7 +169,7 @@ def matrix(
     number = {(row[0], row[1]): row[2] for row in counts.iter_rows()}
     found: dict[tuple[str, str], list[FlipExample]] = {}
     for row in shown.iter_rows(named=True):
-        text = texts.get(row["completion_id"], Texts(None, None))
+        text = texts.get(row["completion_id"], Look(None, None))
         found.setdefault((row["name_before"], row["name_after"]), []).append(
             FlipExample(
                 completion_id=row["completion_id"],
@@ -172,10 +208,12 @@ def signals_of(labelled: Labelled, completion_ids: Iterable[str]) -> dict[str, l
 def unheard(policy: wire.LabelPolicy, labelled: Labelled) -> list[Unheard]:
     """What occurs in the feedback and has no word in the policy, most frequent first. Comments never have one."""
     counts = (
-        labelled.said.with_columns(_name().alias("detail"))
+        labelled.said.group_by("kind", "detail")
+        .len()
+        .with_columns(_name().alias("detail"))
         .explode("detail")
         .group_by("kind", "detail")
-        .len()
+        .agg(pl.col("len").sum())
         .sort(["len", "kind", "detail"], descending=[True, False, False])
     )
     found = []
@@ -192,6 +230,24 @@ def shortened(text: str | None) -> str | None:
         return None
     line = " ".join(text.strip()[: 4 * SHOWN_CHARACTERS].split())
     return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _rows(labelled: Labelled) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What can be learnt from: row, completion_id, weight; and who stands for each: row, actor."""
+    numbered = labelled.completions.with_row_index("completion")
+    rows = numbered.filter(pl.col("known") & pl.col("label").is_not_null()).with_row_index("row")
+    agreed = (
+        labelled.votes.select("completion", "actor", "desirable")
+        .join(rows.select("completion", "row", "label"), on="completion")
+        .filter(pl.col("desirable") == pl.col("label"))
+    )
+    texts = labelled.rewrites.with_row_index("row", offset=rows.height).join(
+        numbered.select("completion", "completion_id"), on="completion"
+    )
+    columns = ["row", "completion_id", "weight"]
+    whole = pl.concat([rows.select(columns), texts.select(columns)])
+    writers = texts.select("row", pl.col("actors").alias("actor")).explode("actor")
+    return whole, pl.concat([agreed.select("row", "actor"), writers], how="vertical_relaxed")
 
 
 def _with_names(completions: pl.DataFrame) -> pl.DataFrame:
@@ -214,11 +270,13 @@ def _name() -> pl.Expr:
 
 
 def _signals(said: pl.DataFrame, completions: pl.DataFrame) -> list[SignalCount]:
-    names = completions.select("name").with_row_index("completion")
+    different = said.with_columns(name=completions["name"].gather(said["completion"])).group_by(
+        "kind", "detail", "says", "name"
+    )
     counted = (
-        said.join(names, on="completion")
-        .group_by("kind", _detail(), "says")
-        .agg(*((pl.col("name") == label).sum().alias(label) for label in LABELS))
+        different.len()
+        .group_by("kind", _detail(), pl.col("says").cast(pl.String))
+        .agg(*(pl.col("len").filter(pl.col("name") == label).sum().alias(label) for label in LABELS))
         .sort("kind", "detail", "says", nulls_last=True)
     )
     return [SignalCount.model_validate(row) for row in counted.iter_rows(named=True)]
@@ -227,7 +285,7 @@ def _signals(said: pl.DataFrame, completions: pl.DataFrame) -> list[SignalCount]
 def _reasons(completions: pl.DataFrame, rewrites: pl.DataFrame) -> list[ReasonCount]:
     """And the texts that people wrote, which are rows of their own."""
     counted = (
-        completions.group_by("reason", "name")
+        completions.group_by(pl.col("reason").cast(pl.String), "name")
         .agg(rows=pl.len(), weight=pl.col("weight").cast(pl.Int64).sum())
         .sort(["name", "rows", "reason"], descending=[False, True, False])
     )

@@ -31,6 +31,7 @@ from thumbwheel.wire.policies import (
     NewLabelPolicy,
     StoredLabelPolicy,
 )
+from thumbwheel.wire.previews import LabelExplanation, NewPreview, Preview
 from thumbwheel.wire.projects import (
     Gates,
     NewProject,
@@ -76,6 +77,7 @@ __all__ = [
     "GivenVerdict",
     "Implicit",
     "Key",
+    "LabelExplanation",
     "LabelPolicy",
     "LabelPolicyAdoption",
     "Message",
@@ -87,11 +89,13 @@ __all__ = [
     "NewAuditVerdict",
     "NewKey",
     "NewLabelPolicy",
+    "NewPreview",
     "NewProject",
     "NewRelease",
     "NewRun",
     "Outcome",
     "Preference",
+    "Preview",
     "Project",
     "ProjectChange",
     "ProjectConfiguration",

@@ -79,9 +79,9 @@ class ThumbsRule(Body):
 class EditRule(Body):
     """Edits by how much they changed.
 
-    *unchanged*: but for spaces at the ends. *cosmetic*: no word's meaning, like a typo, in texts at least
-    `cosmetic_from` alike. *rewrite*: another number or sign, or less than `rewrite_below` alike. *substantive*: all others. Alike is
-    1 minus the edits (insert, delete, replace, swap neighbours) over the longer text's length, case aside.
+    *unchanged*: but for spaces at the ends. *cosmetic*: no word's meaning (case, spaces, punctuation, and a typo in
+    texts at least `cosmetic_from` alike). *rewrite*: another number or sign, or less than `rewrite_below` alike.
+    *substantive*: all others. Alike is Levenshtein's similarity: 1 minus the edits over the longer text's length.
     """
 
     cosmetic_from: Share = 0.9

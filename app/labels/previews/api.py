@@ -1,0 +1,59 @@
+"""Previews of label policies, and labels explained, over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
+from thumbwheel import wire
+
+from app.labels.previews import service
+from app.projects.scoped import Scoped, scoped
+from app.web import Transaction, problems
+
+#: Both show prompts and completions.
+Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
+LABEL = "/label"
+
+
+class BelowCompletion(APIRoute):
+    """An id may hold any character: one that ends with ``/label`` is sent as ``%2Flabel``, and is not meant here."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        raw: bytes = scope.get("raw_path") or LABEL.encode()
+        if scope["type"] == "http" and not raw.endswith(LABEL.encode()):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+router = APIRouter(tags=["labels"])
+below_completion = APIRouter(tags=["labels"], route_class=BelowCompletion)
+
+
+@router.post(
+    "/v1/label-policies/preview",
+    operation_id="preview_label_policy",
+    summary="Preview a label policy",
+    response_model=wire.Preview,
+    responses=problems(404, 409),
+)
+def preview_label_policy(new: wire.NewPreview, session: Transaction, at: Reader) -> wire.Preview:
+    """What a policy would make of past feedback, beside the one in use: counts, who flips, what it has no word for.
+    Nothing is changed. A log of a million events takes seconds."""
+    return service.preview(session, at.project, new)
+
+
+@below_completion.get(
+    "/v1/completions/{completion_id:path}" + LABEL,
+    operation_id="explain_label",
+    summary="Explain a completion's label",
+    response_model=wire.LabelExplanation,
+    responses=problems(404),
+)
+def explain_label(
+    session: Transaction, at: Reader, completion_id: Annotated[wire.Name, Path()]
+) -> wire.LabelExplanation:
+    """What the policy in use makes of it, for whoever pressed the thumb: each signal, what it says, whether it counts,
+    and why not."""
+    return service.explain(session, at.project, completion_id)

@@ -1,0 +1,149 @@
+"""What another policy would make of a project's feedback, and why a completion has the label that it has."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+from thumbwheel.wire.previews import DEFAULT_DAYS, PolicyEffect
+
+from app.database import now
+from app.errors import NotFound, Refused
+from app.feedback import service as feedback
+from app.labels import reading, sets
+from app.labels import service as labels
+from app.labels.guards.quarantine import findings
+from app.labels.policies import service as policies
+from app.labels.policies.documents import sha256_of
+from app.labels.previews import preview as pure
+from app.labels.previews import store
+from app.labels.previews.explanation import explanation_of
+from app.labels.previews.preview import Look, Named
+
+
+def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Preview:
+    """Both policies on the same feedback. Nothing is changed.
+
+    Raises `NotFound` for an unknown version or snapshot, `Refused` where the snapshot's policy is not there any more.
+    """
+    since = None if new.snapshot_id else now() - timedelta(days=new.days or DEFAULT_DAYS)
+    watermark, before = _compared_with(session, project, new)
+    if new.policy is not None:
+        after = Named(new.policy, None, sha256_of(new.policy))
+    else:
+        after = _stored(session, project, new.version or 0)
+    read = _Reading(session, project, watermark)
+    sides = [read.side(named, since) for named in (before, after)]
+    joined = pure.flipped(sides[0].labelled, sides[1].labelled)
+    shown = pure.examples_of(joined)
+    ids = shown["completion_id"].to_list()
+    looks = store.looks(session, project, ids, watermark)
+    return wire.Preview(
+        watermark=watermark,
+        since=since,
+        snapshot_id=new.snapshot_id,
+        completions=joined.height,
+        before=sides[0].effect,
+        after=sides[1].effect,
+        flips=pure.matrix(joined, shown, looks, pure.signals_of(sides[1].labelled, ids)),
+        unheard=pure.unheard(after.policy, sides[1].labelled),
+    )
+
+
+def explain(session: Session, project: str, completion_id: str) -> wire.LabelExplanation:
+    """What the adopted policy makes of one completion, and why. Raises `NotFound` where nobody knows of it."""
+    watermark = feedback.watermark(session, project)
+    stored = policies.adopted(session, project)
+    said = store.said_of(session, project, completion_id, watermark)
+    look = store.looks(session, project, [completion_id], watermark).get(completion_id)
+    if look is None:
+        carrier = next((one for one in sorted(said, key=lambda one: one.position) if one.completion is not None), None)
+        look = Look(carrier.prompt, carrier.completion) if carrier else None
+    if not said and look is None:
+        raise NotFound(
+            f"Nobody has said anything of completion {completion_id} yet, and it is not registered.",
+            code="completion_not_found",
+        )
+    context = labels.context(session, project, stored.policy, watermark)
+    quarantined: Collection[str] = ()
+    if said:
+        read = _Reading(session, project, watermark)
+        quarantined = read.quarantined_ids(stored.policy)
+    return explanation_of(completion_id, stored, look or Look(None, None), said, context, quarantined)
+
+
+@dataclass(frozen=True)
+class _Side:
+    labelled: sets.Labelled
+    effect: PolicyEffect
+
+
+class _Reading:
+    """The log up to a watermark, read once for policies that read edits alike."""
+
+    def __init__(self, session: Session, project: str, watermark: int) -> None:
+        self._session, self._project, self._watermark = session, project, watermark
+        self._logs: dict[str, sets.Log] = {}
+        self._prompts: pl.DataFrame | None = None
+
+    def side(self, named: Named, since: datetime | None) -> _Side:
+        """What a policy makes of the completions of which something was said since then; None: of all."""
+        everybodys = self._resolved(named.policy)
+        quarantined = self._quarantined(everybodys, named.policy)
+        labelled = everybodys
+        if quarantined:
+            labelled = self._resolved(named.policy, everybodys.actors.gather(quarantined).to_list())
+        if since is not None:
+            lately = store.said_since(self._session, self._project, since, self._watermark)
+            everybodys, labelled = (pure.only(one, lately) for one in (everybodys, labelled))
+        if self._prompts is None:
+            self._prompts = store.prompts(self._session, self._project, self._watermark)
+        guards = pure.guards_of(named, everybodys.votes, quarantined, labelled, self._prompts)
+        return _Side(labelled, pure.effect(named, labelled, guards))
+
+    def quarantined_ids(self, policy: wire.LabelPolicy) -> list[str]:
+        """Actors whose votes wait for an operator's decision."""
+        everybodys = self._resolved(policy)
+        return everybodys.actors.gather(self._quarantined(everybodys, policy)).to_list()
+
+    def _resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
+        key = policy.signals.edit.model_dump_json()
+        if key not in self._logs:
+            self._logs[key] = reading.read(self._session, self._project, policy, watermark=self._watermark)
+        context = labels.context(self._session, self._project, policy, self._watermark)
+        return sets.resolve(policy, self._logs[key], context, sorted(left_out))
+
+    def _quarantined(self, everybodys: sets.Labelled, policy: wire.LabelPolicy) -> list[int]:
+        return findings(everybodys.votes, policy.guards.quarantine)["actor"].unique().sort().to_list()
+
+
+def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tuple[int, Named]:
+    """The log's end, and the policy that is compared with."""
+    if new.snapshot_id is None:
+        watermark = feedback.watermark(session, project)
+        adopted = policies.adopted(session, project).version
+        return watermark, _stored(session, project, adopted if new.against is None else new.against)
+    found = store.snapshot(session, project, new.snapshot_id)
+    if found is None:
+        raise NotFound(f"Project {project} has no snapshot {new.snapshot_id}.", code="snapshot_not_found")
+    watermark, manifest = found
+    if new.against is not None:
+        return watermark, _stored(session, project, new.against)
+    made_by = manifest.get("policy", {})
+    sha256 = made_by.get("sha256")
+    # Before policies had versions there was one, and it had no hash.
+    named = _stored(session, project, made_by.get("version", 0) if sha256 else policies.DEFAULT_VERSION)
+    if sha256 not in (None, named.sha256):
+        raise Refused(
+            f"Snapshot {new.snapshot_id} was made by a default that an older server had: say by `against` which "
+            "version to compare with.",
+            code="label_policy_gone",
+        )
+    return watermark, named
+
+
+def _stored(session: Session, project: str, version: int) -> Named:
+    found = policies.get(session, project, version)
+    return Named(found.policy, found.version, found.sha256)
