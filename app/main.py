@@ -34,6 +34,7 @@ from app.labels.audits.api import router as audits
 from app.labels.policies.api import router as label_policies
 from app.labels.previews.api import below_completion
 from app.labels.previews.api import router as previews
+from app.labels.quarantine.api import router as quarantine
 from app.loop.api import router as loop
 from app.projects.api import router as projects
 from app.releases.api import router as releases
@@ -146,6 +147,7 @@ ROUTERS = (
     label_policies,
     previews,
     audits,
+    quarantine,
     projects,
     runs,
     loop,

@@ -8,6 +8,7 @@ import app.checkpoints.tables
 import app.feedback.tables
 import app.labels.audits.tables
 import app.labels.policies.tables
+import app.labels.quarantine.tables
 import app.loop.tables
 import app.outbox
 import app.projects.tables

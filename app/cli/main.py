@@ -18,6 +18,7 @@ from app.cli.keys import keys
 from app.cli.migrate import migrate
 from app.cli.policies import policies
 from app.cli.projects import projects
+from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
 from app.cli.train import train
 from app.cli.up import up
@@ -43,6 +44,7 @@ app.add_typer(keys, name="keys")
 app.command("import", short_help="Send files of feedback.")(import_files)
 app.command(short_help="Say whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")
+app.add_typer(quarantine, name="quarantine")
 app.add_typer(audit, name="audit")
 app.add_typer(runs, name="runs")
 app.add_typer(checkpoints, name="checkpoints")

@@ -264,6 +264,27 @@ class Client:
         path = f"/v1/audits/{audit_id}/items/{number}/verdict"
         return self._call(wire.AuditItem, "PUT", path, body=new, safe=True)
 
+    # -- quarantine -----------------------------------------------------------------------------------------------
+
+    def quarantine(self, state: wire.QuarantineState | None = None) -> Iterator[wire.QuarantinedActor]:
+        """Actors that were found or decided on, by their ids. Large logs take longer than the usual timeout."""
+        filters = {"limit": "200", **({"state": state} if state else {})}
+        return self._pages(wire.QuarantinedActor, "/v1/quarantine", filters)
+
+    def quarantined_actor(self, actor: str) -> wire.QuarantinedActor:
+        """What was found of one actor, and the decision that counts."""
+        answer = self._send("GET", "/v1/quarantine/actor", parameters={"actor": actor}, safe=True)
+        return wire.QuarantinedActor.model_validate(answer.json())
+
+    def decide_on_actor(self, new: wire.NewQuarantineDecision) -> wire.QuarantineDecision:
+        """Have the votes of an actor count, or not, from now on."""
+        return self._call(wire.QuarantineDecision, "POST", "/v1/quarantine/decisions", body=new)
+
+    def quarantine_decisions(self, actor: str | None = None) -> Iterator[wire.QuarantineDecision]:
+        """Every decision that was taken, or those on one actor, newest first."""
+        filters = {"actor": actor} if actor is not None else {}
+        return self._pages(wire.QuarantineDecision, "/v1/quarantine/decisions", filters)
+
     # -- runs -----------------------------------------------------------------------------------------------------
 
     def start_run(self, new: wire.NewRun | None = None) -> wire.Run:

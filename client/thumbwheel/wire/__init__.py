@@ -44,6 +44,14 @@ from thumbwheel.wire.projects import (
     TriggerRules,
 )
 from thumbwheel.wire.prompts import FunctionCall, Message, Prompt, ToolCall
+from thumbwheel.wire.quarantine import (
+    NewQuarantineDecision,
+    QuarantinedActor,
+    QuarantineDecision,
+    QuarantineFinding,
+    QuarantineRule,
+    QuarantineState,
+)
 from thumbwheel.wire.runs import ClassCounts, Metrics, NewRun, Readiness, Run, RunState, RunTransition, TriggerDecision
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
@@ -91,6 +99,7 @@ __all__ = [
     "NewLabelPolicy",
     "NewPreview",
     "NewProject",
+    "NewQuarantineDecision",
     "NewRelease",
     "NewRun",
     "Outcome",
@@ -100,6 +109,11 @@ __all__ = [
     "ProjectChange",
     "ProjectConfiguration",
     "Prompt",
+    "QuarantineDecision",
+    "QuarantineFinding",
+    "QuarantineRule",
+    "QuarantineState",
+    "QuarantinedActor",
     "Rating",
     "Readiness",
     "RecipeChoice",

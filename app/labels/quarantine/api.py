@@ -1,0 +1,83 @@
+"""Quarantine over HTTP: whose votes wait for a decision, and the decisions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from thumbwheel import wire
+
+from app.labels.quarantine import listing, service
+from app.projects.scoped import Scoped, scoped
+from app.schema import Page
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["labels"])
+Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
+Admin = Annotated[Scoped, Depends(scoped("admin"))]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+@router.get(
+    "/v1/quarantine",
+    operation_id="list_quarantine",
+    summary="List actors in quarantine",
+    response_model=Page[wire.QuarantinedActor],
+    responses=problems(404),
+)
+def list_quarantine(
+    session: Transaction,
+    at: Reader,
+    state: Annotated[wire.QuarantineState | None, Query(description="only those in it")] = None,
+    cursor: str | None = None,
+    limit: Limit = 50,
+) -> Page[wire.QuarantinedActor]:
+    """Whom the adopted policy's rules find in the log now, and whoever was decided on, by their ids; with examples.
+
+    It is found out anew for each page: every vote is looked at.
+    """
+    return listing.page(session, at.project, state=state, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/v1/quarantine/actor",
+    operation_id="get_quarantined_actor",
+    summary="Show an actor in quarantine",
+    response_model=wire.QuarantinedActor,
+    responses=problems(404),
+)
+def get_quarantined_actor(
+    session: Transaction, at: Reader, actor: Annotated[wire.Name, Query()]
+) -> wire.QuarantinedActor:
+    """What was found of one actor, and the decision that counts. 404: the votes count."""
+    return listing.get(session, at.project, actor)
+
+
+@router.get(
+    "/v1/quarantine/decisions",
+    operation_id="list_quarantine_decisions",
+    summary="List decisions on actors",
+    response_model=Page[wire.QuarantineDecision],
+    responses=problems(404),
+)
+def list_quarantine_decisions(
+    session: Transaction,
+    at: Reader,
+    actor: Annotated[wire.Name | None, Query(description="only those on this actor")] = None,
+    cursor: str | None = None,
+    limit: Limit = 50,
+) -> Page[wire.QuarantineDecision]:
+    """Every decision that was taken, the newest first."""
+    return service.page(session, at.project, actor=actor, cursor=cursor, limit=limit)
+
+
+@router.post(
+    "/v1/quarantine/decisions",
+    operation_id="decide_on_actor",
+    summary="Release or confirm an actor",
+    status_code=201,
+    response_model=wire.QuarantineDecision,
+    responses=problems(404),
+)
+def decide_on_actor(new: wire.NewQuarantineDecision, session: Transaction, at: Admin) -> wire.QuarantineDecision:
+    """Released: the votes count, whatever the rules find. Confirmed: they do not, found or not. A later decision undoes
+    it; snapshots that were made stay as they are."""
+    return service.decide(session, at.project, new, at.by)

@@ -1,0 +1,101 @@
+"""Actors in quarantine as an operator sees them: what was found, and what was decided."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.errors import NotFound
+from app.feedback import service as feedback
+from app.labels import service as labels
+from app.labels.guards.quarantine import findings as found_in
+from app.labels.policies import service as policies
+from app.labels.quarantine import service
+from app.labels.sets import Labelled
+from app.schema import Page, decode_cursor, page_of
+
+#: So many of the others in a ring are named.
+RING_NAMED = 20
+
+
+def findings(
+    session: Session, project: str, policy: wire.LabelPolicy, watermark: int
+) -> dict[str, list[wire.QuarantineFinding]]:
+    """What the rules of `policy` find in the log up to `watermark`, by actor; whatever was decided."""
+    labelled = labels.resolve_all(session, project, policy, watermark=watermark)
+    found: dict[str, list[wire.QuarantineFinding]] = {}
+    for row in found_in(labelled.votes, policy.guards.quarantine).to_dicts():
+        found.setdefault(labelled.actors[row["actor"]], []).append(_finding(row, labelled))
+    return found
+
+
+def page(
+    session: Session,
+    project: str,
+    *,
+    state: wire.QuarantineState | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[wire.QuarantinedActor]:
+    """Actors that were found or decided on, by their ids; `state`: only those in it."""
+    after = decode_cursor(cursor)
+    actors = [one for one in _actors(session, project) if state in (None, one.state)]
+    rest = [one for one in actors if after is None or one.actor > after]
+    return page_of(rest[: limit + 1], limit, lambda one: one.actor, lambda one: one)
+
+
+def get(session: Session, project: str, actor: str) -> wire.QuarantinedActor:
+    """Raises `NotFound` where the actor was neither found nor decided on: all votes count."""
+    for one in _actors(session, project):
+        if one.actor == actor:
+            return one
+    raise NotFound(
+        f"No rule finds the actor {actor!r}, and nothing was decided: the votes count.", code="actor_not_quarantined"
+    )
+
+
+def _actors(session: Session, project: str) -> list[wire.QuarantinedActor]:
+    policy = policies.adopted(session, project).policy
+    found = findings(session, project, policy, feedback.watermark(session, project))
+    decisions = service.newest(session, project)
+    return [
+        wire.QuarantinedActor(
+            actor=actor,
+            state=decisions[actor].decision if actor in decisions else "quarantined",
+            findings=found.get(actor, []),
+            decision=decisions.get(actor),
+        )
+        for actor in sorted(found.keys() | decisions.keys())
+    ]
+
+
+def _finding(row: Mapping[str, Any], labelled: Labelled) -> wire.QuarantineFinding:
+    figures = {name: value for name, value in row.items() if name not in ("actor", "desirable", "ring", "examples")}
+    ring = row["ring"]
+    return wire.QuarantineFinding(
+        **figures,
+        said=_sentence(row),
+        label=None if row["desirable"] is None else "desirable" if row["desirable"] else "undesirable",
+        ring_size=None if ring is None else len(ring) + 1,
+        ring=_named(labelled.actors, (ring or [])[:RING_NAMED]),
+        examples=_named(labelled.completions["completion_id"], row["examples"]),
+    )
+
+
+def _named(ids: pl.Series, numbers: list[int]) -> list[str]:
+    named: list[str] = ids.gather(numbers).to_list()
+    return named
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    if row["rule"] == "burst":
+        return f"{row['votes']} votes within {row['seconds']:g} seconds"
+    if row["rule"] == "one_way":
+        side = "desirable" if row["desirable"] else "undesirable"
+        return f"{row['share']:.1%} of {row['votes']} votes are {side}, of the others' {row['others_share']:.1%}"
+    return (
+        f"one of {len(row['ring']) + 1} who judge the same completions: {row['together']} in common with the one most "
+        f"alike, {row['overlap']:.0%} of all that the two judged, {row['agreement']:.0%} of them alike"
+    )

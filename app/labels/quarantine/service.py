@@ -1,0 +1,89 @@
+"""Whose votes do not count: those that the policy's rules find, and what operators decided of them."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.database import now
+from app.errors import NotFound
+from app.feedback import service as feedback
+from app.labels.guards.quarantine import findings
+from app.labels.quarantine import store
+from app.labels.sets import Labelled
+from app.projects import service as projects
+from app.schema import Page, key_of_cursor, page_of
+
+#: Of what Postgres takes for an integer.
+MOST_DECISIONS = 2**31 - 1
+CONFIRMED = "quarantine_confirmed"
+
+
+def left_out(
+    session: Session, project: str, policy: wire.LabelPolicy, labelled: Labelled, *, as_of: datetime | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Actors whose votes do not count, with the reasons: `quarantined_` and the rule, or `quarantine_confirmed`.
+
+    labelled  what `policy` makes of the log while nobody is left out
+    as_of     only decisions up to this time: the same log then gives the same rows for ever
+    """
+    decisions = newest(session, project, as_of=as_of)
+    found = findings(labelled.votes, policy.guards.quarantine)
+    reasons: dict[str, tuple[str, ...]] = {}
+    for actor, rule in zip(labelled.actors.gather(found["actor"]), found["rule"], strict=True):
+        if actor not in decisions:
+            reasons[actor] = (*reasons.get(actor, ()), f"quarantined_{rule}")
+    confirmed = (one.actor for one in decisions.values() if one.decision == "confirmed")
+    return dict(sorted({**reasons, **dict.fromkeys(confirmed, (CONFIRMED,))}.items()))
+
+
+def decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: str) -> wire.QuarantineDecision:
+    """Have the votes of an actor count, or not, from now on. Also before any rule finds them.
+
+    Raises `NotFound` where nobody of that name has said anything.
+    """
+    if not feedback.page(session, project, actor=new.actor, limit=1).items:
+        raise NotFound(f"No feedback of an actor {new.actor!r} is stored: check the id.", code="actor_not_found")
+    projects.lock(session, project)  # decisions are counted one after the other
+    values = {
+        **new.model_dump(),
+        "project_id": project,
+        "number": store.newest_number(session, project) + 1,
+        "by": by,
+        "at": now(),
+    }
+    return wire.QuarantineDecision.model_validate(store.append(session, values))
+
+
+def newest(
+    session: Session, project: str, *, as_of: datetime | None = None, actor: str | None = None
+) -> dict[str, wire.QuarantineDecision]:
+    """By actor, or of `actor` alone, the decision that counts: the newest, or the newest up to `as_of`."""
+    if as_of is not None:
+        _let_decisions_commit(session, project)
+    rows = store.newest_of_each(session, project, as_of, actor)
+    return {row.actor: wire.QuarantineDecision.model_validate(row) for row in rows}
+
+
+def page(
+    session: Session, project: str, *, actor: str | None = None, cursor: str | None = None, limit: int = 50
+) -> Page[wire.QuarantineDecision]:
+    """Every decision that was taken, or those on one actor, the newest first."""
+    rows = store.newest_first(session, project, actor=actor, before=key_of_cursor(cursor, _number), limit=limit + 1)
+    return page_of(rows, limit, lambda row: str(row.number), wire.QuarantineDecision.model_validate)
+
+
+def _let_decisions_commit(session: Session, project: str) -> None:
+    """Wait for a decision that has its time already and can't be seen yet. The lock is given back at once."""
+    savepoint = session.begin_nested()
+    try:
+        projects.lock(session, project)
+    finally:
+        savepoint.rollback()
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= MOST_DECISIONS:
+        raise ValueError(text)
+    return number

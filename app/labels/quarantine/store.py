@@ -1,0 +1,44 @@
+"""SQL of the decisions on actors in quarantine."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from app.labels.quarantine.tables import QuarantineDecision
+
+
+def append(session: Session, values: dict[str, Any]) -> QuarantineDecision:
+    return session.scalars(insert(QuarantineDecision).values(**values).returning(QuarantineDecision)).one()
+
+
+def newest_number(session: Session, project: str) -> int:
+    """0 where nothing was decided yet."""
+    asked = select(func.coalesce(func.max(QuarantineDecision.number), 0))
+    return session.execute(asked.where(QuarantineDecision.project_id == project)).scalar_one()
+
+
+def newest_of_each(
+    session: Session, project: str, as_of: datetime | None, actor: str | None = None
+) -> Sequence[QuarantineDecision]:
+    """Of each actor, or of `actor` alone, the newest decision, or the newest up to `as_of`."""
+    asked = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
+    if as_of is not None:
+        asked = asked.where(QuarantineDecision.at <= as_of)
+    if actor is not None:
+        asked = asked.where(QuarantineDecision.actor == actor)
+    newest_first = asked.order_by(QuarantineDecision.actor, QuarantineDecision.number.desc())
+    return session.scalars(newest_first.distinct(QuarantineDecision.actor)).all()
+
+
+def newest_first(
+    session: Session, project: str, *, actor: str | None, before: int | None, limit: int
+) -> Sequence[QuarantineDecision]:
+    asked = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
+    if actor is not None:
+        asked = asked.where(QuarantineDecision.actor == actor)
+    if before is not None:
+        asked = asked.where(QuarantineDecision.number < before)
+    return session.scalars(asked.order_by(QuarantineDecision.number.desc()).limit(limit)).all()
