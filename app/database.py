@@ -1,13 +1,16 @@
 """Postgres: the declarative base, the engine, and `transaction()`, the only place that commits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any
 from uuid import UUID
 
+import adbc_driver_postgresql.dbapi
+import pyarrow as pa
 import uuid6
+from psycopg import sql
 from sqlalchemy import DateTime, Engine, MetaData, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
@@ -76,3 +79,20 @@ def transaction() -> Iterator[Session]:
     if session.info.get("has_messages"):
         for call in after_messages:
             call()
+
+
+def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
+    """What `query` finds, as Arrow, streamed: several times as fast as rows, and in little memory.
+
+    Over a connection of its own, which sees what is committed: for rows that no longer change. `query` has its values
+    in it (see `literal`).
+    """
+    url = session.get_bind().engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        yield from cursor.fetch_record_batch()
+
+
+def literal(value: str | int | Sequence[str] | Sequence[int]) -> str:
+    """The value as SQL has it; of a sequence, an array."""
+    return sql.Literal(value if isinstance(value, str | int) else list(value)).as_string(None)

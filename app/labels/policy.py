@@ -1,51 +1,30 @@
-"""The default label policy: from the signals of one completion to a label, a weight and the reasons. Pure.
+"""From the signals of one completion to a label, a weight and the reasons, by a label policy. Pure.
 
-1. Each signal gives a verdict, or none. Explicit verdicts weigh 1, implicit ones less.
-2. Of each actor one verdict counts: of the highest kind that they gave (thumbs, then edit, rating, preference,
-   implicit), the latest; time first, place in the log where times are equal.
+1. Each signal that stands gives a verdict, or none.
+2. Of each actor one verdict counts: of the group of signals with the highest precedence, the latest; time first, place
+   in the log where times are equal.
 3. The actors' verdicts are added by weight. The heavier side gives the label; equal sides give nothing.
 4. The row weighs as much as the heaviest verdict on the winning side.
 5. A text that somebody wrote in place of the completion is a desirable row of its own.
 
-The reasons for each number are in docs/decisions/default-label-policy.md.
+Weights are counted in thousandths, so that sums are exact in any order. `app.labels.sets` does the same for whole logs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from app.labels.edits import severity
+from thumbwheel import wire
+from thumbwheel.wire.policies import Says, SaysUnless
 
-POLICY = "default"
-POLICY_VERSION = 1
-
-DESIRABLE, UNDESIRABLE = True, False
-
-#: Place on the scale, 0 at its lowest and 1 at its highest value.
-RATING_DESIRABLE = 0.85
-RATING_UNDESIRABLE = 0.5
-
-Reason = Literal[
-    "thumbs_up",
-    "thumbs_down",
-    "edit_cosmetic",
-    "edit_rewritten",
-    "edited_text",
-    "rating_high",
-    "rating_low",
-    "preferred",
-    "not_preferred",
-    "accept",
-    "copy",
-    "reject",
-    "regenerate",
-    "tie",
-    "no_verdict",
-]
+from app.labels.edits import Severity, severity
 
 #: Not a signal of the wire: the other side of a preference, seen from the completion that was not preferred.
 NOT_PREFERRED = "not_preferred"
+THOUSANDTHS = 1000
+TIE, NO_VERDICT = "tie", "no_verdict"
+EDITED_TEXT = "edited_text"
 
 
 @dataclass(frozen=True)
@@ -56,13 +35,28 @@ class Signal:
     occurred_at: datetime
     actor: str
     body: Mapping[str, Any]  # {"kind": …} as on the wire, or {"kind": NOT_PREFERRED}
+    stands: bool = True  # not taken back, and nothing was put in its place
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a resolution needs beside the signals of one completion.
+
+    as_of          the newest moment of the log: which windows are over
+    rating_median  place on the scale, 0 to 1, where the policy's thresholds are the median; None for too few ratings
+    """
+
+    as_of: datetime
+    rating_median: float | None = None
 
 
 class Verdict(NamedTuple):
     rank: int  # 0 is the most explicit
     desirable: bool
-    weight: float
-    reason: Reason
+    weight: int  # in thousandths
+    reason: str
+    unless: str | None = None  # a kind of signal that takes the verdict away,
+    within: timedelta = timedelta()  # where it follows within this time
 
 
 @dataclass(frozen=True)
@@ -71,114 +65,260 @@ class Rewrite:
 
     text: str
     position: int
-    weight: float = 1.0
-    reason: Reason = "edited_text"
+    weight: float
+    actors: tuple[str, ...]
+    reason: str = EDITED_TEXT
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """`label` None is nothing, at weight 0. The first reason is the heaviest; the others agreed with it."""
+    """`label` None is nothing, at weight 0. The first reason is the heaviest; the others agreed with it, as did
+    `actors`."""
 
     label: bool | None
     weight: float
-    reasons: tuple[Reason, ...]
+    reasons: tuple[str, ...]
     rewrites: tuple[Rewrite, ...] = ()
+    actors: tuple[str, ...] = ()
 
 
-_IMPLICIT: Mapping[str, Verdict] = {
-    "accept": Verdict(4, DESIRABLE, 0.5, "accept"),
-    "copy": Verdict(4, DESIRABLE, 0.5, "copy"),
-    "reject": Verdict(4, UNDESIRABLE, 0.5, "reject"),
-    "regenerate": Verdict(4, UNDESIRABLE, 0.25, "regenerate"),
-}
+@dataclass(frozen=True)
+class Step:
+    """What became of one signal. `why` says it in a sentence."""
+
+    position: int
+    actor: str
+    kind: str
+    says: str | None  # the reason it gives; None for nothing
+    desirable: bool | None
+    weight: float
+    counts: bool
+    why: str
 
 
-def resolve(text: str | None, signals: Sequence[Signal]) -> Resolution:
+@dataclass(frozen=True)
+class Explanation:
+    resolution: Resolution
+    desirable: float  # weight of that side
+    undesirable: float
+    steps: tuple[Step, ...]
+
+
+def resolve(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context) -> Resolution:
     """What `signals`, all about one completion, say of it. `text` is what the model wrote, None where unknown."""
-    counted = [_of_actor(text, by_one) for by_one in _by_actor(signals)]
-    verdicts = [verdict for verdict in counted if verdict is not None]
-    rewrites = _rewrites(text, signals)
-    if not verdicts:
-        return Resolution(None, 0.0, ("no_verdict",), rewrites)
-    desirable = sum(verdict.weight for verdict in verdicts if verdict.desirable)
-    undesirable = sum(verdict.weight for verdict in verdicts if not verdict.desirable)
+    counted = {actor: verdict for actor, (verdict, _) in _counted(policy, text, signals, context).items()}
+    rewrites = _rewrites(policy.signals.edit, text, signals)
+    if not counted:
+        return Resolution(None, 0.0, (NO_VERDICT,), rewrites)
+    desirable, undesirable = _sides(counted.values())
     if desirable == undesirable:
-        return Resolution(None, 0.0, ("tie",), rewrites)
+        return Resolution(None, 0.0, (TIE,), rewrites)
     label = desirable > undesirable
-    winners = sorted((verdict for verdict in verdicts if verdict.desirable is label), key=_heaviest_first)
+    agreed = {actor: verdict for actor, verdict in counted.items() if verdict.desirable is label}
+    winners = sorted(agreed.values(), key=_heaviest_first)
     reasons = tuple(dict.fromkeys(verdict.reason for verdict in winners))
-    return Resolution(label, winners[0].weight, reasons, rewrites)
+    return Resolution(label, winners[0].weight / THOUSANDTHS, reasons, rewrites, tuple(sorted(agreed)))
 
 
-def verdict_of(text: str | None, signal: Signal) -> Verdict | None:
+def explain(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context) -> Explanation:
+    """What `resolve` does, signal by signal, in the order of time."""
+    counted = _counted(policy, text, signals, context)
+    desirable, undesirable = _sides(verdict for verdict, _ in counted.values())
+    ordered = sorted(signals, key=_time)
+    standing = [signal for signal in ordered if signal.stands]
+    steps = []
+    for signal in ordered:
+        verdict = verdict_of(policy, text, signal, context)
+        if not signal.stands:
+            why = "taken back, or replaced by a later signal"
+        elif verdict is None:
+            why = _why_nothing(signal)
+        elif not _final(verdict, signal, standing, context):
+            why = f"waits for its window to end, or {verdict.unless} followed in it"
+        elif verdict.rank > counted[signal.actor][0].rank:
+            why = "the same actor gave a signal of higher precedence"
+        elif counted[signal.actor][1] != signal.position:
+            why = "the same actor said something later"
+        else:
+            why = "counts"
+        steps.append(
+            Step(
+                position=signal.position,
+                actor=signal.actor,
+                kind=str(signal.body["kind"]),
+                says=verdict.reason if verdict else None,
+                desirable=verdict.desirable if verdict else None,
+                weight=verdict.weight / THOUSANDTHS if verdict else 0.0,
+                counts=why == "counts",
+                why=why,
+            )
+        )
+    resolution = resolve(policy, text, signals, context)
+    return Explanation(resolution, desirable / THOUSANDTHS, undesirable / THOUSANDTHS, tuple(steps))
+
+
+def verdict_of(policy: wire.LabelPolicy, text: str | None, signal: Signal, context: Context) -> Verdict | None:
     """What one signal says of a completion `text`; None where it says nothing."""
     body = signal.body
-    match body["kind"]:
-        case "thumbs":
-            up = body["value"] == "up"
-            return Verdict(0, up, 1.0, "thumbs_up" if up else "thumbs_down")
-        case "edit":
-            return _of_edit(text, body["text"])
-        case "rating":
-            return _of_rating(body["value"], body["minimum"], body["maximum"])
-        case "preference":
-            return Verdict(3, DESIRABLE, 1.0, "preferred")
-        case "not_preferred":
-            return Verdict(3, UNDESIRABLE, 1.0, "not_preferred")
-        case kind:
-            return _IMPLICIT.get(kind)
+    if body["kind"] == "edit":
+        return None if text is None else of_edit(policy, severity(text, body["text"], policy.signals.edit))
+    return of_signal(policy, body, context)
 
 
-def _of_edit(text: str | None, edited: str) -> Verdict | None:
-    if text is None:
-        return None
-    match severity(text, edited):
+def of_edit(policy: wire.LabelPolicy, severity: Severity) -> Verdict | None:
+    """What an edit of this severity says of the original."""
+    rule = policy.signals.edit
+    match severity:
         case "unchanged":
-            return _IMPLICIT["accept"]
+            return _says(policy, "edit", rule.unchanged, "edit_unchanged")
         case "cosmetic":
-            return Verdict(1, DESIRABLE, 1.0, "edit_cosmetic")
+            return _says(policy, "edit", rule.cosmetic, "edit_cosmetic")
+        case "substantive":
+            return _says(policy, "edit", rule.substantive, "edit_substantive")
         case "rewrite":
-            return Verdict(1, UNDESIRABLE, 1.0, "edit_rewritten")
+            return _says(policy, "edit", rule.rewrite, "edit_rewritten")
 
 
-def _of_rating(value: float, minimum: float, maximum: float) -> Verdict | None:
-    place = (value - minimum) / (maximum - minimum)
-    if place >= RATING_DESIRABLE:
-        return Verdict(2, DESIRABLE, 1.0, "rating_high")
-    if place <= RATING_UNDESIRABLE:
-        return Verdict(2, UNDESIRABLE, 1.0, "rating_low")
-    return None
+def of_signal(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> Verdict | None:
+    """What a signal other than an edit says, whatever it is about."""
+    rules = policy.signals
+    match body["kind"]:
+        case "thumbs" if body["value"] == "up":
+            return _says(policy, "thumbs", rules.thumbs.up, "thumbs_up")
+        case "thumbs":
+            return _says(policy, "thumbs", rules.thumbs.down, "thumbs_down")
+        case "rating":
+            return _of_rating(policy, place(body), context)
+        case "preference":
+            return _says(policy, "preference", rules.preference.preferred, "preferred")
+        case "not_preferred":
+            return _says(policy, "preference", rules.preference.not_preferred, "not_preferred")
+        case "flag":
+            return _of_flags(policy, body["flags"])
+        case "outcome":
+            return _of_outcome(policy, body["name"], is_true=body["value"])
+        case "accept" | "reject" | "copy" | "regenerate" | "escalate" | "reopen" | "resolve" as kind:
+            says: SaysUnless | None = getattr(rules, "copy_" if kind == "copy" else kind)
+            return _says(policy, "implicit", says, kind)
+        case _:
+            return None
 
 
-def _of_actor(text: str | None, signals: Sequence[Signal]) -> Verdict | None:
-    """The verdict that counts of one actor, whose signals come in the order of time."""
-    counts: Verdict | None = None
-    for signal in signals:
-        verdict = verdict_of(text, signal)
-        if verdict is not None and (counts is None or verdict.rank <= counts.rank):
-            counts = verdict
+def place(rating: Mapping[str, Any]) -> float:
+    """On the rating's scale: 0 at its lowest and 1 at its highest value."""
+    minimum, maximum = rating.get("minimum", 1), rating.get("maximum", 5)
+    return float((rating["value"] - minimum) / (maximum - minimum))
+
+
+def rewrite_weight(rule: wire.EditRule, severity: Severity) -> float | None:
+    """What the text of such an edit weighs as a row of its own; None for no row."""
+    return {"rewrite": rule.rewritten_text, "substantive": rule.substantive_text}.get(severity)
+
+
+def _of_rating(policy: wire.LabelPolicy, place: float, context: Context) -> Verdict | None:
+    rule = policy.signals.rating
+    if rule.thresholds.kind == "fixed":
+        high, low = place >= rule.thresholds.desirable_from, place <= rule.thresholds.undesirable_to
+    elif context.rating_median is None:
+        return None
+    else:
+        high, low = place > context.rating_median, place < context.rating_median
+    if high:
+        return _says(policy, "rating", rule.high, "rating_high")
+    return _says(policy, "rating", rule.low, "rating_low") if low else None
+
+
+def _of_flags(policy: wire.LabelPolicy, flags: Sequence[str]) -> Verdict | None:
+    """The heaviest of their tiers."""
+    verdicts = [
+        verdict
+        for name, tier in policy.signals.flag.items()
+        if not set(tier.flags).isdisjoint(flags)
+        and (verdict := _says(policy, "flag", tier.says, f"flag_{name}")) is not None
+    ]
+    return min(verdicts, key=_heaviest_first, default=None)
+
+
+def _of_outcome(policy: wire.LabelPolicy, name: str, *, is_true: bool) -> Verdict | None:
+    rule = policy.signals.outcome.get(name)
+    if rule is None:
+        return None
+    return _says(policy, "outcome", rule.true if is_true else rule.false, f"outcome_{name}_{str(is_true).lower()}")
+
+
+def _says(policy: wire.LabelPolicy, group: str, says: Says | None, reason: str) -> Verdict | None:
+    if says is None:
+        return None
+    rank = [str(name) for name in policy.precedence].index(group)
+    verdict = Verdict(rank, says.label == "desirable", round(says.weight * THOUSANDTHS), reason)
+    if isinstance(says, SaysUnless) and says.unless is not None:
+        return verdict._replace(unless=says.unless, within=timedelta(hours=says.within_hours))
+    return verdict
+
+
+def _counted(
+    policy: wire.LabelPolicy, text: str | None, signals: Iterable[Signal], context: Context
+) -> dict[str, tuple[Verdict, int]]:
+    """The verdict that counts of each actor who has one, and the position of its signal."""
+    standing = sorted((signal for signal in signals if signal.stands), key=_time)
+    counts: dict[str, tuple[Verdict, int]] = {}
+    for signal in standing:
+        verdict = verdict_of(policy, text, signal, context)
+        if verdict is None or not _final(verdict, signal, standing, context):
+            continue
+        before = counts.get(signal.actor)
+        if before is None or verdict.rank <= before[0].rank:
+            counts[signal.actor] = verdict, signal.position
     return counts
 
 
-def _rewrites(text: str | None, signals: Sequence[Signal]) -> tuple[Rewrite, ...]:
-    """The last edit of each actor where it is a rewrite; the same text once, from where it stood first."""
+def _final(verdict: Verdict, signal: Signal, standing: Sequence[Signal], context: Context) -> bool:
+    """Whether its window, if it has one, is over, and nothing happened in it that takes the verdict away."""
+    if verdict.unless is None:
+        return True
+    end = signal.occurred_at + verdict.within
+    return end <= context.as_of and not any(
+        other.body["kind"] == verdict.unless and _time(signal) < _time(other) and other.occurred_at <= end
+        for other in standing
+    )
+
+
+def _sides(verdicts: Iterable[Verdict]) -> tuple[int, int]:
+    weights = [0, 0]
+    for verdict in verdicts:
+        weights[verdict.desirable] += verdict.weight
+    return weights[True], weights[False]
+
+
+def _rewrites(rule: wire.EditRule, text: str | None, signals: Iterable[Signal]) -> tuple[Rewrite, ...]:
+    """The last edit of each actor where its text is a row; the same text once, from where it stood first, at the weight
+    of its heaviest."""
     if text is None:
         return ()
-    places: dict[str, int] = {}
-    for by_one in _by_actor(signals):
-        edits = [signal for signal in by_one if signal.body["kind"] == "edit"]
-        if edits and severity(text, edits[-1].body["text"]) == "rewrite":
-            edited, position = edits[-1].body["text"], edits[-1].position
-            places[edited] = min(position, places.get(edited, position))
-    return tuple(Rewrite(edited, position) for edited, position in sorted(places.items(), key=lambda item: item[::-1]))
+    last: dict[str, Signal] = {}
+    for signal in sorted(signals, key=_time):
+        if signal.stands and signal.body["kind"] == "edit":
+            last[signal.actor] = signal
+    found: dict[str, Rewrite] = {}
+    for actor, signal in sorted(last.items()):
+        edited: str = signal.body["text"]
+        weight = rewrite_weight(rule, severity(text, edited, rule))
+        if weight is not None:
+            before = found.get(edited, Rewrite(edited, signal.position, weight, ()))
+            position, heaviest = min(before.position, signal.position), max(before.weight, weight)
+            found[edited] = Rewrite(edited, position, heaviest, (*before.actors, actor))
+    return tuple(sorted(found.values(), key=lambda rewrite: rewrite.position))
 
 
-def _by_actor(signals: Iterable[Signal]) -> list[list[Signal]]:
-    of: dict[str, list[Signal]] = {}
-    for signal in sorted(signals, key=lambda signal: (signal.occurred_at, signal.position)):
-        of.setdefault(signal.actor, []).append(signal)
-    return list(of.values())
+def _why_nothing(signal: Signal) -> str:
+    if signal.body["kind"] == "edit":
+        return "the policy says nothing of such an edit, or the original's text is not known yet"
+    return "the policy says nothing of it"
 
 
-def _heaviest_first(verdict: Verdict) -> tuple[float, int, str]:
+def _time(signal: Signal) -> tuple[datetime, int]:
+    return signal.occurred_at, signal.position
+
+
+def _heaviest_first(verdict: Verdict) -> tuple[int, int, str]:
     return -verdict.weight, verdict.rank, verdict.reason

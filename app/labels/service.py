@@ -1,8 +1,9 @@
-"""The labels of a project, as the default policy reads its log."""
+"""The labels of a project, as a label policy reads its log."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,10 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.labels import store
+from app.labels import reading, sets, store
 from app.labels.intervals import wilson
-from app.labels.policy import Resolution, Signal, resolve
+from app.labels.policies import service as policies
+from app.labels.policy import Context, Resolution, Signal, resolve
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
@@ -42,28 +44,70 @@ class LabelledRow:
     reason: str
     checkpoint_id: UUID | None
     position: int
+    actors: tuple[str, ...]  # whose verdict, or text, it is
+
+
+def context(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Context:
+    """What a resolution of the log up to `watermark` needs beside the signals."""
+    as_of = store.as_of(session, project, watermark) or datetime(1970, 1, 1, tzinfo=UTC)
+    thresholds = policy.signals.rating.thresholds
+    if thresholds.kind == "fixed":
+        return Context(as_of)
+    since = as_of - timedelta(days=thresholds.days)
+    return Context(as_of, store.rating_median(session, project, watermark, since, thresholds.minimum))
+
+
+def resolve_all(
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    *,
+    watermark: int,
+    left_out: Collection[str] = (),
+) -> sets.Labelled:
+    """What `policy` makes of the whole log up to `watermark`, in frames: what `resolved` gives, without the texts.
+
+    left_out  actors whose signals do not count
+    """
+    log = reading.read(session, project, policy, watermark=watermark)
+    return sets.resolve(policy, log, context(session, project, policy, watermark), sorted(left_out))
 
 
 def resolved(
-    session: Session, project: str, *, watermark: int, since: int = 0, checkpoint_id: UUID | None = None
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    *,
+    watermark: int,
+    since: int = 0,
+    checkpoint_id: UUID | None = None,
+    left_out: Collection[str] = (),
 ) -> Iterator[Resolved]:
     """Every completion that something was said of up to `watermark`, by id; streamed.
 
     since          only completions of which something was said after this position; all that was said counts
     checkpoint_id  only completions of this checkpoint
+    left_out       actors whose signals do not count
     """
+    beside = context(session, project, policy, watermark)
     events = store.said(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id)
     for completion_id, group in groupby(events, key=lambda event: event.completion_id):
-        one = _resolved(completion_id, list(group))
+        one = _resolved(policy, beside, completion_id, list(group), left_out)
         if checkpoint_id is None or one.checkpoint_id == checkpoint_id:
             yield one
 
 
 def labelled(
-    session: Session, project: str, *, watermark: int, since: int = 0, checkpoint_id: UUID | None = None
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    *,
+    watermark: int,
+    since: int = 0,
+    checkpoint_id: UUID | None = None,
 ) -> Iterator[LabelledRow]:
     """The rows that the log up to `watermark` gives, by completion id; streamed. For the filters see `resolved`."""
-    for one in resolved(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id):
+    for one in resolved(session, project, policy, watermark=watermark, since=since, checkpoint_id=checkpoint_id):
         yield from rows_of(one)
 
 
@@ -82,6 +126,7 @@ def rows_of(one: Resolved) -> Iterator[LabelledRow]:
             reason=resolution.reasons[0],
             checkpoint_id=one.checkpoint_id,
             position=one.position,
+            actors=resolution.actors,
         )
     for rewrite in resolution.rewrites:
         yield LabelledRow(
@@ -93,14 +138,21 @@ def rows_of(one: Resolved) -> Iterator[LabelledRow]:
             reason=rewrite.reason,
             checkpoint_id=one.checkpoint_id,
             position=rewrite.position,
+            actors=rewrite.actors,
         )
 
 
 def counts(
-    session: Session, project: str, *, watermark: int, since: int = 0, checkpoint_id: UUID | None = None
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    *,
+    watermark: int,
+    since: int = 0,
+    checkpoint_id: UUID | None = None,
 ) -> wire.ClassCounts:
     """Rows by class, and completions that give none. For the filters see `resolved`."""
-    return count(resolved(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id))
+    return count(resolved(session, project, policy, watermark=watermark, since=since, checkpoint_id=checkpoint_id))
 
 
 def count(completions: Iterable[Resolved]) -> wire.ClassCounts:
@@ -116,7 +168,8 @@ def count(completions: Iterable[Resolved]) -> wire.ClassCounts:
 def approval(session: Session, project: str) -> list[wire.Approval]:
     """For each checkpoint, how many of its labelled completions are desirable. What users wrote doesn't count."""
     tallies: dict[UUID, list[int]] = {}
-    for one in resolved(session, project, watermark=EVERYTHING):
+    policy = policies.adopted(session, project).policy
+    for one in resolved(session, project, policy, watermark=EVERYTHING):
         if one.checkpoint_id is not None:
             tally = tallies.setdefault(one.checkpoint_id, [0, 0])
             if one.resolution.label is not None:
@@ -136,20 +189,26 @@ def _approval(checkpoint_id: UUID, undesirable: int, desirable: int) -> wire.App
     )
 
 
-def _resolved(completion_id: str, events: list[store.Said]) -> Resolved:
-    """`events` as the store gives them: a registered text first, then in the order of the log."""
-    carrier = next((event for event in events if event.completion is not None), None)
-    checkpoint_id = next((event.checkpoint_id for event in events if event.checkpoint_id is not None), None)
-    signals = [
-        Signal(event.position, event.occurred_at, event.actor, event.signal)
+def signals_of(events: Sequence[store.Said]) -> list[Signal]:
+    return [
+        Signal(event.position, event.occurred_at, event.actor, event.signal, event.stands)
         for event in events
         if event.signal is not None
     ]
+
+
+def _resolved(
+    policy: wire.LabelPolicy, beside: Context, completion_id: str, events: list[store.Said], left_out: Collection[str]
+) -> Resolved:
+    """`events` as the store gives them: a registered text first, then in the order of the log."""
+    carrier = next((event for event in events if event.completion is not None), None)
+    checkpoint_id = next((event.checkpoint_id for event in events if event.checkpoint_id is not None), None)
+    signals = [signal for signal in signals_of(events) if signal.actor not in left_out]
     return Resolved(
         completion_id=completion_id,
         prompt=carrier.prompt if carrier else None,
         completion=carrier.completion if carrier else None,
         checkpoint_id=checkpoint_id,
         position=(carrier or events[0]).position,
-        resolution=resolve(carrier.completion if carrier else None, signals),
+        resolution=resolve(policy, carrier.completion if carrier else None, signals, beside),
     )

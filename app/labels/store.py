@@ -1,12 +1,15 @@
 """SQL of the labels: everything that was said, completion by completion."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+import pyarrow as pa
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from app.database import arrow, literal
 
 CHUNK = 500
 
@@ -14,7 +17,7 @@ CHUNK = 500
 class Said(NamedTuple):
     """One event, seen from the completion it is about. A preference is seen twice: also from the one not preferred.
 
-    `signal` None: superseded or taken back, or a completion that was registered; only its text counts.
+    `signal` None: a completion that was registered; only its text counts. `stands`: not superseded or taken back.
     """
 
     completion_id: str
@@ -22,6 +25,7 @@ class Said(NamedTuple):
     occurred_at: datetime
     actor: str
     signal: dict[str, Any] | None
+    stands: bool
     prompt: str | list[dict[str, Any]] | None
     completion: str | None
     checkpoint_id: UUID | None
@@ -54,21 +58,21 @@ _SAID = """
         UNION
         SELECT (signal ->> 'rejected_completion_id') COLLATE "C" FROM event WHERE kind = 'preference'
     ), said AS (
-        SELECT false AS registered, completion_id, position, moment, actor, CASE WHEN stands THEN signal END AS signal,
-               prompt, completion, checkpoint_id
+        SELECT false AS registered, completion_id, position, moment, actor, signal, stands, prompt, completion,
+               checkpoint_id
         FROM event
         UNION ALL
         SELECT false, coalesce(signal ->> 'rejected_completion_id', completion_id || '#rejected:' ||
                                left(encode(sha256(convert_to(signal ->> 'rejected', 'UTF8')), 'hex'), 16)) COLLATE "C",
-               position, moment, actor, CASE WHEN stands THEN '{"kind": "not_preferred"}'::json END,
+               position, moment, actor, '{"kind": "not_preferred"}'::json, stands,
                CASE WHEN signal ->> 'rejected' IS NOT NULL THEN prompt END, signal ->> 'rejected', NULL
         FROM event WHERE kind = 'preference'
         UNION ALL
-        SELECT true, completion_id, position, received_at, '', NULL, prompt, completion, checkpoint_id
+        SELECT true, completion_id, position, received_at, '', NULL, true, prompt, completion, checkpoint_id
         FROM completions JOIN named USING (completion_id)
         WHERE project_id = :project AND position <= :watermark
     )
-    SELECT completion_id, position, moment, actor, signal, prompt, completion, checkpoint_id FROM said
+    SELECT completion_id, position, moment, actor, signal, stands, prompt, completion, checkpoint_id FROM said
 """
 
 
@@ -92,3 +96,82 @@ def said(session: Session, project: str, *, watermark: int, since: int, checkpoi
     )
     for row in rows:
         yield Said(*row)
+
+
+#: What has a completion's text: an event about it, a preference of another one, or its registration.
+Carrier = Literal["event", "rejected", "registered"]
+_TEXTS: dict[Carrier, str] = {
+    "event": "SELECT position, completion AS text FROM events",
+    "rejected": "SELECT position, signal ->> 'rejected' AS text FROM events",
+    "registered": "SELECT position, completion AS text FROM completions",
+}
+
+
+def events(session: Session, project: str, watermark: int) -> Iterator[pa.RecordBatch]:
+    """What each event up to `watermark` says, without prompt and completion: position, completion_id, actor, moment,
+    signal (JSON text), carries (whether it has a completion's text), checkpoint_id, supersedes. In no order."""
+    return arrow(
+        session,
+        "SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, signal::text AS signal, "  # noqa: S608 - literals
+        "completion IS NOT NULL AS carries, checkpoint_id::text AS checkpoint_id, supersedes FROM events "
+        f"WHERE project_id = {literal(project)} AND position <= {watermark:d}",
+    )
+
+
+def positions(session: Session, project: str, event_ids: Collection[str]) -> dict[str, int]:
+    """Where the events of these ids lie."""
+    found = session.execute(
+        text("SELECT event_id, position FROM event_ids WHERE project_id = :project AND event_id = ANY(:ids)"),
+        {"project": project, "ids": list(event_ids)},
+    )
+    return dict(found.tuples().all())
+
+
+def registered(session: Session, project: str, watermark: int, others: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """completion_id, position and checkpoint_id of the registered completions that an event is about, or named in
+    `others`."""
+    return arrow(
+        session,
+        "SELECT completion_id, position, checkpoint_id::text AS checkpoint_id FROM completions c "  # noqa: S608 - literals
+        f"WHERE project_id = {literal(project)} AND position <= {watermark:d} AND (completion_id IN "
+        f"(SELECT completion_id FROM events WHERE project_id = {literal(project)} AND position <= {watermark:d}) "
+        f"OR completion_id = ANY({literal(sorted(others))}::text[]))",
+    )
+
+
+def texts(session: Session, project: str, kind: Carrier, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    """position and text of what was completed there."""
+    return arrow(
+        session,
+        f"{_TEXTS[kind]} WHERE project_id = {literal(project)} AND position = ANY({literal(positions)}::bigint[])",
+    )
+
+
+def as_of(session: Session, project: str, watermark: int) -> datetime | None:
+    """When the newest event up to `watermark` was received; None of an empty log."""
+    found: datetime | None = session.scalar(
+        text(
+            "SELECT received_at FROM events WHERE project_id = :project AND position <= :watermark "
+            "ORDER BY position DESC LIMIT 1"
+        ),
+        {"project": project, "watermark": watermark},
+    )
+    return found
+
+
+def rating_median(session: Session, project: str, watermark: int, since: datetime, minimum: int) -> float | None:
+    """The median place of the ratings on their scales since then; None for fewer than `minimum`."""
+    found = session.execute(
+        text(
+            """
+            SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY (value - low) / (high - low))
+            FROM events, LATERAL (
+                SELECT (signal ->> 'value')::float8 AS value, (signal ->> 'minimum')::float8 AS low,
+                       (signal ->> 'maximum')::float8 AS high) AS rating
+            WHERE project_id = :project AND position <= :watermark AND signal ->> 'kind' = 'rating'
+              AND coalesce(occurred_at, received_at) > :since
+            """
+        ),
+        {"project": project, "watermark": watermark, "since": since},
+    ).one()
+    return None if found[0] < minimum else found[1]

@@ -19,6 +19,7 @@ from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused
 from app.feedback import service as feedback
 from app.labels import service as labels
+from app.labels.policies import service as policies
 from app.loop import store
 from app.loop.triggers import Decision, Situation, decide, due
 from app.projects import service as projects
@@ -111,7 +112,8 @@ def _new_labels(
     project, of_shipped = configuration.project, configuration.snapshot.events == "shipped"
     shipped = releases.current(session, project).checkpoint_id if of_shipped else None
     since = last.watermark if last else 0
-    return labels.counts(session, project, watermark=watermark, since=since, checkpoint_id=shipped)
+    policy = policies.adopted(session, project).policy
+    return labels.counts(session, project, policy, watermark=watermark, since=since, checkpoint_id=shipped)
 
 
 def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:

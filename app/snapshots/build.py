@@ -84,7 +84,8 @@ def write(selection: Selection, texts: TextFile, about: Mapping[str, Any], folde
             },
             "counts": {"train": _counts(selection.train), "holdout": _counts(selection.holdout)},
             "reasons": _by_reason(selection.rows),
-            "drops": dict(sorted(selection.drops.items())),
+            "drops": {reason: count for reason, count in sorted(selection.drops.items()) if count},
+            "capped": selection.capped,
             "warnings": warnings(selection.holdout),
         }
         _write_text(aside / "manifest.json", canonical(manifest))

@@ -1,15 +1,18 @@
-"""From labelled completions to the rows of a snapshot: duplicates collapsed, each row on its side of the split."""
+"""From labelled completions to the rows of a snapshot: duplicates collapsed, influence capped, each on its side."""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+import numpy as np
 from thumbwheel import wire
 
+from app.labels.guards import duplicates, influence
+from app.labels.guards.text import key_of
 from app.labels.service import LabelledRow, Prompt, Resolved, rows_of
 from app.snapshots.balance import Tally
 from app.snapshots.pairs import pairs_of
@@ -32,11 +35,14 @@ class Chosen:
     format: Format
     prompt: bytes  # equal for equal prompts
     place: int
+    group: bytes  # equal for prompts that say the same
+    actors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`rows` in the order of the log. `drops`: reason → completions or rows that are not in it.
+    """`rows` in the order of the log. `drops`: reason → completions or rows that are not in it. `capped`: training rows
+    that weigh less, by whose influence was over its cap.
 
     `counts` are those of `app.labels.service.counts`: rows before equal ones are collapsed.
     """
@@ -44,6 +50,7 @@ class Selection:
     rows: Sequence[Chosen]
     counts: wire.ClassCounts
     drops: Counter[str]
+    capped: dict[str, int]
     train: Tally
     holdout: Tally
 
@@ -58,7 +65,11 @@ def pairs_in(shard: Iterable[Chosen]) -> list[tuple[int, int]]:
 
 
 def select(
-    completions: Iterable[Resolved], project: str, holdout_share: float, keep_text: Callable[[LabelledRow], int]
+    completions: Iterable[Resolved],
+    project: str,
+    guards: wire.policies.GuardRules,
+    holdout_share: float,
+    keep_text: Callable[[LabelledRow], int],
 ) -> Selection:
     """Choose the rows. `keep_text` puts a row's text somewhere and says where: here only the rest stays in memory.
 
@@ -76,6 +87,7 @@ def select(
         elif _uses_tools(one.prompt):
             drops["tool_calls"] += 1
             continue
+        group = "" if one.prompt is None else group_of(one.prompt)
         for row in rows_of(one):
             by_label[row.label] += 1
             chosen = Chosen(
@@ -85,23 +97,53 @@ def select(
                 weight=row.weight,
                 reason=row.reason,
                 checkpoint_id=row.checkpoint_id,
-                split=split_of(project, group_of(row.prompt), holdout_share),
+                split=split_of(project, group, holdout_share),
                 format="text" if isinstance(row.prompt, str) else "chat",
                 prompt=_digest(row.prompt),
                 place=keep_text(row),
+                group=_digest(group),
+                actors=row.actors,
             )
-            same_text.setdefault(_digest([row.prompt, row.completion]), []).append(chosen)
+            text = key_of(group, row.completion) if guards.duplicates.exact else _digest([row.prompt, row.completion])
+            same_text.setdefault(text, []).append(chosen)
 
     counts = wire.ClassCounts(desirable=by_label[True], undesirable=by_label[False], nothing=drops.total())
     left = (_one_of(group, drops) for group in same_text.values())
     rows = sorted((chosen for chosen in left if chosen is not None), key=_order)
-    selection = Selection(rows, counts, drops, Tally(), Tally())
+    rows, by_whom = _capped(rows, guards.influence, drops)
+    selection = Selection(rows, counts, drops, by_whom, Tally(), Tally())
     for chosen in rows:
         tally = selection.train if chosen.split == "train" else selection.holdout
         tally.add(chosen.label, chosen.weight)
     selection.train.pairs = _pairs(selection, "train")
     selection.holdout.pairs = _pairs(selection, "holdout")
     return selection
+
+
+def _capped(
+    rows: list[Chosen], rules: wire.policies.Influence, drops: Counter[str]
+) -> tuple[list[Chosen], dict[str, int]]:
+    """The rows, those for training at the weights that the caps leave them; and how many weigh less, by the cap."""
+    train = [number for number, row in enumerate(rows) if row.split == "train"]
+    actors: dict[str, int] = {}
+    members = [
+        (place, actors.setdefault(actor, len(actors)))
+        for place, number in enumerate(train)
+        for actor in rows[number].actors
+    ]
+    row, actor = np.array(members, dtype=np.int64).reshape(-1, 2).T
+    capped = influence.capped(
+        np.array([rows[number].weight for number in train]),
+        (row, actor),
+        duplicates.exact(rows[number].group for number in train),
+        rules,
+    )
+    left = list(rows)
+    for number, weight in zip(train, capped.weight.tolist(), strict=True):
+        left[number] = replace(rows[number], weight=weight)
+    drops["capped"] = sum(row.weight == 0 for row in left)
+    found = {"capped_actor": int(capped.by_actor.sum()), "capped_prompt": int(capped.by_prompt.sum())}
+    return [row for row in left if row.weight > 0], found
 
 
 def _pairs(selection: Selection, split: Split) -> int:
@@ -121,7 +163,8 @@ def _one_of(group: list[Chosen], drops: Counter[str]) -> Chosen | None:
     drops["outvoted"] += len(group) - len(winners)
     drops["duplicate"] += len(winners) - 1
     weight = max(row.weight for row in winners)
-    return next(row for row in winners if row.weight == weight)
+    one = next(row for row in winners if row.weight == weight)
+    return replace(one, actors=tuple(sorted({actor for row in winners for actor in row.actors})))
 
 
 def _uses_tools(prompt: Prompt | None) -> bool:

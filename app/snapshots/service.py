@@ -13,7 +13,7 @@ from thumbwheel import wire
 from app import artifacts
 from app.errors import NotFound, Refused, Unavailable
 from app.labels import service as labels
-from app.labels.policy import POLICY, POLICY_VERSION
+from app.labels.policies import service as policies
 from app.runs.recipe import PAIRED, ObjectiveName, balanced_lambdas
 from app.snapshots import store
 from app.snapshots.balance import Needs, Tally, reasons_to_refuse
@@ -51,11 +51,12 @@ def readiness(
     and what is new after `since`.
     """
     only = _only(rules, shipped_checkpoint_id)
-    completions = labels.resolved(session, project, watermark=watermark, checkpoint_id=only)
-    selection = select(completions, project, rules.holdout_share, keep_text=lambda _: 0)
+    policy = policies.adopted(session, project).policy
+    completions = labels.resolved(session, project, policy, watermark=watermark, checkpoint_id=only)
+    selection = select(completions, project, policy.guards, rules.holdout_share, keep_text=lambda _: 0)
     new_counts = selection.counts
     if since > 0:
-        new_counts = labels.counts(session, project, watermark=watermark, since=since, checkpoint_id=only)
+        new_counts = labels.counts(session, project, policy, watermark=watermark, since=since, checkpoint_id=only)
     reasons = reasons_to_refuse(selection.train, rules, objective, _needs(objective))
     lambdas = _lambdas(selection.train)
     return wire.Readiness(
@@ -87,9 +88,10 @@ def build(
     already is registered once. Raises `Refused` with every reason.
     """
     only = _only(rules, shipped_checkpoint_id)
+    adopted = policies.adopted(session, project)
     with text_file(near=folder) as texts:
-        completions = labels.resolved(session, project, watermark=watermark, checkpoint_id=only)
-        selection = select(completions, project, rules.holdout_share, keep_text=texts.keep)
+        completions = labels.resolved(session, project, adopted.policy, watermark=watermark, checkpoint_id=only)
+        selection = select(completions, project, adopted.policy.guards, rules.holdout_share, keep_text=texts.keep)
         train = selection.train
         lambdas = _lambdas(train)
         reasons = reasons_to_refuse(train, rules, objective, _needs(objective))
@@ -101,7 +103,7 @@ def build(
             )
         about = {
             "project": project,
-            "policy": {"name": POLICY, "version": POLICY_VERSION},
+            "policy": {"name": adopted.policy.name, "version": adopted.version, "sha256": adopted.sha256},
             "watermark": watermark,
             "seed": seed,
             "rules": rules.model_dump(mode="json"),

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 from thumbwheel import wire
+from thumbwheel.wire import LabelPolicy
 
 from app.database import transaction
 from app.feedback import service as feedback
@@ -39,12 +40,15 @@ def say(*events: dict) -> int:
 
 def rows(**filters) -> dict[str, LabelledRow]:
     with transaction() as session:
-        return {row.completion_id: row for row in labels.labelled(session, P, **{"watermark": EVERYTHING, **filters})}
+        return {
+            row.completion_id: row
+            for row in labels.labelled(session, P, LabelPolicy(), **{"watermark": EVERYTHING, **filters})
+        }
 
 
 def counts(**filters) -> tuple[int, int, int]:
     with transaction() as session:
-        found = labels.counts(session, P, **{"watermark": EVERYTHING, **filters})
+        found = labels.counts(session, P, LabelPolicy(), **{"watermark": EVERYTHING, **filters})
     return found.desirable, found.undesirable, found.nothing
 
 
@@ -140,7 +144,7 @@ def test_another_project_has_its_own_log():
         session.add(Project(id="other", base_model="/models/base", configuration={}))
         session.flush()
 
-        assert list(labels.labelled(session, "other", watermark=EVERYTHING)) == []
+        assert list(labels.labelled(session, "other", LabelPolicy(), watermark=EVERYTHING)) == []
 
 
 def test_approval_is_the_share_of_desirable_completions_of_each_checkpoint():
@@ -263,8 +267,7 @@ def test_signals_that_the_policy_gives_no_meaning_are_no_label():
     say(
         event("c1", {"kind": "comment", "text": "Nice."}, text="One."),
         event("c1", {"kind": "outcome", "name": "solved", "value": True}),
-        event("c1", {"kind": "flag", "flags": ["unsafe"]}),
-        event("c1", {"kind": "escalate"}),
+        event("c1", {"kind": "flag", "flags": ["purple"]}),
     )
 
     assert counts() == (0, 0, 1)

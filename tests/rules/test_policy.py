@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from thumbwheel.wire import LabelPolicy
 
+from app.labels import policy
 from app.labels.intervals import wilson
-from app.labels.policy import Resolution, Signal, resolve
+from app.labels.policy import Context, Resolution, Signal
 
 TEXT = "It arrives tomorrow."
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -18,6 +20,13 @@ REWRITE = {"kind": "edit", "text": "It is lost, we send another one."}
 COSMETIC = {"kind": "edit", "text": "it arrives tomorrow!"}
 COPY, ACCEPT, REJECT, REGENERATE = ({"kind": kind} for kind in ("copy", "accept", "reject", "regenerate"))
 PREFERRED, NOT_PREFERRED = {"kind": "preference", "rejected": "No."}, {"kind": "not_preferred"}
+
+
+LATER = Context(as_of=NOON + timedelta(days=9))
+
+
+def resolve(text: str | None, signals: list[Signal], context: Context = LATER, **changes) -> Resolution:
+    return policy.resolve(LabelPolicy(**changes), text, signals, context)
 
 
 def rating(value: float, minimum: float = 1, maximum: float = 5) -> dict:
@@ -39,7 +48,7 @@ def said(*signals: tuple[str, dict], text: str | None = TEXT) -> Resolution:
         (DOWN, False, 1, "thumbs_down"),
         (REWRITE, False, 1, "edit_rewritten"),
         (COSMETIC, True, 1, "edit_cosmetic"),
-        ({"kind": "edit", "text": TEXT}, True, 0.5, "accept"),
+        ({"kind": "edit", "text": TEXT}, True, 0.5, "edit_unchanged"),
         (rating(5), True, 1, "rating_high"),
         (rating(4), None, 0, "no_verdict"),
         (rating(3), False, 1, "rating_low"),

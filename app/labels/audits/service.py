@@ -36,7 +36,7 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
     policy = policies.adopted(session, project)
     ours = store.checkpoints_of(session, project)
     sample = draw(
-        ((_stratum(row, ours), row.completion_id) for row in _rows(session, project, watermark)),
+        ((_stratum(row, ours), row.completion_id) for row in _rows(session, project, policy.policy, watermark)),
         per_class=new.per_class,
         seed=new.seed,
     )
@@ -58,11 +58,22 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
         },
     )
     # Texts are read only now: those of every row that might have been drawn would not fit into memory.
-    drawn = {
-        row.completion_id: row for row in _rows(session, project, watermark) if row.completion_id in sample.numbers
-    }
-    store.insert_items(session, [_item(audit.id, sample.numbers[key], row) for key, row in drawn.items()])
+    rows = _rows(session, project, policy.policy, watermark)
+    drawn = {row.completion_id: row for row in rows if row.completion_id in sample.numbers}
+    suspicions = store.suspicions(session, project, list(drawn))
+    items = [_item(audit.id, sample.numbers[key], row) for key, row in drawn.items()]
+    store.insert_items(
+        session, [{**item, "suspicion": suspicions.get((item["completion_id"], item["label"]))} for item in items]
+    )
     return _shown(session, [audit])[0]
+
+
+def suspect(session: Session, project: str, checkpoint_id: UUID, rows: Sequence[tuple[str, bool, float]]) -> None:
+    """Have later audits ask first about labels that look wrong to a checkpoint which did not learn from them.
+
+    rows  completion id, its label (true: desirable), and how suspicious that is, 0 to 1
+    """
+    store.put_suspicions(session, project, checkpoint_id, rows)
 
 
 # -- read and judged --------------------------------------------------------------------------------------------------
@@ -166,9 +177,9 @@ def _reason(audit: wire.Audit, part: wire.AuditClass, minimum: float) -> str | N
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _rows(session: Session, project: str, watermark: int) -> Iterator[LabelledRow]:
+def _rows(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Iterator[LabelledRow]:
     """The labels of the project; streamed."""
-    return labels.labelled(session, project, watermark=watermark)
+    return labels.labelled(session, project, policy, watermark=watermark)
 
 
 def _stratum(row: LabelledRow, ours: set[UUID]) -> Stratum:

@@ -1,0 +1,333 @@
+"""A project's log as `sets.Log`: read as Arrow, its ids and signals turned into numbers while it comes."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.labels import store
+from app.labels.edits import severities
+from app.labels.policy import NOT_PREFERRED
+from app.labels.sets import SEVERITIES, UNKNOWN_EDIT, Log
+
+#: Edits that are compared with their originals at a time: so many texts of both are in memory.
+EDITS = 10_000
+LATEST = np.iinfo(np.int64).max
+
+
+class _Said(msgspec.Struct):
+    """As much of a signal as can be different for each event."""
+
+    kind: str
+    text: str | None = None
+    rejected: str | None = None
+    rejected_completion_id: str | None = None
+
+
+_SAID = msgspec.json.Decoder(_Said)
+
+
+class _Part(NamedTuple):
+    """Events of one batch. `other` are the sides of preferences that were not preferred, of the events in `rows`."""
+
+    position: NDArray[np.int64]
+    completion: pa.DictionaryArray
+    actor: pa.DictionaryArray
+    moment: NDArray[np.int64]
+    signal: NDArray[np.uint32]
+    carries: NDArray[np.bool_]
+    checkpoint: pa.DictionaryArray
+
+
+def read(session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int) -> Log:
+    """All that was said up to `watermark`. Of `policy` only how edits are read."""
+    rows = _Rows.of(store.events(session, project, watermark))
+    stands = _standing(session, project, rows)
+    carriers = _Carriers.of(session, project, watermark, rows)
+    signal = rows.signal.copy()
+    signal[rows.edit_rows] = _edits(session, project, policy.signals.edit, rows, stands, carriers)
+    return Log(
+        events=pl.DataFrame(
+            {
+                "position": rows.position,
+                "completion": rows.completion,
+                "actor": rows.actor,
+                "moment": rows.moment,
+                "signal": signal,
+                "stands": stands,
+            }
+        ),
+        signals=rows.signals.bodies,
+        completions=carriers.frame(rows),
+        actors=pl.Series("actor", rows.actors, dtype=pl.String),
+        rewritten=pl.DataFrame({"position": rows.position[rows.edit_rows], "text": pl.Series(rows.edit_texts)}),
+    )
+
+
+class _Signals:
+    """Numbers of the different signals; texts aside, there are few."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, body: Mapping[str, Any], raw: str | None = None) -> int:
+        key = raw or msgspec.json.encode(body).decode()
+        if key not in self._numbers:
+            self._numbers[key] = len(self.bodies)
+            self.bodies.append(dict(body))
+        return self._numbers[key]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The log's events in columns, each preference twice: `source` is the row of the event itself."""
+
+    position: NDArray[np.int64]
+    completion: NDArray[np.uint32]
+    actor: NDArray[np.uint32]
+    moment: NDArray[np.int64]
+    signal: NDArray[np.uint32]
+    carries: NDArray[np.bool_]
+    checkpoint: NDArray[np.int32]  # -1: none
+    source: NDArray[np.int64]
+    completions: pa.Array  # ids
+    actors: pa.Array
+    checkpoints: pa.Array
+    signals: _Signals
+    edit_rows: NDArray[np.int64]
+    edit_texts: pa.ChunkedArray
+    supersedes: Mapping[int, str]  # row → event id
+
+    @staticmethod
+    def of(batches: Iterable[pa.RecordBatch]) -> "_Rows":
+        signals = _Signals()
+        not_preferred = signals.number({"kind": NOT_PREFERRED})
+        parts: list[_Part] = []
+        sources, edit_rows, edit_texts = [], [], []
+        supersedes: dict[int, str] = {}
+        start = 0
+        for batch in batches:
+            raw = batch["signal"].dictionary_encode()
+            texts = raw.dictionary.to_pylist()
+            said = [_SAID.decode(text) for text in texts]
+            numbers = np.array(list(map(_number, repeat(signals), said, texts)), dtype=np.uint32)
+            which = _numpy(raw.indices)
+            actor = batch["actor"].dictionary_encode()
+            position, moment = _numpy(batch["position"]), _numpy(batch["moment"].cast(pa.int64()))
+            here = np.arange(start, start + len(batch))
+            parts.append(
+                _Part(
+                    position, batch["completion_id"].dictionary_encode(), actor, moment, numbers[which],
+                    _numpy(batch["carries"]), batch["checkpoint_id"].dictionary_encode(),
+                )
+            )  # fmt: skip
+            sources.append(here)
+            replaced = batch["supersedes"]
+            if replaced.null_count < len(replaced):
+                rows = np.flatnonzero(_numpy(replaced.is_valid()))
+                supersedes |= zip((start + rows).tolist(), replaced.take(pa.array(rows)).to_pylist(), strict=True)
+            edits = np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which])
+            edit_rows.append(start + edits)
+            edit_texts.append(pa.array([said[place].text for place in which[edits].tolist()], pa.large_string()))
+            start += len(batch)
+            preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
+            if len(preferences):
+                others = [said[place] for place in which[preferences].tolist()]
+                ids = batch["completion_id"].take(pa.array(preferences)).to_pylist()
+                parts.append(
+                    _Part(
+                        position[preferences],
+                        pa.array(map(_rejected_id, ids, others), pa.string()).dictionary_encode(),
+                        actor.take(pa.array(preferences)), moment[preferences],
+                        np.full(len(preferences), not_preferred, dtype=np.uint32),
+                        np.array([one.rejected is not None for one in others], dtype=bool),
+                        pa.nulls(len(preferences), pa.string()).dictionary_encode(),
+                    )
+                )  # fmt: skip
+                sources.append(here[preferences])
+                start += len(preferences)
+        completion, completions = _unified([part.completion for part in parts])
+        actors_of, actors = _unified([part.actor for part in parts])
+        checkpoint, checkpoints = _unified([part.checkpoint for part in parts])
+        return _Rows(
+            position=_joined([part.position for part in parts], np.int64),
+            completion=completion.astype(np.uint32),
+            actor=actors_of.astype(np.uint32),
+            moment=_joined([part.moment for part in parts], np.int64),
+            signal=_joined([part.signal for part in parts], np.uint32),
+            carries=_joined([part.carries for part in parts], np.bool_),
+            checkpoint=checkpoint,
+            source=_joined(sources, np.int64),
+            completions=completions,
+            actors=actors,
+            checkpoints=checkpoints,
+            signals=signals,
+            edit_rows=_joined(edit_rows, np.int64),
+            edit_texts=pa.chunked_array(edit_texts, pa.large_string()),
+            supersedes=supersedes,
+        )
+
+
+def _number(signals: _Signals, said: _Said, raw: str) -> int:
+    if said.kind in ("edit", "comment", "preference"):
+        unread = {"severity": UNKNOWN_EDIT} if said.kind == "edit" else {}
+        return signals.number({"kind": said.kind, **unread})
+    return signals.number(msgspec.json.decode(raw), raw)
+
+
+def _rejected_id(completion_id: str, said: _Said) -> str:
+    if said.rejected_completion_id is not None:
+        return said.rejected_completion_id
+    return f"{completion_id}#rejected:{hashlib.sha256((said.rejected or '').encode()).hexdigest()[:16]}"
+
+
+def _standing(session: Session, project: str, rows: _Rows) -> NDArray[np.bool_]:
+    """Which rows count: not those that were taken back or replaced by the same actor, nor what takes back."""
+    kinds = np.array([body["kind"] for body in rows.signals.bodies], dtype=object)
+    retract = (kinds == "retract")[rows.signal]
+    stands = ~retract
+    event = rows.source == np.arange(len(rows.source))
+    pair = rows.completion.astype(np.int64) << 32 | rows.actor
+
+    # All that an actor said of a completion before taking everything back.
+    everything = retract.copy()
+    everything[list(rows.supersedes)] = False
+    if everything.any():
+        order = np.lexsort((rows.position, rows.moment))
+        time = np.empty(len(order), dtype=np.int64)
+        time[order] = np.arange(len(order))
+        pairs, number = np.unique(pair[everything], return_inverse=True)
+        last = np.full(len(pairs), -1)
+        np.maximum.at(last, number, time[everything])
+        place = np.minimum(np.searchsorted(pairs, pair), len(pairs) - 1)
+        stands &= ~(event & (pairs[place] == pair) & (time < last[place]))
+
+    if rows.supersedes:
+        row_of = dict(zip(rows.position[event].tolist(), np.flatnonzero(event).tolist(), strict=True))
+        places = store.positions(session, project, set(rows.supersedes.values()))
+        for row, event_id in rows.supersedes.items():
+            replaced = row_of.get(places.get(event_id, -1))
+            if replaced is not None and pair[replaced] == pair[row]:
+                stands[replaced] = False
+    return stands[rows.source] & stands
+
+
+@dataclass(frozen=True)
+class _Carriers:
+    """Where each completion's text is.
+
+    position    of the registered completion or the event that first carried it, else of the first event
+    known       whether there is a text
+    registered, rejected  whether it is registered, or the other side of a preference
+    checkpoint  number of its checkpoint, -1 for none
+    """
+
+    position: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    registered: NDArray[np.bool_]
+    rejected: NDArray[np.bool_]
+    checkpoint: list[str | None]
+
+    @staticmethod
+    def of(session: Session, project: str, watermark: int, rows: _Rows) -> "_Carriers":
+        many = len(rows.completions)
+        first, carried = np.full(many, LATEST), np.full(many, LATEST)
+        np.minimum.at(first, rows.completion, rows.position)
+        np.minimum.at(carried, rows.completion[rows.carries], rows.position[rows.carries])
+        known = carried < LATEST
+        at_carrier = rows.carries & (rows.position == carried[rows.completion])
+        other = rows.source != np.arange(len(rows.source))
+        rejected = np.zeros(many, dtype=bool)
+        rejected[rows.completion[at_carrier & other]] = True
+
+        has = rows.checkpoint >= 0
+        named = np.full(many, LATEST)
+        np.minimum.at(named, rows.completion[has], rows.position[has])
+        naming = has & (rows.position == named[rows.completion])
+        checkpoint = np.full(many, -1)
+        checkpoint[rows.completion[naming]] = rows.checkpoint[naming]
+        names = [*rows.checkpoints.to_pylist(), None]
+        found = [names[number] for number in checkpoint.tolist()]
+
+        position = np.where(known, carried, first)
+        registered = np.zeros(many, dtype=bool)
+        others = rows.completions.take(pa.array(np.unique(rows.completion[other]))).to_pylist()
+        for batch in store.registered(session, project, watermark, others):
+            places = pc.index_in(batch["completion_id"], rows.completions).to_numpy(zero_copy_only=False)
+            registered[places] = known[places] = True
+            position[places] = _numpy(batch["position"])
+            for place, name in zip(places.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
+                found[place] = name or found[place]
+        return _Carriers(position, known, registered, rejected, found)
+
+    def frame(self, rows: _Rows) -> pl.DataFrame:
+        return pl.DataFrame(
+            {
+                "completion_id": pl.Series(rows.completions, dtype=pl.String),
+                "checkpoint_id": pl.Series(self.checkpoint, dtype=pl.String),
+                "position": self.position,
+                "known": self.known,
+            }
+        )
+
+
+def _edits(
+    session: Session, project: str, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
+) -> NDArray[np.uint32]:
+    """The signal's number of each edit, by its severity; unknown where the original is not, or it does not stand."""
+    numbers = {
+        severity: rows.signals.number({"kind": "edit", "severity": severity})
+        for severity in (UNKNOWN_EDIT, *SEVERITIES)
+    }
+    found = np.full(len(rows.edit_rows), numbers[UNKNOWN_EDIT], dtype=np.uint32)
+    completion = rows.completion[rows.edit_rows]
+    judged = np.flatnonzero(stands[rows.edit_rows] & carriers.known[completion])
+    judged = judged[np.argsort(carriers.position[completion[judged]], kind="stable")]  # as their originals lie
+    for start in range(0, len(judged), EDITS):
+        some = judged[start : start + EDITS]
+        originals = _originals(session, project, carriers, completion[some])
+        edited = rows.edit_texts.take(pa.array(some)).to_pylist()
+        found[some] = [numbers[severity] for severity in severities(originals, edited, rule)]
+    return found
+
+
+def _originals(session: Session, project: str, carriers: _Carriers, completion: NDArray[np.uint32]) -> list[str]:
+    position = carriers.position[completion]
+    texts: dict[int, str] = {}
+    registered, rejected = carriers.registered[completion], carriers.rejected[completion]
+    kinds: dict[store.Carrier, NDArray[np.bool_]] = {
+        "registered": registered, "rejected": rejected & ~registered, "event": ~rejected & ~registered,
+    }  # fmt: skip
+    for kind, chosen in kinds.items():
+        if chosen.any():
+            for batch in store.texts(session, project, kind, np.unique(position[chosen]).tolist()):
+                texts |= zip(batch["position"].to_pylist(), batch["text"].to_pylist(), strict=True)
+    return [texts[place] for place in position.tolist()]
+
+
+def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:
+    """Numbers, -1 for null, and what they stand for."""
+    if not parts:
+        return np.empty(0, dtype=np.int32), pa.array([], pa.string())
+    chunks = pa.chunked_array(parts).unify_dictionaries().chunks
+    indices = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in chunks]
+    return np.concatenate(indices).astype(np.int32), chunks[0].dictionary
+
+
+def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+
+
+def _numpy(array: pa.Array) -> NDArray[Any]:
+    return array.to_numpy(zero_copy_only=False)

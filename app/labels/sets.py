@@ -1,0 +1,285 @@
+"""What `app.labels.policy` does for one completion, for a whole log at once. Pure: frames in, frames out.
+
+Equal to the pure function by a property-based test. Each different signal is judged once, by that function; all else is
+counting: ids are numbers, moments and positions are integers, and what comes latest is a maximum.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from thumbwheel import wire
+
+from app.labels import policy as one
+from app.labels.edits import Severity
+from app.labels.policy import NO_VERDICT, THOUSANDTHS, TIE, Context, Verdict
+
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+#: What an edit says whose original's text is not known.
+UNKNOWN_EDIT = "unknown"
+REASON = pl.Categorical()
+
+
+@dataclass(frozen=True)
+class Log:
+    """What was said, in numbers.
+
+    events       position Int64 · completion, actor UInt32 (rows of the frames below) · moment Int64 (µs since 1970) ·
+                 signal UInt32 (place in `signals`) · stands bool; a preference is there twice, once for each side
+    signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
+    completions  completion_id str · checkpoint_id str or null · position Int64 · known bool: is its text there
+    actors       their ids
+    rewritten    position Int64 · text str: the texts of edits
+    """
+
+    events: pl.DataFrame
+    signals: Sequence[dict[str, Any]]
+    completions: pl.DataFrame
+    actors: pl.Series
+    rewritten: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a policy makes of a log.
+
+    completions  completion_id str · label bool or null · weight Int32 (thousandths) · reason str (the first) · reasons
+                 list of str · checkpoint_id · position · known
+    votes        what counts of each actor about each completion: completion, actor UInt32 (rows) · moment Datetime ·
+                 position Int64 · desirable bool · weight Int32 (thousandths) · reason str
+    rewrites     completion UInt32 · text str · position Int64 · weight Int32 (thousandths) · actors list of UInt32
+    said         every standing signal: kind str · detail str or null · completion UInt32 · says str or null
+    """
+
+    completions: pl.DataFrame
+    votes: pl.DataFrame
+    rewrites: pl.DataFrame
+    said: pl.DataFrame
+    actors: pl.Series
+
+
+def resolve(policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequence[str] = ()) -> Labelled:
+    """What `policy` makes of the log.
+
+    left_out  actors whose signals do not count
+    """
+    events = _Events.of(log.events.filter("stands"))
+    if left_out:
+        out = log.actors.is_in(list(left_out)).to_numpy()
+        events = events.where(~out[events.actor])
+    kinds = _kinds(log.signals)
+    verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
+    votes = _latest(_final(events, verdicts, kinds["kind"].to_numpy(), context), verdicts)
+    return Labelled(
+        completions=_completions(log.completions, votes, verdicts),
+        votes=pl.DataFrame(
+            {
+                "completion": votes.completion,
+                "actor": votes.actor,
+                "moment": pl.Series(votes.moment).cast(pl.Datetime("us", "UTC")),
+                "position": votes.position,
+                "desirable": verdicts.desirable[votes.signal],
+                "weight": verdicts.weight[votes.signal],
+                "reason": verdicts.reason.gather(votes.signal),
+            }
+        ),
+        rewrites=_rewrites(policy.signals.edit, log, events),
+        said=pl.DataFrame(
+            {
+                "kind": kinds["kind"].gather(events.signal),
+                "detail": kinds["detail"].gather(events.signal),
+                "completion": events.completion,
+                "says": verdicts.reason.gather(events.signal),
+            }
+        ),
+        actors=log.actors,
+    )
+
+
+class _Events(NamedTuple):
+    """Columns of events."""
+
+    position: NDArray[np.int64]
+    completion: NDArray[np.uint32]
+    actor: NDArray[np.uint32]
+    moment: NDArray[np.int64]
+    signal: NDArray[np.uint32]
+
+    @staticmethod
+    def of(frame: pl.DataFrame) -> "_Events":
+        return _Events(*(frame[name].to_numpy() for name in _Events._fields))
+
+    def where(self, chosen: NDArray[Any]) -> "_Events":
+        """By a mask, or by row numbers."""
+        return _Events(*(column[chosen] for column in self))
+
+    def ordered(self) -> "_Events":
+        """By time, then by place in the log."""
+        return self.where(np.lexsort((self.position, self.moment)))
+
+
+class _Verdicts:
+    """What each different signal says, in its place. `order` puts the heaviest first, as reasons are told."""
+
+    def __init__(self, found: Sequence[Verdict | None]) -> None:
+        self.found = found
+        self.says = np.array([verdict is not None for verdict in found], dtype=bool)
+        self.rank = np.array([verdict.rank if verdict else 0 for verdict in found], dtype=np.int64)
+        self.desirable = np.array([bool(verdict and verdict.desirable) for verdict in found], dtype=bool)
+        self.weight = np.array([verdict.weight if verdict else 0 for verdict in found], dtype=np.int32)
+        self.reason = pl.Series([verdict.reason if verdict else None for verdict in found], dtype=REASON)
+        told = sorted({(-verdict.weight, verdict.rank, verdict.reason) for verdict in found if verdict})
+        self.reasons = [reason for _, _, reason in told]
+        place = {one: number for number, one in enumerate(told)}
+        self.order = np.array(
+            [place[-verdict.weight, verdict.rank, verdict.reason] if verdict else 0 for verdict in found],
+            dtype=np.uint32,
+        )
+
+
+def _verdict(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> Verdict | None:
+    if body["kind"] != "edit":
+        return one.of_signal(policy, body, context)
+    severity = body["severity"]
+    return None if severity == UNKNOWN_EDIT else one.of_edit(policy, severity)
+
+
+def _kinds(signals: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"kind": [body["kind"] for body in signals], "detail": [_detail(body) for body in signals]},
+        schema={"kind": pl.String, "detail": pl.String},
+    )
+
+
+def _detail(body: Mapping[str, Any]) -> str | None:
+    match body["kind"]:
+        case "thumbs":
+            return str(body["value"])
+        case "edit":
+            return str(body["severity"])
+        case "rating":
+            return f"{one.place(body):g}"
+        case "outcome":
+            return f"{body['name']} {str(body['value']).lower()}"
+        case "flag":
+            return ", ".join(body["flags"])
+        case _:
+            return None
+
+
+def _final(events: _Events, verdicts: _Verdicts, kind: NDArray[np.object_], context: Context) -> _Events:
+    """The events that have a verdict whose window, if it has one, is over, without what would take it away in it."""
+    counts = verdicts.says[events.signal]
+    for signal, verdict in enumerate(verdicts.found):
+        if verdict is not None and verdict.unless is not None:
+            waiting = np.flatnonzero(events.signal == signal)
+            objections = events.where((kind == verdict.unless)[events.signal])
+            counts[waiting[~_unopposed(events.where(waiting), objections, verdict, context)]] = False
+    return events.where(counts)
+
+
+def _unopposed(waiting: _Events, objections: _Events, verdict: Verdict, context: Context) -> NDArray[np.bool_]:
+    """Which windows are over, and saw no objection to the same completion."""
+    end = waiting.moment + verdict.within // timedelta(microseconds=1)
+    pairs = (
+        _frame(waiting, "completion", "moment", "position")
+        .with_columns(pl.Series("end", end))
+        .with_row_index("row")
+        .join(_frame(objections, "completion", "moment", "position"), on="completion")
+        .filter(
+            (pl.col("moment_right") <= pl.col("end"))
+            & (
+                (pl.col("moment_right") > pl.col("moment"))
+                | ((pl.col("moment_right") == pl.col("moment")) & (pl.col("position_right") > pl.col("position")))
+            )
+        )
+    )
+    fine = end <= microseconds(context.as_of)
+    fine[pairs["row"].to_numpy()] = False
+    return fine
+
+
+def _latest(events: _Events, verdicts: _Verdicts) -> _Events:
+    """One event of each actor about each completion: of the lowest rank, the latest."""
+    ordered = events.ordered()
+    pair = ordered.completion.astype(np.int64) << 32 | ordered.actor
+    found, number = np.unique(pair, return_inverse=True)
+    # The latest of the lowest rank is a maximum of one number: rank counted down, then the place in time.
+    place = (len(wire.LabelPolicy().precedence) - verdicts.rank[ordered.signal]) << 48 | np.arange(len(pair))
+    best = np.zeros(len(found), dtype=np.int64)
+    np.maximum.at(best, number, place)
+    return ordered.where(best & (1 << 48) - 1)
+
+
+def _completions(completions: pl.DataFrame, votes: _Events, verdicts: _Verdicts) -> pl.DataFrame:
+    """The heavier side of each completion, at the weight of its heaviest verdict, with its reasons, heaviest first."""
+    desirable, weight = verdicts.desirable[votes.signal], verdicts.weight[votes.signal]
+    many = len(completions)
+    # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
+    up = np.bincount(votes.completion[desirable], weight[desirable], many)
+    down = np.bincount(votes.completion[~desirable], weight[~desirable], many)
+    label = pl.Series(up > down).set(pl.Series(up == down), None)
+    won = (desirable == (up > down)[votes.completion]) & (up != down)[votes.completion]
+    heaviest = np.zeros(many, dtype=np.int32)
+    np.maximum.at(heaviest, votes.completion[won], weight[won])
+    told = [*verdicts.reasons, TIE, NO_VERDICT]
+    reason, offsets = _in_order(votes.completion[won], verdicts.order[votes.signal][won], many)
+    nothing = np.where(up > 0, len(told) - 2, len(told) - 1)
+    lists = np.diff(offsets) == 0
+    first = nothing.copy()
+    first[~lists] = reason[offsets[:-1][~lists]]
+    names = pl.Series(told, dtype=REASON)
+    filled = np.insert(reason, offsets[:-1][lists], nothing[lists]).astype(np.int64)
+    ends = offsets + np.concatenate(([0], np.cumsum(lists)))
+    return completions.with_columns(
+        label.alias("label"),
+        pl.Series("weight", heaviest),
+        names.gather(first).alias("reason"),
+        _lists(names.gather(filled), ends).alias("reasons"),
+    )
+
+
+def _in_order(group: NDArray[Any], value: NDArray[Any], groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different values of each group in ascending order, and where each group's begin and end."""
+    both = np.unique(group.astype(np.int64) << 32 | value)
+    sizes = np.bincount(both >> 32, minlength=groups)
+    return both & 0xFFFFFFFF, np.concatenate(([0], np.cumsum(sizes)))
+
+
+def _lists(values: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow()))
+
+
+def _rewrites(rule: wire.EditRule, log: Log, events: _Events) -> pl.DataFrame:
+    """The last edit of each actor where its text is a row; the same text once for a completion, from where it stood
+    first, at the weight of its heaviest."""
+    is_edit = np.array([body["kind"] == "edit" for body in log.signals], dtype=bool)
+    weights = [one.rewrite_weight(rule, body["severity"]) if body["kind"] == "edit" else None for body in log.signals]
+    weight = np.array([0 if one is None else round(one * THOUSANDTHS) for one in weights], dtype=np.int32)
+    edits = events.where(is_edit[events.signal]).ordered()
+    pair = edits.completion.astype(np.int64) << 32 | edits.actor
+    _, last = np.unique(pair[::-1], return_index=True)
+    edits = edits.where(len(pair) - 1 - last)
+    edits = edits.where(weight[edits.signal] > 0)
+    return (
+        _frame(edits, "completion", "actor", "position")
+        .with_columns(pl.Series("weight", weight[edits.signal]))
+        .join(log.rewritten, on="position")
+        .group_by("completion", "text")
+        .agg(pl.col("position").min(), pl.col("weight").max(), pl.col("actor").sort().alias("actors"))
+        .sort("completion", "position")
+    )
+
+
+def _frame(events: _Events, *names: str) -> pl.DataFrame:
+    return pl.DataFrame({name: getattr(events, name) for name in names})
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970; exact, where a float would round."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

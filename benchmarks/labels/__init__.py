@@ -1,0 +1,1 @@
+"""What labels cost: a whole log resolved, beside merely reading its rows."""
