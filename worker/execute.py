@@ -20,6 +20,7 @@ from app import outbox
 from app.artifacts import DamagedArtifact
 from app.database import transaction
 from app.errors import StaleLease, ThumbwheelError, Unavailable
+from app.labels.audits import service as audits
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
@@ -94,6 +95,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
     attend("scorer", "worker.evaluation.score", workdir, heart, state)
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)
+    suspicions = registration.suspicions_of(workdir)
     with transaction() as session:
         checkpoint_id = leases.finish(
             session,
@@ -103,6 +105,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
             files=files,
             manifest=manifest,
         )
+        audits.suspect(session, claimed.project, checkpoint_id, suspicions)
     log.info("run %s: registered checkpoint %s, verdict %s", claimed.lease.run_id, checkpoint_id, manifest["verdict"])
     shutil.rmtree(workdir / "state", ignore_errors=True)
 

@@ -75,6 +75,14 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     return {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
 
 
+def suspicions_of(workdir: Path) -> list[tuple[str, bool, float]]:
+    """What the scorer suspects of the holdout's labels: completion id, label and suspicion of each row; it may have had
+    too few rows to suspect anything.
+    """
+    found = json.loads((workdir / "suspicion.json").read_bytes())
+    return list(zip(found["completion_id"], found["desirable"], found["suspicion"], strict=True))
+
+
 def keep_log_probs(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> None:
     """Have later runs find the reference's log-probs that this one scored, however it ended; they hold for whoever has
     the run. They save time and are needed by nobody, so nothing is raised where they cannot be kept.

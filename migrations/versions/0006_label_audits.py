@@ -61,9 +61,22 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['audit_id', 'number'], ['label_audit_items.audit_id', 'label_audit_items.number'], name='fk_label_audit_verdicts_item'),
     sa.PrimaryKeyConstraint('audit_id', 'number', 'revision', name=op.f('pk_label_audit_verdicts'))
     )
+    op.create_table('label_suspicions',
+    sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('completion_id', sa.String(collation='C'), nullable=False),
+    sa.Column('label', sa.Boolean(), nullable=False, comment='the one that is suspected; a completion may have another by now'),
+    sa.Column('suspicion', sa.Float(), nullable=False),
+    sa.Column('checkpoint_id', sa.UUID(), nullable=False),
+    sa.ForeignKeyConstraint(['checkpoint_id'], ['checkpoints.id'], name=op.f('fk_label_suspicions_checkpoint_id')),
+    sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_label_suspicions_project_id')),
+    sa.PrimaryKeyConstraint('project_id', 'completion_id', name=op.f('pk_label_suspicions'))
+    )
+    op.create_index('ix_label_suspicions_checkpoint_id', 'label_suspicions', ['checkpoint_id'], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_index('ix_label_suspicions_checkpoint_id', table_name='label_suspicions')
+    op.drop_table('label_suspicions')
     op.drop_table('label_audit_verdicts')
     op.drop_table('label_audit_items')
     op.drop_index('ix_label_audits_project_id_id', table_name='label_audits')

@@ -211,6 +211,29 @@ def test_the_most_suspicious_come_first_also_from_page_to_page():
     assert numbers == [7, 4, 9, 2, 1, 3, 5, 6, 8, 10]
 
 
+def test_labels_that_a_checkpoint_suspects_are_asked_about_first_while_they_are_the_same_labels(tmp_path):
+    vote(40)
+    made = checkpoint(tmp_path)
+    with transaction() as session:
+        audits.suspect(session, DESK, made, [("c1", False, 0.4), ("c2", True, 0.9), ("c3", False, 0.8)])
+        audits.suspect(session, DESK, made, [("c1", False, 0.95), ("c8", True, 0.1), ("gone", True, 1.0)])
+    store(DESK, [{"completion_id": "c3", "actor": "user 3", "signal": {"kind": "thumbs", "value": "up"}}])
+
+    first = queue(start()).items[:4]
+
+    assert [(item.completion_id, item.suspicion) for item in first[:3]] == [("c1", 0.95), ("c2", 0.9), ("c8", 0.1)]
+    assert first[3].suspicion is None
+
+
+def test_a_checkpoint_that_suspects_nothing_changes_nothing(tmp_path):
+    vote(40)
+    made = checkpoint(tmp_path)
+    with transaction() as session:
+        audits.suspect(session, DESK, made, [])
+
+    assert [item.number for item in queue(start()).items] == list(range(1, 41))
+
+
 def test_what_was_drawn_stays_what_was_shown_when_the_label_changes():
     vote(10)
     audit = start()

@@ -172,6 +172,8 @@ def test_a_finished_workdir_becomes_a_manifest_with_the_recipe_as_it_was_trained
     training = {"kind": "adapter", "weights_sha256": "ab" * 32, "steps": 3, "pairs_trained": None}
     (workdir / "training.json").write_text(json.dumps({**training, "recipe": trained}))
     (workdir / "scores.json").write_text(json.dumps({"rows": 4}))
+    judged = {"completion_id": ["c1", "c2"], "desirable": [True, False], "suspicion": [0.25, 0.5]}
+    (workdir / "suspicion.json").write_text(json.dumps(judged))
     (workdir / "output").mkdir()
     (workdir / "output" / "adapter_model.safetensors").write_text("weights")
 
@@ -182,6 +184,7 @@ def test_a_finished_workdir_becomes_a_manifest_with_the_recipe_as_it_was_trained
     assert manifest["snapshot"]["pairs"] == {"train": 0, "holdout": 0}
     assert "| micro_batch_size | 4 |" in card(manifest)
     assert set(registration.store(manifest, workdir)) == {"adapter_model.safetensors", "manifest.json", "README.md"}
+    assert registration.suspicions_of(workdir) == [("c1", True, 0.25), ("c2", False, 0.5)]
 
 
 def test_the_trainer_learns_nothing_of_our_settings(run, workdir, monkeypatch):

@@ -62,6 +62,33 @@ def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(scored: P
     assert (last["phase"], last["done"]) == ("evaluating", last["total"])
 
 
+@pytest.mark.xdist_group("scored")
+def test_labels_that_contradict_what_was_learnt_are_suspected_where_the_holdout_is_large_enough(
+    scored: Path, tmp_path: Path, base: Path
+) -> None:
+    # given what was trained, and a holdout of three times its rows, in which some labels are turned round
+    rows = tiny.text_rows()
+    turned = {1, 5, 8, 11, 14}
+    holdout = [
+        {**row, "label": row["label"] is not (number in turned)} for number, row in enumerate([*rows, *rows, *rows])
+    ]
+    workdir = tiny.stage(tmp_path / "w", base, rows, holdout, **QUICK)
+    shutil.copytree(scored / "output", workdir / "output")
+
+    score(workdir)
+
+    # then these are suspected more than the others; a small holdout makes nothing suspicious
+    found = tiny.document(workdir / "suspicion.json")
+    staged = pq.read_table(workdir / "snapshot" / "holdout-0.parquet").to_pylist()
+    suspected = dict(zip(found["completion_id"], found["suspicion"], strict=True))
+    labels = dict(zip(found["completion_id"], found["desirable"], strict=True))
+    assert labels == {row["completion_id"]: row["label"] for row in staged}
+    of_turned = [suspected[row["completion_id"]] for number, row in enumerate(staged) if number in turned]
+    of_others = [suspected[row["completion_id"]] for number, row in enumerate(staged) if number not in turned]
+    assert np.mean(of_turned) > 0.6 > 0.4 > np.mean(of_others)
+    assert tiny.document(scored / "suspicion.json") == {"completion_id": [], "desirable": [], "suspicion": []}
+
+
 def add_pairs(snapshot: Path) -> None:
     rows = pq.read_table(snapshot / "train-0.parquet").to_pylist()
     pairs = pairs_of((row["prompt"], row["label"]) for row in rows)

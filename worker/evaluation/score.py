@@ -21,6 +21,9 @@ and the ancestor (the project's very first base model), samples from the candida
     auroc_difference           the first minus the second, on the same resamples
     confidence, resamples, seconds
 
+and suspicion.json, by row of the holdout, for audits of its labels: {"completion_id", "desirable", "suspicion"}, a list
+each, see `suspicion`; empty lists where there are too few rows.
+
 A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Rows count by their weights:
 weight 2 is the row twice. Where the holdout does not give a figure, all three are null and "reason" says why. kl is
 of samples, which have no weights; length holds plain medians of samples and of rows, or nulls.
@@ -78,6 +81,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
 
     from worker.evaluation import statistics
     from worker.evaluation.passes import log_probs, sums
+    from worker.evaluation.suspicion import suspicions
     from worker.kto import batches, models
     from worker.kto.reference import matched, mismatched
     from worker.kto.rows import read_rows
@@ -180,6 +184,15 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
         "resamples": asked.bootstrap,
         "seconds": time.monotonic() - started,
     }
+    lengths_N = np.array([len(rows[row].completion) for row in in_order], dtype=np.int64)
+    suspicion_N = suspicions(r_N, lengths_N, desirable_N, groups_N, recipe.seed)
+    suspected = in_order if suspicion_N is not None else []
+    judged = {
+        "completion_id": [rows[row].completion_id for row in suspected],
+        "desirable": [rows[row].desirable for row in suspected],
+        "suspicion": suspicion_N.tolist() if suspicion_N is not None else [],
+    }
+    write_atomically(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
     write_atomically(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import column, func, insert, select, table, text, tuple_
 from sqlalchemy.orm import Session
 
-from app.labels.audits.tables import LabelAudit, LabelAuditItem, LabelAuditVerdict
+from app.labels.audits.tables import LabelAudit, LabelAuditItem, LabelAuditVerdict, LabelSuspicion
 
 #: Checkpoints are a room beside this one, whose ids are all that is asked.
 CHECKPOINTS = table("checkpoints", column("id"), column("project_id"))
@@ -40,6 +40,14 @@ _TALLIES = text("""
         ORDER BY revision DESC LIMIT 1) newest ON true
     WHERE item.audit_id = ANY(:audits)
     GROUP BY 1, 2, 3
+""")
+
+_PUT_SUSPICIONS = text("""
+    INSERT INTO label_suspicions (project_id, checkpoint_id, completion_id, label, suspicion)
+    SELECT :project, :checkpoint, *
+    FROM unnest(CAST(:ids AS text[]), CAST(:labels AS bool[]), CAST(:values AS float8[]))
+    ON CONFLICT (project_id, completion_id) DO UPDATE
+    SET (checkpoint_id, label, suspicion) = (excluded.checkpoint_id, excluded.label, excluded.suspicion)
 """)
 
 
@@ -114,3 +122,22 @@ def add_verdict(session: Session, values: dict[str, Any]) -> None:
 
 def checkpoints_of(session: Session, project: str) -> set[UUID]:
     return set(session.scalars(select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.project_id == project)))
+
+
+def suspicions(session: Session, project: str, completion_ids: Collection[str]) -> dict[tuple[str, bool], float]:
+    """By completion id and label."""
+    asked = select(LabelSuspicion.completion_id, LabelSuspicion.label, LabelSuspicion.suspicion).where(
+        LabelSuspicion.project_id == project, LabelSuspicion.completion_id.in_(completion_ids)
+    )
+    return {(completion_id, label): suspicion for completion_id, label, suspicion in session.execute(asked)}
+
+
+def put_suspicions(
+    session: Session, project: str, checkpoint_id: UUID, rows: Iterable[tuple[str, bool, float]]
+) -> None:
+    """In place of what an earlier checkpoint said of the same completions."""
+    ids, labels, values = [list(part) for part in zip(*rows, strict=True)] or [[], [], []]
+    session.execute(
+        _PUT_SUSPICIONS,
+        {"project": project, "checkpoint": checkpoint_id, "ids": ids, "labels": labels, "values": values},
+    )

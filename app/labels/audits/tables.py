@@ -71,3 +71,17 @@ class LabelAuditVerdict(Base):
         ),
         CheckConstraint("verdict IN ('agree', 'disagree', 'unsure')", name="verdict"),
     )
+
+
+class LabelSuspicion(Base):
+    """How unlikely a label is to the newest checkpoint that was scored on it without having learnt from it."""
+
+    __tablename__ = "label_suspicions"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    completion_id: Mapped[str] = mapped_column(String(collation="C"), primary_key=True)
+    label: Mapped[bool] = mapped_column(comment="the one that is suspected; a completion may have another by now")
+    suspicion: Mapped[float] = mapped_column(Float)
+    checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"))
+
+    __table_args__ = (Index("ix_label_suspicions_checkpoint_id", "checkpoint_id"),)
