@@ -1,0 +1,171 @@
+"""`thumbwheel policies`: files of policies, versions, previews and explanations."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from thumbwheel import wire
+
+POLICY = """\
+name: support
+signals:
+  outcome:
+    ticket_solved:
+      true: {label: desirable, unless: reopen, within_hours: 24}
+      false: {label: undesirable, weight: 0.5}
+    no: {}
+  copy: null
+"""
+
+
+@pytest.fixture
+def policy(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.fixture
+def thumbs(client):
+    client.feedback("c1", "ann", "up", prompt="Where is it?", completion="On its way.")
+    client.feedback("c1", "bob", wire.Implicit(kind="copy"))
+    client.feedback("c2", "ann", wire.Implicit(kind="copy"), prompt="And now?", completion="Still.")
+    client.feedback("c2", "ann", wire.Outcome(name="escalated", value=True))
+
+
+def test_a_policy_is_checked_without_a_server(bare, policy):
+    done = bare("policies", "check", policy)
+
+    assert done.code == 0, done.err
+    outcomes = done.document["policy"]["signals"]["outcome"]
+    # YAML's true and false are the sides of an outcome, its no a name.
+    assert set(outcomes) == {"ticket_solved", "no"}
+    assert outcomes["ticket_solved"]["false"] == {
+        "label": "undesirable",
+        "weight": 0.5,
+        "unless": None,
+        "within_hours": 24.0,
+    }
+    assert len(done.document["sha256"]) == 64
+
+
+def test_json_says_the_same_as_yaml(cli, policy, tmp_path):
+    as_json = tmp_path / "policy.json"
+    as_json.write_text(json.dumps(cli("policies", "check", policy).document["policy"]))
+
+    assert cli("policies", "check", as_json).document == cli("policies", "check", policy).document
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("precedence: [thumbs]", "/precedence: lacks edit"),
+        ("signals: {reject: {label: undesirable, unless: reject}}", "/signals/reject: would be taken away"),
+        ("guards: {influence: {actor: {share: 0.1, rows: 0.5}}}", "/guards/influence/actor/rows: is below one row"),
+        ("signals: {copy: yes}", "/signals/copy"),
+        ("name: a\nname: b", "line 2: name is there twice"),
+        ("name: [", "is no YAML: line 1"),
+        ("? [a]\n: 1", "a key is no text"),
+        ("", "the document: "),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(cli, tmp_path, text, said):
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+
+    assert said in cli.refused("policies", "check", path)
+    assert said in cli.refused("policies", "create", path)
+    assert [item["version"] for item in cli("policies", "list").document] == [0]
+
+
+def test_a_file_that_cannot_be_read_is_one_line(cli, tmp_path):
+    (tmp_path / "policy.json").write_text("name: x")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
+
+    assert "No such file" in cli.refused("policies", "check", tmp_path / "nothing.yaml")
+    assert "is no JSON" in cli.refused("policies", "check", tmp_path / "policy.json")
+    assert "no UTF-8" in cli.refused("policies", "check", tmp_path / "bytes.yaml")
+    assert "No such file" in cli.refused("policies", "preview", "1.5")
+
+
+def test_versions_are_made_adopted_and_listed(cli, policy):
+    made = cli("policies", "create", policy, "--note", "outcomes count")
+    assert (made.document["version"], made.document["adopted"], made.document["note"]) == (1, False, "outcomes count")
+    assert cli("policies", "create", policy).document == made.document
+
+    adopted = cli("policies", "adopt", "1", "--reason", "the preview was fine").document
+    assert (adopted["number"], adopted["version"], adopted["reason"]) == (1, 1, "the preview was fine")
+    assert cli("policies", "show").document["version"] == 1
+    assert cli("policies", "show", "0").document["policy"]["name"] == "default"
+    assert [item["adopted"] for item in cli("policies", "list").document] == [True, False]
+    assert [item["version"] for item in cli("policies", "adoptions").document] == [1]
+    assert "adopted already" in cli.refused("policies", "adopt", "1")
+    assert "no label policy 5" in cli.refused("policies", "show", "5")
+
+
+def test_a_preview_of_a_file_or_a_version_is_whole_to_a_pipe(cli, policy, thumbs):
+    of_file = cli("policies", "preview", policy, "--days", "1").document
+    cli("policies", "create", policy)
+    of_version = cli("policies", "preview", "1", "--days", "1").document
+
+    assert of_file["flips"] == of_version["flips"]
+    [flip] = [flip for flip in of_file["flips"] if flip["before"] != flip["after"]]
+    assert (flip["before"], flip["after"], flip["completions"]) == ("desirable", "nothing", 1)
+    assert flip["examples"][0]["completion_id"] == "c2"
+    assert {(one["kind"], one["detail"]) for one in of_file["unheard"]} == {("outcome", "escalated"), ("copy", None)}
+    assert "no id of a snapshot" in cli.refused("policies", "preview", "1", "--snapshot", "abc")
+
+
+def test_a_label_is_explained(cli, thumbs):
+    told = cli("policies", "explain", "c1").document
+
+    assert (told["label"], told["reasons"]) == ("desirable", ["thumbs_up", "copy"])
+    assert "Nobody has said anything" in cli.refused("policies", "explain", "c9")
+
+
+def at_a_terminal(cli, *arguments):
+    leader, follower = pty.openpty()
+    environment = {**os.environ, **cli.environment, "COLUMNS": "160"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli.main", *map(str, arguments)], stdout=follower, env=environment
+    )
+    os.close(follower)
+    printed = b""
+    try:
+        while chunk := os.read(leader, 4096):
+            printed += chunk
+    except OSError:
+        pass  # Linux says so when the other side is closed
+    finally:
+        os.close(leader)
+    assert process.wait() == 0
+    return printed.decode()
+
+
+def test_a_terminal_gets_tables_of_what_changes(cli, policy, thumbs):
+    shown = at_a_terminal(cli, "policies", "preview", policy)
+
+    for heading in ("Rows", "Signals", "Reasons", "Who flips", "desirable → nothing: 1", "says nothing of"):
+        assert heading in shown
+    assert "copy → –" in shown
+    assert "Still." in shown
+
+
+def test_a_terminal_gets_an_explanation_in_words(cli, thumbs):
+    shown = at_a_terminal(cli, "policies", "explain", "c1")
+
+    assert "completion c1 is desirable at weight 1" in shown
+    assert "thumbs_up" in shown
+
+
+def test_a_terminal_gets_a_policy_as_yaml_that_can_be_edited(cli, policy, tmp_path):
+    cli("policies", "create", policy)
+    shown = at_a_terminal(cli, "policies", "show", "1")
+
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(shown[shown.index("name: support") :].replace("\r", ""))
+    again = cli("policies", "create", edited).document
+    assert (again["version"], again["policy"]["name"]) == (1, "support")
