@@ -1,0 +1,69 @@
+"""`thumbwheel quarantine …`: listed, released, confirmed."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from thumbwheel import wire
+
+from tests.logged import store
+from tests.rows.test_quarantine import thumbs
+
+
+@pytest.fixture
+def bot(cli) -> None:
+    """`bot` votes faster than anybody reads."""
+    store("acme", [*thumbs("bot", 70, apart=0.5, value="both"), *thumbs("ann", 3, apart=50)])
+
+
+def test_an_actor_is_listed_released_and_confirmed_again(cli, client, bot):
+    [listed] = cli("quarantine", "list").document
+    assert (listed["actor"], listed["state"]) == ("bot", "quarantined")
+
+    released = cli("quarantine", "release", "bot", "--reason", "our own test")
+    assert released.code == 0, released.err
+    assert (released.document["decision"], released.document["by"]) == ("released", "key first admin")
+    assert cli("quarantine", "list", "--state", "quarantined").document == []
+
+    cli("quarantine", "confirm", "bot", "--reason", "a script after all")
+    assert cli("quarantine", "show", "bot").document["state"] == "confirmed"
+    assert [one.reason for one in client.quarantine_decisions("bot")] == ["a script after all", "our own test"]
+
+
+def test_from_python_the_same(client, bot):
+    assert [one.actor for one in client.quarantine("quarantined")] == ["bot"]
+
+    taken = client.decide_on_actor(wire.NewQuarantineDecision(actor="bot", decision="released", reason="own"))
+
+    assert client.quarantined_actor("bot").decision == taken
+    assert list(client.quarantine_decisions()) == [taken]
+    assert list(client.quarantine("quarantined")) == []
+
+
+def test_a_terminal_gets_a_table_with_the_figures(cli, bot):
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli.main", "quarantine", "list"],
+        stdout=follower,
+        env={**os.environ, **cli.environment},
+    )
+    os.close(follower)
+    printed = b""
+    try:
+        while chunk := os.read(leader, 4096):
+            printed += chunk
+    except OSError:
+        pass  # Linux says so when the other side is closed
+    finally:
+        os.close(leader)
+
+    assert process.wait(timeout=60) == 0
+    assert {"bot", "quarantined", "burst:", "70", "votes", "bot/0,"} <= set(printed.decode().split())
+
+
+def test_what_cannot_be_decided_is_one_line(cli, bot):
+    assert "check the id" in cli.refused("quarantine", "release", "nobody", "--reason", "own")
+    assert "the votes count" in cli.refused("quarantine", "show", "ann")
+    assert "reason" in cli.refused("quarantine", "confirm", "bot", "--reason", " ")
