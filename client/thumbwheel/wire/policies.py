@@ -237,7 +237,7 @@ class Influence(Body):
 
 
 class NearDuplicates(Body):
-    """Texts of so alike sets of words (Jaccard similarity, estimated by MinHash) count once."""
+    """Texts whose sets of pairs of neighbouring words are so alike (Jaccard, estimated by MinHash) count once."""
 
     similarity: float = Field(0.9, ge=0.5, le=1)
     permutations: int = Field(128, ge=16, le=1024)
