@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from thumbwheel import wire
-from thumbwheel.wire.previews import ClassSize, Flip, PolicyEffect
+from thumbwheel.wire.previews import ClassSize, Flip, PolicyEffect, ResolvedLabel
 
 from app.cli.listing import as_table, console, print_json, when
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 COLOURS = {"desirable": "green", "undesirable": "red", "nothing": "dim"}
 TEXT_CHARACTERS = 160
-SIGNAL_COLUMNS = ("signal", "says", *COLOURS)
+LABELS: tuple[ResolvedLabel, ...] = ("desirable", "undesirable", "nothing")
+NUMBERS = {*LABELS, "before", "after", "change", "weight", "times"}
+SIGNAL_COLUMNS = ("signal", "says", *LABELS)
 
 
 def show_preview(item: wire.Preview, *, as_json: bool) -> None:
@@ -27,7 +29,7 @@ def show_preview(item: wire.Preview, *, as_json: bool) -> None:
     out.print(_table("Rows", ("", "before", "after", "change"), _sizes(item.before, item.after)))
     out.print(_table("Signals, and the labels of their completions", SIGNAL_COLUMNS, _signals(item.before, item.after)))
     out.print(_table("Reasons", ("reason", "label", "before", "after", "change"), _reasons(item.before, item.after)))
-    out.print(_table("Who flips", ("before", "after", "completions", ""), _flips(item.flips)))
+    out.print(_table("Who flips", ("before ↓   after →", *LABELS), _flips(item.flips)))
     for flip in item.flips:
         if flip.examples:
             head = ("completion", "what was said", "before", "after", "text")
@@ -90,11 +92,11 @@ def _signals(before: PolicyEffect, after: PolicyEffect) -> list[tuple[str, ...]]
         for one in effect.signals:
             name = f"{one.kind} {one.detail or ''}".rstrip()
             says.setdefault(name, ["–", "–"])[side] = one.says or "–"
-            of = counts.setdefault(name, {label: [0, 0] for label in COLOURS})
-            for label in COLOURS:
+            of = counts.setdefault(name, {label: [0, 0] for label in LABELS})
+            for label in LABELS:
                 of[label][side] += getattr(one, label)
     return [
-        (name, _both(*says[name]), *(_both(*map(_count, counts[name][label])) for label in COLOURS))
+        (name, _both(*says[name]), *(_both(*map(_count, counts[name][label])) for label in LABELS))
         for name in sorted(counts)
     ]
 
@@ -119,10 +121,8 @@ def _reasons(before: PolicyEffect, after: PolicyEffect) -> list[tuple[str, ...]]
 
 
 def _flips(flips: Iterable[Flip]) -> list[tuple[str, ...]]:
-    return [
-        (flip.before, flip.after, f"{flip.completions:,}", "" if flip.before != flip.after else "stays")
-        for flip in flips
-    ]
+    counts = {(flip.before, flip.after): flip.completions for flip in flips}
+    return [(one, *(_count(counts.get((one, other), 0)) or "–" for other in LABELS)) for one in LABELS]
 
 
 def _examples(flip: Flip) -> list[tuple[str, ...]]:
@@ -183,7 +183,7 @@ def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[st
         pad_edge=False,
     )
     for name in columns:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", justify="right" if name in NUMBERS and not lines else "left")
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell.partition("\n")[0].partition(" ")[0], "")) for cell in row))
     return table

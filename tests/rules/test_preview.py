@@ -61,7 +61,7 @@ def labelled(*rows, said=(), rewrites=(), votes=()):
             schema={"completion": pl.UInt32, "kind": pl.String, "detail": pl.String, "says": pl.Categorical},
             orient="row",
         ),
-        actors=pl.Series([], dtype=pl.String),
+        actors=pl.Series([f"u{number}" for number in range(201)], dtype=pl.String),
     )
 
 
@@ -226,13 +226,8 @@ def test_the_effect_of_the_guards_is_what_quarantine_leaves_out_and_what_caps_ta
     cap = {"share": 0.1, "rows": 1000, "times_equal": 1}
     policy = named(guards={"influence": {"actor": cap, "prompt": None}})
 
-    found = guards_of(
-        policy,
-        pl.concat([labelled(votes=mine + others + spam).votes]),
-        [200],
-        labelled(*rows, votes=mine + others),
-        prompts,
-    )
+    everybodys = labelled(*rows, votes=mine + others + spam)
+    found = guards_of(policy, everybodys, ["u200"], labelled(*rows, votes=mine + others), prompts)
 
     assert (found.quarantined_actors, found.quarantined_votes) == (1, 10)
     assert (found.capped_rows, found.weight_before_caps) == (50, 100.0)
@@ -247,8 +242,8 @@ def test_texts_that_somebody_wrote_count_for_their_writers_in_the_caps():
     both = labelled(*row, votes=[(0, 3, False)], rewrites=[(0, 1000, [3, 4])])
     prompts = pl.DataFrame({"completion_id": ["c"], "prompt": [1]})
 
-    assert guards_of(free, both.votes, [], both, prompts).weight_after_caps == 2.0
-    capped = guards_of(one_row, both.votes, [], both, prompts)
+    assert guards_of(free, both, [], both, prompts).weight_after_caps == 2.0
+    capped = guards_of(one_row, both, [], both, prompts)
     # Actor 3 has 1 and half of 1; two thirds of it are left, actor 4 keeps the other half.
     assert (capped.capped_rows, capped.weight_after_caps) == (2, 1.5)
 
@@ -260,4 +255,4 @@ def test_an_empty_log_gives_an_empty_preview():
     assert matrix(flipped(nothing, nothing), examples_of(flipped(nothing, nothing)), {}, {}) == []
     assert unheard(wire.LabelPolicy(), nothing) == []
     none = pl.DataFrame(schema={"completion_id": pl.String, "prompt": pl.Int64})
-    assert guards_of(named(), nothing.votes, [], nothing, none) == NO_GUARDS
+    assert guards_of(named(), nothing, [], nothing, none) == NO_GUARDS

@@ -1,6 +1,6 @@
 """The label of one completion, in words that the person who pressed the thumb understands. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -30,21 +30,23 @@ def explanation_of(
     look: Look,
     said: Sequence[Said],
     context: Context,
-    quarantined: Collection[str],
+    left_out: Mapping[str, Sequence[str]],
 ) -> wire.LabelExplanation:
     """What the policy makes of all that was said of one completion.
 
-    quarantined  actors whose votes wait for an operator's decision
+    left_out  actors in quarantine, with the reasons
     """
     signals = [Signal(one.position, one.occurred_at, one.actor, one.signal, one.stands) for one in said]
-    heard = [signal for signal in signals if signal.actor not in quarantined]
+    heard = [signal for signal in signals if signal.actor not in left_out]
     told = explain(stored.policy, look.completion, heard, context)
     steps = {step.position: step for step in told.steps}
-    unheard = [signal for signal in signals if signal.actor in quarantined]
+    unheard = [signal for signal in signals if signal.actor in left_out]
     waiting = {step.position: step for step in explain(stored.policy, look.completion, unheard, context).steps}
     explained = [
-        _explained(one, waiting[one.position], "the actor's votes are in quarantine: an operator decides", counts=False)
-        if one.actor in quarantined
+        _explained(
+            one, waiting[one.position], f"the actor is in quarantine ({', '.join(left_out[one.actor])})", counts=False
+        )
+        if one.actor in left_out
         else _explained(one, steps[one.position], _why(one, steps[one.position]), steps[one.position].counts)
         for one in said
     ]

@@ -90,15 +90,16 @@ def only(labelled: Labelled, completion_ids: pl.Series) -> Labelled:
 
 
 def guards_of(
-    named: Named, votes: pl.DataFrame, quarantined: Collection[int], labelled: Labelled, prompts: pl.DataFrame
+    named: Named, everybodys: Labelled, left_out: Collection[str], labelled: Labelled, prompts: pl.DataFrame
 ) -> GuardEffect:
     """What the guards of a policy do.
 
-    votes        of the labels without quarantine; `labelled` is with it
-    quarantined  numbers of the actors whose votes are left out
-    prompts      completion_id str · prompt, equal for completions of the same one
+    everybodys  what it makes of the log while nobody is left out
+    left_out    actors in quarantine; without their votes it is `labelled`
+    prompts     completion_id str · prompt, equal for completions of the same one
     """
-    left_out = votes.filter(pl.col("actor").is_in(list(quarantined)))
+    out = everybodys.actors.is_in(list(left_out))
+    quarantined = everybodys.votes.filter(out.gather(everybodys.votes["actor"]))
     rows, members = _rows(labelled)
     weight = rows["weight"].cast(pl.Float64).to_numpy() / THOUSANDTHS
     group = (
@@ -112,8 +113,8 @@ def guards_of(
     numbers = (members["row"].to_numpy(), members["actor"].to_numpy())
     lighter = capped(weight, numbers, group, named.policy.guards.influence)
     return GuardEffect(
-        quarantined_actors=left_out["actor"].n_unique(),
-        quarantined_votes=left_out.height,
+        quarantined_actors=quarantined["actor"].n_unique(),
+        quarantined_votes=quarantined.height,
         capped_rows=int(np.count_nonzero(lighter.by_actor | lighter.by_prompt)),
         weight_before_caps=round(float(weight.sum()), 3),
         weight_after_caps=round(float(lighter.weight.sum()), 3),

@@ -1,6 +1,6 @@
 """What another policy would make of a project's feedback, and why a completion has the label that it has."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,13 +14,13 @@ from app.errors import NotFound, Refused
 from app.feedback import service as feedback
 from app.labels import reading, sets
 from app.labels import service as labels
-from app.labels.guards.quarantine import findings
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.previews import preview as pure
 from app.labels.previews import store
 from app.labels.previews.explanation import explanation_of
 from app.labels.previews.preview import Look, Named
+from app.labels.quarantine import service as quarantine
 
 
 def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Preview:
@@ -67,11 +67,9 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
             code="completion_not_found",
         )
     context = labels.context(session, project, stored.policy, watermark)
-    quarantined: Collection[str] = ()
-    if said:
-        read = _Reading(session, project, watermark)
-        quarantined = read.quarantined_ids(stored.policy)
-    return explanation_of(completion_id, stored, look or Look(None, None), said, context, quarantined)
+    # Who is in quarantine depends on all that everybody said.
+    left_out = _Reading(session, project, watermark).left_out(stored.policy) if said else {}
+    return explanation_of(completion_id, stored, look or Look(None, None), said, context, left_out)
 
 
 @dataclass(frozen=True)
@@ -91,22 +89,19 @@ class _Reading:
     def side(self, named: Named, since: datetime | None) -> _Side:
         """What a policy makes of the completions of which something was said since then; None: of all."""
         everybodys = self._resolved(named.policy)
-        quarantined = self._quarantined(everybodys, named.policy)
-        labelled = everybodys
-        if quarantined:
-            labelled = self._resolved(named.policy, everybodys.actors.gather(quarantined).to_list())
+        left_out = quarantine.left_out(self._session, self._project, named.policy, everybodys)
+        labelled = self._resolved(named.policy, left_out) if left_out else everybodys
         if since is not None:
             lately = store.said_since(self._session, self._project, since, self._watermark)
             everybodys, labelled = (pure.only(one, lately) for one in (everybodys, labelled))
         if self._prompts is None:
             self._prompts = store.prompts(self._session, self._project, self._watermark)
-        guards = pure.guards_of(named, everybodys.votes, quarantined, labelled, self._prompts)
+        guards = pure.guards_of(named, everybodys, left_out, labelled, self._prompts)
         return _Side(labelled, pure.effect(named, labelled, guards))
 
-    def quarantined_ids(self, policy: wire.LabelPolicy) -> list[str]:
-        """Actors whose votes wait for an operator's decision."""
-        everybodys = self._resolved(policy)
-        return everybodys.actors.gather(self._quarantined(everybodys, policy)).to_list()
+    def left_out(self, policy: wire.LabelPolicy) -> Mapping[str, tuple[str, ...]]:
+        """Actors whose votes do not count, with the reasons."""
+        return quarantine.left_out(self._session, self._project, policy, self._resolved(policy))
 
     def _resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
         key = policy.signals.edit.model_dump_json()
@@ -114,9 +109,6 @@ class _Reading:
             self._logs[key] = reading.read(self._session, self._project, policy, watermark=self._watermark)
         context = labels.context(self._session, self._project, policy, self._watermark)
         return sets.resolve(policy, self._logs[key], context, sorted(left_out))
-
-    def _quarantined(self, everybodys: sets.Labelled, policy: wire.LabelPolicy) -> list[int]:
-        return findings(everybodys.votes, policy.guards.quarantine)["actor"].unique().sort().to_list()
 
 
 def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tuple[int, Named]:
