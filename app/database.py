@@ -1,6 +1,7 @@
 """Postgres: the declarative base, the engine, and `transaction()`, the only place that commits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -90,7 +91,17 @@ def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     url = session.get_bind().engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(query)
-        yield from cursor.fetch_record_batch()
+        yield from _ahead(cursor.fetch_record_batch())
+
+
+def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same, the next one fetched by a thread while one is worked on."""
+    coming = iter(batches)
+    with ThreadPoolExecutor(1, "arrow") as thread:
+        following = thread.submit(next, coming, None)
+        while (batch := following.result()) is not None:
+            following = thread.submit(next, coming, None)
+            yield batch
 
 
 def literal(value: str | int | Sequence[str] | Sequence[int]) -> str:

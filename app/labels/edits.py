@@ -7,11 +7,12 @@ alike the texts are; but where a number or a sign with a meaning changed, the or
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from itertools import repeat
+from typing import Any, Literal
 
 import numpy as np
 from rapidfuzz import process
-from rapidfuzz.distance import OSA, Levenshtein
+from rapidfuzz.distance import OSA, Levenshtein, Postfix, Prefix
 from thumbwheel import wire
 
 Severity = Literal["unchanged", "cosmetic", "substantive", "rewrite"]
@@ -31,31 +32,36 @@ _MEANINGFUL_PUNCTUATION = frozenset("%&/\\@#^")
 
 def severity(original: str, edited: str, rule: wire.EditRule) -> Severity:
     """By Levenshtein similarity, 1 − edits / length of the longer text (rapidfuzz)."""
-    alike = Levenshtein.normalized_similarity(original, edited, score_cutoff=_cutoff(rule))
-    return _severity(original, edited, alike, rule)
+    return severities([original], [edited], rule)[0]
 
 
 def severities(originals: Sequence[str], edited: Sequence[str], rule: wire.EditRule) -> list[Severity]:
     """`severity` of each pair; several at once where there are cores for it."""
-    alike = process.cpdist(
-        originals, edited, scorer=Levenshtein.normalized_similarity, score_cutoff=_cutoff(rule), dtype=np.float64,
-        workers=-1,
-    )  # fmt: skip
-    return [_severity(*pair, rule) for pair in zip(originals, edited, alike.tolist(), strict=True)]
+    # Similarities below the cutoff come as 0: what they are makes no difference, and finding out takes longest.
+    cutoff = min(rule.rewrite_below, rule.cosmetic_from)
+    alike = _each(Levenshtein.normalized_similarity, originals, edited, cutoff)
+    before, after = _each(Prefix.similarity, originals, edited), _each(Postfix.similarity, originals, edited)
+    return list(map(_severity, originals, edited, alike, before, after, repeat(rule)))
 
 
-def _cutoff(rule: wire.EditRule) -> float:
-    """Similarities below count as 0: what they are makes no difference, and finding out takes longest."""
-    return min(rule.rewrite_below, rule.cosmetic_from)
+def _each(scorer: Any, originals: Sequence[str], edited: Sequence[str], cutoff: float | None = None) -> list[float]:
+    scores = process.cpdist(originals, edited, scorer=scorer, score_cutoff=cutoff, dtype=np.float64, workers=-1)
+    found: list[float] = scores.tolist()
+    return found
 
 
-def _severity(original: str, edited: str, alike: float, rule: wire.EditRule) -> Severity:
+def _severity(original: str, edited: str, alike: float, before: float, after: float, rule: wire.EditRule) -> Severity:
+    """`before`, `after`: characters at the beginning and at the end that are the same."""
     if alike >= 1 or original.strip() == edited.strip():
         return "unchanged"
-    if alike < _cutoff(rule) and max(len(original), len(edited)) > SHORT:
+    if alike < rule.rewrite_below and alike < rule.cosmetic_from and max(len(original), len(edited)) > SHORT:
         return "rewrite"
     # What is cosmetic is read word by word: only where the texts differ, as that takes longest.
-    old, new = map(_parts, _different(original, edited))
+    start = original.rfind(" ", 0, int(before)) + 1
+    same = min(int(after), min(len(original), len(edited)) - start)
+    space = original.find(" ", len(original) - same)
+    end = 0 if space < 0 or same == 0 else len(original) - space
+    old, new = _parts(original[start : len(original) - end]), _parts(edited[start : len(edited) - end])
     if old == new:
         return "cosmetic"
     if _numbers_and_signs(old) != _numbers_and_signs(new):
@@ -65,29 +71,8 @@ def _severity(original: str, edited: str, alike: float, rule: wire.EditRule) -> 
     return "rewrite" if alike < rule.rewrite_below else "substantive"
 
 
-def _different(original: str, edited: str) -> tuple[str, str]:
-    """Both without the words at the beginning and at the end that are the same."""
-    start = original.rfind(" ", 0, _common(original, edited)) + 1
-    old, new = original[start:], edited[start:]
-    tail = old[len(old) - _common(old[::-1], new[::-1]) :]
-    end = len(tail) - tail.find(" ") if " " in tail else 0
-    return old[: len(old) - end], new[: len(new) - end]
-
-
-def _common(one: str, other: str) -> int:
-    """Characters that both begin with."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
 def _parts(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     return [part for part in _PARTS.findall(folded) if not _light(part)]
 
 

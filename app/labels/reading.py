@@ -18,7 +18,7 @@ from thumbwheel import wire
 from app.labels import store
 from app.labels.edits import severities
 from app.labels.policy import NOT_PREFERRED
-from app.labels.sets import SEVERITIES, UNKNOWN_EDIT, Log
+from app.labels.sets import REWRITTEN, SEVERITIES, UNKNOWN_EDIT, Log, text_key
 
 #: Edits that are compared with their originals at a time: so many texts of both are in memory.
 EDITS = 10_000
@@ -26,12 +26,18 @@ LATEST = np.iinfo(np.int64).max
 
 
 class _Said(msgspec.Struct):
-    """As much of a signal as can be different for each event."""
+    """As much of a signal as can be different for each event; see `store.events`."""
 
     kind: str
-    text: str | None = None
     rejected: str | None = None
     rejected_completion_id: str | None = None
+    carries: bool = False
+
+    def other(self, completion_id: str) -> str:
+        """The id of the completion that was not preferred."""
+        if self.rejected_completion_id is not None:
+            return self.rejected_completion_id
+        return f"{completion_id}#rejected:{hashlib.sha256((self.rejected or '').encode()).hexdigest()[:16]}"
 
 
 _SAID = msgspec.json.Decoder(_Said)
@@ -54,8 +60,7 @@ def read(session: Session, project: str, policy: wire.LabelPolicy, *, watermark:
     rows = _Rows.of(store.events(session, project, watermark))
     stands = _standing(session, project, rows)
     carriers = _Carriers.of(session, project, watermark, rows)
-    signal = rows.signal.copy()
-    signal[rows.edit_rows] = _edits(session, project, policy.signals.edit, rows, stands, carriers)
+    signal, rewritten = _edits(session, project, policy.signals.edit, rows, stands, carriers)
     return Log(
         events=pl.DataFrame(
             {
@@ -70,7 +75,7 @@ def read(session: Session, project: str, policy: wire.LabelPolicy, *, watermark:
         signals=rows.signals.bodies,
         completions=carriers.frame(rows),
         actors=pl.Series("actor", rows.actors, dtype=pl.String),
-        rewritten=pl.DataFrame({"position": rows.position[rows.edit_rows], "text": pl.Series(rows.edit_texts)}),
+        rewritten=rewritten,
     )
 
 
@@ -106,7 +111,6 @@ class _Rows:
     checkpoints: pa.Array
     signals: _Signals
     edit_rows: NDArray[np.int64]
-    edit_texts: pa.ChunkedArray
     supersedes: Mapping[int, str]  # row → event id
 
     @staticmethod
@@ -114,7 +118,7 @@ class _Rows:
         signals = _Signals()
         not_preferred = signals.number({"kind": NOT_PREFERRED})
         parts: list[_Part] = []
-        sources, edit_rows, edit_texts = [], [], []
+        sources, edit_rows = [], []
         supersedes: dict[int, str] = {}
         start = 0
         for batch in batches:
@@ -137,9 +141,7 @@ class _Rows:
             if replaced.null_count < len(replaced):
                 rows = np.flatnonzero(_numpy(replaced.is_valid()))
                 supersedes |= zip((start + rows).tolist(), replaced.take(pa.array(rows)).to_pylist(), strict=True)
-            edits = np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which])
-            edit_rows.append(start + edits)
-            edit_texts.append(pa.array([said[place].text for place in which[edits].tolist()], pa.large_string()))
+            edit_rows.append(start + np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which]))
             start += len(batch)
             preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
             if len(preferences):
@@ -148,10 +150,10 @@ class _Rows:
                 parts.append(
                     _Part(
                         position[preferences],
-                        pa.array(map(_rejected_id, ids, others), pa.string()).dictionary_encode(),
+                        pa.array(map(_Said.other, others, ids), pa.string()).dictionary_encode(),
                         actor.take(pa.array(preferences)), moment[preferences],
                         np.full(len(preferences), not_preferred, dtype=np.uint32),
-                        np.array([one.rejected is not None for one in others], dtype=bool),
+                        np.array([one.carries or one.rejected is not None for one in others], dtype=bool),
                         pa.nulls(len(preferences), pa.string()).dictionary_encode(),
                     )
                 )  # fmt: skip
@@ -174,7 +176,6 @@ class _Rows:
             checkpoints=checkpoints,
             signals=signals,
             edit_rows=_joined(edit_rows, np.int64),
-            edit_texts=pa.chunked_array(edit_texts, pa.large_string()),
             supersedes=supersedes,
         )
 
@@ -184,12 +185,6 @@ def _number(signals: _Signals, said: _Said, raw: str) -> int:
         unread = {"severity": UNKNOWN_EDIT} if said.kind == "edit" else {}
         return signals.number({"kind": said.kind, **unread})
     return signals.number(msgspec.json.decode(raw), raw)
-
-
-def _rejected_id(completion_id: str, said: _Said) -> str:
-    if said.rejected_completion_id is not None:
-        return said.rejected_completion_id
-    return f"{completion_id}#rejected:{hashlib.sha256((said.rejected or '').encode()).hexdigest()[:16]}"
 
 
 def _standing(session: Session, project: str, rows: _Rows) -> NDArray[np.bool_]:
@@ -284,36 +279,36 @@ class _Carriers:
 
 def _edits(
     session: Session, project: str, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
-) -> NDArray[np.uint32]:
-    """The signal's number of each edit, by its severity; unknown where the original is not, or it does not stand."""
+) -> tuple[NDArray[np.uint32], pl.DataFrame]:
+    """The signals of all rows: those of edits by their severity, unknown where the original is not, or the edit does not
+    stand. And what the texts of the other edits are: position, key."""
     numbers = {
         severity: rows.signals.number({"kind": "edit", "severity": severity})
         for severity in (UNKNOWN_EDIT, *SEVERITIES)
     }
-    found = np.full(len(rows.edit_rows), numbers[UNKNOWN_EDIT], dtype=np.uint32)
     completion = rows.completion[rows.edit_rows]
-    judged = np.flatnonzero(stands[rows.edit_rows] & carriers.known[completion])
-    judged = judged[np.argsort(carriers.position[completion[judged]], kind="stable")]  # as their originals lie
-    for start in range(0, len(judged), EDITS):
-        some = judged[start : start + EDITS]
-        originals = _originals(session, project, carriers, completion[some])
-        edited = rows.edit_texts.take(pa.array(some)).to_pylist()
-        found[some] = [numbers[severity] for severity in severities(originals, edited, rule)]
-    return found
-
-
-def _originals(session: Session, project: str, carriers: _Carriers, completion: NDArray[np.uint32]) -> list[str]:
-    position = carriers.position[completion]
-    texts: dict[int, str] = {}
-    registered, rejected = carriers.registered[completion], carriers.rejected[completion]
+    judged = rows.edit_rows[stands[rows.edit_rows] & carriers.known[completion]]
+    judged = judged[np.argsort(rows.position[judged])]
+    completion = rows.completion[judged]
+    registered = carriers.registered[completion]
+    rejected = carriers.rejected[completion] & ~registered
     kinds: dict[store.Carrier, NDArray[np.bool_]] = {
-        "registered": registered, "rejected": rejected & ~registered, "event": ~rejected & ~registered,
+        "registered": registered, "rejected": rejected, "event": ~rejected & ~registered,
     }  # fmt: skip
+    signal, keys = rows.signal.copy(), []
     for kind, chosen in kinds.items():
-        if chosen.any():
-            for batch in store.texts(session, project, kind, np.unique(position[chosen]).tolist()):
-                texts |= zip(batch["position"].to_pylist(), batch["text"].to_pylist(), strict=True)
-    return [texts[place] for place in position.tolist()]
+        row, carrier = judged[chosen], carriers.position[completion[chosen]]
+        for start in range(0, len(row), EDITS):
+            some = row[start : start + EDITS]
+            places = rows.position[some]
+            pairs = list(zip(places.tolist(), carrier[start : start + EDITS].tolist(), strict=True))
+            for batch in store.edits(session, project, kind, pairs):
+                edited = batch["edited"].to_pylist()
+                found = severities(batch["original"].to_pylist(), edited, rule)
+                positions = _numpy(batch["position"])
+                signal[some[np.searchsorted(places, positions)]] = [numbers[severity] for severity in found]
+                keys.append(pl.DataFrame({"position": positions, "key": [text_key(text) for text in edited]}))
+    return signal, pl.concat([REWRITTEN, *keys])
 
 
 def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:

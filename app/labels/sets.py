@@ -4,6 +4,7 @@ Equal to the pure function by a property-based test. Each different signal is ju
 counting: ids are numbers, moments and positions are integers, and what comes latest is a maximum.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 #: What an edit says whose original's text is not known.
 UNKNOWN_EDIT = "unknown"
 REASON = pl.Categorical()
+REWRITTEN = pl.DataFrame(schema={"position": pl.Int64, "key": pl.Binary})
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Log:
     signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
     completions  completion_id str · checkpoint_id str or null · position Int64 · known bool: is its text there
     actors       their ids
-    rewritten    position Int64 · text str: the texts of edits
+    rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that were compared with their originals
     """
 
     events: pl.DataFrame
@@ -52,7 +54,8 @@ class Labelled:
                  list of str · checkpoint_id · position · known
     votes        what counts of each actor about each completion: completion, actor UInt32 (rows) · moment Datetime ·
                  position Int64 · desirable bool · weight Int32 (thousandths) · reason str
-    rewrites     completion UInt32 · text str · position Int64 · weight Int32 (thousandths) · actors list of UInt32
+    rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · weight Int32 (thousandths) ·
+                 actors list of UInt32
     said         every standing signal: kind str · detail str or null · completion UInt32 · says str or null
     """
 
@@ -270,7 +273,7 @@ def _rewrites(rule: wire.EditRule, log: Log, events: _Events) -> pl.DataFrame:
         _frame(edits, "completion", "actor", "position")
         .with_columns(pl.Series("weight", weight[edits.signal]))
         .join(log.rewritten, on="position")
-        .group_by("completion", "text")
+        .group_by("completion", "key")
         .agg(pl.col("position").min(), pl.col("weight").max(), pl.col("actor").sort().alias("actors"))
         .sort("completion", "position")
     )
@@ -278,6 +281,11 @@ def _rewrites(rule: wire.EditRule, log: Log, events: _Events) -> pl.DataFrame:
 
 def _frame(events: _Events, *names: str) -> pl.DataFrame:
     return pl.DataFrame({name: getattr(events, name) for name in names})
+
+
+def text_key(text: str) -> bytes:
+    """16 bytes that stand for a text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def microseconds(moment: datetime) -> int:

@@ -100,19 +100,32 @@ def said(session: Session, project: str, *, watermark: int, since: int, checkpoi
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
-_TEXTS: dict[Carrier, str] = {
-    "event": "SELECT position, completion AS text FROM events",
-    "rejected": "SELECT position, signal ->> 'rejected' AS text FROM events",
-    "registered": "SELECT position, completion AS text FROM completions",
+_CARRIED: dict[Carrier, tuple[str, str]] = {
+    "event": ("events", "completion"),
+    "rejected": ("events", "signal ->> 'rejected'"),
+    "registered": ("completions", "completion"),
 }
+#: Texts are left out: they are much, and what is different for each event has no place among different signals. Short
+#: signals come as they are, as most are short.
+_BRIEF = """
+    CASE WHEN octet_length(signal::text) < 72 THEN signal::text
+         WHEN signal ->> 'kind' IN ('edit', 'comment') THEN json_build_object('kind', signal ->> 'kind')::text
+         WHEN signal ->> 'kind' = 'preference' THEN
+             json_build_object('kind', 'preference', 'carries', signal ->> 'rejected' IS NOT NULL,
+                               'rejected_completion_id', coalesce(
+                                   signal ->> 'rejected_completion_id', completion_id || '#rejected:' ||
+                                   left(encode(sha256(convert_to(signal ->> 'rejected', 'UTF8')), 'hex'), 16)))::text
+         ELSE signal::text END
+"""
 
 
 def events(session: Session, project: str, watermark: int) -> Iterator[pa.RecordBatch]:
     """What each event up to `watermark` says, without prompt and completion: position, completion_id, actor, moment,
-    signal (JSON text), carries (whether it has a completion's text), checkpoint_id, supersedes. In no order."""
+    signal (JSON text; long ones without their texts, a preference with the other one's id and whether it `carries` its
+    text), carries (whether it has a completion's text), checkpoint_id, supersedes. In no order."""
     return arrow(
         session,
-        "SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, signal::text AS signal, "  # noqa: S608 - literals
+        f"SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, {_BRIEF} AS signal, "  # noqa: S608 - literals
         "completion IS NOT NULL AS carries, checkpoint_id::text AS checkpoint_id, supersedes FROM events "
         f"WHERE project_id = {literal(project)} AND position <= {watermark:d}",
     )
@@ -139,11 +152,20 @@ def registered(session: Session, project: str, watermark: int, others: Collectio
     )
 
 
-def texts(session: Session, project: str, kind: Carrier, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
-    """position and text of what was completed there."""
+def edits(
+    session: Session, project: str, carrier: Carrier, pairs: Sequence[tuple[int, int]]
+) -> Iterator[pa.RecordBatch]:
+    """position, edited text and original text, for pairs of positions: of an edit, and of what carries its original."""
+    table, original = _CARRIED[carrier]
+    edited, carriers = zip(*pairs, strict=True)
     return arrow(
         session,
-        f"{_TEXTS[kind]} WHERE project_id = {literal(project)} AND position = ANY({literal(positions)}::bigint[])",
+        f"WITH pair AS MATERIALIZED (SELECT * FROM unnest({literal(edited)}::bigint[], {literal(carriers)}::bigint[]) "  # noqa: S608 - literals
+        "AS pair (edit, carrier)), "
+        "edit AS (SELECT position, carrier, signal ->> 'text' AS edited FROM events JOIN pair ON position = edit "
+        f"WHERE project_id = {literal(project)}) "
+        f"SELECT edit.position, edited, {original} AS original FROM edit JOIN {table} c ON c.position = carrier "
+        f"WHERE c.project_id = {literal(project)}",
     )
 
 

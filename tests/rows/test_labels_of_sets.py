@@ -10,6 +10,7 @@ from thumbwheel.wire import LabelPolicy
 from app.database import transaction
 from app.feedback import service as feedback
 from app.labels import service as labels
+from app.labels.sets import text_key
 from app.projects.tables import Project
 from tests.logged import register, store
 
@@ -58,7 +59,7 @@ def logs(draw) -> list[dict]:
         }
         if "rejected" in signal or draw(st.booleans()):
             event |= {"prompt": "Where is it?", "completion": draw(st.sampled_from(TEXTS))}
-        if (events and draw(st.integers(0, 4)) == 0) or signal["kind"] == "retract" and draw(st.booleans()):
+        if (events and draw(st.integers(0, 4)) == 0) or (signal["kind"] == "retract" and draw(st.booleans())):
             event["supersedes"] = draw(st.sampled_from([one for one in IDS if one != event_id]))
         events.append(event)
     return events
@@ -87,7 +88,7 @@ POLICIES = st.sampled_from(
 
 
 def both(project: str, policy: LabelPolicy, left_out: tuple[str, ...] = ()) -> tuple[dict, dict]:
-    """Label, weight, reasons, position, whether the text is known, and rewrites of each completion; one by one, at once."""
+    """Of each completion what is compared; one by one, and at once."""
     with transaction() as session:
         watermark = feedback.watermark(session, project)
         one_by_one = {
@@ -99,7 +100,7 @@ def both(project: str, policy: LabelPolicy, left_out: tuple[str, ...] = ()) -> t
                 one.completion is not None,
                 str(one.checkpoint_id) if one.checkpoint_id else None,
                 [
-                    (rewrite.text, rewrite.position, rewrite.weight, rewrite.actors)
+                    (text_key(rewrite.text), rewrite.position, rewrite.weight, rewrite.actors)
                     for rewrite in one.resolution.rewrites
                 ],
             )
@@ -108,11 +109,11 @@ def both(project: str, policy: LabelPolicy, left_out: tuple[str, ...] = ()) -> t
         found = labels.resolve_all(session, project, policy, watermark=watermark, left_out=left_out)
     actors = found.actors.to_list()
     rewrites: dict[int, list] = {}
-    for completion, text, position, weight, by in found.rewrites.select(
-        "completion", "text", "position", "weight", "actors"
+    for completion, key, position, weight, by in found.rewrites.select(
+        "completion", "key", "position", "weight", "actors"
     ).iter_rows():
         rewrites.setdefault(completion, []).append(
-            (text, position, weight / 1000, tuple(sorted(actors[number] for number in by)))
+            (key, position, weight / 1000, tuple(sorted(actors[number] for number in by)))
         )
     at_once = {
         row["completion_id"]: (
