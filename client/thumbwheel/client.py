@@ -1,22 +1,16 @@
 """`Client`: every operation of the API as a method.
 
-    from thumbwheel import Client
+from thumbwheel import Client
 
-    with Client("http://127.0.0.1:8000", api_key="tw_…", project="support") as client:
-        client.feedback("msg-1042", "user-77", "up", prompt="Where is my parcel?", completion="On its way.")
-
-ClientError
-├── ApiError     the API answered, and said no
-├── Unreachable  nobody answered, after several tries
-└── Damaged      a downloaded file is not the one that was registered
+with Client("http://127.0.0.1:8000", api_key="tw_…", project="support") as client:
+    client.feedback("msg-1042", "user-77", "up", prompt="Where is my parcel?", completion="On its way.")
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -25,47 +19,18 @@ import httpx
 from pydantic import BaseModel, JsonValue
 
 from thumbwheel import wire
+from thumbwheel.downloads import download, inside
+from thumbwheel.failures import ClientError, Unreachable, pauses, successful
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
 TRIES = 5
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
 #: Most events, and about the most bytes, of one batch: well under what the API takes.
 BATCH_EVENTS = 500
 BATCH_BYTES = 8 * 1024 * 1024
-CHUNK = 1 << 20
 
 Model = TypeVar("Model", bound=BaseModel)
 Prompt = str | list[wire.Message]
-
-
-class ClientError(Exception):
-    """`message` is one sentence for people."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
-class ApiError(ClientError):
-    """The API said no: `code` is stable, `problem` the whole answer (RFC 9457), with `errors` and `reasons`."""
-
-    def __init__(self, status: int, code: str, message: str, problem: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.problem = problem
-
-
-class Unreachable(ClientError):
-    def __init__(self, url: str, cause: Exception) -> None:
-        super().__init__(f"The API at {url} does not answer ({cause or type(cause).__name__}).")
-        self.url = url
-
-
-class Damaged(ClientError):
-    pass
 
 
 class Client:
@@ -322,8 +287,12 @@ class Client:
         A file that is there already, whole, is kept. Raises `Damaged` where the content is another one.
         """
         checkpoint = self.checkpoint(checkpoint_id)
+        project = {"project": self.project_id} if self.project_id else {}
         for path, sha256 in checkpoint.files.items():
-            self._download(f"/v1/checkpoints/{checkpoint_id}/files/{quote(path)}", _inside(folder, path), sha256)
+            request = self._http.build_request(
+                "GET", f"/v1/checkpoints/{checkpoint_id}/files/{quote(path)}", params=project
+            )
+            download(self._http, request, inside(folder, path), sha256, self.tries)
         return checkpoint
 
     def ship(self, checkpoint_id: UUID, *, reason: str = "", override_reason: str | None = None) -> wire.Release:
@@ -398,7 +367,7 @@ class Client:
             content=lines,
             headers={"Content-Type": "application/x-ndjson"} if lines is not None else None,
         )
-        for last, pause in _tries(self.tries):
+        for last, pause in pauses(self.tries):
             try:
                 response = self._http.send(request)
             except httpx.TransportError as error:
@@ -406,56 +375,9 @@ class Client:
                     raise Unreachable(self.url, error) from error
             else:
                 if last or not (safe and response.status_code == 503):
-                    return _successful(response)
+                    return successful(response)
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
-
-    def _download(self, path: str, target: Path, sha256: str) -> None:
-        if target.is_file() and _sha256_of(target) == sha256:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{uuid4().hex}")
-        try:
-            for last, pause in _tries(self.tries):
-                try:
-                    self._stream(path, aside)
-                    break
-                except httpx.TransportError as error:
-                    if last:
-                        raise Unreachable(self.url, error) from error
-                time.sleep(pause)
-            found = _sha256_of(aside)
-            if found != sha256:
-                raise Damaged(f"{target.name} has SHA-256 {found}, not {sha256} as registered: pull it again.")
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
-
-    def _stream(self, path: str, aside: Path) -> None:
-        project = {"project": self.project_id} if self.project_id else {}
-        with self._http.stream("GET", path, params=project) as response, aside.open("wb") as sink:
-            if not response.is_success:
-                response.read()
-            for chunk in _successful(response).iter_bytes(CHUNK):
-                sink.write(chunk)
-
-
-def _tries(tries: int) -> Iterator[tuple[bool, float]]:
-    """For each try whether it is the last, and how many seconds to wait after it."""
-    for number in range(tries):
-        yield number == tries - 1, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number)
-
-
-def _successful(response: httpx.Response) -> httpx.Response:
-    if response.is_success:
-        return response
-    try:
-        problem = response.json()
-        raise ApiError(response.status_code, problem["code"], problem["detail"], problem)
-    except (ValueError, KeyError, TypeError):
-        # Not our API's words: a proxy's, or another server on that port.
-        message = f"{response.request.url} answered {response.status_code} {response.reason_phrase}."
-        raise ApiError(response.status_code, f"http_{response.status_code}", message, {}) from None
 
 
 def _with_id(event: wire.Event) -> wire.Event:
@@ -475,16 +397,3 @@ def _batches(events: Iterable[wire.Event]) -> Iterator[bytes]:
         size += len(line)
     if batch:
         yield b"\n".join(batch)
-
-
-def _inside(folder: Path, path: str) -> Path:
-    """Where a file of a checkpoint goes; never outside of `folder`, whatever the server says."""
-    relative = PurePosixPath(path)
-    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
-        raise Damaged(f"The checkpoint names a file outside of its folder: {path!r}.")
-    return folder / relative
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
