@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from thumbwheel.wire.previews import (
 
 from app.labels.guards.influence import capped
 from app.labels.policy import EDITED_TEXT, THOUSANDTHS
-from app.labels.sets import Labelled
+from app.labels.sets import Labelled, Log, microseconds
 
 EXAMPLES = 10
 SHOWN_CHARACTERS = 240
@@ -67,14 +68,16 @@ def effect(named: Named, labelled: Labelled, guards: GuardEffect) -> PolicyEffec
     )
 
 
-def only(labelled: Labelled, completion_ids: pl.Series) -> Labelled:
-    """The same for some of the completions; what the others said for all of them stays counted in."""
-    kept = (
-        labelled.completions.with_row_index("completion")
-        .join(completion_ids.to_frame("completion_id").unique(), on="completion_id", how="semi", maintain_order="left")
-        .with_row_index("number")
-    )
-    numbers = kept.select("completion", "number")
+def said_since(log: Log, since: datetime) -> pl.Series:
+    """Rows of the completions of which something was said since then."""
+    return log.events.filter(pl.col("moment") >= microseconds(since))["completion"].unique().sort()
+
+
+def only(labelled: Labelled, rows: pl.Series) -> Labelled:
+    """The same for some rows of the completions. What was said before counts in them, too."""
+    if len(rows) == labelled.completions.height:
+        return labelled
+    numbers = pl.DataFrame({"completion": rows.cast(pl.UInt32)}).with_row_index("number")
 
     def renumbered(frame: pl.DataFrame) -> pl.DataFrame:
         joined = frame.join(numbers, on="completion", maintain_order="left")
@@ -82,7 +85,7 @@ def only(labelled: Labelled, completion_ids: pl.Series) -> Labelled:
 
     return replace(
         labelled,
-        completions=kept.drop("completion", "number"),
+        completions=labelled.completions[rows],
         votes=renumbered(labelled.votes),
         rewrites=renumbered(labelled.rewrites),
         said=renumbered(labelled.said),

@@ -92,7 +92,7 @@ class _Reading:
         left_out = quarantine.left_out(self._session, self._project, named.policy, everybodys)
         labelled = self._resolved(named.policy, left_out) if left_out else everybodys
         if since is not None:
-            lately = store.said_since(self._session, self._project, since, self._watermark)
+            lately = pure.said_since(self._log(named.policy), since)
             everybodys, labelled = (pure.only(one, lately) for one in (everybodys, labelled))
         if self._prompts is None:
             self._prompts = store.prompts(self._session, self._project, self._watermark)
@@ -104,11 +104,14 @@ class _Reading:
         return quarantine.left_out(self._session, self._project, policy, self._resolved(policy))
 
     def _resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
+        context = labels.context(self._session, self._project, policy, self._watermark)
+        return sets.resolve(policy, self._log(policy), context, sorted(left_out))
+
+    def _log(self, policy: wire.LabelPolicy) -> sets.Log:
         key = policy.signals.edit.model_dump_json()
         if key not in self._logs:
             self._logs[key] = reading.read(self._session, self._project, policy, watermark=self._watermark)
-        context = labels.context(self._session, self._project, policy, self._watermark)
-        return sets.resolve(policy, self._logs[key], context, sorted(left_out))
+        return self._logs[key]
 
 
 def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tuple[int, Named]:

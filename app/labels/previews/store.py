@@ -1,7 +1,6 @@
 """SQL of previews and explanations: what was said lately, what a completion looks like, all that was said of one."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,9 +22,6 @@ SNAPSHOTS = table(
     column("watermark", BigInteger),
     column("manifest", JSONB),
 )
-#: What an event says to have happened may lie before its receipt, but no more than a clock's error after it.
-CLOCKS = timedelta(hours=1)
-
 #: The id of a completion that was not preferred: its own, or one made of its text.
 _REJECTED = """coalesce(signal ->> 'rejected_completion_id', completion_id || '#rejected:' ||
                left(encode(sha256(convert_to(signal ->> 'rejected', 'UTF8')), 'hex'), 16)) COLLATE "C\""""
@@ -38,22 +34,6 @@ def snapshot(session: Session, project: str, snapshot_id: UUID) -> tuple[int, di
     )
     row = session.execute(asked).one_or_none()
     return None if row is None else (row.watermark, row.manifest)
-
-
-def said_since(session: Session, project: str, since: datetime, watermark: int) -> pl.Series:
-    """Ids of the completions of which something was said since then; some are there more than once."""
-    where = (
-        f"project_id = {literal(project)} AND position <= {watermark:d} "
-        f"AND received_at >= {literal((since - CLOCKS).isoformat())} "
-        f"AND coalesce(occurred_at, received_at) >= {literal(since.isoformat())}"
-    )
-    found = _frame(
-        session,
-        f"SELECT completion_id FROM events WHERE {where} UNION ALL "  # noqa: S608 - of literals alone
-        f"SELECT {_REJECTED} FROM events WHERE {where} AND signal ->> 'kind' = 'preference'",
-        pl.Schema({"completion_id": pl.String}),
-    )
-    return found["completion_id"]
 
 
 def prompts(session: Session, project: str, watermark: int) -> pl.DataFrame:
