@@ -156,3 +156,14 @@ def test_weights_are_kept_in_thousandths():
     assert isinstance(policy, wire.LabelPolicy)
     assert policy.signals.copy_ is not None
     assert policy.signals.copy_.weight == 0.3
+
+
+def test_thresholds_are_fixed_unless_their_kind_is_said():
+    policy = read({"signals": {"rating": {"thresholds": {"desirable_from": 0.75}}}})
+
+    assert isinstance(policy, wire.LabelPolicy)
+    assert policy.signals.rating.thresholds.model_dump() == {
+        "kind": "fixed",
+        "desirable_from": 0.75,
+        "undesirable_to": 0.5,
+    }

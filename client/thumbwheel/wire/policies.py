@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -122,6 +122,11 @@ class RatingRule(Body):
     thresholds: Annotated[FixedThresholds | MedianThresholds, Field(discriminator="kind")] = FixedThresholds()
     high: Says | None = Says(label="desirable")
     low: Says | None = Says(label="undesirable")
+
+    @field_validator("thresholds", mode="before")
+    @classmethod
+    def _fixed_unless_said(cls, thresholds: Any) -> Any:
+        return {"kind": "fixed", **thresholds} if isinstance(thresholds, dict) else thresholds
 
 
 class PreferenceRule(Body):
