@@ -1,10 +1,10 @@
-"""A project's log as `sets.Log`: read as Arrow, its ids and signals turned into numbers while it comes."""
+"""A project's log as `sets.Log`: its ids and signals turned into numbers while it comes, as Arrow. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -12,21 +12,21 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.labels import store
 from app.labels.edits import severities
 from app.labels.policy import NOT_PREFERRED
 from app.labels.sets import REWRITTEN, SEVERITIES, UNKNOWN_EDIT, Log, text_key
 
 #: Edits that are compared with their originals at a time: so many texts of both are in memory.
 EDITS = 10_000
+#: What has a completion's text: an event about it, a preference of another one, or its registration.
+Carrier = Literal["event", "rejected", "registered"]
 LATEST = np.iinfo(np.int64).max
 
 
 class _Said(msgspec.Struct):
-    """As much of a signal as can be different for each event; see `store.events`."""
+    """As much of a signal as can be different for each event; see `store.Source.events`."""
 
     kind: str
     rejected: str | None = None
@@ -55,12 +55,24 @@ class _Part(NamedTuple):
     checkpoint: pa.DictionaryArray
 
 
-def read(session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int) -> Log:
-    """All that was said up to `watermark`. Of `policy` only how edits are read."""
-    rows = _Rows.of(store.events(session, project, watermark))
-    stands = _standing(session, project, rows)
-    carriers = _Carriers.of(session, project, watermark, rows)
-    signal, rewritten = _edits(session, project, policy.signals.edit, rows, stands, carriers)
+class Source(Protocol):
+    """Where the log comes from."""
+
+    def events(self) -> Iterable[pa.RecordBatch]: ...
+
+    def positions(self, event_ids: Collection[str]) -> Mapping[str, int]: ...
+
+    def registered(self, others: Collection[str]) -> Iterable[pa.RecordBatch]: ...
+
+    def edits(self, carrier: Carrier, pairs: Sequence[tuple[int, int]]) -> Iterable[pa.RecordBatch]: ...
+
+
+def read(source: Source, rule: wire.EditRule) -> Log:
+    """All that was said, edits read by `rule`."""
+    rows = _Rows.of(source.events())
+    stands = _standing(source, rows)
+    carriers = _Carriers.of(source, rows)
+    signal, rewritten = _edits(source, rule, rows, stands, carriers)
     return Log(
         events=pl.DataFrame(
             {
@@ -187,7 +199,7 @@ def _number(signals: _Signals, said: _Said, raw: str) -> int:
     return signals.number(msgspec.json.decode(raw), raw)
 
 
-def _standing(session: Session, project: str, rows: _Rows) -> NDArray[np.bool_]:
+def _standing(source: Source, rows: _Rows) -> NDArray[np.bool_]:
     """Which rows count: not those that were taken back or replaced by the same actor, nor what takes back."""
     kinds = np.array([body["kind"] for body in rows.signals.bodies], dtype=object)
     retract = (kinds == "retract")[rows.signal]
@@ -210,7 +222,7 @@ def _standing(session: Session, project: str, rows: _Rows) -> NDArray[np.bool_]:
 
     if rows.supersedes:
         row_of = dict(zip(rows.position[event].tolist(), np.flatnonzero(event).tolist(), strict=True))
-        places = store.positions(session, project, set(rows.supersedes.values()))
+        places = source.positions(set(rows.supersedes.values()))
         for row, event_id in rows.supersedes.items():
             replaced = row_of.get(places.get(event_id, -1))
             if replaced is not None and pair[replaced] == pair[row]:
@@ -235,7 +247,7 @@ class _Carriers:
     checkpoint: list[str | None]
 
     @staticmethod
-    def of(session: Session, project: str, watermark: int, rows: _Rows) -> "_Carriers":
+    def of(source: Source, rows: _Rows) -> "_Carriers":
         many = len(rows.completions)
         first, carried = np.full(many, LATEST), np.full(many, LATEST)
         np.minimum.at(first, rows.completion, rows.position)
@@ -258,7 +270,7 @@ class _Carriers:
         position = np.where(known, carried, first)
         registered = np.zeros(many, dtype=bool)
         others = rows.completions.take(pa.array(np.unique(rows.completion[other]))).to_pylist()
-        for batch in store.registered(session, project, watermark, others):
+        for batch in source.registered(others):
             places = pc.index_in(batch["completion_id"], rows.completions).to_numpy(zero_copy_only=False)
             registered[places] = known[places] = True
             position[places] = _numpy(batch["position"])
@@ -278,9 +290,9 @@ class _Carriers:
 
 
 def _edits(
-    session: Session, project: str, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
+    source: Source, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
 ) -> tuple[NDArray[np.uint32], pl.DataFrame]:
-    """The signals of all rows: those of edits by their severity, unknown where the original is not, or the edit does not
+    """The signals of all rows: those of edits by their severity, unknown where the original is not, or it does not
     stand. And what the texts of the other edits are: position, key."""
     numbers = {
         severity: rows.signals.number({"kind": "edit", "severity": severity})
@@ -292,7 +304,7 @@ def _edits(
     completion = rows.completion[judged]
     registered = carriers.registered[completion]
     rejected = carriers.rejected[completion] & ~registered
-    kinds: dict[store.Carrier, NDArray[np.bool_]] = {
+    kinds: dict[Carrier, NDArray[np.bool_]] = {
         "registered": registered, "rejected": rejected, "event": ~rejected & ~registered,
     }  # fmt: skip
     signal, keys = rows.signal.copy(), []
@@ -302,7 +314,7 @@ def _edits(
             some = row[start : start + EDITS]
             places = rows.position[some]
             pairs = list(zip(places.tolist(), carrier[start : start + EDITS].tolist(), strict=True))
-            for batch in store.edits(session, project, kind, pairs):
+            for batch in source.edits(kind, pairs):
                 edited = batch["edited"].to_pylist()
                 found = severities(batch["original"].to_pylist(), edited, rule)
                 positions = _numpy(batch["position"])

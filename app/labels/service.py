@@ -14,7 +14,7 @@ from thumbwheel import wire
 from app.labels import reading, sets, store
 from app.labels.intervals import wilson
 from app.labels.policies import service as policies
-from app.labels.policy import Context, Resolution, Signal, resolve
+from app.labels.policy import Context, Resolution, Signal, without
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
@@ -57,6 +57,11 @@ def context(session: Session, project: str, policy: wire.LabelPolicy, watermark:
     return Context(as_of, store.rating_median(session, project, watermark, since, thresholds.minimum))
 
 
+def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> sets.Log:
+    """All that was said up to `watermark`, for `sets.resolve`; the same for policies that read edits alike."""
+    return reading.read(store.Source(session, project, watermark), policy.signals.edit)
+
+
 def resolve_all(
     session: Session,
     project: str,
@@ -69,7 +74,7 @@ def resolve_all(
 
     left_out  actors whose signals do not count
     """
-    log = reading.read(session, project, policy, watermark=watermark)
+    log = log_of(session, project, policy, watermark)
     return sets.resolve(policy, log, context(session, project, policy, watermark), sorted(left_out))
 
 
@@ -203,12 +208,11 @@ def _resolved(
     """`events` as the store gives them: a registered text first, then in the order of the log."""
     carrier = next((event for event in events if event.completion is not None), None)
     checkpoint_id = next((event.checkpoint_id for event in events if event.checkpoint_id is not None), None)
-    signals = [signal for signal in signals_of(events) if signal.actor not in left_out]
     return Resolved(
         completion_id=completion_id,
         prompt=carrier.prompt if carrier else None,
         completion=carrier.completion if carrier else None,
         checkpoint_id=checkpoint_id,
         position=(carrier or events[0]).position,
-        resolution=resolve(policy, carrier.completion if carrier else None, signals, beside),
+        resolution=without(policy, carrier.completion if carrier else None, signals_of(events), beside, left_out),
     )

@@ -18,7 +18,7 @@ from thumbwheel import wire
 
 from app.labels import policy as one
 from app.labels.edits import Severity
-from app.labels.policy import NO_VERDICT, THOUSANDTHS, TIE, Context, Verdict
+from app.labels.policy import NO_VERDICT, QUARANTINED, THOUSANDTHS, TIE, Context, Verdict
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 #: What an edit says whose original's text is not known.
@@ -72,14 +72,16 @@ def resolve(policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequ
     left_out  actors whose signals do not count
     """
     events = _Events.of(log.events.filter("stands"))
+    silenced = np.zeros(len(log.completions), dtype=bool)
     if left_out:
-        out = log.actors.is_in(list(left_out)).to_numpy()
-        events = events.where(~out[events.actor])
+        out = log.actors.is_in(list(left_out)).to_numpy()[events.actor]
+        silenced[events.completion[out]] = True
+        events = events.where(~out)
     kinds = _kinds(log.signals)
     verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
     votes = _latest(_final(events, verdicts, kinds["kind"].to_numpy(), context), verdicts)
     return Labelled(
-        completions=_completions(log.completions, votes, verdicts),
+        completions=_completions(log.completions, votes, verdicts, silenced),
         votes=pl.DataFrame(
             {
                 "completion": votes.completion,
@@ -219,7 +221,9 @@ def _latest(events: _Events, verdicts: _Verdicts) -> _Events:
     return ordered.where(best & (1 << 48) - 1)
 
 
-def _completions(completions: pl.DataFrame, votes: _Events, verdicts: _Verdicts) -> pl.DataFrame:
+def _completions(
+    completions: pl.DataFrame, votes: _Events, verdicts: _Verdicts, silenced: NDArray[np.bool_]
+) -> pl.DataFrame:
     """The heavier side of each completion, at the weight of its heaviest verdict, with its reasons, heaviest first."""
     desirable, weight = verdicts.desirable[votes.signal], verdicts.weight[votes.signal]
     many = len(completions)
@@ -230,9 +234,10 @@ def _completions(completions: pl.DataFrame, votes: _Events, verdicts: _Verdicts)
     won = (desirable == (up > down)[votes.completion]) & (up != down)[votes.completion]
     heaviest = np.zeros(many, dtype=np.int32)
     np.maximum.at(heaviest, votes.completion[won], weight[won])
-    told = [*verdicts.reasons, TIE, NO_VERDICT]
+    told = [*verdicts.reasons, TIE, NO_VERDICT, QUARANTINED]
+    tie, no_verdict, quarantined = range(len(verdicts.reasons), len(told))
     reason, offsets = _in_order(votes.completion[won], verdicts.order[votes.signal][won], many)
-    nothing = np.where(up > 0, len(told) - 2, len(told) - 1)
+    nothing = np.where(up > 0, tie, np.where(silenced, quarantined, no_verdict))
     lists = np.diff(offsets) == 0
     first = nothing.copy()
     first[~lists] = reason[offsets[:-1][~lists]]

@@ -1,8 +1,9 @@
 """SQL of the labels: everything that was said, completion by completion."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.database import arrow, literal
+from app.labels.reading import Carrier
 
 CHUNK = 500
 
@@ -98,8 +100,6 @@ def said(session: Session, project: str, *, watermark: int, since: int, checkpoi
         yield Said(*row)
 
 
-#: What has a completion's text: an event about it, a preference of another one, or its registration.
-Carrier = Literal["event", "rejected", "registered"]
 _CARRIED: dict[Carrier, tuple[str, str]] = {
     "event": ("events", "completion"),
     "rejected": ("events", "signal ->> 'rejected'"),
@@ -119,54 +119,58 @@ _BRIEF = """
 """
 
 
-def events(session: Session, project: str, watermark: int) -> Iterator[pa.RecordBatch]:
-    """What each event up to `watermark` says, without prompt and completion: position, completion_id, actor, moment,
-    signal (JSON text; long ones without their texts, a preference with the other one's id and whether it `carries` its
-    text), carries (whether it has a completion's text), checkpoint_id, supersedes. In no order."""
-    return arrow(
-        session,
-        f"SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, {_BRIEF} AS signal, "  # noqa: S608 - literals
-        "completion IS NOT NULL AS carries, checkpoint_id::text AS checkpoint_id, supersedes FROM events "
-        f"WHERE project_id = {literal(project)} AND position <= {watermark:d}",
-    )
+@dataclass(frozen=True)
+class Source:
+    """The log up to a watermark, for `app.labels.reading`."""
 
+    session: Session
+    project: str
+    watermark: int
 
-def positions(session: Session, project: str, event_ids: Collection[str]) -> dict[str, int]:
-    """Where the events of these ids lie."""
-    found = session.execute(
-        text("SELECT event_id, position FROM event_ids WHERE project_id = :project AND event_id = ANY(:ids)"),
-        {"project": project, "ids": list(event_ids)},
-    )
-    return dict(found.tuples().all())
+    def events(self) -> Iterator[pa.RecordBatch]:
+        """What each event says, without prompt and completion, in no order: position, completion_id, actor, moment,
+        signal (JSON text; a long one without its texts, a preference with the other one's id and whether it `carries`
+        its text), carries (whether it has a completion's text), checkpoint_id, supersedes.
+        """
+        return arrow(
+            self.session,
+            f"SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, {_BRIEF} AS signal, "  # noqa: S608 - literals
+            "completion IS NOT NULL AS carries, checkpoint_id::text AS checkpoint_id, supersedes FROM events "
+            f"WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d}",
+        )
 
+    def positions(self, event_ids: Collection[str]) -> dict[str, int]:
+        """Where the events of these ids lie."""
+        found = self.session.execute(
+            text("SELECT event_id, position FROM event_ids WHERE project_id = :project AND event_id = ANY(:ids)"),
+            {"project": self.project, "ids": list(event_ids)},
+        )
+        return dict(found.tuples().all())
 
-def registered(session: Session, project: str, watermark: int, others: Collection[str]) -> Iterator[pa.RecordBatch]:
-    """completion_id, position and checkpoint_id of the registered completions that an event is about, or named in
-    `others`."""
-    return arrow(
-        session,
-        "SELECT completion_id, position, checkpoint_id::text AS checkpoint_id FROM completions c "  # noqa: S608 - literals
-        f"WHERE project_id = {literal(project)} AND position <= {watermark:d} AND (completion_id IN "
-        f"(SELECT completion_id FROM events WHERE project_id = {literal(project)} AND position <= {watermark:d}) "
-        f"OR completion_id = ANY({literal(sorted(others))}::text[]))",
-    )
+    def registered(self, others: Collection[str]) -> Iterator[pa.RecordBatch]:
+        """completion_id, position and checkpoint_id of the registered completions that an event is about, or named in
+        `others`."""
+        here = f"project_id = {literal(self.project)} AND position <= {self.watermark:d}"
+        return arrow(
+            self.session,
+            "SELECT completion_id, position, checkpoint_id::text AS checkpoint_id FROM completions "  # noqa: S608 - literals
+            f"WHERE {here} AND (completion_id IN (SELECT completion_id FROM events WHERE {here}) "
+            f"OR completion_id = ANY({literal(sorted(others))}::text[]))",
+        )
 
-
-def edits(
-    session: Session, project: str, carrier: Carrier, pairs: Sequence[tuple[int, int]]
-) -> Iterator[pa.RecordBatch]:
-    """position, edited text and original text, for pairs of positions: of an edit, and of what carries its original."""
-    table, original = _CARRIED[carrier]
-    edited, carriers = zip(*pairs, strict=True)
-    return arrow(
-        session,
-        f"WITH pair AS MATERIALIZED (SELECT * FROM unnest({literal(edited)}::bigint[], {literal(carriers)}::bigint[]) "  # noqa: S608 - literals
-        "AS pair (edit, carrier)), "
-        "edit AS (SELECT position, carrier, signal ->> 'text' AS edited FROM events JOIN pair ON position = edit "
-        f"WHERE project_id = {literal(project)}) "
-        f"SELECT edit.position, edited, {original} AS original FROM edit JOIN {table} c ON c.position = carrier "
-        f"WHERE c.project_id = {literal(project)}",
-    )
+    def edits(self, carrier: Carrier, pairs: Sequence[tuple[int, int]]) -> Iterator[pa.RecordBatch]:
+        """position, edited and original text, for pairs of positions: of an edit, and of what carries its original."""
+        table, original = _CARRIED[carrier]
+        edits, carriers = (f"{literal(side)}::bigint[]" for side in zip(*pairs, strict=True))
+        project = literal(self.project)
+        return arrow(
+            self.session,
+            f"WITH pair AS MATERIALIZED (SELECT * FROM unnest({edits}, {carriers}) AS pair (edit, carrier)), "  # noqa: S608 - literals
+            "edit AS (SELECT position, carrier, signal ->> 'text' AS edited FROM events JOIN pair ON position = edit "
+            f"WHERE project_id = {project}) "
+            f"SELECT edit.position, edited, {original} AS original FROM edit JOIN {table} c ON c.position = carrier "
+            f"WHERE c.project_id = {project}",
+        )
 
 
 def as_of(session: Session, project: str, watermark: int) -> datetime | None:

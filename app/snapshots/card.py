@@ -11,6 +11,8 @@ _DROPS = {
     "tool_calls": "completions whose prompt has messages with more than a text, such as calls of tools",
     "duplicate": "rows whose prompt, completion and label another row has",
     "outvoted": "rows whose prompt and completion others labelled the other way with more weight",
+    "quarantined": "completions of which only actors in quarantine said something",
+    "capped": "rows of whom, or of what prompt, the caps on influence leave nothing",
     "contradiction": "rows whose prompt and completion have both labels with equal weight",
 }
 
@@ -58,9 +60,18 @@ def card(manifest: Mapping[str, Any]) -> str:
         lines.append(f"| {reason} | {by_split['train'].get(reason, 0)} | {by_split['holdout'].get(reason, 0)} |")
     lines += ["", "## What is not in it", ""]
     lines += [f"- {count} {_DROPS[reason]}" for reason, count in manifest["drops"].items() if count] or ["Nothing."]
+    lines += ["", "## Guards", "", *_guards(manifest)]
     if manifest["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in manifest["warnings"])]
     return "\n".join(lines) + "\n"
+
+
+def _guards(manifest: Mapping[str, Any]) -> list[str]:
+    held = [
+        f"- {count} actors whose signals do not count: {reason}" for reason, count in manifest["quarantine"].items()
+    ]
+    capped = [f"- {count} training rows weigh less: {cap}" for cap, count in manifest["capped"].items() if count]
+    return [*held, *capped] or ["Nothing was held back."]
 
 
 def _lambdas(lambdas: Mapping[str, float] | None) -> str:

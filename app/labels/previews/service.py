@@ -12,8 +12,8 @@ from thumbwheel.wire.previews import DEFAULT_DAYS, PolicyEffect
 from app.database import now
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
-from app.labels import reading, sets
 from app.labels import service as labels
+from app.labels import sets
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.previews import preview as pure
@@ -110,7 +110,7 @@ class _Reading:
     def _log(self, policy: wire.LabelPolicy) -> sets.Log:
         key = policy.signals.edit.model_dump_json()
         if key not in self._logs:
-            self._logs[key] = reading.read(self._session, self._project, policy, watermark=self._watermark)
+            self._logs[key] = labels.log_of(self._session, self._project, policy, self._watermark)
         return self._logs[key]
 
 
