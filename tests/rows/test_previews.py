@@ -3,16 +3,21 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from thumbwheel import wire
 
 from app.database import new_id, transaction
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
+from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.previews import service as previews
+from app.labels.quarantine import service as quarantine
 from app.snapshots.tables import Snapshot
 from tests.logged import register, store
 from tests.rows.desk import DESK, make_project
+from tests.rows.test_labels_of_sets import POLICIES, TEXTS, fresh_project, logs  # noqa: F401 - a fixture
 
 NOW = datetime.now(UTC)
 OUTCOMES_FIRST = {
@@ -296,3 +301,33 @@ def test_what_somebody_wrote_instead_and_who_is_in_quarantine_is_told():
     [bot] = [one for one in found.signals if one.actor == "bot"]
     assert (bot.counts, bot.says, bot.label) == (False, "thumbs_down", "undesirable")
     assert "quarantine" in bot.why
+    for decision, label in (("released", "nothing"), ("confirmed", "desirable")):
+        with transaction() as session:
+            new = wire.NewQuarantineDecision(actor="bot", decision=decision, reason="looked at")
+            quarantine.decide(session, DESK, new, "key test")
+        assert explain("c2").label == label
+    assert "quarantine_confirmed" in explain("c2").signals[-1].why
+
+
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=logs(), policy=POLICIES, registered=st.booleans())
+def test_what_is_explained_is_the_label(fresh_project, events, policy, registered):  # noqa: F811 - the fixture
+    project = fresh_project()
+    if registered:
+        register(project, "c1", {"prompt": "Where?", "completion": TEXTS[0]})
+    store(project, events)
+    with transaction() as session:
+        new = wire.NewLabelPolicy(policy=policy.model_copy(update={"name": "other"}))
+        policies.adopt(session, project, policies.create(session, project, new, "key test")[0].version, "", "key test")
+        watermark = feedback.watermark(session, project)
+
+        for one in labels.resolved(session, project, policy, watermark=watermark):
+            told = previews.explain(session, project, one.completion_id)
+
+            assert told.label == {True: "desirable", False: "undesirable", None: "nothing"}[one.resolution.label]
+            assert (told.weight, told.reasons) == (one.resolution.weight, list(one.resolution.reasons))
+            assert told.completion == one.completion
+            sums = dict.fromkeys(("desirable", "undesirable", "nothing"), 0.0)
+            for signal in told.signals:
+                sums[signal.label] += signal.weight * signal.counts
+            assert (sums["desirable"], sums["undesirable"]) == pytest.approx((told.desirable, told.undesirable))

@@ -1,5 +1,7 @@
 """Two policies on the same few completions, counted by hand."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from thumbwheel import wire
@@ -256,3 +258,10 @@ def test_an_empty_log_gives_an_empty_preview():
     assert unheard(wire.LabelPolicy(), nothing) == []
     none = pl.DataFrame(schema={"completion_id": pl.String, "prompt": pl.Int64})
     assert guards_of(named(), nothing, [], nothing, none) == NO_GUARDS
+
+
+def test_the_order_in_which_two_readings_have_their_completions_makes_no_difference():
+    turned = replace(AFTER, completions=AFTER.completions.reverse())
+
+    columns = ["completion_id", "position", "name_before", "name_after"]
+    assert flipped(BEFORE, turned).select(columns).sort("position").equals(flipped(BEFORE, AFTER).select(columns))

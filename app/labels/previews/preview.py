@@ -138,8 +138,10 @@ def flipped(before: Labelled, after: Labelled) -> pl.DataFrame:
         )
         for labelled, side in ((before, "before"), (after, "after"))
     ]
-    positions = after.completions.select("completion_id", "position")
-    return sides[0].join(sides[1], on="completion_id").join(positions, on="completion_id")
+    sides[1] = sides[1].with_columns(after.completions["position"])
+    if sides[0]["completion_id"].equals(sides[1]["completion_id"]):  # by one reading of the log
+        return pl.concat([sides[0], sides[1].drop("completion_id")], how="horizontal")
+    return sides[0].join(sides[1], on="completion_id")
 
 
 def examples_of(joined: pl.DataFrame) -> pl.DataFrame:

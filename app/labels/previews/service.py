@@ -1,6 +1,6 @@
 """What another policy would make of a project's feedback, and why a completion has the label that it has."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -67,8 +67,7 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
             code="completion_not_found",
         )
     context = labels.context(session, project, stored.policy, watermark)
-    # Who is in quarantine depends on all that everybody said.
-    left_out = _Reading(session, project, watermark).left_out(stored.policy) if said else {}
+    left_out = _left_out(session, project, stored.policy, {one.actor for one in said}, watermark)
     return explanation_of(completion_id, stored, look or Look(None, None), said, context, left_out)
 
 
@@ -88,9 +87,9 @@ class _Reading:
 
     def side(self, named: Named, since: datetime | None) -> _Side:
         """What a policy makes of the completions of which something was said since then; None: of all."""
-        everybodys = self._resolved(named.policy)
+        everybodys = self.resolved(named.policy)
         left_out = quarantine.left_out(self._session, self._project, named.policy, everybodys)
-        labelled = self._resolved(named.policy, left_out) if left_out else everybodys
+        labelled = self.resolved(named.policy, left_out) if left_out else everybodys
         if since is not None:
             lately = pure.said_since(self._log(named.policy), since)
             everybodys, labelled = (pure.only(one, lately) for one in (everybodys, labelled))
@@ -99,11 +98,8 @@ class _Reading:
         guards = pure.guards_of(named, everybodys, left_out, labelled, self._prompts)
         return _Side(labelled, pure.effect(named, labelled, guards))
 
-    def left_out(self, policy: wire.LabelPolicy) -> Mapping[str, tuple[str, ...]]:
-        """Actors whose votes do not count, with the reasons."""
-        return quarantine.left_out(self._session, self._project, policy, self._resolved(policy))
-
-    def _resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
+    def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
+        """What a policy makes of the whole log."""
         context = labels.context(self._session, self._project, policy, self._watermark)
         return sets.resolve(policy, self._log(policy), context, sorted(left_out))
 
@@ -112,6 +108,27 @@ class _Reading:
         if key not in self._logs:
             self._logs[key] = labels.log_of(self._session, self._project, policy, self._watermark)
         return self._logs[key]
+
+
+def _left_out(
+    session: Session, project: str, policy: wire.LabelPolicy, actors: Collection[str], watermark: int
+) -> Mapping[str, Sequence[str]]:
+    """Who of the actors is in quarantine, with the reasons. What the rules find depends on all that everybody said: the
+    log is read only where one of the actors said enough for any rule."""
+    decided = quarantine.newest(session, project)
+    rules = policy.guards.quarantine
+    enough = [
+        rules.burst and rules.burst.votes,
+        rules.one_way and rules.one_way.votes,
+        rules.ring and rules.ring.together,
+    ]
+    least = min((votes for votes in enough if votes), default=None)
+    undecided = set(actors) - set(decided)
+    if least is not None and store.any_said(session, project, undecided, least, watermark):
+        everybodys = _Reading(session, project, watermark).resolved(policy)
+        return quarantine.left_out(session, project, policy, everybodys)
+    confirmed = (actor for actor in actors if actor in decided and decided[actor].decision == "confirmed")
+    return dict.fromkeys(confirmed, (quarantine.CONFIRMED,))
 
 
 def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tuple[int, Named]:

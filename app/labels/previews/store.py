@@ -118,3 +118,14 @@ def said_of(session: Session, project: str, completion_id: str, watermark: int) 
     base = completion_id.rpartition("#rejected:")[0]
     values = {"project": project, "watermark": watermark, "id": completion_id, "base": base}
     return [Said(*row) for row in session.execute(text(_SAID), values)]
+
+
+def any_said(session: Session, project: str, actors: Collection[str], least: int, watermark: int) -> bool:
+    """Whether one of the actors may have so many votes. A preference is two."""
+    asked = """
+        SELECT EXISTS (
+            SELECT FROM events WHERE project_id = :project AND position <= :watermark AND actor = ANY(:actors)
+            GROUP BY actor HAVING 2 * count(*) >= :least)
+    """
+    values = {"project": project, "watermark": watermark, "actors": list(actors), "least": least}
+    return bool(session.scalar(text(asked), values))
