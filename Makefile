@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study-kto bench-ingest bench-train bench-train-gpu check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-train bench-train-gpu check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -25,6 +25,9 @@ study-kto: venv ## KTO against the claims of its paper, on the demo's support de
 
 bench-ingest: venv ## events a second, single and in batches, beside an endpoint that stores nothing, an ORM and COPY; QUICK=1 in three minutes
 	@$(PYTHON_VENV) -m benchmarks.ingest $(if $(QUICK),--quick) $(ARGS)
+
+bench-labels: venv ## what labels of a million events cost, beside merely reading them; QUICK=1 of fewer
+	@$(PYTHON_VENV) -m benchmarks.labels $(if $(QUICK),--quick) $(ARGS)
 
 bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a part in three minutes by ONLY=m15_bf16_lora; --thorough, --profile in ARGS
 	@$(PYTHON_VENV) -m benchmarks.train $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)

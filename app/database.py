@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 import uuid6
 from psycopg import sql
-from sqlalchemy import DateTime, Engine, MetaData, create_engine
+from sqlalchemy import URL, DateTime, Engine, MetaData, QueuePool, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
 from app import settings
@@ -73,13 +73,21 @@ def transaction() -> Iterator[Session]:
         with Session(engine(), expire_on_commit=False) as session, session.begin():
             yield session
     except OperationalError as error:
-        raise Unavailable(
-            "Postgres does not answer: try again in a moment; `thumbwheel doctor` says what is wrong.",
-            code="database_unavailable",
-        ) from error
+        raise _away() from error
     if session.info.get("has_messages"):
         for call in after_messages:
             call()
+
+
+def _away() -> Unavailable:
+    return Unavailable(
+        "Postgres does not answer: try again in a moment; `thumbwheel doctor` says what is wrong.",
+        code="database_unavailable",
+    )
+
+
+#: One query at a time over whole tables: compiling it costs more than it saves, and its hash tables should fit.
+ARROW_SETTINGS = ("jit = off", "work_mem = '128MB'")
 
 
 def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
@@ -88,10 +96,41 @@ def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     Over a connection of its own, which sees what is committed: for rows that no longer change. `query` has its values
     in it (see `literal`).
     """
-    url = session.get_bind().engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        yield from _ahead(cursor.fetch_record_batch())
+    pool = _arrow_connections(session.get_bind().engine.url)
+    try:
+        with closing(pool.connect()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(query)
+            yield from _ahead(cast(Any, cursor).fetch_record_batch())
+    except (adbc_driver_postgresql.dbapi.OperationalError, OSError) as error:  # OSError: in the middle of rows
+        raise _away() from error
+
+
+@cache
+def _arrow_connections(url: URL) -> QueuePool:
+    """Kept, as making one takes longer than a small query."""
+    libpq = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    pool = QueuePool(lambda: adbc_driver_postgresql.dbapi.connect(libpq), pool_size=2, max_overflow=8, recycle=300)
+    event.listen(pool, "connect", _set_for_arrow)
+    event.listen(pool, "checkout", _still_there)
+    return pool
+
+
+def _set_for_arrow(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET application_name = 'thumbwheel arrow'")
+        for setting in ARROW_SETTINGS:
+            cursor.execute(f"SET {setting}")
+    connection.commit()
+
+
+def _still_there(connection: Any, _: object, __: object) -> None:
+    """Postgres may have been started anew since."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.fetchone()
+    except adbc_driver_postgresql.dbapi.Error as error:
+        raise DisconnectionError from error
 
 
 def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

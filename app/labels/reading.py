@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels.edits import severities
-from app.labels.policy import NOT_PREFERRED
+from app.labels.policy import NOT_PREFERRED, rewrite_weight
 from app.labels.sets import REWRITTEN, SEVERITIES, UNKNOWN_EDIT, Log, text_key
 
-#: Edits that are compared with their originals at a time: so many texts of both are in memory.
-EDITS = 10_000
+#: Edits that one query asks for.
+EDITS = 200_000
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
 LATEST = np.iinfo(np.int64).max
@@ -221,12 +221,16 @@ def _standing(source: Source, rows: _Rows) -> NDArray[np.bool_]:
         stands &= ~(event & (pairs[place] == pair) & (time < last[place]))
 
     if rows.supersedes:
-        row_of = dict(zip(rows.position[event].tolist(), np.flatnonzero(event).tolist(), strict=True))
         places = source.positions(set(rows.supersedes.values()))
-        for row, event_id in rows.supersedes.items():
-            replaced = row_of.get(places.get(event_id, -1))
-            if replaced is not None and pair[replaced] == pair[row]:
-                stands[replaced] = False
+        replacing = [row for row, event_id in rows.supersedes.items() if event_id in places]
+        wanted = np.array([places[rows.supersedes[row]] for row in replacing], dtype=np.int64)
+        events = np.flatnonzero(event)
+        events = events[np.argsort(rows.position[events])]
+        found = np.searchsorted(rows.position[events], wanted)
+        there = found < len(events)  # those that came after the watermark are not
+        replaced, by = events[found[there]], np.array(replacing, dtype=np.int64)[there]
+        same = (rows.position[replaced] == wanted[there]) & (pair[replaced] == pair[by])
+        stands[replaced[same]] = False
     return stands[rows.source] & stands
 
 
@@ -293,7 +297,7 @@ def _edits(
     source: Source, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
 ) -> tuple[NDArray[np.uint32], pl.DataFrame]:
     """The signals of all rows: those of edits by their severity, unknown where the original is not, or it does not
-    stand. And what the texts of the other edits are: position, key."""
+    stand. And what the texts are that are rows of their own: position, key."""
     numbers = {
         severity: rows.signals.number({"kind": "edit", "severity": severity})
         for severity in (UNKNOWN_EDIT, *SEVERITIES)
@@ -319,7 +323,16 @@ def _edits(
                 found = severities(batch["original"].to_pylist(), edited, rule)
                 positions = _numpy(batch["position"])
                 signal[some[np.searchsorted(places, positions)]] = [numbers[severity] for severity in found]
-                keys.append(pl.DataFrame({"position": positions, "key": [text_key(text) for text in edited]}))
+                rows_of_their_own = [rewrite_weight(rule, severity) is not None for severity in found]
+                keys.append(
+                    pl.DataFrame(
+                        {
+                            "position": positions[rows_of_their_own],
+                            "key": [text_key(text) for text in compress(edited, rows_of_their_own)],
+                        },
+                        schema=REWRITTEN.schema,
+                    )
+                )
     return signal, pl.concat([REWRITTEN, *keys])
 
 

@@ -36,7 +36,7 @@ class Log:
     signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
     completions  completion_id str · checkpoint_id str or null · position Int64 · known bool: is its text there
     actors       their ids
-    rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that were compared with their originals
+    rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
     """
 
     events: pl.DataFrame

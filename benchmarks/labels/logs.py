@@ -16,11 +16,13 @@ COLUMNS = (
 ACTORS, PROMPTS = 50_000, 100_000
 PROMPT, COMPLETION = 600, 800  # characters
 EDITS = 0.1
-CHECKPOINTS = ["01990000-0000-7000-8000-00000000000%d" % number for number in range(4)]
-_WORDS = (
-    "the parcel left our warehouse this morning and should arrive tomorrow before noon if it does not answer here with your order number "
-    "we send another one at once could you tell me whether address is right Größe größer am naïve café “quotes” 日本語"
-).split()
+CHECKPOINTS = [f"01990000-0000-7000-8000-00000000000{number}" for number in range(4)]
+_SENTENCE = """
+the parcel left our warehouse this morning and should arrive tomorrow before noon if it does not answer here with your
+order number we send another one at once could you tell me whether address is right
+Größe größer am naïve café “quotes” 日本語
+"""
+_WORDS = _SENTENCE.split()
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -1,0 +1,56 @@
+"""What is measured, each time in a process of its own."""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
+from app.database import arrow, transaction
+from app.labels import service as labels
+from app.labels import sets
+from app.labels.policies import service as policies
+from app.labels.quarantine import service as quarantine
+
+PROJECT = "bench"
+
+
+def read(session: Session, events: int) -> dict[str, float]:
+    """Every column of the same rows."""
+    rows = sum(batch.num_rows for batch in arrow(session, f"SELECT * FROM events WHERE project_id = '{PROJECT}'"))
+    assert rows == events
+    return {}
+
+
+def resolve(session: Session, events: int) -> dict[str, float]:
+    """Labels, weights and reasons of every completion."""
+    policy = policies.adopted(session, PROJECT).policy
+    began = time.perf_counter()
+    log = labels.log_of(session, PROJECT, policy, events)
+    taken = time.perf_counter() - began
+    context = labels.context(session, PROJECT, policy, events)
+    labelled = sets.resolve(policy, log, context)
+    return {"seconds_reading_log": taken, "labelled": labelled.completions["label"].drop_nulls().len()}
+
+
+def guard(session: Session, events: int) -> dict[str, float]:
+    """The same, and who is left out."""
+    policy = policies.adopted(session, PROJECT).policy
+    labelled = labels.resolve_all(session, PROJECT, policy, watermark=events)
+    return {"left_out": len(quarantine.left_out(session, PROJECT, policy, labelled))}
+
+
+def measured(work: Callable[[Session, int], dict[str, float]], events: int) -> dict[str, float]:
+    """Seconds, MB at the peak, and what the work says; from a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, (work, events))
+
+
+def _measure(work: Callable[[Session, int], dict[str, float]], events: int) -> dict[str, float]:
+    with transaction() as session:
+        before, began = time.process_time(), time.perf_counter()
+        said = work(session, events)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return {"seconds": seconds, "processor_seconds": cpu, "peak_mb": peak} | said
