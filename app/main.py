@@ -138,8 +138,8 @@ def describe(api: FastAPI) -> dict[str, Any]:
     return api.openapi_schema
 
 
-#: In the order in which the OpenAPI document shows them, and in which a path is looked for: what lies below a completion
-#: comes before the completions, whose ids may hold any character.
+#: As the OpenAPI document shows them, and as a path is looked for: what lies below a completion comes before the
+#: completions, whose ids may hold any character.
 ROUTERS = (
     below_completion,
     feedback,

@@ -110,9 +110,12 @@ def labelled(
     watermark: int,
     since: int = 0,
     checkpoint_id: UUID | None = None,
+    left_out: Collection[str] = (),
 ) -> Iterator[LabelledRow]:
     """The rows that the log up to `watermark` gives, by completion id; streamed. For the filters see `resolved`."""
-    for one in resolved(session, project, policy, watermark=watermark, since=since, checkpoint_id=checkpoint_id):
+    for one in resolved(
+        session, project, policy, watermark=watermark, since=since, checkpoint_id=checkpoint_id, left_out=left_out
+    ):
         yield from rows_of(one)
 
 

@@ -16,7 +16,7 @@ from app import artifacts
 from app.errors import NotFound, Refused, Unavailable
 from app.labels import service as labels
 from app.labels.policies import service as policies
-from app.labels.quarantine import service as quarantine
+from app.labels.quarantine import listing as quarantine
 from app.runs.recipe import PAIRED, ObjectiveName, balanced_lambdas
 from app.snapshots import store
 from app.snapshots.balance import Needs, Tally, reasons_to_refuse
@@ -55,7 +55,7 @@ def readiness(
     """
     only = _only(rules, shipped_checkpoint_id)
     policy = policies.adopted(session, project).policy
-    left_out = _left_out(session, project, policy, watermark)
+    left_out = quarantine.left_out(session, project, policy, watermark)
     completions = labels.resolved(session, project, policy, watermark=watermark, checkpoint_id=only, left_out=left_out)
     selection = select(completions, project, policy.guards, rules.holdout_share, keep_text=lambda _: 0)
     new_counts = selection.counts
@@ -94,7 +94,7 @@ def build(
     only = _only(rules, shipped_checkpoint_id)
     adopted = policies.adopted(session, project)
     with text_file(near=folder) as texts:
-        left_out = _left_out(session, project, adopted.policy, watermark)
+        left_out = quarantine.left_out(session, project, adopted.policy, watermark)
         completions = labels.resolved(
             session, project, adopted.policy, watermark=watermark, checkpoint_id=only, left_out=left_out
         )
@@ -155,12 +155,6 @@ def stage_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id
             artifacts.fetch(sha256, folder / f"{sha256}.safetensors")
         except (NotFound, Unavailable, OSError) as error:
             log.warning("log-probs %s of reference %s left out: %s", sha256, reference_checkpoint_id, error)
-
-
-def _left_out(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> dict[str, tuple[str, ...]]:
-    """Actors whose signals do not count, with the reasons."""
-    everybody = labels.resolve_all(session, project, policy, watermark=watermark)
-    return quarantine.left_out(session, project, policy, everybody)
 
 
 def _needs(objective: ObjectiveName) -> Needs:

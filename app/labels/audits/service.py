@@ -1,6 +1,6 @@
 """Audits: how many labels are right, as people see it who look at a sample."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from app.labels.audits.tables import LabelAudit, LabelAuditItem
 from app.labels.intervals import wilson
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
+from app.labels.quarantine import listing as quarantine
 from app.labels.service import LabelledRow
 from app.schema import Page, key_of_cursor, page_of
 
@@ -34,9 +35,13 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
     """
     watermark = feedback.watermark(session, project)
     policy = policies.adopted(session, project)
+    left_out = quarantine.left_out(session, project, policy.policy, watermark)
     ours = store.checkpoints_of(session, project)
     sample = draw(
-        ((_stratum(row, ours), row.completion_id) for row in _rows(session, project, policy.policy, watermark)),
+        (
+            (_stratum(row, ours), row.completion_id)
+            for row in _rows(session, project, policy.policy, watermark, left_out)
+        ),
         per_class=new.per_class,
         seed=new.seed,
     )
@@ -58,7 +63,7 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
         },
     )
     # Texts are read only now: those of every row that might have been drawn would not fit into memory.
-    rows = _rows(session, project, policy.policy, watermark)
+    rows = _rows(session, project, policy.policy, watermark, left_out)
     drawn = {row.completion_id: row for row in rows if row.completion_id in sample.numbers}
     suspicions = store.suspicions(session, project, list(drawn))
     items = [_item(audit.id, sample.numbers[key], row) for key, row in drawn.items()]
@@ -177,9 +182,11 @@ def _reason(audit: wire.Audit, part: wire.AuditClass, minimum: float) -> str | N
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _rows(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Iterator[LabelledRow]:
-    """The labels of the project; streamed."""
-    return labels.labelled(session, project, policy, watermark=watermark)
+def _rows(
+    session: Session, project: str, policy: wire.LabelPolicy, watermark: int, left_out: Collection[str]
+) -> Iterator[LabelledRow]:
+    """The labels of the project, without what actors in quarantine say; streamed."""
+    return labels.labelled(session, project, policy, watermark=watermark, left_out=left_out)
 
 
 def _stratum(row: LabelledRow, ours: set[UUID]) -> Stratum:

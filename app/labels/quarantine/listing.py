@@ -31,6 +31,12 @@ def findings(
     return found
 
 
+def left_out(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> dict[str, tuple[str, ...]]:
+    """Actors whose signals up to `watermark` do not count by `policy`, with the reasons."""
+    labelled = labels.resolve_all(session, project, policy, watermark=watermark)
+    return service.left_out(session, project, policy, labelled)
+
+
 def page(
     session: Session,
     project: str,
