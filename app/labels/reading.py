@@ -350,4 +350,5 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[A
 
 
 def _numpy(array: pa.Array) -> NDArray[Any]:
-    return array.to_numpy(zero_copy_only=False)
+    """A copy: a view would keep the whole batch that the array is of."""
+    return np.array(array.to_numpy(zero_copy_only=False))

@@ -123,9 +123,9 @@ class _Events(NamedTuple):
         """By a mask, or by row numbers."""
         return _Events(*(column[chosen] for column in self))
 
-    def ordered(self) -> "_Events":
-        """By time, then by place in the log."""
-        return self.where(np.lexsort((self.position, self.moment)))
+    def order(self) -> NDArray[np.int64]:
+        """Row numbers by time, then by place in the log."""
+        return np.lexsort((self.position, self.moment))
 
 
 class _Verdicts:
@@ -211,14 +211,15 @@ def _unopposed(waiting: _Events, objections: _Events, verdict: Verdict, context:
 
 def _latest(events: _Events, verdicts: _Verdicts) -> _Events:
     """One event of each actor about each completion: of the lowest rank, the latest."""
-    ordered = events.ordered()
-    pair = ordered.completion.astype(np.int64) << 32 | ordered.actor
-    found, number = np.unique(pair, return_inverse=True)
+    order = events.order()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
     # The latest of the lowest rank is a maximum of one number: rank counted down, then the place in time.
-    place = (len(wire.LabelPolicy().precedence) - verdicts.rank[ordered.signal]) << 48 | np.arange(len(pair))
-    best = np.zeros(len(found), dtype=np.int64)
+    place |= (len(wire.LabelPolicy().precedence) - verdicts.rank)[events.signal] << 48
+    _, number = np.unique(events.completion.astype(np.int64) << 32 | events.actor, return_inverse=True)
+    best = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
     np.maximum.at(best, number, place)
-    return ordered.where(best & (1 << 48) - 1)
+    return events.where(order[best & (1 << 48) - 1])
 
 
 def _completions(
@@ -269,7 +270,8 @@ def _rewrites(rule: wire.EditRule, log: Log, events: _Events) -> pl.DataFrame:
     is_edit = np.array([body["kind"] == "edit" for body in log.signals], dtype=bool)
     weights = [one.rewrite_weight(rule, body["severity"]) if body["kind"] == "edit" else None for body in log.signals]
     weight = np.array([0 if one is None else round(one * THOUSANDTHS) for one in weights], dtype=np.int32)
-    edits = events.where(is_edit[events.signal]).ordered()
+    edits = events.where(is_edit[events.signal])
+    edits = edits.where(edits.order())
     pair = edits.completion.astype(np.int64) << 32 | edits.actor
     _, last = np.unique(pair[::-1], return_index=True)
     edits = edits.where(len(pair) - 1 - last)

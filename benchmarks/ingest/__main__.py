@@ -148,24 +148,21 @@ async def measure(bench: Bench) -> dict[str, Any]:
         for served in named.values():
             await bench.single(served, seconds=1)
         rounds: dict[str, list[Load]] = {name: [] for name in named}
+        at_half: dict[str, list[Load]] = {"ours": [], "empty": []}
         for number in range(bench.effort.rounds):
             for name, served in named.items():
                 rounds[name].append(await bench.single(served))
+                if name in at_half:
+                    # Half of its own maximum just now: at half of ours the empty endpoint may be close to its own.
+                    at_half[name].append(await bench.at(served, rounds[name][-1].per_second / 2))
             told = ", ".join(f"{name} {loads[-1].per_second:,.0f}" for name, loads in rounds.items())
+            late, usual = 1e3 * at_half["ours"][-1].quantile(0.99), 1e3 * at_half["empty"][-1].quantile(0.5)
             bench.console.print(f"round {number + 1}: requests/s {told}", highlight=False)
+            bench.console.print(f"at half of it: p99 {late:.2f} ms, empty p50 {usual:.2f} ms", highlight=False)
         rates = {name: [load.per_second for load in loads] for name, loads in rounds.items()}
         ours_per_second = median(rates["ours"])
-
-        # Half of the maximum of each: at half of ours the empty endpoint may be close to its own.
-        halves = {name: median(rates[name]) / 2 for name in ("ours", "empty")}
-        half = halves["ours"]
-        at_half: dict[str, list[Load]] = {name: [] for name in halves}
-        for _ in range(bench.effort.rounds):
-            for name, per_second in halves.items():
-                at_half[name].append(await bench.at(named[name], per_second))
         p99 = median([load.quantile(0.99) for load in at_half["ours"]])
         p50 = median([load.quantile(0.5) for load in at_half["empty"]])
-        bench.console.print(f"at half load: p99 {p99 * 1e3:.2f} ms, empty p50 {p50 * 1e3:.2f} ms", highlight=False)
 
         copying = Copying(bench.servers.database.url)
         await bench.batches(ours)
@@ -177,11 +174,16 @@ async def measure(bench: Bench) -> dict[str, Any]:
 
     profile = await bench.profile()
     with serving(OURS, environment) as fresh:
-        samples = await bench.memory(fresh, half)
+        samples = await bench.memory(fresh, ours_per_second / 2)
     return {
         "vs_empty_endpoint": ours_per_second / median(rates["empty"]),
         "vs_orm_insert": ours_per_second / median(rates["orm"]),
-        "p99_over_empty_p50": p99 / p50,
+        "p99_over_empty_p50": median(
+            [
+                ours.quantile(0.99) / empty.quantile(0.5)
+                for ours, empty in zip(at_half["ours"], at_half["empty"], strict=True)
+            ]
+        ),
         "batch_vs_copy": median([one / other for one, other in zip(batches, copies, strict=True)]),
         "memory_slope_mb_per_min": slope(samples) * 60,
         "requests_per_second": ours_per_second,

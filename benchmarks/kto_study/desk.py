@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from thumbwheel.wire import Event
+from thumbwheel.wire import Event, LabelPolicy
 
-from app.labels.policy import Signal, resolve
+from app.labels.policy import Context, Signal, resolve
 from app.labels.service import LabelledRow, Resolved
 from app.snapshots.selection import select
 from worker.demo import sampling
@@ -92,15 +92,25 @@ def _content(base: Path, seed: int, size: Size) -> dict[str, object]:
     }
 
 
+#: The objective is studied, not who votes: every edit teaches, and nobody's weight is capped.
+POLICY = LabelPolicy.model_validate(
+    {
+        "name": "study",
+        "signals": {"edit": {"rewrite_below": 1}},
+        "guards": {"influence": {"actor": None, "prompt": None}},
+    }
+)
+
+
 def rows_of(events: Sequence[Event]) -> list[tuple[str, Example]]:
-    """The rows, each with its side of the split, that a snapshot of these events holds: the service's own rules."""
+    """The rows, each with its side of the split, that a snapshot of these events holds by `POLICY`: the service's own rules."""
     texts: list[LabelledRow] = []
 
     def keep(row: LabelledRow) -> int:
         texts.append(row)
         return len(texts) - 1
 
-    chosen = select(_resolved(events), PROJECT, HOLDOUT_SHARE, keep).rows
+    chosen = select(_resolved(events), PROJECT, POLICY.guards, HOLDOUT_SHARE, keep).rows
     return [
         (row.split, Example(str(texts[row.place].prompt), texts[row.place].completion, row.label)) for row in chosen
     ]
@@ -117,7 +127,7 @@ def _resolved(events: Sequence[Event]) -> Iterator[Resolved]:
             Signal(place, START + timedelta(seconds=place), event.actor, event.signal.model_dump())
             for place, event in about
         ]
-        resolution = resolve(first.completion, signals)
+        resolution = resolve(POLICY, first.completion, signals, Context(as_of=START + timedelta(days=365)))
         yield Resolved(completion_id, str(first.prompt), first.completion, first.checkpoint_id, position, resolution)
 
 

@@ -112,7 +112,7 @@ class _CapOf:
         return min(self.share * total, self.rows) if total > 0 else 0.0
 
     def kept(self, weights: Floats, limit: float) -> Floats:
-        over = weights > limit
+        over = weights > limit * (1 + EXACT)
         return np.divide(limit, weights, out=np.ones_like(weights), where=over)
 
     def total(self, weights: Floats, others: float) -> float:
@@ -120,7 +120,7 @@ class _CapOf:
         total = others + float(weights.sum())
         while True:
             limit = self.at(total)
-            over = weights > limit
+            over = weights > limit * (1 + EXACT)
             under = others + float(weights[~over].sum())
             count = int(np.count_nonzero(over))
             slope = self.share * count if limit < self.rows else 0.0
