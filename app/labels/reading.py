@@ -18,8 +18,6 @@ from app.labels.edits import severities
 from app.labels.policy import NOT_PREFERRED, rewrite_weight
 from app.labels.sets import REWRITTEN, SEVERITIES, UNKNOWN_EDIT, Log, text_key
 
-#: Edits that one query asks for.
-EDITS = 200_000
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
 LATEST = np.iinfo(np.int64).max
@@ -64,7 +62,7 @@ class Source(Protocol):
 
     def registered(self, others: Collection[str]) -> Iterable[pa.RecordBatch]: ...
 
-    def edits(self, carrier: Carrier, pairs: Sequence[tuple[int, int]]) -> Iterable[pa.RecordBatch]: ...
+    def texts(self, carrier: Carrier, positions: Sequence[int]) -> Iterable[pa.RecordBatch]: ...
 
 
 def read(source: Source, rule: wire.EditRule) -> Log:
@@ -123,6 +121,7 @@ class _Rows:
     checkpoints: pa.Array
     signals: _Signals
     edit_rows: NDArray[np.int64]
+    edit_texts: pa.ChunkedArray
     supersedes: Mapping[int, str]  # row → event id
 
     @staticmethod
@@ -130,7 +129,7 @@ class _Rows:
         signals = _Signals()
         not_preferred = signals.number({"kind": NOT_PREFERRED})
         parts: list[_Part] = []
-        sources, edit_rows = [], []
+        sources, edit_rows, edit_texts = [], [], []
         supersedes: dict[int, str] = {}
         start = 0
         for batch in batches:
@@ -153,7 +152,8 @@ class _Rows:
             if replaced.null_count < len(replaced):
                 rows = np.flatnonzero(_numpy(replaced.is_valid()))
                 supersedes |= zip((start + rows).tolist(), replaced.take(pa.array(rows)).to_pylist(), strict=True)
-            edit_rows.append(start + np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which]))
+            edit_rows.append(start + np.flatnonzero(_numpy(batch["edited"].is_valid())))
+            edit_texts.append(batch["edited"].drop_null())
             start += len(batch)
             preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
             if len(preferences):
@@ -188,6 +188,7 @@ class _Rows:
             checkpoints=checkpoints,
             signals=signals,
             edit_rows=_joined(edit_rows, np.int64),
+            edit_texts=pa.chunked_array(edit_texts, pa.string()),
             supersedes=supersedes,
         )
 
@@ -303,37 +304,33 @@ def _edits(
         for severity in (UNKNOWN_EDIT, *SEVERITIES)
     }
     completion = rows.completion[rows.edit_rows]
-    judged = rows.edit_rows[stands[rows.edit_rows] & carriers.known[completion]]
-    judged = judged[np.argsort(rows.position[judged])]
-    completion = rows.completion[judged]
+    judged = np.flatnonzero(stands[rows.edit_rows] & carriers.known[completion])  # places among the edits
+    completion = completion[judged]
     registered = carriers.registered[completion]
     rejected = carriers.rejected[completion] & ~registered
     kinds: dict[Carrier, NDArray[np.bool_]] = {
         "registered": registered, "rejected": rejected, "event": ~rejected & ~registered,
     }  # fmt: skip
-    signal, keys = rows.signal.copy(), []
+    signal, keys = rows.signal.copy(), [REWRITTEN]
     for kind, chosen in kinds.items():
-        row, carrier = judged[chosen], carriers.position[completion[chosen]]
-        for start in range(0, len(row), EDITS):
-            some = row[start : start + EDITS]
-            places = rows.position[some]
-            pairs = list(zip(places.tolist(), carrier[start : start + EDITS].tolist(), strict=True))
-            for batch in source.edits(kind, pairs):
-                edited = batch["edited"].to_pylist()
-                found = severities(batch["original"].to_pylist(), edited, rule)
-                positions = _numpy(batch["position"])
-                signal[some[np.searchsorted(places, positions)]] = [numbers[severity] for severity in found]
-                rows_of_their_own = [rewrite_weight(rule, severity) is not None for severity in found]
-                keys.append(
-                    pl.DataFrame(
-                        {
-                            "position": positions[rows_of_their_own],
-                            "key": [text_key(text) for text in compress(edited, rows_of_their_own)],
-                        },
-                        schema=REWRITTEN.schema,
-                    )
-                )
-    return signal, pl.concat([REWRITTEN, *keys])
+        if not chosen.any():
+            continue
+        carrier = carriers.position[completion[chosen]]
+        order = np.argsort(carrier, kind="stable")
+        carrier, places = carrier[order], judged[chosen][order]
+        for batch in source.texts(kind, np.unique(carrier).tolist()):
+            position = _numpy(batch["position"])
+            first, end = np.searchsorted(carrier, position), np.searchsorted(carrier, position, side="right")
+            of = np.repeat(np.arange(len(position)), end - first)  # an original may have been edited several times
+            some = places[np.repeat(first - np.cumsum(end - first) + (end - first), end - first) + np.arange(len(of))]
+            edited = rows.edit_texts.take(pa.array(some)).to_pylist()
+            found = severities(batch["text"].take(pa.array(of)).to_pylist(), edited, rule)
+            row = rows.edit_rows[some]
+            signal[row] = [numbers[severity] for severity in found]
+            own = [rewrite_weight(rule, severity) is not None for severity in found]
+            of_own = {"position": rows.position[row[own]], "key": [text_key(text) for text in compress(edited, own)]}
+            keys.append(pl.DataFrame(of_own, schema=REWRITTEN.schema))
+    return signal, pl.concat(keys)
 
 
 def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:

@@ -105,10 +105,11 @@ _CARRIED: dict[Carrier, tuple[str, str]] = {
     "rejected": ("events", "signal ->> 'rejected'"),
     "registered": ("completions", "completion"),
 }
-#: Texts are left out: they are much, and what is different for each event has no place among different signals. Short
-#: signals come as they are, as most are short.
-_BRIEF = """
-    CASE WHEN octet_length(signal::text) < 72 THEN signal::text
+#: Short signals come as they are, as most are short; of the others only what labels need. An edit's text is a column of
+#: its own: it never is JSON again.
+_SHORT = """octet_length(signal::text) < 72 AND position('"edit"' IN signal::text) = 0"""
+_BRIEF = f"""
+    CASE WHEN {_SHORT} THEN signal::text
          WHEN signal ->> 'kind' IN ('edit', 'comment') THEN json_build_object('kind', signal ->> 'kind')::text
          WHEN signal ->> 'kind' = 'preference' THEN
              json_build_object('kind', 'preference', 'carries', signal ->> 'rejected' IS NOT NULL,
@@ -117,6 +118,7 @@ _BRIEF = """
                                    left(encode(sha256(convert_to(signal ->> 'rejected', 'UTF8')), 'hex'), 16)))::text
          ELSE signal::text END
 """
+_EDITED = f"CASE WHEN NOT ({_SHORT}) AND signal ->> 'kind' = 'edit' THEN signal ->> 'text' END"
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,14 @@ class Source:
 
     def events(self) -> Iterator[pa.RecordBatch]:
         """What each event says, without prompt and completion, in no order: position, completion_id, actor, moment,
-        signal (JSON text; a long one without its texts, a preference with the other one's id and whether it `carries`
-        its text), carries (whether it has a completion's text), checkpoint_id, supersedes.
+        signal (JSON text without texts; a long preference has the other one's id and whether it `carries` a text),
+        edited (the text of an edit), carries (whether it has a completion's text), checkpoint_id, supersedes.
         """
         return arrow(
             self.session,
-            f"SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, {_BRIEF} AS signal, "  # noqa: S608 - literals
-            "completion IS NOT NULL AS carries, checkpoint_id::text AS checkpoint_id, supersedes FROM events "
+            "SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, "  # noqa: S608 - literals
+            f"{_BRIEF} AS signal, {_EDITED} AS edited, completion IS NOT NULL AS carries, "
+            "checkpoint_id::text AS checkpoint_id, supersedes FROM events "
             f"WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d}",
         )
 
@@ -158,18 +161,13 @@ class Source:
             f"OR completion_id = ANY({literal(sorted(others))}::text[]))",
         )
 
-    def edits(self, carrier: Carrier, pairs: Sequence[tuple[int, int]]) -> Iterator[pa.RecordBatch]:
-        """position, edited and original text, for pairs of positions: of an edit, and of what carries its original."""
-        table, original = _CARRIED[carrier]
-        edits, carriers = (f"{literal(side)}::bigint[]" for side in zip(*pairs, strict=True))
-        project = literal(self.project)
+    def texts(self, carrier: Carrier, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """position and text of the completions that are carried there."""
+        table, completion = _CARRIED[carrier]
         return arrow(
             self.session,
-            f"WITH pair AS MATERIALIZED (SELECT * FROM unnest({edits}, {carriers}) AS pair (edit, carrier)), "  # noqa: S608 - literals
-            "edit AS (SELECT position, carrier, signal ->> 'text' AS edited FROM events JOIN pair ON position = edit "
-            f"WHERE project_id = {project}) "
-            f"SELECT edit.position, edited, {original} AS original FROM edit JOIN {table} c ON c.position = carrier "
-            f"WHERE c.project_id = {project}",
+            f"SELECT position, {completion} AS text FROM {table} "  # noqa: S608 - literals
+            f"WHERE project_id = {literal(self.project)} AND position = ANY({literal(positions)}::bigint[])",
         )
 
 

@@ -103,7 +103,7 @@ POLICY = LabelPolicy.model_validate(
 
 
 def rows_of(events: Sequence[Event]) -> list[tuple[str, Example]]:
-    """The rows, each with its side of the split, that a snapshot of these events holds by `POLICY`: the service's own rules."""
+    """The rows, each with its side of the split, that a snapshot of these events holds by `POLICY`."""
     texts: list[LabelledRow] = []
 
     def keep(row: LabelledRow) -> int:
