@@ -78,7 +78,10 @@ def select(
     """
     drops: Counter[str] = Counter()
     by_label: Counter[bool] = Counter()
-    same_text: dict[bytes, list[Chosen]] = {}
+    labelled: list[Chosen] = []
+    said: list[
+        tuple[str, str] | bytes
+    ] = []  # what is told apart: texts where they are compared, else what stands for them
     for one in completions:
         if one.resolution.label is None:
             drops[one.resolution.reasons[0]] += 1
@@ -104,11 +107,11 @@ def select(
                 group=_digest(group),
                 actors=row.actors,
             )
-            text = key_of(group, row.completion) if guards.duplicates.exact else _digest([row.prompt, row.completion])
-            same_text.setdefault(text, []).append(chosen)
+            labelled.append(chosen)
+            said.append(_said(row, group, guards.duplicates))
 
     counts = wire.ClassCounts(desirable=by_label[True], undesirable=by_label[False], nothing=drops.total())
-    left = (_one_of(group, drops) for group in same_text.values())
+    left = (_one_of(group, drops) for group in _same(labelled, said, guards.duplicates.near))
     rows = sorted((chosen for chosen in left if chosen is not None), key=_order)
     rows, by_whom = _capped(rows, guards.influence, drops)
     selection = Selection(rows, counts, drops, by_whom, Tally(), Tally())
@@ -118,6 +121,25 @@ def select(
     selection.train.pairs = _pairs(selection, "train")
     selection.holdout.pairs = _pairs(selection, "holdout")
     return selection
+
+
+def _said(row: LabelledRow, group: str, rules: wire.policies.Duplicates) -> tuple[str, str] | bytes:
+    if rules.near is not None:
+        return group, row.completion
+    return key_of(group, row.completion) if rules.exact else _digest([row.prompt, row.completion])
+
+
+def _same(
+    rows: Sequence[Chosen], said: Sequence[Any], near: wire.policies.NearDuplicates | None
+) -> Iterable[list[Chosen]]:
+    """The rows whose prompts say the same, and whose completions do."""
+    if near is not None:
+        prompts, completions = ([texts[side] for texts in said] for side in (0, 1))
+        said = list(zip(duplicates.near(prompts, near), duplicates.near(completions, near), strict=True))
+    clusters: dict[int, list[Chosen]] = {}
+    for row, cluster in zip(rows, duplicates.exact(said).tolist(), strict=True):
+        clusters.setdefault(cluster, []).append(row)
+    return clusters.values()
 
 
 def _capped(
