@@ -23,6 +23,7 @@ from app.checkpoints.api import router as checkpoints
 from app.cli.migrate import configuration
 from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
+from app.dashboard.page import Figures
 from app.database import transaction
 from app.errors import Unavailable
 from app.feedback.api import BATCH_PATH, EVENT_PATH, MODELS
@@ -162,6 +163,7 @@ ROUTERS = (
 @asynccontextmanager
 async def _lifespan(api: Api) -> AsyncIterator[None]:
     settings.current().need_redis()
+    api.state.figures = Figures()
     async with intake(settings.current().need_libpq_database()) as way_in:
         api.state.receiver = receiver = Receiver(way_in)
         api.direct[("POST", EVENT_PATH)] = receiver.event

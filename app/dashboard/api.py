@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -38,6 +38,7 @@ HEADERS = {
 @router.get("/", response_class=HTMLResponse)
 def status_page(
     session: Transaction,
+    request: Request,
     at: Annotated[Reader, Depends(reader)],
     project: Annotated[str | None, Query()] = None,
 ) -> HTMLResponse:
@@ -45,7 +46,7 @@ def status_page(
     chosen = project or (names[0] if names else None)
     if chosen is not None and at.project not in (None, chosen):
         raise Forbidden(f"This key opens the project {at.project} alone.", code="other_project")
-    view = page.view_of(session, chosen) if chosen else None
+    view = page.view_of(session, chosen, request.app.state.figures) if chosen else None
     return HTMLResponse(
         templates.get_template("page.html").render(view=view, projects=names, now=now()), headers=HEADERS
     )

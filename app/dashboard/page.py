@@ -27,8 +27,12 @@ PLOTTED_STEPS = 300
 OPTIONAL = {"z0", "drift"}
 
 
-_readiness = Remembered(runs.readiness)
-_approvals = Remembered(labels.approval)
+class Figures:
+    """What one server remembers for the page."""
+
+    def __init__(self) -> None:
+        self.readiness = Remembered(runs.readiness)
+        self.approvals = Remembered(labels.approval)
 
 
 @dataclass(frozen=True)
@@ -46,20 +50,20 @@ class View:
     releases: Sequence[wire.Release]
 
 
-def view_of(session: Session, project: str) -> View:
+def view_of(session: Session, project: str, figures: Figures) -> View:
     """Raises `NotFound` for a project that there is none of."""
     newest = runs.page(session, project, cursor=None, limit=SHOWN).items
     plotted = next((run for run in newest if run.last_metrics), None)
     return View(
         project=projects.get(session, project),
         current=releases.current(session, project),
-        readiness=_readiness(session, project),
+        readiness=figures.readiness(session, project),
         runs=newest,
         active=next((run for run in newest if run.state not in TERMINAL), None),
         plotted=plotted,
         plots=curves(runs.metrics(session, project, plotted.id, limit=PLOTTED_STEPS).steps) if plotted else {},
         checkpoints=checkpoints.page(session, project, cursor=None, limit=SHOWN).items,
-        approvals={approval.checkpoint_id: approval for approval in _approvals(session, project)},
+        approvals={approval.checkpoint_id: approval for approval in figures.approvals(session, project)},
         decisions=loop.decisions(session, project, cursor=None, limit=SHOWN).items,
         releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
     )
