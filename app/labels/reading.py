@@ -1,6 +1,5 @@
 """A project's log as `sets.Log`: its ids and signals turned into numbers while it comes, as Arrow. Pure."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
@@ -16,6 +15,7 @@ from thumbwheel import wire
 
 from app.labels.edits import severities
 from app.labels.policy import NOT_PREFERRED, rewrite_weight
+from app.labels.rejected import id_of
 from app.labels.sets import REWRITTEN, SEVERITIES, UNKNOWN_EDIT, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
@@ -33,9 +33,7 @@ class _Said(msgspec.Struct):
 
     def other(self, completion_id: str) -> str:
         """The id of the completion that was not preferred."""
-        if self.rejected_completion_id is not None:
-            return self.rejected_completion_id
-        return f"{completion_id}#rejected:{hashlib.sha256((self.rejected or '').encode()).hexdigest()[:16]}"
+        return id_of(completion_id, self.rejected, self.rejected_completion_id)
 
 
 _SAID = msgspec.json.Decoder(_Said)

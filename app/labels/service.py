@@ -158,9 +158,14 @@ def counts(
     watermark: int,
     since: int = 0,
     checkpoint_id: UUID | None = None,
+    left_out: Collection[str] = (),
 ) -> wire.ClassCounts:
     """Rows by class, and completions that give none. For the filters see `resolved`."""
-    return count(resolved(session, project, policy, watermark=watermark, since=since, checkpoint_id=checkpoint_id))
+    return count(
+        resolved(
+            session, project, policy, watermark=watermark, since=since, checkpoint_id=checkpoint_id, left_out=left_out
+        )
+    )
 
 
 def count(completions: Iterable[Resolved]) -> wire.ClassCounts:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.database import arrow, literal
 from app.labels.reading import Carrier
+from app.labels.rejected import ID_SQL
 
 CHUNK = 500
 
@@ -35,7 +36,7 @@ class Said(NamedTuple):
 
 #: A completion that was not preferred and has no id of its own gets one made of its text. What an actor took back, or
 #: put something else in the place of, keeps its text. A registered completion comes first: its text is the text.
-_SAID = """
+_SAID = f"""
     WITH change AS MATERIALIZED (
         SELECT supersedes, actor, completion_id, coalesce(occurred_at, received_at) AS moment, position
         FROM events
@@ -64,9 +65,8 @@ _SAID = """
                checkpoint_id
         FROM event
         UNION ALL
-        SELECT false, coalesce(signal ->> 'rejected_completion_id', completion_id || '#rejected:' ||
-                               left(encode(sha256(convert_to(signal ->> 'rejected', 'UTF8')), 'hex'), 16)) COLLATE "C",
-               position, moment, actor, '{"kind": "not_preferred"}'::json, stands,
+        SELECT false, {ID_SQL},
+               position, moment, actor, '{{"kind": "not_preferred"}}'::json, stands,
                CASE WHEN signal ->> 'rejected' IS NOT NULL THEN prompt END, signal ->> 'rejected', NULL
         FROM event WHERE kind = 'preference'
         UNION ALL
@@ -75,7 +75,7 @@ _SAID = """
         WHERE project_id = :project AND position <= :watermark
     )
     SELECT completion_id, position, moment, actor, signal, stands, prompt, completion, checkpoint_id FROM said
-"""
+"""  # noqa: S608 - made of constants
 
 
 def said(session: Session, project: str, *, watermark: int, since: int, checkpoint_id: UUID | None) -> Iterator[Said]:
@@ -113,9 +113,7 @@ _BRIEF = f"""
          WHEN signal ->> 'kind' IN ('edit', 'comment') THEN json_build_object('kind', signal ->> 'kind')::text
          WHEN signal ->> 'kind' = 'preference' THEN
              json_build_object('kind', 'preference', 'carries', signal ->> 'rejected' IS NOT NULL,
-                               'rejected_completion_id', coalesce(
-                                   signal ->> 'rejected_completion_id', completion_id || '#rejected:' ||
-                                   left(encode(sha256(convert_to(signal ->> 'rejected', 'UTF8')), 'hex'), 16)))::text
+                               'rejected_completion_id', {ID_SQL})::text
          ELSE signal::text END
 """
 _EDITED = f"CASE WHEN NOT ({_SHORT}) AND signal ->> 'kind' = 'edit' THEN signal ->> 'text' END"

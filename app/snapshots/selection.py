@@ -13,6 +13,7 @@ from thumbwheel import wire
 
 from app.labels.guards import duplicates, influence
 from app.labels.guards.text import key_of
+from app.labels.policy import THOUSANDTHS
 from app.labels.service import LabelledRow, Prompt, Resolved, rows_of
 from app.snapshots.balance import Tally
 from app.snapshots.pairs import pairs_of
@@ -176,8 +177,9 @@ def _one_of(group: list[Chosen], drops: Counter[str]) -> Chosen | None:
     """What stays of rows with the same text: the first one of the heavier side, at the weight of its heaviest."""
     if len(group) == 1:
         return group[0]
-    desirable = sum(row.weight for row in group if row.label)
-    undesirable = sum(row.weight for row in group if not row.label)
+    # In thousandths, as policies have weights: a tie is a tie in whatever order they are added.
+    desirable = sum(round(row.weight * THOUSANDTHS) for row in group if row.label)
+    undesirable = sum(round(row.weight * THOUSANDTHS) for row in group if not row.label)
     if desirable == undesirable:
         drops["contradiction"] += len(group)
         return None

@@ -21,7 +21,7 @@ from app.runs.recipe import PAIRED, ObjectiveName, balanced_lambdas
 from app.snapshots import store
 from app.snapshots.balance import Needs, Tally, reasons_to_refuse
 from app.snapshots.build import text_file, write
-from app.snapshots.selection import select
+from app.snapshots.selection import Selection, select
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,10 @@ def readiness(
     selection = select(completions, project, policy.guards, rules.holdout_share, keep_text=lambda _: 0)
     new_counts = selection.counts
     if since > 0:
-        new_counts = labels.counts(session, project, policy, watermark=watermark, since=since, checkpoint_id=only)
-    reasons = reasons_to_refuse(selection.train, rules, objective, _needs(objective))
+        new_counts = labels.counts(
+            session, project, policy, watermark=watermark, since=since, checkpoint_id=only, left_out=left_out
+        )
+    reasons = _reasons(selection, rules, objective)
     lambdas = _lambdas(selection.train)
     return wire.Readiness(
         ready=not reasons,
@@ -101,7 +103,7 @@ def build(
         selection = select(completions, project, adopted.policy.guards, rules.holdout_share, keep_text=texts.keep)
         train = selection.train
         lambdas = _lambdas(train)
-        reasons = reasons_to_refuse(train, rules, objective, _needs(objective))
+        reasons = _reasons(selection, rules, objective)
         if reasons:
             raise Refused(
                 f"The feedback of {project} makes no dataset to learn from: {'; '.join(reasons)}.",
@@ -155,6 +157,17 @@ def stage_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id
             artifacts.fetch(sha256, folder / f"{sha256}.safetensors")
         except (NotFound, Unavailable, OSError) as error:
             log.warning("log-probs %s of reference %s left out: %s", sha256, reference_checkpoint_id, error)
+
+
+def _reasons(selection: Selection, rules: wire.SnapshotRules, objective: ObjectiveName) -> list[str]:
+    """Why nothing should be learnt from these rows."""
+    reasons = reasons_to_refuse(selection.train, rules, objective, _needs(objective))
+    if reasons and (capped := selection.drops["capped"]):
+        reasons.append(
+            f"the caps on influence leave {capped} rows no weight, as nearly all are of one actor or of one prompt: "
+            "raise guards.influence in the label policy, or collect feedback of others"
+        )
+    return reasons
 
 
 def _needs(objective: ObjectiveName) -> Needs:

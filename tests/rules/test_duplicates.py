@@ -1,14 +1,13 @@
-"""Texts that are one text, and what their labels add up to."""
+"""Texts that are one text."""
 
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from thumbwheel.wire.policies import NearDuplicates
 
-from app.labels.guards.duplicates import collapsed, exact, near
+from app.labels.guards.duplicates import exact, near
 from app.labels.guards.text import key_of, normalised
 
 RULES = NearDuplicates()
@@ -98,43 +97,3 @@ def test_equal_texts_are_in_one_cluster_and_numbers_leave_none_out(texts):
     numbers = {}
     for said, number in zip(map(normalised, texts), found, strict=True):
         assert numbers.setdefault(said, number) == number
-
-
-def kept(rows: list[tuple[int, bool, int]]) -> list[str]:
-    """What becomes of each row (cluster, desirable, weight), which stand in the log in this order."""
-    found = collapsed(
-        np.array([cluster for cluster, _, _ in rows], np.uint32),
-        np.array([desirable for _, desirable, _ in rows], np.bool_),
-        np.array([weight for _, _, weight in rows], np.int64),
-        np.arange(len(rows), dtype=np.int64),
-    )
-    names = ("stays", "duplicate", "contradicted", "tied")
-    fates = [[name for name in names if getattr(found, name)[row]] for row in range(len(rows))]
-    assert all(len(fate) == 1 for fate in fates)
-    return [fate for [fate] in fates]
-
-
-def test_the_first_row_of_the_heavier_side_stays():
-    rows = [(0, False, 1000), (0, True, 1000), (1, True, 250), (0, True, 500), (1, True, 1000)]
-
-    assert kept(rows) == ["contradicted", "stays", "stays", "duplicate", "duplicate"]
-
-
-def test_of_sides_that_weigh_the_same_neither_stays():
-    assert kept([(0, True, 1000), (0, False, 500), (0, False, 500), (1, True, 1)]) == ["tied", "tied", "tied", "stays"]
-
-
-def test_nothing_collapses_to_nothing():
-    assert kept([]) == []
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.sampled_from([1, 250, 500, 1000])), max_size=30))
-def test_one_row_of_each_cluster_stays_or_all_are_tied(rows):
-    fates = kept(rows)
-
-    for cluster in {cluster for cluster, _, _ in rows}:
-        of = [(fate, row) for fate, row in zip(fates, rows, strict=True) if row[0] == cluster]
-        balance = sum(weight if desirable else -weight for _, (_, desirable, weight) in of)
-        stays = [row for fate, row in of if fate == "stays"]
-        assert len(stays) == (balance != 0)
-        assert all(desirable is (balance > 0) for _, desirable, _ in stays)

@@ -9,8 +9,12 @@ from app.snapshots.selection import Selection, select
 WORDS = "the parcel left our warehouse this morning and should arrive tomorrow before noon if it does not answer here"
 
 
-def completion(number: int, prompt: str, text: str, *, label: bool = True, actor: str | None = None) -> Resolved:
-    resolution = Resolution(label, 1.0, ("thumbs_up" if label else "thumbs_down",), actors=(actor or f"user-{number}",))
+def completion(
+    number: int, prompt: str, text: str, *, label: bool = True, actor: str | None = None, weight: float = 1.0
+) -> Resolved:
+    resolution = Resolution(
+        label, weight, ("thumbs_up" if label else "thumbs_down",), actors=(actor or f"user-{number}",)
+    )
     return Resolved(f"c{number}", prompt, text, None, number, resolution)
 
 
@@ -49,3 +53,24 @@ def test_who_agreed_on_a_duplicate_shares_its_weight():
     rows = selected(completion(1, "Why?", "So.", actor="ann"), completion(2, "Why?", "So.", actor="bob")).rows
 
     assert [row.actors for row in rows] == [("ann", "bob")]
+
+
+def test_sides_of_a_text_that_weigh_the_same_are_no_row_whatever_fractions_they_are_made_of():
+    """0.1 + 0.2 is not 0.3 in floats."""
+    sides = [(0.1, True), (0.2, True), (0.3, False)]
+
+    found = selected(
+        *(completion(number, "Why?", "So.", label=label, weight=weight) for number, (weight, label) in enumerate(sides))
+    )
+
+    assert not found.rows
+    assert found.drops["contradiction"] == 3
+
+
+def test_of_a_text_the_first_row_of_the_heavier_side_stays():
+    found = selected(
+        completion(1, "Why?", "So.", label=False), completion(2, "Why?", "So."), completion(3, "Why?", "So.")
+    )
+
+    assert [(row.completion_id, row.label) for row in found.rows] == [("c2", True)]
+    assert (found.drops["outvoted"], found.drops["duplicate"]) == (1, 1)

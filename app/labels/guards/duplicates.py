@@ -1,7 +1,6 @@
-"""Rows that are one row: the same text, or nearly the same, and what their labels add up to. Pure."""
+"""Texts that are one text: the same, or nearly the same. Pure."""
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
@@ -62,35 +61,3 @@ def _most_alike(sketch: MinHash, firsts: list[MinHash], candidates: list[int], l
     alike = [(sketch.jaccard(firsts[number]), -number) for number in candidates]
     similarity, number = max(alike, default=(0.0, 0))
     return -number if alike and similarity >= least else None
-
-
-@dataclass(frozen=True)
-class Collapsed:
-    """Of n rows, which stay. Those that go are `duplicate`s, `contradicted` by the heavier side, or `tied`."""
-
-    stays: NDArray[np.bool_]
-    contradicted: NDArray[np.bool_]
-    tied: NDArray[np.bool_]
-
-    @property
-    def duplicate(self) -> NDArray[np.bool_]:
-        return ~(self.stays | self.contradicted | self.tied)
-
-
-def collapsed(
-    cluster: NDArray[np.uint32], desirable: NDArray[np.bool_], weight: NDArray[np.int64], order: NDArray[np.int64]
-) -> Collapsed:
-    """Of each cluster the first row, by `order`, of the side that weighs more in it; none where both weigh the same.
-
-    cluster (n,), desirable (n,), weight (n,) in thousandths so that ties are ties, order (n,) for example positions
-    """
-    side = np.where(desirable, weight, -weight)
-    balance = np.zeros(int(cluster.max(initial=0)) + 1, np.int64)
-    np.add.at(balance, cluster, side)
-    tied = balance[cluster] == 0
-    wins = ~tied & ((balance[cluster] > 0) == desirable)
-    stays = np.zeros(len(cluster), np.bool_)
-    rows = np.flatnonzero(wins)
-    rows = rows[np.lexsort((rows, order[rows], cluster[rows]))]
-    stays[rows[np.diff(cluster[rows], prepend=-1) != 0]] = True
-    return Collapsed(stays=stays, contradicted=~tied & ~wins, tied=tied)

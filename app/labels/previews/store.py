@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import arrow, literal
 from app.labels.previews.explanation import Said
 from app.labels.previews.preview import Look
+from app.labels.rejected import ID_SQL
 
 #: Snapshots belong to a room that lies above; a preview only asks how far the log went for one, and by which policy.
 SNAPSHOTS = table(
@@ -22,9 +23,6 @@ SNAPSHOTS = table(
     column("watermark", BigInteger),
     column("manifest", JSONB),
 )
-#: The id of a completion that was not preferred: its own, or one made of its text.
-_REJECTED = """coalesce(signal ->> 'rejected_completion_id', completion_id || '#rejected:' ||
-               left(encode(sha256(convert_to(signal ->> 'rejected', 'UTF8')), 'hex'), 16)) COLLATE "C\""""
 
 
 def snapshot(session: Session, project: str, snapshot_id: UUID) -> tuple[int, dict[str, Any]] | None:
@@ -45,7 +43,7 @@ def prompts(session: Session, project: str, watermark: int) -> pl.DataFrame:
         session,
         f"SELECT 0 AS source, position, completion_id, {number} FROM completions WHERE {where} UNION ALL "  # noqa: S608
         f"SELECT 1, position, completion_id, {number} FROM events WHERE {where} AND completion IS NOT NULL UNION ALL "
-        f"SELECT 1, position, {_REJECTED}, {number} FROM events "
+        f"SELECT 1, position, {ID_SQL}, {number} FROM events "
         f"WHERE {where} AND signal ->> 'kind' = 'preference' AND signal ->> 'rejected' IS NOT NULL",
         pl.Schema({"source": pl.Int32, "position": pl.Int64, "completion_id": pl.String, "prompt": pl.Int64}),
     )
@@ -75,9 +73,9 @@ _LOOKS = f"""
         SELECT 1, position, completion_id, prompt, completion FROM events
         WHERE project_id = :project AND position <= :watermark AND completion_id = ANY(:ids) AND completion IS NOT NULL
         UNION ALL
-        SELECT 1, position, {_REJECTED}, prompt, signal ->> 'rejected' FROM events
+        SELECT 1, position, {ID_SQL}, prompt, signal ->> 'rejected' FROM events
         WHERE project_id = :project AND position <= :watermark AND completion_id = ANY(:bases)
-          AND signal ->> 'kind' = 'preference' AND signal ->> 'rejected' IS NOT NULL AND {_REJECTED} = ANY(:ids)
+          AND signal ->> 'kind' = 'preference' AND signal ->> 'rejected' IS NOT NULL AND {ID_SQL} = ANY(:ids)
     ) AS carrier ORDER BY source, position
 """  # noqa: S608 - of constants alone
 
@@ -92,7 +90,7 @@ _SAID = f"""
                signal ->> 'rejected', 'not_preferred'
         FROM events
         WHERE project_id = :project AND position <= :watermark AND signal ->> 'kind' = 'preference'
-          AND (:base = '' OR completion_id = :base) AND {_REJECTED} = :id
+          AND (:base = '' OR completion_id = :base) AND {ID_SQL} = :id
     )
     SELECT event_id, position, moment, actor, signal, prompt, completion,
            kind <> 'retract'
