@@ -11,6 +11,7 @@ import app.labels.policies.tables
 import app.labels.quarantine.tables
 import app.loop.tables
 import app.outbox
+import app.privacy.tables
 import app.projects.tables
 import app.releases.tables
 import app.runs.tables

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Float, ForeignKey, Index, Integer, String
+from sqlalchemy import ARRAY, BigInteger, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, String, false
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base
+from app.database import Base, Time
 
 #: A caller's own id. Compared byte by byte: quicker than in a language's order, and the same on every machine.
 OwnId = Annotated[str, mapped_column(String(128, collation="C"))]
@@ -43,6 +43,7 @@ class Event(Base):
     supersedes: Mapped[OwnId | None]
     # `metadata` is a name that the declarative base keeps for itself.
     extra: Mapped[AsSent] = mapped_column("metadata")
+    never_train: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
         Index("ix_events_project_id_completion_id", "project_id", "completion_id"),
@@ -59,6 +60,16 @@ class EventId(Base):
     event_id: Mapped[OwnId] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(BigInteger)
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class Tombstone(Base):
+    """An erased actor: nothing that they say is stored. Who it was is known to those alone who know the id."""
+
+    __tablename__ = "tombstones"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    actor_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True, comment="of project, NUL and actor")
+    erased_at: Mapped[Time]
 
 
 class Completion(Base):

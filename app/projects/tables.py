@@ -1,6 +1,6 @@
 """Projects: one product whose model is improved."""
 
-from sqlalchemy import String
+from sqlalchemy import Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Document, Time
@@ -13,3 +13,8 @@ class Project(Base):
     base_model: Mapped[str] = mapped_column(String)
     configuration: Mapped[Document]
     created_at: Mapped[Time]
+    erasures: Mapped[int] = mapped_column(
+        Integer,
+        server_default=text("0"),
+        comment="how often something was erased: what was read of the log before is void then",
+    )
