@@ -14,7 +14,7 @@ COPY client client
 # The dependencies before the code: a change of code doesn't install them again.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /opt/thumbwheel/bin/python -c constraints.txt ./client \
-    && uv pip install --python /opt/thumbwheel/bin/python -c constraints.txt -r pyproject.toml --extra server
+    && uv pip install --python /opt/thumbwheel/bin/python -c constraints.txt -r pyproject.toml --extra server --extra s3
 COPY app app
 COPY worker worker
 COPY migrations migrations
@@ -25,7 +25,7 @@ FROM build AS build-worker
 ARG TORCH_BACKEND=cpu
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /opt/thumbwheel/bin/python -c constraints.txt --torch-backend="$TORCH_BACKEND" \
-    -r pyproject.toml --extra server --extra worker
+    -r pyproject.toml --extra server --extra s3 --extra worker
 
 FROM python:${PYTHON}-slim-bookworm AS base
 # The folder exists with the right owner before a volume is laid over it.
