@@ -11,6 +11,7 @@ from thumbwheel.wire.audits import (
     NewAudit,
     NewAuditVerdict,
 )
+from thumbwheel.wire.balance import BalancePlan, ClassPlan, Refusal, Segment
 from thumbwheel.wire.checkpoints import Approval, Checkpoint, CurrentRelease, NewRelease, Release, Verdict
 from thumbwheel.wire.feedback import (
     BatchItem,
@@ -65,10 +66,12 @@ __all__ = [
     "AuditItem",
     "AuditKind",
     "AuditVerdict",
+    "BalancePlan",
     "BatchItem",
     "BatchReceipt",
     "Checkpoint",
     "ClassCounts",
+    "ClassPlan",
     "Comment",
     "Completion",
     "CompletionReceipt",
@@ -117,12 +120,14 @@ __all__ = [
     "Rating",
     "Readiness",
     "RecipeChoice",
+    "Refusal",
     "Release",
     "Retract",
     "Run",
     "RunState",
     "RunTransition",
     "Scope",
+    "Segment",
     "Signal",
     "Slug",
     "SnapshotRules",

@@ -43,7 +43,24 @@ class SnapshotRules(Body):
     events: Literal["all", "shipped"] = Field(
         "all", description="all: the whole log; shipped: only completions of the checkpoint that is live"
     )
-    holdout_share: float = Field(0.1, gt=0, lt=0.9)
+    holdout_share: float = Field(
+        0.1,
+        gt=0,
+        lt=0.9,
+        description="share of the prompt groups that is held out, the same ones for ever; a larger share adds to them",
+    )
+    holdout_days: int | None = Field(
+        None,
+        ge=1,
+        le=3650,
+        description="hold out the rows, too, whose signal came in so many days before the last event; they are the "
+        "later-in-time part of the holdout, kept apart from the prompts that are always held out",
+    )
+    disjoint_actors: bool = Field(
+        default=False,
+        description="leave out of training the rows of every actor who has held-out rows: costs rows, and the "
+        "evaluation is then on people whom the model never learnt from",
+    )
     minimum_per_class: int = Field(200, ge=1, description="a run on fewer training rows of a class is refused")
     allow_imbalance: bool = Field(default=False, description="take data outside 1:10 … 10:1 all the same")
 

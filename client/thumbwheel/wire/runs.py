@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from thumbwheel.wire.balance import BalancePlan, Refusal
 from thumbwheel.wire.values import Body, Metadata, storable
 
 RunState = Literal[
@@ -84,6 +85,8 @@ class Readiness(BaseModel):
     counts: ClassCounts
     new_counts: ClassCounts = Field(description="since the last run's watermark")
     reasons: list[str] = Field(description="what stands in the way, each with its remedy")
+    refusals: list[Refusal] = Field([], description="those of the reasons that the rows give, for programs")
+    plan: BalancePlan | None = Field(None, description="what the training rows are made of, and how to balance them")
     lambda_desirable: float | None
     lambda_undesirable: float | None
     pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")

@@ -1,0 +1,70 @@
+"""What training rows are made of, how they are best balanced, and what they lack."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ClassPlan(BaseModel):
+    """The training rows of one class."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    rows: int
+    weight: float = Field(description="of all rows together, after the caps on influence")
+    effective: float = Field(
+        description="as many rows of equal weight would say as much: the square of the sum of the weights over the sum "
+        "of their squares (Kish 1965)"
+    )
+
+
+class Segment(BaseModel):
+    """Training rows that have something in common."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    by: Literal["checkpoint", "reason"]
+    name: str | None = Field(
+        description="the checkpoint's id, or the reason of the label; null: no checkpoint is known"
+    )
+    desirable: int
+    undesirable: int
+    weight_desirable: float
+    weight_undesirable: float
+
+
+class Refusal(BaseModel):
+    """Why nothing should be learnt from the rows, for programs: `reason` says the same to people."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped"]
+    of: Literal["desirable", "undesirable", "pairs"] | None = Field(description="what is missing")
+    have: float | None = Field(description="training rows; where the code is uneven, their weight")
+    need: float | None = Field(description="the least that is enough, in the same unit")
+    more: int | None = Field(description="about so many new labels or pairs help: the holdout takes its share of them")
+    reason: str
+    remedy: str = Field(description="what to do, in a few words")
+
+
+class BalancePlan(BaseModel):
+    """How the classes stand, and which of the two ways of the recipe to even them is advised."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    desirable: ClassPlan
+    undesirable: ClassPlan
+    pairs: int
+    segments: list[Segment]
+    lambda_desirable: float | None = Field(description="balance weights: what the recipe's auto becomes")
+    lambda_undesirable: float | None
+    balance_by_weights: float | None = Field(
+        description="desirable to undesirable by weight with these two: 1 to 4/3 is sound"
+    )
+    balance_by_batch: float | None = Field(
+        description="the same with balance batch, where half of the rows of a step are of each class and both λ are 1"
+    )
+    advised: Literal["weights", "batch"] | None = Field(
+        description="the recipe's balance; null where the objective weighs no classes, or where a class is missing"
+    )
+    because: str
