@@ -62,6 +62,17 @@ EVENTS: dict[str, Any] = {
             "signal": {"kind": "outcome", "name": "ticket_solved", "value": True},
         },
     },
+    "never train": {
+        "summary": "Feedback that no model may learn from",
+        "value": {
+            "completion_id": "msg-1045",
+            "actor": "user-80",
+            "prompt": "My card was charged twice.",
+            "completion": "I see both charges, and give one of them back.",
+            "signal": {"kind": "thumbs", "value": "up"},
+            "never_train": True,
+        },
+    },
     "change of mind": {
         "summary": "The same user thinks otherwise now",
         "value": {

@@ -51,8 +51,10 @@ OF_A_BODY = (
 
 
 class Outcome(NamedTuple):
+    """`erased`: it was erased, and stays away; `erased_actor`: so does whatever its actor says."""
+
     id: str
-    status: Literal["stored", "replayed", "conflict"]
+    status: Literal["stored", "replayed", "conflict", "erased", "erased_actor"]
     differs: tuple[str, ...] = ()  # JSON pointers, where it is a conflict
 
 
@@ -67,7 +69,7 @@ class Entry(NamedTuple):
 class Kind:
     """What is appended, and how to compare it with what is there."""
 
-    append: Callable[..., Awaitable[list[bool]]]
+    append: Callable[..., Awaitable[list[sql.Fate]]]
     stored: Callable[..., Awaitable[dict[sql.Key, dict[str, Any]]]]
     document: Callable[[Any], dict[str, Any]]
 
@@ -200,27 +202,31 @@ async def _outcomes(
 ) -> list[Outcome | ThumbwheelError]:
     """Store the entries in one transaction; where that fails by one of them, in halves."""
     try:
-        new = await kind.append(connection, [entry.row for entry in entries])
+        fates = await kind.append(connection, [entry.row for entry in entries])
     except OF_A_BODY as error:
         if len(entries) == 1:
             log.warning("Postgres refuses a body of project %s: %s", entries[0].row[0], error)
             return [_refused(error)]
         half = len(entries) // 2
         return await _outcomes(connection, kind, entries[:half]) + await _outcomes(connection, kind, entries[half:])
-    if all(new):
+    if fates.count("new") == len(fates):
         return [Outcome(entry.row[1], "stored") for entry in entries]
-    there = {entry.row[:2] for entry, is_new in zip(entries, new, strict=True) if not is_new}
-    stored = await kind.stored(connection, there)
+    there = {entry.row[:2] for entry, fate in zip(entries, fates, strict=True) if fate == "there"}
+    stored = await kind.stored(connection, there) if there else {}
     return [
-        Outcome(entry.row[1], "stored") if is_new else _compared(kind, entry, stored.get(entry.row[:2]))
-        for entry, is_new in zip(entries, new, strict=True)
+        Outcome(entry.row[1], "stored" if fate == "new" else "erased_actor")
+        if fate != "there"
+        else _compared(kind, entry, stored.get(entry.row[:2]))
+        for entry, fate in zip(entries, fates, strict=True)
     ]
 
 
 def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcome:
-    """None is stored of what was erased: it was there, and stays away."""
+    """Of what was erased the id is there, and nothing else."""
+    if stored is None:
+        return Outcome(entry.row[1], "erased")
     given = kind.document(entry.body)
-    if stored is None or stored == given:
+    if stored == given:
         return Outcome(entry.row[1], "replayed")
     return Outcome(entry.row[1], "conflict", tuple(signals.differences(stored, given)))
 
@@ -255,6 +261,7 @@ def event_entry(project: str, event: wire.Event) -> Entry:
     row: sql.EventRow = (
         project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), text, messages,
         kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, signals.json_text(kept.metadata),
+        kept.never_train,
     )  # fmt: skip
     return Entry(row, kept)
 
@@ -270,6 +277,7 @@ def quick_entry(project: str, body: bytes) -> Entry | None:
     row: sql.EventRow = (
         project, event.event_id, event.completion_id, event.actor, quick.json_text(event.signal), text, messages,
         event.completion, event.checkpoint_id, occurred_at, event.supersedes, quick.json_text(event.metadata),
+        event.never_train,
     )  # fmt: skip
     return Entry(row, body)
 

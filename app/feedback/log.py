@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -18,12 +18,15 @@ import asyncpg
 Key = tuple[str, str]  # project, and an id in it
 
 #: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint, time,
-#: what it supersedes, metadata. Signal, messages and metadata are JSON text.
+#: what it supersedes, metadata, whether never to train on it. Signal, messages and metadata are JSON text.
 EventRow = tuple[
-    str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str
+    str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str, bool
 ]  # fmt: skip
 #: Project, completion id, prompt, completion, checkpoint, sampling, token ids, log-probs, metadata.
 CompletionRow = tuple[str, str, str, str, UUID | None, str, str | None, str | None, str]
+
+#: What became of a row: new in the log; its id is there already; its actor was erased, and stays away.
+Fate = Literal["new", "there", "erased"]
 
 
 @cache
@@ -38,37 +41,43 @@ _LOCKED = """
 _APPEND_EVENTS = (
     _LOCKED  # noqa: S608 - made of constants
     + """,
+    erased AS MATERIALIZED (SELECT erased_actors($2::text[], $5::text[]) AS numbers FROM locked),
     item AS MATERIALIZED (
-        SELECT item.*, nextval('log_positions') AS position
-        FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[])
+        SELECT item.*, item.number = ANY(numbers) AS erased, nextval('log_positions') AS position
+        FROM erased, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::bool[])
              WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
-                                      checkpoint_id, occurred_at, supersedes, metadata, number)
+                                      checkpoint_id, occurred_at, supersedes, metadata, never_train, number)
     ), taken AS (
         INSERT INTO event_ids (project_id, event_id, position, received_at)
-        SELECT project_id, event_id, position, now() FROM item ORDER BY project_id, event_id, number
+        SELECT project_id, event_id, position, now() FROM item WHERE NOT erased
+        ORDER BY project_id, event_id, number
         ON CONFLICT DO NOTHING
         RETURNING position
     ), logged AS (
         INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, checkpoint_id,
-                            occurred_at, supersedes, metadata, position, received_at)
+                            occurred_at, supersedes, metadata, never_train, position, received_at)
         SELECT project_id, event_id, completion_id, actor, signal::json, coalesce(messages::json, to_json(prompt)),
-               completion, checkpoint_id, occurred_at, supersedes, metadata::json, position, now()
+               completion, checkpoint_id, occurred_at, supersedes, metadata::json, never_train, position, now()
         FROM item JOIN taken USING (position) ORDER BY position
     )
-    SELECT number FROM item LEFT JOIN taken USING (position) WHERE taken.position IS NULL
+    SELECT number, erased FROM item LEFT JOIN taken USING (position) WHERE taken.position IS NULL
 """
 )
 
 
-async def append_events(connection: asyncpg.Connection, rows: Sequence[EventRow]) -> list[bool]:
-    """Append the rows in their order; those whose id is there already are left as they are. Which ones are new."""
+async def append_events(connection: asyncpg.Connection, rows: Sequence[EventRow]) -> list[Fate]:
+    """Append the rows in their order, but for those of erased actors; what has an id that is there stays as it is.
+
+    Erased actors are looked for once the lock is held, and with what is committed then: an erasure that has put its
+    tombstone, and had the log's lock since, misses no event.
+    """
     return await _append(connection, _APPEND_EVENTS, rows)
 
 
 _EVENTS_OF = """
     SELECT i.project_id, i.event_id, e.completion_id, e.actor, e.signal, e.prompt, e.completion, e.checkpoint_id,
-           e.occurred_at, e.supersedes, e.metadata
+           e.occurred_at, e.supersedes, e.metadata, e.never_train
     FROM unnest($1::text[], $2::text[]) AS asked (project_id, event_id)
     JOIN event_ids i ON (i.project_id, i.event_id) = (asked.project_id, asked.event_id)
     JOIN events e ON (e.project_id, e.position, e.received_at) = (i.project_id, i.position, i.received_at)
@@ -88,6 +97,7 @@ async def events_of(connection: asyncpg.Connection, keys: Iterable[Key]) -> dict
             "occurred_at": None if row["occurred_at"] is None else row["occurred_at"].timestamp(),
             "supersedes": row["supersedes"],
             "metadata": json.loads(row["metadata"]),
+            "never_train": row["never_train"],
         }
         for row in await _fetch_by_key(connection, _EVENTS_OF, keys)
     }
@@ -111,13 +121,13 @@ _APPEND_COMPLETIONS = (
         ON CONFLICT DO NOTHING
         RETURNING position
     )
-    SELECT number FROM item LEFT JOIN registered USING (position) WHERE registered.position IS NULL
+    SELECT number, false FROM item LEFT JOIN registered USING (position) WHERE registered.position IS NULL
 """
 )
 
 
-async def append_completions(connection: asyncpg.Connection, rows: Sequence[CompletionRow]) -> list[bool]:
-    """Register the rows; those whose id is there already are left as they are. Which ones are new."""
+async def append_completions(connection: asyncpg.Connection, rows: Sequence[CompletionRow]) -> list[Fate]:
+    """Register the rows; those whose id is there already are left as they are."""
     return await _append(connection, _APPEND_COMPLETIONS, rows)
 
 
@@ -145,13 +155,13 @@ async def completions_of(connection: asyncpg.Connection, keys: Iterable[Key]) ->
     }
 
 
-async def _append(connection: asyncpg.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[bool]:
+async def _append(connection: asyncpg.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[Fate]:
     columns = [list(column) for column in zip(*rows, strict=True)]
     locks = sorted(map(lock_key, set(columns[0])))
-    new = [True] * len(rows)
-    for (number,) in await connection.fetch(statement, locks, *columns):
-        new[number - 1] = False
-    return new
+    fates: list[Fate] = ["new"] * len(rows)
+    for number, erased in await connection.fetch(statement, locks, *columns):
+        fates[number - 1] = "erased" if erased else "there"
+    return fates
 
 
 async def _fetch_by_key(connection: asyncpg.Connection, query: str, keys: Iterable[Key]) -> Sequence[Mapping[str, Any]]:

@@ -55,6 +55,7 @@ class Event(Struct, forbid_unknown_fields=True):
     occurred_at: Time | None = None
     supersedes: Name | None = None
     metadata: dict[str, Value] = {}
+    never_train: bool = False
 
 
 _DECODER = msgspec.json.Decoder(Event)

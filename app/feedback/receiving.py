@@ -27,6 +27,7 @@ from app.projects.admission import Admission
 from app.web import JSON_LINES, MAX_BODY_BYTES, TOO_LARGE, media_type, problem_response, reason_not_json
 
 CREATED, OK, MIXED = 201, 200, 207
+ERASED = ("erased", "erased_actor")
 #: Items of a batch that are read and stored together.
 PART = 125
 
@@ -134,6 +135,9 @@ class Receiver:
                 faults=[Fault(pointer, "differs from what is stored under this id") for pointer in outcome.differs],
                 details={name: outcome.id, "differs": list(outcome.differs)},
             )
+        if outcome.status in ERASED:
+            code = "actor_erased" if outcome.status == "erased_actor" else f"{what}_erased"
+            raise Conflict(_erased(outcome, what, name), code=code, details={name: outcome.id})
         return outcome
 
 
@@ -190,6 +194,9 @@ def _answer(index: int, entry: Entry, outcome: Outcome | ThumbwheelError) -> dic
         return {
             "index": index, "event_id": entry.row[1], "status": "invalid", "error": outcome.message, "pointer": "",
         }  # fmt: skip
+    if outcome.status in ERASED:
+        said = _erased(outcome, "event", "event_id")
+        return {"index": index, "event_id": outcome.id, "status": "erased", "error": said, "pointer": ""}
     answer = {"index": index, "event_id": outcome.id, "status": outcome.status}
     if outcome.status == "conflict":
         answer |= {"error": _conflict(outcome, "event", "event_id"), "pointer": outcome.differs[0]}
@@ -212,3 +219,12 @@ def _conflict(outcome: Outcome, what: str, name: str) -> str:
         f"The {what} {outcome.id} is stored with another {fields}: send the same body to retry, "
         f"or a new {name} to say something new."
     )
+
+
+def _erased(outcome: Outcome, what: str, name: str) -> str:
+    if outcome.status == "erased_actor":
+        return (
+            f"The actor of {what} {outcome.id} was erased, and nothing that they say is stored: send no more of it; "
+            "an admin lets them come back with DELETE /v1/erasures/{id}/tombstone."
+        )
+    return f"The {what} {outcome.id} was erased and stays away: what is said anew needs a new {name}."

@@ -93,6 +93,7 @@ def _stored(row: Event) -> wire.StoredEvent:
         checkpoint_id=row.checkpoint_id,
         supersedes=row.supersedes,
         metadata=row.extra,
+        never_train=row.never_train,
     )
 
 

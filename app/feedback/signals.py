@@ -73,6 +73,7 @@ def document(event: wire.Event) -> dict[str, Any]:
         "occurred_at": None if event.occurred_at is None else event.occurred_at.timestamp(),
         "supersedes": event.supersedes,
         "metadata": event.metadata,
+        "never_train": event.never_train,
     }
 
 

@@ -83,10 +83,12 @@ class Client:
         metadata: dict[str, JsonValue] | None = None,
         event_id: str | None = None,
         supersedes: str | None = None,
+        never_train: bool = False,
     ) -> wire.EventReceipt:
         """Record what `actor` thought of one completion; returns once it is stored for good.
 
-        supersedes  event id of what the same actor said before, and which counts no more
+        supersedes   event id of what the same actor said before, and which counts no more
+        never_train  keep what is said here out of every snapshot
         """
         return self.record(
             wire.Event(
@@ -100,6 +102,7 @@ class Client:
                 occurred_at=occurred_at,
                 supersedes=supersedes,
                 metadata=metadata or {},
+                never_train=never_train,
             )
         )
 

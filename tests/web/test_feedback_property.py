@@ -78,6 +78,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         "occurred_at": TIME,
         "supersedes": TEXT,
         "metadata": OBJECT,
+        "never_train": st.booleans(),
     }
     return event | {name: draw(value) for name, value in optional.items() if draw(st.booleans())}
 

@@ -149,6 +149,8 @@ def _about(row: Row) -> Body:
     }
     if row.get("timestamp") is not None:
         about["occurred_at"] = row["timestamp"]
+    if row.get("never_train") is not None:
+        about["never_train"] = row["never_train"]
     if row.get("user_id") is not None:
         about["actor"] = row["user_id"]
     return about

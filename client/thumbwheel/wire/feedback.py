@@ -48,6 +48,7 @@ class Event(Body):
         None, description="event_id of what the same actor said of this completion before, and which counts no more"
     )
     metadata: Metadata = Field({}, description="whatever you want to find again beside it")
+    never_train: bool = Field(default=False, description="true: keep what is said here out of every snapshot")
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -77,7 +78,9 @@ class EventReceipt(BaseModel):
 class BatchItem(BaseModel):
     index: int
     event_id: str | None = None
-    status: Literal["stored", "replayed", "conflict", "invalid"]
+    status: Literal["stored", "replayed", "conflict", "invalid", "erased"] = Field(
+        description="erased: the actor, or the event, was erased and stays away"
+    )
     error: str | None = Field(None, description="what is wrong with this item and what to do")
     pointer: str | None = Field(None, description="JSON pointer into the item")
 
@@ -106,6 +109,7 @@ class StoredEvent(BaseModel):
     checkpoint_id: UUID | None
     supersedes: str | None
     metadata: dict[str, Any]
+    never_train: bool = False
 
 
 class Completion(Body):
