@@ -1,23 +1,42 @@
-"""Files by the SHA-256 of their content, on any fsspec file system (a folder, S3).
+"""Files by the SHA-256 of their content: in a folder, or in a bucket of S3 (or another object store of fsspec's).
 
-A file is put aside under a temporary name, flushed to disk and renamed: it is there whole, or not at all. The same
-content is stored once. Reading verifies the hash.
+A file is there whole, or not at all. In a folder it is put aside under a temporary name, flushed to disk and renamed;
+an object store shows an object only once all of it has arrived. The same content is stored once. Reading verifies the
+hash.
+
+Unavailable          the store does not answer: later it may
+├── StoreUnusable    it answers and says no (full, no right, no bucket): somebody has to mend it
+└── DamagedArtifact  a file's content is not the one that its name says
+NotFound             the store answers, and has no such file
 """
 
+import errno
 import hashlib
 import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from app import settings
-from app.errors import NotFound, Unavailable
+from app.errors import NotFound, ThumbwheelError, Unavailable
 
 CHUNK = 1 << 20
+#: What is read ahead of a bucket, in bytes; each open file holds so much in memory.
+READ_AHEAD = 8 * CHUNK
+#: What lies aside for so long was left by a process that died.
+ASIDE_SECONDS = 24 * 3600
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -26,14 +45,18 @@ class Stored:
     size: int
 
 
+class StoreUnusable(Unavailable):
+    pass
+
+
 class DamagedArtifact(Unavailable):
     pass
 
 
-@cache
-def _store() -> tuple[Any, str]:
-    file_system, root = fsspec.core.url_to_fs(settings.current().artifacts)
-    return file_system, root.rstrip("/")
+def location() -> str:
+    """Where the store is, for people; without what an URL may say of passwords."""
+    file_system, root = _store()
+    return root if _is_folder(file_system) else file_system.unstrip_protocol(root)
 
 
 def path_of(sha256: str) -> str:
@@ -47,52 +70,35 @@ def sha256_of(path: Path) -> str:
 
 
 def put(path: Path) -> Stored:
-    """Store the file at `path`. Raises `Unavailable` when the store cannot take it; nothing half-written is left."""
+    """Store the file at `path`. Raises `Unavailable` when the store cannot take it; nothing half-written is left.
+
+    A file of this name that has another length there, as a broken disk leaves it, is written anew.
+    """
     stored = Stored(sha256_of(path), path.stat().st_size)
     file_system, root = _store()
-    target, aside = path_of(stored.sha256), f"{root}/aside/{uuid4().hex}"
-    try:
-        if file_system.exists(target):
+    target = path_of(stored.sha256)
+    with _explained(f"take {path.name}", missing=_gone):
+        if _size(file_system, target) == stored.size:
             return stored
-        file_system.makedirs(f"{root}/aside", exist_ok=True)
-        file_system.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-        try:
-            with path.open("rb") as source, file_system.open(aside, "wb") as sink:
-                while chunk := source.read(CHUNK):
-                    sink.write(chunk)
-                _flush_to_disk(sink)
-            file_system.mv(aside, target)
-        finally:
-            if file_system.exists(aside):
-                file_system.rm(aside)
-    except OSError as error:
-        raise Unavailable(
-            f"The artifact store cannot take {path.name}: {error}.", code="artifacts_unavailable"
-        ) from error
+        if _is_folder(file_system):
+            _put_in_folder(path, Path(target), Path(root) / "aside")
+        else:
+            file_system.put_file(str(path), target, chunksize=READ_AHEAD)
     return stored
 
 
-def _flush_to_disk(sink: IO[bytes]) -> None:
-    sink.flush()
-    try:
-        descriptor = sink.fileno()
-    except (OSError, AttributeError):
-        return  # not a local file: its store answers for durability
-    os.fsync(descriptor)
-
-
 def fetch(sha256: str, destination: Path) -> None:
-    """Copy the file to `destination`, verified.
+    """Copy the file to `destination`, verified, or leave nothing there.
 
-    Raises `NotFound` where the store has no such file, `DamagedArtifact` where its content is another.
+    Raises `NotFound` where the store has no such file, `DamagedArtifact` where its content is another, `Unavailable`
+    where the store does not give it, `OSError` where this machine cannot take it.
     """
-    file_system, _ = _store()
     destination.parent.mkdir(parents=True, exist_ok=True)
     aside = destination.with_name(f".{destination.name}.{uuid4().hex}")
     digest = hashlib.sha256()
     try:
-        with file_system.open(path_of(sha256), "rb") as source, aside.open("wb") as sink:
-            while chunk := source.read(CHUNK):
+        with aside.open("wb") as sink:
+            for chunk in _chunks(sha256):
                 digest.update(chunk)
                 sink.write(chunk)
             _flush_to_disk(sink)
@@ -102,16 +108,195 @@ def fetch(sha256: str, destination: Path) -> None:
                 code="artifact_damaged",
             )
         aside.rename(destination)
-    except FileNotFoundError as error:
-        raise NotFound(f"The artifact store has no file {sha256}.", code="artifact_missing") from error
     finally:
         aside.unlink(missing_ok=True)
 
 
 def open_stream(sha256: str) -> IO[bytes]:
-    """The file's bytes, not verified: the reader knows the hash. Raises `NotFound`."""
+    """The file's bytes, not verified: the reader knows the hash. Raises `NotFound`, `Unavailable`."""
     file_system, _ = _store()
+    with _explained("give a file", missing=lambda: _missing(sha256)):
+        return file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD)
+
+
+def delete(sha256: str) -> None:
+    """Remove the file for good; that it is not there is no error. Raises `Unavailable`.
+
+    A bucket that keeps versions keeps the old one: `bucket_keeps_versions` says so.
+    """
+    file_system, _ = _store()
+    path = path_of(sha256)
+    with _explained("delete a file", missing=_store_is_gone):
+        file_system.rm_file(path)
+        if _is_folder(file_system):
+            _flush_folder(Path(path).parent)
+
+
+def try_out() -> None:
+    """Write, read and delete a small object: a bucket tells nothing by its looks. Raises `Unavailable`."""
+    file_system, root = _store()
+    path, content = f"{root}/aside/{uuid4().hex}", b"thumbwheel doctor"
+    with _explained("be used", missing=_gone):
+        file_system.pipe_file(path, content)
+        try:
+            read = file_system.cat_file(path)
+        finally:
+            file_system.rm_file(path)
+    if read != content:
+        raise DamagedArtifact(f"{location()} gives back other bytes than it was given.", code="artifact_damaged")
+
+
+def bucket_keeps_versions() -> bool:
+    """Whether what is deleted stays in the bucket as an old version. False where the store does not say."""
+    file_system, root = _store()
+    if not hasattr(file_system, "is_bucket_versioned"):
+        return False
+    with _explained("say whether it keeps old versions", missing=_gone):
+        return bool(file_system.is_bucket_versioned(_container(file_system, root)))
+
+
+def _store() -> tuple[Any, str]:
+    """The file system (fsspec keeps one per process) and the store's folder in it."""
+    url = settings.current().artifacts
     try:
-        return file_system.open(path_of(sha256), "rb")
+        file_system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        protocol = url.partition("://")[0]
+        extra = "pip install 'thumbwheel-server[s3]'" if protocol in ("s3", "s3a") else f"install it ({error})"
+        raise StoreUnusable(
+            f"THUMBWHEEL_ARTIFACTS_URL begins with {protocol}:// and its library is not installed: {extra}.",
+            code="artifacts_unavailable",
+        ) from error
+    except ValueError as error:
+        raise StoreUnusable(
+            f"THUMBWHEEL_ARTIFACTS_URL names no store: {error}: give a folder or s3://bucket/prefix.",
+            code="artifacts_unavailable",
+        ) from error
+    return file_system, root.rstrip("/")
+
+
+def _is_folder(file_system: Any) -> bool:
+    return isinstance(file_system, LocalFileSystem)
+
+
+def _container(file_system: Any, root: str) -> str:
+    """What has to be there before anything can be stored: the folder, or the bucket."""
+    return root if _is_folder(file_system) else root.split("/", 1)[0]
+
+
+def _size(file_system: Any, path: str) -> int | None:
+    """Of the file, in bytes; null where there is none."""
+    try:
+        size: int = file_system.info(path)["size"]
+    except FileNotFoundError:
+        return None
+    return size
+
+
+def _put_in_folder(path: Path, target: Path, asides: Path) -> None:
+    asides.mkdir(parents=True, exist_ok=True)
+    _sweep(asides)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = asides / uuid4().hex
+    try:
+        with path.open("rb") as source, aside.open("wb") as sink:
+            shutil.copyfileobj(source, sink, CHUNK)
+            _flush_to_disk(sink)
+        aside.replace(target)
+        _flush_folder(target.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _sweep(asides: Path) -> None:
+    """Remove what killed processes left: it may hold texts that somebody has erased since."""
+    for left in asides.iterdir():
+        try:
+            if left.stat().st_mtime < time.time() - ASIDE_SECONDS:
+                left.unlink()
+        except FileNotFoundError:
+            continue  # its owner, or another sweep, was quicker
+
+
+def _flush_to_disk(sink: IO[bytes]) -> None:
+    sink.flush()
+    os.fsync(sink.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _chunks(sha256: str) -> Iterator[bytes]:
+    """The file's bytes. What goes wrong in here is the store's fault, and none of who takes them."""
+    file_system, _ = _store()
+    with (
+        _explained("give a file", missing=lambda: _missing(sha256)),
+        file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD) as source,
+    ):
+        while chunk := source.read(CHUNK):
+            yield chunk
+
+
+def _missing(sha256: str) -> ThumbwheelError:
+    return _store_is_gone() or NotFound(f"The artifact store has no file {sha256}.", code="artifact_missing")
+
+
+def _store_is_gone() -> StoreUnusable | None:
+    """Why no file at all is found, where that is so."""
+    file_system, root = _store()
+    with _explained("be found", missing=_gone):
+        if not file_system.exists(_container(file_system, root)):
+            return _gone()
+    return None
+
+
+def _gone() -> StoreUnusable:
+    file_system, root = _store()
+    container = _container(file_system, root)
+    if _is_folder(file_system):
+        what = f"folder {container} does not exist: is its disk mounted? Mount it"
+    else:
+        what = f"bucket {container} does not exist: make it"
+    return StoreUnusable(f"The artifact store's {what}, or set THUMBWHEEL_ARTIFACTS_URL.", code="artifacts_unavailable")
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a file system raises where its store fails: besides OSError, what the libraries that are loaded say."""
+    libraries = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
+    return (OSError, *(getattr(sys.modules[module], name) for module, name in libraries if module in sys.modules))
+
+
+@contextmanager
+def _explained(what: str, *, missing: Callable[[], ThumbwheelError | None]) -> Iterator[None]:
+    """Say what the store's file system raises as an error of ours, with the remedy.
+
+    missing  what it means that something is not there; None: nothing is wrong
+    """
+    try:
+        yield
     except FileNotFoundError as error:
-        raise NotFound(f"The artifact store has no file {sha256}.", code="artifact_missing") from error
+        if (meant := missing()) is not None:
+            raise meant from error
+    except _failures() as error:
+        kind, remedy = _meaning(error)
+        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise kind(
+            f"The artifact store {location()} cannot {what}: {cause}: {remedy}.", code="artifacts_unavailable"
+        ) from error
+
+
+def _meaning(error: Exception) -> tuple[type[Unavailable], str]:
+    """What kind of failure it is, and what helps."""
+    number = getattr(error, "errno", None)
+    if number in _FULL:
+        return StoreUnusable, "free some space there, or move the store and set THUMBWHEEL_ARTIFACTS_URL"
+    if isinstance(error, PermissionError) or number in _CLOSED:
+        return StoreUnusable, "give whoever runs Thumbwheel the right to list, read, write and delete there"
+    if type(error).__name__ == "NoCredentialsError":
+        return StoreUnusable, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
+    return Unavailable, "is it up, and THUMBWHEEL_ARTIFACTS_URL right (of an S3 that is not Amazon's, AWS_ENDPOINT_URL)"
