@@ -1,0 +1,42 @@
+"""An S3 on this machine, by moto, for whoever has to store something in a bucket."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+
+import s3fs
+
+BUCKET = "artifacts"
+
+
+@contextmanager
+def bucket_server() -> Iterator[Mapping[str, str]]:
+    """What a process of ours needs in its environment to store artifacts in a bucket of it."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    with redirect_stdout(StringIO()):
+        server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield {
+            "THUMBWHEEL_ARTIFACTS_URL": f"s3://{BUCKET}/thumbwheel",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",
+        }
+    finally:
+        server.stop()
+
+
+def bucket() -> s3fs.S3FileSystem:
+    """The server of this process's environment, looked at past our code, with the bucket made where it is missing."""
+    found = s3fs.S3FileSystem(use_listings_cache=False, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    if not found.exists(BUCKET):
+        found.mkdir(BUCKET)
+    return found
