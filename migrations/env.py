@@ -9,6 +9,7 @@ import app.feedback.tables
 import app.labels.audits.tables
 import app.labels.policies.tables
 import app.labels.quarantine.tables
+import app.labels.tables
 import app.loop.tables
 import app.outbox
 import app.privacy.tables

@@ -8,14 +8,16 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import OSA, Levenshtein, Postfix, Prefix
 from thumbwheel import wire
 
 Severity = Literal["unchanged", "cosmetic", "substantive", "rewrite"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 #: Shorter words are often one letter away from another word: now and not, is and it.
 TYPO_WORD_LENGTH = 5
@@ -30,18 +32,78 @@ _MEANINGLESS = frozenset(["Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sk", "Cf"])
 _MEANINGFUL_PUNCTUATION = frozenset("%&/\\@#^")
 
 
+class Comparison(NamedTuple):
+    """All that a rule needs to know of an edit: its severity follows, whatever the thresholds, without the texts.
+
+    alike   Levenshtein similarity, 1 − edits / length of the longer text (rapidfuzz)
+    change  one of the numbers below
+    long    whether the longer text is longer than `SHORT`
+    """
+
+    alike: float
+    change: int
+    long: bool
+
+
+#: What differs: nothing but spaces at the ends; what is cosmetic; typos; numbers or signs; words; so much that it was
+#: not looked at.
+NOTHING, LOOKS, TYPOS, NUMBERS, WORDS, MUCH = range(6)
+#: Longer texts less alike are not read word by word: no sensible rule calls them anything but rewritten.
+FLOOR = 0.5
+
+
 def severity(original: str, edited: str, rule: wire.EditRule) -> Severity:
-    """By Levenshtein similarity, 1 − edits / length of the longer text (rapidfuzz)."""
     return severities([original], [edited], rule)[0]
 
 
 def severities(originals: Sequence[str], edited: Sequence[str], rule: wire.EditRule) -> list[Severity]:
     """`severity` of each pair; several at once where there are cores for it."""
-    # Similarities below the cutoff come as 0: what they are makes no difference, and finding out takes longest.
-    cutoff = min(rule.rewrite_below, rule.cosmetic_from)
-    alike = _each(Levenshtein.normalized_similarity, originals, edited, cutoff)
+    floor = floor_of(rule)
+    found = compared(originals, edited, floor=floor)
+    return [SEVERITIES[number] for number in judged(*columns(found), rule, floor=floor)]
+
+
+def floor_of(rule: wire.EditRule) -> float:
+    """How far down texts have to be compared for this rule: finding out how alike they are takes longest where they are
+    not. Not exactly at a threshold: there a cutoff rounds otherwise than the comparison."""
+    lowest = min(rule.rewrite_below, rule.cosmetic_from)
+    return FLOOR if lowest > FLOOR else max(lowest - 0.01, 0.0)
+
+
+def compared(originals: Sequence[str], edited: Sequence[str], *, floor: float = FLOOR) -> list[Comparison]:
+    """Each pair compared; texts less than `floor` alike are 0 alike, and the longer ones of them read no further."""
+    alike = _each(Levenshtein.normalized_similarity, originals, edited, floor)
     before, after = _each(Prefix.similarity, originals, edited), _each(Postfix.similarity, originals, edited)
-    return list(map(_severity, originals, edited, alike, before, after, repeat(rule)))
+    return list(map(_compared, originals, edited, alike, before, after, repeat(floor)))
+
+
+def judged(
+    alike: NDArray[np.float64],
+    change: NDArray[np.int8],
+    long: NDArray[np.bool_],
+    rule: wire.EditRule,
+    *,
+    floor: float = FLOOR,
+) -> NDArray[np.int8]:
+    """Of each comparison the number of its severity in `SEVERITIES`; -1 where the texts have to be looked at, because
+    a threshold lies below the `floor` that they were compared with."""
+    unchanged, cosmetic, substantive, rewrite = range(len(SEVERITIES))
+    lowest = min(rule.rewrite_below, rule.cosmetic_from)
+    words = np.where(alike < rule.rewrite_below, rewrite, substantive)
+    typos = np.where(alike >= rule.cosmetic_from, cosmetic, words)
+    found = np.choose(change, [unchanged, cosmetic, typos, rewrite, words, rewrite])
+    found[(change != NOTHING) & long & (alike < lowest)] = rewrite
+    if floor > 0 and lowest <= floor:
+        found[(alike < floor) & np.isin(change, [TYPOS, WORDS, MUCH])] = -1
+    return found.astype(np.int8)
+
+
+def columns(found: Sequence[Comparison]) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.bool_]]:
+    return (
+        np.array([one.alike for one in found], dtype=np.float64),
+        np.array([one.change for one in found], dtype=np.int8),
+        np.array([one.long for one in found], dtype=np.bool_),
+    )
 
 
 def _each(scorer: Any, originals: Sequence[str], edited: Sequence[str], cutoff: float | None = None) -> list[float]:
@@ -50,25 +112,30 @@ def _each(scorer: Any, originals: Sequence[str], edited: Sequence[str], cutoff: 
     return found
 
 
-def _severity(original: str, edited: str, alike: float, before: float, after: float, rule: wire.EditRule) -> Severity:
+def _compared(original: str, edited: str, alike: float, before: float, after: float, floor: float) -> Comparison:
     """`before`, `after`: characters at the beginning and at the end that are the same."""
+    long = max(len(original), len(edited)) > SHORT
     if alike >= 1 or original.strip() == edited.strip():
-        return "unchanged"
-    if alike < rule.rewrite_below and alike < rule.cosmetic_from and max(len(original), len(edited)) > SHORT:
-        return "rewrite"
+        return Comparison(alike, NOTHING, long)
+    if alike < floor and long:
+        return Comparison(alike, MUCH, long)
     # What is cosmetic is read word by word: only where the texts differ, as that takes longest.
     start = original.rfind(" ", 0, int(before)) + 1
     same = min(int(after), min(len(original), len(edited)) - start)
     space = original.find(" ", len(original) - same)
     end = 0 if space < 0 or same == 0 else len(original) - space
     old, new = _parts(original[start : len(original) - end]), _parts(edited[start : len(edited) - end])
+    return Comparison(alike, _change(old, new), long)
+
+
+def _change(old: list[str], new: list[str]) -> int:
     if old == new:
-        return "cosmetic"
+        return LOOKS
     if _numbers_and_signs(old) != _numbers_and_signs(new):
-        return "rewrite"
-    if "".join(old) == "".join(new) or (alike >= rule.cosmetic_from and _only_typos(old, new)):
-        return "cosmetic"
-    return "rewrite" if alike < rule.rewrite_below else "substantive"
+        return NUMBERS
+    if "".join(old) == "".join(new):
+        return LOOKS
+    return TYPOS if _only_typos(old, new) else WORDS
 
 
 def _parts(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress, repeat
+from itertools import repeat
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -13,14 +13,28 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.labels.edits import severities
+from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
 from app.labels.policy import NOT_PREFERRED, rewrite_weight
 from app.labels.rejected import id_of
-from app.labels.sets import REWRITTEN, SEVERITIES, UNKNOWN_EDIT, Log, text_key
+from app.labels.sets import REWRITTEN, UNKNOWN_EDIT, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
 LATEST = np.iinfo(np.int64).max
+#: Edits whose texts are held at a time.
+EDITS = 4096
+#: How an edit compares with its original (see `edits.Comparison`), and what stands for its text. `original`: where the
+#: original's text lies.
+COMPARED = pa.schema(
+    [
+        pa.field("position", pa.int64()),
+        pa.field("original", pa.int64()),
+        pa.field("alike", pa.float64()),
+        pa.field("change", pa.int8()),
+        pa.field("long", pa.bool_()),
+        pa.field("key", pa.binary()),
+    ]
+)
 
 
 class _Said(msgspec.Struct):
@@ -60,16 +74,20 @@ class Source(Protocol):
 
     def registered(self, others: Collection[str]) -> Iterable[pa.RecordBatch]: ...
 
-    def texts(self, carrier: Carrier, positions: Sequence[int]) -> Iterable[pa.RecordBatch]: ...
+    def compared(self) -> Iterable[pa.RecordBatch]: ...
+
+    def texts(self, carrier: Carrier, positions: Sequence[int]) -> Mapping[int, str]: ...
+
+    def edited(self, positions: Sequence[int]) -> Mapping[int, str]: ...
 
 
-def read(source: Source, rule: wire.EditRule) -> Log:
-    """All that was said, edits read by `rule`."""
+def read(source: Source, rule: wire.EditRule) -> tuple[Log, pa.Table]:
+    """All that was said, edits read by `rule`; and those comparisons of edits that the source had not kept."""
     rows = _Rows.of(source.events())
     stands = _standing(source, rows)
     carriers = _Carriers.of(source, rows)
-    signal, rewritten = _edits(source, rule, rows, stands, carriers)
-    return Log(
+    signal, rewritten, new = _edits(source, rule, rows, stands, carriers)
+    log = Log(
         events=pl.DataFrame(
             {
                 "position": rows.position,
@@ -85,6 +103,7 @@ def read(source: Source, rule: wire.EditRule) -> Log:
         actors=pl.Series("actor", rows.actors, dtype=pl.String),
         rewritten=rewritten,
     )
+    return log, new
 
 
 class _Signals:
@@ -119,7 +138,6 @@ class _Rows:
     checkpoints: pa.Array
     signals: _Signals
     edit_rows: NDArray[np.int64]
-    edit_texts: pa.ChunkedArray
     supersedes: Mapping[int, str]  # row → event id
 
     @staticmethod
@@ -127,7 +145,7 @@ class _Rows:
         signals = _Signals()
         not_preferred = signals.number({"kind": NOT_PREFERRED})
         parts: list[_Part] = []
-        sources, edit_rows, edit_texts = [], [], []
+        sources, edit_rows = [], []
         supersedes: dict[int, str] = {}
         start = 0
         for batch in batches:
@@ -150,8 +168,7 @@ class _Rows:
             if replaced.null_count < len(replaced):
                 rows = np.flatnonzero(_numpy(replaced.is_valid()))
                 supersedes |= zip((start + rows).tolist(), replaced.take(pa.array(rows)).to_pylist(), strict=True)
-            edit_rows.append(start + np.flatnonzero(_numpy(batch["edited"].is_valid())))
-            edit_texts.append(batch["edited"].drop_null())
+            edit_rows.append(start + np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which]))
             start += len(batch)
             preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
             if len(preferences):
@@ -186,7 +203,6 @@ class _Rows:
             checkpoints=checkpoints,
             signals=signals,
             edit_rows=_joined(edit_rows, np.int64),
-            edit_texts=pa.chunked_array(edit_texts, pa.string()),
             supersedes=supersedes,
         )
 
@@ -281,6 +297,12 @@ class _Carriers:
                 found[place] = name or found[place]
         return _Carriers(position, known, registered, rejected, found)
 
+    def kind(self, completion: NDArray[np.uint32]) -> list[Carrier]:
+        """What has the text of each of these."""
+        kinds: tuple[Carrier, ...] = ("event", "rejected", "registered")
+        number = np.where(self.registered, 2, np.where(self.rejected, 1, 0))
+        return [kinds[one] for one in number[completion].tolist()]
+
     def frame(self, rows: _Rows) -> pl.DataFrame:
         return pl.DataFrame(
             {
@@ -294,41 +316,69 @@ class _Carriers:
 
 def _edits(
     source: Source, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
-) -> tuple[NDArray[np.uint32], pl.DataFrame]:
+) -> tuple[NDArray[np.uint32], pl.DataFrame, pa.Table]:
     """The signals of all rows: those of edits by their severity, unknown where the original is not, or it does not
-    stand. And what the texts are that are rows of their own: position, key."""
-    numbers = {
-        severity: rows.signals.number({"kind": "edit", "severity": severity})
-        for severity in (UNKNOWN_EDIT, *SEVERITIES)
-    }
-    completion = rows.completion[rows.edit_rows]
-    judged = np.flatnonzero(stands[rows.edit_rows] & carriers.known[completion])  # places among the edits
-    completion = completion[judged]
-    registered = carriers.registered[completion]
-    rejected = carriers.rejected[completion] & ~registered
-    kinds: dict[Carrier, NDArray[np.bool_]] = {
-        "registered": registered, "rejected": rejected, "event": ~rejected & ~registered,
-    }  # fmt: skip
-    signal, keys = rows.signal.copy(), [REWRITTEN]
-    for kind, chosen in kinds.items():
-        if not chosen.any():
-            continue
-        carrier = carriers.position[completion[chosen]]
-        order = np.argsort(carrier, kind="stable")
-        carrier, places = carrier[order], judged[chosen][order]
-        for batch in source.texts(kind, np.unique(carrier).tolist()):
-            position = _numpy(batch["position"])
-            first, end = np.searchsorted(carrier, position), np.searchsorted(carrier, position, side="right")
-            of = np.repeat(np.arange(len(position)), end - first)  # an original may have been edited several times
-            some = places[np.repeat(first - np.cumsum(end - first) + (end - first), end - first) + np.arange(len(of))]
-            edited = rows.edit_texts.take(pa.array(some)).to_pylist()
-            found = severities(batch["text"].take(pa.array(of)).to_pylist(), edited, rule)
-            row = rows.edit_rows[some]
-            signal[row] = [numbers[severity] for severity in found]
-            own = [rewrite_weight(rule, severity) is not None for severity in found]
-            of_own = {"position": rows.position[row[own]], "key": [text_key(text) for text in compress(edited, own)]}
-            keys.append(pl.DataFrame(of_own, schema=REWRITTEN.schema))
-    return signal, pl.concat(keys)
+    stand. What the texts are that are rows of their own: position, key. And the comparisons that were made."""
+    told = (*SEVERITIES, UNKNOWN_EDIT)
+    numbers = [rows.signals.number({"kind": "edit", "severity": severity}) for severity in told]
+    row = rows.edit_rows[stands[rows.edit_rows]]
+    row = row[carriers.known[rows.completion[row]]]
+    row = row[np.argsort(rows.position[row])]
+    position, completion = rows.position[row], rows.completion[row]
+    original = carriers.position[completion]
+
+    severity = np.full(len(row), -1, dtype=np.int8)
+    kept = _kept(source)
+    kept = kept.filter(np.isin(_numpy(kept["position"]), position))
+    place = np.searchsorted(position, _numpy(kept["position"]))
+    kept, place = kept.filter(same := _numpy(kept["original"]) == original[place]), place[same]
+    severity[place] = judged(_numpy(kept["alike"]), _numpy(kept["change"]), _numpy(kept["long"]), rule)
+    kept, place = kept.filter(known := severity[place] >= 0), place[known]
+
+    missing = np.flatnonzero(severity < 0)
+    floor = floor_of(rule)
+    new = _compared(source, floor, position[missing], original[missing], carriers.kind(completion[missing]))
+    severity[missing] = judged(_numpy(new["alike"]), _numpy(new["change"]), _numpy(new["long"]), rule, floor=floor)
+    signal = rows.signal.copy()
+    signal[row] = np.array(numbers, dtype=np.uint32)[severity]
+
+    own = np.array([rewrite_weight(rule, one) is not None for one in SEVERITIES], dtype=bool)[severity]
+    keys = [
+        pl.DataFrame(
+            {"position": position[which][own[which]], "key": table["key"].filter(own[which])}, REWRITTEN.schema
+        )
+        for table, which in ((kept, place), (new, missing))
+    ]
+    return signal, pl.concat(keys), new if floor == FLOOR else new.slice(0, 0)
+
+
+def _kept(source: Source) -> pa.Table:
+    """What the source has compared already."""
+    return pa.Table.from_batches(list(source.compared()), COMPARED).combine_chunks()
+
+
+def _compared(
+    source: Source,
+    floor: float,
+    position: NDArray[np.int64],
+    original: NDArray[np.int64],
+    kind: Sequence[Carrier],
+) -> pa.Table:
+    """The edits at `position` compared with what lies at `original`, in their order."""
+    parts = [COMPARED.empty_table()]
+    for start in range(0, len(position), EDITS):
+        part = slice(start, start + EDITS)
+        wanted: dict[Carrier, list[int]] = {}
+        for one, place in zip(kind[part], original[part].tolist(), strict=True):
+            wanted.setdefault(one, []).append(place)
+        texts = {one: source.texts(one, sorted(set(places))) for one, places in wanted.items()}
+        found = source.edited(position[part].tolist())
+        edited = [found[place] for place in position[part].tolist()]
+        originals = [texts[one][place] for one, place in zip(kind[part], original[part].tolist(), strict=True)]
+        alike, change, long = columns(compared(originals, edited, floor=floor))
+        keys = pa.array(map(text_key, edited), pa.binary())
+        parts.append(pa.table([position[part], original[part], alike, change, long, keys], schema=COMPARED))
+    return pa.concat_tables(parts).combine_chunks()
 
 
 def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:

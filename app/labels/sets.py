@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels import policy as one
-from app.labels.edits import Severity
 from app.labels.policy import NO_VERDICT, QUARANTINED, THOUSANDTHS, TIE, Context, Verdict
 
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 #: What an edit says whose original's text is not known.
 UNKNOWN_EDIT = "unknown"
 REASON = pl.Categorical()

@@ -8,11 +8,13 @@ from uuid import UUID
 
 import pyarrow as pa
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import arrow, literal
-from app.labels.reading import Carrier
+from app.labels.reading import COMPARED, Carrier
 from app.labels.rejected import ID_SQL
+from app.labels.tables import EditComparison
 
 CHUNK = 500
 
@@ -105,18 +107,15 @@ _CARRIED: dict[Carrier, tuple[str, str]] = {
     "rejected": ("events", "signal ->> 'rejected'"),
     "registered": ("completions", "completion"),
 }
-#: Short signals come as they are, as most are short; of the others only what labels need. An edit's text is a column of
-#: its own: it never is JSON again.
-_SHORT = """octet_length(signal::text) < 72 AND position('"edit"' IN signal::text) = 0"""
+#: Short signals come as they are, as most are short; of the others only what labels need.
 _BRIEF = f"""
-    CASE WHEN {_SHORT} THEN signal::text
+    CASE WHEN octet_length(signal::text) < 72 AND position('"edit"' IN signal::text) = 0 THEN signal::text
          WHEN signal ->> 'kind' IN ('edit', 'comment') THEN json_build_object('kind', signal ->> 'kind')::text
          WHEN signal ->> 'kind' = 'preference' THEN
              json_build_object('kind', 'preference', 'carries', signal ->> 'rejected' IS NOT NULL,
                                'rejected_completion_id', {ID_SQL})::text
          ELSE signal::text END
 """
-_EDITED = f"CASE WHEN NOT ({_SHORT}) AND signal ->> 'kind' = 'edit' THEN signal ->> 'text' END"
 
 
 @dataclass(frozen=True)
@@ -130,12 +129,12 @@ class Source:
     def events(self) -> Iterator[pa.RecordBatch]:
         """What each event says, without prompt and completion, in no order: position, completion_id, actor, moment,
         signal (JSON text without texts; a long preference has the other one's id and whether it `carries` a text),
-        edited (the text of an edit), carries (whether it has a completion's text), checkpoint_id, supersedes.
+        carries (whether it has a completion's text), checkpoint_id, supersedes.
         """
         return arrow(
             self.session,
             "SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, "  # noqa: S608 - literals
-            f"{_BRIEF} AS signal, {_EDITED} AS edited, completion IS NOT NULL AS carries, "
+            f"{_BRIEF} AS signal, completion IS NOT NULL AS carries, "
             "checkpoint_id::text AS checkpoint_id, supersedes FROM events "
             f"WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d}",
         )
@@ -159,14 +158,48 @@ class Source:
             f"OR completion_id = ANY({literal(sorted(others))}::text[]))",
         )
 
-    def texts(self, carrier: Carrier, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
-        """position and text of the completions that are carried there."""
-        table, completion = _CARRIED[carrier]
-        return arrow(
+    def compared(self) -> Iterator[pa.RecordBatch]:
+        """What is kept of edits, as `reading.COMPARED`."""
+        for batch in arrow(
             self.session,
-            f"SELECT position, {completion} AS text FROM {table} "  # noqa: S608 - literals
+            "SELECT position, original, alike, change, long, key FROM edit_comparisons "  # noqa: S608 - literals
+            f"WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d} ORDER BY position",
+        ):
+            yield batch.cast(COMPARED)
+
+    def texts(self, carrier: Carrier, positions: Sequence[int]) -> dict[int, str]:
+        """The texts of the completions that are carried there."""
+        table, completion = _CARRIED[carrier]
+        return self._texts_at(positions, f"{completion} AS text FROM {table}")
+
+    def edited(self, positions: Sequence[int]) -> dict[int, str]:
+        """What was made of completions by the edits there."""
+        return self._texts_at(positions, "signal ->> 'text' AS text FROM events")
+
+    def _texts_at(self, positions: Sequence[int], what: str) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for batch in arrow(
+            self.session,
+            f"SELECT position, {what} "
             f"WHERE project_id = {literal(self.project)} AND position = ANY({literal(positions)}::bigint[])",
-        )
+        ):
+            found |= zip(batch["position"].to_pylist(), batch["text"].to_pylist(), strict=True)
+        return found
+
+
+def keep_compared(session: Session, project: str, found: pa.Table) -> None:
+    """Keep how edits compare with their originals, in the place of older comparisons."""
+    if not len(found):
+        return
+    rows = found.sort_by("position").to_pylist()  # two that keep the same ones wait for each other, not in a circle
+    new = insert(EditComparison)
+    session.execute(
+        new.on_conflict_do_update(
+            index_elements=["project_id", "position"],
+            set_={name: new.excluded[name] for name in COMPARED.names if name != "position"},
+        ),
+        [{"project_id": project, **row} for row in rows],
+    )
 
 
 def as_of(session: Session, project: str, watermark: int) -> datetime | None:

@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Document, Id, Time
@@ -34,3 +35,27 @@ class ReferenceLogProbs(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     reference_checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     created_at: Mapped[Time]
+
+
+class SnapshotRedaction(Base):
+    """A snapshot whose rows of an erased actor are gone: its files are deleted, its successor has the other rows."""
+
+    __tablename__ = "snapshot_redactions"
+
+    snapshot_id: Mapped[UUID] = mapped_column(ForeignKey("snapshots.id"), primary_key=True)
+    successor_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"), comment="null: no row is left")
+    erasure_id: Mapped[UUID]
+    rows: Mapped[int] = mapped_column(Integer, comment="that are not in the successor")
+    shards: Mapped[list[str]] = mapped_column(JSONB, comment="files that were written anew")
+    redacted_at: Mapped[Time]
+
+
+class KeptReadiness(Base):
+    """What a snapshot of the project would be made of: found out in the background, shown at once."""
+
+    __tablename__ = "readiness"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    basis: Mapped[Document] = mapped_column(comment="all that it rests on: the same again finds the same")
+    found: Mapped[Document]
+    at: Mapped[Time]

@@ -83,6 +83,7 @@ POLICIES = st.sampled_from(
                 "thumbs": {"down": None},
             }
         },
+        {"signals": {"edit": {"cosmetic_from": 0.4, "rewrite_below": 0.3}}},
     ]
 ).map(LabelPolicy.model_validate)
 
@@ -139,14 +140,25 @@ def fresh_project(database):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(events=logs(), policy=POLICIES, left_out=st.sampled_from([(), ("bob",)]), registered=st.booleans())
+@given(
+    events=logs(),
+    policy=POLICIES,
+    left_out=st.sampled_from([(), ("bob",)]),
+    registered=st.sampled_from(["before", "after", "never"]),
+    kept=st.booleans(),
+)
 def test_a_log_at_once_has_the_labels_of_its_completions_one_by_one(
-    fresh_project, events, policy, left_out, registered
+    fresh_project, events, policy, left_out, registered, kept
 ):
     project = fresh_project()
-    if registered:
+    if registered == "before":
         register(project, "c1", {"prompt": "Where?", "completion": TEXTS[0]})
     store(project, events)
+    if kept:
+        with transaction() as session:
+            labels.compare_edits(session, project, feedback.watermark(session, project))
+    if registered == "after":
+        register(project, "c1", {"prompt": "Where?", "completion": TEXTS[0]})
 
     one_by_one, at_once = both(project, policy, left_out)
 

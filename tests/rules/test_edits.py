@@ -72,6 +72,24 @@ def test_many_edits_are_judged_as_each_one(pairs):
     assert found == [severity(one, other) for one, other in pairs]
 
 
+@given(
+    st.lists(st.tuples(st.text("ab c1.,é\n", max_size=30), st.text("ab c1.,é\n", max_size=30))),
+    st.integers(0, 20),
+    st.integers(0, 20),
+)
+def test_a_comparison_that_was_kept_gives_the_same_severity_or_asks_for_the_texts(pairs, cosmetic_from, rewrite_below):
+    # Repeated, some are long, which makes a difference.
+    originals, edited = [one * 9 for one, _ in pairs], [other * 9 for _, other in pairs]
+    rule = EditRule(cosmetic_from=cosmetic_from / 20, rewrite_below=rewrite_below / 20)
+
+    found = edits.judged(*edits.columns(edits.compared(originals, edited)), rule)
+
+    told = [None if number < 0 else edits.SEVERITIES[number] for number in found]
+    expected = edits.severities(originals, edited, rule)
+    assert all(one in (None, other) for one, other in zip(told, expected, strict=True))
+    assert None not in told or min(cosmetic_from, rewrite_below) <= 10
+
+
 def test_spaces_at_the_ends_change_nothing():
     assert severity("It arrives. ", " It arrives.\n") == "unchanged"
 
