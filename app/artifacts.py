@@ -59,6 +59,11 @@ def location() -> str:
     return root if _is_folder(file_system) else file_system.unstrip_protocol(root)
 
 
+def in_folder() -> bool:
+    """Whether the store is a folder of this machine."""
+    return _is_folder(_store()[0])
+
+
 def path_of(sha256: str) -> str:
     """Where the file lies inside the store."""
     return f"{_store()[1]}/sha256/{sha256[:2]}/{sha256}"

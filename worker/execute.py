@@ -17,7 +17,7 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 from app import outbox
-from app.artifacts import DamagedArtifact
+from app.artifacts import DamagedArtifact, StoreUnusable
 from app.database import transaction
 from app.errors import StaleLease, ThumbwheelError, Unavailable
 from app.labels.audits import service as audits
@@ -72,7 +72,8 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
     except OSError as error:
         _fail(claimed, f"this machine refused: {error}: mend it, then start a run again")
     except ThumbwheelError as error:
-        if isinstance(error, StaleLease) or (isinstance(error, Unavailable) and not isinstance(error, DamagedArtifact)):
+        waiting_helps = isinstance(error, Unavailable) and not isinstance(error, DamagedArtifact | StoreUnusable)
+        if isinstance(error, StaleLease) or waiting_helps:
             raise
         _fail(claimed, error.message)
     except Exception as error:

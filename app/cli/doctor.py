@@ -92,13 +92,40 @@ def broker(chosen: Settings) -> Finding:
 def data_folder(chosen: Settings) -> Finding:
     """Whether the data folder, or the nearest one above it that exists, can be written and has space."""
     folder = chosen.data_dir.absolute()
+    fault = _reason_unwritable(folder)
+    if fault is not None:
+        return Finding("Data folder", "wrong", f"{fault}: set THUMBWHEEL_DATA_DIR to another one")
+    free_gb = next(shutil.disk_usage(path).free for path in (folder, *folder.parents) if path.exists()) / 1024**3
+    return Finding("Data folder", "ok", f"{folder}, {free_gb:.0f} GB free")
+
+
+def artifact_store(chosen: Settings) -> Finding:
+    """Whether artifacts can be kept. A folder is looked at, a bucket tried out."""
+    from app import artifacts
+
+    if chosen.artifacts_url is None:
+        return Finding("Artifacts", "ok", "in the data folder")
+    if artifacts.in_folder():
+        fault = _reason_unwritable(Path(artifacts.location()))
+        if fault is not None:
+            return Finding("Artifacts", "wrong", f"{fault}: set THUMBWHEEL_ARTIFACTS_URL to another one")
+        return Finding("Artifacts", "ok", f"in {artifacts.location()}")
+    artifacts.try_out()
+    if artifacts.bucket_keeps_versions():
+        kept = "erased files stay there as old versions: turn versioning off, or let a rule of the bucket delete them"
+        return Finding("Artifacts", "note", f"{artifacts.location()} takes, gives and deletes, and {kept}")
+    return Finding("Artifacts", "ok", f"{artifacts.location()} takes, gives and deletes")
+
+
+def _reason_unwritable(folder: Path) -> str | None:
+    """What is wrong with the folder, or with the nearest one above it that exists."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return Finding("Data folder", "wrong", f"{existing} cannot be written: set THUMBWHEEL_DATA_DIR to another one")
+        return f"{existing} cannot be written"
     free_gb = shutil.disk_usage(existing).free / 1024**3
     if free_gb < LOW_DISK_GB:
-        return Finding("Data folder", "wrong", f"{folder}: only {free_gb:.1f} GB free, {LOW_DISK_GB} are needed")
-    return Finding("Data folder", "ok", f"{folder}, {free_gb:.0f} GB free")
+        return f"{folder}: only {free_gb:.1f} GB free, {LOW_DISK_GB} are needed"
+    return None
 
 
 def torch(_chosen: Settings) -> Finding:
@@ -126,6 +153,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "Postgres": database,
     "Redis": broker,
     "Data folder": data_folder,
+    "Artifacts": artifact_store,
     "Training": torch,
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
+import httpx
 import s3fs
 
 BUCKET = "artifacts"
@@ -20,17 +21,19 @@ def bucket_server() -> Iterator[Mapping[str, str]]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     with redirect_stdout(StringIO()):
         server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
     try:
-        host, port = server.get_host_and_port()
         yield {
             "THUMBWHEEL_ARTIFACTS_URL": f"s3://{BUCKET}/thumbwheel",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "somebody",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_MAX_ATTEMPTS": "1",
         }
     finally:
+        httpx.post(f"{url}/moto-api/reset")  # else the next server of this process has the same buckets
         server.stop()
 
 

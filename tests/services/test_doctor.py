@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from app import services
+from tests.services.bucket import BUCKET, bucket, bucket_server
 
 
 def doctor(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -57,6 +58,7 @@ def test_servers_that_do_not_answer_and_a_closed_folder_are_wrong_each_with_its_
         THUMBWHEEL_DATABASE_URL=f"postgresql://nobody:secret@127.0.0.1:{port}/none",
         THUMBWHEEL_REDIS_URL=f"redis://127.0.0.1:{port}/0",
         THUMBWHEEL_DATA_DIR=str(tmp_path / "file" / "data"),
+        THUMBWHEEL_ARTIFACTS_URL=str(tmp_path / "file" / "artifacts"),
     )
 
     assert done.returncode == 1
@@ -64,12 +66,33 @@ def test_servers_that_do_not_answer_and_a_closed_folder_are_wrong_each_with_its_
     assert "THUMBWHEEL_DATABASE_URL" in said["Postgres"]["said"]
     assert "THUMBWHEEL_REDIS_URL" in said["Redis"]["said"]
     assert "THUMBWHEEL_DATA_DIR" in said["Data folder"]["said"]
+    assert "THUMBWHEEL_ARTIFACTS_URL" in said["Artifacts"]["said"]
     assert [name for name, finding in said.items() if finding["state"] == "wrong"] == [
         "Postgres",
         "Redis",
         "Data folder",
+        "Artifacts",
     ]
     assert "secret" not in done.stdout
+
+
+def test_a_bucket_is_tried_out_and_one_that_is_missing_is_wrong(tmp_path, monkeypatch):
+    with bucket_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+        missing = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path), **environment)
+        made = bucket()
+        made.make_bucket_versioned(BUCKET)
+        versioned = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path), **environment)
+        left = made.find(BUCKET)
+
+    assert missing.returncode == 1
+    assert f"bucket {BUCKET} does not exist: make it" in findings(missing)["Artifacts"]["said"]
+    assert versioned.returncode == 0, versioned.stdout
+    assert findings(versioned)["Artifacts"]["state"] == "note"
+    assert "erased files stay there as old versions" in findings(versioned)["Artifacts"]["said"]
+    assert left == []
 
 
 def test_old_tables_are_wrong(servers, tmp_path):
