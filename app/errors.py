@@ -6,6 +6,7 @@ ThumbwheelError
 ├── Unauthenticated  no key, or one that nobody knows
 ├── Forbidden      a known key that may not do this
 ├── NotFound       no such thing, or none that this key may see
+├── Gone           it was there, and was deleted for good
 ├── Conflict       it contradicts what is stored
 ├── Refused        a rule of the product says no; `reasons` are all of them, each with its remedy
 ├── StaleLease     somebody else holds the run now: the writer has to stop
@@ -85,6 +86,10 @@ class Forbidden(ThumbwheelError):
 
 
 class NotFound(ThumbwheelError):
+    pass
+
+
+class Gone(ThumbwheelError):
     pass
 
 

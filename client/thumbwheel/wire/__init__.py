@@ -55,6 +55,7 @@ from thumbwheel.wire.quarantine import (
 )
 from thumbwheel.wire.runs import ClassCounts, Metrics, NewRun, Readiness, Run, RunState, RunTransition, TriggerDecision
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
+from thumbwheel.wire.snapshots import Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
 
 __all__ = [
@@ -130,6 +131,9 @@ __all__ = [
     "Segment",
     "Signal",
     "Slug",
+    "Snapshot",
+    "SnapshotDetail",
+    "SnapshotPolicy",
     "SnapshotRules",
     "StoredCompletion",
     "StoredEvent",
