@@ -224,7 +224,7 @@ def _conflict(outcome: Outcome, what: str, name: str) -> str:
 def _erased(outcome: Outcome, what: str, name: str) -> str:
     if outcome.status == "erased_actor":
         return (
-            f"The actor of {what} {outcome.id} was erased, and nothing that they say is stored: send no more of it; "
-            "an admin lets them come back with DELETE /v1/erasures/{id}/tombstone."
+            "The actor was erased, and nothing that they say is stored: send no more of it, or have an admin let "
+            "them come back (DELETE /v1/erasures/{id}/tombstone)."
         )
     return f"The {what} {outcome.id} was erased and stays away: what is said anew needs a new {name}."

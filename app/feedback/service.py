@@ -1,6 +1,8 @@
-"""Reading the feedback log, and keeping room in it. Its way in is `intake`."""
+"""Reading the feedback log, keeping room in it, and erasing of it. Its way in is `intake`."""
 
+import hashlib
 import logging
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -34,6 +36,16 @@ def page(
     return page_of(rows, limit, lambda row: str(row.position), _stored)
 
 
+def event(session: Session, project: str, event_id: str) -> wire.StoredEvent:
+    """One event. Raises `NotFound`, also where it was erased."""
+    row, taken = store.event_of(session, project, event_id)
+    if row is not None:
+        return _stored(row)
+    if taken:
+        raise NotFound(f"Event {event_id} was erased: nothing but its id is left of it.", code="event_erased")
+    raise NotFound(f"Project {project} has no event {event_id}: check the id.", code="event_not_found")
+
+
 def completion(session: Session, project: str, completion_id: str) -> wire.StoredCompletion:
     """A registered completion. Raises `NotFound`, also where only events speak of it."""
     row = store.completion_of(session, project, completion_id)
@@ -59,6 +71,38 @@ def completion(session: Session, project: str, completion_id: str) -> wire.Store
 def watermark(session: Session, project: str) -> int:
     """The log's end: nothing at or below this position will appear later. 0 where there is nothing."""
     return store.watermark(session, project)
+
+
+def actor_sha256(project: str, actor: str) -> bytes:
+    """What a tombstone knows of an actor."""
+    return hashlib.sha256(f"{project}\0{actor}".encode()).digest()
+
+
+def keep_away(session: Session, project: str, actor_sha256: bytes) -> None:
+    """Refuse what the actor says from now on. Once this is committed and `watermark` was called, no event of the actor
+    appears any more."""
+    store.put_tombstone(session, project, actor_sha256)
+
+
+def is_kept_away(session: Session, project: str, actor_sha256: bytes) -> bool:
+    return store.has_tombstone(session, project, actor_sha256)
+
+
+def let_back(session: Session, project: str, actor_sha256: bytes) -> None:
+    """Store again what the actor says."""
+    store.lift_tombstone(session, project, actor_sha256)
+
+
+def erase(session: Session, project: str, event_ids: Collection[str]) -> list[int]:
+    """Erase the events; the positions of those that were there. Their ids stay taken."""
+    return store.erase_events(session, project, event_ids)
+
+
+def erase_unheard_of(session: Session, project: str, completion_ids: Collection[str]) -> int:
+    """Erase those of the registered completions that no event is about; how many."""
+    found = store.unheard_of(session, project, completion_ids)
+    store.erase_completions(session, project, found)
+    return len(found)
 
 
 def keep_months_ahead(session: Session) -> None:

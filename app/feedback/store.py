@@ -1,13 +1,15 @@
-"""SQL that reads the feedback log, and makes room in it."""
+"""SQL that reads the feedback log, makes room in it, and erases of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.database import now
 from app.feedback.log import lock_key
-from app.feedback.tables import Completion, Event
+from app.feedback.tables import Completion, Event, EventId, Tombstone
 
 
 def newest(
@@ -22,6 +24,23 @@ def newest(
     if actor is not None:
         query = query.where(Event.actor == actor)
     return session.scalars(query.order_by(Event.position.desc()).limit(limit)).all()
+
+
+def event_of(session: Session, project: str, event_id: str) -> tuple[Event | None, bool]:
+    """The event, and whether its id was ever taken: of an erased event the id is left."""
+    asked = (
+        select(EventId.event_id, Event)
+        .join(
+            Event,
+            (Event.project_id == EventId.project_id)
+            & (Event.position == EventId.position)
+            & (Event.received_at == EventId.received_at),
+            isouter=True,
+        )
+        .where(EventId.project_id == project, EventId.event_id == event_id)
+    )
+    row = session.execute(asked).one_or_none()
+    return (None, False) if row is None else (row.Event, True)
 
 
 def completion_of(session: Session, project: str, completion_id: str) -> Completion | None:
@@ -62,3 +81,61 @@ def make_month(session: Session, start: datetime, end: datetime) -> bool:
     session.execute(text(f"CREATE TABLE {name} (LIKE events INCLUDING ALL)"))
     session.execute(text(f"ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"))
     return True
+
+
+# -- erased -----------------------------------------------------------------------------------------------------------
+
+_ERASE_EVENTS = text("""
+    DELETE FROM events USING event_ids
+    WHERE event_ids.project_id = :project AND event_ids.event_id = ANY(:ids)
+      AND (events.project_id, events.position, events.received_at)
+          = (event_ids.project_id, event_ids.position, event_ids.received_at)
+    RETURNING events.position
+""")
+
+#: The completion itself, and one that was not preferred to another, by its id: what others say of it needs its text.
+_UNHEARD_OF = text("""
+    SELECT completion_id FROM completions asked
+    WHERE project_id = :project AND completion_id = ANY(:ids) AND NOT EXISTS (
+        SELECT FROM events WHERE (events.project_id, events.completion_id) = (asked.project_id, asked.completion_id))
+    EXCEPT
+    SELECT signal ->> 'rejected_completion_id' COLLATE "C" FROM events
+    WHERE project_id = :project AND signal ->> 'kind' = 'preference'
+""")
+
+
+def erase_events(session: Session, project: str, event_ids: Collection[str]) -> list[int]:
+    """Positions of those that were there. Their ids stay taken."""
+    return list(session.scalars(_ERASE_EVENTS, {"project": project, "ids": list(event_ids)}))
+
+
+def unheard_of(session: Session, project: str, completion_ids: Collection[str]) -> list[str]:
+    """Those of the registered completions that no event is about."""
+    known = select(Completion.completion_id).where(
+        Completion.project_id == project, Completion.completion_id.in_(list(completion_ids))
+    )
+    ids = list(session.scalars(known))
+    # The other half of the query reads the whole log: only where there is something to find.
+    return list(session.scalars(_UNHEARD_OF, {"project": project, "ids": ids})) if ids else []
+
+
+def erase_completions(session: Session, project: str, completion_ids: Collection[str]) -> None:
+    session.execute(
+        delete(Completion).where(Completion.project_id == project, Completion.completion_id.in_(list(completion_ids)))
+    )
+
+
+def put_tombstone(session: Session, project: str, actor_sha256: bytes) -> None:
+    session.execute(
+        insert(Tombstone)
+        .values(project_id=project, actor_sha256=actor_sha256, erased_at=now())
+        .on_conflict_do_nothing()
+    )
+
+
+def has_tombstone(session: Session, project: str, actor_sha256: bytes) -> bool:
+    return session.get(Tombstone, (project, actor_sha256)) is not None
+
+
+def lift_tombstone(session: Session, project: str, actor_sha256: bytes) -> None:
+    session.execute(delete(Tombstone).where(Tombstone.project_id == project, Tombstone.actor_sha256 == actor_sha256))

@@ -73,6 +73,11 @@ def compare_edits(session: Session, project: str, watermark: int) -> int:
     return len(new)
 
 
+def forget_edits(session: Session, project: str, positions: Collection[int]) -> None:
+    """Forget how edits compare with their originals, where one of the two was erased from these positions."""
+    store.forget_compared(session, project, positions)
+
+
 def resolve_all(
     session: Session,
     project: str,

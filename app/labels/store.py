@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pyarrow as pa
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -199,6 +199,16 @@ def keep_compared(session: Session, project: str, found: pa.Table) -> None:
             set_={name: new.excluded[name] for name in COMPARED.names if name != "position"},
         ),
         [{"project_id": project, **row} for row in rows],
+    )
+
+
+def forget_compared(session: Session, project: str, positions: Collection[int]) -> None:
+    """Those of the edits, and of the originals, that were at these positions."""
+    at = list(positions)
+    session.execute(
+        delete(EditComparison).where(
+            EditComparison.project_id == project, EditComparison.position.in_(at) | EditComparison.original.in_(at)
+        )
     )
 
 

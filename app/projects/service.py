@@ -71,6 +71,19 @@ def lock(session: Session, project: str) -> wire.Project:
     return _shown(_require(store.locked(session, project), project))
 
 
+def count_erasure(session: Session, project: str) -> None:
+    """Tell that something of the project's log is gone. Holds the project's row, as `lock` does."""
+    store.count_erasure(session, project)
+
+
+def erasures(session: Session, project: str) -> int:
+    """How often something of the project's log was erased: what was read of the log at another count is void.
+
+    Whoever keeps what they read compares it while they hold the project's lock.
+    """
+    return store.erasures(session, project)
+
+
 def _possible(text: str) -> str:
     if not POSSIBLE_ID.fullmatch(text):
         raise ValueError(text)

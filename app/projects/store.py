@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,14 @@ def locked(session: Session, project: str) -> Project | None:
     """The row as it is now, held until the transaction ends; events that refer to it are not kept waiting."""
     asked = select(Project).where(Project.id == project).with_for_update(key_share=True)
     return session.scalars(asked, execution_options={"populate_existing": True}).one_or_none()
+
+
+def count_erasure(session: Session, project: str) -> None:
+    session.execute(update(Project).where(Project.id == project).values(erasures=Project.erasures + 1))
+
+
+def erasures(session: Session, project: str) -> int:
+    return session.scalars(select(Project.erasures).where(Project.id == project)).one()
 
 
 def by_id(session: Session, only: str | None, after: str | None, limit: int) -> Sequence[Project]:

@@ -81,6 +81,15 @@ def suspect(session: Session, project: str, checkpoint_id: UUID, rows: Sequence[
     store.put_suspicions(session, project, checkpoint_id, rows)
 
 
+def erase(session: Session, project: str, completion_ids: Collection[str]) -> tuple[int, int]:
+    """Erase what samples have copied of these completions, and what is suspected of their labels; how many of each.
+
+    A verdict stays, without its text and note, and so do the figures of an audit; what nobody has judged yet goes.
+    """
+    items = store.erase_items(session, project, completion_ids)
+    return items, store.erase_suspicions(session, project, completion_ids)
+
+
 # -- read and judged --------------------------------------------------------------------------------------------------
 
 

@@ -141,3 +141,44 @@ def put_suspicions(
         _PUT_SUSPICIONS,
         {"project": project, "checkpoint": checkpoint_id, "ids": ids, "labels": labels, "values": values},
     )
+
+
+#: A row that was written in place of a completion has an id made of the completion's.
+_OF_COMPLETIONS = "regexp_replace(completion_id, '#edit:[0-9a-f]{16}$', '') = ANY(:ids)"
+
+_ERASE_ITEMS = [
+    text(f"""
+    WITH asked AS (
+        SELECT audit_id, number FROM label_audit_items JOIN label_audits ON label_audits.id = audit_id
+        WHERE project_id = :project AND {_OF_COMPLETIONS})
+    {statement}""")  # noqa: S608 - of constants alone
+    for statement in (
+        """UPDATE label_audit_verdicts SET note = '' FROM asked
+           WHERE (label_audit_verdicts.audit_id, label_audit_verdicts.number) = (asked.audit_id, asked.number)""",
+        """DELETE FROM label_audit_items USING asked
+           WHERE (label_audit_items.audit_id, label_audit_items.number) = (asked.audit_id, asked.number)
+             AND NOT EXISTS (SELECT FROM label_audit_verdicts given
+                             WHERE (given.audit_id, given.number) = (asked.audit_id, asked.number))
+           RETURNING 1""",
+        """UPDATE label_audit_items SET completion_id = '', prompt = '""', completion = '' FROM asked
+           WHERE (label_audit_items.audit_id, label_audit_items.number) = (asked.audit_id, asked.number)
+           RETURNING 1""",
+    )
+]
+
+_ERASE_SUSPICIONS = text(
+    f"DELETE FROM label_suspicions WHERE project_id = :project AND {_OF_COMPLETIONS} RETURNING 1"  # noqa: S608 - constant
+)
+
+
+def erase_items(session: Session, project: str, completion_ids: Collection[str]) -> int:
+    """Items without verdict go; of the others, and of what was noted of them, the texts. How many items."""
+    values = {"project": project, "ids": list(completion_ids)}
+    notes, without_verdict, judged = _ERASE_ITEMS
+    session.execute(notes, values)
+    return sum(len(session.scalars(statement, values).all()) for statement in (without_verdict, judged))
+
+
+def erase_suspicions(session: Session, project: str, completion_ids: Collection[str]) -> int:
+    values = {"project": project, "ids": list(completion_ids)}
+    return len(session.scalars(_ERASE_SUSPICIONS, values).all())

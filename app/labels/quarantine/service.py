@@ -65,6 +65,11 @@ def newest(
     return {row.actor: wire.QuarantineDecision.model_validate(row) for row in rows}
 
 
+def erase(session: Session, project: str, actor: str) -> int:
+    """Forget the decisions on an actor who is being erased; how many."""
+    return store.erase(session, project, actor)
+
+
 def page(
     session: Session, project: str, *, actor: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[wire.QuarantineDecision]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from app.labels.quarantine.tables import QuarantineDecision
@@ -42,3 +42,9 @@ def newest_first(
     if before is not None:
         asked = asked.where(QuarantineDecision.number < before)
     return session.scalars(asked.order_by(QuarantineDecision.number.desc()).limit(limit)).all()
+
+
+def erase(session: Session, project: str, actor: str) -> int:
+    """Postgres itself refuses it for an actor who is not being erased."""
+    gone = delete(QuarantineDecision).where(QuarantineDecision.project_id == project, QuarantineDecision.actor == actor)
+    return len(session.scalars(gone.returning(QuarantineDecision.number)).all())
