@@ -37,9 +37,12 @@ from app.labels.previews.api import below_completion
 from app.labels.previews.api import router as previews
 from app.labels.quarantine.api import router as quarantine
 from app.loop.api import router as loop
+from app.privacy.erasures.api import router as erasures
+from app.privacy.receipts.api import router as receipts
 from app.projects.api import router as projects
 from app.releases.api import router as releases
 from app.runs.api import router as runs
+from app.snapshots.reading.api import router as snapshots
 from app.web import Api, BodyGate, Problem, install_error_handlers, problems
 
 DESCRIPTION = """\
@@ -53,8 +56,10 @@ TAGS = [
     {"name": "labels", "description": "What the events of a completion add up to."},
     {"name": "projects", "description": "One product whose model is improved, and what stands in the way of a run."},
     {"name": "runs", "description": "Retraining jobs, and why one started by itself, or did not."},
+    {"name": "snapshots", "description": "Immutable datasets that runs learn from."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of what was shipped when, and why."},
+    {"name": "privacy", "description": "Erasing a person, and what became of one event."},
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For probes: no key needed."},
 ]
@@ -143,6 +148,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
 #: completions, whose ids may hold any character.
 ROUTERS = (
     below_completion,
+    receipts,
     feedback,
     labels,
     label_policies,
@@ -152,8 +158,10 @@ ROUTERS = (
     projects,
     runs,
     loop,
+    snapshots,
     checkpoints,
     releases,
+    erasures,
     access,
     health,
     dashboard,

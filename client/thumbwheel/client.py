@@ -8,8 +8,9 @@ with Client("http://127.0.0.1:8000", api_key="tw_…", project="support") as cli
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
@@ -19,7 +20,7 @@ import httpx
 from pydantic import BaseModel, JsonValue
 
 from thumbwheel import wire
-from thumbwheel.downloads import download, inside
+from thumbwheel.downloads import Progress, download, inside
 from thumbwheel.failures import ClientError, Unreachable, pauses, successful
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -134,6 +135,10 @@ class Client:
     def events(self, **filters: str) -> Iterator[wire.StoredEvent]:
         """The feedback log, newest first."""
         return self._pages(wire.StoredEvent, "/v1/feedback", filters)
+
+    def receipt(self, event_id: str) -> wire.Receipt:
+        """What became of one event: its label, and the snapshots, runs and checkpoints that rest on it."""
+        return self._call(wire.Receipt, "GET", f"/v1/feedback/{quote(event_id, safe='')}/receipt", safe=True)
 
     def approvals(self) -> list[wire.Approval]:
         """Thumbs per checkpoint."""
@@ -253,6 +258,29 @@ class Client:
         filters = {"actor": actor} if actor is not None else {}
         return self._pages(wire.QuarantineDecision, "/v1/quarantine/decisions", filters)
 
+    # -- erasures -------------------------------------------------------------------------------------------------
+
+    def erase_actor(self, actor: str) -> wire.Erasure:
+        """Begin to erase whatever an actor said; nothing that they say is stored from now on."""
+        answer = self._send("DELETE", "/v1/actors", parameters={"actor": actor}, safe=True)
+        return wire.Erasure.model_validate(answer.json())
+
+    def erasures(self) -> Iterator[wire.Erasure]:
+        """Newest first, without certificates."""
+        return self._pages(wire.Erasure, "/v1/erasures", {})
+
+    def erasure(self, erasure_id: UUID) -> wire.Erasure:
+        """How far it is; with its certificate, once it is done."""
+        return self._call(wire.Erasure, "GET", f"/v1/erasures/{erasure_id}", safe=True)
+
+    def erased_events(self, erasure_id: UUID) -> Iterator[wire.ErasedEvent]:
+        """Ids of what was erased."""
+        return self._pages(wire.ErasedEvent, f"/v1/erasures/{erasure_id}/events", {"limit": "1000"})
+
+    def lift_tombstone(self, erasure_id: UUID) -> wire.Erasure:
+        """Let the actor of an erasure come back: what they say is stored again."""
+        return self._call(wire.Erasure, "DELETE", f"/v1/erasures/{erasure_id}/tombstone", safe=True)
+
     # -- runs -----------------------------------------------------------------------------------------------------
 
     def start_run(self, new: wire.NewRun | None = None) -> wire.Run:
@@ -290,12 +318,8 @@ class Client:
         A file that is there already, whole, is kept. Raises `Damaged` where the content is another one.
         """
         checkpoint = self.checkpoint(checkpoint_id)
-        project = {"project": self.project_id} if self.project_id else {}
         for path, sha256 in checkpoint.files.items():
-            request = self._http.build_request(
-                "GET", f"/v1/checkpoints/{checkpoint_id}/files/{quote(path)}", params=project
-            )
-            download(self._http, request, inside(folder, path), sha256, self.tries)
+            self._download(f"/v1/checkpoints/{checkpoint_id}/files/{quote(path)}", inside(folder, path), sha256)
         return checkpoint
 
     def ship(self, checkpoint_id: UUID, *, reason: str = "", override_reason: str | None = None) -> wire.Release:
@@ -313,6 +337,43 @@ class Client:
     def releases(self) -> Iterator[wire.Release]:
         """The ledger, newest first."""
         return self._pages(wire.Release, "/v1/releases", {})
+
+    # -- snapshots ------------------------------------------------------------------------------------------------
+
+    def snapshots(self) -> Iterator[wire.Snapshot]:
+        """Newest first; redacted ones, too."""
+        return self._pages(wire.Snapshot, "/v1/snapshots", {})
+
+    def snapshot(self, snapshot_id: UUID) -> wire.SnapshotDetail:
+        """With its whole manifest."""
+        return self._call(wire.SnapshotDetail, "GET", f"/v1/snapshots/{snapshot_id}", safe=True)
+
+    def snapshot_card(self, snapshot_id: UUID) -> str:
+        """What is inside, as Markdown."""
+        return self._send("GET", f"/v1/snapshots/{snapshot_id}/card", safe=True).text
+
+    def pull_snapshot(
+        self,
+        snapshot_id: UUID,
+        folder: Path,
+        *,
+        paths: Collection[str] | None = None,
+        progress: Callable[[str, int, int | None], None] = lambda _path, _done, _total: None,
+    ) -> wire.SnapshotDetail:
+        """Download the snapshot's files into `folder`, each verified by its SHA-256.
+
+        paths     of those files alone
+        progress  told a file's path, how many of its bytes have come, and how many there are
+
+        A file that is there already, whole, is kept. Raises `Damaged` where the content is another one, and `ApiError`
+        410 with `successor_id` where the snapshot was redacted.
+        """
+        snapshot = self.snapshot(snapshot_id)
+        for path, sha256 in snapshot.files.items():
+            if paths is None or path in paths:
+                url = f"/v1/snapshots/{snapshot_id}/files/{quote(path)}"
+                self._download(url, inside(folder, path), sha256, partial(progress, path))
+        return snapshot
 
     # -- HTTP -----------------------------------------------------------------------------------------------------
 
@@ -335,6 +396,11 @@ class Client:
     ) -> Model:
         sent = body.model_dump(mode="json", exclude_unset=drop_unset) if isinstance(body, BaseModel) else body
         return model.model_validate(self._send(method, path, body=sent, safe=safe, scoped=scoped).json())
+
+    def _download(self, url: str, target: Path, sha256: str, progress: Progress = lambda _done, _total: None) -> None:
+        project = {"project": self.project_id} if self.project_id else {}
+        request = self._http.build_request("GET", url, params=project)
+        download(self._http, request, target, sha256, self.tries, progress)
 
     def _pages(
         self, model: type[Model], path: str, filters: Mapping[str, str], *, scoped: bool = True

@@ -33,6 +33,19 @@ from thumbwheel.wire.policies import (
     StoredLabelPolicy,
 )
 from thumbwheel.wire.previews import LabelExplanation, NewPreview, Preview
+from thumbwheel.wire.privacy import (
+    Certificate,
+    ErasedEvent,
+    ErasedSnapshot,
+    Erasure,
+    LivePeriod,
+    Receipt,
+    ReceiptLabel,
+    ReceiptSignal,
+    ReceiptSnapshot,
+    TouchedCheckpoint,
+    TouchedRun,
+)
 from thumbwheel.wire.projects import (
     Gates,
     NewProject,
@@ -55,7 +68,7 @@ from thumbwheel.wire.quarantine import (
 )
 from thumbwheel.wire.runs import ClassCounts, Metrics, NewRun, Readiness, Run, RunState, RunTransition, TriggerDecision
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
-from thumbwheel.wire.snapshots import Snapshot, SnapshotDetail, SnapshotPolicy
+from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
 
 __all__ = [
@@ -70,6 +83,7 @@ __all__ = [
     "BalancePlan",
     "BatchItem",
     "BatchReceipt",
+    "Certificate",
     "Checkpoint",
     "ClassCounts",
     "ClassPlan",
@@ -81,6 +95,9 @@ __all__ = [
     "CurrentRelease",
     "Edit",
     "EditRule",
+    "ErasedEvent",
+    "ErasedSnapshot",
+    "Erasure",
     "Event",
     "EventReceipt",
     "Flag",
@@ -92,6 +109,7 @@ __all__ = [
     "LabelExplanation",
     "LabelPolicy",
     "LabelPolicyAdoption",
+    "LivePeriod",
     "Message",
     "Metadata",
     "Metrics",
@@ -120,10 +138,15 @@ __all__ = [
     "QuarantinedActor",
     "Rating",
     "Readiness",
+    "Receipt",
+    "ReceiptLabel",
+    "ReceiptSignal",
+    "ReceiptSnapshot",
     "RecipeChoice",
     "Refusal",
     "Release",
     "Retract",
+    "RowCounts",
     "Run",
     "RunState",
     "RunTransition",
@@ -140,6 +163,8 @@ __all__ = [
     "StoredLabelPolicy",
     "Thumbs",
     "ToolCall",
+    "TouchedCheckpoint",
+    "TouchedRun",
     "TriggerDecision",
     "TriggerRules",
     "Verdict",

@@ -6,8 +6,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from thumbwheel.wire.runs import ClassCounts
-
 
 class SnapshotPolicy(BaseModel):
     """The label policy that decided what the feedback means."""
@@ -17,6 +15,13 @@ class SnapshotPolicy(BaseModel):
     sha256: str
 
 
+class RowCounts(BaseModel):
+    """Rows of one split, by class."""
+
+    desirable: int
+    undesirable: int
+
+
 class Snapshot(BaseModel):
     id: UUID
     project: str
@@ -24,9 +29,11 @@ class Snapshot(BaseModel):
     watermark: int = Field(description="position of the last event that was looked at")
     created_at: datetime
     policy: SnapshotPolicy | None
-    counts: dict[str, ClassCounts] = Field(description="rows by class of train and of holdout")
+    counts: dict[str, RowCounts] = Field(description="of train and of holdout")
     files: dict[str, str] = Field(description="path → sha256")
-    redacted_at: datetime | None = Field(description="when rows of an erased actor were taken out, and its files deleted")
+    redacted_at: datetime | None = Field(
+        description="when the rows of an erased actor were taken out of it, and its shards deleted"
+    )
     successor_id: UUID | None = Field(
         description="the snapshot with the other rows; null where it is not redacted, or no row is left"
     )

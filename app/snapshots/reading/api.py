@@ -1,0 +1,82 @@
+"""Snapshots over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from starlette.background import BackgroundTask
+from thumbwheel import wire
+
+from app.artifacts import CHUNK
+from app.projects.scoped import Scoped, scoped
+from app.schema import Page
+from app.snapshots.reading import service
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["snapshots"])
+#: Who may read feedback: a snapshot is made of its texts.
+Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
+
+
+class Markdown(PlainTextResponse):
+    media_type = "text/markdown"
+
+
+@router.get(
+    "/v1/snapshots",
+    operation_id="list_snapshots",
+    summary="List snapshots",
+    response_model=Page[wire.Snapshot],
+    responses=problems(404),
+)
+def list_snapshots(
+    session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Page[wire.Snapshot]:
+    """Newest first; those that were redacted, too, with their successors."""
+    return service.page(session, at.project, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/v1/snapshots/{snapshot_id}",
+    operation_id="get_snapshot",
+    summary="Show a snapshot",
+    response_model=wire.SnapshotDetail,
+    responses=problems(404),
+)
+def get_snapshot(snapshot_id: UUID, session: Transaction, at: Reader) -> wire.SnapshotDetail:
+    """Its whole manifest, and the hash of every file."""
+    return service.get(session, at.project, snapshot_id)
+
+
+@router.get(
+    "/v1/snapshots/{snapshot_id}/card",
+    operation_id="get_snapshot_card",
+    summary="Read a snapshot's card",
+    response_class=Markdown,
+    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}, **problems(404)},
+)
+def get_snapshot_card(snapshot_id: UUID, session: Transaction, at: Reader) -> Markdown:
+    """What is inside, in sentences and tables."""
+    return Markdown(service.card(session, at.project, snapshot_id))
+
+
+@router.get(
+    "/v1/snapshots/{snapshot_id}/files/{path:path}",
+    operation_id="get_snapshot_file",
+    summary="Download a file of a snapshot",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(404, 410),
+    },
+)
+def get_snapshot_file(snapshot_id: UUID, path: str, session: Transaction, at: Reader) -> StreamingResponse:
+    """The file's bytes; the `ETag` is its sha256. 410 names the successor of a snapshot whose rows were erased."""
+    opened = service.open_file(session, at.project, snapshot_id, path)
+    return StreamingResponse(
+        iter(lambda: opened.file.read(CHUNK), b""),
+        media_type="application/octet-stream",
+        headers={"ETag": f'"{opened.sha256}"', "Content-Length": str(opened.size)},
+        background=BackgroundTask(opened.file.close),
+    )

@@ -1,0 +1,84 @@
+"""Snapshots as people and programs look at them: listed, shown, downloaded file by file."""
+
+import os
+from dataclasses import dataclass
+from typing import IO, Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app import artifacts
+from app.errors import Gone, NotFound
+from app.schema import Page, key_of_cursor, page_of
+from app.snapshots.reading import store
+from app.snapshots.reading.store import Read
+
+#: What stays readable of a redacted snapshot: figures and hashes, and nobody's words.
+CARD, MANIFEST = "card.md", "manifest.json"
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    sha256: str
+    size: int
+    file: IO[bytes]
+
+
+def get(session: Session, project: str, snapshot_id: UUID) -> wire.SnapshotDetail:
+    """Raises `NotFound`."""
+    read = _require(session, project, snapshot_id)
+    return wire.SnapshotDetail.model_validate({**_shown(read), "manifest": read[0].manifest})
+
+
+def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Snapshot]:
+    """The project's snapshots, newest first; redacted ones, too."""
+    rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
+    return page_of(rows, limit, lambda read: str(read[0].id), lambda read: wire.Snapshot.model_validate(_shown(read)))
+
+
+def card(session: Session, project: str, snapshot_id: UUID) -> str:
+    """Markdown. Raises `NotFound`, `Unavailable`."""
+    with open_file(session, project, snapshot_id, CARD).file as file:
+        return file.read().decode()
+
+
+def open_file(session: Session, project: str, snapshot_id: UUID, path: str) -> OpenFile:
+    """A file of the snapshot. Raises `NotFound`, `Unavailable`; `Gone` where the snapshot was redacted."""
+    snapshot, redaction = _require(session, project, snapshot_id)
+    sha256 = snapshot.files.get(path)
+    if sha256 is None:
+        has = f"it has {', '.join(sorted(snapshot.files))}" if snapshot.files else "it has none"
+        raise NotFound(f"Snapshot {snapshot_id} has no file {path!r}: {has}.", code="file_not_found")
+    if redaction is not None and path not in (CARD, MANIFEST):
+        successor = redaction.successor_id
+        rest = f"pull {successor}, which has its other rows" if successor else "no row of it is left"
+        raise Gone(
+            f"The rows of snapshot {snapshot_id} were deleted when somebody was erased: {rest}.",
+            code="snapshot_redacted",
+            details={"successor_id": None if successor is None else str(successor)},
+        )
+    file = artifacts.open_stream(sha256)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return OpenFile(sha256, size, file)
+
+
+def _require(session: Session, project: str, snapshot_id: UUID) -> Read:
+    read = store.of_id(session, project, snapshot_id)
+    if read is None:
+        raise NotFound(f"Project {project} has no snapshot {snapshot_id}.", code="snapshot_not_found")
+    return read
+
+
+def _shown(read: Read) -> dict[str, Any]:
+    snapshot, redaction = read
+    counts = snapshot.manifest.get("counts", {})
+    return {
+        **{name: getattr(snapshot, name) for name in ("id", "sha256", "watermark", "created_at", "files")},
+        "project": snapshot.project_id,
+        "policy": snapshot.manifest.get("policy"),
+        "counts": {split: counts[split] for split in ("train", "holdout") if split in counts},
+        "redacted_at": redaction.redacted_at if redaction else None,
+        "successor_id": redaction.successor_id if redaction else None,
+    }
