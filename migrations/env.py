@@ -12,7 +12,7 @@ import app.labels.quarantine.tables
 import app.labels.tables
 import app.loop.tables
 import app.outbox
-import app.privacy.tables
+import app.privacy.erasures.tables
 import app.projects.tables
 import app.releases.tables
 import app.runs.tables

@@ -30,7 +30,11 @@ def _app() -> Celery:
         task_acks_late=False,
         task_ignore_result=True,
         task_default_queue=HOUSEKEEPING,
-        task_routes={"worker.tasks.look_at_run": {"queue": RUNS}, "worker.tasks.tick": {"queue": HOUSEKEEPING}},
+        task_routes={
+            "worker.tasks.look_at_run": {"queue": RUNS},
+            "worker.tasks.tick": {"queue": HOUSEKEEPING},
+            "worker.tasks.erase": {"queue": HOUSEKEEPING},
+        },
         # A message that waits behind a run of hours is no use to the worker beside it that is idle.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,

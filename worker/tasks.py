@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from app.loop import service as loop
+from app.privacy.erasures import service as erasures
 from worker.execute import look
 from worker.main import app, stopping
 
@@ -15,3 +16,8 @@ def look_at_run(run_id: str) -> None:
 @app.task(name="worker.tasks.tick")
 def tick() -> None:
     loop.tick()
+
+
+@app.task(name=erasures.TASK)
+def erase(erasure_id: str) -> None:
+    erasures.advance(UUID(erasure_id))

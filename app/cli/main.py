@@ -17,6 +17,7 @@ from app.cli.import_files import import_files
 from app.cli.keys import keys
 from app.cli.migrate import migrate
 from app.cli.policies import policies
+from app.cli.privacy import actors, erasures, receipt
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
@@ -46,6 +47,9 @@ app.command(short_help="Say whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(audit, name="audit")
+app.command(short_help="Say what became of one event.")(receipt)
+app.add_typer(actors, name="actors")
+app.add_typer(erasures, name="erasures")
 app.add_typer(runs, name="runs")
 app.add_typer(checkpoints, name="checkpoints")
 app.command()(ship)

@@ -1,6 +1,7 @@
 """The product on one screen: what happens every few seconds.
 
-    messages that wait are sent ─▶ runs whose worker fell silent go back ─▶ each project: is it time for a run?
+    messages that wait are sent ─▶ runs whose worker fell silent go back ─▶ erasures that wait go on
+        ─▶ each project: is it time for a run?
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -22,6 +23,7 @@ from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.loop import store
 from app.loop.triggers import Decision, Situation, decide, due
+from app.privacy.erasures import service as erasures
 from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import service as runs
@@ -39,6 +41,8 @@ def tick() -> None:
     outbox.deliver()
     with transaction() as session:
         leases.reap(session)
+    with transaction() as session:
+        erasures.ring_due(session)
     _make_room()
     with transaction() as session:
         everybody = projects.ids(session)

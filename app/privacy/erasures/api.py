@@ -1,0 +1,110 @@
+"""Erasures over HTTP: beginning one, watching it, its certificate."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from thumbwheel import wire
+
+from app.privacy.erasures import service
+from app.projects.scoped import Scoped, scoped
+from app.schema import Page
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["privacy"])
+Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
+Admin = Annotated[Scoped, Depends(scoped("admin"))]
+
+DONE = {"model": wire.Erasure, "description": "Nothing was said since the last erasure, which is done"}
+
+
+@router.delete(
+    "/v1/actors",
+    operation_id="erase_actor",
+    summary="Erase an actor",
+    status_code=202,
+    response_model=wire.Erasure,
+    responses={200: DONE, **problems(404)},
+)
+def erase_actor(
+    session: Transaction, at: Admin, response: Response, actor: Annotated[wire.Name, Query()]
+) -> wire.Erasure:
+    """Whatever the actor said is erased, from the log to the snapshots, in the background: the Location says where to
+    watch it. From now on nothing that the actor says is stored. Once more answers with the same erasure."""
+    found = service.request(session, at.project, actor, at.by)
+    response.headers["Location"] = f"/v1/erasures/{found.id}?{urlencode({'project': at.project})}"
+    if found.state == "done":
+        response.status_code = 200
+    return found
+
+
+@router.delete(
+    "/v1/actors/{actor:path}",
+    operation_id="erase_actor_by_path",
+    summary="Erase an actor, named in the path",
+    status_code=202,
+    response_model=wire.Erasure,
+    responses={200: DONE, **problems(404)},
+)
+def erase_actor_by_path(
+    session: Transaction, at: Admin, response: Response, actor: Annotated[wire.Name, Path()]
+) -> wire.Erasure:
+    """The same; ids with other characters than letters and digits go percent-encoded, `.` and `..` as a parameter."""
+    return erase_actor(session, at, response, actor)
+
+
+@router.get(
+    "/v1/erasures",
+    operation_id="list_erasures",
+    summary="List erasures",
+    response_model=Page[wire.Erasure],
+    responses=problems(404),
+)
+def list_erasures(
+    session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Page[wire.Erasure]:
+    """The newest first, without their certificates."""
+    return service.page(session, at.project, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/v1/erasures/{erasure_id}",
+    operation_id="get_erasure",
+    summary="Show an erasure",
+    response_model=wire.Erasure,
+    responses=problems(404),
+)
+def get_erasure(session: Transaction, at: Reader, erasure_id: UUID) -> wire.Erasure:
+    """How far it is, or what it waits for; with its certificate, once it is done."""
+    return service.get(session, at.project, erasure_id)
+
+
+@router.get(
+    "/v1/erasures/{erasure_id}/events",
+    operation_id="list_erased_events",
+    summary="List what an erasure erased",
+    response_model=Page[wire.ErasedEvent],
+    responses=problems(404),
+)
+def list_erased_events(
+    session: Transaction,
+    at: Reader,
+    erasure_id: UUID,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> Page[wire.ErasedEvent]:
+    """Ids of the events, in their order; nothing else is left of them."""
+    return service.events(session, at.project, erasure_id, cursor=cursor, limit=limit)
+
+
+@router.delete(
+    "/v1/erasures/{erasure_id}/tombstone",
+    operation_id="lift_tombstone",
+    summary="Let an erased actor come back",
+    response_model=wire.Erasure,
+    responses=problems(404, 409),
+)
+def lift_tombstone(session: Transaction, at: Admin, erasure_id: UUID) -> wire.Erasure:
+    """What the actor says is stored again. What was erased stays away: its event ids stay taken."""
+    return service.lift(session, at.project, erasure_id, at.by)

@@ -1,0 +1,67 @@
+"""SQL of lineage: from snapshots to what was made of them."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from app.runs.tables import ACTIVE
+
+_BEFORE = text("""
+    WITH RECURSIVE older AS (
+        SELECT unnest(CAST(:snapshots AS uuid[])) AS id
+        UNION
+        SELECT snapshot_id FROM snapshot_redactions JOIN older ON successor_id = older.id)
+    SELECT id FROM older
+""")
+
+_RUNS = """
+    SELECT id AS run_id, state, snapshot_id FROM runs
+    WHERE project_id = :project AND snapshot_id = ANY(:snapshots) {} ORDER BY id
+"""
+
+_CHECKPOINTS = text("""
+    WITH RECURSIVE touched AS (
+        SELECT id, true AS itself FROM checkpoints WHERE project_id = :project AND snapshot_id = ANY(:snapshots)
+        UNION
+        SELECT checkpoints.id, false FROM checkpoints JOIN touched ON parent_id = touched.id)
+    SELECT id AS checkpoint_id, run_id, snapshot_id, itself
+    FROM (SELECT id, bool_or(itself) AS itself FROM touched GROUP BY id) found JOIN checkpoints USING (id)
+    ORDER BY id
+""")
+
+_PERIODS = text("""
+    SELECT * FROM (
+        SELECT checkpoint_id, created_at AS since, lead(created_at) OVER (ORDER BY number) AS until
+        FROM releases WHERE project_id = :project) AS period
+    WHERE checkpoint_id = ANY(:checkpoints) ORDER BY since
+""")
+
+
+def with_predecessors(session: Session, snapshot_ids: Collection[UUID]) -> list[UUID]:
+    """The snapshots, and those whose redactions led to them."""
+    return list(session.scalars(_BEFORE, {"snapshots": list(snapshot_ids)}))
+
+
+def runs_on(
+    session: Session, project: str, snapshot_ids: Collection[UUID], *, active: bool
+) -> Sequence[Row[tuple[UUID, str, UUID]]]:
+    """run_id, state, snapshot_id; `active`: only those that go on."""
+    asked = text(_RUNS.format(f"AND state IN {ACTIVE}" if active else ""))
+    return session.execute(asked, {"project": project, "snapshots": list(snapshot_ids)}).all()
+
+
+def checkpoints_of(
+    session: Session, project: str, snapshot_ids: Collection[UUID]
+) -> Sequence[Row[tuple[UUID, UUID | None, UUID | None, bool]]]:
+    """checkpoint_id, run_id, snapshot_id, itself; a checkpoint that continues from one of them is one, too."""
+    return session.execute(_CHECKPOINTS, {"project": project, "snapshots": list(snapshot_ids)}).all()
+
+
+def periods(
+    session: Session, project: str, checkpoint_ids: Collection[UUID]
+) -> Sequence[Row[tuple[UUID, datetime, datetime | None]]]:
+    """checkpoint_id, since, until: when each of them was live."""
+    return session.execute(_PERIODS, {"project": project, "checkpoints": list(checkpoint_ids)}).all()

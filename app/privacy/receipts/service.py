@@ -1,0 +1,63 @@
+"""Receipts: what became of one event, for whoever sent it."""
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.feedback import service as feedback
+from app.labels import rejected
+from app.labels.previews import service as previews
+from app.privacy.lineage import service as lineage
+from app.snapshots import service as snapshots
+
+
+def receipt(session: Session, project: str, event_id: str) -> wire.Receipt:
+    """Raises `NotFound`, also for an event that was erased."""
+    event = feedback.event(session, project, event_id)
+    rows = [row for about in _about(event) for row in snapshots.memberships(session, project, about)]
+    of = lineage.with_predecessors(session, {row.snapshot_id for row in rows})
+    return wire.Receipt(
+        event_id=event.event_id,
+        position=event.position,
+        received_at=event.received_at,
+        completion_id=event.completion_id,
+        never_train=event.never_train,
+        label=_label(previews.explain(session, project, event.completion_id), event_id),
+        snapshots=[
+            wire.ReceiptSnapshot(
+                snapshot_id=row.snapshot_id,
+                completion_id=row.row,
+                split=row.split,
+                label="desirable" if row.label else "undesirable",
+                weight=row.weight,
+                reason=row.reason,
+            )
+            for row in rows
+        ],
+        runs=lineage.runs_on(session, project, of),
+        checkpoints=lineage.checkpoints_of(session, project, of),
+    )
+
+
+def _about(event: wire.StoredEvent) -> list[str]:
+    """Completions that the event speaks of: a preference of two."""
+    signal = event.signal
+    if signal["kind"] != "preference":
+        return [event.completion_id]
+    other = rejected.id_of(event.completion_id, signal.get("rejected"), signal.get("rejected_completion_id"))
+    return [event.completion_id, other]
+
+
+def _label(explained: wire.LabelExplanation, event_id: str) -> wire.ReceiptLabel:
+    """Of all that was said of the completion, this event alone."""
+    [own] = [signal for signal in explained.signals if signal.event_id == event_id]
+    return wire.ReceiptLabel(
+        policy=explained.policy,
+        version=explained.version,
+        label=explained.label,
+        weight=explained.weight,
+        reasons=explained.reasons,
+        sentence=explained.sentence,
+        signal=wire.ReceiptSignal(
+            signal=own.signal, says=own.says, label=own.label, weight=own.weight, counts=own.counts, why=own.why
+        ),
+    )

@@ -1,0 +1,132 @@
+"""Erasures of actors, and the receipt of one event."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from thumbwheel.wire.previews import ResolvedLabel
+from thumbwheel.wire.runs import RunState
+
+ErasureState = Literal["pending", "running", "done", "failed"]
+
+
+class LivePeriod(BaseModel):
+    """From one release to the next."""
+
+    since: datetime
+    until: datetime | None = Field(description="null: it is live")
+
+
+class TouchedCheckpoint(BaseModel):
+    """A checkpoint whose weights were trained on certain snapshots, or continue from one whose were."""
+
+    checkpoint_id: UUID
+    run_id: UUID | None
+    snapshot_id: UUID | None = Field(description="that it was trained on itself")
+    itself: bool = Field(description="false: its own snapshot is another; a checkpoint before it was trained on one")
+    live: list[LivePeriod] = Field(description="oldest first; empty: it was never shipped")
+
+
+class TouchedRun(BaseModel):
+    run_id: UUID
+    state: RunState
+    snapshot_id: UUID
+
+
+class ErasedSnapshot(BaseModel):
+    """A snapshot that held rows of the actor, and the one in its place."""
+
+    snapshot_id: UUID
+    sha256: str
+    successor_id: UUID | None = Field(description="null: no row was left")
+    successor_sha256: str | None
+    rows: int = Field(description="that are gone")
+    shards: list[str] = Field(description="files that were written anew, or deleted")
+
+
+class Certificate(BaseModel):
+    """What was erased, by numbers and ids of what is left of it."""
+
+    events: int
+    event_ids: list[str] = Field(description="the first 1,000; all of them: GET /v1/erasures/{id}/events")
+    completions: int = Field(description="registered texts of which nobody else said anything")
+    audit_items: int = Field(description="rows in samples of audits")
+    suspicions: int = Field(description="labels that looked wrong to a checkpoint")
+    quarantine_decisions: int
+    snapshots: list[ErasedSnapshot]
+    checkpoints: list[TouchedCheckpoint] = Field(
+        description="trained on rows that are erased now, as of today: weights are not changed"
+    )
+    runs: list[TouchedRun] = Field(description="that go on with such rows: their checkpoints will be listed, too")
+
+
+class Erasure(BaseModel):
+    """One erasure of one actor, who is not named: `actor_sha256` is of the project, a NUL and the actor's id."""
+
+    id: UUID
+    project: str
+    actor_sha256: str
+    state: ErasureState
+    requested_at: datetime
+    requested_by: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    trouble: str | None = Field(description="what it waits for, or failed of; it is tried again while it is running")
+    tombstone: bool = Field(description="whether what this actor says is refused now")
+    lifted_at: datetime | None = Field(description="since when this actor may come back")
+    lifted_by: str | None
+    certificate: Certificate | None = Field(None, description="once it is done; a listing leaves it out")
+
+
+class ErasedEvent(BaseModel):
+    event_id: str
+
+
+class ReceiptSignal(BaseModel):
+    """What the event says, as the label policy reads it."""
+
+    signal: dict[str, Any]
+    says: str | None = Field(description="its reason; null: it says nothing")
+    label: ResolvedLabel
+    weight: float
+    counts: bool
+    why: str
+
+
+class ReceiptLabel(BaseModel):
+    """The label that the event's completion has now, and why."""
+
+    policy: str
+    version: int
+    label: ResolvedLabel
+    weight: float
+    reasons: list[str]
+    sentence: str
+    signal: ReceiptSignal
+
+
+class ReceiptSnapshot(BaseModel):
+    """A row of a snapshot that rests on the event's completion."""
+
+    snapshot_id: UUID
+    completion_id: str = Field(description="of the row: the completion, or what somebody wrote in place of it")
+    split: Literal["train", "holdout"]
+    label: Literal["desirable", "undesirable"]
+    weight: float
+    reason: str
+
+
+class Receipt(BaseModel):
+    """What became of one event."""
+
+    event_id: str
+    position: int
+    received_at: datetime
+    completion_id: str
+    never_train: bool
+    label: ReceiptLabel
+    snapshots: list[ReceiptSnapshot] = Field(description="oldest first")
+    runs: list[TouchedRun] = Field(description="on these snapshots, oldest first")
+    checkpoints: list[TouchedCheckpoint] = Field(description="of these runs, and those that continue from them")
