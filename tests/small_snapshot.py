@@ -1,0 +1,98 @@
+"""A small snapshot as files, and registered: for tests of what is done with one, not of how it is built."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app import artifacts
+from app.database import transaction
+from app.snapshots.tables import Snapshot
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def columns(chat: bool) -> pa.Schema:
+    text = MESSAGES if chat else pa.string()
+    return pa.schema(
+        [
+            pa.field("prompt", text, nullable=False),
+            pa.field("completion", text, nullable=False),
+            pa.field("label", pa.bool_(), nullable=False),
+            pa.field("weight", pa.float64(), nullable=False),
+            pa.field("reason", pa.string(), nullable=False),
+            pa.field("completion_id", pa.string(), nullable=False),
+            pa.field("checkpoint_id", pa.string()),
+            pa.field("signal_time", pa.timestamp("us", tz="UTC"), nullable=False),
+            pa.field("position", pa.int64(), nullable=False),
+        ]
+    )
+
+
+def row(number: int, position: int, *, chat: bool) -> dict[str, Any]:
+    prompt, completion = f"Question {number}?", f" Answer {number}."
+    return {
+        "prompt": [{"role": "user", "content": prompt}] if chat else prompt,
+        "completion": [{"role": "assistant", "content": completion}] if chat else completion,
+        "label": number % 2 == 0,
+        "weight": 1.0,
+        "reason": "thumbs",
+        "completion_id": f"c{number}",
+        "checkpoint_id": None,
+        "signal_time": START + timedelta(hours=number),
+        "position": position,
+    }
+
+
+def write(
+    folder: Path, formats: Sequence[str] = ("text", "chat"), train: int = 8, holdout: int = 4
+) -> Mapping[str, str]:
+    """`train` and `holdout` rows, in turn of each format, with positions as they come. path → sha256."""
+    folder.mkdir(parents=True)
+    shards, counts, numbers = [], {}, iter(range(1000))
+    for split, size in (("train", train), ("holdout", holdout)):
+        rows = [
+            (kind, row(next(numbers), position, chat=kind == "chat"))
+            for position, kind in ((position, formats[position % len(formats)]) for position in range(size))
+        ]
+        counts[split] = {
+            "desirable": sum(said["label"] for _, said in rows),
+            "undesirable": sum(not said["label"] for _, said in rows),
+        }
+        for kind in formats:
+            path = folder / f"{split}-{kind}.parquet"
+            of_kind = [said for its, said in rows if its == kind]
+            pq.write_table(pa.Table.from_pylist(of_kind, schema=columns(kind == "chat")), path)
+            sha256 = artifacts.sha256_of(path)
+            shards.append({"path": path.name, "split": split, "format": kind, "rows": len(of_kind), "sha256": sha256})
+    manifest = {
+        "project": "acme",
+        "policy": {"name": "default", "version": 1, "sha256": "0" * 64},
+        "counts": counts,
+        "shards": shards,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, sort_keys=True))
+    (folder / "card.md").write_text("# Snapshot of acme\n\nTwelve rows.\n")
+    return {path.name: artifacts.sha256_of(path) for path in sorted(folder.iterdir())}
+
+
+def register(folder: Path, project: str = "acme") -> UUID:
+    """The snapshot that lies in `folder`, as if a run had built it."""
+    files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
+    with transaction() as session:
+        snapshot = Snapshot(
+            project_id=project,
+            sha256=files["manifest.json"],
+            watermark=12,
+            files=files,
+            manifest=json.loads((folder / "manifest.json").read_text()),
+        )
+        session.add(snapshot)
+        session.flush()
+        return snapshot.id
