@@ -21,6 +21,7 @@ from app.cli.privacy import actors, erasures, receipt
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
+from app.cli.snapshots import snapshot
 from app.cli.train import train
 from app.cli.up import up
 from app.errors import ThumbwheelError
@@ -51,6 +52,7 @@ app.command(short_help="Say what became of one event.")(receipt)
 app.add_typer(actors, name="actors")
 app.add_typer(erasures, name="erasures")
 app.add_typer(runs, name="runs")
+app.add_typer(snapshot, name="snapshot")
 app.add_typer(checkpoints, name="checkpoints")
 app.command()(ship)
 app.command()(rollback)
