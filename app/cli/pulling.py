@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,6 +18,9 @@ from app.errors import Conflict, Invalid, Unavailable
 if TYPE_CHECKING:
     from rich.progress import Progress
     from thumbwheel import Client
+
+#: Told of what, how much is done, and of how much, where that is known.
+Told = Callable[[str, int, int | None], None]
 
 CARD, MANIFEST = "card.md", "manifest.json"
 MIXED = "the snapshot has texts and chats: a text became what a user said, and its completion what the assistant did"
@@ -73,7 +75,8 @@ def pulled(client: "Client", snapshot_id: UUID, folder: Path, form: Format, spli
         return done.model_copy(update={"new": False})
     try:
         with _aside(folder) as (files, made), _bars() as bars:
-            client.pull_snapshot(snapshot_id, files, paths=wanted, progress=_told(bars))
+            told = _told(bars)
+            client.pull_snapshot(snapshot_id, files, paths=wanted, progress=told)
             if form is Format.parquet:
                 files.rename(made)
             else:
@@ -81,7 +84,7 @@ def pulled(client: "Client", snapshot_id: UUID, folder: Path, form: Format, spli
                 for name in (CARD, MANIFEST):
                     if (files / name).exists():
                         (files / name).rename(made / name)
-                _convert(found.manifest, files, made, form, rows, bars)
+                write(found.manifest, files, made, form, rows, told)
             made.rename(folder)
     except OSError as error:
         raise Unavailable(
@@ -90,22 +93,31 @@ def pulled(client: "Client", snapshot_id: UUID, folder: Path, form: Format, spli
     return done
 
 
-def _convert(
-    manifest: Mapping[str, Any], files: Path, made: Path, form: Format, rows: Mapping[Split, int], bars: "Progress"
+def write(
+    manifest: Mapping[str, Any],
+    files: Path,
+    made: Path,
+    form: Format,
+    rows: Mapping[Split, int],
+    told: Told = lambda _what, _done, _total: None,
 ) -> None:
+    """Turn the shards that lie in `files` into `form`, in the folder `made`. rows: of each split that is wanted."""
     from app.snapshots import export
 
     for split, count in rows.items():
-        if count == 0:
-            continue
-        task = bars.add_task(f"writing {split}", total=count)
-        found = export.batches(files, export.shards_of(manifest, [split]), chat=export.is_chat(manifest))
-        if form is Format.jsonl:
-            export.write_lines(found, made / f"{split}.jsonl", partial(bars.advance, task))
-        else:
-            export.write_arrow(found, files / f"{split}.arrow", partial(bars.advance, task))
+        if count:
+            found = export.batches(files, export.shards_of(manifest, [split]), chat=export.is_chat(manifest))
+            if form is Format.jsonl:
+                target, write_all = made / f"{split}.jsonl", export.write_lines
+            else:
+                target, write_all = files / f"{split}.arrow", export.write_arrow
+            write_all(found, target, _rows_told(told, f"writing {split}", count))
     if form is Format.datasets:
         _save(files, made, [split for split, count in rows.items() if count])
+
+
+def _rows_told(told: Told, what: str, total: int) -> Callable[[int], None]:
+    return lambda done: told(what, done, total)
 
 
 def _save(files: Path, made: Path, splits: Sequence[Split]) -> None:
@@ -192,13 +204,13 @@ def _bars() -> "Iterator[Progress]":
         yield bars
 
 
-def _told(bars: "Progress") -> Callable[[str, int, int | None], None]:
-    """Shows how much of each file has come."""
+def _told(bars: "Progress") -> Told:
+    """Shows how much of each file has come, or was written."""
     tasks: dict[str, Any] = {}
 
-    def told(path: str, done: int, total: int | None) -> None:
-        if path not in tasks:
-            tasks[path] = bars.add_task(path, total=total)
-        bars.update(tasks[path], completed=done, total=total)
+    def told(what: str, done: int, total: int | None) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=total)
+        bars.update(tasks[what], completed=done, total=total)
 
     return told

@@ -77,19 +77,19 @@ def batches(folder: Path, shards: Sequence[Shard], *, chat: bool) -> Iterator[pa
 
 
 def write_lines(found: Iterable[pa.RecordBatch], path: Path, told: Callable[[int], None]) -> int:
-    """JSON lines with the columns of `LINES`. How many; `told` hears of each batch."""
+    """JSON lines with the columns of `LINES`. How many; `told` hears how many so far."""
     total = 0
     with path.open("w", encoding="utf-8") as file:
         for batch in found:
             for row in batch.select([name for name in LINES if name in batch.schema.names]).to_pylist():
                 file.write(json.dumps(row, ensure_ascii=False, default=_time) + "\n")
             total += batch.num_rows
-            told(batch.num_rows)
+            told(total)
     return total
 
 
 def write_arrow(found: Iterable[pa.RecordBatch], path: Path, told: Callable[[int], None]) -> int:
-    """An Arrow stream, as `datasets.Dataset.from_file` maps it. How many rows; `told` hears of each batch."""
+    """An Arrow stream, as `datasets.Dataset.from_file` maps it. How many rows; `told` hears how many so far."""
     total = 0
     writer: pa.RecordBatchStreamWriter | None = None
     with path.open("wb") as file:
@@ -98,7 +98,7 @@ def write_arrow(found: Iterable[pa.RecordBatch], path: Path, told: Callable[[int
                 writer = pa.ipc.new_stream(file, batch.schema)
             writer.write_batch(batch)
             total += batch.num_rows
-            told(batch.num_rows)
+            told(total)
         if writer is not None:
             writer.close()
     return total
