@@ -59,6 +59,21 @@ def test_feedback_that_makes_no_snapshot_any_more_fails_the_run_with_the_reasons
     assert "makes no dataset to learn from" in (ended.reason or "")
 
 
+def test_a_store_that_has_to_be_mended_fails_the_run_before_it_starts_and_says_what_to_mend(run, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("THUMBWHEEL_ARTIFACTS_URL", str(tmp_path / "file" / "store"))
+    settings.current.cache_clear()
+
+    look(run.id, never)
+
+    monkeypatch.undo()
+    settings.current.cache_clear()
+    ended = shown(run.id)
+    assert (ended.state, ended.snapshot_id) == ("failed", None)
+    assert "point THUMBWHEEL_ARTIFACTS_URL at a folder" in (ended.reason or "")
+    assert execute("SELECT count(*) FROM snapshots") == [(0,)]
+
+
 def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run):
     look(run.id, lambda: True)
 

@@ -3,21 +3,13 @@
 A file is there whole, or not at all. In a folder it is put aside under a temporary name, flushed to disk and renamed;
 an object store shows an object only once all of it has arrived. The same content is stored once. Reading verifies the
 hash.
-
-Unavailable          the store does not answer: later it may
-├── StoreUnusable    it answers and says no (full, no right, no bucket): somebody has to mend it
-└── DamagedArtifact  a file's content is not the one that its name says
-NotFound             the store answers, and has no such file
 """
 
-import errno
 import hashlib
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +19,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from app import settings
-from app.errors import NotFound, ThumbwheelError, Unavailable
+from app.artifacts.faults import DamagedArtifact, StoreUnusable, explained
+from app.errors import NotFound, ThumbwheelError
 
 CHUNK = 1 << 20
 #: What is read ahead of a bucket, in bytes; each open file holds so much in memory.
@@ -35,22 +28,11 @@ READ_AHEAD = 8 * CHUNK
 #: What lies aside for so long was left by a process that died.
 ASIDE_SECONDS = 24 * 3600
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-
 
 @dataclass(frozen=True)
 class Stored:
     sha256: str
     size: int
-
-
-class StoreUnusable(Unavailable):
-    pass
-
-
-class DamagedArtifact(Unavailable):
-    pass
 
 
 def location() -> str:
@@ -82,7 +64,7 @@ def put(path: Path) -> Stored:
     stored = Stored(sha256_of(path), path.stat().st_size)
     file_system, root = _store()
     target = path_of(stored.sha256)
-    with _explained(f"take {path.name}", missing=_gone):
+    with explained(f"take {path.name}", location(), missing=_gone):
         if _size(file_system, target) == stored.size:
             return stored
         if _is_folder(file_system):
@@ -120,7 +102,7 @@ def fetch(sha256: str, destination: Path) -> None:
 def open_stream(sha256: str) -> IO[bytes]:
     """The file's bytes, not verified: the reader knows the hash. Raises `NotFound`, `Unavailable`."""
     file_system, _ = _store()
-    with _explained("give a file", missing=lambda: _missing(sha256)):
+    with explained("give a file", location(), missing=lambda: _missing(sha256)):
         return file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD)
 
 
@@ -131,7 +113,7 @@ def delete(sha256: str) -> None:
     """
     file_system, _ = _store()
     path = path_of(sha256)
-    with _explained("delete a file", missing=_store_is_gone):
+    with explained("delete a file", location(), missing=_store_is_gone):
         file_system.rm_file(path)
         if _is_folder(file_system):
             _flush_folder(Path(path).parent)
@@ -141,7 +123,7 @@ def try_out() -> None:
     """Write, read and delete a small object: a bucket tells nothing by its looks. Raises `Unavailable`."""
     file_system, root = _store()
     path, content = f"{root}/aside/{uuid4().hex}", b"thumbwheel doctor"
-    with _explained("be used", missing=_gone):
+    with explained("be used", location(), missing=_gone):
         file_system.pipe_file(path, content)
         try:
             read = file_system.cat_file(path)
@@ -156,7 +138,7 @@ def bucket_keeps_versions() -> bool:
     file_system, root = _store()
     if not hasattr(file_system, "is_bucket_versioned"):
         return False
-    with _explained("say whether it keeps old versions", missing=_gone):
+    with explained("say whether it keeps old versions", location(), missing=_gone):
         return bool(file_system.is_bucket_versioned(_container(file_system, root)))
 
 
@@ -240,7 +222,7 @@ def _chunks(sha256: str) -> Iterator[bytes]:
     """The file's bytes. What goes wrong in here is the store's fault, and none of who takes them."""
     file_system, _ = _store()
     with (
-        _explained("give a file", missing=lambda: _missing(sha256)),
+        explained("give a file", location(), missing=lambda: _missing(sha256)),
         file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD) as source,
     ):
         while chunk := source.read(CHUNK):
@@ -254,7 +236,7 @@ def _missing(sha256: str) -> ThumbwheelError:
 def _store_is_gone() -> StoreUnusable | None:
     """Why no file at all is found, where that is so."""
     file_system, root = _store()
-    with _explained("be found", missing=_gone):
+    with explained("be found", location(), missing=_gone):
         if not file_system.exists(_container(file_system, root)):
             return _gone()
     return None
@@ -268,40 +250,3 @@ def _gone() -> StoreUnusable:
     else:
         what = f"bucket {container} does not exist: make it"
     return StoreUnusable(f"The artifact store's {what}, or set THUMBWHEEL_ARTIFACTS_URL.", code="artifacts_unavailable")
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What a file system raises where its store fails: besides OSError, what the libraries that are loaded say."""
-    libraries = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
-    return (OSError, *(getattr(sys.modules[module], name) for module, name in libraries if module in sys.modules))
-
-
-@contextmanager
-def _explained(what: str, *, missing: Callable[[], ThumbwheelError | None]) -> Iterator[None]:
-    """Say what the store's file system raises as an error of ours, with the remedy.
-
-    missing  what it means that something is not there; None: nothing is wrong
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        if (meant := missing()) is not None:
-            raise meant from error
-    except _failures() as error:
-        kind, remedy = _meaning(error)
-        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise kind(
-            f"The artifact store {location()} cannot {what}: {cause}: {remedy}.", code="artifacts_unavailable"
-        ) from error
-
-
-def _meaning(error: Exception) -> tuple[type[Unavailable], str]:
-    """What kind of failure it is, and what helps."""
-    number = getattr(error, "errno", None)
-    if number in _FULL:
-        return StoreUnusable, "free some space there, or move the store and set THUMBWHEEL_ARTIFACTS_URL"
-    if isinstance(error, PermissionError) or number in _CLOSED:
-        return StoreUnusable, "give whoever runs Thumbwheel the right to list, read, write and delete there"
-    if type(error).__name__ == "NoCredentialsError":
-        return StoreUnusable, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
-    return Unavailable, "is it up, and THUMBWHEEL_ARTIFACTS_URL right (of an S3 that is not Amazon's, AWS_ENDPOINT_URL)"

@@ -1,0 +1,34 @@
+"""Files by the SHA-256 of their content: what runs, snapshots and checkpoints are made of."""
+
+from app.artifacts.faults import DamagedArtifact, StoreUnusable
+from app.artifacts.files import (
+    CHUNK,
+    Stored,
+    bucket_keeps_versions,
+    delete,
+    fetch,
+    in_folder,
+    location,
+    open_stream,
+    path_of,
+    put,
+    sha256_of,
+    try_out,
+)
+
+__all__ = [
+    "CHUNK",
+    "DamagedArtifact",
+    "StoreUnusable",
+    "Stored",
+    "bucket_keeps_versions",
+    "delete",
+    "fetch",
+    "in_folder",
+    "location",
+    "open_stream",
+    "path_of",
+    "put",
+    "sha256_of",
+    "try_out",
+]
