@@ -1,5 +1,6 @@
 """Postgres: the declarative base, the engine, and `transaction()`, the only place that commits."""
 
+import ctypes
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -8,7 +9,8 @@ from functools import cache
 from typing import Annotated, Any, cast
 from uuid import UUID
 
-import adbc_driver_postgresql.dbapi
+import adbc_driver_manager
+import adbc_driver_postgresql
 import pyarrow as pa
 import uuid6
 from psycopg import sql
@@ -89,6 +91,23 @@ def _away() -> Unavailable:
 #: One query at a time over whole tables: compiling it costs more than it saves, and its hash tables should fit.
 ARROW_SETTINGS = ("jit = off", "work_mem = '128MB'")
 
+#: Bytes of one batch, of which a few are in memory at a time.
+ARROW_BATCH = 4 << 20
+#: Blocks at least as large go back to the system when they are freed.
+LARGE_BLOCK = 256 << 10
+
+
+def _give_memory_back() -> None:
+    """What a whole log takes for a moment, the process should not keep: Arrow's own allocator would, and so would glibc,
+    whose bound for blocks of their own rises to 32 MiB as soon as one was freed, unless it is set (mallopt(3))."""
+    pa.set_memory_pool(pa.system_memory_pool())
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-3, LARGE_BLOCK)  # M_MMAP_THRESHOLD
+
+
+_give_memory_back()
+
 
 def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     """What `query` finds, as Arrow, streamed: several times as fast as rows, and in little memory.
@@ -98,38 +117,57 @@ def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     """
     pool = _arrow_connections(session.get_bind().engine.url)
     try:
-        with closing(pool.connect()) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(query)
-            yield from _ahead(cast(Any, cursor).fetch_record_batch())
-    except (adbc_driver_postgresql.dbapi.OperationalError, OSError) as error:  # OSError: in the middle of rows
+        with closing(pool.connect()) as connection, connection.rows(query) as batches:
+            yield from _ahead(batches)
+    except (adbc_driver_manager.OperationalError, OSError) as error:  # OSError: in the middle of rows
         raise _away() from error
+
+
+class _ArrowConnection:
+    """Through the driver itself: its DB-API half loads pyarrow.dataset, and pandas with it."""
+
+    def __init__(self, uri: str) -> None:
+        self._database = adbc_driver_postgresql.connect(uri)
+        self._connection = adbc_driver_manager.AdbcConnection(self._database)
+        for setting in ("application_name = 'thumbwheel arrow'", *ARROW_SETTINGS):
+            self.execute(f"SET {setting}")
+
+    @contextmanager
+    def rows(self, query: str) -> Iterator[pa.RecordBatchReader]:
+        with adbc_driver_manager.AdbcStatement(self._connection) as statement:
+            statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(ARROW_BATCH)})
+            statement.set_sql_query(query)
+            stream, _ = statement.execute_query()
+            with pa.RecordBatchReader.from_stream(stream) as batches:
+                yield batches
+
+    def execute(self, command: str) -> None:
+        with adbc_driver_manager.AdbcStatement(self._connection) as statement:
+            statement.set_sql_query(command)
+            statement.execute_update()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._database.close()
 
 
 @cache
 def _arrow_connections(url: URL) -> QueuePool:
     """Kept, as making one takes longer than a small query."""
-    libpq = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    pool = QueuePool(lambda: adbc_driver_postgresql.dbapi.connect(libpq), pool_size=2, max_overflow=8, recycle=300)
-    event.listen(pool, "connect", _set_for_arrow)
+    uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    # Each statement is a transaction of its own: there is nothing to roll back.
+    pool = QueuePool(
+        lambda: cast(Any, _ArrowConnection(uri)), pool_size=2, max_overflow=8, recycle=300, reset_on_return=None
+    )
     event.listen(pool, "checkout", _still_there)
     return pool
 
 
-def _set_for_arrow(connection: Any, _: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET application_name = 'thumbwheel arrow'")
-        for setting in ARROW_SETTINGS:
-            cursor.execute(f"SET {setting}")
-    connection.commit()
-
-
-def _still_there(connection: Any, _: object, __: object) -> None:
+def _still_there(connection: _ArrowConnection, _: object, __: object) -> None:
     """Postgres may have been started anew since."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            cursor.fetchone()
-    except adbc_driver_postgresql.dbapi.Error as error:
+        connection.execute("SELECT 1")
+    except adbc_driver_manager.Error as error:
         raise DisconnectionError from error
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Literal, NamedTuple, Protocol
+from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from thumbwheel import wire
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
 from app.labels.policy import NOT_PREFERRED, rewrite_weight
 from app.labels.rejected import id_of
-from app.labels.sets import REWRITTEN, UNKNOWN_EDIT, Log, text_key
+from app.labels.sets import REWRITTEN, UNKNOWN_EDIT, Events, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
@@ -62,6 +63,7 @@ class _Part(NamedTuple):
     moment: NDArray[np.int64]
     signal: NDArray[np.uint32]
     carries: NDArray[np.bool_]
+    never_train: NDArray[np.bool_]
     checkpoint: pa.DictionaryArray
 
 
@@ -88,16 +90,8 @@ def read(source: Source, rule: wire.EditRule) -> tuple[Log, pa.Table]:
     carriers = _Carriers.of(source, rows)
     signal, rewritten, new = _edits(source, rule, rows, stands, carriers)
     log = Log(
-        events=pl.DataFrame(
-            {
-                "position": rows.position,
-                "completion": rows.completion,
-                "actor": rows.actor,
-                "moment": rows.moment,
-                "signal": signal,
-                "stands": stands,
-            }
-        ),
+        events=Events(rows.position, rows.completion, rows.actor, rows.moment, signal),
+        stands=stands,
         signals=rows.signals.bodies,
         completions=carriers.frame(rows),
         actors=pl.Series("actor", rows.actors, dtype=pl.String),
@@ -131,8 +125,9 @@ class _Rows:
     moment: NDArray[np.int64]
     signal: NDArray[np.uint32]
     carries: NDArray[np.bool_]
+    never_train: NDArray[np.bool_]
     checkpoint: NDArray[np.int32]  # -1: none
-    source: NDArray[np.int64]
+    source: NDArray[np.int32]
     completions: pa.Array  # ids
     actors: pa.Array
     checkpoints: pa.Array
@@ -156,11 +151,11 @@ class _Rows:
             which = _numpy(raw.indices)
             actor = batch["actor"].dictionary_encode()
             position, moment = _numpy(batch["position"]), _numpy(batch["moment"].cast(pa.int64()))
-            here = np.arange(start, start + len(batch))
+            here = np.arange(start, start + len(batch), dtype=np.int32)
             parts.append(
                 _Part(
                     position, batch["completion_id"].dictionary_encode(), actor, moment, numbers[which],
-                    _numpy(batch["carries"]), batch["checkpoint_id"].dictionary_encode(),
+                    _numpy(batch["carries"]), _numpy(batch["never_train"]), batch["checkpoint_id"].dictionary_encode(),
                 )
             )  # fmt: skip
             sources.append(here)
@@ -181,23 +176,27 @@ class _Rows:
                         actor.take(pa.array(preferences)), moment[preferences],
                         np.full(len(preferences), not_preferred, dtype=np.uint32),
                         np.array([one.carries or one.rejected is not None for one in others], dtype=bool),
-                        pa.nulls(len(preferences), pa.string()).dictionary_encode(),
+                        parts[-1].never_train[preferences],
+                        pa.nulls(len(preferences), pa.binary(16)).dictionary_encode(),
                     )
                 )  # fmt: skip
                 sources.append(here[preferences])
                 start += len(preferences)
-        completion, completions = _unified([part.completion for part in parts])
-        actors_of, actors = _unified([part.actor for part in parts])
-        checkpoint, checkpoints = _unified([part.checkpoint for part in parts])
+        columns = {name: [getattr(part, name) for part in parts] for name in _Part._fields}
+        parts.clear()
+        completion, completions = _unified(columns.pop("completion"))
+        actor, actors = _unified(columns.pop("actor"))
+        checkpoint, checkpoints = _unified(columns.pop("checkpoint"))
         return _Rows(
-            position=_joined([part.position for part in parts], np.int64),
-            completion=completion.astype(np.uint32),
-            actor=actors_of.astype(np.uint32),
-            moment=_joined([part.moment for part in parts], np.int64),
-            signal=_joined([part.signal for part in parts], np.uint32),
-            carries=_joined([part.carries for part in parts], np.bool_),
+            position=_joined(columns.pop("position"), np.int64),
+            completion=completion.view(np.uint32),
+            actor=actor.view(np.uint32),
+            moment=_joined(columns.pop("moment"), np.int64),
+            signal=_joined(columns.pop("signal"), np.uint32),
+            carries=_joined(columns.pop("carries"), np.bool_),
+            never_train=_joined(columns.pop("never_train"), np.bool_),
             checkpoint=checkpoint,
-            source=_joined(sources, np.int64),
+            source=_joined(sources, np.int32),
             completions=completions,
             actors=actors,
             checkpoints=checkpoints,
@@ -226,14 +225,13 @@ def _standing(source: Source, rows: _Rows) -> NDArray[np.bool_]:
     everything = retract.copy()
     everything[list(rows.supersedes)] = False
     if everything.any():
-        order = np.lexsort((rows.position, rows.moment))
-        time = np.empty(len(order), dtype=np.int64)
-        time[order] = np.arange(len(order))
-        pairs, number = np.unique(pair[everything], return_inverse=True)
-        last = np.full(len(pairs), -1)
-        np.maximum.at(last, number, time[everything])
-        place = np.minimum(np.searchsorted(pairs, pair), len(pairs) - 1)
-        stands &= ~(event & (pairs[place] == pair) & (time < last[place]))
+        said = np.flatnonzero(event & np.isin(pair, pair[everything]))
+        order = said[np.lexsort((rows.position[said], rows.moment[said], pair[said]))]
+        # From the end of each pair's events: whether one of those that follow takes everything back.
+        following = np.cumsum(everything[order][::-1])[::-1] - everything[order]
+        ends = np.flatnonzero(np.append(pair[order][1:] != pair[order][:-1], True))
+        number = np.searchsorted(ends, np.arange(len(order)))
+        stands[order[following > following[ends[number]]]] = False
 
     if rows.supersedes:
         places = source.positions(set(rows.supersedes.values()))
@@ -256,6 +254,7 @@ class _Carriers:
     position    of the registered completion or the event that first carried it, else of the first event
     known       whether there is a text
     registered, rejected  whether it is registered, or the other side of a preference
+    never_train whether an event says that it is not for training
     checkpoint  number of its checkpoint, -1 for none
     """
 
@@ -263,6 +262,7 @@ class _Carriers:
     known: NDArray[np.bool_]
     registered: NDArray[np.bool_]
     rejected: NDArray[np.bool_]
+    never_train: NDArray[np.bool_]
     checkpoint: list[str | None]
 
     @staticmethod
@@ -283,7 +283,7 @@ class _Carriers:
         naming = has & (rows.position == named[rows.completion])
         checkpoint = np.full(many, -1)
         checkpoint[rows.completion[naming]] = rows.checkpoint[naming]
-        names = [*rows.checkpoints.to_pylist(), None]
+        names = [*(str(UUID(bytes=name)) for name in rows.checkpoints.to_pylist()), None]
         found = [names[number] for number in checkpoint.tolist()]
 
         position = np.where(known, carried, first)
@@ -295,7 +295,9 @@ class _Carriers:
             position[places] = _numpy(batch["position"])
             for place, name in zip(places.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
                 found[place] = name or found[place]
-        return _Carriers(position, known, registered, rejected, found)
+        never_train = np.zeros(many, dtype=bool)
+        never_train[rows.completion[rows.never_train]] = True
+        return _Carriers(position, known, registered, rejected, never_train, found)
 
     def kind(self, completion: NDArray[np.uint32]) -> list[Carrier]:
         """What has the text of each of these."""
@@ -310,6 +312,7 @@ class _Carriers:
                 "checkpoint_id": pl.Series(self.checkpoint, dtype=pl.String),
                 "position": self.position,
                 "known": self.known,
+                "never_train": self.never_train,
             }
         )
 
@@ -387,7 +390,7 @@ def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa
         return np.empty(0, dtype=np.int32), pa.array([], pa.string())
     chunks = pa.chunked_array(parts).unify_dictionaries().chunks
     indices = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in chunks]
-    return np.concatenate(indices).astype(np.int32), chunks[0].dictionary
+    return np.concatenate(indices).astype(np.int32, copy=False), chunks[0].dictionary
 
 
 def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:

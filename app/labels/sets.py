@@ -25,19 +25,40 @@ REASON = pl.Categorical()
 REWRITTEN = pl.DataFrame(schema={"position": pl.Int64, "key": pl.Binary})
 
 
+class Events(NamedTuple):
+    """Columns of events; `moment` is in µs since 1970, `completion`, `actor` and `signal` are numbers."""
+
+    position: NDArray[np.int64]
+    completion: NDArray[np.uint32]
+    actor: NDArray[np.uint32]
+    moment: NDArray[np.int64]
+    signal: NDArray[np.uint32]
+
+    def where(self, chosen: NDArray[Any] | slice) -> "Events":
+        """By a mask, by row numbers, or a slice."""
+        return Events._make(column[chosen] for column in self)
+
+    def order(self) -> NDArray[np.int64]:
+        """Row numbers by time, then by place in the log."""
+        return np.lexsort((self.position, self.moment))
+
+
 @dataclass(frozen=True)
 class Log:
     """What was said, in numbers.
 
-    events       position Int64 · completion, actor UInt32 (rows of the frames below) · moment Int64 (µs since 1970) ·
-                 signal UInt32 (place in `signals`) · stands bool; a preference is there twice, once for each side
+    events       `completion` and `actor` are rows of the frames below, `signal` a place in `signals`; a preference is
+                 there twice, once for each side
+    stands       which of them were not taken back, nor replaced
     signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
-    completions  completion_id str · checkpoint_id str or null · position Int64 · known bool: is its text there
+    completions  completion_id str · checkpoint_id str or null · position Int64 · known bool: is its text there ·
+                 never_train bool: not to be trained on
     actors       their ids
     rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
     """
 
-    events: pl.DataFrame
+    events: Events
+    stands: NDArray[np.bool_]
     signals: Sequence[dict[str, Any]]
     completions: pl.DataFrame
     actors: pl.Series
@@ -49,12 +70,13 @@ class Labelled:
     """What a policy makes of a log.
 
     completions  completion_id str · label bool or null · weight Int32 (thousandths) · reason str (the first) · reasons
-                 list of str · checkpoint_id · position · known
+                 list of str · checkpoint_id · position · known · never_train
     votes        what counts of each actor about each completion: completion, actor UInt32 (rows) · moment Datetime ·
                  position Int64 · desirable bool · weight Int32 (thousandths) · reason str
     rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · weight Int32 (thousandths) ·
                  actors list of UInt32
-    said         every standing signal: kind str · detail str or null · completion UInt32 · says str or null
+    said         every standing signal, where it was asked for: kind str · detail str or null · completion UInt32 ·
+                 says str or null
     """
 
     completions: pl.DataFrame
@@ -64,20 +86,23 @@ class Labelled:
     actors: pl.Series
 
 
-def resolve(policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequence[str] = ()) -> Labelled:
+def resolve(
+    policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequence[str] = (), *, said: bool = False
+) -> Labelled:
     """What `policy` makes of the log.
 
     left_out  actors whose signals do not count
+    said      also every signal one by one
     """
-    events = _Events.of(log.events.filter("stands"))
+    events, counts = log.events, log.stands
     silenced = np.zeros(len(log.completions), dtype=bool)
     if left_out:
         out = log.actors.is_in(list(left_out)).to_numpy()[events.actor]
-        silenced[events.completion[out]] = True
-        events = events.where(~out)
+        silenced[events.completion[counts & out]] = True
+        counts = counts & ~out
     kinds = _kinds(log.signals)
     verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
-    votes = _latest(_final(events, verdicts, kinds["kind"].to_numpy(), context), verdicts)
+    votes = _latest(_final(events, counts, verdicts, kinds["kind"].to_numpy(), context), verdicts)
     return Labelled(
         completions=_completions(log.completions, votes, verdicts, silenced),
         votes=pl.DataFrame(
@@ -91,39 +116,21 @@ def resolve(policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequ
                 "reason": verdicts.reason.gather(votes.signal),
             }
         ),
-        rewrites=_rewrites(policy.signals.edit, log, events),
-        said=pl.DataFrame(
-            {
-                "kind": kinds["kind"].gather(events.signal),
-                "detail": kinds["detail"].gather(events.signal),
-                "completion": events.completion,
-                "says": verdicts.reason.gather(events.signal),
-            }
-        ),
+        rewrites=_rewrites(policy.signals.edit, log, events, counts),
+        said=_said(kinds, events.where(counts) if said else events.where(slice(0)), verdicts),
         actors=log.actors,
     )
 
 
-class _Events(NamedTuple):
-    """Columns of events."""
-
-    position: NDArray[np.int64]
-    completion: NDArray[np.uint32]
-    actor: NDArray[np.uint32]
-    moment: NDArray[np.int64]
-    signal: NDArray[np.uint32]
-
-    @staticmethod
-    def of(frame: pl.DataFrame) -> "_Events":
-        return _Events(*(frame[name].to_numpy() for name in _Events._fields))
-
-    def where(self, chosen: NDArray[Any]) -> "_Events":
-        """By a mask, or by row numbers."""
-        return _Events(*(column[chosen] for column in self))
-
-    def order(self) -> NDArray[np.int64]:
-        """Row numbers by time, then by place in the log."""
-        return np.lexsort((self.position, self.moment))
+def _said(kinds: pl.DataFrame, events: "Events", verdicts: "_Verdicts") -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "kind": kinds["kind"].gather(events.signal),
+            "detail": kinds["detail"].gather(events.signal),
+            "completion": events.completion,
+            "says": verdicts.reason.gather(events.signal),
+        }
+    )
 
 
 class _Verdicts:
@@ -132,7 +139,7 @@ class _Verdicts:
     def __init__(self, found: Sequence[Verdict | None]) -> None:
         self.found = found
         self.says = np.array([verdict is not None for verdict in found], dtype=bool)
-        self.rank = np.array([verdict.rank if verdict else 0 for verdict in found], dtype=np.int64)
+        self.rank = np.array([verdict.rank if verdict else 0 for verdict in found], dtype=np.int8)
         self.desirable = np.array([bool(verdict and verdict.desirable) for verdict in found], dtype=bool)
         self.weight = np.array([verdict.weight if verdict else 0 for verdict in found], dtype=np.int32)
         self.reason = pl.Series([verdict.reason if verdict else None for verdict in found], dtype=REASON)
@@ -175,18 +182,21 @@ def _detail(body: Mapping[str, Any]) -> str | None:
             return None
 
 
-def _final(events: _Events, verdicts: _Verdicts, kind: NDArray[np.object_], context: Context) -> _Events:
-    """The events that have a verdict whose window, if it has one, is over, without what would take it away in it."""
-    counts = verdicts.says[events.signal]
+def _final(
+    events: Events, counts: NDArray[np.bool_], verdicts: _Verdicts, kind: NDArray[np.object_], context: Context
+) -> Events:
+    """Of the events that count those that have a verdict whose window, if it has one, is over, without what would take
+    it away in it."""
+    final = counts & verdicts.says[events.signal]
     for signal, verdict in enumerate(verdicts.found):
         if verdict is not None and verdict.unless is not None:
-            waiting = np.flatnonzero(events.signal == signal)
-            objections = events.where((kind == verdict.unless)[events.signal])
-            counts[waiting[~_unopposed(events.where(waiting), objections, verdict, context)]] = False
-    return events.where(counts)
+            waiting = np.flatnonzero(final & (events.signal == signal))
+            objections = events.where(counts & (kind == verdict.unless)[events.signal])
+            final[waiting[~_unopposed(events.where(waiting), objections, verdict, context)]] = False
+    return events.where(final)
 
 
-def _unopposed(waiting: _Events, objections: _Events, verdict: Verdict, context: Context) -> NDArray[np.bool_]:
+def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: Context) -> NDArray[np.bool_]:
     """Which windows are over, and saw no objection to the same completion."""
     end = waiting.moment + verdict.within // timedelta(microseconds=1)
     pairs = (
@@ -207,21 +217,17 @@ def _unopposed(waiting: _Events, objections: _Events, verdict: Verdict, context:
     return fine
 
 
-def _latest(events: _Events, verdicts: _Verdicts) -> _Events:
+def _latest(events: Events, verdicts: _Verdicts) -> Events:
     """One event of each actor about each completion: of the lowest rank, the latest."""
-    order = events.order()
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    # The latest of the lowest rank is a maximum of one number: rank counted down, then the place in time.
-    place |= (len(wire.LabelPolicy().precedence) - verdicts.rank)[events.signal] << 48
-    _, number = np.unique(events.completion.astype(np.int64) << 32 | events.actor, return_inverse=True)
-    best = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
-    np.maximum.at(best, number, place)
-    return events.where(order[best & (1 << 48) - 1])
+    pair = events.completion.astype(np.int64) << 32 | events.actor
+    # The last of each pair in this order.
+    order = np.lexsort((events.position, events.moment, -verdicts.rank[events.signal], pair))
+    pair = pair[order]
+    return events.where(order[np.append(pair[1:] != pair[:-1], True)[: len(pair)]])
 
 
 def _completions(
-    completions: pl.DataFrame, votes: _Events, verdicts: _Verdicts, silenced: NDArray[np.bool_]
+    completions: pl.DataFrame, votes: Events, verdicts: _Verdicts, silenced: NDArray[np.bool_]
 ) -> pl.DataFrame:
     """The heavier side of each completion, at the weight of its heaviest verdict, with its reasons, heaviest first."""
     desirable, weight = verdicts.desirable[votes.signal], verdicts.weight[votes.signal]
@@ -262,13 +268,13 @@ def _lists(values: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
     return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow()))
 
 
-def _rewrites(rule: wire.EditRule, log: Log, events: _Events) -> pl.DataFrame:
+def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.bool_]) -> pl.DataFrame:
     """The last edit of each actor where its text is a row; the same text once for a completion, from where it stood
     first, at the weight of its heaviest."""
     is_edit = np.array([body["kind"] == "edit" for body in log.signals], dtype=bool)
     weights = [one.rewrite_weight(rule, body["severity"]) if body["kind"] == "edit" else None for body in log.signals]
     weight = np.array([0 if one is None else round(one * THOUSANDTHS) for one in weights], dtype=np.int32)
-    edits = events.where(is_edit[events.signal])
+    edits = events.where(counts & is_edit[events.signal])
     edits = edits.where(edits.order())
     pair = edits.completion.astype(np.int64) << 32 | edits.actor
     _, last = np.unique(pair[::-1], return_index=True)
@@ -284,7 +290,7 @@ def _rewrites(rule: wire.EditRule, log: Log, events: _Events) -> pl.DataFrame:
     )
 
 
-def _frame(events: _Events, *names: str) -> pl.DataFrame:
+def _frame(events: Events, *names: str) -> pl.DataFrame:
     return pl.DataFrame({name: getattr(events, name) for name in names})
 
 

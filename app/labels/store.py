@@ -109,12 +109,12 @@ _CARRIED: dict[Carrier, tuple[str, str]] = {
 }
 #: Short signals come as they are, as most are short; of the others only what labels need.
 _BRIEF = f"""
-    CASE WHEN octet_length(signal::text) < 72 AND position('"edit"' IN signal::text) = 0 THEN signal::text
-         WHEN signal ->> 'kind' IN ('edit', 'comment') THEN json_build_object('kind', signal ->> 'kind')::text
+    CASE WHEN pg_column_size(signal) < 80 THEN signal
+         WHEN signal ->> 'kind' IN ('edit', 'comment') THEN json_build_object('kind', signal ->> 'kind')
          WHEN signal ->> 'kind' = 'preference' THEN
              json_build_object('kind', 'preference', 'carries', signal ->> 'rejected' IS NOT NULL,
-                               'rejected_completion_id', {ID_SQL})::text
-         ELSE signal::text END
+                               'rejected_completion_id', {ID_SQL})
+         ELSE signal END
 """
 
 
@@ -129,15 +129,17 @@ class Source:
     def events(self) -> Iterator[pa.RecordBatch]:
         """What each event says, without prompt and completion, in no order: position, completion_id, actor, moment,
         signal (JSON text without texts; a long preference has the other one's id and whether it `carries` a text),
-        carries (whether it has a completion's text), checkpoint_id, supersedes.
+        carries (whether it has a completion's text), never_train, checkpoint_id (16 bytes), supersedes.
         """
-        return arrow(
+        batches = arrow(
             self.session,
             "SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, "  # noqa: S608 - literals
-            f"{_BRIEF} AS signal, completion IS NOT NULL AS carries, "
-            "checkpoint_id::text AS checkpoint_id, supersedes FROM events "
-            f"WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d}",
+            f"{_BRIEF} AS signal, completion IS NOT NULL AS carries, never_train, checkpoint_id, supersedes "
+            f"FROM events WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d}",
         )
+        for batch in batches:  # JSON and UUIDs come as what they are made of
+            columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            yield pa.RecordBatch.from_pydict(columns)
 
     def positions(self, event_ids: Collection[str]) -> dict[str, int]:
         """Where the events of these ids lie."""
@@ -185,6 +187,10 @@ class Source:
         ):
             found |= zip(batch["position"].to_pylist(), batch["text"].to_pylist(), strict=True)
         return found
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
 
 
 def keep_compared(session: Session, project: str, found: pa.Table) -> None:

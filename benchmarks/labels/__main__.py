@@ -1,6 +1,8 @@
 """`make bench-labels`: a log of a million events resolved by the default policy, beside merely reading its rows.
 
-Both by ADBC out of the same Postgres, in turns, each in a process of its own; the median counts. Tells on stderr how it
+Both by ADBC out of the same Postgres, in turns, each in a process of its own; the median counts. Edits are compared with
+their originals before: a server does so once for each edit, in the minute in which it comes. What that takes is told apart
+(`seconds_comparing_edits`). Tells on stderr how it
 goes; on stdout come a table and, in the last line, all figures as one JSON object, which a whole run leaves in
 benchmarks/results too.
 """
@@ -23,7 +25,7 @@ from app.cli.stack import migrate
 from app.database import transaction
 from app.projects import service as projects
 from benchmarks.labels.logs import fill
-from benchmarks.labels.work import PROJECT, guard, measured, read, resolve
+from benchmarks.labels.work import PROJECT, compare, guard, measured, read, resolve
 from benchmarks.machine import described
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "labels.json"
@@ -32,6 +34,8 @@ MOST_MB = 400
 
 
 def measure(events: int, rounds: int, console: Console) -> dict[str, Any]:
+    once = measured(compare, events)
+    console.print(f"{once['edits']:,} edits compared in {once['seconds']:.1f} s", highlight=False)
     runs: dict[str, list[dict[str, float]]] = {"read": [], "resolve": [], "guard": []}
     for number in range(rounds):
         for name, work in (("read", read), ("resolve", resolve), ("guard", guard)):
@@ -43,6 +47,7 @@ def measure(events: int, rounds: int, console: Console) -> dict[str, Any]:
         "events": events,
         "seconds_over_read": median(two["seconds"] / one["seconds"] for one, two, _ in pairs),
         "seconds_over_read_guarded": median(three["seconds"] / one["seconds"] for one, _, three in pairs),
+        "seconds_comparing_edits": once["seconds"],
         "peak_mb": max(run["peak_mb"] for run in runs["resolve"]),
         "peak_mb_guarded": max(run["peak_mb"] for run in runs["guard"]),
         "runs": runs,

@@ -23,6 +23,11 @@ def read(session: Session, events: int) -> dict[str, float]:
     return {}
 
 
+def compare(session: Session, events: int) -> dict[str, float]:
+    """Keep how edits compare with their originals, as a server does each minute with those that are new."""
+    return {"edits": labels.compare_edits(session, PROJECT, events)}
+
+
 def resolve(session: Session, events: int) -> dict[str, float]:
     """Labels, weights and reasons of every completion."""
     policy = policies.adopted(session, PROJECT).policy

@@ -70,7 +70,7 @@ def effect(named: Named, labelled: Labelled, guards: GuardEffect) -> PolicyEffec
 
 def said_since(log: Log, since: datetime) -> pl.Series:
     """Rows of the completions of which something was said since then."""
-    return log.events.filter(pl.col("moment") >= microseconds(since))["completion"].unique().sort()
+    return pl.Series(np.unique(log.events.completion[log.events.moment >= microseconds(since)]))
 
 
 def only(labelled: Labelled, rows: pl.Series) -> Labelled:
