@@ -1,10 +1,11 @@
 """`make bench-labels`: a log of a million events resolved by the default policy, beside merely reading its rows.
 
-Both by ADBC out of the same Postgres, in turns, each in a process of its own; the median counts. Edits are compared with
-their originals before: a server does so once for each edit, in the minute in which it comes. What that takes is told apart
-(`seconds_comparing_edits`). Tells on stderr how it
-goes; on stdout come a table and, in the last line, all figures as one JSON object, which a whole run leaves in
-benchmarks/results too.
+Both by ADBC out of the same Postgres, in turns, each in a process of its own; the median counts. Edits are compared
+with their originals before: a server does so once for each edit, in the minute in which it comes. What that takes is
+told apart (`seconds_comparing_edits`).
+
+Tells on stderr how it goes; on stdout come a table and, in the last line, all figures as one JSON object, which a whole
+run leaves in benchmarks/results too.
 """
 
 import argparse
