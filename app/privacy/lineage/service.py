@@ -22,6 +22,11 @@ def runs_on(
     return [wire.TouchedRun(run_id=row.run_id, state=row.state, snapshot_id=row.snapshot_id) for row in found]
 
 
+def ended_on_redacted(session: Session, run_ids: Collection[UUID]) -> list[UUID]:
+    """Those of the runs that have ended, and whose snapshot was redacted since it was made."""
+    return store.ended_on_redacted(session, run_ids)
+
+
 def checkpoints_of(session: Session, project: str, snapshot_ids: Collection[UUID]) -> list[wire.TouchedCheckpoint]:
     """Checkpoints that were trained on these snapshots, or continue from one that was; oldest first."""
     found = store.checkpoints_of(session, project, snapshot_ids)

@@ -22,6 +22,11 @@ _RUNS = """
     WHERE project_id = :project AND snapshot_id = ANY(:snapshots) {} ORDER BY id
 """
 
+_ENDED_ON_REDACTED = text(f"""
+    SELECT id FROM runs JOIN snapshot_redactions USING (snapshot_id)
+    WHERE id = ANY(:runs) AND state NOT IN {ACTIVE}
+""")  # noqa: S608 - of constants alone
+
 _CHECKPOINTS = text("""
     WITH RECURSIVE touched AS (
         SELECT id, true AS itself FROM checkpoints WHERE project_id = :project AND snapshot_id = ANY(:snapshots)
@@ -51,6 +56,10 @@ def runs_on(
     """run_id, state, snapshot_id; `active`: only those that go on."""
     asked = text(_RUNS.format(f"AND state IN {ACTIVE}" if active else ""))
     return session.execute(asked, {"project": project, "snapshots": list(snapshot_ids)}).all()
+
+
+def ended_on_redacted(session: Session, run_ids: Collection[UUID]) -> list[UUID]:
+    return list(session.scalars(_ENDED_ON_REDACTED, {"runs": list(run_ids)}))
 
 
 def checkpoints_of(

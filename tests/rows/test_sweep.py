@@ -1,0 +1,44 @@
+"""Working folders of runs on snapshots that were redacted."""
+
+import pytest
+
+from app import settings
+from app.database import new_id
+from tests.rows.desk import checkpoint, claim, execute, make_project, request, snapshot, vote
+from worker.staging import workdir_of
+from worker.sweep import sweep
+
+
+@pytest.fixture(autouse=True)
+def _project(database):
+    make_project()
+    vote()
+
+
+def redact(snapshot_id) -> None:
+    execute(
+        "INSERT INTO snapshot_redactions (snapshot_id, erasure_id, rows, shards, redacted_at) "
+        "VALUES (:id, :erasure, 1, '[]', now())",
+        id=snapshot_id, erasure=new_id(),
+    )  # fmt: skip
+
+
+def test_folders_of_ended_runs_go_where_rows_were_erased_and_others_stay(tmp_path):
+    runs = []
+    for number in range(2):
+        made = checkpoint(tmp_path / str(number))
+        runs += execute("SELECT run_id, snapshot_id FROM checkpoints WHERE id = :id", id=made)
+        vote(10, start=100 + 10 * number)
+    going_on = claim(request().id)
+    snapshot(going_on, tmp_path / "2")
+    [(of_it,)] = execute("SELECT snapshot_id FROM runs WHERE id = :id", id=going_on.lease.run_id)
+    folders = [workdir_of(run_id) for run_id in (runs[0][0], runs[1][0], going_on.lease.run_id)]
+    kept = settings.current().work_dir / "weights"
+    for folder in (*folders, kept):
+        (folder / "snapshot").mkdir(parents=True)
+    redact(runs[0][1])
+    redact(of_it)
+
+    sweep()
+
+    assert [folder.exists() for folder in (*folders, kept)] == [False, True, True, True]
