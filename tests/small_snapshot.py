@@ -1,5 +1,6 @@
 """A small snapshot as files, and registered: for tests of what is done with one, not of how it is built."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -55,7 +56,7 @@ def write(
 ) -> Mapping[str, str]:
     """`train` and `holdout` rows, in turn of each format, with positions as they come. path → sha256."""
     folder.mkdir(parents=True)
-    shards, counts, numbers = [], {}, iter(range(1000))
+    shards, counts, numbers = [], {}, itertools.count()
     for split, size in (("train", train), ("holdout", holdout)):
         rows = [
             (kind, row(next(numbers), position, chat=kind == "chat"))
