@@ -1,0 +1,316 @@
+"""Prompts that say nearly the same are one group, which is held out as one, for ever. Pure.
+
+Prompts come in the order in which the log first had them. Each is compared with the leaders before it alone: it joins
+the earliest that it is nearly equal to, else it is a leader itself. So what comes later moves no prompt that was
+placed; a prompt that comes again gets the same leader again; and small steps lead nowhere, as each is near its leader.
+
+Nearly equal: they share a band, whose first leader it is, and at least `AGREEING` of the 128 bins of their sketches
+agree (see `app.snapshots.sketch`, also for the sources of the formula). With J, the Jaccard similarity of the sets of
+8 neighbouring bytes, that has the probability (1 − (1 − J⁵)¹⁰) · P(Binomial(128, J + (1 − J)/4) ≥ 106):
+
+    J      0.5      0.6     0.7    0.75   0.8    0.85   0.9      0.95
+    joins  10⁻⁷     0.0004  0.07   0.35   0.78   0.98   0.9998   1
+
+Prompts of less than 48 bytes, about 8 words, are near to nothing but themselves. What the system says (or the
+developer) is compared apart from the rest of a chat, and both must be near: a long instruction that all prompts share
+makes them no group, nor does one question asked of many documents. In a prompt that is one text, a template cannot be
+told from what it is filled with: where it is nine tenths of all prompts, they are one group.
+
+128 bytes a leader: its key, its bands, its print, and the number of the print of what the system says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from app.snapshots.sketch import (
+    BANDS,
+    PRINT_BYTES,
+    SHORTEST,
+    Sketches,
+    agreements,
+    exact_print,
+    sketches,
+)
+from app.snapshots.spoken import spoken
+
+#: Of 128 bins: an estimated J of 0.77.
+AGREEING = 106
+KEY_BYTES = 16
+
+_SCHEME = {b"scheme": b"thumbwheel sketch 1"}
+_ROWS = pa.schema(
+    [
+        pa.field("leader", pa.binary(KEY_BYTES), nullable=False),
+        pa.field("bands", pa.binary(8 * BANDS), nullable=False),
+        pa.field("said", pa.binary(PRINT_BYTES), nullable=False),
+        pa.field("system", pa.binary(PRINT_BYTES), nullable=False),
+    ],
+    metadata=_SCHEME,
+)
+
+#: An entry of the index is a band's hash and, in its lower bits, the number of a leader: the least one is the earliest.
+_NUMBER_BITS = 28
+_NUMBER = np.uint64(2**_NUMBER_BITS - 1)
+_NOBODY = np.int64(_NUMBER)
+
+
+@dataclass(frozen=True)
+class _Sketched:
+    """bands: uint64 (T, BANDS), the lower bits 0 · said: uint8 (T, PRINT_BYTES) · system: int32 (T,)."""
+
+    bands: NDArray[np.uint64]
+    said: NDArray[np.uint8]
+    system: NDArray[np.int32]
+
+    def of(self, rows: NDArray[np.int64]) -> "_Sketched":
+        return _Sketched(self.bands[rows], self.said[rows], self.system[rows])
+
+
+class Groups:
+    """The leaders so far. It grows, and holds no texts."""
+
+    def __init__(self) -> None:
+        self._keys = _Column(KEY_BYTES)
+        self._said = _Column(PRINT_BYTES)
+        self._system = _Column(4)
+        self._index = _Index()
+        self._systems = _Systems()
+        self._told = 0
+
+    def __len__(self) -> int:
+        """Leaders that something else could be near to."""
+        return len(self._keys)
+
+    def add(self, texts: Sequence[str], keys: Sequence[bytes]) -> list[bytes]:
+        """The key of the leader of each text's group.
+
+        texts  as `app.snapshots.split.group_of` gives them, in the order of the log; how they are cut into calls
+               changes nothing, and the same text again changes nothing
+        keys   16 bytes of each, the same for the same text and for no other
+        """
+        found = list(keys)
+        compared = _comparable(texts)
+        if not compared:
+            return found
+        rows = [row for row, _, _ in compared]
+        made = sketches(_encoded(said) for _, said, _ in compared)
+        system = np.fromiter((self._systems.number(text) for _, _, text in compared), np.int32, len(compared))
+        sketched = _Sketched(_hashes(made), made.prints, system)
+        candidates = self._index.earliest(sketched.bands)
+        leaders = self._nearest(sketched, candidates)
+        alone = np.flatnonzero(leaders == _NOBODY)
+        own = [keys[rows[row]] for row in alone.tolist()]
+        leaders[alone] = self._lead(sketched.of(alone), candidates[alone] == _NOBODY, own)
+        for row, key in zip(rows, self._keys.rows[leaders], strict=True):
+            found[row] = key.tobytes()
+        return found
+
+    def rows(self) -> pa.Table:
+        """The leaders that came since this was asked last, or since `load`: keep them, and load them in this order."""
+        new = slice(self._told, len(self))
+        bands = self._index.since(self._told)
+        self._told = len(self)
+        system = self._systems.prints[self._system.rows[new].view(np.int32).ravel()]
+        columns = [self._keys.rows[new], bands.astype("<u8", copy=False), self._said.rows[new], system]
+        return pa.table([_binary(one) for one in columns], schema=_ROWS)
+
+    def load(self, rows: pa.Table) -> None:
+        """Take up leaders that `rows` gave. Raises ValueError where they were made by other rules than these."""
+        if not rows.schema.equals(_ROWS) or (rows.schema.metadata or {}).get(b"scheme") != _SCHEME[b"scheme"]:
+            raise ValueError(
+                f"these groups were not made by {_SCHEME[b'scheme'].decode()}: keep the version that made them, or "
+                "group all prompts of the log anew"
+            )
+        keys, bands, said, system = (_bytes_of(rows[name]) for name in _ROWS.names)
+        numbers = np.fromiter(map(self._systems.number_of_print, system), np.int32, len(system))
+        self._append(_Sketched(bands.view("<u8").astype(np.uint64, copy=False), said, numbers), keys)
+        self._told = len(self)
+
+    def _nearest(self, sketched: _Sketched, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The earliest candidate that is near to each text, or `_NOBODY`. candidates: (T, BANDS)."""
+        leaders = np.full(len(candidates), _NOBODY)
+        row, band = np.nonzero(candidates != _NOBODY)
+        if row.size:
+            number = candidates[row, band]
+            other = self._system.rows[number].view(np.int32).ravel()
+            near = (agreements(sketched.said[row], self._said.rows[number]) >= AGREEING) & self._systems.near(
+                sketched.system[row], other
+            )
+            np.minimum.at(leaders, row[near], number[near])
+        return leaders
+
+    def _lead(self, sketched: _Sketched, free: NDArray[np.bool_], keys: Sequence[bytes]) -> NDArray[np.int64]:
+        """The leaders of texts that are near to nobody before this call: themselves, or one of these.
+
+        free: (T, BANDS), where no leader has the band: there the first of these stands
+        """
+        start = len(self)
+        joins = np.full(len(keys), -1)
+        first: dict[tuple[int, int], int] = {}
+        for row in _entangled(sketched.bands, free).tolist():
+            bands = [(band, int(sketched.bands[row, band])) for band in np.flatnonzero(free[row]).tolist()]
+            near = [
+                other for other in {first[one] for one in bands if one in first} if self._near(sketched, row, other)
+            ]
+            if near:
+                joins[row] = min(near)
+            else:
+                for one in bands:
+                    first.setdefault(one, row)
+        new = np.flatnonzero(joins < 0)
+        numbers = np.empty(len(keys), np.int64)
+        numbers[new] = start + np.arange(new.size)
+        numbers[joins >= 0] = numbers[joins[joins >= 0]]
+        own = np.frombuffer(b"".join(keys[row] for row in new.tolist()), np.uint8).reshape(-1, KEY_BYTES)
+        self._append(sketched.of(new), own)
+        return numbers
+
+    def _near(self, sketched: _Sketched, row: int, other: int) -> bool:
+        pair = sketched.of(np.array([row, other]))
+        said = agreements(pair.said[:1], pair.said[1:]) >= AGREEING
+        return bool((said & self._systems.near(pair.system[:1], pair.system[1:]))[0])
+
+    def _append(self, sketched: _Sketched, keys: NDArray[np.uint8]) -> None:
+        if len(self) + len(keys) >= _NOBODY:
+            raise OverflowError(f"more than {_NOBODY:,} groups of prompts")
+        self._index.append(sketched.bands, len(self))
+        self._keys.append(keys)
+        self._said.append(sketched.said)
+        self._system.append(sketched.system.reshape(-1, 1).view(np.uint8))
+
+
+class _Column:
+    """Rows of so many bytes, which grow in place by an eighth at a time."""
+
+    def __init__(self, width: int) -> None:
+        self._held = np.empty((0, width), np.uint8)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def rows(self) -> NDArray[np.uint8]:
+        return self._held[: self._length]
+
+    def append(self, rows: NDArray[np.uint8]) -> None:
+        end = self._length + len(rows)
+        if end > len(self._held):
+            self._held.resize((end + end // 8, self._held.shape[1]), refcheck=False)
+        self._held[self._length : end] = rows
+        self._length = end
+
+
+class _Index:
+    """Which leaders have a band: sorted entries, in few runs of which each is several times as long as the next."""
+
+    RATIO = 4
+
+    def __init__(self) -> None:
+        self._runs: list[list[NDArray[np.uint64]]] = []  # oldest first; for each band its entries
+
+    def earliest(self, bands: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(T, BANDS): the number of the first leader with the band, or `_NOBODY`."""
+        found = np.full(bands.shape, _NOBODY)
+        for band in range(BANDS):
+            order = np.argsort(bands[:, band])
+            wanted = bands[order, band]
+            for run in reversed(self._runs):
+                place = np.searchsorted(run[band], wanted)
+                entry = run[band][np.minimum(place, run[band].size - 1)]
+                there = (entry & ~_NUMBER == wanted) & (place < run[band].size)
+                found[order[there], band] = (entry[there] & _NUMBER).astype(np.int64)
+        return found
+
+    def append(self, bands: NDArray[np.uint64], start: int) -> None:
+        """Leaders with the numbers from `start` on."""
+        if not len(bands):
+            return
+        numbers = np.arange(start, start + len(bands), dtype=np.uint64)
+        self._runs.append([np.sort(bands[:, band] | numbers) for band in range(BANDS)])
+        while len(self._runs) > 1 and self._runs[-2][0].size < self.RATIO * self._runs[-1][0].size:
+            new, old = self._runs.pop(), self._runs[-1]
+            for band in range(BANDS):
+                old[band] = np.concatenate([old[band], new[band]])
+                old[band].sort(kind="stable")  # which merges what is sorted already
+                new[band] = old[band][:0]
+
+    def since(self, start: int) -> NDArray[np.uint64]:
+        """(T, BANDS): the bands of the leaders from number `start` on."""
+        columns = []
+        for band in range(BANDS):
+            entries = np.concatenate([run[band] for run in self._runs] or [np.empty(0, np.uint64)])
+            entries = entries[(entries & _NUMBER) >= start]
+            columns.append(entries[np.argsort(entries & _NUMBER)] & ~_NUMBER)
+        return np.stack(columns, axis=1)
+
+
+class _Systems:
+    """Prints of what systems say, which few texts differ in. Number 0 says nothing."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self._prints = _Column(PRINT_BYTES)
+        self._last = ("", self.number_of_print(exact_print(b"")))
+
+    @property
+    def prints(self) -> NDArray[np.uint8]:
+        return self._prints.rows
+
+    def number(self, text: str) -> int:
+        if text != self._last[0]:
+            said = _encoded(text)
+            is_long = len(said) >= SHORTEST
+            self._last = (text, self.number_of_print(sketches([said]).prints[0] if is_long else exact_print(said)))
+        return self._last[1]
+
+    def number_of_print(self, said: NDArray[np.uint8]) -> int:
+        number = self._numbers.setdefault(said.tobytes(), len(self._prints))
+        if number == len(self._prints):
+            self._prints.append(said.reshape(1, -1))
+        return number
+
+    def near(self, one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.bool_]:
+        return (one == other) | (agreements(self.prints[one], self.prints[other]) >= AGREEING)
+
+
+def _comparable(texts: Sequence[str]) -> list[tuple[int, str, str]]:
+    """(number, what was said, what the system said) of the texts that are long enough."""
+    parted = ((row, *spoken(text)) for row, text in enumerate(texts))
+    return [one for one in parted if len(one[1]) >= SHORTEST or len(_encoded(one[1])) >= SHORTEST]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _hashes(made: Sketches) -> NDArray[np.uint64]:
+    return made.bands & ~_NUMBER
+
+
+def _entangled(bands: NDArray[np.uint64], free: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The texts that share a free band with another of these."""
+    shared = np.zeros(len(bands), dtype=bool)
+    for band in range(BANDS):
+        rows = np.flatnonzero(free[:, band])
+        rows = rows[np.argsort(bands[rows, band], kind="stable")]
+        same = bands[rows[1:], band] == bands[rows[:-1], band]
+        shared[rows[1:][same]] = True
+        shared[rows[:-1][same]] = True
+    return np.flatnonzero(shared)
+
+
+def _binary(rows: NDArray[np.generic]) -> pa.Array:
+    """Each row as its bytes."""
+    held = np.ascontiguousarray(rows)
+    width = held.shape[1] * held.itemsize
+    return pa.Array.from_buffers(pa.binary(width), len(held), [None, pa.py_buffer(held)])
+
+
+def _bytes_of(column: pa.ChunkedArray) -> NDArray[np.uint8]:
+    width = column.type.byte_width
+    return np.frombuffer(b"".join(column.to_pylist()), np.uint8).reshape(-1, width)
