@@ -35,18 +35,48 @@ class Tally:
             self.weight_undesirable += weight
 
 
-def reasons_to_refuse(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[str]:
-    """Why `objective` should learn nothing from these rows; each reason says what would help."""
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing should be learnt from the rows.
+
+    of      what is missing · have, need: rows, pairs, or where the code is uneven their weight
+    more    new labels or pairs, about, that would be enough: the holdout takes its share of them
+    reason  all of it in a sentence
+    """
+
+    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped"]
+    of: Literal["desirable", "undesirable", "pairs"] | None
+    have: float | None
+    need: float | None
+    more: int | None
+    reason: str
+    remedy: str
+
+
+def refusals(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[Refusal]:
+    """Why `objective` should learn nothing from these rows; each says what would help."""
     if needs == "pairs":
         return _too_few_pairs(train, rules, objective)
-    reasons = _too_few_rows(train, rules, needs)
+    found = _too_few_rows(train, rules, needs)
     if needs == "both classes":
         if train.desirable == 0 or train.undesirable == 0:
-            return reasons + _one_class(train, objective)
-        reasons += _unusable(train.weight_desirable, train.weight_undesirable) or _uneven(train, rules)
+            return found + _one_class(train, rules, objective)
+        found += _unusable(train.weight_desirable, train.weight_undesirable) or _uneven(train, rules)
     elif train.desirable:
-        reasons += _unusable(train.weight_desirable)
-    return reasons
+        found += _unusable(train.weight_desirable)
+    return found
+
+
+def reasons_to_refuse(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[str]:
+    """`refusals` in sentences."""
+    return [refusal.reason for refusal in refusals(train, rules, objective, needs)]
+
+
+def nothing_left(capped: int) -> Refusal:
+    """What is said beside other refusals where the caps on influence leave so many rows no weight."""
+    remedy = "raise guards.influence in the label policy, or collect feedback of others"
+    found = f"the caps on influence leave {capped} rows no weight, as nearly all are of one actor or of one prompt"
+    return Refusal("capped", None, capped, 0, None, f"{found}: {remedy}", remedy)
 
 
 def warnings(holdout: Tally) -> list[str]:
@@ -58,56 +88,73 @@ def warnings(holdout: Tally) -> list[str]:
     ]
 
 
-def _too_few_rows(train: Tally, rules: wire.SnapshotRules, needs: Needs) -> list[str]:
-    reasons = []
-    wanted = [("desirable", train.desirable, "thumbs up, accepted or edited answers")]
-    if needs == "both classes":
-        wanted.append(("undesirable", train.undesirable, "thumbs down or edited answers"))
-    for name, rows, how in wanted:
-        if not rows >= rules.minimum_per_class:
-            reasons.append(
-                f"{rows} {name} training rows, {rules.minimum_per_class} are needed (snapshot.minimum_per_class): "
-                f"about {_more(rows, rules)} more {name} labels ({how})"
-            )
-    return reasons
+_HOW = {
+    "desirable": "thumbs up, accepted or edited answers",
+    "undesirable": "thumbs down or edited answers",
+    "pairs": "edited answers, preferences, or thumbs up and down on several answers to one prompt",
+}
 
 
-def _too_few_pairs(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[str]:
-    how = "edited answers, preferences, or thumbs up and down on several answers to one prompt"
+def _too_few_rows(train: Tally, rules: wire.SnapshotRules, needs: Needs) -> list[Refusal]:
+    found: list[Refusal] = []
+    need = rules.minimum_per_class
+    of: Literal["desirable", "undesirable"]
+    for of, rows in (("desirable", train.desirable), ("undesirable", train.undesirable)):
+        if rows >= need or (of == "undesirable" and needs != "both classes"):
+            continue
+        more = _more(rows, rules)
+        remedy = f"about {more} more {of} labels ({_HOW[of]})"
+        reason = f"{rows} {of} training rows, {need} are needed (snapshot.minimum_per_class): {remedy}"
+        found.append(Refusal("too_few", of, rows, need, more, reason, remedy))
+    return found
+
+
+def _too_few_pairs(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
+    need, more = rules.minimum_per_class, _more(train.pairs, rules)
     if train.pairs == 0:
+        remedy = f"collect {_HOW['pairs']}, or set the recipe's objective to kto, which needs no pairs"
         none = f"no prompt has both a desirable and an undesirable completion, {objective} learns from such pairs"
-        return [f"{none}: collect {how}, or set the recipe's objective to kto, which needs no pairs"]
-    if not train.pairs >= rules.minimum_per_class:
-        few = f"{train.pairs} training pairs, {rules.minimum_per_class} are needed (snapshot.minimum_per_class)"
-        return [f"{few}: about {_more(train.pairs, rules)} more pairs ({how})"]
+        return [Refusal("no_pairs", "pairs", 0, need, more, f"{none}: {remedy}", remedy)]
+    if not train.pairs >= need:
+        remedy = f"about {more} more pairs ({_HOW['pairs']})"
+        few = f"{train.pairs} training pairs, {need} are needed (snapshot.minimum_per_class)"
+        return [Refusal("too_few", "pairs", train.pairs, need, more, f"{few}: {remedy}", remedy)]
     return _unusable(train.weight_desirable, train.weight_undesirable)
 
 
-def _more(have: int, rules: wire.SnapshotRules) -> int:
+def _more(have: float, rules: wire.SnapshotRules, need: float | None = None) -> int:
     """New labels that are still needed: the holdout takes its share of them."""
-    return ceil((rules.minimum_per_class - have) / (1 - rules.holdout_share))
+    return ceil(((rules.minimum_per_class if need is None else need) - have) / (1 - rules.holdout_share))
 
 
-def _one_class(train: Tally, objective: str) -> list[str]:
+def _one_class(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
     if train.desirable == train.undesirable:
         return []
-    only, missing = ("desirable", "undesirable") if train.desirable else ("undesirable", "desirable")
-    return [f"every training row is {only}: {objective} needs both classes, collect {missing} labels"]
+    only: Literal["desirable", "undesirable"] = "desirable" if train.desirable else "undesirable"
+    missing: Literal["desirable", "undesirable"] = "undesirable" if train.desirable else "desirable"
+    remedy = f"collect {missing} labels"
+    reason = f"every training row is {only}: {objective} needs both classes, {remedy}"
+    return [Refusal("one_class", missing, 0, rules.minimum_per_class, _more(0, rules), reason, remedy)]
 
 
-def _unusable(*weights: float) -> list[str]:
+def _unusable(*weights: float) -> list[Refusal]:
     if all(0 < weight < inf for weight in weights):
         return []
-    return [f"the row weights add up to {' and '.join(f'{weight:g}' for weight in weights)}: unusable"]
+    said = " and ".join(f"{weight:g}" for weight in weights)
+    remedy = "look at the weights in the label policy, and at guards.influence"
+    reason = f"the row weights add up to {said}: unusable"
+    return [Refusal("unusable_weights", None, None, None, None, reason, remedy)]
 
 
-def _uneven(train: Tally, rules: wire.SnapshotRules) -> list[str]:
+def _uneven(train: Tally, rules: wire.SnapshotRules) -> list[Refusal]:
     up, down = train.weight_desirable, train.weight_undesirable
     if rules.allow_imbalance or (up * WIDEST_IMBALANCE >= down and down * WIDEST_IMBALANCE >= up):
         return []
-    rare, rare_weight, other_weight = ("desirable", up, down) if up < down else ("undesirable", down, up)
-    missing = (other_weight / WIDEST_IMBALANCE - rare_weight) / (1 - rules.holdout_share)
+    rare: Literal["desirable", "undesirable"] = "desirable" if up < down else "undesirable"
+    have, need = min(up, down), max(up, down) / WIDEST_IMBALANCE
+    more = _more(have, rules, need)
+    remedy = f"about {more} more {rare} labels, or set snapshot.allow_imbalance"
     found = (
         f"desirable to undesirable is {up:g} : {down:g} by weight, outside 1:{WIDEST_IMBALANCE} … {WIDEST_IMBALANCE}:1"
     )
-    return [f"{found}: about {ceil(missing)} more {rare} labels, or set snapshot.allow_imbalance"]
+    return [Refusal("uneven", rare, have, need, more, f"{found}: {remedy}", remedy)]

@@ -1,0 +1,139 @@
+"""What the training rows are made of, and how the recipe best evens their classes. Pure.
+
+The two ways of a recipe: `weights` gives each class its λ, so that λ_D·W_D / (λ_U·W_U), W the summed row weights,
+lands in `app.runs.recipe.BALANCE_BAND`; `batch` makes half of each step's rows of each class, by repeating the rarer
+one, at λ 1. Then the same ratio is that of the mean row weights.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import fsum, inf
+from typing import Any, Literal
+
+from app.runs.recipe import BALANCE_BAND, Recipe, balanced_lambdas
+from app.snapshots.balance import Needs, Tally
+
+#: A rarer share of the rows than this is better repeated than weighed: over a tenth of micro-batches of 8 rows would
+#: have one class alone.
+RARE = 0.25
+#: Segments of a kind that are told one by one, the largest ones.
+SEGMENTS = 30
+OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Training rows with this checkpoint, reason and label: how many, the sum of their weights and of its squares."""
+
+    checkpoint: str | None
+    reason: str
+    desirable: bool
+    rows: int
+    weight: float
+    squares: float
+
+
+@dataclass(frozen=True)
+class ClassPlan:
+    """effective: rows of equal weight that would say as much, (Σw)² / Σw² (Kish, Survey Sampling, 1965)."""
+
+    rows: int
+    weight: float
+    effective: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    by: Literal["checkpoint", "reason"]
+    name: str | None
+    desirable: int
+    undesirable: int
+    weight_desirable: float
+    weight_undesirable: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """balance_by_weights, balance_by_batch: the ratio above in the two ways. Without both classes these, λ and what is
+    advised are None.
+    """
+
+    desirable: ClassPlan
+    undesirable: ClassPlan
+    pairs: int
+    segments: tuple[Segment, ...]
+    lambda_desirable: float | None
+    lambda_undesirable: float | None
+    balance_by_weights: float | None
+    balance_by_batch: float | None
+    advised: Literal["weights", "batch"] | None
+    because: str
+
+    @property
+    def tally(self) -> Tally:
+        """What `app.snapshots.balance` judges."""
+        up, down = self.desirable, self.undesirable
+        return Tally(up.rows, down.rows, up.weight, down.weight, self.pairs)
+
+    def document(self) -> dict[str, Any]:
+        """For the manifest, and for `wire.BalancePlan`."""
+        return {**asdict(self), "segments": [asdict(segment) for segment in self.segments]}
+
+
+def plan(cells: Iterable[Cell], *, pairs: int, objective: str, needs: Needs) -> Plan:
+    """Of all training rows, cell by cell in any order."""
+    known = sorted(cells, key=lambda cell: (cell.checkpoint or "", cell.reason, cell.desirable))
+    up, down = (_class([cell for cell in known if cell.desirable is desirable]) for desirable in (True, False))
+    segments = (*_segments("checkpoint", known), *_segments("reason", known))
+    if not (0 < up.weight < inf and 0 < down.weight < inf):
+        because = "the training rows are not of both classes"
+        return Plan(up, down, pairs, segments, None, None, None, None, None, because)
+    for_up, for_down = balanced_lambdas(up.weight, down.weight)
+    by_weights = for_up * up.weight / (for_down * down.weight)
+    by_batch = (up.weight / up.rows) / (down.weight / down.rows)
+    advised, because = _advised(up, down, by_batch)
+    if needs != "both classes":
+        advised, because = None, f"{objective} weighs no classes"
+    return Plan(up, down, pairs, segments, for_up, for_down, by_weights, by_batch, advised, because)
+
+
+def _advised(up: ClassPlan, down: ClassPlan, by_batch: float) -> tuple[Literal["weights", "batch"] | None, str]:
+    rare = "desirable" if up.rows < down.rows else "undesirable"
+    share = min(up.rows, down.rows) / (up.rows + down.rows)
+    if share >= RARE:
+        return "weights", (
+            f"{rare} rows are {share:.0%} of all: most micro-batches have both classes, an epoch reads every row once, "
+            "and λ makes up for the rest"
+        )
+    if not BALANCE_BAND[0] * (1 - 1e-9) <= by_batch <= BALANCE_BAND[1]:
+        return "weights", (
+            f"{rare} rows are only {share:.0%} of all, but half a batch of each class would weigh {by_batch:.2f} to 1, "
+            "as their rows differ in weight: outside of 1 to 4/3"
+        )
+    size = Recipe.model_fields["micro_batch_size"].default
+    alone = (1 - share) ** size + share**size
+    return "batch", (
+        f"{rare} rows are only {share:.0%} of all: {alone:.0%} of micro-batches of {size} rows would have one class "
+        f"alone; an epoch then reads {2 * max(up.rows, down.rows)} rows instead of {up.rows + down.rows}"
+    )
+
+
+def _class(cells: Sequence[Cell]) -> ClassPlan:
+    weight, squares = fsum(cell.weight for cell in cells), fsum(cell.squares for cell in cells)  # in any order
+    return ClassPlan(sum(cell.rows for cell in cells), weight, weight**2 / squares if squares > 0 else 0.0)
+
+
+def _segments(by: Literal["checkpoint", "reason"], cells: Sequence[Cell]) -> list[Segment]:
+    """The largest first, and the rest as one."""
+    parts: dict[str | None, list[Cell]] = {}
+    for cell in cells:
+        parts.setdefault(getattr(cell, by), []).append(cell)
+    largest = sorted(parts, key=lambda name: (-sum(cell.rows for cell in parts[name]), name or ""))
+    told = [_segment(by, name, parts[name]) for name in largest[:SEGMENTS]]
+    rest = [cell for name in largest[SEGMENTS:] for cell in parts[name]]
+    return [*told, _segment(by, OTHERS, rest)] if rest else told
+
+
+def _segment(by: Literal["checkpoint", "reason"], name: str | None, cells: Sequence[Cell]) -> Segment:
+    up, down = (_class([cell for cell in cells if cell.desirable is desirable]) for desirable in (True, False))
+    return Segment(by, name, up.rows, down.rows, up.weight, down.weight)

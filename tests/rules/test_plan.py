@@ -1,0 +1,131 @@
+"""How classes stand, and how a recipe best evens them."""
+
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from thumbwheel import wire
+
+from app.runs.recipe import BALANCE_BAND
+from app.snapshots.balance import Needs, nothing_left, refusals
+from app.snapshots.plan import OTHERS, SEGMENTS, Cell, Plan, plan
+
+RULES = wire.SnapshotRules(minimum_per_class=100)
+
+
+def cell(desirable: bool, rows: int, each: float = 1.0, reason: str = "thumb", checkpoint: str | None = None) -> Cell:
+    return Cell(checkpoint, reason, desirable, rows, rows * each, rows * each**2)
+
+
+def planned(*cells: Cell, pairs: int = 0, objective: str = "kto") -> Plan:
+    return plan(
+        cells, pairs=pairs, objective=objective, needs="desirable rows" if objective == "sft" else "both classes"
+    )
+
+
+cells = st.lists(
+    st.builds(
+        cell, st.booleans(), st.integers(1, 10**6), st.floats(0.001, 1), st.sampled_from("rst"), st.sampled_from("ab")
+    ),
+    max_size=8,
+)
+
+
+@given(cells)
+def test_lambda_is_in_its_band_or_the_rows_are_refused(rows):
+    found = planned(*rows)
+
+    if not refusals(found.tally, RULES, "kto", "both classes"):
+        ratio = found.lambda_desirable * found.desirable.weight / (found.lambda_undesirable * found.undesirable.weight)
+        assert BALANCE_BAND[0] <= ratio <= BALANCE_BAND[1]
+        assert found.balance_by_weights == pytest.approx(ratio)
+        assert min(found.lambda_desirable, found.lambda_undesirable) == 1
+        assert max(found.lambda_desirable, found.lambda_undesirable) <= 13.4  # where recipes take up to 1000
+        assert found.advised == "weights" or BALANCE_BAND[0] * 0.999 <= found.balance_by_batch <= BALANCE_BAND[1]
+
+
+@given(cells)
+def test_segments_of_a_kind_add_up_to_all_rows_and_no_class_says_more_than_its_rows(rows):
+    found = planned(*rows)
+
+    for by in ("checkpoint", "reason"):
+        own = [segment for segment in found.segments if segment.by == by]
+        assert sum(segment.desirable for segment in own) == found.desirable.rows
+        assert sum(segment.weight_undesirable for segment in own) == pytest.approx(found.undesirable.weight)
+    for one in (found.desirable, found.undesirable):
+        assert one.effective <= one.rows * (1 + 1e-9)
+
+
+def test_rows_of_unequal_weight_say_less_than_they_are():
+    found = planned(cell(True, 100, 1.0), cell(True, 100, 0.1, "copied"), cell(False, 50))
+
+    assert found.desirable.effective == pytest.approx(110**2 / 101)
+    assert found.undesirable.effective == 50
+
+
+def test_a_moderately_rare_class_is_weighed():
+    found = planned(cell(True, 280), cell(False, 720))
+
+    assert found.advised == "weights"
+    assert "desirable rows are 28% of all" in found.because
+
+
+def test_a_rare_class_is_repeated_in_every_step():
+    found = planned(cell(True, 900), cell(False, 100))
+
+    assert found.advised == "batch"
+    assert found.because == (
+        "undesirable rows are only 10% of all: 43% of micro-batches of 8 rows would have one class alone; an epoch "
+        "then reads 1800 rows instead of 1000"
+    )
+
+
+def test_batches_even_rows_and_not_their_weight():
+    found = planned(cell(True, 900, 0.5), cell(False, 100))
+
+    assert found.advised == "weights"
+    assert "would weigh 0.50 to 1" in found.because
+
+
+def test_one_class_has_no_lambda_and_no_advice():
+    found = planned(cell(True, 900))
+
+    assert (found.lambda_desirable, found.balance_by_batch, found.advised) == (None, None, None)
+
+
+def test_an_objective_without_classes_gets_no_advice():
+    found = planned(cell(True, 900), cell(False, 100), objective="sft")
+
+    assert found.advised is None
+    assert found.because == "sft weighs no classes"
+
+
+def test_many_checkpoints_are_told_as_the_largest_and_the_others():
+    found = planned(*(cell(True, 1 + number, checkpoint=f"c{number}") for number in range(SEGMENTS + 5)))
+
+    names = [segment.name for segment in found.segments if segment.by == "checkpoint"]
+    assert names[:2] == ["c34", "c33"]
+    assert names[-1] == OTHERS
+    assert found.segments[SEGMENTS].desirable == 1 + 2 + 3 + 4 + 5
+
+
+def test_the_order_of_the_cells_changes_nothing():
+    several = [cell(True, 10, 0.3, "a", "x"), cell(False, 20, 0.7, "b"), cell(True, 10, 0.1, "b", "y")]
+
+    assert planned(*several) == planned(*reversed(several))
+
+
+def test_the_plan_and_refusals_go_over_the_wire_as_they_are():
+    found = planned(cell(True, 60), cell(False, 900), pairs=4)
+    refused = [*refusals(found.tally, RULES, "kto", "both classes"), nothing_left(7)]
+
+    assert wire.BalancePlan.model_validate(found.document()).model_dump() == found.document()
+    shown = [wire.Refusal.model_validate(one) for one in refused]
+    assert [one.model_dump() for one in shown] == [asdict(one) for one in refused]
+    assert [(one.code, one.of, one.have, one.need, one.more) for one in shown] == [
+        ("too_few", "desirable", 60, 100, 45),
+        ("uneven", "desirable", 60, 90, 34),
+        ("capped", None, 7, 0, None),
+    ]
+    assert "guards.influence" in shown[-1].remedy
