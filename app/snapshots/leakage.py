@@ -17,8 +17,8 @@ from app.snapshots.shared import longest_shared
 from app.snapshots.split import Split
 from app.snapshots.spoken import spoken
 
-#: Prompts that are looked at, of each side.
-SAMPLE: dict[Split, int] = {"train": 20_000, "holdout": 2_000}
+#: Prompts that are looked at, of each side. Whatever is not for training is held out.
+SAMPLE = {"train": 20_000, "holdout": 2_000}
 #: Characters of a text that are looked at.
 CHARACTERS = 2_000
 #: Words in a row that are more than a phrase (Brown et al., arXiv 2005.14165, appendix C: tests in training data).
@@ -43,15 +43,15 @@ class Leakage:
     """Takes the rows while they are written; memory is that of the sample."""
 
     def __init__(self) -> None:
-        self._samples = {split: _Sample(size) for split, size in SAMPLE.items()}
+        self._samples = {side: _Sample(size) for side, size in SAMPLE.items()}
 
     def add(self, split: Split, prompts: Sequence[str], completions: Sequence[str], keys: Sequence[bytes]) -> None:
         """prompts: as `app.snapshots.split.group_of` gives them; keys: 16 bytes of each, drawn by a hash."""
-        self._samples[split].add(prompts, completions, keys)
+        self._samples["train" if split == "train" else "holdout"].add(prompts, completions, keys)
 
     def report(self, *, groups_on_both_sides: int, actors: ActorOverlap) -> dict[str, Any]:
         """For the manifest."""
-        train, holdout = (self._samples[split].texts() for split in ("train", "holdout"))
+        train, holdout = (self._samples[side].texts() for side in ("train", "holdout"))
         return {
             "groups_on_both_sides": groups_on_both_sides,
             "actors": asdict(actors),

@@ -11,7 +11,7 @@ from math import fsum, inf
 from typing import Any, Literal
 
 from app.runs.recipe import BALANCE_BAND, Recipe, balanced_lambdas
-from app.snapshots.balance import Needs, Tally
+from app.snapshots.balance import Tally
 
 #: A rarer share of the rows than this is better repeated than weighed: over a tenth of micro-batches of 8 rows would
 #: have one class alone.
@@ -80,8 +80,8 @@ class Plan:
         return {**asdict(self), "segments": [asdict(segment) for segment in self.segments]}
 
 
-def plan(cells: Iterable[Cell], *, pairs: int, objective: str, needs: Needs) -> Plan:
-    """Of all training rows, cell by cell in any order."""
+def plan(cells: Iterable[Cell], *, pairs: int) -> Plan:
+    """Of all training rows, cell by cell in any order. The same for every objective; advice is for those with classes."""
     known = sorted(cells, key=lambda cell: (cell.checkpoint or "", cell.reason, cell.desirable))
     up, down = (_class([cell for cell in known if cell.desirable is desirable]) for desirable in (True, False))
     segments = (*_segments("checkpoint", known), *_segments("reason", known))
@@ -92,12 +92,10 @@ def plan(cells: Iterable[Cell], *, pairs: int, objective: str, needs: Needs) -> 
     by_weights = for_up * up.weight / (for_down * down.weight)
     by_batch = (up.weight / up.rows) / (down.weight / down.rows)
     advised, because = _advised(up, down, by_batch)
-    if needs != "both classes":
-        advised, because = None, f"{objective} weighs no classes"
     return Plan(up, down, pairs, segments, for_up, for_down, by_weights, by_batch, advised, because)
 
 
-def _advised(up: ClassPlan, down: ClassPlan, by_batch: float) -> tuple[Literal["weights", "batch"] | None, str]:
+def _advised(up: ClassPlan, down: ClassPlan, by_batch: float) -> tuple[Literal["weights", "batch"], str]:
     rare = "desirable" if up.rows < down.rows else "undesirable"
     share = min(up.rows, down.rows) / (up.rows + down.rows)
     if share >= RARE:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from thumbwheel import wire
 
 from app.runs.recipe import BALANCE_BAND
-from app.snapshots.balance import Needs, nothing_left, refusals
+from app.snapshots.balance import nothing_left, refusals
 from app.snapshots.plan import OTHERS, SEGMENTS, Cell, Plan, plan
 
 RULES = wire.SnapshotRules(minimum_per_class=100)
@@ -18,10 +18,8 @@ def cell(desirable: bool, rows: int, each: float = 1.0, reason: str = "thumb", c
     return Cell(checkpoint, reason, desirable, rows, rows * each, rows * each**2)
 
 
-def planned(*cells: Cell, pairs: int = 0, objective: str = "kto") -> Plan:
-    return plan(
-        cells, pairs=pairs, objective=objective, needs="desirable rows" if objective == "sft" else "both classes"
-    )
+def planned(*cells: Cell, pairs: int = 0) -> Plan:
+    return plan(cells, pairs=pairs)
 
 
 cells = st.lists(
@@ -92,13 +90,6 @@ def test_one_class_has_no_lambda_and_no_advice():
     found = planned(cell(True, 900))
 
     assert (found.lambda_desirable, found.balance_by_batch, found.advised) == (None, None, None)
-
-
-def test_an_objective_without_classes_gets_no_advice():
-    found = planned(cell(True, 900), cell(False, 100), objective="sft")
-
-    assert found.advised is None
-    assert found.because == "sft weighs no classes"
 
 
 def test_many_checkpoints_are_told_as_the_largest_and_the_others():

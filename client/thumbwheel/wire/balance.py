@@ -65,6 +65,6 @@ class BalancePlan(BaseModel):
         description="the same with balance batch, where half of the rows of a step are of each class and both λ are 1"
     )
     advised: Literal["weights", "batch"] | None = Field(
-        description="the recipe's balance; null where the objective weighs no classes, or where a class is missing"
+        description="the recipe's balance, for objectives that weigh classes; null where a class is missing"
     )
     because: str
