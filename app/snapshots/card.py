@@ -1,7 +1,12 @@
-"""The card of a dataset: its manifest in sentences. Pure."""
+"""The card of a dataset: its manifest in sentences and bars. Pure.
 
-from collections.abc import Mapping
+Of what a manifest may lack, as those of older snapshots do, the card says nothing: plan, leakage.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from app.snapshots.plot import Bar, diverging
 
 #: What happened to what is not in the snapshot, for people.
 _DROPS = {
@@ -14,70 +19,208 @@ _DROPS = {
     "quarantined": "completions of which only actors in quarantine said something",
     "capped": "rows of whom, or of what prompt, the caps on influence leave nothing",
     "contradiction": "rows whose prompt and completion have both labels with equal weight",
+    "never_train": "labelled completions of which an event says that they are never to be trained on",
+    "actor_on_both_sides": "training rows of actors who have held-out rows, too (disjoint_actors)",
+    "between_times": "rows of the days that are held out whose prompts training has from before (holdout_days)",
 }
+_SPLITS = {
+    "train": "for training",
+    "holdout": "held out for ever: the prompt decides",
+    "later": "held out for now: the latest days, with prompts that training has not",
+}
+_SIDES = {
+    "prompts": "Prompts (without what the system says)",
+    "completions": "Completions",
+}
+#: Held-out prompts with words of training in a row, above which share the card warns.
+_MANY = 0.05
 
 
 def card(manifest: Mapping[str, Any]) -> str:
     """Markdown."""
-    counts = manifest["counts"]
+    counts = {split: tally for split, tally in manifest["counts"].items() if split != "later" or _rows(tally)}
+    plan = manifest.get("plan")
     lines = [
         f"# Snapshot of {manifest['project']}",
         "",
         (
             f"Feedback up to position {manifest['watermark']} of the log, read by label policy "
-            f"{manifest['policy']['name']} version {manifest['policy']['version']}. "
-            "Columns: prompt, completion, label (true: desirable), weight, reason, completion_id, checkpoint_id, "
-            "position."
+            f"{manifest['policy']['name']} version {manifest['policy']['version']}."
         ),
         "",
-        "| split | desirable | undesirable | desirable by weight | undesirable by weight |",
-        "|---|---|---|---|---|",
+        "## Classes",
+        "",
+        *_plot(counts, plan),
+        "",
+        "| split | | desirable | undesirable | desirable by weight | undesirable by weight |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {split} | {tally['desirable']} | {tally['undesirable']} | {tally['weight_desirable']:g} "
-            f"| {tally['weight_undesirable']:g} |"
+            f"| {split} | {_SPLITS.get(split, '')} | {tally['desirable']} | {tally['undesirable']} "
+            f"| {tally['weight_desirable']:g} | {tally['weight_undesirable']:g} |"
             for split, tally in counts.items()
         ),
         "",
-        (
-            f"The holdout is {manifest['rules']['holdout_share']:.0%} of the prompt groups, the same in every snapshot "
-            "of the project; no prompt is on both sides."
-        ),
+        "## Balance",
+        "",
+        *_balance(manifest["lambda"], plan),
         "",
         (
             f"Pairs: {manifest['pairs']['train']} for training, {manifest['pairs']['holdout']} held out. A pair is a "
             "desirable and an undesirable completion of one prompt; pairs.parquet names them by shard and row."
         ),
         "",
-        _lambdas(manifest["lambda"]),
+        "## Splits",
+        "",
+        *_splits(manifest["rules"]),
+        *_leakage(manifest.get("leakage")),
         "",
         "## Why the rows have their labels",
         "",
-        "| reason | train | holdout |",
-        "|---|---|---|",
+        *_reasons(manifest["reasons"], list(counts)),
+        "",
+        "## What is not in it",
+        "",
+        *(
+            [f"- {count} {_DROPS.get(reason, reason)}" for reason, count in manifest["drops"].items() if count]
+            or ["Nothing."]
+        ),
+        "",
+        "## Guards",
+        "",
+        *_guards(manifest),
     ]
-    by_split = manifest["reasons"]
-    for reason in sorted(by_split["train"].keys() | by_split["holdout"].keys()):
-        lines.append(f"| {reason} | {by_split['train'].get(reason, 0)} | {by_split['holdout'].get(reason, 0)} |")
-    lines += ["", "## What is not in it", ""]
-    lines += [f"- {count} {_DROPS[reason]}" for reason, count in manifest["drops"].items() if count] or ["Nothing."]
-    lines += ["", "## Guards", "", *_guards(manifest)]
     if manifest["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in manifest["warnings"])]
     return "\n".join(lines) + "\n"
 
 
-def _guards(manifest: Mapping[str, Any]) -> list[str]:
+def _rows(tally: Mapping[str, float]) -> float:
+    return tally["desirable"] + tally["undesirable"]
+
+
+def _plot(counts: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any] | None) -> list[str]:
+    """Splits, then what the training rows are made of, each part on a scale of its own."""
+    parts = [[Bar(split, tally["desirable"], tally["undesirable"]) for split, tally in counts.items()]]
+    for by, unknown in (("reason", "unknown"), ("checkpoint", "no checkpoint known")):
+        own = [one for one in plan["segments"] if one["by"] == by] if plan else []
+        if by == "reason" or any(one["name"] for one in own):
+            parts.append([Bar(one["name"] or unknown, one["desirable"], one["undesirable"]) for one in own])
+    return ["```text", *diverging("desirable", "undesirable", parts), "```"]
+
+
+def _balance(lambdas: Mapping[str, float] | None, plan: Mapping[str, Any] | None) -> list[str]:
+    if lambdas is None:
+        return ["Balanced weights: none, the training rows are of one class."]
+    said = [
+        (
+            f"Balanced weights: λ desirable {lambdas['desirable']:.4g}, λ undesirable {lambdas['undesirable']:.4g}, "
+            "where the recipe says `auto`."
+        )
+    ]
+    if plan is None:
+        return said
+    up, down = plan["desirable"], plan["undesirable"]
+    if plan["balance_by_weights"] is not None:
+        said[0] += (
+            f" Desirable to undesirable then weighs {plan['balance_by_weights']:.2f}; 1 to 4/3 is sound. In batches of "
+            f"half and half (`balance: batch`) it would be {plan['balance_by_batch']:.2f}."
+        )
+    if plan["advised"] is not None:
+        said += ["", f"Advised: `balance: {plan['advised']}`, as {plan['because']}."]
+    said += [
+        "",
+        (
+            f"After the caps on influence the {up['rows']} desirable training rows say as much as "
+            f"{up['effective']:.0f} of equal weight, the {down['rows']} undesirable ones as much as "
+            f"{down['effective']:.0f}."
+        ),
+    ]
+    return said
+
+
+def _splits(rules: Mapping[str, Any]) -> list[str]:
+    said = [
+        (
+            f"- The holdout is {rules['holdout_share']:.0%} of the prompt groups, the same in every snapshot of the "
+            "project; no prompt is on both sides, nor are two that say nearly the same."
+        )
+    ]
+    if days := rules.get("holdout_days"):
+        said.append(
+            f"- Held out apart, as later: rows of the last {days} days before the end of this feedback. A later "
+            "snapshot may train on them."
+        )
+    if rules.get("disjoint_actors"):
+        said.append("- No actor is on both sides: training has no rows of those who have held-out ones.")
+    return said
+
+
+def _leakage(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    actors, sample = found["actors"], found["sample"]
+    said = [
+        "",
+        "## What both sides share",
+        "",
+        f"- Groups of prompts: {found['groups_on_both_sides']}",
+        (
+            f"- Actors: {actors['on_both_sides']} of {actors['holdout']} with held-out rows have training rows, too: "
+            f"{actors['share_of_training_weight']:.0%} of the training weight"
+        ),
+    ]
+    for side, name in _SIDES.items():
+        words = found[side]
+        if not words["longest_shared_words"]:
+            said.append(f"- {name}: not a word")
+            continue
+        said.append(
+            f"- {name}: at most {words['longest_shared_words']} words in a row, {_quoted(words['shared'])}; "
+            f"{words['holdout_overlapping']} held-out ones share {words['overlapping_from_words']} or more"
+        )
+    said += [
+        "",
+        (
+            f"Words were looked for in {sample['holdout']} held-out and {sample['train']} training prompts with a "
+            f"completion each, {sample['characters']} characters of each."
+        ),
+    ]
+    overlapping = found["prompts"]["holdout_overlapping"]
+    if overlapping > _MANY * sample["holdout"]:
+        said += [
+            "",
+            (
+                f"{overlapping / sample['holdout']:.0%} of these held-out prompts share long runs of words with "
+                "training: the evaluation may flatter. A template that all prompts share is the harmless cause."
+            ),
+        ]
+    return said
+
+
+def _quoted(text: str) -> str:
+    """As code, whatever is in it."""
+    said = " ".join(text.split()).replace("`", "'")
+    return f"`{said}`" if said else "which were erased"
+
+
+def _reasons(by_split: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> list[str]:
+    names = sorted({reason for counted in by_split.values() for reason in counted})
+    table = [["reason", *splits], ["---"] * (1 + len(splits))]
+    table += [[_cell(name), *(str(by_split.get(split, {}).get(name, 0)) for split in splits)] for name in names]
+    return [f"| {' | '.join(row)} |" for row in table]
+
+
+def _drops(drops: Mapping[str, int]) -> list[str]:
+    return [f"- {count} {_DROPS.get(reason, reason)}" for reason, count in drops.items() if count] or ["Nothing."]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _guards(manifest: Mapping[str, Any]) -> Iterable[str]:
     held = [
         f"- {count} actors whose signals do not count: {reason}" for reason, count in manifest["quarantine"].items()
     ]
     capped = [f"- {count} training rows weigh less: {cap}" for cap, count in manifest["capped"].items() if count]
     return [*held, *capped] or ["Nothing was held back."]
-
-
-def _lambdas(lambdas: Mapping[str, float] | None) -> str:
-    if lambdas is None:
-        return "Balanced weights: none, the training rows are of one class."
-    return (
-        f"Balanced weights: λ desirable {lambdas['desirable']:.4g}, λ undesirable {lambdas['undesirable']:.4g}, "
-        "where the recipe says `auto`."
-    )

@@ -1,0 +1,128 @@
+"""The card of a dataset: what an operator reads before a run."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.snapshots.card import card
+from app.snapshots.plan import Cell, plan
+from app.snapshots.plot import WIDTH, Bar, diverging
+
+
+def tally(up: int, down: int) -> dict[str, float]:
+    return {"desirable": up, "undesirable": down, "weight_desirable": up / 2, "weight_undesirable": down}
+
+
+OLD: dict[str, Any] = {
+    "project": "desk",
+    "watermark": 1234,
+    "policy": {"name": "default", "version": 3, "sha256": "ab" * 32},
+    "counts": {"train": tally(300, 100), "holdout": tally(30, 10)},
+    "rules": {"holdout_share": 0.1},
+    "pairs": {"train": 7, "holdout": 1},
+    "lambda": {"desirable": 1.0, "undesirable": 1.3},
+    "reasons": {"train": {"thumbs_up": 300, "outcome a|b": 100}, "holdout": {"thumbs_up": 30}},
+    "drops": {"tie": 2, "never_train": 4},
+    "quarantine": {},
+    "capped": {"capped_actor": 0},
+    "warnings": [],
+}
+WORDS = {"longest_shared_words": 14, "shared": "a `b` c", "holdout_overlapping": 1, "overlapping_from_words": 13}
+NEW: dict[str, Any] = {
+    **OLD,
+    "counts": {**OLD["counts"], "later": tally(5, 4)},
+    "rules": {"holdout_share": 0.1, "holdout_days": 14, "disjoint_actors": True},
+    "plan": plan(
+        [
+            Cell("0190-a", "thumbs_up", True, 200, 100.0, 50.0),
+            Cell(None, "thumbs_up", True, 100, 50.0, 25.0),
+            Cell("0190-a", "thumbs_down", False, 100, 100.0, 100.0),
+        ],
+        pairs=7,
+    ).document(),
+    "leakage": {
+        "groups_on_both_sides": 0,
+        "actors": {"train": 50, "holdout": 9, "on_both_sides": 3, "share_of_training_weight": 0.21},
+        "sample": {"train": 350, "holdout": 40, "characters": 2000},
+        "prompts": WORDS,
+        "completions": {**WORDS, "longest_shared_words": 0},
+    },
+    "drops": {"tie": 2, "never_train": 4, "actor_on_both_sides": 8, "between_times": 6},
+}
+
+
+def test_classes_are_drawn_by_split_reason_and_checkpoint():
+    text = card(NEW)
+
+    assert text.split("```text\n")[1].split("```")[0] == (
+        "                                        desirable │ undesirable\n"
+        "train                ████████████████████████ 300 │ 100 ████████\n"
+        "holdout                                   ▐██  30 │ 10 █\n"
+        "later                                       ▐   5 │ 4 ▌\n"
+        "                                                  │\n"
+        "thumbs_up            ████████████████████████ 300 │ 0\n"
+        "thumbs_down                                     0 │ 100 ████████\n"
+        "                                                  │\n"
+        "0190-a               ████████████████████████ 200 │ 100 ████████████\n"
+        "no checkpoint known              ████████████ 100 │ 0\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "| later | held out for now: the latest days, with prompts that training has not | 5 | 4 | 2.5 | 4 |",
+        "Desirable to undesirable then weighs 1.15; 1 to 4/3 is sound.",
+        "(`balance: batch`) it would be 0.50.",
+        "Advised: `balance: weights`, as undesirable rows are 25% of all",
+        "the 300 desirable training rows say as much as 300 of equal weight",
+        "as later: rows of the last 14 days",
+        "No actor is on both sides",
+        "- Actors: 3 of 9 with held-out rows have training rows, too: 21% of the training weight",
+        "- Prompts (without what the system says): at most 14 words in a row, `a 'b' c`; 1 held-out ones share 13 or",
+        "- Completions: not a word",
+        "| outcome a\\|b | 100 | 0 | 0 |",
+        "- 4 labelled completions of which an event says that they are never to be trained on",
+        "- 8 training rows of actors who have held-out rows, too (disjoint_actors)",
+        "- 6 rows of the days that are held out whose prompts training has from before (holdout_days)",
+    ],
+)
+def test_the_card_says_how_classes_splits_and_sides_stand(said):
+    assert said in card(NEW)
+
+
+def test_a_manifest_without_plan_and_leakage_has_a_card():
+    text = card(OLD)
+
+    assert "Balanced weights: λ desirable 1, λ undesirable 1.3, where the recipe says `auto`.\n" in text
+    assert "What both sides share" not in text
+    assert "later" not in text
+
+
+def test_much_overlap_is_pointed_out():
+    manifest = copy.deepcopy(NEW)
+    manifest["leakage"]["prompts"]["holdout_overlapping"] = 30
+
+    assert "75% of these held-out prompts share long runs of words" in card(manifest)
+
+
+def test_one_class_has_a_card():
+    manifest = {**NEW, "lambda": None, "plan": plan([Cell(None, "thumbs_up", True, 3, 3.0, 3.0)], pairs=0).document()}
+
+    assert "of one class" in card(manifest)
+
+
+names = st.text(alphabet="ab |`\n", max_size=60)
+
+
+@given(st.lists(st.builds(Bar, names, st.integers(0, 10**7), st.integers(0, 10**7)), max_size=5))
+def test_the_line_is_straight_and_the_longest_bar_fills_its_side(bars):
+    lines = diverging("desirable", "undesirable", [bars, bars])
+
+    assert len({line.index("│") for line in lines}) == 1
+    sides = [sum(character in "█▌▐" for character in side) for line in lines for side in line.split("│")]
+    assert max(sides) == (WIDTH if any(bar.left or bar.right for bar in bars) else 0)
+    assert sum(side > 0 for side in sides) == 2 * sum((bar.left > 0) + (bar.right > 0) for bar in bars)
