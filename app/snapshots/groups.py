@@ -21,6 +21,7 @@ told from what it is filled with: where it is nine tenths of all prompts, they a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +29,14 @@ from numpy.typing import NDArray
 
 from app.snapshots.sketch import (
     BANDS,
+    BINS,
     PRINT_BYTES,
     SHORTEST,
     Sketches,
     agreements,
+    disagreements,
     exact_print,
+    planes,
     sketches,
 )
 from app.snapshots.spoken import spoken
@@ -42,7 +46,8 @@ AGREEING = 106
 KEY_BYTES = 16
 
 _SCHEME = {b"scheme": b"thumbwheel sketch 1"}
-_ROWS = pa.schema(
+#: How leaders are kept.
+LEADERS = pa.schema(
     [
         pa.field("leader", pa.binary(KEY_BYTES), nullable=False),
         pa.field("bands", pa.binary(8 * BANDS), nullable=False),
@@ -116,16 +121,16 @@ class Groups:
         self._told = len(self)
         system = self._systems.prints[self._system.rows[new].view(np.int32).ravel()]
         columns = [self._keys.rows[new], bands.astype("<u8", copy=False), self._said.rows[new], system]
-        return pa.table([_binary(one) for one in columns], schema=_ROWS)
+        return pa.table([_binary(one) for one in columns], schema=LEADERS)
 
     def load(self, rows: pa.Table) -> None:
         """Take up leaders that `rows` gave. Raises ValueError where they were made by other rules than these."""
-        if not rows.schema.equals(_ROWS) or (rows.schema.metadata or {}).get(b"scheme") != _SCHEME[b"scheme"]:
+        if not rows.schema.equals(LEADERS) or (rows.schema.metadata or {}).get(b"scheme") != _SCHEME[b"scheme"]:
             raise ValueError(
                 f"these groups were not made by {_SCHEME[b'scheme'].decode()}: keep the version that made them, or "
                 "group all prompts of the log anew"
             )
-        keys, bands, said, system = (_bytes_of(rows[name]) for name in _ROWS.names)
+        keys, bands, said, system = (_bytes_of(rows[name]) for name in LEADERS.names)
         numbers = np.fromiter(map(self._systems.number_of_print, system), np.int32, len(system))
         self._append(_Sketched(bands.view("<u8").astype(np.uint64, copy=False), said, numbers), keys)
         self._told = len(self)
@@ -151,10 +156,17 @@ class Groups:
         start = len(self)
         joins = np.full(len(keys), -1)
         first: dict[tuple[int, int], int] = {}
-        for row in _entangled(sketched.bands, free).tolist():
-            bands = [(band, int(sketched.bands[row, band])) for band in np.flatnonzero(free[row]).tolist()]
+        prints: dict[int, tuple[int, int]] = {}
+        system = sketched.system.tolist()
+        rows = _entangled(sketched.bands, free)
+        for row, hashes, is_free in zip(rows.tolist(), sketched.bands[rows].tolist(), free[rows].tolist(), strict=True):
+            bands = list(compress(enumerate(hashes), is_free))
+            said = prints[row] = planes(sketched.said[row])
             near = [
-                other for other in {first[one] for one in bands if one in first} if self._near(sketched, row, other)
+                other
+                for other in {first[one] for one in bands if one in first}
+                if disagreements(said, prints[other]) <= BINS - AGREEING
+                and (system[row] == system[other] or self._systems.near(*sketched.system[[[row], [other]]])[0])
             ]
             if near:
                 joins[row] = min(near)
@@ -168,11 +180,6 @@ class Groups:
         own = np.frombuffer(b"".join(keys[row] for row in new.tolist()), np.uint8).reshape(-1, KEY_BYTES)
         self._append(sketched.of(new), own)
         return numbers
-
-    def _near(self, sketched: _Sketched, row: int, other: int) -> bool:
-        pair = sketched.of(np.array([row, other]))
-        said = agreements(pair.said[:1], pair.said[1:]) >= AGREEING
-        return bool((said & self._systems.near(pair.system[:1], pair.system[1:]))[0])
 
     def _append(self, sketched: _Sketched, keys: NDArray[np.uint8]) -> None:
         if len(self) + len(keys) >= _NOBODY:

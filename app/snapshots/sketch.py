@@ -75,6 +75,17 @@ def agreements(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.i
     return BINS - np.bitwise_count(planes[:, 0] | planes[:, 1]).sum(axis=1, dtype=np.int64)
 
 
+def planes(one: NDArray[np.uint8]) -> tuple[int, int]:
+    """A print's lower and higher bits, for `disagreements`."""
+    held = one.tobytes()
+    return int.from_bytes(held[: PRINT_BYTES // 2], "little"), int.from_bytes(held[PRINT_BYTES // 2 :], "little")
+
+
+def disagreements(one: tuple[int, int], other: tuple[int, int]) -> int:
+    """In how many bins two prints differ: for one pair, `agreements` would take a hundred times as long."""
+    return ((one[0] ^ other[0]) | (one[1] ^ other[1])).bit_count()
+
+
 def _chunks(texts: Iterable[bytes]) -> Iterator[list[bytes]]:
     chunk: list[bytes] = []
     size = 0
