@@ -293,3 +293,23 @@ def test_two_workers_do_not_do_the_same_step_twice():
 
     assert shown(erasure).state == "pending"
     assert len(feedback_log()) == 1
+
+
+def test_an_erasure_that_goes_wrong_again_and_again_is_failed_and_goes_on_when_it_is_asked_for_again():
+    store(DESK, [thumb("eve", "c1", **texts(1, SECRET))])
+    erasure = ask()
+    erasures.advance(erasure.id)
+    execute("ALTER TABLE label_suspicions RENAME TO misplaced")
+    try:
+        for _ in range(erasures.MOST_ATTEMPTS):
+            assert shown(erasure).state == "running"
+            erasures.advance(erasure.id)
+        failed = shown(erasure)
+        assert (failed.state, failed.trouble) == ("failed", "ProgrammingError in a step")
+        erasures.advance(erasure.id)
+        assert shown(erasure) == failed
+    finally:
+        execute("ALTER TABLE misplaced RENAME TO label_suspicions")
+
+    assert (ask().id, ask().state) == (erasure.id, "pending")
+    assert finish(erasure).certificate.events == 1
