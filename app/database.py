@@ -98,8 +98,9 @@ LARGE_BLOCK = 256 << 10
 
 
 def _give_memory_back() -> None:
-    """What a whole log takes for a moment, the process should not keep. Arrow's own allocator would, and so would glibc,
-    whose bound for blocks of their own rises to 32 MiB as soon as one was freed, unless it is set: mallopt(3)."""
+    """What a whole log takes for a moment, the process should not keep. Arrow's own allocator would, and so would
+    glibc, whose bound for blocks of their own rises to 32 MiB as soon as one was freed, unless it is set: mallopt(3).
+    """
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -12,6 +12,7 @@ from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe, resolve
 from app.snapshots import service as snapshots
+from app.snapshots.prompts import service as prompts
 from worker.kto.files import write_atomically
 
 
@@ -52,6 +53,8 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
 def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
     """Build the run's snapshot, or bring it here where an earlier attempt built it; and the resolved recipe."""
     shutil.rmtree(folder, ignore_errors=True)
+    with transaction() as session:  # of its own, as it keeps others waiting
+        prompts.place(session, claimed.project, claimed.watermark)
     with transaction() as session:
         if claimed.snapshot_id is not None:
             snapshots.stage(session, claimed.snapshot_id, folder)

@@ -73,6 +73,11 @@ def watermark(session: Session, project: str) -> int:
     return store.watermark(session, project)
 
 
+def more_than(session: Session, project: str, events: int) -> bool:
+    """Whether the project has more events than so many; quick, however many it has."""
+    return store.more_than(session, project, events)
+
+
 def actor_sha256(project: str, actor: str) -> bytes:
     """What a tombstone knows of an actor."""
     return hashlib.sha256(f"{project}\0{actor}".encode()).digest()

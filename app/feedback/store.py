@@ -70,6 +70,12 @@ def watermark(session: Session, project: str) -> int:
         savepoint.rollback()
 
 
+def more_than(session: Session, project: str, events: int) -> bool:
+    """Whether the project has more events than so many."""
+    asked = text("SELECT count(*) FROM (SELECT FROM events WHERE project_id = :project LIMIT :limit) AS first")
+    return session.execute(asked, {"project": project, "limit": events + 1}).scalar_one() > events
+
+
 def make_month(session: Session, start: datetime, end: datetime) -> bool:
     """Whether there is a new partition for the events received from `start` on, before `end`; both in UTC.
 

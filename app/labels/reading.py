@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,7 @@ from app.labels.sets import REWRITTEN, UNKNOWN_EDIT, Events, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
+CARRIERS: tuple[Carrier, ...] = get_args(Carrier)
 LATEST = np.iinfo(np.int64).max
 #: Edits whose texts are held at a time.
 EDITS = 4096
@@ -253,15 +254,14 @@ class _Carriers:
 
     position    of the registered completion or the event that first carried it, else of the first event
     known       whether there is a text
-    registered, rejected  whether it is registered, or the other side of a preference
+    carrier     number of what has it in `CARRIERS`
     never_train whether an event says that it is not for training
     checkpoint  number of its checkpoint, -1 for none
     """
 
     position: NDArray[np.int64]
     known: NDArray[np.bool_]
-    registered: NDArray[np.bool_]
-    rejected: NDArray[np.bool_]
+    carrier: NDArray[np.uint8]
     never_train: NDArray[np.bool_]
     checkpoint: list[str | None]
 
@@ -274,8 +274,8 @@ class _Carriers:
         known = carried < LATEST
         at_carrier = rows.carries & (rows.position == carried[rows.completion])
         other = rows.source != np.arange(len(rows.source))
-        rejected = np.zeros(many, dtype=bool)
-        rejected[rows.completion[at_carrier & other]] = True
+        carrier = np.full(many, CARRIERS.index("event"), dtype=np.uint8)
+        carrier[rows.completion[at_carrier & other]] = CARRIERS.index("rejected")
 
         has = rows.checkpoint >= 0
         named = np.full(many, LATEST)
@@ -287,23 +287,20 @@ class _Carriers:
         found = [names[number] for number in checkpoint.tolist()]
 
         position = np.where(known, carried, first)
-        registered = np.zeros(many, dtype=bool)
         others = rows.completions.take(pa.array(np.unique(rows.completion[other]))).to_pylist()
         for batch in source.registered(others):
             places = pc.index_in(batch["completion_id"], rows.completions).to_numpy(zero_copy_only=False)
-            registered[places] = known[places] = True
+            known[places], carrier[places] = True, CARRIERS.index("registered")
             position[places] = _numpy(batch["position"])
             for place, name in zip(places.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
                 found[place] = name or found[place]
         never_train = np.zeros(many, dtype=bool)
         never_train[rows.completion[rows.never_train]] = True
-        return _Carriers(position, known, registered, rejected, never_train, found)
+        return _Carriers(position, known, carrier, never_train, found)
 
     def kind(self, completion: NDArray[np.uint32]) -> list[Carrier]:
         """What has the text of each of these."""
-        kinds: tuple[Carrier, ...] = ("event", "rejected", "registered")
-        number = np.where(self.registered, 2, np.where(self.rejected, 1, 0))
-        return [kinds[one] for one in number[completion].tolist()]
+        return [CARRIERS[number] for number in self.carrier[completion].tolist()]
 
     def frame(self, rows: _Rows) -> pl.DataFrame:
         return pl.DataFrame(
@@ -312,6 +309,7 @@ class _Carriers:
                 "checkpoint_id": pl.Series(self.checkpoint, dtype=pl.String),
                 "position": self.position,
                 "known": self.known,
+                "carrier": self.carrier,
                 "never_train": self.never_train,
             }
         )

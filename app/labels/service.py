@@ -1,13 +1,16 @@
 """The labels of a project, as a label policy reads its log."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import polars as pl
+import pyarrow as pa
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
@@ -57,20 +60,16 @@ def context(session: Session, project: str, policy: wire.LabelPolicy, watermark:
     return Context(as_of, store.rating_median(session, project, watermark, since, thresholds.minimum))
 
 
-def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> sets.Log:
-    """All that was said up to `watermark`, for `sets.resolve`; the same for policies that read edits alike."""
-    log, _ = reading.read(store.Source(session, project, watermark), policy.signals.edit)
-    return log
+def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False) -> sets.Log:
+    """All that was said up to `watermark`, for `sets.resolve`; the same for policies that read edits alike.
 
-
-def compare_edits(session: Session, project: str, watermark: int) -> int:
-    """Keep how the edits up to `watermark` compare with their originals; how many are new.
-
-    It changes no label, and saves time later, whatever the policy.
+    keep  how edits compare with their originals, where that was found out anew: it saves time later, whatever the
+          policy, and changes no label
     """
-    _, new = reading.read(store.Source(session, project, watermark), wire.EditRule())
-    store.keep_compared(session, project, new)
-    return len(new)
+    log, new = reading.read(store.Source(session, project, watermark), policy.signals.edit)
+    if keep:
+        store.keep_compared(session, project, new)
+    return log
 
 
 def forget_edits(session: Session, project: str, positions: Collection[int]) -> None:
@@ -174,24 +173,57 @@ def counts(
     watermark: int,
     since: int = 0,
     checkpoint_id: UUID | None = None,
-    left_out: Collection[str] = (),
 ) -> wire.ClassCounts:
-    """Rows by class, and completions that give none. For the filters see `resolved`."""
-    return count(
-        resolved(
-            session, project, policy, watermark=watermark, since=since, checkpoint_id=checkpoint_id, left_out=left_out
-        )
+    """Rows by class, and completions that give none, whatever guards say. For the filters see `resolved`."""
+    log = log_of(session, project, policy, watermark)
+    labelled = sets.resolve(policy, log, context(session, project, policy, watermark))
+    return count(log, labelled, since=since, checkpoint_id=checkpoint_id)
+
+
+def count(log: sets.Log, labelled: sets.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
+    """The same of a log that was read."""
+    completions = labelled.completions
+    asked = np.zeros(len(completions), dtype=bool)
+    asked[log.events.completion[log.events.position > since]] = True
+    if checkpoint_id is not None:
+        asked &= (completions["checkpoint_id"] == str(checkpoint_id)).fill_null(value=False).to_numpy()
+    usable = asked & completions["known"].to_numpy()
+    label = completions["label"].filter(pl.Series(usable))
+    rewrites = int(np.count_nonzero(usable[labelled.rewrites["completion"].to_numpy()]))
+    desirable, labels = int(label.sum() or 0), len(label) - label.null_count()
+    return wire.ClassCounts(
+        desirable=desirable + rewrites,
+        undesirable=labels - desirable,
+        nothing=int(np.count_nonzero(asked)) - labels,
     )
 
 
-def count(completions: Iterable[Resolved]) -> wire.ClassCounts:
-    desirable = undesirable = nothing = 0
-    for one in completions:
-        labels = [row.label for row in rows_of(one)]
-        desirable += sum(labels)
-        undesirable += len(labels) - sum(labels)
-        nothing += one.resolution.label is None or one.completion is None
-    return wire.ClassCounts(desirable=desirable, undesirable=undesirable, nothing=nothing)
+@dataclass(frozen=True)
+class LogTexts:
+    """What models wrote, users asked and people made of it, up to a watermark."""
+
+    session: Session
+    project: str
+    watermark: int
+
+    def carried(self) -> Iterator[pa.RecordBatch]:
+        """Of all completions but those that were not preferred: position, carrier (number in `reading.CARRIERS`),
+        prompt (JSON text), completion; in no order."""
+        return store.carried(self.session, self.project, self.watermark)
+
+    def rejected(self, positions: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Prompt (JSON text) and text of what was not preferred there."""
+        texts = store.Source(self.session, self.project, self.watermark).texts("rejected", positions)
+        prompts = store.prompts_at(self.session, self.project, positions)
+        return {position: (prompts[position], text) for position, text in texts.items()}
+
+    def edited(self, positions: Sequence[int]) -> dict[int, str]:
+        """What the edits there made of completions."""
+        return store.Source(self.session, self.project, self.watermark).edited(positions)
+
+    def prompts_after(self, since: int, limit: int) -> pa.Table:
+        """The first prompts that came after `since`, in the order of the log: position, prompt (JSON text)."""
+        return store.prompts_after(self.session, self.project, since, limit, self.watermark)
 
 
 def approval(session: Session, project: str) -> list[wire.Approval]:

@@ -52,7 +52,7 @@ class Log:
     stands       which of them were not taken back, nor replaced
     signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
     completions  completion_id str · checkpoint_id str or null · position Int64 · known bool: is its text there ·
-                 never_train bool: not to be trained on
+                 carrier UInt8: what has it (`reading.CARRIERS`) · never_train bool: not to be trained on
     actors       their ids
     rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
     """
@@ -70,11 +70,11 @@ class Labelled:
     """What a policy makes of a log.
 
     completions  completion_id str · label bool or null · weight Int32 (thousandths) · reason str (the first) · reasons
-                 list of str · checkpoint_id · position · known · never_train
+                 list of str · checkpoint_id · position · known · carrier · never_train
     votes        what counts of each actor about each completion: completion, actor UInt32 (rows) · moment Datetime ·
                  position Int64 · desirable bool · weight Int32 (thousandths) · reason str
-    rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · weight Int32 (thousandths) ·
-                 actors list of UInt32
+    rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · moment Int64 (µs since 1970, of the
+                 latest) · weight Int32 (thousandths) · actors list of UInt32
     said         every standing signal, where it was asked for: kind str · detail str or null · completion UInt32 ·
                  says str or null
     """
@@ -281,11 +281,16 @@ def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.
     edits = edits.where(len(pair) - 1 - last)
     edits = edits.where(weight[edits.signal] > 0)
     return (
-        _frame(edits, "completion", "actor", "position")
+        _frame(edits, "completion", "actor", "position", "moment")
         .with_columns(pl.Series("weight", weight[edits.signal]))
         .join(log.rewritten, on="position")
         .group_by("completion", "key")
-        .agg(pl.col("position").min(), pl.col("weight").max(), pl.col("actor").sort().alias("actors"))
+        .agg(
+            pl.col("position").min(),
+            pl.col("moment").max(),
+            pl.col("weight").max(),
+            pl.col("actor").sort().alias("actors"),
+        )
         .sort("completion", "position")
     )
 

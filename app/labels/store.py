@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import arrow, literal
-from app.labels.reading import COMPARED, Carrier
+from app.labels.reading import CARRIERS, COMPARED, Carrier
 from app.labels.rejected import ID_SQL
 from app.labels.tables import EditComparison
 
@@ -102,6 +102,7 @@ def said(session: Session, project: str, *, watermark: int, since: int, checkpoi
         yield Said(*row)
 
 
+#: Table and text.
 _CARRIED: dict[Carrier, tuple[str, str]] = {
     "event": ("events", "completion"),
     "rejected": ("events", "signal ->> 'rejected'"),
@@ -187,6 +188,47 @@ class Source:
         ):
             found |= zip(batch["position"].to_pylist(), batch["text"].to_pylist(), strict=True)
         return found
+
+
+def carried(session: Session, project: str, watermark: int, *, since: int = 0) -> Iterator[pa.RecordBatch]:
+    """All texts that events have of their completions, and all that were registered: position, carrier (number in
+    `reading.CARRIERS`), prompt (JSON text), completion; those after position `since`. In no order; without the other
+    sides of preferences, which `Source.texts` has."""
+    here = f"project_id = {literal(project)} AND position > {since:d} AND position <= {watermark:d}"
+    for carrier in ("event", "registered"):
+        table, completion = _CARRIED[carrier]
+        number = CARRIERS.index(carrier)
+        for batch in arrow(
+            session,
+            f"SELECT position, {number}::int2 AS carrier, prompt, {completion} AS completion FROM {table} "  # noqa: S608
+            f"WHERE {here} AND completion IS NOT NULL",
+        ):
+            columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            yield pa.RecordBatch.from_pydict(columns)
+
+
+def prompts_after(session: Session, project: str, since: int, limit: int, watermark: int) -> pa.Table:
+    """The first `limit` prompts that were carried after `since`, in the order of the log: position, prompt (JSON)."""
+    here = f"project_id = {literal(project)} AND position > {since:d} AND position <= {watermark:d}"
+    carriers = " UNION ALL ".join(
+        f"(SELECT position, prompt::text AS prompt FROM {table} WHERE {here} AND completion IS NOT NULL "  # noqa: S608
+        f"ORDER BY position LIMIT {limit:d})"
+        for table in ("events", "completions")
+    )
+    batches = arrow(session, f"SELECT * FROM ({carriers}) AS carried ORDER BY position LIMIT {limit:d}")  # noqa: S608
+    return pa.Table.from_batches(batches, pa.schema([("position", pa.int64()), ("prompt", pa.string())]))
+
+
+def prompts_at(session: Session, project: str, positions: Sequence[int]) -> dict[int, str]:
+    """The prompts of the events there, as JSON text."""
+    found: dict[int, str] = {}
+    for batch in arrow(
+        session,
+        "SELECT position, prompt::text AS prompt FROM events "  # noqa: S608 - literals
+        f"WHERE project_id = {literal(project)} AND position = ANY({literal(positions)}::bigint[])",
+    ):
+        found |= zip(batch["position"].to_pylist(), batch["prompt"].to_pylist(), strict=True)
+    return found
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -48,6 +48,8 @@ def tick() -> None:
         everybody = projects.ids(session)
     for project in everybody:
         try:
+            with transaction() as session:
+                runs.look_ahead(session, project)
             look_at(project)
         except Exception:
             log.exception("project %s could not be decided on, trying again", project)

@@ -24,7 +24,7 @@ from app.runs.recipe import ObjectiveName, Recipe, recipe_of
 from app.runs.states import RunState
 from app.runs.tables import Run
 from app.schema import Page, key_of_cursor, page_of
-from app.snapshots import service as snapshots
+from app.snapshots.readiness import service as snapshots
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,20 @@ def readiness(session: Session, project: str) -> wire.Readiness:
     shipped = releases.current(session, project).checkpoint_id
     objective = recipe_for(configuration, {}).objective
     return _readiness(session, configuration, objective, feedback.watermark(session, project), shipped)
+
+
+def look_ahead(session: Session, project: str) -> bool:
+    """Find out anew, for a large log, whether a run could start; whether there was something to find."""
+    configuration = projects.get(session, project)
+    before = last(session, project)
+    return snapshots.refresh(
+        session,
+        project,
+        configuration.snapshot,
+        watermark=feedback.watermark(session, project),
+        since=before.watermark if before else 0,
+        shipped_checkpoint_id=releases.current(session, project).checkpoint_id,
+    )
 
 
 def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: str) -> wire.Run:

@@ -175,7 +175,7 @@ def _leakage(found: Mapping[str, Any] | None) -> list[str]:
             said.append(f"- {name}: not a word")
             continue
         said.append(
-            f"- {name}: at most {words['longest_shared_words']} words in a row, {_quoted(words['shared'])}; "
+            f"- {name}: at most {words['longest_shared_words']} words in a row; "
             f"{words['holdout_overlapping']} held-out ones share {words['overlapping_from_words']} or more"
         )
     said += [
@@ -195,12 +195,6 @@ def _leakage(found: Mapping[str, Any] | None) -> list[str]:
             ),
         ]
     return said
-
-
-def _quoted(text: str) -> str:
-    """As code, whatever is in it."""
-    said = " ".join(text.split()).replace("`", "'")
-    return f"`{said}`" if said else "which were erased"
 
 
 def _reasons(by_split: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """What the two sides of a snapshot share: words, groups of prompts, actors. Pure.
 
 Words are looked for in a sample, of which the report says how large it is: prompts are drawn by their keys, so that the
-same rows give the same sample in whatever order they come; of each prompt one completion.
+same rows give the same sample in whatever order they come; of each prompt one completion. The report counts words and
+quotes none: it outlives the rows of somebody who is erased.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,6 @@ SAMPLE = {"train": 20_000, "holdout": 2_000}
 CHARACTERS = 2_000
 #: Words in a row that are more than a phrase (Brown et al., arXiv 2005.14165, appendix C: tests in training data).
 OVERLAP = 13
-#: Characters of the shared words that the report shows.
-SHOWN = 160
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class _Sample:
         self._highest = np.uint64(2**64 - 1)
 
     def add(self, prompts: Sequence[str], completions: Sequence[str], keys: Sequence[bytes]) -> None:
-        ranks = np.frombuffer(b"".join(keys), ">u8").reshape(len(keys), -1)[:, -1]
+        ranks = np.frombuffer(b"".join(keys), ">u8").reshape(-1, 2)[:, 1]
         for number in np.flatnonzero(ranks <= self._highest).tolist():
             completion = completions[number]
             drawn = blake2b(completion.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -123,10 +122,8 @@ class _Sample:
 def _words(holdout: Sequence[str], train: Sequence[str]) -> dict[str, Any]:
     sides = ([said for text in texts if (said := " ".join(text.split()))] for texts in (holdout, train))
     found = longest_shared(*sides, at_least=OVERLAP)
-    shown = found.run if len(found.run) <= SHOWN else f"{found.run[: SHOWN - 1]}…"
     return {
         "longest_shared_words": found.words,
-        "shared": shown,
         "holdout_overlapping": found.texts,
         "overlapping_from_words": OVERLAP,
     }

@@ -81,7 +81,7 @@ class Plan:
 
 
 def plan(cells: Iterable[Cell], *, pairs: int) -> Plan:
-    """Of all training rows, cell by cell in any order. The same for every objective; advice is for those with classes."""
+    """Of all training rows, cell by cell in any order. The same for every objective; advice is for those of classes."""
     known = sorted(cells, key=lambda cell: (cell.checkpoint or "", cell.reason, cell.desirable))
     up, down = (_class([cell for cell in known if cell.desirable is desirable]) for desirable in (True, False))
     segments = (*_segments("checkpoint", known), *_segments("reason", known))

@@ -1,204 +1,281 @@
-"""From labelled completions to the rows of a snapshot: duplicates collapsed, influence capped, each on its side."""
+"""Which candidates are rows of a snapshot: equal ones collapsed, each on its side, influence capped. Pure.
 
-import hashlib
-import json
+Nothing depends on the order in which the candidates come; the rows are in the order of time.
+"""
+
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
-from uuid import UUID
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.labels.guards import duplicates, influence
-from app.labels.guards.text import key_of
+from app.labels.guards import influence
 from app.labels.policy import THOUSANDTHS
-from app.labels.service import LabelledRow, Prompt, Resolved, rows_of
+from app.labels.sets import microseconds
 from app.snapshots.balance import Tally
-from app.snapshots.pairs import pairs_of
-from app.snapshots.split import Split, group_of, split_of
+from app.snapshots.candidates import Candidates, numbered
+from app.snapshots.pairs import pairs_of_rows
+from app.snapshots.plan import Cell
+from app.snapshots.split import Split, split_of
 
 Format = Literal["text", "chat"]
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """One row of a snapshot but for its text, which lies at `place`."""
-
-    position: int
-    completion_id: str
-    label: bool
-    weight: float
-    reason: str
-    checkpoint_id: UUID | None
-    split: Split
-    format: Format
-    prompt: bytes  # equal for equal prompts
-    place: int
-    group: bytes  # equal for prompts that say the same
-    actors: tuple[str, ...]
+SPLITS: tuple[Split, ...] = get_args(Split)
+FORMATS: tuple[Format, ...] = get_args(Format)
+TRAIN = SPLITS.index("train")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`rows` in the order of the log. `drops`: reason → completions or rows that are not in it. `capped`: training rows
-    that weigh less, by whose influence was over its cap.
+    """Columns of the rows, in their order: by the time of what was said, then by completion.
 
-    `counts` are those of `app.labels.service.counts`: rows before equal ones are collapsed.
+    candidate  number of the row's candidate
+    cluster    (candidate, row) of each candidate that says the same as the row, the row's own among them
+    weight     what the caps leave
+    split      number in `SPLITS`
+    group      number of the prompt's group
+    members    (row, actor) of each actor who has a part in the row
+    counts     rows before equal ones are collapsed
+    drops      reason → completions or rows that are not in it
+    capped     training rows that weigh less, by whose influence was over its cap
     """
 
-    rows: Sequence[Chosen]
+    candidate: NDArray[np.int64]
+    cluster: tuple[NDArray[np.int64], NDArray[np.int64]]
+    label: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    split: NDArray[np.int8]
+    chat: NDArray[np.bool_]
+    group: NDArray[np.int64]
+    members: tuple[NDArray[np.int64], NDArray[np.int64]]
     counts: wire.ClassCounts
     drops: Counter[str]
     capped: dict[str, int]
-    train: Tally
-    holdout: Tally
+    tallies: Mapping[Split, Tally]
 
-    def shard(self, split: Split, kind: Format) -> list[Chosen]:
+    def shard(self, split: Split, kind: Format) -> NDArray[np.int64]:
         """The rows that one file takes."""
-        return [row for row in self.rows if row.split == split and row.format == kind]
+        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.chat == (kind == "chat")))
 
-
-def pairs_in(shard: Iterable[Chosen]) -> list[tuple[int, int]]:
-    """(chosen, rejected) as row numbers of the shard."""
-    return pairs_of((row.prompt, row.label) for row in shard)
+    @property
+    def train(self) -> Tally:
+        return self.tallies["train"]
 
 
 def select(
-    completions: Iterable[Resolved],
+    candidates: Candidates,
+    drops: Counter[str],
+    leaders: NDArray[np.uint64],
+    *,
     project: str,
     guards: wire.policies.GuardRules,
-    holdout_share: float,
-    keep_text: Callable[[LabelledRow], int],
+    rules: wire.SnapshotRules,
+    as_of: datetime,
 ) -> Selection:
-    """Choose the rows. `keep_text` puts a row's text somewhere and says where: here only the rest stays in memory.
+    """Choose the rows.
+
+    drops    completions that gave no candidate
+    leaders  (P, 2) key of the prompt that leads each prompt's group
+    as_of    the time of the log's end
 
     Rows with the same prompt and completion are one row with the label of the heavier side, or none where the sides
     are equal: the same text with both labels teaches nothing.
     """
-    drops: Counter[str] = Counter()
-    by_label: Counter[bool] = Counter()
-    labelled: list[Chosen] = []
-    said: list[
-        tuple[str, str] | bytes
-    ] = []  # what is told apart: texts where they are compared, else what stands for them
-    for one in completions:
-        if one.resolution.label is None:
-            drops[one.resolution.reasons[0]] += 1
-        elif one.completion is None:
-            drops["unknown_text"] += 1
-        elif _uses_tools(one.prompt):
-            drops["tool_calls"] += 1
-            continue
-        group = "" if one.prompt is None else group_of(one.prompt)
-        for row in rows_of(one):
-            by_label[row.label] += 1
-            chosen = Chosen(
-                position=row.position,
-                completion_id=row.completion_id,
-                label=row.label,
-                weight=row.weight,
-                reason=row.reason,
-                checkpoint_id=row.checkpoint_id,
-                split=split_of(project, group, holdout_share),
-                format="text" if isinstance(row.prompt, str) else "chat",
-                prompt=_digest(row.prompt),
-                place=keep_text(row),
-                group=_digest(group),
-                actors=row.actors,
-            )
-            labelled.append(chosen)
-            said.append(_said(row, group, guards.duplicates))
+    counts = wire.ClassCounts(
+        desirable=int(np.count_nonzero(candidates.label)),
+        undesirable=int(np.count_nonzero(~candidates.label)),
+        nothing=drops.total(),
+    )
+    drops = Counter(drops)
+    order = np.empty(len(candidates), dtype=np.int64)
+    order[_in_time(candidates)] = np.arange(len(candidates))
+    stays, cluster = _collapsed(candidates, order, drops)
+    group_of_prompt = numbered(leaders)
+    group = group_of_prompt[candidates.prompt]
+    split = _sides(project, leaders, group_of_prompt, rules.holdout_share)[group]
+    if rules.holdout_days is not None:
+        since = microseconds(as_of - timedelta(days=rules.holdout_days))
+        _hold_out_later(stays, split, group, candidates.moment >= since, drops)
 
-    counts = wire.ClassCounts(desirable=by_label[True], undesirable=by_label[False], nothing=drops.total())
-    left = (_one_of(group, drops) for group in _same(labelled, said, guards.duplicates.near))
-    rows = sorted((chosen for chosen in left if chosen is not None), key=_order)
-    rows, by_whom = _capped(rows, guards.influence, drops)
-    selection = Selection(rows, counts, drops, by_whom, Tally(), Tally())
-    for chosen in rows:
-        tally = selection.train if chosen.split == "train" else selection.holdout
-        tally.add(chosen.label, chosen.weight)
-    selection.train.pairs = _pairs(selection, "train")
-    selection.holdout.pairs = _pairs(selection, "holdout")
-    return selection
-
-
-def _said(row: LabelledRow, group: str, rules: wire.policies.Duplicates) -> tuple[str, str] | bytes:
-    if rules.near is not None:
-        return group, row.completion
-    return key_of(group, row.completion) if rules.exact else _digest([row.prompt, row.completion])
+    rows = np.flatnonzero(stays)
+    rows = rows[np.argsort(order[rows])]
+    member = _members(candidates, cluster, rows)
+    if rules.disjoint_actors:
+        rows, member = _disjoint(rows, member, split[rows], drops)
+    weight, capped = _capped(candidates, rows, member, split[rows], group[rows], guards.influence)
+    left = weight > 0
+    drops["capped"] = int(np.count_nonzero(~left))
+    rows, weight, member = rows[left], weight[left], _renumbered(member, left)
+    place = np.full(len(candidates), -1)
+    place[rows] = np.arange(len(rows))
+    same = place[cluster]
+    selection = Selection(
+        candidate=rows,
+        cluster=(np.flatnonzero(same >= 0), same[same >= 0]),
+        label=candidates.label[rows],
+        weight=weight,
+        split=split[rows],
+        chat=candidates.prompts.chat[candidates.prompt[rows]],
+        group=group[rows],
+        members=member,
+        counts=counts,
+        drops=drops,
+        capped=capped,
+        tallies={},
+    )
+    tallies = {name: _tally(selection, candidates, name) for name in SPLITS}
+    return Selection(**{**selection.__dict__, "tallies": tallies})
 
 
-def _same(
-    rows: Sequence[Chosen], said: Sequence[Any], near: wire.policies.NearDuplicates | None
-) -> Iterable[list[Chosen]]:
-    """The rows whose prompts say the same, and whose completions do."""
-    if near is not None:
-        prompts, completions = ([texts[side] for texts in said] for side in (0, 1))
-        said = list(zip(duplicates.near(prompts, near), duplicates.near(completions, near), strict=True))
-    clusters: dict[int, list[Chosen]] = {}
-    for row, cluster in zip(rows, duplicates.exact(said).tolist(), strict=True):
-        clusters.setdefault(cluster, []).append(row)
-    return clusters.values()
+def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
+    """The training rows by checkpoint, reason and label."""
+    train = np.flatnonzero(selection.split == TRAIN)
+    candidate = selection.candidate[train]
+    names = pc.dictionary_encode(
+        candidates.checkpoints.take(pa.array(candidates.completion[candidate])).cast(pa.string())
+    )
+    checkpoint = names.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    label, reason = selection.label[train], candidates.reason[candidate].astype(np.int64)
+    kind = ((checkpoint + 1) * len(candidates.reasons) + reason) * 2 + label
+    kinds, number = np.unique(kind, return_inverse=True)
+    weight = selection.weight[train]
+    rows, weights, squares = (np.bincount(number, of, len(kinds)) for of in (None, weight, weight**2))
+    found = []
+    for place, one in enumerate(kinds.tolist()):
+        which, desirable = divmod(one, 2)
+        of, why = divmod(which, len(candidates.reasons))
+        name = None if of == 0 else names.dictionary[of - 1].as_py()
+        told = int(rows[place]), float(weights[place]), float(squares[place])
+        found.append(Cell(name, candidates.reasons[why], bool(desirable), *told))
+    return found
+
+
+def _in_time(candidates: Candidates) -> NDArray[np.int64]:
+    """By the time of what was said; then by completion, before what was written in its place."""
+    rank = np.empty(len(candidates.ids), dtype=np.int64)
+    rank[pc.array_sort_indices(candidates.ids).to_numpy()] = np.arange(len(rank))
+    return np.lexsort((candidates.edit, rank[candidates.completion], candidates.moment))
+
+
+def _collapsed(
+    candidates: Candidates, order: NDArray[np.int64], drops: Counter[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which candidates stay: of each cluster the first of the heavier side with the weight of its heaviest. And of
+    each candidate the one that stays for it, itself where none does."""
+    said = numbered(candidates.said)
+    many = int(said.max(initial=-1)) + 1
+    # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
+    up = np.bincount(said[candidates.label], candidates.weight[candidates.label], many)
+    down = np.bincount(said[~candidates.label], candidates.weight[~candidates.label], many)
+    tie = (up == down)[said]
+    won = (candidates.label == (up > down)[said]) & ~tie
+    drops["contradiction"] += int(np.count_nonzero(tie))
+    drops["outvoted"] += int(np.count_nonzero(~won & ~tie))
+    winners = np.flatnonzero(won)
+    winners = winners[np.lexsort((order[winners], -candidates.weight[winners], said[winners]))]
+    first = winners[np.append(True, said[winners][1:] != said[winners][:-1])[: len(winners)]]
+    drops["duplicate"] += len(winners) - len(first)
+    stays = np.zeros(len(candidates), dtype=bool)
+    stays[first] = True
+    stands_for = np.full(many, -1)
+    stands_for[said[first]] = first
+    cluster = stands_for[said]
+    return stays, np.where(cluster < 0, np.arange(len(candidates)), cluster)
+
+
+def _sides(
+    project: str, leaders: NDArray[np.uint64], group: NDArray[np.int64], holdout_share: float
+) -> NDArray[np.int8]:
+    """Of each group."""
+    _, one = np.unique(group, return_index=True)
+    sides = (split_of(project, leaders[place].tobytes(), holdout_share) for place in one.tolist())
+    return np.array([SPLITS.index(side) for side in sides], dtype=np.int8)
+
+
+def _hold_out_later(
+    stays: NDArray[np.bool_],
+    split: NDArray[np.int8],
+    group: NDArray[np.int64],
+    late: NDArray[np.bool_],
+    drops: Counter[str],
+) -> None:
+    """Rows of late leave training: held out where their prompts are new, else dropped. In place."""
+    train = stays & (split == TRAIN)
+    known = np.zeros(int(group.max(initial=-1)) + 1, dtype=bool)
+    known[group[train & ~late]] = True
+    dropped = train & late & known[group]
+    drops["between_times"] += int(np.count_nonzero(dropped))
+    stays[dropped] = False
+    split[train & late & ~known[group]] = SPLITS.index("later")
+
+
+_Members = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def _members(candidates: Candidates, cluster: NDArray[np.int64], rows: NDArray[np.int64]) -> _Members:
+    """(row, actor), each once: those who made a candidate of the row's cluster with the row's label."""
+    place = np.full(len(candidates), -1)
+    place[rows] = np.arange(len(rows))
+    candidate, actor = candidates.members
+    row = place[cluster[candidate]]
+    agreed = (row >= 0) & (candidates.label[candidate] == candidates.label[cluster[candidate]])
+    both = np.sort(row[agreed] << 32 | actor[agreed])
+    both = both[np.append(True, both[1:] != both[:-1])[: len(both)]]
+    return both >> 32, both & 0xFFFFFFFF
+
+
+def _renumbered(member: _Members, left: NDArray[np.bool_]) -> _Members:
+    row, actor = member
+    number = np.cumsum(left) - 1
+    return number[row[left[row]]], actor[left[row]]
+
+
+def _disjoint(
+    rows: NDArray[np.int64], member: _Members, split: NDArray[np.int8], drops: Counter[str]
+) -> tuple[NDArray[np.int64], _Members]:
+    """Without the training rows of actors who have others, too."""
+    row, actor = member
+    held_out = split != TRAIN
+    theirs = np.unique(row[~held_out[row] & np.isin(actor, actor[held_out[row]])])
+    drops["actor_on_both_sides"] += len(theirs)
+    left = np.ones(len(rows), dtype=bool)
+    left[theirs] = False
+    return rows[left], _renumbered(member, left)
 
 
 def _capped(
-    rows: list[Chosen], rules: wire.policies.Influence, drops: Counter[str]
-) -> tuple[list[Chosen], dict[str, int]]:
-    """The rows, those for training at the weights that the caps leave them; and how many weigh less, by the cap."""
-    train = [number for number, row in enumerate(rows) if row.split == "train"]
-    actors: dict[str, int] = {}
-    members = [
-        (place, actors.setdefault(actor, len(actors)))
-        for place, number in enumerate(train)
-        for actor in rows[number].actors
-    ]
-    row, actor = np.array(members, dtype=np.int64).reshape(-1, 2).T
-    capped = influence.capped(
-        np.array([rows[number].weight for number in train]),
-        (row, actor),
-        duplicates.exact(rows[number].group for number in train),
-        rules,
+    candidates: Candidates,
+    rows: NDArray[np.int64],
+    member: _Members,
+    split: NDArray[np.int8],
+    group: NDArray[np.int64],
+    rules: wire.policies.Influence,
+) -> tuple[NDArray[np.float64], dict[str, int]]:
+    """The weights, of training rows what the caps leave; and how many weigh less, by the cap."""
+    weight = candidates.weight[rows] / THOUSANDTHS
+    train = split == TRAIN
+    of_train = np.unique(group[train], return_inverse=True)[1].astype(np.uint32)
+    row, actor = _renumbered(member, train)
+    numbers = np.unique(actor, return_inverse=True)[1]
+    found = influence.capped(weight[train], (row, numbers), of_train, rules)
+    weight[train] = found.weight
+    return weight, {"capped_actor": int(found.by_actor.sum()), "capped_prompt": int(found.by_prompt.sum())}
+
+
+def _tally(selection: Selection, candidates: Candidates, split: Split) -> Tally:
+    rows = selection.split == SPLITS.index(split)
+    up, down = rows & selection.label, rows & ~selection.label
+    shards = (selection.shard(split, kind) for kind in FORMATS)
+    prompt = candidates.prompt[selection.candidate]
+    return Tally(
+        desirable=int(np.count_nonzero(up)),
+        undesirable=int(np.count_nonzero(down)),
+        weight_desirable=float(selection.weight[up].sum()),
+        weight_undesirable=float(selection.weight[down].sum()),
+        pairs=sum(len(pairs_of_rows(prompt[shard], selection.label[shard])) for shard in shards),
     )
-    left = list(rows)
-    for number, weight in zip(train, capped.weight.tolist(), strict=True):
-        left[number] = replace(rows[number], weight=weight)
-    drops["capped"] = sum(row.weight == 0 for row in left)
-    found = {"capped_actor": int(capped.by_actor.sum()), "capped_prompt": int(capped.by_prompt.sum())}
-    return [row for row in left if row.weight > 0], found
-
-
-def _pairs(selection: Selection, split: Split) -> int:
-    return sum(len(pairs_in(selection.shard(split, kind))) for kind in get_args(Format))
-
-
-def _one_of(group: list[Chosen], drops: Counter[str]) -> Chosen | None:
-    """What stays of rows with the same text: the first one of the heavier side, at the weight of its heaviest."""
-    if len(group) == 1:
-        return group[0]
-    # In thousandths, as policies have weights: a tie is a tie in whatever order they are added.
-    desirable = sum(round(row.weight * THOUSANDTHS) for row in group if row.label)
-    undesirable = sum(round(row.weight * THOUSANDTHS) for row in group if not row.label)
-    if desirable == undesirable:
-        drops["contradiction"] += len(group)
-        return None
-    winners = sorted((row for row in group if row.label is (desirable > undesirable)), key=_order)
-    drops["outvoted"] += len(group) - len(winners)
-    drops["duplicate"] += len(winners) - 1
-    weight = max(row.weight for row in winners)
-    one = next(row for row in winners if row.weight == weight)
-    return replace(one, actors=tuple(sorted({actor for row in winners for actor in row.actors})))
-
-
-def _uses_tools(prompt: Prompt | None) -> bool:
-    """Whether a message is more than a text: the shards have no columns for that."""
-    return isinstance(prompt, list) and any(message.keys() != {"role", "content"} for message in prompt)
-
-
-def _order(row: Chosen) -> tuple[int, str]:
-    return row.position, row.completion_id
-
-
-def _digest(said: Any) -> bytes:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()[:16]

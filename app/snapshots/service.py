@@ -1,27 +1,39 @@
-"""Snapshots: whether one can be made, making it, bringing it to where it is needed; log-probs of its rows."""
+"""Snapshots: what one would be made of, making it, bringing it to where it is needed; log-probs of its rows."""
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import artifacts
-from app.errors import NotFound, Refused, Unavailable
+from app.errors import Conflict, NotFound, Refused, Unavailable
 from app.labels import service as labels
+from app.labels.guards import duplicates
 from app.labels.policies import service as policies
-from app.labels.quarantine import listing as quarantine
-from app.runs.recipe import PAIRED, ObjectiveName, balanced_lambdas
+from app.labels.quarantine import listing
+from app.labels.quarantine import service as quarantine
+from app.projects import service as projects
+from app.runs.recipe import PAIRED, ObjectiveName
 from app.snapshots import store
-from app.snapshots.balance import Needs, Tally, reasons_to_refuse
-from app.snapshots.build import text_file, write
-from app.snapshots.selection import Selection, select
+from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
+from app.snapshots.build import folder_aside, write_about, write_rows
+from app.snapshots.candidates import Candidates, gather
+from app.snapshots.overlap import leakage_of
+from app.snapshots.plan import Cell, Plan, plan
+from app.snapshots.prompts import service as prompts
+from app.snapshots.selection import Selection, cells_of, select
+from app.snapshots.tables import Snapshot
+from app.snapshots.texts import Texts, texts
 
 log = logging.getLogger(__name__)
 
@@ -40,41 +52,49 @@ class Built:
     weight_undesirable: float
 
 
-def readiness(
+@dataclass(frozen=True)
+class Forecast:
+    """What a snapshot would be made of. `new`: rows, before equal ones are collapsed, that have something new."""
+
+    counts: wire.ClassCounts
+    new: wire.ClassCounts
+    cells: list[Cell]
+    pairs: int
+    capped: int
+
+    @property
+    def plan(self) -> Plan:
+        return plan(self.cells, pairs=self.pairs)
+
+
+def forecast(
     session: Session,
     project: str,
     rules: wire.SnapshotRules,
-    objective: ObjectiveName,
     *,
     watermark: int,
     since: int,
     shipped_checkpoint_id: UUID | None,
-) -> wire.Readiness:
-    """Whether the feedback up to `watermark` would make a snapshot that `objective` can learn from; what is missing,
-    and what is new after `since`.
-    """
+) -> Forecast:
+    """What the feedback up to `watermark` would make; what is new after `since`. It reads the whole log."""
     only = _only(rules, shipped_checkpoint_id)
-    policy = policies.adopted(session, project).policy
-    left_out = quarantine.left_out(session, project, policy, watermark)
-    completions = labels.resolved(session, project, policy, watermark=watermark, checkpoint_id=only, left_out=left_out)
-    selection = select(completions, project, policy.guards, rules.holdout_share, keep_text=lambda _: 0)
-    new_counts = selection.counts
-    if since > 0:
-        new_counts = labels.counts(
-            session, project, policy, watermark=watermark, since=since, checkpoint_id=only, left_out=left_out
+    with texts() as kept:
+        found = choose(session, project, rules, watermark, kept, checkpoint_id=only)
+        new = labels.count(found.resolved.log, found.resolved.labelled, since=since, checkpoint_id=only)
+        selection = found.selection
+        return Forecast(
+            counts=selection.counts,
+            new=selection.counts if since <= 0 else new,
+            cells=cells_of(selection, found.candidates),
+            pairs=selection.train.pairs,
+            capped=selection.drops["capped"],
         )
-    reasons = _reasons(selection, rules, objective)
-    lambdas = _lambdas(selection.train)
-    return wire.Readiness(
-        ready=not reasons,
-        counts=selection.counts,
-        new_counts=new_counts,
-        reasons=reasons,
-        lambda_desirable=lambdas[0] if lambdas else None,
-        lambda_undesirable=lambdas[1] if lambdas else None,
-        pairs=selection.train.pairs,
-        watermark=watermark,
-    )
+
+
+def refusals_of(planned: Plan, capped: int, rules: wire.SnapshotRules, objective: ObjectiveName) -> list[Refusal]:
+    """Why nothing should be learnt from these rows; each says what would help."""
+    found = refusals(planned.tally, rules, objective, _needs(objective))
+    return [*found, nothing_left(capped)] if found and capped else found
 
 
 def build(
@@ -91,49 +111,139 @@ def build(
     """Make the snapshot of the feedback up to `watermark` in `folder`, store its files, then register it.
 
     `objective` says what the rows must be good for, and changes nothing in them. A snapshot that the project has
-    already is registered once. Raises `Refused` with every reason.
+    already is registered once. Raises `Refused` with every reason; `Conflict` where something was erased meanwhile.
     """
     only = _only(rules, shipped_checkpoint_id)
-    adopted = policies.adopted(session, project)
-    with text_file(near=folder) as texts:
-        left_out = quarantine.left_out(session, project, adopted.policy, watermark)
-        completions = labels.resolved(
-            session, project, adopted.policy, watermark=watermark, checkpoint_id=only, left_out=left_out
-        )
-        selection = select(completions, project, adopted.policy.guards, rules.holdout_share, keep_text=texts.keep)
-        train = selection.train
-        lambdas = _lambdas(train)
-        reasons = _reasons(selection, rules, objective)
+    erasures = projects.erasures(session, project)
+    with texts(near=folder) as kept:
+        found = choose(session, project, rules, watermark, kept, checkpoint_id=only)
+        selection, candidates = found.selection, found.candidates
+        planned = plan(cells_of(selection, candidates), pairs=selection.train.pairs)
+        reasons = [one.reason for one in refusals_of(planned, selection.drops["capped"], rules, objective)]
+        leakage = leakage_of(selection, candidates, kept)
+        if groups := leakage["groups_on_both_sides"]:
+            reasons.append(f"{groups} groups of prompts are on both sides, which is an error of ours: report it")
         if reasons:
             raise Refused(
                 f"The feedback of {project} makes no dataset to learn from: {'; '.join(reasons)}.",
                 code="snapshot_refused",
                 reasons=reasons,
             )
+        adopted = found.adopted
         about = {
             "project": project,
             "policy": {"name": adopted.policy.name, "version": adopted.version, "sha256": adopted.sha256},
-            "quarantine": dict(sorted(Counter(chain.from_iterable(left_out.values())).items())),
+            "quarantine": dict(sorted(Counter(chain.from_iterable(found.resolved.left_out.values())).items())),
+            "quarantine_decisions": found.decisions,
             "watermark": watermark,
             "seed": seed,
             "rules": rules.model_dump(mode="json"),
             "checkpoint_id": None if only is None else str(only),
-            "lambda": {"desirable": lambdas[0], "undesirable": lambdas[1]} if lambdas else None,
+            "lambda": lambdas_of(planned),
+            "plan": planned.document(),
+            "leakage": leakage,
             "code": f"thumbwheel-server {version('thumbwheel-server')}",
         }
-        manifest = write(selection, texts, about, folder)
-    files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
-    snapshot_id = store.insert_once(
-        session, project, sha256=files["manifest.json"], watermark=watermark, files=files, manifest=manifest
-    )
+        with folder_aside(folder) as aside:
+            manifest = about | write_rows(selection, candidates, kept, aside)
+            write_about(manifest, aside)
+    snapshot_id = register(session, project, watermark, manifest, folder, erasures=erasures)
+    files = require(session, snapshot_id).files
+    train = selection.train
     return Built(snapshot_id, manifest, files, train.weight_desirable, train.weight_undesirable)
+
+
+def register(
+    session: Session,
+    project: str,
+    watermark: int,
+    manifest: Mapping[str, Any],
+    folder: Path,
+    *,
+    erasures: int | None = None,
+) -> UUID:
+    """Store the files in `folder`, then register the snapshot that they are; one that is there already stays.
+
+    erasures  how many the project had when the log was read. Raises `Conflict` where it has another one.
+    """
+    files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
+    if erasures is not None:
+        projects.lock(session, project)
+        if projects.erasures(session, project) != erasures:
+            raise Conflict(
+                f"Somebody was erased from the feedback of {project} while its snapshot was made: start it again.",
+                code="erased_meanwhile",
+            )
+    return store.insert_once(
+        session, project, sha256=files["manifest.json"], watermark=watermark, files=files, manifest=dict(manifest)
+    )
+
+
+def require(session: Session, snapshot_id: UUID) -> Snapshot:
+    """Raises `NotFound`."""
+    snapshot = store.find(session, snapshot_id)
+    if snapshot is None:
+        raise NotFound(f"There is no snapshot {snapshot_id}.", code="snapshot_unknown")
+    return snapshot
+
+
+def lambdas_of(planned: Plan) -> dict[str, float] | None:
+    """λ desirable and λ undesirable, where both classes have rows."""
+    if planned.lambda_desirable is None or planned.lambda_undesirable is None:
+        return None
+    return {"desirable": planned.lambda_desirable, "undesirable": planned.lambda_undesirable}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The rows of a snapshot, and what they rest on. `decisions`: how many on actors in quarantine were taken."""
+
+    adopted: wire.StoredLabelPolicy
+    decisions: int
+    resolved: listing.Resolved
+    candidates: Candidates
+    selection: Selection
+
+
+def choose(
+    session: Session,
+    project: str,
+    rules: wire.SnapshotRules,
+    watermark: int,
+    kept: Texts,
+    *,
+    checkpoint_id: UUID | None = None,
+) -> Chosen:
+    """The rows of the feedback up to `watermark`, their texts in `kept`; only completions of this checkpoint."""
+    adopted = policies.adopted(session, project)
+    guards = adopted.policy.guards
+    prompts.place(session, project, watermark)
+    decisions = quarantine.decisions(session, project)
+    resolved = listing.resolved(session, project, adopted.policy, watermark)
+    candidates, drops = gather(
+        resolved.labelled,
+        labels.LogTexts(session, project, watermark),
+        kept,
+        guards.duplicates,
+        checkpoint_id=None if checkpoint_id is None else str(checkpoint_id),
+    )
+    if guards.duplicates.near is not None:
+        candidates = replace(candidates, said=_nearly(candidates, kept, guards.duplicates.near))
+    leaders = prompts.leaders_of(session, project, candidates.prompts.key)
+    selection = select(candidates, drops, leaders, project=project, guards=guards, rules=rules, as_of=resolved.as_of)
+    return Chosen(adopted, decisions, resolved, candidates, selection)
+
+
+def _nearly(candidates: Candidates, kept: Texts, rules: wire.policies.NearDuplicates) -> NDArray[np.uint64]:
+    """What says nearly the same: (N, 2) numbers of prompt and completion."""
+    of_prompt = duplicates.near(candidates.prompts.groups(kept), rules)
+    of_completion = duplicates.near(candidates.completions(kept), rules)
+    return np.stack([of_prompt[candidates.prompt], of_completion], axis=1).astype(np.uint64)
 
 
 def stage(session: Session, snapshot_id: UUID, folder: Path) -> dict[str, Any]:
     """Bring the files of a snapshot into `folder`, verified. The manifest. Raises `NotFound`."""
-    snapshot = store.find(session, snapshot_id)
-    if snapshot is None:
-        raise NotFound(f"There is no snapshot {snapshot_id}.", code="snapshot_unknown")
+    snapshot = require(session, snapshot_id)
     for path, sha256 in snapshot.files.items():
         artifacts.fetch(sha256, folder / path)
     return snapshot.manifest
@@ -159,17 +269,6 @@ def stage_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id
             log.warning("log-probs %s of reference %s left out: %s", sha256, reference_checkpoint_id, error)
 
 
-def _reasons(selection: Selection, rules: wire.SnapshotRules, objective: ObjectiveName) -> list[str]:
-    """Why nothing should be learnt from these rows."""
-    reasons = reasons_to_refuse(selection.train, rules, objective, _needs(objective))
-    if reasons and (capped := selection.drops["capped"]):
-        reasons.append(
-            f"the caps on influence leave {capped} rows no weight, as nearly all are of one actor or of one prompt: "
-            "raise guards.influence in the label policy, or collect feedback of others"
-        )
-    return reasons
-
-
 def _needs(objective: ObjectiveName) -> Needs:
     if objective in PAIRED:
         return "pairs"
@@ -183,10 +282,3 @@ def _only(rules: wire.SnapshotRules, shipped_checkpoint_id: UUID | None) -> UUID
     if shipped_checkpoint_id is None:
         raise ValueError("rules.events is shipped: say which checkpoint that is")
     return shipped_checkpoint_id
-
-
-def _lambdas(train: Tally) -> tuple[float, float] | None:
-    """λ desirable and λ undesirable where both classes have rows."""
-    if not (train.weight_desirable > 0 and train.weight_undesirable > 0):
-        return None
-    return balanced_lambdas(train.weight_desirable, train.weight_undesirable)

@@ -11,10 +11,11 @@ from typing import Literal
 
 from app.labels.guards.text import normalised
 
-Split = Literal["train", "holdout"]
+#: *later*: held out because it was said of late, where the rules ask for that; kept apart from the holdout.
+Split = Literal["train", "holdout", "later"]
 
 #: Changing it moves rows between the sides: a model would then be scored on what it was trained on.
-_KEY = "thumbwheel holdout 1"
+_KEY = b"thumbwheel holdout 1"
 
 
 def group_of(prompt: str | Sequence[Mapping[str, str]]) -> str:
@@ -27,7 +28,13 @@ def group_of(prompt: str | Sequence[Mapping[str, str]]) -> str:
     return json.dumps(messages, ensure_ascii=False)
 
 
-def split_of(project: str, group: str, holdout_share: float) -> Split:
-    """The group's side. A larger share moves groups into the holdout, and none out of it."""
-    digest = hashlib.sha256("\0".join((_KEY, project, group)).encode()).digest()
+def key_of(group: str) -> bytes:
+    """16 bytes that stand for what `group_of` gives."""
+    return hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def split_of(project: str, key: bytes, holdout_share: float) -> Literal["train", "holdout"]:
+    """The side of the group that is led by the prompt of this key. A larger share moves groups into the holdout, and
+    none out of it."""
+    digest = hashlib.sha256(b"\0".join((_KEY, project.encode(), key))).digest()
     return "holdout" if int.from_bytes(digest[:8], "big") < holdout_share * 2**64 else "train"

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Integer, LargeBinary, String, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -59,3 +59,36 @@ class KeptReadiness(Base):
     basis: Mapped[Document] = mapped_column(comment="all that it rests on: the same again finds the same")
     found: Mapped[Document]
     at: Mapped[Time]
+
+
+class PromptsPlaced(Base):
+    """Up to where the log's prompts have been placed in groups."""
+
+    __tablename__ = "prompts_placed"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
+class PromptLeader(Base):
+    """The first prompt of a group, as `app.snapshots.groups` keeps it: no text. Groups are for ever, so it outlives the
+    event."""
+
+    __tablename__ = "prompt_leaders"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False, comment="0, 1, 2 …")
+    leader: Mapped[bytes] = mapped_column(LargeBinary, comment="key of the prompt")
+    bands: Mapped[bytes] = mapped_column(LargeBinary)
+    said: Mapped[bytes] = mapped_column(LargeBinary)
+    system: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class LedPrompt(Base):
+    """A prompt that another one leads."""
+
+    __tablename__ = "led_prompts"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    leader: Mapped[bytes] = mapped_column(LargeBinary)

@@ -36,6 +36,29 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_readiness_project_id')),
     sa.PrimaryKeyConstraint('project_id', name=op.f('pk_readiness'))
     )
+    op.create_table('prompts_placed',
+    sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('position', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_prompts_placed_project_id')),
+    sa.PrimaryKeyConstraint('project_id', name=op.f('pk_prompts_placed'))
+    )
+    op.create_table('prompt_leaders',
+    sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('number', sa.Integer(), autoincrement=False, nullable=False, comment='0, 1, 2 …'),
+    sa.Column('leader', sa.LargeBinary(), nullable=False, comment='key of the prompt'),
+    sa.Column('bands', sa.LargeBinary(), nullable=False),
+    sa.Column('said', sa.LargeBinary(), nullable=False),
+    sa.Column('system', sa.LargeBinary(), nullable=False),
+    sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_prompt_leaders_project_id')),
+    sa.PrimaryKeyConstraint('project_id', 'number', name=op.f('pk_prompt_leaders'))
+    )
+    op.create_table('led_prompts',
+    sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('key', sa.LargeBinary(), nullable=False),
+    sa.Column('leader', sa.LargeBinary(), nullable=False),
+    sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_led_prompts_project_id')),
+    sa.PrimaryKeyConstraint('project_id', 'key', name=op.f('pk_led_prompts'))
+    )
     op.create_table('snapshot_redactions',
     sa.Column('snapshot_id', sa.UUID(), nullable=False),
     sa.Column('successor_id', sa.UUID(), nullable=True, comment='null: no row is left'),
@@ -52,5 +75,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table('snapshot_redactions')
+    op.drop_table('led_prompts')
+    op.drop_table('prompt_leaders')
+    op.drop_table('prompts_placed')
     op.drop_table('readiness')
     op.drop_table('edit_comparisons')

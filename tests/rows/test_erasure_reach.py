@@ -6,10 +6,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from app import settings
+from thumbwheel import wire
+
+from app import artifacts, settings
+from app.database import transaction
+from app.privacy.erasures import service as erasures
+from app.privacy.receipts import service as receipts
+from app.releases import service as releases
 from tests.logged import store
-from tests.rows.desk import DESK, checkpoint, make_project
-from tests.rows.test_erasures import ask, finish, tables_with
+from tests.rows.desk import DESK, checkpoint, execute, make_project, ready_to_finish, vote
+from tests.rows.test_erasures import ask, finish, shown, tables_with, thumb
 
 KINDS = ({"kind": "thumbs", "value": "up"}, {"kind": "thumbs", "value": "down"}, {"kind": "copy"}, {"kind": "reject"})
 ACTORS = 12
@@ -88,3 +94,43 @@ def test_erased_words_are_in_no_file_and_in_no_table(seed, tmp_path):
             assert [name for name, text in left.items() if words_of(actor) in text] == []
         else:
             assert any(words_of(actor) in text for text in left.values())
+
+
+def test_a_receipt_leads_from_the_event_to_what_is_live_and_is_empty_once_its_rows_are_erased(tmp_path):
+    vote()
+    made = checkpoint(tmp_path)
+    with transaction() as session:
+        shipped = releases.ship(session, DESK, wire.NewRelease(checkpoint_id=made), "key ops")
+        receipt = receipts.receipt(session, DESK, "e7")
+
+    [row], [run], [found] = receipt.snapshots, receipt.runs, receipt.checkpoints
+    assert (row.completion_id, row.label, row.reason) == ("c7", "undesirable", "thumbs_down")
+    assert (run.state, run.snapshot_id, found.run_id) == ("succeeded", row.snapshot_id, run.run_id)
+    assert (found.checkpoint_id, found.itself) == (made, True)
+    assert [(period.since, period.until) for period in found.live] == [(shipped.created_at, None)]
+    store(DESK, [{**thumb("eve", "c7"), "event_id": "late"}])
+
+    [redacted] = finish(ask("eve")).certificate.snapshots
+
+    assert (redacted.snapshot_id, redacted.rows, len(redacted.shards)) == (row.snapshot_id, 1, 1)
+    with transaction() as session:
+        assert receipts.receipt(session, DESK, "e7").snapshots == []
+        [still] = receipts.receipt(session, DESK, "e8").snapshots
+        assert still.snapshot_id == redacted.successor_id
+        assert [one.checkpoint_id for one in receipts.receipt(session, DESK, "e8").checkpoints] == [made]
+
+
+def test_while_a_file_of_a_snapshot_cannot_be_read_the_erasure_waits_and_then_ends(tmp_path):
+    vote()
+    made = ready_to_finish(tmp_path).snapshot_id
+    [(shard,)] = execute("SELECT files ->> 'members.parquet' FROM snapshots")
+    place = Path(artifacts.path_of(shard))
+    whole = place.read_bytes()
+    erasure = ask("user 7")
+    for _ in range(2):
+        erasures.advance(erasure.id)
+    place.write_bytes(b"no such bytes")
+    aside = place.rename(place.with_suffix(".aside"))
+    erasures.advance(erasure.id)
+    waiting = shown(erasure)
+    print(made, waiting, aside, whole[:4])

@@ -156,7 +156,7 @@ def test_a_log_at_once_has_the_labels_of_its_completions_one_by_one(
     store(project, events)
     if kept:
         with transaction() as session:
-            labels.compare_edits(session, project, feedback.watermark(session, project))
+            labels.log_of(session, project, policy, feedback.watermark(session, project), keep=True)
     if registered == "after":
         register(project, "c1", {"prompt": "Where?", "completion": TEXTS[0]})
 

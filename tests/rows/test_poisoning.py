@@ -3,15 +3,20 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from thumbwheel import wire
 from thumbwheel.wire import LabelPolicy
 
 from app.database import transaction
 from app.feedback import service as feedback
-from app.labels import service as labels
-from app.labels.quarantine import service as quarantine
+from app.labels.policies import service as policies
 from app.projects.tables import Project
-from app.snapshots.selection import Selection, select
+from app.snapshots import service as snapshots
+from app.snapshots.selection import TRAIN
+from app.snapshots.service import Chosen
+from app.snapshots.texts import texts
 from tests.logged import store
 
 P = "desk"
@@ -52,43 +57,48 @@ def _log(database):
     store(P, votes())
 
 
-def selected(policy: LabelPolicy) -> tuple[Selection, dict[str, tuple[str, ...]]]:
-    """The rows, and who is left out of them, as a snapshot takes them."""
-    with transaction() as session:
-        watermark = feedback.watermark(session, P)
-        everybody = labels.resolve_all(session, P, policy, watermark=watermark)
-        left_out = quarantine.left_out(session, P, policy, everybody)
-        completions = labels.resolved(session, P, policy, watermark=watermark, left_out=left_out)
-        return select(completions, P, policy.guards, 0.1, keep_text=lambda _: 0), left_out
+def chosen(policy: LabelPolicy) -> Chosen:
+    """The rows as a snapshot takes them."""
+    with transaction() as session, texts() as kept:
+        stored, _ = policies.create(session, P, wire.NewLabelPolicy(policy=policy), "ann")
+        policies.adopt(session, P, stored.version, "a test", "ann")
+        return snapshots.choose(session, P, wire.SnapshotRules(), feedback.watermark(session, P), kept)
 
 
-def share(selection: Selection) -> float:
+def of_attacker(found: Chosen) -> NDArray[np.bool_]:
+    """Which training rows the attacker has a part in."""
+    row, actor = found.selection.members
+    number = sorted(found.resolved.labelled.actors.to_list()).index(ATTACKER)
+    theirs = np.zeros(len(found.selection.weight), dtype=bool)
+    theirs[row[actor == number]] = True
+    return theirs & (found.selection.split == TRAIN)
+
+
+def share(found: Chosen) -> float:
     """Of the weight of all training rows, what the attacker has."""
-    rows = [row for row in selection.rows if row.split == "train"]
-    return sum(row.weight for row in rows if ATTACKER in row.actors) / sum(row.weight for row in rows)
+    weight = found.selection.weight
+    return float(weight[of_attacker(found)].sum() / weight[found.selection.split == TRAIN].sum())
 
 
 def test_without_guards_the_phrase_has_its_share_of_the_training():
-    selection, left_out = selected(LabelPolicy.model_validate({"guards": NO_CAPS | NO_QUARANTINE}))
+    found = chosen(LabelPolicy.model_validate({"guards": NO_CAPS | NO_QUARANTINE}))
 
-    assert share(selection) == pytest.approx(0.3, abs=0.02)
-    assert not left_out
+    assert share(found) == pytest.approx(0.3, abs=0.02)
+    assert not found.resolved.left_out
 
 
 def test_the_cap_alone_leaves_the_phrase_half_a_percent():
-    selection, _ = selected(LabelPolicy.model_validate({"guards": NO_QUARANTINE}))
+    found = chosen(LabelPolicy.model_validate({"guards": NO_QUARANTINE}))
 
     # Ten equal shares: about 1,900 of 2,101 actors have a training row.
-    assert 0 < share(selection) <= max(LabelPolicy().guards.influence.actor.share, 10 / (0.85 * HONEST))
-    assert selection.capped["capped_actor"] == sum(
-        row.split == "train" and ATTACKER in row.actors for row in selection.rows
-    )
+    assert 0 < share(found) <= max(LabelPolicy().guards.influence.actor.share, 10 / (0.85 * HONEST))
+    assert found.selection.capped["capped_actor"] == np.count_nonzero(of_attacker(found))
 
 
 def test_by_default_the_actor_is_in_quarantine_and_the_reason_is_said():
-    selection, left_out = selected(LabelPolicy())
+    found = chosen(LabelPolicy())
 
-    assert left_out == {ATTACKER: ("quarantined_one_way",)}
-    assert share(selection) == 0
-    assert selection.drops["quarantined"] == POISONED
-    assert len(selection.rows) == HONEST
+    assert found.resolved.left_out == {ATTACKER: ("quarantined_one_way",)}
+    assert share(found) == 0
+    assert found.selection.drops["quarantined"] == POISONED
+    assert len(found.selection.candidate) == HONEST

@@ -15,7 +15,8 @@ from app.feedback import service as feedback
 from app.projects.tables import Project
 from app.runs.recipe import ObjectiveName
 from app.snapshots import service as snapshots
-from app.snapshots.split import group_of, split_of
+from app.snapshots.readiness import service as readiness
+from app.snapshots.split import group_of, key_of, split_of
 from tests.logged import store
 
 P = "desk"
@@ -27,6 +28,10 @@ SHIPPED = UUID(int=7)
 def _project(database):
     with transaction() as session:
         session.add(Project(id=P, base_model="/models/base", configuration={}))
+
+
+def side_of(prompt) -> str:
+    return split_of(P, key_of(group_of(prompt)), RULES.holdout_share)
 
 
 def thumb(number: int, value: str, **more) -> dict:
@@ -75,7 +80,7 @@ def build(
 def ready(rules: wire.SnapshotRules = RULES, since: int = 0, objective: ObjectiveName = "kto") -> wire.Readiness:
     with transaction() as session:
         end = feedback.watermark(session, P)
-        return snapshots.readiness(
+        return readiness.readiness(
             session, P, rules, objective, watermark=end, since=since, shipped_checkpoint_id=SHIPPED
         )
 
@@ -93,9 +98,10 @@ def test_the_rows_are_those_of_the_log(tmp_path):
     chat = table(tmp_path / "snapshot", "train-chat") + table(tmp_path / "snapshot", "holdout-chat")
     assert (len(text), len(chat)) == (63, 20)
     [copied] = [row for row in text if row["reason"] == "copy"]
-    assert copied == {
+    assert copied["signal_time"].tzinfo is not None
+    assert {name: value for name, value in copied.items() if name not in ("signal_time", "position")} == {
         "prompt": "Question 81?", "completion": "Answer 81.", "label": True, "weight": 0.5, "reason": "copy",
-        "completion_id": "c081", "checkpoint_id": None, "position": 82,
+        "completion_id": "c081", "checkpoint_id": None,
     }  # fmt: skip
     [said] = [row for row in chat if row["completion_id"] == "c061"]
     assert said["prompt"] == [{"role": "user", "content": "Chat 61"}]
@@ -112,16 +118,20 @@ def test_a_prompt_is_on_the_side_that_its_group_says(tmp_path):
 
     for name in ("train-text", "train-chat", "holdout-text", "holdout-chat"):
         for row in table(tmp_path / "snapshot", name):
-            assert split_of(P, group_of(row["prompt"]), RULES.holdout_share) == name.split("-")[0]
+            assert side_of(row["prompt"]) == name.split("-")[0]
 
 
-def test_positions_rise_within_a_shard(tmp_path):
+def test_rows_are_in_the_order_of_time_and_numbered_over_both_formats(tmp_path):
     say_enough()
     build(tmp_path / "snapshot")
 
-    positions = [row["position"] for row in table(tmp_path / "snapshot", "train-text")]
+    text, chat = (table(tmp_path / "snapshot", name) for name in ("train-text", "train-chat"))
 
-    assert positions == sorted(positions)
+    assert sorted(row["position"] for row in text + chat) == list(range(len(text) + len(chat)))
+    for rows in (text, chat):
+        assert [row["position"] for row in rows] == sorted(row["position"] for row in rows)
+        said = [(row["signal_time"], row["completion_id"]) for row in rows]
+        assert said == sorted(said)
 
 
 def test_the_same_inputs_give_the_same_bytes_and_one_snapshot(tmp_path):
@@ -160,9 +170,9 @@ def test_the_files_are_in_the_store_under_the_hashes_of_the_manifest(tmp_path):
 
     assert set(built.files) == {
         "manifest.json", "card.md", "train-text.parquet", "train-chat.parquet", "holdout-text.parquet",
-        "holdout-chat.parquet", "pairs.parquet",
+        "holdout-chat.parquet", "pairs.parquet", "members.parquet",
     }  # fmt: skip
-    for shard in [*built.manifest["shards"], built.manifest["pairs"]]:
+    for shard in [*built.manifest["shards"], built.manifest["pairs"], built.manifest["members"]]:
         assert (
             shard["sha256"] == built.files[shard["path"]] == artifacts.sha256_of(tmp_path / "snapshot" / shard["path"])
         )
@@ -250,7 +260,7 @@ def test_every_preference_and_every_rewrite_is_exactly_its_pair(tmp_path):
 
 def test_thumbs_on_several_answers_to_one_prompt_are_paired_in_turn(tmp_path):
     say_enough()
-    prompt = next(f"Common {n}?" for n in range(99) if split_of(P, group_of(f"Common {n}?"), 0.2) == "train")
+    prompt = next(f"Common {n}?" for n in range(99) if side_of(f"Common {n}?") == "train")
     for number, value in enumerate(("up", "down", "down", "up", "down"), 200):
         say(thumb(number, value, prompt=prompt))
 
@@ -362,9 +372,7 @@ def test_only_completions_of_the_shipped_checkpoint_where_the_rules_say_so(tmp_p
 
 
 def test_a_holdout_without_a_class_is_a_warning(tmp_path):
-    number_of = {
-        split: [n for n in range(200) if split_of(P, f"question {n}?", 0.2) == split] for split in ("train", "holdout")
-    }
+    number_of = {split: [n for n in range(200) if side_of(f"Question {n}?") == split] for split in ("train", "holdout")}
     say(
         *(thumb(number, "up" if number % 2 else "down") for number in number_of["train"]),
         *(thumb(number, "up") for number in number_of["holdout"]),

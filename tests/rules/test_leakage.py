@@ -65,17 +65,15 @@ def test_prompts_and_completions_are_reported_apart():
 
     assert found["sample"]["train"] == found["sample"]["holdout"] == 2
     assert found["prompts"]["longest_shared_words"] == 22
-    assert found["prompts"]["shared"] == both[1]
     assert found["prompts"]["holdout_overlapping"] == 1
     assert found["completions"]["longest_shared_words"] == 22
-    assert found["completions"]["shared"].startswith("w1x19 w1x18")
 
 
 def test_what_the_system_says_in_every_chat_is_no_leak():
     system = " ".join(f"rule{n}" for n in range(50))
     chats = [json.dumps([["system", system], ["user", f"question{n} please"]]) for n in range(2)]
 
-    assert report(chats[:1], chats[1:])["prompts"]["shared"] == "please"
+    assert report(chats[:1], chats[1:])["prompts"]["longest_shared_words"] == 1
 
 
 def test_no_rows_share_nothing():

@@ -1,6 +1,8 @@
 """Actors in quarantine as an operator sees them: what was found, and what was decided."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -10,10 +12,11 @@ from thumbwheel import wire
 from app.errors import NotFound
 from app.feedback import service as feedback
 from app.labels import service as labels
+from app.labels import sets
 from app.labels.guards.quarantine import findings as found_in
 from app.labels.policies import service as policies
 from app.labels.quarantine import service
-from app.labels.sets import Labelled
+from app.labels.sets import Labelled, Log
 from app.schema import Page, decode_cursor, page_of
 
 #: So many of the others in a ring are named.
@@ -35,6 +38,33 @@ def left_out(session: Session, project: str, policy: wire.LabelPolicy, watermark
     """Actors whose signals up to `watermark` do not count by `policy`, with the reasons."""
     labelled = labels.resolve_all(session, project, policy, watermark=watermark)
     return service.left_out(session, project, policy, labelled)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A log as a policy and its guards read it.
+
+    labelled  what counts
+    left_out  actors whose signals do not, with the reasons
+    log       all of it
+    as_of     its end
+    """
+
+    labelled: Labelled
+    left_out: dict[str, tuple[str, ...]]
+    log: Log
+    as_of: datetime
+
+
+def resolved(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Resolved:
+    """What `policy` makes of the log up to `watermark` without those in quarantine; read once."""
+    log = labels.log_of(session, project, policy, watermark, keep=True)
+    context = labels.context(session, project, policy, watermark)
+    labelled = sets.resolve(policy, log, context)
+    found = service.left_out(session, project, policy, labelled)
+    if found:
+        labelled = sets.resolve(policy, log, context, sorted(found))
+    return Resolved(labelled, found, log, context.as_of)
 
 
 def page(

@@ -70,6 +70,11 @@ def erase(session: Session, project: str, actor: str) -> int:
     return store.erase(session, project, actor)
 
 
+def decisions(session: Session, project: str) -> int:
+    """How many were taken so far."""
+    return store.newest_number(session, project)
+
+
 def page(
     session: Session, project: str, *, actor: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[wire.QuarantineDecision]:

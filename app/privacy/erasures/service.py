@@ -28,7 +28,7 @@ from app.privacy.erasures.tables import Erasure
 from app.privacy.lineage import service as lineage
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, page_of
-from app.snapshots import service as snapshots
+from app.snapshots.redactions import service as redactions
 
 log = logging.getLogger(__name__)
 
@@ -165,9 +165,10 @@ def _erase_labels(session: Session, row: Erasure) -> None:
 
 def _redact(session: Session, row: Erasure) -> None:
     """One snapshot at a time; when none is left, the end."""
+    redactions.purge(session, row.project_id)  # of the step before, which is committed
     completions = store.completions_of(session, row.id)
-    for snapshot_id in snapshots.affected(session, row.project_id, completions):
-        redacted = asdict(snapshots.redact(session, snapshot_id, completions, erasure_id=row.id))
+    for snapshot_id in redactions.affected(session, row.project_id, completions):
+        redacted = asdict(redactions.redact(session, snapshot_id, completions, erasure_id=row.id))
         of_it = wire.ErasedSnapshot.model_validate(redacted).model_dump(mode="json")
         _certify(row, {"snapshots": [*row.certificate.get("snapshots", []), of_it]})
         return

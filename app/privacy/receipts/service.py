@@ -7,13 +7,13 @@ from app.feedback import service as feedback
 from app.labels import rejected
 from app.labels.previews import service as previews
 from app.privacy.lineage import service as lineage
-from app.snapshots import service as snapshots
+from app.snapshots.redactions import service as redactions
 
 
 def receipt(session: Session, project: str, event_id: str) -> wire.Receipt:
     """Raises `NotFound`, also for an event that was erased."""
     event = feedback.event(session, project, event_id)
-    rows = [row for about in _about(event) for row in snapshots.memberships(session, project, about)]
+    rows = [row for about in _about(event) for row in redactions.memberships(session, project, about)]
     of = lineage.with_predecessors(session, {row.snapshot_id for row in rows})
     return wire.Receipt(
         event_id=event.event_id,

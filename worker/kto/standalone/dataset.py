@@ -9,7 +9,7 @@ from pathlib import Path
 from app.runs.recipe import PAIRED, Recipe
 from app.snapshots.balance import WIDEST_IMBALANCE, Tally
 from app.snapshots.pairs import pairs_of
-from app.snapshots.split import group_of, split_of
+from app.snapshots.split import group_of, key_of, split_of
 from worker.kto.process import Refusal
 from worker.kto.standalone.examples import COLUMNS, Example, Labels, Pair, example_of
 from worker.kto.standalone.reading import read
@@ -74,7 +74,7 @@ def read_dataset(request: Request, recipe: Recipe) -> Dataset:
         if group in held_out:
             found.dropped["the prompt is in the eval data"] += 2 if isinstance(one, Pair) else 1
             continue
-        side = split_of(PROJECT, group, request.holdout_share)
+        side = split_of(PROJECT, key_of(group), request.holdout_share)
         (found.holdout if side == "holdout" else found.train).add(one)
     return found
 

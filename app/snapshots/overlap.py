@@ -1,0 +1,46 @@
+"""What the two sides of a selection share, for the manifest."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.snapshots.candidates import Candidates
+from app.snapshots.leakage import SAMPLE, Leakage, actor_overlap, groups_on_both_sides
+from app.snapshots.selection import SPLITS, TRAIN, Selection
+from app.snapshots.texts import Texts
+
+
+def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> dict[str, Any]:
+    """Of how the sides overlap: `app.snapshots.leakage`."""
+    held_out = selection.split != TRAIN
+    found = Leakage()
+    for side, of_side in (("train", ~held_out), ("holdout", held_out)):
+        rows = _sampled(np.flatnonzero(of_side), selection, candidates, SAMPLE[side])
+        candidate = selection.candidate[rows]
+        prompt = candidates.prompt[candidate].astype(np.int64)
+        found.add(
+            SPLITS[TRAIN] if side == "train" else "holdout",
+            list(candidates.prompts.groups(texts, prompt)),
+            list(candidates.completions(texts, candidate)),
+            [key.tobytes() for key in candidates.prompts.key[prompt]],
+        )
+    return found.report(
+        groups_on_both_sides=groups_on_both_sides(selection.group, held_out),
+        actors=actor_overlap(selection.members, held_out, selection.weight),
+    )
+
+
+def _sampled(rows: NDArray[np.int64], selection: Selection, candidates: Candidates, size: int) -> NDArray[np.int64]:
+    """Of each prompt the row whose text has the lowest key, of the prompts with the lowest keys: the same ones in
+    whatever order they come."""
+    candidate = selection.candidate[rows]
+    prompt = candidates.prompts.key[candidates.prompt[candidate]]
+    said = candidates.said[candidate]
+    order = np.lexsort((said[:, 1], said[:, 0], prompt[:, 0], prompt[:, 1]))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (prompt[order[1:]] != prompt[order[:-1]]).any(axis=1)
+    one = order[first]
+    # As `leakage` draws them: by the last eight bytes, the first of which counts most.
+    rank = prompt[one, 1].astype("<u8").view(">u8").astype(np.uint64)
+    return rows[one[np.argsort(rank, kind="stable")[:size]]]

@@ -1,0 +1,136 @@
+"""Whether a snapshot could be made that is worth learning from; at any time, and at once.
+
+Of a small log it is found out when somebody asks. To read a large one takes seconds: there it is found out in the
+background (`refresh`), and what is shown may be a little older than the log: it says up to where it looked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.database import now
+from app.feedback import service as feedback
+from app.labels.policies import service as policies
+from app.labels.quarantine import service as quarantine
+from app.projects import service as projects
+from app.runs.recipe import ObjectiveName
+from app.snapshots import service as snapshots
+from app.snapshots.plan import Cell, plan
+from app.snapshots.readiness import store
+
+#: Events of a small log.
+SMALL = 20_000
+#: At most such a part of the time goes into finding it out anew.
+PART = 0.05
+
+
+def readiness(
+    session: Session,
+    project: str,
+    rules: wire.SnapshotRules,
+    objective: ObjectiveName,
+    *,
+    watermark: int,
+    since: int,
+    shipped_checkpoint_id: UUID | None,
+) -> wire.Readiness:
+    """Whether the feedback would make a snapshot that `objective` can learn from; what is missing, and what is new
+    after `since`. Up to `watermark`, or of a large log up to where it was looked at last.
+    """
+    basis = _basis(session, project, rules, shipped_checkpoint_id)
+    kept = store.kept(session, project)
+    large = feedback.more_than(session, project, SMALL)
+    if large and kept is not None and kept.basis == basis and _tells_new(kept.found, since):
+        return _shown(kept.found, rules, objective, since)
+    found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
+    if large:
+        store.keep(session, project, basis, found)
+    return _shown(found, rules, objective, since)
+
+
+def refresh(
+    session: Session,
+    project: str,
+    rules: wire.SnapshotRules,
+    *,
+    watermark: int,
+    since: int,
+    shipped_checkpoint_id: UUID | None,
+) -> bool:
+    """Look at a large log anew, if there is something new in it and it was not looked at just now. Whether it was."""
+    basis = _basis(session, project, rules, shipped_checkpoint_id)
+    kept = store.kept(session, project)
+    if kept is not None and kept.basis == basis and _tells_new(kept.found, since):
+        resting = timedelta(seconds=kept.found["seconds"] / PART)
+        if kept.found["watermark"] == watermark or now() - kept.at < resting:
+            return False
+    if not feedback.more_than(session, project, SMALL):
+        return False
+    store.keep(session, project, basis, _look(session, project, rules, watermark, since, shipped_checkpoint_id))
+    return True
+
+
+def _basis(
+    session: Session, project: str, rules: wire.SnapshotRules, shipped_checkpoint_id: UUID | None
+) -> dict[str, Any]:
+    """All but the log that it rests on."""
+    adopted = policies.adopted(session, project)
+    return {
+        "rules": rules.model_dump(mode="json", include={"events", "holdout_share", "holdout_days", "disjoint_actors"}),
+        "shipped": str(shipped_checkpoint_id) if rules.events == "shipped" else None,
+        "policy": adopted.sha256,
+        "decisions": quarantine.decisions(session, project),
+        "erasures": projects.erasures(session, project),
+    }
+
+
+def _tells_new(found: Mapping[str, Any], since: int) -> bool:
+    return found["since"] == since or found["watermark"] <= since
+
+
+def _look(
+    session: Session,
+    project: str,
+    rules: wire.SnapshotRules,
+    watermark: int,
+    since: int,
+    shipped_checkpoint_id: UUID | None,
+) -> dict[str, Any]:
+    began = perf_counter()
+    forecast = snapshots.forecast(
+        session, project, rules, watermark=watermark, since=since, shipped_checkpoint_id=shipped_checkpoint_id
+    )
+    return {
+        "watermark": watermark,
+        "since": since,
+        "counts": forecast.counts.model_dump(),
+        "new": forecast.new.model_dump(),
+        "cells": [asdict(cell) for cell in forecast.cells],
+        "pairs": forecast.pairs,
+        "capped": forecast.capped,
+        "seconds": perf_counter() - began,
+    }
+
+
+def _shown(found: Mapping[str, Any], rules: wire.SnapshotRules, objective: ObjectiveName, since: int) -> wire.Readiness:
+    planned = plan((Cell(**cell) for cell in found["cells"]), pairs=found["pairs"])
+    refusals = snapshots.refusals_of(planned, found["capped"], rules, objective)
+    nothing = wire.ClassCounts(desirable=0, undesirable=0, nothing=0)
+    return wire.Readiness(
+        ready=not refusals,
+        counts=wire.ClassCounts(**found["counts"]),
+        new_counts=wire.ClassCounts(**found["new"]) if found["since"] == since else nothing,
+        reasons=[refusal.reason for refusal in refusals],
+        refusals=[wire.Refusal(**asdict(refusal)) for refusal in refusals],
+        plan=wire.BalancePlan.model_validate(planned.document()),
+        lambda_desirable=planned.lambda_desirable,
+        lambda_undesirable=planned.lambda_undesirable,
+        pairs=found["pairs"],
+        watermark=found["watermark"],
+    )

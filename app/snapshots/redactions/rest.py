@@ -1,0 +1,178 @@
+"""Of which completions a snapshot has rows, read from its files; and the same files without some of them."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from math import fsum
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from app.artifacts import sha256_of
+from app.snapshots.balance import Tally, warnings
+from app.snapshots.build import (
+    GROUP,
+    MEMBERS,
+    PAIRS,
+    counts_of,
+    parquet,
+    shard_schema,
+    write_members,
+    write_pairs,
+)
+from app.snapshots.plan import Cell
+from app.snapshots.split import Split
+
+
+@dataclass(frozen=True)
+class Member:
+    """A row that something said of a completion is in. `number`: its place in the shard."""
+
+    row: str
+    shard: str
+    number: int
+
+
+def members_of(file: IO[bytes] | Path, completion_ids: Collection[str]) -> Iterator[Member]:
+    """The rows of these completions. Only the parts of the file that can have them are read: it is sorted."""
+    wanted = pa.array(sorted(completion_ids), pa.string())
+    if not len(wanted):
+        return
+    with pq.ParquetFile(file) as members:
+        for number in range(members.num_row_groups):
+            bounds = members.metadata.row_group(number).column(0).statistics
+            within = (
+                bounds is None
+                or not bounds.has_min_max
+                or pc.any(pc.and_(pc.greater_equal(wanted, bounds.min), pc.less_equal(wanted, bounds.max))).as_py()
+            )
+            if within:
+                part = members.read_row_group(number)
+                for found in part.filter(pc.is_in(part["completion_id"], wanted)).to_pylist():
+                    yield Member(found["row"], found["shard"], found["number"])
+
+
+def row_at(file: IO[bytes], number: int) -> dict[str, Any]:
+    """Label, weight and reason of the shard's row."""
+    with pq.ParquetFile(file) as shard:
+        part = shard.read_row_group(number // GROUP, columns=["label", "weight", "reason"])
+        row: dict[str, Any] = part.slice(number % GROUP, 1).to_pylist()[0]
+        return row
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is left of a snapshot's files. `parts`: what the manifest says of them, in place of what it said."""
+
+    rows: int
+    shards: list[str]
+    parts: dict[str, Any]
+    cells: list[Cell]
+
+
+def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[str], rest: Path) -> Rest:
+    """Write the files of the snapshot in `folder` into `rest`, without the rows of these completions.
+
+    Rows keep their order and their `position`.
+    """
+    gone: dict[str, set[int]] = {}
+    for member in members_of(folder / MEMBERS, completion_ids):
+        gone.setdefault(member.shard, set()).add(member.number)
+    tallies: dict[Split, _Counted] = {split: _Counted() for split in manifest["counts"]}
+    shards, numbers = [], {}
+    for shard in manifest["shards"]:
+        keep = np.ones(shard["rows"], dtype=bool)
+        keep[sorted(gone.get(shard["path"], ()))] = False
+        numbers[shard["path"]] = np.where(keep, np.cumsum(keep) - 1, -1)
+        if not keep.any():
+            continue
+        path = rest / shard["path"]
+        with parquet(path, shard_schema(shard["format"]), dictionaries=["reason", "checkpoint_id"]) as writer:
+            for table in _kept(folder / shard["path"], keep):
+                tallies[shard["split"]].add(table)
+                writer.write_table(table, row_group_size=GROUP)
+        shards.append({**shard, "rows": int(keep.sum()), "sha256": sha256_of(path)})
+    pairs = _pairs(folder / PAIRS, numbers)
+    write_pairs(rest / PAIRS, pairs)
+    write_members(rest / MEMBERS, _members(folder / MEMBERS, numbers))
+    of_split = {path: shard["split"] for shard in manifest["shards"] for path in [shard["path"]]}
+    for path, kept in pairs:
+        tallies[of_split[path]].tally.pairs += len(kept)
+    parts = {
+        "shards": shards,
+        "pairs": {
+            "path": PAIRS, "sha256": sha256_of(rest / PAIRS),
+            **{split: tallies[split].tally.pairs for split in ("train", "holdout")},
+        },
+        "members": {"path": MEMBERS, "sha256": sha256_of(rest / MEMBERS)},
+        "counts": {split: counts_of(counted.tally) for split, counted in tallies.items()},
+        "reasons": {split: dict(sorted(counted.reasons.items())) for split, counted in tallies.items()},
+        "warnings": warnings(tallies["holdout"].tally),
+    }  # fmt: skip
+    return Rest(sum(map(len, gone.values())), sorted(gone), parts, tallies["train"].cells())
+
+
+class _Counted:
+    """What the rows of a split add up to."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.reasons: Counter[str] = Counter()
+        self._cells: dict[tuple[str | None, str, bool], list[float]] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        columns = (rows[name].to_pylist() for name in ("checkpoint_id", "reason", "label", "weight"))
+        for checkpoint, reason, label, weight in zip(*columns, strict=True):
+            self.tally.add(label, weight)
+            self.reasons[reason] += 1
+            self._cells.setdefault((checkpoint, reason, label), []).append(weight)
+
+    def cells(self) -> list[Cell]:
+        return [
+            Cell(checkpoint, reason, label, len(weights), fsum(weights), fsum(weight**2 for weight in weights))
+            for (checkpoint, reason, label), weights in self._cells.items()
+        ]
+
+
+def _kept(path: Path, keep: NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """The rows that stay, in row groups as they were but for the last, which are full."""
+    waiting: list[pa.Table] = []
+    start = 0
+    with pq.ParquetFile(path) as shard:
+        for number in range(shard.num_row_groups):
+            table = shard.read_row_group(number)
+            waiting.append(table.filter(pa.array(keep[start : start + len(table)])))
+            start += len(table)
+            if sum(map(len, waiting)) >= GROUP:
+                joined = pa.concat_tables(waiting)
+                yield joined.slice(0, GROUP)
+                waiting = [joined.slice(GROUP)]
+    if any(map(len, waiting)):
+        yield pa.concat_tables(waiting)
+
+
+def _pairs(path: Path, numbers: dict[str, NDArray[np.int64]]) -> list[tuple[str, NDArray[np.int64]]]:
+    table = pq.ParquetFile(path).read()
+    found = []
+    for shard in dict.fromkeys(table["shard"].to_pylist()):
+        of_shard = table.filter(pc.equal(table["shard"], shard))
+        pairs = np.stack([numbers[shard][of_shard[side].to_numpy()] for side in ("chosen", "rejected")], axis=1)
+        found.append((shard, pairs[(pairs >= 0).all(axis=1)]))
+    return found
+
+
+def _members(path: Path, numbers: dict[str, NDArray[np.int64]]) -> pa.Table:
+    table = pq.ParquetFile(path).read()
+    shards: Sequence[str] = table["shard"].to_pylist()
+    number = np.array(
+        [numbers[shard][old] for shard, old in zip(shards, table["number"].to_pylist(), strict=True)], dtype=np.int64
+    )
+    renumbered = table.set_column(
+        table.schema.get_field_index("number"), table.schema.field("number"), pa.array(number)
+    )
+    return renumbered.filter(pa.array(number >= 0))

@@ -1,0 +1,140 @@
+"""Which snapshots hold rows of a completion; and a snapshot's successor without some of them."""
+
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app import artifacts
+from app.database import now
+from app.snapshots import service as snapshots
+from app.snapshots.build import CARD, MANIFEST, MEMBERS, write_about
+from app.snapshots.plan import plan
+from app.snapshots.redactions import store
+from app.snapshots.redactions.rest import Member, members_of, row_at, without
+from app.snapshots.split import Split
+from app.snapshots.tables import Snapshot, SnapshotRedaction
+
+#: What stays of a redacted snapshot: figures and hashes, and nobody's words.
+KEPT = (MANIFEST, CARD)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a snapshot has of one completion. `row`: its id, or that of the completion whose text is the same."""
+
+    snapshot_id: UUID
+    row: str
+    split: Split
+    label: bool
+    weight: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Redacted:
+    """successor_id, successor_sha256: None where nothing is left · rows: how many are gone, of which shards."""
+
+    snapshot_id: UUID
+    sha256: str
+    successor_id: UUID | None
+    successor_sha256: str | None
+    rows: int
+    shards: list[str]
+
+
+def memberships(session: Session, project: str, completion_id: str) -> list[Membership]:
+    """What live snapshots have of the completion, oldest first. Raises `NotFound`, `Unavailable` of the store."""
+    return [
+        _membership(snapshot, member)
+        for snapshot in store.live(session, project)
+        for member in _members(snapshot, [completion_id])
+    ]
+
+
+def affected(session: Session, project: str, completion_ids: Collection[str]) -> list[UUID]:
+    """Live snapshots that hold rows of these completions, oldest first."""
+    return [
+        snapshot.id
+        for snapshot in store.live(session, project)
+        if any(True for _ in _members(snapshot, completion_ids))
+    ]
+
+
+def redact(session: Session, snapshot_id: UUID, completion_ids: Collection[str], *, erasure_id: UUID) -> Redacted:
+    """Register the successor of a snapshot, without the rows of these completions, and mark the snapshot.
+
+    Its files are deleted by `purge`, once this is committed. The same again changes nothing. Raises `NotFound`.
+    """
+    snapshot = snapshots.require(session, snapshot_id)
+    redaction = store.redaction_of(session, snapshot_id)
+    if redaction is None:
+        with tempfile.TemporaryDirectory(prefix="thumbwheel-redaction-") as folder:
+            redaction = _redact(session, snapshot, completion_ids, erasure_id, Path(folder))
+    successor = None if redaction.successor_id is None else snapshots.require(session, redaction.successor_id)
+    return Redacted(
+        snapshot_id=snapshot.id,
+        sha256=snapshot.sha256,
+        successor_id=redaction.successor_id,
+        successor_sha256=None if successor is None else successor.sha256,
+        rows=redaction.rows,
+        shards=redaction.shards,
+    )
+
+
+def purge(session: Session, project: str) -> int:
+    """Delete the files that only redacted snapshots have; how many. Raises `Unavailable`."""
+    hashes = store.files_of_redacted(session, project, KEPT)
+    for sha256 in hashes:
+        artifacts.delete(sha256)
+    return len(hashes)
+
+
+def _redact(
+    session: Session, snapshot: Snapshot, completion_ids: Collection[str], erasure_id: UUID, folder: Path
+) -> SnapshotRedaction:
+    snapshots.stage(session, snapshot.id, folder / "whole")
+    rest = folder / "rest"
+    rest.mkdir()
+    found = without(snapshot.manifest, folder / "whole", completion_ids, rest)
+    successor = None
+    if found.parts["shards"]:
+        manifest = _manifest(snapshot, found.parts, found.rows)
+        planned = plan(found.cells, pairs=found.parts["pairs"]["train"])
+        manifest |= {"plan": planned.document(), "lambda": snapshots.lambdas_of(planned)}
+        write_about(manifest, rest)
+        successor = snapshots.register(session, snapshot.project_id, snapshot.watermark, manifest, rest)
+    for sha256 in store.forget_log_probs(session, snapshot.id):
+        artifacts.delete(sha256)
+    values = {
+        "snapshot_id": snapshot.id, "successor_id": successor, "erasure_id": erasure_id, "rows": found.rows,
+        "shards": found.shards, "redacted_at": now(),
+    }  # fmt: skip
+    return store.add_redaction(session, values)
+
+
+def _manifest(snapshot: Snapshot, parts: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    before = snapshot.manifest.get("redacted", {"rows": 0})
+    return {
+        **snapshot.manifest,
+        **parts,
+        "redacted": {"predecessor": snapshot.sha256, "rows": before["rows"] + rows},
+    }
+
+
+def _members(snapshot: Snapshot, completion_ids: Collection[str]) -> list[Member]:
+    if MEMBERS not in snapshot.files:
+        return []  # of a snapshot that was imported without
+    with artifacts.open_stream(snapshot.files[MEMBERS]) as file:
+        return list(members_of(file, completion_ids))
+
+
+def _membership(snapshot: Snapshot, member: Member) -> Membership:
+    [shard] = [shard for shard in snapshot.manifest["shards"] if shard["path"] == member.shard]
+    with artifacts.open_stream(shard["sha256"]) as file:
+        row = row_at(file, member.number)
+    return Membership(snapshot.id, member.row, shard["split"], row["label"], row["weight"], row["reason"])

@@ -1,0 +1,51 @@
+"""SQL of redactions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.orm import Session
+
+from app.snapshots.tables import ReferenceLogProbs, Snapshot, SnapshotRedaction
+
+
+def live(session: Session, project: str) -> Sequence[Snapshot]:
+    """The snapshots that were not redacted, oldest first."""
+    redacted = select(SnapshotRedaction.snapshot_id)
+    asked = select(Snapshot).where(Snapshot.project_id == project, Snapshot.id.not_in(redacted))
+    return session.scalars(asked.order_by(Snapshot.created_at, Snapshot.id)).all()
+
+
+def redaction_of(session: Session, snapshot_id: UUID) -> SnapshotRedaction | None:
+    return session.get(SnapshotRedaction, snapshot_id)
+
+
+def add_redaction(session: Session, values: Mapping[str, Any]) -> SnapshotRedaction:
+    return session.scalars(insert(SnapshotRedaction).values(**values).returning(SnapshotRedaction)).one()
+
+
+def forget_log_probs(session: Session, snapshot_id: UUID) -> list[str]:
+    """Hashes of the files of log-probs about this snapshot, now forgotten, that no other one has."""
+    gone = session.scalars(
+        delete(ReferenceLogProbs)
+        .where(ReferenceLogProbs.snapshot_id == snapshot_id)
+        .returning(ReferenceLogProbs.sha256)
+    ).all()
+    left = session.scalars(select(ReferenceLogProbs.sha256).where(ReferenceLogProbs.sha256.in_(gone))).all()
+    return sorted(set(gone) - set(left))
+
+
+_DELETABLE = """
+    SELECT DISTINCT file.value
+    FROM snapshots JOIN snapshot_redactions ON snapshot_id = snapshots.id, LATERAL jsonb_each_text(files) AS file
+    WHERE project_id = :project AND file.key <> ALL(:kept)
+      AND NOT EXISTS (
+          SELECT FROM snapshots AS other, LATERAL jsonb_each_text(other.files) AS theirs
+          WHERE theirs.value = file.value AND NOT EXISTS (SELECT FROM snapshot_redactions WHERE snapshot_id = other.id))
+"""
+
+
+def files_of_redacted(session: Session, project: str, kept: Sequence[str]) -> Sequence[str]:
+    """Hashes of files that only redacted snapshots have, but for those named `kept`."""
+    return session.scalars(text(_DELETABLE), {"project": project, "kept": list(kept)}).all()
