@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-
 from thumbwheel import wire
 
 from app import artifacts, settings
@@ -122,15 +121,19 @@ def test_a_receipt_leads_from_the_event_to_what_is_live_and_is_empty_once_its_ro
 
 def test_while_a_file_of_a_snapshot_cannot_be_read_the_erasure_waits_and_then_ends(tmp_path):
     vote()
-    made = ready_to_finish(tmp_path).snapshot_id
-    [(shard,)] = execute("SELECT files ->> 'members.parquet' FROM snapshots")
-    place = Path(artifacts.path_of(shard))
-    whole = place.read_bytes()
-    erasure = ask("user 7")
-    for _ in range(2):
-        erasures.advance(erasure.id)
-    place.write_bytes(b"no such bytes")
+    ready_to_finish(tmp_path)
+    [(sha256,)] = execute("SELECT files ->> 'members.parquet' FROM snapshots")
+    place = Path(artifacts.path_of(sha256))
     aside = place.rename(place.with_suffix(".aside"))
-    erasures.advance(erasure.id)
+    erasure = ask("user 7")
+
+    for _ in range(erasures.MOST_ATTEMPTS + 3):
+        erasures.advance(erasure.id)
+
     waiting = shown(erasure)
-    print(made, waiting, aside, whole[:4])
+    assert waiting.state == "running"
+    assert sha256 in waiting.trouble
+    aside.rename(place)
+    done = finish(erasure)
+    assert (done.trouble, len(done.certificate.snapshots), done.certificate.checkpoints) == (None, 1, [])
+    assert [run.state for run in done.certificate.runs] == ["evaluating"]

@@ -18,7 +18,7 @@ from thumbwheel import wire
 
 from app import outbox
 from app.database import now, transaction
-from app.errors import Conflict, NotFound, ThumbwheelError, Unavailable
+from app.errors import Conflict, NotFound, ThumbwheelError
 from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.audits import service as audits
@@ -36,7 +36,7 @@ TASK = "worker.tasks.erase"
 #: After so long without a step, it is asked for again.
 PATIENCE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=5)
-#: Attempts at a step that ended in a way which nobody foresaw; one that waits for a store is tried for ever.
+#: Attempts at a step that ended in a way which nobody foresaw; one that waits for something is tried for ever.
 MOST_ATTEMPTS = 10
 #: Of a certificate as it is shown; the others come in pages.
 EVENTS_SHOWN = 1000
@@ -134,7 +134,7 @@ def advance(erasure_id: UUID) -> None:
             row.attempts, row.trouble = 0, None
             if row.state == "running":
                 _ring(session, row)
-    except (Unavailable, OSError) as error:
+    except (ThumbwheelError, OSError) as error:  # it says what has to be mended, the artifact store for example
         _put_off(erasure_id, error)
     except Exception as error:
         log.exception("erasure %s: a step went wrong", erasure_id)
