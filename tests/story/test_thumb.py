@@ -84,6 +84,21 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         trained = json.loads((tmp_path / "adapter" / "manifest.json").read_bytes())["training"]
         assert trained["base_fingerprint"] == checkpoint.weights_sha256
 
+        # Its receipt says which weights the thumb is in. Erased, it is in no snapshot and in no working folder.
+        learnt = {checkpoint.id, adapter.id}
+        assert {one.checkpoint_id for one in client.receipt(thumb.event_id).checkpoints} == learnt
+        folders = [Path(stack.environment["THUMBWHEEL_DATA_DIR"]) / "work" / str(one.id) for one in (run, second)]
+        assert all(folder.is_dir() for folder in folders)
+        begun = client.erase_actor(thumb.actor)
+
+        def certificate() -> wire.Certificate | None:
+            return client.erasure(begun.id).certificate
+
+        certified = wait(stack, "the erasure", certificate)
+        assert thumb.event_id in certified.event_ids
+        assert {one.checkpoint_id for one in certified.checkpoints} == learnt
+        wait(stack, "the end of the working folders", lambda: not any(folder.exists() for folder in folders))
+
         # Rolling back is one call.
         assert client.rollback().checkpoint_id == run.reference_checkpoint_id
         assert client.current_release().checkpoint.kind == "base"
