@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-train bench-train-gpu check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-train bench-train-gpu check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -28,6 +28,9 @@ bench-ingest: venv ## events a second, single and in batches, beside an endpoint
 
 bench-labels: venv ## what labels of a million events cost, beside merely reading them; QUICK=1 of fewer
 	@$(PYTHON_VENV) -m benchmarks.labels $(if $(QUICK),--quick) $(ARGS)
+
+bench-snapshot: venv ## what a snapshot of a million events costs, beside merely copying them to parquet; QUICK=1 of fewer, NIGHTLY=1 of ten million, too
+	@$(PYTHON_VENV) -m benchmarks.snapshots $(if $(QUICK),--quick) $(if $(NIGHTLY),--nightly) $(ARGS)
 
 bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a part in three minutes by ONLY=m15_bf16_lora; --thorough, --profile in ARGS
 	@$(PYTHON_VENV) -m benchmarks.train $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)

@@ -165,23 +165,9 @@ def rows_of(one: Resolved) -> Iterator[LabelledRow]:
         )
 
 
-def counts(
-    session: Session,
-    project: str,
-    policy: wire.LabelPolicy,
-    *,
-    watermark: int,
-    since: int = 0,
-    checkpoint_id: UUID | None = None,
-) -> wire.ClassCounts:
-    """Rows by class, and completions that give none, whatever guards say. For the filters see `resolved`."""
-    log = log_of(session, project, policy, watermark)
-    labelled = sets.resolve(policy, log, context(session, project, policy, watermark))
-    return count(log, labelled, since=since, checkpoint_id=checkpoint_id)
-
-
 def count(log: sets.Log, labelled: sets.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
-    """The same of a log that was read."""
+    """Rows by class, and completions that give none; of completions of which something was said after `since`, and of
+    this checkpoint."""
     completions = labelled.completions
     asked = np.zeros(len(completions), dtype=bool)
     asked[log.events.completion[log.events.position > since]] = True

@@ -19,8 +19,6 @@ from app import outbox
 from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused
 from app.feedback import service as feedback
-from app.labels import service as labels
-from app.labels.policies import service as policies
 from app.loop import store
 from app.loop.triggers import Decision, Situation, decide, due
 from app.privacy.erasures import service as erasures
@@ -95,8 +93,9 @@ def _decide(session: Session, project: str) -> None:
         before.last_seen_at = now()
         return
     last = runs.last(session, project)
+    ready = runs.readiness(session, project)
     situation = Situation(
-        new=_new_labels(session, configuration, basis["watermark"], last),
+        new=ready.new_counts,
         hours_since_last_run=_hours_since(last),
         active=last is not None and last.state not in TERMINAL,
         last_run_ended_badly=BADLY.get(last.state) if last else None,
@@ -104,29 +103,18 @@ def _decide(session: Session, project: str) -> None:
     )
     decision = decide(rules, situation)
     if decision.start:
-        # Only now the whole log has to be read: what is new tells first whether it is time at all.
-        decision = decide(rules, replace(situation, reasons=runs.readiness(session, project).reasons))
+        decision = decide(rules, replace(situation, reasons=ready.reasons))
     run_id = None
     if decision.start:
         run_id = runs.request(session, project, wire.NewRun(), "trigger", f"trigger: {decision.reason}").id
     _keep(session, project, decision, basis, run_id)
 
 
-def _new_labels(
-    session: Session, configuration: wire.Project, watermark: int, last: runs.LastRun | None
-) -> wire.ClassCounts:
-    project, of_shipped = configuration.project, configuration.snapshot.events == "shipped"
-    shipped = releases.current(session, project).checkpoint_id if of_shipped else None
-    since = last.watermark if last else 0
-    policy = policies.adopted(session, project).policy
-    return labels.counts(session, project, policy, watermark=watermark, since=since, checkpoint_id=shipped)
-
-
 def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
     """All that a decision rests on; what the labels are follows from the log up to its last event."""
     last = runs.last(session, configuration.project)
     return {
-        "watermark": feedback.watermark(session, configuration.project),
+        "watermark": runs.readiness_reaches(session, configuration.project),
         "run": str(last.id) if last else None,
         "state": last.state.value if last else None,
         "due": due(configuration.trigger, _hours_since(last)),

@@ -57,6 +57,11 @@ def readiness(session: Session, project: str) -> wire.Readiness:
     return _readiness(session, configuration, objective, feedback.watermark(session, project), shipped)
 
 
+def readiness_reaches(session: Session, project: str) -> int:
+    """Up to where in the log `readiness` looks now."""
+    return snapshots.reach(session, project, feedback.watermark(session, project))
+
+
 def look_ahead(session: Session, project: str) -> bool:
     """Find out anew, for a large log, whether a run could start; whether there was something to find."""
     configuration = projects.get(session, project)
@@ -84,6 +89,8 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
     reference = releases.current(session, project).checkpoint_id
     watermark = feedback.watermark(session, project)
     ready = _readiness(session, configuration, recipe.objective, watermark, reference)
+    if not ready.ready and ready.watermark < watermark:  # of a large log that goes on
+        ready = _readiness(session, configuration, recipe.objective, watermark, reference, anew=True)
     if not ready.ready:
         raise Refused("A run cannot start yet: " + "; ".join(ready.reasons), code="not_ready", reasons=ready.reasons)
     values = {
@@ -194,7 +201,13 @@ def move(
 
 
 def _readiness(
-    session: Session, configuration: wire.Project, objective: ObjectiveName, watermark: int, shipped: UUID
+    session: Session,
+    configuration: wire.Project,
+    objective: ObjectiveName,
+    watermark: int,
+    shipped: UUID,
+    *,
+    anew: bool = False,
 ) -> wire.Readiness:
     project = configuration.project
     before = last(session, project)
@@ -206,6 +219,7 @@ def _readiness(
         watermark=watermark,
         since=before.watermark if before else 0,
         shipped_checkpoint_id=shipped,
+        anew=anew,
     )
     reasons = [*found.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
     return found.model_copy(update={"ready": not reasons, "reasons": reasons})

@@ -6,30 +6,31 @@ Legend: N rows, P different prompts, C completions that something was said of.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels.guards.text import normalised
-from app.labels.policy import EDITED_TEXT
 from app.labels.reading import CARRIERS
-from app.labels.sets import Labelled
+from app.snapshots.rows import Rows
 from app.snapshots.split import group_of, key_of
 from app.snapshots.texts import Texts
 
 KEY = 16  # bytes
 #: Texts that are asked for one by one, at a time.
 AT_ONCE = 4096
-#: Different prompts that are remembered by what they were sent as.
-REMEMBERED = 200_000
+#: Different prompts that are remembered as they were sent.
+REMEMBERED = 50_000
+#: Characters at both ends of a text that are looked at first, to find out which texts may say the same; and how many of
+#: them, once normalised, are compared: fewer, as what is cut off may change those at the cut.
+ENDS, COMPARED = 96, 32
 
 
 class Source(Protocol):
@@ -105,43 +106,27 @@ class Candidates:
                 yield text.decode("utf-8", "surrogatepass")
 
 
-def gather(
-    labelled: Labelled,
-    source: Source,
-    texts: Texts,
-    duplicates: wire.policies.Duplicates,
-    *,
-    checkpoint_id: str | None = None,
-) -> tuple[Candidates, Counter[str]]:
-    """The rows, and how many completions give none, by the reason.
-
-    checkpoint_id  only completions of this checkpoint
-    """
-    rows, drops = _labelled(labelled, checkpoint_id)
+def gather(rows: Rows, source: Source, texts: Texts, duplicates: wire.policies.Duplicates) -> tuple[Candidates, int]:
+    """The rows with their texts, and how many completions give none because their prompts are more than texts."""
     read = _Read(texts, exact=duplicates.exact)
-    carriers = _carried(labelled.completions, rows, source, read)
-    of = rows.carrier
+    carriers = _carried(rows, source, read)
+    of = rows.completion
     prompt, place, length, said = carriers[0][of], carriers[1][of], carriers[2][of], carriers[3][of]
-    edits = np.flatnonzero(rows.rewrite >= 0)
+    edits = np.flatnonzero((rows.rewrite >= 0) & (prompt >= 0))
     edit = np.zeros(len(rows.rewrite), dtype="S16")
     for start in range(0, len(edits), AT_ONCE):
         part = edits[start : start + AT_ONCE]
         found = source.edited(sorted(set(rows.rewrite[part].tolist())))
-        for row in part.tolist():
-            text = found[int(rows.rewrite[row])]
-            edit[row] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16].encode()
-            place[row], length[row], said[row] = read.completion(text, int(prompt[row]))
+        edited = [found[position] for position in rows.rewrite[part].tolist()]
+        edit[part] = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in edited]
+        place[part], length[part], said[part] = read.completions(edited, prompt[part])
     usable = prompt >= 0
-    drops["tool_calls"] += int(np.count_nonzero(~usable & (rows.rewrite < 0)))
     number = np.cumsum(usable) - 1
     row, actor = rows.members
     member = usable[row]
-    # Actors by their ids: sums in the order of who came first would differ in the last digit.
-    rank = np.empty(len(labelled.actors), dtype=np.int64)
-    rank[labelled.actors.arg_sort().to_numpy()] = np.arange(len(rank))
     candidates = Candidates(
-        ids=labelled.completions["completion_id"].to_arrow(),
-        checkpoints=labelled.completions["checkpoint_id"].to_arrow(),
+        ids=rows.ids,
+        checkpoints=rows.checkpoints,
         reasons=rows.reasons,
         completion=rows.completion[usable],
         edit=edit[usable],
@@ -153,110 +138,47 @@ def gather(
         place=place[usable],
         length=length[usable],
         said=said[usable],
-        members=(number[row[member]], rank[actor[member]]),
+        members=(number[row[member]], actor[member]),
         prompts=read.prompts(),
     )
-    return candidates, drops
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What labels say of the rows. `rewrite`: position of the edit whose text it is, -1 for the completion itself.
-    `carrier`: number among the completions with rows."""
-
-    reasons: Sequence[str]
-    completion: NDArray[np.int32]
-    rewrite: NDArray[np.int64]
-    label: NDArray[np.bool_]
-    weight: NDArray[np.int32]
-    reason: NDArray[np.int16]
-    moment: NDArray[np.int64]
-    carrier: NDArray[np.int64]
-    members: tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-def _labelled(labelled: Labelled, checkpoint_id: str | None) -> tuple[_Rows, Counter[str]]:
-    completions = labelled.completions
-    wanted = np.ones(len(completions), dtype=bool)
-    if checkpoint_id is not None:
-        wanted = (completions["checkpoint_id"] == checkpoint_id).fill_null(value=False).to_numpy()
-    label = completions["label"]
-    has_label, known = label.is_not_null().to_numpy(), completions["known"].to_numpy()
-    never = completions["never_train"].to_numpy()
-    nothing = completions["reason"].filter(pl.Series(wanted & ~has_label)).value_counts()
-    drops = Counter(dict(zip(nothing["reason"].cast(pl.String).to_list(), nothing["count"].to_list(), strict=True)))
-    drops["unknown_text"] = int(np.count_nonzero(wanted & has_label & ~known))
-    drops["never_train"] = int(np.count_nonzero(wanted & has_label & known & never))
-
-    usable = wanted & known & ~never
-    own = np.flatnonzero(usable & has_label)
-    rewrites = labelled.rewrites.filter(pl.Series(usable).gather(labelled.rewrites["completion"]))
-    names = completions["reason"].gather(own).cast(pl.String)
-    reasons = [*sorted(names.unique().to_list()), EDITED_TEXT]
-    numbers = {name: number for number, name in enumerate(reasons)}
-    codes = names.replace_strict(numbers, return_dtype=pl.Int16).to_numpy()
-
-    labels = label.fill_null(value=False).to_numpy()
-    votes = labelled.votes
-    about = votes["completion"].to_numpy().astype(np.int64)
-    place = np.full(len(completions), -1)
-    place[own] = np.arange(len(own))
-    won = (votes["desirable"].to_numpy() == labels[about]) & (place[about] >= 0)
-    moment = np.zeros(len(own), dtype=np.int64)
-    np.maximum.at(moment, place[about[won]], votes["moment"].to_physical().to_numpy()[won])
-    each = rewrites["actors"].list.len().to_numpy()
-    completion = np.concatenate([own, rewrites["completion"].to_numpy()]).astype(np.int32)
-    of_rewrites = np.repeat(len(own) + np.arange(len(rewrites)), each)
-    return _Rows(
-        reasons=reasons,
-        completion=completion,
-        rewrite=np.concatenate([np.full(len(own), -1), rewrites["position"].to_numpy()]),
-        label=np.concatenate([labels[own], np.ones(len(rewrites), dtype=bool)]),
-        weight=np.concatenate([completions["weight"].to_numpy()[own], rewrites["weight"].to_numpy()]),
-        reason=np.concatenate([codes, np.full(len(rewrites), numbers[EDITED_TEXT], dtype=np.int16)]),
-        moment=np.concatenate([moment, rewrites["moment"].to_numpy()]),
-        carrier=np.unique(completion, return_inverse=True)[1],
-        members=(
-            np.concatenate([place[about[won]], of_rewrites]),
-            np.concatenate([votes["actor"].to_numpy()[won], rewrites["actors"].explode().to_numpy()]).astype(np.int64),
-        ),
-    ), drops
+    if duplicates.exact:
+        candidates = replace(candidates, said=_settled(candidates, texts))
+    return candidates, int(np.count_nonzero(~usable & (rows.rewrite < 0)))
 
 
 _Carried = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64]]
 
 
-def _carried(completions: pl.DataFrame, rows: _Rows, source: Source, read: "_Read") -> _Carried:
-    """Of each completion with rows: number of its prompt, -1 where that is of no use; place and length of its text;
-    what it says."""
-    which = np.unique(rows.completion)
-    position = completions["position"].to_numpy()[which]
-    carrier = completions["carrier"].to_numpy()[which].astype(np.int64)
-    prompt, place = np.full(len(which), -1, dtype=np.int32), np.zeros(len(which), dtype=np.int64)
-    length, said = np.zeros(len(which), dtype=np.int32), np.zeros((len(which), 2), dtype=np.uint64)
+def _carried(rows: Rows, source: Source, read: "_Read") -> _Carried:
+    """Of each completion: number of its prompt, -1 where that is of no use; place and length of its text; what it
+    says."""
+    position, carrier, many = rows.position, rows.carrier, len(rows.ids)
+    prompt, place = np.full(many, -1, dtype=np.int32), np.zeros(many, dtype=np.int64)
+    length, said = np.zeros(many, dtype=np.int32), np.zeros((many, 2), dtype=np.uint64)
 
-    def take(number: int, prompt_text: str, text: str) -> None:
-        prompt[number] = read.prompt(prompt_text)
-        if prompt[number] >= 0:
-            place[number], length[number], said[number] = read.completion(text, int(prompt[number]))
+    def take(numbers: NDArray[np.int64], prompts: Sequence[str], completions: Sequence[str]) -> None:
+        of = prompt[numbers] = read.prompts_of(prompts)
+        usable = of >= 0
+        if not usable.all():
+            numbers, of = numbers[usable], of[usable]
+            completions = list(compress(completions, usable.tolist()))
+        place[numbers], length[numbers], said[numbers] = read.completions(completions, of)
 
     key = position * len(CARRIERS) + carrier
     order = np.argsort(key)
+    key = key[order]
     for batch in source.carried():
         wanted = batch["position"].to_numpy() * len(CARRIERS) + batch["carrier"].to_numpy()
-        found = np.minimum(np.searchsorted(key, wanted, sorter=order), len(order) - 1)
-        hits = np.flatnonzero(key[order[found]] == wanted) if len(order) else np.empty(0, dtype=np.int64)
+        found = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
+        hits = np.flatnonzero(key[found] == wanted) if len(key) else np.empty(0, dtype=np.int64)
         chosen = batch.take(pa.array(hits))
-        for number, one, other in zip(
-            order[found[hits]].tolist(), chosen["prompt"].to_pylist(), chosen["completion"].to_pylist(), strict=True
-        ):
-            take(number, one, other)
+        take(order[found[hits]], chosen["prompt"].to_pylist(), chosen["completion"].to_pylist())
     sides = np.flatnonzero(carrier == CARRIERS.index("rejected"))
     for start in range(0, len(sides), AT_ONCE):
         part = sides[start : start + AT_ONCE]
         texts = source.rejected(position[part].tolist())
-        for number in part.tolist():
-            take(number, *texts[int(position[number])])
+        told = [texts[one] for one in position[part].tolist()]
+        take(part, [one for one, _ in told], [other for _, other in told])
     return prompt, place, length, said
 
 
@@ -266,21 +188,24 @@ class _Read:
     def __init__(self, texts: Texts, *, exact: bool) -> None:
         self._texts = texts
         self._exact = exact
-        self._as_sent: dict[bytes, int] = {}
+        self._as_sent: dict[str, int] = {}
         self._numbers: dict[bytes, int] = {}
         self._keys: list[bytes] = []
         self._digests: list[bytes] = []
         self._places: list[tuple[int, int, bool]] = []
 
-    def prompt(self, sent: str) -> int:
-        """Its number; -1 where a message is more than a text: the shards have no columns for that."""
-        digest = _digest(sent.encode("utf-8", "surrogatepass"))
-        number = self._as_sent.get(digest)
-        if number is None:
-            if len(self._as_sent) >= REMEMBERED:
-                self._as_sent.clear()
-            number = self._as_sent[digest] = self._new(msgspec.json.decode(sent))
-        return number
+    def prompts_of(self, sent: Sequence[str]) -> NDArray[np.int32]:
+        """Their numbers; -1 where a message is more than a text: the shards have no columns for that."""
+        known = self._as_sent
+        numbers = np.empty(len(sent), dtype=np.int32)
+        for place, one in enumerate(sent):
+            number = known.get(one)
+            if number is None:
+                if len(known) >= REMEMBERED:
+                    known.clear()
+                number = known[one] = self._new(msgspec.json.decode(one))
+            numbers[place] = number
+        return numbers
 
     def _new(self, prompt: str | list[dict[str, Any]]) -> int:
         if isinstance(prompt, str):
@@ -297,14 +222,21 @@ class _Read:
             self._places.append((self._texts.keep(said), len(said), not isinstance(prompt, str)))
         return number
 
-    def completion(self, text: str, prompt: int) -> tuple[int, int, NDArray[np.uint64]]:
-        """Place, length, and what stands for what prompt and completion say."""
-        sent = text.encode("utf-8", "surrogatepass")
+    def completions(
+        self, texts: Sequence[str], prompts: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64]]:
+        """Of texts and the numbers of their prompts: places, lengths, and what stands for what both say."""
+        sent = [text.encode("utf-8", "surrogatepass") for text in texts]
         if self._exact:
-            said = _digest(self._keys[prompt], normalised(text).encode("utf-8", "surrogatepass"))
+            keys = [self._keys[prompt] for prompt in prompts.tolist()]
+            said = [_digest(key, _alike(text)) for key, text in zip(keys, texts, strict=True)]
         else:
-            said = _digest(self._digests[prompt], sent)
-        return self._texts.keep(sent), len(sent), np.frombuffer(said, dtype=np.uint64)
+            keys = [self._digests[prompt] for prompt in prompts.tolist()]
+            said = [_digest(key, text) for key, text in zip(keys, sent, strict=True)]
+        length = np.array([len(one) for one in sent], dtype=np.int32)
+        start = self._texts.keep(b"".join(sent))
+        place = start + np.cumsum(length, dtype=np.int64) - length
+        return place, length, np.frombuffer(b"".join(said), dtype=np.uint64).reshape(-1, 2)
 
     def prompts(self) -> Prompts:
         return Prompts(
@@ -313,6 +245,32 @@ class _Read:
             length=np.array([length for _, length, _ in self._places], dtype=np.int32),
             chat=np.array([chat for _, _, chat in self._places], dtype=bool),
         )
+
+
+def _alike(text: str) -> bytes:
+    """The same for texts that say the same; for few others. To say for sure takes several times as long."""
+    if len(text) <= 2 * ENDS:
+        return normalised(text).encode("utf-8", "surrogatepass")
+    begin, end = normalised(text[:ENDS]), normalised(text[-ENDS:])
+    if len(begin) < 2 * COMPARED or len(end) < 2 * COMPARED:
+        return normalised(text).encode("utf-8", "surrogatepass")
+    return f"{begin[:COMPARED]}\0{end[-COMPARED:]}".encode("utf-8", "surrogatepass")
+
+
+def _settled(candidates: "Candidates", texts: Texts) -> NDArray[np.uint64]:
+    """`said` where what looks the same was compared whole."""
+    number = numbered(candidates.said)
+    several = np.flatnonzero(np.bincount(number)[number] > 1)
+    said = candidates.said.copy()
+    keys = candidates.prompts.key[candidates.prompt[several]]
+    for start in range(0, len(several), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        digests = [
+            _digest(b"whole", key.tobytes(), normalised(text).encode("utf-8", "surrogatepass"))
+            for key, text in zip(keys[part], candidates.completions(texts, several[part]), strict=True)
+        ]
+        said[several[part]] = np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
+    return said
 
 
 def _digest(*parts: bytes) -> bytes:

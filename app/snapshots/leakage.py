@@ -19,7 +19,7 @@ from app.snapshots.split import Split
 from app.snapshots.spoken import spoken
 
 #: Prompts that are looked at, of each side. Whatever is not for training is held out.
-SAMPLE = {"train": 20_000, "holdout": 2_000}
+SAMPLE = {"train": 5_000, "holdout": 1_000}
 #: Characters of a text that are looked at.
 CHARACTERS = 2_000
 #: Words in a row that are more than a phrase (Brown et al., arXiv 2005.14165, appendix C: tests in training data).

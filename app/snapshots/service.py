@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -31,6 +32,7 @@ from app.snapshots.candidates import Candidates, gather
 from app.snapshots.overlap import leakage_of
 from app.snapshots.plan import Cell, Plan, plan
 from app.snapshots.prompts import service as prompts
+from app.snapshots.rows import rows_of
 from app.snapshots.selection import Selection, cells_of, select
 from app.snapshots.tables import Snapshot
 from app.snapshots.texts import Texts, texts
@@ -79,12 +81,11 @@ def forecast(
     """What the feedback up to `watermark` would make; what is new after `since`. It reads the whole log."""
     only = _only(rules, shipped_checkpoint_id)
     with texts() as kept:
-        found = choose(session, project, rules, watermark, kept, checkpoint_id=only)
-        new = labels.count(found.resolved.log, found.resolved.labelled, since=since, checkpoint_id=only)
+        found = choose(session, project, rules, watermark, kept, checkpoint_id=only, since=since)
         selection = found.selection
         return Forecast(
             counts=selection.counts,
-            new=selection.counts if since <= 0 else new,
+            new=selection.counts if since <= 0 else found.new,
             cells=cells_of(selection, found.candidates),
             pairs=selection.train.pairs,
             capped=selection.drops["capped"],
@@ -133,7 +134,7 @@ def build(
         about = {
             "project": project,
             "policy": {"name": adopted.policy.name, "version": adopted.version, "sha256": adopted.sha256},
-            "quarantine": dict(sorted(Counter(chain.from_iterable(found.resolved.left_out.values())).items())),
+            "quarantine": dict(sorted(Counter(chain.from_iterable(found.left_out.values())).items())),
             "quarantine_decisions": found.decisions,
             "watermark": watermark,
             "seed": seed,
@@ -196,11 +197,19 @@ def lambdas_of(planned: Plan) -> dict[str, float] | None:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The rows of a snapshot, and what they rest on. `decisions`: how many on actors in quarantine were taken."""
+    """The rows of a snapshot, and what they rest on.
+
+    decisions  how many on actors in quarantine were taken
+    left_out   actors whose signals do not count, with the reasons
+    new        of the rows, before equal ones are collapsed, those of which something new was said
+    actors     ids; members of rows are numbered in their order
+    """
 
     adopted: wire.StoredLabelPolicy
     decisions: int
-    resolved: listing.Resolved
+    left_out: Mapping[str, tuple[str, ...]]
+    new: wire.ClassCounts
+    actors: pl.Series
     candidates: Candidates
     selection: Selection
 
@@ -213,25 +222,29 @@ def choose(
     kept: Texts,
     *,
     checkpoint_id: UUID | None = None,
+    since: int = 0,
 ) -> Chosen:
-    """The rows of the feedback up to `watermark`, their texts in `kept`; only completions of this checkpoint."""
+    """The rows of the feedback up to `watermark`, their texts in `kept`; only completions of this checkpoint. New is
+    what was said after `since`."""
     adopted = policies.adopted(session, project)
     guards = adopted.policy.guards
     prompts.place(session, project, watermark)
     decisions = quarantine.decisions(session, project)
     resolved = listing.resolved(session, project, adopted.policy, watermark)
-    candidates, drops = gather(
-        resolved.labelled,
-        labels.LogTexts(session, project, watermark),
-        kept,
-        guards.duplicates,
-        checkpoint_id=None if checkpoint_id is None else str(checkpoint_id),
+    left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.labelled.actors
+    new = labels.count(resolved.log, resolved.labelled, since=since, checkpoint_id=checkpoint_id)
+    only = None if checkpoint_id is None else str(checkpoint_id)
+    rows, drops = rows_of(resolved.labelled, checkpoint_id=only)
+    del resolved  # the log is large, and its texts are still to come
+    candidates, drops["tool_calls"] = gather(
+        rows, labels.LogTexts(session, project, watermark), kept, guards.duplicates
     )
+    del rows
     if guards.duplicates.near is not None:
         candidates = replace(candidates, said=_nearly(candidates, kept, guards.duplicates.near))
     leaders = prompts.leaders_of(session, project, candidates.prompts.key)
-    selection = select(candidates, drops, leaders, project=project, guards=guards, rules=rules, as_of=resolved.as_of)
-    return Chosen(adopted, decisions, resolved, candidates, selection)
+    selection = select(candidates, drops, leaders, project=project, guards=guards, rules=rules, as_of=as_of)
+    return Chosen(adopted, decisions, left_out, new, actors, candidates, selection)
 
 
 def _nearly(candidates: Candidates, kept: Texts, rules: wire.policies.NearDuplicates) -> NDArray[np.uint64]:

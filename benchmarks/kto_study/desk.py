@@ -14,9 +14,11 @@ from uuid import UUID
 
 from thumbwheel.wire import Event, LabelPolicy
 
+from app.labels import service as labels
+from app.labels.guards import text
 from app.labels.policy import Context, Signal, resolve
 from app.labels.service import LabelledRow, Resolved
-from app.snapshots.selection import select
+from app.snapshots import split
 from worker.demo import sampling
 from worker.demo.base_model import STEPS, train_base_model
 from worker.demo.language import Ticket, new_ticket
@@ -104,16 +106,24 @@ POLICY = LabelPolicy.model_validate(
 
 def rows_of(events: Sequence[Event]) -> list[tuple[str, Example]]:
     """The rows, each with its side of the split, that a snapshot of these events holds by `POLICY`."""
-    texts: list[LabelledRow] = []
-
-    def keep(row: LabelledRow) -> int:
-        texts.append(row)
-        return len(texts) - 1
-
-    chosen = select(_resolved(events), PROJECT, POLICY.guards, HOLDOUT_SHARE, keep).rows
+    same: dict[bytes, list[LabelledRow]] = defaultdict(list)
+    for one in _resolved(events):
+        for row in labels.rows_of(one):
+            same[text.key_of(str(row.prompt), row.completion)].append(row)
+    chosen = (_heavier(rows) for rows in same.values())
     return [
-        (row.split, Example(str(texts[row.place].prompt), texts[row.place].completion, row.label)) for row in chosen
+        (
+            split.split_of(PROJECT, split.key_of(split.group_of(str(row.prompt))), HOLDOUT_SHARE),
+            Example(str(row.prompt), row.completion, row.label),
+        )
+        for row in sorted((row for row in chosen if row is not None), key=lambda row: row.position)
     ]
+
+
+def _heavier(rows: Sequence[LabelledRow]) -> LabelledRow | None:
+    """Of rows that say the same the first one of the heavier side; None where the sides are equal."""
+    balance = sum(round(1000 * row.weight) * (1 if row.label else -1) for row in rows)
+    return next((row for row in rows if balance and row.label == (balance > 0)), None)
 
 
 def _resolved(events: Sequence[Event]) -> Iterator[Resolved]:

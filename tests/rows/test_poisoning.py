@@ -68,7 +68,7 @@ def chosen(policy: LabelPolicy) -> Chosen:
 def of_attacker(found: Chosen) -> NDArray[np.bool_]:
     """Which training rows the attacker has a part in."""
     row, actor = found.selection.members
-    number = sorted(found.resolved.labelled.actors.to_list()).index(ATTACKER)
+    number = sorted(found.actors.to_list()).index(ATTACKER)
     theirs = np.zeros(len(found.selection.weight), dtype=bool)
     theirs[row[actor == number]] = True
     return theirs & (found.selection.split == TRAIN)
@@ -84,7 +84,7 @@ def test_without_guards_the_phrase_has_its_share_of_the_training():
     found = chosen(LabelPolicy.model_validate({"guards": NO_CAPS | NO_QUARANTINE}))
 
     assert share(found) == pytest.approx(0.3, abs=0.02)
-    assert not found.resolved.left_out
+    assert not found.left_out
 
 
 def test_the_cap_alone_leaves_the_phrase_half_a_percent():
@@ -98,7 +98,7 @@ def test_the_cap_alone_leaves_the_phrase_half_a_percent():
 def test_by_default_the_actor_is_in_quarantine_and_the_reason_is_said():
     found = chosen(LabelPolicy())
 
-    assert found.resolved.left_out == {ATTACKER: ("quarantined_one_way",)}
+    assert found.left_out == {ATTACKER: ("quarantined_one_way",)}
     assert share(found) == 0
     assert found.selection.drops["quarantined"] == POISONED
     assert len(found.selection.candidate) == HONEST

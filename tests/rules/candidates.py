@@ -15,6 +15,7 @@ from thumbwheel.wire.policies import Duplicates
 
 from app.labels.sets import REASON, Labelled
 from app.snapshots.candidates import Candidates, gather
+from app.snapshots.rows import rows_of
 from app.snapshots.texts import Texts
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -109,4 +110,7 @@ def gathered(said: Sequence[Said], duplicates: Duplicates | None = None) -> tupl
         actors=pl.Series("actor", names, dtype=pl.String),
     )
     with tempfile.TemporaryFile() as file:
-        return gather(labelled, _Source(said), Texts(file), duplicates or LabelPolicy().guards.duplicates)
+        rows, drops = rows_of(labelled)
+        rules = duplicates or LabelPolicy().guards.duplicates
+        candidates, drops["tool_calls"] = gather(rows, _Source(said), Texts(file), rules)
+        return candidates, drops

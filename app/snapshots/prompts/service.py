@@ -29,12 +29,14 @@ def place(session: Session, project: str, watermark: int) -> int:
     if looked_at:
         groups = Groups()
         groups.load(store.leaders(session, project))
+    placed_now: set[bytes] = set()  # and wherever they come again
     while len(prompts):
         said: dict[bytes, str] = {}
         for sent in dict.fromkeys(prompts["prompt"].to_pylist()):
             group = _group_of(sent)
-            if group is not None:
-                said.setdefault(key_of(group), group)
+            if group is not None and (key := key_of(group)) not in placed_now:
+                said[key] = group
+        placed_now.update(said)
         keys = list(said)
         before = len(groups)
         leaders = groups.add(list(said.values()), keys)

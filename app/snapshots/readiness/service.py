@@ -25,7 +25,7 @@ from app.snapshots.plan import Cell, plan
 from app.snapshots.readiness import store
 
 #: Events of a small log.
-SMALL = 20_000
+SMALL = 5_000
 #: At most such a part of the time goes into finding it out anew.
 PART = 0.05
 
@@ -39,19 +39,29 @@ def readiness(
     watermark: int,
     since: int,
     shipped_checkpoint_id: UUID | None,
+    anew: bool = False,
 ) -> wire.Readiness:
     """Whether the feedback would make a snapshot that `objective` can learn from; what is missing, and what is new
-    after `since`. Up to `watermark`, or of a large log up to where it was looked at last.
+    after `since`. Up to `watermark`, or of a large log up to where it was looked at last, unless that is asked `anew`.
     """
     basis = _basis(session, project, rules, shipped_checkpoint_id)
     kept = store.kept(session, project)
     large = feedback.more_than(session, project, SMALL)
-    if large and kept is not None and kept.basis == basis and _tells_new(kept.found, since):
+    if large and not anew and kept is not None and kept.basis == basis and _tells_new(kept.found, since):
         return _shown(kept.found, rules, objective, since)
     found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
     if large:
         store.keep(session, project, basis, found)
     return _shown(found, rules, objective, since)
+
+
+def reach(session: Session, project: str, watermark: int) -> int:
+    """Up to where `readiness` looks when the log ends at `watermark`."""
+    kept = store.kept(session, project)
+    if kept is None or not feedback.more_than(session, project, SMALL):
+        return watermark
+    found: int = kept.found["watermark"]
+    return found
 
 
 def refresh(

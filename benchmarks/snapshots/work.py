@@ -1,0 +1,85 @@
+"""What is measured, each time in a process of its own."""
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.database import arrow, transaction
+from app.labels import service as labels
+from app.labels.policies import service as policies
+from app.projects import service as projects
+from app.releases import service as releases
+from app.runs import service as runs
+from app.snapshots import service as snapshots
+from app.snapshots.prompts import service as prompts
+from benchmarks.labels.work import PROJECT
+
+ASKED = 30
+
+
+def create(session: Session, _: int) -> dict[str, float]:
+    """The project, and its ledger of releases."""
+    projects.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+    releases.current(session, PROJECT)
+    return {}
+
+
+def copy(session: Session, events: int) -> dict[str, float]:
+    """Every column of the same rows into one parquet file, compressed as a snapshot's shards are."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, writer, rows = Path(folder) / "events.parquet", None, 0
+        for batch in arrow(session, f"SELECT * FROM events WHERE project_id = '{PROJECT}'"):
+            plain = pa.RecordBatch.from_pydict(
+                {
+                    name: column.storage if isinstance(column, pa.ExtensionArray) else column
+                    for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                }
+            )
+            writer = writer or pq.ParquetWriter(path, plain.schema, compression="zstd", compression_level=3)
+            writer.write_batch(plain)
+            rows += len(plain)
+        assert writer is not None
+        writer.close()
+        assert rows == events
+        return {"mb": path.stat().st_size / 1e6}
+
+
+def ahead(session: Session, events: int) -> dict[str, float]:
+    """What a server does once for each event, as it comes: prompts placed in groups, edits compared."""
+    began = time.perf_counter()
+    looked_at = prompts.place(session, PROJECT, events)
+    placed = time.perf_counter() - began
+    labels.log_of(session, PROJECT, policies.adopted(session, PROJECT).policy, events, keep=True)
+    return {"prompts": looked_at, "seconds_placing": placed}
+
+
+def build(session: Session, events: int) -> dict[str, float]:
+    """Labelled, without duplicates, capped, split, written, stored and registered."""
+    with tempfile.TemporaryDirectory() as folder:
+        built = snapshots.build(
+            session, PROJECT, wire.SnapshotRules(), "kto", watermark=events, seed=1, shipped_checkpoint_id=uuid4(),
+            folder=Path(folder) / "snapshot",
+        )  # fmt: skip
+    rows = sum(shard["rows"] for shard in built.manifest["shards"])
+    return {"rows": rows}
+
+
+def ready(_: Session, __: int) -> dict[str, float]:
+    """What GET …/readiness does, when the log was looked at."""
+    with transaction() as looking:
+        runs.look_ahead(looking, PROJECT)
+    taken = []
+    for _ in range(ASKED):
+        began = time.perf_counter()
+        with transaction() as asking:
+            found = runs.readiness(asking, PROJECT)
+        taken.append(time.perf_counter() - began)
+    assert found.ready
+    return {"milliseconds": 1000 * median(taken), "worst_milliseconds": 1000 * max(taken)}
