@@ -1,8 +1,7 @@
 """Postgres: the declarative base, the engine, and `transaction()`, the only place that commits."""
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +20,7 @@ from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
 from app import settings
+from app.ahead import ahead
 from app.errors import Unavailable
 
 
@@ -92,7 +92,7 @@ def _away() -> Unavailable:
 ARROW_SETTINGS = ("jit = off", "work_mem = '128MB'")
 
 #: Bytes of one batch, of which a few are in memory at a time.
-ARROW_BATCH = 4 << 20
+ARROW_BATCH = 2 << 20
 #: Blocks at least as large go back to the system when they are freed.
 LARGE_BLOCK = 256 << 10
 
@@ -119,7 +119,7 @@ def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     pool = _arrow_connections(session.get_bind().engine.url)
     try:
         with closing(pool.connect()) as connection, connection.rows(query) as batches:
-            yield from _ahead(batches)
+            yield from ahead(batches)
     except (adbc_driver_manager.OperationalError, OSError) as error:  # OSError: in the middle of rows
         raise _away() from error
 
@@ -170,16 +170,6 @@ def _still_there(connection: _ArrowConnection, _: object, __: object) -> None:
         connection.execute("SELECT 1")
     except adbc_driver_manager.Error as error:
         raise DisconnectionError from error
-
-
-def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same, the next one fetched by a thread while one is worked on."""
-    coming = iter(batches)
-    with ThreadPoolExecutor(1, "arrow") as thread:
-        following = thread.submit(next, coming, None)
-        while (batch := following.result()) is not None:
-            following = thread.submit(next, coming, None)
-            yield batch
 
 
 def literal(value: str | int | Sequence[str] | Sequence[int]) -> str:

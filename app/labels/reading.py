@@ -17,7 +17,7 @@ from thumbwheel import wire
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
 from app.labels.policy import NOT_PREFERRED, rewrite_weight
 from app.labels.rejected import id_of
-from app.labels.sets import REWRITTEN, UNKNOWN_EDIT, Events, Log, text_key
+from app.labels.sets import UNKNOWN_EDIT, Events, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
@@ -27,15 +27,15 @@ LATEST = np.iinfo(np.int64).max
 EDITS = 4096
 #: How an edit compares with its original (see `edits.Comparison`), and what stands for its text. `original`: where the
 #: original's text lies.
-COMPARED = pa.schema(
-    [
-        pa.field("position", pa.int64()),
-        pa.field("original", pa.int64()),
-        pa.field("alike", pa.float64()),
-        pa.field("change", pa.int8()),
-        pa.field("long", pa.bool_()),
-        pa.field("key", pa.binary()),
-    ]
+COMPARED = pl.Schema(
+    {
+        "position": pl.Int64,
+        "original": pl.Int64,
+        "alike": pl.Float64,
+        "change": pl.Int8,
+        "long": pl.Boolean,
+        "key": pl.Binary,
+    }
 )
 
 
@@ -84,7 +84,7 @@ class Source(Protocol):
     def edited(self, positions: Sequence[int]) -> Mapping[int, str]: ...
 
 
-def read(source: Source, rule: wire.EditRule) -> tuple[Log, pa.Table]:
+def read(source: Source, rule: wire.EditRule) -> tuple[Log, pl.DataFrame]:
     """All that was said, edits read by `rule`; and those comparisons of edits that the source had not kept."""
     rows = _Rows.of(source.events())
     stands = _standing(source, rows)
@@ -163,18 +163,18 @@ class _Rows:
             replaced = batch["supersedes"]
             if replaced.null_count < len(replaced):
                 rows = np.flatnonzero(_numpy(replaced.is_valid()))
-                supersedes |= zip((start + rows).tolist(), replaced.take(pa.array(rows)).to_pylist(), strict=True)
+                supersedes |= zip((start + rows).tolist(), pl.Series(replaced).gather(rows).to_list(), strict=True)
             edit_rows.append(start + np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which]))
             start += len(batch)
             preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
             if len(preferences):
                 others = [said[place] for place in which[preferences].tolist()]
-                ids = batch["completion_id"].take(pa.array(preferences)).to_pylist()
+                ids = pl.Series(batch["completion_id"]).gather(preferences).to_list()
                 parts.append(
                     _Part(
                         position[preferences],
-                        pa.array(map(_Said.other, others, ids), pa.string()).dictionary_encode(),
-                        actor.take(pa.array(preferences)), moment[preferences],
+                        _strings(map(_Said.other, others, ids)).dictionary_encode(),
+                        actor.take(_arrow(preferences)), moment[preferences],
                         np.full(len(preferences), not_preferred, dtype=np.uint32),
                         np.array([one.carries or one.rejected is not None for one in others], dtype=bool),
                         parts[-1].never_train[preferences],
@@ -287,9 +287,9 @@ class _Carriers:
         found = [names[number] for number in checkpoint.tolist()]
 
         position = np.where(known, carried, first)
-        others = rows.completions.take(pa.array(np.unique(rows.completion[other]))).to_pylist()
+        others = rows.completions.take(_arrow(np.unique(rows.completion[other]))).to_pylist()
         for batch in source.registered(others):
-            places = pc.index_in(batch["completion_id"], rows.completions).to_numpy(zero_copy_only=False)
+            places = _numpy(pc.index_in(batch["completion_id"], rows.completions))
             known[places], carrier[places] = True, CARRIERS.index("registered")
             position[places] = _numpy(batch["position"])
             for place, name in zip(places.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
@@ -317,7 +317,7 @@ class _Carriers:
 
 def _edits(
     source: Source, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
-) -> tuple[NDArray[np.uint32], pl.DataFrame, pa.Table]:
+) -> tuple[NDArray[np.uint32], pl.DataFrame, pl.DataFrame]:
     """The signals of all rows: those of edits by their severity, unknown where the original is not, or it does not
     stand. What the texts are that are rows of their own: position, key. And the comparisons that were made."""
     told = (*SEVERITIES, UNKNOWN_EDIT)
@@ -330,32 +330,35 @@ def _edits(
 
     severity = np.full(len(row), -1, dtype=np.int8)
     kept = _kept(source)
-    kept = kept.filter(np.isin(_numpy(kept["position"]), position))
-    place = np.searchsorted(position, _numpy(kept["position"]))
-    kept, place = kept.filter(same := _numpy(kept["original"]) == original[place]), place[same]
-    severity[place] = judged(_numpy(kept["alike"]), _numpy(kept["change"]), _numpy(kept["long"]), rule)
-    kept, place = kept.filter(known := severity[place] >= 0), place[known]
+    kept = kept.filter(np.isin(kept["position"].to_numpy(), position))
+    place = np.searchsorted(position, kept["position"].to_numpy())
+    same = kept["original"].to_numpy() == original[place]
+    kept, place = kept.filter(same), place[same]
+    severity[place] = _judged(kept, rule, FLOOR)
+    known = severity[place] >= 0
+    kept, place = kept.filter(known), place[known]
 
     missing = np.flatnonzero(severity < 0)
     floor = floor_of(rule)
     new = _compared(source, floor, position[missing], original[missing], carriers.kind(completion[missing]))
-    severity[missing] = judged(_numpy(new["alike"]), _numpy(new["change"]), _numpy(new["long"]), rule, floor=floor)
+    severity[missing] = _judged(new, rule, floor)
     signal = rows.signal.copy()
     signal[row] = np.array(numbers, dtype=np.uint32)[severity]
 
     own = np.array([rewrite_weight(rule, one) is not None for one in SEVERITIES], dtype=bool)[severity]
-    keys = [
-        pl.DataFrame(
-            {"position": position[which][own[which]], "key": table["key"].filter(own[which])}, REWRITTEN.schema
-        )
-        for table, which in ((kept, place), (new, missing))
-    ]
-    return signal, pl.concat(keys), new if floor == FLOOR else new.slice(0, 0)
+    keys = [table.select("position", "key").filter(own[which]) for table, which in ((kept, place), (new, missing))]
+    return signal, pl.concat(keys), new if floor == FLOOR else new.clear()
 
 
-def _kept(source: Source) -> pa.Table:
+def _kept(source: Source) -> pl.DataFrame:
     """What the source has compared already."""
-    return pa.Table.from_batches(list(source.compared()), COMPARED).combine_chunks()
+    frames = (pl.DataFrame(pl.from_arrow(batch)).cast(COMPARED) for batch in source.compared())
+    return pl.concat([pl.DataFrame(schema=COMPARED), *frames])
+
+
+def _judged(found: pl.DataFrame, rule: wire.EditRule, floor: float) -> NDArray[np.int8]:
+    alike, change, long = (found[name].to_numpy() for name in ("alike", "change", "long"))
+    return judged(alike, change, long, rule, floor=floor)
 
 
 def _compared(
@@ -364,9 +367,9 @@ def _compared(
     position: NDArray[np.int64],
     original: NDArray[np.int64],
     kind: Sequence[Carrier],
-) -> pa.Table:
+) -> pl.DataFrame:
     """The edits at `position` compared with what lies at `original`, in their order."""
-    parts = [COMPARED.empty_table()]
+    parts = [pl.DataFrame(schema=COMPARED)]
     for start in range(0, len(position), EDITS):
         part = slice(start, start + EDITS)
         wanted: dict[Carrier, list[int]] = {}
@@ -377,17 +380,17 @@ def _compared(
         edited = [found[place] for place in position[part].tolist()]
         originals = [texts[one][place] for one, place in zip(kind[part], original[part].tolist(), strict=True)]
         alike, change, long = columns(compared(originals, edited, floor=floor))
-        keys = pa.array(map(text_key, edited), pa.binary())
-        parts.append(pa.table([position[part], original[part], alike, change, long, keys], schema=COMPARED))
-    return pa.concat_tables(parts).combine_chunks()
+        told = position[part], original[part], alike, change, long, list(map(text_key, edited))
+        parts.append(pl.DataFrame(dict(zip(COMPARED, told, strict=True)), COMPARED))
+    return pl.concat(parts)
 
 
 def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:
     """Numbers, -1 for null, and what they stand for."""
     if not parts:
-        return np.empty(0, dtype=np.int32), pa.array([], pa.string())
+        return np.empty(0, dtype=np.int32), _strings([])
     chunks = pa.chunked_array(parts).unify_dictionaries().chunks
-    indices = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in chunks]
+    indices = [np.array(pl.Series(chunk.indices).fill_null(-1).to_numpy()) for chunk in chunks]
     return np.concatenate(indices).astype(np.int32, copy=False), chunks[0].dictionary
 
 
@@ -396,5 +399,13 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[A
 
 
 def _numpy(array: pa.Array) -> NDArray[Any]:
-    """A copy: a view would keep the whole batch that the array is of."""
-    return np.array(array.to_numpy(zero_copy_only=False))
+    """A copy: a view would keep the whole batch that the array is of. By way of polars: Arrow's own loads pandas."""
+    return np.array(pl.Series(array).to_numpy())
+
+
+def _arrow(values: NDArray[Any]) -> pa.Array:
+    return pl.Series(values).to_arrow()
+
+
+def _strings(values: Iterable[str]) -> pa.Array:
+    return pl.Series(list(values), dtype=pl.String).to_arrow().cast(pa.string())

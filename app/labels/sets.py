@@ -259,13 +259,14 @@ def _completions(
 
 def _in_order(group: NDArray[Any], value: NDArray[Any], groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The different values of each group in ascending order, and where each group's begin and end."""
-    both = np.unique(group.astype(np.int64) << 32 | value)
+    both = np.sort(group.astype(np.int64) << 32 | value)
+    both = both[np.append(True, both[1:] != both[:-1])[: len(both)]]
     sizes = np.bincount(both >> 32, minlength=groups)
     return both & 0xFFFFFFFF, np.concatenate(([0], np.cumsum(sizes)))
 
 
 def _lists(values: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow()))
+    return pl.Series(pa.LargeListArray.from_arrays(pl.Series(offsets).to_arrow(), values.to_arrow()))
 
 
 def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.bool_]) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import polars as pl
 import pyarrow as pa
 from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
@@ -163,12 +164,11 @@ class Source:
 
     def compared(self) -> Iterator[pa.RecordBatch]:
         """What is kept of edits, as `reading.COMPARED`."""
-        for batch in arrow(
+        return arrow(
             self.session,
             "SELECT position, original, alike, change, long, key FROM edit_comparisons "  # noqa: S608 - literals
             f"WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d} ORDER BY position",
-        ):
-            yield batch.cast(COMPARED)
+        )
 
     def texts(self, carrier: Carrier, positions: Sequence[int]) -> dict[int, str]:
         """The texts of the completions that are carried there."""
@@ -235,16 +235,16 @@ def _plain(column: pa.Array) -> pa.Array:
     return column.storage if isinstance(column, pa.ExtensionArray) else column
 
 
-def keep_compared(session: Session, project: str, found: pa.Table) -> None:
+def keep_compared(session: Session, project: str, found: pl.DataFrame) -> None:
     """Keep how edits compare with their originals, in the place of older comparisons."""
     if not len(found):
         return
-    rows = found.sort_by("position").to_pylist()  # two that keep the same ones wait for each other, not in a circle
+    rows = found.sort("position").to_dicts()  # two that keep the same ones wait for each other, not in a circle
     new = insert(EditComparison)
     session.execute(
         new.on_conflict_do_update(
             index_elements=["project_id", "position"],
-            set_={name: new.excluded[name] for name in COMPARED.names if name != "position"},
+            set_={name: new.excluded[name] for name in COMPARED if name != "position"},
         ),
         [{"project_id": project, **row} for row in rows],
     )

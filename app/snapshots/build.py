@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from app.ahead import ahead
 from app.artifacts import sha256_of
 from app.snapshots.balance import Tally, warnings
 from app.snapshots.candidates import Candidates
@@ -100,8 +101,9 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
             continue
         path = folder / f"{split}-{kind}.parquet"
         with parquet(path, shard_schema(kind), dictionaries=["reason", "checkpoint_id"]) as writer:
-            for start in range(0, len(which), GROUP):
-                writer.write_table(rows.table(which[start : start + GROUP], kind), row_group_size=GROUP)
+            parts = (which[start : start + GROUP] for start in range(0, len(which), GROUP))
+            for group in ahead(rows.table(part, kind) for part in parts):
+                writer.write_table(group, row_group_size=GROUP)
         entry = {"path": path.name, "split": split, "format": kind, "rows": len(which), "sha256": sha256_of(path)}
         shards.append(entry)
         prompt = candidates.prompt[selection.candidate[which]]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from thumbwheel import wire
@@ -28,9 +29,9 @@ KEY = 16  # bytes
 AT_ONCE = 4096
 #: Different prompts that are remembered as they were sent.
 REMEMBERED = 50_000
-#: Characters at both ends of a text that are looked at first, to find out which texts may say the same; and how many of
+#: Characters at the end of a text that are looked at first, to find out which texts may say the same; and how many of
 #: them, once normalised, are compared: fewer, as what is cut off may change those at the cut.
-ENDS, COMPARED = 96, 32
+END, COMPARED = 96, 32
 
 
 class Source(Protocol):
@@ -168,10 +169,10 @@ def _carried(rows: Rows, source: Source, read: "_Read") -> _Carried:
     order = np.argsort(key)
     key = key[order]
     for batch in source.carried():
-        wanted = batch["position"].to_numpy() * len(CARRIERS) + batch["carrier"].to_numpy()
+        wanted = pl.Series(batch["position"]).to_numpy() * len(CARRIERS) + pl.Series(batch["carrier"]).to_numpy()
         found = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
         hits = np.flatnonzero(key[found] == wanted) if len(key) else np.empty(0, dtype=np.int64)
-        chosen = batch.take(pa.array(hits))
+        chosen = batch.take(pl.Series(hits).to_arrow())
         take(order[found[hits]], chosen["prompt"].to_pylist(), chosen["completion"].to_pylist())
     sides = np.flatnonzero(carrier == CARRIERS.index("rejected"))
     for start in range(0, len(sides), AT_ONCE):
@@ -249,12 +250,10 @@ class _Read:
 
 def _alike(text: str) -> bytes:
     """The same for texts that say the same; for few others. To say for sure takes several times as long."""
-    if len(text) <= 2 * ENDS:
-        return normalised(text).encode("utf-8", "surrogatepass")
-    begin, end = normalised(text[:ENDS]), normalised(text[-ENDS:])
-    if len(begin) < 2 * COMPARED or len(end) < 2 * COMPARED:
-        return normalised(text).encode("utf-8", "surrogatepass")
-    return f"{begin[:COMPARED]}\0{end[-COMPARED:]}".encode("utf-8", "surrogatepass")
+    end = normalised(text[-END:])
+    if len(text) <= END or len(end) < 2 * COMPARED:
+        end = normalised(text)
+    return end[-COMPARED:].encode("utf-8", "surrogatepass")
 
 
 def _settled(candidates: "Candidates", texts: Texts) -> NDArray[np.uint64]:
