@@ -76,8 +76,11 @@ Watch = Callable[[Split, Sequence[Any], Sequence[str], NDArray[np.int64]], None]
 
 @contextmanager
 def folder_aside(folder: Path) -> Iterator[Path]:
-    """A folder that takes the place of `folder` when the block ends, and vanishes when it raises."""
+    """A folder that takes the place of `folder` when the block ends, and vanishes when it raises. One at a time: what
+    is left of one whose process was killed goes away."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield aside
