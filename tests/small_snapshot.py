@@ -52,12 +52,12 @@ def row(number: int, position: int, *, chat: bool) -> dict[str, Any]:
 
 
 def write(
-    folder: Path, formats: Sequence[str] = ("text", "chat"), train: int = 8, holdout: int = 4
+    folder: Path, formats: Sequence[str] = ("text", "chat"), train: int = 8, holdout: int = 4, later: int = 0
 ) -> Mapping[str, str]:
-    """`train` and `holdout` rows, in turn of each format, with positions as they come. path → sha256."""
+    """So many rows of each split, in turn of each format, with positions as they come. path → sha256."""
     folder.mkdir(parents=True)
     shards, counts, numbers = [], {}, itertools.count()
-    for split, size in (("train", train), ("holdout", holdout)):
+    for split, size in (("train", train), ("holdout", holdout), ("later", later)):
         rows = [
             (kind, row(next(numbers), position, chat=kind == "chat"))
             for position, kind in ((position, formats[position % len(formats)]) for position in range(size))
@@ -69,6 +69,8 @@ def write(
         for kind in formats:
             path = folder / f"{split}-{kind}.parquet"
             of_kind = [said for its, said in rows if its == kind]
+            if not of_kind:
+                continue
             pq.write_table(pa.Table.from_pylist(of_kind, schema=columns(kind == "chat")), path)
             sha256 = artifacts.sha256_of(path)
             shards.append({"path": path.name, "split": split, "format": kind, "rows": len(of_kind), "sha256": sha256})

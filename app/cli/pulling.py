@@ -35,6 +35,7 @@ class Format(StrEnum):
 class Split(StrEnum):
     train = "train"
     holdout = "holdout"
+    later = "later"
 
 
 class Pulled(BaseModel):
@@ -66,7 +67,7 @@ def pulled(client: "Client", snapshot_id: UUID, folder: Path, form: Format, spli
         sha256=found.sha256,
         folder=folder,
         format=form,
-        rows=rows,
+        rows={split: count for split, count in rows.items() if count or split is not Split.later},
         new=True,
         notes=[MIXED] if form is not Format.parquet and _mixed(found.manifest) else [],
     )

@@ -31,7 +31,7 @@ def list_snapshots(project: Project = None, as_json: AsJson = False) -> None:
         "watermark": lambda item: str(item.watermark),
         "policy": lambda item: f"{item.policy.name} {item.policy.version}" if item.policy else "–",
         "train up/down": lambda item: _rows(item, "train"),
-        "holdout up/down": lambda item: _rows(item, "holdout"),
+        "holdout up/down": _held_out,
         "redacted, see": lambda item: (
             (ending(item.successor_id) if item.successor_id else "gone") if item.redacted_at else ""
         ),
@@ -54,6 +54,7 @@ def show(which: Which, project: Project = None, as_json: AsJson = False) -> None
         "policy": f"{found.policy.name} version {found.policy.version}" if found.policy else "–",
         "train, up/down": _rows(found, "train"),
         "holdout, up/down": _rows(found, "holdout"),
+        **({"later, up/down": _rows(found, "later")} if "later" in found.counts else {}),
         "redacted": f"{when(found.redacted_at)}, see {found.successor_id or 'nothing: no row is left'}"
         if found.redacted_at
         else "no",
@@ -81,7 +82,7 @@ def pull(
         Format,
         typer.Option(
             "--format",
-            help="parquet: the files as they are. jsonl: train.jsonl and holdout.jsonl, as TRL reads them. "
+            help="parquet: the files as they are. jsonl: a file of lines for each split, as TRL reads them. "
             "datasets: what `datasets.load_from_disk` opens.",
         ),
     ] = Format.parquet,
@@ -113,6 +114,11 @@ def _id_of(client: "Client", which: str) -> UUID:
         if item.redacted_at is None:
             return item.id
     raise NotFound("The project has no snapshot yet: a run makes one (`thumbwheel runs start`).", code="no_snapshot")
+
+
+def _held_out(item: wire.Snapshot) -> str:
+    later = f", later {_rows(item, 'later')}" if "later" in item.counts else ""
+    return _rows(item, "holdout") + later
 
 
 def _rows(item: wire.Snapshot, split: str) -> str:

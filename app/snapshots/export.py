@@ -34,7 +34,7 @@ def shards_of(manifest: Mapping[str, Any], splits: Sequence[str]) -> list[Shard]
 
 
 def is_chat(manifest: Mapping[str, Any]) -> bool:
-    """Whether the rows become chats: all of them, of both splits, as soon as one is."""
+    """Whether the rows become chats: all of them, of every split, as soon as one is."""
     return any(shard["format"] == "chat" for shard in manifest["shards"])
 
 

@@ -27,7 +27,7 @@ from app.projects import service as projects
 from app.runs.recipe import PAIRED, ObjectiveName
 from app.snapshots import store
 from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
-from app.snapshots.build import folder_aside, write_about, write_rows
+from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
 from app.snapshots.candidates import Candidates, gather
 from app.snapshots.overlap import leakage_of
 from app.snapshots.plan import Cell, Plan, plan
@@ -165,12 +165,14 @@ def register(
 ) -> UUID:
     """Store the files in `folder`, then register the snapshot that they are; one that is there already stays.
 
-    erasures  how many the project had when the log was read. Raises `Conflict` where it has another one.
+    erasures  how many the project had when the log was read. Raises `Conflict` where it has another one: then the
+              store has nothing of what was erased.
     """
     files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
     if erasures is not None:
         projects.lock(session, project)
         if projects.erasures(session, project) != erasures:
+            _take_back(session, files)
             raise Conflict(
                 f"Somebody was erased from the feedback of {project} while its snapshot was made: start it again.",
                 code="erased_meanwhile",
@@ -178,6 +180,14 @@ def register(
     return store.insert_once(
         session, project, sha256=files["manifest.json"], watermark=watermark, files=files, manifest=dict(manifest)
     )
+
+
+def _take_back(session: Session, files: Mapping[str, str]) -> None:
+    """Delete those of the files, just stored, that no snapshot has. But for pairs: they are numbers and nobody's words,
+    and often the same in other projects, one of which may be about to name them."""
+    written = {sha256 for path, sha256 in files.items() if path != PAIRS}
+    for sha256 in sorted(written - store.named(session, written, kept=(MANIFEST, CARD))):
+        artifacts.delete(sha256)
 
 
 def require(session: Session, snapshot_id: UUID) -> Snapshot:

@@ -1,10 +1,10 @@
 """SQL of the snapshots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -35,6 +35,19 @@ def insert_once(
 
 def find(session: Session, snapshot_id: UUID) -> Snapshot | None:
     return session.get(Snapshot, snapshot_id)
+
+
+_NAMED = text("""
+    SELECT DISTINCT file.value FROM snapshots, LATERAL jsonb_each_text(files) AS file
+    WHERE file.value = ANY(:hashes)
+      AND (file.key = ANY(:kept) OR NOT EXISTS (SELECT FROM snapshot_redactions WHERE snapshot_id = snapshots.id))
+""")
+
+
+def named(session: Session, hashes: Collection[str], *, kept: Sequence[str]) -> set[str]:
+    """Those of the hashes that are of a file of some snapshot, of whatever project; of a redacted one, of its files
+    that are called so alone: it has no others."""
+    return set(session.scalars(_NAMED, {"hashes": sorted(hashes), "kept": list(kept)}))
 
 
 def insert_log_probs_once(session: Session, snapshot_id: UUID, sha256: str, reference_checkpoint_id: UUID) -> None:

@@ -14,10 +14,11 @@ from tests import small_snapshot
 
 @pytest.fixture
 def made(cli, tmp_path) -> Callable[..., UUID]:
-    """`made("text")`: the id of a snapshot with such rows, 8 for training and 4 held out; its files are in `built`."""
+    """`made("text")`: the id of a snapshot with such rows, 8 for training and 4 held out, and so many later ones; its
+    files are in `built`."""
 
-    def make(*formats: str) -> UUID:
-        small_snapshot.write(tmp_path / "built", formats or ("text", "chat"))
+    def make(*formats: str, later: int = 0) -> UUID:
+        small_snapshot.write(tmp_path / "built", formats or ("text", "chat"), later=later)
         return small_snapshot.register(tmp_path / "built")
 
     return make
@@ -62,6 +63,30 @@ def test_one_split_alone_is_its_shards_beside_manifest_and_card(cli, made, tmp_p
     assert sorted(path.name for path in (tmp_path / "pulled").iterdir()) == [
         "card.md", "holdout-chat.parquet", "holdout-text.parquet", "manifest.json",
     ]  # fmt: skip
+
+
+def test_rows_held_out_because_they_are_of_late_are_counted_and_pulled_beside_the_others(cli, made, tmp_path):
+    import datasets
+
+    made(later=2)
+
+    assert cli("snapshot", "show", "latest").document["counts"]["later"] == {"desirable": 1, "undesirable": 1}
+    for form in ("parquet", "jsonl", "datasets"):
+        done = cli("snapshot", "pull", "latest", "--to", tmp_path / form, "--format", form)
+        assert done.document["rows"] == {"train": 8, "holdout": 4, "later": 2}
+    assert (tmp_path / "parquet" / "later-text.parquet").exists()
+    assert [row["completion_id"] for row in lines(tmp_path / "jsonl" / "later.jsonl")] == ["c12", "c13"]
+    assert len(datasets.load_from_disk(str(tmp_path / "datasets"))["later"]) == 2
+    alone = cli("snapshot", "pull", "latest", "--to", tmp_path / "alone", "--split", "later")
+    assert alone.document["rows"] == {"later": 2}
+
+
+def test_a_split_without_rows_is_refused(cli, made, tmp_path):
+    made()
+
+    assert "has no rows of later" in cli.refused(
+        "snapshot", "pull", "latest", "--to", tmp_path / "pulled", "--split", "later"
+    )
 
 
 @pytest.mark.parametrize("kind", ["text", "chat"])

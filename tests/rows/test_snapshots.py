@@ -1,6 +1,7 @@
 """Snapshots: the same log gives the same bytes, and the trainer reads them."""
 
 import json
+import shutil
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -9,19 +10,23 @@ import pytest
 from thumbwheel import wire
 
 from app import artifacts
-from app.database import transaction
-from app.errors import NotFound, Refused
+from app.database import new_id, now, transaction
+from app.errors import Conflict, NotFound, Refused
 from app.feedback import service as feedback
+from app.projects import service as projects
 from app.projects.tables import Project
 from app.runs.recipe import ObjectiveName
 from app.snapshots import service as snapshots
 from app.snapshots.readiness import service as readiness
 from app.snapshots.split import group_of, key_of, split_of
+from app.snapshots.tables import SnapshotRedaction
+from tests import small_snapshot
 from tests.logged import store
 
 P = "desk"
 RULES = wire.SnapshotRules(minimum_per_class=5, holdout_share=0.2)
 SHIPPED = UUID(int=7)
+LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +194,39 @@ def test_a_staged_snapshot_is_the_one_that_was_built(tmp_path):
 
     assert manifest == built.manifest
     assert {path.name: artifacts.sha256_of(path) for path in (tmp_path / "b").iterdir()} == built.files
+
+
+def stored_when_somebody_was_erased(folder: Path, known: Path) -> dict[str, bool]:
+    """Which files of a snapshot the store has that was read before an erasure and could not be registered after it.
+    `known.parquet` is a file that it shares with another one."""
+    small_snapshot.write(folder)
+    shutil.copy(known, folder / "known.parquet")
+    with transaction() as session:
+        before = projects.erasures(session, P)
+        projects.count_erasure(session, P)
+    with pytest.raises(Conflict, match="erased"), transaction() as session:
+        snapshots.register(session, P, 82, {}, folder, erasures=before)
+    return {path.name: Path(artifacts.path_of(artifacts.sha256_of(path))).exists() for path in folder.iterdir()}
+
+
+def test_what_was_stored_while_somebody_was_erased_is_deleted_but_for_what_another_snapshot_has(tmp_path):
+    say_enough()
+    build(tmp_path / "a")
+
+    found = stored_when_somebody_was_erased(tmp_path / "b", tmp_path / "a" / "train-text.parquet")
+
+    assert len(found) > 2
+    assert [name for name, there in found.items() if there] == ["known.parquet"]
+
+
+def test_what_only_a_redacted_snapshot_had_is_deleted_too(tmp_path):
+    say_enough()
+    built = build(tmp_path / "a")
+    values = {"erasure_id": new_id(), "rows": 1, "shards": ["train-text.parquet"], "redacted_at": now()}
+    with transaction() as session:
+        session.add(SnapshotRedaction(snapshot_id=built.id, **values))
+
+    assert not any(stored_when_somebody_was_erased(tmp_path / "b", tmp_path / "a" / "train-text.parquet").values())
 
 
 def test_an_unknown_snapshot_cannot_be_staged(tmp_path):
@@ -407,6 +445,37 @@ def test_the_trainer_reads_every_shard_and_every_pair(tmp_path):
         ]
         assert len(pairs) == built.manifest["pairs"][split] > 0
         assert all(up.prompt_key == down.prompt_key and up.desirable > down.desirable for up, down in pairs)
+
+
+def test_rows_held_out_because_they_are_of_late_are_a_split_that_the_trainer_and_the_scorer_pass_over(tmp_path):
+    from tests.trainer.tiny import tokenizer
+    from worker.kto.job import Manifest
+    from worker.kto.rows import read_pairs, read_rows
+    from worker.kto.tokens import Tokens
+
+    say_enough()
+    say(*(thumb(number, "up" if number % 2 else "down", occurred_at=LONG_AGO) for number in range(100, 160)))
+
+    built = build(tmp_path / "a", wire.SnapshotRules(minimum_per_class=5, holdout_share=0.2, holdout_days=1))
+    with transaction() as session:
+        manifest = Manifest.model_validate(snapshots.stage(session, built.id, tmp_path / "b"))
+
+    read = {
+        split: read_rows(
+            tmp_path / "b", [shard for shard in manifest.shards if shard.split == split],
+            Tokens(tokenizer(chat=True), None), 256,
+        )
+        for split in ("train", "holdout", "later")
+    }  # fmt: skip
+    ids = {split: {row.completion_id for row in of_it.rows} for split, of_it in read.items()}
+    assert {split: len(of_it.rows) for split, of_it in read.items()} == {
+        split: counts["desirable"] + counts["undesirable"] for split, counts in built.manifest["counts"].items()
+    }
+    assert all(number >= "c100" for number in ids["train"])
+    assert ids["later"]
+    assert all(number < "c100" for number in ids["later"])
+    trained = read_pairs(tmp_path / "b", manifest.pairs, read["train"])
+    assert len(trained) == built.manifest["pairs"]["train"]
 
 
 def test_prompts_with_tool_calls_are_left_out_and_counted(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.runs.recipe import PAIRED, Recipe
+from app.snapshots.split import Split
 from worker.kto.files import sha256_of, weights_fingerprint
 from worker.kto.process import Refusal
 
@@ -34,7 +35,7 @@ class JobFile(BaseModel):
 
 class Shard(BaseModel):
     path: str = Field(description="relative to the snapshot folder")
-    split: Literal["train", "holdout"]
+    split: Split = Field(description="the trainer reads train, the scorer holdout, nobody later")
     format: Literal["text", "chat"]
     rows: int
     sha256: str
@@ -80,7 +81,7 @@ class Job:
             parts.append(self.pairs.sha256)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def shards_of(self, split: Literal["train", "holdout"]) -> list[Shard]:
+    def shards_of(self, split: Split) -> list[Shard]:
         return [shard for shard in self.shards if shard.split == split]
 
 

@@ -1,6 +1,7 @@
 """Snapshots as people and programs look at them: listed, shown, downloaded file by file."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 from uuid import UUID
@@ -78,7 +79,11 @@ def _shown(read: Read) -> dict[str, Any]:
         **{name: getattr(snapshot, name) for name in ("id", "sha256", "watermark", "created_at", "files")},
         "project": snapshot.project_id,
         "policy": snapshot.manifest.get("policy"),
-        "counts": {split: counts[split] for split in ("train", "holdout") if split in counts},
+        "counts": {split: of_it for split, of_it in counts.items() if split != "later" or _rows(of_it)},
         "redacted_at": redaction.redacted_at if redaction else None,
         "successor_id": redaction.successor_id if redaction else None,
     }
+
+
+def _rows(counted: Mapping[str, float]) -> float:
+    return counted["desirable"] + counted["undesirable"]

@@ -112,7 +112,7 @@ class ReceiptSnapshot(BaseModel):
 
     snapshot_id: UUID
     completion_id: str = Field(description="of the row: the completion, or what somebody wrote in place of it")
-    split: Literal["train", "holdout"]
+    split: Literal["train", "holdout", "later"]
     label: Literal["desirable", "undesirable"]
     weight: float
     reason: str

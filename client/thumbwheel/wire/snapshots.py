@@ -29,7 +29,9 @@ class Snapshot(BaseModel):
     watermark: int = Field(description="position of the last event that was looked at")
     created_at: datetime
     policy: SnapshotPolicy | None
-    counts: dict[str, RowCounts] = Field(description="of train and of holdout")
+    counts: dict[str, RowCounts] = Field(
+        description="of train and of holdout; of later where rules.holdout_days holds out rows"
+    )
     files: dict[str, str] = Field(description="path → sha256")
     redacted_at: datetime | None = Field(
         description="when the rows of an erased actor were taken out of it, and its shards deleted"
