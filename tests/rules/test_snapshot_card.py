@@ -30,7 +30,7 @@ OLD: dict[str, Any] = {
     "capped": {"capped_actor": 0},
     "warnings": [],
 }
-WORDS = {"longest_shared_words": 14, "shared": "a `b` c", "holdout_overlapping": 1, "overlapping_from_words": 13}
+WORDS = {"longest_shared_words": 14, "holdout_overlapping": 1, "overlapping_from_words": 13}
 NEW: dict[str, Any] = {
     **OLD,
     "counts": {**OLD["counts"], "later": tally(5, 4)},
@@ -82,7 +82,7 @@ def test_classes_are_drawn_by_split_reason_and_checkpoint():
         "as later: rows of the last 14 days",
         "No actor is on both sides",
         "- Actors: 3 of 9 with held-out rows have training rows, too: 21% of the training weight",
-        "- Prompts (without what the system says): at most 14 words in a row, `a 'b' c`; 1 held-out ones share 13 or",
+        "- Prompts (without what the system says): at most 14 words in a row; 1 held-out ones share 13 or",
         "- Completions: not a word",
         "| outcome a\\|b | 100 | 0 | 0 |",
         "- 4 labelled completions of which an event says that they are never to be trained on",
