@@ -1,4 +1,4 @@
-"""``python -m tests.rows.building FOLDER``: build the snapshot of the project `bench`, and say which it is."""
+"""``python -m tests.rows.building FOLDER``: build the snapshot of the project `bench`, to be killed while at it."""
 
 import sys
 from pathlib import Path
@@ -18,9 +18,16 @@ def build(folder: Path) -> snapshots.Built:
     with transaction() as session:
         watermark = feedback.watermark(session, PROJECT)
         return snapshots.build(
-            session, PROJECT, RULES, "kto", watermark=watermark, seed=1, shipped_checkpoint_id=UUID(int=1), folder=folder
+            session,
+            PROJECT,
+            RULES,
+            "kto",
+            watermark=watermark,
+            seed=1,
+            shipped_checkpoint_id=UUID(int=1),
+            folder=folder,
         )
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1])).files["manifest.json"])
+    build(Path(sys.argv[1]))

@@ -16,8 +16,8 @@ from app.snapshots import service as snapshots
 from tests.logged import store
 
 P = "real"
-LINES = 400
-RULES = wire.SnapshotRules(minimum_per_class=20, allow_imbalance=True)
+LINES = 500
+RULES = wire.SnapshotRules(minimum_per_class=5, allow_imbalance=True)
 #: Its people say nothing against: only what was copied is told.
 ONE_CLASS = "realhumaneval_chat"
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.database import now
 from app.snapshots import service as snapshots
-from app.snapshots.build import CARD, MANIFEST, MEMBERS, write_about
+from app.snapshots.build import CARD, MANIFEST, MEMBERS, PAIRS, write_about
 from app.snapshots.plan import plan
 from app.snapshots.redactions import store
 from app.snapshots.redactions.rest import Member, members_of, row_at, without
@@ -87,8 +87,11 @@ def redact(session: Session, snapshot_id: UUID, completion_ids: Collection[str],
 
 
 def purge(session: Session, project: str) -> int:
-    """Delete the files that only redacted snapshots have; how many. Raises `Unavailable`."""
-    hashes = store.files_of_redacted(session, project, KEPT)
+    """Delete the files that only redacted snapshots have; how many. Raises `Unavailable`.
+
+    Pairs stay: they are numbers, and those of another project's snapshot, which is just being made, may be the same.
+    """
+    hashes = store.files_of_redacted(session, project, (*KEPT, PAIRS))
     for sha256 in hashes:
         artifacts.delete(sha256)
     return len(hashes)
