@@ -1,13 +1,16 @@
 """Texts that are one text: the same, or nearly the same. Pure."""
 
 from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels.guards.text import normalised
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 SEED = 1
 #: How much a pair that is overlooked counts against one that is looked at in vain: each is looked at, which is cheap.
@@ -28,6 +31,9 @@ def near(texts: Iterable[str], rules: wire.policies.NearDuplicates) -> NDArray[n
     costs no more than as many others. Alike: the Jaccard similarity of the sets of pairs of neighbouring words,
     estimated by MinHash (Broder, SEQUENCES 1997); its standard error is √(s(1−s)/permutations).
     """
+    # With it comes scipy, which neither the API nor a worker without near duplicates has any use for.
+    from datasketch import MinHash, MinHashLSH
+
     found = MinHashLSH(
         threshold=rules.similarity, num_perm=rules.permutations, weights=(FALSE_POSITIVE, FALSE_NEGATIVE)
     )
@@ -56,7 +62,7 @@ def _word_pairs(text: str) -> list[bytes]:
     return sorted({first + b" " + second for first, second in zip(words, words[1:] or [b""], strict=False)})
 
 
-def _most_alike(sketch: MinHash, firsts: list[MinHash], candidates: list[int], least: float) -> int | None:
+def _most_alike(sketch: "MinHash", firsts: "list[MinHash]", candidates: list[int], least: float) -> int | None:
     """The earlier one of two that are equally alike."""
     alike = [(sketch.jaccard(firsts[number]), -number) for number in candidates]
     similarity, number = max(alike, default=(0.0, 0))
