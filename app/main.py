@@ -6,11 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import redis
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
@@ -44,6 +42,9 @@ from app.releases.api import router as releases
 from app.runs.api import router as runs
 from app.snapshots.reading.api import router as snapshots
 from app.web import Api, BodyGate, Problem, install_error_handlers, problems
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
@@ -101,12 +102,16 @@ def ready() -> Ready:
 
 
 @cache
-def _migrations() -> ScriptDirectory:
+def _migrations() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(configuration())
 
 
 def require_tables() -> None:
     """Raise `Unavailable` where Postgres is away or behind this code. Ahead is well: an update may be under way."""
+    from alembic.runtime.migration import MigrationContext  # half a second that no start has to wait for
+
     with transaction() as session:
         at = MigrationContext.configure(session.connection()).get_current_revision()
     known = {script.revision for script in _migrations().walk_revisions()}

@@ -11,6 +11,7 @@ import typer
 
 from app import services, settings
 from app.cli.stack import Stack, interruptible, running
+from app.errors import Unavailable
 
 WATCH_SECONDS = 0.5
 STORY_STOP_SECONDS = 10
@@ -34,6 +35,11 @@ def demo(
     """Watch a tiny support desk's model learn from its users' thumbs: the whole loop, twice, in six minutes."""
     started = time.monotonic()
     interruptible()
+    cache = settings.current().data_dir / "demo"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"The demo stopped: {error}", code="data_folder_unusable") from error
     try:
         with services.temporary() as folder, (folder / "demo.log").open("w", buffering=1) as log:
             own = settings.current().model_copy(update={**OWN, "data_dir": folder / "data"})
@@ -44,7 +50,7 @@ def demo(
             typer.echo("Starting Postgres, Valkey, API, worker and beat …", err=True)
             with running(own, note, durable=False) as stack:
                 typer.echo(f"Status page: {stack.base_url}", err=True)
-                _tell(stack, seed, as_json=json, spent=time.monotonic() - started)
+                _tell(stack, cache, seed, as_json=json, spent=time.monotonic() - started)
                 if keep:
                     typer.echo(f"All of it goes on at {stack.base_url} until Ctrl-C.", err=True)
                     _watch_until(stack, threading.Event())
@@ -53,9 +59,10 @@ def demo(
         raise typer.Exit(0 if keep else INTERRUPTED) from None
 
 
-def _tell(stack: Stack, seed: int, *, as_json: bool, spent: float) -> None:
-    """Run the story to its end. Raises `typer.Exit` with its code where it did not succeed."""
-    cache = settings.current().data_dir / "demo"
+def _tell(stack: Stack, cache: Path, seed: int, *, as_json: bool, spent: float) -> None:
+    """Run the story to its end; its base models are kept in `cache`. Raises `typer.Exit` with its code where it did not
+    succeed.
+    """
     command: list[str | Path] = [sys.executable, "-m", "worker.demo", "--cache", cache, "--seed", str(seed)]
     command += ["--spent", f"{spent:.1f}", *(["--json"] if as_json else [])]
     environment = {**stack.environment, "THUMBWHEEL_API_KEY": stack.admin_key or ""}

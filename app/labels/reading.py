@@ -1,12 +1,10 @@
-"""A project's log as `sets.Log`: its ids and signals turned into numbers while it comes, as Arrow. Pure."""
+"""A project's log as `sets.Log`: what stands of it, where its texts are, and how much its edits changed. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Literal, Protocol, get_args
 from uuid import UUID
 
-import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -14,9 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.labels.columns import Columns, as_arrow, as_numpy
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
-from app.labels.policy import NOT_PREFERRED, rewrite_weight
-from app.labels.rejected import id_of
+from app.labels.policy import rewrite_weight
 from app.labels.sets import UNKNOWN_EDIT, Events, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
@@ -39,35 +37,6 @@ COMPARED = pl.Schema(
 )
 
 
-class _Said(msgspec.Struct):
-    """As much of a signal as can be different for each event; see `store.Source.events`."""
-
-    kind: str
-    rejected: str | None = None
-    rejected_completion_id: str | None = None
-    carries: bool = False
-
-    def other(self, completion_id: str) -> str:
-        """The id of the completion that was not preferred."""
-        return id_of(completion_id, self.rejected, self.rejected_completion_id)
-
-
-_SAID = msgspec.json.Decoder(_Said)
-
-
-class _Part(NamedTuple):
-    """Events of one batch. `other` are the sides of preferences that were not preferred, of the events in `rows`."""
-
-    position: NDArray[np.int64]
-    completion: pa.DictionaryArray
-    actor: pa.DictionaryArray
-    moment: NDArray[np.int64]
-    signal: NDArray[np.uint32]
-    carries: NDArray[np.bool_]
-    never_train: NDArray[np.bool_]
-    checkpoint: pa.DictionaryArray
-
-
 class Source(Protocol):
     """Where the log comes from."""
 
@@ -86,7 +55,7 @@ class Source(Protocol):
 
 def read(source: Source, rule: wire.EditRule) -> tuple[Log, pl.DataFrame]:
     """All that was said, edits read by `rule`; and those comparisons of edits that the source had not kept."""
-    rows = _Rows.of(source.events())
+    rows = Columns.of(source.events())
     stands = _standing(source, rows)
     carriers = _Carriers.of(source, rows)
     signal, rewritten, new = _edits(source, rule, rows, stands, carriers)
@@ -101,120 +70,7 @@ def read(source: Source, rule: wire.EditRule) -> tuple[Log, pl.DataFrame]:
     return log, new
 
 
-class _Signals:
-    """Numbers of the different signals; texts aside, there are few."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self._numbers: dict[str, int] = {}
-
-    def number(self, body: Mapping[str, Any], raw: str | None = None) -> int:
-        key = raw or msgspec.json.encode(body).decode()
-        if key not in self._numbers:
-            self._numbers[key] = len(self.bodies)
-            self.bodies.append(dict(body))
-        return self._numbers[key]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The log's events in columns, each preference twice: `source` is the row of the event itself."""
-
-    position: NDArray[np.int64]
-    completion: NDArray[np.uint32]
-    actor: NDArray[np.uint32]
-    moment: NDArray[np.int64]
-    signal: NDArray[np.uint32]
-    carries: NDArray[np.bool_]
-    never_train: NDArray[np.bool_]
-    checkpoint: NDArray[np.int32]  # -1: none
-    source: NDArray[np.int32]
-    completions: pa.Array  # ids
-    actors: pa.Array
-    checkpoints: pa.Array
-    signals: _Signals
-    edit_rows: NDArray[np.int64]
-    supersedes: Mapping[int, str]  # row → event id
-
-    @staticmethod
-    def of(batches: Iterable[pa.RecordBatch]) -> "_Rows":
-        signals = _Signals()
-        not_preferred = signals.number({"kind": NOT_PREFERRED})
-        parts: list[_Part] = []
-        sources, edit_rows = [], []
-        supersedes: dict[int, str] = {}
-        start = 0
-        for batch in batches:
-            raw = batch["signal"].dictionary_encode()
-            texts = raw.dictionary.to_pylist()
-            said = [_SAID.decode(text) for text in texts]
-            numbers = np.array(list(map(_number, repeat(signals), said, texts)), dtype=np.uint32)
-            which = _numpy(raw.indices)
-            actor = batch["actor"].dictionary_encode()
-            position, moment = _numpy(batch["position"]), _numpy(batch["moment"].cast(pa.int64()))
-            here = np.arange(start, start + len(batch), dtype=np.int32)
-            parts.append(
-                _Part(
-                    position, batch["completion_id"].dictionary_encode(), actor, moment, numbers[which],
-                    _numpy(batch["carries"]), _numpy(batch["never_train"]), batch["checkpoint_id"].dictionary_encode(),
-                )
-            )  # fmt: skip
-            sources.append(here)
-            replaced = batch["supersedes"]
-            if replaced.null_count < len(replaced):
-                rows = np.flatnonzero(_numpy(replaced.is_valid()))
-                supersedes |= zip((start + rows).tolist(), pl.Series(replaced).gather(rows).to_list(), strict=True)
-            edit_rows.append(start + np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which]))
-            start += len(batch)
-            preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
-            if len(preferences):
-                others = [said[place] for place in which[preferences].tolist()]
-                ids = pl.Series(batch["completion_id"]).gather(preferences).to_list()
-                parts.append(
-                    _Part(
-                        position[preferences],
-                        _strings(map(_Said.other, others, ids)).dictionary_encode(),
-                        actor.take(_arrow(preferences)), moment[preferences],
-                        np.full(len(preferences), not_preferred, dtype=np.uint32),
-                        np.array([one.carries or one.rejected is not None for one in others], dtype=bool),
-                        parts[-1].never_train[preferences],
-                        pa.nulls(len(preferences), pa.binary(16)).dictionary_encode(),
-                    )
-                )  # fmt: skip
-                sources.append(here[preferences])
-                start += len(preferences)
-        columns = {name: [getattr(part, name) for part in parts] for name in _Part._fields}
-        parts.clear()
-        completion, completions = _unified(columns.pop("completion"))
-        actor, actors = _unified(columns.pop("actor"))
-        checkpoint, checkpoints = _unified(columns.pop("checkpoint"))
-        return _Rows(
-            position=_joined(columns.pop("position"), np.int64),
-            completion=completion.view(np.uint32),
-            actor=actor.view(np.uint32),
-            moment=_joined(columns.pop("moment"), np.int64),
-            signal=_joined(columns.pop("signal"), np.uint32),
-            carries=_joined(columns.pop("carries"), np.bool_),
-            never_train=_joined(columns.pop("never_train"), np.bool_),
-            checkpoint=checkpoint,
-            source=_joined(sources, np.int32),
-            completions=completions,
-            actors=actors,
-            checkpoints=checkpoints,
-            signals=signals,
-            edit_rows=_joined(edit_rows, np.int64),
-            supersedes=supersedes,
-        )
-
-
-def _number(signals: _Signals, said: _Said, raw: str) -> int:
-    if said.kind in ("edit", "comment", "preference"):
-        unread = {"severity": UNKNOWN_EDIT} if said.kind == "edit" else {}
-        return signals.number({"kind": said.kind, **unread})
-    return signals.number(msgspec.json.decode(raw), raw)
-
-
-def _standing(source: Source, rows: _Rows) -> NDArray[np.bool_]:
+def _standing(source: Source, rows: Columns) -> NDArray[np.bool_]:
     """Which rows count: not those that were taken back or replaced by the same actor, nor what takes back."""
     kinds = np.array([body["kind"] for body in rows.signals.bodies], dtype=object)
     retract = (kinds == "retract")[rows.signal]
@@ -266,7 +122,7 @@ class _Carriers:
     checkpoint: list[str | None]
 
     @staticmethod
-    def of(source: Source, rows: _Rows) -> "_Carriers":
+    def of(source: Source, rows: Columns) -> "_Carriers":
         many = len(rows.completions)
         first, carried = np.full(many, LATEST), np.full(many, LATEST)
         np.minimum.at(first, rows.completion, rows.position)
@@ -287,11 +143,11 @@ class _Carriers:
         found = [names[number] for number in checkpoint.tolist()]
 
         position = np.where(known, carried, first)
-        others = rows.completions.take(_arrow(np.unique(rows.completion[other]))).to_pylist()
+        others = rows.completions.take(as_arrow(np.unique(rows.completion[other]))).to_pylist()
         for batch in source.registered(others):
-            places = _numpy(pc.index_in(batch["completion_id"], rows.completions))
+            places = as_numpy(pc.index_in(batch["completion_id"], rows.completions))
             known[places], carrier[places] = True, CARRIERS.index("registered")
-            position[places] = _numpy(batch["position"])
+            position[places] = as_numpy(batch["position"])
             for place, name in zip(places.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
                 found[place] = name or found[place]
         never_train = np.zeros(many, dtype=bool)
@@ -302,7 +158,7 @@ class _Carriers:
         """What has the text of each of these."""
         return [CARRIERS[number] for number in self.carrier[completion].tolist()]
 
-    def frame(self, rows: _Rows) -> pl.DataFrame:
+    def frame(self, rows: Columns) -> pl.DataFrame:
         return pl.DataFrame(
             {
                 "completion_id": pl.Series(rows.completions, dtype=pl.String),
@@ -316,7 +172,7 @@ class _Carriers:
 
 
 def _edits(
-    source: Source, rule: wire.EditRule, rows: _Rows, stands: NDArray[np.bool_], carriers: _Carriers
+    source: Source, rule: wire.EditRule, rows: Columns, stands: NDArray[np.bool_], carriers: _Carriers
 ) -> tuple[NDArray[np.uint32], pl.DataFrame, pl.DataFrame]:
     """The signals of all rows: those of edits by their severity, unknown where the original is not, or it does not
     stand. What the texts are that are rows of their own: position, key. And the comparisons that were made."""
@@ -383,29 +239,3 @@ def _compared(
         told = position[part], original[part], alike, change, long, list(map(text_key, edited))
         parts.append(pl.DataFrame(dict(zip(COMPARED, told, strict=True)), COMPARED))
     return pl.concat(parts)
-
-
-def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:
-    """Numbers, -1 for null, and what they stand for."""
-    if not parts:
-        return np.empty(0, dtype=np.int32), _strings([])
-    chunks = pa.chunked_array(parts).unify_dictionaries().chunks
-    indices = [np.array(pl.Series(chunk.indices).fill_null(-1).to_numpy()) for chunk in chunks]
-    return np.concatenate(indices).astype(np.int32, copy=False), chunks[0].dictionary
-
-
-def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
-
-
-def _numpy(array: pa.Array) -> NDArray[Any]:
-    """A copy: a view would keep the whole batch that the array is of. By way of polars: Arrow's own loads pandas."""
-    return np.array(pl.Series(array).to_numpy())
-
-
-def _arrow(values: NDArray[Any]) -> pa.Array:
-    return pl.Series(values).to_arrow()
-
-
-def _strings(values: Iterable[str]) -> pa.Array:
-    return pl.Series(list(values), dtype=pl.String).to_arrow().cast(pa.string())

@@ -9,6 +9,7 @@ from thumbwheel.wire import LabelPolicy
 from app.database import transaction
 from app.feedback import service as feedback
 from app.labels import service as labels
+from app.labels import sets
 from app.labels.service import EVERYTHING, LabelledRow
 from app.projects.tables import Project
 from tests.logged import register, store
@@ -46,9 +47,11 @@ def rows(**filters) -> dict[str, LabelledRow]:
         }
 
 
-def counts(**filters) -> tuple[int, int, int]:
+def counts(since: int = 0) -> tuple[int, int, int]:
     with transaction() as session:
-        found = labels.counts(session, P, LabelPolicy(), **{"watermark": EVERYTHING, **filters})
+        log = labels.log_of(session, P, LabelPolicy(), EVERYTHING)
+        labelled = sets.resolve(LabelPolicy(), log, labels.context(session, P, LabelPolicy(), EVERYTHING))
+    found = labels.count(log, labelled, since=since)
     return found.desirable, found.undesirable, found.nothing
 
 

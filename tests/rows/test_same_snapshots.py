@@ -48,6 +48,7 @@ class Database:
     def build(self, folder: Path) -> str:
         """The hash."""
         before = {name: os.environ[name] for name in self.environment}
+        app_database.engine().dispose()
         os.environ.update(self.environment)
         forget_settings()
         try:

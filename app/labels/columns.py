@@ -1,0 +1,185 @@
+"""The events of a log in columns, while they come as Arrow: ids and signals turned into numbers. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from app.labels.policy import NOT_PREFERRED
+from app.labels.rejected import id_of
+from app.labels.sets import UNKNOWN_EDIT
+
+
+class _Said(msgspec.Struct):
+    """As much of a signal as can be different for each event; see `store.Source.events`."""
+
+    kind: str
+    rejected: str | None = None
+    rejected_completion_id: str | None = None
+    carries: bool = False
+
+    def other(self, completion_id: str) -> str:
+        """The id of the completion that was not preferred."""
+        return id_of(completion_id, self.rejected, self.rejected_completion_id)
+
+
+_SAID = msgspec.json.Decoder(_Said)
+
+
+class _Part(NamedTuple):
+    """Events of one batch. `other` are the sides of preferences that were not preferred, of the events in `rows`."""
+
+    position: NDArray[np.int64]
+    completion: pa.DictionaryArray
+    actor: pa.DictionaryArray
+    moment: NDArray[np.int64]
+    signal: NDArray[np.uint32]
+    carries: NDArray[np.bool_]
+    never_train: NDArray[np.bool_]
+    checkpoint: pa.DictionaryArray
+
+
+class Signals:
+    """Numbers of the different signals; texts aside, there are few."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, body: Mapping[str, Any], raw: str | None = None) -> int:
+        key = raw or msgspec.json.encode(body).decode()
+        if key not in self._numbers:
+            self._numbers[key] = len(self.bodies)
+            self.bodies.append(dict(body))
+        return self._numbers[key]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The log's events in columns, each preference twice: `source` is the row of the event itself."""
+
+    position: NDArray[np.int64]
+    completion: NDArray[np.uint32]
+    actor: NDArray[np.uint32]
+    moment: NDArray[np.int64]
+    signal: NDArray[np.uint32]
+    carries: NDArray[np.bool_]
+    never_train: NDArray[np.bool_]
+    checkpoint: NDArray[np.int32]  # -1: none
+    source: NDArray[np.int32]
+    completions: pa.Array  # ids
+    actors: pa.Array
+    checkpoints: pa.Array
+    signals: Signals
+    edit_rows: NDArray[np.int64]
+    supersedes: Mapping[int, str]  # row → event id
+
+    @staticmethod
+    def of(batches: Iterable[pa.RecordBatch]) -> "Columns":
+        signals = Signals()
+        not_preferred = signals.number({"kind": NOT_PREFERRED})
+        parts: list[_Part] = []
+        sources, edit_rows = [], []
+        supersedes: dict[int, str] = {}
+        start = 0
+        for batch in batches:
+            raw = batch["signal"].dictionary_encode()
+            texts = raw.dictionary.to_pylist()
+            said = [_SAID.decode(text) for text in texts]
+            numbers = np.array(list(map(_number, repeat(signals), said, texts)), dtype=np.uint32)
+            which = as_numpy(raw.indices)
+            actor = batch["actor"].dictionary_encode()
+            position, moment = as_numpy(batch["position"]), as_numpy(batch["moment"].cast(pa.int64()))
+            here = np.arange(start, start + len(batch), dtype=np.int32)
+            parts.append(
+                _Part(
+                    position, batch["completion_id"].dictionary_encode(), actor, moment, numbers[which],
+                    as_numpy(batch["carries"]), as_numpy(batch["never_train"]),
+                    batch["checkpoint_id"].dictionary_encode(),
+                )
+            )  # fmt: skip
+            sources.append(here)
+            replaced = batch["supersedes"]
+            if replaced.null_count < len(replaced):
+                rows = np.flatnonzero(as_numpy(replaced.is_valid()))
+                supersedes |= zip((start + rows).tolist(), pl.Series(replaced).gather(rows).to_list(), strict=True)
+            edit_rows.append(start + np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which]))
+            start += len(batch)
+            preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
+            if len(preferences):
+                others = [said[place] for place in which[preferences].tolist()]
+                ids = pl.Series(batch["completion_id"]).gather(preferences).to_list()
+                parts.append(
+                    _Part(
+                        position[preferences],
+                        _strings(map(_Said.other, others, ids)).dictionary_encode(),
+                        actor.take(as_arrow(preferences)), moment[preferences],
+                        np.full(len(preferences), not_preferred, dtype=np.uint32),
+                        np.array([one.carries or one.rejected is not None for one in others], dtype=bool),
+                        parts[-1].never_train[preferences],
+                        pa.nulls(len(preferences), pa.binary(16)).dictionary_encode(),
+                    )
+                )  # fmt: skip
+                sources.append(here[preferences])
+                start += len(preferences)
+        columns = {name: [getattr(part, name) for part in parts] for name in _Part._fields}
+        parts.clear()
+        completion, completions = _unified(columns.pop("completion"))
+        actor, actors = _unified(columns.pop("actor"))
+        checkpoint, checkpoints = _unified(columns.pop("checkpoint"))
+        return Columns(
+            position=_joined(columns.pop("position"), np.int64),
+            completion=completion.view(np.uint32),
+            actor=actor.view(np.uint32),
+            moment=_joined(columns.pop("moment"), np.int64),
+            signal=_joined(columns.pop("signal"), np.uint32),
+            carries=_joined(columns.pop("carries"), np.bool_),
+            never_train=_joined(columns.pop("never_train"), np.bool_),
+            checkpoint=checkpoint,
+            source=_joined(sources, np.int32),
+            completions=completions,
+            actors=actors,
+            checkpoints=checkpoints,
+            signals=signals,
+            edit_rows=_joined(edit_rows, np.int64),
+            supersedes=supersedes,
+        )
+
+
+def _number(signals: Signals, said: _Said, raw: str) -> int:
+    if said.kind in ("edit", "comment", "preference"):
+        unread = {"severity": UNKNOWN_EDIT} if said.kind == "edit" else {}
+        return signals.number({"kind": said.kind, **unread})
+    return signals.number(msgspec.json.decode(raw), raw)
+
+
+def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:
+    """Numbers, -1 for null, and what they stand for."""
+    if not parts:
+        return np.empty(0, dtype=np.int32), _strings([])
+    chunks = pa.chunked_array(parts).unify_dictionaries().chunks
+    indices = [np.array(pl.Series(chunk.indices).fill_null(-1).to_numpy()) for chunk in chunks]
+    return np.concatenate(indices).astype(np.int32, copy=False), chunks[0].dictionary
+
+
+def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+
+
+def as_numpy(array: pa.Array) -> NDArray[Any]:
+    """A copy: a view would keep the whole batch that the array is of. By way of polars: Arrow's own loads pandas."""
+    return np.array(pl.Series(array).to_numpy())
+
+
+def as_arrow(values: NDArray[Any]) -> pa.Array:
+    return pl.Series(values).to_arrow()
+
+
+def _strings(values: Iterable[str]) -> pa.Array:
+    return pl.Series(list(values), dtype=pl.String).to_arrow().cast(pa.string())
