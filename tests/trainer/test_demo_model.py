@@ -1,11 +1,13 @@
 """The demo's model: a folder that transformers loads, text that survives the tokenizer, samples that are its own."""
 
+import sys
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
 
+from worker.demo.__main__ import main
 from worker.demo.base_model import desk_tokenizer, train_base_model
 from worker.demo.language import new_ticket, typical_reply
 from worker.demo.measure import kl_nats, measured, share
@@ -82,3 +84,18 @@ def test_a_share_has_wilsons_interval() -> None:
     assert (figure.low, figure.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)  # 8 of 10, Wilson 95 %
     assert share([True] * 5).high == pytest.approx(1)
     assert share([]).low == 0
+
+
+def test_a_folder_that_takes_no_model_ends_the_story_in_one_line_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_file = tmp_path / "file"
+    a_file.write_text("")
+    monkeypatch.setattr(sys, "argv", ["demo", "--cache", str(a_file / "demo")])
+    monkeypatch.setenv("THUMBWHEEL_API_KEY", "tw_unasked")
+
+    assert main() == 2
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("The demo stopped: ")
+    assert str(a_file) in last
