@@ -24,6 +24,7 @@ from app.labels.audits import service as audits
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
+from app.snapshots import service as snapshots
 from worker import registration
 from worker.attend import Cancelled, Failed, Left, Lost, attend, heed
 from worker.heartbeat import Heartbeat
@@ -71,6 +72,10 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
         _fail(claimed, failure.cause)
     except OSError as error:
         _fail(claimed, f"this machine refused: {error}: mend it, then start a run again")
+    except snapshots.ErasedMeanwhile as error:
+        with transaction() as session:
+            leases.lose(session, lease, error.message)
+        outbox.deliver()
     except ThumbwheelError as error:
         waiting_helps = isinstance(error, Unavailable) and not isinstance(error, DamagedArtifact | StoreUnusable)
         if isinstance(error, StaleLease) or waiting_helps:

@@ -43,6 +43,10 @@ log = logging.getLogger(__name__)
 LOG_PROBS_FILES = 16
 
 
+class ErasedMeanwhile(Conflict):
+    """What was read of the log is void; reading it again is not."""
+
+
 @dataclass(frozen=True)
 class Built:
     """A registered snapshot. The weights are those of its training rows, by class: what a recipe is resolved with."""
@@ -112,7 +116,7 @@ def build(
     """Make the snapshot of the feedback up to `watermark` in `folder`, store its files, then register it.
 
     `objective` says what the rows must be good for, and changes nothing in them. A snapshot that the project has
-    already is registered once. Raises `Refused` with every reason; `Conflict` where something was erased meanwhile.
+    already is registered once. Raises `Refused` with every reason, or `ErasedMeanwhile`.
     """
     only = _only(rules, shipped_checkpoint_id)
     erasures = projects.erasures(session, project)
@@ -165,16 +169,16 @@ def register(
 ) -> UUID:
     """Store the files in `folder`, then register the snapshot that they are; one that is there already stays.
 
-    erasures  how many the project had when the log was read. Raises `Conflict` where it has another one: then the
-              store has nothing of what was erased.
+    erasures  how many the project had when the log was read. Raises `ErasedMeanwhile` where it has another one: then
+              the store has nothing of what was erased.
     """
     files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
     if erasures is not None:
         projects.lock(session, project)
         if projects.erasures(session, project) != erasures:
             _take_back(session, files)
-            raise Conflict(
-                f"Somebody was erased from the feedback of {project} while its snapshot was made: start it again.",
+            raise ErasedMeanwhile(
+                f"Somebody was erased from the feedback of {project} while its snapshot was made.",
                 code="erased_meanwhile",
             )
     return store.insert_once(

@@ -5,12 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from time import monotonic
 
 import pytest
+from sqlalchemy import text
 
 from app import services, settings
 from app.checkpoints.card import card
+from app.database import engine
 from app.runs.states import RunState
 from tests.rows.desk import DESK, claim, execute, expire, make_project, messages, request, shown, vote
 from worker import registration
@@ -47,6 +51,24 @@ def test_a_base_model_that_is_not_there_fails_the_run_with_one_sentence(run):
     assert ended.reason == "base_model: /models/base holds no config.json: name a folder with a saved model"
     assert ended.snapshot_id is not None
     assert ended.recipe["learning_rate"] != "auto"
+
+
+def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
+    with engine().connect() as held, ThreadPoolExecutor(1) as worker:
+        held.execute(text("SELECT FROM projects WHERE id = :id FOR NO KEY UPDATE"), {"id": DESK})
+        attempt = worker.submit(look, run.id, never)
+        end = monotonic() + 60
+        while not (workdir / "snapshot").exists():
+            assert monotonic() < end, "no snapshot was written"
+        held.execute(text("UPDATE projects SET erasures = erasures + 1 WHERE id = :id"), {"id": DESK})
+        held.commit()
+        attempt.result()
+
+    again = shown(run.id)
+    assert again.state == "snapshotting"
+    assert "was erased from the feedback" in again.transitions[-1].reason
+    look(run.id, never)
+    assert shown(run.id).snapshot_id is not None
 
 
 def test_feedback_that_makes_no_snapshot_any_more_fails_the_run_with_the_reasons(run):
