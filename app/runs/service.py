@@ -64,6 +64,8 @@ def readiness_reaches(session: Session, project: str) -> int:
 
 def look_ahead(session: Session, project: str) -> bool:
     """Find out anew, for a large log, whether a run could start; whether there was something to find."""
+    if not snapshots.is_large(session, project):
+        return False
     configuration = projects.get(session, project)
     before = last(session, project)
     return snapshots.refresh(

@@ -46,7 +46,7 @@ def readiness(
     """
     basis = _basis(session, project, rules, shipped_checkpoint_id)
     kept = store.kept(session, project)
-    large = feedback.more_than(session, project, SMALL)
+    large = is_large(session, project)
     if large and not anew and kept is not None and kept.basis == basis and _tells_new(kept.found, since):
         return _shown(kept.found, rules, objective, since)
     found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
@@ -55,10 +55,15 @@ def readiness(
     return _shown(found, rules, objective, since)
 
 
+def is_large(session: Session, project: str) -> bool:
+    """Whether the log is looked at in the background."""
+    return feedback.more_than(session, project, SMALL)
+
+
 def reach(session: Session, project: str, watermark: int) -> int:
     """Up to where `readiness` looks when the log ends at `watermark`."""
     kept = store.kept(session, project)
-    if kept is None or not feedback.more_than(session, project, SMALL):
+    if kept is None or not is_large(session, project):
         return watermark
     found: int = kept.found["watermark"]
     return found
@@ -73,15 +78,13 @@ def refresh(
     since: int,
     shipped_checkpoint_id: UUID | None,
 ) -> bool:
-    """Look at a large log anew, if there is something new in it and it was not looked at just now. Whether it was."""
+    """Look at a large log anew, if something is new in it and it was not looked at just now. Whether it was."""
     basis = _basis(session, project, rules, shipped_checkpoint_id)
     kept = store.kept(session, project)
     if kept is not None and kept.basis == basis and _tells_new(kept.found, since):
         resting = timedelta(seconds=kept.found["seconds"] / PART)
         if kept.found["watermark"] == watermark or now() - kept.at < resting:
             return False
-    if not feedback.more_than(session, project, SMALL):
-        return False
     store.keep(session, project, basis, _look(session, project, rules, watermark, since, shipped_checkpoint_id))
     return True
 
