@@ -90,7 +90,10 @@ class Readiness(BaseModel):
     lambda_desirable: float | None
     lambda_undesirable: float | None
     pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")
-    watermark: int
+    watermark: int = Field(
+        description="up to where the log was looked at: its end, or of one with more than 5,000 events a little before; "
+        "such a log is looked at in the background"
+    )
 
 
 class TriggerDecision(BaseModel):
