@@ -91,7 +91,7 @@ class Readiness(BaseModel):
     lambda_undesirable: float | None
     pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")
     watermark: int = Field(
-        description="up to where the log was looked at: its end, or of one with more than 5,000 events a little before; "
+        description="up to where the log was looked at: its end, or for more than 5,000 events a little before; "
         "such a log is looked at in the background"
     )
 
