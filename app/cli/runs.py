@@ -80,11 +80,22 @@ def readiness(project: Project = None, as_json: AsJson = False) -> None:
         "new": _counts(found.new_counts),
         "pairs": str(found.pairs),
         "λ": f"{figure(found.lambda_desirable)} desirable, {figure(found.lambda_undesirable)} undesirable",
+        **_planned(found.plan),
         "watermark": str(found.watermark),
         "in the way": "\n".join(found.reasons) or "nothing",
     }
     show_one(found, lines, as_json=as_json)
     raise typer.Exit(0 if found.ready else 1)
+
+
+def _planned(plan: wire.BalancePlan | None) -> dict[str, str]:
+    if plan is None:
+        return {}
+    up, down = plan.desirable, plan.undesirable
+    rows = (
+        f"{up.rows} desirable, {down.rows} undesirable; they say as much as {up.effective:.0f} and {down.effective:.0f}"
+    )
+    return {"training rows": rows, "advised": f"balance {plan.advised or '–'}: {plan.because}"}
 
 
 def triggers(project: Project = None, as_json: AsJson = False) -> None:
