@@ -4,18 +4,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import uvicorn
 
 from app import services
 from app.main import create_app
+from app.web import Api
+
+
+@cache
+def _api() -> Api:
+    """One for all tests of this process: its routes are prepared at the first request, for a tenth of a second."""
+    return create_app()
 
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The URL of an API on the servers of the settings, while the block lasts."""
+    """The URL of an API on the servers of the settings, while the block lasts; one at a time."""
     port = services.free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(_api(), port=port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
