@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
@@ -56,13 +57,21 @@ def url(key: dict[str, str]) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def session(url: str) -> Iterator[requests.Session]:
+    """One connection for the hundreds of calls of an operation."""
+    with requests.Session() as session:
+        session.trust_env = False  # a look into the environment and ~/.netrc at each call
+        yield session
+
+
 @schema.parametrize()
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 def test_no_call_is_a_server_error_or_answered_otherwise_than_the_document_says(
-    case: schemathesis.Case, url: str, key: dict[str, str]
+    case: schemathesis.Case, url: str, session: requests.Session, key: dict[str, str]
 ) -> None:
     if "project" in {parameter.name for parameter in case.operation.query}:
         case.query = {**(case.query or {}), "project": "acme"}
-    case.call_and_validate(base_url=url, headers=key, checks=list(CHECKS))
+    case.call_and_validate(base_url=url, session=session, headers=key, checks=list(CHECKS))
