@@ -10,7 +10,7 @@ from tests.story.desk import desk, ended, events, processes_with, training_after
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
-LONG = wire.NewRun(changes={"epochs": 40})
+LONG = wire.NewRun(changes={"epochs": 15})
 
 
 def test_a_run_whose_worker_is_killed_and_then_restarted_ends_with_the_weights_of_an_undisturbed_one(stack, base_model):
