@@ -80,10 +80,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "",
         "## What is not in it",
         "",
-        *(
-            [f"- {count} {_DROPS.get(reason, reason)}" for reason, count in manifest["drops"].items() if count]
-            or ["Nothing."]
-        ),
+        *_drops(manifest["drops"]),
         "",
         "## Guards",
         "",
