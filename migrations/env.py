@@ -6,6 +6,7 @@ from sqlalchemy import NullPool, create_engine, text
 import app.access.tables
 import app.checkpoints.tables
 import app.feedback.tables
+import app.idempotency.tables
 import app.labels.audits.tables
 import app.labels.policies.tables
 import app.labels.quarantine.tables

@@ -4,7 +4,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Float, ForeignKey, Identity, Index, Integer, String, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    false,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -40,9 +53,30 @@ class Run(Base):
     eta_seconds: Mapped[float | None] = mapped_column(Float)
     last_metrics: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     warnings: Mapped[list[Any]] = mapped_column(JSONB, default=list)
+    paused: Mapped[bool] = mapped_column(
+        Boolean, default=False, server_default=false(), comment="no worker may have it until it is resumed"
+    )
+    waiting: Mapped[bool] = mapped_column(
+        Boolean, default=False, server_default=false(), comment="queued behind the project's active run"
+    )
+    changes: Mapped[Document] = mapped_column(
+        default=dict, server_default=text("'{}'"), comment="recipe fields that were asked for this run alone"
+    )
+    source_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    source: Mapped[str | None] = mapped_column(String(16), comment="what this run is of `source_run_id`")
+    said: Mapped[str | None] = mapped_column(String, comment="the last lines of a process that did not end well")
 
     __table_args__ = (
-        Index("ix_runs_one_active_per_project", "project_id", unique=True, postgresql_where=text(f"state IN {ACTIVE}")),
+        CheckConstraint("source IN ('retry', 'reproduction')", name="source"),
+        CheckConstraint("(source IS NULL) = (source_run_id IS NULL)", name="source_of_a_run"),
+        CheckConstraint("NOT waiting OR state = 'queued'", name="waiting_is_queued"),
+        Index(
+            "ix_runs_one_active_per_project",
+            "project_id",
+            unique=True,
+            postgresql_where=text(f"state IN {ACTIVE} AND NOT waiting"),
+        ),
+        Index("ix_runs_waiting", "project_id", "id", postgresql_where=text("waiting")),
         Index("ix_runs_project_id_created_at", "project_id", "created_at"),
     )
 

@@ -21,12 +21,15 @@ RunState = Literal[
     "cancelled",
 ]
 
+RunSource = Literal["retry", "reproduction"]
+
 
 class NewRun(Body):
     """Start a run with the project's recipe, or with changes for this one time."""
 
     changes: Metadata = Field({}, description="recipe fields for this run only")
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
+    queue: bool = Field(False, description="where a run of the project is active: wait behind it, do not refuse")
 
 
 class RunTransition(BaseModel):
@@ -61,6 +64,14 @@ class Run(BaseModel):
     last_metrics: dict[str, Any] | None
     warnings: list[str]
     transitions: list[RunTransition]
+    paused: bool = Field(False, description="no worker has it until it is resumed; it still is the active one")
+    waiting: bool = Field(False, description="queued behind the project's active run")
+    source_run_id: UUID | None = Field(None, description="the run that it retries or reproduces")
+    source: RunSource | None = Field(None, description="what it is of `source_run_id`")
+    reproduces: bool | None = Field(
+        None, description="of a reproduction that succeeded: whether its weights are its source's, by their sha256"
+    )
+    said: str | None = Field(None, description="the last lines that its trainer or scorer wrote where one failed")
 
 
 class Metrics(BaseModel):
