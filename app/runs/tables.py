@@ -95,9 +95,26 @@ class RunTransition(Base):
     reason: Mapped[str] = mapped_column(String, default="")
 
 
+#: One number for whatever happens to a run, in the order in which it does: its writers hold the run's row meanwhile.
+NEXT_NUMBER = "nextval('run_transitions_id_seq')"
+MEASURED_DRIFT = "(values ->> 'kl_nats_per_token') IS NOT NULL"
+
+
 class RunMetric(Base):
+    """A step in figures. One that was taken again after a kill replaces the first one, and gets a new number."""
+
     __tablename__ = "run_metrics"
 
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     step: Mapped[int] = mapped_column(Integer, primary_key=True)
     values: Mapped[Document]
+    number: Mapped[int] = mapped_column(
+        BigInteger,
+        server_default=text(NEXT_NUMBER),
+        comment="by when it was written, of the same sequence as run_transitions",
+    )
+
+    __table_args__ = (
+        Index("ix_run_metrics_number", "run_id", "number"),
+        Index("ix_run_metrics_drift", "run_id", "step", postgresql_where=text(MEASURED_DRIFT)),
+    )

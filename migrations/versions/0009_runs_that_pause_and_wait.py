@@ -1,4 +1,4 @@
-"""Runs that are paused, wait behind another one or come from another one; keys of idempotent requests
+"""Runs that are paused, wait behind another one or come from another one; keys of idempotent requests; metrics in order
 
 Revision ID: 0009
 Revises: 0008
@@ -44,9 +44,15 @@ def upgrade() -> None:
     op.drop_index('ix_runs_one_active_per_project', table_name='runs')
     op.create_index('ix_runs_one_active_per_project', 'runs', ['project_id'], unique=True, postgresql_where=sa.text(f'{ACTIVE} AND NOT waiting'))
     op.create_index('ix_runs_waiting', 'runs', ['project_id', 'id'], unique=False, postgresql_where=sa.text('waiting'))
+    op.add_column('run_metrics', sa.Column('number', sa.BigInteger(), server_default=sa.text("nextval('run_transitions_id_seq')"), nullable=False, comment='by when it was written, of the same sequence as run_transitions'))
+    op.create_index('ix_run_metrics_number', 'run_metrics', ['run_id', 'number'], unique=False)
+    op.create_index('ix_run_metrics_drift', 'run_metrics', ['run_id', 'step'], unique=False, postgresql_where=sa.text("(values ->> 'kl_nats_per_token') IS NOT NULL"))
 
 
 def downgrade() -> None:
+    op.drop_index('ix_run_metrics_drift', table_name='run_metrics')
+    op.drop_index('ix_run_metrics_number', table_name='run_metrics')
+    op.drop_column('run_metrics', 'number')
     # Two active runs of a project are more than the older index lets be.
     op.execute("UPDATE runs SET state = 'cancelled', reason = 'it waited while the tables went back a version', waiting = false, finished_at = now() WHERE waiting")
     op.drop_index('ix_runs_waiting', table_name='runs')

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.runs.leases.lease import Lease
 from app.runs.states import ACTIVE, WORKING, RunState
-from app.runs.tables import Run, RunMetric
+from app.runs.tables import NEXT_NUMBER, Run, RunMetric
 
 #: Three parameters each; a statement takes 65,535 at most.
 METRICS_PER_STATEMENT = 1000
@@ -55,14 +55,18 @@ def renew(session: Session, lease: Lease, lease_seconds: float) -> RunState | No
 
 
 def keep_metrics(session: Session, run_id: UUID, lines: Sequence[dict[str, Any]]) -> None:
-    """One row per step; a step that was taken again after a kill replaces its row."""
+    """One row per step; a step that was taken again after a kill replaces its row, which gets a new number. What is
+    there already is left as it is."""
     by_step = {line["step"]: {"run_id": run_id, "step": line["step"], "values": line} for line in lines}
     rows = list(by_step.values())
     for start in range(0, len(rows), METRICS_PER_STATEMENT):
         statement = upsert(RunMetric).values(rows[start : start + METRICS_PER_STATEMENT])
+        new = statement.excluded["values"]
         session.execute(
             statement.on_conflict_do_update(
-                index_elements=[RunMetric.run_id, RunMetric.step], set_={"values": statement.excluded["values"]}
+                index_elements=[RunMetric.run_id, RunMetric.step],
+                set_={"values": new, "number": text(NEXT_NUMBER)},
+                where=RunMetric.values.is_distinct_from(new),
             )
         )
 
