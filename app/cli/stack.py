@@ -109,13 +109,13 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         runners = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
         stack.callback(supervisor.stop, [API], API_STOP_SECONDS)
         stack.callback(supervisor.stop, [BEAT, *runners], WORKER_STOP_SECONDS)
-        supervisor.start(API, _api(settings.host, port), environment)
+        supervisor.start(API, api_command(settings.host, port), environment)
         for name in runners:
-            supervisor.start(name, _celery(name, "runs"), environment, orphaned_with=signal.SIGKILL)
+            supervisor.start(name, celery_command(name, "runs"), environment, orphaned_with=signal.SIGKILL)
         schedule = folder / "beat-schedule"
         supervisor.start(
             BEAT,
-            [*_celery(BEAT, "housekeeping"), "--beat", "--schedule", schedule],
+            [*celery_command(BEAT, "housekeeping"), "--beat", "--schedule", schedule],
             environment,
             orphaned_with=signal.SIGKILL,
         )
@@ -168,12 +168,12 @@ def _first_admin_key(database_url: str) -> str | None:
         engine.dispose()
 
 
-def _api(host: str, port: int) -> list[str]:
+def api_command(host: str, port: int) -> list[str]:
     server = [sys.executable, "-m", "uvicorn", "app.main:serve", "--factory"]
     return [*server, "--host", host, "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "5"]
 
 
-def _celery(name: str, queue: str) -> list[str | Path]:
+def celery_command(name: str, queue: str) -> list[str | Path]:
     worker = [sys.executable, "-m", "celery", "-q", "-A", "worker.main", "worker", "-Q", queue, "-c", "1"]
     return [*worker, "-n", f"{name}@%h", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
 

@@ -17,10 +17,13 @@ ATTEMPTS = 5  # another process may take the port between our look and the serve
 
 
 @contextmanager
-def embedded_valkey(folder: Path, *, durable: bool = True, program: Path | None = None) -> Iterator[Server]:
+def embedded_valkey(
+    folder: Path, *, durable: bool = True, program: Path | None = None, port: int | None = None
+) -> Iterator[Server]:
     """Run Valkey on the data in `folder` (made by the first call) while the block lasts.
 
     durable  False keeps nothing on disk: for tests
+    port     None takes a free one
 
     Raises `Conflict` where another process uses the folder, `Invalid` where it is closed to the server, `Unavailable`
     where there is no space, no port, no program, or the server doesn't start.
@@ -32,16 +35,16 @@ def embedded_valkey(folder: Path, *, durable: bool = True, program: Path | None 
         data = folder / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         folders.give_to_server(data)
-        process, port = _start(binary, folder, password, durable)
+        process, port = _start(binary, folder, password, durable, port)
         try:
             yield Server(f"redis://:{password}@127.0.0.1:{port}/0", process)
         finally:
             process.stop()
 
 
-def _start(binary: Path, folder: Path, password: str, durable: bool) -> tuple[Process, int]:
+def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int | None) -> tuple[Process, int]:
     for _ in range(ATTEMPTS):
-        port = free_port()
+        port = wanted or free_port()
         # A file and no arguments: the password would stand in the process list.
         configuration = folder / "data" / "valkey.conf"
         configuration.unlink(missing_ok=True)
