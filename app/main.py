@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
+from thumbwheel.wire.run_events import RUN_EVENTS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
@@ -40,6 +41,9 @@ from app.privacy.receipts.api import router as receipts
 from app.projects.api import router as projects
 from app.releases.api import router as releases
 from app.runs.api import router as runs
+from app.runs.stream.api import router as run_events
+from app.runs.stream.stopping import told_to_stop
+from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
 from app.web import Api, BodyGate, Problem, install_error_handlers, problems
 
@@ -143,6 +147,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
         )
         models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
         models = [(Problem, "serialization"), *((model, "validation") for model in MODELS)]
+        models += [(model, "serialization") for model in RUN_EVENTS.values()]
         _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= shapes["$defs"]
         api.openapi_schema = document
@@ -162,6 +167,7 @@ ROUTERS = (
     quarantine,
     projects,
     runs,
+    run_events,
     loop,
     snapshots,
     checkpoints,
@@ -177,10 +183,11 @@ ROUTERS = (
 async def _lifespan(api: Api) -> AsyncIterator[None]:
     settings.current().need_redis()
     api.state.figures = Figures()
+    api.state.streams = streams = Streams()
     async with intake(settings.current().need_libpq_database()) as way_in:
         api.state.receiver = receiver = Receiver(way_in)
         api.direct[("POST", EVENT_PATH)] = receiver.event
-        with outbox.relay():
+        with outbox.relay(), told_to_stop(streams.stop):
             yield
 
 

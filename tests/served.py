@@ -34,4 +34,5 @@ def served() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
+        _api().state.streams.stop()  # no signal tells it, in a thread
         thread.join()

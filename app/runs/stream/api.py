@@ -1,0 +1,72 @@
+"""A run's events over HTTP, as a stream."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.sse import EventSourceResponse
+
+from app.projects.scoped import Scoped, scoped
+from app.runs.stream import service
+from app.runs.stream.place import Place
+from app.web import Transaction, problems
+
+router = APIRouter(tags=["runs"])
+
+#: Nobody on the way may keep events back: neither a cache, nor one that compresses, nor nginx.
+HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+EXAMPLE = """\
+retry: 2000
+
+event: metrics
+data: {"id":"4711-0","event":"metrics","step":41,"values":{"step":41,"loss":0.497,"z0":0.02}}
+id: 4711-0
+
+event: progress
+data: {"id":"4711-0","event":"progress","state":"training","paused":false,"waiting":false,"phase_done":41,
+data: "phase_total":156,"eta_seconds":38.2,"tokens_per_second":5120.0}
+id: 4711-0
+
+"""
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    **problems(404),
+    204: {"description": "The last event was the end: there is nothing to follow"},
+    200: {
+        "description": "Server-sent events, until the run ends. The data of each is a JSON object, by its `event` a "
+        "RunTransitionEvent, RunMetricsEvent, RunProgressEvent, RunWarningEvent or RunEndEvent.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
+    },
+}
+
+
+def beginning(
+    run_id: UUID,
+    session: Transaction,
+    at: Annotated[Scoped, Depends(scoped("runs:read"))],
+    header: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="`id` of the last event that is known")
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Query(description="the same, for who cannot set the header, which counts where both are given")
+    ] = None,
+    history: Annotated[
+        bool, Query(description="false: where no last event is named, begin with how the run stands now")
+    ] = True,
+) -> Place | None:
+    return service.begin(session, at.project, run_id, header or last_event_id, history=history)
+
+
+@router.get(
+    "/v1/runs/{run_id}/events",
+    operation_id="follow_run",
+    summary="Follow a run",
+    response_class=EventSourceResponse,
+    responses=ANSWERS,
+)
+async def follow_run(run_id: UUID, request: Request, begins: Annotated[Place | None, Depends(beginning)]) -> Response:
+    """What has happened to it, and what happens from now on: its history, the figures of each step, how far it is, what
+    looks wrong, and its end, which is the last event. A stream that is cut goes on behind `Last-Event-ID`."""
+    if begins is None:
+        return Response(status_code=204)
+    return EventSourceResponse(request.app.state.streams.follow(run_id, begins), headers=HEADERS)

@@ -1,0 +1,125 @@
+"""What a stream of a run's events consists of, read in short transactions."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel.wire.run_events import (
+    AnyRunEvent,
+    RunEndEvent,
+    RunMetricsEvent,
+    RunProgressEvent,
+    RunTransitionEvent,
+    RunWarningEvent,
+)
+
+from app.database import transaction
+from app.errors import NotFound
+from app.runs.states import TERMINAL, RunState
+from app.runs.stream import store
+from app.runs.stream.place import Place
+from app.runs.tables import Run, RunTransition
+
+#: Rows of history and metrics that are read at once.
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands; `number` is the highest one that was written of it."""
+
+    number: int
+    progress: dict[str, Any]
+    warnings: tuple[str, ...]
+    end: dict[str, Any] | None
+
+    def ends_at(self, place: Place) -> bool:
+        return self.end is not None and place.number >= self.number
+
+
+@dataclass(frozen=True)
+class Written:
+    """A row of the run's history or metrics, without its place in a stream."""
+
+    number: int
+    kind: type[RunTransitionEvent] | type[RunMetricsEvent]
+    values: dict[str, Any]
+
+
+def begin(session: Session, project: str, run_id: UUID, last_event_id: str | None, *, history: bool) -> Place | None:
+    """Where somebody begins who follows a run of the project; None where they have seen its end.
+
+    last_event_id  of the last event that they know; None or empty: they know none
+    history        whether who knows none is told what has happened so far
+
+    Raises `NotFound`, `Invalid`.
+    """
+    found = store.standing(session, run_id)
+    if found is None or found[0].project_id != project:
+        raise NotFound(f"Project {project} has no run {run_id}.", code="run_not_found")
+    now = _standing(*found)
+    if last_event_id:
+        place = Place.read(last_event_id)
+        return None if place.ended and now.ends_at(place) else replace(place, ended=False)
+    return Place() if history else Place(now.number, len(now.warnings))
+
+
+def standing(run_id: UUID) -> Standing:
+    """How the run stands now. Raises `NotFound`, `Unavailable`."""
+    with transaction() as session:
+        found = store.standing(session, run_id)
+        if found is None:
+            raise NotFound(f"There is no run {run_id}.", code="run_not_found")
+        return _standing(*found)
+
+
+def written_after(run_id: UUID, number: int) -> list[Written]:
+    """The next rows behind `number`, `PAGE` at most. Raises `Unavailable`."""
+    with transaction() as session:
+        return [_written(row) for row in store.written_after(session, run_id, number, PAGE)]
+
+
+# -- as events, each with the place behind it --------------------------------------------------------------------------
+
+
+def told(row: Written, place: Place) -> tuple[AnyRunEvent, Place]:
+    behind = replace(place, number=row.number)
+    return row.kind(id=str(behind), **row.values), behind
+
+
+def warned(message: str, place: Place) -> tuple[AnyRunEvent, Place]:
+    behind = replace(place, warnings=place.warnings + 1)
+    return RunWarningEvent(id=str(behind), message=message), behind
+
+
+def progress(now: Standing, place: Place) -> AnyRunEvent:
+    return RunProgressEvent(id=str(place), **now.progress)
+
+
+def ended(now: Standing, place: Place) -> AnyRunEvent:
+    assert now.end is not None
+    return RunEndEvent(id=str(replace(place, ended=True)), **now.end)
+
+
+# -- inside ------------------------------------------------------------------------------------------------------------
+
+
+def _standing(row: Run, number: int) -> Standing:
+    shown = {name: getattr(row, name) for name in ("state", "paused", "waiting", "phase_done", "phase_total")}
+    training = row.state == RunState.TRAINING
+    speed = (row.last_metrics or {}).get("tokens_per_second") if training else None
+    ended = row.state in TERMINAL
+    return Standing(
+        number,
+        {**shown, "eta_seconds": row.eta_seconds, "tokens_per_second": speed},
+        tuple(row.warnings),
+        {"state": row.state, "reason": row.reason, "checkpoint_id": row.checkpoint_id} if ended else None,
+    )
+
+
+def _written(row: store.Written) -> Written:
+    if isinstance(row, RunTransition):
+        shown = {name: getattr(row, name) for name in ("from_state", "to_state", "at", "by", "reason")}
+        return Written(row.id, RunTransitionEvent, shown)
+    return Written(row.number, RunMetricsEvent, {"step": row.step, "values": row.values})

@@ -1,0 +1,70 @@
+"""What `GET /v1/runs/{run_id}/events` tells of a run while it happens: one JSON object per server-sent event."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from thumbwheel.wire.runs import RunState
+
+
+class _RunEvent(BaseModel):
+    id: str = Field(description="where in the stream this is: as Last-Event-ID, the stream goes on behind it")
+
+
+class RunTransitionEvent(_RunEvent):
+    """A row of the run's history: it changed its state, or something happened that left it (`to_state` is the same)."""
+
+    event: Literal["transition"] = "transition"
+    from_state: str | None
+    to_state: str
+    at: datetime
+    by: str
+    reason: str
+
+
+class RunMetricsEvent(_RunEvent):
+    """The figures of an optimizer step. One that is taken again after a kill is told again: it replaces the first."""
+
+    event: Literal["metrics"] = "metrics"
+    step: int
+    values: dict[str, Any]
+
+
+class RunProgressEvent(_RunEvent):
+    """How far the run is now."""
+
+    event: Literal["progress"] = "progress"
+    state: RunState
+    paused: bool
+    waiting: bool
+    phase_done: int
+    phase_total: int
+    eta_seconds: float | None
+    tokens_per_second: float | None = Field(description="of the newest step, while training")
+
+
+class RunWarningEvent(_RunEvent):
+    """What looks wrong, and what to do."""
+
+    event: Literal["warning"] = "warning"
+    message: str
+
+
+class RunEndEvent(_RunEvent):
+    """The run has ended; nothing follows."""
+
+    event: Literal["end"] = "end"
+    state: Literal["succeeded", "failed", "cancelled"]
+    reason: str | None
+    checkpoint_id: UUID | None
+
+
+AnyRunEvent = RunTransitionEvent | RunMetricsEvent | RunProgressEvent | RunWarningEvent | RunEndEvent
+RunEvent = Annotated[AnyRunEvent, Field(discriminator="event")]
+
+#: The models by the name that stands behind `event:` in the stream.
+RUN_EVENTS: dict[str, type[AnyRunEvent]] = {
+    model.model_fields["event"].default: model for model in get_args(AnyRunEvent)
+}
