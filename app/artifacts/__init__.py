@@ -3,6 +3,7 @@
 from app.artifacts.faults import DamagedArtifact, StoreUnusable
 from app.artifacts.files import (
     CHUNK,
+    Kept,
     Stored,
     bucket_keeps_versions,
     delete,
@@ -13,12 +14,14 @@ from app.artifacts.files import (
     path_of,
     put,
     sha256_of,
+    stored,
     try_out,
 )
 
 __all__ = [
     "CHUNK",
     "DamagedArtifact",
+    "Kept",
     "StoreUnusable",
     "Stored",
     "bucket_keeps_versions",
@@ -30,5 +33,6 @@ __all__ = [
     "path_of",
     "put",
     "sha256_of",
+    "stored",
     "try_out",
 ]

@@ -9,8 +9,9 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -29,10 +30,21 @@ READ_AHEAD = 8 * CHUNK
 ASIDE_SECONDS = 24 * 3600
 
 
+#: A file that is stored again so soon after the last time is not touched: nobody takes it for a leftover.
+FRESH_SECONDS = 6 * 3600
+
+
 @dataclass(frozen=True)
 class Stored:
     sha256: str
     size: int
+
+
+@dataclass(frozen=True)
+class Kept(Stored):
+    """A file as the store has it; `touched`: when it was stored last."""
+
+    touched: datetime
 
 
 def location() -> str:
@@ -59,13 +71,15 @@ def sha256_of(path: Path) -> str:
 def put(path: Path) -> Stored:
     """Store the file at `path`. Raises `Unavailable` when the store cannot take it; nothing half-written is left.
 
-    A file of this name that has another length there, as a broken disk leaves it, is written anew.
+    A file of this name that has another length there, as a broken disk leaves it, is written anew; so is one that was
+    stored long ago, which makes it young: it may have no row yet that names it.
     """
     stored = Stored(sha256_of(path), path.stat().st_size)
     file_system, root = _store()
     target = path_of(stored.sha256)
     with explained(f"take {path.name}", location(), missing=_gone):
-        if _size(file_system, target) == stored.size:
+        there = _kept(file_system, target)
+        if there is not None and there.size == stored.size and _is_fresh(there):
             return stored
         if _is_folder(file_system):
             _put_in_folder(path, Path(target), Path(root) / "aside")
@@ -106,14 +120,28 @@ def open_stream(sha256: str) -> IO[bytes]:
         return file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD)
 
 
-def delete(sha256: str) -> None:
+def stored() -> list[Kept]:
+    """All files of the store. Raises `Unavailable`."""
+    file_system, root = _store()
+    with explained("list its files", location(), missing=_gone):
+        found = file_system.find(f"{root}/sha256", detail=True)
+    return [_kept_of(path, info) for path, info in found.items()]
+
+
+def delete(sha256: str, *, untouched_since: datetime | None = None) -> None:
     """Remove the file for good; that it is not there is no error. Raises `Unavailable`.
 
     A bucket that keeps versions keeps the old one: `bucket_keeps_versions` says so.
+
+    untouched_since  leave it where it was stored later than that
     """
     file_system, _ = _store()
     path = path_of(sha256)
     with explained("delete a file", location(), missing=_store_is_gone):
+        if untouched_since is not None:
+            there = _kept(file_system, path)
+            if there is None or there.touched > untouched_since:
+                return
         file_system.rm_file(path)
         if _is_folder(file_system):
             _flush_folder(Path(path).parent)
@@ -171,13 +199,25 @@ def _container(file_system: Any, root: str) -> str:
     return root if _is_folder(file_system) else root.split("/", 1)[0]
 
 
-def _size(file_system: Any, path: str) -> int | None:
-    """Of the file, in bytes; null where there is none."""
+def _kept(file_system: Any, path: str) -> Kept | None:
+    """The file there, None where there is none."""
     try:
-        size: int = file_system.info(path)["size"]
+        return _kept_of(path, file_system.info(path))
     except FileNotFoundError:
         return None
-    return size
+
+
+def _kept_of(path: str, info: Mapping[str, Any]) -> Kept:
+    """From what fsspec tells: of a bucket of S3 a time, of a folder seconds since 1970. Where a store does not tell, it was
+    touched just now.
+    """
+    said = info.get("LastModified", info.get("mtime"))
+    touched = datetime.fromtimestamp(said, UTC) if isinstance(said, int | float) else said
+    return Kept(path.rpartition("/")[2], info["size"], touched if touched is not None else datetime.now(UTC))
+
+
+def _is_fresh(there: Kept) -> bool:
+    return (datetime.now(UTC) - there.touched).total_seconds() < FRESH_SECONDS
 
 
 def _put_in_folder(path: Path, target: Path, asides: Path) -> None:
@@ -230,7 +270,9 @@ def _chunks(sha256: str) -> Iterator[bytes]:
 
 
 def _missing(sha256: str) -> ThumbwheelError:
-    return _store_is_gone() or NotFound(f"The artifact store has no file {sha256}.", code="artifact_missing")
+    return _store_is_gone() or NotFound(
+        f"The artifact store has no file {sha256}: restore it from a backup.", code="artifact_missing"
+    )
 
 
 def _store_is_gone() -> StoreUnusable | None:

@@ -15,6 +15,7 @@ from app.cli.demo import demo
 from app.cli.doctor import doctor
 from app.cli.import_files import import_files
 from app.cli.keys import keys
+from app.cli.leftovers import leftovers
 from app.cli.migrate import migrate
 from app.cli.policies import policies
 from app.cli.privacy import actors, erasures, receipt
@@ -41,6 +42,7 @@ app.command(short_help="Watch the whole loop on simulated users.")(demo)
 app.command(short_help="Train on files, without any service.")(train)
 app.command(short_help="Say what works on this machine, what does not.")(doctor)
 app.command(short_help="Bring the database to the newest tables.")(migrate)
+app.command(short_help="List files in the store that nothing names.")(leftovers)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
 app.command("import", short_help="Send files of feedback.")(import_files)

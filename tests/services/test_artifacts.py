@@ -5,6 +5,7 @@ import os
 import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,17 @@ def policy_that_denies(s3: Any, *actions: str) -> Iterator[None]:
         yield
     finally:
         s3.call_s3("delete_bucket_policy", Bucket=BUCKET)
+
+
+@pytest.mark.usefixtures("store")
+def test_all_files_are_listed_with_their_size_and_the_time_when_they_were_stored(file):
+    began = datetime.now(UTC) - timedelta(seconds=2)  # a bucket tells whole seconds
+    stored = [artifacts.put(file(content)) for content in (b"one", b"two and more")]
+
+    found = sorted(artifacts.stored(), key=lambda one: one.size)
+
+    assert [(one.sha256, one.size) for one in found] == [(one.sha256, one.size) for one in stored]
+    assert all(began <= one.touched <= datetime.now(UTC) for one in found)
 
 
 @pytest.mark.usefixtures("store")
