@@ -22,6 +22,8 @@ from pydantic import BaseModel, JsonValue
 from thumbwheel import wire
 from thumbwheel.downloads import Progress, download, inside
 from thumbwheel.failures import ClientError, Unreachable, pauses, successful
+from thumbwheel.following import SILENT_SECONDS, followed
+from thumbwheel.wire.run_events import AnyRunEvent
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
@@ -292,6 +294,24 @@ class Client:
 
     def run(self, run_id: UUID) -> wire.Run:
         return self._call(wire.Run, "GET", f"/v1/runs/{run_id}", safe=True)
+
+    def follow_run(
+        self, run_id: UUID, *, last_event_id: str | None = None, history: bool = True
+    ) -> Iterator[AnyRunEvent]:
+        """What happens to the run, as it happens, until it has ended; goes on by itself where the connection is cut.
+
+        last_event_id  go on behind the event with this id
+        history        False: without one, begin with how the run stands now
+        """
+        parameters = {**({"project": self.project_id} if self.project_id else {}), "history": str(history).lower()}
+        patience = httpx.Timeout(self._http.timeout.connect, read=SILENT_SECONDS)
+
+        def request(behind: str | None) -> httpx.Request:
+            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": behind} if behind else {})}
+            path = f"/v1/runs/{run_id}/events"
+            return self._http.build_request("GET", path, params=parameters, headers=headers, timeout=patience)
+
+        return followed(self._http, request, self.tries, last_event_id)
 
     def metrics(self, run_id: UUID) -> wire.Metrics:
         return self._call(wire.Metrics, "GET", f"/v1/runs/{run_id}/metrics", safe=True)
