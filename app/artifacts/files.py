@@ -208,8 +208,8 @@ def _kept(file_system: Any, path: str) -> Kept | None:
 
 
 def _kept_of(path: str, info: Mapping[str, Any]) -> Kept:
-    """From what fsspec tells: of a bucket of S3 a time, of a folder seconds since 1970. Where a store does not tell, it was
-    touched just now.
+    """From what fsspec tells: of a bucket of S3 a time, of a folder seconds since 1970. A store that does not tell has
+    only young files.
     """
     said = info.get("LastModified", info.get("mtime"))
     touched = datetime.fromtimestamp(said, UTC) if isinstance(said, int | float) else said
