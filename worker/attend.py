@@ -56,7 +56,7 @@ def heed(heart: Heartbeat) -> None:
         raise StaleLease(f"The lease of run {heart.lease.run_id} is gone.", code="stale_lease")
     if wish is Wish.CANCEL:
         raise Cancelled
-    if wish is Wish.LEAVE:
+    if wish in (Wish.LEAVE, Wish.PAUSE):
         raise Left
 
 

@@ -12,16 +12,17 @@ from app import settings
 from app.database import transaction
 from app.errors import StaleLease
 from app.runs.leases import service as leases
-from app.runs.leases.lease import Lease
+from app.runs.leases.lease import Lease, Standing
 from app.runs.states import RunState
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 1.0  # so soon is a wish to cancel seen
+LONGEST_PAUSE_SECONDS = 1.0  # so soon is a wish to cancel or to pause seen
 
 
 class Wish(Enum):
     CANCEL = auto()  # somebody cancels the run
+    PAUSE = auto()  # somebody pauses it
     LEAVE = auto()  # the worker is asked to stop
     DROP = auto()  # the lease is gone: somebody else may work on the run
 
@@ -35,7 +36,7 @@ class Heartbeat:
         self.seconds = settings.current().lease_seconds
         self._renewed_at = time.monotonic()
         self._gone = False
-        self._cancelling = False
+        self._standing: Standing | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"heartbeat of {lease.run_id}", daemon=True)
 
@@ -53,8 +54,10 @@ class Heartbeat:
         # By our own clock as well: where Postgres is away nobody tells us that the lease has expired.
         if self._gone or time.monotonic() - self._renewed_at > self.seconds:
             return Wish.DROP
-        if self._cancelling:
+        if self._standing is not None and self._standing.state is RunState.CANCELLING:
             return Wish.CANCEL
+        if self._standing is not None and self._standing.paused:
+            return Wish.PAUSE
         return Wish.LEAVE if self.stopping() else None
 
     def pause(self, seconds: float) -> None:
@@ -65,7 +68,7 @@ class Heartbeat:
             at = time.monotonic()
             try:
                 with transaction() as session:
-                    self._cancelling = leases.renew(session, self.lease) is RunState.CANCELLING
+                    self._standing = leases.renew(session, self.lease)
                 self._renewed_at = at
             except StaleLease:
                 self._gone = True

@@ -1,7 +1,7 @@
 """The product on one screen: what happens every few seconds.
 
-    messages that wait are sent ─▶ runs whose worker fell silent go back ─▶ erasures that wait go on
-        ─▶ each project: is it time for a run?
+    messages that wait are sent ─▶ runs whose worker fell silent go back ─▶ runs whose turn was missed go on
+        ─▶ erasures that wait go on ─▶ each project: is it time for a run?
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -19,12 +19,14 @@ from app import outbox
 from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused
 from app.feedback import service as feedback
+from app.idempotency import service as idempotency
 from app.loop import store
 from app.loop.triggers import Decision, Situation, decide, due
 from app.privacy.erasures import service as erasures
 from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import service as runs
+from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
 from app.runs.states import TERMINAL, RunState
 from app.schema import Page, key_of_cursor, page_of
@@ -39,6 +41,9 @@ def tick() -> None:
     outbox.deliver()
     with transaction() as session:
         leases.reap(session)
+    with transaction() as session:
+        runs.let_waiting_go(session)
+        idempotency.forget(session)
     with transaction() as session:
         erasures.ring_due(session)
     _make_room()
@@ -99,7 +104,7 @@ def _decide(session: Session, project: str) -> None:
         hours_since_last_run=_hours_since(last),
         active=last is not None and last.state not in TERMINAL,
         last_run_ended_badly=BADLY.get(last.state) if last else None,
-        both_classes=runs.recipe_for(configuration, {}).objective != "sft",
+        both_classes=recipe_for(configuration, {}).objective != "sft",
     )
     decision = decide(rules, situation)
     if decision.start:

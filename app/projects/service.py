@@ -71,6 +71,12 @@ def lock(session: Session, project: str) -> wire.Project:
     return _shown(_require(store.locked(session, project), project))
 
 
+def try_lock(session: Session, project: str) -> wire.Project | None:
+    """As `lock`, but None at once where another transaction holds the project: for whoever holds what that may want."""
+    row = store.locked_unless_held(session, project)
+    return None if row is None else _shown(row)
+
+
 def count_erasure(session: Session, project: str) -> None:
     """Tell that something of the project's log is gone. Holds the project's row, as `lock` does."""
     store.count_erasure(session, project)

@@ -26,6 +26,12 @@ def locked(session: Session, project: str) -> Project | None:
     return session.scalars(asked, execution_options={"populate_existing": True}).one_or_none()
 
 
+def locked_unless_held(session: Session, project: str) -> Project | None:
+    """As `locked`; None where another transaction holds it."""
+    asked = select(Project).where(Project.id == project).with_for_update(key_share=True, skip_locked=True)
+    return session.scalars(asked, execution_options={"populate_existing": True}).one_or_none()
+
+
 def count_erasure(session: Session, project: str) -> None:
     session.execute(update(Project).where(Project.id == project).values(erasures=Project.erasures + 1))
 

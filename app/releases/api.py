@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Response
 from thumbwheel import wire
 
+from app.idempotency.once import Once
 from app.projects.scoped import Scoped, scoped
 from app.releases import service
 from app.schema import Page
@@ -23,10 +24,13 @@ Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
     responses=problems(404, 409),
 )
 def ship(
-    new: wire.NewRelease, session: Transaction, at: Annotated[Scoped, Depends(scoped("releases:write"))]
-) -> wire.Release:
+    new: wire.NewRelease,
+    session: Transaction,
+    at: Annotated[Scoped, Depends(scoped("releases:write"))],
+    asked: Once,
+) -> wire.Release | Response:
     """It is live with the answer. A checkpoint whose gates failed needs `override_reason`."""
-    return service.ship(session, at.project, new, at.by)
+    return asked.once(session, at.project, new, lambda: service.ship(session, at.project, new, at.by))
 
 
 @router.get(

@@ -1,4 +1,6 @@
-"""Runs: requested, read, cancelled, and moved from state to state. Workers write to them by `app.runs.leases`."""
+"""Runs: requested, read, and moved from state to state. Workers write to them by `app.runs.leases`, and who
+commands them by `app.runs.commands`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +14,18 @@ from thumbwheel import wire
 
 from app import outbox
 from app.database import now
-from app.errors import Conflict, Fault, Invalid, NotFound, Refused
+from app.errors import Conflict, Invalid, NotFound, Refused
 from app.feedback import service as feedback
-from app.labels.audits import service as audits
-from app.labels.policies import service as policies
 from app.projects import service as projects
-from app.projects.configuration import faults_of_recipe
 from app.releases import service as releases
-from app.runs import states, store
-from app.runs.recipe import ObjectiveName, Recipe, recipe_of
+from app.runs import decision, states, store
 from app.runs.states import RunState
 from app.runs.tables import Run
 from app.schema import Page, key_of_cursor, page_of
 from app.snapshots.readiness import service as snapshots
+
+#: Who moves a run on that waited.
+THUMBWHEEL = "thumbwheel"
 
 
 @dataclass(frozen=True)
@@ -38,23 +39,13 @@ class LastRun:
 # -- requested and read -----------------------------------------------------------------------------------------------
 
 
-def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, Any]) -> Recipe:
-    """The project's recipe with `changes` laid over it, not resolved. Raises `Invalid` with a pointer per field."""
-    chosen = configuration.recipe
-    together = wire.RecipeChoice(preset=chosen.preset, changes={**chosen.changes, **changes})
-    faults = [Fault(fault.pointer.removeprefix("/recipe"), fault.message) for fault in faults_of_recipe(together)]
-    if faults:
-        what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
-        raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)
-    return recipe_of(together.preset, together.changes)
-
-
 def readiness(session: Session, project: str) -> wire.Readiness:
     """Whether a run could start now, and what is missing. Raises `NotFound`."""
     configuration = projects.get(session, project)
     shipped = releases.current(session, project).checkpoint_id
-    objective = recipe_for(configuration, {}).objective
-    return _readiness(session, configuration, objective, feedback.watermark(session, project), shipped)
+    objective = decision.recipe_for(configuration, {}).objective
+    watermark = feedback.watermark(session, project)
+    return decision.readiness_of(session, configuration, objective, watermark, shipped, since=_since(session, project))
 
 
 def readiness_reaches(session: Session, project: str) -> int:
@@ -67,13 +58,12 @@ def look_ahead(session: Session, project: str) -> bool:
     if not snapshots.is_large(session, project):
         return False
     configuration = projects.get(session, project)
-    before = last(session, project)
     return snapshots.refresh(
         session,
         project,
         configuration.snapshot,
         watermark=feedback.watermark(session, project),
-        since=before.watermark if before else 0,
+        since=_since(session, project),
         shipped_checkpoint_id=releases.current(session, project).checkpoint_id,
     )
 
@@ -81,28 +71,49 @@ def look_ahead(session: Session, project: str) -> bool:
 def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: str) -> wire.Run:
     """Queue a run with everything that decides it, as it is now; a worker is told after the commit.
 
-    Raises `Conflict` where a run is active, `Invalid` for a wrong recipe, `Refused` where the feedback does not do.
+    Where a run is active and `new.queue` is set, it waits behind that, and is decided anew when its turn comes. Raises
+    `Conflict` where a run is active, `Invalid` for a wrong recipe, `Refused` where the feedback does not do.
     """
     configuration = projects.lock(session, project)
     active = store.active_of(session, project)
-    if active is not None:
+    if active is not None and not new.queue:
         raise _run_active(active)
-    recipe = recipe_for(configuration, new.changes)
+    recipe = decision.recipe_for(configuration, new.changes)
     reference = releases.current(session, project).checkpoint_id
     watermark = feedback.watermark(session, project)
-    ready = _readiness(session, configuration, recipe.objective, watermark, reference)
+    basis = (configuration, recipe.objective, watermark, reference)
+    ready = decision.readiness_of(session, *basis, since=_since(session, project))
     if not ready.ready and ready.watermark < watermark:  # of a large log that goes on
-        ready = _readiness(session, configuration, recipe.objective, watermark, reference, anew=True)
+        ready = decision.readiness_of(session, *basis, since=_since(session, project), anew=True)
     if not ready.ready:
         raise Refused("A run cannot start yet: " + "; ".join(ready.reasons), code="not_ready", reasons=ready.reasons)
+    decided = decision.decided(configuration, recipe, watermark, reference) | {"changes": new.changes}
+    return enqueue(session, project, decided, by, trigger, note=new.note, queue=new.queue)
+
+
+def enqueue(
+    session: Session,
+    project: str,
+    decided: Mapping[str, Any],
+    by: str,
+    trigger: str,
+    *,
+    note: str | None,
+    queue: bool,
+) -> wire.Run:
+    """Insert a run with what was decided of it, and ring. The caller holds the project's lock.
+
+    queue  wait where a run is active. Raises `Conflict` where one is, and this is not set.
+    """
+    active = store.active_of(session, project)
+    if active is not None and not queue:
+        raise _run_active(active)
     values = {
+        **decided,
         "project_id": project,
         "state": RunState.QUEUED,
-        "trigger": f"{trigger}: {new.note}"[:500] if new.note else trigger[:500],
-        "configuration": configuration.model_dump(mode="json", include=set(wire.ProjectConfiguration.model_fields)),
-        "recipe": recipe.model_dump(mode="json"),
-        "watermark": watermark,
-        "reference_checkpoint_id": reference,
+        "trigger": f"{trigger}: {note}"[:500] if note else trigger[:500],
+        "waiting": active is not None,
     }
     try:
         with session.begin_nested():
@@ -113,8 +124,10 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
         if active is None:
             raise
         raise _run_active(active) from error
-    store.add_transition(session, row.id, None, RunState.QUEUED, by, trigger)
-    ring(session, row)
+    behind = f"; it waits behind run {active}" if row.waiting else ""
+    store.add_transition(session, row.id, None, RunState.QUEUED, by, trigger + behind)
+    if not row.waiting:
+        ring(session, row)
     return _shown(session, [row])[0]
 
 
@@ -137,27 +150,13 @@ def metrics(session: Session, project: str, run_id: UUID, *, limit: int) -> wire
 
 
 def last(session: Session, project: str) -> LastRun | None:
-    """The project's newest run, however it ended."""
+    """The project's newest run that has had its turn, however it ended; the watermark is the highest of all runs."""
     row = store.newest_of(session, project)
-    return None if row is None else LastRun(row.id, RunState(row.state), row.created_at, row.watermark)
-
-
-def cancel(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Have the run end; its worker sees it within a second or two. Once more changes nothing.
-
-    Raises `NotFound`, and `Conflict` where the run has ended otherwise.
-    """
-    _require(session, project, run_id)
-    row = store.locked(session, run_id)
-    assert row is not None
-    state = RunState(row.state)
-    if state not in (RunState.CANCELLING, RunState.CANCELLED):
-        reason = f"cancelled by {by}"
-        if state is not RunState.QUEUED:
-            move(session, row, RunState.CANCELLING, by, reason, {"reason": reason})
-        if row.lease_expires_at is None:  # no worker has it
-            end(session, row, RunState.CANCELLED, by, reason)
-    return get(session, project, run_id)
+    if row is None:
+        return None
+    watermark = store.highest_watermark(session, project)
+    assert watermark is not None
+    return LastRun(row.id, RunState(row.state), row.created_at, watermark)
 
 
 # -- moved from state to state ----------------------------------------------------------------------------------------
@@ -166,6 +165,14 @@ def cancel(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
 def locked(session: Session, run_id: UUID) -> Run | None:
     """The run as it is now, held until the transaction ends."""
     return store.locked(session, run_id)
+
+
+def require_locked(session: Session, project: str, run_id: UUID) -> Run:
+    """As `locked`. Raises `NotFound`."""
+    _require(session, project, run_id)
+    row = store.locked(session, run_id)
+    assert row is not None
+    return row
 
 
 def note(session: Session, row: Run, by: str, reason: str) -> None:
@@ -182,8 +189,47 @@ def ring(session: Session, row: Run) -> None:
 def end(
     session: Session, row: Run, to: RunState, by: str, reason: str, values: Mapping[str, Any] | None = None
 ) -> None:
+    """End the run; the one that waits behind it goes on.
+
+    The project is locked only if nobody else has it: whoever builds a snapshot holds the project and writes to its run
+    then, so that to wait for it here could be to wait for each other. What is missed is made up for by the next tick.
+    """
+    waited = row.waiting
     ended = {"reason": reason, "finished_at": now(), "lease_owner": None, "lease_expires_at": None}
-    move(session, row, to, by, reason, {**ended, "eta_seconds": None, **(values or {})})
+    ended |= {"paused": False, "waiting": False, "eta_seconds": None}
+    move(session, row, to, by, reason, {**ended, **(values or {})})
+    if not waited:
+        let_next_go(session, row.project_id)
+
+
+def let_waiting_go(session: Session) -> None:
+    """Have runs go on that wait behind none, as their turn was missed."""
+    for project in store.stuck_projects(session):
+        let_next_go(session, project)
+
+
+def let_next_go(session: Session, project: str) -> None:
+    """Have the run go on that waits longest, if none is active and nobody else decides about the project.
+
+    It is decided by what is so now, but for one that begins another again. One that cannot start any more fails.
+    """
+    configuration = projects.try_lock(session, project)
+    while configuration is not None and store.active_of(session, project) is None:
+        row = store.next_waiting(session, project)
+        if row is None:
+            return
+        try:
+            decided = {} if row.source else decision.decided_now(session, configuration, row.changes)
+        except (Invalid, Refused) as refusal:
+            reason = f"its turn came, but it cannot start any more: {refusal.message}"
+            end(session, row, RunState.FAILED, THUMBWHEEL, reason)
+            continue
+        for name, value in ({"waiting": False} | decided).items():
+            setattr(row, name, value)
+        session.flush()
+        note(session, row, THUMBWHEEL, "its turn has come")
+        ring(session, row)
+        return
 
 
 def move(
@@ -202,34 +248,14 @@ def move(
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _readiness(
-    session: Session,
-    configuration: wire.Project,
-    objective: ObjectiveName,
-    watermark: int,
-    shipped: UUID,
-    *,
-    anew: bool = False,
-) -> wire.Readiness:
-    project = configuration.project
+def _since(session: Session, project: str) -> int:
     before = last(session, project)
-    found = snapshots.readiness(
-        session,
-        project,
-        configuration.snapshot,
-        objective,
-        watermark=watermark,
-        since=before.watermark if before else 0,
-        shipped_checkpoint_id=shipped,
-        anew=anew,
-    )
-    reasons = [*found.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
-    return found.model_copy(update={"ready": not reasons, "reasons": reasons})
+    return before.watermark if before else 0
 
 
 def _run_active(run_id: UUID) -> Conflict:
     return Conflict(
-        f"Run {run_id} is active: wait for its end, or cancel it.",
+        f"Run {run_id} is active: wait for its end, cancel it, or ask for this one with `queue`.",
         code="run_active",
         details={"active_run_id": str(run_id)},
     )
@@ -242,11 +268,17 @@ def _require(session: Session, project: str, run_id: UUID) -> Run:
     return row
 
 
+def weights_of_source(session: Session, row: Run) -> str | None:
+    """SHA-256 of the weights that `row` is to reproduce; None where it reproduces none."""
+    return store.weights_of_sources(session, [row.id]).get(row.id, (None, None))[1]
+
+
 def _shown(session: Session, rows: Sequence[Run]) -> list[wire.Run]:
     history: dict[UUID, list[wire.RunTransition]] = {row.id: [] for row in rows}
     for transition in store.transitions_of(session, history):
         history[transition.run_id].append(wire.RunTransition.model_validate(transition))
-    derived = {"project", "attempts", "transitions"}
+    weights = store.weights_of_sources(session, history)
+    derived = {"project", "attempts", "transitions", "reproduces"}
     return [
         wire.Run.model_validate(
             {
@@ -254,7 +286,13 @@ def _shown(session: Session, rows: Sequence[Run]) -> list[wire.Run]:
                 "project": row.project_id,
                 "attempts": row.lease_epoch,
                 "transitions": history[row.id],
+                "reproduces": _same(weights.get(row.id)),
             }
         )
         for row in rows
     ]
+
+
+def _same(weights: tuple[str | None, str | None] | None) -> bool | None:
+    """Of a run and its source; None where one of them has none."""
+    return None if weights is None or None in weights else weights[0] == weights[1]

@@ -3,7 +3,8 @@
     queued ─▶ snapshotting ─▶ referencing ─▶ training ─▶ evaluating ─▶ succeeded
     each of these may become failed; a queued one is cancelled at once, a claimed one by way of cancelling
 
-A run never goes back: one that was lost and is claimed again keeps its state while it catches up.
+A run never goes back: one that was lost and is claimed again keeps its state while it catches up. To be paused, and to
+wait behind another run, are no states: they stand beside it, and keep workers away.
 """
 
 from collections.abc import Mapping
@@ -51,6 +52,40 @@ STATE_OF_PHASE: Mapping[str, RunState] = {
     "training": S.TRAINING,
     "evaluating": S.EVALUATING,
 }
+
+
+class Command(StrEnum):
+    """What somebody may ask of a run; the values are how it is said of one."""
+
+    CANCEL = "cancelled"
+    PAUSE = "paused"
+    RESUME = "resumed"
+    RETRY = "retried"
+    REPRODUCE = "reproduced"
+
+
+C = Command
+_ON_THE_WAY = frozenset({C.CANCEL, C.PAUSE, C.RESUME})
+#: To be asked for what is so already changes nothing, so a paused run may be paused.
+COMMANDS: Mapping[RunState, frozenset[Command]] = {
+    **dict.fromkeys(ACTIVE - {S.CANCELLING}, _ON_THE_WAY),
+    S.CANCELLING: frozenset({C.CANCEL}),
+    S.SUCCEEDED: frozenset({C.REPRODUCE}),
+    S.FAILED: frozenset({C.RETRY, C.REPRODUCE}),
+    S.CANCELLED: frozenset({C.RETRY, C.REPRODUCE}),
+}
+
+
+def require_command(state: RunState, command: Command) -> None:
+    """Raises `Conflict`, which says what may be asked of a run in this state, unless `command` is among that."""
+    if command in COMMANDS[state]:
+        return
+    allowed = sorted(COMMANDS[state])
+    raise Conflict(
+        f"A run that is {state} cannot be {command}; what it can be is {', '.join(allowed)}.",
+        code="illegal_transition",
+        details={"state": state, "allowed": [Command(name).name.lower() for name in allowed]},
+    )
 
 
 def require(current: RunState, wanted: RunState) -> None:

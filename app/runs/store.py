@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, true, update
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, insert, select, text, true, update
+from sqlalchemy.orm import Session, aliased
 
+from app.checkpoints.tables import Checkpoint
 from app.runs.states import ACTIVE, RunState
 from app.runs.tables import MEASURED_DRIFT, Run, RunMetric, RunTransition
 
@@ -28,12 +29,53 @@ def locked(session: Session, run_id: UUID) -> Run | None:
 
 
 def active_of(session: Session, project: str) -> UUID | None:
-    return session.scalars(select(Run.id).where(Run.project_id == project, Run.state.in_(ACTIVE))).one_or_none()
+    """The one run that is under way, or about to be; those that wait behind it are not meant."""
+    asked = select(Run.id).where(Run.project_id == project, Run.state.in_(ACTIVE), ~Run.waiting)
+    return session.scalars(asked).one_or_none()
+
+
+def next_waiting(session: Session, project: str) -> Run | None:
+    """The run that waits longest behind another one, held until the transaction ends; one that is held is left out."""
+    asked = (
+        select(Run)
+        .where(Run.project_id == project, Run.waiting)
+        .order_by(Run.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    return session.scalars(asked, execution_options={"populate_existing": True}).one_or_none()
+
+
+def stuck_projects(session: Session) -> Sequence[str]:
+    """Projects whose runs wait behind none."""
+    active = aliased(Run)
+    under_way = exists().where(active.project_id == Run.project_id, active.state.in_(ACTIVE), ~active.waiting)
+    return session.scalars(select(Run.project_id).where(Run.waiting, ~under_way).distinct()).all()
 
 
 def newest_of(session: Session, project: str) -> Run | None:
-    asked = select(Run).where(Run.project_id == project).order_by(Run.created_at.desc(), Run.id.desc()).limit(1)
-    return session.scalars(asked).one_or_none()
+    """That has had its turn."""
+    asked = select(Run).where(Run.project_id == project, ~Run.waiting)
+    return session.scalars(asked.order_by(Run.created_at.desc(), Run.id.desc()).limit(1)).one_or_none()
+
+
+def highest_watermark(session: Session, project: str) -> int | None:
+    """How far any run looked: one that begins an older one again looks no further than that did."""
+    return session.scalars(select(func.max(Run.watermark)).where(Run.project_id == project, ~Run.waiting)).one()
+
+
+def weights_of_sources(session: Session, run_ids: Iterable[UUID]) -> dict[UUID, tuple[str | None, str | None]]:
+    """SHA-256 of the weights of the run and of its source, by the run's id, for reproductions among the runs."""
+    source = aliased(Run)
+    mine, theirs = aliased(Checkpoint), aliased(Checkpoint)
+    asked = (
+        select(Run.id, mine.weights_sha256, theirs.weights_sha256)
+        .join(source, source.id == Run.source_run_id)
+        .outerjoin(mine, mine.id == Run.checkpoint_id)
+        .outerjoin(theirs, theirs.id == source.checkpoint_id)
+        .where(Run.id.in_(list(run_ids)), Run.source == "reproduction")
+    )
+    return {run_id: (own, original) for run_id, own, original in session.execute(asked)}
 
 
 def newest_first(session: Session, project: str, before: UUID | None, limit: int) -> Sequence[Run]:

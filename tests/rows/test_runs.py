@@ -10,6 +10,7 @@ from thumbwheel import wire
 from app.database import new_id, transaction
 from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease
 from app.projects import service as projects
+from app.runs import commands
 from app.runs import service as runs
 from app.runs.leases import service as leases
 from app.runs.recipe import PAIRED, Recipe, recipe_of
@@ -306,7 +307,7 @@ def test_a_run_that_nobody_took_for_long_is_made_known_again():
 
 def cancel(run_id: Any) -> wire.Run:
     with transaction() as session:
-        return runs.cancel(session, DESK, run_id, "key test")
+        return commands.cancel(session, DESK, run_id, "key test")
 
 
 def test_a_queued_run_is_cancelled_at_once_and_again_changes_nothing():
@@ -324,7 +325,7 @@ def test_the_worker_of_a_cancelled_run_sees_it_and_ends_it():
 
     assert cancel(claimed.lease.run_id).state == "cancelling"
     with transaction() as session:
-        assert leases.renew(session, claimed.lease) is RunState.CANCELLING
+        assert leases.renew(session, claimed.lease).state is RunState.CANCELLING
         assert leases.advance(session, claimed.lease, RunState.TRAINING) is RunState.CANCELLING
         leases.cancelled(session, claimed.lease)
 
@@ -477,6 +478,6 @@ def test_runs_of_another_project_are_not_there():
     with pytest.raises(NotFound), transaction() as session:
         runs.get(session, "other", run.id)
     with pytest.raises(NotFound), transaction() as session:
-        runs.cancel(session, "other", run.id, "key test")
+        commands.cancel(session, "other", run.id, "key test")
     with transaction() as session:
         assert runs.page(session, "other", cursor=None, limit=10).items == []

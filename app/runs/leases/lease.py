@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.runs.states import RunState
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -11,3 +13,11 @@ class Lease:
     run_id: UUID
     owner: str
     epoch: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the worker of a run has to know of it."""
+
+    state: RunState
+    paused: bool

@@ -17,7 +17,7 @@ from app.errors import StaleLease
 from app.runs import service as runs
 from app.runs import states
 from app.runs.leases import store
-from app.runs.leases.lease import Lease
+from app.runs.leases.lease import Lease, Standing
 from app.runs.recipe import Recipe
 from app.runs.states import RunState
 from app.runs.tables import Run
@@ -39,6 +39,7 @@ class Claimed:
     watermark: int
     reference_checkpoint_id: UUID
     snapshot_id: UUID | None
+    retries: UUID | None = None  # the run whose saved state it may take over
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,23 @@ class Report:
 
 
 def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
-    """Take the run; None where there is nothing to take. A second delivery of the message finds just that."""
+    """Take the run; None where there is nothing to take. A second delivery of the message finds just that.
+
+    The run's history tells who had it, and when: "claimed, attempt N" begins an attempt; what ends it is the run's end,
+    "given back", or a cause with "fell silent" or "it is tried again".
+    """
+    before = runs.locked(session, run_id)
+    silent = before.lease_owner if before is not None else None
     row = store.claim(session, run_id, owner, settings.current().lease_seconds)
     if row is None:
         return None
+    if silent is not None:
+        runs.note(session, row, owner, f"worker {silent} fell silent; it is tried again")
+    begun = f"claimed, attempt {row.lease_epoch}"
     if row.state == RunState.QUEUED:
-        runs.move(session, row, RunState.SNAPSHOTTING, owner, "claimed")
+        runs.move(session, row, RunState.SNAPSHOTTING, owner, begun)
+    else:
+        runs.note(session, row, owner, begun)
     return Claimed(
         Lease(row.id, owner, row.lease_epoch),
         row.project_id,
@@ -68,11 +80,12 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
         row.watermark,
         row.reference_checkpoint_id,
         row.snapshot_id,
+        row.source_run_id if row.source == "retry" else None,
     )
 
 
-def renew(session: Session, lease: Lease) -> RunState:
-    """Hold the run for another `lease_seconds`; its state. Raises `StaleLease`, as everything below does."""
+def renew(session: Session, lease: Lease) -> Standing:
+    """Hold the run for another `lease_seconds`; how it stands. Raises `StaleLease`, as everything below does."""
     return _held(store.renew(session, lease, settings.current().lease_seconds), lease)
 
 
@@ -84,6 +97,26 @@ def snapshotted(session: Session, lease: Lease, snapshot_id: UUID, recipe: Recip
 def trained(session: Session, lease: Lease, recipe: Recipe) -> None:
     """Keep the recipe as it was trained by, with what the trainer measured where the recipe said `auto`."""
     _held(store.write(session, lease, {"recipe": recipe.model_dump(mode="json")}), lease)
+
+
+def shrink(session: Session, lease: Lease, recipe: Recipe, reason: str) -> None:
+    """Keep a recipe that needs less memory, and why it was taken: in the history, and among the warnings until the
+    next report brings those of WORKDIR.
+    """
+    row = _locked(session, lease)
+    row.recipe = recipe.model_dump(mode="json")
+    row.warnings = [*row.warnings, reason]
+    runs.note(session, row, lease.owner, reason)
+
+
+def tell(session: Session, lease: Lease, what: str) -> None:
+    """Write into the run's history what its worker found."""
+    runs.note(session, _locked(session, lease), lease.owner, what)
+
+
+def keep_said(session: Session, lease: Lease, text: str) -> None:
+    """Keep the last lines of a process that did not end well."""
+    _held(store.write(session, lease, {"said": text}), lease)
 
 
 def advance(session: Session, lease: Lease, to: RunState) -> RunState:
@@ -138,11 +171,13 @@ def finish(
         files=files,
         manifest=manifest,
     )
-    verdict = "its gates passed" if not reasons else "its gates refused it"
-    runs.end(
-        session, row, RunState.SUCCEEDED, lease.owner, f"checkpoint {checkpoint.id}: {verdict}",
-        {"checkpoint_id": checkpoint.id, "reason": None},
-    )  # fmt: skip
+    said = f"checkpoint {checkpoint.id}: " + ("its gates passed" if not reasons else "its gates refused it")
+    original = runs.weights_of_source(session, row)
+    if original is not None:
+        same = "the same as" if original == weights_sha256 else "others than"
+        said += f"; its weights are {same} those of run {row.source_run_id}"
+    ended = {"checkpoint_id": checkpoint.id, "reason": None}
+    runs.end(session, row, RunState.SUCCEEDED, lease.owner, said, ended)
     return checkpoint.id
 
 
@@ -158,10 +193,11 @@ def cancelled(session: Session, lease: Lease) -> None:
 
 
 def release(session: Session, lease: Lease) -> None:
-    """Give the run back, its state saved; another worker continues it at once."""
+    """Give the run back, its state saved; another worker continues it at once, unless it is paused."""
     row = _locked(session, lease)
     if row.state == RunState.CANCELLING:
         return cancelled(session, lease)
+    runs.note(session, row, lease.owner, "given back" + (", as it is paused" if row.paused else ""))
     return _free(session, row)
 
 
@@ -176,6 +212,9 @@ def reap(session: Session) -> int:
     for row in rows:
         if row.state == RunState.CANCELLING:
             runs.end(session, row, RunState.CANCELLED, REAPER, "its worker fell silent", {"reason": row.reason})
+        elif row.paused:  # its machine may have been turned off meanwhile, which is no reason to give the run up
+            runs.note(session, row, REAPER, f"worker {row.lease_owner} fell silent; it is paused")
+            _free(session, row)
         else:
             _lose(session, row, REAPER, f"worker {row.lease_owner} fell silent")
     unheard = store.unheard(session, RING_AGAIN_SECONDS)
@@ -186,7 +225,8 @@ def reap(session: Session) -> int:
 
 def _free(session: Session, row: Run) -> None:
     row.lease_owner = row.lease_expires_at = None
-    runs.ring(session, row)
+    if not row.paused:
+        runs.ring(session, row)
 
 
 def _lose(session: Session, row: Run, by: str, cause: str) -> None:
@@ -205,10 +245,10 @@ def _give_up(session: Session, row: Run, by: str, reason: str) -> None:
         runs.end(session, row, RunState.FAILED, by, reason)
 
 
-def _held(state: RunState | None, lease: Lease) -> RunState:
-    if state is None:
+def _held(standing: Standing | None, lease: Lease) -> Standing:
+    if standing is None:
         raise _stale(lease)
-    return state
+    return standing
 
 
 def _stale(lease: Lease) -> StaleLease:

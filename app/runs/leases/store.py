@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from app.runs.leases.lease import Lease
+from app.runs.leases.lease import Lease, Standing
 from app.runs.states import ACTIVE, WORKING, RunState
 from app.runs.tables import NEXT_NUMBER, Run, RunMetric
 
@@ -26,11 +26,13 @@ def _after(seconds: float) -> ColumnElement[datetime]:
 
 
 def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> Run | None:
-    """Take the run if it waits for a worker, by one UPDATE; None where somebody has it or it has ended."""
+    """Take the run if it waits for a worker, by one UPDATE; None where somebody has it, it has ended, is paused or
+    waits behind another one.
+    """
     free = or_(Run.lease_expires_at.is_(None), Run.lease_expires_at < func.clock_timestamp())
     statement = (
         update(Run)
-        .where(Run.id == run_id, Run.state.in_({RunState.QUEUED, *WORKING}), free)
+        .where(Run.id == run_id, Run.state.in_({RunState.QUEUED, *WORKING}), ~Run.paused, ~Run.waiting, free)
         .values(
             lease_owner=owner,
             lease_epoch=Run.lease_epoch + 1,
@@ -42,15 +44,15 @@ def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> R
     return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
 
 
-def write(session: Session, lease: Lease, values: dict[str, Any]) -> RunState | None:
-    """Write to the run of `lease`; its state, None where the lease is gone or the run has ended."""
-    statement = update(Run).where(*_held(lease), Run.state.in_(ACTIVE)).values(**values).returning(Run.state)
-    found = session.execute(statement).scalar_one_or_none()
-    return None if found is None else RunState(found)
+def write(session: Session, lease: Lease, values: dict[str, Any]) -> Standing | None:
+    """Write to the run of `lease`; how it stands, None where the lease is gone or the run has ended."""
+    statement = update(Run).where(*_held(lease), Run.state.in_(ACTIVE)).values(**values)
+    found = session.execute(statement.returning(Run.state, Run.paused)).one_or_none()
+    return None if found is None else Standing(RunState(found.state), found.paused)
 
 
-def renew(session: Session, lease: Lease, lease_seconds: float) -> RunState | None:
-    """Hold the run for `lease_seconds` from now; its state, None where the lease is gone or the run has ended."""
+def renew(session: Session, lease: Lease, lease_seconds: float) -> Standing | None:
+    """Hold the run for `lease_seconds` from now; how it stands, None where the lease is gone or the run has ended."""
     return write(session, lease, {"lease_expires_at": _after(lease_seconds)})
 
 
@@ -72,7 +74,9 @@ def keep_metrics(session: Session, run_id: UUID, lines: Sequence[dict[str, Any]]
 
 
 def silent(session: Session) -> Sequence[Run]:
-    """Claimed runs whose lease has expired, held until the transaction ends; those that others hold are left out."""
+    """Claimed runs whose lease has expired, paused ones, too, held until the transaction ends; those that others hold
+    are left out.
+    """
     asked = (
         select(Run)
         .where(Run.state.in_({*WORKING, RunState.CANCELLING}), Run.lease_expires_at < func.clock_timestamp())
@@ -86,7 +90,13 @@ def unheard(session: Session, seconds: float) -> Sequence[Run]:
     long_ago = func.clock_timestamp() - text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
     asked = (
         select(Run)
-        .where(Run.state.in_({RunState.QUEUED, *WORKING}), Run.lease_expires_at.is_(None), Run.rung_at < long_ago)
+        .where(
+            Run.state.in_({RunState.QUEUED, *WORKING}),
+            ~Run.paused,
+            ~Run.waiting,
+            Run.lease_expires_at.is_(None),
+            Run.rung_at < long_ago,
+        )
         .with_for_update(skip_locked=True, key_share=True)
     )
     return session.scalars(asked, execution_options={"populate_existing": True}).all()

@@ -32,6 +32,13 @@ class NewRun(Body):
     queue: bool = Field(False, description="where a run of the project is active: wait behind it, do not refuse")
 
 
+class RunAgain(Body):
+    """Begin an ended run again, as a run of its own."""
+
+    note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
+    queue: bool = Field(False, description="where a run of the project is active: wait behind it, do not refuse")
+
+
 class RunTransition(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
