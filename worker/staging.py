@@ -6,14 +6,15 @@ from pathlib import Path
 from uuid import UUID
 
 from app import settings
-from app.checkpoints import service as checkpoints
 from app.database import transaction
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe, resolve
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
+from worker import preflight
 from worker.kto.files import write_atomically
+from worker.takeover import take_over
 
 
 def workdir_of(run_id: UUID) -> Path:
@@ -23,15 +24,14 @@ def workdir_of(run_id: UUID) -> Path:
 def stage(claimed: Claimed, workdir: Path) -> UUID:
     """Fill `workdir`, unless an earlier attempt on this machine did: job.json is written last. The snapshot's id.
 
-    Raises `Refused` where the feedback does not make a snapshot, `StaleLease`, and what the artifact store raises.
+    Raises `Failed` where files show that the run cannot be trained, before anything else is done; `Refused` where the
+    feedback does not make a snapshot, `StaleLease`, and what the artifact store raises.
     """
     if claimed.snapshot_id is not None and (workdir / "job.json").is_file():
         return claimed.snapshot_id
     workdir.mkdir(parents=True, exist_ok=True)
+    shipped = preflight.reference(claimed, workdir / "reference")
     snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
-    with transaction() as session:
-        parts = checkpoints.chain(session, claimed.project, claimed.reference_checkpoint_id)
-    shipped = checkpoints.stage(parts, workdir / "reference")
     with transaction() as session:
         snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, workdir / "scored-before")
     reference = {"kind": "base"}
@@ -45,6 +45,10 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
         "ancestor": str(shipped.ancestor),
     }
+    if claimed.retries is not None and (made_by := take_over(claimed.retries, recipe, workdir)) is not None:
+        recipe = made_by
+        with transaction() as session:
+            leases.tell(session, claimed.lease, f"goes on from the saved state of run {claimed.retries}")
     write_atomically(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
     write_atomically(workdir / "job.json", json.dumps(job, indent=1).encode())
     return snapshot_id
@@ -57,7 +61,7 @@ def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
         prompts.place(session, claimed.project, claimed.watermark)
     with transaction() as session:
         if claimed.snapshot_id is not None:
-            snapshots.stage(session, claimed.snapshot_id, folder)
+            preflight.snapshot(session, claimed.snapshot_id, folder)
             return claimed.snapshot_id, claimed.recipe
         built = snapshots.build(
             session,

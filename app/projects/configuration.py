@@ -1,7 +1,8 @@
 """What a project's configuration must fulfil, and how a change is laid over it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -9,6 +10,11 @@ from thumbwheel import wire
 
 from app.errors import Fault
 from app.runs.recipe import PRESETS, Recipe, recipe_of
+
+#: Faults of numbers outside of a range.
+OUTSIDE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+#: A bound in JSON schema, and how it is said.
+SAID = {"exclusiveMinimum": "over", "minimum": "at least", "exclusiveMaximum": "under", "maximum": "at most"}
 
 
 def changed(configuration: wire.ProjectConfiguration, change: wire.ProjectChange) -> wire.ProjectConfiguration:
@@ -53,8 +59,45 @@ def _message(faults: Sequence[ErrorDetails]) -> str:
     if first["type"] == "extra_forbidden":
         near = get_close_matches(str(first["loc"][-1]), Recipe.model_fields, 1) if len(first["loc"]) == 1 else []
         return "there is no such field" + (f": did you mean {near[0]}?" if near else ": remove it")
-    value = "" if isinstance(first["input"], dict | list) else f" (it is {first['input']!r:.100})"
+    if isinstance(first["input"], dict | list):
+        value = ""
+    elif any(fault["type"] in OUTSIDE for fault in faults):
+        field = _schema_at(first["loc"])
+        return f"it is {first['input']!r:.100}, it has to be {_range(field)} ({field['description']})"
+    else:
+        value = f" (it is {first['input']!r:.100})"
     return ", or: ".join(map(_sentence, faults)) + value
+
+
+def _schema_at(location: Sequence[int | str]) -> dict[str, Any]:
+    """JSON schema of a field of the recipe. What stands behind it in the location is a branch of its union."""
+    whole = Recipe.model_json_schema()
+    field = found = whole
+    for name in location:
+        found = found["items"] if isinstance(name, int) else found.get("properties", {}).get(name)
+        if found is None:
+            break
+        field = found
+        if "$ref" in found:
+            found = whole["$defs"][found["$ref"].rpartition("/")[2]]
+    return field
+
+
+def _range(field: Mapping[str, Any]) -> str:
+    """As people say it."""
+    branches = [field, *field.get("anyOf", [])]
+    bounds = {name: _number(branch[name]) for branch in branches for name in SAID if name in branch}
+    others = [str(branch["const"]) for branch in branches if "const" in branch]
+    if set(bounds) == {"minimum", "maximum"}:
+        said = f"from {bounds['minimum']} to {bounds['maximum']}"
+    else:
+        said = " and ".join(f"{words} {bounds[name]}" for name, words in SAID.items() if name in bounds)
+    return ", or ".join([said, *others])
+
+
+def _number(bound: float) -> str:
+    """With commas, and no fraction where there is none."""
+    return f"{bound:,.15g}"
 
 
 def _sentence(fault: ErrorDetails) -> str:

@@ -1,7 +1,7 @@
 """A project with feedback, and runs of it in any state, without a worker."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from tests.logged import store
 DESK = "desk"
 
 
-def make_project(project: str = DESK, **configuration: Any) -> None:
+def make_project(project: str = DESK, *, base_model: Path = Path("/models/base"), **configuration: Any) -> None:
     chosen = {"snapshot": {"minimum_per_class": 5, "holdout_share": 0.3}, **configuration}
     with transaction() as session:
-        projects.create(session, wire.NewProject(project=project, base_model="/models/base", **chosen))
+        projects.create(session, wire.NewProject(project=project, base_model=str(base_model), **chosen))
 
 
 def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequence[str] = ("up", "down")) -> None:
@@ -95,19 +95,27 @@ def ready_to_finish(folder: Path, project: str = DESK, **new: Any) -> Claimed:
     return claimed
 
 
-def finish(claimed: Claimed, folder: Path, *, kind: str = "adapter", reasons: Sequence[str] = ()) -> UUID:
-    """Register a checkpoint of one weight file that is unlike any other."""
+def finish(
+    claimed: Claimed,
+    folder: Path,
+    *,
+    kind: str = "adapter",
+    reasons: Sequence[str] = (),
+    files: Mapping[str, Path] | None = None,
+) -> UUID:
+    """Register a checkpoint of `files`; unless they are given, of one weight file that is unlike any other."""
     weights = folder / "adapter_model.safetensors"
-    weights.write_text(f"weights of run {claimed.lease.run_id}")
-    sha256 = artifacts.put(weights).sha256
+    if files is None:
+        weights.write_text(f"weights of run {claimed.lease.run_id}")
+    stored = {name: artifacts.put(path).sha256 for name, path in (files or {weights.name: weights}).items()}
     manifest = {"kind": kind, "scores": {"auroc": {"low": 0.7}}, "training": {"base_fingerprint": "f" * 64}}
     with transaction() as session:
         return leases.finish(
             session,
             claimed.lease,
-            weights_sha256=sha256,
+            weights_sha256=stored["model.safetensors" if kind == "weights" and files else weights.name],
             reasons=list(reasons),
-            files={weights.name: sha256},
+            files=stored,
             manifest=manifest,
         )
 

@@ -12,15 +12,21 @@ from app.database import transaction
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
-from tests.rows.desk import at_once, checkpoint, claim, execute, make_project, request, vote
+from tests.rows.desk import at_once, checkpoint, claim, execute, make_project, request, shown, vote
+from tests.rows.folders import saved_model
 from worker import registration
 from worker.execute import look
 from worker.staging import stage, workdir_of
 
 
 @pytest.fixture
-def desk(database: str) -> None:
-    make_project()
+def base_model(tmp_path: Path) -> Path:
+    return saved_model(tmp_path / "base")
+
+
+@pytest.fixture
+def desk(database: str, base_model: Path) -> None:
+    make_project(base_model=base_model)
     vote()
 
 
@@ -56,7 +62,6 @@ def test_what_one_run_scored_the_next_ones_over_the_same_reference_take(desk: No
 
     # given a run that is trained, and fails after that
     tiny.save_model(tmp_path / "base")
-    execute("UPDATE projects SET base_model = :folder", folder=str(tmp_path / "base"))
     changes = {"method": "full", "micro_batch_size": 4, "batch_size": 16, "epochs": 1, "drift": {"checks": 0}}
 
     def trained(**more: Any) -> dict[str, int]:
@@ -141,14 +146,18 @@ def test_of_many_files_those_about_the_run_s_snapshot_come_first(desk: None, tmp
     assert "of this snapshot" in found
 
 
-def test_a_run_that_fails_leaves_what_it_scored_to_later_ones(desk: None) -> None:
+def test_a_run_that_fails_leaves_what_it_scored_to_later_ones(desk: None, base_model: Path) -> None:
     # given a run whose trainer scored the reference in an earlier attempt; now its base model is gone
-    run = request()
-    workdir_of(run.id).mkdir(parents=True)
-    (workdir_of(run.id) / "reference.safetensors").write_text("scored")
+    claimed, _, workdir = staged()
+    (workdir / "reference.safetensors").write_text("scored")
+    with transaction() as session:
+        leases.release(session, claimed.lease)
+    (base_model / "config.json").unlink()
 
-    look(run.id, lambda: False)
+    look(claimed.lease.run_id, lambda: False)
 
+    assert shown(claimed.lease.run_id).state == "failed"
+    saved_model(base_model)
     assert known_to(staged()[2]) == {b"scored"}
 
 

@@ -17,6 +17,7 @@ from app.checkpoints.card import card
 from app.database import engine
 from app.runs.states import RunState
 from tests.rows.desk import DESK, claim, execute, expire, make_project, messages, request, shown, vote
+from tests.rows.folders import saved_model
 from worker import registration
 from worker.attend import Failed, alone_in, attend
 from worker.execute import look
@@ -30,8 +31,13 @@ def never() -> bool:
 
 
 @pytest.fixture
-def run(database):
-    make_project()
+def base_model(tmp_path):
+    return saved_model(tmp_path / "base")
+
+
+@pytest.fixture
+def run(database, base_model):
+    make_project(base_model=base_model)
     vote()
     return request()
 
@@ -41,16 +47,6 @@ def workdir(run):
     folder = settings.current().work_dir / str(run.id)
     folder.mkdir(parents=True)
     return folder
-
-
-def test_a_base_model_that_is_not_there_fails_the_run_with_one_sentence(run):
-    look(run.id, never)
-
-    ended = shown(run.id)
-    assert ended.state == "failed"
-    assert ended.reason == "base_model: /models/base holds no config.json: name a folder with a saved model"
-    assert ended.snapshot_id is not None
-    assert ended.recipe["learning_rate"] != "auto"
 
 
 def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
@@ -67,7 +63,7 @@ def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
     again = shown(run.id)
     assert again.state == "snapshotting"
     assert "was erased from the feedback" in again.transitions[-1].reason
-    look(run.id, never)
+    look(run.id, lambda: True)
     assert shown(run.id).snapshot_id is not None
 
 
@@ -96,7 +92,7 @@ def test_a_store_that_has_to_be_mended_fails_the_run_before_it_starts_and_says_w
     assert execute("SELECT count(*) FROM snapshots") == [(0,)]
 
 
-def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run):
+def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run, base_model):
     look(run.id, lambda: True)
 
     assert shown(run.id).state == "snapshotting"
@@ -104,9 +100,10 @@ def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run):
     assert messages() == []
     workdir = settings.current().work_dir / str(run.id)
     job = json.loads((workdir / "job.json").read_bytes())
-    assert job["base_model"] == job["ancestor"] == "/models/base"
+    assert job["base_model"] == job["ancestor"] == str(base_model)
     assert job["reference"] == {"kind": "base"}
 
+    (base_model / "config.json").unlink()
     look(run.id, never)
     assert shown(run.id).attempts == 2
     assert shown(run.id).state == "failed"

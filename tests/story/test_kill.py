@@ -1,4 +1,4 @@
-"""Runs that are disturbed: killed, cancelled, given what does not load."""
+"""Runs that are disturbed: killed, cancelled."""
 
 import os
 import signal
@@ -61,15 +61,3 @@ def test_a_cancelled_run_ends_within_seconds_and_leaves_no_process(stack, base_m
         assert "cancelled by key" in (run.reason or "")
         assert not processes_with(f"work/{run.id}")
         assert [checkpoint.kind for checkpoint in client.checkpoints()] == ["base"]
-
-
-def test_a_model_folder_that_does_not_load_fails_the_run_with_one_sentence(stack, tmp_path):
-    with desk(stack, "unloadable", tmp_path / "nothing-here") as client:
-        client.record_many(events(60))
-
-        run = ended(stack, client, client.start_run().id)
-
-        assert run.state == "failed"
-        assert run.reason == (
-            f"base_model: {tmp_path / 'nothing-here'} holds no config.json: name a folder with a saved model"
-        )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.runs.recipe import PAIRED, Recipe
 from app.snapshots.split import Split
+from worker.kto import folders
 from worker.kto.files import sha256_of, weights_fingerprint
 from worker.kto.process import Refusal
 
@@ -70,9 +71,9 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """SHA-256 over everything that decides what is learnt: recipe, snapshot, base, reference."""
+        """SHA-256 over everything that decides what is learnt: recipe, snapshot, base, reference; not when to save."""
         parts = [
-            self.recipe.model_dump(mode="json"),
+            self.recipe.model_dump(mode="json", exclude={"save_every_steps", "save_every_minutes"}),
             self.base_fingerprint,
             self.adapter_fingerprint,
             [(shard.format, shard.sha256) for shard in self.shards_of("train")],
@@ -94,15 +95,10 @@ def read_job(workdir: Path) -> Job:
         raise Refusal("recipe_unresolved", "recipe.json still holds auto: resolve it before it is staged")
     _verify_shards(workdir / "snapshot", manifest)
     base = Path(file.base_model)
-    if not (base / "config.json").is_file():
-        raise Refusal(
-            "base_model_missing", f"base_model: {base} holds no config.json: name a folder with a saved model"
-        )
+    folders.require_config(base)
     fingerprint = weights_fingerprint(base)
     if fingerprint is None:
-        raise Refusal(
-            "base_model_missing", f"base_model: {base} holds no weights (*.safetensors): name a complete folder"
-        )
+        raise folders.without_weights(base)
     if file.base_fingerprint not in (None, fingerprint):
         raise Refusal(
             "base_fingerprint",

@@ -13,10 +13,8 @@ from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from torch import nn
 
 from app.runs.recipe import Recipe
+from worker.kto import folders
 from worker.kto.process import Refusal, first_line
-
-#: The recipe's field, and what peft calls it.
-FIELDS = {"rank": "r", "alpha": "lora_alpha", "rslora": "use_rslora", "dora": "use_dora"}
 
 
 def fresh_config(recipe: Recipe) -> LoraConfig:
@@ -87,23 +85,11 @@ def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, tar
             "adapter_conflict",
             f"recipe.json: method is lora, the shipped adapter is of type {_kind(shipped)}: {remedy}",
         )
-    fresh = fresh_config(recipe)
-    for field, name in FIELDS.items():
-        wanted, there = getattr(fresh, name), getattr(shipped, name)
-        if wanted != there:
-            raise Refusal(
-                "adapter_conflict",
-                f"recipe.json: lora.{field} is {_said(wanted)}, the shipped adapter has {_said(there)}: "
-                f"set lora.{field} to {_said(there)}, or method to full to merge the adapter",
-            )
+    folders.require_same_lora(recipe, vars(shipped))
     try:
         there_names = _adapted(blueprint, shipped)
     except ValueError as error:
-        raise Refusal(
-            "adapter_unloadable",
-            f"reference: the shipped adapter does not fit this base model ({first_line(error)}): "
-            "stage the adapter that was trained on it",
-        ) from None
+        raise folders.misfit(first_line(error)) from None
     if there_names != targets:
         names = sorted({name.rpartition(".")[2] for name in there_names})
         raise Refusal(
@@ -142,8 +128,3 @@ def _linear(model: Any) -> list[str]:
 
 def _kind(config: PeftConfig) -> str:
     return getattr(config.peft_type, "value", str(config.peft_type))
-
-
-def _said(value: object) -> str:
-    """As JSON has it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
