@@ -56,7 +56,7 @@ def test_a_wrong_recipe_is_refused_at_once_with_each_field(api):
         ({"objective": "mo_kto"}, "labels", "name at least one in labels"),
         ({"objective": "mo_kto", "labels": [{"name": "helpful"}]}, "objective", "feedback gives one: choose kto"),
         ({"labels": [{"name": "helpful"}]}, "labels", "labels is for mo_kto alone"),
-        ({"objective": "mo_kto", "labels": [{"name": "a", "weight": 0}]}, "labels/0/weight", "over 0 and at most 1,000"),
+        ({"objective": "mo_kto", "labels": [{"name": "a", "weight": 0}]}, "labels/0/weight", "over 0 and at most 1,0"),
         ({"simpo_gamma": -1}, "simpo_gamma", "it is -1, it has to be from 0 to 10 "),
         ({"clip_range": 1}, "clip_range", "over 0 and under 1"),
         ({"lora": {"rslora": "perhaps"}}, "lora/rslora", "valid boolean"),
