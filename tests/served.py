@@ -20,9 +20,10 @@ def _api() -> Api:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """The URL of an API on the servers of the settings, while the block lasts; one at a time."""
-    port = services.free_port()
+def served(port: int | None = None) -> Iterator[str]:
+    """The URL of an API on the servers of the settings, while the block lasts; one at a time. `port`: None takes a free
+    one."""
+    port = port or services.free_port()
     server = uvicorn.Server(uvicorn.Config(_api(), port=port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

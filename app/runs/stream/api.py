@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.sse import EventSourceResponse
+from fastapi.responses import StreamingResponse
 
 from app.projects.scoped import Scoped, scoped
 from app.runs.stream import service
@@ -12,6 +12,13 @@ from app.runs.stream.place import Place
 from app.web import Transaction, problems
 
 router = APIRouter(tags=["runs"])
+
+
+class EventStream(StreamingResponse):
+    """FastAPI's own kind wants the handler to be a generator, which could not answer 204."""
+
+    media_type = "text/event-stream"
+
 
 #: Nobody on the way may keep events back: neither a cache, nor one that compresses, nor nginx.
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
@@ -44,7 +51,7 @@ def beginning(
     run_id: UUID,
     session: Transaction,
     at: Annotated[Scoped, Depends(scoped("runs:read"))],
-    header: Annotated[
+    from_header: Annotated[
         str | None, Header(alias="Last-Event-ID", description="`id` of the last event that is known")
     ] = None,
     last_event_id: Annotated[
@@ -54,14 +61,14 @@ def beginning(
         bool, Query(description="false: where no last event is named, begin with how the run stands now")
     ] = True,
 ) -> Place | None:
-    return service.begin(session, at.project, run_id, header or last_event_id, history=history)
+    return service.begin(session, at.project, run_id, from_header or last_event_id, history=history)
 
 
 @router.get(
     "/v1/runs/{run_id}/events",
     operation_id="follow_run",
     summary="Follow a run",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses=ANSWERS,
 )
 async def follow_run(run_id: UUID, request: Request, begins: Annotated[Place | None, Depends(beginning)]) -> Response:
@@ -69,4 +76,4 @@ async def follow_run(run_id: UUID, request: Request, begins: Annotated[Place | N
     looks wrong, and its end, which is the last event. A stream that is cut goes on behind `Last-Event-ID`."""
     if begins is None:
         return Response(status_code=204)
-    return EventSourceResponse(request.app.state.streams.follow(run_id, begins), headers=HEADERS)
+    return EventStream(request.app.state.streams.follow(run_id, begins), headers=HEADERS)
