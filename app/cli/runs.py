@@ -14,23 +14,24 @@ from app.errors import Invalid
 runs = typer.Typer(help="Retraining jobs.", no_args_is_help=True, rich_markup_mode=None)
 
 Which = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Its id, or how that ends.  [default: the newest]")]
+Note = Annotated[str | None, typer.Option(help="Why, for the record.")]
+Queue = Annotated[bool, typer.Option("--queue", help="Wait for its turn where a run of the project is active.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Stay and watch it.")]
 
 
 @runs.command()
 def start(
     changes: Changes = None,
-    note: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
+    note: Note = None,
+    queue: Queue = False,
+    watch: Watch = False,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask for a run with the project's recipe, changed for this one time by --set."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
-        run = client.start_run(wire.NewRun(changes=changes_of(changes), note=note))
-        if not watch:
-            _show(run, as_json)
-            return
-        raise typer.Exit(watched(client, run.id, as_json=as_json))
+        run = client.start_run(wire.NewRun(changes=changes_of(changes), note=note, queue=queue))
+        _show_begun(client, run, watch=watch, as_json=as_json)
 
 
 @runs.command("list")
@@ -38,7 +39,7 @@ def list_runs(project: Project = None, as_json: AsJson = False) -> None:
     """List runs, newest first."""
     columns = {
         "id": lambda run: ending(run.id),
-        "state": lambda run: run.state,
+        "state": _state,
         "done": lambda run: f"{run.phase_done}/{run.phase_total}" if run.phase_total else "–",
         "trigger": lambda run: run.trigger,
         "at": lambda run: when(run.created_at),
@@ -68,6 +69,50 @@ def cancel(run: Which = None, project: Project = None, as_json: AsJson = False) 
     """Have a run end at its next step."""
     with connected(project) as client:
         _show(client.cancel_run(chosen(client, run).id), as_json)
+
+
+@runs.command()
+def pause(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
+    """Have a run stop at its next step, its state saved, until it is resumed."""
+    with connected(project) as client:
+        _show(client.pause_run(chosen(client, run).id), as_json)
+
+
+@runs.command()
+def resume(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
+    """Have a paused run go on."""
+    with connected(project) as client:
+        _show(client.resume_run(chosen(client, run).id), as_json)
+
+
+@runs.command()
+def retry(
+    run: Which = None,
+    note: Note = None,
+    queue: Queue = False,
+    watch: Watch = False,
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a run again that failed or was cancelled, as a new one; it goes on from the saved state if it can."""
+    with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
+        begun = client.retry_run(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
+        _show_begun(client, begun, watch=watch, as_json=as_json)
+
+
+@runs.command()
+def reproduce(
+    run: Which = None,
+    note: Note = None,
+    queue: Queue = False,
+    watch: Watch = False,
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an ended run again from its snapshot and recipe, as a new one, and say whether the weights are the same."""
+    with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
+        begun = client.reproduce_run(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
+        _show_begun(client, begun, watch=watch, as_json=as_json)
 
 
 def readiness(project: Project = None, as_json: AsJson = False) -> None:
@@ -131,12 +176,27 @@ def _counts(counts: wire.ClassCounts) -> str:
     return f"{counts.desirable} desirable, {counts.undesirable} undesirable, {counts.nothing} nothing"
 
 
+def _state(run: wire.Run) -> str:
+    return run.state + (", paused" if run.paused else "") + (", waiting for its turn" if run.waiting else "")
+
+
+def _show_begun(client: Client, run: wire.Run, *, watch: bool, as_json: bool) -> None:
+    if watch:
+        raise typer.Exit(watched(client, run.id, as_json=as_json))
+    _show(run, as_json)
+
+
 def _show(run: wire.Run, as_json: bool) -> None:
     lines = {
         "id": str(run.id),
-        "state": run.state,
+        "state": _state(run),
         "why": run.reason or "–",
         "trigger": run.trigger,
+        **(
+            {"reproduces": "the same weights" if run.reproduces else "other weights"}
+            if run.reproduces is not None
+            else {}
+        ),
         "at": when(run.created_at),
         "started": when(run.started_at),
         "finished": when(run.finished_at),
@@ -149,6 +209,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "objective": f"{run.recipe['objective']}, {run.recipe['method']}",
         **{f"last {name}": figure(value) for name, value in (run.last_metrics or {}).items() if name in SHOWN},
         "warnings": "\n".join(run.warnings) or "none",
+        **({"said": run.said} if run.said else {}),
         "what happened": "\n".join(
             f"{when(step.at)}  {step.to_state}  {step.reason} ({step.by})" for step in run.transitions
         ),

@@ -286,7 +286,7 @@ class Client:
     # -- runs -----------------------------------------------------------------------------------------------------
 
     def start_run(self, new: wire.NewRun | None = None) -> wire.Run:
-        return self._call(wire.Run, "POST", "/v1/runs", body=new or wire.NewRun())
+        return self._call(wire.Run, "POST", "/v1/runs", body=new or wire.NewRun(), once=True)
 
     def runs(self) -> Iterator[wire.Run]:
         """Newest first."""
@@ -317,7 +317,23 @@ class Client:
         return self._call(wire.Metrics, "GET", f"/v1/runs/{run_id}/metrics", safe=True)
 
     def cancel_run(self, run_id: UUID) -> wire.Run:
-        return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/cancel")
+        return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/cancel", safe=True)
+
+    def pause_run(self, run_id: UUID) -> wire.Run:
+        """Have its worker save its state and give it back; nobody takes it until it is resumed."""
+        return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/pause", safe=True)
+
+    def resume_run(self, run_id: UUID) -> wire.Run:
+        """Have a paused run go on from its saved state."""
+        return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/resume", safe=True)
+
+    def retry_run(self, run_id: UUID, again: wire.RunAgain | None = None) -> wire.Run:
+        """A new run by what decided one that failed or was cancelled; it goes on from the saved state if it can."""
+        return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/retry", body=again or wire.RunAgain(), once=True)
+
+    def reproduce_run(self, run_id: UUID, again: wire.RunAgain | None = None) -> wire.Run:
+        """A new run on an ended one's snapshot, by its recipe; it begins anew and says whether it made the same."""
+        return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/reproduce", body=again or wire.RunAgain(), once=True)
 
     def trigger_decisions(self) -> Iterator[wire.TriggerDecision]:
         """Why runs started by themselves, or did not, newest first."""
@@ -345,11 +361,12 @@ class Client:
     def ship(self, checkpoint_id: UUID, *, reason: str = "", override_reason: str | None = None) -> wire.Release:
         """Make the checkpoint the one in production. `override_reason`: although its gates failed."""
         new = wire.NewRelease(checkpoint_id=checkpoint_id, reason=reason, override_reason=override_reason)
-        return self._call(wire.Release, "POST", "/v1/releases", body=new)
+        return self._call(wire.Release, "POST", "/v1/releases", body=new, once=True)
 
     def rollback(self, *, reason: str = "") -> wire.Release:
         """Go back to what was live before the current release."""
-        return self._call(wire.Release, "POST", "/v1/releases", body=wire.NewRelease(rollback=True, reason=reason))
+        new = wire.NewRelease(rollback=True, reason=reason)
+        return self._call(wire.Release, "POST", "/v1/releases", body=new, once=True)
 
     def current_release(self) -> wire.CurrentRelease:
         return self._call(wire.CurrentRelease, "GET", "/v1/releases/current", safe=True)
@@ -411,11 +428,12 @@ class Client:
         *,
         body: BaseModel | dict[str, Any] | None = None,
         safe: bool = False,
+        once: bool = False,
         scoped: bool = True,
         drop_unset: bool = False,
     ) -> Model:
         sent = body.model_dump(mode="json", exclude_unset=drop_unset) if isinstance(body, BaseModel) else body
-        return model.model_validate(self._send(method, path, body=sent, safe=safe, scoped=scoped).json())
+        return model.model_validate(self._send(method, path, body=sent, safe=safe, once=once, scoped=scoped).json())
 
     def _download(self, url: str, target: Path, sha256: str, progress: Progress = lambda _done, _total: None) -> None:
         project = {"project": self.project_id} if self.project_id else {}
@@ -444,17 +462,25 @@ class Client:
         lines: bytes | None = None,
         parameters: Mapping[str, str] | None = None,
         safe: bool = False,
+        once: bool = False,
         scoped: bool = True,
     ) -> httpx.Response:
-        """The answer, once it is one of success. A call that is not `safe` is repeated only where nobody heard it."""
+        """The answer, once it is one of success. A call that is not `safe` is repeated only where nobody heard it.
+
+        once  send a key made here, by which the API does it once however often it is sent: that makes it safe
+        """
+        safe = safe or once
         project = {"project": self.project_id} if scoped and self.project_id else {}
+        headers = {"Content-Type": "application/x-ndjson"} if lines is not None else {}
+        if once:
+            headers["Idempotency-Key"] = f'"{uuid4()}"'
         request = self._http.build_request(
             method,
             path,
             params={**project, **(parameters or {})},
             json=body,
             content=lines,
-            headers={"Content-Type": "application/x-ndjson"} if lines is not None else None,
+            headers=headers,
         )
         for last, pause in pauses(self.tries):
             try:
@@ -463,10 +489,18 @@ class Client:
                 if last or not (safe or isinstance(error, httpx.ConnectError)):
                     raise Unreachable(self.url, error) from error
             else:
-                if last or not (safe and response.status_code == 503):
+                if last or not ((safe and response.status_code == 503) or (once and _in_flight(response))):
                     return successful(response)
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
+
+
+def _in_flight(response: httpx.Response) -> bool:
+    """Whether an earlier try of the same call is still being worked on: its answer comes with the next one."""
+    try:
+        return response.status_code == 409 and bool(response.json()["code"] == "request_in_flight")
+    except (ValueError, KeyError, TypeError):  # not our API's words
+        return False
 
 
 def _with_id(event: wire.Event) -> wire.Event:

@@ -66,7 +66,17 @@ from thumbwheel.wire.quarantine import (
     QuarantineRule,
     QuarantineState,
 )
-from thumbwheel.wire.runs import ClassCounts, Metrics, NewRun, Readiness, Run, RunAgain, RunState, RunTransition, TriggerDecision
+from thumbwheel.wire.runs import (
+    ClassCounts,
+    Metrics,
+    NewRun,
+    Readiness,
+    Run,
+    RunAgain,
+    RunState,
+    RunTransition,
+    TriggerDecision,
+)
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name

@@ -29,14 +29,18 @@ class NewRun(Body):
 
     changes: Metadata = Field({}, description="recipe fields for this run only")
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
-    queue: bool = Field(False, description="where a run of the project is active: wait behind it, do not refuse")
+    queue: bool = Field(
+        default=False, description="where a run of the project is active: wait behind it, do not refuse"
+    )
 
 
 class RunAgain(Body):
     """Begin an ended run again, as a run of its own."""
 
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
-    queue: bool = Field(False, description="where a run of the project is active: wait behind it, do not refuse")
+    queue: bool = Field(
+        default=False, description="where a run of the project is active: wait behind it, do not refuse"
+    )
 
 
 class RunTransition(BaseModel):
@@ -71,8 +75,8 @@ class Run(BaseModel):
     last_metrics: dict[str, Any] | None
     warnings: list[str]
     transitions: list[RunTransition]
-    paused: bool = Field(False, description="no worker has it until it is resumed; it still is the active one")
-    waiting: bool = Field(False, description="queued behind the project's active run")
+    paused: bool = Field(default=False, description="no worker has it until it is resumed; it still is the active one")
+    waiting: bool = Field(default=False, description="queued behind the project's active run")
     source_run_id: UUID | None = Field(None, description="the run that it retries or reproduces")
     source: RunSource | None = Field(None, description="what it is of `source_run_id`")
     reproduces: bool | None = Field(
