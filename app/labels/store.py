@@ -9,7 +9,6 @@ from uuid import UUID
 import polars as pl
 import pyarrow as pa
 from sqlalchemy import delete, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import arrow, literal
@@ -18,6 +17,7 @@ from app.labels.rejected import ID_SQL
 from app.labels.tables import EditComparison
 
 CHUNK = 500
+KEPT_AT_ONCE = 10_000
 
 
 class Said(NamedTuple):
@@ -235,19 +235,22 @@ def _plain(column: pa.Array) -> pa.Array:
     return column.storage if isinstance(column, pa.ExtensionArray) else column
 
 
+_KEEP = text("""
+    INSERT INTO edit_comparisons (project_id, position, original, alike, change, long, key)
+    SELECT :project, * FROM unnest(
+        CAST(:position AS bigint[]), CAST(:original AS bigint[]), CAST(:alike AS float8[]), CAST(:change AS int2[]),
+        CAST(:long AS boolean[]), CAST(:key AS bytea[]))
+    ON CONFLICT (project_id, position) DO UPDATE SET
+        original = EXCLUDED.original, alike = EXCLUDED.alike, change = EXCLUDED.change, long = EXCLUDED.long,
+        key = EXCLUDED.key
+""")
+
+
 def keep_compared(session: Session, project: str, found: pl.DataFrame) -> None:
     """Keep how edits compare with their originals, in the place of older comparisons."""
-    if not len(found):
-        return
-    rows = found.sort("position").to_dicts()  # two that keep the same ones wait for each other, not in a circle
-    new = insert(EditComparison)
-    session.execute(
-        new.on_conflict_do_update(
-            index_elements=["project_id", "position"],
-            set_={name: new.excluded[name] for name in COMPARED if name != "position"},
-        ),
-        [{"project_id": project, **row} for row in rows],
-    )
+    rows = found.sort("position")  # two that keep the same ones wait for each other, not in a circle
+    for part in rows.iter_slices(KEPT_AT_ONCE):
+        session.execute(_KEEP, {"project": project, **{name: part[name].to_list() for name in COMPARED}})
 
 
 def forget_compared(session: Session, project: str, positions: Collection[int]) -> None:
