@@ -147,6 +147,9 @@ class Recipe(Section):
     )
     seed: int = Field(42, ge=0, lt=2**31, description="of the plan of blocks, their order, new adapters and samples")
     save_every_steps: int = Field(50, ge=1, description="optimizer steps between two training checkpoints")
+    save_every_minutes: float = Field(
+        10, gt=0, le=1440, description="minutes after which one is saved though fewer steps were taken"
+    )
     drift: Drift = Drift()
     evaluation: Evaluation = Evaluation()
 

@@ -34,7 +34,8 @@ and objectives without a reference are scored in the same way, so their figures 
 Rows are read as in training: packed, prompts once for both completions, the head in chunks, where the candidate says
 the same so; else padded, with a warning. All models are read in one way: where they are equal, so are their figures.
 
-Deterministic under the recipe's seed; interrupted, it is simply run again. Exit codes as the trainer's.
+Deterministic under the recipe's seed; interrupted, it is simply run again. Exit codes as the trainer's. Where memory
+runs out, it is run again as well, see `rows_at_once`.
 """
 
 import json
@@ -46,10 +47,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worker.evaluation.rows_at_once import RowsAtOnce, micro_batch_size_of
 from worker.kto.files import write_atomically
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
-from worker.kto.process import Refusal, StopRequest, run
+from worker.kto.process import Refusal, StopRequest, run, whatever_the_rows
+from worker.kto.shortage import is_out_of_memory
 
 if TYPE_CHECKING:
     from worker.evaluation.passes import Tell
@@ -59,20 +62,26 @@ if TYPE_CHECKING:
     from worker.kto.rows import Row
     from worker.kto.sampling import Pair
 
-#: Rows of one forward where neither the recipe nor a measurement says how many.
-UNMEASURED = 8
-
 
 def score(workdir: Path, stop: StopRequest | None = None) -> None:
-    """Score WORKDIR/output. Raises `Refusal`, or `Stopped` after `stop` was requested."""
-    job = read_job(workdir)
-    if not any((job.output / name).is_file() for name in ("adapter_config.json", "config.json")):
-        raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run worker.kto.train first")
-    with closing(Journal(workdir)) as journal:
-        _score(job, journal, stop or StopRequest())
+    """Score WORKDIR/output. Raises `Refusal`, `OutOfMemory` where it will read fewer rows at once the next time, or
+    `Stopped` after `stop` was requested.
+    """
+    stop = stop or StopRequest()
+    with stop.at_once(), closing(Journal(workdir)) as journal:
+        job = read_job(workdir)
+        if not any((job.output / name).is_file() for name in ("adapter_config.json", "config.json")):
+            raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run worker.kto.train first")
+        at_once = RowsAtOnce.of(job)
+        try:
+            _score(job, journal, stop, at_once)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise at_once.too_many(job, error) from None
 
 
-def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
+def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -> None:
     started = time.monotonic()
     workdir, recipe, asked = job.workdir, job.recipe, job.recipe.evaluation
     adapter = job.output if (job.output / "adapter_config.json").is_file() else None
@@ -94,8 +103,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     max_length = min(recipe.max_length, context or recipe.max_length)
     read = read_rows(workdir / "snapshot", job.shards_of("holdout"), tokens, max_length)
     rows = [row for row in read.rows if row.weight > 0]
-    micro_batch_size = _micro_batch_size(job)
-    plan = batches.plan(rows, micro_batch_size, even_classes=False, seed=recipe.seed)
+    plan = batches.plan(rows, micro_batch_size_of(job), even_classes=False, seed=recipe.seed)
     own = [pair for block in plan.blocks for pair in matched(rows, block)]
     others = [pair for block in plan.blocks for pair in mismatched(rows, block, max_length)]
     prompts = chosen_prompts(rows, asked.kl_prompts, recipe.seed)
@@ -104,15 +112,15 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     tell = _counter(journal, stop, (2 if reference_is_ancestor else 3) * len(own) + 4 * len(prompts))
 
     def draws(model: Any) -> list["Pair"]:
-        starts = range(0, len(prompts), recipe.batch_size)
-        drawn = (len(prompts[start : start + recipe.batch_size]) for start in starts)
+        starts = range(0, len(prompts), at_once.sampled)
+        drawn = (len(prompts[start : start + at_once.sampled]) for start in starts)
         return sample(
             model,
             prompts,
             tokens.ends,
             max_new_tokens=min(asked.kl_max_new_tokens, max(1, (context or max_length) - 1)),
             context=context,
-            batch_size=recipe.batch_size,
+            batch_size=at_once.sampled,
             seed=recipe.seed,
             between=lambda: tell(next(drawn)),
         )
@@ -120,19 +128,19 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     # One model in memory at a time.
     candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
     read_as = _way(candidate, rows, max_length, job, arithmetic, journal)
-    own_candidate, others_candidate = map(sums, log_probs(read_as(candidate), own, others, micro_batch_size, tell))
+    own_candidate, others_candidate = map(sums, log_probs(read_as(candidate), own, others, at_once.read, tell))
     samples = draws(candidate)
-    tokens_candidate, _ = log_probs(read_as(candidate), samples, None, micro_batch_size, tell)
+    tokens_candidate, _ = log_probs(read_as(candidate), samples, None, at_once.read, tell)
     del candidate
     reference = _load(job.base, job.adapter, arithmetic)
-    own_reference, others_reference = map(sums, log_probs(read_as(reference), own, others, micro_batch_size, tell))
-    tokens_reference, _ = log_probs(read_as(reference), samples, None, micro_batch_size, tell)
+    own_reference, others_reference = map(sums, log_probs(read_as(reference), own, others, at_once.read, tell))
+    tokens_reference, _ = log_probs(read_as(reference), samples, None, at_once.read, tell)
     samples_reference = draws(reference)
     del reference
     own_ancestor = own_reference
     if not reference_is_ancestor:
         ancestor = read_as(_load(job.ancestor, None, arithmetic))
-        own_ancestor = sums(log_probs(ancestor, own, None, micro_batch_size, tell)[0])
+        own_ancestor = sums(log_probs(ancestor, own, None, at_once.read, tell)[0])
 
     in_order = [row for block in plan.blocks for row in block.rows]
     desirable_N = np.array([rows[row].desirable for row in in_order], dtype=bool)
@@ -196,20 +204,12 @@ def _score(job: Job, journal: Journal, stop: StopRequest) -> None:
     write_atomically(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 
 
-def _micro_batch_size(job: Job) -> int:
-    """The recipe's, or what the trainer found to fit where the recipe leaves it to the machine."""
-    asked = job.recipe.micro_batch_size
-    if asked == "auto":
-        training = job.workdir / "training.json"
-        asked = json.loads(training.read_bytes())["recipe"]["micro_batch_size"] if training.is_file() else UNMEASURED
-    return int(asked)
-
-
 def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
     from worker.kto import models
 
-    model = models.load_weights(folder, arithmetic.precision, arithmetic.device)
-    return model if adapter is None else models.load_adapter(model, adapter)
+    with whatever_the_rows(f"the weights in {folder}", "take a machine with more memory, or free what others hold"):
+        model = models.load_weights(folder, arithmetic.precision, arithmetic.device)
+        return model if adapter is None else models.load_adapter(model, adapter)
 
 
 def _way(

@@ -135,6 +135,8 @@ class Drift:
                     batch_size=micro_batch_size,
                     seed=seed,
                     between=between,
+                    # A token may take a large model a while; ranks look up together, which costs more than a token.
+                    between_tokens=between if ranks.world == 1 else None,
                 )
 
         self._draw = draw
@@ -167,7 +169,7 @@ class Drift:
             weight.grad = None
         samples = self._draw()
         policy_N = self._log_probs(samples)
-        with put_in(self._weights, self._start.values()):
+        with put_in(self._weights, self._looking_up(self._start.values())):
             reference_N = self._log_probs(samples)
         kl = float(drift_of_tokens(policy_N, reference_N).mean())
         if not math.isfinite(kl):
@@ -181,6 +183,11 @@ class Drift:
             "sampled_length_median": _median_length(samples),
             "reference_length_median": self._reference_length,
         }
+
+    def _looking_up(self, values: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        for value in values:
+            self._between()
+            yield value
 
     def _kept_length(self) -> float | None:
         """As an earlier attempt measured it; of rank 0, so that all ranks go on together."""

@@ -35,12 +35,12 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        for file in sorted(temporary.rglob("*")):
+            sync(file)  # a disk may say only now that it is full
+        sync(temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for file in sorted(temporary.rglob("*")):
-        sync(file)
-    sync(temporary)
     if path.exists():
         path.replace(retired)
     temporary.replace(path)

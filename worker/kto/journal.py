@@ -54,12 +54,12 @@ class Journal:
             _append(self.workdir / "metrics.jsonl", line)
         self.metrics.append(line)
 
-    def warn(self, step: int, code: str, message: str) -> None:
-        """Once per code and run."""
+    def warn(self, step: int, code: str, message: str, *, again: bool = False) -> None:
+        """Once per code and run; `again`: once per message."""
         if not self._writes:
             return
         path = self.workdir / "warnings.jsonl"
-        if all(line["code"] != code for line in lines(path)):
+        if all(line["code"] != code or (again and line["message"] != message) for line in lines(path)):
             _append(path, {"step": step, "code": code, "message": message})
             if self._bar:
                 self._bar.say(message)

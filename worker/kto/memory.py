@@ -36,6 +36,7 @@ from worker.kto.process import Refusal
 from worker.kto.ranks import Ranks
 from worker.kto.reference import Pair
 from worker.kto.rows import Row
+from worker.kto.shortage import is_out_of_memory, micro_batch_sizes
 from worker.kto.tokens import Ids
 
 #: The rest is for what no measurement at two sizes sees: fragments, other blocks, samples of the drift.
@@ -180,12 +181,6 @@ def decided_micro_batch(
     return int(measured["micro_batch_size"]), measured
 
 
-def micro_batch_sizes(recipe: Recipe, at_most: int) -> list[int]:
-    """What a micro-batch may be: divisors of the batch size from 2 to `at_most`, smallest first; even for pairs."""
-    unit = 2 if OBJECTIVES[recipe.objective].data == "pairs" else 1
-    return [size for size in range(2, min(recipe.batch_size, at_most) + 1, unit) if recipe.batch_size % size == 0]
-
-
 def _step(reading: Reading, recipe: Recipe, own: Pair, other: Pair, count: int, *, router_loss: bool) -> None:
     """What training does with a micro-batch of `count` rows `own`, mismatched with `other`."""
     others = [other] * count if OBJECTIVES[recipe.objective].mismatched else None
@@ -228,8 +223,10 @@ def measured_peak(
         torch.cuda.reset_peak_memory_stats(device)
         work()
         return torch.cuda.max_memory_allocated(device) - before
-    except torch.OutOfMemoryError:
-        return math.inf
+    except Exception as error:
+        if is_out_of_memory(error):
+            return math.inf
+        raise
     finally:
         for weight in weights.values():
             weight.grad = None

@@ -16,6 +16,7 @@ from worker.kto.process import Stopped, StopRequest
 from worker.kto.ranks import Ranks
 from worker.kto.reference import Pair, Reference, matched, mismatched
 from worker.kto.rows import Row
+from worker.kto.shortage import is_out_of_memory
 from worker.kto.tokens import fit_weights
 
 
@@ -138,14 +139,20 @@ class Reader:
         before = len(reference.known)
         reference.look_in(earlier)
         stopped = False
-        for done, block in enumerate(blocks):
-            share = self.share(block)
-            own = matched(self.rows, share)
-            others = mismatched(self.rows, share, self.max_length) if self.objective.mismatched else None
-            self._score(reference, own, others)
-            progress(done + 1, len(blocks))
-            if stopped := self.ranks.any(stop.requested):
-                break
+        try:
+            for done, block in enumerate(blocks):
+                share = self.share(block)
+                own = matched(self.rows, share)
+                others = mismatched(self.rows, share, self.max_length) if self.objective.mismatched else None
+                self._score(reference, own, others)
+                progress(done + 1, len(blocks))
+                if stopped := self.ranks.any(stop.requested):
+                    break
+        except Exception as error:
+            # With fewer rows at once these hold as well.
+            if is_out_of_memory(error) and self.ranks.world == 1:
+                Reference(fingerprint, reference.known).save(kept)
+            raise
         known = self.ranks.gather(reference.known)
         reference.cached = len(known.keys() & reference.earlier.keys())
         reference.scored = len(known) - reference.cached

@@ -22,6 +22,7 @@ from app.runs.recipe import Recipe
 from worker.kto import lora
 from worker.kto.job import Job
 from worker.kto.process import Refusal, first_line
+from worker.kto.shortage import is_out_of_memory
 from worker.kto.tokens import Tokens
 
 transformers.logging.set_verbosity_error()
@@ -92,7 +93,9 @@ def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
-    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+    except Exception as error:
+        if is_out_of_memory(error):  # no fault of the folder
+            raise
         raise _unloadable(folder, error) from None
     broken = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
     if broken:
@@ -143,7 +146,9 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
             config.lora_dropout = 0.0
         with lora.peft_quiet():
             return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
-    except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise Refusal(
             "adapter_unloadable",
             f"reference: the adapter in {folder} does not load on this base model ({first_line(error)}): "

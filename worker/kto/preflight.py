@@ -9,10 +9,10 @@ import numpy as np
 from app.runs.recipe import Recipe
 from worker.kto import lora, models
 from worker.kto.job import Job
-from worker.kto.memory import micro_batch_sizes
 from worker.kto.objectives import OBJECTIVES
 from worker.kto.process import Refusal
 from worker.kto.rows import Rows
+from worker.kto.shortage import micro_batch_sizes
 
 #: A max_length is advised that holds this share of the rows whole.
 HELD_SHARE = 0.95

@@ -33,11 +33,12 @@ def sample(
     batch_size: int,
     seed: int,
     between: Callable[[], None],
+    between_tokens: Callable[[], None] | None = None,
 ) -> list[Pair]:
     """One completion for each prompt, from the model's own distribution: temperature 1, nothing cut off.
 
-    A completion ends with the first of `ends`, or unfinished at `max_new_tokens`. `between` is called after each batch.
-    Model and random state are left as they were.
+    A completion ends with the first of `ends`, or unfinished at `max_new_tokens`. `between` is called after each batch,
+    `between_tokens` after each of its tokens; both may raise. Model and random state are left as they were.
     """
     device = model.get_input_embeddings().weight.device
     settings = transformers.GenerationConfig(
@@ -50,6 +51,7 @@ def sample(
         eos_token_id=list(ends),
         pad_token_id=ends[0],
     )
+    looks = [_Looks(between_tokens)] if between_tokens is not None else []
     pairs: list[Pair] = []
     with _own_distribution(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -67,6 +69,7 @@ def sample(
                     input_ids=torch.from_numpy(ids).to(device),
                     attention_mask=torch.from_numpy(seen).to(device),
                     generation_config=settings,
+                    stopping_criteria=transformers.StoppingCriteriaList(looks),
                 )
             for prompt, completion in zip(batch, drawn[:, longest:].cpu().numpy(), strict=True):
                 stops = np.flatnonzero(np.isin(completion, ends))
@@ -74,6 +77,17 @@ def sample(
                 pairs.append((prompt, completion[:length].astype(np.int32)))
             between()
     return pairs
+
+
+class _Looks(transformers.StoppingCriteria):
+    """Ends nothing: it lets somebody look up, who may raise."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+
+    def __call__(self, input_ids: torch.Tensor, *_: Any, **__: Any) -> Any:
+        self._look()
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain, islice, tee
 from pathlib import Path
@@ -19,103 +20,76 @@ from typing import TYPE_CHECKING, Any
 from worker.kto.files import folder_atomically, weights_fingerprint, write_atomically
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
-from worker.kto.process import Stopped, StopRequest, run
+from worker.kto.process import OutOfMemory, Stopped, StopRequest, first_line, run
+from worker.kto.shortage import is_out_of_memory, remedies, smaller
 
 if TYPE_CHECKING:
+    from app.runs.recipe import Recipe
+    from worker.kto.prepare import Start
     from worker.kto.ranks import Ranks
 
 
 def train(workdir: Path, stop: StopRequest | None = None) -> None:
     """Train the job in `workdir`, continuing an interrupted one; a finished one is left as it is.
 
-    Raises `Refusal` on anything an operator can mend, `Stopped` once the state is saved after `stop` was requested.
+    Raises `Refusal` on anything an operator can mend, `OutOfMemory` where fewer rows at once may fit, `Stopped` once
+    the state is saved after `stop` was requested.
     """
-    job = read_job(workdir)
-    if _is_finished(job):
-        return
+    stop = stop or StopRequest()
+    with stop.at_once():
+        job = read_job(workdir)
+        if _is_finished(job):
+            return
 
-    from worker.kto.ranks import Ranks
+        from worker.kto.ranks import Ranks
 
     with Ranks.join() as ranks, closing(Journal(workdir, writes=ranks.writes)) as journal:
-        _train(job, journal, stop or StopRequest(), ranks)
+        with stop.at_once():
+            journal.progress("loading", 0, 1)
+
+            from worker.kto.prepare import prepared
+
+            start = prepared(job, ranks)
+            journal.progress("loading", 1, 1)
+        stop.raise_if_requested()
+        try:
+            _train(job, start, journal, stop, ranks)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _too_many_rows(job.recipe, start, error) from None
+            raise
 
 
-def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> None:
-    workdir, recipe = job.workdir, job.recipe
-    journal.progress("loading", 0, 1)
+def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfMemory:
+    twice = start.activations_computed_twice
+    fewer = smaller(recipe, start.micro_batch_size, activations_computed_twice=twice)
+    remedy = remedies(recipe, activations_computed_twice=twice)
+    if fewer is not None:
+        remedy = f"set micro_batch_size to {fewer.micro_batch_size} and begin anew, or {remedy}"
+    return OutOfMemory(
+        f"recipe.json: micro_batch_size: {start.micro_batch_size} rows at once do not fit into memory "
+        f"({first_line(error)}): {remedy}",
+        micro_batch_size=start.micro_batch_size,
+        activations_computed_twice=twice,
+    )
 
+
+def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks: "Ranks") -> None:
     import torch
 
-    from worker.kto import batches, checkpoint, diagnosis, models, preflight
+    from worker.kto import batches, checkpoint, diagnosis, models
     from worker.kto.ahead import prepared_ahead
     from worker.kto.determinism import determinism
     from worker.kto.drift import Drift
-    from worker.kto.free_memory import free_bytes
-    from worker.kto.logprobs import Reading
-    from worker.kto.memory import decided_micro_batch, measured_micro_batch
     from worker.kto.microbatch import Reader
-    from worker.kto.objectives import OBJECTIVES
-    from worker.kto.readings import is_compiled, reading_of, tried
     from worker.kto.reference import reference_fingerprint
-    from worker.kto.rows import read_pairs, read_rows
-    from worker.kto.step import Stepper, adamw
+    from worker.kto.step import Stepper
 
-    # Rows as token ids.
-    models.ask_for_determinism()
-    objective = OBJECTIVES[recipe.objective]
-    preflight.require_possible_job(job)
-    arithmetic = models.Arithmetic.of(recipe)
-    device = arithmetic.device
-    context = models.context_length(job.base)
-    tokens = models.load_tokens(job.base)
-    max_length = min(recipe.max_length, context or recipe.max_length)
-    weigh_tokens = recipe.objective == "tkto"
-    read = read_rows(
-        workdir / "snapshot",
-        job.shards_of("train"),
-        tokens,
-        max_length,
-        weigh_tokens=weigh_tokens,
-        tokenised=workdir / "tokens.safetensors",
-        keeps=ranks.writes,
-    )
-    rows = read.rows
-    pairs = read_pairs(workdir / "snapshot", job.pairs, read) if objective.data == "pairs" else []
-    preflight.require_possible_rows(job, read, pairs, max_length)
-
-    # The policy starts as the shipped checkpoint; optimizer and position continue where an earlier attempt was stopped.
-    torch.manual_seed(recipe.seed)
-    with ranks.together():
-        policy = models.load_policy(job, arithmetic)
-    weights = models.trained_weights(policy)
-    optimizer = adamw(weights, recipe)
-    journal.progress("loading", 1, 1)
-    stop.raise_if_requested()
-
-    # How the policy is read, and how many rows at once.
-    router_coefficient = models.router_coefficient(policy)
-    reading = Reading.plain(policy, arithmetic.precision)
-    if recipe.packing == "auto":
-        reading = reading_of(policy, tried(rows, max_length), arithmetic.precision)
-
-    def measure() -> tuple[int, dict[str, Any]]:
-        return measured_micro_batch(
-            reading,
-            weights,
-            rows,
-            recipe,
-            arithmetic,
-            max_length,
-            ranks,
-            free=free_bytes(device),
-            at_most=preflight.rows_of_an_epoch(recipe, read, pairs),
-            router_loss=router_coefficient > 0,
-        )
-
-    micro_batch_size, memory = decided_micro_batch(job, ranks, measure)
-    if recipe.activation_checkpointing == "on" or (memory is not None and memory["activations_computed_twice"]):
-        reading = reading.recomputing()
-    compiled = recipe.compile and is_compiled(reading, tried(rows, max_length))
+    workdir, recipe = job.workdir, job.recipe
+    objective, arithmetic, reading = start.objective, start.arithmetic, start.reading
+    read, rows, pairs, max_length = start.read, start.read.rows, start.pairs, start.max_length
+    policy, weights, optimizer = start.policy, start.weights, start.optimizer
+    micro_batch_size = start.micro_batch_size
 
     # The fixed plan of micro-batches: which rows, and whose completion each is mismatched with.
     if objective.data == "pairs":
@@ -135,7 +109,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
 
     # The reference: the policy scores the plan while it still is the shipped checkpoint. Only then is a state loaded.
     # An epoch takes every block once, so the first one needs all scores, or as many as max_steps lets it.
-    reader = Reader(reading, rows, objective, recipe, arithmetic, max_length, ranks, router_coefficient)
+    reader = Reader(reading, rows, objective, recipe, arithmetic, max_length, ranks, start.router_coefficient)
     first_epoch = plan.steps(0, blocks_per_step, recipe.seed)[:total_steps]
     reference = reader.score(
         [block for step in first_epoch for block in step],
@@ -158,8 +132,8 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         arithmetic,
         total_steps=total_steps,
         micro_batch_size=micro_batch_size,
-        ends=tokens.ends,
-        context=context,
+        ends=start.tokens.ends,
+        context=start.context,
         max_length=max_length,
         ranks=ranks,
         between=raise_if_stopped,
@@ -167,12 +141,11 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     drift.begin()
 
     state = workdir / "state"
-    passed_over: list[str] = []
-    position = checkpoint.resume(state, job.identity, weights, optimizer, passed_over.append)
+    position, passed_over = checkpoint.resume(state, job.identity, weights, optimizer)
     position = position or checkpoint.Position(0, 0.0, torch.get_num_threads())
     journal.continue_after(position.step)
-    for message in passed_over:
-        journal.warn(position.step, "state_damaged", message)
+    if passed_over:
+        journal.warn(position.step, "state_damaged", _damaged(state, passed_over, position.step), again=True)
     if recipe.packing == "auto" and not reading.packed:
         journal.warn(
             0,
@@ -180,14 +153,14 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
             "the base model's attention cannot be packed (packed rows say something else than single ones): rows are "
             "padded, which computes the share padding_share of metrics.jsonl in vain and reads prompts twice",
         )
-    if recipe.compile and not compiled:
+    if recipe.compile and not start.compiled:
         journal.warn(
             0,
             "not_compiled",
             "the model's layers run as they are: compiled they failed or said something else, or activations are "
             "computed twice, or this CPU has no bfloat16",
         )
-    for finding in diagnosis.of_rows(read, plan, recipe, context):
+    for finding in diagnosis.of_rows(read, plan, recipe, start.context):
         journal.warn(0, finding.code, finding.message)
     if position.threads != torch.get_num_threads():
         journal.warn(
@@ -197,12 +170,14 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
             f"set OMP_NUM_THREADS={position.threads} if the weights must equal an uninterrupted run's bit for bit",
         )
     started = time.monotonic() - position.seconds
+    due = checkpoint.Due(recipe)
 
     def save_state(step: int, running: tuple[float, float], unfinished: dict[str, Any] | None = None) -> None:
         if ranks.writes:
             seconds = time.monotonic() - started
             now = checkpoint.Position(step, seconds, position.threads, running, unfinished)
             checkpoint.save(state, now, job.identity, weights, optimizer)
+            due.saved()
 
     def finish(step: int, figures: dict[str, Any], running: tuple[float, float]) -> None:
         """What is left to do once the weights have moved: measure the drift, tell, save."""
@@ -215,7 +190,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         journal.progress("training", step, total_steps)
         for finding in diagnosis.findings(journal.metrics, recipe):
             journal.warn(step, finding.code, finding.message)
-        if step % recipe.save_every_steps == 0 and step < total_steps:
+        if step < total_steps and due.after(step):
             save_state(step, running)
 
     if position.unfinished is not None:
@@ -242,7 +217,7 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
     if not ranks.writes:
         return
     with folder_atomically(job.output) as folder:
-        models.save_policy(policy, job, tokens, folder)
+        models.save_policy(policy, job, start.tokens, folder)
     summary = {
         "kind": "adapter" if recipe.method == "lora" else "weights",
         "weights_sha256": weights_fingerprint(job.output),
@@ -257,16 +232,25 @@ def _train(job: Job, journal: Journal, stop: StopRequest, ranks: "Ranks") -> Non
         "tokens_cut": read.tokens_cut,
         "reference": {"scored": reference.scored, "cached": reference.cached},
         "seconds": time.monotonic() - started,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(arithmetic.device) if arithmetic.device.type == "cuda" else "cpu",
         "ranks": ranks.world,
         "torch": torch.__version__,
         "threads": position.threads,
-        "memory": memory,
+        "memory": start.memory,
         "determinism": determinism(arithmetic, position.threads, ranks.world),
         "identity": job.identity,
         "final": journal.metrics[-1],
     }
     write_atomically(workdir / "training.json", json.dumps(summary, indent=1).encode())
+
+
+def _damaged(folder: Path, names: Sequence[str], step: int) -> str:
+    what = "training checkpoint" if len(names) == 1 else "training checkpoints"
+    goes_on = f"continues from the one after step {step}" if step else "begins anew, as there is no sound one"
+    return (
+        f"{what} {', '.join(names)} in {folder} did not verify and went aside: the run {goes_on}; look for faults of "
+        "this disk"
+    )
 
 
 def _is_finished(job: Job) -> bool:

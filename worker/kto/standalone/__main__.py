@@ -2,21 +2,26 @@
 (`worker.kto.standalone.request.Request`); `thumbwheel train` makes it of its options and calls this.
 
 The summary goes to stdout: a table on a terminal, else one JSON object. Exit codes: 0 done, 2 refused with one line on
-stderr, 75 stopped after the state was saved, anything else is a crash.
+stderr, 71 memory ran out, 75 stopped after the state was saved, anything else is a crash.
 """
 
-import errno
 import json
 import sys
 
 from pydantic import ValidationError
 
-from worker.kto.process import DONE, REFUSED, STOPPED, Refusal, Stopped, StopRequest, prepare_environment
-
-#: The disk, a quota, or the largest size of a file.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: How safetensors and pyarrow tell it.
-FULL_IN_WORDS = ("No space left on device", "StorageFull", "File too large", "Disk quota exceeded")
+from worker.kto.process import (
+    DONE,
+    OUT_OF_MEMORY,
+    REFUSED,
+    STOPPED,
+    OutOfMemory,
+    Refusal,
+    Stopped,
+    StopRequest,
+    prepare_environment,
+)
+from worker.kto.shortage import is_disk_full
 
 
 def main(document: str) -> int:
@@ -36,11 +41,14 @@ def main(document: str) -> int:
         return _refused(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
     except Refusal as refusal:
         return _refused(refusal.message)
+    except OutOfMemory as shortage:
+        _say(" ".join(shortage.message.split()))
+        return OUT_OF_MEMORY
     except Stopped:
         _say("stopped: run the same command to continue")
         return STOPPED
     except Exception as error:
-        if not _disk_is_full(error):
+        if not is_disk_full(error):
             raise
         return _refused(f"--out {request.out}: the disk is full: make room and run the same command to continue")
     if summary["finished_before"]:
@@ -50,10 +58,6 @@ def main(document: str) -> int:
     else:
         sys.stdout.write(json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
     return DONE
-
-
-def _disk_is_full(error: Exception) -> bool:
-    return getattr(error, "errno", None) in FULL or any(sign in str(error) for sign in FULL_IN_WORDS)
 
 
 def _refused(line: str) -> int:

@@ -1,0 +1,55 @@
+"""How many rows of the holdout are read and sampled at once, and half as many where memory ran out.
+
+Kept in WORKDIR/scoring-batch.json from one attempt to the next. Log-probs do not depend on it; samples do, as each
+batch draws from the same random numbers. The blocks of z0 stay those of the recipe.
+"""
+
+import json
+from dataclasses import dataclass
+
+from worker.kto.files import write_atomically
+from worker.kto.job import Job
+from worker.kto.process import OutOfMemory, Refusal, first_line
+
+FILE = "scoring-batch.json"
+#: Rows of one forward where neither the recipe nor a measurement says how many.
+UNMEASURED = 8
+
+
+def micro_batch_size_of(job: Job) -> int:
+    """The recipe's, or what the trainer found to fit where the recipe leaves it to the machine."""
+    asked = job.recipe.micro_batch_size
+    if asked == "auto":
+        training = job.workdir / "training.json"
+        asked = json.loads(training.read_bytes())["recipe"]["micro_batch_size"] if training.is_file() else UNMEASURED
+    return int(asked)
+
+
+@dataclass(frozen=True)
+class RowsAtOnce:
+    read: int
+    sampled: int
+    halvings: int  # attempts that ran out of memory
+
+    @classmethod
+    def of(cls, job: Job) -> "RowsAtOnce":
+        try:
+            halvings = int(json.loads((job.workdir / FILE).read_bytes())["halvings"])
+        except FileNotFoundError:
+            halvings = 0
+        return cls(max(1, micro_batch_size_of(job) >> halvings), max(1, job.recipe.batch_size >> halvings), halvings)
+
+    def too_many(self, job: Job, error: Exception) -> OutOfMemory | Refusal:
+        """What to raise where `error` is want of memory; the next attempt takes half as many rows."""
+        if self.read == self.sampled == 1:
+            return Refusal(
+                "memory",
+                f"a single row of the holdout does not fit into memory ({first_line(error)}): lower "
+                f"evaluation.kl_max_new_tokens (it is {job.recipe.evaluation.kl_max_new_tokens}) or max_length (it is "
+                f"{job.recipe.max_length}), or take a machine with more memory",
+            )
+        write_atomically(job.workdir / FILE, json.dumps({"halvings": self.halvings + 1}).encode())
+        return OutOfMemory(
+            f"{self.read} rows of the holdout read or {self.sampled} sampled at once do not fit into memory "
+            f"({first_line(error)}): score again, then it is half as many"
+        )
