@@ -1,0 +1,224 @@
+"""`make chaos`; `python -m tests.chaos.runs --runs 4` for a short one. Exits with 1 where anything is wrong."""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client import Client
+
+from app import services
+from app.access.service import first_admin_key
+from app.cli.stack import interruptible
+from app.database import transaction
+from benchmarks.machine import described
+from tests.chaos.runs import evidence, messages
+from tests.chaos.runs.clients import TRIES, Desk, Tickets
+from tests.chaos.runs.faults import Chaos
+from tests.chaos.runs.machine import Machine, machine
+from tests.chaos.runs.plan import STRIKES, Blow, blows, wishes
+from tests.chaos.runs.table import Bar, table
+from tests.chaos.runs.verdict import judge, outcomes
+from tests.chaos.runs.watching import Seen, Watch
+from tests.story.desk import events
+
+RESULTS = Path("benchmarks/results/chaos.json")
+#: Small and quick to start, with steps enough for a fault to come between them.
+RECIPE: dict[str, Any] = {
+    "method": "full", "learning_rate": 5e-3, "beta": 0.2, "batch_size": 8, "micro_batch_size": 4, "epochs": 5,
+    "max_length": 96, "save_every_steps": 3, "drift": {"checks": 0},
+    "evaluation": {"kl_prompts": 2, "kl_max_new_tokens": 4, "bootstrap": 100},
+}  # fmt: skip
+#: A fault waits so long for a run in the state that it wants, then it strikes another one; then it gives up.
+PATIENT_SECONDS, IMPATIENT_SECONDS = 15.0, 30.0
+GAP_SECONDS = 1.0
+#: Of the time given, for what still goes on when nothing new is begun.
+SETTLING_SHARE = 0.2
+
+
+def main() -> int:
+    options = _options()
+    interruptible()
+    begun = time.monotonic()
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    with services.temporary() as folder:
+        try:
+            return _chaos(options, folder, begun)
+        finally:
+            if options.keep:
+                subprocess.run(["cp", "-a", folder, options.keep], check=False)
+
+
+def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
+    base_model = folder / "base"
+    making = subprocess.Popen(
+        [sys.executable, "-c", f"from tests.trainer.tiny import save_model; save_model({str(base_model)!r}, seed=3)"],
+        stderr=subprocess.DEVNULL,
+    )
+    with machine(folder, options.workers) as ours:
+        making.wait()
+        clients = _clients(ours, base_model, options.projects)
+        messages.double()
+        with Watch(ours.settings["THUMBWHEEL_DATABASE_URL"]) as watch:
+            calm = _undisturbed(clients, options.runs)
+            calm_seconds = time.monotonic() - begun
+            chaos = Chaos(ours, watch)
+            tickets = Tickets(wishes(options.seed, options.runs))
+            died = _disturbed(options, chaos, clients, tickets, begun)
+            rows, checkpoints = evidence.rows(), evidence.checkpoints()
+        strikes: dict[str, list[list[UUID]]] = defaultdict(list)
+        for struck in chaos.struck:
+            strikes[struck.fault].append(struck.runs)
+        full = {run_id for runs in strikes["disk full"] for run_id in runs}
+        verdict = judge(tickets.accepted, calm, rows, checkpoints, full)
+        verdict.ran_twice += [f"run {run_id}: {both}" for run_id, both in watch.twice.items()]
+        verdict.hash_mismatches += evidence.damaged(checkpoints)
+        verdict.stale_writes_accepted = chaos.stale.accepted
+        verdict.unexpected = [*tickets.errors, *died]
+        if unsent := messages.waiting():
+            verdict.stuck.append(f"{unsent} messages were never sent")
+        by_fault = outcomes({fault: strikes[fault] for fault in STRIKES if fault in strikes}, rows)
+        ends = Counter(rows[run_id].state for run_id in tickets.accepted if run_id in rows)
+        result = {
+            "runs": len(tickets.accepted),
+            "faults": len(chaos.struck),
+            **verdict.counts,
+            "stale_writes_refused": chaos.stale.refused,
+            "stale_workers_told": ours.lines("the lease is gone"),
+            "outcomes": dict(ends),
+            "attempts": sum(rows[run_id].epoch for run_id in tickets.accepted if run_id in rows),
+            "messages": len(messages.everything_sent()),
+            "looks_at_processes": watch.looks,
+            "disk": "a disk of its own" if ours.has_disk else "a limit on the length of files",
+            "seed": options.seed,
+            "undisturbed_seconds": round(calm_seconds),
+            "seconds": round(time.monotonic() - begun),
+            "by_fault": by_fault,
+        }
+    say = sys.stdout.write
+    say(table(by_fault) + "\n")
+    for sentence in verdict.sentences:
+        say(f"{sentence}\n")
+    wrong = any(verdict.counts.values())
+    if len(tickets.accepted) < options.runs:
+        say(f"Only {len(tickets.accepted)} of {options.runs} runs fitted into {options.minutes:g} minutes.\n")
+        wrong = True
+    if options.results:
+        whole = {"machine": described("torch", "transformers"), **result}
+        options.results.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    say(json.dumps(result, ensure_ascii=False) + "\n")
+    return int(wrong)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--runs", type=int, default=52, help="runs to disturb, besides an undisturbed one per project")
+    parser.add_argument("--projects", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="what strikes when; else random")
+    parser.add_argument("--minutes", type=float, default=14.5, help="what has not ended then counts as stuck")
+    parser.add_argument("--only", action="append", choices=list(STRIKES), help="these faults alone; may be repeated")
+    parser.add_argument("--results", type=Path, help=f"where the figures are kept, for example {RESULTS}")
+    parser.add_argument("--keep", type=Path, help="a folder to which everything is copied at the end, logs too")
+    return parser.parse_args()
+
+
+def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
+    """One of each new project, which has feedback."""
+    with transaction() as session:
+        key = first_admin_key(session)
+    made = []
+    for number in range(projects):
+        client = Client(ours.url, key, f"desk-{number}", tries=TRIES)
+        client.create_project(
+            wire.NewProject(
+                project=f"desk-{number}",
+                base_model=str(base_model),
+                recipe=wire.RecipeChoice(preset="cpu-demo", changes={**RECIPE, "seed": number}),
+                gates=wire.Gates(kl_nats_per_token=1000.0, non_inferiority_margin=0.5),
+                snapshot=wire.SnapshotRules(minimum_per_class=10, holdout_share=0.2),
+            )
+        )
+        client.record_many(events(60))
+        made.append(client)
+    return made
+
+
+def _undisturbed(clients: list[Client], runs: int) -> dict[str, UUID]:
+    """A run of each project, left alone. Raises `RuntimeError` where one does not succeed."""
+    started = {client: client.start_run() for client in clients[:runs]}
+    for client, run in started.items():
+        while (now := client.run(run.id)).state not in ("succeeded", "failed", "cancelled"):
+            time.sleep(0.3)
+        if now.state != "succeeded":
+            raise RuntimeError(f"an undisturbed run {now.state}: {now.reason}")
+    return {run.project: run.id for run in started.values()}
+
+
+def _disturbed(
+    options: argparse.Namespace, chaos: Chaos, clients: list[Client], tickets: Tickets, begun: float
+) -> list[str]:
+    """Run after run, blow upon blow, until everything has ended or time is up; who died unasked."""
+    calm = chaos.watch.ended()
+    end = begun + 60 * options.minutes
+    closing = end - 60 * options.minutes * SETTLING_SHARE
+    desks = [Desk(client, tickets) for client in clients]
+    for desk in desks:
+        desk.start()
+    bar = Bar(options.runs)
+    left = blows(options.seed, options.runs, frozenset(options.only) if options.only else None)
+    pending: list[tuple[float, Blow]] = []
+    last = time.monotonic()
+    died: list[str] = []
+    while any(desk.is_alive() for desk in desks) and time.monotonic() < end:
+        time.sleep(0.05)
+        at = time.monotonic()
+        chaos.undo_due()
+        died += _restart_dead(chaos)
+        if at > closing:
+            tickets.closed, left, pending = True, [], []
+        while left and left[0].run <= tickets.taken - len(desks) + 1:
+            pending.append((at + left[0].pause, left.pop(0)))
+        if at - last > GAP_SECONDS:
+            for due in pending:
+                waited = at - due[0]
+                if waited > IMPATIENT_SECONDS or (waited > 0 and _strike(chaos, due[1], waited > PATIENT_SECONDS)):
+                    pending.remove(due)
+                    last = at
+                    break
+        bar.show(chaos.watch.ended() - calm, len(chaos.struck), ", ".join(sorted(chaos.away)))
+    for desk in desks:
+        desk.stopping.set()
+    chaos.undo_all()
+    for desk in desks:
+        desk.join(timeout=60)
+    bar.show(chaos.watch.ended() - calm, len(chaos.struck), "", last=True)
+    return died
+
+
+def _strike(chaos: Chaos, blow: Blow, anywhere: bool) -> bool:
+    def fits(run: Seen) -> bool:
+        return anywhere or run.state == blow.moment
+
+    return any(fits(run) and chaos.strike(blow, run) for run in chaos.watch.active)
+
+
+def _restart_dead(chaos: Chaos) -> list[str]:
+    died = []
+    for name, process in chaos.machine.children.items():
+        if name not in chaos.away and not process.alive():
+            died.append(f"{name} ended by itself with exit code {process.stop()}")
+            chaos.machine.start_child(name)
+    return died
+
+
+if __name__ == "__main__":
+    sys.exit(main())

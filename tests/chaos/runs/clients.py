@@ -1,0 +1,99 @@
+"""Clients that keep runs going, a thread per project. They know nothing of the faults: the library tries again."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client import Client
+from thumbwheel.failures import ApiError, ClientError, Unreachable
+
+from tests.chaos.runs.plan import Wish
+from tests.chaos.runs.watching import ENDED
+
+#: The API and Postgres may be away for half a minute.
+TRIES = 14
+LOOK_EVERY_SECONDS = 1.0
+PAUSE_SECONDS = 2.0
+
+
+@dataclass
+class Tickets:
+    """Runs to be asked for, with what is to be done to each; and those that the API accepted."""
+
+    wishes: Sequence[Wish]
+    accepted: dict[UUID, str] = field(default_factory=dict)  # run → what was asked of it
+    closed: bool = False
+    errors: list[str] = field(default_factory=list)
+    _next: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> Wish | None:
+        with self._lock:
+            if self.closed or self._next >= len(self.wishes):
+                return None
+            self._next += 1
+            return self.wishes[self._next - 1]
+
+    @property
+    def taken(self) -> int:
+        return self._next
+
+
+class Desk(threading.Thread):
+    """Starts one run after the other until there are no more tickets, and waits for the end of each."""
+
+    def __init__(self, client: Client, tickets: Tickets) -> None:
+        super().__init__(name=f"desk of {client.project_id}", daemon=True)
+        self.client = client
+        self.tickets = tickets
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        to_retry: UUID | None = None
+        try:
+            while not self.stopping.is_set() and (wish := self.tickets.take()) is not None:
+                run_id = self._start(to_retry)
+                self.tickets.accepted[run_id] = wish.what if to_retry is None else f"{wish.what}, retried"
+                ended = self._see_to_its_end(run_id, wish)
+                to_retry = run_id if ended in ("failed", "cancelled") and wish.again else None
+        except ClientError as error:
+            self.tickets.errors.append(f"{self.name}: {type(error).__name__}: {error.message}")
+
+    def _start(self, to_retry: UUID | None) -> UUID:
+        """The run that the API accepted."""
+        while True:
+            try:
+                return (self.client.start_run() if to_retry is None else self.client.retry_run(to_retry)).id
+            except ApiError as error:
+                # Nobody else starts runs here: what is active is what a call left that was heard, but not answered.
+                if error.code != "run_active":
+                    raise
+                return UUID(error.problem["details"]["active_run_id"])
+            except Unreachable:
+                time.sleep(LOOK_EVERY_SECONDS)
+
+    def _see_to_its_end(self, run_id: UUID, wish: Wish) -> str:
+        wished = wish.what == "nothing"
+        while not self.stopping.wait(LOOK_EVERY_SECONDS):
+            run = self.client.run(run_id)
+            if run.state in ENDED:
+                return run.state
+            if not wished and run.state == wish.at:
+                wished = True
+                self._do(run, wish)
+        return ""
+
+    def _do(self, run: wire.Run, wish: Wish) -> None:
+        try:
+            if wish.what == "cancel":
+                self.client.cancel_run(run.id)
+            else:
+                self.client.pause_run(run.id)
+                self.stopping.wait(PAUSE_SECONDS)
+                self.client.resume_run(run.id)
+        except ApiError as error:
+            if error.status != 409:  # it has ended meanwhile
+                raise

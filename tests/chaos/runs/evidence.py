@@ -1,0 +1,58 @@
+"""What is left when everything has ended: rows, files and processes, read for the verdict."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app import artifacts, settings
+from app.checkpoints.service import MANIFEST
+from app.database import transaction
+from tests.chaos.runs.verdict import Checkpoint, Row, Told
+
+
+def rows() -> dict[UUID, Row]:
+    """Every run, with its history, oldest first."""
+    with transaction() as session:
+        told: dict[UUID, list[Told]] = defaultdict(list)
+        for move in _all(session, 'SELECT run_id, "by", to_state, reason FROM run_transitions ORDER BY id'):
+            told[move["run_id"]].append(Told(move["by"], move["to_state"], move["reason"]))
+        asked = (
+            "SELECT id, project_id AS project, state, reason, snapshot_id, checkpoint_id, lease_owner AS owner, "
+            "lease_epoch AS epoch, lost FROM runs"
+        )
+        return {row["id"]: Row(**row, history=told[row["id"]]) for row in _all(session, asked)}
+
+
+def checkpoints() -> list[Checkpoint]:
+    """Those that runs registered."""
+    with transaction() as session:
+        asked = "SELECT id, run_id, weights_sha256, files FROM checkpoints WHERE kind <> 'base'"
+        return [Checkpoint(**row) for row in _all(session, asked)]
+
+
+def damaged(registered: list[Checkpoint]) -> list[str]:
+    """What of the artifact store is not what its name says, and what of `registered` is missing or says otherwise."""
+    wrong = [
+        f"{path} in the artifact store has another content than its name says"
+        for path in sorted(Path(settings.current().artifacts, "sha256").glob("*/*"))
+        if artifacts.sha256_of(path) != path.name
+    ]
+    for checkpoint in registered:
+        missing = [name for name, digest in checkpoint.files.items() if not Path(artifacts.path_of(digest)).is_file()]
+        if missing:
+            wrong.append(f"checkpoint {checkpoint.id}: {', '.join(missing)} not in the artifact store")
+            continue
+        manifest = json.loads(Path(artifacts.path_of(checkpoint.files[MANIFEST])).read_bytes())
+        told = {checkpoint.weights_sha256, manifest["weights_sha256"], checkpoint.files["model.safetensors"]}
+        if len(told) > 1:
+            wrong.append(f"checkpoint {checkpoint.id}: row, manifest and file of its weights differ")
+    return wrong
+
+
+def _all(session: Session, asked: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in session.execute(text(asked)).mappings()]

@@ -1,0 +1,125 @@
+"""What is seen from outside: the rows of runs, and the processes that work in their folders."""
+
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+EVERY_SECONDS = 0.25
+WORKS_IN = re.compile(r"worker\.(?:kto\.train|evaluation\.score) \S*/work/([0-9a-f-]{36})")
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run as its row is."""
+
+    id: UUID
+    project: str
+    state: str
+    reason: str | None
+    owner: str | None
+    epoch: int
+
+    @property
+    def owner_pid(self) -> int | None:
+        """The worker's child that holds it."""
+        return int(self.owner.split(":")[1]) if self.owner else None
+
+
+@dataclass
+class Watch:
+    """Looks several times a second, from a thread, while the block lasts."""
+
+    database_url: str
+    runs: Mapping[UUID, Seen] = field(default_factory=dict)
+    trainers: Mapping[UUID, Mapping[int, str]] = field(default_factory=dict)  # run → process id → command
+    twice: dict[UUID, str] = field(default_factory=dict)  # runs in whose folder two worked at once
+    most: int = 0  # trainers and scorers at once, of all runs
+    looks: int = 0
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _connection: psycopg.Connection[tuple[UUID, str, str, str | None, str | None, int]] | None = None
+
+    def __enter__(self) -> "Watch":
+        self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def active(self) -> list[Seen]:
+        return [run for run in self.runs.values() if run.state not in ENDED]
+
+    def ended(self) -> int:
+        return len(self.runs) - len(self.active)
+
+    def _work(self) -> None:
+        while not self._stopping.wait(EVERY_SECONDS):
+            self.trainers = working()
+            self.looks += 1
+            self.most = max(self.most, sum(map(len, self.trainers.values())))
+            for run_id, processes in self.trainers.items():
+                if len(processes) > 1:
+                    self._suspect(run_id)
+            self._read_rows()
+
+    def _suspect(self, run_id: UUID) -> None:
+        """Two that were read one after the other need not have been there at once."""
+        time.sleep(0.05)
+        both = working().get(run_id, {})
+        if len(both) > 1:
+            self.twice[run_id] = "; ".join(f"{pid}: {command}" for pid, command in both.items())
+
+    def _read_rows(self) -> None:
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(self.database_url, autocommit=True, connect_timeout=2)
+            rows = self._connection.execute(
+                "SELECT id, project_id, state, reason, lease_owner, lease_epoch FROM runs"
+            ).fetchall()
+        except psycopg.OperationalError:
+            # Postgres is away, as it should be at times.
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            return
+        self.runs = {row[0]: Seen(*row) for row in rows}
+
+
+def working() -> dict[UUID, dict[int, str]]:
+    """Living trainers and scorers by run, without what they forked themselves."""
+    found: dict[UUID, dict[int, str]] = defaultdict(dict)
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            match = WORKS_IN.search(command)
+            if match is None:
+                continue
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                found[UUID(match[1])][int(folder.name)] = match[0].partition(" ")[0]
+                parents[int(folder.name)] = int(parent)
+    return {
+        run_id: {pid: command for pid, command in processes.items() if parents[pid] not in processes}
+        for run_id, processes in found.items()
+    }
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
