@@ -68,7 +68,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
         clients = _clients(ours, base_model, options.projects)
         messages.double()
         with Watch(ours.settings["THUMBWHEEL_DATABASE_URL"]) as watch:
-            calm = _undisturbed(clients, options.runs)
+            calm = _undisturbed(clients)
             calm_seconds = time.monotonic() - begun
             chaos = Chaos(ours, watch)
             tickets = Tickets(wishes(options.seed, options.runs))
@@ -152,9 +152,9 @@ def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
     return made
 
 
-def _undisturbed(clients: list[Client], runs: int) -> dict[str, UUID]:
+def _undisturbed(clients: list[Client]) -> dict[str, UUID]:
     """A run of each project, left alone. Raises `RuntimeError` where one does not succeed."""
-    started = {client: client.start_run() for client in clients[:runs]}
+    started = {client: client.start_run() for client in clients}
     for client, run in started.items():
         while (now := client.run(run.id)).state not in ("succeeded", "failed", "cancelled"):
             time.sleep(0.3)
@@ -167,7 +167,6 @@ def _disturbed(
     options: argparse.Namespace, chaos: Chaos, clients: list[Client], tickets: Tickets, begun: float
 ) -> list[str]:
     """Run after run, blow upon blow, until everything has ended or time is up; who died unasked."""
-    calm = chaos.watch.ended()
     end = begun + 60 * options.minutes
     closing = end - 60 * options.minutes * SETTLING_SHARE
     desks = [Desk(client, tickets) for client in clients]
@@ -194,13 +193,13 @@ def _disturbed(
                     pending.remove(due)
                     last = at
                     break
-        bar.show(chaos.watch.ended() - calm, len(chaos.struck), ", ".join(sorted(chaos.away)))
+        bar.show(chaos.watch.ended() - len(clients), len(chaos.struck), ", ".join(sorted(chaos.away)))
     for desk in desks:
         desk.stopping.set()
     chaos.undo_all()
     for desk in desks:
         desk.join(timeout=60)
-    bar.show(chaos.watch.ended() - calm, len(chaos.struck), "", last=True)
+    bar.show(chaos.watch.ended() - len(clients), len(chaos.struck), "", last=True)
     return died
 
 

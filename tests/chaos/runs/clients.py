@@ -55,25 +55,37 @@ class Desk(threading.Thread):
         to_retry: UUID | None = None
         try:
             while not self.stopping.is_set() and (wish := self.tickets.take()) is not None:
-                run_id = self._start(to_retry)
-                self.tickets.accepted[run_id] = wish.what if to_retry is None else f"{wish.what}, retried"
-                ended = self._see_to_its_end(run_id, wish)
-                to_retry = run_id if ended in ("failed", "cancelled") and wish.again else None
+                asked = [(self._start(wish, to_retry), wish)]
+                if wish.another and (next_wish := self.tickets.take()) is not None:
+                    asked.append((self._start(next_wish, None, behind=True), next_wish))
+                to_retry = None
+                for run_id, its_wish in asked:
+                    ended = self._see_to_its_end(run_id, its_wish)
+                    if ended in ("failed", "cancelled") and its_wish.again:
+                        to_retry = run_id
         except ClientError as error:
             self.tickets.errors.append(f"{self.name}: {type(error).__name__}: {error.message}")
 
-    def _start(self, to_retry: UUID | None) -> UUID:
-        """The run that the API accepted."""
+    def _start(self, wish: Wish, to_retry: UUID | None, *, behind: bool = False) -> UUID:
+        """The run that the API accepted. Where nobody answers, the next call carries another Idempotency-Key: what the
+        one before may have started is then found by what the API says is active.
+        """
         while True:
             try:
-                return (self.client.start_run() if to_retry is None else self.client.retry_run(to_retry)).id
+                if to_retry is not None:
+                    run = self.client.retry_run(to_retry)
+                else:
+                    run = self.client.start_run(wire.NewRun(queue=behind))
             except ApiError as error:
-                # Nobody else starts runs here: what is active is what a call left that was heard, but not answered.
                 if error.code != "run_active":
                     raise
-                return UUID(error.problem["details"]["active_run_id"])
+                run = self.client.run(UUID(error.problem["details"]["active_run_id"]))
             except Unreachable:
                 time.sleep(LOOK_EVERY_SECONDS)
+                continue
+            how = ", ".join(["retried"] * (to_retry is not None) + ["queued behind"] * behind)
+            self.tickets.accepted[run.id] = f"{wish.what} {how}".strip()
+            return run.id
 
     def _see_to_its_end(self, run_id: UUID, wish: Wish) -> str:
         wished = wish.what == "nothing"

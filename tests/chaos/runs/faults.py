@@ -34,7 +34,7 @@ class Struck:
 
     fault: str
     at: float
-    runs: list[UUID]
+    runs: list[UUID]  # may grow while the fault lasts
 
 
 @dataclass
@@ -202,6 +202,7 @@ def _disk_full(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | None:
                 return [run.id]
         return None
     chaos.away.add("disk")
+    met = chaos.everybody()
     ballast = chaos.machine.work / "ballast"
     _fill(ballast)
     begun = time.monotonic()
@@ -212,11 +213,12 @@ def _disk_full(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | None:
         if now.owner == run.owner and now.epoch == run.epoch and time.monotonic() - begun < FULL_SECONDS:
             return chaos.later(0.2, look)
         ballast.unlink(missing_ok=True)
+        met.extend(found for found in chaos.everybody() if found not in met)  # begun meanwhile
         chaos.away.discard("disk")
         return None
 
     chaos.later(0.5, look)
-    return [found for found in chaos.everybody() if found in chaos.watch.trainers] or [run.id]
+    return met
 
 
 def _fill(path: Path) -> None:

@@ -41,6 +41,7 @@ class Wish:
     what: str  # "nothing", "cancel" or "pause"
     at: str
     again: bool  # whether a run that was cancelled, or that failed, is retried
+    another: bool  # whether the next one is asked for at once, to wait for the end of this one
 
 
 def blows(seed: int, runs: int, only: frozenset[str] | None = None) -> list[Blow]:
@@ -67,5 +68,5 @@ def wishes(seed: int, runs: int) -> list[Wish]:
     found = []
     for _ in range(runs):
         what = dice.choices(("nothing", "cancel", "pause"), weights=(16, 2, 2))[0]
-        found.append(Wish(what, dice.choice(("queued", *MOMENTS)), dice.random() < 0.5))
+        found.append(Wish(what, dice.choice(("queued", *MOMENTS)), dice.random() < 0.6, dice.random() < 0.15))
     return found
