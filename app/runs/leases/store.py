@@ -5,16 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Session
 
 from app.runs.leases.lease import Lease, Standing
 from app.runs.states import ACTIVE, WORKING, RunState
-from app.runs.tables import NEXT_NUMBER, Run, RunMetric
-
-#: Three parameters each; a statement takes 65,535 at most.
-METRICS_PER_STATEMENT = 1000
+from app.runs.tables import NEXT_NUMBER, Run
 
 
 def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
@@ -56,21 +54,25 @@ def renew(session: Session, lease: Lease, lease_seconds: float) -> Standing | No
     return write(session, lease, {"lease_expires_at": _after(lease_seconds)})
 
 
+#: A step that was taken again after a kill replaces its row, which gets a new number; what is there is left as it is.
+KEEP_METRICS = text(
+    f"""
+    INSERT INTO run_metrics (run_id, step, values)
+    SELECT :run_id, line.step, line.values
+    FROM (SELECT (value ->> 'step')::integer AS step, value AS values FROM jsonb_array_elements(:lines)) AS line
+    LEFT JOIN run_metrics AS known ON known.run_id = :run_id AND known.step = line.step
+    WHERE known.values IS DISTINCT FROM line.values
+    ORDER BY line.step
+    ON CONFLICT (run_id, step) DO UPDATE SET values = excluded.values, number = {NEXT_NUMBER}
+    """  # noqa: S608 - a constant of ours
+).bindparams(bindparam("run_id", type_=PG_UUID), bindparam("lines", type_=JSONB))
+
+
 def keep_metrics(session: Session, run_id: UUID, lines: Sequence[dict[str, Any]]) -> None:
-    """One row per step; a step that was taken again after a kill replaces its row, which gets a new number. What is
-    there already is left as it is."""
-    by_step = {line["step"]: {"run_id": run_id, "step": line["step"], "values": line} for line in lines}
-    rows = list(by_step.values())
-    for start in range(0, len(rows), METRICS_PER_STATEMENT):
-        statement = upsert(RunMetric).values(rows[start : start + METRICS_PER_STATEMENT])
-        new = statement.excluded["values"]
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=[RunMetric.run_id, RunMetric.step],
-                set_={"values": new, "number": text(NEXT_NUMBER)},
-                where=RunMetric.values.is_distinct_from(new),
-            )
-        )
+    """One row per step; of several lines of a step the last one counts."""
+    by_step = {line["step"]: line for line in lines}
+    if by_step:
+        session.execute(KEEP_METRICS, {"run_id": run_id, "lines": list(by_step.values())})
 
 
 def silent(session: Session) -> Sequence[Run]:
