@@ -23,7 +23,6 @@ from thumbwheel import wire
 from thumbwheel.downloads import Progress, download, inside
 from thumbwheel.failures import ClientError, Unreachable, pauses, successful
 from thumbwheel.following import SILENT_SECONDS, followed
-from thumbwheel.wire.run_events import AnyRunEvent
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
@@ -297,7 +296,7 @@ class Client:
 
     def follow_run(
         self, run_id: UUID, *, last_event_id: str | None = None, history: bool = True
-    ) -> Iterator[AnyRunEvent]:
+    ) -> Iterator[wire.AnyRunEvent]:
         """What happens to the run, as it happens, until it has ended; goes on by itself where the connection is cut.
 
         last_event_id  go on behind the event with this id

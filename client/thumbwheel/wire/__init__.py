@@ -66,6 +66,14 @@ from thumbwheel.wire.quarantine import (
     QuarantineRule,
     QuarantineState,
 )
+from thumbwheel.wire.run_events import (
+    AnyRunEvent,
+    RunEndEvent,
+    RunMetricsEvent,
+    RunProgressEvent,
+    RunTransitionEvent,
+    RunWarningEvent,
+)
 from thumbwheel.wire.runs import (
     ClassCounts,
     Metrics,
@@ -83,6 +91,7 @@ from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
 
 __all__ = [
     "MAX_TEXT",
+    "AnyRunEvent",
     "Approval",
     "Audit",
     "AuditClass",
@@ -159,8 +168,13 @@ __all__ = [
     "RowCounts",
     "Run",
     "RunAgain",
+    "RunEndEvent",
+    "RunMetricsEvent",
+    "RunProgressEvent",
     "RunState",
     "RunTransition",
+    "RunTransitionEvent",
+    "RunWarningEvent",
     "Scope",
     "Segment",
     "Signal",
