@@ -1,90 +1,94 @@
-"""A run as it goes: one live line for a terminal, one plain line per change for a pipe."""
+"""A run as it goes: a live board for a terminal, a line per change for a pipe, an event a line as JSON."""
 
-import json
 import sys
-import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
 from uuid import UUID
 
+import typer
 from thumbwheel import Client, wire
 
-from app.cli.listing import as_table, console, figure, seconds, when
+from app.cli.board import Board, noted
+from app.cli.listing import as_table, console, when
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-POLL_SECONDS = 1.0
-ENDED = ("succeeded", "failed", "cancelled")
+SUCCEEDED, ENDED_OTHERWISE, INTERRUPTED = 0, 1, 130
 
 
 def watched(client: Client, run_id: UUID, *, as_json: bool) -> int:
-    """Show the run until it ends. 0 where it succeeded, else 1."""
-    live = as_table(as_json)
-    said: Any = None
-    figures: dict[str, Any] = {}  # the newest of each: drift, say, is measured a few times in a run
-    with ExitStack() as stack:
-        bar = stack.enter_context(_bar()) if live else None
-        task = bar.add_task("", total=None, figures="") if bar is not None else None
-        while True:
-            run = client.run(run_id)
-            figures |= {name: value for name, value in (run.last_metrics or {}).items() if value is not None}
-            if bar is not None and task is not None:
-                bar.update(
-                    task,
-                    description=run.state,
-                    completed=run.phase_done,
-                    total=run.phase_total or None,
-                    figures=_figures(run, figures),
-                )
-            elif (now := (run.state, run.phase_done, run.phase_total)) != said:
+    """Show the run until it ends. 0 where it succeeded, else 1.
+
+    Raises `typer.Exit` with 130 on Ctrl-C, which leaves the run alone.
+    """
+    try:
+        if as_json:
+            return _as_json(client, run_id)
+        return _on_a_board(client, run_id) if as_table(as_json) else _in_lines(client, run_id)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"Run {run_id} goes on: `thumbwheel runs watch {run_id}` shows it again, `runs cancel` ends it.\n"
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _as_json(client: Client, run_id: UUID) -> int:
+    """Every event since the run's beginning."""
+    state = ""
+    for event in client.follow_run(run_id):
+        _write(event.model_dump_json())
+        if isinstance(event, wire.RunEndEvent):
+            state = event.state
+    return _code(state)
+
+
+def _in_lines(client: Client, run_id: UUID) -> int:
+    """How it stands now, then what changes."""
+    said: object = None
+    board = Board()
+    for event in _seen(client, run_id, board):
+        if isinstance(event, wire.RunTransitionEvent) and event.from_state == event.to_state:
+            _write(noted(event))
+        elif isinstance(event, wire.RunProgressEvent):
+            now = (board.state, event.phase_done, event.phase_total)
+            if now != said:
                 said = now
-                sys.stdout.write((_json(run) if as_json else _line(run, figures)) + "\n")
-                sys.stdout.flush()
-            if run.state in ENDED:
-                break
-            time.sleep(POLL_SECONDS)
-    if live:
-        console().print(_line(run, figures))
+                _write(board.line())
+    return _ended(client, run_id)
+
+
+def _on_a_board(client: Client, run_id: UUID) -> int:
+    from rich.live import Live
+
+    board = Board()
+    with Live(board, console=console()):
+        for _ in _seen(client, run_id, board):
+            pass
+    return _ended(client, run_id)
+
+
+def _seen(client: Client, run_id: UUID, board: Board) -> Iterator[wire.AnyRunEvent]:
+    """What happens from now on, each event once the board has it; what was before is on the board already."""
+    filled = False
+    for event in client.follow_run(run_id, history=False):
+        if not filled:
+            filled = True
+            for values in client.metrics(run_id).steps:
+                board.step(values["step"], values)
+        board.take(event)
+        yield event
+
+
+def _ended(client: Client, run_id: UUID) -> int:
+    run = client.run(run_id)
+    what = f"checkpoint {run.checkpoint_id}" if run.checkpoint_id else run.reason or ""
+    _write(f"{when(run.finished_at)}  run {run.id} {run.state}: {what}")
     for warning in run.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    return 0 if run.state == "succeeded" else 1
+    return _code(run.state)
 
 
-def _bar() -> "Progress":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    return Progress(
-        TextColumn("{task.description:>12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
-        console=console(),
-        transient=True,
-    )
+def _code(state: str) -> int:
+    return SUCCEEDED if state == "succeeded" else ENDED_OTHERWISE
 
 
-def _figures(run: wire.Run, last: Mapping[str, Any]) -> str:
-    parts = [f"{seconds(run.eta_seconds)} left"] if run.eta_seconds is not None else []
-    if last:
-        rewards = f"{figure(last.get('reward_desirable'), 2)}/{figure(last.get('reward_undesirable'), 2)}"
-        parts += [f"loss {figure(last.get('loss'))}", f"rewards {rewards}"]
-    if "z0" in last:
-        parts.append(f"z0 {figure(last['z0'], 2)}")
-    if "kl_nats_per_token" in last:
-        parts.append(f"drift {figure(last['kl_nats_per_token'])} nats/token")
-    return "  ".join(parts)
-
-
-def _line(run: wire.Run, figures: Mapping[str, Any]) -> str:
-    done = f"{run.phase_done}/{run.phase_total}" if run.phase_total else ""
-    if run.state in ENDED:
-        what = f"checkpoint {run.checkpoint_id}" if run.checkpoint_id else run.reason or ""
-        return f"{when(run.finished_at)}  run {run.id} {run.state}: {what}"
-    return "  ".join(part for part in (run.state, done, _figures(run, figures)) if part)
-
-
-def _json(run: wire.Run) -> str:
-    shown = {"id", "state", "reason", "phase_done", "phase_total", "eta_seconds", "last_metrics", "checkpoint_id"}
-    return json.dumps(run.model_dump(mode="json", include=shown))
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

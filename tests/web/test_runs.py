@@ -11,6 +11,7 @@ from app.database import new_id, transaction
 from app.loop import service as loop
 from app.runs.leases import service as leases
 from app.runs.states import RunState
+from app.runs.stream import streams
 from tests.rows.desk import advance, claim, execute, ready_to_finish, vote
 from tests.served import served
 
@@ -138,7 +139,7 @@ def test_progress_is_seen_while_the_run_works(api, tmp_path):
 def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_and_then(
     api, admin_key, capsys, monkeypatch
 ):
-    monkeypatch.setattr(watch, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(streams, "LOOK_SECONDS", 0.01)
     claimed = claim(start(api).json()["id"])
     advance(claimed.lease, RunState.REFERENCING, RunState.TRAINING)
     said = ""

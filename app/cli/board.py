@@ -1,0 +1,122 @@
+"""A run as somebody at a terminal sees it: how far it is, and how its figures went."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from thumbwheel import wire
+
+from app.cli.listing import figure, seconds, when
+from app.cli.sparklines import BLOCKS, PLAIN, sparkline
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+#: Title, name in the metrics, what stands behind the number.
+SHOWN = (
+    ("loss", "loss", ""),
+    ("margin", "margin", ""),
+    ("z0", "z0", ""),
+    ("drift", "kl_nats_per_token", " nats/token"),
+)
+MOST_STEPS = 4000
+WIDEST_BAR, WIDEST_LINE = 40, 60
+
+
+class Board:
+    """What is known of a run, gathered from its events."""
+
+    def __init__(self) -> None:
+        self.now: wire.RunProgressEvent | None = None
+        self.figures: dict[str, Any] = {}  # the newest of each: drift, say, is measured a few times in a run
+        self.note = ""
+        self._steps: dict[int, Mapping[str, Any]] = {}
+
+    def take(self, event: wire.AnyRunEvent) -> None:
+        if isinstance(event, wire.RunProgressEvent):
+            self.now = event
+        elif isinstance(event, wire.RunMetricsEvent):
+            self.step(event.step, event.values)
+        elif isinstance(event, wire.RunTransitionEvent):
+            self.note = noted(event)
+        elif isinstance(event, wire.RunWarningEvent):
+            self.note = f"warning: {event.message}"
+
+    def step(self, step: int, values: Mapping[str, Any]) -> None:
+        """One that was taken again replaces the first one."""
+        self._steps[step] = values
+        self.figures |= {name: value for name, value in values.items() if value is not None}
+        if len(self._steps) > MOST_STEPS:
+            drift = SHOWN[-1][1]
+            self._steps = {at: of for at, of in self._steps.items() if at % 2 or of.get(drift) is not None}
+
+    @property
+    def state(self) -> str:
+        """With what keeps it there."""
+        if self.now is None:
+            return ""
+        if self.now.paused:
+            return f"{self.now.state}, paused"
+        return f"{self.now.state}, waiting for the run before it" if self.now.waiting else self.now.state
+
+    def line(self) -> str:
+        """All of it in words."""
+        now = self.now
+        if now is None:
+            return ""
+        done = f"{now.phase_done}/{now.phase_total}" if now.phase_total else ""
+        return "  ".join(part for part in (self.state, done, *self._pace(), *self._figures()) if part)
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        now = self.now
+        if now is None:
+            return
+        done = f"{now.phase_done}/{now.phase_total}" if now.phase_total else ""
+        pace = "  ".join(part for part in (done, *self._pace()) if part)
+        room = options.max_width - len(self.state) - len(pace) - 4
+        head = Table.grid(padding=(0, 2))
+        moving = not (now.paused or now.waiting)
+        if room >= 8:
+            bar = ProgressBar(now.phase_total or (None if moving else 1), now.phase_done, width=min(room, WIDEST_BAR))
+            head.add_row(Text(self.state, style="bold"), bar, Text(pace))
+        else:
+            head.add_row(Text(f"{self.state}  {pace}", no_wrap=True, overflow="ellipsis"))
+        yield head
+        levels = BLOCKS if console.encoding.startswith("utf") else PLAIN
+        for title, name, unit in SHOWN:
+            values = [found for step in sorted(self._steps) if (found := self._steps[step].get(name)) is not None]
+            if values:
+                said = f"  {figure(values[-1])}{unit}"
+                width = min(options.max_width - 8 - len(said), WIDEST_LINE)
+                yield Text(f"{title:<8}{sparkline(values, width, levels=levels)}{said}", no_wrap=True)
+        if self.note:
+            yield Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _pace(self) -> list[str]:
+        now = self.now
+        if now is None or now.paused or now.waiting:
+            return []
+        left = [f"{seconds(now.eta_seconds)} left"] if now.eta_seconds is not None else []
+        return left + ([f"{now.tokens_per_second:,.0f} tokens/s"] if now.tokens_per_second is not None else [])
+
+    def _figures(self) -> list[str]:
+        last = self.figures
+        if not last:
+            return []
+        rewards = f"{figure(last.get('reward_desirable'), 2)}/{figure(last.get('reward_undesirable'), 2)}"
+        parts = [f"loss {figure(last.get('loss'))}", f"rewards {rewards}"]
+        if "z0" in last:
+            parts.append(f"z0 {figure(last['z0'], 2)}")
+        if "kl_nats_per_token" in last:
+            parts.append(f"drift {figure(last['kl_nats_per_token'])} nats/token")
+        return parts
+
+
+def noted(event: wire.RunTransitionEvent) -> str:
+    """A row of the history in one line."""
+    what = event.to_state if event.from_state != event.to_state else ""
+    why = f"{event.reason} ({event.by})" if event.reason else ""
+    return "  ".join(part for part in (when(event.at), what, why) if part)
