@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         30, gt=0, description="a worker that is silent for so long has lost its run to the next one"
     )
     run_attempts: int = Field(5, ge=1, description="a run that was lost so often fails for good")
+    trainer_memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="gigabytes of memory (not a GPU's) that trainer and scorer may take each; unset: what there is",
+    )
     tick_seconds: float = Field(
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )

@@ -6,10 +6,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from app import settings
 from app.database import transaction
 from app.errors import StaleLease, Unavailable
 from app.runs.leases import service as leases
@@ -17,12 +19,13 @@ from app.runs.states import RunState, ahead_of
 from app.services import Process, wait_until
 from worker.follow import Follower
 from worker.heartbeat import Heartbeat, Wish
-from worker.kto.process import DONE, REFUSED, STOPPED
+from worker.kto.process import DISK_FULL, DONE, OUT_OF_MEMORY, REFUSED, STOPPED, disk_full_message
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 30  # to save a state in
+SAID_LINES, SAID_BYTES = 40, 20_000
 
 
 class Ended(Exception):
@@ -49,6 +52,14 @@ class Failed(Ended):
     """It would end the same way again."""
 
 
+class OutOfMemory(Ended):
+    """It may not end so with fewer rows at once. `facts`: what the process said of itself."""
+
+    def __init__(self, cause: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(cause)
+        self.facts = facts
+
+
 def heed(heart: Heartbeat) -> None:
     """Raises what somebody wishes."""
     wish = heart.wish()
@@ -63,7 +74,8 @@ def heed(heart: Heartbeat) -> None:
 def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunState) -> RunState:
     """Run ``python -m module WORKDIR`` to its end and report what it tells; the state that the run is in then.
 
-    Raises `Cancelled`, `Left`, `Lost`, `Failed`, and `StaleLease`, none before the process has ended.
+    Raises `Cancelled`, `Left`, `Lost`, `Failed`, `OutOfMemory`, and `StaleLease`, none before the process and whatever
+    is left of its process group have ended. What it said last is kept on the run where nobody had wished for its end.
     """
     said = workdir / "trainer.log"
     with said.open("ab") as log_file, alone_in(workdir) as lock:
@@ -75,6 +87,7 @@ def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunSt
             environment=_environment(),
             orphaned_with=signal.SIGKILL,
             inherits=[lock],
+            limits=_limits(),
         )
         os.pwrite(lock, f"{process.pid}\n".encode(), 0)
     wish = None
@@ -90,22 +103,33 @@ def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunSt
     heed(heart)
     if code == DONE:
         return state
-    last = _last_line(said, begins)
-    if code == REFUSED:
-        raise Failed(_refusal(workdir) or last)
     if code == STOPPED:
         raise Left
+    lines = _last_lines(said, begins)
+    _keep_said(heart, lines)
+    raise _ended(name, workdir, code, lines[-1].strip() if lines else "it said nothing")
+
+
+def _ended(name: str, workdir: Path, code: int, last: str) -> Ended:
+    """Why, where nobody wished for it. `last`: the last line that it said."""
+    failure = _failure(workdir)
+    if code == REFUSED:
+        return Failed(str(failure.get("message", last)))
+    if code == OUT_OF_MEMORY:
+        return OutOfMemory(str(failure.get("message", last)), failure)
+    if code == DISK_FULL:
+        return Failed(disk_full_message(workdir, "retry the run"))
     if code < 0:
         memory = ", which often means that memory ran out" if code == -signal.SIGKILL else ""
-        raise Lost(f"the {name} was ended by {signal.Signals(-code).name}{memory}")
-    raise Failed(f"the {name} crashed with exit code {code}: {last} (all of it is in {said})")
+        return Lost(f"the {name} was ended by {signal.Signals(-code).name}{memory}")
+    return Failed(f"the {name} crashed with exit code {code}: {last} (all of it is in {workdir / 'trainer.log'})")
 
 
 @contextmanager
 def alone_in(workdir: Path) -> Iterator[int]:
     """The open lock of `workdir`: a process that inherits it holds it until its end.
 
-    Where a process of an earlier attempt still has it (its worker was frozen, not killed), that process is killed: its
+    Where a process of an earlier attempt still has it (its worker was frozen, not killed), its group is killed: its
     lease has expired. Raises `Lost` where that does not help.
     """
     lock = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -115,7 +139,8 @@ def alone_in(workdir: Path) -> Iterator[int]:
             if holder:
                 log.warning("killing process %s of an earlier attempt in %s", holder.decode(), workdir)
                 with suppress(ProcessLookupError):
-                    os.kill(int(holder), signal.SIGKILL)
+                    # All of its group: one that it had forked may hold the lock when it has ended itself.
+                    os.killpg(int(holder), signal.SIGKILL)
             if not wait_until(lambda: _take(lock), 10):
                 raise Lost(f"another process works in {workdir}")
         os.ftruncate(lock, 0)
@@ -145,6 +170,8 @@ def _tell(follower: Follower, heart: Heartbeat, state: RunState) -> RunState:
                     return state
                 state = reached
             leases.report(session, heart.lease, follower.report(state))
+            for what in follower.notes:
+                leases.tell(session, heart.lease, what)
         follower.sent()
     except Unavailable as error:
         log.warning("run %s cannot be reported on: %s", heart.lease.run_id, error)
@@ -158,15 +185,32 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("THUMBWHEEL_")}
 
 
-def _refusal(workdir: Path) -> str | None:
+def _limits() -> dict[str, int]:
+    """No core dumps, which would hold weights and feedback; and no more memory than this machine's owner grants."""
+    granted = settings.current().trainer_memory_gb
+    return {"core": 0} if granted is None else {"core": 0, "data": int(granted * 10**9)}
+
+
+def _failure(workdir: Path) -> dict[str, Any]:
+    """What the process said of its end, none where it could not write it."""
     try:
-        return str(json.loads((workdir / "failure.json").read_bytes())["message"])
-    except (OSError, ValueError, KeyError):
-        return None
+        content = json.loads((workdir / "failure.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _last_line(path: Path, begins: int) -> str:
+def _last_lines(path: Path, begins: int) -> list[str]:
     with path.open("rb") as file:
-        file.seek(max(begins, path.stat().st_size - 10_000))
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:500] if lines else "it said nothing"
+        file.seek(max(begins, path.stat().st_size - SAID_BYTES))
+        lines = file.read().decode(errors="replace").replace("\0", "").splitlines()  # Postgres has no text with NUL
+    return [line.rstrip()[:500] for line in lines if line.strip()][-SAID_LINES:]
+
+
+def _keep_said(heart: Heartbeat, lines: Sequence[str]) -> None:
+    """It helps whoever looks into the run; nothing hangs on it."""
+    try:
+        with transaction() as session:
+            leases.keep_said(session, heart.lease, "\n".join(lines))
+    except Unavailable as error:
+        log.warning("run %s: what its process said is not kept: %s", heart.lease.run_id, error)

@@ -25,8 +25,8 @@ from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
-from worker import registration
-from worker.attend import Cancelled, Failed, Left, Lost, attend, heed
+from worker import less_memory, registration
+from worker.attend import Cancelled, Failed, Left, Lost, heed
 from worker.heartbeat import Heartbeat
 from worker.staging import stage, workdir_of
 
@@ -92,13 +92,13 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
     heed(heart)
     state = _advance(claimed, RunState.REFERENCING)
     try:
-        state = attend("trainer", "worker.kto.train", workdir, heart, state)
+        state = less_memory.train(workdir, heart, state)
     finally:
         registration.keep_log_probs(claimed, snapshot_id, workdir)
     with transaction() as session:
         leases.trained(session, claimed.lease, registration.recipe_of(workdir))
     state = _advance(claimed, RunState.EVALUATING)
-    attend("scorer", "worker.evaluation.score", workdir, heart, state)
+    less_memory.score(workdir, heart, state)
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)
     suspicions = registration.suspicions_of(workdir)

@@ -3,12 +3,16 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from app.runs.leases.service import Report
 from app.runs.states import STATE_OF_PHASE, RunState
+
+#: Warnings that also belong into the run's history: they tell of something that happened.
+NOTED = ("state_damaged",)
 
 
 class Lines:
@@ -52,6 +56,9 @@ class Follower:
         self._metrics = Lines(workdir / "metrics.jsonl")
         self._warnings = Lines(workdir / "warnings.jsonl")
         self._told: list[str] = []
+        self.notes: list[str] = []  # for the run's history, not sent yet
+        with closing(Lines(workdir / "warnings.jsonl")) as before:
+            self._noted = {line["message"] for line in before.read()[0]}
         self._began: Mapping[str, Any] | None = None  # the first line of the phase
         self._now: Mapping[str, Any] | None = None
         self._unsent: list[dict[str, Any]] = []
@@ -75,6 +82,10 @@ class Follower:
         if anew:
             self._told, self._sent_warnings = [], -1
         self._told += [line["message"] for line in lines]
+        self.notes += [
+            line["message"] for line in lines if line["code"] in NOTED and line["message"] not in self._noted
+        ]
+        self._noted.update(self.notes)
         return bool(self._unsent) or self._sent_warnings != len(self._told) or self._sent_progress is not self._now
 
     def report(self, state: RunState) -> Report:
@@ -91,6 +102,7 @@ class Follower:
     def sent(self) -> None:
         """The last report has arrived."""
         self._unsent, self._sent_warnings, self._sent_progress = [], len(self._told), self._now
+        self.notes = []
 
     def close(self) -> None:
         for lines in (self._progress, self._metrics, self._warnings):

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 #: What a trainer leaves behind for its next attempt. Each is verified by what reads it: it says which job it is of.
 SAVED = (
     "state", "output", "training.json", "reference.safetensors", "tokens.safetensors", "start.safetensors",
-    "drift.json", "micro-batch.json", "metrics.jsonl", "warnings.jsonl",
+    "drift.json", "micro-batch.json", "scoring-batch.json", "metrics.jsonl", "warnings.jsonl",
 )  # fmt: skip
 
 

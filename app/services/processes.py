@@ -25,9 +25,15 @@ POLL_SECONDS = 0.02
 
 
 def tethered(
-    command: Sequence[str | Path], *, end_with: Signals = signal.SIGTERM, user: str | None = None
+    command: Sequence[str | Path],
+    *,
+    end_with: Signals = signal.SIGTERM,
+    user: str | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> list[str]:
     """`command` so that it gets `end_with` when the thread that starts it ends: hand it to `subprocess.Popen`.
+
+    limits  what it and its children may use, by `resource`'s names: {"core": 0, "data": bytes}
 
     Raises `Unavailable` where the program doesn't exist.
     """
@@ -35,7 +41,9 @@ def tethered(
     if program is None:
         raise Unavailable(f"{command[0]} is not there or cannot be run.", code="program_missing")
     arguments = [os.path.abspath(program), *(str(part) for part in command[1:])]
-    return [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), str(int(end_with)), user or "-", *arguments]
+    limited = ",".join(f"{name}={most}" for name, most in (limits or {}).items()) or "-"
+    who = [str(os.getpid()), str(int(end_with)), user or "-", limited]
+    return [sys.executable, "-I", "-S", str(TETHER), *who, *arguments]
 
 
 def server_user() -> str | None:
@@ -111,16 +119,18 @@ class Process:
         orphaned_with: Signals | None = None,
         user: str | None = None,
         inherits: Sequence[int] = (),
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         """`end_with` is for a stop; `orphaned_with` is what it gets when we die, by default the same.
 
         inherits  open files that it gets under their numbers
+        limits    what it may use, see `tethered`
         """
         self.name = name
         self.end_with = end_with
         try:
             self.popen = subprocess.Popen(
-                tethered(command, end_with=orphaned_with or end_with, user=user),
+                tethered(command, end_with=orphaned_with or end_with, user=user, limits=limits),
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

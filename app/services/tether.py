@@ -1,16 +1,18 @@
 """Run a command that ends when the process that asked for it ends, even by SIGKILL.
 
-A script of its own, started as ``python -I -S tether.py PARENT SIGNAL USER COMMAND…``, so that nothing runs between
-fork and exec of a process with threads. It becomes the command: same process id.
+A script of its own, started as ``python -I -S tether.py PARENT SIGNAL USER LIMITS COMMAND…``, so that nothing runs
+between fork and exec of a process with threads. It becomes the command: same process id.
 
 PARENT  process id of who asked; when it is gone already, the command isn't started
 SIGNAL  number of the signal that the command gets when the *thread* that started it ends (Linux; elsewhere none)
 USER    name of the user to become, or ``-``
+LIMITS  what it and its children may use, as ``core=0,data=1000`` (`resource`'s names in small letters), or ``-``
 """
 
 import ctypes
 import os
 import pwd
+import resource
 import sys
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -25,7 +27,17 @@ def end_with_parent(signal: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
 
 
-def main(parent: str, signal: str, user: str, *command: str) -> None:
+def limit(name: str, most: int) -> None:
+    """What is limited more tightly already stays so."""
+    kind = getattr(resource, f"RLIMIT_{name.upper()}")
+    hard = resource.getrlimit(kind)[1]
+    allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (allowed, allowed))
+
+
+def main(parent: str, signal: str, user: str, limits: str, *command: str) -> None:
+    for name, _, most in (part.partition("=") for part in limits.split(",") if part != "-"):
+        limit(name, int(most))
     if user != "-":
         account = pwd.getpwnam(user)
         os.setgroups([])

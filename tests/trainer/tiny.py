@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import socket
 import sys
 import time
@@ -212,9 +213,12 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["worker.kto.train", "worker.kto.models", "worker.kto.guards", "worker.kto.reference"])
 
 
-def start(workdir: Path) -> Any:
-    """The trainer as a process of its own; its stderr goes to WORKDIR/stderr."""
-    return _start(workdir, {})
+def start(workdir: Path, **limits: int) -> Any:
+    """The trainer as a process of its own; its stderr goes to WORKDIR/stderr.
+
+    limits  data: bytes that it may take beside what it has when it begins; fsize: bytes of the largest file
+    """
+    return _start(workdir, {}, limits)
 
 
 def start_ranks(workdir: Path, world: int) -> list[Any]:
@@ -225,20 +229,28 @@ def start_ranks(workdir: Path, world: int) -> list[Any]:
     return [_start(workdir, {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(world)]
 
 
-def _start(workdir: Path, environment: Mapping[str, str]) -> Any:
-    process = PROCESSES.Process(target=_trainer, args=(str(workdir), dict(environment)))
+def _start(workdir: Path, environment: Mapping[str, str], limits: Mapping[str, int] | None = None) -> Any:
+    process = PROCESSES.Process(target=_trainer, args=(str(workdir), dict(environment), dict(limits or {})))
     process.start()
     return process
 
 
-def _trainer(workdir: str, environment: Mapping[str, str]) -> None:
+def _trainer(workdir: str, environment: Mapping[str, str], limits: Mapping[str, int]) -> None:
     os.environ.update(environment, CUDA_VISIBLE_DEVICES="")
     torch.set_num_threads(1)
     rank = environment.get("RANK", "0")
     log = f"{workdir}/stderr" + ("" if rank == "0" else f"-{rank}")
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    for name, most in limits.items():
+        has = _bytes_taken() if name == "data" else 0
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (has + most, has + most))
     sys.argv = ["train", workdir]
     sys.exit(run("worker.kto.train", "", train))
+
+
+def _bytes_taken() -> int:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData:")]
+    return 1024 * int(line.split()[1])
 
 
 class StopAfter(StopRequest):

@@ -1,6 +1,8 @@
 """Bytes that this process may still take, on a GPU or of the machine and its container."""
 
+import math
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ def free_bytes(device: torch.device) -> int:
         torch.cuda.empty_cache()
         free, _total = torch.cuda.mem_get_info(device)
         return free
-    return free_of_machine(PROC, CGROUPS) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    free = free_of_machine(PROC, CGROUPS) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return int(min(free, _left_to_process()))
 
 
 def free_of_machine(proc: Path, cgroups: Path) -> int:
@@ -27,6 +30,19 @@ def free_of_machine(proc: Path, cgroups: Path) -> int:
     except (OSError, ValueError):  # not Linux
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([available, *_left_by_limits(proc, cgroups)])
+
+
+def _left_to_process() -> float:
+    """Until RLIMIT_DATA, which whoever started this process may have set."""
+    most, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY:
+        return math.inf
+    try:
+        lines = (PROC / "self" / "status").read_text().splitlines()
+        [used] = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")]
+    except (OSError, ValueError):  # not Linux
+        return most
+    return max(0, most - used)
 
 
 def _left_by_limits(proc: Path, cgroups: Path) -> Iterator[int]:
