@@ -15,7 +15,7 @@ from thumbwheel import wire
 from app.labels.columns import Columns, as_arrow, as_numpy
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
 from app.labels.policy import rewrite_weight
-from app.labels.sets import UNKNOWN_EDIT, Events, Log, text_key
+from app.labels.sets import NAME, UNKNOWN_EDIT, Events, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
@@ -112,14 +112,15 @@ class _Carriers:
     known       whether there is a text
     carrier     number of what has it in `CARRIERS`
     never_train whether an event says that it is not for training
-    checkpoint  number of its checkpoint, -1 for none
+    checkpoint  place of its checkpoint in `checkpoints`, where the last one is none
     """
 
     position: NDArray[np.int64]
     known: NDArray[np.bool_]
     carrier: NDArray[np.uint8]
     never_train: NDArray[np.bool_]
-    checkpoint: list[str | None]
+    checkpoint: NDArray[np.int32]
+    checkpoints: Sequence[str | None]
 
     @staticmethod
     def of(source: Source, rows: Columns) -> "_Carriers":
@@ -137,10 +138,9 @@ class _Carriers:
         named = np.full(many, LATEST)
         np.minimum.at(named, rows.completion[has], rows.position[has])
         naming = has & (rows.position == named[rows.completion])
-        checkpoint = np.full(many, -1)
+        checkpoint = np.full(many, -1, dtype=np.int32)
         checkpoint[rows.completion[naming]] = rows.checkpoint[naming]
-        names = [*(str(UUID(bytes=name)) for name in rows.checkpoints.to_pylist()), None]
-        found = [names[number] for number in checkpoint.tolist()]
+        names = {str(UUID(bytes=name)): number for number, name in enumerate(rows.checkpoints.to_pylist())}
 
         position = np.where(known, carried, first)
         others = rows.completions.take(as_arrow(np.unique(rows.completion[other]))).to_pylist()
@@ -149,10 +149,12 @@ class _Carriers:
             known[places], carrier[places] = True, CARRIERS.index("registered")
             position[places] = as_numpy(batch["position"])
             for place, name in zip(places.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
-                found[place] = name or found[place]
+                if name is not None:
+                    checkpoint[place] = names.setdefault(name, len(names))
         never_train = np.zeros(many, dtype=bool)
         never_train[rows.completion[rows.never_train]] = True
-        return _Carriers(position, known, carrier, never_train, found)
+        checkpoint[checkpoint < 0] = len(names)
+        return _Carriers(position, known, carrier, never_train, checkpoint, [*names, None])
 
     def kind(self, completion: NDArray[np.uint32]) -> list[Carrier]:
         """What has the text of each of these."""
@@ -162,7 +164,7 @@ class _Carriers:
         return pl.DataFrame(
             {
                 "completion_id": pl.Series(rows.completions, dtype=pl.String),
-                "checkpoint_id": pl.Series(self.checkpoint, dtype=pl.String),
+                "checkpoint_id": pl.Series(self.checkpoints, dtype=NAME).gather(self.checkpoint),
                 "position": self.position,
                 "known": self.known,
                 "carrier": self.carrier,

@@ -21,7 +21,8 @@ from app.labels.policy import NO_VERDICT, QUARANTINED, THOUSANDTHS, TIE, Context
 
 #: What an edit says whose original's text is not known.
 UNKNOWN_EDIT = "unknown"
-REASON = pl.Categorical()
+#: Of few names that are said often: a number each in memory.
+NAME = pl.Categorical()
 REWRITTEN = pl.DataFrame(schema={"position": pl.Int64, "key": pl.Binary})
 
 
@@ -51,7 +52,7 @@ class Log:
                  there twice, once for each side
     stands       which of them were not taken back, nor replaced
     signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
-    completions  completion_id str · checkpoint_id str or null · position Int64 · known bool: is its text there ·
+    completions  completion_id str · checkpoint_id name or null · position Int64 · known bool: is its text there ·
                  carrier UInt8: what has it (`reading.CARRIERS`) · never_train bool: not to be trained on
     actors       their ids
     rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
@@ -69,8 +70,8 @@ class Log:
 class Labelled:
     """What a policy makes of a log.
 
-    completions  completion_id str · label bool or null · weight Int32 (thousandths) · reason str (the first) · reasons
-                 list of str · checkpoint_id · position · known · carrier · never_train
+    completions  completion_id str · label bool or null · weight Int32 (thousandths) · reason name (the first) · reasons
+                 list of names · checkpoint_id · position · known · carrier · never_train
     votes        what counts of each actor about each completion: completion, actor UInt32 (rows) · moment Datetime ·
                  position Int64 · desirable bool · weight Int32 (thousandths) · reason str
     rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · moment Int64 (µs since 1970, of the
@@ -142,7 +143,7 @@ class _Verdicts:
         self.rank = np.array([verdict.rank if verdict else 0 for verdict in found], dtype=np.int8)
         self.desirable = np.array([bool(verdict and verdict.desirable) for verdict in found], dtype=bool)
         self.weight = np.array([verdict.weight if verdict else 0 for verdict in found], dtype=np.int32)
-        self.reason = pl.Series([verdict.reason if verdict else None for verdict in found], dtype=REASON)
+        self.reason = pl.Series([verdict.reason if verdict else None for verdict in found], dtype=NAME)
         told = sorted({(-verdict.weight, verdict.rank, verdict.reason) for verdict in found if verdict})
         self.reasons = [reason for _, _, reason in told]
         place = {one: number for number, one in enumerate(told)}
@@ -246,7 +247,7 @@ def _completions(
     lists = np.diff(offsets) == 0
     first = nothing.copy()
     first[~lists] = reason[offsets[:-1][~lists]]
-    names = pl.Series(told, dtype=REASON)
+    names = pl.Series(told, dtype=NAME)
     filled = np.insert(reason, offsets[:-1][lists], nothing[lists]).astype(np.int64)
     ends = offsets + np.concatenate(([0], np.cumsum(lists)))
     return completions.with_columns(

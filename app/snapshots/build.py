@@ -189,6 +189,7 @@ class _Rows:
         self._candidates = candidates
         self._texts = texts
         self._reasons = pa.array(candidates.reasons, pa.string())
+        self._checkpoints = pa.array([*candidates.checkpoints, None], pa.string())
         self._position = np.empty(len(selection.split), dtype=np.int64)
         for split in range(len(SPLITS)):
             of_split = np.flatnonzero(selection.split == split)
@@ -208,7 +209,7 @@ class _Rows:
                 pa.array(self._selection.weight[rows]),
                 self._reasons.take(pa.array(all_.reason[chosen])),
                 self._row_ids(chosen),
-                all_.checkpoints.take(pa.array(all_.completion[chosen])).cast(pa.string()),
+                self._checkpoints.take(pa.array(all_.checkpoint[all_.completion[chosen]] % len(self._checkpoints))),
                 pa.array(all_.moment[chosen]).cast(pa.timestamp("us", "UTC")),
                 pa.array(self._position[rows]),
             ],
@@ -238,15 +239,15 @@ class _Rows:
         named = zip(self._candidates.reasons, counted.tolist(), strict=True)
         return dict(sorted((reason, count) for reason, count in named if count))
 
-    def _ids(self, candidate: NDArray[np.int64]) -> pa.Array:
+    def _ids(self, candidate: NDArray[np.integer[Any]]) -> pa.Array:
         return self._candidates.ids.take(pa.array(self._candidates.completion[candidate])).cast(pa.string())
 
-    def _row_ids(self, candidate: NDArray[np.int64]) -> pa.Array:
+    def _row_ids(self, candidate: NDArray[np.integer[Any]]) -> pa.Array:
         """The completion's, and of a text written in its place also what stands for that."""
-        edit = pa.array(self._candidates.edit[candidate].tolist(), pa.binary()).cast(pa.string())
+        edit = self._candidates.edit[candidate]
         ids = self._ids(candidate)
-        own = pc.binary_join_element_wise(ids, edit, "#edit:")
-        return pc.if_else(pc.equal(edit, ""), ids, own)
+        written = pa.array([f"#edit:{one:016x}" if one else "" for one in edit.tolist()], pa.string())
+        return pc.binary_join_element_wise(ids, written, "")
 
 
 def _answers(completions: pa.Array) -> pa.Array:

@@ -68,8 +68,8 @@ class Prompts:
 class Candidates:
     """Columns of N rows.
 
-    completion  number of its completion in `ids`, whose checkpoint is in `checkpoints`
-    edit        of a text that was written in place of it: 16 hexadecimal digits; else nothing
+    completion  number of its completion in `ids`, whose checkpoint is one of `checkpoints`
+    edit        of a text that was written in place of it: 64 bits of its hash; else 0
     weight      thousandths
     reason      number in `reasons`
     moment      of the newest signal that made it, µs since 1970
@@ -80,10 +80,11 @@ class Candidates:
     """
 
     ids: pa.Array
-    checkpoints: pa.Array
+    checkpoint: NDArray[np.int32]  # (C,) number, -1 for none
+    checkpoints: Sequence[str]
     reasons: Sequence[str]
     completion: NDArray[np.int32]
-    edit: NDArray[np.bytes_]
+    edit: NDArray[np.uint64]
     label: NDArray[np.bool_]
     weight: NDArray[np.int32]
     reason: NDArray[np.int16]
@@ -92,7 +93,7 @@ class Candidates:
     place: NDArray[np.int64]
     length: NDArray[np.int32]
     said: NDArray[np.uint64]
-    members: tuple[NDArray[np.int64], NDArray[np.int64]]
+    members: tuple[NDArray[np.int32], NDArray[np.int32]]
     prompts: Prompts
 
     def __len__(self) -> int:
@@ -114,19 +115,20 @@ def gather(rows: Rows, source: Source, texts: Texts, duplicates: wire.policies.D
     of = rows.completion
     prompt, place, length, said = carriers[0][of], carriers[1][of], carriers[2][of], carriers[3][of]
     edits = np.flatnonzero((rows.rewrite >= 0) & (prompt >= 0))
-    edit = np.zeros(len(rows.rewrite), dtype="S16")
+    edit = np.zeros(len(rows.rewrite), dtype=np.uint64)
     for start in range(0, len(edits), AT_ONCE):
         part = edits[start : start + AT_ONCE]
         found = source.edited(sorted(set(rows.rewrite[part].tolist())))
         edited = [found[position] for position in rows.rewrite[part].tolist()]
-        edit[part] = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in edited]
+        edit[part] = [_head(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()) for text in edited]
         place[part], length[part], said[part] = read.completions(edited, prompt[part])
     usable = prompt >= 0
-    number = np.cumsum(usable) - 1
+    number = np.cumsum(usable, dtype=np.int32) - 1
     row, actor = rows.members
     member = usable[row]
     candidates = Candidates(
         ids=rows.ids,
+        checkpoint=rows.checkpoint,
         checkpoints=rows.checkpoints,
         reasons=rows.reasons,
         completion=rows.completion[usable],
@@ -272,15 +274,20 @@ def _settled(candidates: "Candidates", texts: Texts) -> NDArray[np.uint64]:
     return said
 
 
+def _head(digest: bytes) -> int:
+    """The number that the first 16 hexadecimal digits of the digest are."""
+    return int.from_bytes(digest[:8], "big")
+
+
 def _digest(*parts: bytes) -> bytes:
     return hashlib.blake2b(b"".join(parts), digest_size=KEY).digest()
 
 
-def numbered(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def numbered(keys: NDArray[np.uint64]) -> NDArray[np.int32]:
     """(N, 2) keys as numbers from 0, the same for the same key."""
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     new = np.ones(len(keys), dtype=bool)
     new[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
-    numbers = np.empty(len(keys), dtype=np.int64)
-    numbers[order] = np.cumsum(new) - 1
+    numbers = np.empty(len(keys), dtype=np.int32)
+    numbers[order] = np.cumsum(new, dtype=np.int32) - 1
     return numbers

@@ -60,13 +60,13 @@ class Leakage:
         }
 
 
-def groups_on_both_sides(group: NDArray[np.int64], held_out: NDArray[np.bool_]) -> int:
+def groups_on_both_sides(group: NDArray[np.int32], held_out: NDArray[np.bool_]) -> int:
     """Of rows with group numbers from 0 on: how many groups are on both sides. Anything but 0 is an error of ours."""
     return int(np.count_nonzero(_present(group[held_out], group) & _present(group[~held_out], group)))
 
 
 def actor_overlap(
-    members: tuple[NDArray[np.int64], NDArray[np.int64]], held_out: NDArray[np.bool_], weight: NDArray[np.float64]
+    members: tuple[NDArray[np.int32], NDArray[np.int32]], held_out: NDArray[np.bool_], weight: NDArray[np.float64]
 ) -> ActorOverlap:
     """members: (M,) row and (M,) actor, numbers from 0 on: who said something about what · the others: of all rows."""
     row, actor = members
@@ -80,7 +80,7 @@ def actor_overlap(
     return ActorOverlap(int(train.sum()), int(holdout.sum()), int(both.sum()), share)
 
 
-def _present(some: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _present(some: NDArray[np.int32], of: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Which numbers there are among some of these."""
     there = np.zeros(int(of.max(initial=-1)) + 1, dtype=bool)
     there[some] = True

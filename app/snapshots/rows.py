@@ -19,7 +19,8 @@ from app.labels.sets import Labelled
 class Rows:
     """Columns of N rows, about C completions.
 
-    ids, checkpoints     (C,) of the completions
+    ids                  (C,) of the completions
+    checkpoint           (C,) number in `checkpoints`, which are sorted; -1: none is known
     position, carrier    (C,) where their texts are, and what has them: see `app.labels.sets.Log`
     completion           its number among the C
     rewrite              position of the edit whose text it is, -1 for the completion itself
@@ -30,9 +31,10 @@ class Rows:
     """
 
     ids: pa.Array
-    checkpoints: pa.Array
+    checkpoint: NDArray[np.int32]
+    checkpoints: Sequence[str]
     position: NDArray[np.int64]
-    carrier: NDArray[np.int64]
+    carrier: NDArray[np.uint8]
     reasons: Sequence[str]
     completion: NDArray[np.int32]
     rewrite: NDArray[np.int64]
@@ -40,7 +42,7 @@ class Rows:
     weight: NDArray[np.int32]
     reason: NDArray[np.int16]
     moment: NDArray[np.int64]
-    members: tuple[NDArray[np.int64], NDArray[np.int64]]
+    members: tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
 def rows_of(labelled: Labelled, *, checkpoint_id: str | None = None) -> tuple[Rows, Counter[str]]:
@@ -63,38 +65,46 @@ def rows_of(labelled: Labelled, *, checkpoint_id: str | None = None) -> tuple[Ro
     usable = wanted & known & ~never
     own = np.flatnonzero(usable & has_label)
     rewrites = labelled.rewrites.filter(pl.Series(usable).gather(labelled.rewrites["completion"]))
-    names = completions["reason"].gather(own).cast(pl.String)
-    reasons = [*sorted(names.unique().to_list()), EDITED_TEXT]
-    numbers = {name: number for number, name in enumerate(reasons)}
-    codes = names.replace_strict(numbers, return_dtype=pl.Int16).to_numpy()
+    said, reason = _numbered(completions["reason"].gather(own))
+    reasons = [*said, EDITED_TEXT]
 
     labels = label.fill_null(value=False).to_numpy()
     votes = labelled.votes
-    about = votes["completion"].to_numpy().astype(np.int64)
-    place = np.full(len(completions), -1)
-    place[own] = np.arange(len(own))
+    about = votes["completion"].to_numpy()
+    place = np.full(len(completions), -1, dtype=np.int32)
+    place[own] = np.arange(len(own), dtype=np.int32)
     won = (votes["desirable"].to_numpy() == labels[about]) & (place[about] >= 0)
+    voted = place[about[won]]
     moment = np.zeros(len(own), dtype=np.int64)
-    np.maximum.at(moment, place[about[won]], votes["moment"].to_physical().to_numpy()[won])
+    np.maximum.at(moment, voted, votes["moment"].to_physical().to_numpy()[won])
     each = rewrites["actors"].list.len().to_numpy()
     about_them = np.concatenate([own, rewrites["completion"].to_numpy()])
     which, completion = np.unique(about_them, return_inverse=True)
-    of_rewrites = np.repeat(len(own) + np.arange(len(rewrites)), each)
+    of_rewrites = np.repeat(np.arange(len(own), len(own) + len(rewrites), dtype=np.int32), each)
     # Actors by their ids: sums in the order of who came first would differ in the last digit.
-    rank = np.empty(len(labelled.actors), dtype=np.int64)
-    rank[labelled.actors.arg_sort().to_numpy()] = np.arange(len(rank))
+    rank = np.empty(len(labelled.actors), dtype=np.int32)
+    rank[labelled.actors.arg_sort().to_numpy()] = np.arange(len(rank), dtype=np.int32)
+    checkpoints, checkpoint = _numbered(completions["checkpoint_id"].gather(which))
     actors = np.concatenate([votes["actor"].to_numpy()[won], rewrites["actors"].explode().to_numpy()])
     return Rows(
         ids=completions["completion_id"].gather(which).to_arrow(),
-        checkpoints=completions["checkpoint_id"].gather(which).to_arrow(),
+        checkpoint=checkpoint,
+        checkpoints=checkpoints,
         position=completions["position"].to_numpy()[which],
-        carrier=completions["carrier"].to_numpy()[which].astype(np.int64),
+        carrier=completions["carrier"].to_numpy()[which],
         reasons=reasons,
         completion=completion.astype(np.int32),
         rewrite=np.concatenate([np.full(len(own), -1), rewrites["position"].to_numpy()]),
         label=np.concatenate([labels[own], np.ones(len(rewrites), dtype=bool)]),
         weight=np.concatenate([completions["weight"].to_numpy()[own], rewrites["weight"].to_numpy()]),
-        reason=np.concatenate([codes, np.full(len(rewrites), numbers[EDITED_TEXT], dtype=np.int16)]),
+        reason=np.concatenate([reason, np.full(len(rewrites), len(said), dtype=np.int32)]).astype(np.int16),
         moment=np.concatenate([moment, rewrites["moment"].to_numpy()]),
-        members=(np.concatenate([place[about[won]], of_rewrites]), rank[actors.astype(np.int64)]),
+        members=(np.concatenate([voted, of_rewrites]), rank[actors]),
     ), drops
+
+
+def _numbered(column: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
+    """The names in it, sorted, and of each row the number of its own; -1 for null."""
+    names = sorted(column.drop_nulls().unique().cast(pl.String).to_list())
+    numbers = {name: number for number, name in enumerate(names)}
+    return names, column.replace_strict(numbers, default=-1, return_dtype=pl.Int32).to_numpy()

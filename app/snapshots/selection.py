@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
@@ -46,13 +45,13 @@ class Selection:
     """
 
     candidate: NDArray[np.int64]
-    cluster: tuple[NDArray[np.int64], NDArray[np.int64]]
+    cluster: tuple[NDArray[np.int32], NDArray[np.int32]]
     label: NDArray[np.bool_]
     weight: NDArray[np.float64]
     split: NDArray[np.int8]
     chat: NDArray[np.bool_]
-    group: NDArray[np.int64]
-    members: tuple[NDArray[np.int64], NDArray[np.int64]]
+    group: NDArray[np.int32]
+    members: tuple[NDArray[np.int32], NDArray[np.int32]]
     counts: wire.ClassCounts
     drops: Counter[str]
     capped: dict[str, int]
@@ -92,8 +91,8 @@ def select(
         nothing=drops.total(),
     )
     drops = Counter(drops)
-    order = np.empty(len(candidates), dtype=np.int64)
-    order[_in_time(candidates)] = np.arange(len(candidates))
+    order = np.empty(len(candidates), dtype=np.int32)
+    order[_in_time(candidates)] = np.arange(len(candidates), dtype=np.int32)
     stays, cluster = _collapsed(candidates, order, drops)
     group_of_prompt = numbered(leaders)
     group = group_of_prompt[candidates.prompt]
@@ -111,12 +110,10 @@ def select(
     left = weight > 0
     drops["capped"] = int(np.count_nonzero(~left))
     rows, weight, member = rows[left], weight[left], _renumbered(member, left)
-    place = np.full(len(candidates), -1)
-    place[rows] = np.arange(len(rows))
-    same = place[cluster]
+    same = _places(rows, len(candidates))[cluster]
     selection = Selection(
         candidate=rows,
-        cluster=(np.flatnonzero(same >= 0), same[same >= 0]),
+        cluster=(np.flatnonzero(same >= 0).astype(np.int32), same[same >= 0]),
         label=candidates.label[rows],
         weight=weight,
         split=split[rows],
@@ -136,10 +133,7 @@ def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
     """The training rows by checkpoint, reason and label."""
     train = np.flatnonzero(selection.split == TRAIN)
     candidate = selection.candidate[train]
-    names = pc.dictionary_encode(
-        candidates.checkpoints.take(pa.array(candidates.completion[candidate])).cast(pa.string())
-    )
-    checkpoint = names.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    checkpoint = candidates.checkpoint[candidates.completion[candidate]].astype(np.int64)
     label, reason = selection.label[train], candidates.reason[candidate].astype(np.int64)
     kind = ((checkpoint + 1) * len(candidates.reasons) + reason) * 2 + label
     kinds, number = np.unique(kind, return_inverse=True)
@@ -149,7 +143,7 @@ def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
     for place, one in enumerate(kinds.tolist()):
         which, desirable = divmod(one, 2)
         of, why = divmod(which, len(candidates.reasons))
-        name = None if of == 0 else names.dictionary[of - 1].as_py()
+        name = None if of == 0 else candidates.checkpoints[of - 1]
         told = int(rows[place]), float(weights[place]), float(squares[place])
         found.append(Cell(name, candidates.reasons[why], bool(desirable), *told))
     return found
@@ -157,14 +151,14 @@ def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
 
 def _in_time(candidates: Candidates) -> NDArray[np.int64]:
     """By the time of what was said; then by completion, before what was written in its place."""
-    rank = np.empty(len(candidates.ids), dtype=np.int64)
-    rank[pc.array_sort_indices(candidates.ids).to_numpy()] = np.arange(len(rank))
+    rank = np.empty(len(candidates.ids), dtype=np.int32)
+    rank[pc.array_sort_indices(candidates.ids).to_numpy()] = np.arange(len(rank), dtype=np.int32)
     return np.lexsort((candidates.edit, rank[candidates.completion], candidates.moment))
 
 
 def _collapsed(
-    candidates: Candidates, order: NDArray[np.int64], drops: Counter[str]
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    candidates: Candidates, order: NDArray[np.int32], drops: Counter[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Which candidates stay: of each cluster the first of the heavier side with the weight of its heaviest. And of
     each candidate the one that stays for it, itself where none does."""
     said = numbered(candidates.said)
@@ -182,14 +176,14 @@ def _collapsed(
     drops["duplicate"] += len(winners) - len(first)
     stays = np.zeros(len(candidates), dtype=bool)
     stays[first] = True
-    stands_for = np.full(many, -1)
+    stands_for = np.full(many, -1, dtype=np.int32)
     stands_for[said[first]] = first
     cluster = stands_for[said]
-    return stays, np.where(cluster < 0, np.arange(len(candidates)), cluster)
+    return stays, np.where(cluster < 0, np.arange(len(candidates), dtype=np.int32), cluster)
 
 
 def _sides(
-    project: str, leaders: NDArray[np.uint64], group: NDArray[np.int64], holdout_share: float
+    project: str, leaders: NDArray[np.uint64], group: NDArray[np.int32], holdout_share: float
 ) -> NDArray[np.int8]:
     """Of each group."""
     _, one = np.unique(group, return_index=True)
@@ -200,7 +194,7 @@ def _sides(
 def _hold_out_later(
     stays: NDArray[np.bool_],
     split: NDArray[np.int8],
-    group: NDArray[np.int64],
+    group: NDArray[np.int32],
     late: NDArray[np.bool_],
     drops: Counter[str],
 ) -> None:
@@ -214,24 +208,30 @@ def _hold_out_later(
     split[train & late & ~known[group]] = SPLITS.index("later")
 
 
-_Members = tuple[NDArray[np.int64], NDArray[np.int64]]
+_Members = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
-def _members(candidates: Candidates, cluster: NDArray[np.int64], rows: NDArray[np.int64]) -> _Members:
+def _places(rows: NDArray[np.int64], many: int) -> NDArray[np.int32]:
+    """Of each of `many` candidates its place among `rows`, -1 where it is none of them."""
+    place = np.full(many, -1, dtype=np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    return place
+
+
+def _members(candidates: Candidates, cluster: NDArray[np.int32], rows: NDArray[np.int64]) -> _Members:
     """(row, actor), each once: those who made a candidate of the row's cluster with the row's label."""
-    place = np.full(len(candidates), -1)
-    place[rows] = np.arange(len(rows))
     candidate, actor = candidates.members
-    row = place[cluster[candidate]]
+    row = _places(rows, len(candidates))[cluster[candidate]]
     agreed = (row >= 0) & (candidates.label[candidate] == candidates.label[cluster[candidate]])
-    both = np.sort(row[agreed] << 32 | actor[agreed])
+    both = row[agreed].astype(np.int64) << 32 | actor[agreed]
+    both.sort()
     both = both[np.append(True, both[1:] != both[:-1])[: len(both)]]
-    return both >> 32, both & 0xFFFFFFFF
+    return (both >> 32).astype(np.int32), (both & 0xFFFFFFFF).astype(np.int32)
 
 
 def _renumbered(member: _Members, left: NDArray[np.bool_]) -> _Members:
     row, actor = member
-    number = np.cumsum(left) - 1
+    number = np.cumsum(left, dtype=np.int32) - 1
     return number[row[left[row]]], actor[left[row]]
 
 
@@ -253,15 +253,15 @@ def _capped(
     rows: NDArray[np.int64],
     member: _Members,
     split: NDArray[np.int8],
-    group: NDArray[np.int64],
+    group: NDArray[np.int32],
     rules: wire.policies.Influence,
 ) -> tuple[NDArray[np.float64], dict[str, int]]:
     """The weights, of training rows what the caps leave; and how many weigh less, by the cap."""
     weight = candidates.weight[rows] / THOUSANDTHS
     train = split == TRAIN
-    of_train = np.unique(group[train], return_inverse=True)[1].astype(np.uint32)
+    of_train = np.unique(group[train], return_inverse=True)[1].astype(np.int32)
     row, actor = _renumbered(member, train)
-    numbers = np.unique(actor, return_inverse=True)[1]
+    numbers = np.unique(actor, return_inverse=True)[1].astype(np.int32)
     found = influence.capped(weight[train], (row, numbers), of_train, rules)
     weight[train] = found.weight
     return weight, {"capped_actor": int(found.by_actor.sum()), "capped_prompt": int(found.by_prompt.sum())}

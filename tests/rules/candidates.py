@@ -13,7 +13,7 @@ import pyarrow as pa
 from thumbwheel.wire import LabelPolicy
 from thumbwheel.wire.policies import Duplicates
 
-from app.labels.sets import REASON, Labelled
+from app.labels.sets import NAME, Labelled
 from app.snapshots.candidates import Candidates, gather
 from app.snapshots.rows import rows_of
 from app.snapshots.texts import Texts
@@ -75,11 +75,11 @@ def gathered(said: Sequence[Said], duplicates: Duplicates | None = None) -> tupl
                 "never_train": [one.never_train for one in said],
                 "label": [one.label for one in said],
                 "weight": pl.Series([round(one.weight * 1000) for one in said], dtype=pl.Int32),
-                "reason": pl.Series(["thumbs_up" if one.label else "thumbs_down" for one in said], dtype=REASON),
+                "reason": pl.Series(["thumbs_up" if one.label else "thumbs_down" for one in said], dtype=NAME),
             },
             schema_overrides={
                 "completion_id": pl.String,
-                "checkpoint_id": pl.String,
+                "checkpoint_id": NAME,
                 "position": pl.Int64,
                 "known": pl.Boolean,
                 "never_train": pl.Boolean,

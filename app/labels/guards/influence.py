@@ -19,6 +19,7 @@ end, and the result is measured: a cap holds for the T that comes out, or nothin
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ EXACT = 1e-12
 NOTHING = 1e-9
 
 Floats = NDArray[np.float64]
-Numbers = NDArray[np.uint32] | NDArray[np.int64]
+Numbers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,7 @@ class Capped:
     prompts: Floats
 
 
-def capped(
-    weight: Floats, members: tuple[Numbers, Numbers], prompt: NDArray[np.uint32], rules: wire.policies.Influence
-) -> Capped:
+def capped(weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers, rules: wire.policies.Influence) -> Capped:
     """The weights of n rows under the caps of `rules`; none rises, and none changes where nothing is over a cap.
 
     weight   (n,) not negative
@@ -75,10 +74,10 @@ def capped(
 class _Shares:
     """Each actor's share of each row."""
 
-    def __init__(self, weight: Floats, members: tuple[Numbers, Numbers], prompt: NDArray[np.uint32]) -> None:
-        self.row, self.actor = (numbers.astype(np.intp) for numbers in members)
+    def __init__(self, weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers) -> None:
+        self.row, self.actor = members
         self.rows = len(weight)
-        self.actors = int(self.actor.max(initial=-1)) + 1
+        self.actors = int(self.actor.max()) + 1 if len(self.actor) else 0
         self.groups = int(prompt.max(initial=0)) + 1
         self.members = np.bincount(self.row, minlength=self.rows)
         self.share = (weight / np.maximum(self.members, 1))[self.row]

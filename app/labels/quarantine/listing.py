@@ -63,6 +63,7 @@ def resolved(session: Session, project: str, policy: wire.LabelPolicy, watermark
     labelled = sets.resolve(policy, log, context)
     found = service.left_out(session, project, policy, labelled)
     if found:
+        del labelled  # before there is another one: it is large
         labelled = sets.resolve(policy, log, context, sorted(found))
     return Resolved(labelled, found, log, context.as_of)
 
