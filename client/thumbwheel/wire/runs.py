@@ -30,7 +30,7 @@ class NewRun(Body):
     changes: Metadata = Field({}, description="recipe fields for this run only")
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
     queue: bool = Field(
-        default=False, description="where a run of the project is active: wait behind it, do not refuse"
+        default=False, description="where a run of the project is active: wait behind it"
     )
 
 
@@ -39,7 +39,7 @@ class RunAgain(Body):
 
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
     queue: bool = Field(
-        default=False, description="where a run of the project is active: wait behind it, do not refuse"
+        default=False, description="where a run of the project is active: wait behind it"
     )
 
 
