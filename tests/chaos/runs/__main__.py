@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,6 +41,8 @@ RECIPE: dict[str, Any] = {
 #: A fault waits so long for a run in the state that it wants, then it strikes another one; then it gives up.
 PATIENT_SECONDS, IMPATIENT_SECONDS = 15.0, 30.0
 GAP_SECONDS = 1.0
+#: Until the last messages are sent, once everything is back.
+AFTERMATH_SECONDS = 15.0
 #: Of the time given, for what still goes on when nothing new is begun.
 SETTLING_SHARE = 0.2
 
@@ -58,13 +61,14 @@ def main() -> int:
 
 
 def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
-    base_model = folder / "base"
-    making = subprocess.Popen(
-        [sys.executable, "-c", f"from tests.trainer.tiny import save_model; save_model({str(base_model)!r}, seed=3)"],
-        stderr=subprocess.DEVNULL,
-    )
-    with machine(folder, options.workers) as ours:
-        making.wait()
+    base_model = options.base_model or folder / "base"
+    with ExitStack() as stack:
+        if options.base_model is None:
+            code = f"from tests.trainer.tiny import save_model; save_model({str(base_model)!r}, seed=3)"
+            making = stack.enter_context(subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL))
+        ours = stack.enter_context(machine(folder, options.workers, options.lease))
+        if options.base_model is None and making.wait():
+            raise RuntimeError("the toy model cannot be made")
         clients = _clients(ours, base_model, options.projects)
         messages.double()
         with Watch(ours.settings["THUMBWHEEL_DATABASE_URL"]) as watch:
@@ -77,7 +81,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
         strikes: dict[str, list[list[UUID]]] = defaultdict(list)
         for struck in chaos.struck:
             strikes[struck.fault].append(struck.runs)
-        full = {run_id for runs in strikes["disk full"] for run_id in runs}
+        full = {run_id for runs in strikes.get("disk full", []) for run_id in runs}
         verdict = judge(tickets.accepted, calm, rows, checkpoints, full)
         verdict.ran_twice += [f"run {run_id}: {both}" for run_id, both in watch.twice.items()]
         verdict.hash_mismatches += evidence.damaged(checkpoints)
@@ -123,6 +127,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=52, help="runs to disturb, besides an undisturbed one per project")
     parser.add_argument("--projects", type=int, default=4)
     parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--lease", type=float, default=8.0, help="seconds after which a silent worker has lost its run")
+    parser.add_argument("--base-model", type=Path, help="a folder with a tiny model; by default one is made")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="what strikes when; else random")
     parser.add_argument("--minutes", type=float, default=14.5, help="what has not ended then counts as stuck")
     parser.add_argument("--only", action="append", choices=list(STRIKES), help="these faults alone; may be repeated")
@@ -196,9 +202,12 @@ def _disturbed(
         bar.show(chaos.watch.ended() - len(clients), len(chaos.struck), ", ".join(sorted(chaos.away)))
     for desk in desks:
         desk.stopping.set()
-    chaos.undo_all()
+    while chaos.lasting:
+        chaos.undo_due()
+        time.sleep(0.05)
     for desk in desks:
         desk.join(timeout=60)
+    services.wait_until(lambda: messages.waiting() == 0, AFTERMATH_SECONDS)
     bar.show(chaos.watch.ended() - len(clients), len(chaos.struck), "", last=True)
     return died
 

@@ -16,7 +16,7 @@ from app import outbox
 from app.cli.stack import API, BEAT
 from app.errors import Unavailable
 from app.runs.leases.lease import Lease
-from tests.chaos.runs.machine import LEASE_SECONDS, POSTGRES, REDIS, Machine
+from tests.chaos.runs.machine import POSTGRES, REDIS, Machine
 from tests.chaos.runs.messages import everything_sent
 from tests.chaos.runs.plan import Blow
 from tests.chaos.runs.stale import StaleWrites
@@ -54,10 +54,10 @@ class Chaos:
         while self._later and self._later[0][0] <= time.monotonic():
             heapq.heappop(self._later)[2]()
 
-    def undo_all(self) -> None:
-        """At once, whatever is not undone yet; a worker may be left frozen for a moment longer."""
-        while self._later:
-            heapq.heappop(self._later)[2]()
+    @property
+    def lasting(self) -> bool:
+        """Whether something is left to be undone."""
+        return bool(self._later)
 
     def strike(self, blow: Blow, run: Seen) -> bool:
         """Whether the fault could strike now; `run` is in the state that the blow wanted, or in another one."""
@@ -110,6 +110,25 @@ def _workers_child_killed(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | 
     return [run.id] if _signal(run.owner_pid, signal.SIGKILL) else None
 
 
+def _worker_asked(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
+    """By SIGTERM: it has the state saved, gives the run back and ends."""
+    name = _runner_of(chaos, run)
+    if name is None:
+        return None
+    chaos.away.add(name)
+    worker = chaos.machine.children[name]
+    worker.ask()
+
+    def look() -> None:
+        if worker.alive():
+            return chaos.later(0.3, look)
+        worker.stop()
+        return chaos.later(blow.dice, chaos.back(name, chaos.machine.start_child))
+
+    chaos.later(0.3, look)
+    return [run.id]
+
+
 def _worker_frozen(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
     """With its child, and every second time with its trainer, until another worker has the run."""
     name = _runner_of(chaos, run)
@@ -128,7 +147,7 @@ def _worker_frozen(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
         now = chaos.watch.runs[run.id]
         gone = now.epoch > lease.epoch or now.owner is None
         if not gone and time.monotonic() - begun < LONGEST_FREEZE_SECONDS:
-            return chaos.later(0.3, look)
+            return chaos.later(0.3, look)  # nobody has taken the run yet
         if gone and chaos.stale.attempt(lease) is None:
             return chaos.later(1.0, look)  # Postgres is away
         for pid in frozen:
@@ -136,7 +155,7 @@ def _worker_frozen(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
         chaos.away.discard(name)
         return None
 
-    chaos.later(LEASE_SECONDS + 1.0, look)
+    chaos.later(chaos.machine.lease_seconds + 1.0, look)
     return [run.id]
 
 
@@ -186,7 +205,7 @@ def _postgres_stopped(chaos: Chaos, blow: Blow, _run: Seen) -> list[UUID] | None
     chaos.away.add(POSTGRES)
     met = chaos.everybody()
     chaos.machine.end_server(POSTGRES, signal.SIGQUIT)
-    seconds = LEASE_SECONDS + 2 if blow.dice > 0.75 else 4 * blow.dice
+    seconds = chaos.machine.lease_seconds + 2 if blow.dice > 0.75 else 4 * blow.dice
     chaos.later(seconds, chaos.back(POSTGRES, chaos.machine.start_server))
     return met
 
@@ -254,6 +273,7 @@ def _signal(pid: int, sign: signal.Signals) -> bool:
 FAULTS: dict[str, Fault] = {
     "worker killed": _worker_killed,
     "worker's child killed": _workers_child_killed,
+    "worker asked to stop": _worker_asked,
     "worker frozen past its lease": _worker_frozen,
     "trainer killed": _trainer_killed("worker.kto.train"),
     "scorer killed": _trainer_killed("worker.evaluation.score"),

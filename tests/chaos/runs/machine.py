@@ -17,7 +17,6 @@ from app.cli.stack import API, BEAT, api_command, celery_command, migrate
 from app.services import Process, Server, free_port, wait_until
 
 POSTGRES, REDIS = "Postgres", "Redis"
-LEASE_SECONDS = 8
 #: Size of the disk that working folders are on, where this machine lets us mount one.
 DISK = "96m"
 
@@ -28,6 +27,7 @@ class Machine:
 
     folder: Path
     workers: int
+    lease_seconds: float
     api_port: int = field(default_factory=free_port)
     postgres_port: int = field(default_factory=free_port)
     redis_port: int = field(default_factory=free_port)
@@ -60,7 +60,7 @@ class Machine:
             "THUMBWHEEL_REDIS_URL": self.servers[REDIS].url,
             "THUMBWHEEL_DATA_DIR": str(self.folder / "data"),
             "THUMBWHEEL_URL": self.url,
-            "THUMBWHEEL_LEASE_SECONDS": str(LEASE_SECONDS),
+            "THUMBWHEEL_LEASE_SECONDS": str(self.lease_seconds),
             "THUMBWHEEL_TICK_SECONDS": "1",
         }
 
@@ -136,9 +136,9 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, workers: int) -> Iterator[Machine]:
+def machine(folder: Path, workers: int, lease_seconds: float) -> Iterator[Machine]:
     """Everything runs while the block lasts; this process's settings are the machine's, too."""
-    made = Machine(folder, workers)
+    made = Machine(folder, workers, lease_seconds)
     made.logs.mkdir()
     made.work.mkdir(parents=True)
     try:
