@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -16,6 +17,7 @@ from thumbwheel import wire
 
 from app.labels import reading, sets, store
 from app.labels.intervals import wilson
+from app.labels.parts import Logs, Whole
 from app.labels.policies import service as policies
 from app.labels.policy import Context, Resolution, Signal, without
 
@@ -70,6 +72,14 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
     if keep:
         store.keep_compared(session, project, new)
     return log
+
+
+@contextmanager
+def logs(
+    session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False
+) -> Iterator[Logs]:
+    """What `log_of` gives, in parts."""
+    yield Whole(log_of(session, project, policy, watermark, keep=keep))
 
 
 def forget_edits(session: Session, project: str, positions: Collection[int]) -> None:

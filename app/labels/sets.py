@@ -87,6 +87,15 @@ class Labelled:
     actors: pl.Series
 
 
+def votes(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataFrame:
+    """What counts of each actor about each completion while nobody is left out: completion, actor UInt32 · moment
+    Datetime · desirable bool. `resolve` has the same, and takes longer."""
+    verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
+    kind = _kinds(log.signals)["kind"].to_numpy()
+    found = _latest(_final(log.events, log.stands, verdicts, kind, context), verdicts)
+    return _votes(found, verdicts).select("completion", "actor", "moment", "desirable")
+
+
 def resolve(
     policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequence[str] = (), *, said: bool = False
 ) -> Labelled:
@@ -103,23 +112,27 @@ def resolve(
         counts = counts & ~out
     kinds = _kinds(log.signals)
     verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
-    votes = _latest(_final(events, counts, verdicts, kinds["kind"].to_numpy(), context), verdicts)
+    counted = _latest(_final(events, counts, verdicts, kinds["kind"].to_numpy(), context), verdicts)
     return Labelled(
-        completions=_completions(log.completions, votes, verdicts, silenced),
-        votes=pl.DataFrame(
-            {
-                "completion": votes.completion,
-                "actor": votes.actor,
-                "moment": pl.Series(votes.moment).cast(pl.Datetime("us", "UTC")),
-                "position": votes.position,
-                "desirable": verdicts.desirable[votes.signal],
-                "weight": verdicts.weight[votes.signal],
-                "reason": verdicts.reason.gather(votes.signal),
-            }
-        ),
+        completions=_completions(log.completions, counted, verdicts, silenced),
+        votes=_votes(counted, verdicts),
         rewrites=_rewrites(policy.signals.edit, log, events, counts),
         said=_said(kinds, events.where(counts) if said else events.where(slice(0)), verdicts),
         actors=log.actors,
+    )
+
+
+def _votes(votes: Events, verdicts: "_Verdicts") -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "completion": votes.completion,
+            "actor": votes.actor,
+            "moment": pl.Series(votes.moment).cast(pl.Datetime("us", "UTC")),
+            "position": votes.position,
+            "desirable": verdicts.desirable[votes.signal],
+            "weight": verdicts.weight[votes.signal],
+            "reason": verdicts.reason.gather(votes.signal),
+        }
     )
 
 

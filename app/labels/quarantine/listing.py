@@ -1,6 +1,7 @@
 """Actors in quarantine as an operator sees them: what was found, and what was decided."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,9 @@ from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels import sets
 from app.labels.guards.quarantine import findings as found_in
+from app.labels.parts import Logs
 from app.labels.policies import service as policies
+from app.labels.policy import Context
 from app.labels.quarantine import service
 from app.labels.sets import Labelled, Log
 from app.schema import Page, decode_cursor, page_of
@@ -41,31 +44,68 @@ def left_out(session: Session, project: str, policy: wire.LabelPolicy, watermark
 
 
 @dataclass(frozen=True)
+class Voted:
+    """votes: see `sets.votes`, of all parts; completions are numbered through them · actors: ids."""
+
+    votes: pl.DataFrame
+    actors: pl.Series
+
+
+@dataclass(frozen=True)
 class Resolved:
     """A log as a policy and its guards read it.
 
-    labelled  what counts
-    left_out  actors whose signals do not, with the reasons
-    log       all of it
-    as_of     its end
+    policy    the one that does
+    context   what it needs beside the log
+    left_out  actors whose signals do not count, with the reasons
+    logs      all that was said
     """
 
-    labelled: Labelled
+    policy: wire.LabelPolicy
+    context: Context
     left_out: dict[str, tuple[str, ...]]
-    log: Log
-    as_of: datetime
+    logs: Logs
+
+    @property
+    def as_of(self) -> datetime:
+        """The end of the log."""
+        return self.context.as_of
+
+    @property
+    def actors(self) -> pl.Series:
+        """Ids; the numbers of actors in every part are places in it."""
+        return self.logs.actors
+
+    def parts(self) -> Iterator[tuple[Log, Labelled]]:
+        """What was said, and what counts of it, completions part by part; as often as you like. Let go of one part
+        before you ask for the next: nothing else holds it."""
+        without = sorted(self.left_out)
+        for number in range(len(self.logs)):
+            log = self.logs.part(number)
+            labelled = sets.resolve(self.policy, log, self.context, without)
+            yield log, labelled
+            del log, labelled
 
 
-def resolved(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Resolved:
-    """What `policy` makes of the log up to `watermark` without those in quarantine; read once."""
-    log = labels.log_of(session, project, policy, watermark, keep=True)
+@contextmanager
+def resolved(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Iterator[Resolved]:
+    """What `policy` makes of the log up to `watermark` without those in quarantine; read once. Within the block."""
     context = labels.context(session, project, policy, watermark)
-    labelled = sets.resolve(policy, log, context)
-    found = service.left_out(session, project, policy, labelled)
-    if found:
-        del labelled  # before there is another one: it is large
-        labelled = sets.resolve(policy, log, context, sorted(found))
-    return Resolved(labelled, found, log, context.as_of)
+    with labels.logs(session, project, policy, watermark, keep=True) as logs:
+        found = service.left_out(session, project, policy, Voted(_votes(policy, logs, context), logs.actors))
+        yield Resolved(policy, context, found, logs)
+
+
+def _votes(policy: wire.LabelPolicy, logs: Logs, context: Context) -> pl.DataFrame:
+    """Of all parts."""
+    found = []
+    completions = 0
+    for number in range(len(logs)):
+        log = logs.part(number)
+        found.append(sets.votes(policy, log, context).with_columns(pl.col("completion") + completions))
+        completions += len(log.completions)
+        del log
+    return pl.concat(found)
 
 
 def page(

@@ -1,7 +1,9 @@
 """Whose votes do not count: those that the policy's rules find, and what operators decided of them."""
 
 from datetime import datetime
+from typing import Protocol
 
+import polars as pl
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
@@ -10,7 +12,6 @@ from app.errors import NotFound
 from app.feedback import service as feedback
 from app.labels.guards.quarantine import findings
 from app.labels.quarantine import store
-from app.labels.sets import Labelled
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, page_of
 
@@ -19,18 +20,28 @@ MOST_DECISIONS = 2**31 - 1
 CONFIRMED = "quarantine_confirmed"
 
 
+class Voted(Protocol):
+    """Votes of actors, numbered as in `actors`: see `sets.Labelled` and `findings`."""
+
+    @property
+    def votes(self) -> pl.DataFrame: ...
+
+    @property
+    def actors(self) -> pl.Series: ...
+
+
 def left_out(
-    session: Session, project: str, policy: wire.LabelPolicy, labelled: Labelled, *, as_of: datetime | None = None
+    session: Session, project: str, policy: wire.LabelPolicy, voted: Voted, *, as_of: datetime | None = None
 ) -> dict[str, tuple[str, ...]]:
     """Actors whose votes do not count, with the reasons: `quarantined_` and the rule, or `quarantine_confirmed`.
 
-    labelled  what `policy` makes of the log while nobody is left out
-    as_of     only decisions up to this time: the same log then gives the same rows for ever
+    voted  what `policy` makes of the log while nobody is left out
+    as_of  only decisions up to this time: the same log then gives the same rows for ever
     """
     decisions = newest(session, project, as_of=as_of)
-    found = findings(labelled.votes, policy.guards.quarantine)
+    found = findings(voted.votes, policy.guards.quarantine)
     reasons: dict[str, tuple[str, ...]] = {}
-    for actor, rule in zip(labelled.actors.gather(found["actor"]), found["rule"], strict=True):
+    for actor, rule in zip(voted.actors.gather(found["actor"]), found["rule"], strict=True):
         if actor not in decisions:
             reasons[actor] = (*reasons.get(actor, ()), f"quarantined_{rule}")
     confirmed = (one.actor for one in decisions.values() if one.decision == "confirmed")
