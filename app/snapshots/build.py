@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -25,6 +25,7 @@ from app.artifacts import sha256_of
 from app.snapshots.balance import Tally, warnings
 from app.snapshots.candidates import Candidates
 from app.snapshots.card import card
+from app.snapshots.columns import Columns
 from app.snapshots.pairs import pairs_of_rows
 from app.snapshots.selection import FORMATS, SPLITS, Format, Selection
 from app.snapshots.split import Split
@@ -32,6 +33,7 @@ from app.snapshots.texts import Texts, strings
 
 #: Rows of one row group; in memory at a time.
 GROUP = 4096
+MEMBERS_AT_ONCE = 16 * GROUP
 PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.json", "card.md"
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -70,10 +72,6 @@ def shard_schema(kind: Format) -> pa.Schema:
     )
 
 
-#: Called with a split, and with prompts (as they are in the shard), completions and group numbers of rows of it.
-Watch = Callable[[Split, Sequence[Any], Sequence[str], NDArray[np.int64]], None]
-
-
 @contextmanager
 def folder_aside(folder: Path) -> Iterator[Path]:
     """A folder that takes the place of `folder` when the block ends, and vanishes when it raises. One at a time: what
@@ -96,24 +94,25 @@ def folder_aside(folder: Path) -> Iterator[Path]:
 
 def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folder: Path) -> dict[str, Any]:
     """Shards, pairs and members. What the manifest says of them."""
-    rows = _Rows(selection, candidates, texts)
     shards, pairs, members = [], [], []
+    numbers = _positions(selection)
     for split, kind in product(SPLITS, FORMATS):
         which = selection.shard(split, kind)
         if not len(which):
             continue
         path = folder / f"{split}-{kind}.parquet"
+        rows = _Rows(kind, which, numbers, selection, candidates, texts)
         with parquet(path, shard_schema(kind), dictionaries=["reason", "checkpoint_id"]) as writer:
-            parts = (which[start : start + GROUP] for start in range(0, len(which), GROUP))
-            for group in ahead(rows.table(part, kind) for part in parts):
+            for group in ahead(rows.groups()):
                 writer.write_table(group, row_group_size=GROUP)
+        del rows
         entry = {"path": path.name, "split": split, "format": kind, "rows": len(which), "sha256": sha256_of(path)}
         shards.append(entry)
         prompt = candidates.prompt[selection.candidate[which]]
         pairs.append((path.name, pairs_of_rows(prompt, selection.label[which])))
         members.append((path.name, which))
     write_pairs(folder / PAIRS, pairs)
-    write_members(folder / MEMBERS, rows.members(members))
+    write_members(folder / MEMBERS, _members(selection, candidates, members))
     return {
         "shards": shards,
         "pairs": {
@@ -124,7 +123,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
         },
         "members": {"path": MEMBERS, "sha256": sha256_of(folder / MEMBERS)},
         "counts": {split: counts_of(selection.tallies[split]) for split in SPLITS},
-        "reasons": {split: rows.reasons(split) for split in SPLITS},
+        "reasons": _reasons(selection, candidates),
         "drops": {reason: count for reason, count in sorted(selection.drops.items()) if count},
         "capped": selection.capped,
         "warnings": warnings(selection.tallies["holdout"]),
@@ -151,11 +150,24 @@ def write_pairs(path: Path, pairs: Sequence[tuple[str, NDArray[np.int64]]]) -> N
             )
 
 
-def write_members(path: Path, members: pa.Table) -> None:
-    """Of which completions something is in the snapshot, and where. Sorted: one is found without reading all."""
-    ordered = members.sort_by([("completion_id", "ascending"), ("row", "ascending")])
+def write_members(path: Path, members: Iterable[pa.Table]) -> None:
+    """Of which completions something is in the snapshot, and where: tables in order of completion_id and row, so that
+    one is found without reading all."""
     with parquet(path, _MEMBERS, dictionaries=["shard"]) as writer:
-        writer.write_table(ordered, row_group_size=GROUP)
+        waiting = _MEMBERS.empty_table()
+        for table in members:
+            waiting = pa.concat_tables([waiting, table])
+            whole = len(waiting) - len(waiting) % GROUP
+            if whole:
+                writer.write_table(waiting.slice(0, whole), row_group_size=GROUP)
+                waiting = waiting.slice(whole)
+        if len(waiting):
+            writer.write_table(waiting, row_group_size=GROUP)
+
+
+def in_order(members: pa.Table) -> pa.Table:
+    """As `write_members` wants them."""
+    return members.sort_by([("completion_id", "ascending"), ("row", "ascending")])
 
 
 @contextmanager
@@ -181,73 +193,131 @@ def counts_of(tally: Tally) -> dict[str, float]:
     }
 
 
-class _Rows:
-    """Rows of the selection as Arrow."""
+def _positions(selection: Selection) -> NDArray[np.int32]:
+    """Of each row its place in its split."""
+    position = np.empty(len(selection.split), dtype=np.int32)
+    for split in range(len(SPLITS)):
+        of_split = np.flatnonzero(selection.split == split)
+        position[of_split] = np.arange(len(of_split), dtype=np.int32)
+    return position
 
-    def __init__(self, selection: Selection, candidates: Candidates, texts: Texts) -> None:
-        self._selection = selection
-        self._candidates = candidates
-        self._texts = texts
+
+class _Rows:
+    """Rows of one shard as Arrow. What is needed of each is put on disk in their order first, column by column, so that
+    no column is held while they are written."""
+
+    def __init__(
+        self,
+        kind: Format,
+        rows: NDArray[np.int64],
+        position: NDArray[np.int32],
+        selection: Selection,
+        candidates: Candidates,
+        texts: Texts,
+    ) -> None:
+        self._kind, self._texts, self._many = kind, texts, len(rows)
         self._reasons = pa.array(candidates.reasons, pa.string())
         self._checkpoints = pa.array([*candidates.checkpoints, None], pa.string())
-        self._position = np.empty(len(selection.split), dtype=np.int64)
-        for split in range(len(SPLITS)):
-            of_split = np.flatnonzero(selection.split == split)
-            self._position[of_split] = np.arange(len(of_split))
+        self._columns = Columns(texts.near)
+        put = self._columns.put
+        put("label", selection.label[rows])
+        put("weight", selection.weight[rows])
+        put("position", position[rows].astype(np.int64))
+        candidate = selection.candidate[rows]
+        for name in ("reason", "moment", "edit", "place", "length"):
+            put(name, candidates.columns.read(name)[candidate])
+        prompt = candidates.prompt[candidate]
+        put("prompt place", candidates.prompts.place[prompt])
+        put("prompt length", candidates.prompts.length[prompt])
+        completion = candidates.completion[candidate]
+        none = len(candidates.checkpoints)
+        checkpoint = candidates.checkpoint[completion]
+        put("checkpoint", np.where(checkpoint < 0, none, checkpoint))
+        del prompt, candidate, checkpoint
+        put("completion", completion)
+        self._ids = candidates.ids
 
-    def table(self, rows: NDArray[np.int64], kind: Format) -> pa.Table:
-        chosen, all_ = self._selection.candidate[rows], self._candidates
-        prompt = all_.prompt[chosen]
-        prompts = self._texts.read(all_.prompts.place[prompt], all_.prompts.length[prompt])
-        completions = strings(self._texts.read(all_.place[chosen], all_.length[chosen]))
-        schema = shard_schema(kind)
+    def groups(self) -> Iterator[pa.Table]:
+        for start in range(0, self._many, GROUP):
+            yield self._table(slice(start, start + GROUP))
+
+    def _table(self, rows: slice) -> pa.Table:
+        def of(name: str) -> NDArray[Any]:
+            return self._columns.read(name, rows)
+
+        prompts = self._texts.read(of("prompt place"), of("prompt length"))
+        completions = strings(self._texts.read(of("place"), of("length")))
+        text = self._kind == "text"
         return pa.table(
             [
-                strings(prompts) if kind == "text" else pa.array(map(msgspec.json.decode, prompts), _MESSAGES),
-                completions if kind == "text" else _answers(completions),
-                pa.array(self._selection.label[rows]),
-                pa.array(self._selection.weight[rows]),
-                self._reasons.take(pa.array(all_.reason[chosen])),
-                self._row_ids(chosen),
-                self._checkpoints.take(pa.array(all_.checkpoint[all_.completion[chosen]] % len(self._checkpoints))),
-                pa.array(all_.moment[chosen]).cast(pa.timestamp("us", "UTC")),
-                pa.array(self._position[rows]),
+                strings(prompts) if text else pa.array(map(msgspec.json.decode, prompts), _MESSAGES),
+                completions if text else _answers(completions),
+                pa.array(of("label")),
+                pa.array(of("weight")),
+                self._reasons.take(pa.array(of("reason"))),
+                _row_ids(_ids_at(self._ids, of("completion")), of("edit")),
+                self._checkpoints.take(pa.array(of("checkpoint"))),
+                pa.array(of("moment")).cast(pa.timestamp("us", "UTC")),
+                pa.array(of("position")),
             ],
-            schema=schema,
+            schema=shard_schema(self._kind),
         )
 
-    def members(self, shards: Sequence[tuple[str, NDArray[np.int64]]]) -> pa.Table:
-        candidate, row = self._selection.cluster
-        shard = np.full(len(self._selection.candidate), -1, dtype=np.int8)
-        number = np.empty(len(self._selection.candidate), dtype=np.int64)
-        for place, (_, which) in enumerate(shards):
-            shard[which], number[which] = place, np.arange(len(which))
-        return pa.table(
+
+def _members(
+    selection: Selection, candidates: Candidates, shards: Sequence[tuple[str, NDArray[np.int64]]]
+) -> Iterator[pa.Table]:
+    """See `write_members`: those of some thousand candidates at a time."""
+    shard = np.full(len(selection.candidate), -1, dtype=np.int8)
+    number = np.empty(len(selection.candidate), dtype=np.int32)
+    for place, (_, which) in enumerate(shards):
+        shard[which], number[which] = place, np.arange(len(which), dtype=np.int32)
+    names = pa.array([path for path, _ in shards], pa.string())
+    candidate, row = selection.cluster
+    completion, edit = candidates.completion, candidates.edit
+    rank = candidates.rank[completion[candidate]]
+    order = np.argsort(rank, kind="stable").astype(np.int32)
+    rank = rank[order]
+    ids = candidates.ids
+    start = 0
+    while start < len(order):
+        # To the end of a completion: what is sorted part by part is sorted then.
+        last = min(start + MEMBERS_AT_ONCE, len(order)) - 1
+        end = int(np.searchsorted(rank, rank[last], side="right"))
+        part = order[start:end]
+        of_row = selection.candidate[row[part]]
+        table = pa.table(
             [
-                self._ids(candidate),
-                self._row_ids(self._selection.candidate[row]),
-                pa.array([path for path, _ in shards], pa.string()).take(pa.array(shard[row])),
-                pa.array(number[row]),
+                _ids_at(ids, completion[candidate[part]]),
+                _row_ids(_ids_at(ids, completion[of_row]), edit[of_row]),
+                names.take(pa.array(shard[row[part]])),
+                pa.array(number[row[part]].astype(np.int64)),
             ],
             schema=_MEMBERS,
         )
+        yield in_order(table)
+        start = end
 
-    def reasons(self, split: Split) -> dict[str, int]:
-        """How many rows of the split have each."""
-        of_split = self._selection.candidate[self._selection.split == SPLITS.index(split)]
-        counted = np.bincount(self._candidates.reason[of_split], minlength=len(self._candidates.reasons))
-        named = zip(self._candidates.reasons, counted.tolist(), strict=True)
-        return dict(sorted((reason, count) for reason, count in named if count))
 
-    def _ids(self, candidate: NDArray[np.integer[Any]]) -> pa.Array:
-        return self._candidates.ids.take(pa.array(self._candidates.completion[candidate])).cast(pa.string())
+def _reasons(selection: Selection, candidates: Candidates) -> dict[Split, dict[str, int]]:
+    """How many rows of each split have each."""
+    reason = candidates.reason[selection.candidate]
+    found = {}
+    for number, split in enumerate(SPLITS):
+        counted = np.bincount(reason[selection.split == number], minlength=len(candidates.reasons))
+        named = zip(candidates.reasons, counted.tolist(), strict=True)
+        found[split] = dict(sorted((name, count) for name, count in named if count))
+    return found
 
-    def _row_ids(self, candidate: NDArray[np.integer[Any]]) -> pa.Array:
-        """The completion's, and of a text written in its place also what stands for that."""
-        edit = self._candidates.edit[candidate]
-        ids = self._ids(candidate)
-        written = pa.array([f"#edit:{one:016x}" if one else "" for one in edit.tolist()], pa.string())
-        return pc.binary_join_element_wise(ids, written, "")
+
+def _ids_at(ids: pa.Array, completion: NDArray[np.int32]) -> pa.Array:
+    return ids.take(pa.array(completion)).cast(pa.string())
+
+
+def _row_ids(ids: pa.Array, edit: NDArray[np.uint64]) -> pa.Array:
+    """The completion's, and of a text written in its place also what stands for that."""
+    written = pa.array([f"#edit:{one:016x}" if one else "" for one in edit.tolist()], pa.string())
+    return pc.binary_join_element_wise(ids, written, "")
 
 
 def _answers(completions: pa.Array) -> pa.Array:

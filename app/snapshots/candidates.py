@@ -7,23 +7,27 @@ Legend: N rows, P different prompts, C completions that something was said of.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels.guards.text import normalised
 from app.labels.reading import CARRIERS
+from app.snapshots.columns import Columns
 from app.snapshots.rows import Rows
 from app.snapshots.split import group_of, key_of
 from app.snapshots.texts import Texts
 
+Integer = TypeVar("Integer", bound=np.integer[Any])
 KEY = 16  # bytes
 #: Texts that are asked for one by one, at a time.
 AT_ONCE = 4096
@@ -54,7 +58,7 @@ class Prompts:
     length: NDArray[np.int32]
     chat: NDArray[np.bool_]
 
-    def groups(self, texts: Texts, which: NDArray[np.int64] | None = None) -> Iterator[str]:
+    def groups(self, texts: Texts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
         """What each prompt says, or each of these; see `split.group_of`."""
         numbers = np.arange(len(self.key)) if which is None else which
         for start in range(0, len(numbers), AT_ONCE):
@@ -66,100 +70,214 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Columns of N rows.
+    """N rows; what is known of them is on disk, and read anew each time that it is asked for."""
 
-    completion  number of its completion in `ids`, whose checkpoint is one of `checkpoints`
-    edit        of a text that was written in place of it: 64 bits of its hash; else 0
-    weight      thousandths
-    reason      number in `reasons`
-    moment      of the newest signal that made it, µs since 1970
-    prompt      number in `prompts`
-    place, length  of the completion's text
-    said        (N, 2) the same for rows whose prompt and completion say the same
-    members     (row, actor) of each actor on its winning side; actors are numbered by their ids
-    """
-
-    ids: pa.Array
-    checkpoint: NDArray[np.int32]  # (C,) number, -1 for none
+    columns: Columns
+    rows: int
     checkpoints: Sequence[str]
     reasons: Sequence[str]
-    completion: NDArray[np.int32]
-    edit: NDArray[np.uint64]
-    label: NDArray[np.bool_]
-    weight: NDArray[np.int32]
-    reason: NDArray[np.int16]
-    moment: NDArray[np.int64]
-    prompt: NDArray[np.int32]
-    place: NDArray[np.int64]
-    length: NDArray[np.int32]
-    said: NDArray[np.uint64]
-    members: tuple[NDArray[np.int32], NDArray[np.int32]]
     prompts: Prompts
 
     def __len__(self) -> int:
-        return len(self.completion)
+        return self.rows
 
-    def completions(self, texts: Texts, which: NDArray[np.int64] | None = None) -> Iterator[str]:
+    @property
+    def ids(self) -> pa.Array:
+        """(C,) of the completions."""
+        return self.columns.strings("id")
+
+    @property
+    def rank(self) -> NDArray[np.int32]:
+        """(C,) place of each id among all, in order."""
+        return self.columns.read("rank")
+
+    @property
+    def checkpoint(self) -> NDArray[np.int32]:
+        """(C,) number in `checkpoints`, -1 for none."""
+        return self.columns.read("checkpoint")
+
+    @property
+    def completion(self) -> NDArray[np.int32]:
+        """(N,) number of its completion."""
+        return self.columns.read("completion")
+
+    @property
+    def edit(self) -> NDArray[np.uint64]:
+        """(N,) of a text that was written in place of its completion: 64 bits of its hash; else 0."""
+        return self.columns.read("edit")
+
+    @property
+    def label(self) -> NDArray[np.bool_]:
+        """(N,)."""
+        return self.columns.read("label")
+
+    @property
+    def weight(self) -> NDArray[np.int32]:
+        """(N,) thousandths."""
+        return self.columns.read("weight")
+
+    @property
+    def reason(self) -> NDArray[np.int16]:
+        """(N,) number in `reasons`."""
+        return self.columns.read("reason")
+
+    @property
+    def moment(self) -> NDArray[np.int64]:
+        """(N,) of the newest signal that made it, µs since 1970."""
+        return self.columns.read("moment")
+
+    @property
+    def prompt(self) -> NDArray[np.int32]:
+        """(N,) number in `prompts`."""
+        return self.columns.read("prompt")
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """(N,) of the completion's text, which is `length` bytes long."""
+        return self.columns.read("place")
+
+    @property
+    def length(self) -> NDArray[np.int32]:
+        return self.columns.read("length")
+
+    @property
+    def said(self) -> NDArray[np.uint64]:
+        """(N, 2) the same for rows whose prompt and completion say the same."""
+        return self.columns.read("said")
+
+    @property
+    def members(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """(row, actor) of each actor on its winning side; actors are numbered by their ids."""
+        return self.columns.read("member row"), self.columns.read("member actor")
+
+    def completions(self, texts: Texts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
         """The text of each row, or of each of these."""
-        numbers = np.arange(len(self)) if which is None else which
-        for start in range(0, len(numbers), AT_ONCE):
-            part = numbers[start : start + AT_ONCE]
-            for text in texts.read(self.place[part], self.length[part]):
+        place, length = self.place, self.length
+        if which is not None:
+            place, length = place[which], length[which]
+        for start in range(0, len(place), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            for text in texts.read(place[part], length[part]):
                 yield text.decode("utf-8", "surrogatepass")
 
 
-def gather(rows: Rows, source: Source, texts: Texts, duplicates: wire.policies.Duplicates) -> tuple[Candidates, int]:
-    """The rows with their texts, and how many completions give none because their prompts are more than texts."""
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows on disk, still without their texts. The names are sorted."""
+
+    columns: Columns
+    checkpoints: Sequence[str]
+    reasons: Sequence[str]
+
+
+def gather(
+    rows: KeptRows, source: Source, texts: Texts, duplicates: wire.policies.Duplicates
+) -> tuple[Candidates, int]:
+    """The rows with their texts, and how many completions give none because their prompts are more than texts.
+
+    The columns of `rows` are those of the candidates afterwards.
+    """
+    columns = rows.columns
     read = _Read(texts, exact=duplicates.exact)
-    carriers = _carried(rows, source, read)
-    of = rows.completion
-    prompt, place, length, said = carriers[0][of], carriers[1][of], carriers[2][of], carriers[3][of]
-    edits = np.flatnonzero((rows.rewrite >= 0) & (prompt >= 0))
-    edit = np.zeros(len(rows.rewrite), dtype=np.uint64)
-    for start in range(0, len(edits), AT_ONCE):
-        part = edits[start : start + AT_ONCE]
-        found = source.edited(sorted(set(rows.rewrite[part].tolist())))
-        edited = [found[position] for position in rows.rewrite[part].tolist()]
+    carried = _carried(columns, source, read)
+    columns.drop("position", "carrier")
+    of, rewrite = columns.read("completion"), columns.read("rewrite")
+    prompt = carried.pop("prompt")[of]
+    usable = prompt >= 0
+    edits = np.flatnonzero((rewrite >= 0) & usable)
+    tool_calls = int(np.count_nonzero(~usable & (rewrite < 0)))
+    edit, written = _edited(rewrite[edits], prompt[edits], source, read)
+    columns.drop("rewrite")
+    del rewrite
+    columns.put("prompt", prompt[usable])
+    for name, from_edits in written.items():
+        values = carried.pop(name)[of]
+        values[edits] = from_edits
+        columns.put(name, values[usable])
+    edited = np.zeros(len(of), dtype=np.uint64)
+    edited[edits] = edit
+    columns.put("edit", edited[usable])
+    if not usable.all():
+        _leave_out(columns, usable)
+    columns.put("rank", _ranks(columns.strings("id")))
+    many = int(np.count_nonzero(usable))
+    candidates = Candidates(columns, many, rows.checkpoints, rows.reasons, read.prompts())
+    if duplicates.exact:
+        columns.put("said", _settled(candidates, texts))
+    return candidates, tool_calls
+
+
+def keep(parts: Iterable[Rows], near: Path | None) -> KeptRows:
+    """The rows of all parts, on the disk of `near`."""
+    columns = Columns(near)
+    names: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    completions, many = 0, 0
+    for rows in parts:
+        columns.append_strings("id", rows.ids)
+        columns.append("position", rows.position)
+        columns.append("carrier", rows.carrier)
+        columns.append("completion", rows.completion + np.int32(completions))
+        for name in ("rewrite", "label", "weight", "moment"):
+            columns.append(name, getattr(rows, name))
+        columns.append("checkpoint", _renamed(rows.checkpoint, rows.checkpoints, names[0]))
+        columns.append("reason", _renamed(rows.reason, rows.reasons, names[1]))
+        row, actor = rows.members
+        columns.append("member row", row + np.int32(many))
+        columns.append("member actor", actor)
+        completions, many = completions + len(rows.ids), many + len(rows.label)
+    for name, known in zip(("checkpoint", "reason"), names, strict=True):
+        # In whatever parts they came: by their names.
+        number = columns.read(name)
+        order = sorted(known)
+        ranks = np.empty(len(known) + 1, dtype=number.dtype)
+        ranks[[*(known[one] for one in order), -1]] = [*range(len(known)), -1]
+        columns.put(name, ranks[number])
+    return KeptRows(columns, sorted(names[0]), sorted(names[1]))
+
+
+def _renamed(number: NDArray[Integer], told: Sequence[str], known: dict[str, int]) -> NDArray[Integer]:
+    """Numbers in `told` as numbers in `known`, which gets those that are new; -1 stays."""
+    here = [known.setdefault(one, len(known)) for one in told]
+    return np.array([*here, -1], dtype=number.dtype)[number]
+
+
+def _edited(
+    rewrite: NDArray[np.int64], prompt: NDArray[np.int32], source: Source, read: "_Read"
+) -> tuple[NDArray[np.uint64], dict[str, NDArray[Any]]]:
+    """Of texts that were written in place of completions: 64 bits of each one's hash, and its place, length and key."""
+    many = len(rewrite)
+    edit = np.zeros(many, dtype=np.uint64)
+    place, length = np.zeros(many, dtype=np.int64), np.zeros(many, dtype=np.int32)
+    said = np.zeros((many, 2), dtype=np.uint64)
+    for start in range(0, many, AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        found = source.edited(sorted(set(rewrite[part].tolist())))
+        edited = [found[position] for position in rewrite[part].tolist()]
         edit[part] = [_head(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()) for text in edited]
         place[part], length[part], said[part] = read.completions(edited, prompt[part])
-    usable = prompt >= 0
+    return edit, {"place": place, "length": length, "said": said}
+
+
+def _leave_out(columns: Columns, usable: NDArray[np.bool_]) -> None:
+    """Rows whose prompts are of no use."""
+    for name in ("completion", "label", "weight", "reason", "moment"):
+        columns.put(name, columns.read(name)[usable])
     number = np.cumsum(usable, dtype=np.int32) - 1
-    row, actor = rows.members
+    row, actor = columns.read("member row"), columns.read("member actor")
     member = usable[row]
-    candidates = Candidates(
-        ids=rows.ids,
-        checkpoint=rows.checkpoint,
-        checkpoints=rows.checkpoints,
-        reasons=rows.reasons,
-        completion=rows.completion[usable],
-        edit=edit[usable],
-        label=rows.label[usable],
-        weight=rows.weight[usable],
-        reason=rows.reason[usable],
-        moment=rows.moment[usable],
-        prompt=prompt[usable],
-        place=place[usable],
-        length=length[usable],
-        said=said[usable],
-        members=(number[row[member]], actor[member]),
-        prompts=read.prompts(),
-    )
-    if duplicates.exact:
-        candidates = replace(candidates, said=_settled(candidates, texts))
-    return candidates, int(np.count_nonzero(~usable & (rows.rewrite < 0)))
+    columns.put("member row", number[row[member]])
+    columns.put("member actor", actor[member])
 
 
-_Carried = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64]]
-
-
-def _carried(rows: Rows, source: Source, read: "_Read") -> _Carried:
-    """Of each completion: number of its prompt, -1 where that is of no use; place and length of its text; what it
-    says."""
-    position, carrier, many = rows.position, rows.carrier, len(rows.ids)
+def _carried(columns: Columns, source: Source, read: "_Read") -> dict[str, NDArray[Any]]:
+    """Of each completion: `prompt`, its number, -1 where that is of no use; `place` and `length` of its text; what it
+    says, `said`."""
+    position, carrier = columns.read("position"), columns.read("carrier")
+    many = len(position)
     prompt, place = np.full(many, -1, dtype=np.int32), np.zeros(many, dtype=np.int64)
     length, said = np.zeros(many, dtype=np.int32), np.zeros((many, 2), dtype=np.uint64)
 
-    def take(numbers: NDArray[np.int64], prompts: Sequence[str], completions: Sequence[str]) -> None:
+    def take(numbers: NDArray[np.int32], prompts: Sequence[str], completions: Sequence[str]) -> None:
         of = prompt[numbers] = read.prompts_of(prompts)
         usable = of >= 0
         if not usable.all():
@@ -167,22 +285,24 @@ def _carried(rows: Rows, source: Source, read: "_Read") -> _Carried:
             completions = list(compress(completions, usable.tolist()))
         place[numbers], length[numbers], said[numbers] = read.completions(completions, of)
 
+    sides = np.flatnonzero(carrier == CARRIERS.index("rejected")).astype(np.int32)
+    not_preferred = position[sides].tolist()
     key = position * len(CARRIERS) + carrier
-    order = np.argsort(key)
-    key = key[order]
+    del position, carrier
+    order = np.argsort(key).astype(np.int32)
+    key.sort()
     for batch in source.carried():
         wanted = pl.Series(batch["position"]).to_numpy() * len(CARRIERS) + pl.Series(batch["carrier"]).to_numpy()
         found = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
         hits = np.flatnonzero(key[found] == wanted) if len(key) else np.empty(0, dtype=np.int64)
         chosen = batch.take(pl.Series(hits).to_arrow())
         take(order[found[hits]], chosen["prompt"].to_pylist(), chosen["completion"].to_pylist())
-    sides = np.flatnonzero(carrier == CARRIERS.index("rejected"))
     for start in range(0, len(sides), AT_ONCE):
-        part = sides[start : start + AT_ONCE]
-        texts = source.rejected(position[part].tolist())
-        told = [texts[one] for one in position[part].tolist()]
-        take(part, [one for one, _ in told], [other for _, other in told])
-    return prompt, place, length, said
+        part = slice(start, start + AT_ONCE)
+        texts = source.rejected(not_preferred[part])
+        told = [texts[one] for one in not_preferred[part]]
+        take(sides[part], [one for one, _ in told], [other for _, other in told])
+    return {"prompt": prompt, "place": place, "length": length, "said": said}
 
 
 class _Read:
@@ -262,16 +382,23 @@ def _settled(candidates: "Candidates", texts: Texts) -> NDArray[np.uint64]:
     """`said` where what looks the same was compared whole."""
     number = numbered(candidates.said)
     several = np.flatnonzero(np.bincount(number)[number] > 1)
-    said = candidates.said.copy()
-    keys = candidates.prompts.key[candidates.prompt[several]]
+    del number
+    said, prompt = candidates.said, candidates.prompt[several]
+    completions = candidates.completions(texts, several)
     for start in range(0, len(several), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         digests = [
             _digest(b"whole", key.tobytes(), normalised(text).encode("utf-8", "surrogatepass"))
-            for key, text in zip(keys[part], candidates.completions(texts, several[part]), strict=True)
+            for key, text in zip(candidates.prompts.key[prompt[part]], completions, strict=False)
         ]
         said[several[part]] = np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
     return said
+
+
+def _ranks(ids: pa.Array) -> NDArray[np.int32]:
+    rank = np.empty(len(ids), dtype=np.int32)
+    rank[pc.array_sort_indices(ids).to_numpy()] = np.arange(len(rank), dtype=np.int32)
+    return rank
 
 
 def _head(digest: bytes) -> int:

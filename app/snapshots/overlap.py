@@ -34,6 +34,12 @@ def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> di
 def _sampled(rows: NDArray[np.int64], selection: Selection, candidates: Candidates, size: int) -> NDArray[np.int64]:
     """Of each prompt the row whose text has the lowest key, of the prompts with the lowest keys: the same ones in
     whatever order they come."""
+    of = candidates.prompt[selection.candidate[rows]]
+    there = np.zeros(len(candidates.prompts.key), dtype=bool)
+    there[of] = True
+    drawn = np.zeros(len(there), dtype=bool)
+    drawn[_lowest(candidates.prompts.key, np.flatnonzero(there), size)] = True
+    rows = rows[drawn[of]]
     candidate = selection.candidate[rows]
     prompt = candidates.prompts.key[candidates.prompt[candidate]]
     said = candidates.said[candidate]
@@ -41,6 +47,18 @@ def _sampled(rows: NDArray[np.int64], selection: Selection, candidates: Candidat
     first = np.ones(len(order), dtype=bool)
     first[1:] = (prompt[order[1:]] != prompt[order[:-1]]).any(axis=1)
     one = order[first]
-    # As `leakage` draws them: by the last eight bytes, the first of which counts most.
-    rank = prompt[one, 1].astype("<u8").view(">u8").astype(np.uint64)
-    return rows[one[np.argsort(rank, kind="stable")[:size]]]
+    return rows[one[np.argsort(_rank(prompt[one]), kind="stable")]]
+
+
+def _lowest(keys: NDArray[np.uint64], prompts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Those of the prompts that say what the `size` lowest keys stand for: some say the same."""
+    key = keys[prompts]
+    order = np.lexsort((key[:, 0], _rank(key)))
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (key[order[1:]] != key[order[:-1]]).any(axis=1)
+    return prompts[order[np.cumsum(new) <= size]]
+
+
+def _rank(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """As `leakage` draws them: by the last eight bytes, the first of which counts most."""
+    return keys[:, 1].astype("<u8").view(">u8").astype(np.uint64)

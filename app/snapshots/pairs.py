@@ -23,6 +23,7 @@ def pairs_of(rows: Iterable[tuple[Hashable, bool]]) -> list[tuple[int, int]]:
 def pairs_of_rows(prompt: NDArray[np.integer], desirable: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(M, 2) of the same; prompts are numbers."""
     _, first, number = np.unique(prompt, return_index=True, return_inverse=True)
+    number = number.astype(np.int32)
     order = np.argsort(first[number], kind="stable")  # by prompt, in the order of their first rows
     up, down = order[desirable[order]], order[~desirable[order]]
     ups, downs = (np.bincount(number[side], minlength=len(first)) for side in (up, down))

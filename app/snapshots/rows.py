@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.labels.policy import EDITED_TEXT
-from app.labels.sets import Labelled
+from app.labels.sets import NAME, Labelled
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rows:
     completion           its number among the C
     rewrite              position of the edit whose text it is, -1 for the completion itself
     weight               thousandths
-    reason               number in `reasons`
+    reason               number in `reasons`, which are sorted
     moment               of the newest signal that made it, µs since 1970
     members              (row, actor) of each actor on its winning side; actors are numbered by their ids
     """
@@ -45,9 +45,19 @@ class Rows:
     members: tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
-def rows_of(labelled: Labelled, *, checkpoint_id: str | None = None) -> tuple[Rows, Counter[str]]:
+def ranks_of(actors: pl.Series) -> NDArray[np.int32]:
+    """Of each actor the place of its id among all: sums in the order of who came first differ in the last digit."""
+    rank = np.empty(len(actors), dtype=np.int32)
+    rank[actors.arg_sort().to_numpy()] = np.arange(len(rank), dtype=np.int32)
+    return rank
+
+
+def rows_of(
+    labelled: Labelled, ranks: NDArray[np.int32], *, checkpoint_id: str | None = None
+) -> tuple[Rows, Counter[str]]:
     """The rows, and how many completions give none, by the reason.
 
+    ranks          of the actors: `ranks_of`
     checkpoint_id  only completions of this checkpoint
     """
     completions = labelled.completions
@@ -65,8 +75,8 @@ def rows_of(labelled: Labelled, *, checkpoint_id: str | None = None) -> tuple[Ro
     usable = wanted & known & ~never
     own = np.flatnonzero(usable & has_label)
     rewrites = labelled.rewrites.filter(pl.Series(usable).gather(labelled.rewrites["completion"]))
-    said, reason = _numbered(completions["reason"].gather(own))
-    reasons = [*said, EDITED_TEXT]
+    told = pl.concat([completions["reason"].gather(own), pl.Series("reason", [EDITED_TEXT] * len(rewrites), NAME)])
+    reasons, reason = _numbered(told)
 
     labels = label.fill_null(value=False).to_numpy()
     votes = labelled.votes
@@ -81,9 +91,6 @@ def rows_of(labelled: Labelled, *, checkpoint_id: str | None = None) -> tuple[Ro
     about_them = np.concatenate([own, rewrites["completion"].to_numpy()])
     which, completion = np.unique(about_them, return_inverse=True)
     of_rewrites = np.repeat(np.arange(len(own), len(own) + len(rewrites), dtype=np.int32), each)
-    # Actors by their ids: sums in the order of who came first would differ in the last digit.
-    rank = np.empty(len(labelled.actors), dtype=np.int32)
-    rank[labelled.actors.arg_sort().to_numpy()] = np.arange(len(rank), dtype=np.int32)
     checkpoints, checkpoint = _numbered(completions["checkpoint_id"].gather(which))
     actors = np.concatenate([votes["actor"].to_numpy()[won], rewrites["actors"].explode().to_numpy()])
     return Rows(
@@ -97,9 +104,9 @@ def rows_of(labelled: Labelled, *, checkpoint_id: str | None = None) -> tuple[Ro
         rewrite=np.concatenate([np.full(len(own), -1), rewrites["position"].to_numpy()]),
         label=np.concatenate([labels[own], np.ones(len(rewrites), dtype=bool)]),
         weight=np.concatenate([completions["weight"].to_numpy()[own], rewrites["weight"].to_numpy()]),
-        reason=np.concatenate([reason, np.full(len(rewrites), len(said), dtype=np.int32)]).astype(np.int16),
+        reason=reason.astype(np.int16),
         moment=np.concatenate([moment, rewrites["moment"].to_numpy()]),
-        members=(np.concatenate([voted, of_rewrites]), rank[actors]),
+        members=(np.concatenate([voted, of_rewrites]), ranks[actors]),
     ), drops
 
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
@@ -44,7 +43,7 @@ class Selection:
     capped     training rows that weigh less, by whose influence was over its cap
     """
 
-    candidate: NDArray[np.int64]
+    candidate: NDArray[np.int32]
     cluster: tuple[NDArray[np.int32], NDArray[np.int32]]
     label: NDArray[np.bool_]
     weight: NDArray[np.float64]
@@ -85,14 +84,14 @@ def select(
     Rows with the same prompt and completion are one row with the label of the heavier side, or none where the sides
     are equal: the same text with both labels teaches nothing.
     """
+    label = candidates.label
     counts = wire.ClassCounts(
-        desirable=int(np.count_nonzero(candidates.label)),
-        undesirable=int(np.count_nonzero(~candidates.label)),
+        desirable=int(np.count_nonzero(label)),
+        undesirable=int(np.count_nonzero(~label)),
         nothing=drops.total(),
     )
     drops = Counter(drops)
-    order = np.empty(len(candidates), dtype=np.int32)
-    order[_in_time(candidates)] = np.arange(len(candidates), dtype=np.int32)
+    order = _in_time(candidates)
     stays, cluster = _collapsed(candidates, order, drops)
     group_of_prompt = numbered(leaders)
     group = group_of_prompt[candidates.prompt]
@@ -101,8 +100,9 @@ def select(
         since = microseconds(as_of - timedelta(days=rules.holdout_days))
         _hold_out_later(stays, split, group, candidates.moment >= since, drops)
 
-    rows = np.flatnonzero(stays)
+    rows = np.flatnonzero(stays).astype(np.int32)
     rows = rows[np.argsort(order[rows])]
+    del order, stays
     member = _members(candidates, cluster, rows)
     if rules.disjoint_actors:
         rows, member = _disjoint(rows, member, split[rows], drops)
@@ -111,10 +111,11 @@ def select(
     drops["capped"] = int(np.count_nonzero(~left))
     rows, weight, member = rows[left], weight[left], _renumbered(member, left)
     same = _places(rows, len(candidates))[cluster]
+    del cluster
     selection = Selection(
         candidate=rows,
         cluster=(np.flatnonzero(same >= 0).astype(np.int32), same[same >= 0]),
-        label=candidates.label[rows],
+        label=label[rows],
         weight=weight,
         split=split[rows],
         chat=candidates.prompts.chat[candidates.prompt[rows]],
@@ -125,6 +126,7 @@ def select(
         capped=capped,
         tallies={},
     )
+    del label, split, group, same
     tallies = {name: _tally(selection, candidates, name) for name in SPLITS}
     return Selection(**{**selection.__dict__, "tallies": tallies})
 
@@ -149,11 +151,13 @@ def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
     return found
 
 
-def _in_time(candidates: Candidates) -> NDArray[np.int64]:
-    """By the time of what was said; then by completion, before what was written in its place."""
-    rank = np.empty(len(candidates.ids), dtype=np.int32)
-    rank[pc.array_sort_indices(candidates.ids).to_numpy()] = np.arange(len(rank), dtype=np.int32)
-    return np.lexsort((candidates.edit, rank[candidates.completion], candidates.moment))
+def _in_time(candidates: Candidates) -> NDArray[np.int32]:
+    """Of each candidate its place by the time of what was said; then by completion, before what was written in its
+    place."""
+    place = np.empty(len(candidates), dtype=np.int32)
+    by = np.lexsort((candidates.edit, candidates.rank[candidates.completion], candidates.moment))
+    place[by] = np.arange(len(place), dtype=np.int32)
+    return place
 
 
 def _collapsed(
@@ -162,16 +166,18 @@ def _collapsed(
     """Which candidates stay: of each cluster the first of the heavier side with the weight of its heaviest. And of
     each candidate the one that stays for it, itself where none does."""
     said = numbered(candidates.said)
+    label, weight = candidates.label, candidates.weight
     many = int(said.max(initial=-1)) + 1
     # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
-    up = np.bincount(said[candidates.label], candidates.weight[candidates.label], many)
-    down = np.bincount(said[~candidates.label], candidates.weight[~candidates.label], many)
+    up = np.bincount(said[label], weight[label], many)
+    down = np.bincount(said[~label], weight[~label], many)
     tie = (up == down)[said]
-    won = (candidates.label == (up > down)[said]) & ~tie
+    won = (label == (up > down)[said]) & ~tie
     drops["contradiction"] += int(np.count_nonzero(tie))
     drops["outvoted"] += int(np.count_nonzero(~won & ~tie))
-    winners = np.flatnonzero(won)
-    winners = winners[np.lexsort((order[winners], -candidates.weight[winners], said[winners]))]
+    winners = np.flatnonzero(won).astype(np.int32)
+    del up, down, tie, won
+    winners = winners[np.lexsort((order[winners], -weight[winners], said[winners]))]
     first = winners[np.append(True, said[winners][1:] != said[winners][:-1])[: len(winners)]]
     drops["duplicate"] += len(winners) - len(first)
     stays = np.zeros(len(candidates), dtype=bool)
@@ -179,7 +185,9 @@ def _collapsed(
     stands_for = np.full(many, -1, dtype=np.int32)
     stands_for[said[first]] = first
     cluster = stands_for[said]
-    return stays, np.where(cluster < 0, np.arange(len(candidates), dtype=np.int32), cluster)
+    alone = cluster < 0
+    cluster[alone] = np.flatnonzero(alone)
+    return stays, cluster
 
 
 def _sides(
@@ -211,19 +219,22 @@ def _hold_out_later(
 _Members = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
-def _places(rows: NDArray[np.int64], many: int) -> NDArray[np.int32]:
+def _places(rows: NDArray[np.int32], many: int) -> NDArray[np.int32]:
     """Of each of `many` candidates its place among `rows`, -1 where it is none of them."""
     place = np.full(many, -1, dtype=np.int32)
     place[rows] = np.arange(len(rows), dtype=np.int32)
     return place
 
 
-def _members(candidates: Candidates, cluster: NDArray[np.int32], rows: NDArray[np.int64]) -> _Members:
+def _members(candidates: Candidates, cluster: NDArray[np.int32], rows: NDArray[np.int32]) -> _Members:
     """(row, actor), each once: those who made a candidate of the row's cluster with the row's label."""
     candidate, actor = candidates.members
-    row = _places(rows, len(candidates))[cluster[candidate]]
-    agreed = (row >= 0) & (candidates.label[candidate] == candidates.label[cluster[candidate]])
+    label, stands_for = candidates.label, cluster[candidate]
+    row = _places(rows, len(candidates))[stands_for]
+    agreed = (row >= 0) & (label[candidate] == label[stands_for])
+    del candidate, stands_for
     both = row[agreed].astype(np.int64) << 32 | actor[agreed]
+    del row, actor, agreed
     both.sort()
     both = both[np.append(True, both[1:] != both[:-1])[: len(both)]]
     return (both >> 32).astype(np.int32), (both & 0xFFFFFFFF).astype(np.int32)
@@ -236,8 +247,8 @@ def _renumbered(member: _Members, left: NDArray[np.bool_]) -> _Members:
 
 
 def _disjoint(
-    rows: NDArray[np.int64], member: _Members, split: NDArray[np.int8], drops: Counter[str]
-) -> tuple[NDArray[np.int64], _Members]:
+    rows: NDArray[np.int32], member: _Members, split: NDArray[np.int8], drops: Counter[str]
+) -> tuple[NDArray[np.int32], _Members]:
     """Without the training rows of actors who have others, too."""
     row, actor = member
     held_out = split != TRAIN
@@ -250,7 +261,7 @@ def _disjoint(
 
 def _capped(
     candidates: Candidates,
-    rows: NDArray[np.int64],
+    rows: NDArray[np.int32],
     member: _Members,
     split: NDArray[np.int8],
     group: NDArray[np.int32],

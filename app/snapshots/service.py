@@ -2,8 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -28,11 +28,11 @@ from app.runs.recipe import PAIRED, ObjectiveName
 from app.snapshots import store
 from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
 from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
-from app.snapshots.candidates import Candidates, gather
+from app.snapshots.candidates import Candidates, gather, keep
 from app.snapshots.overlap import leakage_of
 from app.snapshots.plan import Cell, Plan, plan
 from app.snapshots.prompts import service as prompts
-from app.snapshots.rows import rows_of
+from app.snapshots.rows import Rows, ranks_of, rows_of
 from app.snapshots.selection import Selection, cells_of, select
 from app.snapshots.tables import Snapshot
 from app.snapshots.texts import Texts, texts
@@ -244,21 +244,30 @@ def choose(
     guards = adopted.policy.guards
     prompts.place(session, project, watermark)
     decisions = quarantine.decisions(session, project)
-    resolved = listing.resolved(session, project, adopted.policy, watermark)
-    left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.labelled.actors
-    new = labels.count(resolved.log, resolved.labelled, since=since, checkpoint_id=checkpoint_id)
     only = None if checkpoint_id is None else str(checkpoint_id)
-    rows, drops = rows_of(resolved.labelled, checkpoint_id=only)
-    del resolved  # the log is large, and its texts are still to come
+    new: Counter[str] = Counter()
+    drops: Counter[str] = Counter()
+    with listing.resolved(session, project, adopted.policy, watermark) as resolved:
+        left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.actors
+        ranks = ranks_of(actors)
+
+        def parts() -> Iterator[Rows]:
+            for log_part, labelled in resolved.parts():
+                new.update(labels.count(log_part, labelled, since=since, checkpoint_id=checkpoint_id).model_dump())
+                rows, dropped = rows_of(labelled, ranks, checkpoint_id=only)
+                drops.update(dropped)
+                yield rows
+
+        rows = keep(parts(), kept.near)
     candidates, drops["tool_calls"] = gather(
         rows, labels.LogTexts(session, project, watermark), kept, guards.duplicates
     )
-    del rows
     if guards.duplicates.near is not None:
-        candidates = replace(candidates, said=_nearly(candidates, kept, guards.duplicates.near))
+        rows.columns.put("said", _nearly(candidates, kept, guards.duplicates.near))
     leaders = prompts.leaders_of(session, project, candidates.prompts.key)
     selection = select(candidates, drops, leaders, project=project, guards=guards, rules=rules, as_of=as_of)
-    return Chosen(adopted, decisions, left_out, new, actors, candidates, selection)
+    counted = wire.ClassCounts.model_validate(new)
+    return Chosen(adopted, decisions, left_out, counted, actors, candidates, selection)
 
 
 def _nearly(candidates: Candidates, kept: Texts, rules: wire.policies.NearDuplicates) -> NDArray[np.uint64]:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 
 class Texts:
-    """Bytes one after another in a file."""
+    """Bytes one after another in a file. `near`: the folder that others beside it belong into."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], near: Path | None = None) -> None:
+        self.near = near
         self._file = file
         self._end = 0
 
@@ -35,10 +36,11 @@ class Texts:
 @contextmanager
 def texts(near: Path | None = None) -> Iterator[Texts]:
     """A file without a name, on the disk of `near` if that is said: it vanishes with the block, or with the process."""
-    if near is not None:
-        near.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=None if near is None else near.parent, buffering=1 << 20) as file:
-        yield Texts(file)
+    folder = None if near is None else near.parent
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder, buffering=1 << 20) as file:
+        yield Texts(file, folder)
 
 
 def strings(said: Sequence[bytes]) -> pa.Array:

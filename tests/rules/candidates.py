@@ -1,7 +1,6 @@
 """Candidates of a snapshot out of a few words: what labels and texts would give."""
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from thumbwheel.wire import LabelPolicy
 from thumbwheel.wire.policies import Duplicates
 
 from app.labels.sets import NAME, Labelled
-from app.snapshots.candidates import Candidates, gather
-from app.snapshots.rows import rows_of
-from app.snapshots.texts import Texts
+from app.snapshots.candidates import Candidates, gather, keep
+from app.snapshots.rows import ranks_of, rows_of
+from app.snapshots.texts import texts
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -109,8 +108,9 @@ def gathered(said: Sequence[Said], duplicates: Duplicates | None = None) -> tupl
         said=pl.DataFrame(),
         actors=pl.Series("actor", names, dtype=pl.String),
     )
-    with tempfile.TemporaryFile() as file:
-        rows, drops = rows_of(labelled)
-        rules = duplicates or LabelPolicy().guards.duplicates
-        candidates, drops["tool_calls"] = gather(rows, _Source(said), Texts(file), rules)
+    ranks = ranks_of(labelled.actors)
+    rows, drops = rows_of(labelled, ranks)
+    rules = duplicates or LabelPolicy().guards.duplicates
+    with texts() as kept:
+        candidates, drops["tool_calls"] = gather(keep([rows], None), _Source(said), kept, rules)
         return candidates, drops

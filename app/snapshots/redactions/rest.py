@@ -99,7 +99,7 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
         shards.append({**shard, "rows": int(keep.sum()), "sha256": sha256_of(path)})
     pairs = _pairs(folder / PAIRS, numbers)
     write_pairs(rest / PAIRS, pairs)
-    write_members(rest / MEMBERS, _members(folder / MEMBERS, numbers))
+    write_members(rest / MEMBERS, [_members(folder / MEMBERS, numbers)])
     of_split = {path: shard["split"] for shard in manifest["shards"] for path in [shard["path"]]}
     for path, kept in pairs:
         tallies[of_split[path]].tally.pairs += len(kept)

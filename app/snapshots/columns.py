@@ -1,0 +1,90 @@
+"""Columns on disk: what is known of many rows is in memory only while a step looks at it."""
+
+import os
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+class Columns:
+    """Arrays by their names, each in a file without a name, which vanishes with this object or with the process."""
+
+    def __init__(self, near: Path | None = None) -> None:
+        """near: a folder on the disk that takes the files; unset: the one for temporary files."""
+        self._near = near
+        self._columns: dict[str, _Column] = {}
+
+    def put(self, name: str, values: NDArray[Any]) -> None:
+        """In the place of what was there."""
+        self._columns[name] = _Column(self._near, values)
+
+    def append(self, name: str, values: NDArray[Any]) -> None:
+        """Behind what was there, which has the same dtype."""
+        if name in self._columns:
+            self._columns[name].append(values)
+        else:
+            self.put(name, values)
+
+    def read(self, name: str, rows: slice = slice(None)) -> NDArray[Any]:
+        return self._columns[name].read(rows)
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            del self._columns[name]
+
+    def append_strings(self, name: str, values: pa.Array) -> None:
+        """Behind those that were there; none of them is null."""
+        plain = values.cast(pa.string())
+        _, ends, content = plain.buffers()
+        place = np.frombuffer(ends, np.int32)[plain.offset : plain.offset + len(plain) + 1]
+        self.append(f"{name} lengths", np.diff(place))
+        text = np.frombuffer(content or b"", np.uint8)
+        self.append(f"{name} bytes", text[place[0] : place[-1]])
+
+    def strings(self, name: str) -> pa.Array:
+        lengths = self.read(f"{name} lengths")
+        place = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=place[1:])
+        content = pa.py_buffer(self.read(f"{name} bytes"))
+        if place[-1] < np.iinfo(np.int32).max:
+            return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(place.astype(np.int32)), content)
+        return pa.LargeStringArray.from_buffers(len(lengths), pa.py_buffer(place), content)
+
+
+class _Column:
+    def __init__(self, near: Path | None, values: NDArray[Any]) -> None:
+        with tempfile.TemporaryFile(dir=near, buffering=0) as file:
+            self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
+        self._dtype, self._tail, self._rows = values.dtype, values.shape[1:], 0
+        self.append(values)
+
+    @property
+    def _row_bytes(self) -> int:
+        return int(self._dtype.itemsize * np.prod(self._tail, dtype=np.int64))
+
+    def append(self, values: NDArray[Any]) -> None:
+        if (values.dtype, values.shape[1:]) != (self._dtype, self._tail):
+            raise TypeError(f"{values.dtype} {values.shape[1:]} behind {self._dtype} {self._tail}")
+        rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+        place = self._rows * self._row_bytes
+        while rest:
+            written = os.pwrite(self._file, rest, place)
+            rest, place = rest[written:], place + written
+        self._rows += len(values)
+
+    def read(self, rows: slice) -> NDArray[Any]:
+        start, stop, _ = rows.indices(self._rows)
+        values = np.empty((max(stop - start, 0), *self._tail), self._dtype)
+        rest, place = values.reshape(-1).view(np.uint8).data, start * self._row_bytes
+        while rest:
+            read = os.preadv(self._file, [rest], place)
+            if read == 0:
+                raise OSError(f"a column on disk ends after {place} bytes")
+            rest, place = rest[read:], place + read
+        return values
