@@ -1,7 +1,7 @@
 """The events of a log in columns, while they come as Arrow: ids and signals turned into numbers. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.labels.policy import NOT_PREFERRED
@@ -72,7 +73,7 @@ class Columns:
     carries: NDArray[np.bool_]
     never_train: NDArray[np.bool_]
     checkpoint: NDArray[np.int32]  # -1: none
-    source: NDArray[np.int32]
+    source: NDArray[np.int32]  # -1: not among these any more
     completions: pa.Array  # ids
     actors: pa.Array
     checkpoints: pa.Array
@@ -150,6 +151,37 @@ class Columns:
             edit_rows=_joined(edit_rows, np.int64),
             supersedes=supersedes,
         )
+
+    def about(self, completions: NDArray[np.bool_]) -> "Columns":
+        """The rows about these completions alone, once it is known what supersedes what."""
+        chosen = completions[self.completion]
+        row = np.where(chosen, np.cumsum(chosen, dtype=np.int32) - 1, np.int32(-1))
+        number = np.cumsum(completions, dtype=np.uint32) - np.uint32(1)
+        return replace(
+            self,
+            position=self.position[chosen],
+            completion=number[self.completion[chosen]],
+            actor=self.actor[chosen],
+            moment=self.moment[chosen],
+            signal=self.signal[chosen],
+            carries=self.carries[chosen],
+            never_train=self.never_train[chosen],
+            checkpoint=self.checkpoint[chosen],
+            source=row[self.source[chosen]],
+            completions=self.completions.filter(as_arrow(completions)),
+            edit_rows=row[self.edit_rows[chosen[self.edit_rows]]].astype(np.int64),
+            supersedes={},
+        )
+
+
+def not_preferred(batch: pa.RecordBatch) -> tuple[NDArray[np.int64], pa.Array]:
+    """Which rows of a batch are preferences, and the ids of the completions that were not preferred."""
+    rows = np.flatnonzero(as_numpy(pc.match_substring(batch["signal"], '"preference"')))
+    said = [_SAID.decode(signal) for signal in pl.Series(batch["signal"]).gather(rows)]
+    preferences = [number for number, one in enumerate(said) if one.kind == "preference"]
+    rows = rows[preferences]
+    ids = pl.Series(batch["completion_id"]).gather(rows)
+    return rows, _strings(said[number].other(one) for number, one in zip(preferences, ids, strict=True))
 
 
 def _number(signals: Signals, said: _Said, raw: str) -> int:

@@ -1,7 +1,8 @@
 """A project's log as `sets.Log`: what stands of it, where its texts are, and how much its edits changed. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, Protocol, get_args
 from uuid import UUID
 
@@ -44,7 +45,9 @@ class Source(Protocol):
 
     def positions(self, event_ids: Collection[str]) -> Mapping[str, int]: ...
 
-    def registered(self, others: Collection[str]) -> Iterable[pa.RecordBatch]: ...
+    def registered(self) -> Iterable[pa.RecordBatch]: ...
+
+    def named(self, completion_ids: Sequence[str]) -> Iterable[pa.RecordBatch]: ...
 
     def compared(self) -> Iterable[pa.RecordBatch]: ...
 
@@ -53,10 +56,18 @@ class Source(Protocol):
     def edited(self, positions: Sequence[int]) -> Mapping[int, str]: ...
 
 
-def read(source: Source, rule: wire.EditRule) -> tuple[Log, pl.DataFrame]:
-    """All that was said, edits read by `rule`; and those comparisons of edits that the source had not kept."""
+def read(
+    source: Source, rule: wire.EditRule, has: Callable[[pa.Array], NDArray[np.bool_]] | None = None
+) -> tuple[Log, pl.DataFrame]:
+    """All that was said, edits read by `rule`; and those comparisons of edits that the source had not kept.
+
+    has  which completions, of those with these ids, are wanted: events about others only say what stands
+    """
     rows = Columns.of(source.events())
     stands = _standing(source, rows)
+    if has is not None:
+        wanted = has(rows.completions)
+        stands, rows = stands[wanted[rows.completion]], rows.about(wanted)
     carriers = _Carriers.of(source, rows)
     signal, rewritten, new = _edits(source, rule, rows, stands, carriers)
     log = Log(
@@ -143,8 +154,10 @@ class _Carriers:
         names = {str(UUID(bytes=name)): number for number, name in enumerate(rows.checkpoints.to_pylist())}
 
         position = np.where(known, carried, first)
-        others = rows.completions.take(as_arrow(np.unique(rows.completion[other]))).to_pylist()
-        for batch in source.registered(others):
+        named_alone = np.ones(many, dtype=bool)
+        named_alone[rows.completion[~other]] = False
+        others = rows.completions.filter(as_arrow(named_alone)).to_pylist()
+        for batch in chain(source.registered(), source.named(others)):
             places = as_numpy(pc.index_in(batch["completion_id"], rows.completions))
             known[places], carrier[places] = True, CARRIERS.index("registered")
             position[places] = as_numpy(batch["position"])
@@ -187,8 +200,7 @@ def _edits(
     original = carriers.position[completion]
 
     severity = np.full(len(row), -1, dtype=np.int8)
-    kept = _kept(source)
-    kept = kept.filter(np.isin(kept["position"].to_numpy(), position))
+    kept = _kept(source, position)
     place = np.searchsorted(position, kept["position"].to_numpy())
     same = kept["original"].to_numpy() == original[place]
     kept, place = kept.filter(same), place[same]
@@ -208,10 +220,11 @@ def _edits(
     return signal, pl.concat(keys), new if floor == FLOOR else new.clear()
 
 
-def _kept(source: Source) -> pl.DataFrame:
-    """What the source has compared already."""
+def _kept(source: Source, position: NDArray[np.int64]) -> pl.DataFrame:
+    """What the source has compared already of the edits there."""
     frames = (pl.DataFrame(pl.from_arrow(batch)).cast(COMPARED) for batch in source.compared())
-    return pl.concat([pl.DataFrame(schema=COMPARED), *frames])
+    wanted = (frame.filter(np.isin(frame["position"].to_numpy(), position)) for frame in frames)
+    return pl.concat([pl.DataFrame(schema=COMPARED), *wanted])
 
 
 def _judged(found: pl.DataFrame, rule: wire.EditRule, floor: float) -> NDArray[np.int8]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +18,14 @@ from thumbwheel import wire
 
 from app.labels import reading, sets, store
 from app.labels.intervals import wilson
-from app.labels.parts import Logs, Whole
+from app.labels.parts import Logs, Whole, parted
 from app.labels.policies import service as policies
 from app.labels.policy import Context, Resolution, Signal, without
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
+#: Events of a log that are in memory at a time.
+PART = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,31 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
 
 @contextmanager
 def logs(
-    session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    watermark: int,
+    *,
+    keep: bool = False,
+    near: Path | None = None,
+    part: int = PART,
 ) -> Iterator[Logs]:
-    """What `log_of` gives, in parts."""
-    yield Whole(log_of(session, project, policy, watermark, keep=keep))
+    """What `log_of` gives, in parts of about `part` events, as memory has no room for a large log: nearly all of it is
+    on disk, as long as the block lasts. A small one is one part, and on no disk.
+
+    near  a folder on the disk to use, if not that of temporary files
+    """
+    parts = -(-store.many(session, project, watermark) // part)
+    if parts <= 1:
+        yield Whole(log_of(session, project, policy, watermark, keep=keep))
+        return
+
+    def keep_compared(found: pl.DataFrame) -> None:
+        if keep:
+            store.keep_compared(session, project, found)
+
+    with parted(store.Source(session, project, watermark), policy.signals.edit, parts, keep_compared, near) as found:
+        yield found
 
 
 def forget_edits(session: Session, project: str, positions: Collection[int]) -> None:

@@ -18,6 +18,7 @@ from app.labels.tables import EditComparison
 
 CHUNK = 500
 KEPT_AT_ONCE = 10_000
+NAMED_AT_ONCE = 20_000
 
 
 class Said(NamedTuple):
@@ -151,16 +152,28 @@ class Source:
         )
         return dict(found.tuples().all())
 
-    def registered(self, others: Collection[str]) -> Iterator[pa.RecordBatch]:
-        """completion_id, position and checkpoint_id of the registered completions that an event is about, or named in
-        `others`."""
-        here = f"project_id = {literal(self.project)} AND position <= {self.watermark:d}"
+    def registered(self) -> Iterator[pa.RecordBatch]:
+        """completion_id, position and checkpoint_id of the registered completions that an event is about."""
+        return self._registered(
+            f"completion_id IN (SELECT completion_id FROM events WHERE {self._here})"  # noqa: S608 - literals
+        )
+
+    def named(self, completion_ids: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The same of the registered ones among these."""
+        for start in range(0, len(completion_ids), NAMED_AT_ONCE):
+            some = completion_ids[start : start + NAMED_AT_ONCE]
+            yield from self._registered(f"completion_id = ANY({literal(some)}::text[])")
+
+    def _registered(self, condition: str) -> Iterator[pa.RecordBatch]:
         return arrow(
             self.session,
-            "SELECT completion_id, position, checkpoint_id::text AS checkpoint_id FROM completions "  # noqa: S608 - literals
-            f"WHERE {here} AND (completion_id IN (SELECT completion_id FROM events WHERE {here}) "
-            f"OR completion_id = ANY({literal(sorted(others))}::text[]))",
+            "SELECT completion_id, position, checkpoint_id::text AS checkpoint_id FROM completions "  # noqa: S608
+            f"WHERE {self._here} AND {condition}",
         )
+
+    @property
+    def _here(self) -> str:
+        return f"project_id = {literal(self.project)} AND position <= {self.watermark:d}"
 
     def compared(self) -> Iterator[pa.RecordBatch]:
         """What is kept of edits, as `reading.COMPARED`."""
@@ -273,6 +286,12 @@ def as_of(session: Session, project: str, watermark: int) -> datetime | None:
         {"project": project, "watermark": watermark},
     )
     return found
+
+
+def many(session: Session, project: str, watermark: int) -> int:
+    """How many events there are up to `watermark`."""
+    counted = text("SELECT count(*) FROM events WHERE project_id = :project AND position <= :watermark")
+    return session.execute(counted, {"project": project, "watermark": watermark}).scalar_one()
 
 
 def rating_median(session: Session, project: str, watermark: int, since: datetime, minimum: int) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -88,10 +89,19 @@ class Resolved:
 
 
 @contextmanager
-def resolved(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Iterator[Resolved]:
-    """What `policy` makes of the log up to `watermark` without those in quarantine; read once. Within the block."""
+def resolved(
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    watermark: int,
+    *,
+    near: Path | None = None,
+    part: int = labels.PART,
+) -> Iterator[Resolved]:
+    """What `policy` makes of the log up to `watermark` without those in quarantine; read once. For `near` and `part`
+    see `labels.logs`."""
     context = labels.context(session, project, policy, watermark)
-    with labels.logs(session, project, policy, watermark, keep=True) as logs:
+    with labels.logs(session, project, policy, watermark, keep=True, near=near, part=part) as logs:
         found = service.left_out(session, project, policy, Voted(_votes(policy, logs, context), logs.actors))
         yield Resolved(policy, context, found, logs)
 

@@ -1,0 +1,62 @@
+"""Arrow batches on disk while others are worked on. Pure but for its file."""
+
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+
+
+class Spill:
+    """Batches by name and number, those of a name of one schema; in a file without a name, which vanishes with the
+    block or with the process. `near`: a folder on the disk that has room for it."""
+
+    def __init__(self, near: Path | None = None) -> None:
+        # Unbuffered: batches are large.
+        self._file = tempfile.TemporaryFile(dir=near, buffering=0)  # noqa: SIM115 - closed by `close`
+        self._end = 0
+        self._schemas: dict[str, pa.Schema] = {}
+        self._places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+
+    def keep(self, name: str, number: int, batch: pa.RecordBatch) -> None:
+        """Append to what is there."""
+        self._schemas.setdefault(name, batch.schema)
+        if not len(batch):
+            return
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema, options=OPTIONS) as stream:
+            stream.write_batch(batch)
+        raw = memoryview(sink.getvalue())
+        self._places[name, number].append((self._end, len(raw)))
+        self._end += len(raw)
+        while raw:
+            raw = raw[self._file.write(raw) :]
+
+    def read(self, name: str, number: int) -> Iterator[pa.RecordBatch]:
+        """In their order; as often as you like."""
+        for place, size in self._places.get((name, number), ()):
+            raw = pa.py_buffer(os.pread(self._file.fileno(), size, place))
+            yield pa.ipc.open_stream(raw).read_next_batch()
+
+    def keep_frame(self, name: str, number: int, frame: pl.DataFrame) -> None:
+        """Append its rows. Without lists and categories."""
+        table = frame.to_arrow()
+        self._schemas.setdefault(name, table.schema)
+        for batch in table.to_batches():
+            self.keep(name, number, batch)
+
+    def frame(self, name: str, number: int) -> pl.DataFrame:
+        """All rows of frames that were kept: at least one of that name, even if it had none."""
+        return pl.DataFrame(pa.Table.from_batches(list(self.read(name, number)), self._schemas[name])).rechunk()
+
+    def numbers(self, name: str) -> list[int]:
+        """Of those with rows, in ascending order."""
+        return sorted(number for kept, number in self._places if kept == name)
+
+    def close(self) -> None:
+        self._file.close()
