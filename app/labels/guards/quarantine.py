@@ -5,9 +5,11 @@ What is found is no proof: the votes wait for somebody's decision. Each finding 
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels.guards import chance
+from app.labels.guards.portions import by_actors, counted
 from app.labels.guards.rings import EXAMPLES, rings
 
 MICROSECONDS = 1_000_000
@@ -38,14 +40,19 @@ def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFra
     """
     if votes.is_empty():
         return FINDINGS.to_frame()
+    count = counted(votes["actor"])
     found = []
-    ordered = votes.select("actor", "moment", "completion", "desirable").sort("actor", "moment", "completion")
-    if rules.burst is not None:
-        found.append(_bursts(ordered, rules.burst))
+    one_way = FINDINGS.to_frame()
     if rules.one_way is not None:
-        found.append(_one_way(ordered, rules.one_way))
+        one_way = _one_way(count, counted(votes["actor"], votes["desirable"]), rules.one_way)
+    if rules.burst is not None or len(one_way):
+        for ordered in by_actors(votes, count, "moment", "completion"):
+            if rules.burst is not None:
+                found.append(_bursts(ordered, rules.burst))
+            theirs = one_way.filter(one_way["actor"].is_between(ordered["actor"][0], ordered["actor"][-1]))
+            found.append(theirs.with_columns(_first_of_sides(ordered, theirs)))
     if rules.ring is not None:
-        found.append(rings(ordered, rules.ring))
+        found.append(rings(votes, rules.ring))
     whole = [FINDINGS.to_frame(), *(one.cast({name: FINDINGS[name] for name in one.columns}) for one in found)]
     return pl.concat(whole, how="diagonal").sort("actor", "rule")
 
@@ -73,18 +80,18 @@ def _bursts(ordered: pl.DataFrame, rule: wire.policies.Burst) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={name: FINDINGS[name] for name in names}, orient="row")
 
 
-def _one_way(ordered: pl.DataFrame, rule: wire.policies.OneWay) -> pl.DataFrame:
+def _one_way(count: NDArray[np.uint32], desirable: NDArray[np.uint32], rule: wire.policies.OneWay) -> pl.DataFrame:
     """Actors with nearly all of many votes on one side, and too many to come from a share like that of all others.
 
     Found by chance, among all actors of a project who vote as everybody does, less than once in a million projects.
+
+    count, desirable  votes by actor, and desirable ones; these may be shorter: the last actors have none
     """
-    actor, desirable = ordered["actor"].to_numpy(), ordered["desirable"].to_numpy()
-    actors = int(actor.max()) + 1
-    votes = np.bincount(actor, minlength=actors).astype(np.float64)
-    ups = np.bincount(actor[desirable], minlength=actors).astype(np.float64)
+    votes, ups = count.astype(np.float64), np.zeros(len(count))
+    ups[: len(desirable)] = desirable
     mostly_up = ups * 2 > votes
     one_side = np.where(mostly_up, ups, votes - ups)
-    others = len(actor) - votes
+    others = votes.sum() - votes
     others_side = np.where(mostly_up, ups.sum() - ups, others - (ups.sum() - ups))
     suspects = np.flatnonzero((votes >= rule.votes) & (one_side >= rule.share * votes) & (others > 0))
     n, k, m, j = (values[suspects] for values in (votes, one_side, others, others_side))
@@ -92,25 +99,25 @@ def _one_way(ordered: pl.DataFrame, rule: wire.policies.OneWay) -> pl.DataFrame:
     limit = chance.MILLION_OF_TWO + np.log(np.count_nonzero(votes))
     found = (k / n > j / m) & (surprise > limit)
     picked = suspects[found]
-    begins = np.searchsorted(actor, picked)
     return pl.DataFrame(
         {
-            "actor": picked,
+            "actor": picked.astype(np.uint32),
             "rule": ["one_way"] * len(picked),
             "votes": n[found],
             "desirable": mostly_up[picked],
             "share": (k / n)[found],
             "others_share": (j / m)[found],
-            "examples": [
-                _first_of_side(ordered, begin, side)
-                for begin, side in zip(begins.tolist(), mostly_up[picked].tolist(), strict=True)
-            ],
         },
-        schema_overrides={name: FINDINGS[name] for name in ("rule", "examples")},
+        schema_overrides={"rule": FINDINGS["rule"]},
     )
 
 
-def _first_of_side(ordered: pl.DataFrame, begin: int, desirable: bool) -> list[int]:
-    """Of an actor nearly all of whose votes are on that side."""
-    few = ordered[begin : begin + 2 * EXAMPLES]
-    return few.filter(few["desirable"] == desirable)["completion"][:EXAMPLES].to_list()
+def _first_of_sides(ordered: pl.DataFrame, one_way: pl.DataFrame) -> pl.Series:
+    """Examples of the actors nearly all of whose votes are on one side."""
+    actor = ordered["actor"].to_numpy()
+    examples = []
+    for number, desirable in one_way.select("actor", "desirable").iter_rows():
+        begin, end = np.searchsorted(actor, number), np.searchsorted(actor, number, side="right")
+        few = ordered[begin : min(begin + 2 * EXAMPLES, end)]
+        examples.append(few.filter(few["desirable"] == desirable)["completion"][:EXAMPLES].to_list())
+    return pl.Series("examples", examples, dtype=FINDINGS["examples"])

@@ -7,7 +7,6 @@ completion that more than `CROWD` actors judged brings nobody together, and is n
 everybody.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +15,19 @@ from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels.guards import chance
+from app.labels.guards.portions import blocks, by_actors, counted, counted_up, of_votes, parts
 
 CROWD = 100
 #: Completions that two must have in common at the head of their lists to be compared. No rule asks for fewer.
 SHARED = 2
-#: Pairs, and votes of pairs, that are in memory at once.
-AT_ONCE = 1_000_000
 #: So many completions are named with a finding.
 EXAMPLES = 5
 
 Numbers = NDArray[np.int64]
+Small = NDArray[np.uint32]
 Flags = NDArray[np.bool_]
+
+_LOW = np.uint64(0xFFFF_FFFF)
 
 
 def rings(votes: pl.DataFrame, rule: wire.policies.Ring) -> pl.DataFrame:
@@ -38,46 +39,37 @@ def rings(votes: pl.DataFrame, rule: wire.policies.Ring) -> pl.DataFrame:
     chance does not explain as many common votes as it has (`_Pairs.surprise`), with the bound over all pairs of actors.
     """
     said = _Votes.of(votes)
-    pairs = _compared(said, _candidates(said, rule))
-    actors = float(np.count_nonzero(said.count))
-    limit = chance.MILLION + np.log(max(actors * (actors - 1) / 2, 1.0))
-    linked = (
-        (pairs.together >= rule.together)
-        & (pairs.overlap >= rule.overlap)
-        & (pairs.agreement >= rule.agreement)
-        & (pairs.surprise > limit)
-    )
-    return _found(said, pairs.only(linked), rule.actors)
+    return _found(said, _linked(said, _candidates(said, rule), rule), rule.actors)
 
 
 @dataclass(frozen=True)
 class _Votes:
-    """Votes ordered by actor and completion, `key` is both in one number; `begin`, `count` by actor."""
+    """Votes ordered by actor and completion; `begin`, `count` by actor."""
 
-    completion: Numbers
+    completion: Small
     desirable: Flags
-    key: Numbers
     begin: Numbers
     count: Numbers
-    voters: Numbers  # by completion
-    ups: Numbers  # by completion
+    voters: Small  # by completion
+    ups: Small  # by completion
+    share: float  # of desirable ones
 
     @classmethod
     def of(cls, votes: pl.DataFrame) -> "_Votes":
-        ordered = votes.select("actor", "completion", "desirable").sort("actor", "completion")
-        actor = ordered["actor"].to_numpy().astype(np.int64)
-        completion = ordered["completion"].to_numpy().astype(np.int64)
-        desirable = ordered["desirable"].to_numpy()
-        completions = int(completion.max(initial=-1)) + 1
-        count = np.bincount(actor)
+        completion, desirable = np.empty(len(votes), np.uint32), np.empty(len(votes), np.bool_)
+        count = counted(votes["actor"]).astype(np.int64)
+        end = 0
+        for part in by_actors(votes.select("actor", "completion", "desirable"), count, "completion"):
+            begin, end = end, end + len(part)
+            completion[begin:end], desirable[begin:end] = part["completion"].to_numpy(), part["desirable"].to_numpy()
         return cls(
             completion=completion,
             desirable=desirable,
-            key=actor * completions + completion,
             begin=np.cumsum(count) - count,
             count=count,
-            voters=np.bincount(completion, minlength=completions),
-            ups=np.bincount(completion[desirable], minlength=completions),
+            voters=counted(votes["completion"]),
+            ups=counted(votes["completion"], votes["desirable"]),
+            share=np.count_nonzero(desirable) / max(len(desirable), 1),
         )
 
     def __len__(self) -> int:
@@ -95,54 +87,107 @@ class _Pairs:
     agreement: NDArray[np.float64]
     surprise: NDArray[np.float64]
 
-    def only(self, which: Flags) -> "_Pairs":
+    def only(self, which: Flags | Numbers) -> "_Pairs":
         return _Pairs(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def joined(cls, several: "list[_Pairs]") -> "_Pairs":
+        """By first, then by second."""
+        whole = cls(*(np.concatenate([getattr(one, name) for one in several]) for name in cls.__dataclass_fields__))
+        return whole.only(np.lexsort((whole.second, whole.first)))
 
 
 def _candidates(said: _Votes, rule: wire.policies.Ring) -> Numbers:
-    """Pairs that may be alike enough, each as first · actors + second, ascending."""
-    actor = np.repeat(np.arange(len(said.count)), said.count)
+    """Pairs that may be alike enough, each as second · actors + first, ascending."""
+    actors = len(said.count)
+    by_rank = np.argsort(said.count, kind="stable")  # who has fewer votes is the first of a pair
+    heads = _heads(said, rule, by_rank)
+    completion, rank = (heads >> np.uint64(32)).astype(np.uint32), heads.astype(np.uint32)
+    del heads
+    after = _after(completion)
+    of_rank = said.count[by_rank]
+    found = [np.empty(0, np.int64)]
+    sizes = np.zeros(actors, np.int64)
+    for block in blocks(len(rank)):
+        np.add.at(sizes, rank[block], after[block].astype(np.int64))
+    for begin, end in parts(sizes):
+        left = np.flatnonzero((rank >= begin) & (rank < end) & (after > 0))
+        pairs, times = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for start, stop in parts(after[left]):
+            some = left[start:stop]
+            many = after[some].astype(np.int64)
+            first = rank[np.repeat(some, many)].astype(np.int64)
+            second = rank[np.repeat(some, many) + 1 + counted_up(many)].astype(np.int64)
+            alike = of_rank[first] >= rule.overlap * of_rank[second] - 1e-9
+            pair, often = np.unique(first[alike] * actors + second[alike], return_counts=True)
+            pairs.append(pair)
+            times.append(often)
+        pair, place = np.unique(np.concatenate(pairs), return_inverse=True)
+        first, second = np.divmod(pair[np.bincount(place, np.concatenate(times), len(pair)) >= SHARED], actors)
+        found.append(by_rank[second] * actors + by_rank[first])
+    candidates = np.concatenate(found)
+    candidates.sort()
+    return candidates
+
+
+def _heads(said: _Votes, rule: wire.policies.Ring, by_rank: Numbers) -> NDArray[np.uint64]:
+    """The heads of the actors' lists, without what brings nobody together: completion · 2³² + rank, ascending."""
+    rank = np.empty(len(by_rank), np.uint64)
+    rank[by_rank] = np.arange(len(by_rank), dtype=np.uint64)
     needed = np.maximum(np.ceil(rule.overlap * said.count - 1e-9).astype(np.int64), rule.together)
-    within = said.count[actor] >= rule.together
-    rows = np.flatnonzero(within)
-    rarest_first = np.empty(len(said.voters), np.int64)
-    rarest_first[np.argsort(said.voters, kind="stable")] = np.arange(len(said.voters))
-    rows = rows[np.argsort(actor[rows] * len(said.voters) + rarest_first[said.completion[rows]])]
-    place = np.arange(len(rows)) - np.searchsorted(actor[rows], actor[rows])
-    rows = rows[place < (said.count - needed)[actor[rows]] + SHARED]
-    rows = rows[(said.voters[said.completion[rows]] > 1) & (said.voters[said.completion[rows]] <= CROWD)]
-    rows = rows[np.argsort(said.completion[rows] * len(said.count) + actor[rows])]
-    found, times = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for left, right in _pairs_within(said.completion[rows]):
-        one, other = actor[rows[left]], actor[rows[right]]
-        swap = said.count[one] > said.count[other]
-        first, second = np.where(swap, other, one), np.where(swap, one, other)
-        alike = said.count[first] >= rule.overlap * said.count[second] - 1e-9
-        pair, often = np.unique(first[alike] * len(said.count) + second[alike], return_counts=True)
-        found.append(pair)
-        times.append(often)
-    pairs, place = np.unique(np.concatenate(found), return_inverse=True)
-    return pairs[np.bincount(place, np.concatenate(times), minlength=len(pairs)) >= SHARED]
+    length = np.where(said.count >= rule.together, said.count - needed + SHARED, 0)
+    heads = np.empty(len(said), np.uint64)  # as many as there could be: pages that nothing is written to cost nothing
+    size = 0
+    for begin, end in parts(said.count, of_votes(len(said))):
+        actor = np.flatnonzero(said.count[begin:end]) + begin
+        count = said.count[actor]
+        completion = said.completion[said.begin[actor[0]] :][: count.sum()]
+        voters = np.minimum(said.voters[completion], CROWD + 1).astype(np.uint64)  # in 7 bits; the actors are the rest
+        rarest = np.repeat(np.arange(len(actor), dtype=np.uint64) << np.uint64(39), count)
+        rarest |= voters << np.uint64(32) | completion
+        rarest.sort()
+        voters = rarest >> np.uint64(32) & np.uint64(0x7F)
+        head = (counted_up(count) < np.repeat(length[actor], count)) & (voters > 1) & (voters <= CROWD)
+        some = (rarest[head] & _LOW) << np.uint64(32) | np.repeat(rank[actor], count)[head]
+        heads[size : size + len(some)] = some
+        size += len(some)
+    heads = heads[:size]
+    heads.sort()
+    return heads
 
 
-def _pairs_within(block: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
-    """Places of all pairs in the same block, in parts of about `AT_ONCE`; `block` ascends."""
-    place = np.arange(len(block))
-    after = np.searchsorted(block, block, side="right") - place - 1
-    for begin, end in _parts(after):
-        left = np.repeat(place[begin:end], after[begin:end])
-        yield left, left + 1 + _counted_up(after[begin:end])
+def _after(block: Small) -> NDArray[np.uint8]:
+    """How many come after each in the same block, of `CROWD` at most; `block` ascends."""
+    begins = np.flatnonzero(np.diff(block, prepend=block[:1] + np.uint32(1))).astype(np.uint32)
+    sizes = np.diff(begins, append=np.uint32(len(block)))
+    ends = np.repeat(begins + sizes, sizes)
+    ends -= np.arange(1, len(block) + 1, dtype=np.uint32)
+    return ends.astype(np.uint8)
 
 
-def _compared(said: _Votes, candidates: Numbers) -> _Pairs:
-    """Each candidate with its figures."""
-    first, second = np.divmod(candidates, max(len(said.count), 1))
-    together = np.zeros(len(candidates), np.int64)
-    agreed = np.zeros(len(candidates), np.int64)
-    expected = np.zeros(len(candidates))
-    for begin, end in _parts(said.count[first]):
-        part = _in_common(said, first[begin:end], second[begin:end])
-        together[begin:end], agreed[begin:end], expected[begin:end] = part
+def _linked(said: _Votes, candidates: Numbers, rule: wire.policies.Ring) -> _Pairs:
+    """Those candidates that the rule and chance leave, with their figures."""
+    actors = np.count_nonzero(said.count)
+    limit = chance.MILLION + np.log(max(actors * (actors - 1) / 2, 1.0))
+    second, first = np.divmod(candidates, max(len(said.count), 1))
+    # Of each second one list is looked up however many firsts it has.
+    sizes = said.count[first] + np.where(np.diff(second, prepend=-1) > 0, said.count[second], 0)
+    linked = [_compared(said, second[:0], second[:0])]
+    for begin, end in parts(sizes):
+        pairs = _compared(said, first[begin:end], second[begin:end])
+        meets = (
+            (pairs.together >= rule.together)
+            & (pairs.overlap >= rule.overlap)
+            & (pairs.agreement >= rule.agreement)
+            & (pairs.surprise > limit)
+        )
+        linked.append(pairs.only(meets))
+    return _Pairs.joined(linked)
+
+
+def _compared(said: _Votes, first: Numbers, second: Numbers) -> _Pairs:
+    """Each pair with its figures; `second` ascends."""
+    together, agreed, expected = _in_common(said, first, second)
     either = said.count[first] + said.count[second] - together
     return _Pairs(
         first=first,
@@ -162,24 +207,41 @@ def _in_common(said: _Votes, first: Numbers, second: Numbers) -> tuple[Numbers, 
     completion. One vote is added to theirs, so that what nobody else judged is not impossible.
     """
     pair = np.repeat(np.arange(len(first)), said.count[first])
-    row = said.begin[first][pair] + _counted_up(said.count[first])
+    row = _rows(said, first)
     completion, verdict = said.completion[row], said.desirable[row]
-    wanted = second[pair] * len(said.voters) + completion
-    place = np.minimum(np.searchsorted(said.key, wanted), len(said.key) - 1)
-    both = said.key[place] == wanted
-    alike = both & (said.desirable[place] == verdict)
-    others = said.voters[completion] - 1 - both
-    same = np.where(verdict, said.ups[completion], said.voters[completion] - said.ups[completion]) - 1 - alike
-    ups = said.desirable.mean()
+    both, theirs = _looked_up(said, completion, second, pair)
+    alike = both & (theirs == verdict)
+    voters, ups = said.voters[completion].astype(np.int64), said.ups[completion].astype(np.int64)
+    others = voters - 1 - both
+    same = np.where(verdict, ups, voters - ups) - 1 - alike
     mine = said.count[second][pair]
     elsewhere = len(said) - said.count[first][pair] - mine + 1
     judges = np.where(others >= CROWD, 1.0, np.minimum(mine * (others + 1) / elsewhere, 1.0))
-    agrees = (same + np.where(verdict, ups, 1 - ups)) / (others + 1)
+    agrees = (same + np.where(verdict, said.share, 1 - said.share)) / (others + 1)
     return (
         np.bincount(pair[both], minlength=len(first)),
         np.bincount(pair[alike], minlength=len(first)),
         np.bincount(pair, judges * agrees, minlength=len(first)).astype(np.float64),
     )
+
+
+def _looked_up(said: _Votes, completion: Small, second: Numbers, pair: Numbers) -> tuple[Flags, Flags]:
+    """Whether the second of each pair judged the completion, and what it said where it did."""
+    begins = np.diff(second, prepend=-1) > 0
+    judge = second[begins]
+    row = _rows(said, judge)
+    # Actor and completion in one number; actors are numbered anew.
+    many = len(said.voters)
+    keys = np.repeat(np.arange(len(judge)) * many, said.count[judge]) + said.completion[row]
+    wanted = ((np.cumsum(begins) - 1) * many)[pair] + completion
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return keys[place] == wanted, said.desirable[row[place]]
+
+
+def _rows(said: _Votes, actors: Numbers) -> Numbers:
+    """Of the votes of each, one after the other."""
+    count = said.count[actors]
+    return np.repeat(said.begin[actors], count) + counted_up(count)
 
 
 def _found(said: _Votes, pairs: _Pairs, least: int) -> pl.DataFrame:
@@ -237,18 +299,3 @@ def _common(said: _Votes, one: int, other: int) -> list[int]:
     )
     common: list[int] = np.intersect1d(first, second, assume_unique=True).tolist()
     return common
-
-
-def _counted_up(counts: Numbers) -> Numbers:
-    """0 … n-1 for each n of `counts`."""
-    ends = np.cumsum(counts)
-    return np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
-
-
-def _parts(sizes: Numbers) -> Iterator[tuple[int, int]]:
-    """Begin and end of parts whose sizes add up to about `AT_ONCE`."""
-    if not len(sizes):
-        return
-    part = np.cumsum(sizes) // AT_ONCE
-    begins = np.flatnonzero(np.diff(part, prepend=-1)).tolist()
-    yield from zip(begins, [*begins[1:], len(sizes)], strict=True)
