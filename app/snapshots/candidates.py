@@ -6,6 +6,7 @@ Legend: N rows, P different prompts, C completions that something was said of.
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -31,11 +32,13 @@ Integer = TypeVar("Integer", bound=np.integer[Any])
 KEY = 16  # bytes
 #: Texts that are asked for one by one, at a time.
 AT_ONCE = 4096
-#: Different prompts that are remembered as they were sent.
+#: Different prompts that are remembered.
 REMEMBERED = 50_000
 #: Characters at the end of a text that are looked at first, to find out which texts may say the same; and how many of
 #: them, once normalised, are compared: fewer, as what is cut off may change those at the cut.
 END, COMPARED = 96, 32
+#: A character of UTF-8 has so many bytes at most; those that are no first ones.
+MOST_BYTES, CONTINUED = 4, bytes(range(0x80, 0xC0))
 
 
 class Source(Protocol):
@@ -182,14 +185,16 @@ def gather(
     carried = _carried(columns, source, read)
     columns.drop("position", "carrier")
     of, rewrite = columns.read("completion"), columns.read("rewrite")
-    prompt = carried.pop("prompt")[of]
+    prompt = carried.pop("prompt")[of]  # as they came, until all have
     usable = prompt >= 0
     edits = np.flatnonzero((rewrite >= 0) & usable)
     tool_calls = int(np.count_nonzero(~usable & (rewrite < 0)))
     edit, written = _edited(rewrite[edits], prompt[edits], source, read)
     columns.drop("rewrite")
     del rewrite
-    columns.put("prompt", prompt[usable])
+    prompts, number = read.prompts()
+    columns.put("prompt", number[prompt[usable]])
+    del prompt, number
     for name, from_edits in written.items():
         values = carried.pop(name)[of]
         values[edits] = from_edits
@@ -201,7 +206,7 @@ def gather(
         _leave_out(columns, usable)
     columns.put("rank", _ranks(columns.strings("id")))
     many = int(np.count_nonzero(usable))
-    candidates = Candidates(columns, many, rows.checkpoints, rows.reasons, read.prompts())
+    candidates = Candidates(columns, many, rows.checkpoints, rows.reasons, prompts)
     if duplicates.exact:
         columns.put("said", _settled(candidates, texts))
     return candidates, tool_calls
@@ -252,8 +257,8 @@ def _edited(
     for start in range(0, many, AT_ONCE):
         part = slice(start, start + AT_ONCE)
         found = source.edited(sorted(set(rewrite[part].tolist())))
-        edited = [found[position] for position in rewrite[part].tolist()]
-        edit[part] = [_head(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()) for text in edited]
+        edited = [_encoded(found[position]) for position in rewrite[part].tolist()]
+        edit[part] = [_head(hashlib.sha256(text).digest()) for text in edited]
         place[part], length[part], said[part] = read.completions(edited, prompt[part])
     return edit, {"place": place, "length": length, "said": said}
 
@@ -277,7 +282,7 @@ def _carried(columns: Columns, source: Source, read: "_Read") -> dict[str, NDArr
     prompt, place = np.full(many, -1, dtype=np.int32), np.zeros(many, dtype=np.int64)
     length, said = np.zeros(many, dtype=np.int32), np.zeros((many, 2), dtype=np.uint64)
 
-    def take(numbers: NDArray[np.int32], prompts: Sequence[str], completions: Sequence[str]) -> None:
+    def take(numbers: NDArray[np.int32], prompts: Sequence[bytes], completions: Sequence[bytes]) -> None:
         of = prompt[numbers] = read.prompts_of(prompts)
         usable = of >= 0
         if not usable.all():
@@ -296,86 +301,103 @@ def _carried(columns: Columns, source: Source, read: "_Read") -> dict[str, NDArr
         found = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
         hits = np.flatnonzero(key[found] == wanted) if len(key) else np.empty(0, dtype=np.int64)
         chosen = batch.take(pl.Series(hits).to_arrow())
-        take(order[found[hits]], chosen["prompt"].to_pylist(), chosen["completion"].to_pylist())
+        said_there = (chosen[name].cast(pa.binary()).to_pylist() for name in ("prompt", "completion"))
+        take(order[found[hits]], *said_there)
     for start in range(0, len(sides), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         texts = source.rejected(not_preferred[part])
         told = [texts[one] for one in not_preferred[part]]
-        take(sides[part], [one for one, _ in told], [other for _, other in told])
+        take(sides[part], [_encoded(one) for one, _ in told], [_encoded(other) for _, other in told])
     return {"prompt": prompt, "place": place, "length": length, "said": said}
 
 
 class _Read:
-    """Texts as they come: put on disk, and turned into numbers and keys."""
+    """Texts as they come: put on disk, and turned into numbers and keys.
+
+    A prompt that comes again after many others is stored again; `prompts` finds out which ones are the same.
+    """
 
     def __init__(self, texts: Texts, *, exact: bool) -> None:
         self._texts = texts
         self._exact = exact
-        self._as_sent: dict[str, int] = {}
-        self._numbers: dict[bytes, int] = {}
-        self._keys: list[bytes] = []
-        self._digests: list[bytes] = []
-        self._places: list[tuple[int, int, bool]] = []
+        self._known: dict[bytes, int] = {}
+        self._key, self._digest = bytearray(), bytearray()
+        self._place, self._length, self._chat = array("q"), array("i"), bytearray()
 
-    def prompts_of(self, sent: Sequence[str]) -> NDArray[np.int32]:
-        """Their numbers; -1 where a message is more than a text: the shards have no columns for that."""
-        known = self._as_sent
+    def prompts_of(self, sent: Sequence[bytes]) -> NDArray[np.int32]:
+        """Their numbers, for `completions` and `prompts`; -1 where a message is more than a text: the shards have no
+        columns for that."""
+        known = self._known
         numbers = np.empty(len(sent), dtype=np.int32)
         for place, one in enumerate(sent):
-            number = known.get(one)
+            digest = _digest(one)
+            number = known.get(digest)
             if number is None:
                 if len(known) >= REMEMBERED:
                     known.clear()
-                number = known[one] = self._new(msgspec.json.decode(one))
+                number = known[digest] = self._new(msgspec.json.decode(one))
             numbers[place] = number
         return numbers
 
     def _new(self, prompt: str | list[dict[str, Any]]) -> int:
         if isinstance(prompt, str):
-            said = prompt.encode("utf-8", "surrogatepass")
+            said = _encoded(prompt)
         elif any(message.keys() != {"role", "content"} for message in prompt):
             return -1
         else:
-            said = json.dumps(prompt, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        digest = _digest(b"text" if isinstance(prompt, str) else b"chat", said)
-        number = self._numbers.setdefault(digest, len(self._keys))
-        if number == len(self._keys):
-            self._keys.append(key_of(group_of(prompt)))
-            self._digests.append(digest)
-            self._places.append((self._texts.keep(said), len(said), not isinstance(prompt, str)))
-        return number
+            said = _encoded(json.dumps(prompt, sort_keys=True, ensure_ascii=False))
+        self._digest += _digest(b"text" if isinstance(prompt, str) else b"chat", said)
+        self._key += key_of(group_of(prompt))
+        self._place.append(self._texts.keep(said))
+        self._length.append(len(said))
+        self._chat.append(not isinstance(prompt, str))
+        return len(self._place) - 1
 
     def completions(
-        self, texts: Sequence[str], prompts: NDArray[np.int32]
+        self, texts: Sequence[bytes], prompts: NDArray[np.int32]
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64]]:
         """Of texts and the numbers of their prompts: places, lengths, and what stands for what both say."""
-        sent = [text.encode("utf-8", "surrogatepass") for text in texts]
+        keys = self._key if self._exact else self._digest
+        of_prompts = (bytes(keys[KEY * prompt : KEY * (prompt + 1)]) for prompt in prompts.tolist())
         if self._exact:
-            keys = [self._keys[prompt] for prompt in prompts.tolist()]
-            said = [_digest(key, _alike(text)) for key, text in zip(keys, texts, strict=True)]
+            said = [_digest(key, _alike(text)) for key, text in zip(of_prompts, texts, strict=True)]
         else:
-            keys = [self._digests[prompt] for prompt in prompts.tolist()]
-            said = [_digest(key, text) for key, text in zip(keys, sent, strict=True)]
-        length = np.array([len(one) for one in sent], dtype=np.int32)
-        start = self._texts.keep(b"".join(sent))
+            said = [_digest(key, text) for key, text in zip(of_prompts, texts, strict=True)]
+        length = np.array([len(one) for one in texts], dtype=np.int32)
+        start = self._texts.keep(b"".join(texts))
         place = start + np.cumsum(length, dtype=np.int64) - length
         return place, length, np.frombuffer(b"".join(said), dtype=np.uint64).reshape(-1, 2)
 
-    def prompts(self) -> Prompts:
-        return Prompts(
-            key=np.frombuffer(b"".join(self._keys), dtype=np.uint64).reshape(-1, 2),
-            place=np.array([place for place, _, _ in self._places], dtype=np.int64),
-            length=np.array([length for _, length, _ in self._places], dtype=np.int32),
-            chat=np.array([chat for _, _, chat in self._places], dtype=bool),
+    def prompts(self) -> tuple[Prompts, NDArray[np.int32]]:
+        """The different ones, and which of them each number that was given stands for."""
+        number = numbered(np.frombuffer(self._digest, dtype=np.uint64).reshape(-1, 2))
+        first = np.empty(int(number.max(initial=-1)) + 1, dtype=np.int32)
+        first[number[::-1]] = np.arange(len(number), dtype=np.int32)[::-1]
+        prompts = Prompts(
+            key=np.frombuffer(self._key, dtype=np.uint64).reshape(-1, 2)[first],
+            place=np.frombuffer(self._place, dtype=np.int64)[first],
+            length=np.frombuffer(self._length, dtype=np.int32)[first],
+            chat=np.frombuffer(self._chat, dtype=bool)[first],
         )
+        return prompts, number
 
 
-def _alike(text: str) -> bytes:
+def _alike(text: bytes) -> bytes:
     """The same for texts that say the same; for few others. To say for sure takes several times as long."""
-    end = normalised(text[-END:])
-    if len(text) <= END or len(end) < 2 * COMPARED:
-        end = normalised(text)
-    return end[-COMPARED:].encode("utf-8", "surrogatepass")
+    if len(text) > MOST_BYTES * END:
+        end = normalised(_decoded(text[-MOST_BYTES * END :])[-END:])
+        if len(end) >= 2 * COMPARED:
+            return _encoded(end[-COMPARED:])
+    return _encoded(normalised(_decoded(text))[-COMPARED:])
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _decoded(text: bytes) -> str:
+    """UTF-8 that may begin within a character, which is left out then."""
+    return text.lstrip(CONTINUED).decode("utf-8", "surrogatepass")
 
 
 def _settled(candidates: "Candidates", texts: Texts) -> NDArray[np.uint64]:
@@ -388,7 +410,7 @@ def _settled(candidates: "Candidates", texts: Texts) -> NDArray[np.uint64]:
     for start in range(0, len(several), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         digests = [
-            _digest(b"whole", key.tobytes(), normalised(text).encode("utf-8", "surrogatepass"))
+            _digest(b"whole", key.tobytes(), _encoded(normalised(text)))
             for key, text in zip(candidates.prompts.key[prompt[part]], completions, strict=False)
         ]
         said[several[part]] = np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
