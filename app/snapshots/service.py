@@ -247,7 +247,7 @@ def choose(
     only = None if checkpoint_id is None else str(checkpoint_id)
     new: Counter[str] = Counter()
     drops: Counter[str] = Counter()
-    with listing.resolved(session, project, adopted.policy, watermark) as resolved:
+    with listing.resolved(session, project, adopted.policy, watermark, near=kept.near) as resolved:
         left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.actors
         ranks = ranks_of(actors)
 

@@ -60,7 +60,9 @@ def ahead(session: Session, events: int) -> dict[str, float]:
     began = time.perf_counter()
     looked_at = prompts.place(session, PROJECT, events)
     placed = time.perf_counter() - began
-    labels.log_of(session, PROJECT, policies.adopted(session, PROJECT).policy, events, keep=True)
+    with labels.logs(session, PROJECT, policies.adopted(session, PROJECT).policy, events, keep=True) as logs:
+        for number in range(len(logs)):
+            logs.part(number)
     return {"prompts": looked_at, "seconds_placing": placed}
 
 
