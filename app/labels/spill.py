@@ -52,7 +52,7 @@ class Spill:
 
     def frame(self, name: str, number: int) -> pl.DataFrame:
         """All rows of frames that were kept: at least one of that name, even if it had none."""
-        return pl.DataFrame(pa.Table.from_batches(list(self.read(name, number)), self._schemas[name])).rechunk()
+        return pl.DataFrame(pa.Table.from_batches(list(self.read(name, number)), self._schemas[name]))
 
     def numbers(self, name: str) -> list[int]:
         """Of those with rows, in ascending order."""

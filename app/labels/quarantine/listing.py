@@ -1,7 +1,7 @@
 """Actors in quarantine as an operator sees them: what was found, and what was decided."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from app.labels.policies import service as policies
 from app.labels.policy import Context
 from app.labels.quarantine import service
 from app.labels.sets import Labelled, Log
+from app.labels.spill import Spill
 from app.schema import Page, decode_cursor, page_of
 
 #: So many of the others in a ring are named.
@@ -102,20 +103,23 @@ def resolved(
     see `labels.logs`."""
     context = labels.context(session, project, policy, watermark)
     with labels.logs(session, project, policy, watermark, keep=True, near=near, part=part) as logs:
-        found = service.left_out(session, project, policy, Voted(_votes(policy, logs, context), logs.actors))
+        found = service.left_out(session, project, policy, Voted(_votes(policy, logs, context, near), logs.actors))
         yield Resolved(policy, context, found, logs)
 
 
-def _votes(policy: wire.LabelPolicy, logs: Logs, context: Context) -> pl.DataFrame:
-    """Of all parts."""
-    found = []
+def _votes(policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | None) -> pl.DataFrame:
+    """Of all parts; those of one are not in memory beside the next part."""
+    if len(logs) == 1:
+        return sets.votes(policy, logs.part(0), context)
     completions = 0
-    for number in range(len(logs)):
-        log = logs.part(number)
-        found.append(sets.votes(policy, log, context).with_columns(pl.col("completion") + completions))
-        completions += len(log.completions)
-        del log
-    return pl.concat(found)
+    with closing(Spill(near)) as found:
+        for number in range(len(logs)):
+            log = logs.part(number)
+            votes = sets.votes(policy, log, context).with_columns(pl.col("completion") + completions)
+            completions += len(log.completions)
+            del log
+            found.keep_frame("votes", 0, votes)
+        return found.frame("votes", 0)
 
 
 def page(
