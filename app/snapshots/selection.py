@@ -17,9 +17,10 @@ from app.labels.guards import influence
 from app.labels.policy import THOUSANDTHS
 from app.labels.sets import microseconds
 from app.snapshots.balance import Tally
-from app.snapshots.candidates import Candidates, numbered
+from app.snapshots.candidates import Candidates
 from app.snapshots.pairs import pairs_of_rows
 from app.snapshots.plan import Cell
+from app.snapshots.said import numbered
 from app.snapshots.split import Split, split_of
 
 Format = Literal["text", "chat"]

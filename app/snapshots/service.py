@@ -28,7 +28,8 @@ from app.runs.recipe import PAIRED, ObjectiveName
 from app.snapshots import store
 from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
 from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
-from app.snapshots.candidates import Candidates, gather, keep
+from app.snapshots.candidates import Candidates
+from app.snapshots.gathering import gather, keep
 from app.snapshots.overlap import leakage_of
 from app.snapshots.plan import Cell, Plan, plan
 from app.snapshots.prompts import service as prompts
