@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from thumbwheel.wire.policies import Cap, Influence
 
+from app.labels.guards import portions
 from app.labels.guards.influence import Capped, capped
 
 EXCEEDED = 1 + 1e-9
@@ -98,6 +99,17 @@ def test_the_order_of_the_rows_does_not_matter(rows, rules, random):
     expected, found = rows.under(rules).weight[order], turned.under(rules).weight
 
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-7 * (rows.weight.sum() + 1))
+
+
+@given(_rows, _rules, st.integers(1, 20))
+def test_how_much_is_added_up_at_once_changes_no_bit(rows, rules, at_once):
+    whole = rows.under(rules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(portions, "AT_ONCE", at_once)
+        result = rows.under(rules)
+
+    for name in ("weight", "by_actor", "by_prompt", "actors", "prompts"):
+        assert getattr(result, name).tolist() == getattr(whole, name).tolist()
 
 
 @given(_rows, _caps.filter(lambda cap: cap is not None))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import binom_test
 from thumbwheel.wire.policies import Burst, OneWay, Quarantine, Ring
 
-from app.labels.guards import chance, rings
+from app.labels.guards import chance, portions, rings
 from app.labels.guards.quarantine import FINDINGS, findings
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -73,6 +73,14 @@ def test_votes_of_several_people_at_once_are_no_burst():
 
     assert found(votes, burst=Burst(votes=21, seconds=60)) == []
     assert len(found(votes, burst=Burst(votes=20, seconds=60))) == 10
+
+
+def test_examples_are_only_what_the_actor_judged():
+    votes = [(0, 10, 0.0, True), (0, 11, 1.0, True), (1, 20, 0.0, False), (1, 21, 500.0, False)]
+
+    [one] = found(votes, burst=Burst(votes=2, seconds=60))
+
+    assert (one["actor"], one["examples"]) == (0, [10, 11])
 
 
 _moments = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=60)
@@ -307,3 +315,19 @@ def test_findings_come_by_actor_and_rule_and_nothing_is_found_in_nothing():
     assert findings(frame([]), Quarantine()).is_empty()
     assert findings(frame(votes), NONE).is_empty()
     assert findings(frame([(0, 0, 0.0, True)]), Quarantine()).is_empty()
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 40, 1000])
+def test_how_much_is_looked_at_at_once_changes_nothing(monkeypatch, at_once):
+    """Bursts, one-sided votes, and rings of which some judge more than others, with gaps between actors' numbers."""
+    votes = crowd(60, 30, share=0.6, completions=900) + ring_of([3, 5, 9, 2000], range(20_000, 20_020), dissent=1)
+    votes += ring_of([4, 6], range(300, 330)) + ring_of([7], range(303, 331)) + ring_of([70], range(300, 335))
+    votes += [(8, 5000 + number, number * 0.1, number % 60 > 0) for number in range(300)]
+    rules = Quarantine(burst=Burst(votes=60, seconds=30), one_way=OneWay(), ring=Ring(overlap=0.3))
+    whole = findings(frame(votes), rules)
+    assert set(whole["rule"]) == {"burst", "one_way", "ring"}
+    monkeypatch.setattr(portions, "AT_ONCE", at_once)
+    monkeypatch.setattr(portions, "TIMES", len(votes))
+    random.Random(at_once).shuffle(votes)
+
+    assert findings(frame(votes), rules).to_dicts() == whole.to_dicts()

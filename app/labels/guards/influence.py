@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.labels.guards.portions import blocks
+
 MOST_TURNS = 100
 #: Relative; sums of a million numbers are that exact.
 EXACT = 1e-12
@@ -61,42 +63,68 @@ def capped(weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers, ru
     actor_cap = _CapOf(rules.actor, shares.of_actors(np.ones(shares.groups)))
     prompt_cap = _CapOf(rules.prompt, shares.of_groups(np.ones(shares.actors)))
     keeps_actor, keeps_prompt = _held(shares, actor_cap, prompt_cap, *_settled(shares, actor_cap, prompt_cap))
-    of_row = shares.mean_of_rows(keeps_actor)
-    return Capped(
-        weight=weight * of_row * keeps_prompt[prompt],
-        by_actor=of_row < 1,
-        by_prompt=keeps_prompt[prompt] < 1,
-        actors=keeps_actor,
-        prompts=keeps_prompt,
-    )
+    several = shares.several
+    del shares  # which takes more memory than all that follows
+    left = _mean_of_rows(members, several, keeps_actor)
+    by_actor, by_prompt = left < 1, np.empty(len(weight), np.bool_)
+    left *= weight
+    for block in blocks(len(weight)):
+        kept = keeps_prompt[prompt[block]]
+        by_prompt[block] = kept < 1
+        left[block] *= kept
+    return Capped(weight=left, by_actor=by_actor, by_prompt=by_prompt, actors=keeps_actor, prompts=keeps_prompt)
 
 
 class _Shares:
-    """Each actor's share of each row."""
+    """Each actor's share of each row.
+
+    Sums are taken block by block, each number added to its sum in the order of the members.
+    """
 
     def __init__(self, weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers) -> None:
         self.row, self.actor = members
         self.rows = len(weight)
         self.actors = int(self.actor.max()) + 1 if len(self.actor) else 0
         self.groups = int(prompt.max(initial=0)) + 1
-        self.members = np.bincount(self.row, minlength=self.rows)
-        self.share = (weight / np.maximum(self.members, 1))[self.row]
-        self.group = prompt[self.row]
-        alone = self.members == 0
+        #: How many share each row.
+        self.several = np.zeros(self.rows, np.uint32)
+        for block in blocks(len(self.row)):
+            np.add.at(self.several, self.row[block], np.uint32(1))
+        self.share = np.empty(len(self.row))
+        self.group = np.empty(len(self.row), prompt.dtype)
+        for block in blocks(len(self.row)):
+            row = self.row[block]
+            self.share[block] = weight[row] / self.several[row]
+            self.group[block] = prompt[row]
         #: By group: weight of rows that nobody stands for.
-        self.nobodys = np.bincount(prompt[alone], weight[alone], minlength=self.groups)
+        self.nobodys = np.zeros(self.groups)
+        for block in blocks(self.rows):
+            alone = self.several[block] == 0
+            np.add.at(self.nobodys, prompt[block][alone], weight[block][alone])
 
     def of_actors(self, keeps_prompt: Floats) -> Floats:
-        summed = np.bincount(self.actor, self.share * keeps_prompt[self.group], minlength=self.actors)
-        return summed.astype(np.float64, copy=False)  # whole numbers where there is none at all
+        summed = np.zeros(self.actors)
+        for block in blocks(len(self.row)):
+            np.add.at(summed, self.actor[block], self.share[block] * keeps_prompt[self.group[block]])
+        return summed
 
     def of_groups(self, keeps_actor: Floats) -> Floats:
-        own = np.bincount(self.group, self.share * keeps_actor[self.actor], minlength=self.groups)
-        return np.asarray(own + self.nobodys, np.float64)
+        own = np.zeros(self.groups)
+        for block in blocks(len(self.row)):
+            np.add.at(own, self.group[block], self.share[block] * keeps_actor[self.actor[block]])
+        return own + self.nobodys
 
-    def mean_of_rows(self, keeps_actor: Floats) -> Floats:
-        total = np.bincount(self.row, keeps_actor[self.actor], minlength=self.rows)
-        return np.where(self.members == 0, 1.0, total / np.maximum(self.members, 1))
+
+def _mean_of_rows(members: tuple[Numbers, Numbers], several: NDArray[np.uint32], keeps_actor: Floats) -> Floats:
+    """What the actors of each row keep; 1 where it has none. `several`: how many it has."""
+    row, actor = members
+    mean = np.zeros(len(several))
+    for block in blocks(len(row)):
+        np.add.at(mean, row[block], keeps_actor[actor[block]])
+    mean[several == 0] = 1
+    for block in blocks(len(several)):
+        mean[block] /= np.maximum(several[block], 1)
+    return mean
 
 
 class _CapOf:

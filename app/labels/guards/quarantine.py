@@ -74,7 +74,7 @@ def _bursts(ordered: pl.DataFrame, rule: wire.policies.Burst) -> pl.DataFrame:
         last = np.searchsorted(within, within + span, side="right")
         count = last - np.arange(len(within))
         start = int(count.argmax())
-        examples = ordered["completion"][begin + start : begin + start + EXAMPLES].to_list()
+        examples = ordered["completion"][begin + start : min(begin + start + EXAMPLES, end)].to_list()
         rows.append((number, "burst", int(count[start]), rule.seconds, examples))
     names = ("actor", "rule", "votes", "seconds", "examples")
     return pl.DataFrame(rows, schema={name: FINDINGS[name] for name in names}, orient="row")

@@ -116,8 +116,9 @@ def _candidates(said: _Votes, rule: wire.policies.Ring) -> Numbers:
         for start, stop in parts(after[left]):
             some = left[start:stop]
             many = after[some].astype(np.int64)
-            first = rank[np.repeat(some, many)].astype(np.int64)
-            second = rank[np.repeat(some, many) + 1 + counted_up(many)].astype(np.int64)
+            some = np.repeat(some, many)
+            first = rank[some].astype(np.int64)
+            second = rank[some + 1 + counted_up(many)].astype(np.int64)
             alike = of_rank[first] >= rule.overlap * of_rank[second] - 1e-9
             pair, often = np.unique(first[alike] * actors + second[alike], return_counts=True)
             pairs.append(pair)
