@@ -5,6 +5,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pyarrow as pa
@@ -52,7 +53,8 @@ class Spill:
 
     def frame(self, name: str, number: int) -> pl.DataFrame:
         """All rows of frames that were kept: at least one of that name, even if it had none."""
-        return pl.DataFrame(pa.Table.from_batches(list(self.read(name, number)), self._schemas[name]))
+        table = pa.Table.from_batches(list(self.read(name, number)), self._schemas[name])
+        return cast(pl.DataFrame, pl.from_arrow(table, rechunk=False))  # in one piece it would be there twice
 
     def numbers(self, name: str) -> list[int]:
         """Of those with rows, in ascending order."""

@@ -44,11 +44,11 @@ SIGNALS = st.one_of(
 
 
 @st.composite
-def logs(draw) -> list[dict]:
+def logs(draw, signals=SIGNALS) -> list[dict]:
     """Events with late signals, changes of mind, retractions, chains of replacements, duplicates, equal times."""
     events = []
     for event_id in IDS[: draw(st.integers(1, len(IDS)))]:
-        signal = draw(SIGNALS)
+        signal = draw(signals)
         others = [one for one in COMPLETIONS if one != signal.get("rejected_completion_id")]
         event = {
             "event_id": event_id,
