@@ -27,8 +27,6 @@ Numbers = NDArray[np.int64]
 Small = NDArray[np.uint32]
 Flags = NDArray[np.bool_]
 
-_LOW = np.uint64(0xFFFF_FFFF)
-
 
 def rings(votes: pl.DataFrame, rule: wire.policies.Ring) -> pl.DataFrame:
     """Each actor of a ring: together, overlap and agreement with the partner most alike, and the others of the ring.
@@ -149,7 +147,7 @@ def _heads(said: _Votes, rule: wire.policies.Ring, by_rank: Numbers) -> NDArray[
         rarest.sort()
         voters = rarest >> np.uint64(32) & np.uint64(0x7F)
         head = (counted_up(count) < np.repeat(length[actor], count)) & (voters > 1) & (voters <= CROWD)
-        some = (rarest[head] & _LOW) << np.uint64(32) | np.repeat(rank[actor], count)[head]
+        some = rarest[head] << np.uint64(32) | np.repeat(rank[actor], count)[head]
         heads[size : size + len(some)] = some
         size += len(some)
     heads = heads[:size]
