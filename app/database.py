@@ -1,6 +1,5 @@
 """Postgres: the declarative base, the engine, and `transaction()`, the only place that commits."""
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from app import settings
+from app import memory, settings
 from app.ahead import ahead
 from app.errors import Unavailable
 
@@ -93,21 +92,8 @@ ARROW_SETTINGS = ("jit = off", "work_mem = '128MB'")
 
 #: Bytes of one batch, of which a few are in memory at a time.
 ARROW_BATCH = 2 << 20
-#: Blocks at least as large go back to the system when they are freed.
-LARGE_BLOCK = 256 << 10
 
-
-def _give_memory_back() -> None:
-    """What a whole log takes for a moment, the process should not keep. Arrow's own allocator would, and so would
-    glibc, whose bound for blocks of their own rises to 32 MiB as soon as one was freed, unless it is set: mallopt(3).
-    """
-    pa.set_memory_pool(pa.system_memory_pool())
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-3, LARGE_BLOCK)  # M_MMAP_THRESHOLD
-
-
-_give_memory_back()
+memory.settle()
 
 
 def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:

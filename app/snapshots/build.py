@@ -33,7 +33,8 @@ from app.snapshots.texts import Texts, strings
 
 #: Rows of one row group; in memory at a time.
 GROUP = 4096
-MEMBERS_AT_ONCE = 16 * GROUP
+#: Pairs, and members, that are in memory at a time.
+AT_ONCE = 16 * GROUP
 PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.json", "card.md"
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -97,7 +98,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
     shards, pairs, members = [], [], []
     numbers = _positions(selection)
     for split, kind in product(SPLITS, FORMATS):
-        which = selection.shard(split, kind)
+        which = selection.shard(split, kind).astype(np.int32)
         if not len(which):
             continue
         path = folder / f"{split}-{kind}.parquet"
@@ -112,6 +113,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
         pairs.append((path.name, pairs_of_rows(prompt, selection.label[which])))
         members.append((path.name, which))
     write_pairs(folder / PAIRS, pairs)
+    del pairs
     write_members(folder / MEMBERS, _members(selection, candidates, members))
     return {
         "shards": shards,
@@ -141,13 +143,13 @@ def canonical(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_pairs(path: Path, pairs: Sequence[tuple[str, NDArray[np.int64]]]) -> None:
+def write_pairs(path: Path, pairs: Sequence[tuple[str, NDArray[np.integer[Any]]]]) -> None:
     """Which rows of which shard are compared with each other."""
     with parquet(path, _PAIRS, dictionaries=["shard"]) as writer:
         for shard, numbers in pairs:
-            writer.write_table(
-                pa.table([pa.array([shard] * len(numbers)), numbers[:, 0], numbers[:, 1]], schema=_PAIRS)
-            )
+            for start in range(0, len(numbers), AT_ONCE):
+                part = numbers[start : start + AT_ONCE].astype(np.int64)
+                writer.write_table(pa.table([pa.array([shard] * len(part)), part[:, 0], part[:, 1]], schema=_PAIRS))
 
 
 def write_members(path: Path, members: Iterable[pa.Table]) -> None:
@@ -209,7 +211,7 @@ class _Rows:
     def __init__(
         self,
         kind: Format,
-        rows: NDArray[np.int64],
+        rows: NDArray[np.int32],
         position: NDArray[np.int32],
         selection: Selection,
         candidates: Candidates,
@@ -265,7 +267,7 @@ class _Rows:
 
 
 def _members(
-    selection: Selection, candidates: Candidates, shards: Sequence[tuple[str, NDArray[np.int64]]]
+    selection: Selection, candidates: Candidates, shards: Sequence[tuple[str, NDArray[np.int32]]]
 ) -> Iterator[pa.Table]:
     """See `write_members`: those of some thousand candidates at a time."""
     shard = np.full(len(selection.candidate), -1, dtype=np.int8)
@@ -282,7 +284,7 @@ def _members(
     start = 0
     while start < len(order):
         # To the end of a completion: what is sorted part by part is sorted then.
-        last = min(start + MEMBERS_AT_ONCE, len(order)) - 1
+        last = min(start + AT_ONCE, len(order)) - 1
         end = int(np.searchsorted(rank, rank[last], side="right"))
         part = order[start:end]
         of_row = selection.candidate[row[part]]

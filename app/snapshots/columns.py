@@ -10,6 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+#: Bytes that a plain array of strings can hold.
+MOST = np.iinfo(np.int32).max
+
 
 class Columns:
     """Arrays by their names, each in a file without a name, which vanishes with this object or with the process."""
@@ -47,13 +50,11 @@ class Columns:
         self.append(f"{name} bytes", text[place[0] : place[-1]])
 
     def strings(self, name: str) -> pa.Array:
-        lengths = self.read(f"{name} lengths")
-        place = np.zeros(len(lengths) + 1, np.int64)
+        lengths, content = self.read(f"{name} lengths"), self.read(f"{name} bytes")
+        kind, whole = (pa.StringArray, np.int32) if len(content) < MOST else (pa.LargeStringArray, np.int64)
+        place = np.zeros(len(lengths) + 1, whole)
         np.cumsum(lengths, out=place[1:])
-        content = pa.py_buffer(self.read(f"{name} bytes"))
-        if place[-1] < np.iinfo(np.int32).max:
-            return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(place.astype(np.int32)), content)
-        return pa.LargeStringArray.from_buffers(len(lengths), pa.py_buffer(place), content)
+        return kind.from_buffers(len(lengths), pa.py_buffer(place), pa.py_buffer(content))
 
 
 class _Column:

@@ -20,19 +20,25 @@ def pairs_of(rows: Iterable[tuple[Hashable, bool]]) -> list[tuple[int, int]]:
     return [(chosen, rejected) for chosen, rejected in pairs.tolist()]
 
 
-def pairs_of_rows(prompt: NDArray[np.integer], desirable: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(M, 2) of the same; prompts are numbers."""
-    _, first, number = np.unique(prompt, return_index=True, return_inverse=True)
-    number = number.astype(np.int32)
-    order = np.argsort(first[number], kind="stable")  # by prompt, in the order of their first rows
+def pairs_of_rows(prompt: NDArray[np.integer], desirable: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(M, 2) of the same; prompts are numbers from 0 on."""
+    many = len(prompt)
+    first = np.full(int(prompt.max(initial=-1)) + 1, many, dtype=np.int32)
+    first[prompt[::-1]] = np.arange(many, dtype=np.int32)[::-1]
+    # By prompt, in the order of their first rows.
+    order = np.argsort(first[prompt], kind="stable").astype(np.int32)
     up, down = order[desirable[order]], order[~desirable[order]]
-    ups, downs = (np.bincount(number[side], minlength=len(first)) for side in (up, down))
+    del order
+    ups, downs = (np.bincount(prompt[side], minlength=len(first)) for side in (up, down))
     prompts = np.argsort(first, kind="stable")
     up_start, down_start = np.zeros(len(first), dtype=np.int64), np.zeros(len(first), dtype=np.int64)
     up_start[prompts] = np.cumsum(ups[prompts]) - ups[prompts]
     down_start[prompts] = np.cumsum(downs[prompts]) - downs[prompts]
     both = prompts[(ups[prompts] > 0) & (downs[prompts] > 0)]
     turns = np.maximum(ups[both], downs[both])
-    of = np.repeat(both, turns)
-    turn = np.arange(len(of)) - np.repeat(np.cumsum(turns) - turns, turns)
-    return np.stack([up[up_start[of] + turn % ups[of]], down[down_start[of] + turn % downs[of]]], axis=1)
+    of = np.repeat(both.astype(np.int32), turns)
+    turn = np.arange(len(of), dtype=np.int32) - np.repeat((np.cumsum(turns) - turns).astype(np.int32), turns)
+    pairs = np.empty((len(of), 2), dtype=np.int32)
+    for column, (rows, start, count) in enumerate(((up, up_start, ups), (down, down_start, downs))):
+        pairs[:, column] = rows[start[of] + turn % count[of]]
+    return pairs

@@ -145,8 +145,12 @@ def digest(*parts: bytes) -> bytes:
 def numbered(keys: NDArray[np.uint64]) -> NDArray[np.int32]:
     """(N, 2) keys as numbers from 0, the same for the same key."""
     order = np.lexsort((keys[:, 1], keys[:, 0]))
-    new = np.ones(len(keys), dtype=bool)
-    new[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
+    new = np.zeros(len(keys), dtype=bool)
+    new[:1] = True
+    for half in (keys[:, 0], keys[:, 1]):  # one after the other: both at once are the largest thing in memory
+        ordered = half[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
+        del ordered
     numbers = np.empty(len(keys), dtype=np.int32)
     numbers[order] = np.cumsum(new, dtype=np.int32) - 1
     return numbers

@@ -5,7 +5,7 @@ Nothing depends on the order in which the candidates come; the rows are in the o
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
@@ -60,6 +60,11 @@ class Selection:
     def shard(self, split: Split, kind: Format) -> NDArray[np.int64]:
         """The rows that one file takes."""
         return np.flatnonzero((self.split == SPLITS.index(split)) & (self.chat == (kind == "chat")))
+
+    def without_members(self) -> "Selection":
+        """For who looks at them no more: they are a third of it."""
+        none = np.empty(0, dtype=np.int32)
+        return replace(self, members=(none, none), group=none)
 
     @property
     def train(self) -> Tally:
@@ -129,7 +134,7 @@ def select(
     )
     del label, split, group, same
     tallies = {name: _tally(selection, candidates, name) for name in SPLITS}
-    return Selection(**{**selection.__dict__, "tallies": tallies})
+    return replace(selection, tallies=tallies)
 
 
 def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
@@ -271,12 +276,18 @@ def _capped(
     """The weights, of training rows what the caps leave; and how many weigh less, by the cap."""
     weight = candidates.weight[rows] / THOUSANDTHS
     train = split == TRAIN
-    of_train = np.unique(group[train], return_inverse=True)[1].astype(np.int32)
+    of_train = _dense(group[train])
     row, actor = _renumbered(member, train)
-    numbers = np.unique(actor, return_inverse=True)[1].astype(np.int32)
-    found = influence.capped(weight[train], (row, numbers), of_train, rules)
+    found = influence.capped(weight[train], (row, _dense(actor)), of_train, rules)
     weight[train] = found.weight
     return weight, {"capped_actor": int(found.by_actor.sum()), "capped_prompt": int(found.by_prompt.sum())}
+
+
+def _dense(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The same order, without gaps from 0 on."""
+    there = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
+    there[numbers] = True
+    return (np.cumsum(there, dtype=np.int32) - 1)[numbers]
 
 
 def _tally(selection: Selection, candidates: Candidates, split: Split) -> Tally:

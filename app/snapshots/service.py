@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import artifacts
+from app import artifacts, memory
 from app.errors import Conflict, NotFound, Refused, Unavailable
 from app.labels import service as labels
 from app.labels.guards import duplicates
@@ -123,7 +123,7 @@ def build(
     erasures = projects.erasures(session, project)
     with texts(near=folder) as kept:
         found = choose(session, project, rules, watermark, kept, checkpoint_id=only)
-        selection, candidates = found.selection, found.candidates
+        adopted, candidates, selection = found.adopted, found.candidates, found.selection
         planned = plan(cells_of(selection, candidates), pairs=selection.train.pairs)
         reasons = [one.reason for one in refusals_of(planned, selection.drops["capped"], rules, objective)]
         leakage = leakage_of(selection, candidates, kept)
@@ -135,7 +135,6 @@ def build(
                 code="snapshot_refused",
                 reasons=reasons,
             )
-        adopted = found.adopted
         about = {
             "project": project,
             "policy": {"name": adopted.policy.name, "version": adopted.version, "sha256": adopted.sha256},
@@ -150,6 +149,9 @@ def build(
             "leakage": leakage,
             "code": f"thumbwheel-server {version('thumbwheel-server')}",
         }
+        selection = selection.without_members()
+        del found
+        memory.give_back()
         with folder_aside(folder) as aside:
             manifest = about | write_rows(selection, candidates, kept, aside)
             write_about(manifest, aside)
@@ -260,11 +262,13 @@ def choose(
                 yield rows
 
         rows = keep(parts(), kept.near)
+    memory.give_back()
     candidates, drops["tool_calls"] = gather(
         rows, labels.LogTexts(session, project, watermark), kept, guards.duplicates
     )
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, kept, guards.duplicates.near))
+    memory.give_back()
     leaders = prompts.leaders_of(session, project, candidates.prompts.key)
     selection = select(candidates, drops, leaders, project=project, guards=guards, rules=rules, as_of=as_of)
     counted = wire.ClassCounts.model_validate(new)

@@ -13,7 +13,8 @@ from thumbwheel.wire import LabelPolicy
 from thumbwheel.wire.policies import Duplicates
 
 from app.labels.sets import NAME, Labelled
-from app.snapshots.candidates import Candidates, gather, keep
+from app.snapshots.candidates import Candidates
+from app.snapshots.gathering import gather, keep
 from app.snapshots.rows import ranks_of, rows_of
 from app.snapshots.texts import texts
 
