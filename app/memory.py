@@ -11,8 +11,8 @@ M_MMAP_THRESHOLD = -3
 
 
 def settle() -> None:
-    """For the whole process. Arrow's own allocator would keep what was freed, and so would glibc, whose bound for blocks
-    of their own rises to 32 MiB as soon as one was freed, unless it is set. Another C library is left as it is.
+    """For the whole process. Arrow's own allocator would keep what was freed, and so would glibc, whose bound for
+    blocks of their own rises to 32 MiB as soon as one was freed, unless it is set. Another C library is left as it is.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
