@@ -31,7 +31,18 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         return claimed.snapshot_id
     workdir.mkdir(parents=True, exist_ok=True)
     shipped = preflight.reference(claimed, workdir / "reference")
-    snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
+    for left in workdir.glob("snapshot.*"):  # by a worker that was killed, or that is frozen: it lost its lease
+        shutil.rmtree(left, ignore_errors=True)
+    aside = workdir / f"snapshot.{claimed.lease.epoch}"
+    try:
+        snapshot_id, recipe = _stage_snapshot(claimed, aside)
+        # A worker that was frozen meanwhile must not touch what another one trains on by now.
+        with transaction() as session:
+            leases.renew(session, claimed.lease)
+        shutil.rmtree(workdir / "snapshot", ignore_errors=True)
+        aside.rename(workdir / "snapshot")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     with transaction() as session:
         snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, workdir / "scored-before")
     reference = {"kind": "base"}
@@ -56,7 +67,6 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
 
 def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
     """Build the run's snapshot, or bring it here where an earlier attempt built it; and the resolved recipe."""
-    shutil.rmtree(folder, ignore_errors=True)
     with transaction() as session:  # of its own, as it keeps others waiting
         prompts.place(session, claimed.project, claimed.watermark)
     with transaction() as session:
