@@ -13,6 +13,7 @@ import torch
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
+from worker.evaluation.rows_at_once import RowsAtOnce
 from worker.kto import free_memory, memory, models
 from worker.kto.job import read_job
 from worker.kto.logprobs import Reading
@@ -297,3 +298,17 @@ def test_a_smaller_micro_batch_is_a_divisor_of_the_same_batch() -> None:
 )  # fmt: skip
 def test_want_of_memory_and_of_disk_are_told_from_other_errors(error: Exception, memory: bool, disk: bool) -> None:
     assert (is_out_of_memory(error), is_disk_full(error)) == (memory, disk)
+
+
+def test_a_scorer_that_memory_runs_out_for_takes_half_the_rows_the_next_time_and_refuses_a_single_one(
+    tmp_path: Path, base: Path
+) -> None:
+    job = read_job(tiny.stage(tmp_path / "w", base, tiny.text_rows()))
+    taken, end = [], None
+    while not isinstance(end, Refusal):
+        rows = RowsAtOnce.of(job)
+        taken.append((rows.read, rows.sampled))
+        end = rows.too_many(job, MemoryError("no room"))
+
+    assert taken == [(4, 8), (2, 4), (1, 2), (1, 1)]
+    assert "lower evaluation.kl_max_new_tokens (it is 128)" in end.message
