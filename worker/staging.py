@@ -14,7 +14,7 @@ from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
 from worker import preflight
 from worker.kto.files import write_atomically
-from worker.takeover import take_over
+from worker.takeover import put_in_place, take_over
 
 
 def workdir_of(run_id: UUID) -> Path:
@@ -31,7 +31,10 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         return claimed.snapshot_id
     workdir.mkdir(parents=True, exist_ok=True)
     shipped = preflight.reference(claimed, workdir / "reference")
-    for left in workdir.glob("snapshot.*"):  # by a worker that was killed, or that is frozen: it lost its lease
+    for left in [
+        *workdir.glob("snapshot.*"),
+        *workdir.glob("taken.*"),
+    ]:  # by a worker that was killed, or that is frozen: it lost its lease
         shutil.rmtree(left, ignore_errors=True)
     aside = workdir / f"snapshot.{claimed.lease.epoch}"
     try:
@@ -56,13 +59,24 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
         "ancestor": str(shipped.ancestor),
     }
-    if claimed.retries is not None and (made_by := take_over(claimed.retries, recipe, workdir)) is not None:
-        recipe = made_by
-        with transaction() as session:
-            leases.tell(session, claimed.lease, f"goes on from the saved state of run {claimed.retries}")
+    if claimed.retries is not None:
+        recipe = _take_over(claimed, claimed.retries, recipe, workdir / f"taken.{claimed.lease.epoch}") or recipe
     write_atomically(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
     write_atomically(workdir / "job.json", json.dumps(job, indent=1).encode())
     return snapshot_id
+
+
+def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, aside: Path) -> Recipe | None:
+    """Bring the state of run `source` into the folder that `aside` lies in; the recipe that it was made by, if any."""
+    try:
+        made_by = take_over(source, recipe, aside)
+        if made_by is not None:
+            with transaction() as session:  # a worker that was frozen meanwhile finds its lease gone
+                leases.tell(session, claimed.lease, f"goes on from the saved state of run {source}")
+            put_in_place(aside)
+        return made_by
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:

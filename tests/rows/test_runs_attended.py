@@ -56,7 +56,7 @@ def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
         held.execute(text("SELECT FROM projects WHERE id = :id FOR NO KEY UPDATE"), {"id": DESK})
         attempt = worker.submit(look, run.id, never)
         end = monotonic() + 60
-        while not (workdir / "snapshot").exists():
+        while not (workdir / "snapshot.1").exists():
             assert monotonic() < end, "no snapshot was written"
         held.execute(text("UPDATE projects SET erasures = erasures + 1 WHERE id = :id"), {"id": DESK})
         held.commit()
