@@ -31,10 +31,8 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         return claimed.snapshot_id
     workdir.mkdir(parents=True, exist_ok=True)
     shipped = preflight.reference(claimed, workdir / "reference")
-    for left in [
-        *workdir.glob("snapshot.*"),
-        *workdir.glob("taken.*"),
-    ]:  # by a worker that was killed, or that is frozen: it lost its lease
+    # By a worker that was killed, or that is frozen: it lost its lease.
+    for left in [*workdir.glob("snapshot.*"), *workdir.glob("taken.*")]:
         shutil.rmtree(left, ignore_errors=True)
     aside = workdir / f"snapshot.{claimed.lease.epoch}"
     try:
