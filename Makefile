@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-train bench-train-gpu check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-train bench-train-gpu chaos check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -37,6 +37,9 @@ bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a par
 
 bench-train-gpu: venv ## the same on one CUDA GPU with models of 0.5, 1.5 and 8 billion parameters
 	@$(PYTHON_VENV) -m benchmarks.train --gpu $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)
+
+chaos: venv ## 50 runs while everything under them is killed, stopped, frozen or full, in a quarter of an hour; RUNS=4, SEED=1, ARGS
+	@$(PYTHON_VENV) -m tests.chaos.runs $(if $(RUNS),--runs $(RUNS),--results benchmarks/results/chaos.json) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, compose file: what CI checks besides the tests
 	@$(PYTHON_VENV) -m ruff check .

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         gt=0,
         description="gigabytes of memory (not a GPU's) that trainer and scorer may take each; unset: what there is",
     )
+    work_days: float = Field(
+        14, gt=0, description="so long after a run's end its working folder stays: a retry continues from what it holds"
+    )
     tick_seconds: float = Field(
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )

@@ -14,7 +14,7 @@ from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
 from worker import preflight
 from worker.kto.files import write_atomically
-from worker.takeover import take_over
+from worker.takeover import put_in_place, take_over
 
 
 def workdir_of(run_id: UUID) -> Path:
@@ -31,7 +31,19 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         return claimed.snapshot_id
     workdir.mkdir(parents=True, exist_ok=True)
     shipped = preflight.reference(claimed, workdir / "reference")
-    snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
+    # By a worker that was killed, or that is frozen: it lost its lease.
+    for left in [*workdir.glob("snapshot.*"), *workdir.glob("taken.*")]:
+        shutil.rmtree(left, ignore_errors=True)
+    aside = workdir / f"snapshot.{claimed.lease.epoch}"
+    try:
+        snapshot_id, recipe = _stage_snapshot(claimed, aside)
+        # A worker that was frozen meanwhile must not touch what another one trains on by now.
+        with transaction() as session:
+            leases.renew(session, claimed.lease)
+        shutil.rmtree(workdir / "snapshot", ignore_errors=True)
+        aside.rename(workdir / "snapshot")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     with transaction() as session:
         snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, workdir / "scored-before")
     reference = {"kind": "base"}
@@ -45,18 +57,28 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
         "ancestor": str(shipped.ancestor),
     }
-    if claimed.retries is not None and (made_by := take_over(claimed.retries, recipe, workdir)) is not None:
-        recipe = made_by
-        with transaction() as session:
-            leases.tell(session, claimed.lease, f"goes on from the saved state of run {claimed.retries}")
+    if claimed.retries is not None:
+        recipe = _take_over(claimed, claimed.retries, recipe, workdir / f"taken.{claimed.lease.epoch}") or recipe
     write_atomically(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
     write_atomically(workdir / "job.json", json.dumps(job, indent=1).encode())
     return snapshot_id
 
 
+def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, aside: Path) -> Recipe | None:
+    """Bring the state of run `source` into the folder that `aside` lies in; the recipe that it was made by, if any."""
+    try:
+        made_by = take_over(source, recipe, aside)
+        if made_by is not None:
+            with transaction() as session:  # a worker that was frozen meanwhile finds its lease gone
+                leases.tell(session, claimed.lease, f"goes on from the saved state of run {source}")
+            put_in_place(aside)
+        return made_by
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
     """Build the run's snapshot, or bring it here where an earlier attempt built it; and the resolved recipe."""
-    shutil.rmtree(folder, ignore_errors=True)
     with transaction() as session:  # of its own, as it keeps others waiting
         prompts.place(session, claimed.project, claimed.watermark)
     with transaction() as session:

@@ -1,13 +1,17 @@
-"""Working folders of ended runs that hold what was erased: they go. Others stay, to be looked into."""
+"""Working folders of ended runs: they go where they hold what was erased, and all of them after a while. Until then
+they stay, to be looked into, and for a retry to continue from.
+"""
 
 import logging
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 from app import settings
-from app.database import transaction
+from app.database import now, transaction
 from app.privacy.lineage import service as lineage
+from app.runs import service as runs
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +23,12 @@ def sweep() -> None:
         return
     with transaction() as session:
         redacted = lineage.ended_on_redacted(session, folders)
-    for run_id in redacted:
-        log.info("run %s: its working folder goes, as rows of its snapshot were erased", run_id)
+        days = settings.current().work_days
+        old = runs.ended_before(session, folders, now() - timedelta(days=days))
+    reasons = dict.fromkeys(old, f"it ended more than {days:g} days ago")
+    reasons |= dict.fromkeys(redacted, "rows of its snapshot were erased")
+    for run_id, reason in reasons.items():
+        log.info("run %s: its working folder goes, as %s", run_id, reason)
         shutil.rmtree(folders[run_id], ignore_errors=True)
 
 

@@ -20,13 +20,13 @@ SAVED = (
 )  # fmt: skip
 
 
-def take_over(source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
-    """Bring what run `source` saved into `workdir`, which lies beside its own; the source keeps it, too.
+def take_over(source: UUID, recipe: Recipe, aside: Path) -> Recipe | None:
+    """Bring what run `source` saved into `aside`, in a WORKDIR that lies beside its own; the source keeps it, too.
 
     The recipe by which the state was made: `recipe` but for a micro-batch that the trainer measured. None where there
     is no state, or one by another recipe. Raises `Lost` where a process of the source's cannot be stopped.
     """
-    before = workdir.with_name(str(source))
+    before = aside.parent.with_name(str(source))
     if not (any(before.glob("state/step-*")) or (before / "training.json").is_file()):
         return None
     made_by = _recipe_in(before)
@@ -34,9 +34,21 @@ def take_over(source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
         log.info("the state of run %s was made by another recipe: begun anew", source)
         return None
     with alone_in(before):  # its trainer may have outlived its worker
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
         for name in SAVED:
-            _bring(before / name, workdir / name)
+            _bring(before / name, aside / name)
     return made_by
+
+
+def put_in_place(aside: Path) -> None:
+    """Move what `take_over` brought into the WORKDIR that `aside` lies in."""
+    for path in aside.iterdir():
+        target = aside.parent / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    aside.rmdir()
 
 
 def _recipe_in(folder: Path) -> Recipe | None:
@@ -49,7 +61,6 @@ def _recipe_in(folder: Path) -> Recipe | None:
 def _bring(path: Path, target: Path) -> None:
     """Files in folders are never written to again: they are linked. Others are."""
     if path.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(path, target, copy_function=_link)
     elif path.is_file():
         shutil.copy2(path, target)

@@ -18,6 +18,7 @@ SHOWN = (
     ("z0", "z0", ""),
     ("drift", "kl_nats_per_token", " nats/token"),
 )
+ENDED = ("succeeded", "failed", "cancelled")
 MOST_STEPS = 4000
 WIDEST_BAR, WIDEST_LINE = 40, 60
 
@@ -79,7 +80,9 @@ class Board:
         room = options.max_width - len(self.state) - len(pace) - 4
         head = Table.grid(padding=(0, 2))
         moving = not (now.paused or now.waiting)
-        if room >= 8:
+        if now.state in ENDED:
+            head.add_row(Text(self.state, style="bold"))
+        elif room >= 8:
             bar = ProgressBar(now.phase_total or (None if moving else 1), now.phase_done, width=min(room, WIDEST_BAR))
             head.add_row(Text(self.state, style="bold"), bar, Text(pace))
         else:
@@ -118,5 +121,5 @@ class Board:
 def noted(event: wire.RunTransitionEvent) -> str:
     """A row of the history in one line."""
     what = event.to_state if event.from_state != event.to_state else ""
-    why = f"{event.reason} ({event.by})" if event.reason else ""
+    why = event.reason if event.by in event.reason or not event.reason else f"{event.reason} ({event.by})"
     return "  ".join(part for part in (when(event.at), what, why) if part)

@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 from thumbwheel import Client, wire
 
-from app.cli.board import Board, noted
+from app.cli.board import ENDED, Board, noted
 from app.cli.listing import as_table, console, when
 
 SUCCEEDED, ENDED_OTHERWISE, INTERRUPTED = 0, 1, 130
@@ -46,7 +46,7 @@ def _in_lines(client: Client, run_id: UUID) -> int:
     for event in _seen(client, run_id, board):
         if isinstance(event, wire.RunTransitionEvent) and event.from_state == event.to_state:
             _write(noted(event))
-        elif isinstance(event, wire.RunProgressEvent):
+        elif isinstance(event, wire.RunProgressEvent) and event.state not in ENDED:
             now = (board.state, event.phase_done, event.phase_total)
             if now != said:
                 said = now

@@ -2,7 +2,7 @@
 commands them by `app.runs.commands`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -157,6 +157,11 @@ def last(session: Session, project: str) -> LastRun | None:
     watermark = store.highest_watermark(session, project)
     assert watermark is not None
     return LastRun(row.id, RunState(row.state), row.created_at, watermark)
+
+
+def ended_before(session: Session, run_ids: Collection[UUID], moment: datetime) -> list[UUID]:
+    """Those of the runs that ended before `moment`."""
+    return list(store.ended_before(session, run_ids, moment))
 
 
 # -- moved from state to state ----------------------------------------------------------------------------------------

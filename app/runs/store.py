@@ -1,6 +1,7 @@
 """SQL of runs."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -83,6 +84,10 @@ def newest_first(session: Session, project: str, before: UUID | None, limit: int
     if before is not None:
         asked = asked.where(Run.id < before)
     return session.scalars(asked).all()
+
+
+def ended_before(session: Session, run_ids: Iterable[UUID], moment: datetime) -> Sequence[UUID]:
+    return session.scalars(select(Run.id).where(Run.id.in_(list(run_ids)), Run.finished_at < moment)).all()
 
 
 def transitions_of(session: Session, run_ids: Iterable[UUID]) -> Sequence[RunTransition]:

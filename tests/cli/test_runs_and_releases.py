@@ -49,6 +49,20 @@ def test_a_run_is_started_found_by_its_ending_and_cancelled_and_a_second_one_is_
     assert cli("runs", "cancel").document["state"] == "cancelled"
 
 
+def test_a_run_is_paused_resumed_and_retried_and_another_one_queued_behind_it(cli, labelled):
+    run = cli("runs", "start").document["id"]
+
+    assert cli("runs", "pause").document["paused"] is True
+    assert cli("runs", "resume", run[-6:]).document["paused"] is False
+    queued = cli("runs", "start", "--queue").document
+    assert queued["waiting"] is True
+    cli("runs", "cancel", run)
+    cli("runs", "cancel", queued["id"])
+    assert cli("runs", "retry", run, "--note", "once more").document["source_run_id"] == run
+    assert "what it can be is reproduced, retried" in cli.refused("runs", "pause", run)
+    assert "retry it" in cli.refused("runs", "reproduce", run)
+
+
 def test_watching_prints_a_line_per_change_and_ends_with_1_when_the_run_was_cancelled(cli, client, labelled):
     run = client.start_run(wire.NewRun())
     watching = subprocess.Popen(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -15,11 +16,12 @@ from sqlalchemy import text
 from app import services, settings
 from app.checkpoints.card import card
 from app.database import engine
+from app.errors import StaleLease
 from app.runs.states import RunState
 from tests.rows.desk import DESK, claim, execute, expire, make_project, messages, request, shown, vote
 from tests.rows.folders import saved_model
-from worker import registration
-from worker.attend import Failed, alone_in, attend
+from worker import less_memory, registration
+from worker.attend import Failed, Left, Lost, alone_in, attend
 from worker.execute import look
 from worker.follow import Follower, Lines
 from worker.heartbeat import Heartbeat, Wish
@@ -54,7 +56,7 @@ def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
         held.execute(text("SELECT FROM projects WHERE id = :id FOR NO KEY UPDATE"), {"id": DESK})
         attempt = worker.submit(look, run.id, never)
         end = monotonic() + 60
-        while not (workdir / "snapshot").exists():
+        while not (workdir / "snapshot.1").exists():
             assert monotonic() < end, "no snapshot was written"
         held.execute(text("UPDATE projects SET erasures = erasures + 1 WHERE id = :id"), {"id": DESK})
         held.commit()
@@ -143,7 +145,9 @@ def test_the_heart_sees_who_wants_the_run_to_end(run):
 def test_a_process_of_a_frozen_worker_is_killed_before_the_next_one_starts(workdir):
     with alone_in(workdir) as lock:
         # It inherits the lock, as a trainer does; its worker would be frozen now.
-        old = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[lock])
+        old = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[lock], start_new_session=True
+        )
         os.pwrite(lock, f"{old.pid}\n".encode(), 0)
 
     with alone_in(workdir):
@@ -236,3 +240,179 @@ def test_the_trainer_learns_nothing_of_our_settings(run, workdir, monkeypatch):
 
     assert failed.value.cause == "[]"
     assert claimed.project == DESK
+
+
+# -- what it lacks, says and leaves behind ----------------------------------------------------------------------------
+
+
+def module(workdir, monkeypatch, source, name="says"):
+    """A trainer of our own: `source` after some imports, WORKDIR is `w`."""
+    monkeypatch.setenv("PYTHONPATH", str(workdir))
+    head = "import json, os, pathlib, resource, signal, subprocess, sys, time\nw = pathlib.Path(sys.argv[1])\n"
+    (workdir / f"{name}.py").write_text(head + source)
+    return name
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def staged(run, workdir):
+    """A claimed run and its WORKDIR, whose recipe asks for 16 rows at once of 32."""
+    claimed = claim(run.id)
+    stage(claimed, workdir)
+    recipe = {**json.loads((workdir / "recipe.json").read_bytes()), "batch_size": 32, "micro_batch_size": 16}
+    (workdir / "recipe.json").write_text(json.dumps(recipe))
+    return claimed
+
+
+LACKS_MEMORY = """
+size = json.loads((w / 'recipe.json').read_bytes())['micro_batch_size']
+(w / 'tried').open('a').write(f'{size}\\n')
+if size > FITS:
+    (w / 'state').mkdir()
+    (w / 'reference.safetensors').write_text(str(size))
+    told = {'code': 'out_of_memory', 'message': 'too many rows', 'micro_batch_size': size}
+    (w / 'failure.json').write_text(json.dumps(told))
+    sys.exit(71)
+"""
+
+
+def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_told(staged, workdir, monkeypatch):
+    trainer = module(workdir, monkeypatch, LACKS_MEMORY.replace("FITS", "4"))
+
+    with Heartbeat(staged.lease, never) as heart:
+        less_memory.train(workdir, heart, RunState.REFERENCING, trainer)
+
+    assert (workdir / "tried").read_text().split() == ["16", "8", "4"]
+    told = shown(staged.lease.run_id)
+    assert (told.recipe["batch_size"], told.recipe["micro_batch_size"]) == (32, 4)
+    notes = [line.reason for line in told.transitions if "memory ran out" in line.reason]
+    assert notes == told.warnings
+    assert notes[0].startswith("memory ran out with 16 rows at once: training begins anew with a micro_batch_size of 8")
+    assert execute("SELECT lost, lease_epoch FROM runs") == [(0, 1)]
+    # training begins anew, with what the reference had said
+    assert not (workdir / "state").exists()
+    kept = sorted(path.read_text() for path in (workdir / "scored-before").iterdir())
+    assert kept == ["16", "8"]
+    lines = (workdir / "warnings.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 0]
+
+
+def test_where_two_rows_are_too_many_the_run_fails_and_says_what_to_change(staged, workdir, monkeypatch):
+    trainer = module(workdir, monkeypatch, LACKS_MEMORY.replace("FITS", "0"))
+
+    with Heartbeat(staged.lease, never) as heart, pytest.raises(Failed) as failed:
+        less_memory.train(workdir, heart, RunState.REFERENCING, trainer)
+
+    assert (workdir / "tried").read_text().split() == ["16", "8", "4", "2"]
+    assert failed.value.cause.startswith("memory ran out with 2 rows at once (micro_batch_size), and there cannot be")
+    assert "lower max_length (it is 1024)" in failed.value.cause
+
+
+def test_a_scorer_that_lacks_memory_is_started_again_and_the_recipe_stays(staged, workdir, monkeypatch):
+    before = (workdir / "recipe.json").read_bytes()
+    scorer = module(workdir, monkeypatch, "t = w / 'tried'\nif not t.exists():\n    t.touch()\n    sys.exit(71)\n")
+
+    with Heartbeat(staged.lease, never) as heart:
+        less_memory.score(workdir, heart, RunState.EVALUATING, scorer)
+
+    assert "memory ran out while the holdout was scored" in shown(staged.lease.run_id).transitions[-1].reason
+    assert (workdir / "recipe.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("end", "raised"), [("sys.exit(1)", Failed), ("os.kill(os.getpid(), signal.SIGKILL)", Lost)])
+def test_the_last_lines_of_a_process_that_did_not_end_well_are_kept(run, workdir, monkeypatch, end, raised):
+    says = "for n in range(60):\n    print(f'line {n}\\0', file=sys.stderr)\nsys.stderr.flush()\n"
+    trainer = module(workdir, monkeypatch, says + end)
+    claimed = claim(run.id)
+
+    with Heartbeat(claimed.lease, never) as heart, pytest.raises(raised):
+        attend("trainer", trainer, workdir, heart, RunState.REFERENCING)
+
+    assert shown(run.id).said == "\n".join(f"line {n}" for n in range(20, 60))
+
+
+def test_a_full_disk_fails_the_run_with_the_folder_and_the_remedy(run, workdir, monkeypatch):
+    trainer = module(workdir, monkeypatch, "sys.exit(73)")
+    claimed = claim(run.id)
+
+    with Heartbeat(claimed.lease, never) as heart, pytest.raises(Failed) as failed:
+        attend("trainer", trainer, workdir, heart, RunState.REFERENCING)
+
+    assert failed.value.cause == (
+        f"the disk that holds {workdir} is full: make room there and retry the run, it continues from the last "
+        "training checkpoint"
+    )
+
+
+def test_a_damaged_checkpoint_is_told_in_the_history_once(run, workdir, monkeypatch):
+    line = json.dumps({"step": 3, "code": "state_damaged", "message": "step-000006 did not verify"})
+    tells = f"(w / 'warnings.jsonl').open('a').write('''{line}\\n''')\nsys.exit(75)"
+    trainer = module(workdir, monkeypatch, tells)
+    claimed = claim(run.id)
+
+    with Heartbeat(claimed.lease, never) as heart:
+        for _ in range(2):
+            with pytest.raises(Left):
+                attend("trainer", trainer, workdir, heart, RunState.REFERENCING)
+
+    assert [one.reason for one in shown(run.id).transitions].count("step-000006 did not verify") == 1
+
+
+def test_the_trainer_leaves_no_core_and_takes_no_more_memory_than_it_may(run, workdir, monkeypatch):
+    monkeypatch.setenv("THUMBWHEEL_TRAINER_MEMORY_GB", "1.5")
+    settings.current.cache_clear()
+    limits = "{n: resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in ('CORE', 'DATA')}"
+    tells = f"(w / 'failure.json').write_text(json.dumps({{'message': str({limits})}}))\nsys.exit(2)"
+    trainer = module(workdir, monkeypatch, tells)
+    claimed = claim(run.id)
+
+    with Heartbeat(claimed.lease, never) as heart, pytest.raises(Failed) as failed:
+        attend("trainer", trainer, workdir, heart, RunState.REFERENCING)
+
+    monkeypatch.undo()
+    settings.current.cache_clear()
+    assert failed.value.cause == "{'CORE': (0, 0), 'DATA': (1500000000, 1500000000)}"
+
+
+def test_whoever_loses_the_lease_kills_the_trainer_with_all_that_it_started(run, workdir, monkeypatch):
+    trainer = module(
+        workdir,
+        monkeypatch,
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "(w / 'part').write_text(f'{os.getpid()} {child.pid}')\n"
+        "(w / 'part').rename(w / 'pids')\n"
+        "time.sleep(600)\n",
+    )
+    claimed = claim(run.id)
+
+    with Heartbeat(claimed.lease, never) as heart, ThreadPoolExecutor(1) as worker:
+        attempt = worker.submit(attend, "trainer", trainer, workdir, heart, RunState.REFERENCING)
+        assert services.wait_until((workdir / "pids").exists, 30)
+        pids = [int(pid) for pid in (workdir / "pids").read_text().split()]
+        assert all(map(alive, pids))
+        execute("UPDATE runs SET lease_owner = 'somebody else'")
+        with pytest.raises(StaleLease):
+            attempt.result(60)
+
+    assert services.wait_until(lambda: not any(map(alive, pids)), 10)
+
+
+def test_what_a_dead_trainer_had_forked_is_killed_before_the_next_one_starts(workdir):
+    # given a trainer that has ended, and a child of its that holds the lock of the folder
+    forks = "import os, time\nif os.fork() == 0:\n    time.sleep(600)\n"
+    with alone_in(workdir) as lock:
+        old = subprocess.Popen([sys.executable, "-c", forks], pass_fds=[lock], start_new_session=True)
+        os.pwrite(lock, f"{old.pid}\n".encode(), 0)
+        assert old.wait(30) == 0
+
+    with alone_in(workdir):
+        pass
+
+    assert services.wait_until(lambda: os.path.exists(f"/proc/{old.pid}") is False, 10)

@@ -1,4 +1,4 @@
-"""Working folders of runs on snapshots that were redacted."""
+"""Working folders that go: of runs on snapshots that were redacted, and of those that ended long ago."""
 
 import pytest
 
@@ -42,3 +42,20 @@ def test_folders_of_ended_runs_go_where_rows_were_erased_and_others_stay(tmp_pat
     sweep()
 
     assert [folder.exists() for folder in (*folders, kept)] == [False, True, True, True]
+
+
+def test_folders_of_runs_that_ended_long_ago_go_and_of_those_that_go_on_never(tmp_path):
+    old, young = (
+        execute("SELECT run_id FROM checkpoints WHERE id = :id", id=checkpoint(tmp_path / name))[0][0]
+        for name in ("old", "young")
+    )
+    going_on = claim(request().id).lease.run_id
+    execute("UPDATE runs SET finished_at = now() - interval '15 days' WHERE id = :id", id=old)
+    execute("UPDATE runs SET created_at = now() - interval '15 days' WHERE id = :id", id=going_on)
+    folders = [workdir_of(run_id) for run_id in (old, young, going_on)]
+    for folder in folders:
+        (folder / "state").mkdir(parents=True)
+
+    sweep()
+
+    assert [folder.exists() for folder in folders] == [False, True, True]

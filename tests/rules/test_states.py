@@ -5,7 +5,19 @@ from itertools import pairwise
 import pytest
 
 from app.errors import Conflict
-from app.runs.states import ACTIVE, IN_ORDER, NEXT, STATE_OF_PHASE, TERMINAL, RunState, ahead_of, require
+from app.runs.states import (
+    ACTIVE,
+    COMMANDS,
+    IN_ORDER,
+    NEXT,
+    STATE_OF_PHASE,
+    TERMINAL,
+    Command,
+    RunState,
+    ahead_of,
+    require,
+    require_command,
+)
 from app.runs.tables import ACTIVE as ACTIVE_IN_THE_INDEX
 
 
@@ -46,3 +58,14 @@ def test_a_phase_never_moves_a_run_back():
 
 def test_the_index_that_allows_one_active_run_knows_the_same_states():
     assert {name.strip(" '") for name in ACTIVE_IN_THE_INDEX.strip("()").split(",")} == ACTIVE
+
+
+def test_what_may_be_asked_is_said_of_every_state():
+    assert set(COMMANDS) == set(RunState)
+    for state in RunState:
+        for command in Command:
+            if command in COMMANDS[state]:
+                require_command(state, command)
+            else:
+                with pytest.raises(Conflict, match=f"A run that is {state} cannot be {command}; what it can be is "):
+                    require_command(state, command)

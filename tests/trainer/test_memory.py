@@ -1,5 +1,7 @@
 """The micro-batch that fits is measured: its need grows with its rows as foretold, and what is free decides."""
 
+import errno
+import resource
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,13 +13,15 @@ import torch
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
+from worker.evaluation.rows_at_once import RowsAtOnce
 from worker.kto import free_memory, memory, models
 from worker.kto.job import read_job
 from worker.kto.logprobs import Reading
 from worker.kto.memory import MEASURED, SHARE, measured_micro_batch
-from worker.kto.process import Refusal
+from worker.kto.process import OUT_OF_MEMORY, Refusal
 from worker.kto.ranks import Ranks
 from worker.kto.rows import Row
+from worker.kto.shortage import is_disk_full, is_out_of_memory, smaller
 
 CPU = models.Arithmetic(torch.device("cpu"), torch.float32)
 MIB = 2**20
@@ -222,3 +226,89 @@ def test_the_tightest_limit_of_a_container_counts(tmp_path: Path) -> None:
 
 def test_this_machine_says_how_much_is_free() -> None:
     assert free_memory.free_bytes(torch.device("cpu")) > MIB
+
+
+def test_a_process_limit_counts_as_what_is_free() -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    taken = tiny._bytes_taken()
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + 64 * MIB, before[1]))
+    try:
+        assert free_memory.free_bytes(torch.device("cpu")) <= 65 * MIB
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def test_a_process_that_memory_runs_out_for_says_so_and_fewer_rows_train_under_the_same_limit(
+    tmp_path: Path,
+) -> None:
+    # given a vocabulary that makes the logits of a row far larger than the model, and all rows at once
+    base = tiny.save_model(tmp_path / "base", vocab_size=80_000)
+    long = tiny.sentences(20, words=(14, 15))
+    asked: dict[str, Any] = {"batch_size": 20, "micro_batch_size": 20, "max_steps": 1, "packing": "off"}
+    texts = [{**row, "completion": f" {text}"} for row, text in zip(tiny.text_rows(), long, strict=False)]
+    workdir = tiny.stage(tmp_path / "w", base, texts, method="lora", **asked)
+
+    process = tiny.start(workdir, data=320 * MIB)
+    process.join()
+
+    assert process.exitcode == OUT_OF_MEMORY
+    failure = tiny.document(workdir / "failure.json")
+    assert (failure["code"], failure["micro_batch_size"]) == ("out_of_memory", 20)
+    said = (workdir / "stderr").read_text()
+    assert said == failure["message"] + "\n"
+    assert "20 rows at once do not fit into memory" in said
+    assert "set micro_batch_size to 10 and begin anew" in said
+
+    fewer = smaller(read_job(workdir).recipe, 5)
+    assert fewer is not None
+    (workdir / "recipe.json").write_text(fewer.model_dump_json())
+    process = tiny.start(workdir, data=320 * MIB)
+    process.join()
+    assert (process.exitcode, fewer.micro_batch_size) == (0, 2), (workdir / "stderr").read_text()
+
+
+def test_a_smaller_micro_batch_is_a_divisor_of_the_same_batch() -> None:
+    def then(size: int, **changes: Any) -> Any:
+        found = smaller(recipe(**changes), size)
+        return found and (found.batch_size, found.micro_batch_size)
+
+    assert then(24) == (24, 12)
+    assert then(3) is None
+    assert then(2) is None
+    assert then(9, batch_size=18) == (18, 3)
+    assert then(6, batch_size=18, objective="dpo") == (18, 2)
+    again = smaller(recipe(), 8, activations_computed_twice=True)
+    assert again is not None
+    assert again.activation_checkpointing == "on"
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "disk"),
+    [
+        (MemoryError(), True, False),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True, False),
+        (RuntimeError("CUDA error: out of memory"), True, False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, False),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True, False),
+        (ValueError("a text says: out of memory"), False, False),
+        (RuntimeError("shapes differ"), False, False),
+        (OSError(errno.ENOSPC, "No space left on device"), False, True),
+        (OSError(errno.EACCES, "Permission denied"), False, False),
+    ],
+)  # fmt: skip
+def test_want_of_memory_and_of_disk_are_told_from_other_errors(error: Exception, memory: bool, disk: bool) -> None:
+    assert (is_out_of_memory(error), is_disk_full(error)) == (memory, disk)
+
+
+def test_a_scorer_that_memory_runs_out_for_takes_half_the_rows_the_next_time_and_refuses_a_single_one(
+    tmp_path: Path, base: Path
+) -> None:
+    job = read_job(tiny.stage(tmp_path / "w", base, tiny.text_rows()))
+    taken, end = [], None
+    while not isinstance(end, Refusal):
+        rows = RowsAtOnce.of(job)
+        taken.append((rows.read, rows.sampled))
+        end = rows.too_many(job, MemoryError("no room"))
+
+    assert taken == [(4, 8), (2, 4), (1, 2), (1, 1)]
+    assert "lower evaluation.kl_max_new_tokens (it is 128)" in end.message

@@ -5,13 +5,20 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto.process import Stopped
+from worker.kto import checkpoint
+from worker.kto.job import read_job
+from worker.kto.process import DISK_FULL, Stopped, StopRequest
+from worker.kto.sampling import sample
 from worker.kto.train import train
 
 LONG: dict[str, Any] = {"epochs": 8, "save_every_steps": 3}  # 24 steps, 3 an epoch
@@ -94,6 +101,181 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(workdir: Path, u
     assert digest(workdir) == undisturbed
     [message] = [line["message"] for line in tiny.lines(workdir / "warnings.jsonl") if line["code"] == "state_damaged"]
     assert newest.name in message
+
+
+def a_training(rows: int = 3) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
+    """One weight that has been updated once."""
+    weight = torch.nn.Parameter(torch.arange(float(rows)))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
+    return {"w": weight}, optimizer
+
+
+def save(folder: Path, *steps: int) -> None:
+    for step in steps:
+        weights, optimizer = a_training()
+        with torch.no_grad():
+            weights["w"].fill_(float(step))
+        checkpoint.save(folder, checkpoint.Position(step, 1.0, 1), "job", weights, optimizer)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-4] ^= 1
+    path.write_bytes(content)
+
+
+def spoil_step(path: Path) -> None:
+    path.write_text(path.read_text().replace('"step": 9', '"step": 8'))
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil"),
+    [
+        ("weights.safetensors", flip),
+        ("optimizer.safetensors", flip),
+        ("optimizer.safetensors", Path.unlink),
+        ("state.json", spoil_step),
+        ("state.json", Path.unlink),
+    ],
+)
+def test_whatever_of_a_checkpoint_is_damaged_the_one_before_is_taken_and_two_sound_ones_are_kept(
+    tmp_path: Path, file: str, spoil: Callable[[Path], None]
+) -> None:
+    save(tmp_path, 3, 6, 9)
+    spoil(tmp_path / "step-000009" / file)
+    weights, optimizer = a_training()
+
+    position, passed_over = checkpoint.resume(tmp_path, "job", weights, optimizer)
+
+    assert position is not None
+    assert (position.step, passed_over) == (6, ["step-000009"])
+    assert weights["w"].tolist() == [6.0] * 3
+    save(tmp_path, 8)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-000009", "step-000006", "step-000008"]
+
+
+def test_where_both_checkpoints_are_damaged_training_begins_anew_to_the_same_bits_and_says_so(
+    tmp_path: Path, base: Path
+) -> None:
+    short: dict[str, Any] = {"max_steps": 3, "save_every_steps": 1}
+    calm, workdir = (tiny.stage(tmp_path / name, base, tiny.text_rows(), **short) for name in ("calm", "w"))
+    train(calm)
+    with pytest.raises(Stopped):
+        train(workdir, tiny.StopAfter(11))
+    saved = sorted((workdir / "state").iterdir())
+    assert len(saved) == 2
+    for path in saved:
+        flip(path / "weights.safetensors")
+
+    train(workdir)
+
+    assert digest(workdir) == digest(calm)
+    [message] = [line["message"] for line in tiny.lines(workdir / "warnings.jsonl") if line["code"] == "state_damaged"]
+    assert f"{saved[1].name}, {saved[0].name} in {workdir / 'state'} did not verify" in message
+    assert "begins anew" in message
+
+
+def test_what_a_killed_save_left_behind_goes_with_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / ".step-000005.part").mkdir()
+
+    save(tmp_path, 6)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000006"]
+
+
+def test_a_state_is_saved_every_so_many_steps_or_minutes_whichever_comes_first() -> None:
+    def due(**changes: Any) -> list[int]:
+        after = checkpoint.Due(Recipe.model_validate({**tiny.RECIPE, **changes}))
+        return [step for step in range(1, 7) if after.after(step)]
+
+    assert due(save_every_steps=3) == [3, 6]
+    assert due(save_every_steps=3, save_every_minutes=1e-12) == [1, 2, 3, 4, 5, 6]
+
+
+def test_when_to_save_is_no_part_of_what_is_learnt(tmp_path: Path, base: Path) -> None:
+    often, seldom = (
+        tiny.stage(tmp_path / str(steps), base, tiny.text_rows(), save_every_steps=steps) for steps in (1, 100)
+    )
+
+    assert read_job(often).identity == read_job(seldom).identity
+
+
+def test_a_disk_that_is_full_leaves_the_last_checkpoint_and_training_goes_on_from_it_once_there_is_room(
+    tmp_path: Path, base: Path
+) -> None:
+    # given a run that was stopped, and no room for files as large as its weights
+    short: dict[str, Any] = {"max_steps": 4, "save_every_steps": 1}
+    calm, workdir = (tiny.stage(tmp_path / name, base, tiny.text_rows(), **short) for name in ("calm", "w"))
+    train(calm)
+    with pytest.raises(Stopped):
+        train(workdir, tiny.StopAfter(9))
+    saved = sorted(path.name for path in (workdir / "state").iterdir())
+
+    process = tiny.start(workdir, fsize=20_000)
+    process.join()
+
+    assert process.exitcode == DISK_FULL
+    failure = tiny.document(workdir / "failure.json")
+    assert failure["message"] == (workdir / "stderr").read_text().strip()
+    assert f"the disk that holds {workdir} is full: make room there" in failure["message"]
+    assert sorted(path.name for path in (workdir / "state").iterdir()) == saved
+    train(workdir)
+    assert digest(workdir) == digest(calm)
+
+
+def test_a_signal_ends_what_has_nothing_to_save_wherever_it_is() -> None:
+    stop = StopRequest()
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    stop.listen()
+    reached = []
+
+    def load() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("what comes after it")
+        except Exception:  # noqa: BLE001 - as whoever loads a folder that may be broken in any way
+            reached.append("taken for a broken folder")
+
+    try:
+        with pytest.raises(Stopped), stop.at_once():
+            load()
+        with pytest.raises(Stopped), stop.at_once():
+            reached.append("a second block")
+        # outside of such blocks it is read when there is time
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    assert reached == []
+
+
+def test_sampling_is_stopped_between_two_tokens() -> None:
+    tokens = []
+
+    def look() -> None:
+        tokens.append(1)
+        if len(tokens) == 3:
+            raise Stopped
+
+    model = tiny.model()
+    state = torch.random.get_rng_state()
+    with pytest.raises(Stopped):
+        sample(
+            model,
+            [np.arange(5, dtype=np.int32)],
+            [259],
+            max_new_tokens=50,
+            context=128,
+            batch_size=1,
+            seed=1,
+            between=tokens.clear,
+            between_tokens=look,
+        )
+    assert len(tokens) == 3
+    assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_stopping_at_every_single_moment_changes_no_bit(tmp_path: Path, base: Path, adapter: Path, method: str) -> None:

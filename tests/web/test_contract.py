@@ -1,6 +1,6 @@
 """Every operation of the OpenAPI document, called with what it allows and with what it does not: it keeps its word."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -65,13 +68,28 @@ def session(url: str) -> Iterator[requests.Session]:
         yield session
 
 
-@schema.parametrize()
-@settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+@pytest.mark.parametrize("label", [operation.ok().label for operation in schema.get_all_operations()])
 def test_no_call_is_a_server_error_or_answered_otherwise_than_the_document_says(
-    case: schemathesis.Case, url: str, session: requests.Session, key: dict[str, str]
+    label: str, url: str, session: requests.Session, key: dict[str, str]
 ) -> None:
-    if "project" in {parameter.name for parameter in case.operation.query}:
-        case.query = {**(case.query or {}), "project": "acme"}
-    case.call_and_validate(base_url=url, session=session, headers=key, checks=list(CHECKS))
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    def call(case: schemathesis.Case) -> None:
+        if "project" in {parameter.name for parameter in case.operation.query}:
+            case.query = {**(case.query or {}), "project": "acme"}
+        case.call_and_validate(base_url=url, session=session, headers=key, checks=list(CHECKS))
+
+    tried(label, call)()
+
+
+def tried(label: str, call: Callable[[schemathesis.Case], None]) -> Callable[[], None]:
+    """What `schema.parametrize()` makes of one operation. That makes the calls of all operations before the first test
+    begins, in every process of pytest-xdist, and most of them are for another process.
+    """
+    [operation] = [found.ok() for found in schema.get_all_operations() if found.ok().label == label]
+    feedback = FeedbackSources(constants_value_source=make_constants_value_source(schema))
+    made: Callable[[], None] = build_operation_test(
+        config=schema.config, operation=operation, test_func=call, given_kwargs={}, feedback=feedback
+    )
+    return made

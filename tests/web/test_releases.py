@@ -85,3 +85,17 @@ def test_only_a_key_for_releases_ships(api, key, tmp_path):
 
     assert api.post("/v1/releases", json=body, headers=key("runs:write", project="acme")).status_code == 403
     assert api.post("/v1/releases", json=body, headers=key("releases:write", project="acme")).status_code == 201
+
+
+def test_a_release_that_is_sent_twice_under_one_key_is_made_once(api, tmp_path):
+    made = str(checkpoint(tmp_path, "acme"))
+
+    def ship():
+        headers = {"Idempotency-Key": "release-of-today"}
+        return api.post("/v1/releases", params=PROJECT, json={"checkpoint_id": made}, headers=headers)
+
+    first, second = ship(), ship()
+
+    assert (first.status_code, second.status_code, second.headers["Idempotency-Replayed"]) == (201, 201, "true")
+    assert first.json() == second.json()
+    assert len(api.get("/v1/releases", params=PROJECT).json()["items"]) == 2

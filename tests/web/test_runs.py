@@ -8,6 +8,7 @@ from thumbwheel import Client
 from app import services
 from app.cli import watch
 from app.database import new_id, transaction
+from app.idempotency import service as idempotency
 from app.loop import service as loop
 from app.runs.leases import service as leases
 from app.runs.states import RunState
@@ -169,3 +170,92 @@ def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_a
 
         assert code.result(20) == 1
     assert "training  3/9  loss 0.500  rewards 0.10/-0.20  drift 0.031 nats/token" in said.splitlines()
+
+
+def test_a_run_is_paused_resumed_and_what_cannot_be_asked_is_a_409_that_says_what_can(api):
+    run = start(api).json()
+
+    def ask(what):
+        return api.post(f"/v1/runs/{run['id']}/{what}", params=PROJECT)
+
+    assert (ask("pause").status_code, ask("pause").json()["paused"]) == (202, True)
+    assert ask("resume").json()["paused"] is False
+    refused = ask("retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "illegal_transition")
+    assert refused.json()["details"] == {"state": "queued", "allowed": ["cancel", "pause", "resume"]}
+    ask("cancel")
+    assert ask("pause").json()["details"] == {"state": "cancelled", "allowed": ["reproduce", "retry"]}
+    assert ask("reproduce").json()["code"] == "no_snapshot"
+    again = ask("retry").json()
+    assert (again["source"], again["source_run_id"], again["state"]) == ("retry", run["id"], "queued")
+
+
+def test_a_second_run_waits_if_asked(api):
+    first = start(api).json()
+
+    second = start(api, queue=True)
+
+    assert (second.status_code, second.json()["waiting"]) == (202, True)
+    api.post(f"/v1/runs/{first['id']}/cancel", params=PROJECT)
+    assert api.get(f"/v1/runs/{second.json()['id']}", params=PROJECT).json()["waiting"] is False
+
+
+# -- under an Idempotency-Key -----------------------------------------------------------------------------------------
+
+
+def start_once(api, key, **body):
+    return api.post("/v1/runs", params=PROJECT, json=body, headers={"Idempotency-Key": key})
+
+
+def test_the_same_request_with_the_same_key_is_done_once_and_answered_the_same(api):
+    first = start_once(api, '"key-1"', note="once")
+    second = start_once(api, "key-1", note="once", queue=False)
+
+    assert (first.status_code, "Idempotency-Replayed" in first.headers) == (202, False)
+    assert (second.status_code, second.headers["Idempotency-Replayed"]) == (202, "true")
+    assert second.json() == first.json()
+    assert len(api.get("/v1/runs", params=PROJECT).json()["items"]) == 1
+
+
+def test_a_key_of_another_request_is_invalid_whether_body_or_operation_differs(api):
+    run = start_once(api, "key-1").json()
+
+    other_body = start_once(api, "key-1", note="another")
+    other_operation = api.post(
+        f"/v1/runs/{run['id']}/retry", params=PROJECT, headers={"Idempotency-Key": "key-1"}, json={}
+    )
+
+    assert [answer.status_code for answer in (other_body, other_operation)] == [422, 422]
+    assert other_body.json()["code"] == other_operation.json()["code"] == "idempotency_key_reused"
+    assert start_once(api, "").json()["code"] == "invalid_idempotency_key"
+
+
+def test_what_was_refused_keeps_no_key_and_may_be_sent_again(api):
+    active = start(api).json()
+    assert start_once(api, "key-1").json()["code"] == "run_active"
+
+    api.post(f"/v1/runs/{active['id']}/cancel", params=PROJECT)
+
+    assert start_once(api, "key-1").status_code == 202
+
+
+def test_a_request_whose_first_try_is_still_worked_on_is_a_conflict_at_once(api):
+    with transaction() as session:  # of the first try
+        idempotency.begin(session, idempotency.Request("acme", "key-1", "POST /v1/runs", None))
+        refused = start_once(api, "key-1")
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "request_in_flight")
+    assert start_once(api, "key-1").status_code == 202
+
+
+def test_keys_are_forgotten_after_a_week(api):
+    run = start_once(api, "key-1").json()
+    api.post(f"/v1/runs/{run['id']}/cancel", params=PROJECT)
+    execute("UPDATE idempotency_keys SET created_at = now() - interval '6 days'")
+    loop.tick()
+    assert start_once(api, "key-1").json()["id"] == run["id"]
+
+    execute("UPDATE idempotency_keys SET created_at = now() - interval '8 days'")
+    loop.tick()
+
+    assert start_once(api, "key-1").json()["id"] != run["id"]

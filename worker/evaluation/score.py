@@ -51,7 +51,7 @@ from worker.evaluation.rows_at_once import RowsAtOnce, micro_batch_size_of
 from worker.kto.files import write_atomically
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
-from worker.kto.process import Refusal, StopRequest, run, whatever_the_rows
+from worker.kto.process import Refusal, StopRequest, libraries_are_loaded, run, whatever_the_rows
 from worker.kto.shortage import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from worker.kto.rows import read_rows
     from worker.kto.sampling import chosen_prompts, drift_of_tokens, sample
 
+    libraries_are_loaded()
     models.ask_for_determinism()
     arithmetic = models.Arithmetic.of(recipe)
     context = models.context_length(job.base)

@@ -3,6 +3,10 @@
 Means are weighted by the row weights, and null where a class is absent or the objective has no such figure; z0 is the
 mean over micro-batches, weighted by their rows. Figures stay on the device until the step ends.
 
+tokens_per_second: tokens that the policy read, no padding among them, in a second of the step; a prompt that is read
+once for two completions counts once. Times differ between a resumed run and an uninterrupted one: no decision of the
+trainer rests on them.
+
 accuracy: share of the rows whose reward is on its label's side of the reference point (β·z0; δ for bco; 0 without one);
 of pairs, share in which the chosen row has the higher reward.
 """

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from worker.kto.files import folder_atomically, weights_fingerprint, write_atomically
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
-from worker.kto.process import OutOfMemory, Stopped, StopRequest, first_line, run
+from worker.kto.process import OutOfMemory, Stopped, StopRequest, first_line, libraries_are_loaded, run
 from worker.kto.shortage import is_out_of_memory, remedies, smaller
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
 
             from worker.kto.prepare import prepared
 
+            libraries_are_loaded()
             start = prepared(job, ranks)
             journal.progress("loading", 1, 1)
         stop.raise_if_requested()

@@ -88,9 +88,8 @@ def told(row: Written, place: Place) -> tuple[AnyRunEvent, Place]:
     return row.kind(id=str(behind), **row.values), behind
 
 
-def warned(message: str, place: Place) -> tuple[AnyRunEvent, Place]:
-    behind = replace(place, warnings=place.warnings + 1)
-    return RunWarningEvent(id=str(behind), message=message), behind
+def warned(message: str, place: Place) -> AnyRunEvent:
+    return RunWarningEvent(id=str(place), message=message)
 
 
 def progress(now: Standing, place: Place) -> AnyRunEvent:

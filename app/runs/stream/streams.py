@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -68,10 +69,11 @@ class Streams:
         yield format_sse_event(retry=RETRY_MILLISECONDS)
         began = spoke = time.monotonic()
         shown: Mapping[str, Any] | None = None
+        warned: set[str] = set()
         while True:
             try:
                 now = await self._standing(run_id)
-                while place.number < now.number and (rows := await self._written((run_id, place.number))):
+                while self._behind(place, now) and (rows := await self._written((run_id, place.number))):
                     for row in rows:
                         event, place = service.told(row, place)
                         yield _frame(event)
@@ -79,9 +81,14 @@ class Streams:
             except Unavailable as error:
                 log.warning("run %s cannot be looked at for those who follow it: %s", run_id, error)
             else:
-                for message in now.warnings[place.warnings :]:
-                    event, place = service.warned(message, place)
-                    yield _frame(event)
+                # The list begins anew where training does, so what was told is known by its words.
+                warned = warned or set(now.warnings[: place.warnings])
+                place = replace(place, warnings=min(place.warnings, len(now.warnings)))
+                for count, message in enumerate(now.warnings, 1):
+                    place = replace(place, warnings=count)
+                    if message not in warned:
+                        warned.add(message)
+                        yield _frame(service.warned(message, place))
                 if now.progress != shown:
                     shown, spoke = now.progress, time.monotonic()
                     yield _frame(service.progress(now, place))
@@ -93,6 +100,9 @@ class Streams:
                 yield format_sse_event(comment="nothing new")
             if time.monotonic() - began >= LONGEST_SECONDS or await self._stopped_within(LOOK_SECONDS):
                 return
+
+    def _behind(self, place: Place, now: service.Standing) -> bool:
+        return place.number < now.number and not self._stopping.is_set()
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:

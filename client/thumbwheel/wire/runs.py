@@ -29,18 +29,14 @@ class NewRun(Body):
 
     changes: Metadata = Field({}, description="recipe fields for this run only")
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
-    queue: bool = Field(
-        default=False, description="where a run of the project is active: wait behind it"
-    )
+    queue: bool = Field(default=False, description="where a run of the project is active: wait behind it")
 
 
 class RunAgain(Body):
     """Begin an ended run again, as a run of its own."""
 
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
-    queue: bool = Field(
-        default=False, description="where a run of the project is active: wait behind it"
-    )
+    queue: bool = Field(default=False, description="where a run of the project is active: wait behind it")
 
 
 class RunTransition(BaseModel):

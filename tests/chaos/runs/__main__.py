@@ -90,6 +90,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
         if unsent := messages.waiting():
             verdict.stuck.append(f"{unsent} messages were never sent")
         by_fault = outcomes({fault: strikes[fault] for fault in STRIKES if fault in strikes}, rows)
+        never = [fault for fault in options.only or STRIKES if fault not in strikes]
         ends = Counter(rows[run_id].state for run_id in tickets.accepted if run_id in rows)
         result = {
             "runs": len(tickets.accepted),
@@ -97,6 +98,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
             **verdict.counts,
             "stale_writes_refused": chaos.stale.refused,
             "stale_workers_told": ours.lines("the lease is gone"),
+            "never_struck": never,
             "outcomes": dict(ends),
             "attempts": sum(rows[run_id].epoch for run_id in tickets.accepted if run_id in rows),
             "messages": len(messages.everything_sent()),
@@ -115,6 +117,9 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
     if len(tickets.accepted) < options.runs:
         say(f"Only {len(tickets.accepted)} of {options.runs} runs fitted into {options.minutes:g} minutes.\n")
         wrong = True
+    if never:
+        say(f"There was no time or no chance for these: {', '.join(never)}.\n")
+        wrong = wrong or options.only is None
     if options.results:
         whole = {"machine": described("torch", "transformers"), **result}
         options.results.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")

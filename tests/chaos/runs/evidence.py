@@ -23,7 +23,8 @@ def rows() -> dict[UUID, Row]:
             told[move["run_id"]].append(Told(move["by"], move["to_state"], move["reason"]))
         asked = (
             "SELECT id, project_id AS project, state, reason, snapshot_id, checkpoint_id, lease_owner AS owner, "
-            "lease_epoch AS epoch, lost FROM runs"
+            "lease_epoch AS epoch, lost, "
+            "ARRAY(SELECT step FROM run_metrics WHERE run_id = runs.id ORDER BY step) AS steps FROM runs"
         )
         return {row["id"]: Row(**row, history=told[row["id"]]) for row in _all(session, asked)}
 

@@ -11,7 +11,7 @@ from uuid import UUID
 ENDED = ("succeeded", "failed", "cancelled")
 #: The name under which a worker holds a run: host, process, and something random for each claim.
 OWNER = re.compile(r".+:\d+:[0-9a-f]{8}")
-NO_SPACE = re.compile(r"No space left|StorageFull|File too large|FileTooLarge", re.IGNORECASE)
+NO_SPACE = re.compile(r"No space left|the disk that holds \S+ is full|File too large", re.IGNORECASE)
 GIVEN_UP = re.compile(r"given up after \d+ lost attempts, the last one: .+")
 
 
@@ -35,6 +35,7 @@ class Row:
     owner: str | None
     epoch: int
     lost: int
+    steps: Sequence[int]  # of its time series, in order
     history: Sequence[Told]
 
 
@@ -57,6 +58,7 @@ class Verdict:
     registered_twice: list[str] = field(default_factory=list)
     half_registered: list[str] = field(default_factory=list)  # success without checkpoint, or the other way round
     hash_mismatches: list[str] = field(default_factory=list)  # files, and weights beside those of undisturbed runs
+    steps_missing: list[str] = field(default_factory=list)  # in the time series of a run that succeeded
     unexplained: list[str] = field(default_factory=list)  # failed, not by a fault that may do so, or without its reason
     stale_writes_accepted: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)  # a client's call was refused, or a process ended by itself
@@ -95,6 +97,8 @@ def judge(
             row.checkpoint_id is not None
         ):
             found.half_registered.append(f"{who}: {row.state} with checkpoint {row.checkpoint_id}")
+        if row.state == "succeeded" and list(row.steps) != list(range(1, len(row.steps) + 1)):
+            found.steps_missing.append(f"{who}: of {row.steps[-1]} steps, {len(row.steps)} are told")
         if row.state == "failed" and not _explained(row, disk_full_for):
             found.unexplained.append(f"{who}: {row.reason}")
         if row.checkpoint_id in made and row.project in calm:

@@ -5,6 +5,7 @@ The summary goes to stdout: a table on a terminal, else one JSON object. Exit co
 stderr, 71 memory ran out, 75 stopped after the state was saved, anything else is a crash.
 """
 
+import gc
 import json
 import sys
 
@@ -28,6 +29,7 @@ def main(document: str) -> int:
     stop = StopRequest()
     stop.listen()
     prepare_environment()
+    gc.disable()  # until the trainer has loaded what it needs
 
     from worker.kto.standalone.request import Request
     from worker.kto.standalone.summary import show

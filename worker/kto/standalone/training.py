@@ -13,7 +13,6 @@ from worker.kto.standalone.folder import Folder, asked_for, copy_adapter, copy_l
 from worker.kto.standalone.request import Request
 from worker.kto.standalone.snapshot import write_snapshot
 from worker.kto.standalone.summary import holdout_rows, summary_of
-from worker.kto.train import train_and_draw
 
 
 def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
@@ -61,6 +60,9 @@ def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
 
 
 def _train(work: Path, request: Request, stop: StopRequest) -> None:
+    # Takes seconds to load, and neither what is refused nor what was finished before needs it.
+    from worker.kto.train import train_and_draw
+
     try:
         train_and_draw(work, stop)
     except Refusal as refusal:
