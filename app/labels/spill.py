@@ -51,9 +51,12 @@ class Spill:
         for batch in table.to_batches():
             self.keep(name, number, batch)
 
-    def frame(self, name: str, number: int) -> pl.DataFrame:
-        """All rows of frames that were kept: at least one of that name, even if it had none."""
-        table = pa.Table.from_batches(list(self.read(name, number)), self._schemas[name])
+    def frame(self, name: str, number: int, *columns: str) -> pl.DataFrame:
+        """All rows of frames that were kept: at least one of that name, even if it had none. Or their `columns`."""
+        schema = self._schemas[name]
+        names = columns or schema.names
+        batches = [batch.select(names) for batch in self.read(name, number)]
+        table = pa.Table.from_batches(batches, pa.schema([schema.field(one) for one in names]))
         return cast(pl.DataFrame, pl.from_arrow(table, rechunk=False))  # in one piece it would be there twice
 
     def numbers(self, name: str) -> list[int]:

@@ -26,6 +26,8 @@ from app.schema import Page, decode_cursor, page_of
 
 #: So many of the others in a ring are named.
 RING_NAMED = 20
+#: Rules that are not looked at.
+NO_RINGS, NO_TIMES = {"ring": None}, {"burst": None, "one_way": None}
 
 
 def findings(
@@ -43,14 +45,6 @@ def left_out(session: Session, project: str, policy: wire.LabelPolicy, watermark
     """Actors whose signals up to `watermark` do not count by `policy`, with the reasons."""
     labelled = labels.resolve_all(session, project, policy, watermark=watermark)
     return service.left_out(session, project, policy, labelled)
-
-
-@dataclass(frozen=True)
-class Voted:
-    """votes: see `sets.votes`, of all parts; completions are numbered through them · actors: ids."""
-
-    votes: pl.DataFrame
-    actors: pl.Series
 
 
 @dataclass(frozen=True)
@@ -103,23 +97,29 @@ def resolved(
     see `labels.logs`."""
     context = labels.context(session, project, policy, watermark)
     with labels.logs(session, project, policy, watermark, keep=True, near=near, part=part) as logs:
-        found = service.left_out(session, project, policy, Voted(_votes(policy, logs, context, near), logs.actors))
+        found = service.reasons(session, project, _found(policy, logs, context, near), logs.actors)
         yield Resolved(policy, context, found, logs)
 
 
-def _votes(policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | None) -> pl.DataFrame:
-    """Of all parts; those of one are not in memory beside the next part."""
+def _found(policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | None) -> pl.DataFrame:
+    """What the rules find: see `FINDINGS`. Votes of several parts are on disk until all are known, and rings, which
+    need the most memory, are looked for without the moments, which are half of what votes take."""
+    rules = policy.guards.quarantine
     if len(logs) == 1:
-        return sets.votes(policy, logs.part(0), context)
+        return found_in(sets.votes(policy, logs.part(0), context), rules)
     completions = 0
-    with closing(Spill(near)) as found:
+    with closing(Spill(near)) as kept:
         for number in range(len(logs)):
             log = logs.part(number)
             votes = sets.votes(policy, log, context).with_columns(pl.col("completion") + completions)
             completions += len(log.completions)
             del log
-            found.keep_frame("votes", 0, votes)
-        return found.frame("votes", 0)
+            kept.keep_frame("votes", 0, votes)
+        del votes
+        rings = found_in(kept.frame("votes", 0, "actor", "completion", "desirable"), rules.model_copy(update=NO_TIMES))
+        return pl.concat([rings, found_in(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))]).sort(
+            "actor", "rule"
+        )
 
 
 def page(

@@ -1,7 +1,6 @@
 """Whose votes do not count: those that the policy's rules find, and what operators decided of them."""
 
 from datetime import datetime
-from typing import Protocol
 
 import polars as pl
 from sqlalchemy.orm import Session
@@ -12,6 +11,7 @@ from app.errors import NotFound
 from app.feedback import service as feedback
 from app.labels.guards.quarantine import findings
 from app.labels.quarantine import store
+from app.labels.sets import Labelled
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, page_of
 
@@ -20,32 +20,32 @@ MOST_DECISIONS = 2**31 - 1
 CONFIRMED = "quarantine_confirmed"
 
 
-class Voted(Protocol):
-    """Votes of actors, numbered as in `actors`: see `sets.Labelled` and `findings`."""
-
-    @property
-    def votes(self) -> pl.DataFrame: ...
-
-    @property
-    def actors(self) -> pl.Series: ...
-
-
 def left_out(
-    session: Session, project: str, policy: wire.LabelPolicy, voted: Voted, *, as_of: datetime | None = None
+    session: Session, project: str, policy: wire.LabelPolicy, labelled: Labelled, *, as_of: datetime | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """Actors whose votes do not count, with the reasons: `quarantined_` and the rule, or `quarantine_confirmed`.
+    """Actors whose votes do not count, with the reasons: see `reasons`.
 
-    voted  what `policy` makes of the log while nobody is left out
+    labelled  what `policy` makes of the log while nobody is left out
+    """
+    found = findings(labelled.votes, policy.guards.quarantine)
+    return reasons(session, project, found, labelled.actors, as_of=as_of)
+
+
+def reasons(
+    session: Session, project: str, found: pl.DataFrame, actors: pl.Series, *, as_of: datetime | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Why the votes of actors do not count: `quarantined_` and the rule, or `quarantine_confirmed`.
+
+    found  what the rules find of `actors`: see `FINDINGS`
     as_of  only decisions up to this time: the same log then gives the same rows for ever
     """
     decisions = newest(session, project, as_of=as_of)
-    found = findings(voted.votes, policy.guards.quarantine)
-    reasons: dict[str, tuple[str, ...]] = {}
-    for actor, rule in zip(voted.actors.gather(found["actor"]), found["rule"], strict=True):
+    told: dict[str, tuple[str, ...]] = {}
+    for actor, rule in zip(actors.gather(found["actor"]), found["rule"], strict=True):
         if actor not in decisions:
-            reasons[actor] = (*reasons.get(actor, ()), f"quarantined_{rule}")
+            told[actor] = (*told.get(actor, ()), f"quarantined_{rule}")
     confirmed = (one.actor for one in decisions.values() if one.decision == "confirmed")
-    return dict(sorted({**reasons, **dict.fromkeys(confirmed, (CONFIRMED,))}.items()))
+    return dict(sorted({**told, **dict.fromkeys(confirmed, (CONFIRMED,))}.items()))
 
 
 def decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: str) -> wire.QuarantineDecision:
