@@ -11,6 +11,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app import memory
 from app.errors import NotFound
 from app.feedback import service as feedback
 from app.labels import service as labels
@@ -116,10 +117,11 @@ def _found(policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | 
             del log
             kept.keep_frame("votes", 0, votes)
         del votes
+        memory.give_back()
         rings = found_in(kept.frame("votes", 0, "actor", "completion", "desirable"), rules.model_copy(update=NO_TIMES))
-        return pl.concat([rings, found_in(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))]).sort(
-            "actor", "rule"
-        )
+        memory.give_back()
+        others = found_in(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))
+        return pl.concat([rings, others]).sort("actor", "rule")
 
 
 def page(
