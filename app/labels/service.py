@@ -24,7 +24,8 @@ from app.labels.policy import Context, Resolution, Signal, without
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
-#: Events of a large log that are in memory at a time; a log of WHOLE such parts is read at once: parts take a third longer.
+#: Events of a large log that are in memory at a time. A log of up to WHOLE such parts is read at once: parts take a
+#: third longer.
 PART, WHOLE = 250_000, 4
 
 
