@@ -139,14 +139,18 @@ def select(
 
 def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
     """The training rows by checkpoint, reason and label."""
-    train = np.flatnonzero(selection.split == TRAIN)
+    train = np.flatnonzero(selection.split == TRAIN).astype(np.int32)
     candidate = selection.candidate[train]
-    checkpoint = candidates.checkpoint[candidates.completion[candidate]].astype(np.int64)
-    label, reason = selection.label[train], candidates.reason[candidate].astype(np.int64)
-    kind = ((checkpoint + 1) * len(candidates.reasons) + reason) * 2 + label
-    kinds, number = np.unique(kind, return_inverse=True)
+    kind = candidates.checkpoint[candidates.completion[candidate]] + np.int32(1)
+    kind *= len(candidates.reasons)
+    kind += candidates.reason[candidate]
+    kind *= 2
+    kind += selection.label[train]
+    del candidate
+    kinds, number = np.flatnonzero(_present(kind)), _dense(kind)
     weight = selection.weight[train]
-    rows, weights, squares = (np.bincount(number, of, len(kinds)) for of in (None, weight, weight**2))
+    rows, weights = np.bincount(number, minlength=len(kinds)), np.bincount(number, weight, len(kinds))
+    squares = np.bincount(number, weight**2, len(kinds))
     found = []
     for place, one in enumerate(kinds.tolist()):
         which, desirable = divmod(one, 2)
@@ -285,9 +289,13 @@ def _capped(
 
 def _dense(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
     """The same order, without gaps from 0 on."""
+    return (np.cumsum(_present(numbers), dtype=np.int32) - 1)[numbers]
+
+
+def _present(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
     there = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
     there[numbers] = True
-    return (np.cumsum(there, dtype=np.int32) - 1)[numbers]
+    return there
 
 
 def _tally(selection: Selection, candidates: Candidates, split: Split) -> Tally:
