@@ -1,5 +1,6 @@
 """The API behind a real socket, in a thread of this process."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ def served(port: int | None = None) -> Iterator[str]:
     """The URL of an API on the servers of the settings, while the block lasts; one at a time. `port`: None takes a free
     one."""
     port = port or services.free_port()
+    before = logging.root.handlers[:]
     server = uvicorn.Server(uvicorn.Config(_api(), port=port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -37,3 +39,4 @@ def served(port: int | None = None) -> Iterator[str]:
         server.should_exit = True
         _api().state.streams.stop()  # no signal tells it, in a thread
         thread.join()
+        logging.root.handlers[:] = before  # the API's own writes to a stderr that ends with the test
