@@ -19,13 +19,18 @@ EVENT = wire.Event(completion_id="msg-1", actor="user-1", signal=wire.Thumbs(val
 
 
 @contextmanager
-def answering(*answers: tuple[int, Any] | None) -> Iterator[tuple[str, list[Any]]]:
-    """A server that gives these answers in turn, None by hanging up; its URL, and the bodies that it was sent."""
+def answering(
+    *answers: tuple[int, Any] | None, keys: list[str | None] | None = None
+) -> Iterator[tuple[str, list[Any]]]:
+    """A server that gives these answers in turn, None by hanging up; its URL, and the bodies that it was sent. `keys`
+    gets the Idempotency-Key of each."""
     left, bodies = list(answers), []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             bodies.append(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null"))
+            if keys is not None:
+                keys.append(self.headers.get("Idempotency-Key"))
             answer = left.pop(0)
             if answer is None:
                 self.close_connection = True
@@ -62,16 +67,23 @@ def test_an_event_is_sent_again_with_the_same_id_until_somebody_stores_it():
     assert bodies[0]["event_id"]
 
 
-def test_a_run_is_never_asked_for_twice():
-    with answering(None) as (url, bodies), Client(url) as client, pytest.raises(Unreachable) as raised:
-        client.start_run()
-    assert len(bodies) == 1
-    assert url in raised.value.message
+def test_a_run_is_asked_for_again_with_the_same_key_until_somebody_answers():
+    in_flight = {"code": "request_in_flight", "detail": "A request with this Idempotency-Key is being worked on."}
+    active = {"code": "run_active", "detail": "Run 1 is active."}
+    keys: list[str | None] = []
 
-    with answering((503, PROBLEM)) as (url, bodies), Client(url) as client, pytest.raises(ApiError) as refused:
+    answers = (None, (503, PROBLEM), (409, in_flight), (409, active))
+    with answering(*answers, keys=keys) as (url, bodies), Client(url) as client, pytest.raises(ApiError) as refused:
         client.start_run()
-    assert (refused.value.status, refused.value.code) == (503, "database_unavailable")
-    assert refused.value.message == PROBLEM["detail"]
+
+    assert (refused.value.status, refused.value.code) == (409, "run_active")
+    assert (len(bodies), len(set(keys))) == (4, 1)
+    assert keys[0]
+
+    with answering((409, active), keys=keys) as (url, _), Client(url) as client, pytest.raises(ApiError):
+        client.start_run()
+
+    assert keys[-1] != keys[0]
 
 
 def test_giving_up_says_where_nobody_answered():
