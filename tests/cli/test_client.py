@@ -1,4 +1,4 @@
-"""The client from Python: what it repeats, what it never repeats, and what it says when it gives up."""
+"""The client from Python: what it repeats, and what it says when it gives up."""
 
 import json
 import threading
