@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from app import outbox
@@ -28,9 +29,16 @@ from app.snapshots import service as snapshots
 from worker import less_memory, registration
 from worker.attend import Cancelled, Failed, Left, Lost, heed
 from worker.heartbeat import Heartbeat
+from worker.kto.process import disk_full_message
+from worker.kto.shortage import is_disk_full
 from worker.staging import stage, workdir_of
 
 log = logging.getLogger(__name__)
+
+#: In a registered run's folder.
+LARGE = (
+    "state", "output", "start.safetensors", "reference", "reference.safetensors", "scored-before", "tokens.safetensors",
+)  # fmt: skip
 
 
 def look(run_id: UUID, stopping: Callable[[], bool]) -> None:
@@ -71,7 +79,10 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
     except Failed as failure:
         _fail(claimed, failure.cause)
     except OSError as error:
-        _fail(claimed, f"this machine refused: {error}: mend it, then start a run again")
+        if is_disk_full(error):
+            _fail(claimed, disk_full_message(workdir_of(lease.run_id), "retry the run"))
+        else:
+            _fail(claimed, f"this machine refused: {error}: mend it, then retry the run")
     except snapshots.ErasedMeanwhile as error:
         with transaction() as session:
             leases.lose(session, lease, error.message)
@@ -113,7 +124,18 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
         )
         audits.suspect(session, claimed.project, checkpoint_id, suspicions)
     log.info("run %s: registered checkpoint %s, verdict %s", claimed.lease.run_id, checkpoint_id, manifest["verdict"])
-    shutil.rmtree(workdir / "state", ignore_errors=True)
+    _clear_away(workdir)
+
+
+def _clear_away(workdir: Path) -> None:
+    """Of a registered run's folder what is large: it is in the store, too, or of no use any more. Logs and figures
+    stay, to be looked into."""
+    for name in LARGE:
+        path = workdir / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _advance(claimed: Claimed, to: RunState) -> RunState:

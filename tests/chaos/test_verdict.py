@@ -67,7 +67,7 @@ def test_a_run_may_fail_when_it_was_lost_too_often_or_on_a_full_disk_and_has_to_
     def failed(reason: str | None, *, disk_full: bool = False) -> set[str]:
         return wrong(judged(state="failed", checkpoint_id=None, reason=reason, disk_full=disk_full))
 
-    no_space = "this machine refused: [Errno 28] No space left on device: mend it, then start a run again"
+    no_space = "the disk that holds /work is full: make room there and retry the run"
 
     assert failed("given up after 5 lost attempts, the last one: worker host:1:2 fell silent") == set()
     assert failed(no_space, disk_full=True) == set()

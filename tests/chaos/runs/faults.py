@@ -228,11 +228,11 @@ def _disk_full(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | None:
 
     def look() -> None:
         """Space comes back once somebody has missed it."""
+        met.extend(found for found in chaos.everybody() if found not in met)  # begun meanwhile
         now = chaos.watch.runs[run.id]
         if now.owner == run.owner and now.epoch == run.epoch and time.monotonic() - begun < FULL_SECONDS:
             return chaos.later(0.2, look)
         ballast.unlink(missing_ok=True)
-        met.extend(found for found in chaos.everybody() if found not in met)  # begun meanwhile
         chaos.away.discard("disk")
         return None
 
