@@ -122,7 +122,12 @@ def build(
     only = _only(rules, shipped_checkpoint_id)
     erasures = projects.erasures(session, project)
     with texts(near=folder) as kept:
-        found = choose(session, project, rules, watermark, kept, checkpoint_id=only)
+        try:
+            found = choose(session, project, rules, watermark, kept, checkpoint_id=only)
+        except KeyError as error:  # a text that was there when the log was read
+            if projects.erasures(session, project) != erasures:
+                raise _erased_meanwhile(project) from error
+            raise
         adopted, candidates, selection = found.adopted, found.candidates, found.selection
         planned = plan(cells_of(selection, candidates), pairs=selection.train.pairs)
         reasons = [one.reason for one in refusals_of(planned, selection.drops["capped"], rules, objective)]
@@ -180,12 +185,15 @@ def register(
         projects.lock(session, project)
         if projects.erasures(session, project) != erasures:
             _take_back(session, files)
-            raise ErasedMeanwhile(
-                f"Somebody was erased from the feedback of {project} while its snapshot was made.",
-                code="erased_meanwhile",
-            )
+            raise _erased_meanwhile(project)
     return store.insert_once(
         session, project, sha256=files["manifest.json"], watermark=watermark, files=files, manifest=dict(manifest)
+    )
+
+
+def _erased_meanwhile(project: str) -> ErasedMeanwhile:
+    return ErasedMeanwhile(
+        f"Somebody was erased from the feedback of {project} while its snapshot was made.", code="erased_meanwhile"
     )
 
 

@@ -9,9 +9,11 @@ from thumbwheel import wire
 
 from app import artifacts, settings
 from app.database import transaction
+from app.feedback import service as feedback
 from app.privacy.erasures import service as erasures
 from app.privacy.receipts import service as receipts
 from app.releases import service as releases
+from app.snapshots import service as snapshots
 from tests.logged import store
 from tests.rows.desk import DESK, checkpoint, execute, make_project, ready_to_finish, vote
 from tests.rows.test_erasures import ask, finish, shown, tables_with, thumb
@@ -137,3 +139,22 @@ def test_while_a_file_of_a_snapshot_cannot_be_read_the_erasure_waits_and_then_en
     done = finish(erasure)
     assert (done.trouble, len(done.certificate.snapshots), done.certificate.checkpoints) == (None, 1, [])
     assert [run.state for run in done.certificate.runs] == ["evaluating"]
+
+
+def test_a_build_during_which_a_text_that_it_needs_is_erased_says_so(tmp_path, monkeypatch):
+    store(DESK, [thumb(f"user {n}", f"c{n}", prompt=f"What of {n}?", completion=f"This, {n}.") for n in range(20)])
+    rewritten = {"kind": "edit", "text": "Something else altogether, in words of my own."}
+    store(DESK, [{"event_id": "e1", "completion_id": "c1", "actor": "eve", "signal": rewritten}])
+    gather = snapshots.gather
+
+    def gather_after_an_erasure(*given):
+        finish(ask("eve"))
+        return gather(*given)
+
+    monkeypatch.setattr(snapshots, "gather", gather_after_an_erasure)
+    with transaction() as session, pytest.raises(snapshots.ErasedMeanwhile, match="while its snapshot was made"):
+        snapshots.build(
+            session, DESK, wire.SnapshotRules(minimum_per_class=1), "sft",
+            watermark=feedback.watermark(session, DESK), seed=1, shipped_checkpoint_id=None, folder=tmp_path / "made",
+        )  # fmt: skip
+    assert not (tmp_path / "made").exists()
