@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -135,7 +136,8 @@ def _clear_away(workdir: Path) -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the run has succeeded, whatever stays
+                path.unlink(missing_ok=True)
 
 
 def _advance(claimed: Claimed, to: RunState) -> RunState:

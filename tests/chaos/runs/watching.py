@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 
 EVERY_SECONDS = 0.25
-WORKS_IN = re.compile(r"worker\.(?:kto\.train|evaluation\.score) \S*/work/([0-9a-f-]{36})")
+WORKS_IN = re.compile(r"worker\.(?:kto\.train|evaluation\.score) \S*\bwork/([0-9a-f-]{36})")
 ENDED = ("succeeded", "failed", "cancelled")
 
 
