@@ -8,13 +8,14 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
-from sqlalchemy import String, select
+from sqlalchemy import String, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app import database, settings
@@ -44,6 +45,12 @@ def put(session: Session, task: str, arguments: dict[str, Any], *, queue: str) -
     """Have `task` called with `arguments` once the transaction of `session` has committed."""
     session.add(Message(task=task, queue=queue, arguments=arguments))
     session.info["has_messages"] = True
+
+
+def waiting(session: Session) -> tuple[int, datetime | None]:
+    """Returns the number of messages that are not sent yet, and since when the oldest waits."""
+    count, oldest = session.execute(select(func.count(), func.min(Message.created_at))).one()
+    return count, oldest
 
 
 @cache

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, RedisDsn, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -17,6 +18,10 @@ PSYCOPG_ALONE = {
     "gssencmode", "channel_binding", "require_auth", "load_balance_hosts", "fallback_application_name", "options",
 }  # fmt: skip
 
+PREFIX = "THUMBWHEEL_"
+#: Read by docker-compose.yml alone.
+COMPOSE_NAMES = {"THUMBWHEEL_MODELS", "THUMBWHEEL_BIND"}
+
 
 def default_data_dir() -> Path:
     """As root a folder of the system: embedded servers run as another user then, who may not enter root's home."""
@@ -27,7 +32,7 @@ def default_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="THUMBWHEEL_", env_file=".env", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore")
 
     database_url: str | None = Field(
         None, description="postgresql://user:password@host:port/name; unset: `thumbwheel up` starts an embedded one"
@@ -52,6 +57,14 @@ class Settings(BaseSettings):
     url: str = Field("http://127.0.0.1:8000", description="where clients (the CLI) find the API")
     api_key: str | None = Field(None, description="the key with which the CLI calls the API")
     project: str | None = Field(None, description="the project on which the CLI works, where the key opens several")
+    base_models: Literal["here", "on_workers"] = Field(
+        "here",
+        description="who sees the folders of base models: here: the API checks them when they are named; on_workers: "
+        "only workers do, and check them before a run",
+    )
+    alive_file: Path | None = Field(
+        None, description="file that a worker touches every few seconds while it can take messages, for health checks"
+    )
     page_access: Literal["key", "open"] = Field(
         "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
     )
@@ -112,6 +125,18 @@ class Settings(BaseSettings):
                 code="settings_incomplete",
             )
         return str(self.redis_url)
+
+
+def names() -> list[str]:
+    """Returns the names of all settings, as the environment has them."""
+    return [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+
+
+def unknown_names() -> list[str]:
+    """Returns the names in the environment and in `.env` that look like settings and are none."""
+    file = Settings.model_config.get("env_file")
+    given = {*os.environ, *(dotenv_values(str(file)) if file else ())}
+    return sorted(name for name in given if name.startswith(PREFIX) and name not in {*names(), *COMPOSE_NAMES})
 
 
 @cache

@@ -54,6 +54,7 @@ class Servers:
             "THUMBWHEEL_DATABASE_URL": self.database_url,
             "THUMBWHEEL_REDIS_URL": self.redis_url,
             "THUMBWHEEL_DATA_DIR": str(self.folder / "data"),
+            "THUMBWHEEL_BASE_MODELS": "on_workers",  # most tests name a folder that nobody loads
         }
 
 
@@ -117,8 +118,9 @@ def stack() -> Iterator["Stack"]:
 
     with services.temporary() as folder, (folder / "lines.log").open("w") as lines:
         chosen = settings.Settings(
-            data_dir=folder / "data", port=0, database_url=None, redis_url=None, tick_seconds=1, lease_seconds=10
-        )
+            data_dir=folder / "data", port=0, database_url=None, redis_url=None, tick_seconds=1, lease_seconds=10,
+            base_models="on_workers",
+        )  # fmt: skip
         with running(chosen, lambda name, line: print(name, "|", line, file=lines, flush=True), durable=False) as stack:
             yield stack
 

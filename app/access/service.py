@@ -12,6 +12,8 @@ from app.database import now
 from app.errors import Fault, Forbidden, Invalid, NotFound, Unauthenticated
 from app.schema import Page, key_of_cursor, page_of
 
+FIRST_ADMIN = wire.NewKey(name="first admin", scopes=["admin"])
+
 
 def recognise(session: Session, secret: str) -> ApiKey:
     """The key of a request. Raises `Unauthenticated` where nobody knows it, or it opens nothing any more."""
@@ -32,7 +34,17 @@ def first_admin_key(session: Session) -> str | None:
     store.hold_first_key_lock(session)
     if store.has_open_admin_key(session, now()):
         return None
-    return _insert(session, wire.NewKey(name="first admin", scopes=["admin"])).secret
+    return _insert(session, FIRST_ADMIN).secret
+
+
+def replaced_first_admin_key(session: Session) -> str:
+    """Revokes every first admin key and returns the secret of a new one: for an operator who has lost the key.
+
+    Keys that were made with the lost one stay open.
+    """
+    store.hold_first_key_lock(session)
+    store.revoke_named(session, FIRST_ADMIN.name, now())
+    return _insert(session, FIRST_ADMIN).secret
 
 
 def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wire.CreatedKey:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.access.keys import ADMIN
@@ -54,3 +54,9 @@ def has_open_admin_key(session: Session, at: datetime) -> bool:
         or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > at),
     )
     return session.execute(asked.limit(1)).first() is not None
+
+
+def revoke_named(session: Session, name: str, at: datetime) -> None:
+    """Revokes the open admin keys of this name that open every project."""
+    open_ones = ApiKey.scopes.any(ADMIN), ApiKey.project_id.is_(None), ApiKey.revoked_at.is_(None)  # type: ignore[arg-type]
+    session.execute(update(ApiKey).where(ApiKey.name == name, *open_ones).values(revoked_at=at))

@@ -22,7 +22,7 @@ CARD, MANIFEST = "README.md", "manifest.json"
 
 @dataclass(frozen=True)
 class Chain:
-    """What a checkpoint is made of, from below: the project's base model, weights of ours, an adapter."""
+    """What a checkpoint is made of, from below: the base model of its line, weights of ours, an adapter."""
 
     base_model: Path
     weights: Checkpoint | None
@@ -37,20 +37,22 @@ class Staged:
     base_fingerprint: str | None
     adapter: Path | None
     adapter_fingerprint: str | None
-    ancestor: Path  # the project's base model
+    ancestor: Path  # the base model that its line begins with
 
 
 def base_of(session: Session, project: str) -> Checkpoint:
-    """The row that stands for the project's base model, made at the first look."""
-    found = store.base(session, project)
+    """Returns the row that stands for the project's base model, made at the first look."""
+    base_model = projects.get(session, project).base_model
+    found = store.base(session, project, base_model)
     if found is not None:
         return found
-    projects.lock(session, project)
-    return store.base(session, project) or store.insert_checkpoint(
+    base_model = projects.lock(session, project).base_model
+    return store.base(session, project, base_model) or store.insert_checkpoint(
         session,
         {
             "project_id": project,
             "kind": "base",
+            "base_model": base_model,
             "verdict": "base",
             "reasons": [],
             "files": {},
@@ -85,6 +87,7 @@ def register(
         {
             "project_id": project,
             "kind": manifest["kind"],
+            "base_model": reference.base_model,
             "run_id": run_id,
             "parent_id": reference.id,
             "stands_on_id": stands_on if manifest["kind"] == "adapter" else None,
@@ -123,14 +126,13 @@ def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) ->
 
 def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
     """What the checkpoint is made of; `stage` makes folders of it. Raises `NotFound`."""
-    base_model = Path(projects.get(session, project).base_model)
     top = _require(session, project, checkpoint_id)
     adapter = top if top.kind == "adapter" else None
     below = top
     if adapter is not None:
         assert adapter.stands_on_id is not None
         below = _require(session, project, adapter.stands_on_id)
-    return Chain(base_model, below if below.kind == "weights" else None, adapter)
+    return Chain(Path(top.base_model), below if below.kind == "weights" else None, adapter)
 
 
 def stage(parts: Chain, folder: Path) -> Staged:

@@ -19,10 +19,10 @@ def of_id(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint | N
     ).one_or_none()
 
 
-def base(session: Session, project: str) -> Checkpoint | None:
-    return session.scalars(
-        select(Checkpoint).where(Checkpoint.project_id == project, Checkpoint.kind == "base")
-    ).one_or_none()
+def base(session: Session, project: str, base_model: str) -> Checkpoint | None:
+    """Returns the row that stands for the base model in the folder `base_model`."""
+    of_project = Checkpoint.project_id == project, Checkpoint.kind == "base"
+    return session.scalars(select(Checkpoint).where(*of_project, Checkpoint.base_model == base_model)).one_or_none()
 
 
 def insert_checkpoint(session: Session, values: dict[str, Any]) -> Checkpoint:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -11,13 +11,14 @@ from app.database import Base, Document, Id, Time
 
 
 class Checkpoint(Base):
-    """Kind *base* is the project's base model itself, the first reference; it has no files of ours."""
+    """Kind *base* is a base model of the project, with which a line of ancestry begins; it has no files of ours."""
 
     __tablename__ = "checkpoints"
 
     id: Mapped[Id]
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     kind: Mapped[str] = mapped_column(String(16))
+    base_model: Mapped[str] = mapped_column(comment="folder of the base model that its line of ancestry begins with")
     run_id: Mapped[UUID | None] = mapped_column(unique=True, comment="a run registers one checkpoint at most")
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
     # An adapter stands on the base model, or on the weights of an earlier checkpoint.
@@ -37,4 +38,11 @@ class Checkpoint(Base):
         CheckConstraint("(kind = 'base') = (verdict = 'base')", name="only_the_base_has_no_gates"),
         # What a release's foreign key points at: see releases.
         UniqueConstraint("id", "project_id", "verdict"),
+        Index(
+            "ix_checkpoints_one_base_per_folder",
+            "project_id",
+            "base_model",
+            unique=True,
+            postgresql_where=text("kind = 'base'"),
+        ),
     )

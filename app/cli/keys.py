@@ -61,16 +61,29 @@ def revoke(
 
 
 @keys.command()
-def first(as_json: AsJson = False) -> None:
-    """Make the first admin key, in the database itself. Refused where there is one."""
-    from app.access.service import first_admin_key
+def first(
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The first key is lost: revoke it, and make another one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the first admin key, in the database itself. Needs no key: whoever may read the database's password may.
+
+    The database is that of THUMBWHEEL_DATABASE_URL, or the embedded one of a running `thumbwheel up`. In containers:
+    docker compose exec api thumbwheel keys first
+    """
+    from app.access.service import first_admin_key, replaced_first_admin_key
+    from app.cli.embedded import use_running_servers
     from app.database import transaction
 
+    use_running_servers()
     with transaction() as session:
-        secret = first_admin_key(session)
+        secret = replaced_first_admin_key(session) if replace else first_admin_key(session)
     if secret is None:
         raise Conflict(
-            "There is an admin key already: make others with it, by `thumbwheel keys create`.", code="admin_key_exists"
+            "There is an admin key already: make others with it, by `thumbwheel keys create`. "
+            "If it is lost: `thumbwheel keys first --replace`.",
+            code="admin_key_exists",
         )
     if as_table(as_json):
         typer.echo(f"export THUMBWHEEL_API_KEY={secret}")

@@ -4,7 +4,8 @@ Commands import what is heavy when they run, so that `--help` is quick.
 """
 
 import sys
-from typing import TYPE_CHECKING
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -30,13 +31,30 @@ from app.errors import ThumbwheelError
 if TYPE_CHECKING:
     from thumbwheel import ClientError
 
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thumbwheel {version_of('thumbwheel-server')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     help="Turn production thumbs into better models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """Turn production thumbs into better models."""
+
+
 app.command(short_help="Run everything in this terminal, until Ctrl-C.")(up)
 app.command(short_help="Watch the whole loop on simulated users.")(demo)
 app.command(short_help="Train on files, without any service.")(train)
@@ -84,7 +102,8 @@ def said(error: "ClientError") -> str:
         message += " Start it with `thumbwheel up`, or set THUMBWHEEL_URL to where it runs."
     elif isinstance(error, ApiError):
         if error.status == 401:
-            message += " The command line takes it from THUMBWHEEL_API_KEY."
+            message += " The command line takes it from THUMBWHEEL_API_KEY; a lost admin key is replaced by "
+            message += "`thumbwheel keys first --replace`."
         elif error.code == "no_project":
             message = "Your key opens every project: name one by --project or THUMBWHEEL_PROJECT."
         message += "".join(f" {reason}" for reason in error.problem.get("reasons") or () if reason not in message)

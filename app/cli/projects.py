@@ -81,6 +81,7 @@ def list_projects(as_json: AsJson = False) -> None:
         "recipe": lambda item: item.recipe.preset,
         "trigger": lambda item: _trigger(item.trigger),
         "made": lambda item: when(item.created_at),
+        "archived": lambda item: when(item.archived_at),
     }
     with connected() as client:
         show_all(client.projects(), columns, as_json=as_json)
@@ -97,11 +98,40 @@ def show(
         _show(client.project(), as_json)
 
 
+@projects.command()
+def archive(
+    project: Annotated[str, typer.Argument(help="Its name.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Open it again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Close a project to feedback and new runs. Nothing is deleted, and --undo opens it again."""
+    with connected(project) as client:
+        _show(client.change_project(wire.ProjectChange(archived=not undo)), as_json)
+
+
+@projects.command("base-model")
+def base_model(
+    project: Annotated[str, typer.Argument(help="Its name.")],
+    folder: Annotated[str, typer.Argument(help="Folder of the new base model, as the workers see it.")],
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Begin a new line of ancestry with another base model, which is live at once.
+
+    No earlier checkpoint is a reference any more, or may ship, until its base model is the project's again.
+    """
+    with connected(project) as client:
+        release = client.change_base_model(wire.NewBaseModel(base_model=folder, reason=reason))
+    lines = {"release": f"{release.number} ({release.action})", "why": release.reason, "at": when(release.created_at)}
+    show_one(release, lines, as_json=as_json)
+
+
 def _show(item: wire.Project, as_json: bool) -> None:
     lines = {
         "project": item.project,
         "base model": item.base_model,
         "made": when(item.created_at),
+        "archived": when(item.archived_at),
         "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in item.recipe.changes.items())]),
         "trigger": _trigger(item.trigger),
         **{f"gate {name}": f"{value:g}" for name, value in item.gates},

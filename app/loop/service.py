@@ -9,6 +9,7 @@ run that was refused, or that failed, is not started again until something has c
 
 import logging
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -57,6 +58,13 @@ def tick() -> None:
         except Exception:
             log.exception("project %s could not be decided on, trying again", project)
     outbox.deliver()
+    with transaction() as session:
+        store.record_tick(session)
+
+
+def last_tick(session: Session) -> datetime | None:
+    """Returns when the last round ended, None before the first one."""
+    return store.last_tick(session)
 
 
 def _make_room() -> None:

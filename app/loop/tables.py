@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Identity, String
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Identity, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Document, Time
@@ -21,3 +21,14 @@ class TriggerDecision(Base):
     reason: Mapped[str] = mapped_column(String)
     basis: Mapped[Document] = mapped_column(comment="all that the decision rests on: the same again decides the same")
     run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+
+
+class Tick(Base):
+    """The end of the loop's last round: a single row."""
+
+    __tablename__ = "ticks"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, default=1)
+    ended_at: Mapped[Time]
+
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)

@@ -8,6 +8,7 @@ from thumbwheel import wire
 
 from app.access.caller import caller_of, require
 from app.database import transaction
+from app.projects import service as projects
 from app.projects.scoped import project_of
 
 #: After so many seconds a key is looked up again, while its requests go on.
@@ -70,4 +71,6 @@ class Admission:
         given = secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
         named = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("project")
         with transaction() as session:
-            return project_of(session, require(caller_of(session, given), self._scope), named).project
+            project = project_of(session, require(caller_of(session, given), self._scope), named).project
+            projects.require_open(session, project)
+            return project

@@ -35,7 +35,8 @@ def admin_of_all(caller: Annotated[Caller, Depends(may("admin"))]) -> Caller:
     dependencies=[Depends(admin_of_all)],
 )
 def create_project(new: wire.NewProject, session: Transaction) -> wire.Project:
-    """One product whose model is improved. The recipe is checked at once, the base model by the first run."""
+    """One product whose model is improved. Recipe and base model are checked at once; where only workers see the folder
+    (`THUMBWHEEL_BASE_MODELS=on_workers`), the first run looks into it."""
     return service.create(session, new)
 
 
@@ -49,11 +50,12 @@ def create_project(new: wire.NewProject, session: Transaction) -> wire.Project:
 def list_projects(
     session: Transaction,
     caller: Annotated[Caller, Depends(may("runs:read"))],
+    archived: Annotated[bool | None, Query(description="only archived ones, or only open ones")] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[wire.Project]:
     """By name; a key of one project sees that one."""
-    return service.page(session, within=caller.project, cursor=cursor, limit=limit)
+    return service.page(session, within=caller.project, archived=archived, cursor=cursor, limit=limit)
 
 
 @router.get(
@@ -78,5 +80,7 @@ def get_project(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs
 def change_project(
     change: wire.ProjectChange, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
 ) -> wire.Project:
-    """Sections that are given replace the stored ones whole. Runs that were requested keep what they began with."""
+    """Sections that are given replace the stored ones whole. Runs that were requested keep what they began with.
+    `archived` closes the project to feedback and new runs, or opens it again; nothing is deleted. Another base model
+    begins a new line of ancestry: `PUT /v1/projects/{project}/base-model`."""
     return service.change(session, at.project, change)

@@ -20,7 +20,9 @@ SAID = {"exclusiveMinimum": "over", "minimum": "at least", "exclusiveMaximum": "
 def changed(configuration: wire.ProjectConfiguration, change: wire.ProjectChange) -> wire.ProjectConfiguration:
     """Sections that the change gives replace the stored ones whole."""
     given = {
-        name: section for name in wire.ProjectChange.model_fields if (section := getattr(change, name)) is not None
+        name: section
+        for name in wire.ProjectConfiguration.model_fields
+        if (section := getattr(change, name)) is not None
     }
     return configuration.model_copy(update=given)
 

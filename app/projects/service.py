@@ -1,12 +1,17 @@
 """Projects: made, read, changed, and locked while something about one of them is decided."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.errors import Conflict, Invalid, NotFound
+from app import settings
+from app.database import now
+from app.errors import Conflict, Fault, Invalid, NotFound
 from app.projects import store
+from app.projects.base_model import reasons_impossible, reasons_unusable
 from app.projects.configuration import changed, faults_of_recipe
 from app.projects.tables import Project
 from app.schema import Page, key_of_cursor, page_of
@@ -19,6 +24,7 @@ SECTIONS = set(wire.ProjectConfiguration.model_fields)
 def create(session: Session, new: wire.NewProject) -> wire.Project:
     """Make the project. Raises `Conflict` where it exists, `Invalid` with the fields of a wrong recipe."""
     _require_valid(new.recipe)
+    _require_base_model(new.base_model)
     values = {
         "id": new.project,
         "base_model": new.base_model,
@@ -46,21 +52,55 @@ def change(session: Session, project: str, change: wire.ProjectChange) -> wire.P
     row = _require(store.locked(session, project), project)
     if change.recipe is not None:
         _require_valid(change.recipe)
+    if change.archived is not None:
+        row.archived_at = (row.archived_at or now()) if change.archived else None
     stored = wire.ProjectConfiguration.model_validate(row.configuration)
     row.configuration = changed(stored, change).model_dump(mode="json", include=SECTIONS)
     session.flush()
     return _shown(row)
 
 
-def page(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Project]:
-    """Projects by name; only `within` unless that is None."""
+def change_base_model(session: Session, project: str, base_model: str) -> None:
+    """Makes another base model the project's. The ledger tells of it: for `releases.service.start_over` alone.
+
+    Raises `NotFound`, and `Invalid` where the folder holds no base model.
+    """
+    row = _require(store.locked(session, project), project)
+    _require_base_model(base_model)
+    row.base_model = base_model
+    session.flush()
+
+
+def require_open(session: Session, project: str) -> None:
+    """Raises `Conflict` where the project is archived: it takes no feedback and starts no run. `NotFound` where it is
+    unknown.
+    """
+    if get(session, project).archived_at is not None:
+        raise Conflict(
+            f"Project {project} is archived: it takes no feedback and starts no runs. To reopen it: PATCH "
+            f'/v1/projects/{project} with {{"archived": false}}.',
+            code="project_archived",
+        )
+
+
+def page(
+    session: Session, *, within: str | None, archived: bool | None, cursor: str | None, limit: int
+) -> Page[wire.Project]:
+    """Returns projects by name; only `within` unless that is None; of archived and open ones those that `archived`
+    says, both where it is None.
+    """
     after = key_of_cursor(cursor, _possible)
-    return page_of(store.by_id(session, within, after, limit + 1), limit, lambda row: row.id, _shown)
+    return page_of(store.by_id(session, within, archived, after, limit + 1), limit, lambda row: row.id, _shown)
 
 
 def ids(session: Session) -> list[str]:
-    """Every project there is."""
-    return store.ids(session)
+    """Returns every project that is not archived."""
+    return store.open_ids(session)
+
+
+def base_models(session: Session) -> dict[str, str]:
+    """Returns the base model of each project that is not archived."""
+    return store.base_models(session)
 
 
 def lock(session: Session, project: str) -> wire.Project:
@@ -109,6 +149,25 @@ def _require_valid(recipe: wire.RecipeChoice) -> None:
         raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)
 
 
+def _require_base_model(base_model: str) -> None:
+    """Raises `Invalid` where this is no folder of a base model, as far as the machine can see it."""
+    look = reasons_unusable if settings.current().base_models == "here" else lambda _: reasons_impossible(base_model)
+    reasons = look(Path(base_model))
+    if reasons:
+        remedy = (
+            " Where only workers see the folder, set THUMBWHEEL_BASE_MODELS=on_workers for the API."
+            if reasons[0].startswith("There is no folder")
+            else ""
+        )
+        faults = [Fault("/base_model", reason) for reason in reasons]
+        raise Invalid(f"base_model: {' '.join(reasons)}{remedy}", code="invalid_base_model", faults=faults)
+
+
 def _shown(row: Project) -> wire.Project:
-    known = {"project": row.id, "base_model": row.base_model, "created_at": row.created_at}
+    known: dict[str, Any] = {
+        "project": row.id,
+        "base_model": row.base_model,
+        "created_at": row.created_at,
+        "archived_at": row.archived_at,
+    }
     return wire.Project.model_validate({**row.configuration, **known})

@@ -40,8 +40,12 @@ def erasures(session: Session, project: str) -> int:
     return session.scalars(select(Project.erasures).where(Project.id == project)).one()
 
 
-def by_id(session: Session, only: str | None, after: str | None, limit: int) -> Sequence[Project]:
+def by_id(
+    session: Session, only: str | None, archived: bool | None, after: str | None, limit: int
+) -> Sequence[Project]:
     asked = select(Project).order_by(Project.id).limit(limit)
+    if archived is not None:
+        asked = asked.where(Project.archived_at.is_not(None) if archived else Project.archived_at.is_(None))
     if only is not None:
         asked = asked.where(Project.id == only)
     if after is not None:
@@ -49,5 +53,11 @@ def by_id(session: Session, only: str | None, after: str | None, limit: int) -> 
     return session.scalars(asked).all()
 
 
-def ids(session: Session) -> list[str]:
-    return list(session.scalars(select(Project.id).order_by(Project.id)))
+def open_ids(session: Session) -> list[str]:
+    return list(session.scalars(select(Project.id).where(Project.archived_at.is_(None)).order_by(Project.id)))
+
+
+def base_models(session: Session) -> dict[str, str]:
+    """Returns the base model of each project that is not archived."""
+    open_ones = select(Project.id, Project.base_model).where(Project.archived_at.is_(None))
+    return {row.id: row.base_model for row in session.execute(open_ones.order_by(Project.id))}

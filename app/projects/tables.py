@@ -1,6 +1,8 @@
 """Projects: one product whose model is improved."""
 
-from sqlalchemy import Integer, String, text
+from datetime import datetime
+
+from sqlalchemy import DateTime, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Document, Time
@@ -13,6 +15,7 @@ class Project(Base):
     base_model: Mapped[str] = mapped_column(String)
     configuration: Mapped[Document]
     created_at: Mapped[Time]
+    archived_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     erasures: Mapped[int] = mapped_column(
         Integer,
         server_default=text("0"),

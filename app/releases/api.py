@@ -33,6 +33,21 @@ def ship(
     return asked.once(session, at.project, new, lambda: service.ship(session, at.project, new, at.by))
 
 
+@router.put(
+    "/v1/projects/{project}/base-model",
+    operation_id="change_base_model",
+    summary="Begin a new line of ancestry with another base model",
+    response_model=wire.Release,
+    responses=problems(404),
+)
+def change_base_model(
+    new: wire.NewBaseModel, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
+) -> wire.Release:
+    """The base model is live with the answer, and the next run's reference. Checkpoints of the earlier line stay, and
+    may ship again once their base model is the project's again."""
+    return service.start_over(session, at.project, new, at.by)
+
+
 @router.get(
     "/v1/releases",
     operation_id="list_releases",

@@ -10,16 +10,18 @@ from app.releases import store
 from app.releases.tables import Release
 from app.schema import Page, key_of_cursor, page_of
 
+REASON_CHARACTERS = 500  # of the ledger's column
+
 
 def current(session: Session, project: str) -> wire.CurrentRelease:
     """What is live. The ledger begins with the base model, written at the first look. Raises `NotFound`."""
-    base_model = projects.get(session, project).base_model
     row = _live(session, project)
+    checkpoint = checkpoints.get(session, project, row.checkpoint_id)
     return wire.CurrentRelease.model_validate(
         {
             **_shown(row).model_dump(),
-            "checkpoint": checkpoints.get(session, project, row.checkpoint_id),
-            "base_model": base_model,
+            "checkpoint": checkpoint,
+            "base_model": checkpoint.base_model,
         }
     )
 
@@ -30,7 +32,7 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
     Raises `Refused` where the gates failed and nobody says why it may ship all the same, where it is live already, and
     where there is nothing to roll back to; `NotFound` for an unknown checkpoint.
     """
-    projects.lock(session, project)
+    base_model = projects.lock(session, project).base_model
     live = _live(session, project)
     if new.rollback:
         return _shown(_roll_back(session, project, live, new, by))
@@ -38,6 +40,7 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
     checkpoint = checkpoints.get(session, project, new.checkpoint_id)
     if checkpoint.id == live.checkpoint_id:
         raise Refused(f"Checkpoint {checkpoint.id} is live already.", code="live_already")
+    _require_line(checkpoint, base_model)
     if checkpoint.verdict == "failed" and new.override_reason is None:
         raise Refused(
             f"The gates refused checkpoint {checkpoint.id}: ship another one, or give override_reason, which is "
@@ -48,11 +51,36 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
     return _shown(_append(session, project, live.number + 1, checkpoint, "ship", new.reason, new.override_reason, by))
 
 
+def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) -> wire.Release:
+    """Makes another base model the project's, and live: a new line of ancestry begins, in which no earlier checkpoint
+    is a reference or may ship. The same base model once more changes nothing.
+
+    Raises `Invalid` where the folder holds no base model, `NotFound` for an unknown project.
+    """
+    before = projects.lock(session, project).base_model
+    live = _live(session, project)
+    if before == new.base_model:
+        return _shown(live)
+    projects.change_base_model(session, project, new.base_model)
+    base = checkpoints.get(session, project, checkpoints.base_of(session, project).id)
+    reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
+    return _shown(_append(session, project, live.number + 1, base, "start", reason[:REASON_CHARACTERS], None, by))
+
+
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
     """The project's ledger, newest first."""
     _live(session, project)
     rows = store.newest_first(session, project, key_of_cursor(cursor, int), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _shown)
+
+
+def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
+    if checkpoint.base_model != base_model:
+        raise Refused(
+            f"Checkpoint {checkpoint.id} descends from the base model {checkpoint.base_model}, and the project's is "
+            f"{base_model}: change it back first (PUT /v1/projects/{{project}}/base-model).",
+            code="other_base_model",
+        )
 
 
 def _live(session: Session, project: str) -> Release:
@@ -73,6 +101,8 @@ def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelea
     for entry in reversed(store.newest_first(session, project, None, None)):
         if entry.action == "rollback":
             ways.pop()
+        elif entry.action == "start":
+            ways = [entry]  # what came before descends from another base model
         else:
             ways.append(entry)
     if len(ways) < 2:

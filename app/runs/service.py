@@ -75,6 +75,7 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
     `Conflict` where a run is active, `Invalid` for a wrong recipe, `Refused` where the feedback does not do.
     """
     configuration = projects.lock(session, project)
+    projects.require_open(session, project)
     active = store.active_of(session, project)
     if active is not None and not new.queue:
         raise _run_active(active)

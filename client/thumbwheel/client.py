@@ -162,6 +162,11 @@ class Client:
             wire.Project, "PATCH", self._project_path(project), body=change, safe=True, scoped=False, drop_unset=True
         )
 
+    def change_base_model(self, new: wire.NewBaseModel, project: str | None = None) -> wire.Release:
+        """Begins a new line of ancestry with another base model, which is live at once."""
+        path = f"{self._project_path(project)}/base-model"
+        return self._call(wire.Release, "PUT", path, body=new, safe=True, scoped=False)
+
     def readiness(self, project: str | None = None) -> wire.Readiness:
         """Whether a run could start now, and what is missing."""
         path = f"{self._project_path(project)}/readiness"

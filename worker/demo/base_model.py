@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from worker.demo import language, phrases
+from worker.kto.files import folder_atomically
 
 UNKNOWN, PAD, END = "<unk>", "<pad>", "<eos>"
 STEPS = 240
@@ -86,8 +87,9 @@ def train_base_model(folder: Path, seed: int, progress: Progress = unwatched, st
         do_sample=True, temperature=1.0, max_new_tokens=MAX_NEW_TOKENS,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with folder_atomically(folder) as place:
+        model.save_pretrained(place)
+        tokenizer.save_pretrained(place)
 
 
 def desk_tokenizer() -> PreTrainedTokenizerFast:

@@ -27,7 +27,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Yields an empty folder that takes the place of `path`, flushed to disk, once the block ends without an error.
 
-    Else nothing is left of it. What was at `path` before goes whole, too, not file by file.
+    Else nothing is left of it. Its files have the permissions that the umask leaves. What was at `path` before goes whole, too, not file by file.
     """
     temporary, retired = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
     for leftover in (temporary, retired):
@@ -35,7 +35,11 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        # Some libraries write files that only their owner may read: the servers that load the folder run as others.
+        mode = temporary.stat().st_mode & 0o666
         for file in sorted(temporary.rglob("*")):
+            if file.is_file():
+                file.chmod(mode)
             sync(file)  # a disk may say only now that it is full
         sync(temporary)
     except BaseException:

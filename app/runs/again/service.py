@@ -58,6 +58,7 @@ def _begin(
 ) -> wire.Run:
     project = before.project_id
     projects.lock(session, project)
+    projects.require_open(session, project)
     if before.snapshot_id is not None:
         _require_whole(session, project, before.id, before.snapshot_id, done)
     decided = {

@@ -12,7 +12,7 @@ from thumbwheel.wire.audits import (
     NewAuditVerdict,
 )
 from thumbwheel.wire.balance import BalancePlan, ClassPlan, Refusal, Segment
-from thumbwheel.wire.checkpoints import Approval, Checkpoint, CurrentRelease, NewRelease, Release, Verdict
+from thumbwheel.wire.checkpoints import Approval, Checkpoint, CurrentRelease, NewBaseModel, NewRelease, Release, Verdict
 from thumbwheel.wire.feedback import (
     BatchItem,
     BatchReceipt,
@@ -136,6 +136,7 @@ __all__ = [
     "NewAdoption",
     "NewAudit",
     "NewAuditVerdict",
+    "NewBaseModel",
     "NewKey",
     "NewLabelPolicy",
     "NewPreview",

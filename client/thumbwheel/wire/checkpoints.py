@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from thumbwheel.wire.values import Body, storable
+from thumbwheel.wire.values import Body, Name, storable
 
 Verdict = Literal["base", "passed", "failed"]
 
@@ -17,6 +17,7 @@ class Checkpoint(BaseModel):
     id: UUID
     project: str
     kind: Literal["base", "adapter", "weights"]
+    base_model: str = Field(description="folder of the base model that its line of ancestry begins with")
     created_at: datetime
     run_id: UUID | None
     parent_id: UUID | None = Field(description="the reference that it was trained against")
@@ -46,6 +47,13 @@ class NewRelease(Body):
         return self
 
 
+class NewBaseModel(Body):
+    """Begin a new line of ancestry: another base model, which is live at once."""
+
+    base_model: Name = Field(description="absolute path of the folder of the new base model, as the workers see it")
+    reason: Annotated[str, Field(max_length=300), AfterValidator(storable)] = ""
+
+
 class Release(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -53,7 +61,9 @@ class Release(BaseModel):
     project: str
     number: int
     checkpoint_id: UUID
-    action: Literal["start", "ship", "rollback"]
+    action: Literal["start", "ship", "rollback"] = Field(
+        description="start: a base model, with which the ledger or a new line of ancestry begins"
+    )
     reason: str
     override_reason: str | None
     by: str

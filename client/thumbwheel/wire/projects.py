@@ -74,7 +74,9 @@ class ProjectConfiguration(Body):
 
 class NewProject(ProjectConfiguration):
     project: Slug
-    base_model: Name = Field(description="folder of the base model, as the workers see it")
+    base_model: Name = Field(
+        description="absolute path of the base model's folder (config.json, safetensors, tokenizer), as the workers see it"
+    )
 
 
 class ProjectChange(Body):
@@ -84,6 +86,9 @@ class ProjectChange(Body):
     trigger: TriggerRules | None = None
     gates: Gates | None = None
     snapshot: SnapshotRules | None = None
+    archived: bool | None = Field(
+        None, description="true: take no feedback and start no runs from now on; false: open it again"
+    )
 
 
 class Project(ProjectConfiguration):
@@ -92,3 +97,4 @@ class Project(ProjectConfiguration):
     project: str
     base_model: str
     created_at: datetime
+    archived_at: datetime | None = Field(None, description="since when it takes no feedback and starts no runs")

@@ -1,0 +1,83 @@
+"""`thumbwheel doctor`: what this machine, its settings and the running processes can do, and what is wrong with them.
+
+machine ─▶ settings ─▶ servers ─▶ folders ─▶ processes (API, workers, beat, queue) ─▶ projects
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from app import settings
+from app.cli.doctor import folders, machine, processes, projects, servers, setting_names
+from app.cli.doctor.finding import STYLE, Finding
+from app.cli.embedded import use_running_servers
+from app.errors import ThumbwheelError
+from app.settings import Settings
+
+CHECKS: dict[str, Callable[[Settings], Finding]] = {
+    "Setting names": setting_names.unknown,
+    "Postgres": servers.database,
+    "Redis": servers.broker,
+    "Data folder": folders.data_folder,
+    "Working folders": folders.working_folders,
+    "Artifacts": folders.artifact_store,
+    "API": processes.api,
+    "API key": processes.api_key,
+    "Workers": processes.workers,
+    "Last tick": processes.last_tick,
+    "Messages": processes.messages,
+    "Base models": projects.base_models,
+    "Training": machine.torch,
+}
+
+
+def examine() -> list[Finding]:
+    """Returns every finding, in the order in which one would mend them."""
+    findings = [machine.python_version()]
+    try:
+        chosen = settings.current()
+    except ThumbwheelError as error:
+        return [*findings, Finding("Settings", "wrong", error.message)]
+    findings.append(Finding("Settings", "ok", "readable"))
+    try:
+        use_running_servers()
+        chosen = settings.current()
+    except ThumbwheelError as error:
+        findings.append(Finding("Embedded servers", "wrong", error.message))
+    for name, check in CHECKS.items():
+        try:
+            findings.append(check(chosen))
+        except ThumbwheelError as error:
+            findings.append(Finding(name, "wrong", error.message))
+    return findings
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+) -> None:
+    """Say what this machine, its settings and what runs on them can do, and what is wrong. Exit code 1 when something
+    is wrong.
+
+    Where THUMBWHEEL_DATABASE_URL is not set, it looks at the embedded servers of a running `thumbwheel up`.
+    """
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        _print(findings)
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "check", "finding", box=None)
+    for finding in findings:
+        table.add_row(Text(finding.state, STYLE[finding.state]), finding.check, Text(finding.said))
+    Console(highlight=False).print(table)

@@ -1,0 +1,143 @@
+"""Checks of what runs: the API and its key, workers, the beat, and messages that wait."""
+
+from typing import TYPE_CHECKING
+
+from app.cli.doctor.finding import Finding
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+SECONDS = 5
+#: A healthy tick comes every `tick_seconds`; one that reads a large log may take a minute.
+LATE_TICK_SECONDS = 120
+LATE_MESSAGE_SECONDS = 60
+REPLY_SECONDS = 2.0
+LOST_KEY = "if it is lost, `thumbwheel keys first --replace` makes another one"
+
+
+def started(chosen: Settings) -> bool:
+    """Whether anything is meant to run: servers are configured, or embedded ones were found."""
+    return chosen.database_url is not None
+
+
+def api(chosen: Settings) -> Finding:
+    import httpx
+
+    try:
+        ready = httpx.get(f"{chosen.url}/readyz", timeout=SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        if not started(chosen):
+            return Finding("API", "note", "not running: start it with `thumbwheel up`")
+        return Finding(
+            "API", "wrong", f"no answer at {chosen.url} ({error}): start it, or set THUMBWHEEL_URL to where it runs"
+        )
+    if not ready.is_success:
+        return Finding("API", "wrong", f"{chosen.url} is not ready ({ready.status_code}): {_detail(ready)}")
+    return Finding("API", "ok", f"ready at {chosen.url}")
+
+
+def api_key(chosen: Settings) -> Finding:
+    """Tries the key of the settings against the API."""
+    import httpx
+
+    if not chosen.api_key:
+        return Finding("API key", "note", f"THUMBWHEEL_API_KEY is not set: the command line needs one; {LOST_KEY}")
+    try:
+        answer = httpx.get(
+            f"{chosen.url}/v1/projects",
+            params={"limit": 1},
+            headers={"Authorization": f"Bearer {chosen.api_key}"},
+            timeout=SECONDS,
+        )
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return Finding("API key", "note", "not tried: the API does not answer")
+    except UnicodeEncodeError:
+        return Finding("API key", "wrong", "THUMBWHEEL_API_KEY holds characters that no key has: copy it again")
+    if answer.status_code == 401:
+        return Finding("API key", "wrong", f"{_detail(answer)} THUMBWHEEL_API_KEY holds it; {LOST_KEY}")
+    if answer.status_code == 403:
+        return Finding("API key", "ok", "known, and may not list projects")
+    if not answer.is_success:
+        return Finding("API key", "wrong", f"the API answers {answer.status_code}: {_detail(answer)}")
+    return Finding("API key", "ok", "known")
+
+
+def workers(chosen: Settings) -> Finding:
+    """Asks over the broker which queues have a worker."""
+    from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
+
+    from app import outbox
+
+    if chosen.redis_url is None:
+        return Finding("Workers", "note", "not running: `thumbwheel up` starts one")
+    try:
+        replies = outbox.sender().control.inspect(timeout=REPLY_SECONDS).active_queues() or {}
+    except (OperationalError, RedisError, OSError) as error:
+        return Finding("Workers", "wrong", f"cannot be reached without Redis ({error})")
+    by_queue = {
+        queue: sorted(name for name, queues in replies.items() if queue in {entry["name"] for entry in queues})
+        for queue in (outbox.RUNS, outbox.HOUSEKEEPING)
+    }
+    missing = [queue for queue, names in by_queue.items() if not names]
+    if missing:
+        what = " and ".join(missing)
+        return Finding(
+            "Workers", "wrong", f"no worker takes {what}: start `celery -A worker.main worker -Q {missing[0]}`"
+        )
+    return Finding("Workers", "ok", "; ".join(f"{queue}: {', '.join(names)}" for queue, names in by_queue.items()))
+
+
+def last_tick(chosen: Settings) -> Finding:
+    """Checks that the beat's last tick has ended not long ago."""
+    from app.database import now, transaction
+    from app.loop import service as loop
+
+    if not started(chosen):
+        return Finding("Last tick", "note", "not running")
+    with transaction() as session:
+        at = loop.last_tick(session)
+    remedy = "start the beat (`celery -A worker.main worker --beat -Q housekeeping`), or look at its log"
+    if at is None:
+        return Finding("Last tick", "wrong", f"there was none yet: {remedy}")
+    age = (now() - at).total_seconds()
+    if age > max(LATE_TICK_SECONDS, 3 * chosen.tick_seconds):
+        return Finding("Last tick", "wrong", f"{age:.0f} s ago, one is due every {chosen.tick_seconds:g} s: {remedy}")
+    return Finding("Last tick", "ok", f"{age:.0f} s ago")
+
+
+def messages(chosen: Settings) -> Finding:
+    """Checks that messages in the outbox and in the broker's queues do not wait for long."""
+    import redis
+
+    from app import outbox
+    from app.database import now, transaction
+
+    if not started(chosen) or chosen.redis_url is None:
+        return Finding("Messages", "note", "not running")
+    with transaction() as session:
+        count, oldest = outbox.waiting(session)
+    age = (now() - oldest).total_seconds() if oldest else 0.0
+    try:
+        with redis.Redis.from_url(
+            str(chosen.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS
+        ) as client:
+            queued = {queue: int(client.llen(queue)) for queue in (outbox.RUNS, outbox.HOUSEKEEPING)}
+    except redis.RedisError as error:
+        return Finding("Messages", "wrong", f"{count} wait in the outbox, and Redis does not answer ({error})")
+    lengths = ", ".join(f"{queue} {length}" for queue, length in queued.items())
+    if age > LATE_MESSAGE_SECONDS:
+        return Finding(
+            "Messages",
+            "wrong",
+            f"{count} wait in the outbox, the oldest for {age:.0f} s: the API or the beat has to reach Redis",
+        )
+    return Finding("Messages", "ok", f"{count} in the outbox; in the queues: {lengths}")
+
+
+def _detail(answer: "httpx.Response") -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:200]
