@@ -13,6 +13,7 @@ from celery.signals import beat_embedded_init, setup_logging, worker_process_ini
 from app import settings, telemetry
 from app.outbox import HOUSEKEEPING, RUNS
 from app.services import end_with_parent
+from worker.liveness import TouchAliveFile
 
 #: One byte of memory that the worker shares with the children that it forks: not 0 once it was asked to stop.
 _asked_to_stop = mmap.mmap(-1, 1)
@@ -52,6 +53,7 @@ def _app() -> Celery:
             }
         },
     )
+    made.steps["consumer"].add(TouchAliveFile)
     return made
 
 

@@ -52,7 +52,9 @@ def demo(
                 typer.echo(f"Status page: {stack.base_url}", err=True)
                 _tell(stack, cache, seed, as_json=json, spent=time.monotonic() - started)
                 if keep:
-                    typer.echo(f"All of it goes on at {stack.base_url} until Ctrl-C.", err=True)
+                    typer.echo(f"All of it goes on at {stack.base_url} until Ctrl-C. In another terminal:", err=True)
+                    typer.echo(f"export THUMBWHEEL_URL={stack.base_url}", err=True)
+                    typer.echo(f"export THUMBWHEEL_API_KEY={stack.admin_key}", err=True)
                     _watch_until(stack, threading.Event())
     except KeyboardInterrupt:
         typer.echo("Stopped; nothing is left behind.", err=True)

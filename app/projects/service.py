@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -164,10 +163,5 @@ def _require_base_model(base_model: str) -> None:
 
 
 def _shown(row: Project) -> wire.Project:
-    known: dict[str, Any] = {
-        "project": row.id,
-        "base_model": row.base_model,
-        "created_at": row.created_at,
-        "archived_at": row.archived_at,
-    }
+    known = {name: getattr(row, name) for name in ("base_model", "created_at", "archived_at")} | {"project": row.id}
     return wire.Project.model_validate({**row.configuration, **known})

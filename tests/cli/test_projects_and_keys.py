@@ -5,7 +5,12 @@ import pty
 import subprocess
 import sys
 
+import pytest
 from thumbwheel import Client
+
+from app.access import service as access
+from app.database import transaction
+from app.errors import Unauthenticated
 
 
 def test_a_project_is_made_with_its_recipe_and_trigger_and_shown_as_json_to_a_pipe(cli):
@@ -64,6 +69,48 @@ def test_the_first_key_comes_from_the_database_itself_and_only_once(bare, migrat
     assert first.document["secret"].startswith("tw_")
     assert "There is an admin key already" in second
     assert "THUMBWHEEL_DATABASE_URL" in bare.refused("keys", "first")
+
+
+def test_a_lost_first_key_is_replaced_and_opens_nothing_any_more(bare, migrated):
+    lost = bare("keys", "first", **migrated.environment).document["secret"]
+
+    replaced = bare("keys", "first", "--replace", **migrated.environment).document["secret"]
+
+    with transaction() as session:
+        assert access.recognise(session, replaced).scopes == ["admin"]
+        with pytest.raises(Unauthenticated):
+            access.recognise(session, lost)
+
+
+@pytest.mark.xdist_group("stack")
+def test_the_first_key_of_the_embedded_stack_is_found_by_its_data_folder(bare, stack):
+    folder = stack.environment["THUMBWHEEL_DATA_DIR"]
+
+    assert "`thumbwheel keys first --replace`" in bare.refused("keys", "first", THUMBWHEEL_DATA_DIR=folder)
+
+
+def test_a_project_is_archived_listed_as_such_and_opened_again(cli):
+    archived = cli("projects", "archive", "acme").document
+    listed = cli("projects", "list").document
+    opened = cli("projects", "archive", "acme", "--undo").document
+
+    assert archived["archived_at"] is not None
+    assert [item["archived_at"] for item in listed] == [archived["archived_at"]]
+    assert opened["archived_at"] is None
+
+
+def test_another_base_model_is_live_at_once(cli, client):
+    release = cli("projects", "base-model", "acme", "/models/other", "--reason", "it is better").document
+
+    assert release["action"] == "start"
+    assert client.current_release().base_model == "/models/other"
+
+
+def test_the_version_is_printed(cli):
+    done = cli("--version")
+
+    assert done.code == 0
+    assert done.out.startswith("thumbwheel 0.")
 
 
 def test_a_terminal_gets_a_table(cli):

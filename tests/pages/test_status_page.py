@@ -46,7 +46,7 @@ def client(stack: Stack) -> Iterator[Client]:
 def test_a_new_project_shows_its_base_model_live_and_what_is_missing_for_a_run(
     page: Page, stack: Stack, client: Client
 ) -> None:
-    client.create_project(wire.NewProject(project="page-new", base_model="no-such-folder"))
+    client.create_project(wire.NewProject(project="page-new", base_model="/models/none"))
 
     page.goto(f"{stack.base_url}/?project=page-new")
 
@@ -56,7 +56,7 @@ def test_a_new_project_shows_its_base_model_live_and_what_is_missing_for_a_run(
 
 
 def test_labels_appear_without_a_reload(page: Page, stack: Stack, client: Client) -> None:
-    client.create_project(wire.NewProject(project="page-live", base_model="no-such-folder"))
+    client.create_project(wire.NewProject(project="page-live", base_model="/models/none"))
     page.goto(f"{stack.base_url}/?project=page-live")
     row = page.locator("#labels tr", has_text="for the next run").locator("td").nth(1)
     assert row.inner_text() == "0"
@@ -69,7 +69,7 @@ def test_labels_appear_without_a_reload(page: Page, stack: Stack, client: Client
 
 
 def test_texts_of_users_are_shown_as_texts(page: Page, stack: Stack, client: Client) -> None:
-    client.create_project(wire.NewProject(project="page-safe", base_model="<script>throw new Error('run')</script>"))
+    client.create_project(wire.NewProject(project="page-safe", base_model="/<script>throw new Error('run')</script>"))
 
     page.goto(f"{stack.base_url}/?project=page-safe")
 

@@ -6,8 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import text
+from thumbwheel import wire
 
-from app import services
+from app import outbox, services
+from app.database import transaction
+from app.projects import service as projects
 from tests.services.bucket import BUCKET, bucket, bucket_server
 
 
@@ -32,14 +36,74 @@ def without_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def test_all_is_well_with_servers_that_answer_and_newest_tables(migrated, tmp_path):
-    done = doctor("--json", **migrated.environment | {"THUMBWHEEL_DATA_DIR": str(tmp_path)})
+def states(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    return {name: finding["state"] for name, finding in findings(done).items()}
+
+
+@pytest.mark.xdist_group("stack")
+def test_all_is_well_while_everything_runs(stack, tmp_path):
+    environment = {name: value for name, value in stack.environment.items() if name.startswith("THUMBWHEEL_")}
+
+    done = doctor("--json", **environment, THUMBWHEEL_API_KEY=stack.admin_key or "")
 
     assert done.returncode == 0, done.stdout
     said = findings(done)
-    assert {finding["state"] for finding in said.values()} == {"ok"}
+    assert set(states(done)) >= {"API", "API key", "Workers", "Last tick", "Messages", "Base models"}
     assert said["Postgres"]["said"].endswith("tables up to date")
+    assert "runs: worker@" in said["Workers"]["said"]
     assert said["Training"]["said"] == "torch 2, no GPU"
+
+
+@pytest.mark.xdist_group("stack")
+def test_the_embedded_servers_of_a_running_stack_are_found_by_its_data_folder(stack):
+    folder = stack.environment["THUMBWHEEL_DATA_DIR"]
+
+    done = doctor(
+        "--json", THUMBWHEEL_DATA_DIR=folder, THUMBWHEEL_URL=stack.base_url, THUMBWHEEL_BASE_MODELS="on_workers"
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert findings(done)["Postgres"]["said"].endswith("tables up to date")
+    assert states(done)["Workers"] == "ok"
+    assert "THUMBWHEEL_API_KEY is not set" in findings(done)["API key"]["said"]
+
+
+def test_servers_without_api_worker_and_beat_are_wrong_each_with_its_remedy(migrated, database, tmp_path):
+    address = f"http://127.0.0.1:{services.free_port()}"
+
+    done = doctor("--json", **migrated.environment | {"THUMBWHEEL_DATA_DIR": str(tmp_path), "THUMBWHEEL_URL": address})
+
+    assert done.returncode == 1
+    said = findings(done)
+    assert [name for name, state in states(done).items() if state == "wrong"] == ["API", "Workers", "Last tick"]
+    assert "set THUMBWHEEL_URL to where it runs" in said["API"]["said"]
+    assert "no worker takes runs and housekeeping: start `celery" in said["Workers"]["said"]
+    assert "start the beat" in said["Last tick"]["said"]
+
+
+def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(migrated, database, tmp_path):
+    with transaction() as session:
+        projects.create(session, wire.NewProject(project="desk", base_model="/models/none"))
+        outbox.put(session, "worker.tasks.nobody", {}, queue=outbox.HOUSEKEEPING)
+        session.flush()
+        session.execute(text("UPDATE outbox SET created_at = now() - interval '10 minutes'"))
+
+    done = doctor(
+        "--json", **migrated.environment | {"THUMBWHEEL_DATA_DIR": str(tmp_path), "THUMBWHEEL_BASE_MODELS": "here"}
+    )
+
+    said = findings(done)
+    assert said["Base models"]["state"] == "wrong"
+    assert said["Base models"]["said"].startswith("desk: There is no folder /models/none here")
+    assert said["Messages"]["state"] == "wrong"
+    assert "1 wait in the outbox, the oldest for 6" in said["Messages"]["said"]
+
+
+def test_a_misspelt_setting_is_wrong_and_the_right_name_is_suggested(tmp_path):
+    done = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path), THUMBWHEEL_TICK_SECOND="3")
+
+    assert done.returncode == 1
+    assert "THUMBWHEEL_TICK_SECOND (did you mean THUMBWHEEL_TICK_SECONDS?)" in findings(done)["Setting names"]["said"]
 
 
 def test_a_machine_without_settings_would_use_embedded_servers(tmp_path):
@@ -67,12 +131,13 @@ def test_servers_that_do_not_answer_and_a_closed_folder_are_wrong_each_with_its_
     assert "THUMBWHEEL_REDIS_URL" in said["Redis"]["said"]
     assert "THUMBWHEEL_DATA_DIR" in said["Data folder"]["said"]
     assert "THUMBWHEEL_ARTIFACTS_URL" in said["Artifacts"]["said"]
-    assert [name for name, finding in said.items() if finding["state"] == "wrong"] == [
+    assert "is a file, not a folder" in said["Data folder"]["said"]
+    assert {name for name, state in states(done).items() if state == "wrong"} >= {
         "Postgres",
         "Redis",
         "Data folder",
         "Artifacts",
-    ]
+    }
     assert "secret" not in done.stdout
 
 

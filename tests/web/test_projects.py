@@ -1,9 +1,13 @@
 """Projects over HTTP, and which project a request is about."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
+from fastapi.testclient import TestClient
 
+from app import settings
 from app.runs.recipe import ObjectiveName
 
 
@@ -176,3 +180,75 @@ def test_a_request_is_about_the_project_of_its_key_else_about_the_one_it_names(a
     unnamed = api.get("/v1/runs")
     assert unnamed.status_code == 422
     assert unnamed.json()["errors"] == [{"pointer": "project", "message": "is missing"}]
+
+
+@pytest.fixture
+def seen_here(api: TestClient) -> Iterator[TestClient]:
+    """The API looks into the folders of base models."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THUMBWHEEL_BASE_MODELS", "here")
+        settings.current.cache_clear()
+        yield api
+    settings.current.cache_clear()
+
+
+def test_a_base_model_is_looked_into_when_it_is_named(seen_here: TestClient, tmp_path: Path) -> None:
+    missing = seen_here.post("/v1/projects", json={"project": "x", "base_model": str(tmp_path / "none")})
+    empty = seen_here.post("/v1/projects", json={"project": "x", "base_model": str(tmp_path)})
+
+    assert missing.status_code == 422
+    assert missing.json()["code"] == "invalid_base_model"
+    assert missing.json()["errors"][0]["pointer"] == "/base_model"
+    assert "THUMBWHEEL_BASE_MODELS=on_workers" in missing.json()["detail"]
+    assert len(empty.json()["errors"]) == 3  # config.json, weights, tokenizer
+
+
+def test_the_name_of_a_model_on_a_hub_is_refused_wherever_folders_are_seen(api: TestClient) -> None:
+    answer = api.post("/v1/projects", json={"project": "x", "base_model": "org/model"})
+
+    assert answer.status_code == 422
+    assert "looks like the name of a model on a hub" in answer.json()["detail"]
+
+
+def test_an_archived_project_takes_no_feedback_starts_no_run_and_is_listed_as_such(api: TestClient) -> None:
+    assert api.patch("/v1/projects/acme", json={"archived": True}).json()["archived_at"] is not None
+
+    thumb = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value": "up"}}
+    event = api.post("/v1/feedback?project=acme", json=thumb)
+    run = api.post("/v1/runs?project=acme", json={})
+
+    assert (event.status_code, event.json()["code"]) == (409, "project_archived")
+    assert (run.status_code, run.json()["code"]) == (409, "project_archived")
+    assert [item["project"] for item in api.get("/v1/projects?archived=true").json()["items"]] == ["acme"]
+    assert api.get("/v1/projects?archived=false").json()["items"] == []
+    assert api.get("/v1/feedback?project=acme").status_code == 200
+
+
+def test_an_archived_project_that_is_opened_again_takes_feedback(api: TestClient) -> None:
+    api.patch("/v1/projects/acme", json={"archived": True})
+
+    assert api.patch("/v1/projects/acme", json={"archived": False}).json()["archived_at"] is None
+
+    thumb = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value": "up"}}
+    assert api.post("/v1/feedback?project=acme", json=thumb).status_code == 201
+
+
+def test_another_base_model_begins_a_new_line_which_the_ledger_tells_of(api: TestClient) -> None:
+    before = api.get("/v1/releases/current?project=acme").json()
+    body = {"base_model": "/models/other", "reason": "a better one"}
+
+    first = api.put("/v1/projects/acme/base-model", json=body)
+    again = api.put("/v1/projects/acme/base-model", json=body)
+
+    assert first.status_code == 200
+    assert first.json() == again.json()
+    assert first.json()["reason"] == f"base model /models/other instead of {before['base_model']}: a better one"
+    current = api.get("/v1/releases/current?project=acme").json()
+    assert (current["number"], current["action"], current["base_model"]) == (2, "start", "/models/other")
+    assert current["checkpoint_id"] != before["checkpoint_id"]
+    old = api.post("/v1/releases?project=acme", json={"checkpoint_id": before["checkpoint_id"]})
+    assert (old.status_code, old.json()["code"]) == (409, "other_base_model")
+    back = api.post("/v1/releases?project=acme", json={"rollback": True})
+    assert (back.status_code, back.json()["code"]) == (409, "nothing_to_roll_back_to")
+    api.put("/v1/projects/acme/base-model", json={"base_model": before["base_model"]})
+    assert api.get("/v1/releases/current?project=acme").json()["checkpoint_id"] == before["checkpoint_id"]

@@ -27,7 +27,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Yields an empty folder that takes the place of `path`, flushed to disk, once the block ends without an error.
 
-    Else nothing is left of it. Its files have the permissions that the umask leaves. What was at `path` before goes whole, too, not file by file.
+    Else nothing is left of it. Its files have the permissions that the umask leaves. What was at `path` before goes
+    whole, too, not file by file.
     """
     temporary, retired = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
     for leftover in (temporary, retired):

@@ -75,7 +75,8 @@ class ProjectConfiguration(Body):
 class NewProject(ProjectConfiguration):
     project: Slug
     base_model: Name = Field(
-        description="absolute path of the base model's folder (config.json, safetensors, tokenizer), as the workers see it"
+        description="absolute path of the base model's folder, with config.json, safetensors and tokenizer, as the "
+        "workers see it"
     )
 
 
