@@ -22,6 +22,9 @@ from app.checkpoints.api import router as checkpoints
 from app.cli.migrate import configuration
 from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
+from app.dashboard.api_reference import ASSETS_PATH, assets
+from app.dashboard.api_reference import router as api_reference
+from app.dashboard.error_pages import ErrorPages
 from app.dashboard.page import Figures
 from app.database import transaction
 from app.errors import Unavailable
@@ -176,6 +179,7 @@ ROUTERS = (
     access,
     health,
     dashboard,
+    api_reference,
 )
 
 
@@ -200,12 +204,16 @@ def create_app() -> Api:
         version=version("thumbwheel-server"),
         openapi_tags=TAGS,
         lifespan=_lifespan,
+        docs_url=None,  # ours needs no CDN: app.dashboard.api_reference
+        redoc_url=None,
     )
     api.add_middleware(BodyGate, batches={BATCH_PATH})
+    api.add_middleware(ErrorPages)
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)
     api.mount("/static", StaticFiles(directory=STATIC))
+    api.mount(ASSETS_PATH, assets())
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]
     return api
 

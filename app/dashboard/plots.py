@@ -3,14 +3,16 @@
 A line of few points gets a dot at each: what is measured only now and then is not what lies between.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT, PAD = 360, 110, 6
+WIDTH, HEIGHT = 360, 140
+#: Room around the lines, for the numbers on the axes.
+LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 18
 FEW = 20
-COLOURS = ("#2563eb", "#dc2626", "#059669", "#9333ea")
+SERIES = 4  # colours in page.css
 
 Point = tuple[float, float]
 
@@ -26,35 +28,60 @@ def points_of(steps: Sequence[Mapping[str, object]], name: str) -> list[Point]:
 
 
 def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
-    """Several lines on shared axes, their last values as the legend; an empty plot says that nothing is there yet."""
+    """Returns several lines on shared axes with their ranges, a line at zero where zero is in the range, and the last
+    values as the legend. An empty plot says that there is nothing yet.
+    """
     drawn = {name: points for name, points in series.items() if points}
     heading = Markup("<figcaption>{}</figcaption>").format(title)
     if not drawn:
         return Markup('<figure class="plot">{}<p class="faint">nothing yet</p></figure>').format(heading)
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
-    low_x, low_y = min(xs), min(ys)
-    span_x, span_y = max(xs) - low_x or 1.0, max(ys) - low_y or 1.0
+    low_x, high_x, low_y, high_y = min(xs), max(xs), min(ys), max(ys)
+    span_x, span_y = high_x - low_x or 1.0, high_y - low_y or 1.0
 
     def place(point: Point) -> Point:
-        x = PAD + (point[0] - low_x) / span_x * (WIDTH - 2 * PAD)
-        y = HEIGHT - PAD - (point[1] - low_y) / span_y * (HEIGHT - 2 * PAD)
+        x = LEFT + (point[0] - low_x) / span_x * (WIDTH - LEFT - RIGHT)
+        y = HEIGHT - BOTTOM - (point[1] - low_y) / span_y * (HEIGHT - TOP - BOTTOM)
         return x, y
 
-    paths, legend = [], []
-    for colour, (name, points) in zip(COLOURS, drawn.items(), strict=False):
+    paths, legend = _axes(low_x, high_x, low_y, high_y, place), []
+    for number, (name, points) in enumerate(drawn.items()):
         placed = [place(point) for point in points]
+        colour = f"series-{number % SERIES}"
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        paths.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{joined}"/>')
+        paths.append(f'<polyline class="{colour}" points="{joined}"/>')
         if len(placed) <= FEW:
-            paths += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>' for x, y in placed]
-        legend.append(f'<span style="color:{colour}">{escape(name)} {points[-1][1]:.3g}</span>')
+            paths += [f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in placed]
+        legend.append(f'<span class="{colour}">{escape(name)} {points[-1][1]:.3g}</span>')
     described = f"{title}: " + ", ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in drawn.items())
     return Markup(  # noqa: S704 - numbers, and names that were escaped
         f'<figure class="plot">{heading}'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(described)}">{"".join(paths)}</svg>'
-        f'<p class="legend">{" ".join(legend)} <span class="faint">{min(ys):.3g} … {max(ys):.3g}</span></p></figure>'
+        f'<p class="legend">{" ".join(legend)}</p></figure>'
     )
+
+
+def _axes(low_x: float, high_x: float, low_y: float, high_y: float, place: Callable[[Point], Point]) -> list[str]:
+    """Returns both axes with the ends of their ranges, and zero where it lies between."""
+    foot, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    marks = [
+        f'<line class="axis" x1="{LEFT}" x2="{LEFT}" y1="{TOP}" y2="{foot}"/>',
+        f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{foot}" y2="{foot}"/>',
+        f'<text x="{LEFT}" y="{HEIGHT - 5}">step {low_x:.0f}</text>',
+    ]
+    if high_x > low_x:
+        marks.append(f'<text x="{right}" y="{HEIGHT - 5}" text-anchor="end">{high_x:.0f}</text>')
+    labels = {low_y, high_y}
+    if low_y < 0 < high_y:
+        _, zero = place((low_x, 0.0))
+        marks.append(f'<line class="zero" x1="{LEFT}" x2="{right}" y1="{zero:.1f}" y2="{zero:.1f}"/>')
+        far_from_both = min(zero - TOP, foot - zero) > 10  # in units of the drawing: the height of a number
+        labels |= {0.0} if far_from_both else set()
+    for value in sorted(labels):
+        _, y = place((low_x, value))
+        marks.append(f'<text x="{LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    return marks
 
 
 def interval_bar(value: float | None, low: float | None, high: float | None) -> Markup:

@@ -97,6 +97,11 @@ def ids(session: Session) -> list[str]:
     return store.open_ids(session)
 
 
+def archived_ids(session: Session) -> list[str]:
+    """Returns every project that is archived."""
+    return store.archived_ids(session)
+
+
 def base_models(session: Session) -> dict[str, str]:
     """Returns the base model of each project that is not archived."""
     return store.base_models(session)

@@ -57,6 +57,10 @@ def open_ids(session: Session) -> list[str]:
     return list(session.scalars(select(Project.id).where(Project.archived_at.is_(None)).order_by(Project.id)))
 
 
+def archived_ids(session: Session) -> list[str]:
+    return list(session.scalars(select(Project.id).where(Project.archived_at.is_not(None)).order_by(Project.id)))
+
+
 def base_models(session: Session) -> dict[str, str]:
     """Returns the base model of each project that is not archived."""
     open_ones = select(Project.id, Project.base_model).where(Project.archived_at.is_(None))

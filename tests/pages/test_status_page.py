@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -31,7 +32,11 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    # That a request failed is for the page to say, not for the console.
+    page.on(
+        "console",
+        lambda message: faults.append(message.text) if message.type == "error" and "503" not in message.text else None,
+    )
     yield page
     assert faults == []
     context.close()
@@ -84,3 +89,91 @@ def test_the_page_asks_for_a_key(browser: Browser, stack: Stack) -> None:
         assert "API key" in answer.headers["www-authenticate"]
     finally:
         context.close()
+
+
+def test_the_page_says_when_the_server_does_not_answer_and_when_it_does_again(
+    page: Page, stack: Stack, client: Client
+) -> None:
+    client.create_project(wire.NewProject(project="page-away", base_model="/models/none"))
+    page.goto(f"{stack.base_url}/?project=page-away")
+    warning = page.locator("#stale")
+    assert warning.is_hidden()
+
+    page.route("**/?project=page-away", lambda route: route.fulfill(status=503, body="away"))
+    warning.wait_for(state="visible", timeout=20_000)
+    text = warning.inner_text()
+    page.unroute("**/?project=page-away")
+    warning.wait_for(state="hidden", timeout=20_000)
+
+    assert "answers with an error (503). Last reached at" in text
+
+
+def test_a_refresh_leaves_a_selection_alone(page: Page, stack: Stack, client: Client) -> None:
+    client.create_project(wire.NewProject(project="page-read", base_model="/models/none"))
+    page.goto(f"{stack.base_url}/?project=page-read")
+    page.locator("#labels h2").select_text()
+
+    with page.expect_response("**/?project=page-read") as refreshed:
+        pass
+    refreshed.value.finished()
+
+    assert page.evaluate("document.getSelection().toString().trim()") == "Labels"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_enough_contrast_and_a_phone_needs_no_sideways_scrolling(
+    page: Page, stack: Stack, client: Client, scheme: Literal["light", "dark"]
+) -> None:
+    client.create_project(wire.NewProject(project=f"page-{scheme}", base_model="/models/" + "long-name-" * 12))
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{stack.base_url}/?project=page-{scheme}")
+    # Every class of a text that a page of some project may have.
+    page.evaluate(
+        """() => {
+          const names = "faint failed passed live training stale series-0 series-1 series-2 series-3";
+          for (const name of names.split(" ")) {
+            const text = document.createElement("span");
+            text.className = name;
+            text.textContent = name;
+            document.querySelector("main").append(text, " ");
+          }
+        }"""
+    )
+
+    width = page.evaluate("document.documentElement.scrollWidth")
+    contrasts = page.evaluate(CONTRASTS)
+
+    assert width <= 390
+    assert len(contrasts) > 20
+    assert {text: ratio for text, ratio in contrasts if ratio < 4.5} == {}
+
+
+#: Contrast of each text against the page, as WCAG 2.2 defines it.
+CONTRASTS = """() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = channels(colour).map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const page = luminance(getComputedStyle(document.body).backgroundColor);
+  return [...document.querySelectorAll("body *")]
+    .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
+    .map((element) => {
+      const text = luminance(getComputedStyle(element).color);
+      const ratio = (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
+      return [element.textContent.trim().slice(0, 40), ratio];
+    });
+}"""
+
+
+def test_the_reference_of_the_api_is_shown_without_the_internet(page: Page, stack: Stack) -> None:
+    elsewhere: list[str] = []
+    own = (stack.base_url, "data:")
+    page.on("request", lambda sent: None if sent.url.startswith(own) else elsewhere.append(sent.url))
+
+    page.goto(f"{stack.base_url}/docs")
+    page.locator(".opblock").first.wait_for(timeout=20_000)
+
+    assert page.locator("text=Record one event").count() == 1
+    assert elsewhere == []

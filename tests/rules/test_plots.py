@@ -23,10 +23,18 @@ def test_a_line_stays_inside_its_frame_and_names_its_last_value() -> None:
     plot = plots.lines("Loss", {"all": [(1, 0.9), (2, 0.5), (3, 0.25)]})
 
     points = [tuple(map(float, point.split(","))) for point in plot.split('points="')[1].split('"')[0].split()]
-    assert points[0] == (plots.PAD, plots.PAD)
-    assert points[-1] == (plots.WIDTH - plots.PAD, plots.HEIGHT - plots.PAD)
+    assert points[0] == (plots.LEFT, plots.TOP)
+    assert points[-1] == (plots.WIDTH - plots.RIGHT, plots.HEIGHT - plots.BOTTOM)
     assert all(0 <= x <= plots.WIDTH and 0 <= y <= plots.HEIGHT for x, y in points)
     assert "all 0.25" in plot
+
+
+def test_axes_name_their_ranges_and_zero_has_a_line_where_it_is_crossed() -> None:
+    crossed = plots.lines("Reward", {"a": [(1, -2.0), (40, 2.0)]})
+
+    assert all(f">{label}</text>" in crossed for label in ("-2", "0", "2", "step 1", "40"))
+    assert crossed.count('class="zero"') == 1
+    assert 'class="zero"' not in plots.lines("Loss", {"a": [(1, 0.5), (40, 0.25)]})
 
 
 def test_one_point_and_equal_values_are_no_division_by_zero() -> None:

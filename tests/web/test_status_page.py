@@ -1,6 +1,7 @@
 """The status page as markup: whom it lets in, and that every state of a project renders."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -22,10 +23,12 @@ def thumb(number: int) -> dict[str, object]:
 
 
 @pytest.fixture
-def open_page(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    monkeypatch.setenv("THUMBWHEEL_PAGE_ACCESS", "open")
+def open_page(api: TestClient) -> Iterator[TestClient]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THUMBWHEEL_PAGE_ACCESS", "open")
+        settings.current.cache_clear()
+        yield api
     settings.current.cache_clear()
-    return api
 
 
 def test_without_a_key_the_page_asks_for_one(api: TestClient) -> None:
@@ -33,6 +36,48 @@ def test_without_a_key_the_page_asks_for_one(api: TestClient) -> None:
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_person_gets_errors_as_pages_and_a_program_gets_problems(api: TestClient) -> None:
+    person = api.get("/", headers={"Authorization": "", **BROWSER})
+    missing = api.get("/nowhere", headers=BROWSER)
+    program = api.get("/nowhere")
+    api_of_a_person = api.get("/v1/nowhere", headers=BROWSER)
+
+    assert (person.status_code, missing.status_code) == (401, 404)
+    for page in (person, missing):
+        assert page.headers["content-type"].startswith("text/html")
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert person.headers["www-authenticate"].startswith("Basic")
+    assert "keys first --replace" in person.text
+    assert program.headers["content-type"] == "application/problem+json"
+    assert api_of_a_person.headers["content-type"] == "application/problem+json"
+
+
+def test_every_page_runs_its_own_files_alone_and_loads_nothing_from_elsewhere(open_page: TestClient) -> None:
+    for path in ("/", "/docs", "/nowhere"):
+        page = open_page.get(path, headers=BROWSER)
+        scripts = re.findall(r"<script[^>]*>", page.text)
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        assert all('src="/' in script for script in scripts)
+        assert all(address.startswith("/") for address in loaded), path
+        for address in loaded:
+            assert open_page.get(address).status_code == 200, address
+    assert open_page.get("/redoc").status_code == 404
+
+
+def test_an_archived_project_is_shown_as_such(open_page: TestClient) -> None:
+    open_page.patch("/v1/projects/acme", json={"archived": True})
+
+    page = open_page.get("/?project=acme").text
+
+    assert "(archived)" in page
+    assert "takes no feedback and starts no runs" in page
 
 
 def test_an_api_key_as_the_password_opens_the_page(api: TestClient, admin_key: str) -> None:

@@ -60,7 +60,7 @@ def _tried(name: str, check: Callable[[Settings], Finding], chosen: Settings) ->
         return Finding(name, "wrong", error.message)
     except SQLAlchemyError as error:
         # Older tables: the check of Postgres says so.
-        return Finding(name, "note", f"not looked at, the tables are not those of this version ({type(error).__name__})")
+        return Finding(name, "note", f"not looked at: the tables are not this version's ({type(error).__name__})")
 
 
 def doctor(

@@ -1,10 +1,47 @@
-// Keeps what is shown fresh without losing the reader's place: a look every few seconds while the page is in view.
-setInterval(async () => {
-  if (document.hidden) return;
+// Keeps what is shown fresh while the page is in view, without taking away what the reader has selected, and says when
+// the server has not been reached.
+const SECONDS = 3;
+const TIMEOUT_SECONDS = 10;
+
+const stale = document.getElementById("stale");
+let reached = new Date();
+
+function isBeingRead() {
+  const selection = document.getSelection();
+  const main = document.querySelector("main");
+  return !selection.isCollapsed && main.contains(selection.anchorNode);
+}
+
+function report(problem) {
+  stale.hidden = !problem;
+  if (problem) {
+    stale.textContent = `${problem} Last reached at ${reached.toLocaleTimeString()}; what you see is as of then.`;
+  }
+}
+
+async function refresh() {
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) return;
+    const answer = await fetch(location.href, {
+      headers: { Accept: "text/html" },
+      signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000),
+    });
+    if (!answer.ok) {
+      report(`The server answers with an error (${answer.status}).`);
+      return;
+    }
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    document.querySelector("main").replaceWith(fresh.querySelector("main"));
-  } catch { /* the server is away for the moment: what is shown says as of when it is */ }
-}, 3000);
+    reached = new Date();
+    report(null);
+    if (!isBeingRead()) document.querySelector("main").replaceWith(fresh.querySelector("main"));
+  } catch {
+    report("The server does not answer.");
+  }
+}
+
+async function keepFresh() {
+  if (!document.hidden) await refresh();
+  setTimeout(keepFresh, SECONDS * 1000);
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+setTimeout(keepFresh, SECONDS * 1000);
