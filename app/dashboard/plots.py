@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 140
 #: Room around the lines, for the numbers on the axes.
-LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 18
+LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 18
 FEW = 20
 SERIES = 4  # colours in page.css
 
