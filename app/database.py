@@ -1,8 +1,9 @@
-"""Postgres: the declarative base, the engine, and `transaction()`, the only place that commits."""
+"""Postgres: the declarative base, the connections, and `transaction()`, the only place that commits."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from enum import Enum, unique
 from functools import cache
 from typing import Annotated, Any, cast
 from uuid import UUID
@@ -15,12 +16,12 @@ from psycopg import sql
 from sqlalchemy import URL, DateTime, Engine, MetaData, QueuePool, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from app import memory, settings
+from app import memory, postgres_errors, settings
 from app.ahead import ahead
-from app.errors import Unavailable
 
 
 def new_id() -> UUID:
@@ -49,15 +50,93 @@ class Base(DeclarativeBase):
     )
 
 
+@unique
+class Purpose(Enum):
+    """What connections are for. Each purpose has its own, so that none waits for another one's work.
+
+    sessions           how many there are; 0: what the others leave of the setting `database_connections`
+    arrow              how many more carry whole tables as Arrow
+    statement_seconds  for how long one statement may run; None: as long as it takes
+    """
+
+    def __init__(self, sessions: int, arrow: int, statement_seconds: float | None) -> None:
+        self.sessions = sessions
+        self.arrow = arrow
+        self.statement_seconds = statement_seconds
+
+    #: Workers, the beat and the command line; in the API the outbox alone, on one connection.
+    WORK = (15, 10, None)
+    REQUESTS = (0, 2, 20)
+    #: Previews, explanations and whatever else reads a whole log for a request.
+    WHOLE_LOG = (2, 2, 120)
+    #: Keys of requests that bring feedback, and what is live.
+    HOT = (2, 0, 5)
+    STREAMS = (1, 0, 10)
+    PROBES = (1, 0, 0.8)
+
+
+#: Connections of an API process besides those for `Purpose.REQUESTS`: see docs/decisions/admission.md.
+INTAKE, OUTBOX = 2, 1
+RESERVED = INTAKE + OUTBOX + sum(each.sessions + each.arrow for each in Purpose if each is not Purpose.WORK)
+#: For so long a connection is waited for: one that is being made, or one of the pool.
+CONNECT_SECONDS, POOL_SECONDS = 5, 5
+#: For so long a statement of a request waits for somebody else's lock.
+LOCK_SECONDS = 10
+
+
+def request_connections() -> int:
+    """How many requests may hold a connection at the same time."""
+    return settings.current().database_connections - RESERVED
+
+
+_made: list[Engine] = []
+
+
 @cache
-def engine() -> Engine:
-    return create_engine(
+def _engine(purpose: Purpose) -> Engine:
+    probing = purpose is Purpose.PROBES
+    made = create_engine(
         settings.current().need_database(),
-        pool_size=10,
-        max_overflow=30,
+        pool_size=purpose.sessions or request_connections(),
+        max_overflow=0,
+        pool_timeout=1 if probing else POOL_SECONDS,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "application_name": "thumbwheel"},
+        connect_args={
+            "connect_timeout": 1 if probing else CONNECT_SECONDS,
+            "application_name": f"thumbwheel {purpose.name.lower().replace('_', ' ')}",
+            # A host that is gone without a word is noticed within half a minute.
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        },
     )
+    if purpose.statement_seconds is not None:
+        limits = (
+            f"SET statement_timeout = {purpose.statement_seconds * 1000:.0f}; "
+            f"SET lock_timeout = {min(LOCK_SECONDS, purpose.statement_seconds) * 1000:.0f}"
+        )
+        event.listen(made, "connect", lambda connection, _: _limit(connection, limits))
+    _made.append(made)
+    return made
+
+
+def _limit(connection: Any, limits: str) -> None:
+    connection.autocommit = True
+    connection.execute(limits)
+    connection.autocommit = False
+
+
+def engine(purpose: Purpose = Purpose.WORK) -> Engine:
+    """The connections for a purpose, made when they are needed."""
+    return _engine(purpose)
+
+
+def forget_connections() -> None:
+    """Closes every connection that nobody holds, and has the settings looked at again for new ones."""
+    while _made:
+        _made.pop().dispose()
+    _engine.cache_clear()
 
 
 #: Called after a commit whose session carries messages; `app.outbox` registers its bell here.
@@ -65,26 +144,23 @@ after_messages: list[Callable[[], None]] = []
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
+def transaction(purpose: Purpose = Purpose.WORK) -> Iterator[Session]:
     """A session whose work is committed when the block ends, and undone when it raises.
 
-    Raises `Unavailable` where Postgres does not answer.
+    Raises `Unavailable` where Postgres does not answer, has no connection to spare, takes no writes, or is too busy:
+    see `app.postgres_errors`. An error that would come again is raised as it is.
     """
     try:
-        with Session(engine(), expire_on_commit=False) as session, session.begin():
+        with Session(engine(purpose), expire_on_commit=False, info={"purpose": purpose}) as session, session.begin():
             yield session
-    except OperationalError as error:
-        raise _away() from error
+    except (DBAPIError, PoolTimeout) as error:
+        passing = postgres_errors.passing(error)
+        if passing is None:
+            raise
+        raise passing from error
     if session.info.get("has_messages"):
         for call in after_messages:
             call()
-
-
-def _away() -> Unavailable:
-    return Unavailable(
-        "Postgres does not answer: try again in a moment; `thumbwheel doctor` says what is wrong.",
-        code="database_unavailable",
-    )
 
 
 #: One query at a time over whole tables: compiling it costs more than it saves, and its hash tables should fit.
@@ -102,21 +178,25 @@ def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     Over a connection of its own, which sees what is committed: for rows that no longer change. `query` has its values
     in it (see `literal`).
     """
-    pool = _arrow_connections(session.get_bind().engine.url)
+    pool = _arrow_connections(session.get_bind().engine.url, session.info.get("purpose", Purpose.WORK))
     try:
         with closing(pool.connect()) as connection, connection.rows(query) as batches:
             yield from ahead(batches)
-    except (adbc_driver_manager.OperationalError, OSError) as error:  # OSError: in the middle of rows
-        raise _away() from error
+    except (adbc_driver_manager.Error, OSError, PoolTimeout) as error:  # OSError: in the middle of rows
+        passing = postgres_errors.passing(error)
+        if passing is None:
+            raise
+        raise passing from error
 
 
 class _ArrowConnection:
     """Through the driver itself: its DB-API half loads pyarrow.dataset, and pandas with it."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, statement_seconds: float | None) -> None:
         self._database = adbc_driver_postgresql.connect(uri)
         self._connection = adbc_driver_manager.AdbcConnection(self._database)
-        for setting in ("application_name = 'thumbwheel arrow'", *ARROW_SETTINGS):
+        timeout = f"statement_timeout = '{statement_seconds or 0:g}s'"
+        for setting in ("application_name = 'thumbwheel arrow'", timeout, *ARROW_SETTINGS):
             self.execute(f"SET {setting}")
 
     @contextmanager
@@ -139,12 +219,17 @@ class _ArrowConnection:
 
 
 @cache
-def _arrow_connections(url: URL) -> QueuePool:
+def _arrow_connections(url: URL, purpose: Purpose) -> QueuePool:
     """Kept, as making one takes longer than a small query."""
     uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
     # Each statement is a transaction of its own: there is nothing to roll back.
     pool = QueuePool(
-        lambda: cast(Any, _ArrowConnection(uri)), pool_size=2, max_overflow=8, recycle=300, reset_on_return=None
+        lambda: cast(Any, _ArrowConnection(uri, purpose.statement_seconds)),
+        pool_size=min(purpose.arrow, 2),
+        max_overflow=max(purpose.arrow - 2, 0),
+        timeout=POOL_SECONDS,
+        recycle=300,
+        reset_on_return=None,
     )
     event.listen(pool, "checkout", _still_there)
     return pool

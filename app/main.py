@@ -4,34 +4,32 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import redis
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from thumbwheel.wire.run_events import RUN_EVENTS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
-from app.cli.migrate import configuration
 from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
 from app.dashboard.api_reference import ASSETS_PATH, assets
 from app.dashboard.api_reference import router as api_reference
 from app.dashboard.error_pages import ErrorPages
 from app.dashboard.page import Figures
-from app.database import transaction
-from app.errors import Unavailable
+from app.database import Purpose
 from app.feedback.api import BATCH_PATH, EVENT_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.intake import intake
 from app.feedback.receiving import Receiver
+from app.health import Readiness, health
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
 from app.labels.policies.api import router as label_policies
@@ -42,16 +40,15 @@ from app.loop.api import router as loop
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.projects.api import router as projects
+from app.releases.api import CURRENT_PATH
 from app.releases.api import router as releases
+from app.releases.current import CurrentRelease
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
 from app.runs.stream.stopping import told_to_stop
 from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
-from app.web import Api, BodyGate, Problem, install_error_handlers, problems
-
-if TYPE_CHECKING:
-    from alembic.script import ScriptDirectory
+from app.web import Api, BodyGate, Problem, install_error_handlers
 
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
@@ -71,71 +68,10 @@ TAGS = [
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For probes: no key needed."},
 ]
-REDIS_SECONDS = 1
 #: New objects after which a server looks for garbage in circles: by default 700, which is in the middle of a batch.
 GARBAGE_THRESHOLD = 50_000
 #: For so long a thread may keep the event loop waiting; by default for 5 ms, several times what an event takes.
 SWITCH_SECONDS = 0.0005
-
-health = APIRouter(tags=["health"])
-
-
-class Live(BaseModel):
-    status: Literal["live"] = "live"
-
-
-class Ready(BaseModel):
-    status: Literal["ready"] = "ready"
-    redis: Literal["ok", "away"] = Field(description="while it is away, events are stored and messages wait")
-
-
-@health.get("/livez", operation_id="live", summary="Does the process answer?", response_model=Live)
-def live() -> Live:
-    """Says nothing about the servers behind it: a restart would not help them."""
-    return Live()
-
-
-@health.get(
-    "/readyz",
-    operation_id="ready",
-    summary="Can it take requests?",
-    response_model=Ready,
-    responses={503: problems()[503]},
-)
-def ready() -> Ready:
-    """Postgres answers and has the tables of this version. Redis may be away."""
-    require_tables()
-    return Ready(redis="ok" if _redis_answers() else "away")
-
-
-@cache
-def _migrations() -> "ScriptDirectory":
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory.from_config(configuration())
-
-
-def require_tables() -> None:
-    """Raise `Unavailable` where Postgres is away or behind this code. Ahead is well: an update may be under way."""
-    from alembic.runtime.migration import MigrationContext  # half a second that no start has to wait for
-
-    with transaction() as session:
-        at = MigrationContext.configure(session.connection()).get_current_revision()
-    known = {script.revision for script in _migrations().walk_revisions()}
-    if at is None or (at in known and at != _migrations().get_current_head()):
-        raise Unavailable(
-            f"The tables are at {at}, not at {_migrations().get_current_head()}: run `thumbwheel migrate`.",
-            code="not_migrated",
-        )
-
-
-def _redis_answers() -> bool:
-    timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-    try:
-        with redis.Redis.from_url(settings.current().need_redis(), **timeouts) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 def describe(api: FastAPI) -> dict[str, Any]:
@@ -186,13 +122,20 @@ ROUTERS = (
 @asynccontextmanager
 async def _lifespan(api: Api) -> AsyncIterator[None]:
     settings.current().need_redis()
+    api.state.capacity = Capacity()
     api.state.figures = Figures()
     api.state.streams = streams = Streams()
+    lane = Lane(Purpose.HOT)
     async with intake(settings.current().need_libpq_database()) as way_in:
-        api.state.receiver = receiver = Receiver(way_in)
+        api.state.readiness = readiness = Readiness(way_in)
+        api.state.receiver = receiver = Receiver(way_in, lane)
+        api.state.current_release = current_release = CurrentRelease(lane)
         api.direct[("POST", EVENT_PATH)] = receiver.event
+        api.direct[("GET", CURRENT_PATH)] = current_release
         with outbox.relay(), told_to_stop(streams.stop):
             yield
+        readiness.close()
+    lane.close()
 
 
 def create_app() -> Api:

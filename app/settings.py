@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     page_access: Literal["key", "open"] = Field(
         "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
     )
+    database_connections: int = Field(
+        20, ge=16, description="connections to Postgres that one API process may open, all its purposes together"
+    )
     log_format: Literal["text", "json"] = "text"
     lease_seconds: float = Field(
         30, gt=0, description="a worker that is silent for so long has lost its run to the next one"

@@ -1,11 +1,11 @@
 """HTTP as the whole API speaks it: problem+json (RFC 9457), statuses, and the session of a request."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -15,10 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
-from app.database import transaction
+from app.capacity import Capacity
 from app.errors import Fault, ThumbwheelError, pointer_into
 
 log = logging.getLogger(__name__)
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+_WHOLE_LOG: set[Callable[..., Any]] = set()
 
 STATUS: dict[type[ThumbwheelError], int] = {
     errors.Invalid: 422,
@@ -275,6 +278,17 @@ class Api(FastAPI):
             await _on_crash(Request(scope), error)(scope, receive, send)
 
 
+class Passed(Response):
+    """The answer of an operation that writes it itself."""
+
+    def __init__(self, operation: ASGIApp) -> None:
+        super().__init__()
+        self._operation = operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._operation(scope, receive, send)
+
+
 @lru_cache(maxsize=256)
 def reason_not_json(content_type: bytes, content_encoding: bytes) -> str | None:
     """Why a body of this type is not read, None where it is plain JSON."""
@@ -283,8 +297,15 @@ def reason_not_json(content_type: bytes, content_encoding: bytes) -> str | None:
     return _reason_not_plain(content_encoding.decode("latin-1"), ("identity",))
 
 
-def _session() -> Iterator[Session]:
-    with transaction() as session:
+def reads_whole_log(handler: Handler) -> Handler:
+    """Marks a handler that reads a whole log each time: few of them run at once, on connections of their own."""
+    _WHOLE_LOG.add(handler)
+    return handler
+
+
+async def _session(request: Request) -> AsyncIterator[Session]:
+    capacity: Capacity = request.app.state.capacity
+    async with capacity.session(whole_log=request.scope["endpoint"] in _WHOLE_LOG) as session:
         yield session
 
 

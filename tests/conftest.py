@@ -60,7 +60,8 @@ class Servers:
 
 def forget_settings() -> None:
     """Have the settings, and what was made of them, read again."""
-    for cached in (settings.current, app_database.engine, outbox.sender):
+    app_database.forget_connections()
+    for cached in (settings.current, outbox.sender):
         cached.cache_clear()
 
 
@@ -75,7 +76,6 @@ def servers() -> Iterator[Servers]:
         os.environ.update(running.environment)
         forget_settings()
         yield running
-        app_database.engine().dispose()
         for name in running.environment:
             del os.environ[name]
         forget_settings()

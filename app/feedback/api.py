@@ -8,10 +8,10 @@ from thumbwheel import wire
 
 from app.feedback import examples, service
 from app.feedback.bodies import MAX_BATCH
-from app.feedback.receiving import Passed, Receiver
+from app.feedback.receiving import Receiver
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web import Passed, Transaction, problems
 
 router = APIRouter(tags=["feedback"])
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from thumbwheel import wire
 
+from app import postgres_errors
 from app.errors import Invalid, ThumbwheelError, Unavailable
 from app.feedback import log as sql
 from app.feedback import quick, signals
@@ -92,6 +93,10 @@ class _Waiting:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
+    @property
+    def trial(self) -> bool:
+        return not self.entries
+
 
 class Intake:
     """The way into the log for all requests of one process; to be used inside one event loop.
@@ -109,6 +114,7 @@ class Intake:
         self._closing = False
         self._busy = 0
         self._queued = 0
+        self._takes_events = False
         self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
 
     async def record(self, kind: Kind, entries: Sequence[Entry], size: int = 0) -> list[Outcome | ThumbwheelError]:
@@ -132,6 +138,17 @@ class Intake:
             outcomes += await waiting.answer
         return outcomes
 
+    async def require_writable(self) -> None:
+        """Raises `Unavailable` where Postgres would not store an event now, with the reason.
+
+        Where the last batch was stored, nothing is done. Else an event is appended and undone.
+        """
+        if not self._takes_events:
+            waiting = _Waiting(EVENTS, (), 0)
+            self._queue.append(waiting)
+            self._something.set()
+            await waiting.answer
+
     async def close(self) -> None:
         """Take nothing more, store what was taken, and let go of Postgres."""
         self._closing = True
@@ -154,6 +171,7 @@ class Intake:
                     connection = await self._connect()
                 await self._store(connection, batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, the senders hear of it and the writer lives on
+                self._takes_events = False
                 _fail(batch, error)
                 if connection is not None:
                     connection.terminate()
@@ -172,13 +190,19 @@ class Intake:
                 return []
             self._something.clear()
             await self._something.wait()
+        if self._queue[0].trial:
+            self._busy += 1
+            return [self._queue.popleft()]
         batch, bodies, kind = [], 0, self._queue[0].kind
-        while self._queue and self._queue[0].kind is kind and bodies + len(self._queue[0].entries) <= MOST_BODIES:
+        while self._queue and self._next_is(kind) and bodies + len(self._queue[0].entries) <= MOST_BODIES:
             batch.append(self._queue.popleft())
             bodies += len(batch[-1].entries)
         self._queued -= bodies
         self._busy += 1
         return batch
+
+    def _next_is(self, kind: Kind) -> bool:
+        return self._queue[0].kind is kind and not self._queue[0].trial
 
     async def _connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(
@@ -189,8 +213,15 @@ class Intake:
         )
 
     async def _store(self, connection: asyncpg.Connection, batch: Sequence[_Waiting]) -> None:
+        if batch[0].trial:
+            await sql.try_to_append(connection)
+            self._takes_events = True
+            if not batch[0].answer.done():
+                batch[0].answer.set_result([])
+            return
         kind = batch[0].kind
         outcomes = iter(await _outcomes(connection, kind, [entry for waiting in batch for entry in waiting.entries]))
+        self._takes_events = True
         for waiting in batch:
             answer = [next(outcomes) for _ in waiting.entries]
             if not waiting.answer.done():
@@ -204,6 +235,10 @@ async def _outcomes(
     try:
         fates = await kind.append(connection, [entry.row for entry in entries])
     except OF_A_BODY as error:
+        if sql.lacks_partition(error):
+            raise Unavailable(
+                "The feedback log has no partition for this month: `thumbwheel doctor` says more.", code="no_partition"
+            ) from error
         if len(entries) == 1:
             log.warning("Postgres refuses a body of project %s: %s", entries[0].row[0], error)
             return [_refused(error)]
@@ -231,22 +266,17 @@ def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcom
     return Outcome(entry.row[1], "conflict", tuple(signals.differences(stored, given)))
 
 
-def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
-    away = isinstance(error, OSError | TimeoutError | asyncpg.PostgresError | asyncpg.InterfaceError)
-    if away:
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    passing = postgres_errors.passing(error)
+    if batch[0].trial:  # a probe asks every few seconds: nobody's event was lost
+        passing = passing or Unavailable(f"Postgres refuses every event: {error}.", code="events_refused")
+    elif passing is not None:
         log.warning("events were not stored, their senders are told to send them again: %r", error)
     else:
         log.error("events were not stored", exc_info=error)
     for waiting in batch:
         if not waiting.answer.done():
-            waiting.answer.set_exception(_away() if away else error)
-
-
-def _away() -> Unavailable:
-    return Unavailable(
-        "Postgres does not answer: try again in a moment; `thumbwheel doctor` says what is wrong.",
-        code="database_unavailable",
-    )
+            waiting.answer.set_exception(passing or error)
 
 
 def _refused(error: Exception) -> Invalid:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -73,6 +73,29 @@ async def append_events(connection: asyncpg.Connection, rows: Sequence[EventRow]
     tombstone, and had the log's lock since, misses no event.
     """
     return await _append(connection, _APPEND_EVENTS, rows)
+
+
+async def try_to_append(connection: asyncpg.Connection) -> None:
+    """Append an event to some project, and undo it. Raises whatever keeps events out."""
+    project = await connection.fetchval("SELECT id FROM projects LIMIT 1")
+    if project is None:
+        return
+    undone = connection.transaction()
+    await undone.start()
+    try:
+        row: EventRow = (
+            project, f"trial {uuid4()}", "trial", "trial", '{"kind": "copy"}', None, None, None, None, None, None, "{}",
+            True,
+        )  # fmt: skip
+        await append_events(connection, [row])
+    finally:
+        if not connection.is_closed():
+            await undone.rollback()
+
+
+def lacks_partition(error: Exception) -> bool:
+    """Whether the log has no partition for now. Postgres reports it as a check that a row violates."""
+    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
 
 
 _EVENTS_OF = """

@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from thumbwheel import wire
 
+from app.capacity import Lane
 from app.errors import Conflict, Fault, Invalid, ThumbwheelError, TooLarge
 from app.feedback import bodies, signals
 from app.feedback.intake import (
@@ -35,9 +36,9 @@ PART = 125
 class Receiver:
     """What takes the requests of one process: who may bring something, and the way into the log."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, lane: Lane) -> None:
         self._intake = intake
-        self._admission = Admission("feedback:write")
+        self._admission = Admission("feedback:write", lane)
 
     async def event(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One event, stored before the answer. Raises `Invalid`, `TooLarge`, `Conflict`, and what admission raises."""
@@ -139,17 +140,6 @@ class Receiver:
             code = "actor_erased" if outcome.status == "erased_actor" else f"{what}_erased"
             raise Conflict(_erased(outcome, what, name), code=code, details={name: outcome.id})
         return outcome
-
-
-class Passed(Response):
-    """The answer of an operation that writes it itself."""
-
-    def __init__(self, operation: ASGIApp) -> None:
-        super().__init__()
-        self._operation = operation
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._operation(scope, receive, send)
 
 
 async def _whole(receive: Receive) -> bytes | None:

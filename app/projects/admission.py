@@ -4,12 +4,13 @@ import asyncio
 import time
 from urllib.parse import parse_qsl
 
+from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.access.caller import caller_of, require
-from app.database import transaction
+from app.capacity import Lane
 from app.projects import service as projects
-from app.projects.scoped import project_of
+from app.projects.scoped import Scoped, project_of
 
 #: After so many seconds a key is looked up again, while its requests go on.
 ASKED_AGAIN_SECONDS = 0.5
@@ -26,8 +27,9 @@ class Admission:
     A request is known by its Authorization header and its query string.
     """
 
-    def __init__(self, scope: wire.Scope) -> None:
+    def __init__(self, scope: wire.Scope, lane: Lane) -> None:
         self._scope = scope
+        self._lane = lane
         self._remembered: dict[Asked, tuple[float, str]] = {}
         self._asking: dict[Asked, asyncio.Task[str]] = {}
 
@@ -53,7 +55,7 @@ class Admission:
         """One question at a time, however many requests wait for its answer."""
         task = self._asking.get(asked)
         if task is None:
-            task = self._asking[asked] = asyncio.create_task(asyncio.to_thread(self._look_up, *asked))
+            task = self._asking[asked] = asyncio.create_task(self._look_up(*asked))
             task.add_done_callback(lambda done: self._answered(asked, done))
         return task
 
@@ -66,11 +68,21 @@ class Admission:
             self._remembered.clear()
         self._remembered[asked] = (time.monotonic(), task.result())
 
-    def _look_up(self, authorization: bytes, query: bytes) -> str:
-        scheme, _, secret = authorization.decode("latin-1").partition(" ")
-        given = secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
-        named = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("project")
-        with transaction() as session:
-            project = project_of(session, require(caller_of(session, given), self._scope), named).project
-            projects.require_open(session, project)
-            return project
+    async def _look_up(self, authorization: bytes, query: bytes) -> str:
+        return await self._lane.run(lambda session: self._open_project(session, authorization, query))
+
+    def _open_project(self, session: Session, authorization: bytes, query: bytes) -> str:
+        project = scoped_by(session, self._scope, authorization, query).project
+        projects.require_open(session, project)
+        return project
+
+
+def scoped_by(session: Session, scope: wire.Scope, authorization: bytes, query: bytes) -> Scoped:
+    """The project of a request, by its Authorization header and query string; its key may do what needs `scope`.
+
+    Raises `Unauthenticated`, `Forbidden`, `NotFound`, `Invalid`.
+    """
+    scheme, _, secret = authorization.decode("latin-1").partition(" ")
+    given = secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
+    named = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("project")
+    return project_of(session, require(caller_of(session, given), scope), named)

@@ -2,16 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from thumbwheel import wire
 
 from app.idempotency.once import Once
 from app.projects.scoped import Scoped, scoped
 from app.releases import service
+from app.releases.current import PARAMETERS
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web import Passed, Transaction, problems
 
 router = APIRouter(tags=["releases"])
+CURRENT_PATH = "/v1/releases/current"
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
 
 
@@ -63,24 +65,13 @@ def list_releases(
 
 
 @router.get(
-    "/v1/releases/current",
+    CURRENT_PATH,
     operation_id="get_current_release",
     summary="Show what is live",
     response_model=wire.CurrentRelease,
     responses={304: {"description": "What is live is still what `If-None-Match` names"}, **problems(404)},
+    openapi_extra={"parameters": PARAMETERS, "security": [{"key": []}]},
 )
-def get_current_release(
-    response: Response, session: Transaction, at: Reader, if_none_match: Annotated[str | None, Header()] = None
-) -> wire.CurrentRelease | Response:
+async def get_current_release(request: Request) -> Response:
     """For the serving stack: ask as often as you like with the last `ETag` in `If-None-Match`."""
-    return _unless_known(service.current(session, at.project), if_none_match, response)
-
-
-def _unless_known(
-    release: wire.CurrentRelease, known: str | None, response: Response
-) -> wire.CurrentRelease | Response:
-    tag = f'"{release.id}"'
-    if tag in (part.strip().removeprefix("W/") for part in (known or "").split(",")):
-        return Response(status_code=304, headers={"ETag": tag})
-    response.headers["ETag"] = tag
-    return release
+    return Passed(request.app.state.current_release)

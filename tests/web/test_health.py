@@ -1,9 +1,10 @@
 """Probes: what a load balancer and an orchestrator ask."""
 
+from contextlib import ExitStack
+
 import pytest
 from fastapi.testclient import TestClient
 
-from app import database as app_database
 from app import services
 from app.main import create_app
 from tests.conftest import forget_settings
@@ -13,15 +14,15 @@ from tests.conftest import forget_settings
 def elsewhere(servers, monkeypatch):
     """Have the settings read anew from a changed environment, and as they were afterwards."""
 
-    def change(**environment: str) -> TestClient:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        app_database.engine().dispose()
-        forget_settings()
-        return TestClient(create_app())
+    with ExitStack() as clients:
 
-    yield change
-    app_database.engine().dispose()
+        def change(**environment: str) -> TestClient:
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            forget_settings()
+            return clients.enter_context(TestClient(create_app()))
+
+        yield change
     monkeypatch.undo()
     forget_settings()
 
@@ -58,7 +59,6 @@ def test_a_database_without_tables_makes_it_unready_and_the_remedy_is_named(serv
         client = elsewhere(THUMBWHEEL_DATABASE_URL=empty.url)
 
         answer = client.get("/readyz")
-        app_database.engine().dispose()
 
     assert answer.status_code == 503
     assert answer.json()["code"] == "not_migrated"

@@ -9,7 +9,7 @@ from thumbwheel import wire
 from app.labels.audits import service
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web import Transaction, problems, reads_whole_log
 
 router = APIRouter(tags=["labels"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
@@ -25,6 +25,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
     response_model=wire.Audit,
     responses=problems(404, 409),
 )
+@reads_whole_log
 def start_audit(new: wire.NewAudit, session: Transaction, at: Writer) -> wire.Audit:
     """Stratified by label, checkpoint and kind of signal; by default 200 rows of each class, or all there are."""
     return service.start(session, at.project, new, at.by)

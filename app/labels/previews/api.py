@@ -10,7 +10,7 @@ from thumbwheel import wire
 
 from app.labels.previews import service
 from app.projects.scoped import Scoped, scoped
-from app.web import Transaction, problems
+from app.web import Transaction, problems, reads_whole_log
 
 #: Both show prompts and completions.
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
@@ -38,6 +38,7 @@ below_completion = APIRouter(tags=["labels"], route_class=BelowCompletion)
     response_model=wire.Preview,
     responses=problems(404, 409),
 )
+@reads_whole_log
 def preview_label_policy(new: wire.NewPreview, session: Transaction, at: Reader) -> wire.Preview:
     """What a policy would make of past feedback, beside the one in use: counts, who flips, what it has no word for.
     Nothing is changed. A log of a million events takes seconds."""
@@ -51,6 +52,7 @@ def preview_label_policy(new: wire.NewPreview, session: Transaction, at: Reader)
     response_model=wire.LabelExplanation,
     responses=problems(404),
 )
+@reads_whole_log
 def explain_label(
     session: Transaction, at: Reader, completion_id: Annotated[wire.Name, Path()]
 ) -> wire.LabelExplanation:

@@ -14,7 +14,7 @@ from thumbwheel.wire.run_events import (
     RunWarningEvent,
 )
 
-from app.database import transaction
+from app.database import Purpose, transaction
 from app.errors import NotFound
 from app.runs.states import TERMINAL, RunState
 from app.runs.stream import store
@@ -67,7 +67,7 @@ def begin(session: Session, project: str, run_id: UUID, last_event_id: str | Non
 
 def standing(run_id: UUID) -> Standing:
     """How the run stands now. Raises `NotFound`, `Unavailable`."""
-    with transaction() as session:
+    with transaction(Purpose.STREAMS) as session:
         found = store.standing(session, run_id)
         if found is None:
             raise NotFound(f"There is no run {run_id}.", code="run_not_found")
@@ -76,7 +76,7 @@ def standing(run_id: UUID) -> Standing:
 
 def written_after(run_id: UUID, number: int) -> list[Written]:
     """The next rows behind `number`, `PAGE` at most. Raises `Unavailable`."""
-    with transaction() as session:
+    with transaction(Purpose.STREAMS) as session:
         return [_written(row) for row in store.written_after(session, run_id, number, PAGE)]
 
 

@@ -1,0 +1,135 @@
+"""Probes: what a load balancer and an orchestrator ask. No key, no line in the log, no wait behind others."""
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import cache
+from typing import Literal
+
+import redis.asyncio
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app import settings
+from app.capacity import Coalesced, Lane
+from app.cli.migrate import configuration
+from app.database import Purpose
+from app.errors import Unavailable
+from app.feedback.intake import Intake
+from app.web import problems
+
+health = APIRouter(tags=["health"])
+
+#: Within these a probe has its answer.
+READY_SECONDS, REDIS_SECONDS = 0.9, 0.5
+#: A probe is answered by what was found so short a time ago.
+KEPT_SECONDS = 0.5
+
+
+class Live(BaseModel):
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    status: Literal["ready"] = "ready"
+    redis: Literal["ok", "away"] = Field(description="while it is away, events are stored and messages wait")
+
+
+@health.get("/livez", operation_id="live", summary="Does the process answer?", response_model=Live)
+async def live() -> Live:
+    """Says nothing about the servers behind it: a restart would not help them."""
+    return Live()
+
+
+@health.get(
+    "/readyz",
+    operation_id="ready",
+    summary="Can it take requests?",
+    response_model=Ready,
+    responses={503: problems()[503]},
+)
+async def ready(request: Request) -> Ready:
+    """Postgres answers within a second, has the tables of this version, and takes events. Redis may be away."""
+    readiness: Readiness = request.app.state.readiness
+    return await readiness()
+
+
+class Readiness:
+    """Whether this process can take requests; found out once for all probes that come within `KEPT_SECONDS`."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._lane = Lane(Purpose.PROBES, READY_SECONDS)
+        self._look = Coalesced(self._found)
+        self._kept: tuple[float, Ready] | None = None
+        self._revisions = asyncio.get_running_loop().run_in_executor(None, _revisions)  # it takes a while once
+
+    async def __call__(self) -> Ready:
+        """Raises `Unavailable`, which says why not."""
+        if self._kept is not None and time.monotonic() - self._kept[0] < KEPT_SECONDS:
+            return self._kept[1]
+        return await self._look(None)
+
+    def close(self) -> None:
+        self._lane.close()
+
+    async def _found(self, _: None) -> Ready:
+        self._kept = None
+        await self._revisions
+        broker = asyncio.create_task(_redis_answers())
+        try:
+            await self._lane.run(_require_postgres)
+            async with asyncio.timeout(READY_SECONDS):
+                await self._intake.require_writable()
+            ready = Ready(redis="ok" if await broker else "away")
+        except TimeoutError as error:
+            raise Unavailable(
+                "Postgres takes no events within a second: `thumbwheel doctor` says more.", code="database_busy"
+            ) from error
+        finally:
+            broker.cancel()
+        self._kept = (time.monotonic(), ready)
+        return ready
+
+
+@cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest version of the tables that this code knows, and all of them."""
+    from alembic.script import ScriptDirectory  # half a second that no start has to wait for
+
+    scripts = ScriptDirectory.from_config(configuration())
+    return scripts.get_current_head(), frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def _require_postgres(session: Session) -> None:
+    """Raises `Unavailable` where Postgres takes no writes, or its tables are behind this code. Ahead is well: an update
+    may be under way."""
+    migrated, read_only = session.execute(
+        text("SELECT to_regclass('alembic_version') IS NOT NULL, current_setting('transaction_read_only') = 'on'")
+    ).one()
+    at = session.scalar(text("SELECT version_num FROM alembic_version")) if migrated else None
+    head, known = _revisions()
+    if at is None or (at in known and at != head):
+        raise Unavailable(f"The tables are at {at}, not at {head}: run `thumbwheel migrate`.", code="not_migrated")
+    if read_only:
+        raise Unavailable(
+            "Postgres takes no writes, so no feedback: it is a standby, or was set to read only.",
+            code="database_read_only",
+        )
+
+
+async def _redis_answers() -> bool:
+    client = redis.asyncio.Redis.from_url(
+        settings.current().need_redis(), socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+    )
+    try:
+        async with asyncio.timeout(REDIS_SECONDS):
+            return bool(await client.ping())
+    except (RedisError, OSError, TimeoutError):
+        return False
+    finally:
+        with suppress(RedisError, OSError, TimeoutError):
+            await client.aclose()

@@ -1,0 +1,68 @@
+"""What is live, for serving stacks that ask in crowds: all who wait for the same share a look at the ledger."""
+
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+from starlette.types import Receive, Scope, Send
+
+from app.capacity import Coalesced, Lane
+from app.projects.admission import scoped_by
+from app.releases import service
+
+#: As the OpenAPI document shows them.
+PARAMETERS = [
+    {
+        "name": "project",
+        "in": "query",
+        "required": False,
+        "description": "the project; may be left out where the key opens one alone",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "if-none-match",
+        "in": "header",
+        "required": False,
+        "description": "`ETag` of what the caller has",
+        "schema": {"type": "string"},
+    },
+]
+
+
+class _Live(NamedTuple):
+    tag: bytes
+    body: bytes
+
+
+class CurrentRelease:
+    """Answers `GET /v1/releases/current` in the event loop, on connections that nothing else waits for."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._find: Coalesced[tuple[bytes, bytes], _Live] = Coalesced(self._found)
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Raises as `projects.admission.scoped_by`."""
+        authorization, known = b"", []
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"if-none-match":
+                known += [part.strip().removeprefix(b"W/") for part in value.split(b",")]
+        live = await self._find((authorization, scope["query_string"]))
+        headers = [(b"etag", live.tag)]
+        if live.tag in known:
+            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            await send({"type": "http.response.body"})
+            return
+        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(live.body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": live.body})
+
+    async def _found(self, request: tuple[bytes, bytes]) -> _Live:
+        return await self._lane.run(lambda session: _live(session, *request))
+
+
+def _live(session: Session, authorization: bytes, query: bytes) -> _Live:
+    at = scoped_by(session, "runs:read", authorization, query)
+    release = service.current(session, at.project)
+    return _Live(f'"{release.id}"'.encode(), release.model_dump_json().encode())
