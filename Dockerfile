@@ -41,7 +41,7 @@ COPY --from=build /opt/thumbwheel /opt/thumbwheel
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
-CMD ["uvicorn", "app.main:serve", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log"]
+CMD ["python", "-m", "app.server", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
 COPY --from=build-worker /opt/thumbwheel /opt/thumbwheel

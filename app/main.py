@@ -1,7 +1,5 @@
 """`create_app()`: the web process, put together."""
 
-import gc
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -69,10 +67,6 @@ TAGS = [
     {"name": "health", "description": "For probes: no key needed."},
 ]
 REDIS_SECONDS = 1
-#: New objects after which a server looks for garbage in circles: by default 700, which is in the middle of a batch.
-GARBAGE_THRESHOLD = 50_000
-#: For so long a thread may keep the event loop waiting; by default for 5 ms, several times what an event takes.
-SWITCH_SECONDS = 0.0005
 
 health = APIRouter(tags=["health"])
 
@@ -207,16 +201,4 @@ def create_app() -> Api:
         api.include_router(router)
     api.mount("/static", StaticFiles(directory=STATIC))
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]
-    return api
-
-
-def serve() -> Api:
-    """`create_app()` for a process that does nothing else, as uvicorn starts it."""
-    api = create_app()
-    # What is there now stays. To look through it for garbage, again and again, would stop every request for a tenth of
-    # a second at a time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
-    sys.setswitchinterval(SWITCH_SECONDS)
     return api
