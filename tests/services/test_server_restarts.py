@@ -96,7 +96,7 @@ def test_killed_servers_come_back_and_every_acknowledged_event_is_stored_once(fo
         assert set(senders.acknowledged) <= set(stored)
 
         with httpx.Client(base_url=url, headers=headers, params={"project": "desk"}, timeout=60) as client:
-            run = client.post("/v1/runs", json={}).json()["run_id"]
+            run = client.post("/v1/runs", json={}).json()["id"]
             # The base model does not exist: a worker that received the message ends the run.
             assert services.wait_until(lambda: client.get(f"/v1/runs/{run}").json()["state"] != "queued", 120)
 
