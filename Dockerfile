@@ -41,7 +41,7 @@ FROM base AS api
 COPY --from=build /opt/thumbwheel /opt/thumbwheel
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["alive", "api"]
-CMD ["uvicorn", "app.main:serve", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log"]
+CMD ["python", "-m", "app.server", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
 COPY --from=build-worker /opt/thumbwheel /opt/thumbwheel

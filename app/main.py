@@ -1,7 +1,5 @@
 """`create_app()`: the web process, put together."""
 
-import gc
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -68,10 +66,6 @@ TAGS = [
     {"name": "keys", "description": "Who may call."},
     {"name": "health", "description": "For probes: no key needed."},
 ]
-#: New objects after which a server looks for garbage in circles: by default 700, which is in the middle of a batch.
-GARBAGE_THRESHOLD = 50_000
-#: For so long a thread may keep the event loop waiting; by default for 5 ms, several times what an event takes.
-SWITCH_SECONDS = 0.0005
 
 
 def describe(api: FastAPI) -> dict[str, Any]:
@@ -158,16 +152,4 @@ def create_app() -> Api:
     api.mount("/static", StaticFiles(directory=STATIC))
     api.mount(ASSETS_PATH, assets())
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]
-    return api
-
-
-def serve() -> Api:
-    """`create_app()` for a process that does nothing else, as uvicorn starts it."""
-    api = create_app()
-    # What is there now stays. To look through it for garbage, again and again, would stop every request for a tenth of
-    # a second at a time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
-    sys.setswitchinterval(SWITCH_SECONDS)
     return api

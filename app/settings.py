@@ -65,6 +65,18 @@ class Settings(BaseSettings):
     alive_file: Path | None = Field(
         None, description="file that a worker touches every few seconds while it can take messages, for health checks"
     )
+    header_seconds: float = Field(
+        10, gt=0, description="a request whose headers are not complete after this many seconds is answered with 408"
+    )
+    body_seconds: float = Field(
+        30, gt=0, description="a request whose body pauses for this many seconds is answered with 408"
+    )
+    max_connections: int = Field(
+        4000, ge=1, description="open connections of an API process; requests on further ones are answered with 503"
+    )
+    shutdown_seconds: float = Field(
+        30, gt=0, description="seconds after SIGTERM within which the API answers what has begun; then it ends"
+    )
     page_access: Literal["key", "open"] = Field(
         "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
     )

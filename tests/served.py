@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-import uvicorn
-
-from app import services
+from app import server as api_server
+from app import services, settings
 from app.main import create_app
 from app.web import Api
 
@@ -26,7 +25,7 @@ def served(port: int | None = None) -> Iterator[str]:
     one."""
     port = port or services.free_port()
     before = logging.root.handlers[:]
-    server = uvicorn.Server(uvicorn.Config(_api(), port=port, log_config=None))
+    server = api_server.served(_api, settings.current(), host="127.0.0.1", port=port, configure_logs=False)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

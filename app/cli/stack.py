@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ import httpx
 
 from app import services
 from app.errors import Conflict, Unavailable
+from app.services.server_watch import ServerWatch
 from app.services.supervisor import Say, Supervisor
 from app.settings import Settings
 
 API_SECONDS = 120  # a first start compiles every module
 WORKER_STOP_SECONDS = 35  # a trainer saves its state within 30
-API_STOP_SECONDS = 10
+API_STOP_SECONDS = 5  # beyond `shutdown_seconds`
 
 API = "api"
 BEAT = "beat"
@@ -35,14 +37,15 @@ class Stack:
     admin_key: str | None
     environment: Mapping[str, str]
     supervisor: Supervisor
-    servers: Mapping[str, services.Server]
+    server_watch: ServerWatch
 
     def watch(self) -> None:
-        """Start again who died; to be called every second or so. Raises `Unavailable` when a server is gone."""
+        """Restart processes and embedded servers that died; call it every second or so, in the thread of `running`.
+
+        Raises `Unavailable` where a server dies again and again.
+        """
+        self.server_watch.watch()
         self.supervisor.watch()
-        for name, server in self.servers.items():
-            if not server.alive():
-                raise Unavailable(f"{name} ended unexpectedly: see its log in the data folder.", code="server_ended")
 
 
 def interruptible() -> None:
@@ -76,17 +79,20 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         folder = stack.enter_context(services.claimed(settings.data_dir.absolute()))
         port = settings.port or services.free_port()
         require_free(settings.host, port)
-        servers = {}
+        servers: dict[str, services.Server] = {}
+        phase = partial(_phase, say)
         database_url, redis_url = settings.database_url, str(settings.redis_url or "")
         if database_url is None:
-            servers["Postgres"] = stack.enter_context(
-                services.embedded_postgres(folder / "postgres", durable=durable, programs=settings.postgres_bin)
-            )
+            with phase("Postgres"):
+                servers["Postgres"] = stack.enter_context(
+                    services.embedded_postgres(folder / "postgres", durable=durable, programs=settings.postgres_bin)
+                )
             database_url = servers["Postgres"].url
         if not redis_url:
-            servers["Valkey"] = stack.enter_context(
-                services.embedded_valkey(folder / "valkey", durable=durable, program=settings.valkey_server)
-            )
+            with phase("Valkey"):
+                servers["Valkey"] = stack.enter_context(
+                    services.embedded_valkey(folder / "valkey", durable=durable, program=settings.valkey_server)
+                )
             redis_url = servers["Valkey"].url
         base_url = f"http://{_dialled(settings.host)}:{port}"
         chosen = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
@@ -100,14 +106,15 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
             # Celery's advice against root says nothing new to whoever started everything as root.
             "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
         }
-        migrate(environment)
+        with phase("migrations"):
+            migrate(environment)
         admin_key = _first_admin_key(database_url)
 
         # When we are killed, so are the workers: the servers are gone with us, and Celery would wait for them. Its own
         # children follow by `end_with_parent` in `worker.main`.
         supervisor = Supervisor(say)
         runners = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
-        stack.callback(supervisor.stop, [API], API_STOP_SECONDS)
+        stack.callback(supervisor.stop, [API], settings.shutdown_seconds + API_STOP_SECONDS)
         stack.callback(supervisor.stop, [BEAT, *runners], WORKER_STOP_SECONDS)
         supervisor.start(API, api_command(settings.host, port), environment)
         for name in runners:
@@ -120,10 +127,20 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
             orphaned_with=signal.SIGKILL,
         )
 
-        answers = partial(_answers, f"{base_url}/livez")
-        if not services.wait_until(lambda: answers() or not supervisor.alive(API), API_SECONDS) or not answers():
-            raise Unavailable("The API does not start: its lines above say why.", code="api_silent")
-        yield Stack(base_url, admin_key, environment, supervisor, servers)
+        with phase("API, beat and workers" if runners else "API and beat"):
+            answers = partial(_answers, f"{base_url}/livez")
+            if not services.wait_until(lambda: answers() or not supervisor.alive(API), API_SECONDS) or not answers():
+                raise Unavailable("The API does not start: its lines above say why.", code="api_silent")
+        yield Stack(base_url, admin_key, environment, supervisor, ServerWatch(say, servers))
+
+
+@contextmanager
+def _phase(say: Say, name: str) -> Iterator[None]:
+    """Report the beginning of a phase and its duration."""
+    began = time.monotonic()
+    say("thumbwheel", f"Starting {name} …")
+    yield
+    say("thumbwheel", f"{name}: ready after {time.monotonic() - began:.1f} s")
 
 
 def require_free(host: str, port: int) -> None:
@@ -169,8 +186,7 @@ def _first_admin_key(database_url: str) -> str | None:
 
 
 def api_command(host: str, port: int) -> list[str]:
-    server = [sys.executable, "-m", "uvicorn", "app.main:serve", "--factory"]
-    return [*server, "--host", host, "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "5"]
+    return [sys.executable, "-m", "app.server", "--host", host, "--port", str(port)]
 
 
 def celery_command(name: str, queue: str) -> list[str | Path]:

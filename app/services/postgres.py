@@ -68,10 +68,17 @@ def embedded_postgres(
         _check_version(binaries, cluster)
         _clear_stale_pid(cluster)
         process, port = _start(binaries, folder, durable, port)
+        url = f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"
+        server = Server(url, process, partial(_start_again, binaries, folder, durable, port))
         try:
-            yield Server(f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}", process)
+            yield server
         finally:
-            process.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
+            server.process.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
+
+
+def _start_again(binaries: Path, folder: Path, durable: bool, port: int) -> Process:
+    _clear_stale_pid(folder / "cluster")
+    return _start(binaries, folder, durable, port)[0]
 
 
 def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> tuple[Process, int]:
@@ -80,6 +87,9 @@ def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> t
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     for _ in range(ATTEMPTS):
         port = wanted or free_port()
+        # The log of a server that was started before may say why it ended.
+        if (folder / "log").exists():
+            (folder / "log").replace(folder / "log.before")
         with (folder / "log").open("wb") as log:
             server = Process(
                 "Postgres",

@@ -189,12 +189,18 @@ class Process:
         return code
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
-    """An embedded server that runs: where it is, and its process."""
+    """An embedded server: its URL, which stays the same, its process, and the function that starts the next one."""
 
     url: str
     process: Process
+    start: Callable[[], Process]
 
     def alive(self) -> bool:
         return self.process.alive()
+
+    def restart(self) -> None:
+        """Start a dead server again on its port and data. Raises `Unavailable` where it does not start."""
+        self.process.kill()
+        self.process = self.start()

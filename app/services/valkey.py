@@ -36,10 +36,12 @@ def embedded_valkey(
         data.mkdir(mode=0o700, exist_ok=True)
         folders.give_to_server(data)
         process, port = _start(binary, folder, password, durable, port)
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        server = Server(url, process, lambda: _start(binary, folder, password, durable, port)[0])
         try:
-            yield Server(f"redis://:{password}@127.0.0.1:{port}/0", process)
+            yield server
         finally:
-            process.stop()
+            server.process.stop()
 
 
 def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int | None) -> tuple[Process, int]:
@@ -54,6 +56,9 @@ def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int
             f"save ''\nappendonly {'yes' if durable else 'no'}\nappendfsync everysec\nmaxmemory-policy noeviction\n"
         )
         folders.give_to_server(configuration)
+        # The log of a server that was started before may say why it ended.
+        if (folder / "log").exists():
+            (folder / "log").replace(folder / "log.before")
         with (folder / "log").open("wb") as log:
             server = Process(
                 "Valkey",

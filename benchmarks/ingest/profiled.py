@@ -16,7 +16,7 @@ from types import FrameType
 
 from fastapi import FastAPI
 
-from app.main import serve
+from app.server import create_tuned_app
 
 SECONDS = 0.001
 #: Part of a file's path (and function, after a colon) → what its time is for. The first match takes it.
@@ -35,6 +35,7 @@ ROOMS = (
     ("app/feedback/intake.py", "the queue"),
     ("app/feedback/receiving.py", "routing and answer"),
     ("app/projects/admission.py", "routing and answer"),
+    ("app/http_protocol.py", "HTTP"),
     ("app/", "routing and answer"),
     ("fastapi/", "routing and answer"),
     ("starlette/", "routing and answer"),
@@ -45,7 +46,7 @@ ROOMS = (
 
 
 def create() -> FastAPI:
-    api = serve()
+    api = create_tuned_app()
     inner = api.router.lifespan_context
     samples: Counter[str] = Counter()
 

@@ -24,7 +24,7 @@ from benchmarks.ingest.peers import Base
 
 PROJECT = "bench"
 START_SECONDS = 60
-OURS = "app.main:serve"
+OURS = "app.server:create_tuned_app"
 PROFILED = "benchmarks.ingest.profiled:create"
 PEERS = {"empty": "benchmarks.ingest.peers:empty", "orm": "benchmarks.ingest.peers:orm"}
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -86,7 +86,7 @@ def backend() -> Iterator[Backend]:
 def serving(application: str, environment: dict[str, str]) -> Iterator[Served]:
     """`application`, a factory as uvicorn names it, in one process of its own."""
     url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "uvicorn", application, "--factory", "--port", str(port), "--no-access-log"]
+    command = [sys.executable, "-m", "app.server", "--application", application, "--port", str(port)]
     process = subprocess.Popen(tethered([*command, "--log-level", "warning"]), env=environment)
     try:
         if not wait_until(lambda: _answers(url) or process.poll() is not None, START_SECONDS) or process.poll():

@@ -61,9 +61,9 @@ class Machine:
 
     def start_api(self) -> None:
         port = self.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "uvicorn", "app.main:serve", "--factory", "--port", port]
+        command = [sys.executable, "-m", "app.server", "--port", port]
         with (self.folder / "api.log").open("ab") as log:
-            self.api = subprocess.Popen(tethered([*command, "--no-access-log"]), env=self.environment, stderr=log)
+            self.api = subprocess.Popen(tethered(command), env=self.environment, stderr=log)
         assert wait_until(lambda: _answers(self.url), 60), (self.folder / "api.log").read_text()
 
     def kill_api(self) -> None:
