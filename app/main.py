@@ -18,6 +18,7 @@ from thumbwheel.wire.run_events import RUN_EVENTS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.access.known_keys import KnownKeys
 from app.checkpoints.api import router as checkpoints
 from app.cli.migrate import configuration
 from app.dashboard.api import STATIC
@@ -25,7 +26,7 @@ from app.dashboard.api import router as dashboard
 from app.dashboard.page import Figures
 from app.database import transaction
 from app.errors import Unavailable
-from app.feedback.api import BATCH_PATH, EVENT_PATH, MODELS
+from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, EVENT_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.intake import intake
 from app.feedback.receiving import Receiver
@@ -40,12 +41,13 @@ from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.projects.api import router as projects
 from app.releases.api import router as releases
+from app.request_bodies import BodyGate
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
 from app.runs.stream.stopping import told_to_stop
 from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
-from app.web import Api, BodyGate, Problem, install_error_handlers, problems
+from app.web import Api, Problem, install_error_handlers, problems
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -150,8 +152,18 @@ def describe(api: FastAPI) -> dict[str, Any]:
         models += [(model, "serialization") for model in RUN_EVENTS.values()]
         _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= shapes["$defs"]
+        _describe_bodies(document)
         api.openapi_schema = document
     return api.openapi_schema
+
+
+def _describe_bodies(document: dict[str, Any]) -> None:
+    """Adds to every operation with a body the answers of `BodyGate`."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                answers = operation["responses"] | {str(status): problems(413, 415)[status] for status in (413, 415)}
+                operation["responses"] = dict(sorted(answers.items()))
 
 
 #: As the OpenAPI document shows them, and as a path is looked for: what lies below a completion comes before the
@@ -201,7 +213,9 @@ def create_app() -> Api:
         openapi_tags=TAGS,
         lifespan=_lifespan,
     )
-    api.add_middleware(BodyGate, batches={BATCH_PATH})
+    api.add_middleware(
+        BodyGate, authenticate=KnownKeys().require, batches={BATCH_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
+    )
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)
