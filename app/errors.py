@@ -13,9 +13,15 @@ ThumbwheelError
 └── Unavailable    a server that is needed does not answer: try again later
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+
+#: Faults that an answer names; the others are only counted.
+MOST_FAULTS = 20
+#: Characters of a text that may quote what was sent.
+MOST_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,24 @@ class Fault:
 
     pointer: str
     message: str
+
+
+class Faults(list[Fault]):
+    """The first faults of a request, `MOST_FAULTS` at most, and how many there are in all."""
+
+    def __init__(self, first: Iterable[Fault], total: int) -> None:
+        super().__init__(islice(first, MOST_FAULTS))
+        self.total = total
+
+    def sentence(self) -> str:
+        """Returns the first fault, and how many more there are."""
+        more = f" (and {self.total - 1:,} more)" if self.total > 1 else ""
+        return f"{self[0].pointer or '/'}: {self[0].message}{more}."
+
+
+def brief(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Returns the text, cut where it is longer than `most` characters: it may quote what was sent."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def pointer_into(body: Any, location: Sequence[int | str], *, missing: bool) -> str:
@@ -65,6 +89,7 @@ class ThumbwheelError(Exception):
         self.message = message
         self.code = code
         self.faults = tuple(faults)
+        self.faults_total = faults.total if isinstance(faults, Faults) else len(self.faults)
         self.reasons = tuple(reasons)
         self.details = dict(details or {})
 

@@ -14,6 +14,7 @@ from thumbwheel.wire.run_events import RUN_EVENTS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.access.known_keys import KnownKeys
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
 from app.dashboard.api import STATIC
@@ -23,7 +24,7 @@ from app.dashboard.api_reference import router as api_reference
 from app.dashboard.error_pages import ErrorPages
 from app.dashboard.page import Figures
 from app.database import Purpose
-from app.feedback.api import BATCH_PATH, EVENT_PATH, MODELS
+from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, EVENT_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.intake import intake
 from app.feedback.receiving import Receiver
@@ -41,12 +42,13 @@ from app.projects.api import router as projects
 from app.releases.api import CURRENT_PATH
 from app.releases.api import router as releases
 from app.releases.current import CurrentRelease
+from app.request_bodies import BodyGate
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
 from app.runs.stream.stopping import told_to_stop
 from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
-from app.web import Api, BodyGate, Problem, install_error_handlers
+from app.web import Api, Problem, install_error_handlers, problems
 
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
@@ -83,8 +85,18 @@ def describe(api: FastAPI) -> dict[str, Any]:
         models += [(model, "serialization") for model in RUN_EVENTS.values()]
         _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= shapes["$defs"]
+        _describe_bodies(document)
         api.openapi_schema = document
     return api.openapi_schema
+
+
+def _describe_bodies(document: dict[str, Any]) -> None:
+    """Adds to every operation with a body the answers of `BodyGate`."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                answers = operation["responses"] | {str(status): problems(413, 415)[status] for status in (413, 415)}
+                operation["responses"] = dict(sorted(answers.items()))
 
 
 #: As the OpenAPI document shows them, and as a path is looked for: what lies below a completion comes before the
@@ -123,6 +135,7 @@ async def _lifespan(api: Api) -> AsyncIterator[None]:
     async with intake(settings.current().need_libpq_database()) as way_in:
         api.state.readiness = readiness = Readiness(way_in)
         api.state.receiver = receiver = Receiver(way_in, lane)
+        api.state.known_keys = KnownKeys(lane)
         api.state.current_release = current_release = CurrentRelease(lane)
         api.direct[("POST", EVENT_PATH)] = receiver.event
         api.direct[("GET", CURRENT_PATH)] = current_release
@@ -144,7 +157,14 @@ def create_app() -> Api:
         docs_url=None,  # ours needs no CDN: app.dashboard.api_reference
         redoc_url=None,
     )
-    api.add_middleware(BodyGate, batches={BATCH_PATH})
+
+    async def authenticate(authorization: bytes) -> None:
+        known_keys: KnownKeys = api.state.known_keys
+        await known_keys.require(authorization)
+
+    api.add_middleware(
+        BodyGate, authenticate=authenticate, batches={BATCH_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
+    )
     api.add_middleware(ErrorPages)
     install_error_handlers(api)
     for router in ROUTERS:

@@ -20,6 +20,12 @@ class Page(BaseModel, Generic[Item]):
     next_cursor: str | None = Field(description="give it as `cursor` for the next page; null on the last one")
 
 
+#: No page gives out a longer cursor.
+MOST_CHARACTERS = 1000
+#: Largest values of Postgres' integers.
+MAX_INT4, MAX_INT8 = 2**31 - 1, 2**63 - 1
+
+
 def encode_cursor(key: str) -> str:
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
@@ -29,6 +35,8 @@ def decode_cursor(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
+        if len(cursor) > MOST_CHARACTERS:
+            raise ValueError(len(cursor))
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:  # of base64 and of UTF-8 alike
         raise Invalid(
@@ -49,6 +57,17 @@ def key_of_cursor(cursor: str | None, read: Callable[[str], Key]) -> Key | None:
             code="invalid_cursor",
             faults=[Fault("cursor", "is not a cursor of this listing")],
         ) from error
+
+
+def number_up_to(most: int) -> Callable[[str], int]:
+    """Returns a reader for `key_of_cursor`: of a whole number from 0 to `most`, as this server writes it."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+            raise ValueError(text)
+        return int(text)
+
+    return read
 
 
 def page_of(rows: Sequence[Row], limit: int, key: Callable[[Row], str], item: Callable[[Row], Item]) -> Page[Item]:

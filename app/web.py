@@ -1,8 +1,8 @@
 """HTTP as the whole API speaks it: problem+json (RFC 9457), statuses, and the session of a request."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -10,13 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import errors
 from app.capacity import Capacity
-from app.errors import Fault, ThumbwheelError, pointer_into
+from app.errors import MOST_FAULTS, Fault, Faults, ThumbwheelError, brief, pointer_into
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +54,10 @@ TITLE = {
 }
 
 
+#: Characters of the sentence of a problem, which may quote what was sent.
+MOST_DETAIL = 2000
+
+
 class ProblemFault(BaseModel):
     pointer: str = Field(description="JSON pointer into the body, or the name of a parameter", examples=["/completion"])
     message: str
@@ -70,7 +73,8 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="what happened and the remedy, in a sentence")
     code: str
-    errors: list[ProblemFault] | None = None
+    errors: list[ProblemFault] | None = Field(None, max_length=MOST_FAULTS, description=f"the first {MOST_FAULTS}")
+    errors_total: int | None = Field(None, description="how many faults there are, where `errors` holds only the first")
     reasons: list[str] | None = None
     details: dict[str, Any] | None = None
 
@@ -80,7 +84,8 @@ def problem_response(
     code: str,
     detail: str,
     *,
-    faults: tuple[Fault, ...] = (),
+    faults: Sequence[Fault] = (),
+    faults_total: int = 0,
     reasons: tuple[str, ...] = (),
     details: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
@@ -89,9 +94,14 @@ def problem_response(
         type=f"about:thumbwheel/{code}",
         title=TITLE.get(status, "Problem"),
         status=status,
-        detail=_sendable(detail),
+        detail=_sendable(brief(detail, MOST_DETAIL)),
         code=code,
-        errors=[ProblemFault(pointer=_sendable(f.pointer), message=_sendable(f.message)) for f in faults] or None,
+        errors=[
+            ProblemFault(pointer=_sendable(brief(fault.pointer)), message=_sendable(brief(fault.message)))
+            for fault in islice(faults, MOST_FAULTS)
+        ]
+        or None,
+        errors_total=max(faults_total, len(faults)) if max(faults_total, len(faults)) > MOST_FAULTS else None,
         reasons=list(reasons) or None,
         details=details or None,
     )
@@ -139,6 +149,7 @@ def error_response(error: ThumbwheelError) -> JSONResponse:
         error.code,
         error.message,
         faults=error.faults,
+        faults_total=error.faults_total,
         reasons=error.reasons,
         details=error.details,
         headers=headers,
@@ -147,14 +158,13 @@ def error_response(error: ThumbwheelError) -> JSONResponse:
 
 def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    broken = next((fault for fault in error.errors() if fault["type"] == "json_invalid"), None)
+    all_faults = error.errors()
+    broken = next((fault for fault in all_faults if fault["type"] == "json_invalid"), None)
     if broken is not None:
         said = f"The body is no JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
         return problem_response(422, "invalid_json", said, faults=(Fault("/", "is no JSON"),))
-    faults = tuple(fault_of(fault, error.body) for fault in error.errors())
-    first = faults[0]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return problem_response(422, "invalid_request", f"{first.pointer}: {first.message}{more}.", faults=faults)
+    faults = Faults((fault_of(fault, error.body) for fault in all_faults), len(all_faults))
+    return problem_response(422, "invalid_request", faults.sentence(), faults=faults, faults_total=faults.total)
 
 
 def _on_http(request: Request, error: Exception) -> JSONResponse:
@@ -165,14 +175,14 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
         return problem_response(422, "invalid_json", said, faults=(Fault("/", "is no JSON"),))
     if error.status_code == 413:
         return problem_response(413, "too_large", str(error.detail))
-    detail = f"{request.method} {request.url.path}: {error.detail}; see /docs for what there is."
+    detail = f"{request.method} {brief(request.scope['path'])}: {error.detail}; see /docs for what there is."
     return problem_response(
         error.status_code, f"http_{error.status_code}", detail, headers=dict(error.headers or {}) or None
     )
 
 
 def _on_crash(request: Request, error: Exception) -> JSONResponse:
-    log.error("unexpected error in %s %s", request.method, request.url.path, exc_info=error)
+    log.error("unexpected error in %s %s", request.method, request.scope["path"], exc_info=error)
     return problem_response(500, "internal_error", "Something unexpected happened; the server's log has the details.")
 
 
@@ -181,81 +191,6 @@ def install_error_handlers(api: FastAPI) -> None:
     api.add_exception_handler(RequestValidationError, _on_invalid)
     api.add_exception_handler(HTTPException, _on_http)
     api.add_exception_handler(Exception, _on_crash)
-
-
-MAX_BODY_BYTES = 16 * 1024 * 1024
-METHODS_WITH_BODY = {"POST", "PUT", "PATCH"}
-JSON_LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
-TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB: send it in several requests."
-NOT_JSON = "The body has to be JSON: send it with `Content-Type: application/json`."
-
-
-class BodyGate:
-    """Refuses bodies of the API before they are read: over `MAX_BODY_BYTES` (413), of another type than JSON (415).
-
-    A body without a length (chunked) is counted while it comes in. What `batches` name takes JSON lines and gzip too.
-    """
-
-    def __init__(self, app: ASGIApp, batches: Collection[str] = ()) -> None:
-        self.app = app
-        self.batches = batches
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY or not scope["path"].startswith("/v1/"):
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > MAX_BODY_BYTES:
-            await problem_response(413, "too_large", TOO_LARGE)(scope, receive, send)
-            return
-        if "transfer-encoding" in headers or length not in ("", "0"):
-            reason = self._reason_to_refuse(scope["path"], headers)
-            if reason is not None:
-                await problem_response(415, "not_json", reason)(scope, receive, send)
-                return
-        await self.app(scope, _counted(receive), send)
-
-    def _reason_to_refuse(self, path: str, headers: Headers) -> str | None:
-        batch = path in self.batches
-        kind = media_type(headers.get("content-type", ""))
-        if not (_is_json(kind) or (batch and kind in JSON_LINES)):
-            return f"{NOT_JSON} One event a line goes as `application/x-ndjson`." if batch else NOT_JSON
-        return _reason_not_plain(
-            headers.get("content-encoding", "identity"), ("identity", "gzip") if batch else ("identity",)
-        )
-
-
-def media_type(content_type: str) -> str:
-    """The type without its parameters."""
-    return content_type.split(";")[0].strip().lower()
-
-
-def _reason_not_plain(content_encoding: str, taken: Collection[str]) -> str | None:
-    encoding = content_encoding.strip().lower()
-    if encoding in taken:
-        return None
-    remedy = "compress it with gzip, or send it as it is" if "gzip" in taken else "send it as it is"
-    return f"The body comes in Content-Encoding {encoding}, which is not read here: {remedy}."
-
-
-def _is_json(kind: str) -> bool:
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def _counted(receive: Receive) -> Receive:
-    """`receive` that raises 413 once more than `MAX_BODY_BYTES` have come in."""
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MAX_BODY_BYTES:
-            raise HTTPException(413, TOO_LARGE)  # the one kind of error that FastAPI lets through while it reads
-        return message
-
-    return counted
 
 
 class Api(FastAPI):
@@ -290,14 +225,6 @@ class Passed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._operation(scope, receive, send)
-
-
-@lru_cache(maxsize=256)
-def reason_not_json(content_type: bytes, content_encoding: bytes) -> str | None:
-    """Why a body of this type is not read, None where it is plain JSON."""
-    if not _is_json(media_type(content_type.decode("latin-1"))):
-        return NOT_JSON
-    return _reason_not_plain(content_encoding.decode("latin-1"), ("identity",))
 
 
 def reads_whole_log(handler: Handler) -> Handler:

@@ -18,6 +18,7 @@ router = APIRouter(tags=["feedback"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
 EVENT_PATH = "/v1/feedback"
 BATCH_PATH = "/v1/feedback/batch"
+COMPLETIONS_PATH = "/v1/completions/"
 #: Bodies that the receiver reads by itself: the document has to be told of their shape.
 MODELS: tuple[type[BaseModel], ...] = (wire.Event, wire.Completion)
 

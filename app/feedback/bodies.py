@@ -1,22 +1,30 @@
 """Bodies of requests: JSON, or JSON lines; compressed or not; never more than is allowed."""
 
+import io
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from thumbwheel import wire
 
-from app.errors import Fault, Invalid, TooLarge
+from app import json_limits
+from app.errors import Fault, Faults, Invalid, TooLarge, brief, pointer_part
 from app.feedback import signals
 from app.feedback.intake import Entry, event_entry, quick_entry
-from app.web import MAX_BODY_BYTES, TOO_LARGE
+from app.request_bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES, MIB, require_decodable, too_large
 
 MAX_BATCH = 5000
 #: Empty lines are passed over; 16 MiB of them would keep others waiting.
 MAX_LINES = 2 * MAX_BATCH
+#: A gzip file may hold several members: as many as a writer of parts makes, not one a byte.
+MAX_MEMBERS = 100
+#: Decompressed at once.
+STEP_BYTES = 256 * 1024
+#: Up to so many commas a batch is cut into its items at once; beyond, they are counted first.
+FEW_COMMAS = 300_000
 #: A row for the log, or the faults of an item with the id that it carries.
-Item = Entry | tuple[list[Fault], str | None]
+Item = Entry | tuple[Faults, str | None]
 
 
 class _Object(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,12 +33,15 @@ class _Object(msgspec.Struct, forbid_unknown_fields=True):
 
 _ARRAY: msgspec.json.Decoder[list[msgspec.Raw] | _Object] = msgspec.json.Decoder(list[msgspec.Raw] | _Object)
 
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+
 
 async def whole(chunks: AsyncIterator[bytes], encoding: str) -> bytes:
     """The body, decompressed. Raises `Invalid` where it is not what `encoding` says, `TooLarge`."""
-    if encoding != "gzip":
-        return b"".join([chunk async for chunk in chunks])
-    return b"".join([piece async for piece in _decompressed(chunks)])
+    body = io.BytesIO()  # its value is no copy
+    async for piece in chunks if encoding != "gzip" else _decompressed(chunks):
+        body.write(piece)
+    return body.getvalue()
 
 
 def split(body: bytes, *, lines: bool) -> Sequence[Any]:
@@ -45,60 +56,83 @@ def split(body: bytes, *, lines: bool) -> Sequence[Any]:
     return found
 
 
-def read(project: str, item: Any) -> Item:
+def read(project: str, item: bytes | msgspec.Raw) -> Item:
     """One item as a row for the log of `project`, or what is wrong with it."""
-    if not isinstance(item, bytes | msgspec.Raw):
-        return _parsed(project, item)
     body = bytes(item)
+    if len(body) > MAX_BODY_BYTES:
+        return _fault(f"is larger than {MAX_BODY_BYTES // MIB} MiB: shorten what it holds"), None
     entry = quick_entry(project, body)
     if entry is not None:
         return entry
+    reason = json_limits.reason_to_refuse(body)
+    if reason is not None:
+        return _fault(reason), None
     try:
         event = signals.read(wire.Event, body)
-        return event_entry(project, event) if isinstance(event, wire.Event) else _faulty(event, signals.decoded(body))
+        if isinstance(event, wire.Event):
+            return event_entry(project, event)
+        return event, signals.given_id(signals.decoded(body))
     except ValueError as error:
-        return [Fault("", f"is no JSON ({error})")], None
+        return _fault(f"is no JSON ({error})"), None
 
 
-def _parsed(project: str, item: Any) -> Item:
-    event = signals.parse(wire.Event, item)
-    return event_entry(project, event) if isinstance(event, wire.Event) else _faulty(event, item)
-
-
-def _faulty(faults: list[Fault], item: Any) -> Item:
-    return faults, signals.given_id(item)
+def _fault(message: str) -> Faults:
+    return Faults([Fault("", message)], 1)
 
 
 async def _decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    stream, size = zlib.decompressobj(wbits=31), 0
+    stream, size, members = zlib.decompressobj(wbits=31), 0, 1
     async for chunk in chunks:
         rest = chunk
         while rest:
-            if stream.eof:  # a gzip file may hold several members
-                stream = zlib.decompressobj(wbits=31)
+            if stream.eof:
+                stream, members = zlib.decompressobj(wbits=31), members + 1
+                if members > MAX_MEMBERS:
+                    raise _no_gzip(f"holds more than {MAX_MEMBERS} gzip members: compress it as one")
             try:
-                piece = stream.decompress(rest, MAX_BODY_BYTES + 1 - size)
+                piece = stream.decompress(rest, STEP_BYTES)
             except zlib.error as error:
-                raise _no_gzip() from error
+                raise _no_gzip("is not whole gzip: compress it again, or leave out Content-Encoding") from error
             size += len(piece)
-            if size > MAX_BODY_BYTES:
-                raise TooLarge(TOO_LARGE, code="too_large")
+            if size > MAX_BATCH_BYTES:
+                raise TooLarge(too_large(MAX_BATCH_BYTES), code="too_large")
             yield piece
             rest = stream.unconsumed_tail or stream.unused_data
     if not stream.eof:
-        raise _no_gzip()
+        raise _no_gzip("is not whole gzip: compress it again, or leave out Content-Encoding")
 
 
 def _split_array(body: bytes) -> Sequence[Any]:
-    """The items as JSON text; as values where the body holds something that plain JSON does not."""
+    """The items as JSON text. Raises `Invalid` where the body is no JSON, whatever item that lies in."""
+    if body.count(b",") <= FEW_COMMAS:
+        try:
+            decoded = _ARRAY.decode(body)
+        except (ValueError, RecursionError):  # a number, a text or a depth that only a slower reader takes
+            pass
+        else:
+            events = decoded if isinstance(decoded, list) else decoded.events
+            if len(events) > MAX_BATCH:
+                raise _too_many("/" if isinstance(decoded, list) else "/events")
+            return events
     try:
-        found = _ARRAY.decode(body)
+        items = json_limits.items_of(body, MAX_BATCH)
+    except json_limits.TooMuchError as error:
+        raise _too_many("/" if body.lstrip()[:1] == b"[" else "/events", str(error)) from error
     except ValueError:
-        return _items(_values(body))
-    events = found if isinstance(found, list) else found.events
-    if len(events) > MAX_BATCH:
-        raise _too_many("/" if isinstance(found, list) else "/events")
-    return events
+        require_decodable(body)
+        _refuse(_values(body))
+    for item in items:
+        _require_json(item)
+    return items
+
+
+def _require_json(item: bytes) -> None:
+    """Raises `Invalid` for an item that is no JSON. One too large or too deep is refused by itself, later."""
+    try:
+        _RAW.decode(item)
+    except (ValueError, RecursionError):
+        if len(item) <= MAX_BODY_BYTES and json_limits.reason_to_refuse(item) is None:
+            _values(item)
 
 
 def _values(body: bytes) -> Any:
@@ -110,26 +144,18 @@ def _values(body: bytes) -> Any:
         ) from error
 
 
-def _items(body: Any) -> list[Any]:
-    events = body
+def _refuse(body: Any) -> NoReturn:
+    """Raises `Invalid` for a JSON value that is no batch."""
     if isinstance(body, dict):
-        if body.keys() != {"events"}:
-            wrong = sorted(body.keys() - {"events"})
-            raise _no_batch(f"/{wrong[0]}" if wrong else "/events", "is not known" if wrong else "is missing")
-        events = body["events"]
-    if not isinstance(events, list):
-        raise _no_batch("/events" if isinstance(body, dict) else "/", "is no array")
-    if len(events) > MAX_BATCH:
-        raise _too_many("/events" if isinstance(body, dict) else "/")
-    return events
+        wrong = sorted(body.keys() - {"events"})
+        if wrong:
+            raise _no_batch(f"/{brief(pointer_part(wrong[0]))}", "is not known")
+        raise _no_batch("/events", "is no array" if "events" in body else "is missing")
+    raise _no_batch("/", "is no array")
 
 
-def _no_gzip() -> Invalid:
-    return Invalid(
-        "The body is not whole gzip: compress it again, or leave out Content-Encoding.",
-        code="invalid_gzip",
-        faults=[Fault("/", "is no gzip")],
-    )
+def _no_gzip(message: str) -> Invalid:
+    return Invalid(f"The body {message}.", code="invalid_gzip", faults=[Fault("/", message)])
 
 
 def _no_batch(pointer: str, message: str) -> Invalid:
@@ -140,9 +166,9 @@ def _no_batch(pointer: str, message: str) -> Invalid:
     )
 
 
-def _too_many(pointer: str) -> Invalid:
+def _too_many(pointer: str, message: str = f"holds more than {MAX_BATCH} events") -> Invalid:
     return Invalid(
-        f"A batch holds {MAX_BATCH} events at most: send it in several.",
+        f"A batch holds {MAX_BATCH} events at most, and this one {message}: send it in several.",
         code="invalid_request",
-        faults=[Fault(pointer, f"holds more than {MAX_BATCH} events")],
+        faults=[Fault(pointer, message)],
     )

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import asyncpg
 from thumbwheel import wire
 
 from app import postgres_errors
-from app.errors import Invalid, ThumbwheelError, Unavailable
+from app.errors import MOST_FAULTS, Invalid, ThumbwheelError, Unavailable
 from app.feedback import log as sql
 from app.feedback import quick, signals
 
@@ -263,7 +264,7 @@ def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcom
     given = kind.document(entry.body)
     if stored == given:
         return Outcome(entry.row[1], "replayed")
-    return Outcome(entry.row[1], "conflict", tuple(signals.differences(stored, given)))
+    return Outcome(entry.row[1], "conflict", tuple(islice(signals.differences(stored, given), MOST_FAULTS)))
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

@@ -71,7 +71,7 @@ def read(body: bytes, now: float) -> tuple[Event, datetime | None] | None:
     try:
         event = _DECODER.decode(body)
         occurred_at = None if event.occurred_at is None else datetime.fromisoformat(event.occurred_at)
-    except ValueError:  # also what msgspec raises for JSON that it cannot read
+    except (ValueError, RecursionError):  # also what msgspec raises for JSON that it cannot read, or not that deep
         return None
     if occurred_at is not None and not EARLIEST <= occurred_at.timestamp() <= now + CLOCK_SKEW_SECONDS:
         return None

@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 from thumbwheel import wire
+from thumbwheel.wire.feedback import MAX_TOKENS
 
 from app.capacity import Lane
-from app.errors import Conflict, Fault, Invalid, ThumbwheelError, TooLarge
+from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, brief
 from app.feedback import bodies, signals
 from app.feedback.intake import (
     COMPLETIONS,
@@ -24,13 +25,27 @@ from app.feedback.intake import (
     event_entry,
     quick_entry,
 )
+from app.json_limits import MOST_VALUES
 from app.projects.admission import Admission
-from app.web import JSON_LINES, MAX_BODY_BYTES, TOO_LARGE, media_type, problem_response, reason_not_json
+from app.request_bodies import (
+    JSON_LINES,
+    MAX_BODY_BYTES,
+    media_type,
+    reason_not_json,
+    require_decodable,
+    too_large,
+    whole,
+)
+from app.web import problem_response
 
 CREATED, OK, MIXED = 201, 200, 207
 ERASED = ("erased", "erased_actor")
 #: Items of a batch that are read and stored together.
 PART = 125
+#: A token and its log-prob are values of their own.
+COMPLETION_VALUES = 2 * MAX_TOKENS + MOST_VALUES
+#: Characters of what is wrong with one item of a batch.
+MOST_ERROR = 1000
 
 
 class Receiver:
@@ -56,7 +71,7 @@ class Receiver:
             elif name == b"transfer-encoding":
                 chunked = True
         if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            raise TooLarge(TOO_LARGE, code="too_large")
+            raise TooLarge(too_large(MAX_BODY_BYTES), code="too_large")
         if chunked or length not in (b"", b"0"):
             reason = reason_not_json(kind, encoding or b"identity")
             if reason is not None:
@@ -64,9 +79,9 @@ class Receiver:
                 return
         query = scope["query_string"]
         project = self._admission.remembered(authorization, query) or await self._admission.admit(authorization, query)
-        body = await _whole(receive)
+        body = await whole(receive, MAX_BODY_BYTES)
         if body is None:
-            return
+            raise TooLarge(too_large(MAX_BODY_BYTES), code="too_large")
         entry = quick_entry(project, body) or event_entry(project, _read(wire.Event, body))
         outcome = await self._one(EVENTS, entry, len(body), "event", "event_id")
         answer = b'{"event_id":' + to_json(outcome.id) + b',"status":"' + outcome.status.encode() + b'"}'
@@ -79,7 +94,7 @@ class Receiver:
         """One completion, registered before the answer. Raises as `event` does."""
         project = await self._project(request)
         body = await request.body()
-        entry = completion_entry(project, completion_id, _read(wire.Completion, body))
+        entry = completion_entry(project, completion_id, _read(wire.Completion, body, COMPLETION_VALUES))
         outcome = await self._one(COMPLETIONS, entry, len(body), "completion", "completion_id")
         return _receipt("completion_id", outcome)
 
@@ -142,21 +157,8 @@ class Receiver:
         return outcome
 
 
-async def _whole(receive: Receive) -> bytes | None:
-    """The body of a request; None where the client hung up. Raises `TooLarge`."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(TOO_LARGE, code="too_large")
-        if not message.get("more_body", False):
-            return body
-
-
-def _read(model: type[BaseModel], body: bytes) -> Any:
+def _read(model: type[BaseModel], body: bytes, most_values: int = MOST_VALUES) -> Any:
+    require_decodable(body, most_values)
     try:
         read = signals.read(model, body)
     except ValueError as error:
@@ -165,10 +167,8 @@ def _read(model: type[BaseModel], body: bytes) -> Any:
         ) from error
     if not isinstance(read, list):
         return read
-    faults = [Fault(fault.pointer or "/", fault.message) for fault in read]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    said = f"{faults[0].pointer}: {faults[0].message}{more}."
-    raise Invalid(said, code="invalid_request", faults=faults)
+    faults = Faults((Fault(fault.pointer or "/", fault.message) for fault in read), read.total)
+    raise Invalid(faults.sentence(), code="invalid_request", faults=faults)
 
 
 def _receipt(name: str, outcome: Outcome) -> Response:
@@ -193,9 +193,11 @@ def _answer(index: int, entry: Entry, outcome: Outcome | ThumbwheelError) -> dic
     return answer
 
 
-def _invalid(index: int, faults: list[Fault], event_id: str | None) -> dict[str, Any]:
-    said = "; ".join(f"{fault.pointer or 'the item'}: {fault.message}" for fault in faults)
-    item = {"index": index, "status": "invalid", "error": _sendable(said), "pointer": faults[0].pointer}
+def _invalid(index: int, faults: Faults, event_id: str | None) -> dict[str, Any]:
+    sentence = brief("; ".join(f"{fault.pointer or 'the item'}: {fault.message}" for fault in faults), MOST_ERROR)
+    if faults.total > len(faults):
+        sentence += f" ({faults.total:,} faults in all)"
+    item = {"index": index, "status": "invalid", "error": _sendable(sentence), "pointer": faults[0].pointer}
     return item if event_id is None else item | {"event_id": event_id}
 
 

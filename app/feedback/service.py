@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.database import now
-from app.errors import Fault, Invalid, NotFound
+from app.errors import NotFound
 from app.feedback import store
 from app.feedback.tables import Event
-from app.schema import Page, decode_cursor, page_of
+from app.schema import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,12 @@ def page(
 ) -> Page[wire.StoredEvent]:
     """Events, the newest first. Raises `Invalid` for a foreign cursor."""
     rows = store.newest(
-        session, project, before=_position(cursor), limit=limit + 1, completion_id=completion_id, actor=actor
+        session,
+        project,
+        before=key_of_cursor(cursor, number_up_to(MAX_INT8)),
+        limit=limit + 1,
+        completion_id=completion_id,
+        actor=actor,
     )
     return page_of(rows, limit, lambda row: str(row.position), _stored)
 
@@ -144,16 +149,3 @@ def _stored(row: Event) -> wire.StoredEvent:
         metadata=row.extra,
         never_train=row.never_train,
     )
-
-
-def _position(cursor: str | None) -> int | None:
-    key = decode_cursor(cursor)
-    if key is None:
-        return None
-    if not (key.isascii() and key.isdigit() and len(key) < 19):
-        raise Invalid(
-            "The cursor is none that a page gave out: leave it out to begin with the first page.",
-            code="invalid_cursor",
-            faults=[Fault("cursor", "is not a cursor of this listing")],
-        )
-    return int(key)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 from thumbwheel import wire
 
-from app.errors import Fault, pointer_into, pointer_part
+from app.errors import Fault, Faults, brief, pointer_into, pointer_part
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -17,8 +17,8 @@ _EVENT_ID: TypeAdapter[str] = TypeAdapter(wire.Name)
 _ACCEPT = wire.Implicit(kind="accept")
 
 
-def read(model: type[Model], body: bytes) -> Model | list[Fault]:
-    """`body`, JSON text, as `model`; or everything that is wrong with it, each with a JSON pointer.
+def read(model: type[Model], body: bytes) -> Model | Faults:
+    """`body`, JSON text, as `model`; or what is wrong with it, each fault with a JSON pointer.
 
     Raises `ValueError` where it is no JSON at all.
     """
@@ -40,18 +40,18 @@ def decoded(body: bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def parse(model: type[Model], item: Any) -> Model | list[Fault]:
-    """`item`, a decoded JSON value, as `model`; or everything that is wrong with it, each with a JSON pointer."""
+def parse(model: type[Model], item: Any) -> Model | Faults:
+    """`item`, a decoded JSON value, as `model`; or what is wrong with it, each fault with a JSON pointer."""
     try:
         return model.model_validate(item)
     except ValidationError as error:
-        return [
-            Fault(
-                pointer_into(item, fault["loc"], missing=fault["type"] == "missing"),
-                fault["msg"].removeprefix("Value error, "),
-            )
-            for fault in error.errors(include_url=False, include_input=False)
-        ]
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        return Faults((_fault_of(item, fault) for fault in faults), error.error_count())
+
+
+def _fault_of(item: Any, fault: ErrorDetails) -> Fault:
+    pointer = pointer_into(item, fault["loc"], missing=fault["type"] == "missing")
+    return Fault(brief(pointer), brief(fault["msg"].removeprefix("Value error, ")))
 
 
 def as_stored(event: wire.Event) -> wire.Event:

@@ -30,7 +30,7 @@ from app.runs import service as runs
 from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
 from app.runs.states import TERMINAL, RunState
-from app.schema import Page, key_of_cursor, page_of
+from app.schema import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def look_at(project: str) -> None:
 
 def decisions(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.TriggerDecision]:
     """What was decided about the project, newest first."""
-    rows = store.newest_first(session, project, key_of_cursor(cursor, int), limit + 1)
+    rows = store.newest_first(session, project, key_of_cursor(cursor, number_up_to(MAX_INT8)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.id), wire.TriggerDecision.model_validate)
 
 

@@ -8,7 +8,7 @@ from app.errors import Refused
 from app.projects import service as projects
 from app.releases import store
 from app.releases.tables import Release
-from app.schema import Page, key_of_cursor, page_of
+from app.schema import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 
 REASON_CHARACTERS = 500  # of the ledger's column
 
@@ -70,7 +70,7 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
     """The project's ledger, newest first."""
     _live(session, project)
-    rows = store.newest_first(session, project, key_of_cursor(cursor, int), limit + 1)
+    rows = store.newest_first(session, project, key_of_cursor(cursor, number_up_to(MAX_INT4)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _shown)
 
 

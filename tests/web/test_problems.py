@@ -76,7 +76,7 @@ def test_a_large_body_without_a_length_is_refused_once_it_is_too_long(api):
     answer = api.post("/v1/projects", content=chunks(), headers=JSON)
 
     assert answer.status_code == 413
-    assert "16 MiB" in answer.json()["detail"]
+    assert "1 MiB" in answer.json()["detail"]
 
 
 def test_unknown_paths_and_methods_are_problems_too(api):

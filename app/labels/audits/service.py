@@ -22,7 +22,7 @@ from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.quarantine import listing as quarantine
 from app.labels.service import LabelledRow
-from app.schema import Page, key_of_cursor, page_of
+from app.schema import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 
 # -- drawn ------------------------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ def _require(session: Session, project: str, audit_id: UUID) -> LabelAudit:
 
 def _place(text: str) -> tuple[float, int]:
     doubt, number = text.split(":")
-    return float(doubt), int(number)
+    return float(doubt), number_up_to(MAX_INT4)(number)
 
 
 def _place_of(row: LabelAuditItem) -> str:

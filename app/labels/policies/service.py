@@ -8,7 +8,7 @@ from app.labels.policies import store
 from app.labels.policies.documents import document_of, sha256_of
 from app.labels.policies.tables import LabelPolicyAdoption, LabelPolicyVersion
 from app.projects import service as projects
-from app.schema import Page, key_of_cursor, page_of
+from app.schema import Page, key_of_cursor, number_up_to, page_of
 
 #: The default that comes with this server; adopted until another one is. It lies in no table.
 DEFAULT_VERSION = 0
@@ -77,7 +77,7 @@ def adopt(session: Session, project: str, version: int, reason: str, by: str) ->
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.StoredLabelPolicy]:
     """The project's versions, the newest first; the last one is the server's default."""
-    rows = store.newest_versions_first(session, project, key_of_cursor(cursor, _number), limit + 1)
+    rows = store.newest_versions_first(session, project, key_of_cursor(cursor, number_up_to(MOST_VERSIONS)), limit + 1)
     adopted_version = _adopted_version(session, project)
     items = [_shown(row, adopted_version) for row in rows]
     if len(items) <= limit:
@@ -87,7 +87,7 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
 
 def history(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.LabelPolicyAdoption]:
     """The ledger of adoptions, the newest first; empty until another policy than the default was adopted."""
-    rows = store.newest_adoptions_first(session, project, key_of_cursor(cursor, _number), limit + 1)
+    rows = store.newest_adoptions_first(session, project, key_of_cursor(cursor, number_up_to(MOST_VERSIONS)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _entry)
 
 
@@ -136,10 +136,3 @@ def _shown(row: LabelPolicyVersion, adopted_version: int) -> wire.StoredLabelPol
 
 def _entry(row: LabelPolicyAdoption) -> wire.LabelPolicyAdoption:
     return wire.LabelPolicyAdoption.model_validate(row)
-
-
-def _number(text: str) -> int:
-    number = int(text)
-    if not 0 < number <= MOST_VERSIONS:
-        raise ValueError(text)
-    return number

@@ -13,7 +13,7 @@ from app.labels.guards.quarantine import findings
 from app.labels.quarantine import store
 from app.labels.sets import Labelled
 from app.projects import service as projects
-from app.schema import Page, key_of_cursor, page_of
+from app.schema import Page, key_of_cursor, number_up_to, page_of
 
 #: Of what Postgres takes for an integer.
 MOST_DECISIONS = 2**31 - 1
@@ -90,7 +90,9 @@ def page(
     session: Session, project: str, *, actor: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[wire.QuarantineDecision]:
     """Every decision that was taken, or those on one actor, the newest first."""
-    rows = store.newest_first(session, project, actor=actor, before=key_of_cursor(cursor, _number), limit=limit + 1)
+    rows = store.newest_first(
+        session, project, actor=actor, before=key_of_cursor(cursor, number_up_to(MOST_DECISIONS)), limit=limit + 1
+    )
     return page_of(rows, limit, lambda row: str(row.number), wire.QuarantineDecision.model_validate)
 
 
@@ -101,10 +103,3 @@ def _let_decisions_commit(session: Session, project: str) -> None:
         projects.lock(session, project)
     finally:
         savepoint.rollback()
-
-
-def _number(text: str) -> int:
-    number = int(text)
-    if not 0 < number <= MOST_DECISIONS:
-        raise ValueError(text)
-    return number

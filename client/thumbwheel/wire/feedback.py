@@ -13,6 +13,8 @@ from thumbwheel.wire.values import Body, CompletionText, Metadata, Name, PastTim
 #: Tokens of one completion.
 MAX_TOKENS = 131_072
 MAX_TOKEN_ID = 2**31 - 1
+#: The first wrong value is named, not each of a hundred thousand.
+ONE_A_TOKEN = Field(max_length=MAX_TOKENS, fail_fast=True)
 
 
 class Event(Body):
@@ -131,11 +133,15 @@ class Completion(Body):
     completion: CompletionText
     checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced it, where known")
     sampling: Metadata = Field({}, description="how it was sampled: temperature, top_p, seed, …")
-    token_ids: Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]], Field(max_length=MAX_TOKENS)] | None = (
-        Field(None, description="the completion as the model's tokens")
-    )
+    token_ids: (
+        Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]], Field(max_length=MAX_TOKENS, fail_fast=True)]
+        | None
+    ) = Field(None, description="the completion as the model's tokens")
     log_probs: (
-        Annotated[list[Annotated[float, Field(le=0, allow_inf_nan=False)]], Field(max_length=MAX_TOKENS)] | None
+        Annotated[
+            list[Annotated[float, Field(le=0, allow_inf_nan=False)]], Field(max_length=MAX_TOKENS, fail_fast=True)
+        ]
+        | None
     ) = Field(None, description="of each token when it was sampled, in nats")
     metadata: Metadata = Field({}, description="whatever you want to find again beside it")
 

@@ -1,0 +1,169 @@
+"""Limits on the bodies of requests, which hold before a body is read or decoded: key, type, size, depth, values."""
+
+from collections.abc import Awaitable, Callable, Collection
+from functools import lru_cache
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import json_limits
+from app.errors import Fault, Invalid, ThumbwheelError
+from app.web import error_response, problem_response
+
+MIB = 1024 * 1024
+MAX_BATCH_BYTES = 16 * MIB
+MAX_COMPLETION_BYTES = 4 * MIB
+#: One event, and every other body.
+MAX_BODY_BYTES = 1 * MIB
+METHODS_WITH_BODY = {"POST", "PUT", "PATCH"}
+JSON_LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+NOT_JSON = "The body has to be JSON: send it with `Content-Type: application/json`."
+
+Authenticate = Callable[[bytes], Awaitable[None]]
+
+
+def too_large(limit: int) -> str:
+    """Returns the sentence for a body of more than `limit` bytes."""
+    remedy = "send it in several requests" if limit == MAX_BATCH_BYTES else "shorten what it holds"
+    return f"The body is larger than {limit // MIB} MiB: {remedy}."
+
+
+class BodyGate:
+    """Refuses bodies of the API: without a known key (401), too large (413), of another type than JSON (415), or nested
+    too deeply or with too many values (422).
+
+    authenticate  raises `Unauthenticated` for an Authorization header that no key belongs to
+    batches       paths that take JSON lines and gzip, too
+    streamed      beginnings of paths whose operations look for the key and read the body themselves
+    """
+
+    def __init__(
+        self, app: ASGIApp, authenticate: Authenticate, batches: Collection[str] = (), streamed: tuple[str, ...] = ()
+    ) -> None:
+        self.app = app
+        self.authenticate = authenticate
+        self.batches = batches
+        self.streamed = streamed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY or not scope["path"].startswith("/v1/"):
+            await self.app(scope, receive, send)
+            return
+        path, headers = scope["path"], Headers(scope=scope)
+        streamed = path.startswith(self.streamed)
+        limit = MAX_BATCH_BYTES if path in self.batches else MAX_COMPLETION_BYTES if streamed else MAX_BODY_BYTES
+        length = headers.get("content-length", "")
+        if "transfer-encoding" not in headers and length in ("", "0"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            if not streamed:
+                await self.authenticate(headers.get("authorization", "").encode("latin-1"))
+        except ThumbwheelError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        if length.isdecimal() and int(length[:20]) > limit:
+            await problem_response(413, "too_large", too_large(limit))(scope, receive, send)
+            return
+        reason = self._reason_to_refuse(path, headers)
+        if reason is not None:
+            await problem_response(415, "not_json", reason)(scope, receive, send)
+            return
+        if streamed:
+            await self.app(scope, _counted(receive, limit), send)
+            return
+        body = await whole(receive, limit)
+        if body is None:  # larger than its length says
+            await problem_response(413, "too_large", too_large(limit))(scope, receive, send)
+            return
+        try:
+            require_decodable(body)
+        except Invalid as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await self.app(scope, _replayed(body, receive), send)
+
+    def _reason_to_refuse(self, path: str, headers: Headers) -> str | None:
+        batch = path in self.batches
+        kind = media_type(headers.get("content-type", ""))
+        if not (_is_json(kind) or (batch and kind in JSON_LINES)):
+            return f"{NOT_JSON} One event a line goes as `application/x-ndjson`." if batch else NOT_JSON
+        return _reason_not_plain(
+            headers.get("content-encoding", "identity"), ("identity", "gzip") if batch else ("identity",)
+        )
+
+
+def require_decodable(body: bytes, most_values: int = json_limits.MOST_VALUES) -> None:
+    """Raises `Invalid` for a JSON text that is nested too deeply, or holds too many values."""
+    reason = json_limits.reason_to_refuse(body, most_values)
+    if reason is not None:
+        raise Invalid(f"The body {reason}.", code="invalid_json", faults=[Fault("/", reason)])
+
+
+def media_type(content_type: str) -> str:
+    """The type without its parameters."""
+    return content_type.split(";")[0].strip().lower()
+
+
+@lru_cache(maxsize=256)
+def reason_not_json(content_type: bytes, content_encoding: bytes) -> str | None:
+    """Why a body of this type is not read, None where it is plain JSON."""
+    if not _is_json(media_type(content_type.decode("latin-1"))):
+        return NOT_JSON
+    return _reason_not_plain(content_encoding.decode("latin-1"), ("identity",))
+
+
+def _reason_not_plain(content_encoding: str, taken: Collection[str]) -> str | None:
+    encoding = content_encoding.strip().lower()
+    if encoding in taken:
+        return None
+    remedy = "compress it with gzip, or send it as it is" if "gzip" in taken else "send it as it is"
+    return f"The body comes in Content-Encoding {encoding}, which is not read here: {remedy}."
+
+
+def _is_json(kind: str) -> bool:
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+async def whole(receive: Receive, limit: int) -> bytes | None:
+    """Returns the body of a request, or what came of it before the client hung up; None for more than `limit` bytes."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > limit:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Returns `receive` for an application that has yet to read the body."""
+    first = True
+
+    async def replayed() -> Message:
+        nonlocal first
+        if first:
+            first = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replayed
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Returns `receive` that raises 413 once more than `limit` bytes have come in."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise HTTPException(413, too_large(limit))  # the one kind of error that FastAPI lets through while it reads
+        return message
+
+    return counted
