@@ -42,7 +42,7 @@ from app.projects.api import router as projects
 from app.releases.api import CURRENT_PATH
 from app.releases.api import router as releases
 from app.releases.current import CurrentRelease
-from app.request_bodies import BodyGate
+from app.request_bodies import METHODS_WITH_BODY, BodyGate
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
 from app.runs.stream.stopping import told_to_stop
@@ -54,7 +54,9 @@ DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
 
 Every request carries an API key as `Authorization: Bearer tw_…`. Errors are problem details (RFC 9457) with a stable
-`code`. Listings come in pages: give `next_cursor` as `cursor`. A 2xx means that it is committed.
+`code`, and name the first 20 faults of a body. A body holds 1 MiB at most (a registered completion 4 MiB, a batch
+16 MiB), 20,000 values and 100 levels. Listings come in pages: give `next_cursor` as `cursor`. A 2xx means that it is
+committed.
 """
 TAGS = [
     {"name": "feedback", "description": "Events: what the model said and what the user thought of it."},
@@ -91,12 +93,13 @@ def describe(api: FastAPI) -> dict[str, Any]:
 
 
 def _describe_bodies(document: dict[str, Any]) -> None:
-    """Adds to every operation with a body the answers of `BodyGate`."""
+    """Adds the answers of `BodyGate` to every operation that may be sent a body."""
+    answers = {str(status): answer for status, answer in problems().items()}
+    answers |= {str(status): problems(413, 415)[status] for status in (413, 415)}
     for operations in document["paths"].values():
-        for operation in operations.values():
-            if "requestBody" in operation:
-                answers = operation["responses"] | {str(status): problems(413, 415)[status] for status in (413, 415)}
-                operation["responses"] = dict(sorted(answers.items()))
+        for method, operation in operations.items():
+            if method.upper() in METHODS_WITH_BODY:
+                operation["responses"] = dict(sorted({**operation["responses"], **answers}.items()))
 
 
 #: As the OpenAPI document shows them, and as a path is looked for: what lies below a completion comes before the
