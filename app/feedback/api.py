@@ -78,7 +78,7 @@ async def record_feedback(request: Request) -> Response:
     response_model=wire.BatchReceipt,
     responses={
         207: {"model": wire.BatchReceipt, "description": "Some items were refused"},
-        **problems(404, 413, 415),
+        **problems(404, 409, 413, 415),
     },
     openapi_extra=_body(
         {"anyOf": [_ARRAY, _OBJECT]},

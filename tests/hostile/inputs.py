@@ -26,16 +26,19 @@ BODIES: tuple[bytes, ...] = (
     b"1e999999", b'{"project": ' + b"9" * 5000 + b"}", b'{"\\ud800": "\\udfff"}', b'{"a": "\\u0000"}',
     b"[0" + b",0" * 100_000 + b"]", b"{" + b",".join(b'"k%d":0' % n for n in range(30_000)) + b"}",
     b'{"a":1,"a":2}', b'{"' + b"k" * 300_000 + b'":1}', b"[{},{},{}]", b'{"events": {}}', b'{"events": [null, 1, []]}',
-    b'{"events": [' + b'{"metadata":' + b"[" * 500 + b"]" * 500 + b"}]}", b"{}\n" * 6000, b"\n" * 20_000, b"'", b"// {}",
+    b'{"events": [' + b'{"metadata":' + b"[" * 500 + b"]" * 500 + b"}]}", b"{}\n" * 6000,
+    b"\n" * 20_000, b"'", b"// {}",
     b'["' + b"\\" * 100_000, "﻿{}".encode("utf-16"),
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 2**31, 2**63, 2**64, 10**30, 1e308, -0.0, "", " ", "\x00", "x" * 300_000, "\ud800", [], {}, [[]],
-    [None] * 1000, {"": {}}, "nan", "../..", "2026-13-45T99:99:99Z", "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z",
+    [None] * 1000, {"": {}}, "nan", "../..", "2026-13-45T99:99:99Z",
+    "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z",
 )  # fmt: skip
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"Host", b"["), (b"Host", b"\xff"), (b"Host", b""), (b"Accept", b"text/plain"), (b"Accept-Encoding", b"\x80"),
-    (b"Content-Type", b"text/plain"), (b"Content-Type", b"application/json; charset=utf-16"), (b"Content-Type", b"\xff"),
+    (b"Content-Type", b"text/plain"), (b"Content-Type", b"application/json; charset=utf-16"),
+    (b"Content-Type", b"\xff"),
     (b"Content-Encoding", b"gzip"), (b"Content-Encoding", b"br"), (b"Content-Encoding", b"gzip, gzip"),
     (b"Authorization", b"Bearer "), (b"Authorization", b"Bearer \xff\xfe"), (b"Authorization", b"Basic x"),
     (b"Authorization", b"Bearer " + b"x" * 8000), (b"Authorization", b"Bearer tw_unknown"), (b"Range", b"bytes=-1"),
@@ -145,6 +148,8 @@ def _mutated(example: dict[str, Any], rng: random.Random) -> Iterator[bytes]:
     """Yields the example with a hostile value in each of its fields."""
     for name in example:
         for value in rng.sample(VALUES, 8):
+            if name == "archived" and value is True:
+                continue  # what is sent to a closed project reaches nothing
             yield json.dumps({key: value if key == name else kept for key, kept in example.items() if kept is not None}
                              | {name: value}).encode()  # fmt: skip
     yield json.dumps(example | {"unknown": 1}).encode()

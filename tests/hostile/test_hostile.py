@@ -1,0 +1,75 @@
+"""A short run of `make hostile`, and what each kind of costly request costs beside a plain event."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.conftest import Servers
+from tests.hostile.__main__ import attack, warm_up
+from tests.hostile.crowd import crowd
+from tests.hostile.server import PROJECT, Target, serving
+
+MIB = 1024 * 1024
+MOST_MB, MOST_CPU_SECONDS = 50, 1.0
+BATCH = "/v1/feedback/batch?project=hostile"
+
+
+@pytest.fixture(scope="module")
+def target(migrated: Servers) -> Iterator[Target]:
+    with serving(migrated.environment, migrated.folder / "hostile.log") as serving_target:
+        yield serving_target
+
+
+def test_hostile_requests_over_every_operation_get_documented_answers_and_none_hangs(target: Target) -> None:
+    figures = asyncio.run(attack(target, seed=7, most=600, seconds=60))
+
+    assert figures["requests"] > 100
+    assert {name: figures[name] for name in ("server_errors", "hangs", "undocumented")} == {
+        "server_errors": 0,
+        "hangs": 0,
+        "undocumented": 0,
+    }
+
+
+def test_400_readers_at_the_same_moment_keep_nobody_from_an_answer(target: Target) -> None:
+    figures = asyncio.run(crowd(target.url, target.key, PROJECT, readers=400, seconds=2))
+
+    assert figures["reads"] >= 400
+    assert (figures["hangs"], figures["errors_5xx_other"]) == (0, 0)
+
+
+COSTLY = {
+    "a gzip body that inflates to gigabytes": (BATCH, gzip.compress(b"[0" + b",0" * 16_000_000 + b"]"), True, "gzip"),
+    "an event of unknown fields": (
+        "/v1/feedback?project=hostile", json.dumps({f"field {n}": n for n in range(900_000)}).encode(), True, None,
+    ),
+    "empty items without a key": (BATCH, b"[" + b"{}," * (5 * MIB) + b"{}]", False, None),
+    "empty items": (BATCH, b"[" + b"{}," * (5 * MIB) + b"{}]", True, None),
+    "deep arrays": (BATCH, b"[" * (8 * MIB), True, None),
+    "a policy of brackets": ("/v1/label-policies?project=hostile", b"[" * 1000 + b"]" * 1000, True, None),
+    "a long project": ("/v1/projects", b'{"project": "' + b"x" * (15 * MIB) + b'"}', True, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_costly_request_takes_little_more_memory_and_processor_time_than_an_event(target: Target, name: str) -> None:
+    path, body, with_key, encoding = COSTLY[name]
+    headers = {"Content-Type": "application/json"}
+    headers |= {"Authorization": f"Bearer {target.key}"} if with_key else {}
+    headers |= {"Content-Encoding": encoding} if encoding else {}
+    idle = warm_up(target)
+    before = target.cpu_seconds()
+
+    try:
+        answer = httpx.post(f"{target.url}{path}", content=body, headers=headers, timeout=60)
+        assert 400 <= answer.status_code < 500, answer.text[:300]
+        assert len(answer.content) < 64 * 1024
+    except (httpx.WriteError, httpx.ReadError):
+        pass  # refused and closed before all of it was sent
+
+    assert target.peak_mb() - idle <= MOST_MB
+    assert target.cpu_seconds() - before <= MOST_CPU_SECONDS
