@@ -1,13 +1,12 @@
-"""Trainer and scorer as processes: started alone in their WORKDIR, watched, stopped in order."""
+"""Trainer and scorer as processes: started in their WORKDIR, watched, stopped in order."""
 
-import fcntl
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from app.database import transaction
 from app.errors import StaleLease, Unavailable
 from app.runs.leases import service as leases
 from app.runs.states import RunState, ahead_of
-from app.services import Process, wait_until
+from app.services import Process
 from worker.follow import Follower
 from worker.heartbeat import Heartbeat, Wish
 from worker.kto.process import DISK_FULL, DONE, OUT_OF_MEMORY, REFUSED, STOPPED, disk_full_message
@@ -78,7 +77,8 @@ def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunSt
     is left of its process group have ended. What it said last is kept on the run where nobody had wished for its end.
     """
     said = workdir / "trainer.log"
-    with said.open("ab") as log_file, alone_in(workdir) as lock:
+    heart.show_in(workdir)
+    with said.open("ab") as log_file:
         begins = log_file.tell()
         process = Process(
             name,
@@ -86,10 +86,8 @@ def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunSt
             output=log_file,
             environment=_environment(),
             orphaned_with=signal.SIGKILL,
-            inherits=[lock],
             limits=_limits(),
         )
-        os.pwrite(lock, f"{process.pid}\n".encode(), 0)
     wish = None
     with closing(Follower(workdir)) as follower:
         try:
@@ -123,38 +121,6 @@ def _ended(name: str, workdir: Path, code: int, last: str) -> Ended:
         memory = ", which often means that memory ran out" if code == -signal.SIGKILL else ""
         return Lost(f"the {name} was ended by {signal.Signals(-code).name}{memory}")
     return Failed(f"the {name} crashed with exit code {code}: {last} (all of it is in {workdir / 'trainer.log'})")
-
-
-@contextmanager
-def alone_in(workdir: Path) -> Iterator[int]:
-    """The open lock of `workdir`: a process that inherits it holds it until its end.
-
-    Where a process of an earlier attempt still has it (its worker was frozen, not killed), its group is killed: its
-    lease has expired. Raises `Lost` where that does not help.
-    """
-    lock = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if not _take(lock):
-            holder = os.pread(lock, 20, 0).strip()
-            if holder:
-                log.warning("killing process %s of an earlier attempt in %s", holder.decode(), workdir)
-                with suppress(ProcessLookupError):
-                    # All of its group: one that it had forked may hold the lock when it has ended itself.
-                    os.killpg(int(holder), signal.SIGKILL)
-            if not wait_until(lambda: _take(lock), 10):
-                raise Lost(f"another process works in {workdir}")
-        os.ftruncate(lock, 0)
-        yield lock
-    finally:
-        os.close(lock)
-
-
-def _take(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _tell(follower: Follower, heart: Heartbeat, state: RunState) -> RunState:

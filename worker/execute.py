@@ -28,11 +28,12 @@ from app.runs.leases.service import Claimed
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
 from worker import less_memory, registration
+from worker.attempt_folders import workdir_of
 from worker.attend import Cancelled, Failed, Left, Lost, heed
 from worker.heartbeat import Heartbeat
 from worker.kto.process import disk_full_message
 from worker.kto.shortage import is_disk_full
-from worker.staging import stage, workdir_of
+from worker.staging import stage
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
         _fail(claimed, failure.cause)
     except OSError as error:
         if is_disk_full(error):
-            _fail(claimed, disk_full_message(workdir_of(lease.run_id), "retry the run"))
+            _fail(claimed, disk_full_message(workdir_of(lease), "retry the run"))
         else:
             _fail(claimed, f"this machine refused: {error}: mend it, then retry the run")
     except snapshots.ErasedMeanwhile as error:
@@ -99,7 +100,7 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
 
 
 def _work(claimed: Claimed, heart: Heartbeat) -> None:
-    workdir = workdir_of(claimed.lease.run_id)
+    workdir = workdir_of(claimed.lease)
     snapshot_id = stage(claimed, workdir)
     heed(heart)
     state = _advance(claimed, RunState.REFERENCING)

@@ -1,10 +1,14 @@
 """The lease of a run, renewed from a thread while the run is worked on; and what somebody wants of the worker."""
 
+import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +18,8 @@ from app.errors import StaleLease
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease, Standing
 from app.runs.states import RunState
+from worker.kto.files import write_atomically
+from worker.kto.lease_watch import LEASE
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +43,7 @@ class Heartbeat:
         self._renewed_at = time.monotonic()
         self._gone = False
         self._standing: Standing | None = None
+        self._shown: Path | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"heartbeat of {lease.run_id}", daemon=True)
 
@@ -63,6 +70,19 @@ class Heartbeat:
     def pause(self, seconds: float) -> None:
         self._ended.wait(seconds)
 
+    def show_in(self, workdir: Path) -> None:
+        """Show the lease to the processes in `workdir`: a file that is touched at each renewal. They end by themselves
+        when that ceases, as when this worker is frozen.
+        """
+        path = workdir / LEASE
+        write_atomically(path, json.dumps({"epoch": self.lease.epoch, "seconds": self.seconds}).encode())
+        self._shown = path
+
+    def _touch(self) -> None:
+        if self._shown is not None:
+            with suppress(OSError):  # the folder is gone where another attempt has taken over: the next renewal says so
+                os.utime(self._shown)
+
     def _work(self) -> None:
         while not self._ended.wait(min(LONGEST_PAUSE_SECONDS, self.seconds / 3)):
             at = time.monotonic()
@@ -70,6 +90,7 @@ class Heartbeat:
                 with transaction() as session:
                     self._standing = leases.renew(session, self.lease)
                 self._renewed_at = at
+                self._touch()
             except StaleLease:
                 self._gone = True
                 return

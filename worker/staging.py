@@ -1,11 +1,9 @@
-"""WORKDIR: the folder of a run, filled before its trainer starts (docs/architecture.md says what is in it)."""
+"""WORKDIR: the folder of an attempt, filled before its trainer starts (docs/architecture.md says what is in it)."""
 
 import json
-import shutil
 from pathlib import Path
 from uuid import UUID
 
-from app import settings
 from app.database import transaction
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
@@ -13,37 +11,37 @@ from app.runs.recipe import Recipe, resolve
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
 from worker import preflight
+from worker.attempt_folders import STAGED, drop_earlier
 from worker.kto.files import write_atomically
-from worker.takeover import put_in_place, take_over
-
-
-def workdir_of(run_id: UUID) -> Path:
-    return settings.current().work_dir / str(run_id)
+from worker.takeover import continue_attempt, take_over
 
 
 def stage(claimed: Claimed, workdir: Path) -> UUID:
-    """Fill `workdir`, unless an earlier attempt on this machine did: job.json is written last. The snapshot's id.
+    """Fill `workdir`, the folder of this attempt, continuing what an earlier attempt on this machine left; job.json is
+    written last, and the folders of earlier attempts go then. The snapshot's id.
 
     Raises `Failed` where files show that the run cannot be trained, before anything else is done; `Refused` where the
     feedback does not make a snapshot, `StaleLease`, and what the artifact store raises.
     """
-    if claimed.snapshot_id is not None and (workdir / "job.json").is_file():
-        return claimed.snapshot_id
     workdir.mkdir(parents=True, exist_ok=True)
+    job = continue_attempt(workdir) if claimed.snapshot_id is not None else None
+    if job is None:
+        snapshot_id, job = _stage_first(claimed, workdir)
+    else:
+        assert claimed.snapshot_id is not None
+        snapshot_id = claimed.snapshot_id
+    # While the lease holds, nobody removes what was taken over: so everything has arrived.
+    with transaction() as session:
+        leases.renew(session, claimed.lease)
+    write_atomically(workdir / STAGED, job)
+    drop_earlier(workdir)
+    return snapshot_id
+
+
+def _stage_first(claimed: Claimed, workdir: Path) -> tuple[UUID, bytes]:
+    """Fill `workdir` but for job.json; the snapshot's id and the content of job.json."""
     shipped = preflight.reference(claimed, workdir / "reference")
-    # By a worker that was killed, or that is frozen: it lost its lease.
-    for left in [*workdir.glob("snapshot.*"), *workdir.glob("taken.*")]:
-        shutil.rmtree(left, ignore_errors=True)
-    aside = workdir / f"snapshot.{claimed.lease.epoch}"
-    try:
-        snapshot_id, recipe = _stage_snapshot(claimed, aside)
-        # A worker that was frozen meanwhile must not touch what another one trains on by now.
-        with transaction() as session:
-            leases.renew(session, claimed.lease)
-        shutil.rmtree(workdir / "snapshot", ignore_errors=True)
-        aside.rename(workdir / "snapshot")
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
     with transaction() as session:
         snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, workdir / "scored-before")
     reference = {"kind": "base"}
@@ -58,23 +56,18 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
         "ancestor": str(shipped.ancestor),
     }
     if claimed.retries is not None:
-        recipe = _take_over(claimed, claimed.retries, recipe, workdir / f"taken.{claimed.lease.epoch}") or recipe
+        recipe = _take_over(claimed, claimed.retries, recipe, workdir) or recipe
     write_atomically(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
-    write_atomically(workdir / "job.json", json.dumps(job, indent=1).encode())
-    return snapshot_id
+    return snapshot_id, json.dumps(job, indent=1).encode()
 
 
-def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, aside: Path) -> Recipe | None:
-    """Bring the state of run `source` into the folder that `aside` lies in; the recipe that it was made by, if any."""
-    try:
-        made_by = take_over(source, recipe, aside)
-        if made_by is not None:
-            with transaction() as session:  # a worker that was frozen meanwhile finds its lease gone
-                leases.tell(session, claimed.lease, f"goes on from the saved state of run {source}")
-            put_in_place(aside)
-        return made_by
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
+    """Bring the state of run `source` into `workdir`; the recipe that it was made by, if any."""
+    made_by = take_over(source, recipe, workdir)
+    if made_by is not None:
+        with transaction() as session:
+            leases.tell(session, claimed.lease, f"goes on from the saved state of run {source}")
+    return made_by
 
 
 def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:

@@ -1,5 +1,6 @@
 """Working folders of ended runs: they go where they hold what was erased, and all of them after a while. Until then
-they stay, to be looked into, and for a retry to continue from.
+they stay, to be looked into, and for a retry to continue from. Of several attempts of a run, the newest one's folder
+stays.
 """
 
 import logging
@@ -12,6 +13,7 @@ from app import settings
 from app.database import now, transaction
 from app.privacy.lineage import service as lineage
 from app.runs import service as runs
+from worker.attempt_folders import drop_earlier, staged_folders
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,11 @@ def sweep() -> None:
     folders = {run_id: path for path in _folders() if (run_id := _run_id(path.name)) is not None}
     if not folders:
         return
+    for folder in folders.values():
+        # A worker that was frozen may have come back to a folder that was removed.
+        for newest in staged_folders(folder)[:1]:
+            if newest != folder:
+                drop_earlier(newest)
     with transaction() as session:
         redacted = lineage.ended_on_redacted(session, folders)
         days = settings.current().work_days

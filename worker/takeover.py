@@ -1,4 +1,9 @@
-"""What a retried run takes over from the run that it retries, where that one's WORKDIR lies on this machine."""
+"""Takes saved state over into a new working folder: from the run's last attempt, or from the run that is retried.
+
+A process of the earlier attempt may still be alive, or wake up, and write into its own folder meanwhile. Only files
+that are never written to again are linked; they are whole from the moment they have their name. Files that grow are
+copied. The trainer verifies each of them by hash before it uses it, and recomputes what does not verify.
+"""
 
 import logging
 import os
@@ -9,46 +14,53 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from app.runs.recipe import Recipe
-from worker.attend import alone_in
+from worker.attempt_folders import STAGED, epoch_of, run_folder, staged_folders
 
 log = logging.getLogger(__name__)
 
 #: What a trainer leaves behind for its next attempt. Each is verified by what reads it: it says which job it is of.
 SAVED = (
-    "state", "output", "training.json", "reference.safetensors", "tokens.safetensors", "start.safetensors",
+    "training.json", "output", "state", "reference.safetensors", "tokens.safetensors", "start.safetensors",
     "drift.json", "micro-batch.json", "scoring-batch.json", "metrics.jsonl", "warnings.jsonl",
 )  # fmt: skip
+#: What staging wrote: the same for every attempt of a run.
+INPUTS = ("snapshot", "reference", "scored-before", "recipe.json")
+LOGS = ("trainer.log", "progress.jsonl")
+#: A training checkpoint without one of them lost it while it was taken over, and is left out.
+OF_A_CHECKPOINT = ("state.json", "weights.safetensors", "optimizer.safetensors")
 
 
-def take_over(source: UUID, recipe: Recipe, aside: Path) -> Recipe | None:
-    """Bring what run `source` saved into `aside`, in a WORKDIR that lies beside its own; the source keeps it, too.
+def continue_attempt(workdir: Path) -> bytes | None:
+    """Bring what the run's newest earlier attempt on this machine left into `workdir`.
+
+    The content of its job.json, which the caller writes last; None where there is no such attempt.
+    """
+    earlier = staged_folders(workdir.parent, before=epoch_of(workdir))
+    if not earlier:
+        return None
+    job = (earlier[0] / STAGED).read_bytes()
+    for name in (*INPUTS, *SAVED, *LOGS):
+        _bring(earlier[0] / name, workdir / name)
+    return job
+
+
+def take_over(source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
+    """Bring what run `source` saved into `workdir`; the source keeps it, too.
 
     The recipe by which the state was made: `recipe` but for a micro-batch that the trainer measured. None where there
-    is no state, or one by another recipe. Raises `Lost` where a process of the source's cannot be stopped.
+    is no state, or one by another recipe.
     """
-    before = aside.parent.with_name(str(source))
-    if not (any(before.glob("state/step-*")) or (before / "training.json").is_file()):
-        return None
-    made_by = _recipe_in(before)
-    if made_by is None or made_by.model_copy(update={"micro_batch_size": recipe.micro_batch_size}) != recipe:
-        log.info("the state of run %s was made by another recipe: begun anew", source)
-        return None
-    with alone_in(before):  # its trainer may have outlived its worker
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
+    for before in staged_folders(run_folder(source)):
+        if not (any(before.glob("state/step-*")) or (before / "training.json").is_file()):
+            continue
+        made_by = _recipe_in(before)
+        if made_by is None or made_by.model_copy(update={"micro_batch_size": recipe.micro_batch_size}) != recipe:
+            log.info("the state of run %s was made by another recipe: training begins from the start", source)
+            return None
         for name in SAVED:
-            _bring(before / name, aside / name)
-    return made_by
-
-
-def put_in_place(aside: Path) -> None:
-    """Move what `take_over` brought into the WORKDIR that `aside` lies in."""
-    for path in aside.iterdir():
-        target = aside.parent / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
-    aside.rmdir()
+            _bring(before / name, workdir / name)
+        return made_by
+    return None
 
 
 def _recipe_in(folder: Path) -> Recipe | None:
@@ -59,15 +71,44 @@ def _recipe_in(folder: Path) -> Recipe | None:
 
 
 def _bring(path: Path, target: Path) -> None:
-    """Files in folders are never written to again: they are linked. Others are."""
+    """Folders hold files that are never written to again: they are linked, as are weights. Others are copied."""
     if path.is_dir():
-        shutil.copytree(path, target, copy_function=_link)
-    elif path.is_file():
-        shutil.copy2(path, target)
+        _bring_folder(path, target)
+    elif path.suffix == ".safetensors":
+        _link(path, target)
+    else:
+        _copy(path, target)
 
 
-def _link(path: str, target: str) -> None:
+def _bring_folder(path: Path, target: Path) -> None:
+    """Names that begin with a dot are files still being written."""
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        entries = sorted(path.iterdir())
+    except FileNotFoundError:
+        entries = []  # its owner removed it meanwhile
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            _bring_folder(entry, target / entry.name)
+        else:
+            _link(entry, target / entry.name)
+    if path.name.startswith("step-") and not all((target / name).is_file() for name in OF_A_CHECKPOINT):
+        shutil.rmtree(target)
+
+
+def _link(path: Path, target: Path) -> None:
     try:
         os.link(path, target)
+    except FileNotFoundError:
+        return  # its owner removed it meanwhile
     except OSError:  # a file system without hard links
+        _copy(path, target)
+
+
+def _copy(path: Path, target: Path) -> None:
+    try:
         shutil.copy2(path, target)
+    except FileNotFoundError:
+        return  # there is none, or its owner removed it meanwhile

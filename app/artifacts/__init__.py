@@ -7,7 +7,6 @@ from app.artifacts.files import (
     Stored,
     bucket_keeps_versions,
     delete,
-    fetch,
     in_folder,
     location,
     open_stream,
@@ -17,11 +16,13 @@ from app.artifacts.files import (
     stored,
     try_out,
 )
+from app.artifacts.reading import OpenFile, fetch, open_verified, verify
 
 __all__ = [
     "CHUNK",
     "DamagedArtifact",
     "Kept",
+    "OpenFile",
     "StoreUnusable",
     "Stored",
     "bucket_keeps_versions",
@@ -30,9 +31,11 @@ __all__ = [
     "in_folder",
     "location",
     "open_stream",
+    "open_verified",
     "path_of",
     "put",
     "sha256_of",
     "stored",
     "try_out",
+    "verify",
 ]

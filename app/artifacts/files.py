@@ -1,15 +1,15 @@
 """Files by the SHA-256 of their content: in a folder, or in a bucket of S3 (or another object store of fsspec's).
 
 A file is there whole, or not at all. In a folder it is put aside under a temporary name, flushed to disk and renamed;
-an object store shows an object only once all of it has arrived. The same content is stored once. Reading verifies the
-hash.
+an object store shows an object only once all of it has arrived. The same content is stored once. `reading` verifies
+the hash.
 """
 
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,35 +88,10 @@ def put(path: Path) -> Stored:
     return stored
 
 
-def fetch(sha256: str, destination: Path) -> None:
-    """Copy the file to `destination`, verified, or leave nothing there.
-
-    Raises `NotFound` where the store has no such file, `DamagedArtifact` where its content is another, `Unavailable`
-    where the store does not give it, `OSError` where this machine cannot take it.
-    """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    aside = destination.with_name(f".{destination.name}.{uuid4().hex}")
-    digest = hashlib.sha256()
-    try:
-        with aside.open("wb") as sink:
-            for chunk in _chunks(sha256):
-                digest.update(chunk)
-                sink.write(chunk)
-            _flush_to_disk(sink)
-        if digest.hexdigest() != sha256:
-            raise DamagedArtifact(
-                f"The artifact {sha256} has another content than its name says: restore it from a backup.",
-                code="artifact_damaged",
-            )
-        aside.rename(destination)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def open_stream(sha256: str) -> IO[bytes]:
     """The file's bytes, not verified: the reader knows the hash. Raises `NotFound`, `Unavailable`."""
     file_system, _ = _store()
-    with explained("give a file", location(), missing=lambda: _missing(sha256)):
+    with explained("give a file", location(), missing=lambda: why_missing(sha256)):
         return file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD)
 
 
@@ -228,7 +203,7 @@ def _put_in_folder(path: Path, target: Path, asides: Path) -> None:
     try:
         with path.open("rb") as source, aside.open("wb") as sink:
             shutil.copyfileobj(source, sink, CHUNK)
-            _flush_to_disk(sink)
+            flush_to_disk(sink)
         aside.replace(target)
         _flush_folder(target.parent)
     finally:
@@ -245,7 +220,7 @@ def _sweep(asides: Path) -> None:
             continue  # its owner, or another sweep, was quicker
 
 
-def _flush_to_disk(sink: IO[bytes]) -> None:
+def flush_to_disk(sink: IO[bytes]) -> None:
     sink.flush()
     os.fsync(sink.fileno())
 
@@ -258,18 +233,8 @@ def _flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _chunks(sha256: str) -> Iterator[bytes]:
-    """The file's bytes. What goes wrong in here is the store's fault, and none of who takes them."""
-    file_system, _ = _store()
-    with (
-        explained("give a file", location(), missing=lambda: _missing(sha256)),
-        file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD) as source,
-    ):
-        while chunk := source.read(CHUNK):
-            yield chunk
-
-
-def _missing(sha256: str) -> ThumbwheelError:
+def why_missing(sha256: str) -> ThumbwheelError:
+    """What it means that the file is not there."""
     return _store_is_gone() or NotFound(
         f"The artifact store has no file {sha256}: restore it from a backup.", code="artifact_missing"
     )

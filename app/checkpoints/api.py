@@ -5,11 +5,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from starlette.background import BackgroundTask
 from thumbwheel import wire
 
-from app.artifacts import CHUNK
 from app.checkpoints import service
+from app.downloads import download
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
 from app.web import Transaction, problems
@@ -55,11 +54,5 @@ def get_checkpoint(checkpoint_id: UUID, session: Transaction, at: Reader) -> wir
     },
 )
 def get_checkpoint_file(checkpoint_id: UUID, path: str, session: Transaction, at: Reader) -> StreamingResponse:
-    """The file's bytes; the `ETag` is its sha256."""
-    sha256, file = service.open_file(session, at.project, checkpoint_id, path)
-    return StreamingResponse(
-        iter(lambda: file.read(CHUNK), b""),
-        media_type="application/octet-stream",
-        headers={"ETag": f'"{sha256}"'},
-        background=BackgroundTask(file.close),
-    )
+    """The file's bytes; `ETag` and `Repr-Digest` are its sha256."""
+    return download(service.open_file(session, at.project, checkpoint_id, path))

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import artifacts, settings
-from app.checkpoints import store
+from app.artifacts import OpenFile
+from app.checkpoints import integrity, store
 from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
 from app.projects import service as projects
@@ -114,14 +115,14 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
     return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))
 
 
-def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> tuple[str, IO[bytes]]:
-    """The file's sha256 and its bytes. Raises `NotFound`."""
+def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> OpenFile:
+    """A file of the checkpoint. Raises `NotFound`, `Unavailable`."""
     row = _require(session, project, checkpoint_id)
     sha256 = row.files.get(path)
     if sha256 is None:
         has = f"it has {', '.join(sorted(row.files))}" if row.files else "the base model lies where the project says"
         raise NotFound(f"Checkpoint {checkpoint_id} has no file {path!r}: {has}.", code="file_not_found")
-    return sha256, artifacts.open_stream(sha256)
+    return artifacts.open_verified(sha256)
 
 
 def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
@@ -133,6 +134,16 @@ def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
         assert adapter.stands_on_id is not None
         below = _require(session, project, adapter.stands_on_id)
     return Chain(Path(top.base_model), below if below.kind == "weights" else None, adapter)
+
+
+def require_whole(session: Session, project: str, checkpoint_id: UUID) -> None:
+    """Raises `Refused` (weights_damaged) where a file of the checkpoint, or of the weights that its adapter stands on,
+    is damaged or missing; `Unavailable` while that is being verified; `NotFound`.
+    """
+    parts = chain(session, project, checkpoint_id)
+    for row in (parts.weights, parts.adapter):
+        if row is not None:
+            integrity.require_whole(f"Checkpoint {row.id}", row.files)
 
 
 def stage(parts: Chain, folder: Path) -> Staged:

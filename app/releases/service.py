@@ -1,5 +1,7 @@
 """The ledger of what was shipped when, and why. Entries are appended and never changed."""
 
+from dataclasses import dataclass
+
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
@@ -29,18 +31,42 @@ def current(session: Session, project: str) -> wire.CurrentRelease:
 def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.Release:
     """Ship a checkpoint, or roll back to the one that was live before the current one.
 
-    Raises `Refused` where the gates failed and nobody says why it may ship all the same, where it is live already, and
-    where there is nothing to roll back to; `NotFound` for an unknown checkpoint.
+    Raises `Refused` where the gates failed and there is no reason why it may ship all the same, where its files are
+    damaged, where it is live already, and where there is nothing to roll back to; `NotFound` for an unknown checkpoint;
+    `Unavailable` while its files are verified.
     """
-    base_model = projects.lock(session, project).base_model
+    # Verified before the lock is taken: reading all of the weights keeps nobody else waiting.
+    verified = _next(session, project, new).checkpoint.id
+    checkpoints.require_whole(session, project, verified)
+    projects.lock(session, project)
+    entry = _next(session, project, new)
+    if entry.checkpoint.id != verified:
+        raise Refused(
+            "Another release was written meanwhile: look at what is live, then repeat the request.",
+            code="released_meanwhile",
+        )
+    return _shown(_append(session, project, entry, new.reason, by))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the ledger is to gain."""
+
+    number: int
+    checkpoint: wire.Checkpoint
+    action: str
+    override_reason: str | None
+
+
+def _next(session: Session, project: str, new: wire.NewRelease) -> Entry:
     live = _live(session, project)
     if new.rollback:
-        return _shown(_roll_back(session, project, live, new, by))
+        return _roll_back(session, project, live, new)
     assert new.checkpoint_id is not None
     checkpoint = checkpoints.get(session, project, new.checkpoint_id)
     if checkpoint.id == live.checkpoint_id:
         raise Refused(f"Checkpoint {checkpoint.id} is live already.", code="live_already")
-    _require_line(checkpoint, base_model)
+    _require_line(checkpoint, projects.get(session, project).base_model)
     if checkpoint.verdict == "failed" and new.override_reason is None:
         raise Refused(
             f"The gates refused checkpoint {checkpoint.id}: ship another one, or give override_reason, which is "
@@ -48,7 +74,7 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
             code="gates_failed",
             reasons=checkpoint.reasons,
         )
-    return _shown(_append(session, project, live.number + 1, checkpoint, "ship", new.reason, new.override_reason, by))
+    return Entry(live.number + 1, checkpoint, "ship", new.override_reason)
 
 
 def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) -> wire.Release:
@@ -64,7 +90,8 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
     projects.change_base_model(session, project, new.base_model)
     base = checkpoints.get(session, project, checkpoints.base_of(session, project).id)
     reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
-    return _shown(_append(session, project, live.number + 1, base, "start", reason[:REASON_CHARACTERS], None, by))
+    entry = Entry(live.number + 1, base, "start", override_reason=None)
+    return _shown(_append(session, project, entry, reason[:REASON_CHARACTERS], by))
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
@@ -92,10 +119,10 @@ def _live(session: Session, project: str) -> Release:
     if found is not None:
         return found
     base = checkpoints.get(session, project, checkpoints.base_of(session, project).id)
-    return _append(session, project, 1, base, "start", "the project's base model", None, "thumbwheel")
+    return _append(session, project, Entry(1, base, "start", None), "the project's base model", "thumbwheel")
 
 
-def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease, by: str) -> Release:
+def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease) -> Entry:
     """A second rollback goes one further back: it never ships again what the first one took away."""
     ways: list[Release] = []
     for entry in reversed(store.newest_first(session, project, None, None)):
@@ -113,30 +140,21 @@ def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelea
     earlier = ways[-2]
     checkpoint = checkpoints.get(session, project, earlier.checkpoint_id)
     # Whoever shipped it against its gates said why; going back to it must not wait for another reason.
-    override_reason = new.override_reason or earlier.override_reason
-    return _append(session, project, live.number + 1, checkpoint, "rollback", new.reason, override_reason, by)
+    overridden = earlier.override_reason if checkpoint.verdict == "failed" else None
+    return Entry(live.number + 1, checkpoint, "rollback", new.override_reason or overridden)
 
 
-def _append(
-    session: Session,
-    project: str,
-    number: int,
-    checkpoint: wire.Checkpoint,
-    action: str,
-    reason: str,
-    override_reason: str | None,
-    by: str,
-) -> Release:
+def _append(session: Session, project: str, entry: Entry, reason: str, by: str) -> Release:
     return store.append(
         session,
         {
             "project_id": project,
-            "number": number,
-            "checkpoint_id": checkpoint.id,
-            "verdict": checkpoint.verdict,
-            "action": action,
+            "number": entry.number,
+            "checkpoint_id": entry.checkpoint.id,
+            "verdict": entry.checkpoint.verdict,
+            "action": entry.action,
             "reason": reason,
-            "override_reason": override_reason if checkpoint.verdict == "failed" else None,
+            "override_reason": entry.override_reason,
             "by": by,
         },
     )

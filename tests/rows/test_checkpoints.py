@@ -117,10 +117,10 @@ def test_a_file_that_a_checkpoint_does_not_have_is_named(tmp_path):
     with transaction() as session, pytest.raises(NotFound, match=r"it has adapter_model\.safetensors"):
         checkpoints.open_file(session, DESK, made, "../../etc/passwd")
     with transaction() as session:
-        sha256, file = checkpoints.open_file(session, DESK, made, "adapter_model.safetensors")
-    with file:
+        source = checkpoints.open_file(session, DESK, made, "adapter_model.safetensors")
+    with source.file as file:
         assert file.read().startswith(b"weights of run ")
-    assert sha256 == get(made).weights_sha256
+    assert source.sha256 == get(made).weights_sha256
 
 
 def test_checkpoints_of_another_project_are_not_there(tmp_path):

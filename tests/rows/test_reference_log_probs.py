@@ -15,8 +15,9 @@ from app.snapshots import service as snapshots
 from tests.rows.desk import at_once, checkpoint, claim, execute, make_project, request, shown, vote
 from tests.rows.folders import saved_model
 from worker import registration
+from worker.attempt_folders import workdir_of
 from worker.execute import look
-from worker.staging import stage, workdir_of
+from worker.staging import stage
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def desk(database: str, base_model: Path) -> None:
 def staged(**new: Any) -> tuple[Claimed, UUID, Path]:
     """A run with its WORKDIR as its trainer finds it."""
     claimed = claim(request(**new).id)
-    workdir = workdir_of(claimed.lease.run_id)
+    workdir = workdir_of(claimed.lease)
     return claimed, stage(claimed, workdir), workdir
 
 

@@ -79,8 +79,8 @@ def test_a_checkpoint_that_its_gates_refused_ships_only_with_a_reason(tmp_path):
     assert current().checkpoint.verdict == "failed"
 
 
-def test_an_override_is_not_recorded_where_nothing_was_overridden(tmp_path):
-    assert ship(checkpoint(tmp_path), override_reason=WHY).override_reason is None
+def test_an_override_reason_is_kept_on_a_checkpoint_whose_gates_passed(tmp_path):
+    assert ship(checkpoint(tmp_path), override_reason=WHY).override_reason == WHY
 
 
 INSERT = (

@@ -1,10 +1,6 @@
 """What a worker does with a run: real processes in a real WORKDIR, without Celery."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +17,8 @@ from app.runs.states import RunState
 from tests.rows.desk import DESK, claim, execute, expire, make_project, messages, request, shown, vote
 from tests.rows.folders import saved_model
 from worker import less_memory, registration
-from worker.attend import Failed, Left, Lost, alone_in, attend
+from worker.attempt_folders import run_folder
+from worker.attend import Failed, Left, Lost, attend
 from worker.execute import look
 from worker.follow import Follower, Lines
 from worker.heartbeat import Heartbeat, Wish
@@ -46,7 +43,7 @@ def run(database, base_model):
 
 @pytest.fixture
 def workdir(run):
-    folder = settings.current().work_dir / str(run.id)
+    folder = run_folder(run.id) / "epoch-1"
     folder.mkdir(parents=True)
     return folder
 
@@ -56,7 +53,7 @@ def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
         held.execute(text("SELECT FROM projects WHERE id = :id FOR NO KEY UPDATE"), {"id": DESK})
         attempt = worker.submit(look, run.id, never)
         end = monotonic() + 60
-        while not (workdir / "snapshot.1").exists():
+        while not list(workdir.glob(".snapshot-*")):
             assert monotonic() < end, "no snapshot was written"
         held.execute(text("UPDATE projects SET erasures = erasures + 1 WHERE id = :id"), {"id": DESK})
         held.commit()
@@ -100,7 +97,7 @@ def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run, base_mod
     assert shown(run.id).state == "snapshotting"
     # Once for the request, once for the return; the second one was delivered at once.
     assert messages() == []
-    workdir = settings.current().work_dir / str(run.id)
+    workdir = run_folder(run.id) / "epoch-1"
     job = json.loads((workdir / "job.json").read_bytes())
     assert job["base_model"] == job["ancestor"] == str(base_model)
     assert job["reference"] == {"kind": "base"}
@@ -140,18 +137,6 @@ def test_the_heart_sees_who_wants_the_run_to_end(run):
         expire(run.id)
         execute("UPDATE runs SET lease_owner = 'somebody else'")
         assert services.wait_until(lambda: heart.wish() is Wish.DROP, 10)
-
-
-def test_a_process_of_a_frozen_worker_is_killed_before_the_next_one_starts(workdir):
-    with alone_in(workdir) as lock:
-        # It inherits the lock, as a trainer does; its worker would be frozen now.
-        old = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[lock], start_new_session=True
-        )
-        os.pwrite(lock, f"{old.pid}\n".encode(), 0)
-
-    with alone_in(workdir):
-        assert old.wait(10) == -signal.SIGKILL
 
 
 def test_lines_are_read_whole_and_a_replaced_file_from_its_beginning(tmp_path):
@@ -402,17 +387,3 @@ def test_whoever_loses_the_lease_kills_the_trainer_with_all_that_it_started(run,
             attempt.result(60)
 
     assert services.wait_until(lambda: not any(map(alive, pids)), 10)
-
-
-def test_what_a_dead_trainer_had_forked_is_killed_before_the_next_one_starts(workdir):
-    # given a trainer that has ended, and a child of its that holds the lock of the folder
-    forks = "import os, time\nif os.fork() == 0:\n    time.sleep(600)\n"
-    with alone_in(workdir) as lock:
-        old = subprocess.Popen([sys.executable, "-c", forks], pass_fds=[lock], start_new_session=True)
-        os.pwrite(lock, f"{old.pid}\n".encode(), 0)
-        assert old.wait(30) == 0
-
-    with alone_in(workdir):
-        pass
-
-    assert services.wait_until(lambda: os.path.exists(f"/proc/{old.pid}") is False, 10)

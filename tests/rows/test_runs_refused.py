@@ -28,10 +28,10 @@ from tests.rows.desk import (
 )
 from tests.rows.desk import finish as register
 from tests.rows.folders import ADAPTED, BASE, safetensors, saved_adapter, saved_model
+from worker.attempt_folders import run_folder
 from worker.attend import Failed
 from worker.execute import look
 from worker.preflight import require_libraries
-from worker.staging import workdir_of
 
 REGISTERED = "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM checkpoints)"
 LORA = {"lora": {"rank": 4, "alpha": 8}}
@@ -60,8 +60,8 @@ def refused(**new: Any) -> str:
     assert [move.to_state for move in ended.transitions][-1] == "failed"
     assert ended.transitions[-1].reason == ended.reason
     assert execute(REGISTERED) == before
-    assert not (workdir_of(run.id) / "trainer.log").exists()
-    assert not (workdir_of(run.id) / "snapshot").exists()
+    assert not (run_folder(run.id) / "epoch-1" / "trainer.log").exists()
+    assert not (run_folder(run.id) / "epoch-1" / "snapshot").exists()
     return ended.reason
 
 
@@ -261,7 +261,7 @@ def test_a_snapshot_that_cannot_be_read_again_fails_the_run(base: Path) -> None:
     look(run.id, lambda: True)
     snapshot_id = shown(run.id).snapshot_id
     [(files,)] = execute("SELECT files FROM snapshots WHERE id = :id", id=snapshot_id)
-    shutil.rmtree(workdir_of(run.id))
+    shutil.rmtree(run_folder(run.id))
     lose(files["manifest.json"])
 
     look(run.id, lambda: False)

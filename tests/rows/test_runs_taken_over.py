@@ -5,12 +5,12 @@ import json
 import pytest
 from thumbwheel import wire
 
-from app import settings
 from app.database import transaction
 from app.runs.again import service as again
 from app.runs.leases import service as leases
 from tests.rows.desk import DESK, claim, make_project, request, shown, vote
 from tests.rows.folders import saved_model
+from worker.attempt_folders import workdir_of
 from worker.staging import stage
 
 
@@ -20,11 +20,12 @@ def failed(database, tmp_path):
     make_project(base_model=saved_model(tmp_path / "base"))
     vote()
     claimed = claim(request(changes={"micro_batch_size": "auto"}).id)
-    workdir = settings.current().work_dir / str(claimed.lease.run_id)
+    workdir = workdir_of(claimed.lease)
     stage(claimed, workdir)
     state = workdir / "state" / "step-000010"
     state.mkdir(parents=True)
-    (state / "weights.safetensors").write_text("weights")
+    for name in ("weights.safetensors", "optimizer.safetensors", "state.json"):
+        (state / name).write_text(name.partition(".")[0])
     (workdir / "metrics.jsonl").write_text('{"step": 10}\n')
     (workdir / "failure.json").write_text("{}")
     with transaction() as session:
@@ -36,7 +37,7 @@ def begun_again(run_id, do=again.retry):
     with transaction() as session:
         second = do(session, DESK, run_id, wire.RunAgain(), "ann")
     claimed = claim(second.id)
-    workdir = settings.current().work_dir / str(second.id)
+    workdir = workdir_of(claimed.lease)
     stage(claimed, workdir)
     return claimed, workdir
 

@@ -5,7 +5,7 @@ import pytest
 from app import settings
 from app.database import new_id
 from tests.rows.desk import checkpoint, claim, execute, make_project, request, snapshot, vote
-from worker.staging import workdir_of
+from worker.attempt_folders import run_folder
 from worker.sweep import sweep
 
 
@@ -32,7 +32,7 @@ def test_folders_of_ended_runs_go_where_rows_were_erased_and_others_stay(tmp_pat
     going_on = claim(request().id)
     snapshot(going_on, tmp_path / "2")
     [(of_it,)] = execute("SELECT snapshot_id FROM runs WHERE id = :id", id=going_on.lease.run_id)
-    folders = [workdir_of(run_id) for run_id in (runs[0][0], runs[1][0], going_on.lease.run_id)]
+    folders = [run_folder(run_id) for run_id in (runs[0][0], runs[1][0], going_on.lease.run_id)]
     kept = settings.current().work_dir / "weights"
     for folder in (*folders, kept):
         (folder / "snapshot").mkdir(parents=True)
@@ -52,7 +52,7 @@ def test_folders_of_runs_that_ended_long_ago_go_and_of_those_that_go_on_never(tm
     going_on = claim(request().id).lease.run_id
     execute("UPDATE runs SET finished_at = now() - interval '15 days' WHERE id = :id", id=old)
     execute("UPDATE runs SET created_at = now() - interval '15 days' WHERE id = :id", id=going_on)
-    folders = [workdir_of(run_id) for run_id in (old, young, going_on)]
+    folders = [run_folder(run_id) for run_id in (old, young, going_on)]
     for folder in folders:
         (folder / "state").mkdir(parents=True)
 

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from worker.kto.files import write_atomically
+from worker.kto.lease_watch import end_with_lease
 from worker.kto.shortage import is_disk_full, is_out_of_memory
 
 #: Those beyond 2 as sysexits.h has them: EX_OSERR, EX_CANTCREAT, EX_TEMPFAIL.
@@ -124,6 +125,7 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
         print(f"WORKDIR {workdir} is no folder: stage a job first", file=sys.stderr)  # noqa: T201
         return REFUSED
     prepare_environment()
+    end_with_lease(workdir.absolute())
     gc.disable()  # until `libraries_are_loaded`
     (workdir / "failure.json").unlink(missing_ok=True)
     stop = StopRequest()

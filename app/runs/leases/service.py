@@ -65,7 +65,11 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
     if row is None:
         return None
     if silent is not None:
-        runs.note(session, row, owner, f"worker {silent} fell silent; it is tried again")
+        cause = f"worker {silent} fell silent"
+        if not _may_be_tried_again(row):
+            _give_up_lost(session, row, owner, cause)
+            return None
+        runs.note(session, row, owner, f"{cause}; it is tried again")
     begun = f"claimed, attempt {row.lease_epoch}"
     if row.state == RunState.QUEUED:
         runs.move(session, row, RunState.SNAPSHOTTING, owner, begun)
@@ -230,12 +234,21 @@ def _free(session: Session, row: Run) -> None:
 
 
 def _lose(session: Session, row: Run, by: str, cause: str) -> None:
-    row.lost += 1
-    if row.state != RunState.CANCELLING and row.lost < settings.current().run_attempts:
+    if _may_be_tried_again(row):
         runs.note(session, row, by, f"{cause}; it is tried again")
         _free(session, row)
     else:
-        _give_up(session, row, by, f"given up after {row.lost} lost attempts, the last one: {cause}")
+        _give_up_lost(session, row, by, cause)
+
+
+def _may_be_tried_again(row: Run) -> bool:
+    """Count a lost attempt; whether another one may follow."""
+    row.lost += 1
+    return row.state != RunState.CANCELLING and row.lost < settings.current().run_attempts
+
+
+def _give_up_lost(session: Session, row: Run, by: str, cause: str) -> None:
+    _give_up(session, row, by, f"given up after {row.lost} lost attempts, the last one: {cause}")
 
 
 def _give_up(session: Session, row: Run, by: str, reason: str) -> None:

@@ -5,10 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from starlette.background import BackgroundTask
 from thumbwheel import wire
 
-from app.artifacts import CHUNK
+from app.downloads import download
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
 from app.snapshots.reading import service
@@ -72,11 +71,7 @@ def get_snapshot_card(snapshot_id: UUID, session: Transaction, at: Reader) -> Ma
     },
 )
 def get_snapshot_file(snapshot_id: UUID, path: str, session: Transaction, at: Reader) -> StreamingResponse:
-    """The file's bytes; the `ETag` is its sha256. 410 names the successor of a snapshot whose rows were erased."""
-    opened = service.open_file(session, at.project, snapshot_id, path)
-    return StreamingResponse(
-        iter(lambda: opened.file.read(CHUNK), b""),
-        media_type="application/octet-stream",
-        headers={"ETag": f'"{opened.sha256}"', "Content-Length": str(opened.size)},
-        background=BackgroundTask(opened.file.close),
-    )
+    """The file's bytes; `ETag` and `Repr-Digest` are its sha256. 410 names the successor of a snapshot whose rows
+    were erased.
+    """
+    return download(service.open_file(session, at.project, snapshot_id, path))

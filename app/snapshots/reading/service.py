@@ -1,15 +1,15 @@
 """Snapshots as people and programs look at them: listed, shown, downloaded file by file."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import IO, Any
+from contextlib import closing
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import artifacts
+from app.artifacts import OpenFile
 from app.errors import Gone, NotFound
 from app.schema import Page, key_of_cursor, page_of
 from app.snapshots.reading import store
@@ -17,13 +17,6 @@ from app.snapshots.reading.store import Read
 
 #: What stays readable of a redacted snapshot: figures and hashes, and nobody's words.
 CARD, MANIFEST = "card.md", "manifest.json"
-
-
-@dataclass(frozen=True)
-class OpenFile:
-    sha256: str
-    size: int
-    file: IO[bytes]
 
 
 def get(session: Session, project: str, snapshot_id: UUID) -> wire.SnapshotDetail:
@@ -40,8 +33,8 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
 
 def card(session: Session, project: str, snapshot_id: UUID) -> str:
     """Markdown. Raises `NotFound`, `Unavailable`."""
-    with open_file(session, project, snapshot_id, CARD).file as file:
-        return file.read().decode()
+    with closing(open_file(session, project, snapshot_id, CARD)) as source:
+        return b"".join(source.chunks()).decode()
 
 
 def open_file(session: Session, project: str, snapshot_id: UUID, path: str) -> OpenFile:
@@ -59,10 +52,7 @@ def open_file(session: Session, project: str, snapshot_id: UUID, path: str) -> O
             code="snapshot_redacted",
             details={"successor_id": None if successor is None else str(successor)},
         )
-    file = artifacts.open_stream(sha256)
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return OpenFile(sha256, size, file)
+    return artifacts.open_verified(sha256)
 
 
 def _require(session: Session, project: str, snapshot_id: UUID) -> Read:

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 
 EVERY_SECONDS = 0.25
-WORKS_IN = re.compile(r"worker\.(?:kto\.train|evaluation\.score) \S*\bwork/([0-9a-f-]{36})")
+WORKS_IN = re.compile(r"worker\.(?:kto\.train|evaluation\.score) \S*\bwork/([0-9a-f-]{36})(/epoch-\d+)?")
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -70,16 +70,15 @@ class Watch:
             self.trainers = working()
             self.looks += 1
             self.most = max(self.most, sum(map(len, self.trainers.values())))
-            for run_id, processes in self.trainers.items():
-                if len(processes) > 1:
-                    self._suspect(run_id)
+            for run_id in crowded():
+                self._suspect(run_id)
             self._read_rows()
 
     def _suspect(self, run_id: UUID) -> None:
         """Two that were read one after the other need not have been there at once."""
         time.sleep(0.05)
-        both = working().get(run_id, {})
-        if len(both) > 1:
+        both = crowded().get(run_id, {})
+        if both:
             self.twice[run_id] = "; ".join(f"{pid}: {command}" for pid, command in both.items())
 
     def _read_rows(self) -> None:
@@ -100,7 +99,19 @@ class Watch:
 
 def working() -> dict[UUID, dict[int, str]]:
     """Living trainers and scorers by run, without what they forked themselves."""
-    found: dict[UUID, dict[int, str]] = defaultdict(dict)
+    by_run: dict[UUID, dict[int, str]] = defaultdict(dict)
+    for (run_id, _), processes in _by_folder().items():
+        by_run[run_id] |= processes
+    return dict(by_run)
+
+
+def crowded() -> dict[UUID, dict[int, str]]:
+    """Runs with a working folder in which more than one trainer or scorer works; those processes."""
+    return {run_id: processes for (run_id, _), processes in _by_folder().items() if len(processes) > 1}
+
+
+def _by_folder() -> dict[tuple[UUID, str], dict[int, str]]:
+    found: dict[tuple[UUID, str], dict[int, str]] = defaultdict(dict)
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -110,11 +121,11 @@ def working() -> dict[UUID, dict[int, str]]:
                 continue
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             if state not in "ZX":
-                found[UUID(match[1])][int(folder.name)] = match[0].partition(" ")[0]
+                found[UUID(match[1]), match[2] or ""][int(folder.name)] = match[0].partition(" ")[0]
                 parents[int(folder.name)] = int(parent)
     return {
-        run_id: {pid: command for pid, command in processes.items() if parents[pid] not in processes}
-        for run_id, processes in found.items()
+        place: {pid: command for pid, command in processes.items() if parents[pid] not in processes}
+        for place, processes in found.items()
     }
 
 
