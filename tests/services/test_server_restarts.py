@@ -73,7 +73,7 @@ def pid_of(folder: Path, name: str) -> int:  # noqa: F811
 
 
 def test_killed_servers_come_back_and_every_acknowledged_event_is_stored_once(folder):  # noqa: F811
-    with up(folder, "--port", "0") as terminal:
+    with up(folder, "--port", "0", base_models="on_workers") as terminal:
         url = terminal.wait_for(r"up: (http://127\.0\.0\.1:\d+) ")[1]
         key = terminal.wait_for(r"first admin key, shown this once: (\S+)")[1]
         headers = {"Authorization": f"Bearer {key}"}
