@@ -22,8 +22,9 @@ pytestmark = pytest.mark.xdist_group("stack")
 class Terminal:
     """`thumbwheel up` in a session of its own, and what it has printed."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **settings: str) -> None:
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith("THUMBWHEEL_")}
+        surroundings |= {f"THUMBWHEEL_{name.upper()}": value for name, value in settings.items()}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli.main", "up", "--data-dir", folder, *options],
             stdout=subprocess.PIPE,
@@ -73,8 +74,8 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def up(folder: Path, *options: str) -> Iterator[Terminal]:
-    terminal = Terminal(folder, *options)
+def up(folder: Path, *options: str, **settings: str) -> Iterator[Terminal]:
+    terminal = Terminal(folder, *options, **settings)
     try:
         yield terminal
     finally:
