@@ -18,9 +18,7 @@ from app import services
 EVENT = wire.Event(completion_id="msg-1", actor="user-1", signal=wire.Thumbs(value="up"))
 RECEIPT = b'{"event_id": "e", "status": "stored"}'
 EMPTY_PAGE = b'{"items": [], "next_cursor": null}'
-RUN_END = (
-    b'id: 2-0\nevent: end\ndata: {"event": "end", "id": "2-0", "state": "failed", "at": "2026-01-01T00:00:00Z"}\n\n'
-)
+RUN_END = b'id: 2-0\nevent: end\ndata: {"event": "end", "id": "2-0", "state": "failed", "reason": "", "checkpoint_id": null}\n\n'
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,11 @@ def failing(*answers: Answer) -> Iterator[Failing]:
             if answer is HANG_UP:
                 return
             self.send_response(answer.status)
-            for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+            for name, value in {
+                "Content-Length": str(len(answer.body)),
+                "Connection": "close",
+                **answer.headers,
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body[: answer.cut])

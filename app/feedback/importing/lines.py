@@ -13,10 +13,12 @@ from thumbwheel import wire
 
 from app.errors import Invalid
 from app.feedback import signals
-from app.feedback.importing.shapes import Faulty, SaysNothing, body_of
+from app.feedback.importing.recognition import reason_to_refuse
+from app.feedback.importing.shapes import Faulty, SaysNothing, as_text, body_of
 
-MAX_LINE = 4_000_000  # bytes: two texts of the largest size, and room
+MAX_LINE = 1 << 20  # bytes: what the API takes as one event
 ID_LENGTH = 128
+HEAD = 65_536  # bytes by which a file is recognised
 
 
 class Imported(NamedTuple):
@@ -42,7 +44,7 @@ def read(path: Path) -> Iterator[Imported | Rejected | Silent]:
     """Every line of `path` that is not empty. Event ids follow from what the lines say: importing a file again, also
     with its lines in another order, stores nothing new.
 
-    Raises `Invalid` where the file cannot be opened, or ends in the middle of its gzip stream.
+    Raises `Invalid` where the file is recognised as something else than JSON lines, cannot be opened, or ends in the middle of its gzip stream.
     """
     seen: Counter[bytes] = Counter()
     for number, line in _lines(path):
@@ -66,7 +68,7 @@ def read(path: Path) -> Iterator[Imported | Rejected | Silent]:
 
 def _id_of(row: dict[str, Any], seen: Counter[bytes]) -> str:
     """The row's own id, or one made of its content and, where rows are equal, of which of them it is."""
-    given = row.get("id")
+    given = as_text(row.get("event_id", row.get("id")), "id")
     if isinstance(given, str) and given and len(given) <= ID_LENGTH:
         return given
     digest = hashlib.sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).digest()[:16]
@@ -78,7 +80,8 @@ def _decoded(line: bytes) -> Any:
     if len(line) > MAX_LINE:
         raise Faulty(f"has over {MAX_LINE:,} bytes")
     try:
-        return json.loads(line, parse_constant=_no_number)
+        # Decoded strictly first: json.loads guesses UTF-16 and UTF-32 where it is given bytes.
+        return json.loads(line.decode(), parse_constant=_no_number)
     except UnicodeDecodeError:
         raise Faulty("is not UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -95,6 +98,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with path.open("rb") as probe:
             zipped = probe.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+            refusal = reason_to_refuse(file.read(HEAD))
+            if refusal is not None:
+                raise Invalid(f"{path} {refusal}", code="file_not_understood")
+            file.seek(0)
             number = 0
             while line := file.readline(MAX_LINE + 1):
                 number += 1
