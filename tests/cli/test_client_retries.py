@@ -17,8 +17,10 @@ from app import services
 
 EVENT = wire.Event(completion_id="msg-1", actor="user-1", signal=wire.Thumbs(value="up"))
 RECEIPT = b'{"event_id": "e", "status": "stored"}'
-EMPTY_PAGE = b'{"items": [], "next_cursor": null}'
-RUN_END = b'id: 2-0\nevent: end\ndata: {"event": "end", "id": "2-0", "state": "failed", "reason": "", "checkpoint_id": null}\n\n'
+RUN_END = (
+    b'id: 2-0\nevent: end\ndata: {"event": "end", "id": "2-0", "state": "failed", '
+    b'"reason": "", "checkpoint_id": null}\n\n'
+)
 
 
 @dataclass(frozen=True)
