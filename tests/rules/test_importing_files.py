@@ -22,7 +22,10 @@ def read(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        *((json.dumps(GOOD).encode(name), "not UTF-8") for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le")),
+        *(
+            (json.dumps(GOOD).encode(name), "not UTF-8")
+            for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le")
+        ),
         (b"prompt,completion,label\na,b,true\n", "CSV"),
         (json.dumps([GOOD], indent=1).encode(), "JSON document"),
         (json.dumps([GOOD]).encode(), "JSON document"),
@@ -75,3 +78,39 @@ def test_bodies_of_events_and_listed_events_go_in(tmp_path):
         ("5", "6", "7"),
         ("5", "6", "e"),
     ]
+
+
+def test_the_rows_of_a_batch_and_of_a_page_go_in_with_the_number_of_their_line(tmp_path):
+    body = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value": "up"}}
+    pages = [
+        {"events": [{**body, "event_id": "1"}, {**body, "event_id": "2"}]},
+        {"items": [{**body, "event_id": "3"}], "next_cursor": None},
+    ]
+
+    items = read(tmp_path, pages)
+
+    assert [(item.line, item.event.event_id) for item in items if isinstance(item, Imported)] == [
+        (1, "1"),
+        (1, "2"),
+        (2, "3"),
+    ]
+
+
+def test_a_comment_beside_a_rating_is_an_event_with_the_same_id_at_each_import(tmp_path):
+    row = {"kind": "rating", "prompt": "Hi", "completion": "Yes.", "rating": 5, "comment": "Well put."}
+    first, again = read(tmp_path, [row]), read(tmp_path, [row])
+
+    assert [item.event.signal.kind for item in first if isinstance(item, Imported)] == ["rating", "comment"]
+    assert first == again
+
+
+def test_an_export_of_another_tool_is_named(tmp_path):
+    [item] = read(tmp_path, [{"traceId": "t", "name": "stars", "value": 1}])
+
+    assert isinstance(item, Rejected)
+    assert "an export of Langfuse" in item.reason
+
+
+def test_a_directory_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(Invalid, match="is a directory: name its files"):
+        list(importing.read(tmp_path))

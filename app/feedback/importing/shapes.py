@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.feedback.importing.recognition import tool_of
+
 Row = Mapping[str, Any]
 Body = dict[str, Any]
 
@@ -41,6 +43,25 @@ def body_of(row: Any) -> Body:
     return {**shape(row), **_about(row)}
 
 
+def rows_of(document: Any) -> list[Any]:
+    """Returns the rows of one line: those of a batch's body or of a page of the listing, else the line itself."""
+    if isinstance(document, dict) and "signal" not in document:
+        for name in ("events", "items"):
+            if isinstance(document.get(name), list) and document.keys() <= {name, "next_cursor"}:
+                return list(document[name])
+    return [document]
+
+
+def comment_of(row: Row, body: Body) -> Body | None:
+    """Returns the signal of a comment beside a judgement; None where there is none."""
+    comment = row.get("comment")
+    if comment is None or isinstance(row.get("signal"), dict) or not row.keys() & {"kind", "label", "chosen"}:
+        return None
+    if not isinstance(comment, str):
+        raise Faulty(f"comment is {json.dumps(comment)[:60]}: must be a text")
+    return {"kind": "comment", "text": comment} if comment.strip() else None
+
+
 def as_text(identity: Any, name: str) -> Any:
     """Returns an id that is an integer as text. Raises `Faulty` for booleans and fractions."""
     if isinstance(identity, bool | float):
@@ -51,6 +72,8 @@ def as_text(identity: Any, name: str) -> Any:
 def _event(row: Row) -> Body:
     """The body of an event as the API takes it, or as `GET /v1/feedback` lists it."""
     body = {name: value for name, value in row.items() if name not in ("position", "received_at") and value is not None}
+    if "received_at" in row and row.get("occurred_at") == row["received_at"]:
+        body.pop("occurred_at", None)  # The listing fills it in from the receipt where none was sent.
     ids = ("completion_id", "actor", "event_id", "supersedes")
     return {**body, **{name: as_text(body[name], name) for name in ids if name in body}}
 
@@ -71,8 +94,10 @@ def _shape(row: Row) -> Callable[[Row], Body]:
         return _pair
     if "label" in row and "completion" in row:
         return _labelled
+    tool = tool_of(row)
+    origin = "" if tool is None else f"it looks like an export of {tool}; "
     raise Faulty(
-        "has no known shape: needs prompt, completion and label; or prompt, chosen and rejected; "
+        f"has no known shape: {origin}needs prompt, completion and label; or prompt, chosen and rejected; "
         "or a kind with its fields"
     )
 
