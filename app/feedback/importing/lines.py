@@ -63,7 +63,7 @@ def read(path: Path) -> Iterator[Imported | Rejected | Silent]:
 def _items(number: int, row: Any, seen: Counter[bytes]) -> Iterator[Imported | Rejected | Silent]:
     try:
         body = {**body_of(row), "event_id": _id_of(row, seen)}
-        remark = comment_of(row, body)
+        remark = comment_of(row)
     except Faulty as fault:
         yield Rejected(number, str(fault))
         return

@@ -52,7 +52,7 @@ def rows_of(document: Any) -> list[Any]:
     return [document]
 
 
-def comment_of(row: Row, body: Body) -> Body | None:
+def comment_of(row: Row) -> Body | None:
     """Returns the signal of a comment beside a judgement; None where there is none."""
     comment = row.get("comment")
     if comment is None or isinstance(row.get("signal"), dict) or not row.keys() & {"kind", "label", "chosen"}:
