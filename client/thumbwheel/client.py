@@ -21,12 +21,14 @@ from pydantic import BaseModel, JsonValue
 
 from thumbwheel import wire
 from thumbwheel.downloads import Progress, download, inside
-from thumbwheel.failures import ClientError, Unreachable, pauses, successful
+from thumbwheel.failures import ClientError, successful
 from thumbwheel.following import SILENT_SECONDS, followed
+from thumbwheel.retries import Retries, if_never_sent, if_safe, if_safe_once
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
 TRIES = 5
+RETRY_SECONDS = 120.0
 #: Most events, and about the most bytes, of one batch: well under what the API takes.
 BATCH_EVENTS = 500
 BATCH_BYTES = 8 * 1024 * 1024
@@ -40,7 +42,10 @@ class Client:
 
     url, api_key, project  unset: THUMBWHEEL_URL, THUMBWHEEL_API_KEY, THUMBWHEEL_PROJECT; a key of one project needs no
                            project here
-    tries                  how often a call that is safe to repeat is made while the API is away or says 503
+    timeout                seconds of silence after which an attempt fails
+    tries, retry_seconds   how often a call is made, and after how many seconds no other attempt begins; see
+                           `thumbwheel.retries` for what is repeated
+    sleep                  waits between two attempts
 
     Methods raise `ApiError` and `Unreachable`. Sending an event is safe to repeat: it carries an id made here.
     """
@@ -53,10 +58,12 @@ class Client:
         *,
         timeout: float = TIMEOUT_SECONDS,
         tries: int = TRIES,
+        retry_seconds: float = RETRY_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = (url or os.environ.get("THUMBWHEEL_URL") or DEFAULT_URL).rstrip("/")
         self.project_id = project or os.environ.get("THUMBWHEEL_PROJECT") or None
-        self.tries = tries
+        self.retries = Retries(tries, retry_seconds, sleep)
         key = api_key or os.environ.get("THUMBWHEEL_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
@@ -315,7 +322,7 @@ class Client:
             path = f"/v1/runs/{run_id}/events"
             return self._http.build_request("GET", path, params=parameters, headers=headers, timeout=patience)
 
-        return followed(self._http, request, self.tries, last_event_id)
+        return followed(self._http, request, self.retries, last_event_id)
 
     def metrics(self, run_id: UUID) -> wire.Metrics:
         return self._call(wire.Metrics, "GET", f"/v1/runs/{run_id}/metrics", safe=True)
@@ -441,8 +448,11 @@ class Client:
 
     def _download(self, url: str, target: Path, sha256: str, progress: Progress = lambda _done, _total: None) -> None:
         project = {"project": self.project_id} if self.project_id else {}
-        request = self._http.build_request("GET", url, params=project)
-        download(self._http, request, target, sha256, self.tries, progress)
+
+        def request(headers: dict[str, str]) -> httpx.Request:
+            return self._http.build_request("GET", url, params=project, headers=headers)
+
+        download(self._http, request, target, sha256, self.retries, progress)
 
     def _pages(
         self, model: type[Model], path: str, filters: Mapping[str, str], *, scoped: bool = True
@@ -469,11 +479,10 @@ class Client:
         once: bool = False,
         scoped: bool = True,
     ) -> httpx.Response:
-        """The answer, once it is one of success. A call that is not `safe` is repeated only where nobody heard it.
+        """Returns the answer of success. A call that is not `safe` is repeated only if it cannot have been received.
 
         once  send a key made here, by which the API does it once however often it is sent: that makes it safe
         """
-        safe = safe or once
         project = {"project": self.project_id} if scoped and self.project_id else {}
         headers = {"Content-Type": "application/x-ndjson"} if lines is not None else {}
         if once:
@@ -486,25 +495,8 @@ class Client:
             content=lines,
             headers=headers,
         )
-        for last, pause in pauses(self.tries):
-            try:
-                response = self._http.send(request)
-            except httpx.TransportError as error:
-                if last or not (safe or isinstance(error, httpx.ConnectError)):
-                    raise Unreachable(self.url, error) from error
-            else:
-                if last or not ((safe and response.status_code == 503) or (once and _in_flight(response))):
-                    return successful(response)
-            time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
-
-
-def _in_flight(response: httpx.Response) -> bool:
-    """Whether an earlier try of the same call is still being worked on: its answer comes with the next one."""
-    try:
-        return response.status_code == 409 and bool(response.json()["code"] == "request_in_flight")
-    except (ValueError, KeyError, TypeError):  # not our API's words
-        return False
+        rule = if_safe_once if once else if_safe if safe else if_never_sent
+        return self.retries.call(self.url, lambda: successful(self._http.send(request)), rule)
 
 
 def _with_id(event: wire.Event) -> wire.Event:

@@ -1,77 +1,155 @@
-"""Files of checkpoints and snapshots, brought whole or not at all."""
+"""Downloads of files of checkpoints and snapshots: whole and verified, or not there at all."""
 
 import hashlib
-import time
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
 import httpx
 
-from thumbwheel.failures import Damaged, Unreachable, pauses, successful
+from thumbwheel.failures import ApiError, Damaged, Unreachable, successful
+from thumbwheel.retries import Retries, if_safe
 
-CHUNK = 1 << 20
-
-#: Told how many bytes have come, and how many there are, where the server says so.
+#: Called with the bytes that have arrived, and with their total if the server names it.
 Progress = Callable[[int, int | None], None]
 
 
 def download(
     http: httpx.Client,
-    request: httpx.Request,
+    request: Callable[[dict[str, str]], httpx.Request],
     target: Path,
     sha256: str,
-    tries: int,
+    retries: Retries,
     progress: Progress = lambda _done, _total: None,
 ) -> None:
-    """What `request` answers, in `target`. A file that is there already, whole, is kept.
+    """Writes the file that `request` (called with headers) answers to `target`. A file that is there, whole, is kept.
 
-    Raises `Damaged` where the content is another one, `Unreachable`, `ApiError`.
+    The content is hashed while it arrives, in a file beside the target that is renamed only if the hash is `sha256`. A
+    broken connection is resumed where the server takes `Range`, and begun again where it does not; the limits of
+    `retries` count from the last byte gained.
+
+    Raises `Damaged` if the content is another one, `Unreachable`, `ApiError`.
     """
     if target.is_file() and sha256_of(target) == sha256:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{uuid4().hex}")
-    try:
-        for last, pause in pauses(tries):
+    url = str(http.base_url).rstrip("/")
+    with _Partial(target, sha256) as partial:
+
+        def fetch() -> None:
+            response = http.send(request(partial.headers()), stream=True)
             try:
-                _stream(http, request, aside, progress)
+                partial.take(response, progress)
+            finally:
+                response.close()
+
+        while True:
+            most = partial.most
+            try:
+                retries.call(url, fetch, _worth_repeating)
                 break
-            except httpx.TransportError as error:
-                if last:
-                    raise Unreachable(str(http.base_url).rstrip("/"), error) from error
-            time.sleep(pause)
-        found = sha256_of(aside)
-        if found != sha256:
-            raise Damaged(f"{target.name} has SHA-256 {found}, not {sha256} as registered: pull it again.")
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+            except Unreachable:
+                if partial.most == most:
+                    raise
+        partial.finish()
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Where a file goes; never outside of `folder`, whatever the server says."""
+    """Returns where a file goes; never outside of `folder`, whatever the server says."""
     relative = PurePosixPath(path)
     if relative.is_absolute() or ".." in relative.parts or not relative.parts:
         raise Damaged(f"The server names a file outside of its folder: {path!r}.")
     return folder / relative
 
 
-def _stream(http: httpx.Client, request: httpx.Request, aside: Path, progress: Progress) -> None:
-    response = http.send(request, stream=True)
-    try:
-        if not response.is_success:
-            response.read()
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdecimal() else None
-        with aside.open("wb") as sink:
-            for chunk in successful(response).iter_bytes(CHUNK):
-                sink.write(chunk)
-                progress(sink.tell(), total)
-    finally:
-        response.close()
-
-
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _worth_repeating(error: BaseException) -> bool:
+    """The rule for downloads: 416 too, as the next attempt asks for the whole file."""
+    return if_safe(error) or (isinstance(error, ApiError) and error.status == 416)
+
+
+class _Partial:
+    """The part of a file that has arrived, in a file beside its target, with its hash so far."""
+
+    def __init__(self, target: Path, sha256: str) -> None:
+        self.target = target
+        self.sha256 = sha256
+        self.aside = target.with_name(f".{target.name}.{uuid4().hex}")
+        self.most = 0  # bytes of the best attempt
+        self._sink = self.aside.open("wb")
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self._sink.close()
+        self.aside.unlink(missing_ok=True)
+
+    def headers(self) -> dict[str, str]:
+        """Headers of the next request: uncompressed, and from the first missing byte on."""
+        size = self._sink.tell()
+        return {"Accept-Encoding": "identity", **({"Range": f"bytes={size}-"} if size else {})}
+
+    def take(self, response: httpx.Response, progress: Progress) -> None:
+        """Appends what the response brings. Raises what `httpx` and `successful` raise, and `Damaged`."""
+        if not response.is_success:
+            response.read()
+            if response.status_code == 416:  # the part is no part of that file
+                self._restart()
+        successful(response)
+        if response.status_code != 206:
+            self._restart()
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {self._sink.tell()}-"):
+            self._restart()
+            raise httpx.RemoteProtocolError("the server answered with another range than the requested one")
+        self._require_same(response)
+        start, length = self._sink.tell(), response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
+        for chunk in response.iter_bytes():
+            self._sink.write(chunk)
+            self._hash.update(chunk)
+            size = self._sink.tell()
+            self.most = max(self.most, size)
+            if total is not None and size > total:
+                raise Damaged(f"{self.target.name} is longer than the {total:,} bytes that the server announced.")
+            progress(size, total)
+        if total is not None and self._sink.tell() != total:
+            raise httpx.RemoteProtocolError(f"{self._sink.tell():,} of {total:,} bytes arrived")
+
+    def finish(self) -> None:
+        """Gives the file its name, on disk for good. Raises `Damaged`."""
+        actual = self._hash.hexdigest()
+        if actual != self.sha256:
+            raise Damaged(f"{self.target.name} has SHA-256 {actual}, not {self.sha256} as registered: pull it again.")
+        self._sink.flush()
+        os.fsync(self._sink.fileno())
+        self._sink.close()
+        self.aside.replace(self.target)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            folder = os.open(self.target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def _restart(self) -> None:
+        self._sink.seek(0)
+        self._sink.truncate()
+        self._hash = hashlib.sha256()
+
+    def _require_same(self, response: httpx.Response) -> None:
+        """Refuses a file whose ETag, which is the SHA-256 where our API made it, is another one: before it arrives."""
+        etag = response.headers.get("ETag", "").strip('"')
+        if re.fullmatch("[0-9a-f]{64}", etag) and etag != self.sha256:
+            raise Damaged(f"The server has {self.target.name} with SHA-256 {etag}, not {self.sha256} as registered.")

@@ -1,18 +1,17 @@
-"""What can go wrong with a call, and how long to wait before it is made again.
+"""Errors of the client.
 
 ClientError
-├── ApiError     the API answered, and said no
-├── Unreachable  nobody answered, after several tries
+├── ApiError     the API answered, and refused
+├── Unreachable  no whole answer came, after several attempts
 └── Damaged      a downloaded file is not the one that was registered
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
 
 
 class ClientError(Exception):
@@ -24,38 +23,78 @@ class ClientError(Exception):
 
 
 class ApiError(ClientError):
-    """The API said no: `code` is stable, `problem` the whole answer (RFC 9457), with `errors` and `reasons`."""
+    """The API refused: `code` is stable, `problem` the whole answer (RFC 9457), with `errors` and `reasons`.
 
-    def __init__(self, status: int, code: str, message: str, problem: Mapping[str, Any]) -> None:
+    retry_after  seconds that the answer asks to wait, where it does
+    attempts     how often the call was made
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, problem: Mapping[str, Any], retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.problem = problem
+        self.retry_after = retry_after
+        self.attempts = 1
+
+    def gave_up(self, attempts: int, seconds: float) -> None:
+        """Adds to the message how often and for how long the call was tried."""
+        self.attempts = attempts
+        self.message += f" {_tried(attempts, seconds)}"
+        if self.retry_after is not None:
+            self.message += f" The server asks to wait {self.retry_after:.0f} s."
+        self.args = (self.message,)
 
 
 class Unreachable(ClientError):
-    def __init__(self, url: str, cause: Exception) -> None:
-        super().__init__(f"The API at {url} does not answer ({cause or type(cause).__name__}).")
+    """No whole answer came: the connection was refused, broken or silent."""
+
+    def __init__(self, url: str, cause: Exception, attempts: int = 1, seconds: float = 0.0) -> None:
+        reason = str(cause) or type(cause).__name__
+        super().__init__(f"The API at {url} does not answer ({reason}). {_tried(attempts, seconds)}")
         self.url = url
+        self.attempts = attempts
 
 
 class Damaged(ClientError):
     pass
 
 
-def pauses(tries: int) -> Iterator[tuple[bool, float]]:
-    """For each try whether it is the last, and how many seconds to wait after it."""
-    for number in range(tries):
-        yield number == tries - 1, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number)
-
-
 def successful(response: httpx.Response) -> httpx.Response:
+    """Returns the response if it is one of success. Raises `ApiError`."""
     if response.is_success:
         return response
+    retry_after = retry_after_seconds(response.headers)
     try:
         problem = response.json()
-        raise ApiError(response.status_code, problem["code"], problem["detail"], problem)
+        raise ApiError(response.status_code, problem["code"], problem["detail"], problem, retry_after)
     except (ValueError, KeyError, TypeError):
         # Not our API's words: a proxy's, or another server on that port.
         message = f"{response.request.url} answered {response.status_code} {response.reason_phrase}."
-        raise ApiError(response.status_code, f"http_{response.status_code}", message, {}) from None
+        raise ApiError(response.status_code, f"http_{response.status_code}", message, {}, retry_after) from None
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Returns what `Retry-After` asks to wait: seconds, or an HTTP date against the server's own clock (`Date`)."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal() and value.isascii():
+        return float(value)
+    wanted = _timestamp(value)
+    if wanted is None:
+        return None
+    now = _timestamp(headers.get("Date", ""))
+    return max(0.0, wanted - (time.time() if now is None else now))
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+
+
+def _tried(attempts: int, seconds: float) -> str:
+    times = "once" if attempts == 1 else f"{attempts} times"
+    return f"Tried {times} in {seconds:.1f} s."

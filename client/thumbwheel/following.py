@@ -1,13 +1,15 @@
 """A run's events, followed over as many connections as it takes: server-sent events, read and resumed."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import httpx
 
-from thumbwheel.failures import ApiError, Unreachable, pauses, successful
+from thumbwheel.failures import successful
+from thumbwheel.retries import FIRST_PAUSE_SECONDS, Retries, if_safe
 from thumbwheel.wire.run_events import RUN_EVENTS, AnyRunEvent, RunEndEvent
 
 #: The server says that it is there every 15 s: a connection that is silent for longer is dead.
@@ -23,44 +25,58 @@ class Frame:
 
 
 def followed(
-    http: httpx.Client, request: Callable[[str | None], httpx.Request], tries: int, last_event_id: str | None
+    http: httpx.Client, request: Callable[[str | None], httpx.Request], retries: Retries, last_event_id: str | None
 ) -> Iterator[AnyRunEvent]:
-    """What the stream tells, until the run has ended. It comes back where the stream is cut.
+    """Yields the events of the stream until the run has ended; a stream that is cut is opened again.
 
-    request        the call that goes on behind an event's id
-    tries          how often in a row a call may tell nothing
+    request        makes the call that continues behind an event's id
+    retries        limits of consecutive calls that bring no event
     last_event_id  begin behind it
 
     Raises `Unreachable`, `ApiError`.
     """
-    left = pauses(tries)
+    url = str(http.base_url).rstrip("/")
     while True:
-        try:
-            with closing(http.send(request(last_event_id), stream=True)) as response:
-                if response.status_code == 204:
-                    return
-                for event in _events(response):
-                    left, last_event_id = pauses(tries), event.id
+        stream = retries.call(url, partial(_Stream, http, request(last_event_id)), if_safe)
+        with closing(stream):
+            if stream.first is None:
+                return
+            try:
+                for event in chain([stream.first], stream.rest):
+                    last_event_id = event.id
                     yield event
                     if isinstance(event, RunEndEvent):
                         return
-            cause: Exception = EOFError("the stream ends before it tells anything")
-        except httpx.TransportError as error:
-            cause = error
-        except ApiError as error:
-            if error.status != 503:
-                raise
-            cause = error
-        last, pause = next(left)
-        if last:
-            raise Unreachable(str(http.base_url).rstrip("/"), cause) from cause
-        time.sleep(pause)
+            except httpx.TransportError:
+                pass  # the next call says whether the API is still there
+        retries.sleep(FIRST_PAUSE_SECONDS)
+
+
+class _Stream:
+    """An open stream that has brought its first event; None if there is nothing to come."""
+
+    def __init__(self, http: httpx.Client, request: httpx.Request) -> None:
+        self._response = http.send(request, stream=True)
+        try:
+            self.first: AnyRunEvent | None = None
+            if self._response.status_code == 204:
+                return
+            if not self._response.is_success:
+                self._response.read()
+            self.rest = _events(successful(self._response))
+            self.first = next(self.rest, None)
+            if self.first is None:
+                raise httpx.RemoteProtocolError("the stream ends before its first event")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._response.close()
 
 
 def _events(response: httpx.Response) -> Iterator[AnyRunEvent]:
-    if not response.is_success:
-        response.read()
-    for frame in frames(successful(response).iter_bytes()):
+    for frame in frames(response.iter_bytes()):
         model = RUN_EVENTS.get(frame.event)
         if model is not None:  # None: of a newer server
             yield model.model_validate_json(frame.data)

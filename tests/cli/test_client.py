@@ -96,7 +96,7 @@ def test_giving_up_says_where_nobody_answered():
 def test_an_answer_that_is_not_ours_is_an_error_with_its_status():
     with (
         answering((502, b"<html>bad gateway</html>")) as (url, _),
-        Client(url) as client,
+        Client(url, tries=1) as client,
         pytest.raises(ApiError, match="answered 502") as raised,
     ):
         client.project("acme")

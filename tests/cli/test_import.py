@@ -28,7 +28,7 @@ def test_lines_of_every_kind_go_in_once_and_what_does_not_is_counted_with_its_re
 
     first, second = cli("import", file), cli("import", file)
 
-    assert first.code == second.code == 0, first.err
+    assert first.code == second.code == 1, first.err
     outcome = first.document[0]
     assert (outcome["stored"], outcome["replayed"], outcome["rejected"], outcome["silent"]) == (5, 0, 1, 1)
     assert sorted(outcome["reasons"].values()) == [1, 1]
@@ -47,12 +47,45 @@ def test_more_lines_than_fit_into_a_batch_all_arrive(cli, client, tmp_path):
     assert client.readiness().counts.desirable == 601
 
 
-def test_a_file_without_one_good_line_ends_with_1_and_one_that_cannot_be_read_with_2(cli, tmp_path):
+def test_a_file_without_one_good_line_and_one_that_cannot_be_read_end_with_2(cli, tmp_path):
     (tmp_path / "bad.jsonl").write_text("{nonsense\n[]\n")
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"kind": "edit"}\n' * 1000)[:40])
 
     bad = cli("import", tmp_path / "bad.jsonl")
 
-    assert (bad.code, bad.document[0]["rejected"]) == (1, 2)
+    assert (bad.code, bad.document[0]["rejected"]) == (2, 2)
     assert "cut.jsonl.gz" in cli.refused("import", tmp_path / "cut.jsonl.gz")
     assert "none.jsonl" in cli.refused("import", tmp_path / "none.jsonl")
+
+
+def test_a_listed_event_goes_in_again_as_a_replay(cli, client, tmp_path):
+    cli("import", written(tmp_path / "rows.jsonl", [LINES[3]]))
+    [event] = client.events()
+    page = {"items": [event.model_dump(mode="json")], "next_cursor": None}
+
+    again = cli("import", written(tmp_path / "page.jsonl", [page]))
+
+    assert again.code == 0, again.err
+    assert (again.document[0]["replayed"], again.document[0]["rejected"]) == (1, 0)
+
+
+def test_a_dry_run_stores_nothing_and_rejects_are_written_with_their_lines(cli, client, tmp_path):
+    rejects = tmp_path / "rejects.jsonl"
+
+    done = cli("import", "--dry-run", "--rejects", rejects, written(tmp_path / "mixed.jsonl", LINES))
+
+    assert done.code == 1, done.err
+    assert done.document[0]["stored"] == 5
+    assert [json.loads(line)["line"] for line in rejects.read_text().splitlines()] == [7]
+    assert sorted(done.document[0]["first_lines"].values()) == [[6], [7]]
+    assert list(client.events()) == []
+
+
+def test_what_the_api_rejects_is_named_with_its_line(cli, tmp_path):
+    row = {**LINES[3], "id": "same"}
+    rows = [LINES[5], row, {**row, "label": False}]
+
+    done = cli("import", written(tmp_path / "conflict.jsonl", rows))
+
+    assert done.code == 1, done.err
+    assert sorted(done.document[0]["first_lines"].values()) == [[1], [3]]

@@ -13,10 +13,12 @@ from thumbwheel import wire
 
 from app.errors import Invalid
 from app.feedback import signals
-from app.feedback.importing.shapes import Faulty, SaysNothing, body_of
+from app.feedback.importing.recognition import reason_to_refuse
+from app.feedback.importing.shapes import Faulty, SaysNothing, as_text, body_of, comment_of, rows_of
 
-MAX_LINE = 4_000_000  # bytes: two texts of the largest size, and room
+MAX_LINE = 1 << 20  # bytes: what the API takes as one event
 ID_LENGTH = 128
+HEAD = 65_536  # bytes by which a file is recognised
 
 
 class Imported(NamedTuple):
@@ -42,31 +44,50 @@ def read(path: Path) -> Iterator[Imported | Rejected | Silent]:
     """Every line of `path` that is not empty. Event ids follow from what the lines say: importing a file again, also
     with its lines in another order, stores nothing new.
 
-    Raises `Invalid` where the file cannot be opened, or ends in the middle of its gzip stream.
+    A line may hold several events, as `{"events": […]}` or as a page of `GET /v1/feedback`: each gives an item.
+
+    Raises `Invalid` where the file is recognised as something else than JSON lines, cannot be opened, or ends in the
+    middle of its gzip stream.
     """
     seen: Counter[bytes] = Counter()
     for number, line in _lines(path):
         try:
-            row = _decoded(line)
-            body = {**body_of(row), "event_id": _id_of(row, seen)}
+            rows = rows_of(_decoded(line))
         except Faulty as fault:
             yield Rejected(number, str(fault))
             continue
-        except SaysNothing as nothing:
-            yield Silent(number, str(nothing))
-            continue
-        # Where nobody is named, each row is of somebody else: nobody's later row changes an earlier mind.
-        body.setdefault("actor", f"unknown-{hashlib.sha256(body['event_id'].encode()).hexdigest()[:16]}")
-        event = signals.parse(wire.Event, body)
-        if isinstance(event, wire.Event):
-            yield Imported(number, event)
-        else:
-            yield Rejected(number, "; ".join(f"{fault.pointer or 'the row'}: {fault.message}" for fault in event))
+        for row in rows:
+            yield from _items(number, row, seen)
+
+
+def _items(number: int, row: Any, seen: Counter[bytes]) -> Iterator[Imported | Rejected | Silent]:
+    try:
+        body = {**body_of(row), "event_id": _id_of(row, seen)}
+        remark = comment_of(row)
+    except Faulty as fault:
+        yield Rejected(number, str(fault))
+        return
+    except SaysNothing as nothing:
+        yield Silent(number, str(nothing))
+        return
+    # Where nobody is named, each row is of somebody else: nobody's later row changes an earlier mind.
+    body.setdefault("actor", f"unknown-{hashlib.sha256(body['event_id'].encode()).hexdigest()[:16]}")
+    yield _parsed(number, body)
+    if remark is not None:
+        digest = hashlib.sha256(body["event_id"].encode()).hexdigest()[:32]
+        yield _parsed(number, {**body, "signal": remark, "event_id": f"comment-{digest}"})
+
+
+def _parsed(number: int, body: dict[str, Any]) -> Imported | Rejected:
+    event = signals.parse(wire.Event, body)
+    if isinstance(event, wire.Event):
+        return Imported(number, event)
+    return Rejected(number, "; ".join(f"{fault.pointer or 'the row'}: {fault.message}" for fault in event))
 
 
 def _id_of(row: dict[str, Any], seen: Counter[bytes]) -> str:
     """The row's own id, or one made of its content and, where rows are equal, of which of them it is."""
-    given = row.get("id")
+    given = as_text(row.get("event_id", row.get("id")), "id")
     if isinstance(given, str) and given and len(given) <= ID_LENGTH:
         return given
     digest = hashlib.sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).digest()[:16]
@@ -78,7 +99,8 @@ def _decoded(line: bytes) -> Any:
     if len(line) > MAX_LINE:
         raise Faulty(f"has over {MAX_LINE:,} bytes")
     try:
-        return json.loads(line, parse_constant=_no_number)
+        # Decoded strictly first: json.loads guesses UTF-16 and UTF-32 where it is given bytes.
+        return json.loads(line.decode(), parse_constant=_no_number)
     except UnicodeDecodeError:
         raise Faulty("is not UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -91,10 +113,16 @@ def _no_number(name: str) -> Any:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Numbered from 1; longer lines are cut just over `MAX_LINE`."""
+    if path.is_dir():
+        raise Invalid(f"{path} is a directory: name its files, for example {path}/*.jsonl.", code="file_unreadable")
     try:
         with path.open("rb") as probe:
             zipped = probe.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+            refusal = reason_to_refuse(file.read(HEAD))
+            if refusal is not None:
+                raise Invalid(f"{path} {refusal}", code="file_not_understood")
+            file.seek(0)
             number = 0
             while line := file.readline(MAX_LINE + 1):
                 number += 1

@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.feedback.importing.recognition import tool_of
+
 Row = Mapping[str, Any]
 Body = dict[str, Any]
 
@@ -17,6 +19,10 @@ _ACTS = {
     "copied": "copy", "copy": "copy", "accepted": "accept", "accept": "accept",
     "rejected": "reject", "reject": "reject", "regenerated": "regenerate", "regenerate": "regenerate",
 }  # fmt: skip
+
+
+#: The names that ShareGPT gives to two of the roles.
+_ROLES = {"human": "user", "gpt": "assistant"}
 
 
 class Faulty(Exception):
@@ -31,8 +37,45 @@ def body_of(row: Any) -> Body:
     """The event's body, but for `event_id` and `actor` where the row names none. Raises `Faulty`, `SaysNothing`."""
     if not isinstance(row, dict):
         raise Faulty("is no JSON object")
+    if "signal" in row and "completion_id" in row and isinstance(row["signal"], dict):
+        return _event(row)
     shape = _shape(row)
     return {**shape(row), **_about(row)}
+
+
+def rows_of(document: Any) -> list[Any]:
+    """Returns the rows of one line: those of a batch's body or of a page of the listing, else the line itself."""
+    if isinstance(document, dict) and "signal" not in document:
+        for name in ("events", "items"):
+            if isinstance(document.get(name), list) and document.keys() <= {name, "next_cursor"}:
+                return list(document[name])
+    return [document]
+
+
+def comment_of(row: Row) -> Body | None:
+    """Returns the signal of a comment beside a judgement; None where there is none."""
+    comment = row.get("comment")
+    if comment is None or isinstance(row.get("signal"), dict) or not row.keys() & {"kind", "label", "chosen"}:
+        return None
+    if not isinstance(comment, str):
+        raise Faulty(f"comment is {json.dumps(comment)[:60]}: must be a text")
+    return {"kind": "comment", "text": comment} if comment.strip() else None
+
+
+def as_text(identity: Any, name: str) -> Any:
+    """Returns an id that is an integer as text. Raises `Faulty` for booleans and fractions."""
+    if isinstance(identity, bool | float):
+        raise Faulty(f"{name} is {json.dumps(identity)}: must be a text or an integer")
+    return str(identity) if isinstance(identity, int) else identity
+
+
+def _event(row: Row) -> Body:
+    """The body of an event as the API takes it, or as `GET /v1/feedback` lists it."""
+    body = {name: value for name, value in row.items() if name not in ("position", "received_at") and value is not None}
+    if "received_at" in row and row.get("occurred_at") == row["received_at"]:
+        body.pop("occurred_at", None)  # The listing fills it in from the receipt where none was sent.
+    ids = ("completion_id", "actor", "event_id", "supersedes")
+    return {**body, **{name: as_text(body[name], name) for name in ids if name in body}}
 
 
 def completion_id_of(prompt: Any, text: str) -> str:
@@ -51,8 +94,10 @@ def _shape(row: Row) -> Callable[[Row], Body]:
         return _pair
     if "label" in row and "completion" in row:
         return _labelled
+    tool = tool_of(row)
+    origin = "" if tool is None else f"it looks like an export of {tool}; "
     raise Faulty(
-        "has no known shape: needs prompt, completion and label; or prompt, chosen and rejected; "
+        f"has no known shape: {origin}needs prompt, completion and label; or prompt, chosen and rejected; "
         "or a kind with its fields"
     )
 
@@ -152,7 +197,7 @@ def _about(row: Row) -> Body:
     if row.get("never_train") is not None:
         about["never_train"] = row["never_train"]
     if row.get("user_id") is not None:
-        about["actor"] = row["user_id"]
+        about["actor"] = as_text(row["user_id"], "user_id")
     return about
 
 
@@ -174,7 +219,12 @@ def _messages(prompt: list[Any]) -> list[Any]:
     for number, message in enumerate(prompt):
         if isinstance(message, dict) and message.get("tool_calls"):
             raise Faulty(f"message {number} of the prompt calls a tool: only messages of text can be imported")
-    return prompt
+    return [
+        {**message, "role": _ROLES.get(role, role)}
+        if isinstance(message, dict) and isinstance(role := message.get("role"), str)
+        else message
+        for message in prompt
+    ]
 
 
 def _text(answer: Any, name: str) -> str:
@@ -182,7 +232,11 @@ def _text(answer: Any, name: str) -> str:
     if answer is None:
         raise Faulty(f"{name} is missing")
     if isinstance(answer, list):
-        if len(answer) != 1 or not isinstance(answer[0], dict) or answer[0].get("role") != "assistant":
+        if (
+            len(answer) != 1
+            or not isinstance(answer[0], dict)
+            or _ROLES.get(str(role := answer[0].get("role")), role) != "assistant"
+        ):
             raise Faulty(f"{name} must be a text or exactly one message of the assistant")
         answer = answer[0].get("content")
     if not isinstance(answer, str):
