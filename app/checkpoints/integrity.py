@@ -17,7 +17,7 @@ from app.errors import NotFound, Refused, Unavailable
 
 WAIT_SECONDS = 10.0
 #: Requests that wait at the same time; the others are answered at once, as each holds a thread and a connection.
-WAITING = threading.BoundedSemaphore(2)
+WAITING = threading.BoundedSemaphore(4)
 RESULT_SECONDS = 600.0
 
 Files = tuple[tuple[str, str], ...]
