@@ -99,7 +99,7 @@ def fault_of(prompt: Any, answer: Any) -> Fault | None:
     if not prompt:
         return Fault("empty_prompt")
     for message in (*prompt, *(answer or ())):
-        if fault := _fault_of_message(message):
+        if fault := fault_of_message(message):
             return fault
     if not answer:
         return Fault("empty_answer")
@@ -134,7 +134,8 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
     )
 
 
-def _fault_of_message(message: Mapping[str, Any]) -> Fault | None:
+def fault_of_message(message: Mapping[str, Any]) -> Fault | None:
+    """Returns the fault of one message; a message without a role that is a text is left to whatever reads the file."""
     if message.get("role") not in ROLES:
         return Fault("unknown_role", str(message.get("role")))
     if not isinstance(message.get("content"), str):

@@ -39,7 +39,6 @@ def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]]
     """
     recipe = job.recipe
     objective = OBJECTIVES[recipe.objective]
-    read.require_any("train rows")
     if objective.data == "pairs" and not pairs:
         raise _no_pairs(recipe, f"no pair of the snapshot has two usable rows, {read.dropped} rows were dropped")
     if objective.labels:
@@ -120,4 +119,3 @@ def _require_filled_micro_batch(recipe: Recipe, rows: int) -> None:
         f"recipe.json: micro_batch_size: {what} between 2 and the {rows} rows of an epoch: {remedy}collect more "
         "feedback",
     )
-

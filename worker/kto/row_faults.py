@@ -43,14 +43,16 @@ class Template:
         if (fault := _changed_message(prompt, opened)) is not None:
             return fault
         if not whole.startswith(opened):
-            return Fault("template_generation_prompt", f"it opens with {_tail(opened)!r}")
+            # Only what the template itself writes is quoted: the detail outlives an erased text.
+            opening = opened.removeprefix(closed) if opened.startswith(closed) else ""
+            return Fault("template_generation_prompt", f"it opens with {opening!r}" if opening else "")
         rest = whole[len(opened) :]
         place = rest.find(text)
         if place < 0:
             return Fault("template_changes_answer")
         if rest[:place].strip():
             if opened == closed:
-                return Fault("template_generation_prompt", f"it writes {rest[:place]!r} before the answer")
+                return Fault("template_generation_prompt")
             # The template fills in what serving does not, such as an empty block of reasoning: the answer was sampled
             # right behind the opened prompt.
             whole = opened + rest[place:]
@@ -138,7 +140,3 @@ def _changed_message(prompt: Sequence[Mapping[str, Any]], opened: str) -> Fault 
         if content and opened.count(content) < times[content]:
             return Fault("template_changes_prompt", f"the message of {message['role']}")
     return None
-
-
-def _tail(text: str) -> str:
-    return text[-20:]

@@ -45,10 +45,6 @@ class Row:
         return len(self.prompt) + len(self.completion)
 
 
-#: Dropped rows that summaries name; dropped.jsonl names all.
-NAMED = 20
-
-
 class Drop(NamedTuple):
     """A row that is not trained on or scored, and why."""
 
