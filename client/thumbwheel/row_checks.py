@@ -135,7 +135,7 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
 
 
 def fault_of_message(message: Mapping[str, Any]) -> Fault | None:
-    """Returns the fault of one message; a message without a role that is a text is left to whatever reads the file."""
+    """Returns the fault of one message."""
     if message.get("role") not in ROLES:
         return Fault("unknown_role", str(message.get("role")))
     if not isinstance(message.get("content"), str):

@@ -27,6 +27,19 @@ def tokens_file(workdir: Path, split: Split) -> Path:
     return workdir / ("tokens.safetensors" if split == "train" else f"tokens-{split}.safetensors")
 
 
+def read_split(job: Job, split: Split, tokens: Tokens, max_length: int, vocabulary: int, *, keeps: bool = True) -> Rows:
+    """Returns the rows of one split by the rules that hold for all of them. Raises `Refusal`."""
+    return read_rows(
+        job.workdir / "snapshot",
+        job.shards_of(split),
+        tokens,
+        max_length,
+        tokenised=tokens_file(job.workdir, split),
+        keeps=keeps,
+        vocabulary=vocabulary,
+    )
+
+
 def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: int, *, writes: bool) -> dict[str, Any]:
     """Checks the rows that are not trained on by the rules of those that are, and writes dropped.jsonl where `writes`.
 
@@ -34,16 +47,8 @@ def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: 
     """
     reads: dict[str, Rows] = {"train": train}
     for split in OTHERS:
-        if shards := job.shards_of(split):
-            reads[split] = read_rows(
-                job.workdir / "snapshot",
-                shards,
-                tokens,
-                max_length,
-                tokenised=tokens_file(job.workdir, split),
-                keeps=writes,
-                vocabulary=vocabulary,
-            )
+        if job.shards_of(split):
+            reads[split] = read_split(job, split, tokens, max_length, vocabulary, keeps=writes)
     before = job.workdir / "snapshot" / "dropped.jsonl"
     lines = [json.loads(line) for line in before.read_text().splitlines()] if before.is_file() else []
     lines += [drop.line for read in reads.values() for drop in read.drops]
@@ -73,8 +78,8 @@ def warnings_of(dropped: Mapping[str, Any]) -> list[tuple[str, str]]:
         warnings.append(("rows_dropped", f"{'. '.join(parts)}. dropped.jsonl names each row"))
     if prompts := dropped["control_tokens_in_prompts"]:
         message = (
-            f"{sum(prompts.values())} prompts hold the text of a control token: it is read as that control token, as the "
-            "serving stack reads it; remove such text before it is sent if that is not meant"
+            f"{sum(prompts.values())} prompts hold the text of a control token: it is read as that control token, as "
+            "the serving stack reads it; remove such text before it is sent if that is not meant"
         )
         warnings.append(("control_tokens_in_prompts", message))
     return warnings

@@ -102,7 +102,9 @@ def _fault_of_record(fields: Mapping[str, Any]) -> Fault | None:
     for name in ("prompt", "completion", "chosen", "rejected"):
         messages = fields.get(name)
         for message in messages if isinstance(messages, list) else ():
-            if isinstance(message, Mapping) and (fault := fault_of_message(message)) is not None:
+            if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+                continue  # refused when the texts are read
+            if (fault := fault_of_message(message)) is not None:
                 return fault
     return None
 

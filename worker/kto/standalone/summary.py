@@ -65,10 +65,8 @@ def show(summary: Mapping[str, Any]) -> None:
 
 def _lines(summary: Mapping[str, Any]) -> dict[str, str]:
     up, down = (figure(summary[f"lambda_{kind}"]) for kind in ("desirable", "undesirable"))
-    dropped = ", ".join(
-        f"{count:,} {REASONS[reason].meaning if reason in REASONS else reason}"
-        for reason, count in summary["dropped"].items()
-    )
+    reasons = {reason: REASONS[reason].meaning if reason in REASONS else reason for reason in summary["dropped"]}
+    dropped = ", ".join(f"{count:,} {reasons[reason]}" for reason, count in summary["dropped"].items())
     steps = f"{summary['steps']} steps in {summary['seconds']:.0f} s on {summary['device']}"
     cut = f"{summary['rows_truncated']:,} rows, {summary['tokens_cut']:,} tokens in all"
     lines = {
