@@ -85,7 +85,7 @@ def test_what_a_template_fills_in_before_the_answer_is_not_trained() -> None:
 
 
 def test_a_template_that_prints_the_clock_is_refused_once_with_the_remedy() -> None:
-    with pytest.raises(Refusal, match="prints the current time.*write a fixed date into the template"):
+    with pytest.raises(Refusal, match=r"prints the current time.*write a fixed date into the template"):
         of_chat("{{ strftime_now('%Y') }}" + turns(PLAIN))
 
 
@@ -201,7 +201,7 @@ def test_a_file_of_rows_loses_the_unsound_ones_and_names_their_lines(tmp_path: P
         {"prompt": ASKED, "completion": ANSWERED, "label": False, "images": ["x.png"]},
         {"prompt": "a", "chosen": "\u200b", "rejected": "b"},
     ]
-    request = asking.request(tmp_path, base, [*tiny.text_rows(40), *unsound], holdout_share=0)
+    request = asking.request(tmp_path, base, [*tiny.text_rows(40), *unsound], holdout=0)
 
     data = read_dataset(request, request.recipe())
 

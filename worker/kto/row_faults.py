@@ -71,8 +71,14 @@ class Template:
 
     def _require_no_clock(self, prompt: Sequence[Any]) -> None:
         """Renders at two different times."""
+        source = self._tokenizer.get_chat_template()
         early, late = (
-            self._render(prompt, generation=True, strftime_now=lambda _format, year=year: year)
+            self._render(
+                prompt,
+                generation=True,
+                # A macro of the template goes before the function of the same name that reads the clock.
+                chat_template="{% macro strftime_now(format) %}" + year + "{% endmacro %}" + source,
+            )
             for year in ("1999", "2099")
         )
         if early != late:
