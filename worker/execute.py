@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 #: In a registered run's folder.
 LARGE = (
     "state", "output", "start.safetensors", "reference", "reference.safetensors", "scored-before", "tokens.safetensors",
+    "tokens-holdout.safetensors", "tokens-later.safetensors",
 )  # fmt: skip
 
 

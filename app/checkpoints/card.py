@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from thumbwheel.row_checks import REASONS
+
 #: Figures of the scores in the order of the card: path, name, what it says.
 FIGURES = (
     (("auroc",), "AUROC", "separates desirable from undesirable held-out completions; 0.5 is chance"),
@@ -74,6 +76,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "## Data",
         _table(("count", "value"), sorted(_flat({**snapshot["counts"], "pairs": snapshot.get("pairs", {})}))),
         trained,
+        *_dropped(training, scores),
         f"## Scores on {_number(scores.get('rows'))} held-out rows",
         _table(("figure", "value", "interval", "what it says"), figures),
         lengths,
@@ -81,6 +84,24 @@ def card(manifest: Mapping[str, Any]) -> str:
         _table(("field", "value"), sorted(_flat(recipe))),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence[str]:
+    """Why rows of each split were dropped, as a table; manifests from before rows were checked have no reasons."""
+    dropped = training.get("dropped") or {}
+    splits = dict(dropped.get("reasons") or {})
+    splits.setdefault("holdout", scores.get("dropped") or {})
+    rows = [
+        (f"{count:,}", split, REASONS[reason].meaning, REASONS[reason].remedy)
+        for split, counts in splits.items()
+        for reason, count in counts.items()
+    ]
+    parts = [_table(("dropped rows", "split", "because", "remedy"), rows)] if rows else []
+    named = [f"- {row['completion_id']} ({row['split']}): {row['reason']}" for row in dropped.get("rows") or ()]
+    parts += ["The first of them:", "\n".join(named)] if named else []
+    prompts = sum((dropped.get("control_tokens_in_prompts") or {}).values())
+    parts += [f"{prompts:,} prompts hold control tokens, read as the serving stack reads them."] if prompts else []
+    return parts
 
 
 def _front_matter(kind: str, objective: str) -> Sequence[str]:

@@ -21,7 +21,8 @@ Serve = Callable[[BaseHTTPRequestHandler, int], None]
 
 def checkpoint() -> bytes:
     document = {
-        "id": str(uuid4()), "project": "acme", "kind": "adapter", "base_model": "/m", "created_at": "2026-11-01T00:00:00Z",
+        "id": str(uuid4()), "project": "acme", "kind": "adapter", "base_model": "/m",
+        "created_at": "2026-11-01T00:00:00Z",
         "run_id": None, "parent_id": None, "stands_on_id": None, "verdict": "passed", "reasons": [],
         "weights_sha256": None, "files": {NAME: SHA256}, "scores": {}, "live": False,
     }  # fmt: skip

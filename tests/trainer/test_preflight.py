@@ -135,7 +135,8 @@ def test_tokens_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
 
     refused = refusal(tiny.stage(tmp_path / "w", small, tiny.text_rows()))
 
-    assert refused.message.startswith("base_model: the tokenizer makes token 2")
+    assert refused.message.startswith("base_model: all 22 train rows are dropped")
+    assert "the tokenizer makes a token that the model does not know (the tokenizer makes token 2" in refused.message
 
 
 @pytest.mark.parametrize(

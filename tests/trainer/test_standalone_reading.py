@@ -125,15 +125,6 @@ BAD_ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "prompt is a number": ([{**ROW, "prompt": 3}], "line 1: prompt is 3: write a text"),
     "prompt is empty": ([{**ROW, "prompt": []}], "line 1: prompt is an empty list"),
     "message is a text": ([{**ROW, "prompt": ["Hi"]}], 'prompt: message 1 is "Hi": write {role, content}'),
-    "content in parts": (
-        [{**ROW, "prompt": [{"role": "user", "content": [{"type": "text"}]}]}],
-        "prompt: message 1: content is .*: write a text",
-    ),
-    "tools": ([{**ROW, "tools": [{"type": "function"}]}], "line 1: tools: .* not supported"),
-    "tool calls": (
-        [{**ROW, "prompt": [USER, {"role": "assistant", "tool_calls": [1]}]}],
-        "prompt: message 2 calls a tool: remove the row",
-    ),
     "chat after text": ([{**ROW, "completion": [GOOD]}], "prompt is a text, completion is messages"),
     "half a character": ([{**ROW, "completion": "\ud83d"}], r"completion holds half of a character \(U\+D83D\)"),
     "two shapes": ([{**ROW, "chosen": "c"}], "completion beside chosen"),

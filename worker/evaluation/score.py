@@ -92,8 +92,8 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from worker.evaluation.passes import log_probs, sums
     from worker.evaluation.suspicion import suspicions
     from worker.kto import batches, models
+    from worker.kto.dropped import read_split
     from worker.kto.reference import matched, mismatched
-    from worker.kto.rows import read_rows
     from worker.kto.sampling import chosen_prompts, drift_of_tokens, sample
 
     libraries_are_loaded()
@@ -102,7 +102,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     context = models.context_length(job.base)
     tokens = models.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
-    read = read_rows(workdir / "snapshot", job.shards_of("holdout"), tokens, max_length)
+    read = read_split(job, "holdout", tokens, max_length, models.vocabulary(job.base))
     rows = [row for row in read.rows if row.weight > 0]
     plan = batches.plan(rows, micro_batch_size_of(job), even_classes=False, seed=recipe.seed)
     own = [pair for block in plan.blocks for pair in matched(rows, block)]
@@ -171,6 +171,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "rows_weight_desirable": float(weight_N[desirable_N].sum()),
         "rows_weight_undesirable": float(weight_N[~desirable_N].sum()),
         "rows_dropped": read.dropped,
+        "dropped": read.reasons,
         "groups": len(set(groups_N.tolist())),
         "auroc": over_prompts.interval(statistics.auroc(r_N, desirable_N), absent),
         "accuracy": over_prompts.interval(statistics.mean((lift_N > 0) == desirable_N), absent),

@@ -191,13 +191,6 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
                 f"max_length (it is {recipe.max_length}) if the base model's context allows it",
             )
         )
-    if read.dropped:
-        found.append(
-            Finding(
-                "rows_dropped",
-                f"{read.dropped} rows have an empty completion, or one that max_length leaves nothing of",
-            )
-        )
     if plan.unpaired:
         found.append(
             Finding(

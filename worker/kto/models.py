@@ -87,6 +87,11 @@ def blueprint(folder: Path) -> Any:
         raise _unloadable(folder, error) from None
 
 
+def vocabulary(folder: Path) -> int:
+    """Returns how many tokens the embedding of the model in `folder` has. Raises `Refusal`."""
+    return int(blueprint(folder).get_input_embeddings().weight.shape[0])
+
+
 def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """The causal language model in `folder`, every weight found. Raises `Refusal`."""
     try:

@@ -53,7 +53,6 @@ def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]]
         )
     _require_prompts_fit(job, read, max_length)
     _require_filled_micro_batch(recipe, rows_of_an_epoch(recipe, read, pairs))
-    _require_known_tokens(job, read)
 
 
 def _no_pairs(recipe: Recipe, why: str) -> Refusal:
@@ -120,14 +119,3 @@ def _require_filled_micro_batch(recipe: Recipe, rows: int) -> None:
         f"recipe.json: micro_batch_size: {what} between 2 and the {rows} rows of an epoch: {remedy}collect more "
         "feedback",
     )
-
-
-def _require_known_tokens(job: Job, read: Rows) -> None:
-    known = models.blueprint(job.base).get_input_embeddings().weight.shape[0]
-    largest = max(int(max(row.prompt.max(), row.completion.max())) for row in read.rows)
-    if largest >= known:
-        raise Refusal(
-            "vocabulary",
-            f"base_model: the tokenizer makes token {largest}, the model knows {known} tokens: "
-            "use the tokenizer that the model was trained with",
-        )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from worker.kto import models, preflight
+from worker.kto import dropped, models, preflight
 from worker.kto.free_memory import free_bytes
 from worker.kto.job import Job
 from worker.kto.logprobs import Reading
@@ -32,6 +32,7 @@ class Start:
     context: int | None  # tokens that the base model was made for, where it says
     max_length: int
     read: Rows
+    dropped: dict[str, Any]  # what training.json says of dropped rows
     pairs: list[tuple[int, int]]
     policy: Any
     weights: dict[str, nn.Parameter]  # the trained ones
@@ -66,6 +67,7 @@ def _prepared(job: Job, ranks: Ranks) -> Start:
     context = models.context_length(job.base)
     tokens = models.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
+    vocabulary = models.vocabulary(job.base)
     weigh_tokens = recipe.objective == "tkto"
     read = read_rows(
         workdir / "snapshot",
@@ -73,9 +75,11 @@ def _prepared(job: Job, ranks: Ranks) -> Start:
         tokens,
         max_length,
         weigh_tokens=weigh_tokens,
-        tokenised=workdir / "tokens.safetensors",
+        tokenised=dropped.tokens_file(workdir, "train"),
         keeps=ranks.writes,
+        vocabulary=vocabulary,
     )
+    about_dropped = dropped.checked(job, read, tokens, max_length, vocabulary, writes=ranks.writes)
     rows = read.rows
     pairs = read_pairs(workdir / "snapshot", job.pairs, read) if objective.data == "pairs" else []
     preflight.require_possible_rows(job, read, pairs, max_length)
@@ -118,6 +122,7 @@ def _prepared(job: Job, ranks: Ranks) -> Start:
         context=context,
         max_length=max_length,
         read=read,
+        dropped=about_dropped,
         pairs=pairs,
         policy=policy,
         weights=weights,

@@ -2,22 +2,31 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from thumbwheel.row_checks import REASONS, Fault, fault_of
 
 from worker.kto.job import PairsFile, Shard
 from worker.kto.process import Refusal
 from worker.kto.tokenised import keep, kept, tokens_fingerprint
-from worker.kto.tokens import SHORTEST, Encoded, Ids, Span, Tokens, Weights, fit, fit_weights
+from worker.kto.tokens import SHORTEST, Encoded, Fitted, Ids, Span, Tokens, Weights, fit, fit_weights
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
 #: Columns that some objectives ask for: several labels of a row, spans of a completion that weigh differently.
 OPTIONAL = ("labels", "spans")
+#: Reasons to drop a row whose remedy lies in the base model's folder.
+OF_THE_MODEL = frozenset(
+    {
+        "no_chat_template", "template_error", "template_changes_prompt", "template_generation_prompt",
+        "template_changes_answer", "tokenizer_changes_answer", "end_not_once", "beyond_vocabulary",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,10 +45,27 @@ class Row:
         return len(self.prompt) + len(self.completion)
 
 
+class Drop(NamedTuple):
+    """A row that is not trained on or scored, and why."""
+
+    split: str
+    shard: str
+    row: int  # in the shard, from 0
+    completion_id: str
+    fault: Fault
+
+    @property
+    def line(self) -> dict[str, Any]:
+        meaning, remedy = REASONS[self.fault.reason]
+        place = {"split": self.split, "shard": self.shard, "row": self.row, "completion_id": self.completion_id}
+        return {**place, **self.fault._asdict(), "meaning": meaning, "remedy": remedy}
+
+
 @dataclass
 class Rows:
     rows: list[Row]
-    dropped: int = 0  # empty completions, and those of which nothing would be left
+    drops: list[Drop] = field(default_factory=list)
+    control_tokens_in_prompts: int = 0  # kept rows in whose prompt a person's text is read as a control token
     truncated: int = 0
     tokens_cut: int = 0
     lengths: list[int] = field(default_factory=list)  # tokens of each kept row before it was cut
@@ -47,13 +73,42 @@ class Rows:
     #: shard and row number in it → index in `rows`
     places: dict[tuple[str, int], int] = field(default_factory=dict)
 
+    @property
+    def dropped(self) -> int:
+        return len(self.drops)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """The number of dropped rows by reason, the most frequent first."""
+        return dict(Counter(drop.fault.reason for drop in self.drops).most_common())
+
+    def require_any(self, what: str) -> None:
+        """Raises `Refusal` where no row is left, or one class lost all its rows and most rows are dropped."""
+        if self.drops and not self.rows:
+            raise self._mostly_dropped(f"all {self.dropped} {what} are dropped")
+
+    def _mostly_dropped(self, fact: str) -> Refusal:
+        """The refusal that names the most frequent reason first."""
+        reason, count = next(iter(self.reasons.items()))
+        first = next(drop for drop in self.drops if drop.fault.reason == reason)
+        return Refusal(
+            reason,
+            f"{'base_model' if reason in OF_THE_MODEL else 'snapshot'}: {fact}, {count} of them for one reason, first "
+            f"{first.completion_id}: {first.fault.sentence}",
+        )
+
     def require_both_classes(self) -> None:
         desirable = sum(row.desirable for row in self.rows)
         if desirable in (0, len(self.rows)):
+            if self.dropped > len(self.rows):
+                raise self._mostly_dropped(
+                    f"{self.dropped} of {self.dropped + len(self.rows)} train rows are dropped, the others are of one "
+                    "class"
+                )
             kind, missing = ("undesirable", "desirable") if desirable == 0 else ("desirable", "undesirable")
             raise Refusal(
                 "one_class",
-                f"snapshot: {len(self.rows)} usable train rows, all {kind}, {self.dropped} dropped as empty: KTO needs "
+                f"snapshot: {len(self.rows)} usable train rows, all {kind}, {self.dropped} dropped: KTO needs "
                 f"both classes, collect {missing} feedback" + (" (edits give it)" if missing == "desirable" else ""),
             )
 
@@ -67,60 +122,90 @@ def read_rows(
     weigh_tokens: bool = False,
     tokenised: Path | None = None,
     keeps: bool = True,
+    vocabulary: int | None = None,
 ) -> Rows:
-    """Every row of `shards` in order of position, tokenised and cut to `max_length`. Raises `Refusal`.
+    """Returns the usable rows of `shards` in order of position, tokenised and cut to `max_length`, and the rows that
+    are dropped with their faults. Raises `Refusal`.
 
     `weigh_tokens`: turn the rows' spans into token weights. `tokenised`: where token ids are kept from one attempt at a
-    run to the next; `keeps`: whether it is for this process to put them there.
+    run to the next; `keeps`: whether it is for this process to put them there. `vocabulary`: how many tokens the
+    model's embedding has.
     """
     fingerprint = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens) if tokenised else None
     known = kept(tokenised, fingerprint) if tokenised and fingerprint else None
-    every: list[Encoded] = []
+    every: list[Encoded | Fault] = []
     found = Rows([])
     placed: list[tuple[int, Row, tuple[str, int]]] = []
+    dropped: list[tuple[int, Drop]] = []
     for shard in shards:
         first = 0  # row number in the shard of the batch's first row
         for batch in _batches(folder, shard):
-            prompts, completions = batch["prompt"], batch["completion"]
-            encode = tokens.encode_chat if shard.format == "chat" else tokens.encode_text
-            said = [index for index, completion in enumerate(completions) if not _empty(completion)]
+            rows = len(batch["completion"])
             if known is not None:
-                encoded = known[len(every) : len(every) + len(said)]
+                encoded = known[len(every) : len(every) + rows]
             else:
-                encoded = encode(
-                    [prompts[index] for index in said],
-                    [completions[index] for index in said],
-                    [_spans(batch, index) for index in said] if weigh_tokens else None,
-                )
+                encoded = _encoded(batch, tokens, chat=shard.format == "chat", weigh_tokens=weigh_tokens)
             every += encoded
-            found.dropped += len(completions) - len(said)
-            for index, (prompt, completion, weights) in zip(said, encoded, strict=True):
-                fitted = fit(prompt, completion, max_length)
-                if fitted is None:
-                    found.dropped += 1
+            for index, row in enumerate(encoded):
+                prompt, completion_id = batch["prompt"][index], str(batch["completion_id"][index])
+                usable = row if isinstance(row, Fault) else _fitted(row, max_length, vocabulary)
+                if isinstance(row, Fault) or isinstance(usable, Fault):
+                    drop = Drop(shard.split, shard.path, first + index, completion_id, cast(Fault, usable))
+                    dropped.append((batch["position"][index], drop))
                     continue
-                found.truncated += fitted.tokens_cut > 0
-                found.tokens_cut += fitted.tokens_cut
-                found.lengths.append(len(prompt) + len(completion))
-                found.prompts_too_long += len(prompt) + SHORTEST > max_length
-                row = Row(
-                    prompt=fitted.prompt,
-                    completion=fitted.completion,
+                found.truncated += usable.tokens_cut > 0
+                found.tokens_cut += usable.tokens_cut
+                found.lengths.append(len(row.prompt) + len(row.completion))
+                found.prompts_too_long += len(row.prompt) + SHORTEST > max_length
+                found.control_tokens_in_prompts += tokens.reads_control_tokens_in(prompt)
+                whole = row.weights
+                trained = Row(
+                    prompt=usable.prompt,
+                    completion=usable.completion,
                     desirable=batch["label"][index],
                     weight=batch["weight"][index],
-                    completion_id=str(batch["completion_id"][index]),
-                    prompt_key=_key(prompts[index]),
+                    completion_id=completion_id,
+                    prompt_key=_key(prompt),
                     labels=_labels(batch, index),
-                    token_weights=None if weights is None else fit_weights(weights, len(fitted.completion)),
+                    token_weights=None if whole is None else fit_weights(whole, len(usable.completion)),
                 )
-                placed.append((batch["position"][index], row, (shard.path, first + index)))
-            first += len(completions)
+                placed.append((batch["position"][index], trained, (shard.path, first + index)))
+            first += rows
     if tokenised and fingerprint and keeps and known is None:
         keep(tokenised, fingerprint, every)
     placed.sort(key=lambda one: one[0])
     found.rows = [row for _, row, _ in placed]
+    dropped.sort(key=lambda item: item[0])
+    found.drops = [drop for _, drop in dropped]
     found.places = {place: index for index, (_, _, place) in enumerate(placed)}
     return found
+
+
+def _encoded(
+    batch: Mapping[str, list[Any]], tokens: Tokens, *, chat: bool, weigh_tokens: bool
+) -> list[Encoded | Fault]:
+    """Returns the token ids of each row, or its fault: first what shows without the model, then what it says."""
+    result: list[Any] = [fault_of(*texts) for texts in zip(batch["prompt"], batch["completion"], strict=True)]
+    sound = [index for index, fault in enumerate(result) if fault is None]
+    encode = tokens.encode_chat if chat else tokens.encode_text
+    encoded = encode(
+        [batch["prompt"][index] for index in sound],
+        [batch["completion"][index] for index in sound],
+        [_spans(batch, index) for index in sound] if weigh_tokens else None,
+    )
+    for index, row in zip(sound, encoded, strict=True):
+        result[index] = row
+    return result
+
+
+def _fitted(row: Encoded, max_length: int, vocabulary: int | None) -> Fitted | Fault:
+    if vocabulary is not None:
+        largest = int(max(row.prompt.max(), row.completion.max()))
+        if largest >= vocabulary:
+            return Fault(
+                "beyond_vocabulary", f"the tokenizer makes token {largest}, the model knows {vocabulary} tokens"
+            )
+    return fit(row.prompt, row.completion, max_length) or Fault("too_long")
 
 
 def read_pairs(folder: Path, file: PairsFile | None, read: Rows) -> list[tuple[int, int]]:
@@ -170,12 +255,6 @@ def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
 def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
     given = batch["spans"][index] if "spans" in batch else None
     return [Span(span["start"], span["end"], span["weight"]) for span in given or ()]
-
-
-def _empty(completion: Any) -> bool:
-    if isinstance(completion, str):
-        return not completion
-    return not completion or not any(message.get("content") for message in completion)
 
 
 def _key(prompt: Any) -> bytes:

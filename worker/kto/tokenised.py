@@ -16,10 +16,14 @@ import transformers
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from thumbwheel.row_checks import Fault
 
 from worker.kto.files import write_atomically
 from worker.kto.job import Shard
 from worker.kto.tokens import Encoded, Tokens
+
+#: Number of the rules by which rows are dropped: raise it with them, so that rows kept under others are not taken.
+CHECKS = 1
 
 
 def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens: bool) -> str | None:
@@ -34,28 +38,31 @@ def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens:
         str(tokenizer.init_kwargs),
         tokenizer.chat_template,
         [tokens.start, *tokens.ends],
+        CHECKS,
         [version("thumbwheel-server"), transformers.__version__],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded]) -> None:
+def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | Fault]) -> None:
     """`encoded`: in the order in which the shards' rows are read."""
     content: dict[str, NDArray[Any]] = {}
+    faults = {index: row for index, row in enumerate(encoded) if isinstance(row, Fault)}
     for name in Encoded._fields:
-        parts = [getattr(one, name) for one in encoded if getattr(one, name) is not None]
+        parts = [getattr(one, name) for one in encoded if getattr(one, name, None) is not None]
         if parts:
             content[name] = np.concatenate(parts)
             content[f"{name}_counts"] = np.array([len(part) for part in parts], dtype=np.int64)
-    write_atomically(path, save(content, metadata={"fingerprint": fingerprint}))
+    write_atomically(path, save(content, metadata={"fingerprint": fingerprint, "faults": json.dumps(faults)}))
 
 
-def kept(path: Path, fingerprint: str) -> list[Encoded] | None:
+def kept(path: Path, fingerprint: str) -> list[Encoded | Fault] | None:
     """What `path` keeps under this fingerprint; None where there is nothing, or something else, or a broken file."""
     try:
         with safe_open(str(path), framework="np") as file:
             if (file.metadata() or {}).get("fingerprint") != fingerprint:
                 return None
+            faults = {int(index): Fault(*fault) for index, fault in json.loads(file.metadata()["faults"]).items()}
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError):
         return None
@@ -65,4 +72,6 @@ def kept(path: Path, fingerprint: str) -> list[Encoded] | None:
 
     weights: Iterable[Any] = rows_of("weights") or repeat(None)
     pairs = zip(rows_of("prompt"), rows_of("completion"), strict=True)
-    return [Encoded(prompt, completion, weight) for (prompt, completion), weight in zip(pairs, weights, strict=False)]
+    sound = (Encoded(*pair, weight) for pair, weight in zip(pairs, weights, strict=False))
+    rows = len(faults) + len(content.get("prompt_counts", ()))
+    return [faults[index] if index in faults else next(sound) for index in range(rows)]

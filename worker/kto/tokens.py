@@ -4,6 +4,8 @@
 - A completion ends with exactly one end-of-sequence token, which counts like every other completion token.
 - What is too long loses the prompt's beginning first, then the completion's tail before its end token.
 
+A row whose tokens would not say what was judged is no token ids but the fault for which it is dropped.
+
 Chat messages go through the tokenizer's chat template, strings do not. Which tokens count is known by position, never
 by id: a pad token that equals the end token masks nothing.
 """
@@ -13,8 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from thumbwheel.row_checks import Fault
 
 from worker.kto.process import Refusal
+from worker.kto.row_faults import ControlTokens, Template, is_written, writes_spaces
 
 Ids = NDArray[np.int32]
 Weights = NDArray[np.float32]
@@ -35,6 +39,17 @@ class Encoded(NamedTuple):
     prompt: Ids  # [P]
     completion: Ids  # [C]
     weights: Weights | None  # [C], where spans were asked for
+
+
+class _Conversation(NamedTuple):
+    opened: str  # the prompt, opened for the answer
+    whole: str  # with the answer, and its end where the template writes one
+    start: int  # the answer's first character in `whole`
+    answer: str
+
+
+#: Stands for a row until its tokens are checked.
+_UNCHECKED = Fault("empty_answer")
 
 
 class Fitted(NamedTuple):
@@ -62,72 +77,101 @@ class Tokens:
             )
         #: the id that is appended where a completion lacks one
         self.end = self.ends[0]
+        self._end_set = frozenset(self.ends)
+        self._template = Template(tokenizer)
+        self._with_spaces = writes_spaces(tokenizer)
+        self._control = ControlTokens(tokenizer, self.ends)
         start = tokenizer.bos_token_id
         self.start = self.end if start is None else int(start)
 
     def encode_text(
         self, prompts: Sequence[str], completions: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
-    ) -> list[Encoded]:
-        wholes = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-        starts = [len(prompt) for prompt in prompts]
-        return self._encode(prompts, wholes, spans, starts, special=True)
+    ) -> list[Encoded | Fault]:
+        """Returns each row's token ids, or the fault for which it is dropped."""
+        rows = [
+            _Conversation(prompt, prompt + completion, len(prompt), completion)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        return self._encode(rows, spans, special=True)
 
     def encode_chat(
         self, prompts: Sequence[Any], completions: Sequence[Any], spans: Sequence[Sequence[Span]] | None = None
-    ) -> list[Encoded]:
-        """`spans` count the characters of a completion's first message."""
-        if not self.tokenizer.chat_template:
-            raise Refusal(
-                "no_chat_template",
-                "base_model: the snapshot has chat rows, the tokenizer has no chat template: add chat_template.jinja "
-                "to the model folder, or send prompts as text",
-            )
-        opened = [self._render(prompt, generation=True) for prompt in prompts]
-        wholes = [self._render([*p, *c], generation=False) for p, c in zip(prompts, completions, strict=True)]
-        # A template may write what it likes around a message; the message itself follows the opened prompt.
-        said = [str(completion[0].get("content") or "") if completion else "" for completion in completions]
-        starts = [max(0, whole.find(text, len(p))) for whole, text, p in zip(wholes, said, opened, strict=True)]
-        return self._encode(opened, wholes, spans, starts, special=False)
+    ) -> list[Encoded | Fault]:
+        """Returns each row's token ids, or the fault for which it is dropped. A completion is one message of the
+        assistant; `spans` count its characters. Raises `Refusal` where the chat template prints the clock.
+        """
+        rows: list[_Conversation | Fault] = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            rendered = self._template.conversation(prompt, completion)
+            if isinstance(rendered, Fault):
+                rows.append(rendered)
+                continue
+            opened, whole = rendered
+            answer = str(completion[0]["content"])
+            rows.append(_Conversation(opened, whole, whole.find(answer, len(opened)), answer))
+        return self._encode(rows, spans, special=False)
 
-    def _render(self, messages: Sequence[Any], *, generation: bool) -> str:
-        try:
-            text = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=generation, continue_final_message=False
-            )
-        except Exception as error:  # noqa: BLE001 - templates are programs and raise what they like
-            raise Refusal("chat_template", f"base_model: its chat template fails on a chat row: {error}") from None
-        return str(text)
+    def reads_control_tokens_in(self, prompt: Any) -> bool:
+        """Whether a text in `prompt`, as people wrote it, holds the text of a control token. Training reads it as the
+        serving stack does: as that control token.
+        """
+        return self._control.in_prompt(prompt)
 
     def _encode(
         self,
-        prompts: Sequence[str],
-        wholes: Sequence[str],
+        rows: "Sequence[_Conversation | Fault]",
         spans: Sequence[Sequence[Span]] | None,
-        starts: Sequence[int],
         *,
         special: bool,
-    ) -> list[Encoded]:
-        """`wholes` are the prompts with their completions, which begin at the characters `starts`."""
+    ) -> list[Encoded | Fault]:
         if spans is not None and not self.tokenizer.is_fast:
             raise Refusal(
                 "spans",
                 "base_model: its tokenizer does not say where a token lies in the text, so spans cannot weigh tokens: "
                 "add tokenizer.json, or set objective to kto",
             )
-        prompt_ids = self.tokenizer(list(prompts), add_special_tokens=special)["input_ids"]
-        found = self.tokenizer(list(wholes), add_special_tokens=special, return_offsets_mapping=spans is not None)
-        encoded = []
-        for number, (prompt, whole) in enumerate(zip(prompt_ids, found["input_ids"], strict=True)):
-            boundary = common_prefix(prompt, whole)
-            completion = self._end_once(whole[boundary:])
+        result: list[Encoded | Fault] = []
+        sound: list[tuple[int, _Conversation]] = []
+        for index, row in enumerate(rows):
+            fault = row if isinstance(row, Fault) else self._control.fault_of(row.answer)
+            result.append(fault or _UNCHECKED)
+            if fault is None and isinstance(row, _Conversation):
+                sound.append((index, row))
+        if not sound:
+            return result
+        prompt_ids = self.tokenizer([row.opened for _, row in sound], add_special_tokens=special)["input_ids"]
+        wholes = self.tokenizer(
+            [row.whole for _, row in sound], add_special_tokens=special, return_offsets_mapping=spans is not None
+        )
+        boundaries = [common_prefix(*pair) for pair in zip(prompt_ids, wholes["input_ids"], strict=True)]
+        completions = [
+            self._end_once(whole[boundary:]) for whole, boundary in zip(wholes["input_ids"], boundaries, strict=True)
+        ]
+        written = self.tokenizer.batch_decode(
+            [completion[:-1] for completion in completions], clean_up_tokenization_spaces=False
+        )
+        for number, (index, row) in enumerate(sound):
+            completion, boundary = completions[number], boundaries[number]
+            if (fault := self._fault_of_tokens(row, completion, written[number])) is not None:
+                result[index] = fault
+                continue
             weights = None
             if spans is not None:
-                places = found["offset_mapping"][number][boundary:]
-                weights = _weights(len(completion), places, starts[number], spans[number])
+                places = wholes["offset_mapping"][number][boundary:]
+                weights = _weights(len(completion), places, row.start, spans[index])
             # The first completion token needs something to be predicted from.
-            context = whole[:boundary] or [self.start]
-            encoded.append(Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights))
-        return encoded
+            context = wholes["input_ids"][number][:boundary] or [self.start]
+            result[index] = Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights)
+        return result
+
+    def _fault_of_tokens(self, row: "_Conversation", completion: list[int], written: str) -> Fault | None:
+        """`written`: what the completion's tokens before its end decode to."""
+        if len(completion) < SHORTEST:
+            return Fault("empty_answer")
+        if not self._end_set.isdisjoint(completion[:-1]):
+            return Fault("end_not_once")
+        unchanged = is_written(self._control.without_end(row.answer), written, with_spaces=self._with_spaces)
+        return None if unchanged else Fault("tokenizer_changes_answer")
 
     def _end_once(self, completion: list[int]) -> list[int]:
         """Ends with one end token: the template's own, without the white space that some put behind it, or ours."""

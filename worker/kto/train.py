@@ -82,6 +82,7 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
     from worker.kto.ahead import prepared_ahead
     from worker.kto.determinism import determinism
     from worker.kto.drift import Drift
+    from worker.kto.dropped import warnings_of
     from worker.kto.microbatch import Reader
     from worker.kto.reference import reference_fingerprint
     from worker.kto.step import Stepper
@@ -161,6 +162,8 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
             "the model's layers run as they are: compiled they failed or said something else, or activations are "
             "computed twice, or this CPU has no bfloat16",
         )
+    for code, message in warnings_of(start.dropped):
+        journal.warn(0, code, message)
     for finding in diagnosis.of_rows(read, plan, recipe, start.context):
         journal.warn(0, finding.code, finding.message)
     if position.threads != torch.get_num_threads():
@@ -229,6 +232,7 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
         "rows_trained": plan.rows,
         "pairs_trained": len(pairs) if objective.data == "pairs" else None,
         "rows_dropped": read.dropped,
+        "dropped": start.dropped,
         "rows_truncated": read.truncated,
         "tokens_cut": read.tokens_cut,
         "reference": {"scored": reference.scored, "cached": reference.cached},

@@ -11,7 +11,7 @@ from app.snapshots.balance import WIDEST_IMBALANCE, Tally
 from app.snapshots.pairs import pairs_of
 from app.snapshots.split import group_of, key_of, split_of
 from worker.kto.process import Refusal
-from worker.kto.standalone.examples import COLUMNS, Example, Labels, Pair, example_of
+from worker.kto.standalone.examples import COLUMNS, Dropped, Example, Labels, Pair, example_of
 from worker.kto.standalone.reading import read
 from worker.kto.standalone.request import Request
 
@@ -58,6 +58,8 @@ class Dataset:
     train: Side = field(default_factory=Side)
     holdout: Side = field(default_factory=Side)
     dropped: Counter[str] = field(default_factory=Counter)
+    #: Rows that would not be trained as they were judged, with their split.
+    faulty: list[tuple[str, Dropped]] = field(default_factory=list)
     #: Columns that mean nothing here.
     ignored: set[str] = field(default_factory=set)
 
@@ -66,10 +68,10 @@ def read_dataset(request: Request, recipe: Recipe) -> Dataset:
     """Raises `Refusal` naming file, line, field, value and remedy."""
     found = Dataset(", ".join(map(str, request.data)))
     held_out: set[str] = set()
-    for one in _examples(request.eval_data, recipe, found):
+    for one in _examples(request.eval_data, recipe, found, "holdout"):
         held_out.add(_group(one))
         found.holdout.add(one)
-    for one in _examples(request.data, recipe, found):
+    for one in _examples(request.data, recipe, found, "train"):
         group = _group(one)
         if group in held_out:
             found.dropped["the prompt is in the eval data"] += 2 if isinstance(one, Pair) else 1
@@ -79,13 +81,18 @@ def read_dataset(request: Request, recipe: Recipe) -> Dataset:
     return found
 
 
-def _examples(files: Sequence[Path], recipe: Recipe, found: Dataset) -> Iterable[Example | Pair]:
+def _examples(files: Sequence[Path], recipe: Recipe, found: Dataset, split: str) -> Iterable[Example | Pair]:
     """What the files say, without what nothing can be learnt from, which is counted."""
     for path in files:
         labels = Labels()
         for record in read(path):
             found.ignored.update(map(str, record.fields.keys() - set(COLUMNS)))
             one = example_of(record, labels, label_needed=recipe.objective != "sft")
+            if isinstance(one, Dropped):
+                # A pair without one of its answers says nothing to an objective that compares them.
+                found.dropped[one.fault.reason] += 1 if "completion" in record.fields else 2
+                found.faulty.append((split, one))
+                continue
             if isinstance(one, Example):
                 kept: list[Example | Pair] = [] if one.empty else [one]
                 found.dropped["empty completion"] += one.empty
@@ -113,7 +120,11 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
     rows = len(data.train.examples)
     if rows == 0:
         dropped = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items() if count)
+        if data.faulty:
+            raise _mostly_dropped(data, "every row is dropped" if not data.holdout.examples else "no row is left")
         raise _refusal(data, f"no row to train on{f' (dropped: {dropped})' if dropped else ''}: add rows")
+    if recipe.objective != "sft" and len(data.faulty) > rows and (tally.desirable == 0 or tally.undesirable == 0):
+        raise _mostly_dropped(data, f"{len(data.faulty)} rows are dropped, the {rows} others are of one class")
     usable = rows
     if objective in PAIRED:
         usable = 2 * len(data.train.pairs)
@@ -138,6 +149,13 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
             f"{usable} rows to train on, two micro-batches take {2 * micro_batch}: set micro_batch_size "
             f"(it is {recipe.micro_batch_size}) to {max(2, usable // 2 // 2 * 2)} or less, or add rows",
         )
+
+
+def _mostly_dropped(data: Dataset, fact: str) -> Refusal:
+    """Names the most frequent reason first, with the row where it shows first."""
+    (reason, count), *_ = Counter(row.fault.reason for _, row in data.faulty).most_common(1)
+    first = next(row for _, row in data.faulty if row.fault.reason == reason)
+    return Refusal("data", f"{first.name}: {first.fault.sentence} ({fact}, {count} for this reason)")
 
 
 def _require_both_classes(data: Dataset, tally: Tally, objective: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from thumbwheel.row_checks import Fault, fault_of, fault_of_message, lost_in_row
+
 from worker.kto.process import Refusal
 from worker.kto.standalone.reading import Record
 
@@ -44,6 +46,13 @@ class Example:
         return not said(self.completion).strip()
 
 
+class Dropped(NamedTuple):
+    """A row that would not be trained as it was judged."""
+
+    name: str  # of the row: file and line
+    fault: Fault
+
+
 class Pair(NamedTuple):
     chosen: Example
     rejected: Example
@@ -72,11 +81,36 @@ def _kind_of_label(value: Any) -> str | None:
     return "text" if isinstance(value, str) and value.strip().lower() in ("true", "false") else None
 
 
-def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> Example | Pair:
-    """What `record` says. `label_needed`: False where an absent label means desirable. Raises `Refusal`."""
+def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> Example | Pair | Dropped:
+    """Returns what `record` holds, or why it is dropped. `label_needed`: False where an absent label means desirable.
+    Raises `Refusal` where the file is not written as it should be.
+    """
+    if (fault := _fault_of_record(record.fields)) is not None:
+        return Dropped(record.name, fault)
+    parsed = _parsed(record, labels, label_needed=label_needed)
+    for example in (parsed,) if isinstance(parsed, Example) else parsed:
+        # An empty answer has a count of its own, as it may leave the other of a pair.
+        if not example.empty and (fault := fault_of(example.prompt, example.completion)) is not None:
+            return Dropped(example.name, fault)
+    return parsed
+
+
+def _fault_of_record(fields: Mapping[str, Any]) -> Fault | None:
+    """Returns the fault of a record that holds more than texts."""
+    if (fault := lost_in_row(fields)) is not None:
+        return fault
+    for name in ("prompt", "completion", "chosen", "rejected"):
+        messages = fields.get(name)
+        for message in messages if isinstance(messages, list) else ():
+            if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+                continue  # refused when the texts are read
+            if (fault := fault_of_message(message)) is not None:
+                return fault
+    return None
+
+
+def _parsed(record: Record, labels: Labels, *, label_needed: bool) -> Example | Pair:
     place, _, fields = record
-    if fields.get("tools") or fields.get("tool_calls"):
-        raise _fault(place, "tools: rows that call tools are not supported: remove them, or render them as text")
     if "completion" in fields and ("chosen" in fields or "rejected" in fields):
         raise _fault(place, "has completion beside chosen or rejected: leave one of them out")
     weight = _weight(fields.get("weight"), place)
@@ -155,8 +189,6 @@ def _text(record: Record, name: str) -> Text:
 def _message(message: Any, name: str, place: str) -> Message:
     if not isinstance(message, Mapping):
         raise _fault(place, f"{name} is {_shown(message)}: write {{role, content}}")
-    if message.get("tool_calls"):
-        raise _fault(place, f"{name} calls a tool: remove the row, or render it as text")
     for key in ("role", "content"):
         if not isinstance(message.get(key), str):
             raise _fault(place, f"{name}: {key} is {_shown(message.get(key))}: write a text")

@@ -21,7 +21,7 @@ from worker.kto.process import Refusal
 from worker.kto.standalone.request import Request
 
 #: What is put beside the checkpoint's own files; training.json comes last and says that all is there.
-TOLD = ("metrics.jsonl", "warnings.jsonl", "curves.png", "scores.json", "training.json")
+TOLD = ("metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "curves.png", "scores.json", "training.json")
 #: Files at least this large are the same file in work and OUT, not a copy.
 LARGE_BYTES = 1_000_000
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "origin.json")

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from thumbwheel.row_checks import REASONS
+
 from app.snapshots.balance import Tally
 from worker.kto.files import sha256_of
 from worker.kto.standalone.dataset import Dataset, Side
-from worker.kto.standalone.examples import Example
+from worker.kto.standalone.examples import Dropped, Example
 
 #: Rows of one row group.
 GROUP = 2048
@@ -46,8 +48,17 @@ def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pai
         _write_pairs(path, pairs)
         numbers = {split: sum(pair["split"] == split for pair in pairs) for split in ("train", "holdout")}
         manifest["pairs"] = {"path": path.name, "sha256": sha256_of(path), **numbers}
+    if data.faulty:
+        lines = [json.dumps(_dropped_line(split, row), ensure_ascii=False) for split, row in data.faulty]
+        (folder / "dropped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     content = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False)
     (folder / "manifest.json").write_text(content + "\n", encoding="utf-8")
+
+
+def _dropped_line(split: str, dropped: Dropped) -> dict[str, Any]:
+    meaning, remedy = REASONS[dropped.fault.reason]
+    place = {"split": split, "shard": None, "row": None, "completion_id": dropped.name}
+    return {**place, **dropped.fault._asdict(), "meaning": meaning, "remedy": remedy}
 
 
 def _write_shard(path: Path, side: Side, rows: Sequence[int]) -> None:

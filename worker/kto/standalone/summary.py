@@ -1,9 +1,12 @@
 """How a training ended: one document, for a person as a table."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from thumbwheel.row_checks import REASONS
 
 from worker.kto.journal import figures
 
@@ -28,13 +31,19 @@ def summary_of(out: Path, work: Path, *, finished_before: bool) -> dict[str, Any
         **{name: recipe[name] for name in ("objective", "method", "lambda_desirable", "lambda_undesirable")},
         "rows": manifest["counts"],
         "pairs": {split: manifest["pairs"][split] for split in ("train", "holdout")} if "pairs" in manifest else None,
-        "dropped": manifest["drops"],
+        "dropped": _dropped(manifest["drops"], training["dropped"]["reasons"]),
+        "dropped_rows": training["dropped"]["rows"],
         **{name: training[name] for name in ("rows_trained", "rows_dropped", "rows_truncated", "tokens_cut")},
         "columns_ignored": manifest["columns_ignored"],
         "final": training["final"],
         "scores": scores,
         "warnings": said,
     }
+
+
+def _dropped(read: Mapping[str, int], checked: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Returns the dropped rows by reason: those of the files' reading and those of the check against the model."""
+    return dict(sum((Counter(counts) for counts in checked.values()), Counter(read)))
 
 
 def holdout_rows(work: Path) -> int:
@@ -56,7 +65,8 @@ def show(summary: Mapping[str, Any]) -> None:
 
 def _lines(summary: Mapping[str, Any]) -> dict[str, str]:
     up, down = (figure(summary[f"lambda_{kind}"]) for kind in ("desirable", "undesirable"))
-    dropped = ", ".join(f"{count:,} {reason}" for reason, count in summary["dropped"].items())
+    reasons = {reason: REASONS[reason].meaning if reason in REASONS else reason for reason in summary["dropped"]}
+    dropped = ", ".join(f"{count:,} {reasons[reason]}" for reason, count in summary["dropped"].items())
     steps = f"{summary['steps']} steps in {summary['seconds']:.0f} s on {summary['device']}"
     cut = f"{summary['rows_truncated']:,} rows, {summary['tokens_cut']:,} tokens in all"
     lines = {

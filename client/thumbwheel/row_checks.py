@@ -1,0 +1,165 @@
+"""Rules for rows that cannot be trained as they were judged: reasons, remedies, checks that need no model. Pure.
+
+The trainer, the scorer, `thumbwheel train` and the service use the same reasons and the same words.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+#: Roles of a chat message.
+ROLES = ("system", "developer", "user", "assistant", "tool")
+#: Fields of a message that change what a model reads, and that a row's text does not hold.
+LOST_FIELDS = (
+    "function_call", "tool_calls", "tool_call_id", "reasoning_content", "reasoning", "thinking", "images", "image",
+    "videos", "video", "audio",
+)  # fmt: skip
+#: The same of a row.
+LOST_COLUMNS = ("tools", "tool_calls", "function_call", "functions", "images", "image", "videos", "video", "audio")
+#: Characters that show nothing although their Unicode category is that of a letter, a mark or a symbol.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+
+
+class Reason(NamedTuple):
+    meaning: str  # follows "N rows: "
+    remedy: str
+
+
+#: Why a row is dropped, by the code that summaries and documents use.
+REASONS: Mapping[str, Reason] = {
+    "empty_answer": Reason("the answer is empty", "remove the rows, or send the answer's text"),
+    "invisible_answer": Reason(
+        "the answer has only characters that are not visible", "remove the rows, or send the answer's text"
+    ),
+    "empty_prompt": Reason("the prompt has no message", "write at least one message"),
+    "unknown_role": Reason("a message has an unknown role", f"use one of {', '.join(ROLES)}"),
+    "answer_not_assistant": Reason(
+        "the answer is not one message of the assistant", "make the answer one message with the role assistant"
+    ),
+    "lost_fields": Reason(
+        "a field that the model would not see belongs to the row", "remove the row, or write the field into the text"
+    ),
+    "content_not_text": Reason("the content of a message is not a text", "write the content as one text"),
+    "no_chat_template": Reason(
+        "the row is a chat and the base model has no chat template",
+        "add chat_template.jinja to the model folder, or send prompts as text",
+    ),
+    "template_error": Reason(
+        "the chat template of the base model fails", "send messages that the template accepts, or change the template"
+    ),
+    "template_changes_prompt": Reason(
+        "the chat template changes or ignores a message of the prompt",
+        "send the text as the template writes it (trimmed, without the ignored part), or change the template",
+    ),
+    "template_generation_prompt": Reason(
+        "the conversation does not begin with the opened prompt: the chat template ignores add_generation_prompt, or "
+        "opens the answer differently",
+        "change the template so that the assistant's turn begins as its generation prompt does",
+    ),
+    "template_changes_answer": Reason(
+        "the chat template changes the answer", "change the template so that it writes the answer as it is"
+    ),
+    "control_tokens_in_answer": Reason(
+        "the answer holds the text of a control token", "remove the control token from the text, or remove the row"
+    ),
+    "tokenizer_changes_answer": Reason(
+        "the tokenizer cannot write the answer unchanged", "use a base model whose tokenizer knows these characters"
+    ),
+    "end_not_once": Reason(
+        "the answer's end token would not be there exactly once", "change the chat template to end a turn once"
+    ),
+    "beyond_vocabulary": Reason(
+        "the tokenizer makes a token that the model does not know",
+        "use the tokenizer that the model was trained with",
+    ),
+    "too_long": Reason("max_length leaves nothing of the answer", "raise max_length"),
+}
+
+
+class Fault(NamedTuple):
+    """The reason why a row is dropped. `reason` is a key of `REASONS`; `detail` names the value, where it helps."""
+
+    reason: str
+    detail: str = ""
+
+    @property
+    def sentence(self) -> str:
+        meaning, remedy = REASONS[self.reason]
+        return f"{meaning}{f' ({self.detail})' if self.detail else ''}: {remedy}"
+
+
+def fault_of(prompt: Any, answer: Any) -> Fault | None:
+    """Returns the first reason that shows without a model; None for a row without fault.
+
+    `prompt` and `answer` are texts or lists of messages with role and content.
+    """
+    if isinstance(answer, str):
+        return _fault_of_text(answer)
+    if not prompt:
+        return Fault("empty_prompt")
+    for message in (*prompt, *(answer or ())):
+        if fault := fault_of_message(message):
+            return fault
+    if not answer:
+        return Fault("empty_answer")
+    roles = [message["role"] for message in answer]
+    if roles != ["assistant"]:
+        return Fault("answer_not_assistant", f"role {', '.join(roles)}")
+    return _fault_of_text(answer[0]["content"])
+
+
+def lost_in_row(row: Mapping[str, Any]) -> Fault | None:
+    """Returns the fault of a row with columns that belong to what the model reads and are not in its texts."""
+    lost = [name for name in LOST_COLUMNS if row.get(name)]
+    return Fault("lost_fields", ", ".join(lost)) if lost else None
+
+
+def lost_in_message(message: Mapping[str, Any]) -> Fault | None:
+    """Returns the fault of a message with fields beside role and content that the model would read."""
+    lost = [name for name in LOST_FIELDS if message.get(name)]
+    return Fault("lost_fields", ", ".join(lost)) if lost else None
+
+
+def is_invisible(text: str) -> bool:
+    """Whether no character of `text` can be seen: white space, control and format characters, variation selectors."""
+    return not any(_is_visible(character) for character in text)
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """Returns the reasons with their numbers of rows, the most frequent first, each with its remedy."""
+    return "; ".join(
+        f"{count} because {REASONS[code].meaning}: {REASONS[code].remedy}"
+        for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def fault_of_message(message: Mapping[str, Any]) -> Fault | None:
+    """Returns the fault of one message."""
+    if message.get("role") not in ROLES:
+        return Fault("unknown_role", str(message.get("role")))
+    if not isinstance(message.get("content"), str):
+        # An assistant's turn that only calls a tool has no content.
+        return lost_in_message(message) or Fault("content_not_text", _kind(message.get("content")))
+    return lost_in_message(message)
+
+
+def _fault_of_text(answer: str) -> Fault | None:
+    if not answer:
+        return Fault("empty_answer")
+    return Fault("invisible_answer") if is_invisible(answer) else None
+
+
+def _kind(content: Any) -> str:
+    if isinstance(content, Sequence):
+        kinds = {part.get("type") for part in content if isinstance(part, Mapping)}
+        return f"parts of type {', '.join(sorted(map(str, kinds)))}" if kinds else "a list"
+    return "null" if content is None else type(content).__name__
+
+
+def _is_visible(character: str) -> bool:
+    if character.isalnum() and character not in _BLANK:
+        return True
+    if character in _BLANK or "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef":
+        return False
+    return unicodedata.category(character) not in _INVISIBLE_CATEGORIES

@@ -1,0 +1,85 @@
+"""Dropped rows of a job: which files name them, and what summaries and warnings say of them.
+
+dropped.jsonl names every dropped row of WORKDIR, those that `thumbwheel train` dropped while it read its files first.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from thumbwheel.row_checks import counts_in_words
+
+from worker.kto.files import write_atomically
+from worker.kto.job import Job
+from worker.kto.rows import Rows, read_rows
+from worker.kto.tokens import Tokens
+
+#: Dropped rows that a summary names.
+NAMED = 20
+Split = Literal["train", "holdout", "later"]
+#: Splits that are checked besides the one that is trained on.
+OTHERS: tuple[Split, ...] = ("holdout", "later")
+
+
+def tokens_file(workdir: Path, split: Split) -> Path:
+    """Where the token ids of a split's rows are kept for the next attempt and for the scorer."""
+    return workdir / ("tokens.safetensors" if split == "train" else f"tokens-{split}.safetensors")
+
+
+def read_split(job: Job, split: Split, tokens: Tokens, max_length: int, vocabulary: int, *, keeps: bool = True) -> Rows:
+    """Returns the rows of one split by the rules that hold for all of them. Raises `Refusal`."""
+    return read_rows(
+        job.workdir / "snapshot",
+        job.shards_of(split),
+        tokens,
+        max_length,
+        tokenised=tokens_file(job.workdir, split),
+        keeps=keeps,
+        vocabulary=vocabulary,
+    )
+
+
+def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: int, *, writes: bool) -> dict[str, Any]:
+    """Checks the rows that are not trained on by the rules of those that are, and writes dropped.jsonl where `writes`.
+
+    Returns what training.json says of dropped rows. Raises `Refusal` where no held-out row is left.
+    """
+    reads: dict[str, Rows] = {"train": train}
+    for split in OTHERS:
+        if job.shards_of(split):
+            reads[split] = read_split(job, split, tokens, max_length, vocabulary, keeps=writes)
+    before = job.workdir / "snapshot" / "dropped.jsonl"
+    lines = [json.loads(line) for line in before.read_text().splitlines()] if before.is_file() else []
+    lines += [drop.line for read in reads.values() for drop in read.drops]
+    if writes:
+        content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_atomically(job.workdir / "dropped.jsonl", content.encode())
+    train.require_any("train rows")
+    if "holdout" in reads:
+        reads["holdout"].require_any("held-out rows")
+    return {
+        "reasons": {split: read.reasons for split, read in reads.items() if read.drops},
+        "rows": lines[:NAMED],
+        "control_tokens_in_prompts": {
+            split: read.control_tokens_in_prompts for split, read in reads.items() if read.control_tokens_in_prompts
+        },
+    }
+
+
+def warnings_of(dropped: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns code and message of the warnings that a run gives about its dropped rows."""
+    warnings = []
+    if reasons := dropped["reasons"]:
+        parts = [
+            f"{sum(counts.values())} {split} rows are dropped: {counts_in_words(counts)}"
+            for split, counts in reasons.items()
+        ]
+        warnings.append(("rows_dropped", f"{'. '.join(parts)}. dropped.jsonl names each row"))
+    if prompts := dropped["control_tokens_in_prompts"]:
+        message = (
+            f"{sum(prompts.values())} prompts hold the text of a control token: it is read as that control token, as "
+            "the serving stack reads it; remove such text before it is sent if that is not meant"
+        )
+        warnings.append(("control_tokens_in_prompts", message))
+    return warnings
