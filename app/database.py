@@ -1,6 +1,6 @@
 """Postgres: the declarative base, the connections, and `transaction()`, the only place that commits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from enum import Enum, unique
@@ -13,12 +13,13 @@ import adbc_driver_postgresql
 import pyarrow as pa
 import uuid6
 from psycopg import sql
-from sqlalchemy import URL, DateTime, Engine, MetaData, QueuePool, create_engine, event
+from sqlalchemy import ARRAY, URL, ColumnElement, DateTime, Engine, MetaData, QueuePool, any_, create_engine, event
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
 
 from app import memory, postgres_errors, settings
 from app.ahead import ahead
@@ -101,6 +102,7 @@ def _engine(purpose: Purpose) -> Engine:
         max_overflow=0,
         pool_timeout=1 if probing else POOL_SECONDS,
         pool_pre_ping=True,
+        hide_parameters=True,  # they are what people wrote: no log holds them
         connect_args={
             "connect_timeout": 1 if probing else CONNECT_SECONDS,
             "application_name": f"thumbwheel {purpose.name.lower().replace('_', ' ')}",
@@ -137,6 +139,13 @@ def forget_connections() -> None:
     while _made:
         _made.pop().dispose()
     _engine.cache_clear()
+
+
+def is_any_of(column: InstrumentedAttribute[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+    """Returns `column = ANY(values)`: one parameter however many values there are, where `IN` has one for each and
+    Postgres takes 65,535.
+    """
+    return column == any_(sql_cast(list(values), ARRAY(column.type)))
 
 
 #: Called after a commit whose session carries messages; `app.outbox` registers its bell here.

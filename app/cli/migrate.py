@@ -1,13 +1,21 @@
 """`thumbwheel migrate`: bring the tables of the database to those of this code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
 from app import settings
+from app.errors import Unavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+
+#: Name of the advisory lock under which tables are migrated: any number that nothing else uses.
+MIGRATION_LOCK = 0x7477_6D31
+LOCK_SECONDS = 600
 
 
 def configuration() -> "Config":
@@ -42,12 +50,43 @@ def revision_of(database_url: str) -> str | None:
         engine.dispose()
 
 
+@contextmanager
+def _alone(database_url: str) -> Iterator[None]:
+    """Has this process alone migrate the database while the block lasts; others wait for their turn.
+
+    Raises `Unavailable` where another one takes longer than `LOCK_SECONDS`.
+    """
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import OperationalError
+
+    engine = create_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            free = connection.scalar(text(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})"))
+            if not free:
+                typer.echo("Another process migrates this database: waiting for it.", err=True)
+                connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
+                connection.execute(text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
+            connection.commit()  # the lock is the session's: it stays
+            yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != "55P03":
+            raise
+        raise Unavailable(
+            f"Another process has been migrating this database for {LOCK_SECONDS} s: wait for it, or end it.",
+            code="migration_under_way",
+        ) from error
+    finally:
+        engine.dispose()
+
+
 def migrate() -> None:
     """Bring the database of THUMBWHEEL_DATABASE_URL to the newest tables."""
     from alembic import command
 
     url = settings.current().need_database()
-    before = revision_of(url)
-    command.upgrade(configuration(), "head")
+    with _alone(url):
+        before = revision_of(url)
+        command.upgrade(configuration(), "head")
     after = newest()
     typer.echo(f"The tables are at {after}." if before == after else f"The tables went from {before} to {after}.")

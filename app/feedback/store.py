@@ -7,7 +7,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.database import now
+from app.database import is_any_of, now
 from app.feedback.log import lock_key
 from app.feedback.tables import Completion, Event, EventId, Tombstone
 
@@ -118,7 +118,7 @@ def erase_events(session: Session, project: str, event_ids: Collection[str]) -> 
 def unheard_of(session: Session, project: str, completion_ids: Collection[str]) -> list[str]:
     """Those of the registered completions that no event is about."""
     known = select(Completion.completion_id).where(
-        Completion.project_id == project, Completion.completion_id.in_(list(completion_ids))
+        Completion.project_id == project, is_any_of(Completion.completion_id, completion_ids)
     )
     ids = list(session.scalars(known))
     # The other half of the query reads the whole log: only where there is something to find.
@@ -127,7 +127,7 @@ def unheard_of(session: Session, project: str, completion_ids: Collection[str]) 
 
 def erase_completions(session: Session, project: str, completion_ids: Collection[str]) -> None:
     session.execute(
-        delete(Completion).where(Completion.project_id == project, Completion.completion_id.in_(list(completion_ids)))
+        delete(Completion).where(Completion.project_id == project, is_any_of(Completion.completion_id, completion_ids))
     )
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
-from app.database import arrow, literal
+from app.database import arrow, is_any_of, literal
 from app.labels.reading import CARRIERS, COMPARED, Carrier
 from app.labels.rejected import ID_SQL
 from app.labels.tables import EditComparison
@@ -271,7 +271,8 @@ def forget_compared(session: Session, project: str, positions: Collection[int]) 
     at = list(positions)
     session.execute(
         delete(EditComparison).where(
-            EditComparison.project_id == project, EditComparison.position.in_(at) | EditComparison.original.in_(at)
+            EditComparison.project_id == project,
+            is_any_of(EditComparison.position, at) | is_any_of(EditComparison.original, at),
         )
     )
 

@@ -9,6 +9,7 @@ from sqlalchemy import exists, func, insert, select, text, true, update
 from sqlalchemy.orm import Session, aliased
 
 from app.checkpoints.tables import Checkpoint
+from app.database import is_any_of
 from app.runs.states import ACTIVE, RunState
 from app.runs.tables import MEASURED_DRIFT, Run, RunMetric, RunTransition
 
@@ -74,7 +75,7 @@ def weights_of_sources(session: Session, run_ids: Iterable[UUID]) -> dict[UUID, 
         .join(source, source.id == Run.source_run_id)
         .outerjoin(mine, mine.id == Run.checkpoint_id)
         .outerjoin(theirs, theirs.id == source.checkpoint_id)
-        .where(Run.id.in_(list(run_ids)), Run.source == "reproduction")
+        .where(is_any_of(Run.id, run_ids), Run.source == "reproduction")
     )
     return {run_id: (own, original) for run_id, own, original in session.execute(asked)}
 
@@ -87,12 +88,12 @@ def newest_first(session: Session, project: str, before: UUID | None, limit: int
 
 
 def ended_before(session: Session, run_ids: Iterable[UUID], moment: datetime) -> Sequence[UUID]:
-    return session.scalars(select(Run.id).where(Run.id.in_(list(run_ids)), Run.finished_at < moment)).all()
+    return session.scalars(select(Run.id).where(is_any_of(Run.id, run_ids), Run.finished_at < moment)).all()
 
 
 def transitions_of(session: Session, run_ids: Iterable[UUID]) -> Sequence[RunTransition]:
     """Oldest first."""
-    asked = select(RunTransition).where(RunTransition.run_id.in_(list(run_ids))).order_by(RunTransition.id)
+    asked = select(RunTransition).where(is_any_of(RunTransition.run_id, run_ids)).order_by(RunTransition.id)
     return session.scalars(asked).all()
 
 

@@ -31,6 +31,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "Last tick": processes.last_tick,
     "Messages": processes.messages,
     "Base models": projects.base_models,
+    "Erasures": projects.erasures,
     "Training": machine.torch,
 }
 

@@ -1,4 +1,4 @@
-"""Check of the projects: each base model lies where it is said to lie, and can be loaded."""
+"""Checks of the projects: their base models can be loaded, and no erasure has failed."""
 
 from pathlib import Path
 
@@ -6,6 +6,23 @@ from app.cli.doctor.finding import Finding
 from app.settings import Settings
 
 SHOWN = 5
+
+
+def erasures(chosen: Settings) -> Finding:
+    """Checks that no erasure of a person has failed: somebody waits for it, by law."""
+    from app.database import transaction
+    from app.privacy.erasures import service
+
+    if chosen.database_url is None:
+        return Finding("Erasures", "note", "not looked at: Postgres is not running")
+    with transaction() as session:
+        failed = service.failed(session)
+    if not failed:
+        return Finding("Erasures", "ok", "none has failed")
+    first = failed[0]
+    remedy = "mend the cause, then send the same request again: it goes on where it stopped"
+    what = f"{len(failed)} failed; the oldest, {first.id} of project {first.project}: {first.trouble}; {remedy}"
+    return Finding("Erasures", "wrong", what)
 
 
 def base_models(chosen: Settings) -> Finding:

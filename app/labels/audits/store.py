@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import column, func, insert, select, table, text, tuple_
 from sqlalchemy.orm import Session
 
+from app.database import is_any_of
 from app.labels.audits.tables import LabelAudit, LabelAuditItem, LabelAuditVerdict, LabelSuspicion
 
 #: Checkpoints are a room beside this one, whose ids are all that is asked.
@@ -111,7 +112,7 @@ def locked_item(session: Session, audit_id: UUID, number: int) -> LabelAuditItem
 def verdicts(session: Session, audit_id: UUID, numbers: Collection[int]) -> Sequence[LabelAuditVerdict]:
     """Oldest first."""
     asked = select(LabelAuditVerdict).where(
-        LabelAuditVerdict.audit_id == audit_id, LabelAuditVerdict.number.in_(numbers)
+        LabelAuditVerdict.audit_id == audit_id, is_any_of(LabelAuditVerdict.number, numbers)
     )
     return session.scalars(asked.order_by(LabelAuditVerdict.number, LabelAuditVerdict.revision)).all()
 
@@ -127,7 +128,7 @@ def checkpoints_of(session: Session, project: str) -> set[UUID]:
 def suspicions(session: Session, project: str, completion_ids: Collection[str]) -> dict[tuple[str, bool], float]:
     """By completion id and label."""
     asked = select(LabelSuspicion.completion_id, LabelSuspicion.label, LabelSuspicion.suspicion).where(
-        LabelSuspicion.project_id == project, LabelSuspicion.completion_id.in_(completion_ids)
+        LabelSuspicion.project_id == project, is_any_of(LabelSuspicion.completion_id, completion_ids)
     )
     return {(completion_id, label): suspicion for completion_id, label, suspicion in session.execute(asked)}
 

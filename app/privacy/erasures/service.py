@@ -112,6 +112,11 @@ def lift(session: Session, project: str, erasure_id: UUID, by: str) -> wire.Eras
 # -- done -------------------------------------------------------------------------------------------------------------
 
 
+def failed(session: Session) -> list[wire.Erasure]:
+    """Returns the erasures of all projects that failed and need an operator, oldest first."""
+    return [_shown(session, row, certified=False) for row in store.failed(session)]
+
+
 def ring_due(session: Session) -> None:
     """Have a worker go on with erasures that nobody works on."""
     for row in store.due(session, now()):
@@ -221,6 +226,12 @@ def _put_off(erasure_id: UUID, error: Exception, most_attempts: int | None = Non
         row.attempts += 1
         row.state = "failed" if most_attempts is not None and row.attempts >= most_attempts else "running"
         row.trouble = error.message if isinstance(error, ThumbwheelError) else f"{type(error).__name__} in a step"
+        if row.state == "failed":
+            log.error(
+                "erasure_failed: erasure %s of project %s, step %s: %s. It goes on where it stopped once the cause is "
+                "mended and the same request is sent again.",
+                row.id, row.project_id, row.step, row.trouble,
+            )  # fmt: skip
         row.next_attempt_at = now() + min(timedelta(seconds=2 ** min(row.attempts, 10)), LONGEST_PAUSE)
 
 

@@ -55,6 +55,10 @@ def newest_first(session: Session, project: str, before: UUID | None, limit: int
     return session.scalars(asked).all()
 
 
+def failed(session: Session) -> Sequence[Erasure]:
+    return session.scalars(select(Erasure).where(Erasure.state == "failed").order_by(Erasure.id)).all()
+
+
 def due(session: Session, moment: datetime) -> Sequence[Erasure]:
     """Unfinished ones that nobody has at hand, whose time has come."""
     asked = select(Erasure).where(Erasure.state.in_(UNFINISHED), Erasure.next_attempt_at <= moment)

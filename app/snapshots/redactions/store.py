@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
+from app.database import is_any_of
 from app.snapshots.tables import ReferenceLogProbs, Snapshot, SnapshotRedaction
 
 
@@ -32,7 +33,7 @@ def forget_log_probs(session: Session, snapshot_id: UUID) -> list[str]:
         .where(ReferenceLogProbs.snapshot_id == snapshot_id)
         .returning(ReferenceLogProbs.sha256)
     ).all()
-    left = session.scalars(select(ReferenceLogProbs.sha256).where(ReferenceLogProbs.sha256.in_(gone))).all()
+    left = session.scalars(select(ReferenceLogProbs.sha256).where(is_any_of(ReferenceLogProbs.sha256, gone))).all()
     return sorted(set(gone) - set(left))
 
 
