@@ -137,7 +137,7 @@ async def _read(url: str, api_key: str, project: str, readers: int, seconds: flo
     connections = [Connection(url, f"Authorization: Bearer {api_key}\r\n") for _ in range(readers)]
     for start in range(0, readers, 100):
         await asyncio.gather(*(one.connect() for one in connections[start : start + 100]))
-    print("connected", flush=True)
+    _say("connected")
     statuses: Counter[int] = Counter()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -147,7 +147,12 @@ async def _read(url: str, api_key: str, project: str, readers: int, seconds: flo
             )
         )
         await asyncio.sleep(PAUSE_SECONDS)
-    print(json.dumps(statuses), flush=True)
+    _say(json.dumps(statuses))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _event() -> bytes:
