@@ -7,7 +7,7 @@ from thumbwheel import wire
 
 from app.labels import service
 from app.projects.scoped import Scoped, scoped
-from app.web import Transaction, problems
+from app.web import Transaction, problems, reads_whole_log
 
 router = APIRouter(tags=["labels"])
 
@@ -19,6 +19,7 @@ router = APIRouter(tags=["labels"])
     response_model=list[wire.Approval],
     responses=problems(404),
 )
+@reads_whole_log
 def list_approvals(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs:read"))]) -> list[wire.Approval]:
     """The share of desirable among the labelled completions of each checkpoint, the oldest checkpoint first."""
     return service.approval(session, at.project)

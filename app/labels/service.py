@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -16,6 +16,8 @@ import pyarrow as pa
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app import whole_logs
+from app.feedback import service as feedback
 from app.labels import reading, sets, store
 from app.labels.intervals import wilson
 from app.labels.parts import Logs, Whole, parted
@@ -27,6 +29,8 @@ EVERYTHING = 2**63 - 1
 #: Events of a large log that are in memory at a time. A log of up to WHOLE such parts is read at once: parts take a
 #: third longer.
 PART, WHOLE = 250_000, 4
+#: Events of a log that any request may read.
+SMALL = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
     keep  how edits compare with their originals, where that was found out anew: it saves time later, whatever the
           policy, and changes no label
     """
-    log, new = reading.read(store.Source(session, project, watermark), policy.signals.edit)
+    with _turn(session, project):
+        log, new = reading.read(store.Source(session, project, watermark), policy.signals.edit)
     if keep:
         store.keep_compared(session, project, new)
     return log
@@ -104,7 +109,7 @@ def logs(
             store.keep_compared(session, project, found)
 
     source = store.Source(session, project, watermark)
-    with parted(source, policy.signals.edit, -(-events // part), keep_compared, near) as found:
+    with _turn(session, project), parted(source, policy.signals.edit, -(-events // part), keep_compared, near) as found:
         yield found
 
 
@@ -146,11 +151,17 @@ def resolved(
     left_out       actors whose signals do not count
     """
     beside = context(session, project, policy, watermark)
-    events = store.said(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id)
-    for completion_id, group in groupby(events, key=lambda event: event.completion_id):
-        one = _resolved(policy, beside, completion_id, list(group), left_out)
-        if checkpoint_id is None or one.checkpoint_id == checkpoint_id:
-            yield one
+    with _turn(session, project):
+        events = store.said(session, project, watermark=watermark, since=since, checkpoint_id=checkpoint_id)
+        for completion_id, group in groupby(events, key=lambda event: event.completion_id):
+            one = _resolved(policy, beside, completion_id, list(group), left_out)
+            if checkpoint_id is None or one.checkpoint_id == checkpoint_id:
+                yield one
+
+
+def _turn(session: Session, project: str) -> AbstractContextManager[None]:
+    """A small log is read at once."""
+    return whole_logs.turn(session) if feedback.more_than(session, project, SMALL) else nullcontext()
 
 
 def labelled(

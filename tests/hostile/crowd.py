@@ -1,171 +1,171 @@
-"""A crowd that asks what is live at the same moment, while events come in and probes ask whether the process lives.
+"""A crowd that asks at the same moment, wave after wave, and how the API serves others meanwhile.
 
-The crowd is a process of its own: what it costs to read its answers must not count as the server's time.
+The crowd is a process of its own, so that it keeps nobody waiting but the API.
 """
 
 import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from statistics import quantiles
+import uuid
+from collections import Counter
 from urllib.parse import urlsplit
 
-HANG_SECONDS = 30.0
-SENDERS = 4
-QUIET_SECONDS = 3.0
-#: From one moment at which every reader sends to the next one.
-ROUND_SECONDS = 1.0
-PROBE_SECONDS = 0.05
+#: Beyond this an answer counts as a hang.
+HANG_SECONDS = 20.0
+PAUSE_SECONDS = 0.5
+WRITERS = 4
 
 
 class Connection:
-    """One kept connection that is opened again where the server has closed it."""
+    """One keep-alive connection that speaks as much HTTP/1.1 as this needs; connected again after an answer that
+    closes it."""
 
-    def __init__(self, port: int, key: str) -> None:
-        self._port = port
-        self._key = key
+    def __init__(self, url: str, headers: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._headers = f"Host: {parts.netloc}\r\n{headers}"
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def open(self) -> None:
+    async def connect(self) -> None:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection(self._host, self._port)
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> int:
-        """Returns the status of the answer, once it is there whole. Raises `OSError` where the connection was cut."""
-        await self.open()
+    async def request(self, method: str, path: str, body: bytes = b"") -> int:
+        """The status; 0 for a hang, -1 for a broken connection."""
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                return await self._request(method, path, body)
+        except TimeoutError:
+            self.close()
+            return 0
+        except (OSError, asyncio.IncompleteReadError):
+            self.close()
+            return -1
+
+    async def _request(self, method: str, path: str, body: bytes) -> int:
+        await self.connect()
         assert self._streams is not None
         reader, writer = self._streams
-        head = f"{method} {path} HTTP/1.1\r\nHost: crowd\r\nAuthorization: Bearer {self._key}\r\n"
-        if body:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        try:
-            writer.write(head.encode() + b"\r\n" + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            lines = answer.lower().split(b"\r\n")
-            length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-            await reader.readexactly(length)
-            if b"connection: close" in lines:
-                await self.close()
-            return int(answer[9:12])
-        except asyncio.IncompleteReadError as error:
-            await self.close()
-            raise ConnectionError("cut") from error
+        length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+        writer.write(f"{method} {path} HTTP/1.1\r\n{self._headers}{length}\r\n".encode() + body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        headers = head.lower()
+        if b"content-length: " in headers:
+            await reader.readexactly(int(headers.split(b"content-length: ")[1].split(b"\r\n")[0]))
+        if b"connection: close" in headers:
+            self.close()
+        return status
 
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._streams is not None:
-            _, writer = self._streams
-            self._streams = None
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+            self._streams[1].close()
+        self._streams = None
 
 
 async def crowd(url: str, api_key: str, project: str, readers: int = 1000, seconds: float = 10) -> dict[str, float]:
-    """Returns the p99 of ingest in ms without and with the crowd, the slowest answer of a probe, and the faults."""
-    port = urlsplit(url).port or 80
-    quiet = await _ingest(port, api_key, project, QUIET_SECONDS, "quiet")
-    arguments = [str(port), api_key, project, str(readers), str(seconds)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.hostile.crowd", *arguments, stdout=asyncio.subprocess.PIPE
+    """What `readers` of the current release, who ask at the same moment for `seconds`, do to an API.
+
+    ingest_p99_quiet_ms, ingest_p99_ms  of single events, before and meanwhile
+    livez_max_ms                        the slowest answer of the probe meanwhile
+    hangs                               requests without an answer, or whose connection broke
+    recovered_seconds                   after the crowd has left, until a read and an event are answered at once
+    errors_503, errors_5xx_other        answers of all kinds
+    """
+    headers = f"Authorization: Bearer {api_key}\r\n"
+    statuses: Counter[int] = Counter()
+    quiet, busy, probes = [], [], []
+    await _write(url, headers, project, time.monotonic() + min(seconds, 3.0), quiet, statuses)
+    crowded = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.hostile.crowd", url, api_key, project, str(readers), str(seconds),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert crowded.stdout is not None
+    await crowded.stdout.readline()  # everybody is connected
+    until = time.monotonic() + seconds
+    await asyncio.gather(
+        _write(url, headers, project, until, busy, statuses), _probe(url, headers, until, probes, statuses)
     )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"connected\n"
-    ingest, probes = await asyncio.gather(
-        _ingest(port, api_key, project, seconds, "crowd"), _probe(port, api_key, seconds)
-    )
-    found = json.loads(await process.stdout.readline())
-    await process.wait()
+    answered = {int(status): count for status, count in json.loads(await crowded.stdout.readline()).items()}
+    await crowded.wait()
     left = time.monotonic()
-    last = Connection(port, api_key)
-    await asyncio.wait_for(last.ask("GET", f"/v1/releases/current?project={project}"), HANG_SECONDS)
-    recovered = time.monotonic() - left
-    await last.close()
+    last = Connection(url, headers)
+    while await last.request("GET", f"/v1/releases/current?project={project}") != 200 or (
+        await last.request("POST", f"/v1/feedback?project={project}", _event()) != 201
+    ):
+        if time.monotonic() - left > HANG_SECONDS:
+            break
+        await asyncio.sleep(0.05)
+    last.close()
+    statuses.update(answered)
     return {
-        "ingest_p99_quiet_ms": round(_p99(quiet) * 1000, 1),
-        "ingest_p99_ms": round(_p99(ingest) * 1000, 1),
-        "livez_max_ms": round(max(probes) * 1000, 1),
-        "recovered_seconds": round(recovered, 3),
-        **found,
+        "ingest_p99_quiet_ms": _p99(quiet),
+        "ingest_p99_ms": _p99(busy),
+        "livez_max_ms": max(probes) * 1000,
+        "hangs": statuses[0] + statuses[-1],
+        "recovered_seconds": time.monotonic() - left,
+        "errors_503": statuses[503],
+        "errors_5xx_other": sum(count for status, count in statuses.items() if status >= 500 and status != 503),
+        "reads": sum(answered.values()),
     }
 
 
-def _p99(seconds: list[float]) -> float:
-    return quantiles(seconds, n=100)[-1]
-
-
-async def _ingest(port: int, key: str, project: str, seconds: float, name: str) -> list[float]:
-    """Returns how long each event took, sent by a few senders one after the other."""
-
-    async def send(sender: int) -> list[float]:
-        connection, took = Connection(port, key), []
-        until = time.monotonic() + seconds
+async def _write(url: str, headers: str, project: str, until: float, took: list[float], statuses: Counter[int]) -> None:
+    async def writer() -> None:
+        connection = Connection(url, headers)
         while time.monotonic() < until:
-            body = {
-                "event_id": f"{name}-{sender}-{len(took)}", "completion_id": f"{name}-{sender}-{len(took)}",
-                "actor": f"actor {sender}", "prompt": "Where is it?", "completion": "On its way.",
-                "signal": {"kind": "thumbs", "value": "up"},
-            }  # fmt: skip
             began = time.monotonic()
-            status = await asyncio.wait_for(
-                connection.ask("POST", f"/v1/feedback?project={project}", json.dumps(body).encode()), HANG_SECONDS
-            )
-            assert status in (200, 201), status
+            statuses[await connection.request("POST", f"/v1/feedback?project={project}", _event())] += 1
             took.append(time.monotonic() - began)
-        await connection.close()
-        return took
+        connection.close()
 
-    return [each for took in await asyncio.gather(*map(send, range(SENDERS))) for each in took]
+    await asyncio.gather(*(writer() for _ in range(WRITERS)))
 
 
-async def _probe(port: int, key: str, seconds: float) -> list[float]:
-    took, until = [], time.monotonic() + seconds
-    connection = Connection(port, key)
+async def _probe(url: str, headers: str, until: float, took: list[float], statuses: Counter[int]) -> None:
+    connection = Connection(url, headers)
     while time.monotonic() < until:
         began = time.monotonic()
-        assert await asyncio.wait_for(connection.ask("GET", "/livez"), HANG_SECONDS) == 200
+        statuses[await connection.request("GET", "/livez")] += 1
         took.append(time.monotonic() - began)
-        await asyncio.sleep(PROBE_SECONDS)
-    await connection.close()
-    return took
+        await asyncio.sleep(0.02)
+    connection.close()
 
 
-async def read_together(port: int, key: str, path: str, readers: int, seconds: float) -> dict[str, int]:
-    """Has every reader send at the same moment, again and again; returns what went wrong."""
-    connections = [Connection(port, key) for _ in range(readers)]
-    for connection in connections:
-        await connection.open()
-    print("connected", flush=True)
-    found = {"hangs": 0, "errors_503": 0, "errors_5xx_other": 0, "reads": 0}
-
-    async def read(connection: Connection) -> None:
-        found["reads"] += 1
-        try:
-            status = await asyncio.wait_for(connection.ask("GET", path), HANG_SECONDS)
-        except TimeoutError:
-            found["hangs"] += 1
-        except OSError:
-            found["errors_5xx_other"] += 1
-        else:
-            found["errors_503"] += status == 503
-            found["errors_5xx_other"] += status not in (200, 304, 503)
-
+async def _read(url: str, api_key: str, project: str, readers: int, seconds: float) -> None:
+    connections = [Connection(url, f"Authorization: Bearer {api_key}\r\n") for _ in range(readers)]
+    for start in range(0, readers, 100):
+        await asyncio.gather(*(one.connect() for one in connections[start : start + 100]))
+    _say("connected")
+    statuses: Counter[int] = Counter()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        began = time.monotonic()
-        await _all(read, connections)
-        await asyncio.sleep(max(0.0, began + ROUND_SECONDS - time.monotonic()))
-    for connection in connections:
-        await connection.close()
-    return found
+        statuses.update(
+            await asyncio.gather(
+                *(one.request("GET", f"/v1/releases/current?project={project}") for one in connections)
+            )
+        )
+        await asyncio.sleep(PAUSE_SECONDS)
+    _say(json.dumps(statuses))
 
 
-async def _all(read: Callable[[Connection], Awaitable[None]], connections: list[Connection]) -> None:
-    await asyncio.gather(*(read(connection) for connection in connections))
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _event() -> bytes:
+    event = {
+        "event_id": str(uuid.uuid4()), "completion_id": str(uuid.uuid4()), "actor": "somebody",
+        "signal": {"kind": "thumbs", "value": "up"}, "prompt": "How are you?", "completion": "Well, thank you.",
+    }  # fmt: skip
+    return json.dumps(event).encode()
+
+
+def _p99(took: list[float]) -> float:
+    return sorted(took)[int(len(took) * 0.99)] * 1000
 
 
 if __name__ == "__main__":
-    port, key, project, readers, seconds = sys.argv[1:]
-    path = f"/v1/releases/current?project={project}"
-    print(json.dumps(asyncio.run(read_together(int(port), key, path, int(readers), float(seconds)))))
+    asyncio.run(_read(*sys.argv[1:4], int(sys.argv[4]), float(sys.argv[5])))

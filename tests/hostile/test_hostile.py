@@ -10,8 +10,7 @@ import pytest
 
 from tests.conftest import Servers
 from tests.hostile.__main__ import attack, warm_up
-from tests.hostile.crowd import crowd
-from tests.hostile.server import PROJECT, Target, serving
+from tests.hostile.server import Target, serving
 
 MIB = 1024 * 1024
 MOST_MB, MOST_CPU_SECONDS = 50, 1.0
@@ -33,13 +32,6 @@ def test_hostile_requests_over_every_operation_get_documented_answers_and_none_h
         "hangs": 0,
         "undocumented": 0,
     }
-
-
-def test_400_readers_at_the_same_moment_keep_nobody_from_an_answer(target: Target) -> None:
-    figures = asyncio.run(crowd(target.url, target.key, PROJECT, readers=400, seconds=2))
-
-    assert figures["reads"] >= 400
-    assert (figures["hangs"], figures["errors_5xx_other"]) == (0, 0)
 
 
 COSTLY = {

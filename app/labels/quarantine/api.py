@@ -8,7 +8,7 @@ from thumbwheel import wire
 from app.labels.quarantine import listing, service
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web import Transaction, problems, reads_whole_log
 
 router = APIRouter(tags=["labels"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
@@ -23,6 +23,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
     response_model=Page[wire.QuarantinedActor],
     responses=problems(404),
 )
+@reads_whole_log
 def list_quarantine(
     session: Transaction,
     at: Reader,
@@ -44,6 +45,7 @@ def list_quarantine(
     response_model=wire.QuarantinedActor,
     responses=problems(404),
 )
+@reads_whole_log
 def get_quarantined_actor(
     session: Transaction, at: Reader, actor: Annotated[wire.Name, Query()]
 ) -> wire.QuarantinedActor:

@@ -1,0 +1,50 @@
+"""Many requests at the same moment: everybody is answered, and what must not wait goes on."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from tests.hostile.crowd import Connection, _event, crowd
+from tests.served import served
+
+CLIENTS = 400
+
+
+@pytest.fixture
+def server(api):
+    with served() as url:
+        yield url, api.headers["Authorization"].removeprefix("Bearer ")
+
+
+async def at_once(url, key, path):
+    """Statuses of `CLIENTS` requests for `path`, and of probes and events meanwhile."""
+    headers = f"Authorization: Bearer {key}\r\n"
+    connections = [Connection(url, headers) for _ in range(CLIENTS)]
+    for one in connections:
+        await one.connect()
+    everybody = asyncio.gather(*(one.request("GET", path) for one in connections))
+    live, ingest = Connection(url, headers), Connection(url, headers)
+    beside = [await live.request("GET", "/livez"), await ingest.request("POST", "/v1/feedback?project=acme", _event())]
+    statuses = Counter(await everybody)
+    after = [await live.request("GET", "/readyz"), await live.request("GET", path)]
+    for one in [*connections, live, ingest]:
+        one.close()
+    return statuses, beside, after
+
+
+@pytest.mark.parametrize("path", ["/v1/releases/current?project=acme", "/v1/runs?project=acme"])
+def test_a_crowd_is_answered_while_probes_and_events_go_on(server, path):
+    statuses, beside, after = asyncio.run(at_once(*server, path))
+
+    assert set(statuses) <= {200, 503}
+    assert statuses[200] > 0
+    assert beside == [200, 201]
+    assert after == [200, 200]
+
+
+def test_readers_of_the_current_release_are_never_turned_away(server):
+    figures = asyncio.run(crowd(*server, "acme", readers=CLIENTS, seconds=2))
+
+    assert figures["hangs"] == figures["errors_503"] == figures["errors_5xx_other"] == 0
+    assert figures["reads"] >= CLIENTS
