@@ -32,6 +32,9 @@ settings.Settings.model_config["env_file"] = None
 # Tiny models, several tests at once: more threads, or threads that spin while they wait, only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The same sums on every processor: MKL chooses its kernels by it otherwise, and a bound of parity with TRL that one of
+# them keeps is missed by another in the last digit.
+os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -15,7 +15,8 @@ from benchmarks.train.base import save_base
 from benchmarks.train.configurations import Configuration
 from benchmarks.train.lane import Lane
 from benchmarks.train.ours import MAX_LENGTH, batches_of_trl, ours, stage
-from benchmarks.train.rows import Chats, word_tokenizer
+from benchmarks.train.rows import Chats
+from benchmarks.train.rows import chats as toy_rows_of
 from benchmarks.train.theirs import trl
 from worker.kto import models
 from worker.kto.job import read_job
@@ -39,8 +40,9 @@ def lane_of(side: str, folder: Path, base: Path, chats: Chats, configuration: Co
 def peak_bytes(side: str, folder: Path, chats: Chats, configuration: Configuration) -> int:
     """`folder` holds the base model. Of this process: call it once, before anything else is computed."""
     toy = Configuration.of(f"toy_{configuration.precision}_{configuration.method}")
-    toy_chats = _largest_blocks(chats, toy)
-    save_base(folder / f"toy-base-{side}", toy.shape, word_tokenizer(toy.shape.vocabulary))
+    toy_rows, tokenizer = toy_rows_of(toy.effort.rows, toy.shape.vocabulary)
+    toy_chats = _largest_blocks(toy_rows, toy)
+    save_base(folder / f"toy-base-{side}", toy.shape, tokenizer)
     _run(lane_of(side, folder / f"toy-{side}", folder / f"toy-base-{side}", toy_chats, toy))
     lane = lane_of(
         side, folder / f"memory-{side}", folder / "base", _largest_blocks(chats, configuration), configuration

@@ -17,7 +17,7 @@ from benchmarks.kto_study.summary import document, interval, table
 from benchmarks.kto_study.trial import treated
 from benchmarks.study_kto import study
 
-TINY = Size(drafts=200, rows_per_class=20, tickets=4, base_steps=2)
+TINY = Size(drafts=200, rows_per_class=20, tickets=4, base_steps=30)
 SHORT = {"max_steps": 1, "drift": {"checks": 0}}
 ROWS = [Example(f"ticket {at}", f"reply {at}", desirable=at % 2 == 0) for at in range(200)]
 
@@ -96,6 +96,7 @@ def test_a_study_trains_measures_and_keeps_each_trial(tmp_path: Path) -> None:
     assert set(bases) == {1}
     baseline, dropped = (found["conditions"][one.name]["seeds"]["1"] for one in conditions)
     assert (baseline["rows_desirable"], baseline["rows_undesirable"]) == (20, 20)
+    assert "failure" not in dropped, dropped
     assert (dropped["rows_desirable"], dropped["rows_undesirable"]) == (2, 20)
     assert dropped["lambda_desirable"] == pytest.approx(10 * baseline["lambda_desirable"])
     assert baseline["steps"] == 1

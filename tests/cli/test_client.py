@@ -109,6 +109,7 @@ def checkpoint(files: dict[str, str]) -> dict[str, Any]:
         "id": str(uuid4()),
         "project": "acme",
         "kind": "adapter",
+        "base_model": "/models/base",
         "created_at": "2026-11-01T00:00:00Z",
         "run_id": None,
         "parent_id": None,

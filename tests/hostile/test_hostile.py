@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.conftest import Servers
+from tests.conftest import Servers, empty
 from tests.hostile.__main__ import attack, warm_up
 from tests.hostile.server import Target, serving
 
@@ -21,6 +21,7 @@ BATCH = "/v1/feedback/batch?project=hostile"
 def target(migrated: Servers) -> Iterator[Target]:
     with serving(migrated.environment, migrated.folder / "hostile.log") as serving_target:
         yield serving_target
+    empty(migrated)
 
 
 def test_hostile_requests_over_every_operation_get_documented_answers_and_none_hangs(target: Target) -> None:

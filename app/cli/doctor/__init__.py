@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import settings
 from app.cli.doctor import folders, machine, processes, projects, servers, setting_names
@@ -55,6 +54,8 @@ def examine() -> list[Finding]:
 
 
 def _tried(name: str, check: Callable[[Settings], Finding], chosen: Settings) -> Finding:
+    from sqlalchemy.exc import SQLAlchemyError  # late, as `thumbwheel --help` needs none of it
+
     try:
         return check(chosen)
     except ThumbwheelError as error:
