@@ -71,5 +71,7 @@ def _announce(terminal: Terminal, stack: "Stack") -> None:
     if stack.admin_key:
         terminal.say("thumbwheel", f"first admin key, shown this once: {stack.admin_key}")
         terminal.say("thumbwheel", f"in another terminal: export THUMBWHEEL_API_KEY={stack.admin_key}")
+    else:
+        terminal.say("thumbwheel", "an admin key exists; if it is lost: thumbwheel keys first --replace")
     if stack.base_url != "http://127.0.0.1:8000":
         terminal.say("thumbwheel", f"in another terminal: export THUMBWHEEL_URL={stack.base_url}")
