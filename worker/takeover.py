@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 #: What a trainer leaves behind for its next attempt. Each is verified by what reads it: it says which job it is of.
 SAVED = (
-    "training.json", "output", "state", "reference.safetensors", "tokens.safetensors", "start.safetensors",
-    "drift.json", "micro-batch.json", "scoring-batch.json", "metrics.jsonl", "warnings.jsonl",
+    "training.json", "output", "state", "reference.safetensors", "tokens.safetensors", "tokens-holdout.safetensors",
+    "tokens-later.safetensors", "start.safetensors", "drift.json", "micro-batch.json", "scoring-batch.json",
+    "metrics.jsonl", "warnings.jsonl",
 )  # fmt: skip
 #: What staging wrote: the same for every attempt of a run.
 INPUTS = ("snapshot", "reference", "scored-before", "recipe.json")

@@ -3,7 +3,9 @@
 Workers here are processes of their own, where root may in pid namespaces of their own, as containers are.
 """
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,18 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from thumbwheel import wire
 
-from app.database import transaction
-from app.runs.again import service as again
 from app.services import wait_until
-from tests.rows.desk import DESK, claim, execute, expire, make_project, request, shown, vote
+from tests.rows.desk import claim, execute, expire, make_project, request, shown, vote
 from tests.rows.folders import saved_model
 from tests.trainer import tiny
 from worker.attempt_folders import run_folder, workdir_of
 from worker.attend import Left, attend
 from worker.heartbeat import Heartbeat
+from worker.kto.train import train
 from worker.staging import stage
+from worker.takeover import INPUTS
 
 LOOK = "import sys, uuid; from worker.execute import look; look(uuid.UUID(sys.argv[1]), lambda: False)"
 CHANGES = {
@@ -102,6 +103,12 @@ def test_a_frozen_worker_costs_one_attempt_and_the_weights_are_those_of_an_undis
         for pid in everything:
             os.kill(pid, signal.SIGSTOP)
         assert not (first / "training.json").exists()
+        undisturbed = tmp_path / "undisturbed"
+        for name in INPUTS:
+            if (first / name).is_dir():
+                shutil.copytree(first / name, undisturbed / name)
+        for name in ("job.json", "recipe.json"):
+            shutil.copy(first / name, undisturbed)
         expire(run.id)
 
         # when another worker takes the run
@@ -121,14 +128,12 @@ def test_a_frozen_worker_costs_one_attempt_and_the_weights_are_those_of_an_undis
         assert wait_until(lambda: not working(everything), PATIENCE)
         assert artifacts_of(run.id) == before
 
-    # and an undisturbed run has the same weights
-    with transaction() as session:
-        undisturbed = again.reproduce(session, DESK, run.id, wire.RunAgain(), "ann")
-    with worker_on(undisturbed.id) as third:
-        assert third.wait(PATIENCE) == 0
-    assert shown(undisturbed.id).attempts == 1
-    weights = execute("SELECT DISTINCT weights_sha256 FROM checkpoints WHERE weights_sha256 IS NOT NULL")
-    assert len(weights) == 1
+    # and a trainer that nobody disturbed has the same weights
+    train(undisturbed)
+    trained = json.loads((undisturbed / "training.json").read_bytes())
+    assert execute("SELECT weights_sha256 FROM checkpoints WHERE run_id = :id", id=run.id) == [
+        (trained["weights_sha256"],)
+    ]
 
 
 WATCHED = (
