@@ -1,6 +1,7 @@
 """Files of the artifact store over HTTP, with what a client needs to verify them."""
 
 import base64
+from itertools import chain
 
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
@@ -10,11 +11,20 @@ from app.artifacts import OpenFile
 
 def download(source: OpenFile) -> StreamingResponse:
     """All of the file. `Content-Length` is its length, `ETag` its sha256 in hexadecimal, `Repr-Digest` (RFC 9530) the
-    same in base64. Where the stored content is damaged, the connection breaks before the last byte.
+    same in base64.
+
+    Raises `DamagedArtifact` for a damaged file of one chunk, before anything is sent; of a longer one the connection
+    breaks before the last byte.
     """
+    chunks = source.chunks()
+    try:
+        first = next(chunks, b"")
+    except BaseException:
+        source.close()
+        raise
     digest = base64.b64encode(bytes.fromhex(source.sha256)).decode()
     return StreamingResponse(
-        source.chunks(),
+        chain([first], chunks),
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(source.size),

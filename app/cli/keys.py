@@ -67,7 +67,7 @@ def first(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make the first admin key, in the database itself. Needs no key: whoever may read the database's password may.
+    """Make the first admin key, in the database itself. Needs no key, only the password of the database.
 
     The database is that of THUMBWHEEL_DATABASE_URL, or the embedded one of a running `thumbwheel up`. In containers:
     docker compose exec api thumbwheel keys first

@@ -110,15 +110,17 @@ class Receiver:
         body = await bodies.whole(request.stream(), encoding)
         items = bodies.split(body, lines=kind in JSON_LINES)
         answers: list[dict[str, Any]] = [{} for _ in items]
+        reader = bodies.BatchReader(project)
         under_way: asyncio.Task[None] | None = None
         for start in range(0, len(items), PART):
             entries: dict[int, Entry] = {}
             for index in range(start, min(start + PART, len(items))):
-                item = bodies.read(project, items[index])
+                item = reader.read(items[index])
                 if isinstance(item, Entry):
                     entries[index] = item
                 else:
                     answers[index] = _invalid(index, *item)
+                    await asyncio.sleep(0)  # others are answered between two faulty items
             if under_way is not None:
                 await under_way
             under_way = asyncio.create_task(self._part(entries, answers, len(body) * len(entries) // len(items)))

@@ -21,8 +21,8 @@ PLAIN = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--requests", type=int, default=12_000, help="at most so many, drawn by the seed")
-    parser.add_argument("--seconds", type=float, default=200, help="no new request after so many seconds")
+    parser.add_argument("--requests", type=int, default=12_000, help="requests at most, drawn by the seed")
+    parser.add_argument("--seconds", type=float, default=200, help="seconds after which no new request is sent")
     parser.add_argument("--readers", type=int, default=1000, help="of the crowd that asks what is live")
     chosen = parser.parse_args()
     with server.embedded() as target:

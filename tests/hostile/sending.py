@@ -15,7 +15,7 @@ AT_ONCE = 8
 #: Answers of the router, for what is no call of the operation.
 NO_OPERATION = {"http_404", "http_405"}
 #: Answers of the connection to what is no request that an operation could see; the description of the API names them.
-OF_THE_CONNECTION = (400, 408, 414, 431)
+OF_THE_CONNECTION = {"malformed_request", "url_too_long", "headers_too_large", "headers_timeout", "body_timeout"}
 
 
 @dataclass
@@ -108,9 +108,7 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 def _not_the_operation(status: int, answer: bytes) -> bool:
-    if status in OF_THE_CONNECTION:
-        return True
     try:
-        return json.loads(answer.partition(b"\r\n\r\n")[2])["code"] in NO_OPERATION
+        return json.loads(answer.partition(b"\r\n\r\n")[2])["code"] in NO_OPERATION | OF_THE_CONNECTION
     except (ValueError, KeyError, TypeError):
         return status in (307, 404) and b"/v1/" in answer

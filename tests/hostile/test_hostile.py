@@ -35,6 +35,40 @@ def test_hostile_requests_over_every_operation_get_documented_answers_and_none_h
     }
 
 
+EVENT = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value": "up"}}
+
+
+def lines(count: int, event: dict[str, object]) -> bytes:
+    """Returns `count` events, each about a completion of its own."""
+    numbered = (EVENT | {"completion_id": f"c{number}"} | event for number in range(count))
+    return "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in numbered).encode()
+
+
+UNUSUAL = {
+    "unknown fields": lines(5000, {f"f{n}": 0 for n in range(270)}),
+    "unknown fields of a signal": lines(5000, {"signal": {f"f{n}": 0 for n in range(270)}}),
+    "nested lists": lines(600, {"metadata": {"a": [[[0]]] * 3500}}),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_a_batch_of_unusual_items_takes_little_processor_time_and_says_what_was_not_read(
+    target: Target, name: str
+) -> None:
+    headers = {"Content-Type": "application/x-ndjson", "Authorization": f"Bearer {target.key}"}
+    idle = warm_up(target)
+    before = target.cpu_seconds()
+
+    answer = httpx.post(f"{target.url}{BATCH}", content=UNUSUAL[name], headers=headers, timeout=60)
+
+    assert answer.status_code == 207, answer.text[:300]
+    items = answer.json()["items"]
+    assert "was not read" not in items[0].get("error", "")
+    assert "was not read, as the batch holds too much" in items[-1]["error"]
+    assert target.peak_mb() - idle <= MOST_MB
+    assert target.cpu_seconds() - before <= MOST_CPU_SECONDS
+
+
 COSTLY = {
     "a gzip body that inflates to gigabytes": (BATCH, gzip.compress(b"[0" + b",0" * 16_000_000 + b"]"), True, "gzip"),
     "an event of unknown fields": (
