@@ -15,6 +15,7 @@ from peft import PeftModel
 from tests.trainer import asking, tiny
 from tests.trainer.asking import SMALL, pairs
 from worker.kto.process import Refusal, Stopped, StopRequest
+from worker.kto.standalone import folder
 from worker.kto.standalone.request import Request
 from worker.kto.standalone.training import train_alone
 
@@ -91,6 +92,17 @@ def test_full_fine_tuning_leaves_a_folder_that_loads_by_itself(again):
     assert transformers.AutoTokenizer.from_pretrained(request.out)("a").input_ids
     # A restart leaves nothing of the training before.
     assert not {"adapter_config.json", "adapter_model.safetensors", "scores.json"} & set(files(request.out))
+
+
+def test_a_large_file_that_is_put_twice_leaves_nothing_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "LARGE_BYTES", 1)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"weights")
+
+    folder._put(source, target)
+    folder._put(source, target)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
 
 
 def test_what_was_not_evaluated_can_be_later(again):

@@ -122,9 +122,9 @@ def _put(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
             sync(temporary)
         temporary.replace(target)
-    except OSError:
+    finally:
+        # Also after a success: rename(2) leaves both names where they are links to the same file already.
         temporary.unlink(missing_ok=True)
-        raise
 
 
 def _same(one: Path, other: Path) -> bool:
