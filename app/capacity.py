@@ -1,4 +1,4 @@
-"""What one process of the API works on at the same time. docs/decisions/admission.md has the numbers and the reasons.
+"""Bounds on the work that one process of the API does at the same time: see docs/decisions/admission.md.
 
 Capacity   ordinary requests, and readings of whole logs: admitted before they have a thread or a connection
 Lane       short work on connections and threads of its own, which no other work keeps waiting
@@ -42,7 +42,7 @@ class Capacity:
 
     @asynccontextmanager
     async def session(self, *, whole_log: bool) -> AsyncIterator[Session]:
-        """The transaction of a request, once it is its turn; committed when the block ends.
+        """Yields the transaction of a request, once it is its turn; committed when the block ends.
 
         whole_log  the request always reads a whole log
 
@@ -75,7 +75,7 @@ class Lane:
         self._threads = ThreadPoolExecutor(purpose.sessions, thread_name_prefix=purpose.name.lower())
 
     async def run(self, work: Callable[[Session], T]) -> T:
-        """What `work` returns, after its commit. Raises `Unavailable` where that takes too long, and as `work` does."""
+        """Returns the result of `work`, after its commit. Raises `Unavailable` for one too slow, and as `work`."""
         begun = asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
         try:
             return await asyncio.wait_for(begun, self._seconds)

@@ -53,7 +53,7 @@ class Base(DeclarativeBase):
 
 @unique
 class Purpose(Enum):
-    """What connections are for. Each purpose has its own, so that none waits for another one's work.
+    """The purposes of connections. Each has its own, so that none waits for another one's work.
 
     sessions           how many there are; 0: what the others leave of the setting `database_connections`
     arrow              how many more carry whole tables as Arrow

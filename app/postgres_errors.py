@@ -1,4 +1,4 @@
-"""Which errors of Postgres pass, and what a caller hears of them. Drivers are psycopg, asyncpg and ADBC."""
+"""The errors of Postgres that pass by themselves, and their answers to callers, for psycopg, asyncpg and ADBC."""
 
 import adbc_driver_manager
 import asyncpg
@@ -20,7 +20,7 @@ FULL_CLASS = "53"
 
 
 def passing(error: BaseException) -> Unavailable | None:
-    """What a caller hears of an error that will pass; None of one that would come again, or is none of Postgres'."""
+    """Returns the answer to an error that will pass; None for one that would come again, or is not of Postgres."""
     if isinstance(error, PoolTimeout):
         return busy()
     state = _sqlstate(error)

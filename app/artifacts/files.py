@@ -234,7 +234,7 @@ def _flush_folder(path: Path) -> None:
 
 
 def why_missing(sha256: str) -> ThumbwheelError:
-    """What it means that the file is not there."""
+    """Returns the reason why the file is not there."""
     return _store_is_gone() or NotFound(
         f"The artifact store has no file {sha256}: restore it from a backup.", code="artifact_missing"
     )

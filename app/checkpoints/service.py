@@ -23,7 +23,7 @@ CARD, MANIFEST = "README.md", "manifest.json"
 
 @dataclass(frozen=True)
 class Chain:
-    """What a checkpoint is made of, from below: the base model of its line, weights of ours, an adapter."""
+    """The parts of a checkpoint, from below: the base model of its line, weights of ours, an adapter."""
 
     base_model: Path
     weights: Checkpoint | None

@@ -27,7 +27,7 @@ LINES_SHOWN = 3
 
 @dataclass
 class Outcome:
-    """What became of the lines of one file.
+    """The outcome of the lines of one file.
 
     reasons       how often each reason was given, for rejected and silent lines
     says_nothing  those of them that are given for silent lines

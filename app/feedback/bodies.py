@@ -21,7 +21,7 @@ MAX_LINES = 2 * MAX_BATCH
 MAX_MEMBERS = 100
 #: Decompressed at once.
 STEP_BYTES = 256 * 1024
-#: Up to so many commas a batch is cut into its items at once; beyond, they are counted first.
+#: Commas up to which a batch is cut into its items at once; beyond, they are counted first.
 FEW_COMMAS = 300_000
 #: Commas and opening brackets of a batch's items that the quick reader does not take, as 4 µs go into each: a second.
 UNUSUAL_VALUES = 250_000

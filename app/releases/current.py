@@ -1,4 +1,4 @@
-"""What is live, for serving stacks that ask in crowds: all who wait for the same share a look at the ledger."""
+"""The current release, for serving stacks that poll in crowds: requests that wait for it share one query."""
 
 from typing import NamedTuple
 

@@ -50,7 +50,7 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
 
 @dataclass(frozen=True)
 class Entry:
-    """What the ledger is to gain."""
+    """A new entry of the ledger, before it is written."""
 
     number: int
     checkpoint: wire.Checkpoint

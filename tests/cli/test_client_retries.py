@@ -1,4 +1,4 @@
-"""What the client repeats, how long it waits, and what it says when it gives up: against a real server that fails."""
+"""Retries of the client against a real server that fails: which calls, how long, and the final error."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ RUN_END = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server does with one request. `cut` closes the connection after so many bytes of the body."""
+    """The answer of the server to one request. `cut` closes the connection after that number of bytes of the body."""
 
     status: int = 200
     body: bytes = b""
