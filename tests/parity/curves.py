@@ -20,7 +20,7 @@ from tests.parity.compare import Compared, Table, gradient, number
 from tests.parity.ours import recipe_of, tokenised
 from tests.trainer import tiny
 from worker.kto import batches
-from worker.kto.models import load_adapter
+from worker.kto.adapters import load_adapter
 from worker.kto.train import train
 
 ROWS, MICRO_BATCH = 40, 4

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer import tiny
-from worker.kto import models
+from worker.kto import adapters, models
 from worker.kto.drift import Drift, Start, check_steps, put_in
 from worker.kto.job import read_job
 from worker.kto.logprobs import Reading
@@ -82,9 +82,9 @@ def test_the_figures_are_those_of_samples_of_the_trained_policy(
     job = read_job(checked)
     tokens = models.load_tokens(base)
     rows = read_rows(checked / "snapshot", job.shards_of("train"), tokens, 64).rows
-    shipped = models.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
+    shipped = adapters.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
     if method == "lora":
-        trained = models.load_adapter(models.load_weights(base, torch.float32, CPU), checked / "output")
+        trained = adapters.load_adapter(models.load_weights(base, torch.float32, CPU), checked / "output")
     else:
         trained = models.load_weights(checked / "output", torch.float32, CPU)
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto import batches, models
+from worker.kto import adapters, batches, models
 from worker.kto.files import weights_fingerprint
 from worker.kto.job import read_job
 from worker.kto.logprobs import Reading
@@ -75,7 +75,7 @@ def test_the_reference_is_the_shipped_adapter_and_not_the_bare_base(tmp_path: Pa
     job = read_job(workdir)
     arithmetic = models.Arithmetic(CPU, torch.float32)
     cached = Reference.load(workdir / "reference.safetensors", reference_fingerprint(job, arithmetic, 64))
-    online = models.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
+    online = adapters.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
     bare = models.load_weights(base, torch.float32, CPU)
     for block in plan.blocks:
         for pairs in (matched(rows, block), mismatched(rows, block, 64)):
@@ -95,7 +95,7 @@ def test_lora_continues_the_shipped_adapter(tmp_path: Path, base: Path, adapter:
     assert shipped.keys() == trained.keys()
     moved = max(float((trained[name] - shipped[name]).abs().max()) for name in shipped)
     assert 0 < moved < 1e-4
-    models.load_adapter(AutoModelForCausalLM.from_pretrained(base), workdir / "output")
+    adapters.load_adapter(AutoModelForCausalLM.from_pretrained(base), workdir / "output")
 
 
 def test_full_fine_tuning_merges_the_shipped_adapter_first(tmp_path: Path, base: Path, adapter: Path) -> None:
@@ -105,7 +105,7 @@ def test_full_fine_tuning_merges_the_shipped_adapter_first(tmp_path: Path, base:
 
     rows, plan = rows_and_plan(workdir)
     sequences = matched(rows, plan.blocks[0])
-    shipped = models.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
+    shipped = adapters.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
     trained = AutoModelForCausalLM.from_pretrained(workdir / "output")
     AutoTokenizer.from_pretrained(workdir / "output")
     with torch.no_grad():
@@ -343,7 +343,7 @@ def test_every_family_trains_and_its_output_loads(tmp_path: Path, family: str, m
     train(workdir)
 
     if method == "lora":
-        models.load_adapter(models.load_weights(folder, torch.float32, CPU), workdir / "output")
+        adapters.load_adapter(models.load_weights(folder, torch.float32, CPU), workdir / "output")
     else:
         models.load_weights(workdir / "output", torch.float32, CPU)
     assert len(tiny.lines(workdir / "metrics.jsonl")) == 1

@@ -207,11 +207,11 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
 
 def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
-    from worker.kto import models
+    from worker.kto import adapters, models
 
     with whatever_the_rows(f"the weights in {folder}", "take a machine with more memory, or free what others hold"):
         model = models.load_weights(folder, arithmetic.precision, arithmetic.device)
-        return model if adapter is None else models.load_adapter(model, adapter)
+        return model if adapter is None else adapters.load_adapter(model, adapter)
 
 
 def _way(

@@ -68,12 +68,12 @@ def sha256_of(path: Path) -> str:
 
 
 def weights_fingerprint(folder: Path) -> str | None:
-    """SHA-256 of the folder's weights, or None where it has none.
+    """SHA-256 of the folder's weights, or None where it has none in safetensors files.
 
     One weight file: the hash of that file. Several: the hash of the sorted lines ``<sha256>  <name>``. An adapter's
     and a model's fingerprint are made alike, so what training.json calls weights_sha256 is the next job's fingerprint.
     """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    files = sorted(folder.glob("*.safetensors"))
     if not files:
         return None
     if len(files) == 1:

@@ -21,6 +21,10 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 #: One of these is in any folder that a tokenizer is loaded from.
 TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
+#: What belongs to a tokenizer beside these, its chat template for one.
+BESIDE_TOKENIZERS = ("merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*")
+#: Files that torch unpickles, which can run any code.
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 #: What the format allows at most, in bytes.
 LONGEST_HEADER = 100_000_000
 #: Fields of the recipe's LoRA, and what peft calls them.
@@ -28,16 +32,74 @@ LORA_FIELDS = {"rank": "r", "alpha": "lora_alpha", "rslora": "use_rslora", "dora
 
 
 def require_config(folder: Path) -> None:
-    """Raises `Refusal` where nobody has saved a model there."""
+    """Raises `Refusal` unless `folder` holds a saved model and no adapter."""
     if not (folder / "config.json").is_file():
         raise Refusal(
             "base_model_missing", f"base_model: {folder} holds no config.json: name a folder with a saved model"
         )
+    if (folder / ADAPTER_CONFIG).is_file():  # transformers would load the model that the adapter names, from anywhere
+        raise Refusal(
+            "base_model_missing",
+            f"base_model: {folder} holds {ADAPTER_CONFIG}, so it is an adapter's: name the folder of the model that "
+            "the adapter was trained on, and give the adapter as the reference",
+        )
+
+
+def require_safetensors(folder: Path) -> None:
+    """Raises `Refusal` unless all weights of the model in `folder` are in safetensors files."""
+    if not any(folder.glob("*.safetensors")):
+        raise without_weights(folder)
+    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
+        return
+    places = _document("base_model", folder / INDEX, "restore the folder").get("weight_map")
+    other = sorted({str(name) for name in places.values()} if isinstance(places, dict) else ())
+    other = [name for name in other if not name.endswith(".safetensors")]
+    if other:
+        raise Refusal(
+            "unsafe_weights",
+            f"base_model: {folder / INDEX} names {other[0]}, which is no safetensors file: save the model again with "
+            "save_pretrained",
+        )
 
 
 def without_weights(folder: Path) -> Refusal:
+    """The refusal of a model folder without safetensors files."""
+    pickles = _pickles(folder)
+    if pickles:
+        return _unsafe("base_model", folder, pickles, "load the model with transformers")
     return Refusal(
         "base_model_missing", f"base_model: {folder} holds no weights (*.safetensors): name a complete folder"
+    )
+
+
+def require_adapter_weights(folder: Path) -> None:
+    """Raises `Refusal` unless the weights of the adapter in `folder` are in a safetensors file."""
+    if (folder / ADAPTER_WEIGHTS).is_file():
+        return
+    pickles = _pickles(folder)
+    if pickles:
+        raise _unsafe("reference", folder, pickles, "load the adapter with peft")
+    raise Refusal(
+        "reference_missing", f"reference: {folder} holds no {ADAPTER_WEIGHTS}: stage the shipped adapter again"
+    )
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Returns the files of the tokenizer in `folder`, its chat template's too, sorted by name."""
+    return sorted(
+        {path for pattern in (*TOKENIZERS, *BESIDE_TOKENIZERS) for path in folder.glob(pattern) if path.is_file()}
+    )
+
+
+def _pickles(folder: Path) -> list[str]:
+    return sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+
+
+def _unsafe(field: str, folder: Path, pickles: list[str], load: str) -> Refusal:
+    return Refusal(
+        "unsafe_weights",
+        f"{field}: {folder} holds {pickles[0]} and no *.safetensors: such files can run code and are never loaded: "
+        f"where you trust the file, {load} and write it again with save_pretrained",
     )
 
 
@@ -49,8 +111,7 @@ def require_model(folder: Path, remedy: str) -> tuple[dict[str, Any], Shapes]:
     """
     require_config(folder)
     config = _document("base_model", folder / "config.json", remedy)
-    if not any([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        raise without_weights(folder)
+    require_safetensors(folder)
     shapes = _weights(folder, remedy)
     if not any(True for pattern in TOKENIZERS for _ in folder.glob(pattern)):
         raise Refusal("tokenizer", f"base_model: {folder} holds no tokenizer: add the model's tokenizer.json")
@@ -87,8 +148,7 @@ def require_adapter(folder: Path, recipe: Recipe, base: Shapes, remedy: str) -> 
     remedy  what to do where a file is damaged. Raises `Refusal`.
     """
     config = _document("reference", folder / ADAPTER_CONFIG, remedy)
-    if not (folder / ADAPTER_WEIGHTS).is_file():
-        return
+    require_adapter_weights(folder)
     shapes = shapes_of("reference", folder / ADAPTER_WEIGHTS, remedy)
     if config.get("peft_type") != "LORA":
         return

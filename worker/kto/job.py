@@ -96,9 +96,9 @@ def read_job(workdir: Path) -> Job:
     _verify_shards(workdir / "snapshot", manifest)
     base = Path(file.base_model)
     folders.require_config(base)
+    folders.require_safetensors(base)
     fingerprint = weights_fingerprint(base)
-    if fingerprint is None:
-        raise folders.without_weights(base)
+    assert fingerprint is not None, "there are safetensors files"
     if file.base_fingerprint not in (None, fingerprint):
         raise Refusal(
             "base_fingerprint",
@@ -130,9 +130,9 @@ def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, 
         raise Refusal(
             "reference_missing", f"reference: {folder} holds no adapter_config.json: stage the shipped adapter"
         )
+    folders.require_adapter_weights(folder)
     fingerprint = weights_fingerprint(folder)
-    if fingerprint is None:
-        raise Refusal("reference_missing", f"reference: {folder} holds no adapter weights: stage the shipped adapter")
+    assert fingerprint is not None, "the adapter's weights are there"
     if reference.fingerprint not in (None, fingerprint):
         raise Refusal(
             "reference_fingerprint",

@@ -9,17 +9,18 @@ Dropout is off everywhere, because a model in evaluation mode has none; gradient
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from peft import PeftConfig, PeftModel, get_peft_model
+from peft import get_peft_model
 from torch import nn
 
 from app.runs.recipe import Recipe
-from worker.kto import lora
+from worker.kto import adapters, folders, lora
 from worker.kto.job import Job
 from worker.kto.process import Refusal, first_line
 from worker.kto.shortage import is_out_of_memory
@@ -94,9 +95,20 @@ def vocabulary(folder: Path) -> int:
 
 def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """The causal language model in `folder`, every weight found. Raises `Refusal`."""
+    return _load_weights(folder, dtype, device)[0]
+
+
+def _load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, list[str]]:
+    """Returns the model, and the names of tensors in its files that it has no place for."""
+    folders.require_safetensors(folder)
     try:
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except Exception as error:
         if is_out_of_memory(error):  # no fault of the folder
@@ -109,7 +121,7 @@ def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
             f"base_model: {folder} lacks {len(broken)} weights that its config.json asks for, first {broken[0]}: "
             "restore the folder",
         )
-    return model.eval().to(device)
+    return model.eval().to(device), sorted(report["unexpected_keys"])
 
 
 def _config(folder: Path) -> Any:
@@ -120,6 +132,12 @@ def _config(folder: Path) -> Any:
 
 
 def _unloadable(folder: Path, error: Exception) -> Refusal:
+    if "trust_remote_code" in str(error):
+        return Refusal(
+            "remote_code",
+            f"base_model: {folder} needs code of its own (auto_map in its config.json), which is never run: name a "
+            "model of a type that transformers knows",
+        )
     return Refusal(
         "base_model_unloadable",
         f"base_model: {folder} does not load as a causal language model ({first_line(error)}): "
@@ -130,35 +148,33 @@ def _unloadable(folder: Path, error: Exception) -> Refusal:
 def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
     """The shipped checkpoint, with exactly the weights that the recipe trains asking for gradients, in float32."""
     recipe = job.recipe
+    if job.adapter is not None:
+        adapters.require_same_tokenizer(job.adapter, job.base)
     if recipe.method == "full":
-        model = load_weights(job.base, torch.float32, arithmetic.device)
+        model, unused = _load_weights(job.base, torch.float32, arithmetic.device)
+        if unused:
+            raise Refusal(
+                "base_model_tensors",
+                f"base_model: {job.base} holds {len(unused)} tensors that a causal language model of its type does not "
+                f"use, first {unused[0]}; full weights would be saved without them: set method to lora, or take them "
+                "out of the folder",
+            )
         if job.adapter is not None:
-            model = load_adapter(model, job.adapter).merge_and_unload()
+            model = _without_broken_ties(adapters.load_adapter(model, job.adapter).merge_and_unload())
         return model.requires_grad_().eval()
     model = load_weights(job.base, arithmetic.precision, arithmetic.device)
     if job.adapter is not None:
-        return load_adapter(model, job.adapter, trainable=True)
+        return adapters.load_adapter(model, job.adapter, trainable=True)
     with lora.peft_quiet():
         return get_peft_model(model, lora.fresh_config(recipe)).eval()
 
 
-def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
-    """`model` under the adapter in `folder`, without dropout. Raises `Refusal`."""
-    try:
-        config = PeftConfig.from_pretrained(str(folder), local_files_only=True)
-        config.inference_mode = not trainable
-        if hasattr(config, "lora_dropout"):
-            config.lora_dropout = 0.0
-        with lora.peft_quiet():
-            return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise Refusal(
-            "adapter_unloadable",
-            f"reference: the adapter in {folder} does not load on this base model ({first_line(error)}): "
-            "stage the adapter that was trained on it",
-        ) from None
+def _without_broken_ties(model: Any) -> Any:
+    """Has a model whose adapter changed only one of embedding and head be saved with both."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is not None and model.config.tie_word_embeddings and head.weight is not embedding.weight:
+        model.config.tie_word_embeddings = False
+    return model
 
 
 def router_coefficient(policy: Any) -> float:
@@ -183,11 +199,14 @@ def save_policy(policy: Any, job: Job, tokens: Tokens, folder: Path) -> None:
     }
     (folder / "origin.json").write_text(json.dumps(origin, indent=1))
     if job.recipe.method == "lora":
-        policy.save_pretrained(folder, save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # the checkpoint's card is written by who registers it
+        adapters.save_adapter(policy, folder, job.adapter)
         return
     stored = _config(job.base).dtype
     if not isinstance(stored, torch.dtype):  # a config.json without a dtype
         stored = torch.float32
     policy.to(stored).save_pretrained(folder)
     tokens.tokenizer.save_pretrained(folder)
+    # Byte by byte what the base model came with, as a tokenizer can forget in memory what its files say.
+    for path in [*folders.tokenizer_files(job.base), job.base / "generation_config.json"]:
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.runs.recipe import Recipe
+from worker.kto import folders
 from worker.kto.files import folder_atomically, sha256_of, sync, weights_fingerprint, write_atomically
 from worker.kto.process import Refusal
 from worker.kto.standalone.request import Request
@@ -24,7 +25,8 @@ from worker.kto.standalone.request import Request
 TOLD = ("metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "curves.png", "scores.json", "training.json")
 #: Files at least this large are the same file in work and OUT, not a copy.
 LARGE_BYTES = 1_000_000
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "origin.json")
+#: An adapter's own files.
+ADAPTER_FILES = (folders.ADAPTER_CONFIG, folders.ADAPTER_WEIGHTS, "origin.json")
 
 
 class Folder:
@@ -157,6 +159,10 @@ def _fingerprint(option: str, folder: Path, config: str, what: str) -> str:
     if not folder.is_dir():
         raise Refusal("model", f"{option} {folder}: there is no such folder: name one on this machine")
     fingerprint = weights_fingerprint(folder)
+    if fingerprint is None and (folder / config).is_file():
+        if option == "--model":
+            raise folders.without_weights(folder)
+        folders.require_adapter_weights(folder)
     if not (folder / config).is_file() or fingerprint is None:
         lacks = "weights (*.safetensors)" if (folder / config).is_file() else config
         whole = option == "--reference" and (folder / "config.json").is_file()
@@ -210,8 +216,10 @@ def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
 
 
 def copy_adapter(source: Path, target: Path) -> None:
-    """The adapter's own files: its folder may be the OUT of an earlier training, with much else."""
+    """Copies the adapter's own files and its tokenizer: its folder may be the OUT of an earlier training, with much
+    else.
+    """
     target.mkdir()
-    for name in ADAPTER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+    for path in [*(source / name for name in ADAPTER_FILES), *folders.tokenizer_files(source)]:
+        if path.is_file():
+            shutil.copyfile(path, target / path.name)
