@@ -39,13 +39,20 @@ def load(folder: Path, base: Path | None = None) -> Desk:
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
+        from worker.kto.folders import require_adapter_weights
+
+        require_adapter_weights(folder)
         if base is None:
             raise ValueError(f"{folder} holds an adapter: name the folder of its base model")
-        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
+        model = PeftModel.from_pretrained(_model(base), folder)
     else:
-        model = AutoModelForCausalLM.from_pretrained(folder)
+        model = _model(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Desk(model.eval().to(device), AutoTokenizer.from_pretrained(base or folder))
+
+
+def _model(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
 
 
 @torch.inference_mode()

@@ -34,7 +34,8 @@ def fresh_config(recipe: Recipe) -> LoraConfig:
 def read_config(folder: Path) -> PeftConfig:
     """Of the adapter in `folder`. Raises `Refusal`."""
     try:
-        return PeftConfig.from_pretrained(str(folder), local_files_only=True)
+        with peft_quiet():
+            return PeftConfig.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
         raise Refusal(
             "adapter_unloadable",
@@ -101,10 +102,19 @@ def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, tar
 
 @contextmanager
 def peft_quiet() -> Iterator[None]:
-    """peft 0.21 still asks for an attribute that transformers 5 has renamed, and says which setting it mends."""
+    """Silences warnings of peft: of an attribute that transformers 5 has renamed, of a setting that it mends itself,
+    and of what `adapters.load_adapter` checks and refuses.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        for checked in (
+            "Found missing adapter keys",
+            "Unexpected keyword arguments",
+            "Model has `tie_word_embeddings",
+            "Input and output embeddings are no longer tied",
+        ):
+            warnings.filterwarnings("ignore", message=checked, category=UserWarning)
         yield
 
 

@@ -160,21 +160,15 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
                 "out of the folder",
             )
         if job.adapter is not None:
-            model = _without_broken_ties(adapters.load_adapter(model, job.adapter).merge_and_unload())
+            adapted = adapters.load_adapter(model, job.adapter)
+            with lora.peft_quiet():
+                model = adapted.merge_and_unload()
         return model.requires_grad_().eval()
     model = load_weights(job.base, arithmetic.precision, arithmetic.device)
     if job.adapter is not None:
         return adapters.load_adapter(model, job.adapter, trainable=True)
     with lora.peft_quiet():
         return get_peft_model(model, lora.fresh_config(recipe)).eval()
-
-
-def _without_broken_ties(model: Any) -> Any:
-    """Has a model whose adapter changed only one of embedding and head be saved with both."""
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if head is not None and model.config.tie_word_embeddings and head.weight is not embedding.weight:
-        model.config.tie_word_embeddings = False
-    return model
 
 
 def router_coefficient(policy: Any) -> float:
