@@ -40,7 +40,7 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     job, training, scores, snapshot = (json.loads((workdir / name).read_bytes()) for name in names)
     pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
     gates = claimed.configuration.gates
-    reasons = reasons_to_refuse(gates, scores)
+    reasons = reasons_to_refuse(gates, scores, training)
     output = workdir / "output"
     files = sorted(path for path in output.rglob("*") if path.is_file())
     return {

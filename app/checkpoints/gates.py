@@ -3,24 +3,30 @@
 Every comparison is written so that a missing figure or NaN refuses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan, nan
 from typing import Any
 
 from thumbwheel import wire
 
 
-def reasons_to_refuse(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str]:
-    """Why a checkpoint with `scores` (worker/evaluation/score.py) must not ship; empty where it may.
+def reasons_to_refuse(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    """Returns why a checkpoint must not ship; empty where it may.
 
-    Each reason names the figure, the limit and the remedy.
+    scores      what worker/evaluation/score.py found
+    training    the trainer's summary, with its findings after the last step
+
+    Each reason names the figure, the limit and the remedy. No remedy is to raise the learning rate where another
+    reason shows that the policy went too far.
     """
+    too_far = _too_far(gates, scores, training)
     reasons = []
     auroc = _figure(scores, "auroc")
     if not _bound(auroc, "low") > gates.auroc_above:
+        stronger = "" if too_far else ", or train longer or with a higher learning rate"
         reasons.append(
             f"auroc: the lower bound on held-out feedback is {_shown(auroc, 'low')}, it must lie above "
-            f"{gates.auroc_above:g}: collect more feedback, or train longer or with a higher learning rate"
+            f"{gates.auroc_above:g}: collect more feedback{stronger}"
         )
     difference = _figure(scores, "auroc_difference")
     if not _bound(difference, "low") >= -gates.non_inferiority_margin:
@@ -29,14 +35,38 @@ def reasons_to_refuse(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str]
             f"be {-gates.non_inferiority_margin:g} at least: collect more held-out feedback to narrow the interval, or "
             "keep what is shipped"
         )
-    # The upper bound, as the lower one above: a budget holds only if it holds at the interval's bad end.
+    return [*reasons, *too_far]
+
+
+def _too_far(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    """Returns the reasons that ask for a policy closer to the reference."""
+    reasons = []
+    # The upper bound, as the lower one of auroc: a budget holds only if it holds at the interval's bad end.
     drift = _figure(_figure(scores, "kl"), "nats_per_token")
     if not _bound(drift, "high") <= gates.kl_nats_per_token:
         reasons.append(
             f"kl.nats_per_token: the upper bound of the drift from the reference is {_shown(drift, 'high')} nats, the "
             f"budget is {gates.kl_nats_per_token:g}: raise beta, lower the learning rate or train fewer epochs"
         )
-    return reasons
+    length = _figure(scores, "length")
+    if not gates.length_ratio_low <= _bound(length, "ratio") <= gates.length_ratio_high:
+        after, before = (_bound(length, name) for name in ("candidate_median", "reference_median"))
+        lengths = "unknown" if isnan(after) or isnan(before) else f"{after:g} tokens, the reference's {before:g}"
+        reasons.append(
+            f"length.ratio: the median length of sampled completions is {lengths}, it must be "
+            f"{gates.length_ratio_low:g} to {gates.length_ratio_high:g} times the reference's: look whether desirable "
+            "rows are longer or shorter than undesirable ones, raise beta or lower the learning rate"
+        )
+    return [*reasons, *_refused_findings(gates, training)]
+
+
+def _refused_findings(gates: wire.Gates, training: Mapping[str, Any]) -> list[str]:
+    if not gates.refused_findings:
+        return []
+    findings = training.get("findings")
+    if not isinstance(findings, Sequence):
+        return ["findings: what the trainer found after its last step is unknown: train again"]
+    return [f"{found['code']}: {found['message']}" for found in findings if found["code"] in gates.refused_findings]
 
 
 def _figure(figures: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from tests.trainer import tiny
 from worker.kto import batches
 from worker.kto.diagnosis import findings, of_rows
 from worker.kto.rows import Row, Rows
+from worker.kto.train import train
 
 Line = Callable[[int], Mapping[str, Any]]
 
@@ -45,6 +48,9 @@ def codes(lines: list[dict[str, Any]], of: Recipe | None = None) -> list[str]:
     return [finding.code for finding in findings(lines, of or recipe())]
 
 
+#: Rewards of a policy that stays the reference.
+STILL = {"reward_desirable": 0.001, "reward_undesirable": 0.001, "margin": 0.0}
+
 SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
     "rewards_fall": (
         {"objective": "kto"},
@@ -53,18 +59,35 @@ SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
     ),
     "nothing_learned": (
         {"objective": "kto"},
-        lambda _s: {"loss_desirable": 0.501, "loss_undesirable": 0.499},
+        lambda _s: {**STILL, "loss_desirable": 0.501, "loss_undesirable": 0.499},
         r"stays at mean\(lambda\)/2: nothing is learned: raise learning_rate",
     ),
     "nothing_learned in bco": (
         {"objective": "bco"},
-        lambda _s: {"loss_desirable": 0.694, "loss_undesirable": 0.692},
+        lambda _s: {**STILL, "loss_desirable": 0.694, "loss_undesirable": 0.692},
         r"stays at mean\(lambda\)·log\(2\)",
     ),
     "nothing_learned in dpo": (
         {"objective": "dpo"},
-        lambda s: {"loss_desirable": None, "loss_undesirable": None, "margin": 0.001 * (-1) ** s},
+        lambda s: {**STILL, "loss_desirable": None, "loss_undesirable": None, "margin": 0.001 * (-1) ** s},
         "rewards of both classes stay equal: nothing is learned: raise learning_rate",
+    ),
+    "classes_not_separated where both move with z0, so that the loss stays": (
+        {"objective": "kto"},
+        lambda s: {
+            "loss_desirable": 0.5,
+            "loss_undesirable": 0.5,
+            "reward_desirable": 0.01 * s,
+            "margin": 0.0,
+            "reward_undesirable": 0.01 * s,
+            "z0": 0.1 * s,
+        },
+        "move alike .*tell.* apart: look whether the labels say anything.*lower learning_rate",
+    ),
+    "classes_not_separated where the margin stays below 0": (
+        {"objective": "kto"},
+        lambda _s: {"reward_desirable": -0.05, "reward_undesirable": 0.05, "margin": -0.1},
+        "lower learning_rate",
     ),
     "z0_clamped": (
         {},
@@ -107,6 +130,55 @@ def test_a_sick_run_is_told_what_is_wrong_and_what_to_do(case: str) -> None:
 
     assert [finding.code for finding in found] == [case.split()[0]]
     assert re.search(expected, found[0].message)
+
+
+@pytest.mark.parametrize(("first", "second"), combinations([case for case in SICK if "mo_kto" not in case], 2))
+def test_no_two_remedies_move_the_learning_rate_in_different_directions(first: str, second: str) -> None:
+    both = [(SICK[first], SICK[second]), (SICK[second], SICK[first])]
+    for (changes, line, _), (other_changes, other_line, _) in both:
+
+        def together(step: int, line: Line = line, other_line: Line = other_line) -> Mapping[str, Any]:
+            return {**line(step), **other_line(step)}
+
+        found = findings(metrics(40, together), recipe(**{**other_changes, **changes}))
+
+        directions = {
+            way for way in ("lower", "raise") for finding in found if f"{way} learning_rate" in finding.message
+        }
+        assert len(directions) <= 1
+        assert directions == {finding.learning_rate for finding in found} - {None}
+
+
+def test_a_collapsed_run_is_not_also_told_to_raise_its_learning_rate() -> None:
+    # given rewards that fall together, and losses at which nothing would seem to be learned
+    def collapsed(step: int) -> dict[str, Any]:
+        fall = -0.2 * step
+        rewards = {"reward_desirable": fall, "reward_undesirable": fall - 0.001, "margin": 0.001}
+        return {**rewards, "loss_desirable": 0.5, "loss_undesirable": 0.5}
+
+    assert codes(metrics(40, collapsed), recipe(drift={"kl_budget": 1})) == ["rewards_fall", "classes_not_separated"]
+
+
+def test_classes_that_part_late_or_hardly_move_are_left_in_peace() -> None:
+    quiet = recipe(drift={"kl_budget": 1})
+
+    assert codes(metrics(40, lambda s: {"reward_desirable": -0.3 + 0.02 * s, "reward_undesirable": 0.0}), quiet) == []
+    assert codes(metrics(40, lambda _s: {"reward_desirable": 0.01, "reward_undesirable": 0.012}), quiet) == []
+    early = metrics(19, lambda s: {"reward_desirable": 0.1 * s, "reward_undesirable": 0.1 * s})
+    assert codes(early, quiet) == []
+
+
+def test_a_real_run_on_contradictory_labels_is_found_not_to_separate_the_classes(tmp_path: Path, base: Path) -> None:
+    rows = [{**row, "label": label} for row in tiny.text_rows(20) for label in (True, False)]
+    workdir = tiny.stage(tmp_path / "w", base, rows, objective="apo_zero_unpaired", epochs=8, learning_rate=3e-3)
+
+    train(workdir)
+
+    said = {line["code"]: line["message"] for line in tiny.lines(workdir / "warnings.jsonl")}
+    assert "classes_not_separated" in said
+    assert not any("raise learning_rate" in message for message in said.values())
+    left = tiny.document(workdir / "training.json")["findings"]
+    assert "classes_not_separated" in [finding["code"] for finding in left]
 
 
 @pytest.mark.parametrize("objective", ["kto", "tkto", "apo_zero_unpaired", "bco", "ppo_clip"])

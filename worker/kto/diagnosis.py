@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import log
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from app.runs.recipe import WITHOUT_LAMBDA, Recipe
 from worker.kto.batches import Plan
@@ -28,6 +28,10 @@ PINNED = 0.005
 STILL = 4 * PINNED
 #: Loss of a row at r = 0 and z0 = 0, as a share of its λ, of objectives where that tells whether anything was learned.
 LOSS_AT_FIRST = {"kto": 0.5, "tkto": 0.5, "apo_zero_unpaired": 0.5, "bco": log(2)}
+#: A class's mean reward (β·r) counts as moved beyond this.
+MOVED = 0.1
+#: Classes whose mean rewards differ by less than this share of the larger one are not separated.
+ALIKE_SHARE = 0.1
 #: In more than this share of the steps z0 is cut off: then the clamp decides, not the data.
 CLAMPED_SHARE = 0.5
 #: One class's gradient this many times the other's: the weaker one is not learnt from. Measured twice in a row, because
@@ -44,13 +48,30 @@ LAMBDA_BAND = (1.0, 1.5)
 
 
 class Finding(NamedTuple):
+    """A problem and its remedy.
+
+    learning_rate   direction in which the remedy moves the learning rate, None where it says nothing of it
+    """
+
     code: str
     message: str
+    learning_rate: Literal["lower", "raise"] | None = None
 
 
 def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
-    """What the lines of metrics.jsonl so far say."""
-    return [finding for rule in RULES if (finding := rule(metrics, recipe))]
+    """Returns what the lines of metrics.jsonl so far say, the gravest first.
+
+    No two findings move the learning rate in different directions: the graver one decides.
+    """
+    kept: list[Finding] = []
+    for rule in RULES:
+        finding = rule(metrics, recipe)
+        if finding is None:
+            continue
+        directions = {earlier.learning_rate for earlier in kept} - {None}
+        if finding.learning_rate is None or directions <= {finding.learning_rate}:
+            kept.append(finding)
+    return kept
 
 
 def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
@@ -65,11 +86,43 @@ def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
         "rewards_fall",
         "the rewards of both classes fall together: the learning rate is too high for this beta: lower learning_rate "
         f"(it is {recipe.learning_rate:g}) or raise beta (it is {recipe.beta:g})",
+        "lower",
+    )
+
+
+def _classes_are_not_separated(metrics: Metrics, recipe: Recipe) -> Finding | None:
+    """Both classes' rewards have moved, and alike, or the margin stays at or below 0."""
+    if not OBJECTIVES[recipe.objective].reference or OBJECTIVES[recipe.objective].labels:
+        return None
+    if len(metrics) < 2 * SPAN or len(metrics) < metrics[-1]["total_steps"] // 2:
+        return None
+    pairs = [
+        [_mean(span, name) for name in ("reward_desirable", "reward_undesirable")]
+        for span in (metrics[-2 * SPAN : -SPAN], metrics[-SPAN:])
+    ]
+    (earlier_d, earlier_u), (desirable, undesirable) = pairs
+    if earlier_d is None or earlier_u is None or desirable is None or undesirable is None:
+        return None
+    way, margin = max(abs(desirable), abs(undesirable)), desirable - undesirable
+    alike = way > MOVED and margin < ALIKE_SHARE * way
+    turned = way > STILL and margin <= 0 and earlier_d <= earlier_u
+    if not alike and not turned:
+        return None
+    return Finding(
+        "classes_not_separated",
+        f"the rewards of both classes move alike ({desirable:.3g} for desirable rows, {undesirable:.3g} for "
+        "undesirable ones): the policy changes without telling the classes apart: look whether the labels say anything "
+        f"about the completions, and lower learning_rate (it is {recipe.learning_rate:g})",
+        "lower",
     )
 
 
 def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
     if len(metrics) < 2 * SPAN or len(metrics) < metrics[-1]["total_steps"] // 2:
+        return None
+    # A loss also stays where it began when both classes move alike, and z0 with them.
+    rewards = [_mean(metrics[-SPAN:], name) for name in ("reward_desirable", "reward_undesirable")]
+    if OBJECTIVES[recipe.objective].reference and any(reward and abs(reward) > STILL for reward in rewards):
         return None
     at_first = LOSS_AT_FIRST.get(recipe.objective)
     if at_first is not None:
@@ -92,6 +145,7 @@ def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
         "nothing_learned",
         f"{said}: nothing is learned: raise learning_rate (it is {recipe.learning_rate:g}) or look whether the labels "
         "say anything about the completions",
+        "raise",
     )
 
 
@@ -108,6 +162,7 @@ def _z0_is_clamped(metrics: Metrics, recipe: Recipe) -> Finding | None:
         f"z0 was below 0 and cut off there in {clamped} of the last {len(seen)} steps: completions of other prompts "
         "lose probability, so the reference point says nothing about drift: lower learning_rate "
         f"(it is {recipe.learning_rate:g}) or set objective to apo_zero_unpaired, which has no z0",
+        "lower",
     )
 
 
@@ -135,6 +190,7 @@ def _drift_is_over_budget(metrics: Metrics, recipe: Recipe) -> Finding | None:
         "drift_over_budget",
         f"the policy is {kl:.3g} nats a token away from the reference, drift.kl_budget is {recipe.drift.kl_budget:g}: "
         f"raise beta (it is {recipe.beta:g}), lower learning_rate (it is {recipe.learning_rate:g}) or train less",
+        "lower",
     )
 
 
@@ -159,17 +215,20 @@ def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Finding | None:
                 f"completions get {way}: {sampled:g} tokens in the median, the reference's have {reference:g}: look "
                 f"whether desirable rows are {way} than undesirable ones, raise beta (it is {recipe.beta:g}) or lower "
                 f"learning_rate (it is {recipe.learning_rate:g})",
+                "lower",
             )
     return None
 
 
+#: The gravest first.
 RULES: Sequence[Callable[[Metrics, Recipe], Finding | None]] = (
     _both_rewards_fall,
-    _nothing_is_learned,
-    _z0_is_clamped,
-    _gradients_are_apart,
+    _classes_are_not_separated,
     _drift_is_over_budget,
     _lengths_drift,
+    _z0_is_clamped,
+    _nothing_is_learned,
+    _gradients_are_apart,
 )
 
 

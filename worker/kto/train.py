@@ -244,6 +244,10 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
         "memory": start.memory,
         "determinism": determinism(arithmetic, position.threads, ranks.world),
         "identity": job.identity,
+        "findings": [
+            {"code": finding.code, "message": finding.message}
+            for finding in diagnosis.findings(journal.metrics, recipe)
+        ],
         "final": journal.metrics[-1],
     }
     write_atomically(workdir / "training.json", json.dumps(summary, indent=1).encode())

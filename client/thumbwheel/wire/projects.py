@@ -37,6 +37,18 @@ class Gates(Body):
         description="AUROC may be this much below the shipped checkpoint's, at its interval's low end",
     )
     kl_nats_per_token: float = Field(0.5, gt=0, description="budget of the drift from the reference, on own samples")
+    length_ratio_low: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="median length of sampled completions, as a share of the reference's: at least this",
+    )
+    length_ratio_high: float = Field(2.0, ge=1, le=1000, description="and this at most")
+    refused_findings: tuple[Name, ...] = Field(
+        ("rewards_fall", "classes_not_separated"),
+        max_length=20,
+        description="codes of the trainer's findings that must not hold after the last step",
+    )
 
 
 class SnapshotRules(Body):
