@@ -22,7 +22,7 @@ from app.dashboard.api import router as dashboard
 from app.dashboard.api_reference import ASSETS_PATH, assets
 from app.dashboard.api_reference import router as api_reference
 from app.dashboard.error_pages import ErrorPages
-from app.dashboard.page import Figures
+from app.dashboard.remembered import Remembered
 from app.database import Purpose
 from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, EVENT_PATH, MODELS
 from app.feedback.api import router as feedback
@@ -43,6 +43,7 @@ from app.releases.api import CURRENT_PATH
 from app.releases.api import router as releases
 from app.releases.current import CurrentRelease
 from app.request_bodies import METHODS_WITH_BODY, BodyGate
+from app.runs import service as run_service
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
 from app.runs.stream.stopping import told_to_stop
@@ -133,7 +134,7 @@ ROUTERS = (
 async def _lifespan(api: Api) -> AsyncIterator[None]:
     settings.current().need_redis()
     api.state.capacity = Capacity()
-    api.state.figures = Figures()
+    api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
     lane = Lane(Purpose.HOT)
     async with intake(settings.current().need_libpq_database()) as way_in:

@@ -59,6 +59,13 @@ def key_of_cursor(cursor: str | None, read: Callable[[str], Key]) -> Key | None:
         ) from error
 
 
+def storable_key(text: str) -> str:
+    """Returns an id for `key_of_cursor`. Raises `ValueError` for one that Postgres could not store."""
+    if "\0" in text:
+        raise ValueError(text)
+    return text
+
+
 def number_up_to(most: int) -> Callable[[str], int]:
     """Returns a reader for `key_of_cursor`: of a whole number from 0 to `most`, as this server writes it."""
 

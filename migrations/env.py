@@ -10,6 +10,7 @@ import app.idempotency.tables
 import app.labels.audits.tables
 import app.labels.policies.tables
 import app.labels.quarantine.tables
+import app.labels.summaries.tables
 import app.labels.tables
 import app.loop.tables
 import app.outbox

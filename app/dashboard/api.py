@@ -30,6 +30,6 @@ def status_page(
     chosen = project or (names[0] if names else None)
     if chosen is not None and at.project not in (None, chosen):
         raise Forbidden(f"This key opens the project {at.project} alone.", code="other_project")
-    view = page.view_of(session, chosen, request.app.state.figures) if chosen else None
+    view = page.view_of(session, chosen, request.app.state.page_readiness) if chosen else None
     archived = projects.archived_ids(session) if at.project is None else []
     return rendered("page.html", view=view, projects=names, archived=archived, now=now())

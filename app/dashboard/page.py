@@ -14,7 +14,7 @@ from app.checkpoints import service as checkpoints
 from app.dashboard import plots
 from app.dashboard.remembered import Remembered
 from app.database import now
-from app.labels import service as labels
+from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.projects import service as projects
 from app.releases import service as releases
@@ -25,14 +25,6 @@ SHOWN = 10
 PLOTTED_STEPS = 300
 #: Not every objective has a reference point, and drift is measured a few times in a run: no plot without a figure.
 OPTIONAL = {"z0", "drift"}
-
-
-class Figures:
-    """What one server remembers for the page."""
-
-    def __init__(self) -> None:
-        self.readiness = Remembered(runs.readiness)
-        self.approvals = Remembered(labels.approval)
 
 
 @dataclass(frozen=True)
@@ -50,20 +42,20 @@ class View:
     releases: Sequence[wire.Release]
 
 
-def view_of(session: Session, project: str, figures: Figures) -> View:
-    """Raises `NotFound` for a project that there is none of."""
+def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness]) -> View:
+    """Raises `NotFound` for an unknown project."""
     newest = runs.page(session, project, cursor=None, limit=SHOWN).items
     plotted = next((run for run in newest if run.last_metrics), None)
     return View(
         project=projects.get(session, project),
         current=releases.current(session, project),
-        readiness=figures.readiness(session, project),
+        readiness=readiness(session, project),
         runs=newest,
         active=next((run for run in newest if run.state not in TERMINAL), None),
         plotted=plotted,
         plots=curves(runs.metrics(session, project, plotted.id, limit=PLOTTED_STEPS).steps) if plotted else {},
         checkpoints=checkpoints.page(session, project, cursor=None, limit=SHOWN).items,
-        approvals={approval.checkpoint_id: approval for approval in figures.approvals(session, project)},
+        approvals=summaries.stored_approvals(session, project),
         decisions=loop.decisions(session, project, cursor=None, limit=SHOWN).items,
         releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
     )

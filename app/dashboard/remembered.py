@@ -1,4 +1,4 @@
-"""Figures that read a whole log, for a page that is looked at every few seconds."""
+"""Figures that cost something to work out, for a page that is looked at every few seconds."""
 
 import threading
 import time
@@ -9,24 +9,36 @@ from sqlalchemy.orm import Session
 
 Figure = TypeVar("Figure")
 
-#: A figure is shown for so many times as long as it took to work out: looking on costs a tenth of a core at most.
+#: A figure is shown this many times as long as it took to work out: the page costs a tenth of a core at most.
 REST = 10
 
 
 class Remembered(Generic[Figure]):
-    """`ask`, answered from memory for a while that grows with what the answer cost. One thread works at a time."""
+    """A function of a project, answered from memory for a while that grows with the cost of its answer.
 
-    def __init__(self, ask: Callable[[Session, str], Figure]) -> None:
-        self._ask = ask
-        self._kept: dict[str, tuple[float, Figure]] = {}  # until when
-        self._lock = threading.Lock()
+    Nobody waits for somebody else's request: while a figure is worked out again, the others get the one before.
+    """
+
+    def __init__(self, work_out: Callable[[Session, str], Figure]) -> None:
+        self._work_out = work_out
+        self._figures: dict[str, tuple[float, Figure]] = {}  # until when
+        self._locks: dict[str, threading.Lock] = {}
 
     def __call__(self, session: Session, project: str) -> Figure:
-        with self._lock:
-            until, figure = self._kept.get(project, (0.0, None))
-            if figure is None or time.monotonic() >= until:
-                began = time.monotonic()
-                figure = self._ask(session, project)
-                done = time.monotonic()
-                self._kept[project] = (done + REST * (done - began), figure)
+        until, figure = self._figures.get(project, (0.0, None))
+        if figure is None:
+            return self._refreshed(session, project)
+        lock = self._locks.setdefault(project, threading.Lock())
+        if time.monotonic() < until or not lock.acquire(blocking=False):
             return figure
+        try:
+            return self._refreshed(session, project)
+        finally:
+            lock.release()
+
+    def _refreshed(self, session: Session, project: str) -> Figure:
+        began = time.monotonic()
+        figure = self._work_out(session, project)
+        end = time.monotonic()
+        self._figures[project] = (end + REST * (end - began), figure)
+        return figure

@@ -10,8 +10,8 @@
 Weights are counted in thousandths, so that sums are exact in any order. `app.labels.sets` does the same for whole logs.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -118,18 +118,6 @@ def resolve(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal
     winners = sorted(agreed.values(), key=_heaviest_first)
     reasons = tuple(dict.fromkeys(verdict.reason for verdict in winners))
     return Resolution(label, winners[0].weight / THOUSANDTHS, reasons, rewrites, tuple(sorted(agreed)))
-
-
-def without(
-    policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context, left_out: Collection[str]
-) -> Resolution:
-    """What `resolve` finds without the signals of some actors; `quarantined` where only they said something."""
-    left = [signal for signal in signals if signal.actor not in left_out]
-    resolution = resolve(policy, text, left, context)
-    silenced = any(signal.stands and signal.actor in left_out for signal in signals)
-    return (
-        replace(resolution, reasons=(QUARANTINED,)) if silenced and resolution.reasons == (NO_VERDICT,) else resolution
-    )
 
 
 def explain(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context) -> Explanation:

@@ -81,6 +81,16 @@ def read(
     return log, new
 
 
+def standing(source: Source) -> dict[int, bool]:
+    """Returns for each event of the source, by position, whether it stands: it takes nothing back itself, and its actor
+    has neither taken it back nor replaced it.
+    """
+    rows = Columns.of(source.events())
+    stands = _standing(source, rows)
+    own = rows.source == np.arange(len(rows.source))
+    return dict(zip(rows.position[own].tolist(), stands[own].tolist(), strict=True))
+
+
 def _standing(source: Source, rows: Columns) -> NDArray[np.bool_]:
     """Which rows count: not those that were taken back or replaced by the same actor, nor what takes back."""
     kinds = np.array([body["kind"] for body in rows.signals.bodies], dtype=object)

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
@@ -19,89 +17,6 @@ from app.labels.tables import EditComparison
 CHUNK = 500
 KEPT_AT_ONCE = 10_000
 NAMED_AT_ONCE = 20_000
-
-
-class Said(NamedTuple):
-    """One event, seen from the completion it is about. A preference is seen twice: also from the one not preferred.
-
-    `signal` None: a completion that was registered; only its text counts. `stands`: not superseded or taken back.
-    """
-
-    completion_id: str
-    position: int
-    occurred_at: datetime
-    actor: str
-    signal: dict[str, Any] | None
-    stands: bool
-    prompt: str | list[dict[str, Any]] | None
-    completion: str | None
-    checkpoint_id: UUID | None
-
-
-#: A completion that was not preferred and has no id of its own gets one made of its text. What an actor took back, or
-#: put something else in the place of, keeps its text. A registered completion comes first: its text is the text.
-_SAID = f"""
-    WITH change AS MATERIALIZED (
-        SELECT supersedes, actor, completion_id, coalesce(occurred_at, received_at) AS moment, position
-        FROM events
-        WHERE project_id = :project AND position <= :watermark
-          AND (supersedes IS NOT NULL OR signal ->> 'kind' = 'retract')
-    ), event AS NOT MATERIALIZED (
-        SELECT e.*, moment, kind,
-               kind <> 'retract'
-               AND NOT EXISTS (
-                   SELECT FROM change WHERE (change.supersedes, change.actor, change.completion_id)
-                                            = (e.event_id, e.actor, e.completion_id))
-               AND NOT EXISTS (
-                   SELECT FROM change
-                   WHERE change.supersedes IS NULL AND (change.actor, change.completion_id) = (e.actor, e.completion_id)
-                     AND (change.moment, change.position) > (read.moment, e.position)) AS stands
-        FROM events e
-        CROSS JOIN LATERAL (
-            SELECT coalesce(e.occurred_at, e.received_at) AS moment, e.signal ->> 'kind' AS kind) AS read
-        WHERE project_id = :project AND position <= :watermark
-    ), named AS NOT MATERIALIZED (
-        SELECT completion_id FROM event
-        UNION
-        SELECT (signal ->> 'rejected_completion_id') COLLATE "C" FROM event WHERE kind = 'preference'
-    ), said AS (
-        SELECT false AS registered, completion_id, position, moment, actor, signal, stands, prompt, completion,
-               checkpoint_id
-        FROM event
-        UNION ALL
-        SELECT false, {ID_SQL},
-               position, moment, actor, '{{"kind": "not_preferred"}}'::json, stands,
-               CASE WHEN signal ->> 'rejected' IS NOT NULL THEN prompt END, signal ->> 'rejected', NULL
-        FROM event WHERE kind = 'preference'
-        UNION ALL
-        SELECT true, completion_id, position, received_at, '', NULL, true, prompt, completion, checkpoint_id
-        FROM completions JOIN named USING (completion_id)
-        WHERE project_id = :project AND position <= :watermark
-    )
-    SELECT completion_id, position, moment, actor, signal, stands, prompt, completion, checkpoint_id FROM said
-"""  # noqa: S608 - made of constants
-
-
-def said(session: Session, project: str, *, watermark: int, since: int, checkpoint_id: UUID | None) -> Iterator[Said]:
-    """All up to `watermark`, streamed, the events of a completion together: its registered text first, then in the
-    order of the log.
-
-    since          leaves out completions of which nothing was said after this position
-    checkpoint_id  leaves out completions that no event says to come from it
-    """
-    conditions = []
-    if since > 0:
-        conditions.append("completion_id IN (SELECT completion_id FROM said WHERE position > :since)")
-    if checkpoint_id is not None:
-        conditions.append("completion_id IN (SELECT completion_id FROM said WHERE checkpoint_id = :checkpoint_id)")
-    where = "WHERE " + " AND ".join(conditions) if conditions else ""
-    rows = session.execute(
-        text(f'{_SAID} {where} ORDER BY completion_id COLLATE "C", registered DESC, position'),
-        {"project": project, "watermark": watermark, "since": since, "checkpoint_id": checkpoint_id},
-        execution_options={"stream_results": True, "yield_per": CHUNK},
-    )
-    for row in rows:
-        yield Said(*row)
 
 
 #: Table and text.
@@ -123,11 +38,12 @@ _BRIEF = f"""
 
 @dataclass(frozen=True)
 class Source:
-    """The log up to a watermark, for `app.labels.reading`."""
+    """The log up to a watermark, or the events about a few completions, for `app.labels.reading`."""
 
     session: Session
     project: str
     watermark: int
+    about: Collection[str] | None = None
 
     def events(self) -> Iterator[pa.RecordBatch]:
         """What each event says, without prompt and completion, in no order: position, completion_id, actor, moment,
@@ -138,7 +54,7 @@ class Source:
             self.session,
             "SELECT position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, "  # noqa: S608 - literals
             f"{_BRIEF} AS signal, completion IS NOT NULL AS carries, never_train, checkpoint_id, supersedes "
-            f"FROM events WHERE project_id = {literal(self.project)} AND position <= {self.watermark:d}",
+            f"FROM events WHERE {self._here} AND {self._wanted}",
         )
         for batch in batches:  # JSON and UUIDs come as what they are made of
             columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
@@ -155,7 +71,7 @@ class Source:
     def registered(self) -> Iterator[pa.RecordBatch]:
         """completion_id, position and checkpoint_id of the registered completions that an event is about."""
         return self._registered(
-            f"completion_id IN (SELECT completion_id FROM events WHERE {self._here})"  # noqa: S608 - literals
+            f"completion_id IN (SELECT completion_id FROM events WHERE {self._here} AND {self._wanted})"  # noqa: S608
         )
 
     def named(self, completion_ids: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -174,6 +90,10 @@ class Source:
     @property
     def _here(self) -> str:
         return f"project_id = {literal(self.project)} AND position <= {self.watermark:d}"
+
+    @property
+    def _wanted(self) -> str:
+        return "true" if self.about is None else f"completion_id = ANY({literal(sorted(self.about))}::text[])"
 
     def compared(self) -> Iterator[pa.RecordBatch]:
         """What is kept of edits, as `reading.COMPARED`."""
@@ -232,12 +152,13 @@ def prompts_after(session: Session, project: str, since: int, limit: int, waterm
     return pa.Table.from_batches(batches, pa.schema([("position", pa.int64()), ("prompt", pa.string())]))
 
 
-def prompts_at(session: Session, project: str, positions: Sequence[int]) -> dict[int, str]:
-    """The prompts of the events there, as JSON text."""
+def prompts_at(session: Session, project: str, carrier: Carrier, positions: Sequence[int]) -> dict[int, str]:
+    """Returns the prompts of the completions that are carried there, as JSON text."""
+    table, _ = _CARRIED[carrier]
     found: dict[int, str] = {}
     for batch in arrow(
         session,
-        "SELECT position, prompt::text AS prompt FROM events "  # noqa: S608 - literals
+        f"SELECT position, prompt::text AS prompt FROM {table} "  # noqa: S608 - literals
         f"WHERE project_id = {literal(project)} AND position = ANY({literal(positions)}::bigint[])",
     ):
         found |= zip(batch["position"].to_pylist(), batch["prompt"].to_pylist(), strict=True)

@@ -1,7 +1,7 @@
 """The product on one screen: what happens every few seconds.
 
     messages that wait are sent ─▶ runs whose worker fell silent go back ─▶ runs whose turn was missed go on
-        ─▶ erasures that wait go on ─▶ each project: is it time for a run?
+        ─▶ erasures that wait go on ─▶ each project: is it time for a run? what is new in its log?
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -21,6 +21,7 @@ from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused
 from app.feedback import service as feedback
 from app.idempotency import service as idempotency
+from app.labels.summaries import service as summaries
 from app.loop import store
 from app.loop.triggers import Decision, Situation, decide, due
 from app.privacy.erasures import service as erasures
@@ -57,6 +58,7 @@ def tick() -> None:
             look_at(project)
         except Exception:
             log.exception("project %s could not be decided on, trying again", project)
+        _summarise(project)
     outbox.deliver()
     with transaction() as session:
         store.record_tick(session)
@@ -74,6 +76,15 @@ def _make_room() -> None:
             feedback.keep_months_ahead(session)
     except Exception:
         log.exception("the feedback log got no partition for the months to come, trying again")
+
+
+def _summarise(project: str) -> None:
+    """Reads what is new in a log; what goes wrong does not stop the loop."""
+    try:
+        with transaction() as session:
+            summaries.refresh(session, project)
+    except Exception:
+        log.exception("the log of project %s could not be summarised, trying again", project)
 
 
 def look_at(project: str) -> None:

@@ -18,10 +18,10 @@ from thumbwheel import wire
 
 from app import artifacts, memory
 from app.errors import Conflict, NotFound, Refused, Unavailable
+from app.labels import resolving
 from app.labels import service as labels
 from app.labels.guards import duplicates
 from app.labels.policies import service as policies
-from app.labels.quarantine import listing
 from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.runs.recipe import PAIRED, ObjectiveName
@@ -258,7 +258,7 @@ def choose(
     only = None if checkpoint_id is None else str(checkpoint_id)
     new: Counter[str] = Counter()
     drops: Counter[str] = Counter()
-    with listing.resolved(session, project, adopted.policy, watermark, near=kept.near) as resolved:
+    with resolving.resolved(session, project, adopted.policy, watermark, near=kept.near) as resolved:
         left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.actors
         ranks = ranks_of(actors)
 

@@ -14,10 +14,8 @@ from uuid import UUID
 
 from thumbwheel.wire import Event, LabelPolicy
 
-from app.labels import service as labels
 from app.labels.guards import text
 from app.labels.policy import Context, Signal, resolve
-from app.labels.service import LabelledRow, Resolved
 from app.snapshots import split
 from worker.demo import sampling
 from worker.demo.base_model import STEPS, train_base_model
@@ -104,17 +102,27 @@ POLICY = LabelPolicy.model_validate(
 )
 
 
+@dataclass(frozen=True)
+class LabelledRow:
+    """A completion with a label, or what somebody wrote in place of one."""
+
+    prompt: str
+    completion: str
+    label: bool
+    weight: float
+    position: int
+
+
 def rows_of(events: Sequence[Event]) -> list[tuple[str, Example]]:
     """The rows, each with its side of the split, that a snapshot of these events holds by `POLICY`."""
     same: dict[bytes, list[LabelledRow]] = defaultdict(list)
-    for one in _resolved(events):
-        for row in labels.rows_of(one):
-            same[text.key_of(str(row.prompt), row.completion)].append(row)
+    for row in _labelled(events):
+        same[text.key_of(row.prompt, row.completion)].append(row)
     chosen = (_heavier(rows) for rows in same.values())
     return [
         (
-            split.split_of(PROJECT, split.key_of(split.group_of(str(row.prompt))), HOLDOUT_SHARE),
-            Example(str(row.prompt), row.completion, row.label),
+            split.split_of(PROJECT, split.key_of(split.group_of(row.prompt)), HOLDOUT_SHARE),
+            Example(row.prompt, row.completion, row.label),
         )
         for row in sorted((row for row in chosen if row is not None), key=lambda row: row.position)
     ]
@@ -126,19 +134,25 @@ def _heavier(rows: Sequence[LabelledRow]) -> LabelledRow | None:
     return next((row for row in rows if balance and row.label == (balance > 0)), None)
 
 
-def _resolved(events: Sequence[Event]) -> Iterator[Resolved]:
-    """What the label policy makes of each completion; an event's place in the log is its place here."""
+def _labelled(events: Sequence[Event]) -> Iterator[LabelledRow]:
+    """Yields the rows of each completion; an event's place in the log is its place here."""
     said: dict[str, list[tuple[int, Event]]] = defaultdict(list)
     for position, event in enumerate(events, start=1):
         said[event.completion_id].append((position, event))
-    for completion_id, about in said.items():
+    for about in said.values():
         position, first = about[0]
         signals = [
             Signal(place, START + timedelta(seconds=place), event.actor, event.signal.model_dump())
             for place, event in about
         ]
         resolution = resolve(POLICY, first.completion, signals, Context(as_of=START + timedelta(days=365)))
-        yield Resolved(completion_id, str(first.prompt), first.completion, first.checkpoint_id, position, resolution)
+        prompt = str(first.prompt)
+        if first.completion is not None and resolution.label is not None:
+            yield LabelledRow(
+                prompt, first.completion, label=resolution.label, weight=resolution.weight, position=position
+            )
+        for rewrite in resolution.rewrites:
+            yield LabelledRow(prompt, rewrite.text, label=True, weight=rewrite.weight, position=rewrite.position)
 
 
 def _even(rows: Sequence[Example], per_class: int) -> list[Example]:

@@ -1,5 +1,7 @@
 """Labels of a log in Postgres: late signals, other sides of preferences, filters, approval."""
 
+import json
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
@@ -8,9 +10,11 @@ from thumbwheel.wire import LabelPolicy
 
 from app.database import transaction
 from app.feedback import service as feedback
+from app.labels import resolving, sets
 from app.labels import service as labels
-from app.labels import sets
-from app.labels.service import EVERYTHING, LabelledRow
+from app.labels.audits.rows import labellings, texts_of
+from app.labels.service import EVERYTHING
+from app.labels.summaries import service as summaries
 from app.projects.tables import Project
 from tests.logged import register, store
 
@@ -39,12 +43,32 @@ def say(*events: dict) -> int:
         return feedback.watermark(session, P)
 
 
-def rows(**filters) -> dict[str, LabelledRow]:
+class Row(NamedTuple):
+    prompt: object
+    completion: str
+    label: bool
+    reason: str
+    position: int
+    checkpoint_id: UUID | None
+
+
+def rows(watermark: int = EVERYTHING) -> dict[str, Row]:
     with transaction() as session:
-        return {
-            row.completion_id: row
-            for row in labels.labelled(session, P, LabelPolicy(), **{"watermark": EVERYTHING, **filters})
-        }
+        texts = labels.LogTexts(session, P, watermark)
+        with resolving.resolved(session, P, LabelPolicy(), watermark) as log:
+            found = list(labellings(log, texts))
+        looks = texts_of(found, texts)
+    return {
+        row.completion_id: Row(
+            json.loads(looks[row.completion_id].prompt),
+            looks[row.completion_id].completion,
+            row.label,
+            row.reason,
+            row.position,
+            row.checkpoint_id,
+        )
+        for row in found
+    }
 
 
 def counts(since: int = 0) -> tuple[int, int, int]:
@@ -123,22 +147,12 @@ def test_nothing_after_the_watermark_is_seen():
     assert rows()["c1"].label is False
 
 
-def test_since_takes_completions_of_which_something_new_was_said_with_all_that_was_said():
+def test_since_counts_completions_of_new_events_with_all_their_events():
     since = say(event("c1", "up", text="One."), event("c2", "up", text="Two."))
     say(event("c2", "down", actor="bob"), event("c2", "down", actor="eve"), event("c3", "up", text="Three."))
 
-    assert {key: row.label for key, row in rows(since=since).items()} == {"c2": False, "c3": True}
+    assert {key: row.label for key, row in rows().items()} == {"c1": True, "c2": False, "c3": True}
     assert counts(since=since) == (1, 1, 0)
-
-
-def test_a_checkpoint_takes_its_own_completions():
-    say(
-        event("c1", "up", text="One.", checkpoint_id=str(ONE)),
-        event("c2", "up", text="Two.", checkpoint_id=str(TWO)),
-        event("c3", "up", text="Three."),
-    )
-
-    assert list(rows(checkpoint_id=TWO)) == ["c2"]
 
 
 def test_another_project_has_its_own_log():
@@ -147,7 +161,7 @@ def test_another_project_has_its_own_log():
         session.add(Project(id="other", base_model="/models/base", configuration={}))
         session.flush()
 
-        assert list(labels.labelled(session, "other", LabelPolicy(), watermark=EVERYTHING)) == []
+        assert labels.log_of(session, "other", LabelPolicy(), EVERYTHING).completions.is_empty()
 
 
 def test_approval_is_the_share_of_desirable_completions_of_each_checkpoint():
@@ -160,7 +174,7 @@ def test_approval_is_the_share_of_desirable_completions_of_each_checkpoint():
     )
 
     with transaction() as session:
-        one, two = labels.approval(session, P)
+        one, two = summaries.figures(session, P).approvals()
 
     assert (one.checkpoint_id, one.desirable, one.undesirable, one.approval) == (ONE, 3, 1, 0.75)
     assert one.low == pytest.approx(0.3006, abs=1e-4)
@@ -172,15 +186,9 @@ def test_a_checkpoint_without_labels_has_no_approval():
     say(event("c1", {"kind": "rating", "value": 4}, checkpoint_id=str(ONE)))
 
     with transaction() as session:
-        [one] = labels.approval(session, P)
+        [one] = summaries.figures(session, P).approvals()
 
     assert one == wire.Approval(checkpoint_id=ONE, desirable=0, undesirable=0, approval=None, low=None, high=None)
-
-
-def test_many_completions_come_in_the_order_of_their_ids():
-    say(*(event(f"c{number:04}", "up", text=f"Text {number}.") for number in range(1500)))
-
-    assert list(rows()) == [f"c{number:04}" for number in range(1500)]
 
 
 def test_a_registered_completion_gives_late_signals_their_text_whenever_it_comes():
@@ -197,7 +205,6 @@ def test_a_registered_completion_gives_late_signals_their_text_whenever_it_comes
     }
     assert found["c1"].checkpoint_id == ONE
     assert list(rows(watermark=before)) == ["c1"]
-    assert list(rows(since=before)) == ["c2"]
 
 
 def test_a_registered_text_counts_before_the_text_of_an_event():

@@ -11,8 +11,9 @@ from thumbwheel.wire import LabelPolicy
 
 from app.database import transaction
 from app.feedback import service as feedback
+from app.labels import resolving
 from app.labels import service as labels
-from app.labels.quarantine import listing, service
+from app.labels.quarantine import service
 from app.projects.tables import Project
 from tests.logged import register, store
 from tests.rows.test_labels_of_sets import COMPLETIONS, POLICIES, TEXTS, logs
@@ -43,7 +44,7 @@ def told(project: str, policy: LabelPolicy, part: int) -> dict:
     """Everything that does not rest on who is numbered how, of a log in parts of so many events."""
     with transaction() as session:
         watermark = feedback.watermark(session, project)
-        with listing.resolved(session, project, policy, watermark, part=part) as resolved:
+        with resolving.resolved(session, project, policy, watermark, part=part) as resolved:
             names = resolved.actors.to_list()
             completions, votes, rewrites, events = {}, [], [], []
             counted = {}

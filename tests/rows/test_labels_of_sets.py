@@ -13,6 +13,7 @@ from app.labels import service as labels
 from app.labels.sets import text_key
 from app.projects.tables import Project
 from tests.logged import register, store
+from tests.rows.one_by_one import resolved
 
 TEXTS = [
     "It arrives tomorrow.",
@@ -105,7 +106,7 @@ def both(project: str, policy: LabelPolicy, left_out: tuple[str, ...] = ()) -> t
                     for rewrite in one.resolution.rewrites
                 ],
             )
-            for one in labels.resolved(session, project, policy, watermark=watermark, left_out=left_out)
+            for one in resolved(session, project, policy, watermark=watermark, left_out=left_out)
         }
         found = labels.resolve_all(session, project, policy, watermark=watermark, left_out=left_out)
     actors = found.actors.to_list()

@@ -10,13 +10,13 @@ from thumbwheel import wire
 from app.database import new_id, transaction
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
-from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.previews import service as previews
 from app.labels.quarantine import service as quarantine
 from app.snapshots.tables import Snapshot
 from tests.logged import register, store
 from tests.rows.desk import DESK, make_project
+from tests.rows.one_by_one import resolved
 from tests.rows.test_labels_of_sets import POLICIES, TEXTS, fresh_project, logs  # noqa: F401 - a fixture
 
 NOW = datetime.now(UTC)
@@ -321,7 +321,7 @@ def test_what_is_explained_is_the_label(fresh_project, events, policy, registere
         policies.adopt(session, project, policies.create(session, project, new, "key test")[0].version, "", "key test")
         watermark = feedback.watermark(session, project)
 
-        for one in labels.resolved(session, project, policy, watermark=watermark):
+        for one in resolved(session, project, policy, watermark=watermark):
             told = previews.explain(session, project, one.completion_id)
 
             assert told.label == {True: "desirable", False: "undesirable", None: "nothing"}[one.resolution.label]

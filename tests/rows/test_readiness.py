@@ -4,6 +4,7 @@ import pytest
 from thumbwheel import wire
 
 from app.database import transaction
+from app.labels import service as labels
 from app.projects import service as projects
 from app.runs import service as runs
 from app.snapshots.readiness import service as readiness
@@ -13,7 +14,7 @@ from tests.rows.desk import DESK, make_project, request, vote
 @pytest.fixture(autouse=True)
 def _project(database, monkeypatch):
     make_project()
-    monkeypatch.setattr(readiness, "SMALL", 10)
+    monkeypatch.setattr(labels, "SMALL", 10)
     monkeypatch.setattr(readiness, "PART", 1e9)  # looked at as often as it is asked
 
 

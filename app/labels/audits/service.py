@@ -1,6 +1,7 @@
 """Audits: how many labels are right, as people see it who look at a sample."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,14 +15,14 @@ from app.errors import NotFound, Refused
 from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.audits import store
+from app.labels.audits.rows import Labelling, Texts, labellings, texts_of
 from app.labels.audits.sample import Sample, Stratum, draw, kind_of
 from app.labels.audits.store import NO_SUSPICION, Tally
 from app.labels.audits.tables import LabelAudit, LabelAuditItem
 from app.labels.intervals import wilson
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
-from app.labels.quarantine import listing as quarantine
-from app.labels.service import LabelledRow
+from app.labels.resolving import resolved
 from app.schema import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 
 # -- drawn ------------------------------------------------------------------------------------------------------------
@@ -35,16 +36,13 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
     """
     watermark = feedback.watermark(session, project)
     policy = policies.adopted(session, project)
-    left_out = quarantine.left_out(session, project, policy.policy, watermark)
     ours = store.checkpoints_of(session, project)
-    sample = draw(
-        (
-            (_stratum(row, ours), row.completion_id)
-            for row in _rows(session, project, policy.policy, watermark, left_out)
-        ),
-        per_class=new.per_class,
-        seed=new.seed,
-    )
+    texts = labels.LogTexts(session, project, watermark)
+    with resolved(session, project, policy.policy, watermark) as log:
+        strata = ((_stratum(row, ours), row.completion_id) for row in labellings(log, texts))
+        sample = draw(strata, per_class=new.per_class, seed=new.seed)
+        # Positions and texts of those that were drawn alone: those of every row would not fit into memory.
+        drawn = [row for row in labellings(log, texts) if row.completion_id in sample.numbers]
     _require_both_classes(sample, project)
     audit = store.insert_audit(
         session,
@@ -62,13 +60,16 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
             "created_by": by,
         },
     )
-    # Texts are read only now: those of every row that might have been drawn would not fit into memory.
-    rows = _rows(session, project, policy.policy, watermark, left_out)
-    drawn = {row.completion_id: row for row in rows if row.completion_id in sample.numbers}
-    suspicions = store.suspicions(session, project, list(drawn))
-    items = [_item(audit.id, sample.numbers[key], row) for key, row in drawn.items()]
+    looks = texts_of(drawn, texts)
+    suspicions = store.suspicions(session, project, [row.completion_id for row in drawn])
     store.insert_items(
-        session, [{**item, "suspicion": suspicions.get((item["completion_id"], item["label"]))} for item in items]
+        session,
+        [
+            _item(audit.id, sample.numbers[row.completion_id], row, looks[row.completion_id])
+            | {"suspicion": suspicions.get((row.completion_id, row.label))}
+            for row in drawn
+            if row.completion_id in looks
+        ],
     )
     return _shown(session, [audit])[0]
 
@@ -191,25 +192,18 @@ def _reason(audit: wire.Audit, part: wire.AuditClass, minimum: float) -> str | N
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _rows(
-    session: Session, project: str, policy: wire.LabelPolicy, watermark: int, left_out: Collection[str]
-) -> Iterator[LabelledRow]:
-    """The labels of the project, without what actors in quarantine say; streamed."""
-    return labels.labelled(session, project, policy, watermark=watermark, left_out=left_out)
-
-
-def _stratum(row: LabelledRow, ours: set[UUID]) -> Stratum:
+def _stratum(row: Labelling, ours: set[UUID]) -> Stratum:
     """Ids of checkpoints that the project does not have are the sender's, and might be a new one for every row."""
     return Stratum(row.label, row.checkpoint_id if row.checkpoint_id in ours else None, kind_of(row.reason))
 
 
-def _item(audit_id: UUID, number: int, row: LabelledRow) -> dict[str, Any]:
+def _item(audit_id: UUID, number: int, row: Labelling, texts: Texts) -> dict[str, Any]:
     return {
         "audit_id": audit_id,
         "number": number,
         "completion_id": row.completion_id,
-        "prompt": row.prompt,
-        "completion": row.completion,
+        "prompt": json.loads(texts.prompt),
+        "completion": texts.completion,
         "label": row.label,
         "weight": row.weight,
         "reason": row.reason,

@@ -52,7 +52,6 @@ def preview_label_policy(new: wire.NewPreview, session: Transaction, at: Reader)
     response_model=wire.LabelExplanation,
     responses=problems(404),
 )
-@reads_whole_log
 def explain_label(
     session: Transaction, at: Reader, completion_id: Annotated[wire.Name, Path()]
 ) -> wire.LabelExplanation:

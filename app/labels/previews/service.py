@@ -1,6 +1,6 @@
 """What another policy would make of a project's feedback, and why a completion has the label that it has."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,9 +18,10 @@ from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.previews import preview as pure
 from app.labels.previews import store
-from app.labels.previews.explanation import explanation_of
+from app.labels.previews.explanation import Said, explanation_of
 from app.labels.previews.preview import Look, Named
 from app.labels.quarantine import service as quarantine
+from app.labels.summaries import service as summaries
 
 
 def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Preview:
@@ -56,19 +57,20 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
     """What the adopted policy makes of one completion, and why. Raises `NotFound` where nobody knows of it."""
     watermark = feedback.watermark(session, project)
     stored = policies.adopted(session, project)
-    said = store.said_of(session, project, completion_id, watermark)
+    signals = _signals(session, project, completion_id, watermark)
     look = store.looks(session, project, [completion_id], watermark).get(completion_id)
     if look is None:
-        carrier = next((one for one in sorted(said, key=lambda one: one.position) if one.completion is not None), None)
+        by_position = sorted(signals, key=lambda signal: signal.position)
+        carrier = next((signal for signal in by_position if signal.completion is not None), None)
         look = Look(carrier.prompt, carrier.completion) if carrier else None
-    if not said and look is None:
+    if not signals and look is None:
         raise NotFound(
             f"Nobody has said anything of completion {completion_id} yet, and it is not registered.",
             code="completion_not_found",
         )
-    context = labels.context(session, project, stored.policy, watermark)
-    left_out = _left_out(session, project, stored.policy, {one.actor for one in said}, watermark)
-    return explanation_of(completion_id, stored, look or Look(None, None), said, context, left_out)
+    figures = summaries.figures(session, project)
+    left_out = _left_out(session, project, {signal.actor for signal in signals}, figures)
+    return explanation_of(completion_id, stored, look or Look(None, None), signals, figures.context(), left_out)
 
 
 @dataclass(frozen=True)
@@ -110,25 +112,33 @@ class _Reading:
         return self._logs[key]
 
 
-def _left_out(
-    session: Session, project: str, policy: wire.LabelPolicy, actors: Collection[str], watermark: int
-) -> Mapping[str, Sequence[str]]:
-    """Who of the actors is in quarantine, with the reasons. What the rules find depends on all that everybody said: the
-    log is read only where one of the actors said enough for any rule."""
-    decided = quarantine.newest(session, project)
-    rules = policy.guards.quarantine
-    enough = [
-        rules.burst and rules.burst.votes,
-        rules.one_way and rules.one_way.votes,
-        rules.ring and rules.ring.together,
+def _signals(session: Session, project: str, completion_id: str, watermark: int) -> list[Said]:
+    rows = store.signals_about(session, project, completion_id, watermark)
+    stands = labels.standing(session, project, {row.completion_id for row in rows}, watermark)
+    return [
+        Said(
+            row.event_id,
+            row.position,
+            row.moment,
+            row.actor,
+            row.signal,
+            row.prompt,
+            row.completion,
+            stands.get(row.position, False),  # false: erased meanwhile
+        )
+        for row in rows
     ]
-    least = min((votes for votes in enough if votes), default=None)
-    undecided = set(actors) - set(decided)
-    if least is not None and store.any_said(session, project, undecided, least, watermark):
-        everybodys = _Reading(session, project, watermark).resolved(policy)
-        return quarantine.left_out(session, project, policy, everybodys)
-    confirmed = (actor for actor in actors if actor in decided and decided[actor].decision == "confirmed")
-    return dict.fromkeys(confirmed, (quarantine.CONFIRMED,))
+
+
+def _left_out(
+    session: Session, project: str, actors: Collection[str], figures: summaries.Figures
+) -> dict[str, tuple[str, ...]]:
+    """Returns the actors in quarantine among these, with the reasons."""
+    decided = quarantine.newest(session, project, actors=actors)
+    findings = figures.findings([actor for actor in actors if actor not in decided])
+    found = {actor: tuple(quarantine.reason(finding.rule) for finding in rules) for actor, rules in findings.items()}
+    confirmed = (actor for actor, taken in decided.items() if taken.decision == "confirmed")
+    return found | dict.fromkeys(confirmed, (quarantine.CONFIRMED,))
 
 
 def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tuple[int, Named]:

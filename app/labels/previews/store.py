@@ -5,13 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
-from sqlalchemy import BigInteger, column, select, table, text
+from sqlalchemy import BigInteger, Row, column, select, table, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Session
 
 from app.database import arrow, literal
-from app.labels.previews.explanation import Said
 from app.labels.previews.preview import Look
 from app.labels.rejected import ID_SQL
 
@@ -79,51 +78,27 @@ _LOOKS = f"""
     ) AS carrier ORDER BY source, position
 """  # noqa: S608 - of constants alone
 
-_SAID = f"""
-    WITH about AS (
-        SELECT event_id, position, coalesce(occurred_at, received_at) AS moment, actor, completion_id, signal, prompt,
-               completion, signal ->> 'kind' AS kind
-        FROM events WHERE project_id = :project AND position <= :watermark AND completion_id = :id
-        UNION ALL
-        SELECT event_id, position, coalesce(occurred_at, received_at), actor, completion_id,
-               '{{"kind": "not_preferred"}}'::json, CASE WHEN signal ->> 'rejected' IS NOT NULL THEN prompt END,
-               signal ->> 'rejected', 'not_preferred'
-        FROM events
-        WHERE project_id = :project AND position <= :watermark AND signal ->> 'kind' = 'preference'
-          AND (:base = '' OR completion_id = :base) AND {ID_SQL} = :id
-    )
-    SELECT event_id, position, moment, actor, signal, prompt, completion,
-           kind <> 'retract'
-           AND NOT EXISTS (
-               SELECT FROM events AS change
-               WHERE change.project_id = :project AND change.position <= :watermark
-                 AND (change.completion_id, change.actor) = (about.completion_id, about.actor)
-                 AND change.supersedes = about.event_id)
-           AND NOT EXISTS (
-               SELECT FROM events AS change
-               WHERE change.project_id = :project AND change.position <= :watermark
-                 AND (change.completion_id, change.actor) = (about.completion_id, about.actor)
-                 AND change.supersedes IS NULL AND change.signal ->> 'kind' = 'retract'
-                 AND (coalesce(change.occurred_at, change.received_at), change.position)
-                     > (about.moment, about.position)) AS stands
-    FROM about ORDER BY moment, position
+_SIGNALS = f"""
+    SELECT event_id, position, coalesce(occurred_at, received_at) AS moment, actor, completion_id, signal, prompt,
+           completion
+    FROM events WHERE project_id = :project AND position <= :watermark AND completion_id = :id
+    UNION ALL
+    SELECT event_id, position, coalesce(occurred_at, received_at), actor, completion_id,
+           '{{"kind": "not_preferred"}}'::json, CASE WHEN signal ->> 'rejected' IS NOT NULL THEN prompt END,
+           signal ->> 'rejected'
+    FROM events
+    WHERE project_id = :project AND position <= :watermark AND signal ->> 'kind' = 'preference'
+      AND ((signal ->> 'rejected_completion_id') COLLATE "C" = :id OR (completion_id = :base AND {ID_SQL} = :id))
+    ORDER BY moment, position
 """  # noqa: S608 - of constants alone
 
 
-def said_of(session: Session, project: str, completion_id: str, watermark: int) -> Sequence[Said]:
-    """All that was said of one completion, by time. Preferences that name it as the other one are looked for in the
-    whole log, unless its id tells where they are."""
+def signals_about(session: Session, project: str, completion_id: str, watermark: int) -> Sequence[Row[Any]]:
+    """Returns the signals about one completion by time, those too that prefer another one to it: event_id, position,
+    moment, actor, completion_id (of the event), signal, prompt, completion.
+
+    The id of a completion without one of its own begins with the id of the completion that was preferred to it.
+    """
     base = completion_id.rpartition("#rejected:")[0]
     values = {"project": project, "watermark": watermark, "id": completion_id, "base": base}
-    return [Said(*row) for row in session.execute(text(_SAID), values)]
-
-
-def any_said(session: Session, project: str, actors: Collection[str], least: int, watermark: int) -> bool:
-    """Whether one of the actors may have so many votes. A preference is two."""
-    asked = """
-        SELECT EXISTS (
-            SELECT FROM events WHERE project_id = :project AND position <= :watermark AND actor = ANY(:actors)
-            GROUP BY actor HAVING 2 * count(*) >= :least)
-    """
-    values = {"project": project, "watermark": watermark, "actors": list(actors), "least": least}
-    return bool(session.scalar(text(asked), values))
+    return session.execute(text(_SIGNALS), values).all()

@@ -8,7 +8,7 @@ from thumbwheel import wire
 from app.labels.quarantine import listing, service
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems, reads_whole_log
+from app.web import Transaction, problems
 
 router = APIRouter(tags=["labels"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
@@ -23,7 +23,6 @@ Limit = Annotated[int, Query(ge=1, le=200)]
     response_model=Page[wire.QuarantinedActor],
     responses=problems(404),
 )
-@reads_whole_log
 def list_quarantine(
     session: Transaction,
     at: Reader,
@@ -31,9 +30,8 @@ def list_quarantine(
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Page[wire.QuarantinedActor]:
-    """Whom the adopted policy's rules find in the log now, and whoever was decided on, by their ids; with examples.
-
-    It is found out anew for each page: every vote is looked at.
+    """Actors that the adopted policy's rules find in the log, or that were decided on, by their ids; with examples. Of
+    a large log as the loop read it last; 503 until it has read it by the policy that counts now.
     """
     return listing.page(session, at.project, state=state, cursor=cursor, limit=limit)
 
@@ -45,7 +43,6 @@ def list_quarantine(
     response_model=wire.QuarantinedActor,
     responses=problems(404),
 )
-@reads_whole_log
 def get_quarantined_actor(
     session: Transaction, at: Reader, actor: Annotated[wire.Name, Query()]
 ) -> wire.QuarantinedActor:

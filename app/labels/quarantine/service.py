@@ -1,5 +1,6 @@
 """Whose votes do not count: those that the policy's rules find, and what operators decided of them."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import polars as pl
@@ -43,9 +44,14 @@ def reasons(
     told: dict[str, tuple[str, ...]] = {}
     for actor, rule in zip(actors.gather(found["actor"]), found["rule"], strict=True):
         if actor not in decisions:
-            told[actor] = (*told.get(actor, ()), f"quarantined_{rule}")
+            told[actor] = (*told.get(actor, ()), reason(rule))
     confirmed = (one.actor for one in decisions.values() if one.decision == "confirmed")
     return dict(sorted({**told, **dict.fromkeys(confirmed, (CONFIRMED,))}.items()))
+
+
+def reason(rule: str) -> str:
+    """Returns the reason for which votes of an actor do not count that a rule finds."""
+    return f"quarantined_{rule}"
 
 
 def decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: str) -> wire.QuarantineDecision:
@@ -67,12 +73,12 @@ def decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: 
 
 
 def newest(
-    session: Session, project: str, *, as_of: datetime | None = None, actor: str | None = None
+    session: Session, project: str, *, as_of: datetime | None = None, actors: Collection[str] | None = None
 ) -> dict[str, wire.QuarantineDecision]:
-    """By actor, or of `actor` alone, the decision that counts: the newest, or the newest up to `as_of`."""
+    """Returns by actor, of all or of `actors`, the decision that counts: the newest, or the newest up to `as_of`."""
     if as_of is not None:
         _let_decisions_commit(session, project)
-    rows = store.newest_of_each(session, project, as_of, actor)
+    rows = store.newest_of_each(session, project, as_of, actors)
     return {row.actor: wire.QuarantineDecision.model_validate(row) for row in rows}
 
 

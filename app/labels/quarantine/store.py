@@ -1,12 +1,13 @@
 """SQL of the decisions on actors in quarantine."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from app.database import is_any_of
 from app.labels.quarantine.tables import QuarantineDecision
 
 
@@ -21,14 +22,14 @@ def newest_number(session: Session, project: str) -> int:
 
 
 def newest_of_each(
-    session: Session, project: str, as_of: datetime | None, actor: str | None = None
+    session: Session, project: str, as_of: datetime | None, actors: Collection[str] | None = None
 ) -> Sequence[QuarantineDecision]:
-    """Of each actor, or of `actor` alone, the newest decision, or the newest up to `as_of`."""
+    """Returns the newest decision, or the newest up to `as_of`, on each actor, or on each of `actors`."""
     asked = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
     if as_of is not None:
         asked = asked.where(QuarantineDecision.at <= as_of)
-    if actor is not None:
-        asked = asked.where(QuarantineDecision.actor == actor)
+    if actors is not None:
+        asked = asked.where(is_any_of(QuarantineDecision.actor, actors))
     newest_first = asked.order_by(QuarantineDecision.actor, QuarantineDecision.number.desc())
     return session.scalars(newest_first.distinct(QuarantineDecision.actor)).all()
 

@@ -23,6 +23,7 @@ from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
+from app.labels.summaries import service as summaries
 from app.privacy.erasures import store
 from app.privacy.erasures.tables import Erasure
 from app.privacy.lineage import service as lineage
@@ -164,6 +165,7 @@ def _erase_labels(session: Session, row: Erasure) -> None:
     assert row.actor is not None
     items, suspicions = audits.erase(session, row.project_id, store.completions_of(session, row.id))
     decisions = quarantine.erase(session, row.project_id, row.actor)
+    summaries.forget(session, row.project_id)
     _certify(row, {"audit_items": items, "suspicions": suspicions, "quarantine_decisions": decisions})
     row.step = "snapshots"
 

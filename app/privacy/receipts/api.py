@@ -7,7 +7,7 @@ from thumbwheel import wire
 
 from app.privacy.receipts import service
 from app.projects.scoped import Scoped, scoped
-from app.web import Transaction, problems, reads_whole_log
+from app.web import Transaction, problems
 
 router = APIRouter(tags=["privacy"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
@@ -20,7 +20,6 @@ Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
     response_model=wire.Receipt,
     responses=problems(404),
 )
-@reads_whole_log
 def get_receipt(
     session: Transaction,
     at: Annotated[Scoped, Depends(scoped("feedback:read"))],

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.database import now
-from app.feedback import service as feedback
+from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
@@ -24,8 +24,6 @@ from app.snapshots import service as snapshots
 from app.snapshots.plan import Cell, plan
 from app.snapshots.readiness import store
 
-#: Events of a small log.
-SMALL = 5_000
 #: At most such a part of the time goes into finding it out anew.
 PART = 0.05
 
@@ -57,7 +55,7 @@ def readiness(
 
 def is_large(session: Session, project: str) -> bool:
     """Whether the log is looked at in the background."""
-    return feedback.more_than(session, project, SMALL)
+    return labels.is_large(session, project)
 
 
 def reach(session: Session, project: str, watermark: int) -> int:

@@ -1,0 +1,111 @@
+"""From a log to its labels: who is in quarantine, and what a policy makes of everybody else's signals. The one way
+that snapshots, approvals, audits and readiness take.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app import memory
+from app.labels import service as labels
+from app.labels import sets
+from app.labels.guards.quarantine import findings
+from app.labels.parts import Logs
+from app.labels.policy import Context
+from app.labels.quarantine import service as quarantine
+from app.labels.sets import Labelled, Log
+from app.labels.spill import Spill
+
+#: Rules that are left out of a pass over the votes.
+NO_RINGS, NO_TIMES = {"ring": None}, {"burst": None, "one_way": None}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A log as a policy and its guards read it.
+
+    policy    the label policy
+    context   what it needs beside the log
+    findings  what its rules find of actors: see `FINDINGS`; completions are counted through all parts
+    left_out  actors whose signals do not count, with the reasons
+    logs      the events
+    """
+
+    policy: wire.LabelPolicy
+    context: Context
+    findings: pl.DataFrame
+    left_out: dict[str, tuple[str, ...]]
+    logs: Logs
+
+    @property
+    def as_of(self) -> datetime:
+        """The end of the log."""
+        return self.context.as_of
+
+    @property
+    def actors(self) -> pl.Series:
+        """Ids; the numbers of actors in every part are places in it."""
+        return self.logs.actors
+
+    def parts(self) -> Iterator[tuple[Log, Labelled]]:
+        """Yields the events and what counts of them, completions part by part; as often as you like. Let go of one part
+        before you take the next: nothing else holds it.
+        """
+        without = sorted(self.left_out)
+        for number in range(len(self.logs)):
+            log = self.logs.part(number)
+            labelled = sets.resolve(self.policy, log, self.context, without)
+            yield log, labelled
+            del log, labelled
+
+
+@contextmanager
+def resolved(
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    watermark: int,
+    *,
+    keep: bool = True,
+    near: Path | None = None,
+    part: int = labels.PART,
+) -> Iterator[Resolved]:
+    """Yields what `policy` makes of the log up to `watermark` without actors in quarantine; the log is read once. For
+    `keep`, `near` and `part` see `labels.logs`.
+    """
+    context = labels.context(session, project, policy, watermark)
+    with labels.logs(session, project, policy, watermark, keep=keep, near=near, part=part) as logs:
+        found = _findings(policy, logs, context, near)
+        left_out = quarantine.reasons(session, project, found, logs.actors)
+        yield Resolved(policy, context, found, left_out, logs)
+
+
+def _findings(policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | None) -> pl.DataFrame:
+    """Returns what the rules find: see `FINDINGS`.
+
+    Votes of several parts are on disk until all are known, and rings, which need the most memory, are looked for
+    without the moments, which are half of a vote's memory.
+    """
+    rules = policy.guards.quarantine
+    if len(logs) == 1:
+        return findings(sets.votes(policy, logs.part(0), context), rules)
+    completions = 0
+    with closing(Spill(near)) as kept:
+        for number in range(len(logs)):
+            log = logs.part(number)
+            votes = sets.votes(policy, log, context).with_columns(pl.col("completion") + completions)
+            completions += len(log.completions)
+            del log
+            kept.keep_frame("votes", 0, votes)
+        del votes
+        memory.give_back()
+        rings = findings(kept.frame("votes", 0, "actor", "completion", "desirable"), rules.model_copy(update=NO_TIMES))
+        memory.give_back()
+        others = findings(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))
+        return pl.concat([rings, others]).sort("actor", "rule")

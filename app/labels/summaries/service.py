@@ -1,0 +1,198 @@
+"""Approvals and quarantine findings of a project, without reading its log for each request.
+
+Every round of the loop reads the logs in which something is new (`refresh`), and requests get what that found; of a
+small log that has grown since, a request reads it. Until a large one was read by the policy that is adopted now, and
+with what was decided and erased by now, there is no answer: a figure of another policy is never shown.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from time import perf_counter
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.database import now
+from app.errors import Unavailable
+from app.feedback import service as feedback
+from app.labels import service as labels
+from app.labels.policies import service as policies
+from app.labels.policy import Context
+from app.labels.quarantine import service as quarantine
+from app.labels.resolving import resolved
+from app.labels.summaries import store
+from app.labels.summaries.summary import Summary, approval, summarised
+from app.labels.summaries.tables import LogSummary
+from app.projects import service as projects
+
+#: The share of the time that may go into reading a log again and again.
+PART = 0.05
+
+Findings = Mapping[str, Sequence[wire.QuarantineFinding]]
+
+
+class Figures(Protocol):
+    """What is known of a log up to a watermark."""
+
+    @property
+    def watermark(self) -> int: ...
+
+    def context(self) -> Context:
+        """Returns what the adopted policy needs beside the signals of one completion."""
+        ...
+
+    def approvals(self) -> list[wire.Approval]:
+        """Returns those of all checkpoints, by id."""
+        ...
+
+    def findings(self, actors: Collection[str]) -> Findings:
+        """Returns what the rules find of these actors; those without findings are absent."""
+        ...
+
+    def actors(self, state: wire.QuarantineState | None, after: str, limit: int) -> list[str]:
+        """Returns the first actors after this one, in the order of ids, that were found or decided on."""
+        ...
+
+
+def figures(session: Session, project: str) -> Figures:
+    """Returns the figures of the adopted policy. Raises `Unavailable` while those of a large log are worked out."""
+    header, basis = store.summary(session, project), _basis(session, project)
+    if labels.is_large(session, project):
+        if header is None or _differs(header, basis, "policy_sha256", "erasures"):
+            raise _pending("a large log is read in the background")
+        return _Stored(session, project, header)
+    watermark = feedback.watermark(session, project)
+    if header is not None and header.watermark == watermark and not _differs(header, basis):
+        return _Stored(session, project, header)
+    return _read(session, project, watermark, keep=False)
+
+
+def stored_approvals(session: Session, project: str) -> dict[UUID, wire.Approval]:
+    """Returns the approvals that the loop found last, by checkpoint; none where the policy, or who is in quarantine,
+    has changed since.
+    """
+    header = store.summary(session, project)
+    if header is None or _differs(header, _basis(session, project)):
+        return {}
+    return {row.checkpoint_id: row for row in _approvals(session, project)}
+
+
+def refresh(session: Session, project: str) -> bool:
+    """Reads the log again if something is new in it and it was not read just now; returns whether it was read."""
+    header, basis = store.summary(session, project), _basis(session, project)
+    watermark = feedback.watermark(session, project)
+    if header is not None and not _differs(header, basis):
+        resting = timedelta(seconds=header.seconds / PART)
+        if header.watermark == watermark or now() - header.read_at < resting:
+            return False
+    began = perf_counter()
+    fresh = _read(session, project, watermark, keep=True)
+    projects.lock(session, project)
+    if projects.erasures(session, project) != basis["erasures"]:  # names in it may be those that were erased meanwhile
+        return False
+    context = fresh.context()
+    found = {
+        "watermark": watermark,
+        "as_of": context.as_of,
+        "rating_median": context.rating_median,
+        "seconds": perf_counter() - began,
+        "read_at": now(),
+    }
+    store.put(session, project, {**basis, **found}, fresh.summary)
+    return True
+
+
+def forget(session: Session, project: str) -> None:
+    """Deletes what is stored, as names of an erased actor, or of what the actor spoke of, may be in it."""
+    store.forget(session, project)
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    """The figures of a log that was just read."""
+
+    watermark: int
+    beside: Context
+    summary: Summary
+    decisions: Mapping[str, wire.QuarantineDecision]
+
+    def context(self) -> Context:
+        return self.beside
+
+    def approvals(self) -> list[wire.Approval]:
+        return self.summary.approvals
+
+    def findings(self, actors: Collection[str]) -> Findings:
+        return {actor: self.summary.findings[actor] for actor in actors if actor in self.summary.findings}
+
+    def actors(self, state: wire.QuarantineState | None, after: str, limit: int) -> list[str]:
+        listed = sorted(actor for actor in self.summary.findings.keys() | self.decisions.keys() if actor > after)
+        if state is not None:
+            listed = [
+                actor
+                for actor in listed
+                if (self.decisions[actor].decision if actor in self.decisions else "quarantined") == state
+            ]
+        return listed[:limit]
+
+
+class _Stored:
+    """The figures of a log that the loop has read."""
+
+    def __init__(self, session: Session, project: str, header: LogSummary) -> None:
+        self.watermark = header.watermark
+        self._session, self._project, self._header = session, project, header
+
+    def context(self) -> Context:
+        end = labels.as_of(self._session, self._project, labels.EVERYTHING)
+        return Context(end, self._header.rating_median)
+
+    def approvals(self) -> list[wire.Approval]:
+        if self._header.decisions != quarantine.decisions(self._session, self._project):
+            raise _pending("an operator has decided on an actor in quarantine")
+        return _approvals(self._session, self._project)
+
+    def findings(self, actors: Collection[str]) -> Findings:
+        stored = store.findings(self._session, self._project, actors)
+        return {
+            actor: [wire.QuarantineFinding.model_validate(finding) for finding in found]
+            for actor, found in stored.items()
+        }
+
+    def actors(self, state: wire.QuarantineState | None, after: str, limit: int) -> list[str]:
+        return store.actors(self._session, self._project, state, after, limit)
+
+
+def _read(session: Session, project: str, watermark: int, *, keep: bool) -> _Fresh:
+    policy = policies.adopted(session, project).policy
+    with resolved(session, project, policy, watermark, keep=keep) as log:
+        return _Fresh(watermark, log.context, summarised(log), quarantine.newest(session, project))
+
+
+def _basis(session: Session, project: str) -> dict[str, Any]:
+    """Returns all that a summary rests on but the log."""
+    return {
+        "policy_sha256": policies.adopted(session, project).sha256,
+        "decisions": quarantine.decisions(session, project),
+        "erasures": projects.erasures(session, project),
+    }
+
+
+def _approvals(session: Session, project: str) -> list[wire.Approval]:
+    rows = store.approvals(session, project)
+    return [approval(row.checkpoint_id, row.desirable, row.undesirable) for row in rows]
+
+
+def _pending(why: str) -> Unavailable:
+    return Unavailable(
+        f"These figures are being worked out: {why}. Try again in a moment; where this goes on, `thumbwheel doctor` "
+        "says whether the loop still runs.",
+        code="summary_pending",
+    )
+
+
+def _differs(header: LogSummary, basis: Mapping[str, Any], *names: str) -> bool:
+    return any(getattr(header, name) != basis[name] for name in names or basis)

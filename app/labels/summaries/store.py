@@ -1,0 +1,92 @@
+"""SQL of stored summaries."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from app.database import is_any_of
+from app.labels.summaries.summary import Summary
+from app.labels.summaries.tables import ActorFindings, CheckpointApproval, LogSummary
+
+AT_ONCE = 1_000
+
+
+def summary(session: Session, project: str) -> LogSummary | None:
+    return session.get(LogSummary, project, populate_existing=True)
+
+
+def put(session: Session, project: str, header: Mapping[str, Any], found: Summary) -> None:
+    """Stores a summary in place of the one before. The caller holds the project's lock."""
+    forget(session, project)
+    session.execute(
+        upsert(LogSummary)
+        .values(project_id=project, **header)
+        .on_conflict_do_update(index_elements=["project_id"], set_=dict(header))
+    )
+    approvals = (
+        {
+            "project_id": project,
+            "checkpoint_id": row.checkpoint_id,
+            "desirable": row.desirable,
+            "undesirable": row.undesirable,
+        }
+        for row in found.approvals
+    )
+    _insert(session, CheckpointApproval, approvals)
+    actors = (
+        {
+            "project_id": project,
+            "actor": actor,
+            "findings": [finding.model_dump(mode="json", exclude_defaults=True) for finding in findings],
+        }
+        for actor, findings in found.findings.items()
+    )
+    _insert(session, ActorFindings, actors)
+
+
+def forget(session: Session, project: str) -> None:
+    """Deletes the project's summary."""
+    for table in (LogSummary, CheckpointApproval, ActorFindings):
+        session.execute(delete(table).where(table.project_id == project))
+
+
+def approvals(session: Session, project: str) -> list[CheckpointApproval]:
+    query = select(CheckpointApproval).where(CheckpointApproval.project_id == project)
+    return list(session.scalars(query.order_by(CheckpointApproval.checkpoint_id)))
+
+
+def findings(session: Session, project: str, actors: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """Returns what was found of these actors; those without findings are absent."""
+    query = select(ActorFindings.actor, ActorFindings.findings).where(
+        ActorFindings.project_id == project, is_any_of(ActorFindings.actor, actors)
+    )
+    return dict(session.execute(query).tuples().all())
+
+
+_ACTORS = text("""
+    SELECT actor FROM (
+        SELECT actor FROM actor_findings WHERE project_id = :project AND actor > :after
+        UNION
+        SELECT actor FROM quarantine_decisions WHERE project_id = :project AND actor > :after
+    ) AS listed LEFT JOIN LATERAL (
+        SELECT decision FROM quarantine_decisions taken
+        WHERE (taken.project_id, taken.actor) = (:project, listed.actor) ORDER BY number DESC LIMIT 1
+    ) AS newest ON true
+    WHERE CAST(:state AS text) IS NULL OR coalesce(decision, 'quarantined') = :state
+    ORDER BY actor LIMIT :limit
+""")
+
+
+def actors(session: Session, project: str, state: str | None, after: str, limit: int) -> list[str]:
+    """Returns the ids of actors that were found or decided on, in their order."""
+    values = {"project": project, "state": state, "after": after, "limit": limit}
+    return list(session.scalars(_ACTORS, values))
+
+
+def _insert(session: Session, table: type[Any], rows: Iterable[dict[str, Any]]) -> None:
+    every = list(rows)
+    for start in range(0, len(every), AT_ONCE):
+        session.execute(insert(table), every[start : start + AT_ONCE])

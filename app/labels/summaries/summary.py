@@ -1,0 +1,103 @@
+"""A log in a few figures: approval of each checkpoint, and what the rules find of each actor. Pure but for spilled
+parts of a large log.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+from thumbwheel import wire
+
+from app.labels.intervals import wilson
+from app.labels.resolving import Resolved
+
+#: Ids of checkpoints are the sender's: those with the most labels are kept.
+MOST_CHECKPOINTS = 1_000
+#: Others of a ring that a finding names.
+RING_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Summary:
+    """approvals  of each checkpoint that completions came from, without the votes of actors in quarantine, by id
+    findings   by actor, whatever was decided
+    """
+
+    approvals: list[wire.Approval]
+    findings: Mapping[str, list[wire.QuarantineFinding]]
+
+
+def summarised(resolved: Resolved) -> Summary:
+    """Returns the figures of a log. Texts that people wrote count for no checkpoint."""
+    labels: Counter[tuple[str, bool]] = Counter()
+    checkpoints: set[str] = set()
+    examples = np.unique(resolved.findings["examples"].explode().drop_nulls().to_numpy())
+    names: dict[int, str] = {}
+    first = 0
+    for _, labelled in resolved.parts():
+        completions = labelled.completions
+        counts = completions.drop_nulls("checkpoint_id").group_by("checkpoint_id", "label").len()
+        for checkpoint_id, label, count in counts.iter_rows():
+            checkpoints.add(checkpoint_id)
+            if label is not None:
+                labels[checkpoint_id, label] += count
+        here = examples[(examples >= first) & (examples < first + len(completions))]
+        names |= zip(here.tolist(), completions["completion_id"].gather(here - first), strict=True)
+        first += len(completions)
+    approvals = [approval(UUID(name), labels[name, True], labels[name, False]) for name in checkpoints]
+    most = sorted(approvals, key=lambda row: (-(row.desirable + row.undesirable), row.checkpoint_id))
+    return Summary(
+        approvals=sorted(most[:MOST_CHECKPOINTS], key=lambda row: row.checkpoint_id),
+        findings=_findings(resolved.findings, resolved.actors, names),
+    )
+
+
+def approval(checkpoint_id: UUID, desirable: int, undesirable: int) -> wire.Approval:
+    """Returns the share of desirable completions with its Wilson interval, null where none has a label."""
+    interval = wilson(desirable, desirable + undesirable)
+    return wire.Approval(
+        checkpoint_id=checkpoint_id,
+        desirable=desirable,
+        undesirable=undesirable,
+        approval=desirable / (desirable + undesirable) if interval else None,
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
+    )
+
+
+def _findings(
+    table: pl.DataFrame, actors: pl.Series, completions: Mapping[int, str]
+) -> dict[str, list[wire.QuarantineFinding]]:
+    findings: dict[str, list[wire.QuarantineFinding]] = {}
+    for row in table.iter_rows(named=True):
+        findings.setdefault(actors[row["actor"]], []).append(_finding(row, actors, completions))
+    return findings
+
+
+def _finding(row: Mapping[str, Any], actors: pl.Series, completions: Mapping[int, str]) -> wire.QuarantineFinding:
+    figures = {name: value for name, value in row.items() if name not in ("actor", "desirable", "ring", "examples")}
+    ring = row["ring"]
+    return wire.QuarantineFinding(
+        **figures,
+        said=_sentence(row),
+        label=None if row["desirable"] is None else "desirable" if row["desirable"] else "undesirable",
+        ring_size=None if ring is None else len(ring) + 1,
+        ring=actors.gather((ring or [])[:RING_NAMED]).to_list(),
+        examples=[completions[number] for number in row["examples"]],
+    )
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    if row["rule"] == "burst":
+        return f"{row['votes']} votes within {row['seconds']:g} seconds"
+    if row["rule"] == "one_way":
+        side = "desirable" if row["desirable"] else "undesirable"
+        return f"{row['share']:.1%} of {row['votes']} votes are {side}, of the others' {row['others_share']:.1%}"
+    return (
+        f"one of {len(row['ring']) + 1} who judge the same completions: {row['together']} in common with the one most "
+        f"alike, {row['overlap']:.0%} of all that the two judged, {row['agreement']:.0%} of them alike"
+    )

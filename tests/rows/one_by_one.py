@@ -1,0 +1,134 @@
+"""The labels of a log completion by completion, by the pure policy: slow, plain, and sharing no code with the way that
+whole logs take.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.labels import service as labels
+from app.labels.policy import NO_VERDICT, NOT_PREFERRED, QUARANTINED, Context, Resolution, Signal, resolve
+from app.labels.rejected import id_of
+
+EVENTS = text("""
+    SELECT event_id, position, coalesce(occurred_at, received_at) AS moment, completion_id, actor, signal, prompt,
+           completion, checkpoint_id, supersedes
+    FROM events WHERE project_id = :project AND position <= :watermark ORDER BY position
+""")
+COMPLETIONS = text("""
+    SELECT completion_id, position, prompt, completion, checkpoint_id
+    FROM completions WHERE project_id = :project AND position <= :watermark
+""")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One completion with its label. `position` is that of its registration or of the event that first carried its
+    text, else of the first event.
+    """
+
+    completion_id: str
+    prompt: Any
+    completion: str | None
+    checkpoint_id: UUID | None
+    position: int
+    resolution: Resolution
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An event, seen from a completion that it speaks of."""
+
+    position: int
+    moment: datetime
+    actor: str
+    body: dict[str, Any]
+    stands: bool
+    prompt: Any
+    completion: str | None
+    checkpoint_id: UUID | None
+
+
+def resolved(
+    session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int, left_out: Collection[str] = ()
+) -> Iterator[Resolved]:
+    """Yields every completion that an event up to `watermark` speaks of, by id, without the signals of some actors."""
+    values = {"project": project, "watermark": watermark}
+    events = session.execute(EVENTS, values).all()
+    registered = {row.completion_id: row for row in session.execute(COMPLETIONS, values)}
+    context = labels.context(session, project, policy, watermark)
+    about: dict[str, list[Mention]] = defaultdict(list)
+    for event in events:
+        for completion_id, mention in mentions(event, stands(event, events)):
+            about[completion_id].append(mention)
+    for completion_id in sorted(about, key=str.encode):
+        yield _resolved(policy, context, completion_id, about[completion_id], registered.get(completion_id), left_out)
+
+
+def stands(event: Row[Any], events: Collection[Row[Any]]) -> bool:
+    """Returns whether the event says something that its actor has neither taken back nor replaced."""
+    if event.signal["kind"] == "retract":
+        return False
+    for change in events:
+        if (change.actor, change.completion_id) != (event.actor, event.completion_id):
+            continue
+        if change.supersedes == event.event_id:
+            return False
+        takes_all_back = change.signal["kind"] == "retract" and change.supersedes is None
+        if takes_all_back and (change.moment, change.position) > (event.moment, event.position):
+            return False
+    return True
+
+
+def mentions(event: Row[Any], standing: bool) -> Iterator[tuple[str, Mention]]:
+    """Yields the completions that an event speaks of: a preference of two."""
+    beside = (event.position, event.moment, event.actor)
+    yield (
+        event.completion_id,
+        Mention(*beside, event.signal, standing, event.prompt, event.completion, event.checkpoint_id),
+    )
+    if event.signal["kind"] == "preference":
+        rejected = event.signal.get("rejected")
+        other = id_of(event.completion_id, rejected, event.signal.get("rejected_completion_id"))
+        prompt = None if rejected is None else event.prompt
+        yield other, Mention(*beside, {"kind": NOT_PREFERRED}, standing, prompt, rejected, None)
+
+
+def _resolved(
+    policy: wire.LabelPolicy,
+    context: Context,
+    completion_id: str,
+    about: list[Mention],
+    registered: Row[Any] | None,
+    left_out: Collection[str],
+) -> Resolved:
+    sources = [*([registered] if registered else []), *about]
+    carrier = next((source for source in sources if source.completion is not None), None)
+    signals = [Signal(one.position, one.moment, one.actor, one.body, one.stands) for one in about]
+    return Resolved(
+        completion_id=completion_id,
+        prompt=carrier.prompt if carrier else None,
+        completion=carrier.completion if carrier else None,
+        checkpoint_id=next((source.checkpoint_id for source in sources if source.checkpoint_id is not None), None),
+        position=(carrier or about[0]).position,
+        resolution=without(policy, carrier.completion if carrier else None, signals, context, left_out),
+    )
+
+
+def without(
+    policy: wire.LabelPolicy, completion: str | None, signals: list[Signal], context: Context, left_out: Collection[str]
+) -> Resolution:
+    """Returns the resolution without the signals of some actors; `quarantined` where nobody else has a verdict."""
+    left = [signal for signal in signals if signal.actor not in left_out]
+    resolution = resolve(policy, completion, left, context)
+    silenced = any(signal.stands and signal.actor in left_out for signal in signals)
+    if silenced and resolution.reasons == (NO_VERDICT,):
+        return replace(resolution, reasons=(QUARANTINED,))
+    return resolution
