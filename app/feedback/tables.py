@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, String, false, text
+from sqlalchemy import ARRAY, BigInteger, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, String, false
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Mapped, mapped_column
@@ -48,12 +48,6 @@ class Event(Base):
     __table_args__ = (
         Index("ix_events_project_id_completion_id", "project_id", "completion_id"),
         Index("ix_events_project_id_actor_position", "project_id", "actor", "position"),
-        Index(
-            "ix_events_project_id_rejected",
-            "project_id",
-            text("((signal ->> 'rejected_completion_id') COLLATE \"C\")"),
-            postgresql_where=text("signal ->> 'kind' = 'preference'"),
-        ),
         {"postgresql_partition_by": "RANGE (received_at)"},
     )
 
