@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-train bench-train-gpu chaos hostile check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-lookups bench-train bench-train-gpu chaos hostile check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -31,6 +31,9 @@ bench-labels: venv ## what labels of a million events cost, beside merely readin
 
 bench-snapshot: venv ## what a snapshot of a million events costs, beside merely copying them to parquet; QUICK=1 of fewer, NIGHTLY=1 of ten million, too
 	@$(PYTHON_VENV) -m benchmarks.snapshots $(if $(QUICK),--quick) $(if $(NIGHTLY),--nightly) $(ARGS)
+
+bench-lookups: venv ## what people look up in a log of a million events, in milliseconds; QUICK=1 of fewer, NIGHTLY=1 of ten million, too
+	@$(PYTHON_VENV) -m benchmarks.lookups $(if $(QUICK),--quick) $(if $(NIGHTLY),--nightly) $(ARGS)
 
 bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a part in three minutes by ONLY=m15_bf16_lora; --thorough, --profile in ARGS
 	@$(PYTHON_VENV) -m benchmarks.train $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)

@@ -1,0 +1,37 @@
+"""A project with a long log, as the loop leaves it."""
+
+import time
+
+import psycopg
+from thumbwheel import wire
+
+from app.access import service as access
+from app.database import transaction
+from app.loop import service as loop
+from app.projects import service as projects
+from benchmarks.labels.logs import fill
+
+PROJECT = "lookups"
+
+
+def prepare(database_url: str, events: int) -> tuple[str, float]:
+    """Fills a project's log and takes a round of the loop; returns an API key and the seconds of the round."""
+    with transaction() as session:
+        projects.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+        new = wire.NewKey(name="reader", scopes=["feedback:read", "runs:read"], project=PROJECT)
+        secret = access.create_key(session, new, within=None).secret
+    fill(database_url, PROJECT, events)
+    register_ids(database_url)
+    began = time.perf_counter()
+    loop.tick()
+    return secret, time.perf_counter() - began
+
+
+def register_ids(database_url: str) -> None:
+    """Writes the ids of events that were copied into the log past the API."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO event_ids (project_id, event_id, position, received_at) "
+            "SELECT project_id, event_id, position, received_at FROM events"
+        )
+        connection.execute("VACUUM (ANALYZE) event_ids")
