@@ -20,7 +20,7 @@ def reasons_to_refuse(gates: wire.Gates, scores: Mapping[str, Any], training: Ma
     reason shows that the policy went too far.
     """
     too_far = _too_far(gates, scores, training)
-    reasons = []
+    reasons = _too_little_held_out(gates, scores)
     auroc = _figure(scores, "auroc")
     if not _bound(auroc, "low") > gates.auroc_above:
         stronger = "" if too_far else ", or train longer or with a higher learning rate"
@@ -36,6 +36,19 @@ def reasons_to_refuse(gates: wire.Gates, scores: Mapping[str, Any], training: Ma
             "keep what is shipped"
         )
     return [*reasons, *too_far]
+
+
+def _too_little_held_out(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    for name, what, need in (
+        ("rows_desirable", "desirable rows", gates.minimum_holdout_per_class),
+        ("rows_undesirable", "undesirable rows", gates.minimum_holdout_per_class),
+        ("groups", "prompts", gates.minimum_holdout_prompts),
+    ):
+        if not _bound(scores, name) >= need:
+            have = "an unknown number of" if isnan(_bound(scores, name)) else f"{_bound(scores, name):g}"
+            reasons.append(f"{name}: {have} {what} were held out, {need} are needed: collect more feedback")
+    return reasons
 
 
 def _too_far(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:

@@ -127,10 +127,18 @@ def readiness(project: Project = None, as_json: AsJson = False) -> None:
         "λ": f"{figure(found.lambda_desirable)} desirable, {figure(found.lambda_undesirable)} undesirable",
         **_planned(found.plan),
         "watermark": str(found.watermark),
+        "held out": _held_out(found.holdout),
         "in the way": "\n".join(found.reasons) or "nothing",
+        "look at": "\n".join(found.notices) or "nothing",
     }
     show_one(found, lines, as_json=as_json)
     raise typer.Exit(0 if found.ready else 1)
+
+
+def _held_out(holdout: wire.HoldoutForecast | None) -> str:
+    if holdout is None:
+        return "–"
+    return f"{holdout.desirable} desirable, {holdout.undesirable} undesirable, about {holdout.prompts} prompts"
 
 
 def _planned(plan: wire.BalancePlan | None) -> dict[str, str]:

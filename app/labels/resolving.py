@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
@@ -33,6 +35,7 @@ class Resolved:
     policy    the label policy
     context   what it needs beside the log
     findings  what its rules find of actors: see `FINDINGS`; completions are counted through all parts
+    votes     (A,) votes of each actor, those in quarantine included
     left_out  actors whose signals do not count, with the reasons
     logs      the events
     """
@@ -40,6 +43,7 @@ class Resolved:
     policy: wire.LabelPolicy
     context: Context
     findings: pl.DataFrame
+    votes: NDArray[np.int64]
     left_out: dict[str, tuple[str, ...]]
     logs: Logs
 
@@ -52,6 +56,11 @@ class Resolved:
     def actors(self) -> pl.Series:
         """Ids; the numbers of actors in every part are places in it."""
         return self.logs.actors
+
+    @property
+    def votes_left_out(self) -> int:
+        """Votes that do not count, as their actors are in quarantine."""
+        return int(self.votes[self.actors.is_in(list(self.left_out)).to_numpy()].sum())
 
     def parts(self) -> Iterator[tuple[Log, Labelled]]:
         """Yields the events and what counts of them, completions part by part; as often as you like. Let go of one part
@@ -81,31 +90,39 @@ def resolved(
     """
     context = labels.context(session, project, policy, watermark)
     with labels.logs(session, project, policy, watermark, keep=keep, near=near, part=part) as logs:
-        found = _findings(policy, logs, context, near)
+        found, votes = _findings(policy, logs, context, near)
         left_out = quarantine.reasons(session, project, found, logs.actors)
-        yield Resolved(policy, context, found, left_out, logs)
+        yield Resolved(policy, context, found, votes, left_out, logs)
 
 
-def _findings(policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | None) -> pl.DataFrame:
-    """Returns what the rules find: see `FINDINGS`.
+def _findings(
+    policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | None
+) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """Returns what the rules find, see `FINDINGS`, and the number of each actor's votes.
 
     Votes of several parts are on disk until all are known, and rings, which need the most memory, are looked for
     without the moments, which are half of a vote's memory.
     """
     rules = policy.guards.quarantine
     if len(logs) == 1:
-        return findings(sets.votes(policy, logs.part(0), context), rules)
-    completions = 0
+        votes = sets.votes(policy, logs.part(0), context)
+        return findings(votes, rules), _counts(votes, len(logs.actors))
+    completions, counts = 0, np.zeros(len(logs.actors), dtype=np.int64)
     with closing(Spill(near)) as kept:
         for number in range(len(logs)):
             log = logs.part(number)
             votes = sets.votes(policy, log, context).with_columns(pl.col("completion") + completions)
             completions += len(log.completions)
             del log
+            counts += _counts(votes, len(counts))
             kept.keep_frame("votes", 0, votes)
         del votes
         memory.give_back()
         rings = findings(kept.frame("votes", 0, "actor", "completion", "desirable"), rules.model_copy(update=NO_TIMES))
         memory.give_back()
         others = findings(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))
-        return pl.concat([rings, others]).sort("actor", "rule")
+        return pl.concat([rings, others]).sort("actor", "rule"), counts
+
+
+def _counts(votes: pl.DataFrame, actors: int) -> NDArray[np.int64]:
+    return np.bincount(votes["actor"].to_numpy(), minlength=actors).astype(np.int64)

@@ -44,6 +44,7 @@ def readiness_of(
         session,
         project,
         configuration.snapshot,
+        configuration.gates,
         objective,
         watermark=watermark,
         since=since,

@@ -44,8 +44,8 @@ class Refusal:
     reason  all of it in a sentence
     """
 
-    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped"]
-    of: Literal["desirable", "undesirable", "pairs"] | None
+    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped", "holdout"]
+    of: Literal["desirable", "undesirable", "pairs", "prompts"] | None
     have: float | None
     need: float | None
     more: int | None
@@ -70,6 +70,28 @@ def refusals(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Nee
 def reasons_to_refuse(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[str]:
     """`refusals` in sentences."""
     return [refusal.reason for refusal in refusals(train, rules, objective, needs)]
+
+
+def too_little_held_out(holdout: wire.HoldoutForecast, gates: wire.Gates, share: float) -> list[Refusal]:
+    """Returns why no checkpoint could pass the gates on this holdout; empty where one could.
+
+    share   of the prompt groups that is held out
+    """
+    found = []
+    rows, prompts = gates.minimum_holdout_per_class, gates.minimum_holdout_prompts
+    of: Literal["desirable", "undesirable", "prompts"]
+    for of, have, need, setting, what in (
+        ("desirable", holdout.desirable, rows, "per_class", "desirable rows"),
+        ("undesirable", holdout.undesirable, rows, "per_class", "undesirable rows"),
+        ("prompts", holdout.prompts, prompts, "prompts", "prompts"),
+    ):
+        if have < need:
+            more = ceil((need - have) / share)
+            of_them = "on new prompts" if of == "prompts" else f"that are {of}"
+            remedy = f"about {more} more labels {of_them}, or a larger snapshot.holdout_share"
+            reason = f"{have} {what} would be held out, {need} are needed (gates.minimum_holdout_{setting}): {remedy}"
+            found.append(Refusal("holdout", of, have, need, more, reason, remedy))
+    return found
 
 
 def nothing_left(capped: int) -> Refusal:

@@ -35,6 +35,7 @@ from app.snapshots.plan import Cell, Plan, plan
 from app.snapshots.prompts import service as prompts
 from app.snapshots.rows import Rows, ranks_of, rows_of
 from app.snapshots.selection import Selection, cells_of, select
+from app.snapshots.spread import Spread, holdout_of, spread_of
 from app.snapshots.tables import Snapshot
 from app.snapshots.texts import Texts, texts
 
@@ -61,13 +62,22 @@ class Built:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a snapshot would be made of. `new`: rows, before equal ones are collapsed, that have something new."""
+    """What a snapshot would be made of.
+
+    new         rows, before equal ones are collapsed, that have something new
+    holdout     the held-out rows
+    spread      how the training rows spread over prompts and actors
+    quarantine  votes that do not count
+    """
 
     counts: wire.ClassCounts
     new: wire.ClassCounts
     cells: list[Cell]
     pairs: int
     capped: int
+    holdout: wire.HoldoutForecast
+    spread: Spread
+    quarantine: wire.QuarantineForecast
 
     @property
     def plan(self) -> Plan:
@@ -94,6 +104,9 @@ def forecast(
             cells=cells_of(selection, found.candidates),
             pairs=selection.train.pairs,
             capped=selection.drops["capped"],
+            holdout=holdout_of(selection, found.candidates),
+            spread=spread_of(selection, found.candidates),
+            quarantine=found.quarantine,
         )
 
 
@@ -233,6 +246,7 @@ class Chosen:
     adopted: wire.StoredLabelPolicy
     decisions: int
     left_out: Mapping[str, tuple[str, ...]]
+    quarantine: wire.QuarantineForecast
     new: wire.ClassCounts
     actors: pl.Series
     candidates: Candidates
@@ -260,6 +274,10 @@ def choose(
     drops: Counter[str] = Counter()
     with resolving.resolved(session, project, adopted.policy, watermark, near=kept.near) as resolved:
         left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.actors
+        rules_found = Counter(reason for reasons in left_out.values() for reason in reasons)
+        waiting = wire.QuarantineForecast(
+            actors=len(left_out), votes=resolved.votes_left_out, reasons=dict(sorted(rules_found.items()))
+        )
         ranks = ranks_of(actors)
 
         def parts() -> Iterator[Rows]:
@@ -280,7 +298,7 @@ def choose(
     leaders = prompts.leaders_of(session, project, candidates.prompts.key)
     selection = select(candidates, drops, leaders, project=project, guards=guards, rules=rules, as_of=as_of)
     counted = wire.ClassCounts.model_validate(new)
-    return Chosen(adopted, decisions, left_out, counted, actors, candidates, selection)
+    return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection)
 
 
 def _nearly(candidates: Candidates, kept: Texts, rules: wire.policies.NearDuplicates) -> NDArray[np.uint64]:

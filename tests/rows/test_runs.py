@@ -89,7 +89,7 @@ def test_an_objective_that_compares_is_refused_where_no_prompt_has_both_classes(
 
 
 def test_desirable_feedback_alone_is_enough_for_sft_and_its_recipe_resolves_without_lambdas(tmp_path):
-    make_project("praise")
+    make_project("praise", gates={"minimum_holdout_per_class": 0})
     vote(40, project="praise", values=["up"])
     with pytest.raises(Refused, match="kto needs both classes"):
         request("praise")

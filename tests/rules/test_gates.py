@@ -10,6 +10,9 @@ from app.checkpoints.gates import reasons_to_refuse
 
 GATES = wire.Gates(auroc_above=0.5, non_inferiority_margin=0.05, kl_nats_per_token=0.5)
 GOOD: dict[str, Any] = {
+    "rows_desirable": 40,
+    "rows_undesirable": 24,
+    "groups": 50,
     "auroc": {"value": 0.8, "low": 0.7, "high": 0.9},
     "auroc_difference": {"value": 0.1, "low": -0.04, "high": 0.2},
     "kl": {"nats_per_token": {"value": 0.2, "low": 0.1, "high": 0.4}, "samples": 64},
@@ -36,6 +39,9 @@ def test_each_reason_names_the_figure_its_limit_and_the_remedy():
     reasons = reasons_to_refuse(GATES, {}, {})
 
     assert [reason.split(":")[0] for reason in reasons] == [
+        "rows_desirable",
+        "rows_undesirable",
+        "groups",
         "auroc",
         "auroc_difference",
         "kl.nats_per_token",
@@ -99,6 +105,13 @@ def test_an_unknown_length_refuses(nothing):
     (reason,) = reasons_to_refuse(GATES, changed("length", to=none), TRAINING)
 
     assert "unknown" in reason
+
+
+@pytest.mark.parametrize("name", ["rows_desirable", "rows_undesirable", "groups"])
+def test_a_holdout_that_is_too_small_decides_nothing(name):
+    assert reasons_to_refuse(GATES, changed(name, to=5), TRAINING) == []
+    (reason,) = reasons_to_refuse(GATES, changed(name, to=4), TRAINING)
+    assert reason.startswith(f"{name}: 4 ")
 
 
 def test_what_the_trainer_found_after_its_last_step_refuses_by_its_code():

@@ -21,9 +21,13 @@ from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.runs.recipe import ObjectiveName
 from app.snapshots import service as snapshots
+from app.snapshots.balance import too_little_held_out
 from app.snapshots.plan import Cell, plan
 from app.snapshots.readiness import store
+from app.snapshots.spread import Spread, notices
 
+#: Of what is kept: what an older server kept is worked out again.
+VERSION = 2
 #: At most such a part of the time goes into finding it out anew.
 PART = 0.05
 
@@ -32,6 +36,7 @@ def readiness(
     session: Session,
     project: str,
     rules: wire.SnapshotRules,
+    gates: wire.Gates,
     objective: ObjectiveName,
     *,
     watermark: int,
@@ -46,11 +51,11 @@ def readiness(
     kept = store.kept(session, project)
     large = is_large(session, project)
     if large and not anew and kept is not None and kept.basis == basis and _tells_new(kept.found, since):
-        return _shown(kept.found, rules, objective, since)
+        return _shown(kept.found, rules, gates, objective, since)
     found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
     if large:
         store.keep(session, project, basis, found)
-    return _shown(found, rules, objective, since)
+    return _shown(found, rules, gates, objective, since)
 
 
 def is_large(session: Session, project: str) -> bool:
@@ -93,6 +98,7 @@ def _basis(
     """All but the log that it rests on."""
     adopted = policies.adopted(session, project)
     return {
+        "version": VERSION,
         "rules": rules.model_dump(mode="json", include={"events", "holdout_share", "holdout_days", "disjoint_actors"}),
         "shipped": str(shipped_checkpoint_id) if rules.events == "shipped" else None,
         "policy": adopted.sha256,
@@ -125,13 +131,21 @@ def _look(
         "cells": [asdict(cell) for cell in forecast.cells],
         "pairs": forecast.pairs,
         "capped": forecast.capped,
+        "holdout": forecast.holdout.model_dump(),
+        "spread": asdict(forecast.spread),
+        "quarantine": forecast.quarantine.model_dump(),
         "seconds": perf_counter() - began,
     }
 
 
-def _shown(found: Mapping[str, Any], rules: wire.SnapshotRules, objective: ObjectiveName, since: int) -> wire.Readiness:
+def _shown(
+    found: Mapping[str, Any], rules: wire.SnapshotRules, gates: wire.Gates, objective: ObjectiveName, since: int
+) -> wire.Readiness:
     planned = plan((Cell(**cell) for cell in found["cells"]), pairs=found["pairs"])
+    holdout = wire.HoldoutForecast(**found["holdout"])
+    quarantine = wire.QuarantineForecast(**found["quarantine"])
     refusals = snapshots.refusals_of(planned, found["capped"], rules, objective)
+    refusals += too_little_held_out(holdout, gates, rules.holdout_share)
     nothing = wire.ClassCounts(desirable=0, undesirable=0, nothing=0)
     return wire.Readiness(
         ready=not refusals,
@@ -143,5 +157,8 @@ def _shown(found: Mapping[str, Any], rules: wire.SnapshotRules, objective: Objec
         lambda_desirable=planned.lambda_desirable,
         lambda_undesirable=planned.lambda_undesirable,
         pairs=found["pairs"],
+        holdout=holdout,
+        quarantine=quarantine,
+        notices=notices(Spread(**found["spread"]), quarantine),
         watermark=found["watermark"],
     )

@@ -76,8 +76,10 @@ from thumbwheel.wire.run_events import (
 )
 from thumbwheel.wire.runs import (
     ClassCounts,
+    HoldoutForecast,
     Metrics,
     NewRun,
+    QuarantineForecast,
     Readiness,
     Run,
     RunAgain,
@@ -123,6 +125,7 @@ __all__ = [
     "FunctionCall",
     "Gates",
     "GivenVerdict",
+    "HoldoutForecast",
     "Implicit",
     "Key",
     "LabelExplanation",
@@ -153,6 +156,7 @@ __all__ = [
     "Prompt",
     "QuarantineDecision",
     "QuarantineFinding",
+    "QuarantineForecast",
     "QuarantineRule",
     "QuarantineState",
     "QuarantinedActor",

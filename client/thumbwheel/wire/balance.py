@@ -38,9 +38,11 @@ class Refusal(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped"]
-    of: Literal["desirable", "undesirable", "pairs"] | None = Field(description="what is missing")
-    have: float | None = Field(description="training rows; where the code is uneven, their weight")
+    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped", "holdout"]
+    of: Literal["desirable", "undesirable", "pairs", "prompts"] | None = Field(description="what is missing")
+    have: float | None = Field(
+        description="training rows; their weight where the code is uneven; held-out rows or prompts where it is holdout"
+    )
     need: float | None = Field(description="the least that is enough, in the same unit")
     more: int | None = Field(description="about so many new labels or pairs help: the holdout takes its share of them")
     reason: str

@@ -44,6 +44,14 @@ class Gates(Body):
         description="median length of sampled completions, as a share of the reference's: at least this",
     )
     length_ratio_high: float = Field(2.0, ge=1, le=1000, description="and this at most")
+    minimum_holdout_per_class: int = Field(
+        5,
+        ge=0,
+        le=100_000,
+        description="fewer held-out rows of a class decide nothing: no run starts, and none passes; 0 lets runs start "
+        "that only an override can ship",
+    )
+    minimum_holdout_prompts: int = Field(5, ge=0, le=100_000, description="the same of the prompts that are held out")
     refused_findings: tuple[Name, ...] = Field(
         ("rewards_fall", "classes_not_separated"),
         max_length=20,

@@ -96,6 +96,22 @@ class ClassCounts(BaseModel):
     )
 
 
+class HoldoutForecast(BaseModel):
+    """Rows that a run would be evaluated on, and the prompts that they are about."""
+
+    desirable: int
+    undesirable: int
+    prompts: int
+
+
+class QuarantineForecast(BaseModel):
+    """Votes that do not count, as their actors are in quarantine."""
+
+    actors: int
+    votes: int = Field(description="a preference is one")
+    reasons: dict[str, int] = Field(description="actors by reason: quarantined_burst for one")
+
+
 class Readiness(BaseModel):
     """Whether a run could start now, and what is missing."""
 
@@ -108,6 +124,9 @@ class Readiness(BaseModel):
     lambda_desirable: float | None
     lambda_undesirable: float | None
     pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")
+    holdout: HoldoutForecast | None = Field(None, description="what would be held out")
+    quarantine: QuarantineForecast | None = Field(None, description="what waits for a decision, or was decided against")
+    notices: list[str] = Field([], description="what stops no run and may spoil its result, each with its remedy")
     watermark: int = Field(
         description="up to where the log was looked at: its end, or for more than 5,000 events a little before; "
         "such a log is looked at in the background"
