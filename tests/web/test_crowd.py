@@ -1,14 +1,25 @@
 """Many requests at the same moment: everybody is answered, and what must not wait goes on."""
 
 import asyncio
+import json
 from collections import Counter
 
+import psycopg
 import pytest
 
+from app import settings
 from tests.hostile.crowd import Connection, _event, crowd
 from tests.served import served
 
 CLIENTS = 400
+#: More events than any request reads.
+LONG_LOG = """
+    INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, metadata, position,
+                        received_at)
+    SELECT 'acme', 'e' || n, 'c' || n, 'user ' || n % 500, '{"kind": "thumbs", "value": "up"}', '"Where is it?"',
+           'Answer ' || n, '{}', n, now()
+    FROM generate_series(1, 20000) AS n
+"""
 
 
 @pytest.fixture
@@ -17,17 +28,17 @@ def server(api):
         yield url, api.headers["Authorization"].removeprefix("Bearer ")
 
 
-async def at_once(url, key, path):
-    """Statuses of `CLIENTS` requests for `path`, and of probes and events meanwhile."""
+async def at_once(url, key, path, *, method="GET", body=b"", clients=CLIENTS):
+    """Statuses of many requests for `path`, and of probes and events meanwhile."""
     headers = f"Authorization: Bearer {key}\r\n"
-    connections = [Connection(url, headers) for _ in range(CLIENTS)]
+    connections = [Connection(url, headers) for _ in range(clients)]
     for one in connections:
         await one.connect()
-    everybody = asyncio.gather(*(one.request("GET", path) for one in connections))
+    everybody = asyncio.gather(*(one.request(method, path, body) for one in connections))
     live, ingest = Connection(url, headers), Connection(url, headers)
     beside = [await live.request("GET", "/livez"), await ingest.request("POST", "/v1/feedback?project=acme", _event())]
     statuses = Counter(await everybody)
-    after = [await live.request("GET", "/readyz"), await live.request("GET", path)]
+    after = [await live.request("GET", "/readyz"), await live.request(method, path, body)]
     for one in [*connections, live, ingest]:
         one.close()
     return statuses, beside, after
@@ -39,6 +50,18 @@ def test_a_crowd_is_answered_while_probes_and_events_go_on(server, path):
 
     assert set(statuses) <= {200, 503}
     assert statuses[200] > 0
+    assert beside == [200, 201]
+    assert after == [200, 200]
+
+
+def test_many_previews_of_a_long_log_keep_neither_probes_nor_events_waiting(server):
+    with psycopg.connect(settings.current().need_libpq_database()) as connection:
+        connection.execute(LONG_LOG)
+
+    path, body = "/v1/label-policies/preview?project=acme", json.dumps({"version": 0, "days": 3650}).encode()
+    statuses, beside, after = asyncio.run(at_once(*server, path, method="POST", body=body, clients=45))
+
+    assert set(statuses) == {200, 503}  # two at a time
     assert beside == [200, 201]
     assert after == [200, 200]
 
