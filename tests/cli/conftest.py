@@ -106,7 +106,12 @@ def cli(served_url, admin_key) -> CommandLine:
     """Against an API behind a real socket, with an admin key and the project `acme`, which is the one worked on."""
     with Client(served_url, admin_key) as client:
         client.create_project(
-            wire.NewProject(project="acme", base_model="/models/base", snapshot=wire.SnapshotRules(minimum_per_class=1))
+            wire.NewProject(
+                project="acme",
+                base_model="/models/base",
+                snapshot=wire.SnapshotRules(minimum_per_class=1),
+                gates=wire.Gates(minimum_holdout_per_class=1, minimum_holdout_prompts=1),
+            )
         )
     return CommandLine(
         in_this_process,
