@@ -101,6 +101,8 @@ def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence
     parts += ["The first of them:", "\n".join(named)] if named else []
     prompts = sum((dropped.get("control_tokens_in_prompts") or {}).values())
     parts += [f"{prompts:,} prompts hold control tokens, read as the serving stack reads them."] if prompts else []
+    trimmed = sum((dropped.get("prompts_trimmed") or {}).values())
+    parts += [f"{trimmed:,} prompts lose the white space at their ends to the chat template."] if trimmed else []
     return parts
 
 

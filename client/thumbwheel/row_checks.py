@@ -50,7 +50,7 @@ REASONS: Mapping[str, Reason] = {
     ),
     "template_changes_prompt": Reason(
         "the chat template changes or ignores a message of the prompt",
-        "send the text as the template writes it (trimmed, without the ignored part), or change the template",
+        "send the text as the template writes it (without the ignored part), or change the template",
     ),
     "template_generation_prompt": Reason(
         "the conversation does not begin with the opened prompt: the chat template ignores add_generation_prompt, or "

@@ -93,3 +93,23 @@ def test_text_from_outside_cannot_break_a_table():
     manifest = {**MANIFEST, "base_model": "/models/a|b\nc"}
 
     assert "| base model | /models/a\\|b c |" in card(manifest)
+
+
+def test_the_card_says_which_rows_were_dropped_and_what_prompts_lose():
+    dropped = {
+        "reasons": {"train": {"unknown_role": 2}, "holdout": {"too_long": 1}},
+        "rows": [{"completion_id": "c7", "split": "train", "reason": "unknown_role"}],
+        "control_tokens_in_prompts": {"train": 3},
+        "prompts_trimmed": {"train": 1200, "holdout": 34},
+    }
+
+    text = card({**MANIFEST, "training": {**MANIFEST["training"], "dropped": dropped}})
+
+    for said in (
+        "| 2 | train | a message has an unknown role | use one of system, developer, user, assistant, tool |",
+        "| 1 | holdout | max_length leaves nothing of the answer | raise max_length |",
+        "- c7 (train): unknown_role",
+        "3 prompts hold control tokens",
+        "1,234 prompts lose the white space at their ends to the chat template.",
+    ):
+        assert said in text

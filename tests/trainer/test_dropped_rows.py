@@ -56,7 +56,7 @@ TEMPLATES: dict[str, tuple[str, str, list[dict[str, str]], str | None]] = {
                        "template_changes_answer"),
     "trims the answer": (turns("{{ m['content'] | trim }}"), " yo", ASKED, "template_changes_answer"),
     "trims the prompt": (turns(PLAIN, of_others="{{ m['content'] | trim }}"), "yo",
-                         [{"role": "user", "content": "hi "}], "template_changes_prompt"),
+                         [{"role": "user", "content": "hi "}], None),
     "ignores the system message": (
         turns(PLAIN, of_others="{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}"), "yo",
         [{"role": "system", "content": "Be kind."}, *ASKED], "template_changes_prompt"),

@@ -64,6 +64,7 @@ def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: 
         "control_tokens_in_prompts": {
             split: read.control_tokens_in_prompts for split, read in reads.items() if read.control_tokens_in_prompts
         },
+        "prompts_trimmed": {split: read.prompts_trimmed for split, read in reads.items() if read.prompts_trimmed},
     }
 
 
@@ -82,4 +83,10 @@ def warnings_of(dropped: Mapping[str, Any]) -> list[tuple[str, str]]:
             "the serving stack reads it; remove such text before it is sent if that is not meant"
         )
         warnings.append(("control_tokens_in_prompts", message))
+    if trimmed := dropped["prompts_trimmed"]:
+        message = (
+            f"{sum(trimmed.values())} prompts are trained without the white space at the ends of their messages: the "
+            "chat template takes it away, when the model is served, too; there is nothing to do"
+        )
+        warnings.append(("prompts_trimmed", message))
     return warnings

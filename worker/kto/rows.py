@@ -66,6 +66,7 @@ class Rows:
     rows: list[Row]
     drops: list[Drop] = field(default_factory=list)
     control_tokens_in_prompts: int = 0  # kept rows in whose prompt a person's text is read as a control token
+    prompts_trimmed: int = 0  # kept rows from whose prompt the chat template takes white space at the ends
     truncated: int = 0
     tokens_cut: int = 0
     lengths: list[int] = field(default_factory=list)  # tokens of each kept row before it was cut
@@ -158,6 +159,7 @@ def read_rows(
                 found.lengths.append(len(row.prompt) + len(row.completion))
                 found.prompts_too_long += len(row.prompt) + SHORTEST > max_length
                 found.control_tokens_in_prompts += tokens.reads_control_tokens_in(prompt)
+                found.prompts_trimmed += tokens.trims(prompt)
                 whole = row.weights
                 trained = Row(
                     prompt=usable.prompt,

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from thumbwheel.row_checks import Fault
 
+from worker.kto.chat_template import Conversation, Template
 from worker.kto.process import Refusal
-from worker.kto.row_faults import ControlTokens, Template, is_written, writes_spaces
+from worker.kto.row_faults import ControlTokens, is_written, writes_spaces
 
 Ids = NDArray[np.int32]
 Weights = NDArray[np.float32]
@@ -39,13 +40,6 @@ class Encoded(NamedTuple):
     prompt: Ids  # [P]
     completion: Ids  # [C]
     weights: Weights | None  # [C], where spans were asked for
-
-
-class _Conversation(NamedTuple):
-    opened: str  # the prompt, opened for the answer
-    whole: str  # with the answer, and its end where the template writes one
-    start: int  # the answer's first character in `whole`
-    answer: str
 
 
 #: Stands for a row until its tokens are checked.
@@ -89,7 +83,7 @@ class Tokens:
     ) -> list[Encoded | Fault]:
         """Returns each row's token ids, or the fault for which it is dropped."""
         rows = [
-            _Conversation(prompt, prompt + completion, len(prompt), completion)
+            Conversation(prompt, prompt + completion, len(prompt), completion)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
         return self._encode(rows, spans, special=True)
@@ -100,15 +94,10 @@ class Tokens:
         """Returns each row's token ids, or the fault for which it is dropped. A completion is one message of the
         assistant; `spans` count its characters. Raises `Refusal` where the chat template prints the clock.
         """
-        rows: list[_Conversation | Fault] = []
-        for prompt, completion in zip(prompts, completions, strict=True):
-            rendered = self._template.conversation(prompt, completion)
-            if isinstance(rendered, Fault):
-                rows.append(rendered)
-                continue
-            opened, whole = rendered
-            answer = str(completion[0]["content"])
-            rows.append(_Conversation(opened, whole, whole.find(answer, len(opened)), answer))
+        rows = [
+            self._template.conversation(prompt, completion)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
         return self._encode(rows, spans, special=False)
 
     def reads_control_tokens_in(self, prompt: Any) -> bool:
@@ -117,9 +106,13 @@ class Tokens:
         """
         return self._control.in_prompt(prompt)
 
+    def trims(self, prompt: Any) -> bool:
+        """Whether the chat template takes white space from the ends of a message of a prompt that was encoded."""
+        return not isinstance(prompt, str) and self._template.trims(prompt)
+
     def _encode(
         self,
-        rows: "Sequence[_Conversation | Fault]",
+        rows: Sequence[Conversation | Fault],
         spans: Sequence[Sequence[Span]] | None,
         *,
         special: bool,
@@ -131,11 +124,11 @@ class Tokens:
                 "add tokenizer.json, or set objective to kto",
             )
         result: list[Encoded | Fault] = []
-        sound: list[tuple[int, _Conversation]] = []
+        sound: list[tuple[int, Conversation]] = []
         for index, row in enumerate(rows):
             fault = row if isinstance(row, Fault) else self._control.fault_of(row.answer)
             result.append(fault or _UNCHECKED)
-            if fault is None and isinstance(row, _Conversation):
+            if fault is None and isinstance(row, Conversation):
                 sound.append((index, row))
         if not sound:
             return result
@@ -164,7 +157,7 @@ class Tokens:
             result[index] = Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights)
         return result
 
-    def _fault_of_tokens(self, row: "_Conversation", completion: list[int], written: str) -> Fault | None:
+    def _fault_of_tokens(self, row: Conversation, completion: list[int], written: str) -> Fault | None:
         """`written`: what the completion's tokens before its end decode to."""
         if len(completion) < SHORTEST:
             return Fault("empty_answer")
