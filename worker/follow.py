@@ -49,7 +49,7 @@ class Lines:
 
 
 class Follower:
-    """Turns a WORKDIR's progress.jsonl, metrics.jsonl and warnings.jsonl into reports."""
+    """Turns a WORKDIR's progress.jsonl, metrics.jsonl, warnings.jsonl and dropped-by-reason.json into reports."""
 
     def __init__(self, workdir: Path) -> None:
         self._progress = Lines(workdir / "progress.jsonl", from_its_end=True)
@@ -64,6 +64,9 @@ class Follower:
         self._unsent: list[dict[str, Any]] = []
         self._sent_warnings = 0
         self._sent_progress: Mapping[str, Any] | None = None
+        self._dropped = workdir / "dropped-by-reason.json"
+        self._dropped_rows: list[dict[str, Any]] | None = None
+        self._sent_dropped_rows: list[dict[str, Any]] | None = None
 
     @property
     def state(self) -> RunState | None:
@@ -86,7 +89,14 @@ class Follower:
             line["message"] for line in lines if line["code"] in NOTED and line["message"] not in self._noted
         ]
         self._noted.update(self.notes)
-        return bool(self._unsent) or self._sent_warnings != len(self._told) or self._sent_progress is not self._now
+        if self._dropped_rows is None and self._dropped.exists():  # written once, whole
+            self._dropped_rows = json.loads(self._dropped.read_bytes())
+        return (
+            bool(self._unsent)
+            or self._sent_warnings != len(self._told)
+            or self._sent_progress is not self._now
+            or self._sent_dropped_rows is not self._dropped_rows
+        )
 
     def report(self, state: RunState) -> Report:
         """What has not been sent yet; progress only where it is of the run's state, which never goes back."""
@@ -97,11 +107,13 @@ class Follower:
             eta_seconds=self._seconds_left() if shown else None,
             metrics=self._unsent,
             warnings=self._told if self._sent_warnings != len(self._told) else None,
+            dropped_rows=self._dropped_rows if self._sent_dropped_rows is not self._dropped_rows else None,
         )
 
     def sent(self) -> None:
         """The last report has arrived."""
         self._unsent, self._sent_warnings, self._sent_progress = [], len(self._told), self._now
+        self._sent_dropped_rows = self._dropped_rows
         self.notes = []
 
     def close(self) -> None:

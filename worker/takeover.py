@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 SAVED = (
     "training.json", "output", "state", "reference.safetensors", "tokens.safetensors", "tokens-holdout.safetensors",
     "tokens-later.safetensors", "start.safetensors", "drift.json", "micro-batch.json", "scoring-batch.json",
-    "metrics.jsonl", "warnings.jsonl",
+    "metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "dropped-by-reason.json",
 )  # fmt: skip
 #: What staging wrote: the same for every attempt of a run.
 INPUTS = ("snapshot", "reference", "scored-before", "recipe.json")

@@ -216,6 +216,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "checkpoint": str(run.checkpoint_id or "–"),
         "objective": f"{run.recipe['objective']}, {run.recipe['method']}",
         **{f"last {name}": figure(value) for name, value in (run.last_metrics or {}).items() if name in SHOWN},
+        **({"dropped rows": "\n".join(map(dropped_in_words, run.dropped_rows))} if run.dropped_rows else {}),
         "warnings": "\n".join(run.warnings) or "none",
         **({"said": run.said} if run.said else {}),
         "what happened": "\n".join(
@@ -223,6 +224,13 @@ def _show(run: wire.Run, as_json: bool) -> None:
         ),
     }
     show_one(run, lines, as_json=as_json)
+
+
+def dropped_in_words(rows: wire.DroppedRows) -> str:
+    """Returns the counts by split, the reason, the first rows and the remedy."""
+    splits = ", ".join(f"{count:,} {split}" for split, count in rows.splits.items())
+    first = ", ".join(row.completion_id + (f" ({row.detail})" if row.detail else "") for row in rows.examples)
+    return f"{splits}: {rows.meaning} (first {first}); {rows.remedy}"
 
 
 SHOWN = ("loss", "reward_desirable", "reward_undesirable", "margin", "z0", "kl_nats_per_token")

@@ -53,6 +53,9 @@ class Run(Base):
     eta_seconds: Mapped[float | None] = mapped_column(Float)
     last_metrics: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     warnings: Mapped[list[Any]] = mapped_column(JSONB, default=list)
+    dropped_rows: Mapped[list[Any]] = mapped_column(
+        JSONB, default=list, server_default=text("'[]'"), comment="rows that it does not train on or score, by reason"
+    )
     paused: Mapped[bool] = mapped_column(
         Boolean, default=False, server_default=false(), comment="no worker may have it until it is resumed"
     )

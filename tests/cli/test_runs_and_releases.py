@@ -7,6 +7,8 @@ import sys
 import pytest
 from thumbwheel import wire
 
+from app.cli.runs import dropped_in_words as in_words
+
 
 @pytest.fixture
 def labelled(client) -> None:
@@ -122,3 +124,21 @@ def test_a_failed_checkpoint_ships_only_with_a_reason(cli, registered):
 
     assert "AUROC's interval begins at 0.41" in line
     assert shipped.document["override_reason"] == "the pilot group asked for it"
+
+
+def test_dropped_rows_are_shown_with_splits_reason_first_rows_and_remedy():
+    rows = wire.DroppedRows(
+        reason="unknown_role",
+        meaning="a message has an unknown role",
+        remedy="use another",
+        count=1203,
+        splits={"train": 1200, "holdout": 3},
+        examples=[
+            wire.DroppedRow(split="train", completion_id="c1", detail="human"),
+            wire.DroppedRow(split="train", completion_id="c2", detail=""),
+        ],
+    )
+
+    assert in_words(rows) == (
+        "1,200 train, 3 holdout: a message has an unknown role (first c1 (human), c2); use another"
+    )

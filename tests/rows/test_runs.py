@@ -385,7 +385,17 @@ def test_an_ended_run_cannot_be_cancelled(tmp_path):
 # -- told -------------------------------------------------------------------------------------------------------------
 
 
-def test_progress_metrics_and_warnings_are_kept_and_a_step_taken_again_replaces_its_row():
+DROPPED = {
+    "reason": "too_long",
+    "meaning": "max_length leaves nothing of the answer",
+    "remedy": "raise max_length",
+    "count": 2,
+    "splits": {"train": 1, "holdout": 1},
+    "examples": [{"split": "train", "completion_id": "c1", "detail": ""}],
+}
+
+
+def test_progress_metrics_warnings_and_dropped_rows_are_kept_and_a_step_taken_again_replaces_its_row():
     claimed = claim(request().id)
     advance(claimed.lease, RunState.REFERENCING, RunState.TRAINING)
     news = leases.Report(
@@ -394,6 +404,7 @@ def test_progress_metrics_and_warnings_are_kept_and_a_step_taken_again_replaces_
         eta_seconds=7.5,
         metrics=[{"step": step, "loss": 1.0} for step in (1, 2, 3)],
         warnings=["look"],
+        dropped_rows=[DROPPED],
     )
 
     with transaction() as session:
@@ -403,6 +414,7 @@ def test_progress_metrics_and_warnings_are_kept_and_a_step_taken_again_replaces_
     run = shown(claimed.lease.run_id)
     assert (run.phase_done, run.phase_total, run.eta_seconds, run.warnings) == (3, 10, 7.5, ["look"])
     assert run.last_metrics == {"step": 3, "loss": 0.5}
+    assert [rows.model_dump() for rows in run.dropped_rows] == [DROPPED]
     with transaction() as session:
         steps = runs.metrics(session, DESK, run.id, limit=10).steps
     assert [(line["step"], line["loss"]) for line in steps] == [(1, 1.0), (2, 1.0), (3, 0.5)]

@@ -181,8 +181,16 @@ def test_progress_becomes_a_report_of_the_run_s_state_alone(tmp_path):
 
         assert (report.done, report.total, report.eta_seconds) == (6, 10, 8.0)
         assert report.warnings == ["lower the learning rate"]
+        assert report.dropped_rows is None
         follower.sent()
         assert not follower.read()
+
+        (tmp_path / "dropped-by-reason.json").write_text('[{"reason": "too_long", "count": 2}]')
+        assert follower.read()
+        assert follower.report(RunState.TRAINING).dropped_rows == [{"reason": "too_long", "count": 2}]
+        follower.sent()
+        assert not follower.read()
+        assert follower.report(RunState.TRAINING).dropped_rows is None
 
 
 def test_a_finished_workdir_becomes_a_manifest_with_the_recipe_as_it_was_trained_by(run, workdir):

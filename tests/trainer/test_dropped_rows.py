@@ -180,6 +180,17 @@ def test_one_row_of_each_kind_leaves_the_run_alone_and_is_named(tmp_path: Path, 
         ("c5", "train-0.parquet", 5),
         ("c10001", "holdout-0.parquet", 1),
     ]
+    assert tiny.document(workdir / "dropped-by-reason.json") == [
+        {
+            "reason": line["reason"],
+            "meaning": line["meaning"],
+            "remedy": line["remedy"],
+            "count": 1,
+            "splits": {line["split"]: 1},
+            "examples": [{name: line[name] for name in ("split", "completion_id", "detail")}],
+        }
+        for line in lines
+    ]
     warned = {line["code"]: line["message"] for line in tiny.lines(workdir / "warnings.jsonl")}
     assert "2 train rows are dropped" in warned["rows_dropped"]
     assert "1 prompts hold the text of a control token" in warned["control_tokens_in_prompts"]
@@ -191,7 +202,14 @@ def test_where_all_rows_fall_the_refusal_begins_with_the_reason_and_its_remedy(t
     (bare / "chat_template.jinja").unlink(missing_ok=True)
 
     with pytest.raises(Refusal, match=r"all 12 train rows are dropped.*no chat template: add chat_template\.jinja"):
-        train(tiny.stage(tmp_path / "w", bare, tiny.chat_rows()))
+        train(tiny.stage(tmp_path / "w", bare, tiny.chat_rows(), tiny.chat_rows(4)))
+
+    # and the counts by reason are there all the same
+    [counted] = tiny.document(tmp_path / "w" / "dropped-by-reason.json")  # type: ignore[misc]
+    assert (counted["reason"], counted["count"], counted["splits"]) == (
+        "no_chat_template", 16, {"train": 12, "holdout": 4},
+    )  # fmt: skip
+    assert [row["completion_id"] for row in counted["examples"]] == ["c0", "c1", "c2"]
 
 
 def test_a_file_of_rows_loses_the_unsound_ones_and_names_their_lines(tmp_path: Path, base: Path) -> None:

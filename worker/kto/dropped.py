@@ -1,10 +1,12 @@
 """Dropped rows of a job: which files name them, and what summaries and warnings say of them.
 
-dropped.jsonl names every dropped row of WORKDIR, those that `thumbwheel train` dropped while it read its files first.
+dropped.jsonl names every dropped row of WORKDIR, those that `thumbwheel train` dropped while it read its files first;
+dropped-by-reason.json counts them.
 """
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +17,8 @@ from worker.kto.job import Job
 from worker.kto.rows import Rows, read_rows
 from worker.kto.tokens import Tokens
 
-#: Dropped rows that a summary names.
-NAMED = 20
+#: Dropped rows that a summary names, in all and for each reason.
+NAMED, EXAMPLES = 20, 3
 Split = Literal["train", "holdout", "later"]
 #: Splits that are checked besides the one that is trained on.
 OTHERS: tuple[Split, ...] = ("holdout", "later")
@@ -55,6 +57,7 @@ def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: 
     if writes:
         content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_atomically(job.workdir / "dropped.jsonl", content.encode())
+        write_atomically(job.workdir / "dropped-by-reason.json", json.dumps(by_reason(lines)).encode())
     train.require_any("train rows")
     if "holdout" in reads:
         reads["holdout"].require_any("held-out rows")
@@ -66,6 +69,22 @@ def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: 
         },
         "prompts_trimmed": {split: read.prompts_trimmed for split, read in reads.items() if read.prompts_trimmed},
     }
+
+
+def by_reason(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the dropped rows by reason, the most frequent first, each with its counts and its first rows."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault(line["reason"], []).append(line)
+    return [
+        {
+            **{name: rows[0][name] for name in ("reason", "meaning", "remedy")},
+            "count": len(rows),
+            "splits": dict(Counter(row["split"] for row in rows)),
+            "examples": [{name: row[name] for name in ("split", "completion_id", "detail")} for row in rows[:EXAMPLES]],
+        }
+        for rows in sorted(groups.values(), key=len, reverse=True)
+    ]
 
 
 def warnings_of(dropped: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -51,6 +51,7 @@ class Report:
     eta_seconds: float | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] | None = None
+    dropped_rows: Sequence[Mapping[str, Any]] | None = None  # by reason
 
 
 def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
@@ -134,12 +135,14 @@ def advance(session: Session, lease: Lease, to: RunState) -> RunState:
 
 
 def report(session: Session, lease: Lease, news: Report) -> None:
-    """Write progress, metrics and warnings."""
+    """Write progress, metrics, warnings and dropped rows."""
     values: dict[str, Any] = {}
     if news.total is not None:
         values |= {"phase_done": news.done, "phase_total": news.total, "eta_seconds": news.eta_seconds}
     if news.warnings is not None:
         values["warnings"] = list(news.warnings)
+    if news.dropped_rows is not None:
+        values["dropped_rows"] = [dict(reason) for reason in news.dropped_rows]
     if news.metrics:
         values["last_metrics"] = dict(news.metrics[-1])
     if values:

@@ -76,6 +76,8 @@ from thumbwheel.wire.run_events import (
 )
 from thumbwheel.wire.runs import (
     ClassCounts,
+    DroppedRow,
+    DroppedRows,
     HoldoutForecast,
     Metrics,
     NewRun,
@@ -114,6 +116,8 @@ __all__ = [
     "CompletionText",
     "CreatedKey",
     "CurrentRelease",
+    "DroppedRow",
+    "DroppedRows",
     "Edit",
     "EditRule",
     "ErasedEvent",

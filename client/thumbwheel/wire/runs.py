@@ -49,6 +49,23 @@ class RunTransition(BaseModel):
     reason: str
 
 
+class DroppedRow(BaseModel):
+    split: Literal["train", "holdout", "later"]
+    completion_id: str
+    detail: str = Field(description="the value that is meant, where it helps")
+
+
+class DroppedRows(BaseModel):
+    """Rows that a run neither trains on nor scores, as the base model would not read them as they were judged."""
+
+    reason: str = Field(description="a code, such as `control_tokens_in_answer`; docs/datasets.md lists them")
+    meaning: str
+    remedy: str
+    count: int
+    splits: dict[str, int] = Field(description="the count by split: train, holdout, later")
+    examples: list[DroppedRow] = Field(description="the first few of them; dropped.jsonl of the run names all")
+
+
 class Run(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -70,6 +87,7 @@ class Run(BaseModel):
     recipe: dict[str, Any] = Field(description="the resolved recipe, once the snapshot is known")
     last_metrics: dict[str, Any] | None
     warnings: list[str]
+    dropped_rows: list[DroppedRows] = Field([], description="by reason, the most frequent first")
     transitions: list[RunTransition]
     paused: bool = Field(default=False, description="no worker has it until it is resumed; it still is the active one")
     waiting: bool = Field(default=False, description="queued behind the project's active run")
