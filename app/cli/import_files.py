@@ -20,6 +20,8 @@ from app.cli.listing import as_table, console, print_json
 if TYPE_CHECKING:
     from thumbwheel import Client
 
+    from app.feedback.importing import Imported
+
 BATCH = 500
 REASONS_SHOWN = 10
 LINES_SHOWN = 3
@@ -31,6 +33,8 @@ class Outcome:
 
     reasons       how often each reason was given, for rejected and silent lines
     says_nothing  those of them that are given for silent lines
+    not_trained   how often each reason was given for which no run would learn from an event that is stored
+    ignored       how many rows have each field that no event keeps
     first_lines   the first few lines of each reason
     """
 
@@ -41,6 +45,8 @@ class Outcome:
     silent: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     says_nothing: Counter[str] = field(default_factory=Counter)
+    not_trained: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
     first_lines: dict[str, list[int]] = field(default_factory=dict)
     rejects: list[dict[str, Any]] = field(default_factory=list)
 
@@ -55,11 +61,21 @@ class Outcome:
         self.says_nothing[reason] += 1
         self._count(line, reason)
 
+    def take(self, item: "Imported") -> None:
+        """Counts what an event that is sent loses, or will not be used for."""
+        self.ignored.update(item.ignored)
+        if item.fault is not None:
+            self.not_trained[item.fault.sentence] += 1
+            self._name(item.line, item.fault.sentence)
+
     def document(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "rejects"}
 
     def _count(self, line: int, reason: str) -> None:
         self.reasons[reason] += 1
+        self._name(line, reason)
+
+    def _name(self, line: int, reason: str) -> None:
         lines = self.first_lines.setdefault(reason, [])
         if len(lines) < LINES_SHOWN:
             lines.append(line)
@@ -120,6 +136,8 @@ def _imported(client: "Client | None", path: Path, advance: Callable[[int], None
             elif isinstance(item, importing.Silent):
                 outcome.pass_over(item.line, item.reason)
         events = [item for item in items if isinstance(item, importing.Imported)]
+        for item in events:
+            outcome.take(item)
         if client is None:
             outcome.stored += len(events)
         else:
@@ -160,6 +178,10 @@ def _print(outcomes: list[Outcome], *, dry_run: bool) -> None:
     for outcome in outcomes:
         _print_reasons(outcome, f"{outcome.file}: rejected because", outcome.reasons - outcome.says_nothing)
         _print_reasons(outcome, f"{outcome.file}: says nothing because", outcome.says_nothing)
+        _print_reasons(outcome, f"{outcome.file}: not trained on because", outcome.not_trained)
+        if outcome.ignored:
+            fields = ", ".join(f"{name} ({count:,} rows)" for name, count in outcome.ignored.most_common())
+            console().print(f"\n{outcome.file}: fields that are not imported: {fields}", markup=False)
 
 
 def _print_reasons(outcome: Outcome, heading: str, reasons: Counter[str]) -> None:

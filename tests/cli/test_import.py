@@ -89,3 +89,17 @@ def test_what_the_api_rejects_is_named_with_its_line(cli, tmp_path):
 
     assert done.code == 1, done.err
     assert sorted(done.document[0]["first_lines"].values()) == [[1], [3]]
+
+
+def test_what_no_run_would_learn_from_and_fields_that_are_not_kept_are_counted(cli, tmp_path):
+    event = {"actor": "a", "signal": {"kind": "thumbs", "value": "up"}, "prompt": "Hi", "completion": "\u200b"}
+    rows = [{**event, "completion_id": f"c{n}"} for n in range(4)] + [{**LINES[3], "weight": 2}]
+
+    done = cli("import", "--dry-run", written(tmp_path / "rows.jsonl", rows))
+
+    assert done.code == 0, done.err
+    [outcome] = done.document
+    [(reason, count)] = outcome["not_trained"].items()
+    assert (outcome["stored"], count, outcome["ignored"]) == (5, 4, {"weight": 1})
+    assert reason.startswith("the answer has only characters that are not visible: remove the rows")
+    assert outcome["first_lines"][reason] == [1, 2, 3]

@@ -104,13 +104,122 @@ def test_a_comment_beside_a_rating_is_an_event_with_the_same_id_at_each_import(t
     assert first == again
 
 
-def test_an_export_of_another_tool_is_named(tmp_path):
-    [item] = read(tmp_path, [{"traceId": "t", "name": "stars", "value": 1}])
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"traceId": "t", "name": "stars", "value": 1}, "an export of Langfuse"),
+        ({"input": {"messages": []}, "preferred_output": [], "non_preferred_output": []}, "an export of OpenAI"),
+        ({"messages": []}, "a conversation without a judgement, as OpenAI, ms-swift, axolotl and others"),
+        ({"messages": [], "weight": 1}, "a conversation without a judgement, as OpenAI, ms-swift, axolotl and others"),
+        ({"messages": [], "label": True}, "a conversation with a label, as ms-swift and LLaMA-Factory read it: write"),
+        ({"messages": [], "rejected_response": "No."}, "a conversation with a rejected answer, as ms-swift"),
+        ({"conversations": []}, "an export of ShareGPT"),
+        ({"text": "Hi"}, "has no known shape: needs prompt"),
+    ],
+)  # fmt: skip
+def test_what_a_row_of_an_unknown_shape_looks_like_is_said_as_far_as_it_can_be_known(tmp_path, row, words):
+    [item] = read(tmp_path, [row])
 
     assert isinstance(item, Rejected)
-    assert "an export of Langfuse" in item.reason
+    assert words in item.reason
+
+
+LONG = {**GOOD, "completion": "Yes. " * 1000}
+BODY = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value": "up"}}
+
+
+@pytest.mark.parametrize(
+    ("document", "remedy"),
+    [
+        (json.dumps([LONG] * 300), "jq -c '.[]' FILE > NEW"),
+        (json.dumps([LONG] * 300, indent=1), "jq -c '.[]' FILE > NEW"),
+        (" [ " + json.dumps(LONG) + " ]", "jq -c '.[]' FILE > NEW"),
+        ("[1,\n 2]", "jq -c '.[]' FILE > NEW"),
+        (json.dumps(GOOD, indent=1), "jq -c . FILE > NEW"),
+        ('{"prompt": "Hi",\n "completion": "Yes.", "label": true}', "jq -c . FILE > NEW"),
+        (json.dumps({"events": [BODY] * 3}, indent=1), "jq -c . FILE > NEW"),
+        ('{"events": [\n' + json.dumps(BODY) + "\n]}", "jq -c '.events[]' FILE > NEW"),
+    ],
+)
+def test_one_json_document_is_refused_with_the_command_that_converts_it(tmp_path, document, remedy):
+    with pytest.raises(Invalid, match="is one JSON document, not JSON lines") as refusal:
+        read(tmp_path, document.encode())
+
+    assert remedy in refusal.value.message
+
+
+@pytest.mark.parametrize("name", ["events", "items"])
+def test_a_batch_of_over_a_mebibyte_in_one_line_is_rejected_with_the_command_that_converts_it(tmp_path, name):
+    [item] = read(tmp_path, [{name: [BODY] * 20_000}])
+
+    assert item == Rejected(
+        1, f"has over 1,048,576 bytes: write its {name} one a line, for example by `jq -c '.{name}[]' FILE > NEW`"
+    )
+
+
+@pytest.mark.parametrize("first", ["{nonsense", "[1, 2]", '{"prompt": "a', "{" * 100_000])
+def test_a_broken_first_line_is_rejected_alone(tmp_path, first):
+    content = (first + "\n" + json.dumps(GOOD) + "\n").encode()
+
+    assert [type(item) for item in read(tmp_path, content)] == [Rejected, Imported]
 
 
 def test_a_directory_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(Invalid, match="is a directory: name its files"):
         list(importing.read(tmp_path))
+
+
+def test_a_comment_beside_the_signal_of_an_event_s_body_is_kept(tmp_path):
+    body = {**BODY, "event_id": "e2", "supersedes": "e1", "comment": "Well put."}
+    first, again = read(tmp_path, [body]), read(tmp_path, [body])
+
+    vote, comment = (item.event for item in first if isinstance(item, Imported))
+    assert (vote.signal.kind, vote.event_id, vote.supersedes) == ("thumbs", "e2", "e1")
+    assert (comment.signal.kind, comment.signal.text, comment.supersedes) == ("comment", "Well put.", None)
+    assert comment.completion_id == vote.completion_id
+    assert first == again
+
+
+CHAT = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({**GOOD, "tools": [{"name": "f"}], "images": ["a.png"]}, "belongs to the row (tools, images)"),
+        ({**GOOD, "prompt": [{**CHAT[0], "images": ["a.png"]}]}, "prompt: a field that the model would not see"),
+        ({**GOOD, "completion": [{"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}]},
+         "completion: a field that the model would not see belongs to the row (reasoning_content)"),
+        ({"prompt": "Hi", "chosen": "A", "rejected": [{"role": "assistant", "content": "B", "thinking": "Hm."}]},
+         "(thinking)"),
+        ({**GOOD, "completion": "\u200b"}, "only characters that are not visible"),
+    ],
+)  # fmt: skip
+def test_a_row_that_training_would_drop_for_what_gets_lost_is_rejected_with_the_fields(tmp_path, row, words):
+    [item] = read(tmp_path, [row])
+
+    assert isinstance(item, Rejected)
+    assert words in item.reason
+
+
+def test_an_event_that_no_run_would_learn_from_is_stored_with_the_reason(tmp_path):
+    texts = {"prompt": "Hi", "completion": "Yes."}
+    rows = [
+        {**BODY, **texts},
+        {**BODY, "prompt": "Hi", "completion": "\u200b"},
+        {**BODY, **texts, "signal": {"kind": "edit", "text": "\u200b"}},
+        {**BODY, **texts, "prompt": [*CHAT, {"role": "tool", "content": "12", "tool_call_id": "1"}]},
+    ]
+
+    faults = [item.fault for item in read(tmp_path, rows) if isinstance(item, Imported)]
+
+    assert [fault and fault.reason for fault in faults] == [
+        None, "invisible_answer", "invisible_answer", "lost_fields",
+    ]  # fmt: skip
+
+
+def test_fields_that_no_event_keeps_are_named(tmp_path):
+    [item] = read(tmp_path, [{**GOOD, "weight": 2, "source": "a paper", "score_reason": "x"}])
+
+    assert isinstance(item, Imported)
+    assert item.ignored == ("weight", "score_reason")

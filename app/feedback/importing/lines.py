@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thumbwheel import wire
+from thumbwheel.row_checks import Fault, fault_of
 
 from app.errors import Invalid
 from app.feedback import signals
-from app.feedback.importing.recognition import reason_to_refuse
-from app.feedback.importing.shapes import Faulty, SaysNothing, as_text, body_of, comment_of, rows_of
+from app.feedback.importing.recognition import reason_to_refuse, remedy_for_long
+from app.feedback.importing.shapes import Faulty, SaysNothing, as_text, body_of, comment_of, ignored_fields, rows_of
 
 MAX_LINE = 1 << 20  # bytes: what the API takes as one event
 ID_LENGTH = 128
@@ -22,8 +23,16 @@ HEAD = 65_536  # bytes by which a file is recognised
 
 
 class Imported(NamedTuple):
+    """The event of a line, or of a comment in it.
+
+    fault    why no run would learn from it
+    ignored  fields of the row that the event does not keep
+    """
+
     line: int
     event: wire.Event
+    fault: Fault | None = None
+    ignored: tuple[str, ...] = ()
 
 
 class Rejected(NamedTuple):
@@ -72,17 +81,35 @@ def _items(number: int, row: Any, seen: Counter[bytes]) -> Iterator[Imported | R
         return
     # Where nobody is named, each row is of somebody else: nobody's later row changes an earlier mind.
     body.setdefault("actor", f"unknown-{hashlib.sha256(body['event_id'].encode()).hexdigest()[:16]}")
-    yield _parsed(number, body)
+    parsed = _parsed(number, body)
+    yield parsed._replace(ignored=ignored_fields(row)) if isinstance(parsed, Imported) else parsed
     if remark is not None:
         digest = hashlib.sha256(body["event_id"].encode()).hexdigest()[:32]
-        yield _parsed(number, {**body, "signal": remark, "event_id": f"comment-{digest}"})
+        about = {name: value for name, value in body.items() if name != "supersedes"}
+        yield _parsed(number, {**about, "signal": remark, "event_id": f"comment-{digest}"})
 
 
 def _parsed(number: int, body: dict[str, Any]) -> Imported | Rejected:
     event = signals.parse(wire.Event, body)
     if isinstance(event, wire.Event):
-        return Imported(number, event)
+        return Imported(number, event, _fault_of(event))
     return Rejected(number, "; ".join(f"{fault.pointer or 'the row'}: {fault.message}" for fault in event))
+
+
+def _fault_of(event: wire.Event) -> Fault | None:
+    """Returns the reason for which a run would drop the event's texts, as far as it shows without a model."""
+    answers = [event.completion]
+    if isinstance(event.signal, wire.Edit):
+        answers.append(event.signal.text)
+    elif isinstance(event.signal, wire.Preference):
+        answers.append(event.signal.rejected)
+    faults: Iterator[Fault | None]
+    if isinstance(event.prompt, list):
+        prompt = [message.model_dump(exclude_none=True) for message in event.prompt]
+        faults = (fault_of(prompt, [{"role": "assistant", "content": text}]) for text in answers if text is not None)
+    else:
+        faults = (fault_of(event.prompt, text) for text in answers if text is not None)
+    return next(filter(None, faults), None)
 
 
 def _id_of(row: dict[str, Any], seen: Counter[bytes]) -> str:
@@ -97,7 +124,7 @@ def _id_of(row: dict[str, Any], seen: Counter[bytes]) -> str:
 
 def _decoded(line: bytes) -> Any:
     if len(line) > MAX_LINE:
-        raise Faulty(f"has over {MAX_LINE:,} bytes")
+        raise Faulty(f"has over {MAX_LINE:,} bytes: {remedy_for_long(line)}")
     try:
         # Decoded strictly first: json.loads guesses UTF-16 and UTF-32 where it is given bytes.
         return json.loads(line.decode(), parse_constant=_no_number)

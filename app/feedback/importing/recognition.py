@@ -1,7 +1,8 @@
 """Recognises files that are not UTF-8 JSON lines by their first bytes, and other tools' exports by their keys. Pure."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAGIC = {
@@ -16,6 +17,9 @@ MAGIC = {
 }
 LINES = "one JSON object a line with the fields prompt, completion and label (true or false)"
 
+#: The beginning of a batch's body, or of a page of the listing.
+_BATCH = re.compile(rb'\{\s*"(events|items)"\s*:\s*\[')
+
 #: Keys that stand together in the rows of other tools' exports.
 TOOLS: Mapping[str, tuple[frozenset[str], ...]] = {
     "Langfuse": (frozenset({"traceId", "dataType"}), frozenset({"traceId", "name", "value"})),
@@ -24,8 +28,6 @@ TOOLS: Mapping[str, tuple[frozenset[str], ...]] = {
     "OpenAI": (
         frozenset({"input", "preferred_output"}),
         frozenset({"object", "choices"}),
-        frozenset({"messages", "weight"}),
-        frozenset({"messages"}),
     ),
     "Label Studio": (frozenset({"data", "annotations"}),),
     "Argilla": (frozenset({"fields", "responses"}),),
@@ -34,9 +36,64 @@ TOOLS: Mapping[str, tuple[frozenset[str], ...]] = {
 }
 
 
-def tool_of(row: Mapping[str, Any]) -> str | None:
-    """Returns the name of the tool whose export a row seems to be from; None where no tool is recognised."""
-    return next((tool for tool, shapes in TOOLS.items() if any(shape <= row.keys() for shape in shapes)), None)
+#: Conversations in one list of messages, a shape that several tools share, by the field that stands beside the list.
+CONVERSATIONS: Mapping[str | None, str] = {
+    "rejected_response": (
+        "a conversation with a rejected answer, as ms-swift reads it: write the last message as chosen, "
+        "rejected_response as rejected and the messages before them as prompt"
+    ),
+    "label": (
+        "a conversation with a label, as ms-swift and LLaMA-Factory read it: write the last message as completion and "
+        "those before it as prompt"
+    ),
+    None: (
+        "a conversation without a judgement, as OpenAI, ms-swift, axolotl and others train on: add what users thought"
+    ),
+}
+
+
+def origin_of(row: Mapping[str, Any]) -> str | None:
+    """Returns what a row of an unknown shape seems to be, and whose; None where it is not recognised."""
+    tool = next((tool for tool, shapes in TOOLS.items() if any(shape <= row.keys() for shape in shapes)), None)
+    if tool is not None:
+        return f"an export of {tool}"
+    if "messages" not in row:
+        return None
+    return next(said for field, said in CONVERSATIONS.items() if field is None or field in row)
+
+
+def remedy_for_long(line: bytes) -> str:
+    """Returns what to do about a line that is too long, as the rest of a sentence."""
+    batch = _BATCH.match(line)
+    if batch is None:
+        return "shorten what it holds"
+    return f"write its {batch[1].decode()} one a line, for example by `jq -c '.{batch[1].decode()}[]' FILE > NEW`"
+
+
+def _remedy_for_document(lines: Sequence[bytes]) -> str | None:
+    """Returns the command that makes JSON lines of one JSON document; None where `lines` are not the beginning of one.
+
+    The last of several lines may be cut off, and so may be a single one.
+    """
+    first = lines[0]
+    if first.startswith(b"["):
+        return None if len(lines) > 1 and not _breaks_off(first) else "jq -c '.[]'"
+    if not first.startswith(b"{") or len(lines) == 1 or not _breaks_off(first):
+        return None
+    batch = _BATCH.match(first)
+    return "jq -c ." if batch is None else f"jq -c '.{batch[1].decode()}[]'"
+
+
+def _breaks_off(line: bytes) -> bool:
+    """Whether `line` is the beginning of a JSON value that goes on."""
+    text = line.decode("utf-8", "replace")
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text)
+    except RecursionError:
+        return False
+    return False
 
 
 def reason_to_refuse(head: bytes) -> str | None:
@@ -53,9 +110,8 @@ def reason_to_refuse(head: bytes) -> str | None:
     if b"\x00" in head:
         return f"is binary, not text: write it as {LINES}."
     lines = [line.strip() for line in head.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
-    if lines[0] in (b"[", b"{") or lines[0].startswith(b"[{"):
-        remedy = "`jq -c . FILE > NEW`" if lines[0] == b"{" else "`jq -c '.[]' FILE > NEW`"
-        return f"is one JSON document, not JSON lines: convert it, for example by {remedy}."
+    if (remedy := _remedy_for_document(lines)) is not None:
+        return f"is one JSON document, not JSON lines: convert it, for example by `{remedy} FILE > NEW`."
     if lines[0].startswith(b"<"):
         return f"looks like HTML or XML: write it as {LINES}."
     if not any(line.startswith((b"{", b"[")) for line in lines):

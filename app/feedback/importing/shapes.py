@@ -9,7 +9,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.feedback.importing.recognition import tool_of
+from thumbwheel.row_checks import Fault, is_invisible, lost_in_message, lost_in_row
+
+from app.feedback.importing.recognition import origin_of
 
 Row = Mapping[str, Any]
 Body = dict[str, Any]
@@ -21,6 +23,14 @@ _ACTS = {
 }  # fmt: skip
 
 
+#: The fields of rows that become a part of an event.
+FIELDS = frozenset(
+    {
+        "id", "event_id", "user_id", "timestamp", "source", "licence", "model", "never_train", "comment", "kind",
+        "prompt", "completion", "label", "chosen", "rejected", "completions", "preferred", "rating", "rating_min",
+        "rating_max", "edit", "signal",
+    }
+)  # fmt: skip
 #: The names that ShareGPT gives to two of the roles.
 _ROLES = {"human": "user", "gpt": "assistant"}
 
@@ -40,7 +50,14 @@ def body_of(row: Any) -> Body:
     if "signal" in row and "completion_id" in row and isinstance(row["signal"], dict):
         return _event(row)
     shape = _shape(row)
+    if (fault := lost_in_row(row)) is not None:
+        raise Faulty(fault.sentence)
     return {**shape(row), **_about(row)}
+
+
+def ignored_fields(row: Row) -> tuple[str, ...]:
+    """Returns the fields of a row that no event keeps. A body of an event has none: those are refused by name."""
+    return () if isinstance(row.get("signal"), dict) else tuple(name for name in row if name not in FIELDS)
 
 
 def rows_of(document: Any) -> list[Any]:
@@ -53,9 +70,9 @@ def rows_of(document: Any) -> list[Any]:
 
 
 def comment_of(row: Row) -> Body | None:
-    """Returns the signal of a comment beside a judgement; None where there is none."""
+    """Returns the signal of a comment beside a judgement or a signal; None where there is none."""
     comment = row.get("comment")
-    if comment is None or isinstance(row.get("signal"), dict) or not row.keys() & {"kind", "label", "chosen"}:
+    if comment is None or not row.keys() & {"kind", "label", "chosen", "signal"}:
         return None
     if not isinstance(comment, str):
         raise Faulty(f"comment is {json.dumps(comment)[:60]}: must be a text")
@@ -71,7 +88,8 @@ def as_text(identity: Any, name: str) -> Any:
 
 def _event(row: Row) -> Body:
     """The body of an event as the API takes it, or as `GET /v1/feedback` lists it."""
-    body = {name: value for name, value in row.items() if name not in ("position", "received_at") and value is not None}
+    beside = ("position", "received_at", "comment")
+    body = {name: value for name, value in row.items() if name not in beside and value is not None}
     if "received_at" in row and row.get("occurred_at") == row["received_at"]:
         body.pop("occurred_at", None)  # The listing fills it in from the receipt where none was sent.
     ids = ("completion_id", "actor", "event_id", "supersedes")
@@ -94,11 +112,10 @@ def _shape(row: Row) -> Callable[[Row], Body]:
         return _pair
     if "label" in row and "completion" in row:
         return _labelled
-    tool = tool_of(row)
-    origin = "" if tool is None else f"it looks like an export of {tool}; "
+    origin = origin_of(row)
     raise Faulty(
-        f"has no known shape: {origin}needs prompt, completion and label; or prompt, chosen and rejected; "
-        "or a kind with its fields"
+        f"has no known shape: {f'it looks like {origin}; ' if origin else ''}"
+        "needs prompt, completion and label; or prompt, chosen and rejected; or a kind with its fields"
     )
 
 
@@ -219,6 +236,9 @@ def _messages(prompt: list[Any]) -> list[Any]:
     for number, message in enumerate(prompt):
         if isinstance(message, dict) and message.get("tool_calls"):
             raise Faulty(f"message {number} of the prompt calls a tool: only messages of text can be imported")
+        if isinstance(message, dict):
+            # The id of the call that a result answers is stored, as the API stores it.
+            _require_nothing_lost({name: message[name] for name in message if name != "tool_call_id"}, "prompt")
     return [
         {**message, "role": _ROLES.get(role, role)}
         if isinstance(message, dict) and isinstance(role := message.get("role"), str)
@@ -238,9 +258,17 @@ def _text(answer: Any, name: str) -> str:
             or _ROLES.get(str(role := answer[0].get("role")), role) != "assistant"
         ):
             raise Faulty(f"{name} must be a text or exactly one message of the assistant")
+        _require_nothing_lost(answer[0], name)
         answer = answer[0].get("content")
     if not isinstance(answer, str):
         raise Faulty(f"{name} must be a text or exactly one message of the assistant with a text")
     if not answer.strip():
         raise Faulty(f"{name} is empty")
+    if is_invisible(answer):
+        raise Faulty(f"{name}: {Fault('invisible_answer').sentence}")
     return answer
+
+
+def _require_nothing_lost(message: Row, name: str) -> None:
+    if (fault := lost_in_message(message)) is not None:
+        raise Faulty(f"{name}: {fault.sentence}")
