@@ -10,6 +10,7 @@ from uuid import UUID
 
 import adbc_driver_manager
 import adbc_driver_postgresql
+import psycopg
 import pyarrow as pa
 import uuid6
 from psycopg import sql
@@ -83,6 +84,8 @@ RESERVED = INTAKE + OUTBOX + sum(each.sessions + each.arrow for each in Purpose 
 CONNECT_SECONDS, POOL_SECONDS = 5, 5
 #: For so long a statement of a request waits for somebody else's lock.
 LOCK_SECONDS = 10
+#: So long after the time-out of a statement its answer has to be there, else the connection is given up.
+ANSWER_SECONDS = 5
 
 
 def request_connections() -> int:
@@ -114,6 +117,8 @@ def _engine(purpose: Purpose) -> Engine:
         },
     )
     if purpose.statement_seconds is not None:
+        seconds = purpose.statement_seconds + ANSWER_SECONDS
+        event.listen(made, "do_connect", lambda _, __, args, options: _connected(args, options, seconds))
         limits = (
             f"SET statement_timeout = {purpose.statement_seconds * 1000:.0f}; "
             f"SET lock_timeout = {min(LOCK_SECONDS, purpose.statement_seconds) * 1000:.0f}"
@@ -121,6 +126,29 @@ def _engine(purpose: Purpose) -> Engine:
         event.listen(made, "connect", lambda connection, _: _limit(connection, limits))
     _made.append(made)
     return made
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Gives up a server that does not answer although its machine does, as a frozen one: a time-out of Postgres itself
+    would hold a thread for ever there.
+    """
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, timeout or self.answer_seconds)
+        except psycopg.errors._WaitTimeout as error:
+            if timeout is not None:
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"Postgres did not answer within {self.answer_seconds:g} s") from error
+
+
+def _connected(args: list[Any], options: dict[str, Any], seconds: float) -> _Connection:
+    connection = _Connection.connect(*args, **options)
+    connection.answer_seconds = seconds
+    return connection
 
 
 def _limit(connection: Any, limits: str) -> None:

@@ -237,9 +237,7 @@ async def _outcomes(
         fates = await kind.append(connection, [entry.row for entry in entries])
     except OF_A_BODY as error:
         if sql.lacks_partition(error):
-            raise Unavailable(
-                "The feedback log has no partition for this month: `thumbwheel doctor` says more.", code="no_partition"
-            ) from error
+            raise _no_partition() from error
         if len(entries) == 1:
             log.warning("Postgres refuses a body of project %s: %s", entries[0].row[0], error)
             return [_refused(error)]
@@ -270,7 +268,8 @@ def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcom
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     passing = postgres_errors.passing(error)
     if batch[0].trial:  # a probe asks every few seconds: nobody's event was lost
-        passing = passing or Unavailable(f"Postgres refuses every event: {error}.", code="events_refused")
+        refused = _no_partition() if sql.lacks_partition(error) else None
+        passing = passing or refused or Unavailable(f"Postgres refuses every event: {error}.", code="events_refused")
     elif passing is not None:
         log.warning("events were not stored, their senders are told to send them again: %r", error)
     else:
@@ -278,6 +277,12 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answer.done():
             waiting.answer.set_exception(passing or error)
+
+
+def _no_partition() -> Unavailable:
+    return Unavailable(
+        "The feedback log has no partition for this month: `thumbwheel doctor` says more.", code="no_partition"
+    )
 
 
 def _refused(error: Exception) -> Invalid:

@@ -1,0 +1,87 @@
+"""Postgres stops answering without going away, as on a frozen machine: requests hear 503 in time, and none hangs."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app import database as app_database
+from app.database import Purpose
+from app.feedback import intake
+from app.services.processes import living_in
+from tests.conftest import Servers
+from tests.hostile.crowd import Connection, _event
+from tests.served import served
+
+#: Far above every time-out here, far below the time for which Postgres stays frozen: for ever.
+HANG_SECONDS = 60
+OPERATIONS = [
+    ("POST", "/v1/feedback"), ("POST", "/v1/feedback/batch"), ("GET", "/v1/feedback"), ("GET", "/v1/runs"),
+    ("GET", "/v1/releases/current"), ("GET", "/v1/projects/acme/readiness"), ("GET", "/v1/approvals"),
+]  # fmt: skip
+
+
+@contextmanager
+def frozen(folder: Path) -> Iterator[None]:
+    """Stops every process of the server whose data lie in `folder` while the block lasts."""
+    stopped = living_in(folder)
+    assert stopped
+    try:
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def server(api, monkeypatch):
+    """An API with shorter time-outs, as each of them is waited for here."""
+    monkeypatch.setattr(intake, "COMMAND_SECONDS", 1)
+    monkeypatch.setattr(app_database, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(app_database, "ANSWER_SECONDS", 0.5)
+    for purpose in (Purpose.REQUESTS, Purpose.WHOLE_LOG):
+        monkeypatch.setattr(purpose, "statement_seconds", 0.5)
+    app_database.forget_connections()
+    with served() as url:
+        yield url, api.headers["Authorization"].removeprefix("Bearer ")
+    app_database.forget_connections()
+
+
+async def statuses_of(url: str, key: str, paths: list[tuple[str, str]]) -> list[int]:
+    """Statuses of requests that are sent at the same moment."""
+    connections = [Connection(url, f"Authorization: Bearer {key}\r\n") for _ in paths]
+    async with asyncio.timeout(HANG_SECONDS):
+        bodies = [_event() if method == "POST" else b"" for method, _ in paths]
+        bodies = [
+            b"[" + body + b"]" if "batch" in path else body for body, (_, path) in zip(bodies, paths, strict=True)
+        ]
+        found = await asyncio.gather(
+            *(
+                connection.request(method, f"{path}?project=acme", body)
+                for connection, (method, path), body in zip(connections, paths, bodies, strict=True)
+            )
+        )
+    for connection in connections:
+        connection.close()
+    return found
+
+
+async def story(url: str, key: str, folder: Path) -> None:
+    assert set(await statuses_of(url, key, OPERATIONS)) <= {200, 201, 207}
+    with frozen(folder):
+        for _ in range(2):  # on connections that were open, and on new ones
+            statuses = await statuses_of(url, key, [*OPERATIONS, ("GET", "/readyz"), ("GET", "/livez")])
+            assert statuses == [503] * (len(OPERATIONS) + 1) + [200]
+    async with asyncio.timeout(HANG_SECONDS):
+        while set(await statuses_of(url, key, [*OPERATIONS, ("GET", "/readyz")])) - {200, 201, 207}:
+            await asyncio.sleep(0.1)
+
+
+def test_requests_hear_503_while_postgres_is_frozen_and_are_served_when_it_goes_on(server, migrated: Servers) -> None:
+    asyncio.run(story(*server, migrated.folder / "postgres"))
