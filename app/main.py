@@ -56,9 +56,10 @@ Turns production thumbs into better models: events in, snapshot, KTO against wha
 
 Every request carries an API key as `Authorization: Bearer tw_…`. Errors are problem details (RFC 9457) with a stable
 `code`, and name the first 20 faults of a body. A body holds 1 MiB at most (a registered completion 4 MiB, a batch
-16 MiB), 20,000 values and 100 levels. Any request may be answered with 400 (it is not valid HTTP), 408 (it did not
-arrive in time), 414 or 431 (its address or its headers are too long), or 503 (too much at once: try again after
-`Retry-After` seconds). Listings come in pages: give `next_cursor` as `cursor`. A 2xx means that it is committed.
+16 MiB), 20,000 values and 100 levels. Any request may be answered with 400 (it is not valid HTTP), 404 or 405 (there is
+no such path, or no such method of it; no path ends with a slash), 408 (it did not arrive in time), 414 or 431 (its
+address or its headers are too long), or 503 (too much at once: try again after `Retry-After` seconds). Listings come
+in pages: give `next_cursor` as `cursor`. A 2xx means that it is committed.
 """
 TAGS = [
     {"name": "feedback", "description": "Events: what the model said and what the user thought of it."},
@@ -161,6 +162,7 @@ def create_app() -> Api:
         lifespan=_lifespan,
         docs_url=None,  # ours needs no CDN: app.dashboard.api_reference
         redoc_url=None,
+        redirect_slashes=False,  # a path with a slash too many is 404, as documented, not a redirect without a body
     )
 
     async def authenticate(authorization: bytes) -> None:

@@ -111,4 +111,4 @@ def _not_the_operation(status: int, answer: bytes) -> bool:
     try:
         return json.loads(answer.partition(b"\r\n\r\n")[2])["code"] in NO_OPERATION | OF_THE_CONNECTION
     except (ValueError, KeyError, TypeError):
-        return status in (307, 404) and b"/v1/" in answer
+        return False

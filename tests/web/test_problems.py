@@ -88,6 +88,13 @@ def test_unknown_paths_and_methods_are_problems_too(api):
     assert wrong.headers["Allow"]
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/runs/"), ("POST", "/v1/projects/"), ("GET", "/livez/")])
+def test_a_path_with_a_slash_at_its_end_is_not_found_and_not_redirected(api, method, path):
+    answer = api.request(method, path, json={} if method == "POST" else None, follow_redirects=False)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "http_404")
+
+
 def test_a_hundred_megabytes_are_refused_before_they_are_sent(database):
     head = (
         b"POST /v1/feedback HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 104857600\r\n\r\n"
