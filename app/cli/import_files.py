@@ -103,6 +103,11 @@ def import_files(
             client = None if dry_run else stack.enter_context(connected(project, tries=PATIENT_TRIES))
             advance = stack.enter_context(_bar(sum(totals)))
             outcomes = [_imported(client, path, advance, keep=rejects is not None) for path in paths]
+            notice = None if client is None else _quarantine_notice(client)
+    if notice is not None:
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False).print(notice, markup=False, soft_wrap=True)
     if rejects is not None:
         lines = [json.dumps(reject) + "\n" for outcome in outcomes for reject in outcome.rejects]
         rejects.write_text("".join(lines))
@@ -150,6 +155,19 @@ def _imported(client: "Client | None", path: Path, advance: Callable[[int], None
                     outcome.reject(events[answer.index].line, reason, keep=keep)
         advance(len(items))
     return outcome
+
+
+def _quarantine_notice(client: "Client") -> str | None:
+    """Returns what waits in quarantine, where the key may read it; of a long log as the loop read it last."""
+    from thumbwheel import ClientError
+
+    try:
+        readiness = client.readiness()
+    except ClientError:  # the key may be one that writes feedback alone, and everything is stored
+        return None
+    if readiness.quarantine is None or not readiness.quarantine.votes:
+        return None
+    return next((notice for notice in readiness.notices if "in quarantine" in notice), None)
 
 
 @contextmanager

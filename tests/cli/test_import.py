@@ -47,6 +47,26 @@ def test_more_lines_than_fit_into_a_batch_all_arrive(cli, client, tmp_path):
     assert client.readiness().counts.desirable == 601
 
 
+def test_votes_that_wait_in_quarantine_are_said_with_the_way_to_let_them_count(cli, tmp_path):
+    at = "2026-01-01T12:00:{:02}+00:00"
+    rows = [
+        {
+            "prompt": f"Question {n}?",
+            "completion": "Yes.",
+            "label": n % 2 == 0,
+            "user_id": "bot",
+            "timestamp": at.format(n % 60),
+        }
+        for n in range(70)
+    ]
+
+    done = cli("import", written(tmp_path / "burst.jsonl", rows))
+
+    assert done.document[0]["stored"] == 70
+    assert "70 votes of 1 actor do not count, in quarantine (quarantined_burst 1)" in done.err
+    assert "thumbwheel quarantine release" in done.err
+
+
 def test_a_file_without_one_good_line_and_one_that_cannot_be_read_end_with_2(cli, tmp_path):
     (tmp_path / "bad.jsonl").write_text("{nonsense\n[]\n")
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"kind": "edit"}\n' * 1000)[:40])
