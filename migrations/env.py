@@ -5,6 +5,7 @@ from sqlalchemy import NullPool, create_engine, text
 
 import app.access.tables
 import app.checkpoints.tables
+import app.checkpoints.unknown.tables
 import app.feedback.tables
 import app.idempotency.tables
 import app.labels.audits.tables

@@ -1,4 +1,4 @@
-"""Erasures in bounded parts, and the tables that are vacuumed after them
+"""Erasures in bounded parts, tables that are vacuumed after them, checkpoint ids that nobody knows
 
 Revision ID: 0016
 Revises: 0015
@@ -28,6 +28,21 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('erasure_id', 'table_name', name=op.f('pk_erased_tables'))
     )
     op.create_index('ix_erased_tables_waiting', 'erased_tables', ['table_name'], unique=False, postgresql_where=sa.text('vacuumed_at IS NULL'))
+    op.create_table('counted_checkpoints',
+    sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('position', sa.BigInteger(), nullable=False, comment='of the last event that was looked at'),
+    sa.Column('further_events', sa.BigInteger(), nullable=False, comment='events with ids for which there was no row left'),
+    sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_counted_checkpoints_project_id')),
+    sa.PrimaryKeyConstraint('project_id', name=op.f('pk_counted_checkpoints'))
+    )
+    op.create_table('unknown_checkpoints',
+    sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('checkpoint_id', sa.UUID(), nullable=False),
+    sa.Column('events', sa.BigInteger(), nullable=False),
+    sa.Column('last_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_unknown_checkpoints_project_id')),
+    sa.PrimaryKeyConstraint('project_id', 'checkpoint_id', name=op.f('pk_unknown_checkpoints'))
+    )
     # Which tables an erasure under way has touched so far, nobody has noted: all that one may touch.
     op.execute("""
         INSERT INTO erased_tables (erasure_id, table_name)
@@ -48,6 +63,8 @@ def downgrade() -> None:
         END $$
     """)
     op.execute("UPDATE erasures SET step = 'snapshots' WHERE step = 'end'")
+    op.drop_table('unknown_checkpoints')
+    op.drop_table('counted_checkpoints')
     op.drop_index('ix_erased_tables_waiting', table_name='erased_tables')
     op.drop_table('erased_tables')
     op.drop_column('erasures', 'watermark')

@@ -38,7 +38,7 @@ def logged(database):
 
 
 @pytest.fixture
-def refusing():
+def refusing(database):
     """A log of feedback that refuses completions in three ways, by what is in `metadata`."""
     make_project()
     execute("""

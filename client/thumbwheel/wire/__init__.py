@@ -89,6 +89,8 @@ from thumbwheel.wire.runs import (
     RunState,
     RunTransition,
     TriggerDecision,
+    UnknownCheckpoint,
+    UnknownCheckpoints,
 )
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
@@ -203,5 +205,7 @@ __all__ = [
     "TouchedRun",
     "TriggerDecision",
     "TriggerRules",
+    "UnknownCheckpoint",
+    "UnknownCheckpoints",
     "Verdict",
 ]
