@@ -43,7 +43,8 @@ _APPEND_EVENTS = (
     + """,
     erased AS MATERIALIZED (SELECT erased_actors($2::text[], $5::text[]) AS numbers FROM locked),
     item AS MATERIALIZED (
-        SELECT item.*, item.number = ANY(numbers) AS erased, nextval('log_positions') AS position
+        SELECT item.*, item.number = ANY(numbers) AS erased,
+               nextval(log_sequence(item.project_id)::regclass) AS position
         FROM erased, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                             $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::bool[])
              WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
@@ -53,15 +54,15 @@ _APPEND_EVENTS = (
         SELECT project_id, event_id, position, now() FROM item WHERE NOT erased
         ORDER BY project_id, event_id, number
         ON CONFLICT DO NOTHING
-        RETURNING position
+        RETURNING project_id, position
     ), logged AS (
         INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, checkpoint_id,
                             occurred_at, supersedes, metadata, never_train, position, received_at)
         SELECT project_id, event_id, completion_id, actor, signal::json, coalesce(messages::json, to_json(prompt)),
                completion, checkpoint_id, occurred_at, supersedes, metadata::json, never_train, position, now()
-        FROM item JOIN taken USING (position) ORDER BY position
+        FROM item JOIN taken USING (project_id, position) ORDER BY position
     )
-    SELECT number, erased FROM item LEFT JOIN taken USING (position) WHERE taken.position IS NULL
+    SELECT number, erased FROM item LEFT JOIN taken USING (project_id, position) WHERE taken.position IS NULL
 """
 )
 
@@ -130,7 +131,7 @@ _APPEND_COMPLETIONS = (
     _LOCKED  # noqa: S608 - made of constants
     + """,
     item AS MATERIALIZED (
-        SELECT item.*, nextval('log_positions') AS position
+        SELECT item.*, nextval(log_sequence(item.project_id)::regclass) AS position
         FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
                             $9::text[], $10::text[])
              WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, sampling,
@@ -142,9 +143,9 @@ _APPEND_COMPLETIONS = (
                log_probs::float8[], metadata::json, position, now()
         FROM item ORDER BY project_id, completion_id, number
         ON CONFLICT DO NOTHING
-        RETURNING position
+        RETURNING project_id, position
     )
-    SELECT number, false FROM item LEFT JOIN registered USING (position) WHERE registered.position IS NULL
+    SELECT number, false FROM item LEFT JOIN registered USING (project_id, position) WHERE registered.position IS NULL
 """
 )
 

@@ -2,7 +2,8 @@
 
 Postgres marks a deleted row, and later reuses its space without overwriting it. A small table is therefore rewritten
 into a new file (`VACUUM FULL`), for which writers wait a moment. A large one is only vacuumed: its rows are gone, and
-old bytes stay in free space of its pages until new rows take it.
+old bytes stay in free space of its pages until new rows take it. Either way the table is analyzed, as statistics hold
+values of rows, too.
 """
 
 from collections.abc import Iterator
@@ -79,9 +80,14 @@ def vacuum(connection: psycopg.Connection, table: str, last_xid: int, *, attempt
             return None  # a month of the log that was dropped
         connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         if size <= REWRITTEN_BYTES and attempts < MOST_REWRITES:
-            _run(connection, sql.SQL("VACUUM (FULL) {}"), table, REWRITE_SECONDS)
+            _run(connection, sql.SQL("VACUUM (FULL, ANALYZE) {}"), table, REWRITE_SECONDS)
             return True
-        _run(connection, sql.SQL("VACUUM {}"), table, min(SHORTEST_SECONDS << min(attempts, 10), LONGEST_SECONDS))
+        _run(
+            connection,
+            sql.SQL("VACUUM (ANALYZE) {}"),
+            table,
+            min(SHORTEST_SECONDS << min(attempts, 10), LONGEST_SECONDS),
+        )
         return False
 
 
