@@ -24,7 +24,7 @@ AsSent = Annotated[dict[str, Any], mapped_column(JSON)]
 class Event(Base):
     """`position` rises with the order of commits only once the log's lock has been passed: see `store.watermark`.
 
-    Each project has a sequence of its own (`log_sequence(project_id)` in SQL), which completions share: positions tell
+    Each project has a sequence of its own (see `log.sequence_name`), which completions share: positions tell
     nothing of other projects.
     """
 
