@@ -88,7 +88,6 @@ def test_an_erasure_in_small_parts_with_a_death_after_each_ends_with_the_same_ce
     checkpoint(tmp_path)
     whole = work_until(ask("bob"), lambda shown: shown.state == "done").certificate
     assert (whole.events, whole.completions, whole.quarantine_decisions) == (18, 3, 1)
-    monkeypatch.setattr(erasures, "LOOKED_AT", 7)
     monkeypatch.setattr(erasures, "AT_ONCE", 2)
     monkeypatch.setattr(erasures, "SNAPSHOTS", 1)
 

@@ -18,7 +18,7 @@ from tests.rows.desk import DESK, execute, make_project
 from tests.rows.test_erasures import ask, finish, shown, thumb
 
 SECRET = "the parcel of Eve Adams at 7 Elm Street"
-OF_EVERY_ERASURE = {"erased_completions", "erasures"}
+OF_EVERY_ERASURE = {"actor_findings", "erased_completions", "erasures"}
 
 
 @pytest.fixture(autouse=True)

@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 TASK = "worker.tasks.erase"
 #: After so long without a step, the tick rings again.
 PATIENCE = timedelta(minutes=1)
-#: Events that the first step looks at, ids and snapshots that the others take, in one transaction.
-LOOKED_AT, AT_ONCE, SNAPSHOTS = 20_000, 10_000, 20
+#: Ids of one transaction, and snapshots that one looks at.
+AT_ONCE, SNAPSHOTS = 10_000, 20
 #: Of a certificate as it is shown; the others come in pages.
 EVENTS_SHOWN = 1000
 
@@ -163,7 +163,7 @@ def _look(session: Session, row: Erasure) -> None:
         session.flush()
         vacuums.touch(session, row.id, ("erasures", "erased_completions"))
         certify(row, {"events": 0, "completions": 0, "audit_items": 0, "suspicions": 0, "quarantine_decisions": 0})
-    last = store.remember(session, row, int(row.place), LOOKED_AT)
+    last = store.remember(session, row, int(row.place), AT_ONCE)
     row.step, row.place = ("events", "") if last is None else ("log", str(last))
 
 
@@ -198,7 +198,7 @@ def _erase_labels(session: Session, row: Erasure) -> None:
         "label_audit_items": items, "label_audit_verdicts": items, "label_suspicions": suspicions,
         "quarantine_decisions": decisions,
     }  # fmt: skip
-    vacuums.touch(session, row.id, [table for table, rows in touched.items() if rows])
+    vacuums.touch(session, row.id, ["actor_findings", *(table for table, rows in touched.items() if rows)])
     count(row, audit_items=items, suspicions=suspicions, quarantine_decisions=decisions)
     _go_on(row, part, "snapshots")
 

@@ -19,23 +19,20 @@ _ANYTHING = text("SELECT EXISTS (SELECT FROM events WHERE project_id = :project 
 #: A preference speaks of two completions.
 _REMEMBER = text(f"""
     WITH part AS MATERIALIZED (
-        SELECT count(*) AS events, max(position) AS last FROM (
-            SELECT position FROM events WHERE project_id = :project AND position > :after AND position <= :watermark
-            ORDER BY position LIMIT :limit) AS next
-    ), said AS MATERIALIZED (
-        SELECT event_id, completion_id,
+        SELECT position, event_id, completion_id,
                CASE WHEN signal ->> 'kind' = 'preference' THEN {ID_SQL} END AS rejected_id
-        FROM events, part
-        WHERE project_id = :project AND position > :after AND position <= part.last AND actor = :actor
+        FROM events
+        WHERE project_id = :project AND actor = :actor AND position > :after AND position <= :watermark
+        ORDER BY position LIMIT :limit
     ), remembered AS (
-        INSERT INTO erased_events (erasure_id, event_id) SELECT :erasure, event_id FROM said
+        INSERT INTO erased_events (erasure_id, event_id) SELECT :erasure, event_id FROM part
     ), completions AS (
         INSERT INTO erased_completions (erasure_id, completion_id)
-        SELECT :erasure, completion_id FROM said
-        UNION SELECT :erasure, rejected_id FROM said WHERE rejected_id IS NOT NULL
+        SELECT :erasure, completion_id FROM part
+        UNION SELECT :erasure, rejected_id FROM part WHERE rejected_id IS NOT NULL
         ON CONFLICT DO NOTHING
     )
-    SELECT events, last FROM part
+    SELECT count(*) AS events, max(position) AS last FROM part
 """)  # noqa: S608 - of constants alone
 
 _FORGET_COMPLETIONS = text("""
@@ -86,9 +83,9 @@ def anything_of(session: Session, project: str, actor: str) -> bool:
 
 
 def remember(session: Session, row: Erasure, after: int, limit: int) -> int | None:
-    """Keeps what the actor said in up to `limit` events after a position, and of which completions.
+    """Keeps the ids of up to `limit` events of the actor after a position, and the ids of their completions.
 
-    Returns the position of the last of these events, None where they were the last ones up to the watermark.
+    Returns the position of the last of these events, None where no more follow up to the watermark.
     """
     values = {
         "erasure": row.id, "project": row.project_id, "actor": row.actor, "watermark": row.watermark, "after": after,

@@ -1,7 +1,7 @@
 """Erasures in bounded parts, tables that are vacuumed after them, checkpoint ids that nobody knows
 
-Revision ID: 0016
-Revises: 0015
+Revision ID: 0018
+Revises: 0017
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = '0016'
-down_revision: str | None = '0015'
+revision: str = '0018'
+down_revision: str | None = '0017'
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -48,7 +48,7 @@ def upgrade() -> None:
         INSERT INTO erased_tables (erasure_id, table_name)
         SELECT erasures.id, relname FROM erasures, pg_class
         WHERE state <> 'done' AND step <> 'log' AND relkind = 'r' AND relnamespace = current_schema()::regnamespace
-          AND (relname LIKE 'events\\_%' OR relname = ANY ('{completions, edit_comparisons, erased_completions, erasures,
+          AND (relname LIKE 'events\\_%' OR relname = ANY ('{actor_findings, completions, edit_comparisons, erased_completions, erasures,
                label_audit_items, label_audit_verdicts, label_suspicions, quarantine_decisions, reference_log_probs}'))
     """)
 
