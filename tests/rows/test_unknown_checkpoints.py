@@ -47,8 +47,8 @@ def test_events_with_an_unknown_checkpoint_are_stored_counted_by_the_tick_and_sh
         ready = runs.readiness(session, DESK)
     assert ids_of(ready) == {first: 2, second: 1}
     assert (ready.unknown_checkpoints.events, ready.unknown_checkpoints.ids) == (3, 2)
-    assert "3 events name a checkpoint that the project does not have" in ready.notices[0]
-    assert "GET /v1/releases/current" in ready.notices[0]
+    assert "3 events name a checkpoint that the project does not have" in ready.notices[-1]
+    assert "GET /v1/releases/current" in ready.notices[-1]
     assert execute("SELECT count(*) FROM events") == [(4,)]
 
 
@@ -60,7 +60,7 @@ def test_known_checkpoints_and_those_of_no_event_are_no_notice(tmp_path):
     ready = count()
 
     assert ready.unknown_checkpoints.events == 0
-    assert ready.notices == []
+    assert unknown.notices(ready.unknown_checkpoints) == []
 
 
 def test_a_checkpoint_of_another_project_is_unknown_here(tmp_path):
@@ -70,7 +70,7 @@ def test_a_checkpoint_of_another_project_is_unknown_here(tmp_path):
     name([theirs], project="other")
 
     assert ids_of(count("other")) == {theirs: 1}
-    assert count(DESK).notices == []
+    assert count(DESK).unknown_checkpoints.events == 0
 
 
 def test_an_event_is_counted_once_however_often_the_log_is_looked_at():

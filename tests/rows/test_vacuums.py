@@ -115,14 +115,14 @@ def test_a_table_that_others_keep_busy_is_tried_again_and_then_only_vacuumed():
     with psycopg.connect(settings.current().need_libpq_database()) as reader:
         for _ in range(vacuum.MOST_REWRITES):
             # No snapshot, and so no older transaction: a lock alone.
-            reader.execute("LOCK TABLE erased_completions IN ACCESS SHARE MODE")
+            reader.execute("LOCK TABLE actor_findings IN ACCESS SHARE MODE")
             erasures.advance(done.id)
             assert shown(done).vacuumed_at is None
         assert "keep it busy" in shown(done).trouble
 
         erasures.advance(done.id)
 
-    assert rewritten(shown(done))["erased_completions"] is False
+    assert rewritten(shown(done))["actor_findings"] is False
 
 
 def test_a_vacuum_goes_on_after_a_death_between_two_tables():
