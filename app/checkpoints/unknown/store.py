@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from app.checkpoints.tables import Checkpoint
 from app.checkpoints.unknown.tables import CountedCheckpoints, UnknownCheckpoint
 
-_ANY_AFTER = text("SELECT EXISTS (SELECT FROM events WHERE project_id = :project AND position > :position)")
+_ANY_AFTER = text("""
+    SELECT coalesce((SELECT max(position) FROM events WHERE project_id = :project), 0) > :position
+""")
 
 #: Adds up the ids of the next events: to those that have a row, into the rows that are left, and the others together.
 _COUNT_PART = text("""
