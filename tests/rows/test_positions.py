@@ -67,7 +67,7 @@ def older(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = servers.database_url.rpartition("/")[0] + f"/{name}"
     monkeypatch.setenv("THUMBWHEEL_DATABASE_URL", url)
     forget_settings()
-    command.upgrade(configuration(), "0018")
+    command.upgrade(configuration(), "0019")
     with psycopg.connect(url, autocommit=True) as connection:
         for project in ("desk", "other"):
             connection.execute("INSERT INTO projects VALUES (%s, '/m', '{}', now())", [project])
@@ -103,7 +103,7 @@ def test_logs_of_an_older_version_go_on_behind_their_positions_in_both_direction
     store("new", [thumb("ann", "c1")])
     assert positions("new") == [1]
 
-    command.downgrade(configuration(), "0018")
+    command.downgrade(configuration(), "0019")
 
     with psycopg.connect(older) as connection:
         assert connection.execute("SELECT nextval('log_positions')").fetchone() == (second + 1,)
