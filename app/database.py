@@ -116,6 +116,7 @@ def _engine(purpose: Purpose) -> Engine:
             "tcp_user_timeout": 30_000,
         },
     )
+    postgres_errors.hide_values_of(made)
     if purpose.statement_seconds is not None:
         seconds = purpose.statement_seconds + ANSWER_SECONDS
         event.listen(made, "do_connect", lambda _, __, args, options: _connected(args, options, seconds))
@@ -222,8 +223,9 @@ def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     except (adbc_driver_manager.Error, OSError, PoolTimeout) as error:  # OSError: in the middle of rows
         passing = postgres_errors.passing(error)
         if passing is None:
+            postgres_errors.hide_values(error)
             raise
-        raise passing from error
+        raise passing from None  # the driver's message has the whole query in it, with its values
 
 
 class _ArrowConnection:

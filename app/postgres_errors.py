@@ -1,8 +1,16 @@
-"""The errors of Postgres that pass by themselves, and their answers to callers, for psycopg, asyncpg and ADBC."""
+"""The errors of Postgres, for psycopg, asyncpg and ADBC: which pass by themselves, what callers are answered, and what
+a log may hold of them.
+
+Postgres quotes values of rows in the lines DETAIL and CONTEXT ("Key (event_id)=(…) already exists"), and in the message
+itself where it cannot read a value. Logs outlive erasures, so nothing of this is logged.
+"""
 
 import adbc_driver_manager
 import asyncpg
+import psycopg
 from adbc_driver_manager import AdbcStatusCode
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -17,6 +25,9 @@ READ_ONLY = {"25006"}
 BUSY = {"57014", "55P03", "40P01", "40001"}
 #: No disk, no memory: class 53 without the connections.
 FULL_CLASS = "53"
+#: "Data exception", whose messages quote the data, and a syntax error, whose message quotes the statement.
+DATA_CLASS, SYNTAX = "22", "42601"
+DRIVERS = (psycopg.Error, asyncpg.PostgresError, asyncpg.InterfaceError, adbc_driver_manager.Error)
 
 
 def passing(error: BaseException) -> Unavailable | None:
@@ -53,6 +64,57 @@ def away() -> Unavailable:
 
 def busy() -> Unavailable:
     return Unavailable("More requests came than this server takes at once: try again in a moment.", code="busy")
+
+
+def without_values(error: BaseException) -> str:
+    """Returns class, SQLSTATE and message of an error, without any value of a row; of other errors the class alone."""
+    origin = (error.orig or error) if isinstance(error, DBAPIError) else error
+    name = type(origin).__name__
+    return f"{name}: {_message(origin)}" if isinstance(origin, DRIVERS) else name
+
+
+def hide_values(error: BaseException) -> None:
+    """Removes values of rows from what an error says, and from what its causes say: for logs and tracebacks."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        left += [each.__cause__, each.__context__]
+        if isinstance(each, DBAPIError):
+            left.append(each.orig)
+            each.args = (f"({type(each.orig).__name__}) {_message(each.orig or each)}",)
+        elif isinstance(each, DRIVERS):
+            each.args = (_message(each),)
+            if isinstance(each, asyncpg.PostgresError):
+                each.detail = None
+            if isinstance(each, asyncpg.DataError):
+                each.__cause__, each.__suppress_context__ = None, True  # what could not read the value, and quotes it
+
+
+def hide_values_of(engine: Engine) -> None:
+    """Removes values of rows from every error that the engine raises."""
+    event.listen(engine, "handle_error", _hide)
+
+
+def _hide(context: ExceptionContext) -> None:
+    hide_values(context.sqlalchemy_exception or context.original_exception)
+
+
+def _message(error: BaseException) -> str:
+    """Returns the SQLSTATE and the first line of an error's message, unless that may quote data.
+
+    A message that was made here stays as it is.
+    """
+    state = _sqlstate(error) or ""
+    prefix = f"SQLSTATE {state}, " if state else ""
+    quotes = isinstance(error, psycopg.DataError | asyncpg.DataError | adbc_driver_manager.Error)
+    if quotes or state.startswith(DATA_CLASS) or state == SYNTAX:
+        return f"{prefix}its message may quote data and is left out"
+    first = str(error.args[0]).partition("\n")[0] if error.args else ""
+    return prefix + first.removeprefix(prefix)
 
 
 def _sqlstate(error: BaseException) -> str | None:

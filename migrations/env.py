@@ -5,6 +5,7 @@ from sqlalchemy import NullPool, create_engine, text
 
 import app.access.tables
 import app.checkpoints.tables
+import app.checkpoints.unknown.tables
 import app.feedback.tables
 import app.idempotency.tables
 import app.labels.audits.tables
@@ -15,11 +16,12 @@ import app.labels.tables
 import app.loop.tables
 import app.outbox
 import app.privacy.erasures.tables
+import app.privacy.vacuums.tables
 import app.projects.tables
 import app.releases.tables
 import app.runs.tables
 import app.snapshots.tables  # noqa: F401  (every table has to be known to the metadata)
-from app import settings
+from app import postgres_errors, settings
 from app.database import Base
 
 
@@ -33,7 +35,8 @@ def known_to_the_models(name: str | None, kind: str, _: object) -> bool:
 
 
 def run() -> None:
-    engine = create_engine(settings.current().need_database(), poolclass=NullPool)
+    engine = create_engine(settings.current().need_database(), poolclass=NullPool, hide_parameters=True)
+    postgres_errors.hide_values_of(engine)
     with engine.connect() as connection:
         # A migration that waits for a lock makes every query behind it wait, too: better fail and be run again.
         connection.execute(text("SET lock_timeout = '10s'"))

@@ -1,5 +1,6 @@
 """`thumbwheel migrate`: bring the tables of the database to those of this code."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Name of the advisory lock under which tables are migrated: any number that nothing else uses.
 MIGRATION_LOCK = 0x7477_6D31
-LOCK_SECONDS = 600
+LOCK_SECONDS, POLL_SECONDS = 600, 0.2
 
 
 def configuration() -> "Config":
@@ -57,25 +58,27 @@ def _alone(database_url: str) -> Iterator[None]:
     Raises `Unavailable` where another one takes longer than `LOCK_SECONDS`.
     """
     from sqlalchemy import create_engine, text
-    from sqlalchemy.exc import OperationalError
 
     engine = create_engine(database_url)
+    end = time.monotonic() + LOCK_SECONDS
+    waiting = False
     try:
         with engine.connect() as connection:
-            free = connection.scalar(text(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})"))
-            if not free:
-                typer.echo("Another process migrates this database: waiting for it.", err=True)
-                connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
-                connection.execute(text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
+            # Not by a query that waits: an index that is made concurrently would wait for that query's end.
+            while not connection.scalar(text(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})")):
+                connection.commit()
+                if not waiting:
+                    typer.echo("Another process migrates this database: waiting for it.", err=True)
+                    waiting = True
+                if time.monotonic() > end:
+                    raise Unavailable(
+                        f"Another process has been migrating this database for {LOCK_SECONDS} s: wait for it, or end "
+                        "it.",
+                        code="migration_under_way",
+                    )
+                time.sleep(POLL_SECONDS)
             connection.commit()  # the lock is the session's: it stays
             yield
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != "55P03":
-            raise
-        raise Unavailable(
-            f"Another process has been migrating this database for {LOCK_SECONDS} s: wait for it, or end it.",
-            code="migration_under_way",
-        ) from error
     finally:
         engine.dispose()
 

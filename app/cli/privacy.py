@@ -26,7 +26,7 @@ def erase(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase whatever an actor said, and store nothing more that they say."""
+    """Erase all feedback of an actor, and store no more of it."""
     with connected(project, tries=PATIENT_TRIES if wait else 3) as client:
         found = client.erase_actor(actor)
         _show(_waited_for(client, found) if wait else found, as_json)
@@ -38,11 +38,12 @@ def list_erasures(project: Project = None, as_json: AsJson = False) -> None:
     columns = {
         "id": lambda item: ending(item.id),
         "state": lambda item: item.state,
-        "asked for": lambda item: when(item.requested_at),
+        "requested": lambda item: when(item.requested_at),
         "by": lambda item: item.requested_by,
         "done": lambda item: when(item.finished_at),
         "kept away": lambda item: "yes" if item.tombstone else "no",
-        "waits for": lambda item: item.trouble or "",
+        "vacuumed": lambda item: when(item.vacuumed_at),
+        "cause": lambda item: item.trouble or "",
     }
     with connected(project) as client:
         show_all(client.erasures(), columns, as_json=as_json)
@@ -89,17 +90,17 @@ def receipt(
 
 
 def _waited_for(client: Client, found: wire.Erasure) -> wire.Erasure:
-    pause, said = FIRST_PAUSE, None
+    pause, shown = FIRST_PAUSE, None
     while found.state in ("pending", "running"):
-        if found.trouble not in (None, said):
-            said = found.trouble
-            typer.echo(f"it waits: {said}", err=True)
+        if found.trouble not in (None, shown):
+            shown = found.trouble
+            typer.echo(f"waiting: {shown}", err=True)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
         found = client.erasure(found.id)
     if found.state == "failed":
         raise Refused(
-            f"Erasure {found.id} failed ({found.trouble}): see the worker's log, then ask for it again.",
+            f"Erasure {found.id} failed: {found.trouble} {found.remedy}",
             code="erasure_failed",
         )
     return found
@@ -109,8 +110,9 @@ def _show(found: wire.Erasure, as_json: bool) -> None:
     lines = {
         "erasure": str(found.id),
         "state": found.state,
-        "waits for": found.trouble or "–",
-        "asked for": f"{when(found.requested_at)} by {found.requested_by}",
+        "cause" if found.state == "failed" else "waits for": found.trouble or "–",
+        **({"remedy": found.remedy} if found.remedy else {}),
+        "requested": f"{when(found.requested_at)} by {found.requested_by}",
         "done": when(found.finished_at),
         "kept away": "yes" if found.tombstone else f"no, since {when(found.lifted_at)}",
     }
@@ -127,6 +129,8 @@ def _show(found: wire.Erasure, as_json: bool) -> None:
                 for one in certificate.snapshots
             ),
             "trained on them": _lines(map(_of_checkpoint, certificate.checkpoints)),
+            "vacuumed": when(found.vacuumed_at),
+            "tables": _lines(map(_of_table, certificate.tables)),
             "still training": _lines(f"{run.run_id}  {run.state}" for run in certificate.runs),
         }
     show_one(found, lines, as_json=as_json)
@@ -138,6 +142,13 @@ def _of_checkpoint(touched: wire.TouchedCheckpoint) -> str:
         for period in touched.live
     )
     return f"{touched.checkpoint_id}  {live or 'never shipped'}{'' if touched.itself else ', by way of one before it'}"
+
+
+def _of_table(table: wire.ErasedTable) -> str:
+    if table.vacuumed_at is None:
+        return f"{table.table}  not vacuumed yet"
+    how = {True: "rewritten", False: "vacuumed, not rewritten: its free space may hold old bytes", None: "dropped"}
+    return f"{table.table}  {how[table.rewritten]}"
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -239,7 +239,8 @@ async def _outcomes(
         if sql.lacks_partition(error):
             raise _no_partition() from error
         if len(entries) == 1:
-            log.warning("Postgres refuses a body of project %s: %s", entries[0].row[0], error)
+            reason = postgres_errors.without_values(error)
+            log.warning("Postgres refuses a body of project %s: %s", entries[0].row[0], reason)
             return [_refused(error)]
         half = len(entries) // 2
         return await _outcomes(connection, kind, entries[:half]) + await _outcomes(connection, kind, entries[half:])
@@ -269,10 +270,13 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     passing = postgres_errors.passing(error)
     if batch[0].trial:  # a probe asks every few seconds: nobody's event was lost
         refused = _no_partition() if sql.lacks_partition(error) else None
-        passing = passing or refused or Unavailable(f"Postgres refuses every event: {error}.", code="events_refused")
+        reason = postgres_errors.without_values(error)
+        passing = passing or refused or Unavailable(f"Postgres refuses every event: {reason}.", code="events_refused")
     elif passing is not None:
-        log.warning("events were not stored, their senders are told to send them again: %r", error)
+        reason = postgres_errors.without_values(error)
+        log.warning("events were not stored, their senders have to send them again: %s", reason)
     else:
+        postgres_errors.hide_values(error)
         log.error("events were not stored", exc_info=error)
     for waiting in batch:
         if not waiting.answer.done():

@@ -35,6 +35,12 @@ def lock_key(project: str) -> int:
     return int.from_bytes(sha256(f"thumbwheel feedback {project}".encode()).digest()[:8], "big", signed=True)
 
 
+@cache
+def sequence_name(project: str) -> str:
+    """The sequence of the positions in a project's log, as `log_sequence` in Postgres names it."""
+    return f"log_positions_{sha256(project.encode()).hexdigest()[:32]}"
+
+
 _LOCKED = """
     WITH locked AS MATERIALIZED (SELECT count(pg_advisory_xact_lock_shared(key)) FROM unnest($1::bigint[]) AS key)"""
 
@@ -43,25 +49,27 @@ _APPEND_EVENTS = (
     + """,
     erased AS MATERIALIZED (SELECT erased_actors($2::text[], $5::text[]) AS numbers FROM locked),
     item AS MATERIALIZED (
-        SELECT item.*, item.number = ANY(numbers) AS erased, nextval('log_positions') AS position
+        SELECT item.*, item.number = ANY(numbers) AS erased,
+               nextval(to_regclass(item.sequence)) AS position
         FROM erased, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::bool[])
+                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::bool[],
+                            $15::text[])
              WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
-                                      checkpoint_id, occurred_at, supersedes, metadata, never_train, number)
+                                      checkpoint_id, occurred_at, supersedes, metadata, never_train, sequence, number)
     ), taken AS (
         INSERT INTO event_ids (project_id, event_id, position, received_at)
         SELECT project_id, event_id, position, now() FROM item WHERE NOT erased
         ORDER BY project_id, event_id, number
         ON CONFLICT DO NOTHING
-        RETURNING position
+        RETURNING project_id, position
     ), logged AS (
         INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, checkpoint_id,
                             occurred_at, supersedes, metadata, never_train, position, received_at)
         SELECT project_id, event_id, completion_id, actor, signal::json, coalesce(messages::json, to_json(prompt)),
                completion, checkpoint_id, occurred_at, supersedes, metadata::json, never_train, position, now()
-        FROM item JOIN taken USING (position) ORDER BY position
+        FROM item JOIN taken USING (project_id, position) ORDER BY position
     )
-    SELECT number, erased FROM item LEFT JOIN taken USING (position) WHERE taken.position IS NULL
+    SELECT number, erased FROM item LEFT JOIN taken USING (project_id, position) WHERE taken.position IS NULL
 """
 )
 
@@ -130,11 +138,11 @@ _APPEND_COMPLETIONS = (
     _LOCKED  # noqa: S608 - made of constants
     + """,
     item AS MATERIALIZED (
-        SELECT item.*, nextval('log_positions') AS position
+        SELECT item.*, nextval(to_regclass(item.sequence)) AS position
         FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                            $9::text[], $10::text[])
+                            $9::text[], $10::text[], $11::text[])
              WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, sampling,
-                                      token_ids, log_probs, metadata, number)
+                                      token_ids, log_probs, metadata, sequence, number)
     ), registered AS (
         INSERT INTO completions (project_id, completion_id, prompt, completion, checkpoint_id, sampling, token_ids,
                                  log_probs, metadata, position, received_at)
@@ -142,9 +150,9 @@ _APPEND_COMPLETIONS = (
                log_probs::float8[], metadata::json, position, now()
         FROM item ORDER BY project_id, completion_id, number
         ON CONFLICT DO NOTHING
-        RETURNING position
+        RETURNING project_id, position
     )
-    SELECT number, false FROM item LEFT JOIN registered USING (position) WHERE registered.position IS NULL
+    SELECT number, false FROM item LEFT JOIN registered USING (project_id, position) WHERE registered.position IS NULL
 """
 )
 
@@ -182,7 +190,7 @@ async def _append(connection: asyncpg.Connection, statement: str, rows: Sequence
     columns = [list(column) for column in zip(*rows, strict=True)]
     locks = sorted(map(lock_key, set(columns[0])))
     fates: list[Fate] = ["new"] * len(rows)
-    for number, erased in await connection.fetch(statement, locks, *columns):
+    for number, erased in await connection.fetch(statement, locks, *columns, list(map(sequence_name, columns[0]))):
         fates[number - 1] = "erased" if erased else "there"
     return fates
 

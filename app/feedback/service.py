@@ -103,9 +103,10 @@ def let_back(session: Session, project: str, actor_sha256: bytes) -> None:
     store.lift_tombstone(session, project, actor_sha256)
 
 
-def erase(session: Session, project: str, event_ids: Collection[str]) -> list[int]:
-    """Erase the events; the positions of those that were there. Their ids stay taken."""
-    return store.erase_events(session, project, event_ids)
+def erase(session: Session, project: str, event_ids: Collection[str]) -> tuple[list[int], set[str]]:
+    """Erases the events, whose ids stay taken; returns the positions of those that were there, and their tables."""
+    rows = store.erase_events(session, project, event_ids)
+    return [row.position for row in rows], {row.table_name for row in rows}
 
 
 def erase_unheard_of(session: Session, project: str, completion_ids: Collection[str]) -> int:

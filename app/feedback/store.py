@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import Row, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -96,7 +96,7 @@ _ERASE_EVENTS = text("""
     WHERE event_ids.project_id = :project AND event_ids.event_id = ANY(:ids)
       AND (events.project_id, events.position, events.received_at)
           = (event_ids.project_id, event_ids.position, event_ids.received_at)
-    RETURNING events.position
+    RETURNING events.position, CAST(CAST(events.tableoid AS regclass) AS text) AS table_name
 """)
 
 #: The completion itself, and one that was not preferred to another, by its id: what others say of it needs its text.
@@ -110,9 +110,9 @@ _UNHEARD_OF = text("""
 """)
 
 
-def erase_events(session: Session, project: str, event_ids: Collection[str]) -> list[int]:
-    """Positions of those that were there. Their ids stay taken."""
-    return list(session.scalars(_ERASE_EVENTS, {"project": project, "ids": list(event_ids)}))
+def erase_events(session: Session, project: str, event_ids: Collection[str]) -> Sequence[Row[tuple[int, str]]]:
+    """Returns position and table_name of each event that was there. Their ids stay taken."""
+    return session.execute(_ERASE_EVENTS, {"project": project, "ids": list(event_ids)}).all()
 
 
 def unheard_of(session: Session, project: str, completion_ids: Collection[str]) -> list[str]:

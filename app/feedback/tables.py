@@ -24,7 +24,8 @@ AsSent = Annotated[dict[str, Any], mapped_column(JSON)]
 class Event(Base):
     """`position` rises with the order of commits only once the log's lock has been passed: see `store.watermark`.
 
-    Its sequence `log_positions` is that of completions, too.
+    Each project has a sequence of its own (see `log.sequence_name`), which completions share: positions tell
+    nothing of other projects.
     """
 
     __tablename__ = "events"

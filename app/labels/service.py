@@ -97,9 +97,11 @@ def logs(
         yield found
 
 
-def forget_edits(session: Session, project: str, positions: Collection[int]) -> None:
-    """Forget how edits compare with their originals, where one of the two was erased from these positions."""
-    store.forget_compared(session, project, positions)
+def forget_edits(session: Session, project: str, positions: Collection[int]) -> int:
+    """Forgets how edits compare with their originals, where one of the two was erased from these positions.
+
+    Returns the number of comparisons."""
+    return store.forget_compared(session, project, positions)
 
 
 def resolve_all(

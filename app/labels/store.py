@@ -222,15 +222,18 @@ def keep_compared(session: Session, project: str, found: pl.DataFrame) -> None:
         session.execute(_KEEP, {"project": project, **{name: part[name].to_list() for name in COMPARED}})
 
 
-def forget_compared(session: Session, project: str, positions: Collection[int]) -> None:
-    """Those of the edits, and of the originals, that were at these positions."""
+def forget_compared(session: Session, project: str, positions: Collection[int]) -> int:
+    """Deletes comparisons whose edit or original was at one of these positions; returns how many there were."""
     at = list(positions)
-    session.execute(
-        delete(EditComparison).where(
+    deleted = session.execute(
+        delete(EditComparison)
+        .where(
             EditComparison.project_id == project,
             is_any_of(EditComparison.position, at) | is_any_of(EditComparison.original, at),
         )
+        .returning(EditComparison.position)
     )
+    return len(deleted.all())
 
 
 def as_of(session: Session, project: str, watermark: int) -> datetime | None:

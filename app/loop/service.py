@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import outbox
+from app.checkpoints.unknown import service as unknown
 from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused
 from app.feedback import service as feedback
@@ -53,6 +54,8 @@ def tick() -> None:
         everybody = projects.ids(session)
     for project in everybody:
         try:
+            with transaction() as session:
+                unknown.count(session, project)
             with transaction() as session:
                 runs.look_ahead(session, project)
             look_at(project)

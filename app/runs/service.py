@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import outbox
+from app.checkpoints.unknown import service as unknown
 from app.database import now
 from app.errors import Conflict, Invalid, NotFound, Refused
 from app.feedback import service as feedback
@@ -45,7 +46,10 @@ def readiness(session: Session, project: str) -> wire.Readiness:
     shipped = releases.current(session, project).checkpoint_id
     objective = decision.recipe_for(configuration, {}).objective
     watermark = feedback.watermark(session, project)
-    return decision.readiness_of(session, configuration, objective, watermark, shipped, since=_since(session, project))
+    ready = decision.readiness_of(session, configuration, objective, watermark, shipped, since=_since(session, project))
+    named = unknown.unknown_checkpoints(session, project)
+    notices = [*ready.notices, *unknown.notices(named)]
+    return ready.model_copy(update={"unknown_checkpoints": named, "notices": notices})
 
 
 def readiness_reaches(session: Session, project: str) -> int:

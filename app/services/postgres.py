@@ -29,6 +29,10 @@ OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
+    # Errors of statements quote what people wrote. The service logs them without it.
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
     "jit": "off",
     # Files in the data folder: a killed server leaves nothing in /dev/shm, and containers have 64 MB there.
     "dynamic_shared_memory_type": "mmap",

@@ -33,7 +33,7 @@ def fill(database_url: str, project: str, events: int, seed: int = 1) -> None:
         with cursor.copy(f"COPY events ({', '.join(COLUMNS)}) FROM STDIN") as copy:
             for row in rows(project, events, seed):
                 copy.write_row(row)
-        cursor.execute("SELECT setval('log_positions', %s)", [events])
+        cursor.execute("SELECT setval(log_sequence(%s)::regclass, %s)", [project, events])
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE) events")
 

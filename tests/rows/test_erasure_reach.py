@@ -11,6 +11,7 @@ from app import artifacts, settings
 from app.database import transaction
 from app.feedback import service as feedback
 from app.privacy.erasures import service as erasures
+from app.privacy.erasures.failures import MOST_ATTEMPTS
 from app.privacy.receipts import service as receipts
 from app.releases import service as releases
 from app.snapshots import service as snapshots
@@ -129,7 +130,7 @@ def test_while_a_file_of_a_snapshot_cannot_be_read_the_erasure_waits_and_then_en
     aside = place.rename(place.with_suffix(".aside"))
     erasure = ask("user 7")
 
-    for _ in range(erasures.MOST_ATTEMPTS + 3):
+    for _ in range(MOST_ATTEMPTS + 3):
         erasures.advance(erasure.id)
 
     waiting = shown(erasure)

@@ -19,6 +19,7 @@ from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
 from app.loop import service as loop
 from app.privacy.erasures import service as erasures
+from app.privacy.erasures.failures import MOST_ATTEMPTS
 from tests.logged import record, register, store
 from tests.rows.desk import DESK, execute, make_project
 
@@ -244,6 +245,7 @@ def _page() -> list[wire.Erasure]:
 def test_a_step_whose_connection_dies_is_tried_again_and_ends_the_same():
     store(DESK, [thumb("eve", "c1", **texts(1, SECRET)), thumb("ann", "c2", **texts(2))])
     erasure = ask()
+    erasures.advance(erasure.id)
 
     with psycopg.connect(settings.current().need_libpq_database()) as holder:
         holder.execute("LOCK TABLE event_ids IN ACCESS EXCLUSIVE MODE")
@@ -298,14 +300,17 @@ def test_two_workers_do_not_do_the_same_step_twice():
 def test_an_erasure_that_goes_wrong_again_and_again_is_failed_and_goes_on_when_it_is_asked_for_again():
     store(DESK, [thumb("eve", "c1", **texts(1, SECRET))])
     erasure = ask()
-    erasures.advance(erasure.id)
+    for _ in ("log", "events", "completions"):
+        erasures.advance(erasure.id)
     execute("ALTER TABLE label_suspicions RENAME TO misplaced")
     try:
-        for _ in range(erasures.MOST_ATTEMPTS):
+        for _ in range(MOST_ATTEMPTS):
             assert shown(erasure).state == "running"
             erasures.advance(erasure.id)
         failed = shown(erasure)
-        assert (failed.state, failed.trouble) == ("failed", "ProgrammingError in a step")
+        cause = 'Step labels: UndefinedTable: SQLSTATE 42P01, relation "label_suspicions" does not exist.'
+        assert (failed.state, failed.trouble) == ("failed", cause)
+        assert "send the same request again" in failed.remedy
         erasures.advance(erasure.id)
         assert shown(erasure) == failed
     finally:

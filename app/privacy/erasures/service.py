@@ -1,16 +1,19 @@
-"""Erasures of actors: asked for, done step by step, shown with their certificates.
+"""Erasures of actors: requested, done step by step, shown with their certificates.
 
-    DELETE ─▶ tombstone ─▶ log ─▶ what labels keep ─▶ each snapshot that holds such rows ─▶ done: the actor is forgotten
+    DELETE ─▶ tombstone ─▶ log: what there is ─▶ events ─▶ completions ─▶ what labels keep
+           ─▶ each snapshot that holds such rows ─▶ done: the actor is forgotten ─▶ tables are vacuumed
 
-Each step is a transaction, and leaves the message that asks for the next one. Whoever dies in the middle of a step has
-done nothing; the tick asks again for what nobody works on.
+Each step works in transactions of bounded size, and each transaction leaves the message for the next one. A worker that
+dies in the middle of one has done nothing of it; the tick rings again for what nobody works on.
+
+An error that passes by itself (a server is away) is waited for. Any other one ends the erasure as failed after a few
+attempts, with its cause.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -18,32 +21,33 @@ from thumbwheel import wire
 
 from app import outbox
 from app.database import now, transaction
-from app.errors import Conflict, NotFound, ThumbwheelError
+from app.errors import Conflict, NotFound
 from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
 from app.labels.summaries import service as summaries
 from app.privacy.erasures import store
+from app.privacy.erasures.certificates import certify, count, erasure_of
+from app.privacy.erasures.failures import keep_failure
 from app.privacy.erasures.tables import Erasure
-from app.privacy.lineage import service as lineage
+from app.privacy.vacuums import service as vacuums
 from app.projects import service as projects
-from app.schema import Page, key_of_cursor, page_of
+from app.schema import Page, key_of_cursor, page_of, storable_key
 from app.snapshots.redactions import service as redactions
 
 log = logging.getLogger(__name__)
 
 TASK = "worker.tasks.erase"
-#: After so long without a step, it is asked for again.
+#: After so long without a step, the tick rings again.
 PATIENCE = timedelta(minutes=1)
-LONGEST_PAUSE = timedelta(minutes=5)
-#: Attempts at a step that ended in a way which nobody foresaw; one that waits for something is tried for ever.
-MOST_ATTEMPTS = 10
+#: Ids of one transaction, and snapshots that one looks at.
+AT_ONCE, SNAPSHOTS = 10_000, 20
 #: Of a certificate as it is shown; the others come in pages.
 EVENTS_SHOWN = 1000
 
 
-# -- asked for and shown ----------------------------------------------------------------------------------------------
+# -- requested and shown ----------------------------------------------------------------------------------------------
 
 
 def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure:
@@ -85,7 +89,7 @@ def events(
 ) -> Page[wire.ErasedEvent]:
     """Ids of what an erasure erased, in their order. Raises `NotFound`."""
     _require(session, project, erasure_id)
-    ids = store.events_of(session, erasure_id, key_of_cursor(cursor, _event_id) or "", limit + 1)
+    ids = store.events_of(session, erasure_id, key_of_cursor(cursor, storable_key) or "", limit + 1)
     return page_of(ids, limit, str, lambda event_id: wire.ErasedEvent(event_id=event_id))
 
 
@@ -119,76 +123,116 @@ def failed(session: Session) -> list[wire.Erasure]:
 
 
 def ring_due(session: Session) -> None:
-    """Have a worker go on with erasures that nobody works on."""
-    for row in store.due(session, now()):
+    """Has a worker go on with erasures that nobody works on."""
+    for row in store.due(session, now(), vacuums.waiting(session)):
         _ring(session, row)
 
 
 def advance(erasure_id: UUID) -> None:
-    """Do the erasure's next step, in a transaction of its own; a message asks for the one after.
+    """Does the next part of the erasure, in a transaction of its own, and leaves a message for the one after.
 
-    What goes wrong is shown with the erasure, and tried again later.
+    An error is shown with the erasure; the part is tried again later, or the erasure has failed.
     """
     try:
         with transaction() as session:
             row = store.locked(session, erasure_id)
-            if row is None or row.state not in store.UNFINISHED:
+            if row is None or row.state == "failed":
                 return
-            row.state, row.started_at = "running", row.started_at or now()
-            session.flush()  # Postgres looks at the state before it lets decisions go
-            STEPS[row.step](session, row)
-            row.attempts, row.trouble = 0, None
-            if row.state == "running":
+            if row.state != "done":
+                row.state, row.started_at = "running", row.started_at or now()
+                session.flush()  # Postgres looks at the state before it lets decisions go
+                STEPS[row.step](session, row)
+                row.attempts, row.trouble = 0, None
                 _ring(session, row)
-    except (ThumbwheelError, OSError) as error:  # it says what has to be mended, the artifact store for example
+                return
+            until = vacuums.postponed_until(session, erasure_id)
+            if until is not None:
+                row.next_attempt_at = until
+                return
+            attempts = row.attempts
+        if vacuums.vacuum_next(erasure_id, attempts):
+            _go_on_vacuuming(erasure_id)
+    except Exception as error:  # noqa: BLE001 - kept with the erasure, and logged there
         _put_off(erasure_id, error)
-    except Exception as error:
-        log.exception("erasure %s: a step went wrong", erasure_id)
-        _put_off(erasure_id, error, MOST_ATTEMPTS)
 
 
-def _erase_log(session: Session, row: Erasure) -> None:
+def _look(session: Session, row: Erasure) -> None:
     """The tombstone is committed: once the log's lock was had, no event of the actor appears any more."""
-    assert row.actor is not None
-    store.remember(session, row, feedback.watermark(session, row.project_id))
-    erased = feedback.erase(session, row.project_id, store.events_of(session, row.id))
-    labels.forget_edits(session, row.project_id, erased)
-    completions = feedback.erase_unheard_of(session, row.project_id, store.completions_of(session, row.id))
-    _certify(row, {"events": len(erased), "completions": completions})
-    row.step = "labels"
-    # Last, as it holds the project: whoever builds a snapshot of the log as it was sees this before registering it, or
-    # registers it first, and then it is found below.
-    projects.count_erasure(session, row.project_id)
+    if row.watermark is None:
+        row.watermark, row.place = feedback.watermark(session, row.project_id), "0"
+        session.flush()
+        vacuums.touch(session, row.id, ("erasures", "erased_completions"))
+        certify(row, {"events": 0, "completions": 0, "audit_items": 0, "suspicions": 0, "quarantine_decisions": 0})
+    last = store.remember(session, row, int(row.place), AT_ONCE)
+    row.step, row.place = ("events", "") if last is None else ("log", str(last))
+
+
+def _erase_events(session: Session, row: Erasure) -> None:
+    part = store.events_of(session, row.id, row.place, AT_ONCE)
+    positions, tables = feedback.erase(session, row.project_id, part)
+    edits = labels.forget_edits(session, row.project_id, positions)
+    vacuums.touch(session, row.id, [*tables, *(["edit_comparisons"] if edits else [])])
+    count(row, events=len(positions))
+    _go_on(row, part, "completions")
+
+
+def _erase_completions(session: Session, row: Erasure) -> None:
+    part = store.completions_of(session, row.id, row.place, AT_ONCE)
+    erased = feedback.erase_unheard_of(session, row.project_id, part)
+    vacuums.touch(session, row.id, ["completions"] if erased else [])
+    count(row, completions=erased)
+    _go_on(row, part, "labels")
+    if row.step == "labels":
+        # With the last part, as it holds the project: a process that builds a snapshot of the log as it was sees this
+        # before it registers the snapshot, or registers it first, and then the snapshot is redacted below.
+        projects.count_erasure(session, row.project_id)
 
 
 def _erase_labels(session: Session, row: Erasure) -> None:
     assert row.actor is not None
-    items, suspicions = audits.erase(session, row.project_id, store.completions_of(session, row.id))
+    part = store.completions_of(session, row.id, row.place, AT_ONCE)
+    items, suspicions = audits.erase(session, row.project_id, part)
     decisions = quarantine.erase(session, row.project_id, row.actor)
     summaries.forget(session, row.project_id)
-    _certify(row, {"audit_items": items, "suspicions": suspicions, "quarantine_decisions": decisions})
-    row.step = "snapshots"
+    touched = {
+        "label_audit_items": items, "label_audit_verdicts": items, "label_suspicions": suspicions,
+        "quarantine_decisions": decisions,
+    }  # fmt: skip
+    vacuums.touch(session, row.id, ["actor_findings", *(table for table, rows in touched.items() if rows)])
+    count(row, audit_items=items, suspicions=suspicions, quarantine_decisions=decisions)
+    _go_on(row, part, "snapshots")
 
 
 def _redact(session: Session, row: Erasure) -> None:
-    """One snapshot at a time; when none is left, the end."""
-    redactions.purge(session, row.project_id)  # of the step before, which is committed
+    """One snapshot at a time."""
+    redactions.purge(session, row.project_id)  # of the transaction before, which is committed
     completions = store.completions_of(session, row.id)
-    for snapshot_id in redactions.affected(session, row.project_id, completions):
+    after = UUID(row.place) if row.place else None
+    snapshot_id, last = redactions.next_affected(session, row.project_id, completions, after=after, limit=SNAPSHOTS)
+    if snapshot_id is not None:
         redacted = asdict(redactions.redact(session, snapshot_id, completions, erasure_id=row.id))
         of_it = wire.ErasedSnapshot.model_validate(redacted).model_dump(mode="json")
-        _certify(row, {"snapshots": [*row.certificate.get("snapshots", []), of_it]})
+        certify(row, {"snapshots": [*row.certificate.get("snapshots", []), of_it]})
+        vacuums.touch(session, row.id, ["reference_log_probs"])
+    row.step, row.place = ("end", "") if last is None else ("snapshots", str(last))
+
+
+def _end(session: Session, row: Erasure) -> None:
+    if store.forget_completions(session, row.id, AT_ONCE) == AT_ONCE:
         return
-    store.forget_completions(session, row.id)
     row.actor, row.state, row.finished_at = None, "done", now()
+    vacuums.release(session, row.id)
     log.info("erasure %s is done", row.id)
 
 
 #: What the step after the last one leaves behind is in the row: `state`.
 STEPS: Mapping[str, Callable[[Session, Erasure], None]] = {
-    "log": _erase_log,
+    "log": _look,
+    "events": _erase_events,
+    "completions": _erase_completions,
     "labels": _erase_labels,
     "snapshots": _redact,
+    "end": _end,
 }
 
 
@@ -218,34 +262,25 @@ def _ring(session: Session, row: Erasure) -> None:
     outbox.put(session, TASK, {"erasure_id": str(row.id)}, queue=outbox.HOUSEKEEPING)
 
 
-def _put_off(erasure_id: UUID, error: Exception, most_attempts: int | None = None) -> None:
-    """Nothing of the step is left: say why, and when it is tried again."""
+def _go_on_vacuuming(erasure_id: UUID) -> None:
     with transaction() as session:
         row = store.locked(session, erasure_id)
-        if row is None or row.state not in store.UNFINISHED:
-            return
-        row.started_at = row.started_at or now()
-        row.attempts += 1
-        row.state = "failed" if most_attempts is not None and row.attempts >= most_attempts else "running"
-        row.trouble = error.message if isinstance(error, ThumbwheelError) else f"{type(error).__name__} in a step"
-        if row.state == "failed":
-            log.error(
-                "erasure_failed: erasure %s of project %s, step %s: %s. It goes on where it stopped once the cause is "
-                "mended and the same request is sent again.",
-                row.id, row.project_id, row.step, row.trouble,
-            )  # fmt: skip
-        row.next_attempt_at = now() + min(timedelta(seconds=2 ** min(row.attempts, 10)), LONGEST_PAUSE)
+        if row is not None:
+            row.attempts, row.trouble = 0, None
+            _ring(session, row)
 
 
-def _certify(row: Erasure, found: Mapping[str, Any]) -> None:
-    row.certificate = {**row.certificate, **found}
+def _put_off(erasure_id: UUID, error: Exception) -> None:
+    """Keeps why nothing of the part was done, and when it is tried again, or that the erasure has failed."""
+    with transaction() as session:
+        row = store.locked(session, erasure_id)
+        if row is not None and row.state != "failed":
+            keep_failure(row, error)
 
 
-def _event_id(text: str) -> str:
-    """Raises `ValueError` for what Postgres does not store."""
-    if "\0" in text:
-        raise ValueError(text)
-    return text
+def _go_on(row: Erasure, part: Sequence[str], following: str) -> None:
+    """Moves on behind the ids of this part, or to the following step after the last part."""
+    row.step, row.place = (following, "") if len(part) < AT_ONCE else (row.step, part[-1])
 
 
 def _require(session: Session, project: str, erasure_id: UUID) -> Erasure:
@@ -256,33 +291,5 @@ def _require(session: Session, project: str, erasure_id: UUID) -> Erasure:
 
 
 def _shown(session: Session, row: Erasure, *, certified: bool = True) -> wire.Erasure:
-    return wire.Erasure(
-        id=row.id,
-        project=row.project_id,
-        actor_sha256=row.actor_sha256.hex(),
-        state=row.state,
-        requested_at=row.requested_at,
-        requested_by=row.requested_by,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        trouble=row.trouble,
-        tombstone=feedback.is_kept_away(session, row.project_id, row.actor_sha256),
-        lifted_at=row.lifted_at,
-        lifted_by=row.lifted_by,
-        certificate=_certificate(session, row) if certified and row.state == "done" else None,
-    )
-
-
-def _certificate(session: Session, row: Erasure) -> wire.Certificate:
-    """What stands in the row, and what became of the snapshots by today."""
-    found = row.certificate.get("snapshots", [])
-    of = lineage.with_predecessors(session, [UUID(one["snapshot_id"]) for one in found])
-    return wire.Certificate.model_validate(
-        {
-            **row.certificate,
-            "event_ids": store.events_of(session, row.id, limit=EVENTS_SHOWN),
-            "snapshots": found,
-            "checkpoints": lineage.checkpoints_of(session, row.project_id, of),
-            "runs": lineage.runs_on(session, row.project_id, of, active=True),
-        }
-    )
+    listed = certified and row.state == "done"
+    return erasure_of(session, row, store.events_of(session, row.id, limit=EVENTS_SHOWN) if listed else None)

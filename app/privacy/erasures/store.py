@@ -1,13 +1,14 @@
 """SQL of erasures."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
+from app.database import is_any_of
 from app.labels.rejected import ID_SQL
 from app.privacy.erasures.tables import ErasedCompletion, ErasedEvent, Erasure
 
@@ -17,17 +18,27 @@ _ANYTHING = text("SELECT EXISTS (SELECT FROM events WHERE project_id = :project 
 
 #: A preference speaks of two completions.
 _REMEMBER = text(f"""
-    WITH said AS MATERIALIZED (
-        SELECT event_id, completion_id,
+    WITH part AS MATERIALIZED (
+        SELECT position, event_id, completion_id,
                CASE WHEN signal ->> 'kind' = 'preference' THEN {ID_SQL} END AS rejected_id
-        FROM events WHERE project_id = :project AND actor = :actor AND position <= :watermark
+        FROM events
+        WHERE project_id = :project AND actor = :actor AND position > :after AND position <= :watermark
+        ORDER BY position LIMIT :limit
     ), remembered AS (
-        INSERT INTO erased_events (erasure_id, event_id) SELECT :erasure, event_id FROM said
+        INSERT INTO erased_events (erasure_id, event_id) SELECT :erasure, event_id FROM part
+    ), completions AS (
+        INSERT INTO erased_completions (erasure_id, completion_id)
+        SELECT :erasure, completion_id FROM part
+        UNION SELECT :erasure, rejected_id FROM part WHERE rejected_id IS NOT NULL
+        ON CONFLICT DO NOTHING
     )
-    INSERT INTO erased_completions (erasure_id, completion_id)
-    SELECT :erasure, completion_id FROM said
-    UNION SELECT :erasure, rejected_id FROM said WHERE rejected_id IS NOT NULL
+    SELECT count(*) AS events, max(position) AS last FROM part
 """)  # noqa: S608 - of constants alone
+
+_FORGET_COMPLETIONS = text("""
+    DELETE FROM erased_completions WHERE erasure_id = :erasure AND completion_id IN (
+        SELECT completion_id FROM erased_completions WHERE erasure_id = :erasure LIMIT :limit)
+""")
 
 
 def insert_erasure(session: Session, values: dict[str, Any]) -> Erasure:
@@ -59,9 +70,10 @@ def failed(session: Session) -> Sequence[Erasure]:
     return session.scalars(select(Erasure).where(Erasure.state == "failed").order_by(Erasure.id)).all()
 
 
-def due(session: Session, moment: datetime) -> Sequence[Erasure]:
-    """Unfinished ones that nobody has at hand, whose time has come."""
-    asked = select(Erasure).where(Erasure.state.in_(UNFINISHED), Erasure.next_attempt_at <= moment)
+def due(session: Session, moment: datetime, to_vacuum: Collection[UUID]) -> Sequence[Erasure]:
+    """Returns erasures that nobody works on and whose time has come: unfinished ones, and those of `to_vacuum`."""
+    left = Erasure.state.in_(UNFINISHED) | is_any_of(Erasure.id, to_vacuum)
+    asked = select(Erasure).where(left, Erasure.next_attempt_at <= moment)
     return session.scalars(asked.order_by(Erasure.id).with_for_update(skip_locked=True)).all()
 
 
@@ -70,10 +82,17 @@ def anything_of(session: Session, project: str, actor: str) -> bool:
     return session.execute(_ANYTHING, {"project": project, "actor": actor}).scalar_one()
 
 
-def remember(session: Session, row: Erasure, watermark: int) -> None:
-    """What the actor said up to `watermark`, and of which completions."""
-    values = {"erasure": row.id, "project": row.project_id, "actor": row.actor, "watermark": watermark}
-    session.execute(_REMEMBER, values)
+def remember(session: Session, row: Erasure, after: int, limit: int) -> int | None:
+    """Keeps the ids of up to `limit` events of the actor after a position, and the ids of their completions.
+
+    Returns the position of the last of these events, None where no more follow up to the watermark.
+    """
+    values = {
+        "erasure": row.id, "project": row.project_id, "actor": row.actor, "watermark": row.watermark, "after": after,
+        "limit": limit,
+    }  # fmt: skip
+    events, last = session.execute(_REMEMBER, values).one()
+    return last if events == limit else None
 
 
 def events_of(session: Session, erasure_id: UUID, after: str = "", limit: int | None = None) -> Sequence[str]:
@@ -81,10 +100,14 @@ def events_of(session: Session, erasure_id: UUID, after: str = "", limit: int | 
     return session.scalars(asked.order_by(ErasedEvent.event_id).limit(limit)).all()
 
 
-def completions_of(session: Session, erasure_id: UUID) -> Sequence[str]:
-    asked = select(ErasedCompletion.completion_id).where(ErasedCompletion.erasure_id == erasure_id)
-    return session.scalars(asked.order_by(ErasedCompletion.completion_id)).all()
+def completions_of(session: Session, erasure_id: UUID, after: str = "", limit: int | None = None) -> Sequence[str]:
+    asked = select(ErasedCompletion.completion_id).where(
+        ErasedCompletion.erasure_id == erasure_id, ErasedCompletion.completion_id > after
+    )
+    return session.scalars(asked.order_by(ErasedCompletion.completion_id).limit(limit)).all()
 
 
-def forget_completions(session: Session, erasure_id: UUID) -> None:
-    session.execute(delete(ErasedCompletion).where(ErasedCompletion.erasure_id == erasure_id))
+def forget_completions(session: Session, erasure_id: UUID, limit: int) -> int:
+    """Returns how many were forgotten, `limit` at most."""
+    forgotten = session.connection().execute(_FORGET_COMPLETIONS, {"erasure": erasure_id, "limit": limit})
+    return forgotten.rowcount

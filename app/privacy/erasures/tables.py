@@ -1,9 +1,9 @@
-"""Erasures: who asked for one, how far it came, and what its certificate lists."""
+"""Erasures: who requested one, how far it came, and what its certificate lists."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, String, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Document, Id, Time
@@ -21,6 +21,10 @@ class Erasure(Base):
     actor: Mapped[OwnId | None] = mapped_column(comment="null once it is done")
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str] = mapped_column(String(16), comment="the next one")
+    place: Mapped[str] = mapped_column(
+        String, default="", server_default="", comment="up to where the step has come, empty: it has not begun"
+    )
+    watermark: Mapped[int | None] = mapped_column(BigInteger, comment="end of the log when the first step began")
     requested_at: Mapped[Time]
     requested_by: Mapped[str] = mapped_column(String(200))
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

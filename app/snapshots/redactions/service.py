@@ -56,13 +56,18 @@ def memberships(session: Session, project: str, completion_id: str) -> list[Memb
     ]
 
 
-def affected(session: Session, project: str, completion_ids: Collection[str]) -> list[UUID]:
-    """Live snapshots that hold rows of these completions, oldest first."""
-    return [
-        snapshot.id
-        for snapshot in store.live(session, project)
-        if any(True for _ in _members(snapshot, completion_ids))
-    ]
+def next_affected(
+    session: Session, project: str, completion_ids: Collection[str], *, after: UUID | None, limit: int
+) -> tuple[UUID | None, UUID | None]:
+    """Looks for the next live snapshot that holds rows of these completions, among the `limit` next ones.
+
+    Returns its id, None where these hold none, and the id up to which snapshots were looked at, None after the last.
+    """
+    following = store.live_after(session, project, after, limit)
+    for snapshot in following:
+        if any(True for _ in _members(snapshot, completion_ids)):
+            return snapshot.id, snapshot.id
+    return None, following[-1].id if len(following) == limit else None
 
 
 def redact(session: Session, snapshot_id: UUID, completion_ids: Collection[str], *, erasure_id: UUID) -> Redacted:

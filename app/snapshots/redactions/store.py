@@ -18,6 +18,15 @@ def live(session: Session, project: str) -> Sequence[Snapshot]:
     return session.scalars(asked.order_by(Snapshot.created_at, Snapshot.id)).all()
 
 
+def live_after(session: Session, project: str, after: UUID | None, limit: int) -> Sequence[Snapshot]:
+    """Returns snapshots that were not redacted, in the order of their ids and so the oldest first."""
+    redacted = select(SnapshotRedaction.snapshot_id)
+    asked = select(Snapshot).where(Snapshot.project_id == project, Snapshot.id.not_in(redacted))
+    if after is not None:
+        asked = asked.where(Snapshot.id > after)
+    return session.scalars(asked.order_by(Snapshot.id).limit(limit)).all()
+
+
 def redaction_of(session: Session, snapshot_id: UUID) -> SnapshotRedaction | None:
     return session.get(SnapshotRedaction, snapshot_id)
 

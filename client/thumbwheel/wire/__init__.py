@@ -37,6 +37,7 @@ from thumbwheel.wire.privacy import (
     Certificate,
     ErasedEvent,
     ErasedSnapshot,
+    ErasedTable,
     Erasure,
     LivePeriod,
     Receipt,
@@ -88,6 +89,8 @@ from thumbwheel.wire.runs import (
     RunState,
     RunTransition,
     TriggerDecision,
+    UnknownCheckpoint,
+    UnknownCheckpoints,
 )
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
@@ -122,6 +125,7 @@ __all__ = [
     "EditRule",
     "ErasedEvent",
     "ErasedSnapshot",
+    "ErasedTable",
     "Erasure",
     "Event",
     "EventReceipt",
@@ -201,5 +205,7 @@ __all__ = [
     "TouchedRun",
     "TriggerDecision",
     "TriggerRules",
+    "UnknownCheckpoint",
+    "UnknownCheckpoints",
     "Verdict",
 ]

@@ -46,6 +46,18 @@ class ErasedSnapshot(BaseModel):
     shards: list[str] = Field(description="files that were written anew, or deleted")
 
 
+class ErasedTable(BaseModel):
+    """A table of Postgres that an erasure deleted rows of, or changed rows of."""
+
+    table: str
+    vacuumed_at: datetime | None = Field(description="null: not yet, as its trouble may say")
+    rewritten: bool | None = Field(
+        description="true: it has a new file, without the erased rows. false: it is too large, or too busy, to be "
+        "rewritten; its rows are gone, and their bytes stay in free space of its file until new rows take it "
+        "(`VACUUM FULL` by an operator rewrites it). null: it is not vacuumed yet, or there is no such table any more"
+    )
+
+
 class Certificate(BaseModel):
     """What was erased, by numbers and ids of what is left of it."""
 
@@ -60,6 +72,7 @@ class Certificate(BaseModel):
         description="trained on rows that are erased now, as of today: weights are not changed"
     )
     runs: list[TouchedRun] = Field(description="that go on with such rows: their checkpoints will be listed, too")
+    tables: list[ErasedTable] = Field([], description="of Postgres, to be vacuumed after the erasure; empty: unknown")
 
 
 class Erasure(BaseModel):
@@ -73,7 +86,11 @@ class Erasure(BaseModel):
     requested_by: str
     started_at: datetime | None
     finished_at: datetime | None
-    trouble: str | None = Field(description="what it waits for, or failed of; it is tried again while it is running")
+    trouble: str | None = Field(description="what it waits for, or why it failed; while it runs, it is tried again")
+    remedy: str | None = Field(None, description="what an operator has to do, where it failed")
+    vacuumed_at: datetime | None = Field(
+        None, description="since when no table that it touched has to be vacuumed; null: not yet, or unknown"
+    )
     tombstone: bool = Field(description="whether what this actor says is refused now")
     lifted_at: datetime | None = Field(description="since when this actor may come back")
     lifted_by: str | None

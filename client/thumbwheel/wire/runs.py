@@ -130,6 +130,24 @@ class QuarantineForecast(BaseModel):
     reasons: dict[str, int] = Field(description="actors by reason: quarantined_burst for one")
 
 
+class UnknownCheckpoint(BaseModel):
+    """A checkpoint id that events name and that no checkpoint of the project has."""
+
+    checkpoint_id: UUID
+    events: int = Field(description="events that named it")
+    last_at: datetime
+
+
+class UnknownCheckpoints(BaseModel):
+    """Events that name checkpoints which the project does not have: stored, but counted for no checkpoint."""
+
+    events: int
+    ids: int = Field(description="different ids, the first 1,000 at most")
+    further_events: int = Field(description="events of these that named further ids")
+    first: list[UnknownCheckpoint] = Field(description="the first 20, by their number of events")
+    position: int = Field(description="up to where the log was looked at; it is looked at in the background")
+
+
 class Readiness(BaseModel):
     """Whether a run could start now, and what is missing."""
 
@@ -139,6 +157,7 @@ class Readiness(BaseModel):
     reasons: list[str] = Field(description="what stands in the way, each with its remedy")
     refusals: list[Refusal] = Field([], description="those of the reasons that the rows give, for programs")
     plan: BalancePlan | None = Field(None, description="what the training rows are made of, and how to balance them")
+    unknown_checkpoints: UnknownCheckpoints | None = None
     lambda_desirable: float | None
     lambda_undesirable: float | None
     pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")
