@@ -176,15 +176,18 @@ def carried(session: Session, project: str, watermark: int, *, since: int = 0) -
 
 
 def prompts_after(session: Session, project: str, since: int, limit: int, watermark: int) -> pa.Table:
-    """The first `limit` prompts that were carried after `since`, in the order of the log: position, prompt (JSON)."""
+    """The first `limit` prompts that were carried after `since`, in the order of the log: position, prompt (JSON),
+    conversation_id."""
     here = f"project_id = {literal(project)} AND position > {since:d} AND position <= {watermark:d}"
     carriers = " UNION ALL ".join(
-        f"(SELECT position, prompt::text AS prompt FROM {table} WHERE {here} AND completion IS NOT NULL "  # noqa: S608
+        f"(SELECT position, prompt::text AS prompt, conversation_id FROM {table} "  # noqa: S608
+        f"WHERE {here} AND completion IS NOT NULL "
         f"ORDER BY position LIMIT {limit:d})"
         for table in ("events", "completions")
     )
     batches = arrow(session, f"SELECT * FROM ({carriers}) AS carried ORDER BY position LIMIT {limit:d}")  # noqa: S608
-    return pa.Table.from_batches(batches, pa.schema([("position", pa.int64()), ("prompt", pa.string())]))
+    schema = pa.schema([("position", pa.int64()), ("prompt", pa.string()), ("conversation_id", pa.string())])
+    return pa.Table.from_batches(batches, schema)
 
 
 def prompts_at(session: Session, project: str, carrier: Carrier, positions: Sequence[int]) -> dict[int, str]:

@@ -72,6 +72,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "## Splits",
         "",
         *_splits(manifest["rules"]),
+        *_conversations(manifest.get("conversations")),
         *_leakage(manifest.get("leakage")),
         "",
         "## Why the rows have their labels",
@@ -150,6 +151,40 @@ def _splits(rules: Mapping[str, Any]) -> list[str]:
     if rules.get("disjoint_actors"):
         said.append("- No actor is on both sides: training has no rows of those who have held-out ones.")
     return said
+
+
+def _conversations(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    lines = [
+        (
+            f"- No conversation is on both sides: {found['several_groups']} conversations have several prompt groups, "
+            f"with {found['rows']} rows in all; the largest one has {found['largest_rows']} rows."
+        )
+    ]
+    moved = found["moved"]
+    if not moved["groups"]:
+        return lines
+    lines += [
+        "",
+        "### What changed sides",
+        "",
+        (
+            f"{moved['groups']} prompt groups of {moved['conversations']} conversations are on another side than in "
+            f"the snapshot before ({moved['rows']} rows here): they turned out to belong to conversations that "
+            "training has, and what a model was trained on cannot be held out."
+        ),
+        "",
+        "| conversation | from | to | prompt groups | rows |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {entry['conversation']} | {entry['from']} | {entry['to']} | {entry['groups']} | {entry['rows']} |"
+            for entry in moved["listed"]
+        ),
+    ]
+    if (more := moved["conversations"] - len(moved["listed"])) > 0:
+        lines += ["", f"{more} more are not listed."]
+    return lines
 
 
 def _leakage(found: Mapping[str, Any] | None) -> list[str]:

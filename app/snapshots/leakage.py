@@ -48,11 +48,14 @@ class Leakage:
         """prompts: as `app.snapshots.split.group_of` gives them; keys: 16 bytes of each, drawn by a hash."""
         self._samples["train" if split == "train" else "holdout"].add(prompts, completions, keys)
 
-    def report(self, *, groups_on_both_sides: int, actors: ActorOverlap) -> dict[str, Any]:
+    def report(
+        self, *, groups_on_both_sides: int, conversations_on_both_sides: int, actors: ActorOverlap
+    ) -> dict[str, Any]:
         """For the manifest."""
         train, holdout = (self._samples[side].texts() for side in ("train", "holdout"))
         return {
             "groups_on_both_sides": groups_on_both_sides,
+            "conversations_on_both_sides": conversations_on_both_sides,
             "actors": asdict(actors),
             "sample": {"train": len(train), "holdout": len(holdout), "characters": CHARACTERS},
             "prompts": _words([prompt for prompt, _ in holdout], [prompt for prompt, _ in train]),
@@ -60,9 +63,9 @@ class Leakage:
         }
 
 
-def groups_on_both_sides(group: NDArray[np.int32], held_out: NDArray[np.bool_]) -> int:
-    """Of rows with group numbers from 0 on: how many groups are on both sides. Anything but 0 is an error of ours."""
-    return int(np.count_nonzero(_present(group[held_out], group) & _present(group[~held_out], group)))
+def on_both_sides(unit: NDArray[np.int32], held_out: NDArray[np.bool_]) -> int:
+    """Returns how many groups or conversations, numbered from 0 on, have rows on both sides: 0, or it is our error."""
+    return int(np.count_nonzero(_present(unit[held_out], unit) & _present(unit[~held_out], unit)))
 
 
 def actor_overlap(

@@ -1,17 +1,27 @@
-"""The groups of a project's prompts: placed once, in the order of the log, and kept."""
+"""The groups of a project's prompts and the conversations that they belong to: placed once, in the order of the log,
+and kept."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.labels.service import LogTexts
+from app.snapshots import conversations
+from app.snapshots.conversations import Link, Linked
 from app.snapshots.groups import Groups
 from app.snapshots.prompts import store
+from app.snapshots.sides import Sides
 from app.snapshots.split import group_of, key_of
 
 #: Prompts that are placed at a time.
 AT_ONCE = 20_000
+
+Prompt = str | list[dict[str, Any]]
 
 
 def place(session: Session, project: str, watermark: int) -> int:
@@ -30,23 +40,57 @@ def place(session: Session, project: str, watermark: int) -> int:
         groups = Groups()
         groups.load(store.leaders(session, project))
     placed_now: set[bytes] = set()  # and wherever they come again
+    led_now: dict[bytes, bytes] = {}
     while len(prompts):
         said: dict[bytes, str] = {}
-        for sent in dict.fromkeys(prompts["prompt"].to_pylist()):
-            group = _group_of(sent)
-            if group is not None and (key := key_of(group)) not in placed_now:
-                said[key] = group
+        new: list[tuple[bytes, int, list[Link]]] = []
+        known: dict[str, bytes | None] = {}
+        for position, sent, conversation_id in _rows(prompts):
+            links = [] if conversation_id is None else [conversations.link_of_id(conversation_id)]
+            if sent not in known:
+                prompt = msgspec.json.decode(sent)
+                group = _group_of(prompt)
+                known[sent] = None if group is None else key_of(group)
+                if group is not None:
+                    said[key_of(group)] = group
+                    links += conversations.links_of(prompt)
+            key = known[sent]
+            if key is not None and links:
+                new.append((key, position, links))
+        said = {key: group for key, group in said.items() if key not in placed_now}
         placed_now.update(said)
         keys = list(said)
         before = len(groups)
         leaders = groups.add(list(said.values()), keys)
+        led = {key: one for key, one in zip(keys, leaders, strict=True) if one != key}
+        led_now |= led
         store.add_leaders(session, project, groups.rows(), before)
-        store.add_led(session, project, {key: one for key, one in zip(keys, leaders, strict=True) if one != key})
+        store.add_led(session, project, led)
+        _link(session, project, [Linked(led_now.get(key, key), position, links) for key, position, links in new])
         placed = prompts["position"][-1].as_py()
         prompts = texts.prompts_after(placed, AT_ONCE)
         looked_at += len(prompts)
     store.place_up_to(session, project, watermark)
     return looked_at
+
+
+def _rows(prompts: pa.Table) -> Iterable[tuple[int, str, str | None]]:
+    return zip(*(prompts[name].to_pylist() for name in ("position", "prompt", "conversation_id")), strict=True)
+
+
+def _link(session: Session, project: str, prompts: list[Linked]) -> None:
+    """Join the groups of these prompts, in the order of the log, with those that have the same links."""
+    if not prompts:
+        return
+    counters = {conversations.counter_of(one.leader) for one in prompts for link in one.links if link.kind == "id"}
+    links = {link.key for one in prompts for link in one.links}
+    known = store.known_links(session, project, links | counters)
+    kept = {link: (one.leader, one.joins) for link, one in known.items()}
+    leaders = {one.leader for one in prompts} | {one.leader for one in known.values()}
+    joins = conversations.join(prompts, known, store.joins_of(session, project, leaders))
+    changed = {link: one for link, one in known.items() if kept.get(link) != (one.leader, one.joins)}
+    store.keep_links(session, project, changed)
+    store.keep_joins(session, project, joins)
 
 
 def leaders_of(session: Session, project: str, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -62,9 +106,14 @@ def leaders_of(session: Session, project: str, keys: NDArray[np.uint64]) -> NDAr
     return found
 
 
-def _group_of(sent: str) -> str | None:
+def sides_of(session: Session, project: str, watermark: int) -> Sides:
+    """On which sides conversations are, as the log up to `watermark` has them."""
+    joins = store.joins(session, project, watermark)
+    return Sides.of(project, joins, store.earlier_snapshots(session, project, watermark))
+
+
+def _group_of(prompt: Prompt) -> str | None:
     """None for prompts that no snapshot has: see `candidates`."""
-    prompt = msgspec.json.decode(sent)
     if isinstance(prompt, list) and any(message.keys() != {"role", "content"} for message in prompt):
         return None
     return group_of(prompt)
