@@ -171,5 +171,5 @@ class LogTexts:
 
     def prompts_after(self, since: int, limit: int) -> pa.Table:
         """The first prompts that came after `since`, in the order of the log: position, prompt (JSON text),
-        conversation_id; see `store.prompts_after`."""
+        conversation_id, completion_id; see `store.prompts_after`."""
         return store.prompts_after(self.session, self.project, since, limit, self.watermark)

@@ -21,6 +21,9 @@ _DROPS = {
     "contradiction": "rows whose prompt and completion have both labels with equal weight",
     "never_train": "labelled completions of which an event says that they are never to be trained on",
     "actor_on_both_sides": "training rows of actors who have held-out rows, too (disjoint_actors)",
+    "conversation_on_other_side": (
+        "rows of prompts that many conversations share, whose own conversation is on the other side"
+    ),
     "between_times": "rows of the days that are held out whose prompts training has from before (holdout_days)",
 }
 _SPLITS = {

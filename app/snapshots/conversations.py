@@ -14,8 +14,10 @@ matter either. Short messages ("hi", "thanks") are no links, and a link that has
 no more: by then it is a stock phrase, such as a suggested question with its usual answer. The same holds for a prompt
 group that was sent in `MOST_JOINS` conversations with ids. What was joined stays so.
 
-A first prompt that is too short for a link ("hi") belongs to no conversation. Which conversation one of its rows begins
-is known by its answer: the *beginning*, a hash of both, is kept with the prompts that go on from there.
+A prompt that is too short for a link ("hi"), or that more conversations share than it may join, stays a group of
+its own. Which conversation one of its rows belongs to is known by the row: by its completion's id, or by its answer,
+with which the conversation goes on. Such *strays* are kept, so that a row whose conversation is on the other side can be
+left out.
 """
 
 import hashlib
@@ -32,7 +34,7 @@ OPENING, RUN, REST = 24, 64, 16
 MOST_JOINS = 200
 LINK_BYTES = 16
 
-Kind = Literal["id", "content", "beginning"]
+Kind = Literal["id", "content"]
 
 
 class Link(NamedTuple):
@@ -41,11 +43,31 @@ class Link(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """A prompt with its links: `leader` is the key of its group's leader, `position` where it lies in the log."""
+    """A prompt with its links: `leader` is the key of its group's leader, `position` where it lies in the log.
+
+    is_short   whether it is a single message that is too short for a link
+    completion_id  of what it was sent with
+    """
 
     leader: bytes
     position: int
     links: Sequence[Link]
+    is_short: bool = False
+    completion_id: str = ""
+
+
+class Stray(NamedTuple):
+    """A row of a prompt group that belongs to a conversation which the group is not joined with.
+
+    row       key of the row: `row_of_answer` or `row_of_completion`
+    leader    of its prompt group
+    link      that its conversation has
+    """
+
+    row: bytes
+    leader: bytes
+    link: bytes
+    position: int
 
 
 @dataclass
@@ -86,8 +108,6 @@ def links_of(prompt: str | Sequence[Mapping[str, Any]]) -> list[Link]:
     if not turns:
         return []
     links = [Link("content", _hash("opening", turns[:1]))] if len(turns[0]) >= OPENING else []
-    if len(turns) > 1 and not links:
-        links.append(Link("beginning", beginning_of(turns[0], turns[1])))
     lengths = [len(turn) for turn in turns]
     for start in range(len(turns) - 1):
         total, longest = lengths[start], lengths[start]
@@ -103,9 +123,33 @@ def link_of_id(conversation_id: str) -> Link:
     return Link("id", _hash("id", [conversation_id]))
 
 
-def beginning_of(first: str, answer: str) -> bytes:
-    """Returns the key of a first message with its answer, both normalised."""
-    return _hash("beginning", [first, answer])
+def is_short(prompt: str | Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a prompt is one message that is too short for a link."""
+    if isinstance(prompt, str):
+        return len(prompt) < OPENING
+    spoken = [message["content"] for message in prompt if message["role"] not in INSTRUCTING]
+    return len(spoken) == 1 and len(normalised(spoken[0])) < OPENING
+
+
+def short_beginning(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str] | None:
+    """Returns the prompt that a chat began with and the answer to it, where that prompt is short."""
+    if isinstance(prompt, str):
+        return None
+    spoken = [number for number, message in enumerate(prompt) if message["role"] not in INSTRUCTING]
+    if len(spoken) < 2:
+        return None
+    first = prompt[: spoken[0] + 1]
+    return (first, prompt[spoken[1]]["content"]) if is_short(first) else None
+
+
+def row_of_answer(leader: bytes, answer: str) -> bytes:
+    """Returns the key of the rows of a prompt group with this answer."""
+    return _hash("answer", [leader.hex(), normalised(answer)])
+
+
+def row_of_completion(completion_id: str) -> bytes:
+    """Returns the key of the rows of a completion."""
+    return _hash("completion", [completion_id])
 
 
 def counter_of(leader: bytes) -> bytes:
@@ -113,24 +157,33 @@ def counter_of(leader: bytes) -> bytes:
     return hashlib.blake2b(b"ids of " + leader, digest_size=LINK_BYTES).digest()
 
 
-def join(prompts: Iterable[Linked], known: dict[bytes, Known], joined: set[tuple[bytes, bytes]]) -> list[Join]:
-    """Returns the joins that the links of prompts give, which come in the order of the log.
+def join(
+    prompts: Iterable[Linked], known: dict[bytes, Known], joined: set[tuple[bytes, bytes]]
+) -> tuple[list[Join], list[Stray]]:
+    """Returns the joins that the links of prompts give, which come in the order of the log; and rows that stay apart.
 
     known   the links that were kept, and counters; gets the new ones and is brought up to date
     joined  (leader, other) of the joins that were kept of these leaders and of those in `known`; gets the new ones
 
     Leaders that are joined already by way of another one are not joined again: a growing chat has a join a turn.
     """
-    joins = []
-    for leader, position, links in prompts:
+    joins: list[Join] = []
+    strays: list[Stray] = []
+    for leader, position, links, short, completion_id in prompts:
         reached = {leader}
         for link in reversed(links):
+            counter = known.get(counter_of(leader)) if link.kind == "id" else None
+            if link.kind == "id" and (short or (counter is not None and counter.joins >= MOST_JOINS)):
+                strays.append(Stray(row_of_completion(completion_id), leader, link.key, position))
+                continue
             first = known.get(link.key)
             if first is None:
                 known[link.key] = Known(leader, position)
+                if link.kind == "id":
+                    _count(known, leader, position)
                 continue
             other = first.leader
-            if link.kind == "beginning" or other in reached:
+            if other in reached:
                 continue
             if any((one, other) in joined for one in reached):
                 reached.add(other)
@@ -138,15 +191,16 @@ def join(prompts: Iterable[Linked], known: dict[bytes, Known], joined: set[tuple
             if first.joins >= MOST_JOINS:
                 continue
             if link.kind == "id":
-                counter = known.setdefault(counter_of(leader), Known(leader, position))
-                if counter.joins >= MOST_JOINS:
-                    continue
-                counter.joins += 1
+                _count(known, leader, position)
             first.joins += 1
             joined.add((leader, other))
             reached.add(other)
             joins.append(Join(leader, other, position, first.position))
-    return joins
+    return joins, strays
+
+
+def _count(known: dict[bytes, Known], leader: bytes, position: int) -> None:
+    known.setdefault(counter_of(leader), Known(leader, position)).joins += 1
 
 
 def _hash(kind: str, turns: Sequence[str]) -> bytes:

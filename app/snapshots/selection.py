@@ -78,6 +78,7 @@ def select(
     drops: Counter[str],
     leaders: NDArray[np.uint64],
     deciding: NDArray[np.uint64],
+    astray: NDArray[np.int64],
     *,
     project: str,
     guards: wire.policies.GuardRules,
@@ -89,6 +90,7 @@ def select(
     drops     completions that gave no candidate
     leaders   (P, 2) key of the prompt that leads each prompt's group
     deciding  (P, 2) key of the prompt that decides on the side of that group: of its conversation, or its leader
+    astray    candidates whose conversation is on the other side than their prompt: they are left out
     as_of     the time of the log's end
 
     Rows with the same prompt and completion are one row with the label of the heavier side, or none where the sides
@@ -102,7 +104,10 @@ def select(
     )
     drops = Counter(drops)
     order = _in_time(candidates)
-    stays, cluster = _collapsed(candidates, order, drops)
+    here = np.ones(len(candidates), dtype=bool)
+    here[astray] = False
+    drops["conversation_on_other_side"] = len(astray)
+    stays, cluster = _collapsed(candidates, order, here, drops)
     group = numbered(leaders)[candidates.prompt]
     unit_of_prompt = numbered(deciding)
     unit = unit_of_prompt[candidates.prompt]
@@ -177,20 +182,20 @@ def _in_time(candidates: Candidates) -> NDArray[np.int32]:
 
 
 def _collapsed(
-    candidates: Candidates, order: NDArray[np.int32], drops: Counter[str]
+    candidates: Candidates, order: NDArray[np.int32], here: NDArray[np.bool_], drops: Counter[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Which candidates stay: of each cluster the first of the heavier side with the weight of its heaviest. And of
-    each candidate the one that stays for it, itself where none does."""
+    """Which candidates stay, of those that are `here`: of each cluster the first of the heavier side with the weight of
+    its heaviest. And of each candidate the one that stays for it, itself where none does."""
     said = numbered(candidates.said)
     label, weight = candidates.label, candidates.weight
     many = int(said.max(initial=-1)) + 1
     # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
-    up = np.bincount(said[label], weight[label], many)
-    down = np.bincount(said[~label], weight[~label], many)
-    tie = (up == down)[said]
-    won = (label == (up > down)[said]) & ~tie
+    up = np.bincount(said[label & here], weight[label & here], many)
+    down = np.bincount(said[~label & here], weight[~label & here], many)
+    tie = (up == down)[said] & here
+    won = (label == (up > down)[said]) & ~tie & here
     drops["contradiction"] += int(np.count_nonzero(tie))
-    drops["outvoted"] += int(np.count_nonzero(~won & ~tie))
+    drops["outvoted"] += int(np.count_nonzero(~won & ~tie & here))
     winners = np.flatnonzero(won).astype(np.int32)
     del up, down, tie, won
     winners = winners[np.lexsort((order[winners], -weight[winners], said[winners]))]
@@ -201,7 +206,7 @@ def _collapsed(
     stands_for = np.full(many, -1, dtype=np.int32)
     stands_for[said[first]] = first
     cluster = stands_for[said]
-    alone = cluster < 0
+    alone = (cluster < 0) | ~here
     cluster[alone] = np.flatnonzero(alone)
     return stays, cluster
 

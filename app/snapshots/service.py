@@ -26,6 +26,7 @@ from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.runs.recipe import PAIRED, ObjectiveName
 from app.snapshots import store
+from app.snapshots.astray import astray_of
 from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
 from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
 from app.snapshots.candidates import Candidates
@@ -307,7 +308,10 @@ def choose(
     leaders = prompts.leaders_of(session, project, candidates.prompts.key)
     sides = prompts.sides_of(session, project, watermark)
     deciding = sides.now.of(leaders)
-    selection = select(candidates, drops, leaders, deciding, project=project, guards=guards, rules=rules, as_of=as_of)
+    astray = astray_of(candidates, kept, leaders, sides.astray(project, rules.holdout_share))
+    selection = select(
+        candidates, drops, leaders, deciding, astray, project=project, guards=guards, rules=rules, as_of=as_of
+    )
     counted = wire.ClassCounts.model_validate(new)
     return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)
 

@@ -75,6 +75,16 @@ class Deciding:
 
 
 @dataclass(frozen=True)
+class Strays:
+    """row: (S, 2) keys of rows that stay apart from their conversations · leader: (S, 2) of their prompt groups ·
+    other: (S, 2) leaders of groups of the conversations."""
+
+    row: NDArray[np.uint64]
+    leader: NDArray[np.uint64]
+    other: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
 class Moved:
     """Prompt groups that are on another side than in the latest snapshot before. leader, by: (M, 2) keys."""
 
@@ -132,11 +142,22 @@ class Sides:
 
     joins: Joins
     snapshots: EarlierSnapshots
+    strays: Strays
     now: Deciding
 
     @staticmethod
-    def of(project: str, joins: Joins, snapshots: EarlierSnapshots) -> "Sides":
-        return Sides(joins, snapshots, decide(project, joins, snapshots))
+    def of(project: str, joins: Joins, snapshots: EarlierSnapshots, strays: Strays) -> "Sides":
+        return Sides(joins, snapshots, strays, decide(project, joins, snapshots))
+
+    def astray(self, project: str, holdout_share: float) -> dict[bytes, set[bytes]]:
+        """Returns, by the leader of their prompt group, the keys of rows whose conversation is on the other side."""
+        own, other = self.now.of(self.strays.leader), self.now.of(self.strays.other)
+        found: dict[bytes, set[bytes]] = {}
+        for row, leader, here, there in zip(self.strays.row, self.strays.leader, own, other, strict=True):
+            sides = {split_of(project, key.tobytes(), holdout_share) for key in (here, there)}
+            if len(sides) > 1:
+                found.setdefault(leader.tobytes(), set()).add(row.tobytes())
+        return found
 
     def moved(self, project: str, holdout_share: float) -> Moved:
         """Returns the groups that the latest snapshot before had on the other side, at the same share."""

@@ -106,6 +106,18 @@ class ConversationLink(Base):
     joins: Mapped[int] = mapped_column(Integer, comment="prompt groups that it has joined with the first one")
 
 
+class ConversationStray(Base):
+    """A row whose prompt group is not joined with the row's conversation."""
+
+    __tablename__ = "conversation_strays"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    row: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True, comment="key of its answer or its completion id")
+    leader: Mapped[bytes] = mapped_column(LargeBinary, comment="of its prompt group")
+    link: Mapped[bytes] = mapped_column(LargeBinary, comment="of its conversation")
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
 class ConversationJoin(Base):
     """Two prompt groups that belong to one conversation, from a position of the log on."""
 

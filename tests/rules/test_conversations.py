@@ -46,7 +46,7 @@ def conversations(prompts: list) -> dict[int, int]:
     """Place of each prompt → the least place of a prompt of its conversation, when they arrive in this order."""
     known: dict[bytes, Known] = {}
     keys = [key_of(group_of(prompt)) for prompt in prompts]
-    joins = join(
+    joins, _ = join(
         [Linked(key, place, links_of(prompt)) for place, (key, prompt) in enumerate(zip(keys, prompts, strict=True))],
         known,
         set(),
@@ -144,7 +144,7 @@ def test_an_id_joins_prompts_that_share_no_words():
         Linked(key[name], place, [link_of_id(chat)]) for place, (name, chat) in enumerate(["a1", "b2", "c1", "d2"])
     ]
 
-    joins = join(prompts, {}, set())
+    joins, _ = join(prompts, {}, set())
 
     assert [(made.leader, made.other) for made in joins] == [(key["c"], key["a"]), (key["d"], key["b"])]
 
@@ -156,14 +156,14 @@ def test_a_prompt_of_many_conversations_joins_only_so_many_of_them():
         links = [link_of_id(f"chat {number}")]
         prompts += [Linked(key_of(f"other {number}"), 2 * number, links), Linked(hello, 2 * number + 1, links)]
 
-    assert len(join(prompts, {}, set())) == MOST_JOINS
+    assert len(join(prompts, {}, set())[0]) == MOST_JOINS
 
 
 def test_a_long_chat_has_about_a_join_a_turn():
     prompts = growing_chat(3, 40)
     for order in (prompts, prompts[::-1]):
         linked = [Linked(key_of(group_of(prompt)), place, links_of(prompt)) for place, prompt in enumerate(order)]
-        assert len(join(linked, {}, set())) <= 2 * len(prompts)
+        assert len(join(linked, {}, set())[0]) <= 2 * len(prompts)
 
 
 CHATML, LLAMA = "<|im_start|>{}\n{}<|im_end|>\n", "<|start_header_id|>{}<|end_header_id|>\n\n{}<|eot_id|>"

@@ -20,8 +20,9 @@ NO_CAPS = {"influence": {"actor": None, "prompt": None}}
 def selected(*said: Said, rules: SnapshotRules | None = None, **guards: Any) -> tuple[Selection, Candidates]:
     policy = LabelPolicy.model_validate({"guards": guards or NO_CAPS})
     candidates, drops = gathered(said, policy.guards.duplicates)
+    nobody = np.empty(0, np.int64)
     selection = select(
-        candidates, drops, candidates.prompts.key, candidates.prompts.key, project="desk", guards=policy.guards,
+        candidates, drops, candidates.prompts.key, candidates.prompts.key, nobody, project="desk", guards=policy.guards,
         rules=rules or SnapshotRules(), as_of=NOON + timedelta(days=30),
     )  # fmt: skip
     return selection, candidates

@@ -2,7 +2,7 @@
 and kept."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.labels.service import LogTexts
 from app.snapshots import conversations
-from app.snapshots.conversations import Link, Linked
+from app.snapshots.conversations import Link, Linked, Stray
 from app.snapshots.groups import Groups
 from app.snapshots.prompts import store
 from app.snapshots.sides import Sides
@@ -43,9 +43,11 @@ def place(session: Session, project: str, watermark: int) -> int:
     led_now: dict[bytes, bytes] = {}
     while len(prompts):
         said: dict[bytes, str] = {}
-        new: list[tuple[bytes, int, list[Link]]] = []
+        new: list[_Sent] = []
         known: dict[str, bytes | None] = {}
-        for position, sent, conversation_id in _rows(prompts):
+        short: dict[str, bool] = {}
+        strays: list[Stray] = []
+        for position, sent, conversation_id, completion_id in _rows(prompts):
             links = [] if conversation_id is None else [conversations.link_of_id(conversation_id)]
             if sent not in known:
                 prompt = msgspec.json.decode(sent)
@@ -53,10 +55,12 @@ def place(session: Session, project: str, watermark: int) -> int:
                 known[sent] = None if group is None else key_of(group)
                 if group is not None:
                     said[key_of(group)] = group
+                    short[sent] = conversations.is_short(prompt)
                     links += conversations.links_of(prompt)
+                    strays += _strays(prompt, links, position)
             key = known[sent]
             if key is not None and links:
-                new.append((key, position, links))
+                new.append(_Sent(key, position, links, short[sent], completion_id))
         said = {key: group for key, group in said.items() if key not in placed_now}
         placed_now.update(said)
         keys = list(said)
@@ -66,7 +70,7 @@ def place(session: Session, project: str, watermark: int) -> int:
         led_now |= led
         store.add_leaders(session, project, groups.rows(), before)
         store.add_led(session, project, led)
-        _link(session, project, [Linked(led_now.get(key, key), position, links) for key, position, links in new])
+        _link(session, project, [Linked(led_now.get(one.key, one.key), *one[1:]) for one in new], strays)
         placed = prompts["position"][-1].as_py()
         prompts = texts.prompts_after(placed, AT_ONCE)
         looked_at += len(prompts)
@@ -74,11 +78,31 @@ def place(session: Session, project: str, watermark: int) -> int:
     return looked_at
 
 
-def _rows(prompts: pa.Table) -> Iterable[tuple[int, str, str | None]]:
-    return zip(*(prompts[name].to_pylist() for name in ("position", "prompt", "conversation_id")), strict=True)
+class _Sent(NamedTuple):
+    """As `conversations.Linked`, with the key of the prompt itself."""
+
+    key: bytes
+    position: int
+    links: list[Link]
+    is_short: bool
+    completion_id: str
 
 
-def _link(session: Session, project: str, prompts: list[Linked]) -> None:
+def _rows(prompts: pa.Table) -> Iterable[tuple[int, str, str | None, str]]:
+    names = ("position", "prompt", "conversation_id", "completion_id")
+    return zip(*(prompts[name].to_pylist() for name in names), strict=True)
+
+
+def _strays(prompt: Prompt, links: list[Link], position: int) -> list[Stray]:
+    """The rows of a short prompt that this chat began with."""
+    began = conversations.short_beginning(prompt)
+    if began is None or not links:
+        return []
+    leader = key_of(group_of(began[0]))  # nothing but itself is near to a short prompt
+    return [Stray(conversations.row_of_answer(leader, began[1]), leader, links[-1].key, position)]
+
+
+def _link(session: Session, project: str, prompts: list[Linked], strays: list[Stray]) -> None:
     """Join the groups of these prompts, in the order of the log, with those that have the same links."""
     if not prompts:
         return
@@ -87,10 +111,11 @@ def _link(session: Session, project: str, prompts: list[Linked]) -> None:
     known = store.known_links(session, project, links | counters)
     kept = {link: (one.leader, one.joins) for link, one in known.items()}
     leaders = {one.leader for one in prompts} | {one.leader for one in known.values()}
-    joins = conversations.join(prompts, known, store.joins_of(session, project, leaders))
+    joins, others = conversations.join(prompts, known, store.joins_of(session, project, leaders))
     changed = {link: one for link, one in known.items() if kept.get(link) != (one.leader, one.joins)}
     store.keep_links(session, project, changed)
     store.keep_joins(session, project, joins)
+    store.keep_strays(session, project, [*strays, *others])
 
 
 def leaders_of(session: Session, project: str, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -109,7 +134,8 @@ def leaders_of(session: Session, project: str, keys: NDArray[np.uint64]) -> NDAr
 def sides_of(session: Session, project: str, watermark: int) -> Sides:
     """On which sides conversations are, as the log up to `watermark` has them."""
     joins = store.joins(session, project, watermark)
-    return Sides.of(project, joins, store.earlier_snapshots(session, project, watermark))
+    snapshots = store.earlier_snapshots(session, project, watermark)
+    return Sides.of(project, joins, snapshots, store.strays(session, project, watermark))
 
 
 def _group_of(prompt: Prompt) -> str | None:

@@ -9,10 +9,18 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
-from app.snapshots.conversations import Join, Known
+from app.snapshots.conversations import Join, Known, Stray
 from app.snapshots.groups import LEADERS
-from app.snapshots.sides import EarlierSnapshots, Joins
-from app.snapshots.tables import ConversationJoin, ConversationLink, LedPrompt, PromptLeader, PromptsPlaced, Snapshot
+from app.snapshots.sides import EarlierSnapshots, Joins, Strays
+from app.snapshots.tables import (
+    ConversationJoin,
+    ConversationLink,
+    ConversationStray,
+    LedPrompt,
+    PromptLeader,
+    PromptsPlaced,
+    Snapshot,
+)
 
 
 def placed(session: Session, project: str) -> int:
@@ -108,6 +116,27 @@ def joins_of(session: Session, project: str, leaders: Collection[bytes]) -> set[
 def keep_joins(session: Session, project: str, joins: Sequence[Join]) -> None:
     if joins:
         session.execute(insert(ConversationJoin), [{"project_id": project, **join._asdict()} for join in joins])
+
+
+def keep_strays(session: Session, project: str, strays: Sequence[Stray]) -> None:
+    """Keep those of rows that are not there yet."""
+    values = [{"project_id": project, **stray._asdict()} for stray in {one.row: one for one in strays[::-1]}.values()]
+    if values:
+        session.execute(insert(ConversationStray).on_conflict_do_nothing(), sorted(values, key=lambda one: one["row"]))
+
+
+_STRAYS = text("""
+    SELECT string_agg(row, '' ORDER BY row), string_agg(strays.leader, '' ORDER BY row),
+           string_agg(links.leader, '' ORDER BY row)
+    FROM conversation_strays strays JOIN conversation_links links USING (project_id, link)
+    WHERE project_id = :project AND strays.position <= :watermark AND links.position <= :watermark
+""")
+
+
+def strays(session: Session, project: str, watermark: int) -> Strays:
+    """The rows up to a watermark that stay apart from their conversations."""
+    row = session.execute(_STRAYS, {"project": project, "watermark": watermark}).one()
+    return Strays(*(np.frombuffer(bytes(column or b""), np.uint64).reshape(-1, 2) for column in row))
 
 
 _JOINS = text("""
