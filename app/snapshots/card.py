@@ -37,6 +37,8 @@ _SIDES = {
 }
 #: Held-out prompts with words of training in a row, above which share the card warns.
 _MANY = 0.05
+#: Held-out rows with an answer of training, above which share the card warns.
+_MANY_ANSWERS = 0.2
 
 
 def card(manifest: Mapping[str, Any]) -> str:
@@ -76,7 +78,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "",
         *_splits(manifest["rules"]),
         *_conversations(manifest.get("conversations")),
-        *_leakage(manifest.get("leakage")),
+        *_leakage(manifest.get("leakage"), manifest.get("equal_answers")),
         "",
         "## Why the rows have their labels",
         "",
@@ -190,7 +192,7 @@ def _conversations(found: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def _leakage(found: Mapping[str, Any] | None) -> list[str]:
+def _leakage(found: Mapping[str, Any] | None, answers: Mapping[str, int] | None) -> list[str]:
     if found is None:
         return []
     actors, sample = found["actors"], found["sample"]
@@ -199,6 +201,7 @@ def _leakage(found: Mapping[str, Any] | None) -> list[str]:
         "## What both sides share",
         "",
         f"- Groups of prompts: {found['groups_on_both_sides']}",
+        *_same_texts(found, answers),
         (
             f"- Actors: {actors['on_both_sides']} of {actors['holdout']} with held-out rows have training rows, too: "
             f"{actors['share_of_training_weight']:.0%} of the training weight"
@@ -230,6 +233,31 @@ def _leakage(found: Mapping[str, Any] | None) -> list[str]:
             ),
         ]
     return said
+
+
+def _same_texts(found: Mapping[str, Any], answers: Mapping[str, int] | None) -> list[str]:
+    """Conversations, prompts within prompts, and equal answers, with a warning where they are many."""
+    lines = []
+    if "conversations_on_both_sides" in found:
+        lines.append(f"- Conversations: {found['conversations_on_both_sides']}")
+    if prompts := found.get("contained"):
+        lines.append(
+            f"- Held-out prompts that stand whole in a training prompt: {prompts['contained']} of "
+            f"{prompts['looked_for']} that are long enough to be looked for"
+        )
+        if prompts["contained"] > _MANY * prompts["looked_for"]:
+            lines.append(
+                "- **Warning**: training has seen these prompts. Send `conversation_id` with chats whose turns do not "
+                "begin with each other."
+            )
+    if answers is not None:
+        lines.append(f"- Held-out rows with the answer of a training row: {answers['equal']} of {answers['holdout']}")
+        if answers["equal"] > _MANY_ANSWERS * answers["holdout"]:
+            lines.append(
+                "- **Warning**: so many held-out answers are known from training that the evaluation shows whether "
+                "answers are remembered, not whether prompts are understood."
+            )
+    return lines
 
 
 def _reasons(by_split: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> list[str]:

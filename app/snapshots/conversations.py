@@ -16,8 +16,8 @@ group that was sent in `MOST_JOINS` conversations with ids. What was joined stay
 
 A prompt that is too short for a link ("hi"), or that more conversations share than it may join, stays a group of
 its own. Which conversation one of its rows belongs to is known by the row: by its completion's id, or by its answer,
-with which the conversation goes on. Such *strays* are kept, so that a row whose conversation is on the other side can be
-left out.
+with which the conversation goes on. Such *strays* are kept, so that a row whose conversation is on the other side can
+be left out.
 """
 
 import hashlib
