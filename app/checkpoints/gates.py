@@ -58,12 +58,13 @@ def _over_dumb_readers(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str
     over = _figure(readers, "auroc_over_best")
     if margin is None or _bound(over, "low") >= margin:
         return []
-    best = str(readers.get("best") or "one of them").replace("_", " ")
-    return [
-        f"dumb_readers.auroc_over_best: against the best reader that knows nothing ({best}) the lower bound of the "
-        f"AUROC's lead is {_shown(over, 'low')}, it must be {margin:g} at least: look at what both sides of the "
-        "snapshot share, collect feedback on more different prompts, or train on more of it"
-    ]
+    best = str(readers.get("best") or "none has a figure").replace("_", " ")
+    reason = (
+        f"dumb_readers.auroc_over_best: the lower bound of AUROC above the best dumb reader's ({best}) is "
+        f"{_shown(over, 'low')}, it must be {margin:g} at least: look in the snapshot's card at what both sides share, "
+        "and collect feedback on more different prompts"
+    )
+    return [reason]
 
 
 def _too_far(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:

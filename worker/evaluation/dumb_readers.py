@@ -10,6 +10,7 @@ turns were trained on is told by its words; a product that dislikes long answers
 Legend: N held-out rows, M training rows, V features.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ MOST_ROWS = 20_000
 LEAST_OF_CLASS = 20
 #: Features that words are hashed to, and characters of a text that are read.
 FEATURES, CHARACTERS = 2**18, 20_000
+_WORD = re.compile(r"\w+")
 
 
 def dumb_readers(
@@ -116,12 +118,15 @@ class _Train:
 
 
 def _features(texts: Sequence[tuple[str, str]]) -> Any:
-    """Returns (rows, V): words of prompts and of completions apart from each other."""
-    from scipy.sparse import hstack
+    """Returns (rows, V), sparse."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    words = HashingVectorizer(n_features=FEATURES, alternate_sign=False, token_pattern=r"(?u)\b\w+\b")
-    return hstack([words.transform([pair[side] for pair in texts]) for side in (0, 1)], format="csr")
+    return HashingVectorizer(n_features=FEATURES, alternate_sign=False, analyzer=_words).transform(texts)
+
+
+def _words(texts: tuple[str, str]) -> list[str]:
+    """Returns the words of prompt and completion, apart from each other."""
+    return [f"{side}:{word}" for side, text in zip("pc", texts, strict=True) for word in _WORD.findall(text.casefold())]
 
 
 def _rows(workdir: Path, shards: Sequence[Shard]) -> Iterator[tuple[str, str, bool, float]]:
