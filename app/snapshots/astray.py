@@ -14,25 +14,21 @@ from app.snapshots.said import numbered
 from app.snapshots.texts import Texts
 
 
-def astray_of(
-    candidates: Candidates, texts: Texts, leaders: NDArray[np.uint64], astray: Mapping[bytes, set[bytes]]
-) -> NDArray[np.int64]:
-    """Returns the candidates among the rows that `astray` names by their prompt groups.
-
-    leaders  (P, 2) keys of the prompts that lead the groups of the candidates' prompts
-    """
+def astray_of(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[bytes]]) -> NDArray[np.int64]:
+    """Returns the candidates among the rows that `astray` names by the keys of their prompts."""
     if not astray:
         return np.empty(0, dtype=np.int64)
     wanted = np.frombuffer(b"".join(astray), dtype=np.uint64).reshape(-1, 2)
-    number = numbered(np.concatenate([wanted, leaders]))
+    keys = candidates.prompts.key
+    number = numbered(np.concatenate([wanted, keys]))
     shared = np.isin(number[len(wanted) :], number[: len(wanted)])
     rows = np.flatnonzero(shared[candidates.prompt])
-    own = [leader.tobytes() for leader in leaders[candidates.prompt[rows]]]
+    own = [key.tobytes() for key in keys[candidates.prompt[rows]]]
     ids = candidates.ids.take(candidates.completion[rows]).to_pylist()
     answers = candidates.completions(texts, rows)
     found = [
         row
-        for row, leader, completion_id, answer in zip(rows.tolist(), own, ids, answers, strict=True)
-        if not astray[leader].isdisjoint((row_of_completion(completion_id), row_of_answer(leader, answer)))
+        for row, prompt, completion_id, answer in zip(rows.tolist(), own, ids, answers, strict=True)
+        if not astray[prompt].isdisjoint((row_of_completion(completion_id), row_of_answer(prompt, answer)))
     ]
     return np.array(found, dtype=np.int64)

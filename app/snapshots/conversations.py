@@ -22,7 +22,7 @@ be left out.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -45,27 +45,29 @@ class Link(NamedTuple):
 class Linked(NamedTuple):
     """A prompt with its links: `leader` is the key of its group's leader, `position` where it lies in the log.
 
-    is_short   whether it is a single message that is too short for a link
+    prompt         its own key
+    is_short       whether it says too little for a link
     completion_id  of what it was sent with
     """
 
     leader: bytes
     position: int
     links: Sequence[Link]
+    prompt: bytes = b""
     is_short: bool = False
     completion_id: str = ""
 
 
 class Stray(NamedTuple):
-    """A row of a prompt group that belongs to a conversation which the group is not joined with.
+    """A row whose conversation its prompt group is not joined with.
 
-    row       key of the row: `row_of_answer` or `row_of_completion`
-    leader    of its prompt group
-    link      that its conversation has
+    row     key of the row: `row_of_answer` or `row_of_completion`
+    prompt  key of its prompt
+    link    that its conversation has
     """
 
     row: bytes
-    leader: bytes
+    prompt: bytes
     link: bytes
     position: int
 
@@ -123,28 +125,25 @@ def link_of_id(conversation_id: str) -> Link:
     return Link("id", _hash("id", [conversation_id]))
 
 
-def is_short(prompt: str | Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a prompt is one message that is too short for a link."""
+def is_short(prompt: str | Sequence[Mapping[str, Any]], links: Sequence[Link]) -> bool:
+    """Whether a prompt says too little for a link; `links`: those of its content."""
+    return not links and (not isinstance(prompt, str) or len(prompt) < OPENING)
+
+
+def short_beginnings(prompt: str | Sequence[Mapping[str, Any]]) -> Iterator[tuple[Sequence[Mapping[str, Any]], str]]:
+    """Returns the earlier prompts of a chat that say too little for a link, and the answers with which it went on."""
     if isinstance(prompt, str):
-        return len(prompt) < OPENING
-    spoken = [message["content"] for message in prompt if message["role"] not in INSTRUCTING]
-    return len(spoken) == 1 and len(normalised(spoken[0])) < OPENING
+        return
+    for number, message in enumerate(prompt):
+        if number and message["role"] == "assistant":
+            if links_of(prompt[:number]):
+                return
+            yield prompt[:number], message["content"]
 
 
-def short_beginning(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str] | None:
-    """Returns the prompt that a chat began with and the answer to it, where that prompt is short."""
-    if isinstance(prompt, str):
-        return None
-    spoken = [number for number, message in enumerate(prompt) if message["role"] not in INSTRUCTING]
-    if len(spoken) < 2:
-        return None
-    first = prompt[: spoken[0] + 1]
-    return (first, prompt[spoken[1]]["content"]) if is_short(first) else None
-
-
-def row_of_answer(leader: bytes, answer: str) -> bytes:
-    """Returns the key of the rows of a prompt group with this answer."""
-    return _hash("answer", [leader.hex(), normalised(answer)])
+def row_of_answer(prompt: bytes, answer: str) -> bytes:
+    """Returns the key of the rows with this answer to the prompt of this key."""
+    return _hash("answer", [prompt.hex(), normalised(answer)])
 
 
 def row_of_completion(completion_id: str) -> bytes:
@@ -169,12 +168,12 @@ def join(
     """
     joins: list[Join] = []
     strays: list[Stray] = []
-    for leader, position, links, short, completion_id in prompts:
+    for leader, position, links, prompt, short, completion_id in prompts:
         reached = {leader}
         for link in reversed(links):
             counter = known.get(counter_of(leader)) if link.kind == "id" else None
             if link.kind == "id" and (short or (counter is not None and counter.joins >= MOST_JOINS)):
-                strays.append(Stray(row_of_completion(completion_id), leader, link.key, position))
+                strays.append(Stray(row_of_completion(completion_id), prompt, link.key, position))
                 continue
             first = known.get(link.key)
             if first is None:

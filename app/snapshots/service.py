@@ -305,10 +305,12 @@ def choose(
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, kept, guards.duplicates.near))
     memory.give_back()
-    leaders = prompts.leaders_of(session, project, candidates.prompts.key)
     sides = prompts.sides_of(session, project, watermark)
+    keys = candidates.prompts.key
+    leaders = prompts.leaders_of(session, project, np.concatenate([keys, sides.strays.prompt]))
+    leaders, of_strays = leaders[: len(keys)], leaders[len(keys) :]
     deciding = sides.now.of(leaders)
-    astray = astray_of(candidates, kept, leaders, sides.astray(project, rules.holdout_share))
+    astray = astray_of(candidates, kept, sides.astray(project, of_strays, rules.holdout_share))
     selection = select(
         candidates, drops, leaders, deciding, astray, project=project, guards=guards, rules=rules, as_of=as_of
     )

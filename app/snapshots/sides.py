@@ -76,11 +76,11 @@ class Deciding:
 
 @dataclass(frozen=True)
 class Strays:
-    """row: (S, 2) keys of rows that stay apart from their conversations · leader: (S, 2) of their prompt groups ·
-    other: (S, 2) leaders of groups of the conversations."""
+    """row: (S, 2) keys of rows that stay apart from their conversations · prompt: (S, 2) keys of their prompts · other:
+    (S, 2) leaders of groups of the conversations."""
 
     row: NDArray[np.uint64]
-    leader: NDArray[np.uint64]
+    prompt: NDArray[np.uint64]
     other: NDArray[np.uint64]
 
 
@@ -149,14 +149,17 @@ class Sides:
     def of(project: str, joins: Joins, snapshots: EarlierSnapshots, strays: Strays) -> "Sides":
         return Sides(joins, snapshots, strays, decide(project, joins, snapshots))
 
-    def astray(self, project: str, holdout_share: float) -> dict[bytes, set[bytes]]:
-        """Returns, by the leader of their prompt group, the keys of rows whose conversation is on the other side."""
-        own, other = self.now.of(self.strays.leader), self.now.of(self.strays.other)
+    def astray(self, project: str, leaders: NDArray[np.uint64], holdout_share: float) -> dict[bytes, set[bytes]]:
+        """Returns, by the key of their prompt, the keys of rows whose conversation is on the other side.
+
+        leaders  (S, 2) of the strays' prompts
+        """
+        own, other = self.now.of(leaders), self.now.of(self.strays.other)
         found: dict[bytes, set[bytes]] = {}
-        for row, leader, here, there in zip(self.strays.row, self.strays.leader, own, other, strict=True):
+        for row, prompt, here, there in zip(self.strays.row, self.strays.prompt, own, other, strict=True):
             sides = {split_of(project, key.tobytes(), holdout_share) for key in (here, there)}
             if len(sides) > 1:
-                found.setdefault(leader.tobytes(), set()).add(row.tobytes())
+                found.setdefault(prompt.tobytes(), set()).add(row.tobytes())
         return found
 
     def moved(self, project: str, holdout_share: float) -> Moved:

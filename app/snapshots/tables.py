@@ -113,7 +113,7 @@ class ConversationStray(Base):
 
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
     row: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True, comment="key of its answer or its completion id")
-    leader: Mapped[bytes] = mapped_column(LargeBinary, comment="of its prompt group")
+    prompt: Mapped[bytes] = mapped_column(LargeBinary, comment="its key")
     link: Mapped[bytes] = mapped_column(LargeBinary, comment="of its conversation")
     position: Mapped[int] = mapped_column(BigInteger)
 

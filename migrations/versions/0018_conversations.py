@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.create_table('conversation_strays',
     sa.Column('project_id', sa.String(length=63), nullable=False),
     sa.Column('row', sa.LargeBinary(), nullable=False, comment='key of its answer or its completion id'),
-    sa.Column('leader', sa.LargeBinary(), nullable=False, comment='of its prompt group'),
+    sa.Column('prompt', sa.LargeBinary(), nullable=False, comment='its key'),
     sa.Column('link', sa.LargeBinary(), nullable=False, comment='of its conversation'),
     sa.Column('position', sa.BigInteger(), nullable=False),
     sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_conversation_strays_project_id')),

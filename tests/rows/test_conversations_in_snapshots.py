@@ -142,8 +142,9 @@ def test_a_conversation_id_joins_what_shares_no_words_also_where_it_comes_later(
         thumb = {"completion_id": f"chat {number:03} turn {part}", "actor": f"user {number}"}
         return {**thumb, **said, "signal": {"kind": "thumbs", "value": value}, **more}
 
-    store(P, [turn(number, part, conversation_id=f"c{number}") for number in range(60) for part in "ab"])
-    for number in range(60):
+    chats = range(24)
+    store(P, [turn(number, part, conversation_id=f"c{number}") for number in chats for part in "ab"])
+    for number in chats:
         late = turn(number, "c")
         register(P, late["completion_id"], {name: late.pop(name) for name in ("prompt", "completion")})
         store(P, [{**late, "conversation_id": f"c{number}"}])
@@ -152,9 +153,9 @@ def test_a_conversation_id_joins_what_shares_no_words_also_where_it_comes_later(
         register(P, registered["completion_id"], {**text_of, "conversation_id": f"c{number}"})
         store(P, [registered])
 
-    build(tmp_path / "snapshot")
+    build(tmp_path / "snapshot", rules=RULES.model_copy(update={"minimum_per_class": 1}))
 
-    assert len(sides(tmp_path / "snapshot")) == 240
+    assert len(sides(tmp_path / "snapshot")) == 4 * len(chats)
     assert on_both_sides(tmp_path / "snapshot", ByName()) == []
 
 
@@ -292,3 +293,39 @@ def test_no_conversation_of_real_talks_is_on_both_sides_where_they_are_derived(s
     build(tmp_path / "snapshot")
 
     assert on_both_sides(tmp_path / "snapshot", talks) == []
+
+
+def test_no_chat_of_real_programmers_is_on_both_sides(shared_data, tmp_path):
+    """Which chat a line belongs to is found out by comparing all of them: one begins with the other."""
+    with gzip.open(shared_data / "events" / "realhumaneval_chat.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = list(map(json.loads, file))
+    store(
+        P,
+        [
+            {
+                "completion_id": row["id"],
+                "actor": row["user_id"],
+                "prompt": row["prompt"],
+                "completion": row["completion"],
+                "signal": {"kind": "thumbs", "value": "up" if row["label"] else "down"},
+            }
+            for row in rows
+            if row["completion"].strip()
+        ],
+    )
+
+    built = build(tmp_path / "snapshot")
+
+    where = {one: next(iter(side)) for one, side in sides(tmp_path / "snapshot").items()}
+    said = {row["id"]: [message["content"] for message in row["prompt"]] for row in rows if row["id"] in where}
+    leaks = [
+        (one, other)
+        for one, short in said.items()
+        for other, long in said.items()
+        if where[one] == "holdout" and where[other] == "train"
+        and (long[: len(short)] == short or short[: len(long)] == long)
+        and (len(short) > 1 < len(long) or all(len(" ".join(text[0].split())) >= 24 for text in (short, long)))
+    ]  # fmt: skip
+    assert Counter(where.values())["holdout"] > 100
+    assert leaks == []
+    assert built.manifest["leakage"]["contained"]["contained"] <= 0.02 * len(said)

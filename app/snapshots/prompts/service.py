@@ -2,7 +2,7 @@
 and kept."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -43,7 +43,7 @@ def place(session: Session, project: str, watermark: int) -> int:
     led_now: dict[bytes, bytes] = {}
     while len(prompts):
         said: dict[bytes, str] = {}
-        new: list[_Sent] = []
+        new: list[tuple[bytes, int, list[Link], bool, str]] = []
         known: dict[str, bytes | None] = {}
         short: dict[str, bool] = {}
         strays: list[Stray] = []
@@ -55,12 +55,13 @@ def place(session: Session, project: str, watermark: int) -> int:
                 known[sent] = None if group is None else key_of(group)
                 if group is not None:
                     said[key_of(group)] = group
-                    short[sent] = conversations.is_short(prompt)
-                    links += conversations.links_of(prompt)
-                    strays += _strays(prompt, links, position)
+                    content = conversations.links_of(prompt)
+                    short[sent] = conversations.is_short(prompt, content)
+                    links += content
+                    strays += _strays(prompt, content, position)
             key = known[sent]
             if key is not None and links:
-                new.append(_Sent(key, position, links, short[sent], completion_id))
+                new.append((key, position, links, short[sent], completion_id))
         said = {key: group for key, group in said.items() if key not in placed_now}
         placed_now.update(said)
         keys = list(said)
@@ -70,22 +71,16 @@ def place(session: Session, project: str, watermark: int) -> int:
         led_now |= led
         store.add_leaders(session, project, groups.rows(), before)
         store.add_led(session, project, led)
-        _link(session, project, [Linked(led_now.get(one.key, one.key), *one[1:]) for one in new], strays)
+        linked = [
+            Linked(led_now.get(key, key), position, links, key, is_short, completion_id)
+            for key, position, links, is_short, completion_id in new
+        ]
+        _link(session, project, linked, strays)
         placed = prompts["position"][-1].as_py()
         prompts = texts.prompts_after(placed, AT_ONCE)
         looked_at += len(prompts)
     store.place_up_to(session, project, watermark)
     return looked_at
-
-
-class _Sent(NamedTuple):
-    """As `conversations.Linked`, with the key of the prompt itself."""
-
-    key: bytes
-    position: int
-    links: list[Link]
-    is_short: bool
-    completion_id: str
 
 
 def _rows(prompts: pa.Table) -> Iterable[tuple[int, str, str | None, str]]:
@@ -94,12 +89,11 @@ def _rows(prompts: pa.Table) -> Iterable[tuple[int, str, str | None, str]]:
 
 
 def _strays(prompt: Prompt, links: list[Link], position: int) -> list[Stray]:
-    """The rows of a short prompt that this chat began with."""
-    began = conversations.short_beginning(prompt)
-    if began is None or not links:
+    """The rows of short prompts that this chat began with."""
+    if not links:
         return []
-    leader = key_of(group_of(began[0]))  # nothing but itself is near to a short prompt
-    return [Stray(conversations.row_of_answer(leader, began[1]), leader, links[-1].key, position)]
+    keyed = ((key_of(group_of(first)), answer) for first, answer in conversations.short_beginnings(prompt))
+    return [Stray(conversations.row_of_answer(key, answer), key, links[-1].key, position) for key, answer in keyed]
 
 
 def _link(session: Session, project: str, prompts: list[Linked], strays: list[Stray]) -> None:

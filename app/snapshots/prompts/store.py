@@ -126,7 +126,7 @@ def keep_strays(session: Session, project: str, strays: Sequence[Stray]) -> None
 
 
 _STRAYS = text("""
-    SELECT string_agg(row, '' ORDER BY row), string_agg(strays.leader, '' ORDER BY row),
+    SELECT string_agg(row, '' ORDER BY row), string_agg(prompt, '' ORDER BY row),
            string_agg(links.leader, '' ORDER BY row)
     FROM conversation_strays strays JOIN conversation_links links USING (project_id, link)
     WHERE project_id = :project AND strays.position <= :watermark AND links.position <= :watermark
