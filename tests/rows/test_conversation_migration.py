@@ -14,7 +14,7 @@ from app.snapshots.prompts import service as prompts
 from tests.conftest import Servers
 from tests.older_database import older_database
 
-BEFORE = "0015"
+BEFORE = "0017"
 CHAT = [
     {"role": "user", "content": "Where is my parcel with the number 1042?"},
     {"role": "assistant", "content": "It left our warehouse this morning and arrives tomorrow before noon."},
