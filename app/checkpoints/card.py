@@ -16,6 +16,10 @@ FIGURES = (
     (("auroc_vs_ancestor",), "AUROC against the base model", "as AUROC, measured from the very first base model"),
     (("shipped_auroc_vs_ancestor",), "the shipped checkpoint's", "the same figure of the reference"),
     (("auroc_difference",), "difference of the two", "above 0: better than what is shipped"),
+    (("dumb_readers", "bag_of_words"), "AUROC of a bag of words", "fitted to the training rows; knows no model"),
+    (("dumb_readers", "length"), "AUROC of the length", "by the completion's tokens alone"),
+    (("dumb_readers", "reference"), "AUROC of the reference's log-prob", "a token: what was likely before training"),
+    (("dumb_readers", "auroc_over_best"), "AUROC above the best of these three", "above 0: learnt more than they tell"),
 )
 
 

@@ -35,6 +35,7 @@ def reasons_to_refuse(gates: wire.Gates, scores: Mapping[str, Any], training: Ma
             f"be {-gates.non_inferiority_margin:g} at least: collect more held-out feedback to narrow the interval, or "
             "keep what is shipped"
         )
+    reasons += _over_dumb_readers(gates, scores)
     return [*reasons, *too_far]
 
 
@@ -49,6 +50,21 @@ def _too_little_held_out(gates: wire.Gates, scores: Mapping[str, Any]) -> list[s
             have = "an unknown number of" if isnan(_bound(scores, name)) else f"{_bound(scores, name):g}"
             reasons.append(f"{name}: {have} {what} were held out, {need} are needed: collect more feedback")
     return reasons
+
+
+def _over_dumb_readers(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str]:
+    margin = gates.margin_over_dumb_readers
+    readers = _figure(scores, "dumb_readers")
+    over = _figure(readers, "auroc_over_best")
+    if margin is None or _bound(over, "low") >= margin:
+        return []
+    best = str(readers.get("best") or "none has a figure").replace("_", " ")
+    reason = (
+        f"dumb_readers.auroc_over_best: the lower bound of AUROC above the best dumb reader's ({best}) is "
+        f"{_shown(over, 'low')}, it must be {margin:g} at least: look in the snapshot's card at what both sides share, "
+        "and collect feedback on more different prompts"
+    )
+    return [reason]
 
 
 def _too_far(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:

@@ -300,8 +300,8 @@ def event_entry(project: str, event: wire.Event) -> Entry:
     text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, signals.json_text(prompt))
     row: sql.EventRow = (
         project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), text, messages,
-        kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, signals.json_text(kept.metadata),
-        kept.never_train,
+        kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, kept.conversation_id,
+        signals.json_text(kept.metadata), kept.never_train,
     )  # fmt: skip
     return Entry(row, kept)
 
@@ -316,8 +316,8 @@ def quick_entry(project: str, body: bytes) -> Entry | None:
     text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, quick.json_text(prompt))
     row: sql.EventRow = (
         project, event.event_id, event.completion_id, event.actor, quick.json_text(event.signal), text, messages,
-        event.completion, event.checkpoint_id, occurred_at, event.supersedes, quick.json_text(event.metadata),
-        event.never_train,
+        event.completion, event.checkpoint_id, occurred_at, event.supersedes, event.conversation_id,
+        quick.json_text(event.metadata), event.never_train,
     )  # fmt: skip
     return Entry(row, body)
 
@@ -326,8 +326,8 @@ def completion_entry(project: str, completion_id: str, completion: wire.Completi
     """The registered completion as a row of its table."""
     row: sql.CompletionRow = (
         project, completion_id, signals.json_text(completion.prompt), completion.completion, completion.checkpoint_id,
-        signals.json_text(completion.sampling), _array(completion.token_ids), _array(completion.log_probs),
-        signals.json_text(completion.metadata),
+        completion.conversation_id, signals.json_text(completion.sampling), _array(completion.token_ids),
+        _array(completion.log_probs), signals.json_text(completion.metadata),
     )  # fmt: skip
     return Entry(row, completion)
 

@@ -17,13 +17,15 @@ import asyncpg
 
 Key = tuple[str, str]  # project, and an id in it
 
-#: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint, time,
-#: what it supersedes, metadata, whether never to train on it. Signal, messages and metadata are JSON text.
+#: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint,
+#: time, what it supersedes, conversation, metadata, whether never to train on it. Signal, messages and metadata are
+#: JSON text.
 EventRow = tuple[
-    str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str, bool
+    str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str | None,
+    str, bool,
 ]  # fmt: skip
-#: Project, completion id, prompt, completion, checkpoint, sampling, token ids, log-probs, metadata.
-CompletionRow = tuple[str, str, str, str, UUID | None, str, str | None, str | None, str]
+#: Project, completion id, prompt, completion, checkpoint, conversation, sampling, token ids, log-probs, metadata.
+CompletionRow = tuple[str, str, str, str, UUID | None, str | None, str, str | None, str | None, str]
 
 #: What became of a row: new in the log; its id is there already; its actor was erased, and stays away.
 Fate = Literal["new", "there", "erased"]
@@ -52,10 +54,11 @@ _APPEND_EVENTS = (
         SELECT item.*, item.number = ANY(numbers) AS erased,
                nextval(to_regclass(item.sequence)) AS position
         FROM erased, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::bool[],
-                            $15::text[])
+                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::text[],
+                            $15::bool[], $16::text[])
              WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
-                                      checkpoint_id, occurred_at, supersedes, metadata, never_train, sequence, number)
+                                      checkpoint_id, occurred_at, supersedes, conversation_id, metadata, never_train,
+                                      sequence, number)
     ), taken AS (
         INSERT INTO event_ids (project_id, event_id, position, received_at)
         SELECT project_id, event_id, position, now() FROM item WHERE NOT erased
@@ -64,9 +67,10 @@ _APPEND_EVENTS = (
         RETURNING project_id, position
     ), logged AS (
         INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, checkpoint_id,
-                            occurred_at, supersedes, metadata, never_train, position, received_at)
+                            occurred_at, supersedes, conversation_id, metadata, never_train, position, received_at)
         SELECT project_id, event_id, completion_id, actor, signal::json, coalesce(messages::json, to_json(prompt)),
-               completion, checkpoint_id, occurred_at, supersedes, metadata::json, never_train, position, now()
+               completion, checkpoint_id, occurred_at, supersedes, conversation_id, metadata::json, never_train,
+               position, now()
         FROM item JOIN taken USING (project_id, position) ORDER BY position
     )
     SELECT number, erased FROM item LEFT JOIN taken USING (project_id, position) WHERE taken.position IS NULL
@@ -92,8 +96,8 @@ async def try_to_append(connection: asyncpg.Connection) -> None:
     await undone.start()
     try:
         row: EventRow = (
-            project, f"trial {uuid4()}", "trial", "trial", '{"kind": "copy"}', None, None, None, None, None, None, "{}",
-            True,
+            project, f"trial {uuid4()}", "trial", "trial", '{"kind": "copy"}', None, None, None, None, None, None, None,
+            "{}", True,
         )  # fmt: skip
         await append_events(connection, [row])
     finally:
@@ -108,7 +112,7 @@ def lacks_partition(error: Exception) -> bool:
 
 _EVENTS_OF = """
     SELECT i.project_id, i.event_id, e.completion_id, e.actor, e.signal, e.prompt, e.completion, e.checkpoint_id,
-           e.occurred_at, e.supersedes, e.metadata, e.never_train
+           e.occurred_at, e.supersedes, e.conversation_id, e.metadata, e.never_train
     FROM unnest($1::text[], $2::text[]) AS asked (project_id, event_id)
     JOIN event_ids i ON (i.project_id, i.event_id) = (asked.project_id, asked.event_id)
     JOIN events e ON (e.project_id, e.position, e.received_at) = (i.project_id, i.position, i.received_at)
@@ -127,6 +131,7 @@ async def events_of(connection: asyncpg.Connection, keys: Iterable[Key]) -> dict
             "checkpoint_id": _text(row["checkpoint_id"]),
             "occurred_at": None if row["occurred_at"] is None else row["occurred_at"].timestamp(),
             "supersedes": row["supersedes"],
+            "conversation_id": row["conversation_id"],
             "metadata": json.loads(row["metadata"]),
             "never_train": row["never_train"],
         }
@@ -140,14 +145,14 @@ _APPEND_COMPLETIONS = (
     item AS MATERIALIZED (
         SELECT item.*, nextval(to_regclass(item.sequence)) AS position
         FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                            $9::text[], $10::text[], $11::text[])
-             WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, sampling,
-                                      token_ids, log_probs, metadata, sequence, number)
+                            $9::text[], $10::text[], $11::text[], $12::text[])
+             WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, conversation_id,
+                                      sampling, token_ids, log_probs, metadata, sequence, number)
     ), registered AS (
-        INSERT INTO completions (project_id, completion_id, prompt, completion, checkpoint_id, sampling, token_ids,
-                                 log_probs, metadata, position, received_at)
-        SELECT project_id, completion_id, prompt::json, completion, checkpoint_id, sampling::json, token_ids::int[],
-               log_probs::float8[], metadata::json, position, now()
+        INSERT INTO completions (project_id, completion_id, prompt, completion, checkpoint_id, conversation_id,
+                                 sampling, token_ids, log_probs, metadata, position, received_at)
+        SELECT project_id, completion_id, prompt::json, completion, checkpoint_id, conversation_id, sampling::json,
+               token_ids::int[], log_probs::float8[], metadata::json, position, now()
         FROM item ORDER BY project_id, completion_id, number
         ON CONFLICT DO NOTHING
         RETURNING project_id, position
@@ -163,8 +168,8 @@ async def append_completions(connection: asyncpg.Connection, rows: Sequence[Comp
 
 
 _COMPLETIONS_OF = """
-    SELECT c.project_id, c.completion_id, c.prompt, c.completion, c.checkpoint_id, c.sampling, c.token_ids,
-           c.log_probs, c.metadata
+    SELECT c.project_id, c.completion_id, c.prompt, c.completion, c.checkpoint_id, c.conversation_id, c.sampling,
+           c.token_ids, c.log_probs, c.metadata
     FROM unnest($1::text[], $2::text[]) AS asked (project_id, completion_id)
     JOIN completions c ON (c.project_id, c.completion_id) = (asked.project_id, asked.completion_id)
 """
@@ -177,6 +182,7 @@ async def completions_of(connection: asyncpg.Connection, keys: Iterable[Key]) ->
             "prompt": _decoded(row["prompt"]),
             "completion": row["completion"],
             "checkpoint_id": _text(row["checkpoint_id"]),
+            "conversation_id": row["conversation_id"],
             "sampling": json.loads(row["sampling"]),
             "token_ids": row["token_ids"],
             "log_probs": row["log_probs"],

@@ -54,6 +54,7 @@ class Event(Struct, forbid_unknown_fields=True):
     checkpoint_id: UUID | None = None
     occurred_at: Time | None = None
     supersedes: Name | None = None
+    conversation_id: Name | None = None
     metadata: dict[str, Value] = {}
     never_train: bool = False
 
@@ -93,6 +94,8 @@ def _plausible(event: Event) -> bool:
     elif not completion or completion.isspace() or (isinstance(prompt, str) and (not prompt or prompt.isspace())):
         return False
     if event.supersedes is not None and (event.supersedes.isspace() or event.supersedes == event.event_id):
+        return False
+    if event.conversation_id is not None and event.conversation_id.isspace():
         return False
     if isinstance(signal, Edit):
         # An edit that changed nothing is stored as something else.

@@ -66,6 +66,7 @@ def completion(session: Session, project: str, completion_id: str) -> wire.Store
         prompt=row.prompt,
         completion=row.completion,
         checkpoint_id=row.checkpoint_id,
+        conversation_id=row.conversation_id,
         sampling=row.sampling,
         token_ids=row.token_ids,
         log_probs=row.log_probs,
@@ -147,6 +148,7 @@ def _stored(row: Event) -> wire.StoredEvent:
         completion=row.completion,
         checkpoint_id=row.checkpoint_id,
         supersedes=row.supersedes,
+        conversation_id=row.conversation_id,
         metadata=row.extra,
         never_train=row.never_train,
     )

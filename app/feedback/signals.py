@@ -72,6 +72,7 @@ def document(event: wire.Event) -> dict[str, Any]:
         "checkpoint_id": None if event.checkpoint_id is None else str(event.checkpoint_id),
         "occurred_at": None if event.occurred_at is None else event.occurred_at.timestamp(),
         "supersedes": event.supersedes,
+        "conversation_id": event.conversation_id,
         "metadata": event.metadata,
         "never_train": event.never_train,
     }
@@ -83,6 +84,7 @@ def completion_document(completion: wire.Completion) -> dict[str, Any]:
         "prompt": _prompt(completion.prompt),
         "completion": completion.completion,
         "checkpoint_id": None if completion.checkpoint_id is None else str(completion.checkpoint_id),
+        "conversation_id": completion.conversation_id,
         "sampling": completion.sampling,
         "token_ids": completion.token_ids,
         "log_probs": completion.log_probs,

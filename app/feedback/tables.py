@@ -42,6 +42,7 @@ class Event(Base):
     completion: Mapped[str | None] = mapped_column(String)
     checkpoint_id: Mapped[UUID | None] = mapped_column(PG_UUID(as_uuid=True))
     supersedes: Mapped[OwnId | None]
+    conversation_id: Mapped[OwnId | None]
     # `metadata` is a name that the declarative base keeps for itself.
     extra: Mapped[AsSent] = mapped_column("metadata")
     never_train: Mapped[bool] = mapped_column(server_default=false())
@@ -86,6 +87,7 @@ class Completion(Base):
     prompt: Mapped[Any] = mapped_column(JSON)
     completion: Mapped[str] = mapped_column(String)
     checkpoint_id: Mapped[UUID | None] = mapped_column(PG_UUID(as_uuid=True))
+    conversation_id: Mapped[OwnId | None]
     sampling: Mapped[AsSent]
     token_ids: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     log_probs: Mapped[list[float] | None] = mapped_column(ARRAY(Float))

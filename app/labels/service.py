@@ -172,5 +172,6 @@ class LogTexts:
         return {position: (prompts[position], text) for position, text in texts.items()}
 
     def prompts_after(self, since: int, limit: int) -> pa.Table:
-        """The first prompts that came after `since`, in the order of the log: position, prompt (JSON text)."""
+        """The first prompts that came after `since`, in the order of the log: position, prompt (JSON text),
+        conversation_id, completion_id; see `store.prompts_after`."""
         return store.prompts_after(self.session, self.project, since, limit, self.watermark)

@@ -176,15 +176,36 @@ def carried(session: Session, project: str, watermark: int, *, since: int = 0) -
 
 
 def prompts_after(session: Session, project: str, since: int, limit: int, watermark: int) -> pa.Table:
-    """The first `limit` prompts that were carried after `since`, in the order of the log: position, prompt (JSON)."""
+    """The first `limit` prompts that were carried after `since`, in the order of the log: position, prompt (JSON),
+    conversation_id, completion_id; and again those of which an event without the text named the conversation later."""
     here = f"project_id = {literal(project)} AND position > {since:d} AND position <= {watermark:d}"
     carriers = " UNION ALL ".join(
-        f"(SELECT position, prompt::text AS prompt FROM {table} WHERE {here} AND completion IS NOT NULL "  # noqa: S608
+        f"(SELECT position, prompt::text AS prompt, conversation_id, completion_id FROM {table} "  # noqa: S608
+        f"WHERE {here} AND completion IS NOT NULL "
         f"ORDER BY position LIMIT {limit:d})"
         for table in ("events", "completions")
     )
     batches = arrow(session, f"SELECT * FROM ({carriers}) AS carried ORDER BY position LIMIT {limit:d}")  # noqa: S608
-    return pa.Table.from_batches(batches, pa.schema([("position", pa.int64()), ("prompt", pa.string())]))
+    texts = [(name, pa.string()) for name in ("prompt", "conversation_id", "completion_id")]
+    schema = pa.schema([("position", pa.int64()), *texts])
+    carried = pa.Table.from_batches(batches, schema)
+    until = carried["position"][-1].as_py() if len(carried) == limit else watermark
+    named = pa.Table.from_batches(_named_later(session, project, since, until), schema)
+    return pa.concat_tables([carried, named]).sort_by("position") if len(named) else carried
+
+
+def _named_later(session: Session, project: str, since: int, until: int) -> Iterator[pa.RecordBatch]:
+    """As `prompts_after`: the events that name the conversation of a text that came before."""
+    same = "(t.project_id, t.completion_id) = (e.project_id, e.completion_id) AND t.position < e.position"
+    return arrow(
+        session,
+        "SELECT * FROM (SELECT position, coalesce("  # noqa: S608 - literals
+        f"(SELECT prompt::text FROM completions t WHERE {same}), "
+        f"(SELECT prompt::text FROM events t WHERE {same} AND completion IS NOT NULL ORDER BY t.position LIMIT 1)"
+        ") AS prompt, conversation_id, completion_id FROM events e "
+        f"WHERE project_id = {literal(project)} AND position > {since:d} AND position <= {until:d} "
+        "AND completion IS NULL AND conversation_id IS NOT NULL) AS named WHERE prompt IS NOT NULL ORDER BY position",
+    )
 
 
 def prompts_at(session: Session, project: str, carrier: Carrier, positions: Sequence[int]) -> dict[int, str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,6 +27,7 @@ from app.snapshots.balance import Tally, warnings
 from app.snapshots.candidates import Candidates
 from app.snapshots.card import card
 from app.snapshots.columns import Columns
+from app.snapshots.containment import Answers
 from app.snapshots.pairs import pairs_of_rows
 from app.snapshots.selection import FORMATS, SPLITS, Format, Selection
 from app.snapshots.split import Split
@@ -97,6 +99,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
     """Shards, pairs and members. What the manifest says of them."""
     shards, pairs, members = [], [], []
     numbers = _positions(selection)
+    answers = Answers()
     for split, kind in product(SPLITS, FORMATS):
         which = selection.shard(split, kind).astype(np.int32)
         if not len(which):
@@ -105,6 +108,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
         rows = _Rows(kind, which, numbers, selection, candidates, texts)
         with parquet(path, shard_schema(kind), dictionaries=["reason", "checkpoint_id"]) as writer:
             for group in ahead(rows.groups()):
+                answers.add(rows.answers_of(group), held_out=split != "train")
                 writer.write_table(group, row_group_size=GROUP)
         del rows
         entry = {"path": path.name, "split": split, "format": kind, "rows": len(which), "sha256": sha256_of(path)}
@@ -128,6 +132,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
         "reasons": _reasons(selection, candidates),
         "drops": {reason: count for reason, count in sorted(selection.drops.items()) if count},
         "capped": selection.capped,
+        "equal_answers": answers.report(),
         "warnings": warnings(selection.tallies["holdout"]),
     }
 
@@ -242,6 +247,12 @@ class _Rows:
     def groups(self) -> Iterator[pa.Table]:
         for start in range(0, self._many, GROUP):
             yield self._table(slice(start, start + GROUP))
+
+    def answers_of(self, group: pa.Table) -> pl.Series:
+        """Returns the texts of the completions of a group."""
+        completions = group["completion"].combine_chunks()
+        texts = completions if self._kind == "text" else pc.struct_field(pc.list_flatten(completions), "content")
+        return pl.Series(texts)
 
     def _table(self, rows: slice) -> pa.Table:
         def of(name: str) -> NDArray[Any]:

@@ -21,6 +21,9 @@ _DROPS = {
     "contradiction": "rows whose prompt and completion have both labels with equal weight",
     "never_train": "labelled completions of which an event says that they are never to be trained on",
     "actor_on_both_sides": "training rows of actors who have held-out rows, too (disjoint_actors)",
+    "conversation_on_other_side": (
+        "rows of prompts that many conversations share, whose own conversation is on the other side"
+    ),
     "between_times": "rows of the days that are held out whose prompts training has from before (holdout_days)",
 }
 _SPLITS = {
@@ -34,6 +37,8 @@ _SIDES = {
 }
 #: Held-out prompts with words of training in a row, above which share the card warns.
 _MANY = 0.05
+#: Held-out rows with an answer of training, above which share the card warns.
+_MANY_ANSWERS = 0.2
 
 
 def card(manifest: Mapping[str, Any]) -> str:
@@ -72,7 +77,8 @@ def card(manifest: Mapping[str, Any]) -> str:
         "## Splits",
         "",
         *_splits(manifest["rules"]),
-        *_leakage(manifest.get("leakage")),
+        *_conversations(manifest.get("conversations")),
+        *_leakage(manifest.get("leakage"), manifest.get("equal_answers")),
         "",
         "## Why the rows have their labels",
         "",
@@ -152,7 +158,41 @@ def _splits(rules: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _leakage(found: Mapping[str, Any] | None) -> list[str]:
+def _conversations(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    lines = [
+        (
+            f"- No conversation is on both sides: {found['several_groups']} conversations have several prompt groups, "
+            f"with {found['rows']} rows in all; the largest one has {found['largest_rows']} rows."
+        )
+    ]
+    moved = found["moved"]
+    if not moved["groups"]:
+        return lines
+    lines += [
+        "",
+        "### What changed sides",
+        "",
+        (
+            f"{moved['groups']} prompt groups of {moved['conversations']} conversations are on another side than in "
+            f"the snapshot before ({moved['rows']} rows here): they turned out to belong to conversations that "
+            "training has, and what a model was trained on cannot be held out."
+        ),
+        "",
+        "| conversation | from | to | prompt groups | rows |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {entry['conversation']} | {entry['from']} | {entry['to']} | {entry['groups']} | {entry['rows']} |"
+            for entry in moved["listed"]
+        ),
+    ]
+    if (more := moved["conversations"] - len(moved["listed"])) > 0:
+        lines += ["", f"{more} more are not listed."]
+    return lines
+
+
+def _leakage(found: Mapping[str, Any] | None, answers: Mapping[str, int] | None) -> list[str]:
     if found is None:
         return []
     actors, sample = found["actors"], found["sample"]
@@ -161,6 +201,7 @@ def _leakage(found: Mapping[str, Any] | None) -> list[str]:
         "## What both sides share",
         "",
         f"- Groups of prompts: {found['groups_on_both_sides']}",
+        *_same_texts(found, answers),
         (
             f"- Actors: {actors['on_both_sides']} of {actors['holdout']} with held-out rows have training rows, too: "
             f"{actors['share_of_training_weight']:.0%} of the training weight"
@@ -192,6 +233,31 @@ def _leakage(found: Mapping[str, Any] | None) -> list[str]:
             ),
         ]
     return said
+
+
+def _same_texts(found: Mapping[str, Any], answers: Mapping[str, int] | None) -> list[str]:
+    """Conversations, prompts within prompts, and equal answers, with a warning where they are many."""
+    lines = []
+    if "conversations_on_both_sides" in found:
+        lines.append(f"- Conversations: {found['conversations_on_both_sides']}")
+    if prompts := found.get("contained"):
+        lines.append(
+            f"- Held-out prompts that stand whole in a training prompt: {prompts['contained']} of "
+            f"{prompts['looked_for']} that are long enough to be looked for"
+        )
+        if prompts["contained"] > _MANY * prompts["looked_for"]:
+            lines.append(
+                "- **Warning**: training has seen these prompts. Send `conversation_id` with chats whose turns do not "
+                "begin with each other."
+            )
+    if answers is not None:
+        lines.append(f"- Held-out rows with the answer of a training row: {answers['equal']} of {answers['holdout']}")
+        if answers["equal"] > _MANY_ANSWERS * answers["holdout"]:
+            lines.append(
+                "- **Warning**: so many held-out answers are known from training that the evaluation shows whether "
+                "answers are remembered, not whether prompts are understood."
+            )
+    return lines
 
 
 def _reasons(by_split: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> list[str]:

@@ -8,12 +8,14 @@ quotes none: it outlives the rows of somebody who is erased.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.labels.guards.text import normalised
+from app.snapshots import containment
+from app.snapshots.containment import contained
 from app.snapshots.shared import longest_shared
 from app.snapshots.split import Split
 from app.snapshots.spoken import spoken
@@ -48,21 +50,25 @@ class Leakage:
         """prompts: as `app.snapshots.split.group_of` gives them; keys: 16 bytes of each, drawn by a hash."""
         self._samples["train" if split == "train" else "holdout"].add(prompts, completions, keys)
 
-    def report(self, *, groups_on_both_sides: int, actors: ActorOverlap) -> dict[str, Any]:
+    def report(
+        self, *, groups_on_both_sides: int, conversations_on_both_sides: int, actors: ActorOverlap
+    ) -> dict[str, Any]:
         """For the manifest."""
         train, holdout = (self._samples[side].texts() for side in ("train", "holdout"))
         return {
             "groups_on_both_sides": groups_on_both_sides,
+            "conversations_on_both_sides": conversations_on_both_sides,
             "actors": asdict(actors),
             "sample": {"train": len(train), "holdout": len(holdout), "characters": CHARACTERS},
-            "prompts": _words([prompt for prompt, _ in holdout], [prompt for prompt, _ in train]),
-            "completions": _words([said for _, said in holdout], [said for _, said in train]),
+            "prompts": _words([one.prompt for one in holdout], [one.prompt for one in train]),
+            "completions": _words([one.completion for one in holdout], [one.completion for one in train]),
+            "contained": contained([one.whole for one in holdout], [one.whole for one in train]),
         }
 
 
-def groups_on_both_sides(group: NDArray[np.int32], held_out: NDArray[np.bool_]) -> int:
-    """Of rows with group numbers from 0 on: how many groups are on both sides. Anything but 0 is an error of ours."""
-    return int(np.count_nonzero(_present(group[held_out], group) & _present(group[~held_out], group)))
+def on_both_sides(unit: NDArray[np.int32], held_out: NDArray[np.bool_]) -> int:
+    """Returns how many groups or conversations, numbered from 0 on, have rows on both sides: 0, or it is our error."""
+    return int(np.count_nonzero(_present(unit[held_out], unit) & _present(unit[~held_out], unit)))
 
 
 def actor_overlap(
@@ -87,12 +93,20 @@ def _present(some: NDArray[np.int32], of: NDArray[np.int32]) -> NDArray[np.bool_
     return there
 
 
+class _Drawn(NamedTuple):
+    """whole: as much of the prompt as `app.snapshots.containment` looks through."""
+
+    prompt: str
+    completion: str
+    whole: str
+
+
 class _Sample:
     """The texts with the lowest keys: of each key a prompt and the completion with the lowest hash."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._texts: dict[int, tuple[str, bytes, str]] = {}
+        self._texts: dict[int, tuple[str, bytes, str]] = {}  # whole prompt, hash of the completion, its text
         self._highest = np.uint64(2**64 - 1)
 
     def add(self, prompts: Sequence[str], completions: Sequence[str], keys: Sequence[bytes]) -> None:
@@ -100,17 +114,20 @@ class _Sample:
         for number in np.flatnonzero(ranks <= self._highest).tolist():
             completion = completions[number]
             drawn = blake2b(completion.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            prompt = spoken(prompts[number]).said[:CHARACTERS]
+            prompt = spoken(prompts[number]).said[: containment.CHARACTERS]
             row = (prompt, drawn, normalised(completion[: 2 * CHARACTERS])[:CHARACTERS])
             rank = int(ranks[number])
             self._texts[rank] = min(row, self._texts.get(rank, row))
         if len(self._texts) > 1.25 * self._size:
             self._prune()
 
-    def texts(self) -> list[tuple[str, str]]:
+    def texts(self) -> list[_Drawn]:
         """Prompts and completions, by key."""
         self._prune()
-        return [(prompt, completion) for _, (prompt, _, completion) in sorted(self._texts.items())]
+        return [
+            _Drawn(prompt[:CHARACTERS], completion, prompt)
+            for _, (prompt, _, completion) in sorted(self._texts.items())
+        ]
 
     def _prune(self) -> None:
         if len(self._texts) > self._size:

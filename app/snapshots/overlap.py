@@ -6,9 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.snapshots.candidates import Candidates
-from app.snapshots.leakage import SAMPLE, Leakage, actor_overlap, groups_on_both_sides
+from app.snapshots.leakage import SAMPLE, Leakage, actor_overlap, on_both_sides
+from app.snapshots.said import numbered
 from app.snapshots.selection import SPLITS, TRAIN, Selection
+from app.snapshots.sides import Moved
 from app.snapshots.texts import Texts
+
+#: Conversations that changed sides and are listed one by one.
+LISTED = 20
 
 
 def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> dict[str, Any]:
@@ -26,9 +31,46 @@ def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> di
             [key.tobytes() for key in candidates.prompts.key[prompt]],
         )
     return found.report(
-        groups_on_both_sides=groups_on_both_sides(selection.group, held_out),
+        groups_on_both_sides=on_both_sides(selection.group, held_out),
+        conversations_on_both_sides=on_both_sides(selection.unit, held_out),
         actors=actor_overlap(selection.members, held_out, selection.weight),
     )
+
+
+def conversations_of(
+    selection: Selection, candidates: Candidates, leaders: NDArray[np.uint64], moved: Moved
+) -> dict[str, Any]:
+    """Returns how many conversations have several prompt groups, and which of them changed sides since the snapshot
+    before; for the manifest.
+
+    leaders  (P, 2) keys of the prompts that lead the groups of the candidates' prompts
+    """
+    unit = selection.unit
+    groups = np.unique(np.stack([unit, selection.group], axis=1), axis=0)
+    per_unit = np.bincount(groups[:, 0], minlength=int(unit.max(initial=-1)) + 1)
+    several = per_unit > 1
+    leader = leaders[candidates.prompt[selection.candidate]]
+    number = numbered(np.concatenate([moved.leader, leader]))
+    rows = np.bincount(number[len(moved.leader) :], minlength=int(number.max(initial=-1)) + 1)
+    entries: dict[str, dict[str, Any]] = {}
+    for place, (by, before, now) in enumerate(zip(moved.by, moved.before, moved.now, strict=True)):
+        entry = entries.setdefault(
+            by.tobytes().hex(), {"conversation": by.tobytes().hex(), "from": before, "to": now, "groups": 0, "rows": 0}
+        )
+        entry["groups"] += 1
+        entry["rows"] += int(rows[number[place]])
+    listed = sorted(entries.values(), key=lambda entry: (-entry["rows"], entry["conversation"]))
+    return {
+        "several_groups": int(np.count_nonzero(several)),
+        "rows": int(np.count_nonzero(several[unit])),
+        "largest_rows": int(np.bincount(unit).max(initial=0)),
+        "moved": {
+            "conversations": len(listed),
+            "groups": len(moved.leader),
+            "rows": sum(entry["rows"] for entry in listed),
+            "listed": listed[:LISTED],
+        },
+    }
 
 
 def _sampled(rows: NDArray[np.int64], selection: Selection, candidates: Candidates, size: int) -> NDArray[np.int64]:

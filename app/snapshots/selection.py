@@ -38,6 +38,7 @@ class Selection:
     weight     what the caps leave
     split      number in `SPLITS`
     group      number of the prompt's group
+    unit       number of what is on one side as a whole: the group's conversation, or the group where it has none
     members    (row, actor) of each actor who has a part in the row
     counts     rows before equal ones are collapsed
     drops      reason → completions or rows that are not in it
@@ -51,6 +52,7 @@ class Selection:
     split: NDArray[np.int8]
     chat: NDArray[np.bool_]
     group: NDArray[np.int32]
+    unit: NDArray[np.int32]
     members: tuple[NDArray[np.int32], NDArray[np.int32]]
     counts: wire.ClassCounts
     drops: Counter[str]
@@ -64,7 +66,7 @@ class Selection:
     def without_members(self) -> "Selection":
         """For who looks at them no more: they are a third of it."""
         none = np.empty(0, dtype=np.int32)
-        return replace(self, members=(none, none), group=none)
+        return replace(self, members=(none, none), group=none, unit=none)
 
     @property
     def train(self) -> Tally:
@@ -75,6 +77,8 @@ def select(
     candidates: Candidates,
     drops: Counter[str],
     leaders: NDArray[np.uint64],
+    deciding: NDArray[np.uint64],
+    astray: NDArray[np.int64],
     *,
     project: str,
     guards: wire.policies.GuardRules,
@@ -83,9 +87,11 @@ def select(
 ) -> Selection:
     """Choose the rows.
 
-    drops    completions that gave no candidate
-    leaders  (P, 2) key of the prompt that leads each prompt's group
-    as_of    the time of the log's end
+    drops     completions that gave no candidate
+    leaders   (P, 2) key of the prompt that leads each prompt's group
+    deciding  (P, 2) key of the prompt that decides on the side of that group: of its conversation, or its leader
+    astray    candidates whose conversation is on the other side than their prompt: they are left out
+    as_of     the time of the log's end
 
     Rows with the same prompt and completion are one row with the label of the heavier side, or none where the sides
     are equal: the same text with both labels teaches nothing.
@@ -98,13 +104,17 @@ def select(
     )
     drops = Counter(drops)
     order = _in_time(candidates)
-    stays, cluster = _collapsed(candidates, order, drops)
-    group_of_prompt = numbered(leaders)
-    group = group_of_prompt[candidates.prompt]
-    split = _sides(project, leaders, group_of_prompt, rules.holdout_share)[group]
+    here = np.ones(len(candidates), dtype=bool)
+    here[astray] = False
+    drops["conversation_on_other_side"] = len(astray)
+    stays, cluster = _collapsed(candidates, order, here, drops)
+    group = numbered(leaders)[candidates.prompt]
+    unit_of_prompt = numbered(deciding)
+    unit = unit_of_prompt[candidates.prompt]
+    split = _sides(project, deciding, unit_of_prompt, rules.holdout_share)[unit]
     if rules.holdout_days is not None:
         since = microseconds(as_of - timedelta(days=rules.holdout_days))
-        _hold_out_later(stays, split, group, candidates.moment >= since, drops)
+        _hold_out_later(stays, split, unit, candidates.moment >= since, drops)
 
     rows = np.flatnonzero(stays).astype(np.int32)
     rows = rows[np.argsort(order[rows])]
@@ -126,13 +136,14 @@ def select(
         split=split[rows],
         chat=candidates.prompts.chat[candidates.prompt[rows]],
         group=group[rows],
+        unit=unit[rows],
         members=member,
         counts=counts,
         drops=drops,
         capped=capped,
         tallies={},
     )
-    del label, split, group, same
+    del label, split, group, unit, same
     tallies = {name: _tally(selection, candidates, name) for name in SPLITS}
     return replace(selection, tallies=tallies)
 
@@ -171,20 +182,20 @@ def _in_time(candidates: Candidates) -> NDArray[np.int32]:
 
 
 def _collapsed(
-    candidates: Candidates, order: NDArray[np.int32], drops: Counter[str]
+    candidates: Candidates, order: NDArray[np.int32], here: NDArray[np.bool_], drops: Counter[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Which candidates stay: of each cluster the first of the heavier side with the weight of its heaviest. And of
-    each candidate the one that stays for it, itself where none does."""
+    """Which candidates stay, of those that are `here`: of each cluster the first of the heavier side with the weight of
+    its heaviest. And of each candidate the one that stays for it, itself where none does."""
     said = numbered(candidates.said)
     label, weight = candidates.label, candidates.weight
     many = int(said.max(initial=-1)) + 1
     # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
-    up = np.bincount(said[label], weight[label], many)
-    down = np.bincount(said[~label], weight[~label], many)
-    tie = (up == down)[said]
-    won = (label == (up > down)[said]) & ~tie
+    up = np.bincount(said[label & here], weight[label & here], many)
+    down = np.bincount(said[~label & here], weight[~label & here], many)
+    tie = (up == down)[said] & here
+    won = (label == (up > down)[said]) & ~tie & here
     drops["contradiction"] += int(np.count_nonzero(tie))
-    drops["outvoted"] += int(np.count_nonzero(~won & ~tie))
+    drops["outvoted"] += int(np.count_nonzero(~won & ~tie & here))
     winners = np.flatnonzero(won).astype(np.int32)
     del up, down, tie, won
     winners = winners[np.lexsort((order[winners], -weight[winners], said[winners]))]
@@ -195,35 +206,35 @@ def _collapsed(
     stands_for = np.full(many, -1, dtype=np.int32)
     stands_for[said[first]] = first
     cluster = stands_for[said]
-    alone = cluster < 0
+    alone = (cluster < 0) | ~here
     cluster[alone] = np.flatnonzero(alone)
     return stays, cluster
 
 
 def _sides(
-    project: str, leaders: NDArray[np.uint64], group: NDArray[np.int32], holdout_share: float
+    project: str, deciding: NDArray[np.uint64], unit: NDArray[np.int32], holdout_share: float
 ) -> NDArray[np.int8]:
-    """Of each group."""
-    _, one = np.unique(group, return_index=True)
-    sides = (split_of(project, leaders[place].tobytes(), holdout_share) for place in one.tolist())
+    """Returns the number of each unit's side."""
+    _, one = np.unique(unit, return_index=True)
+    sides = (split_of(project, deciding[place].tobytes(), holdout_share) for place in one.tolist())
     return np.array([SPLITS.index(side) for side in sides], dtype=np.int8)
 
 
 def _hold_out_later(
     stays: NDArray[np.bool_],
     split: NDArray[np.int8],
-    group: NDArray[np.int32],
+    unit: NDArray[np.int32],
     late: NDArray[np.bool_],
     drops: Counter[str],
 ) -> None:
-    """Rows of late leave training: held out where their prompts are new, else dropped. In place."""
+    """Rows of late leave training: held out where prompt and conversation are new, else dropped. In place."""
     train = stays & (split == TRAIN)
-    known = np.zeros(int(group.max(initial=-1)) + 1, dtype=bool)
-    known[group[train & ~late]] = True
-    dropped = train & late & known[group]
+    known = np.zeros(int(unit.max(initial=-1)) + 1, dtype=bool)
+    known[unit[train & ~late]] = True
+    dropped = train & late & known[unit]
     drops["between_times"] += int(np.count_nonzero(dropped))
     stays[dropped] = False
-    split[train & late & ~known[group]] = SPLITS.index("later")
+    split[train & late & ~known[unit]] = SPLITS.index("later")
 
 
 _Members = tuple[NDArray[np.int32], NDArray[np.int32]]

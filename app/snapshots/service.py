@@ -26,15 +26,17 @@ from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.runs.recipe import PAIRED, ObjectiveName
 from app.snapshots import store
+from app.snapshots.astray import astray_of
 from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
 from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
 from app.snapshots.candidates import Candidates
 from app.snapshots.gathering import gather, keep
-from app.snapshots.overlap import leakage_of
+from app.snapshots.overlap import conversations_of, leakage_of
 from app.snapshots.plan import Cell, Plan, plan
 from app.snapshots.prompts import service as prompts
 from app.snapshots.rows import Rows, ranks_of, rows_of
 from app.snapshots.selection import Selection, cells_of, select
+from app.snapshots.sides import Sides
 from app.snapshots.spread import Spread, holdout_of, spread_of
 from app.snapshots.tables import Snapshot
 from app.snapshots.texts import Texts, texts
@@ -147,6 +149,8 @@ def build(
         leakage = leakage_of(selection, candidates, kept)
         if groups := leakage["groups_on_both_sides"]:
             reasons.append(f"{groups} groups of prompts are on both sides, which is an error of ours: report it")
+        if both := leakage["conversations_on_both_sides"]:
+            reasons.append(f"{both} conversations are on both sides, which is an error of ours: report it")
         if reasons:
             raise Refused(
                 f"The feedback of {project} makes no dataset to learn from: {'; '.join(reasons)}.",
@@ -165,6 +169,9 @@ def build(
             "lambda": lambdas_of(planned),
             "plan": planned.document(),
             "leakage": leakage,
+            "conversations": conversations_of(
+                selection, candidates, found.leaders, found.sides.moved(project, rules.holdout_share)
+            ),
             "code": f"thumbwheel-server {version('thumbwheel-server')}",
         }
         selection = selection.without_members()
@@ -241,6 +248,7 @@ class Chosen:
     left_out   actors whose signals do not count, with the reasons
     new        of the rows, before equal ones are collapsed, those of which something new was said
     actors     ids; members of rows are numbered in their order
+    leaders    (P, 2) keys of the prompts that lead the groups of the candidates' prompts
     """
 
     adopted: wire.StoredLabelPolicy
@@ -251,6 +259,8 @@ class Chosen:
     actors: pl.Series
     candidates: Candidates
     selection: Selection
+    leaders: NDArray[np.uint64]
+    sides: Sides
 
 
 def choose(
@@ -295,10 +305,17 @@ def choose(
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, kept, guards.duplicates.near))
     memory.give_back()
-    leaders = prompts.leaders_of(session, project, candidates.prompts.key)
-    selection = select(candidates, drops, leaders, project=project, guards=guards, rules=rules, as_of=as_of)
+    sides = prompts.sides_of(session, project, watermark)
+    keys = candidates.prompts.key
+    leaders = prompts.leaders_of(session, project, np.concatenate([keys, sides.strays.prompt]))
+    leaders, of_strays = leaders[: len(keys)], leaders[len(keys) :]
+    deciding = sides.now.of(leaders)
+    astray = astray_of(candidates, kept, sides.astray(project, of_strays, rules.holdout_share))
+    selection = select(
+        candidates, drops, leaders, deciding, astray, project=project, guards=guards, rules=rules, as_of=as_of
+    )
     counted = wire.ClassCounts.model_validate(new)
-    return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection)
+    return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)
 
 
 def _nearly(candidates: Candidates, kept: Texts, rules: wire.policies.NearDuplicates) -> NDArray[np.uint64]:

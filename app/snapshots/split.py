@@ -1,7 +1,7 @@
 """Which rows are held out. Pure.
 
-The split belongs to the prompt: all rows whose prompts say the same are on one side, and stay there for ever, in every
-snapshot of the project. Nothing else has a say: no seed, no time, no neighbour.
+The split belongs to the prompt group and its conversation (`app.snapshots.sides`): all rows of a conversation are on
+one side and stay there, in every snapshot of the project. No seed has a say.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from app.labels.guards.text import normalised
 
 #: *later*: held out because it was said of late, where the rules ask for that; kept apart from the holdout.
 Split = Literal["train", "holdout", "later"]
+Side = Literal["train", "holdout"]
 
 #: Changing it moves rows between the sides: a model would then be scored on what it was trained on.
 _KEY = b"thumbwheel holdout 1"
@@ -33,8 +34,13 @@ def key_of(group: str) -> bytes:
     return hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def split_of(project: str, key: bytes, holdout_share: float) -> Literal["train", "holdout"]:
-    """The side of the group that is led by the prompt of this key. A larger share moves groups into the holdout, and
-    none out of it."""
+def rank_of(project: str, key: bytes) -> int:
+    """Returns 64 bits: groups are held out in the order of their leaders' ranks, up to the share that is wanted."""
     digest = hashlib.sha256(b"\0".join((_KEY, project.encode(), key))).digest()
-    return "holdout" if int.from_bytes(digest[:8], "big") < holdout_share * 2**64 else "train"
+    return int.from_bytes(digest[:8], "big")
+
+
+def split_of(project: str, key: bytes, holdout_share: float) -> Side:
+    """The side of the groups for which the prompt of this key decides. A larger share moves groups into the holdout,
+    and none out of it."""
+    return "holdout" if rank_of(project, key) < holdout_share * 2**64 else "train"

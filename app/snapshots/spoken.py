@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 #: Of the texts of chats, as `app.snapshots.split.group_of` writes them.
 _CHAT = '[["'
-_INSTRUCTING = ("system", "developer")
+#: Roles whose messages instruct the model.
+INSTRUCTING = ("system", "developer")
 
 
 class Spoken(NamedTuple):
@@ -21,5 +22,5 @@ def spoken(text: str) -> Spoken:
         messages = [(str(role), str(content)) for role, content in json.loads(text)]
     except (ValueError, TypeError, RecursionError):
         return Spoken(text, "")  # a text that only begins like a chat
-    said = "\n".join(content for role, content in messages if role not in _INSTRUCTING)
-    return Spoken(said, "\n".join(content for role, content in messages if role in _INSTRUCTING))
+    said = "\n".join(content for role, content in messages if role not in INSTRUCTING)
+    return Spoken(said, "\n".join(content for role, content in messages if role in INSTRUCTING))

@@ -92,3 +92,39 @@ class LedPrompt(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
     key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     leader: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ConversationLink(Base):
+    """A link of prompts (see `app.snapshots.conversations`) with the prompt group that had it first; no text."""
+
+    __tablename__ = "conversation_links"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    link: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    leader: Mapped[bytes] = mapped_column(LargeBinary, comment="key of the prompt that leads the group")
+    position: Mapped[int] = mapped_column(BigInteger, comment="of the prompt that had it first")
+    joins: Mapped[int] = mapped_column(Integer, comment="prompt groups that it has joined with the first one")
+
+
+class ConversationStray(Base):
+    """A row whose prompt group is not joined with the row's conversation."""
+
+    __tablename__ = "conversation_strays"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    row: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True, comment="key of its answer or its completion id")
+    prompt: Mapped[bytes] = mapped_column(LargeBinary, comment="its key")
+    link: Mapped[bytes] = mapped_column(LargeBinary, comment="of its conversation")
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
+class ConversationJoin(Base):
+    """Two prompt groups that belong to one conversation, from a position of the log on."""
+
+    __tablename__ = "conversation_joins"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    leader: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    other: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, comment="of the prompt that joined them")
+    earlier: Mapped[int] = mapped_column(BigInteger, comment="of the prompt that the link came from")

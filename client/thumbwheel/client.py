@@ -92,12 +92,14 @@ class Client:
         metadata: dict[str, JsonValue] | None = None,
         event_id: str | None = None,
         supersedes: str | None = None,
+        conversation_id: str | None = None,
         never_train: bool = False,
     ) -> wire.EventReceipt:
         """Record what `actor` thought of one completion; returns once it is stored for good.
 
-        supersedes   event id of what the same actor said before, and which counts no more
-        never_train  keep what is said here out of every snapshot
+        supersedes       event id of what the same actor said before, and which counts no more
+        conversation_id  your id of the conversation: all of it is on one side of the split
+        never_train      keep what is said here out of every snapshot
         """
         return self.record(
             wire.Event(
@@ -110,6 +112,7 @@ class Client:
                 checkpoint_id=checkpoint_id,
                 occurred_at=occurred_at,
                 supersedes=supersedes,
+                conversation_id=conversation_id,
                 metadata=metadata or {},
                 never_train=never_train,
             )

@@ -163,10 +163,13 @@ def test_listings_go_on_over_all_pages(client):
 
 
 def test_a_thumb_reads_as_one_call(client):
-    receipt = client.feedback("msg-1", "user-1", "down", prompt="Where is it?", completion="No idea.")
+    receipt = client.feedback(
+        "msg-1", "user-1", "down", prompt="Where is it?", completion="No idea.", conversation_id="chat-7"
+    )
 
     assert receipt.status == "stored"
-    assert next(client.events()).signal == {"kind": "thumbs", "value": "down"}
+    stored = next(client.events())
+    assert (stored.signal, stored.conversation_id) == ({"kind": "thumbs", "value": "down"}, "chat-7")
     assert client.approvals() == []
 
 

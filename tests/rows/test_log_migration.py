@@ -2,37 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from uuid import uuid4
 
 import psycopg
 import pytest
 from alembic import command
-from psycopg import sql
 
-from app import database as app_database
-from app import settings
 from app.cli.migrate import configuration
-from tests.conftest import Servers, forget_settings
+from tests.conftest import Servers
+from tests.older_database import older_database
 
 
 @pytest.fixture
 def older(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A database of its own, at the version before months."""
-    name = f"older_{uuid4().hex}"
-    with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = servers.database_url.rpartition("/")[0] + f"/{name}"
-    app_database.engine().dispose()
-    monkeypatch.setenv("THUMBWHEEL_DATABASE_URL", url)
-    forget_settings()
-    command.upgrade(configuration(), "0002")
-    yield url
-    app_database.engine().dispose()
-    monkeypatch.undo()
-    forget_settings()
-    assert settings.current().database_url is not None
-    with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+    """The URL of a database at the version before months."""
+    with older_database(servers, monkeypatch, "0002") as url:
+        yield url
 
 
 def test_events_of_an_older_version_are_kept_with_their_places_in_both_directions(older: str) -> None:

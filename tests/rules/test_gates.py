@@ -71,6 +71,21 @@ def test_the_interval_s_bad_end_decides(path, passes, refuses):
     assert reason.startswith(path[0])
 
 
+def test_a_margin_over_the_dumb_readers_is_asked_for_only_where_it_is_set():
+    scores = {**GOOD, "dumb_readers": {"best": "bag_of_words", "auroc_over_best": {"value": 0.1, "low": 0.02}}}
+    asks = GATES.model_copy(update={"margin_over_dumb_readers": 0.02})
+    more = GATES.model_copy(update={"margin_over_dumb_readers": 0.03})
+
+    assert reasons_to_refuse(GATES, GOOD, TRAINING) == reasons_to_refuse(asks, scores, TRAINING) == []
+    (reason,) = reasons_to_refuse(more, scores, TRAINING)
+    assert reason.startswith(
+        "dumb_readers.auroc_over_best: the lower bound of AUROC above the best dumb reader's (bag of words) is 0.020, "
+        "it must be 0.03 at least: "
+    )
+    (reason,) = reasons_to_refuse(asks, GOOD, TRAINING)
+    assert "unknown" in reason
+
+
 @pytest.mark.parametrize("path", [("auroc", "low"), ("auroc_difference", "low"), ("kl", "nats_per_token", "high")])
 @pytest.mark.parametrize("nothing", [None, float("nan"), "0.9"])
 def test_a_missing_figure_refuses(path, nothing):

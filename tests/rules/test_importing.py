@@ -123,6 +123,24 @@ def test_time_and_origin_are_kept(tmp_path):
     assert event.metadata == {"source": "a paper", "licence": "MIT"}
 
 
+@pytest.mark.parametrize(("sent", "stored"), [("chat-7", "chat-7"), (7, "7"), (None, None)])
+def test_the_conversation_is_kept(tmp_path, sent, stored):
+    labelled = {"prompt": "Hi", "completion": "Yes?", "label": True, "conversation_id": sent}
+    signal = {"completion_id": "c1", "actor": "ann", "signal": {"kind": "copy"}, "conversation_id": sent}
+
+    assert one(tmp_path, labelled).event.conversation_id == stored
+    assert one(tmp_path, signal).event.conversation_id == stored
+
+
+def test_a_conversation_that_is_no_id_is_rejected_with_its_name(tmp_path):
+    row = {"prompt": "Hi", "completion": "Yes?", "label": True, "conversation_id": 1.5}
+
+    [item] = read(tmp_path, row)
+
+    assert isinstance(item, Rejected)
+    assert "conversation_id is 1.5" in item.reason
+
+
 def test_ids_are_the_same_at_the_next_import_also_in_another_order(tmp_path):
     rows = [{"prompt": "Hi", "completion": text, "label": label} for text in "ab" for label in (True, False)]
 

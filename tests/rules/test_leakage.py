@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.snapshots import leakage
-from app.snapshots.leakage import ActorOverlap, Leakage, actor_overlap, groups_on_both_sides
+from app.snapshots.leakage import ActorOverlap, Leakage, actor_overlap, on_both_sides
 from app.snapshots.shared import longest_shared
 
 NOBODY = ActorOverlap(0, 0, 0, 0.0)
@@ -27,7 +27,7 @@ def report(train: list[str], holdout: list[str], at_a_time: int = 100) -> dict:
         for start in range(0, len(texts), at_a_time):
             part = texts[start : start + at_a_time]
             found.add(split, part, [" ".join(reversed(text.split())) for text in part], [key(text) for text in part])
-    return found.report(groups_on_both_sides=0, actors=NOBODY)
+    return found.report(groups_on_both_sides=0, conversations_on_both_sides=0, actors=NOBODY)
 
 
 def windows(text: str, n: int) -> set[tuple[str, ...]]:
@@ -97,9 +97,9 @@ def test_the_sample_is_bounded_and_the_same_in_whatever_order_rows_come(train, h
 def test_groups_on_both_sides_are_counted():
     group, held_out = np.array([0, 1, 2, 2, 3, 1]), np.array([True, False, True, False, False, False])
 
-    assert groups_on_both_sides(group, held_out) == 1
-    assert groups_on_both_sides(group, np.zeros(6, dtype=bool)) == 0
-    assert groups_on_both_sides(np.array([], np.int64), np.array([], dtype=bool)) == 0
+    assert on_both_sides(group, held_out) == 1
+    assert on_both_sides(group, np.zeros(6, dtype=bool)) == 0
+    assert on_both_sides(np.array([], np.int64), np.array([], dtype=bool)) == 0
 
 
 def test_actors_on_both_sides_are_counted_with_the_training_weight_that_is_theirs():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from thumbwheel.wire import LabelPolicy, SnapshotRules
 
 from app.snapshots.candidates import Candidates
-from app.snapshots.leakage import groups_on_both_sides
+from app.snapshots.leakage import on_both_sides
 from app.snapshots.selection import SPLITS, TRAIN, Selection, select
 from tests.rules.candidates import NOON, Said, gathered
 
@@ -20,8 +20,9 @@ NO_CAPS = {"influence": {"actor": None, "prompt": None}}
 def selected(*said: Said, rules: SnapshotRules | None = None, **guards: Any) -> tuple[Selection, Candidates]:
     policy = LabelPolicy.model_validate({"guards": guards or NO_CAPS})
     candidates, drops = gathered(said, policy.guards.duplicates)
+    nobody = np.empty(0, np.int64)
     selection = select(
-        candidates, drops, candidates.prompts.key, project="desk", guards=policy.guards,
+        candidates, drops, candidates.prompts.key, candidates.prompts.key, nobody, project="desk", guards=policy.guards,
         rules=rules or SnapshotRules(), as_of=NOON + timedelta(days=30),
     )  # fmt: skip
     return selection, candidates
@@ -112,7 +113,7 @@ def test_no_prompt_is_on_both_sides_nor_an_actor_where_that_is_asked(said, rules
     selection, candidates = selected(*said, rules=rules)
 
     held_out = selection.split != TRAIN
-    assert groups_on_both_sides(selection.group, held_out) == 0
+    assert on_both_sides(selection.group, held_out) == 0
     if rules.disjoint_actors:
         row, actor = selection.members
         assert not set(actor[held_out[row]]) & set(actor[~held_out[row]])

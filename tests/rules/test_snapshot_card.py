@@ -49,6 +49,20 @@ NEW: dict[str, Any] = {
         "sample": {"train": 350, "holdout": 40, "characters": 2000},
         "prompts": WORDS,
         "completions": {**WORDS, "longest_shared_words": 0},
+        "conversations_on_both_sides": 0,
+        "contained": {"looked_for": 38, "contained": 1},
+    },
+    "equal_answers": {"holdout": 40, "equal": 5},
+    "conversations": {
+        "several_groups": 12,
+        "rows": 90,
+        "largest_rows": 30,
+        "moved": {
+            "conversations": 22,
+            "groups": 30,
+            "rows": 41,
+            "listed": [{"conversation": "ab12", "from": "holdout", "to": "train", "groups": 3, "rows": 7}],
+        },
     },
     "drops": {"tie": 2, "never_train": 4, "actor_on_both_sides": 8, "between_times": 6},
 }
@@ -84,6 +98,13 @@ def test_classes_are_drawn_by_split_reason_and_checkpoint():
         "- Actors: 3 of 9 with held-out rows have training rows, too: 21% of the training weight",
         "- Prompts (without what the system says): at most 14 words in a row; 1 held-out ones share 13 or",
         "- Completions: not a word",
+        "- Conversations: 0\n",
+        "- Held-out prompts that stand whole in a training prompt: 1 of 38 that are long enough",
+        "- Held-out rows with the answer of a training row: 5 of 40\n",
+        "- No conversation is on both sides: 12 conversations have several prompt groups, with 90 rows in all;",
+        "the largest one has 30 rows.",
+        "30 prompt groups of 22 conversations are on another side than in the snapshot before (41 rows here)",
+        "| ab12 | holdout | train | 3 | 7 |\n\n21 more are not listed.",
         "| outcome a\\|b | 100 | 0 | 0 |",
         "- 4 labelled completions of which an event says that they are never to be trained on",
         "- 8 training rows of actors who have held-out rows, too (disjoint_actors)",
@@ -100,6 +121,18 @@ def test_a_manifest_without_plan_and_leakage_has_a_card():
     assert "Balanced weights: λ desirable 1, λ undesirable 1.3, where the recipe says `auto`.\n" in text
     assert "What both sides share" not in text
     assert "later" not in text
+
+
+def test_many_contained_prompts_and_equal_answers_are_warned_of():
+    manifest = copy.deepcopy(NEW)
+    assert "**Warning**" not in card(manifest)
+
+    manifest["leakage"]["contained"]["contained"] = 3
+    assert "- **Warning**: training has seen these prompts. Send `conversation_id`" in card(manifest)
+
+    manifest["leakage"]["contained"]["contained"] = 0
+    manifest["equal_answers"]["equal"] = 9
+    assert "- **Warning**: so many held-out answers are known from training" in card(manifest)
 
 
 def test_much_overlap_is_pointed_out():

@@ -294,6 +294,28 @@ def test_every_kind_of_signal_is_stored_as_it_was_sent(api):
     assert [item["signal"] for item in api.get(URL).json()["items"]] == signals[::-1]
 
 
+def test_a_conversation_id_is_stored_with_events_and_completions_and_is_part_of_what_a_retry_repeats(api):
+    said = {"prompt": "Where is it?", "completion": "On its way.", "conversation_id": "chat-7"}
+    assert api.post(URL, json={**THUMB, **said, "event_id": "e1"}).status_code == 201
+    assert api.put("/v1/completions/c2?project=acme", json=said).status_code == 201
+
+    other = api.post(URL, json={**THUMB, **said, "event_id": "e1", "conversation_id": "chat-8"})
+    again = api.put("/v1/completions/c2?project=acme", json={**said, "conversation_id": "chat-8"})
+
+    assert api.get(URL).json()["items"][0]["conversation_id"] == "chat-7"
+    assert api.get("/v1/completions/c2?project=acme").json()["conversation_id"] == "chat-7"
+    assert (other.status_code, other.json()["errors"][0]["pointer"]) == (409, "/conversation_id")
+    assert (again.status_code, again.json()["errors"][0]["pointer"]) == (409, "/conversation_id")
+
+
+@pytest.mark.parametrize("conversation_id", ["", " ", "x" * 129, 7, "nul\x00"])
+def test_a_conversation_id_that_cannot_be_one_is_422_with_its_name(api, conversation_id):
+    refused = api.post(URL, json={**THUMB, "conversation_id": conversation_id})
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/conversation_id"
+
+
 def test_a_prompt_may_call_tools(api):
     prompt = [
         {"role": "user", "content": "Where is it?"},

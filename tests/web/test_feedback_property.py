@@ -77,6 +77,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         "checkpoint_id": st.uuids().map(str),
         "occurred_at": TIME,
         "supersedes": TEXT,
+        "conversation_id": TEXT,
         "metadata": OBJECT,
         "never_train": st.booleans(),
     }
@@ -185,6 +186,9 @@ def test_what_the_quick_reader_takes_is_the_event_that_the_full_one_reads(event,
         b'"prompt": [{"role": "user", "content": null}], "completion": "Ho"',
         b'"prompt": [], "completion": "Ho"',
         b'"supersedes": "e"',
+        b'"conversation_id": "chat-1"',
+        b'"conversation_id": " "',
+        b'"conversation_id": 7',
     ],
 )
 def test_the_quick_reader_takes_special_cases_as_the_full_one_does_or_leaves_them_to_it(change):
@@ -194,7 +198,7 @@ def test_the_quick_reader_takes_special_cases_as_the_full_one_does_or_leaves_the
 
 
 #: Signal, messages and metadata in a row of the log.
-JSON_PLACES = (4, 6, 11)
+JSON_PLACES = (4, 6, 12)
 
 
 def assert_taken_alike(body: bytes) -> None:

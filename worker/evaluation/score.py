@@ -19,6 +19,7 @@ and the ancestor (the project's very first base model), samples from the candida
     auroc_vs_ancestor          as auroc, against the ancestor
     shipped_auroc_vs_ancestor  the reference's; 0.5 by definition where the reference is the ancestor
     auroc_difference           the first minus the second, on the same resamples
+    dumb_readers               {bag_of_words, length, reference, best, auroc_over_best}: see `dumb_readers`
     confidence, resamples, seconds
 
 and suspicion.json, by row of the holdout, for audits of its labels: {"completion_id", "desirable", "suspicion"}, a list
@@ -89,6 +90,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     import numpy as np
 
     from worker.evaluation import statistics
+    from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
     from worker.evaluation.suspicion import suspicions
     from worker.kto import batches, models
@@ -190,6 +192,9 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "auroc_vs_ancestor": over_prompts.interval(candidate_auroc, absent),
         "shipped_auroc_vs_ancestor": over_prompts.interval(shipped_auroc, absent),
         "auroc_difference": over_prompts.interval(statistics.difference(candidate_auroc, shipped_auroc), absent),
+        "dumb_readers": dumb_readers(
+            job, read, [rows[row] for row in in_order], r_N, own_reference, over_prompts, absent
+        ),
         "confidence": asked.confidence,
         "resamples": asked.bootstrap,
         "seconds": time.monotonic() - started,

@@ -92,7 +92,7 @@ def _event(row: Row) -> Body:
     body = {name: value for name, value in row.items() if name not in beside and value is not None}
     if "received_at" in row and row.get("occurred_at") == row["received_at"]:
         body.pop("occurred_at", None)  # The listing fills it in from the receipt where none was sent.
-    ids = ("completion_id", "actor", "event_id", "supersedes")
+    ids = ("completion_id", "actor", "event_id", "supersedes", "conversation_id")
     return {**body, **{name: as_text(body[name], name) for name in ids if name in body}}
 
 
@@ -213,6 +213,8 @@ def _about(row: Row) -> Body:
         about["occurred_at"] = row["timestamp"]
     if row.get("never_train") is not None:
         about["never_train"] = row["never_train"]
+    if row.get("conversation_id") is not None:
+        about["conversation_id"] = as_text(row["conversation_id"], "conversation_id")
     if row.get("user_id") is not None:
         about["actor"] = as_text(row["user_id"], "user_id")
     return about

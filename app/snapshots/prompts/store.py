@@ -1,14 +1,26 @@
 """SQL of the groups of prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.database import is_any_of
+from app.snapshots.conversations import Join, Known, Stray
 from app.snapshots.groups import LEADERS
-from app.snapshots.tables import LedPrompt, PromptLeader, PromptsPlaced
+from app.snapshots.sides import EarlierSnapshots, Joins, Strays
+from app.snapshots.tables import (
+    ConversationJoin,
+    ConversationLink,
+    ConversationStray,
+    LedPrompt,
+    PromptLeader,
+    PromptsPlaced,
+    Snapshot,
+)
 
 
 def placed(session: Session, project: str) -> int:
@@ -60,6 +72,105 @@ def led(session: Session, project: str) -> tuple[bytes, bytes]:
     """Keys, 16 bytes each, of the prompts that do not lead themselves; and of those that lead them."""
     keys, leaders = session.execute(_LED, {"project": project}).one()
     return bytes(keys or b""), bytes(leaders or b"")
+
+
+def known_links(session: Session, project: str, links: Collection[bytes]) -> dict[bytes, Known]:
+    rows = session.execute(
+        select(ConversationLink.link, ConversationLink.leader, ConversationLink.position, ConversationLink.joins).where(
+            ConversationLink.project_id == project, is_any_of(ConversationLink.link, links)
+        )
+    )
+    return {bytes(link): Known(bytes(leader), position, joins) for link, leader, position, joins in rows}
+
+
+_KEEP_LINKS = text("""
+    INSERT INTO conversation_links (project_id, link, leader, position, joins)
+    SELECT :project, * FROM unnest(CAST(:link AS bytea[]), CAST(:leader AS bytea[]), CAST(:position AS bigint[]),
+                                   CAST(:joins AS integer[]))
+    ON CONFLICT (project_id, link) DO UPDATE SET joins = EXCLUDED.joins
+""")
+
+
+def keep_links(session: Session, project: str, links: Mapping[bytes, Known]) -> None:
+    """Keep new links, and how many groups the others have joined by now."""
+    rows = sorted(links.items())
+    columns = {
+        "link": [link for link, _ in rows],
+        "leader": [known.leader for _, known in rows],
+        "position": [known.position for _, known in rows],
+        "joins": [known.joins for _, known in rows],
+    }
+    session.execute(_KEEP_LINKS, {"project": project, **columns})
+
+
+def joins_of(session: Session, project: str, leaders: Collection[bytes]) -> set[tuple[bytes, bytes]]:
+    """(leader, other) of the joins of these leaders with earlier ones."""
+    rows = session.execute(
+        select(ConversationJoin.leader, ConversationJoin.other).where(
+            ConversationJoin.project_id == project, is_any_of(ConversationJoin.leader, leaders)
+        )
+    )
+    return {(bytes(leader), bytes(other)) for leader, other in rows}
+
+
+def keep_joins(session: Session, project: str, joins: Sequence[Join]) -> None:
+    if joins:
+        session.execute(insert(ConversationJoin), [{"project_id": project, **join._asdict()} for join in joins])
+
+
+def keep_strays(session: Session, project: str, strays: Sequence[Stray]) -> None:
+    """Keep those of rows that are not there yet."""
+    values = [{"project_id": project, **stray._asdict()} for stray in {one.row: one for one in strays[::-1]}.values()]
+    if values:
+        session.execute(insert(ConversationStray).on_conflict_do_nothing(), sorted(values, key=lambda one: one["row"]))
+
+
+_STRAYS = text("""
+    SELECT string_agg(row, '' ORDER BY row), string_agg(prompt, '' ORDER BY row),
+           string_agg(links.leader, '' ORDER BY row)
+    FROM conversation_strays strays JOIN conversation_links links USING (project_id, link)
+    WHERE project_id = :project AND strays.position <= :watermark AND links.position <= :watermark
+""")
+
+
+def strays(session: Session, project: str, watermark: int) -> Strays:
+    """The rows up to a watermark that stay apart from their conversations."""
+    row = session.execute(_STRAYS, {"project": project, "watermark": watermark}).one()
+    return Strays(*(np.frombuffer(bytes(column or b""), np.uint64).reshape(-1, 2) for column in row))
+
+
+_JOINS = text("""
+    SELECT string_agg(leader, '' ORDER BY position, leader, other),
+           string_agg(other, '' ORDER BY position, leader, other),
+           string_agg(int8send(position), '' ORDER BY position, leader, other),
+           string_agg(int8send(earlier), '' ORDER BY position, leader, other)
+    FROM conversation_joins WHERE project_id = :project AND position <= :watermark
+""")
+
+
+def joins(session: Session, project: str, watermark: int) -> Joins:
+    """The joins up to a watermark, in the order of the log."""
+    row = session.execute(_JOINS, {"project": project, "watermark": watermark}).one()
+    leader, other, position, earlier = (bytes(column or b"") for column in row)
+    return Joins(
+        np.frombuffer(leader, np.uint64).reshape(-1, 2),
+        np.frombuffer(other, np.uint64).reshape(-1, 2),
+        np.frombuffer(position, ">i8").astype(np.int64),
+        np.frombuffer(earlier, ">i8").astype(np.int64),
+    )
+
+
+def earlier_snapshots(session: Session, project: str, watermark: int) -> EarlierSnapshots:
+    """The watermarks of the project's snapshots below this one."""
+    rows = session.execute(
+        select(Snapshot.watermark, Snapshot.manifest.has_key("conversations")).where(
+            Snapshot.project_id == project, Snapshot.watermark < watermark
+        )
+    ).all()
+    return EarlierSnapshots(
+        by_conversation=sorted({position for position, by_conversation in rows if by_conversation}),
+        by_prompt=max((position for position, by_conversation in rows if not by_conversation), default=0),
+    )
 
 
 def _fixed(said: bytes | None, kind: pa.DataType) -> pa.Array:

@@ -15,6 +15,10 @@ MAX_TOKENS = 131_072
 MAX_TOKEN_ID = 2**31 - 1
 #: The first wrong value is named, not each of a hundred thousand.
 ONE_A_TOKEN = Field(max_length=MAX_TOKENS, fail_fast=True)
+CONVERSATION = (
+    "your own id of the conversation that the completion belongs to, which is on one side of the split as a whole; "
+    "unset: derived where one prompt begins with another"
+)
 
 
 class Event(Body):
@@ -49,6 +53,7 @@ class Event(Body):
     supersedes: Name | None = Field(
         None, description="event_id of what the same actor said of this completion before, and which counts no more"
     )
+    conversation_id: Name | None = Field(None, description=CONVERSATION)
     metadata: Metadata = Field({}, description="whatever you want to find again beside it")
     never_train: bool = Field(default=False, description="true: keep what is said here out of every snapshot")
 
@@ -110,6 +115,7 @@ class StoredEvent(BaseModel):
     completion: str | None
     checkpoint_id: UUID | None
     supersedes: str | None
+    conversation_id: str | None = None
     metadata: dict[str, Any]
     never_train: bool = False
 
@@ -132,6 +138,7 @@ class Completion(Body):
     prompt: Prompt
     completion: CompletionText
     checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced it, where known")
+    conversation_id: Name | None = Field(None, description=CONVERSATION)
     sampling: Metadata = Field({}, description="how it was sampled: temperature, top_p, seed, …")
     token_ids: (
         Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]], Field(max_length=MAX_TOKENS, fail_fast=True)]
@@ -168,6 +175,7 @@ class StoredCompletion(BaseModel):
     prompt: str | list[dict[str, Any]]
     completion: str
     checkpoint_id: UUID | None
+    conversation_id: str | None = None
     sampling: dict[str, Any]
     token_ids: list[int] | None
     log_probs: list[float] | None

@@ -52,6 +52,13 @@ class Gates(Body):
         "that only an override can ship",
     )
     minimum_holdout_prompts: int = Field(5, ge=0, le=100_000, description="the same of the prompts that are held out")
+    margin_over_dumb_readers: float | None = Field(
+        None,
+        ge=0,
+        le=0.5,
+        description="AUROC must be this much above the best of the readers that know nothing (bag of words, length, "
+        "the reference's log-prob), at its interval's low end; unset: they are shown and decide nothing",
+    )
     refused_findings: tuple[Name, ...] = Field(
         ("rewards_fall", "classes_not_separated"),
         max_length=20,

@@ -1,0 +1,34 @@
+"""Which candidates are left out as their conversation is on the other side than their prompt group. Pure.
+
+That happens to prompts which many conversations share, such as "hi": see `app.snapshots.conversations`.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.snapshots.candidates import Candidates
+from app.snapshots.conversations import row_of_answer, row_of_completion
+from app.snapshots.said import numbered
+from app.snapshots.texts import Texts
+
+
+def astray_of(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[bytes]]) -> NDArray[np.int64]:
+    """Returns the candidates among the rows that `astray` names by the keys of their prompts."""
+    if not astray:
+        return np.empty(0, dtype=np.int64)
+    wanted = np.frombuffer(b"".join(astray), dtype=np.uint64).reshape(-1, 2)
+    keys = candidates.prompts.key
+    number = numbered(np.concatenate([wanted, keys]))
+    shared = np.isin(number[len(wanted) :], number[: len(wanted)])
+    rows = np.flatnonzero(shared[candidates.prompt])
+    own = [key.tobytes() for key in keys[candidates.prompt[rows]]]
+    ids = candidates.ids.take(candidates.completion[rows]).to_pylist()
+    answers = candidates.completions(texts, rows)
+    found = [
+        row
+        for row, prompt, completion_id, answer in zip(rows.tolist(), own, ids, answers, strict=True)
+        if not astray[prompt].isdisjoint((row_of_completion(completion_id), row_of_answer(prompt, answer)))
+    ]
+    return np.array(found, dtype=np.int64)

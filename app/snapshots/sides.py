@@ -1,0 +1,178 @@
+"""Which prompt decides on which side of the split a conversation is. Pure.
+
+A prompt group alone is on the side that the hash of its leader says (`app.snapshots.split`). Of a conversation one
+group's leader decides for all. Joins are taken in the order of the log, and where two conversations turn out to be one:
+
+    neither was in a snapshot before    the earlier group decides: no model has seen either
+    one was                             its leader goes on deciding: what is held out stays held out
+    both were                           training wins: what a model was trained on cannot be held out any more
+
+So only the last case can move something, from the holdout into training, and never the other way round.
+
+Legend: E joins, N leaders of joined groups, P prompts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.snapshots.said import numbered
+from app.snapshots.split import Side, rank_of, split_of
+
+
+@dataclass(frozen=True)
+class Joins:
+    """leader, other: (E, 2) keys · position, earlier: (E,), see `conversations.Join`; in the order of the log."""
+
+    leader: NDArray[np.uint64]
+    other: NDArray[np.uint64]
+    position: NDArray[np.int64]
+    earlier: NDArray[np.int64]
+
+    def up_to(self, watermark: int) -> "Joins":
+        end = int(np.searchsorted(self.position, watermark, side="right"))
+        return Joins(self.leader[:end], self.other[:end], self.position[:end], self.earlier[:end])
+
+
+@dataclass(frozen=True)
+class EarlierSnapshots:
+    """by_conversation: watermarks, ascending, of snapshots that were split by conversation · by_prompt: the latest one
+    of those that were split by prompt group alone, or 0."""
+
+    by_conversation: Sequence[int] = ()
+    by_prompt: int = 0
+
+    @property
+    def latest(self) -> int:
+        return max(self.by_prompt, *self.by_conversation, 0)
+
+    def before(self, watermark: int) -> "EarlierSnapshots":
+        return EarlierSnapshots([one for one in self.by_conversation if one < watermark], self.by_prompt)
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """key: (N, 2) of the leaders · by: (N, 2) of those that decide for them · since: (N,) position of the first prompt
+    of each one's group that had a link."""
+
+    key: NDArray[np.uint64]
+    by: NDArray[np.uint64]
+    since: NDArray[np.int64]
+
+    def of(self, leaders: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """(P, 2) the keys that decide for the groups of these leaders: themselves, where they are joined with none."""
+        if not len(self.key):
+            return leaders
+        number = numbered(np.concatenate([self.key, leaders]))
+        place = np.full(int(number.max()) + 1, -1, dtype=np.int64)
+        place[number[: len(self.key)]] = np.arange(len(self.key))
+        there = place[number[len(self.key) :]]
+        decided: NDArray[np.uint64] = np.where((there >= 0)[:, None], self.by[there], leaders)
+        return decided
+
+
+@dataclass(frozen=True)
+class Strays:
+    """row: (S, 2) keys of rows that stay apart from their conversations · prompt: (S, 2) keys of their prompts · other:
+    (S, 2) leaders of groups of the conversations."""
+
+    row: NDArray[np.uint64]
+    prompt: NDArray[np.uint64]
+    other: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Prompt groups that are on another side than in the latest snapshot before. leader, by: (M, 2) keys."""
+
+    leader: NDArray[np.uint64]
+    by: NDArray[np.uint64]
+    before: Sequence[Side]
+    now: Sequence[Side]
+
+
+def decide(project: str, joins: Joins, snapshots: EarlierSnapshots) -> Deciding:
+    """Returns which leaders decide. Nothing but joins and snapshots up to the same watermark has a say."""
+    number = numbered(np.concatenate([joins.leader, joins.other]))
+    many = int(number.max(initial=-1)) + 1
+    key = np.empty((many, 2), dtype=np.uint64)
+    key[number] = np.concatenate([joins.leader, joins.other])
+    since = np.full(many, np.iinfo(np.int64).max)
+    np.minimum.at(since, number, np.concatenate([joins.position, joins.earlier]))
+    parent, first = list(range(many)), since.tolist()
+    by = list(range(many))
+    bytes_of = [one.tobytes() for one in key]
+
+    def root_of(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    def was_in_snapshot(root: int, position: int) -> bool:
+        if first[root] <= snapshots.by_prompt:
+            return True
+        place = bisect_left(snapshots.by_conversation, position)
+        return place > 0 and first[root] <= snapshots.by_conversation[place - 1]
+
+    pairs = zip(number[: len(joins.leader)].tolist(), number[len(joins.leader) :].tolist(), strict=True)
+    for (leader, other), position in zip(pairs, joins.position.tolist(), strict=True):
+        left, right = root_of(leader), root_of(other)
+        if left == right:
+            continue
+        if (first[right], right) < (first[left], left):
+            left, right = right, left
+        left_was, right_was = was_in_snapshot(left, position), was_in_snapshot(right, position)
+        if left_was and right_was:
+            by[left] = max(by[left], by[right], key=lambda node: (rank_of(project, bytes_of[node]), node))
+        elif right_was:
+            by[left] = by[right]
+        first[left] = min(first[left], first[right])
+        parent[right] = left
+    decided = [by[root_of(node)] for node in range(many)]
+    return Deciding(key, key[decided], since)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Who decides now, and what that rests on."""
+
+    joins: Joins
+    snapshots: EarlierSnapshots
+    strays: Strays
+    now: Deciding
+
+    @staticmethod
+    def of(project: str, joins: Joins, snapshots: EarlierSnapshots, strays: Strays) -> "Sides":
+        return Sides(joins, snapshots, strays, decide(project, joins, snapshots))
+
+    def astray(self, project: str, leaders: NDArray[np.uint64], holdout_share: float) -> dict[bytes, set[bytes]]:
+        """Returns, by the key of their prompt, the keys of rows whose conversation is on the other side.
+
+        leaders  (S, 2) of the strays' prompts
+        """
+        own, other = self.now.of(leaders), self.now.of(self.strays.other)
+        found: dict[bytes, set[bytes]] = {}
+        for row, prompt, here, there in zip(self.strays.row, self.strays.prompt, own, other, strict=True):
+            sides = {split_of(project, key.tobytes(), holdout_share) for key in (here, there)}
+            if len(sides) > 1:
+                found.setdefault(prompt.tobytes(), set()).add(row.tobytes())
+        return found
+
+    def moved(self, project: str, holdout_share: float) -> Moved:
+        """Returns the groups that the latest snapshot before had on the other side, at the same share."""
+        latest = self.snapshots.latest
+        there = self.now.since <= latest
+        key, by = self.now.key[there], self.now.by[there]
+        by_then = key
+        if latest > self.snapshots.by_prompt:
+            by_then = decide(project, self.joins.up_to(latest), self.snapshots.before(latest)).of(key)
+        before, after = (
+            np.array([split_of(project, one.tobytes(), holdout_share) for one in keys], dtype=str)
+            for keys in (by_then, by)
+        )
+        other = before != after
+        return Moved(key[other], by[other], before[other].tolist(), after[other].tolist())

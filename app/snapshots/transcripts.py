@@ -1,0 +1,59 @@
+"""Turns of a prompt: the messages of a chat, or those that the layout of a transcript shows in one text. Pure."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from app.snapshots.spoken import INSTRUCTING
+
+_USER, _ASSISTANT = "user", "assistant"
+_ROLES = {
+    "human": _USER, "user": _USER, "customer": _USER,
+    "assistant": _ASSISTANT, "ai": _ASSISTANT, "bot": _ASSISTANT, "model": _ASSISTANT, "agent": _ASSISTANT,
+    "system": "system", "tool": "tool",
+}  # fmt: skip
+#: Where a turn begins: ChatML, Llama 3, Gemma, headings, and a role with a colon at the start of a line.
+_LAYOUTS = (
+    re.compile(r"<\|im_start\|>[ ]*(?P<role>\w+)[ ]*\n", re.ASCII),
+    re.compile(r"<\|start_header_id\|>[ ]*(?P<role>\w+)[ ]*<\|end_header_id\|>", re.ASCII),
+    re.compile(r"<start_of_turn>[ ]*(?P<role>\w+)[ ]*\n", re.ASCII),
+    re.compile(r"^#{2,4}[ ]*(?P<role>\w+)[ ]*:?[ ]*$", re.ASCII | re.MULTILINE),
+    re.compile(r"^(?P<role>[A-Za-z]{2,11})[ ]?:", re.ASCII | re.MULTILINE),
+)
+_MARKS = ("<|im_start|>", "<|start_header_id|>", "<start_of_turn>", "##", ":")
+_ENDS = re.compile(r"(?:<\|im_end\|>|<\|eot_id\|>|<end_of_turn>)\s*$")
+
+
+class Turn(NamedTuple):
+    role: str
+    text: str
+
+
+def turns_of_text(text: str) -> list[Turn]:
+    """Returns the turns that the layout of a transcript shows, the last one without the mark of an answer that has yet
+    to be written; empty where the text is no transcript.
+
+    A transcript has turns of a user and of an assistant. What comes before its first turn counts as instructions.
+    """
+    for mark, layout in zip(_MARKS, _LAYOUTS, strict=True):
+        if mark in text and (turns := _laid_out(text, layout)):
+            return turns
+    return []
+
+
+def spoken_turns(turns: Sequence[Turn]) -> list[Turn]:
+    """Returns the turns without instructions to the model."""
+    return [turn for turn in turns if turn.role not in INSTRUCTING]
+
+
+def _laid_out(text: str, layout: re.Pattern[str]) -> list[Turn]:
+    found = [mark for mark in layout.finditer(text) if mark["role"].lower() in _ROLES]
+    if len(found) < 2:
+        return []
+    turns = [Turn("system", text[: found[0].start()])] if text[: found[0].start()].strip() else []
+    ends = [mark.start() for mark in found[1:]] + [len(text)]
+    for mark, end in zip(found, ends, strict=True):
+        turns.append(Turn(_ROLES[mark["role"].lower()], _ENDS.sub("", text[mark.end() : end])))
+    if not {_USER, _ASSISTANT} <= {turn.role for turn in turns}:
+        return []
+    return turns[:-1] if turns[-1].role == _ASSISTANT and not turns[-1].text.strip() else turns
