@@ -57,7 +57,6 @@ def test_the_log_of_an_older_version_is_looked_through_again_and_keeps_its_rows_
             "SELECT event_id, position, completion, conversation_id FROM events ORDER BY position"
         )
         assert rows.fetchall() == [("e1", 1, "Ho", None), ("e2", 2, "Ho", None)]
-        connection.execute("SELECT setval('log_positions', 3)")
         connection.execute(
             """INSERT INTO events (project_id, position, received_at, event_id, completion_id, actor, signal, metadata,
                                    conversation_id)
