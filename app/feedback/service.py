@@ -148,4 +148,5 @@ def _stored(row: Event) -> wire.StoredEvent:
         supersedes=row.supersedes,
         metadata=row.extra,
         never_train=row.never_train,
+        origin="import" if row.origin == "import" else None,
     )

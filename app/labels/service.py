@@ -17,6 +17,7 @@ from thumbwheel import wire
 from app import whole_logs
 from app.feedback import service as feedback
 from app.labels import reading, sets, store
+from app.labels.events import Log
 from app.labels.parts import Logs, Whole, parted
 from app.labels.policy import Context
 
@@ -49,7 +50,7 @@ def is_large(session: Session, project: str) -> bool:
     return feedback.more_than(session, project, SMALL)
 
 
-def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False) -> sets.Log:
+def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False) -> Log:
     """All that was said up to `watermark`, for `sets.resolve`; the same for policies that read edits alike.
 
     keep  how edits compare with their originals, where that was found out anew: it saves time later, whatever the
@@ -123,7 +124,7 @@ def _turn(session: Session, project: str) -> AbstractContextManager[None]:
     return whole_logs.turn(session) if is_large(session, project) else nullcontext()
 
 
-def count(log: sets.Log, labelled: sets.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
+def count(log: Log, labelled: sets.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
     """Rows by class, and completions that give none; of completions of which something was said after `since`, and of
     this checkpoint."""
     completions = labelled.completions
