@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.labels.events import UNKNOWN_EDIT, Compared, id_hash
-from app.labels.policy import EVEN, NOT_PREFERRED
 from app.labels.rejected import id_of
+from app.labels.verdicts import EVEN, NOT_PREFERRED
 
 
 class _Said(msgspec.Struct):

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from app.labels.events import Events, Log, id_hash
-from app.labels.policy import preference_in
+from app.labels.verdicts import preference_in
 
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "completion": pl.UInt32,
@@ -45,7 +45,12 @@ class Judgements(NamedTuple):
     two: NDArray[np.int64]
 
     def where(self, chosen: NDArray[Any]) -> "Judgements":
-        other, preference, first, two = self.other[chosen], self.preference[chosen], self.first[chosen], self.two[chosen]
+        other, preference, first, two = (
+            self.other[chosen],
+            self.preference[chosen],
+            self.first[chosen],
+            self.two[chosen],
+        )
         return Judgements(self.events.where(chosen), other, preference, first, two)
 
     def once(self) -> "Judgements":

@@ -1,6 +1,6 @@
 """The moment of an event, for SQL. Pure."""
 
-from app.labels.policy import NO_TIME
+from app.labels.verdicts import NO_TIME
 
 #: Whether the moment is that of the receipt.
 BY_ARRIVAL_SQL = "occurred_at IS NULL AND origin IS NULL"

@@ -3,7 +3,7 @@ SQL. Pure."""
 
 import hashlib
 
-from app.labels.policy import EVEN, NOT_PREFERRED
+from app.labels.verdicts import EVEN, NOT_PREFERRED
 
 DIGITS = 16
 

@@ -20,10 +20,10 @@ from app.labels import sets
 from app.labels.events import Log
 from app.labels.guards.quarantine import findings
 from app.labels.parts import Logs
-from app.labels.policy import Context
 from app.labels.quarantine import service as quarantine
 from app.labels.sets import Labelled
 from app.labels.spill import Spill
+from app.labels.verdicts import Context
 
 #: Rules that are left out of a pass over the votes.
 NO_RINGS, NO_TIMES = {"ring": None}, {"burst": None, "one_way": None}

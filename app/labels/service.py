@@ -19,7 +19,7 @@ from app.feedback import service as feedback
 from app.labels import reading, sets, store
 from app.labels.events import Log
 from app.labels.parts import Logs, Whole, parted
-from app.labels.policy import Context
+from app.labels.verdicts import Context
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1

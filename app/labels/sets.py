@@ -15,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.labels import policy as one
+from app.labels import verdicts as one
 from app.labels.comparisons import Judgements, judgements_of
 from app.labels.events import NAME, UNKNOWN_EDIT, Events, Log, microseconds
-from app.labels.policy import NO_TIME, NO_VERDICT, QUARANTINED, THOUSANDTHS, TIE, Context, Verdict
+from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
+from app.labels.verdicts import NO_TIME, THOUSANDTHS, Context, Verdict
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.labels.events import NAME
-from app.labels.policy import EDITED_TEXT, THOUSANDTHS
+from app.labels.policy import EDITED_TEXT
 from app.labels.sets import Labelled
+from app.labels.verdicts import THOUSANDTHS
 
 #: What a row for pairs alone has for a reason, and its weight: that of a thumb.
 COMPARED, THUMB = "compared", THOUSANDTHS

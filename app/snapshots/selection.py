@@ -15,10 +15,11 @@ from thumbwheel import wire
 
 from app.labels.events import microseconds
 from app.labels.guards import influence
-from app.labels.policy import THOUSANDTHS
+from app.labels.verdicts import THOUSANDTHS
 from app.snapshots.balance import Tally
 from app.snapshots.candidates import Candidates
-from app.snapshots.pairs import Pairs, pairs_from, pairs_of_rows
+from app.snapshots.pairing import Material, material_of, pairs_among
+from app.snapshots.pairs import Pairs
 from app.snapshots.plan import Cell
 from app.snapshots.said import numbered
 from app.snapshots.split import Split, split_of
@@ -126,7 +127,7 @@ def select(
     )
     drops = Counter(drops)
     order = _in_time(candidates)
-    two = _compared(candidates)
+    two = material_of(candidates)
     stays, only_for_pairs, cluster = _collapsed(candidates, order, two, drops)
     group_of_prompt = numbered(leaders)
     group = group_of_prompt[candidates.prompt]
@@ -154,7 +155,7 @@ def select(
     rows, weight = rows[~alone], weight[~alone]
     every = np.concatenate([rows, for_pairs.candidate])
     same = _places(every, len(candidates))[cluster]
-    pairs = _pairs(candidates, two, same, every, split[every], rows if derive_pairs else rows[:0])
+    pairs = pairs_among(candidates, two, same, every, split[every], rows if derive_pairs else rows[:0])
     if len(for_pairs.candidate):
         # Only those that a pair needs.
         needed = np.isin(np.arange(len(every)), np.concatenate([np.arange(len(rows)), pairs.chosen, pairs.rejected]))
@@ -216,7 +217,7 @@ def _in_time(candidates: Candidates) -> NDArray[np.int32]:
 
 
 def _collapsed(
-    candidates: Candidates, order: NDArray[np.int32], two: "_Compared", drops: Counter[str]
+    candidates: Candidates, order: NDArray[np.int32], two: Material, drops: Counter[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int32]]:
     """Which candidates stay: of each cluster the first of the heavier side with the weight of its heaviest; where there
     is none, the first one of those that were compared, for pairs alone. And of each candidate the one that stays for
@@ -278,20 +279,6 @@ def _hold_out_later(
     drops["between_times"] += int(np.count_nonzero(dropped & ~only_for_pairs))
     stays[dropped] = False
     split[train & late & ~known[group]] = SPLITS.index("later")
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """Candidates that pairs could be made of: what was compared with its votes, and edits with their originals."""
-
-    compared: NDArray[np.int32]
-    votes: NDArray[np.int32]
-    edits: NDArray[np.int32]
-    authors: NDArray[np.int64]
-
-    def candidates(self) -> NDArray[np.int32]:
-        """Returns each of them once."""
-        return np.unique(np.concatenate([self.compared, self.edits]))
 
 
 _Members = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -382,54 +369,6 @@ def _present(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
     there = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
     there[numbers] = True
     return there
-
-
-def _compared(candidates: Candidates) -> "_Compared":
-    two, votes = candidates.compared
-    written = np.flatnonzero(candidates.edit).astype(np.int32)
-    edits, authors = np.empty((0, 2), dtype=np.int32), np.empty(0, dtype=np.int64)
-    if len(written):
-        completion, edit = candidates.completion, candidates.edit
-        original = np.full(int(completion.max()) + 1, -1, dtype=np.int32)
-        itself = np.flatnonzero(edit == 0).astype(np.int32)
-        original[completion[itself]] = itself
-        edits = np.stack([written, original[completion[written]]], axis=1)
-        edits = edits[edits[:, 1] >= 0]
-        authors = np.bincount(candidates.members[0], minlength=len(candidates))[edits[:, 0]]
-    return _Compared(two, votes, edits, authors)
-
-
-def _pairs(
-    candidates: Candidates,
-    two: _Compared,
-    row: NDArray[np.int32],
-    every: NDArray[np.int32],
-    split: NDArray[np.int8],
-    derive_from: NDArray[np.int32],
-) -> Pairs:
-    """The pairs of rows, both in one split and about one prompt.
-
-    row          of each candidate its number among `every`, -1 for none
-    every        the candidates of all rows, and the `split` of each row
-    derive_from  the first ones of these, which make pairs by their labels
-    """
-    either = len(two.compared) or len(two.edits)
-    key = numbered(candidates.prompts.key[candidates.prompt[every]]) if either else every
-
-    def rows_of(pairs: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        rows = row[pairs]
-        one, other = rows[:, 0], rows[:, 1]
-        there = (rows >= 0).all(axis=1) & (split[one] == split[other]) & (key[one] == key[other])
-        return rows[there], there
-
-    compared, compared_there = rows_of(two.compared)
-    edits, edits_there = rows_of(two.edits)
-    derived = np.empty((0, 2), dtype=np.int32)
-    if len(derive_from):
-        label = candidates.label[derive_from]
-        group = candidates.prompt[derive_from].astype(np.int64) * len(SPLITS) + split[: len(derive_from)]
-        derived = pairs_of_rows(np.unique(group, return_inverse=True)[1], label)
-    return pairs_from(compared, two.votes[compared_there], edits, two.authors[edits_there], derived)
 
 
 def _tally(selection: Selection, split: Split) -> Tally:

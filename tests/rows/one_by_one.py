@@ -14,18 +14,9 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.labels import service as labels
-from app.labels.policy import (
-    EVEN,
-    NO_TIME,
-    NO_VERDICT,
-    NOT_PREFERRED,
-    QUARANTINED,
-    Context,
-    Resolution,
-    Signal,
-    resolve,
-)
+from app.labels.policy import NO_VERDICT, QUARANTINED, Resolution, Signal, resolve
 from app.labels.rejected import id_of
+from app.labels.verdicts import EVEN, NO_TIME, NOT_PREFERRED, Context
 
 EVENTS = text("""
     SELECT event_id, position, occurred_at, received_at, origin, completion_id, actor, signal, prompt, completion,

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from thumbwheel import wire
 from thumbwheel.wire.previews import ExplainedSignal, ExplainedText, ResolvedLabel
 
-from app.labels.policy import NO_TIME, TIE, Context, Signal, Step, explain
+from app.labels.policy import TIE, Signal, Step, explain
 from app.labels.previews.preview import Look
+from app.labels.verdicts import NO_TIME, Context
 
 
 class Said(NamedTuple):

@@ -24,8 +24,9 @@ from thumbwheel.wire.previews import (
 
 from app.labels.events import Log, microseconds
 from app.labels.guards.influence import capped
-from app.labels.policy import EDITED_TEXT, NO_TIME, THOUSANDTHS
+from app.labels.policy import EDITED_TEXT
 from app.labels.sets import Labelled
+from app.labels.verdicts import NO_TIME, THOUSANDTHS
 
 EXAMPLES = 10
 SHOWN_CHARACTERS = 240
