@@ -116,7 +116,7 @@ def resolve_all(
     left_out  actors whose signals do not count
     """
     log = log_of(session, project, policy, watermark)
-    return sets.resolve(policy, log, context(session, project, policy, watermark), sorted(left_out))
+    return sets.resolve(policy, log, context(session, project, policy, watermark), sorted(left_out), judged=True)
 
 
 def _turn(session: Session, project: str) -> AbstractContextManager[None]:

@@ -33,7 +33,7 @@ class Labelled:
     rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · moment Int64 (µs since 1970, of the
                  latest) · weight Int32 (thousandths) · actors list of UInt32
     comparisons  what was compared: see `app.labels.comparisons.COMPARISONS`
-    judgements   what the guards look at: see `judgements`
+    judgements   what the guards look at, where it was asked for: see `judgements`
     compared     number of the completion of each event in `Log.compared`
     said         every standing signal, where it was asked for: kind str · detail str or null · completion UInt32 ·
                  says str or null
@@ -71,12 +71,19 @@ def judgements(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataF
 
 
 def resolve(
-    policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequence[str] = (), *, said: bool = False
+    policy: wire.LabelPolicy,
+    log: Log,
+    context: Context,
+    left_out: Sequence[str] = (),
+    *,
+    said: bool = False,
+    judged: bool = False,
 ) -> Labelled:
     """What `policy` makes of the log.
 
     left_out  actors whose signals do not count
     said      also every signal one by one
+    judged    also what the guards look at
     """
     events, counts = log.events, log.stands
     silenced = np.zeros(len(log.completions), dtype=bool)
@@ -93,7 +100,7 @@ def resolve(
         votes=_votes(votes, verdicts),
         rewrites=_rewrites(policy.signals.edit, log, events, counts),
         comparisons=counted.compared.counted(),
-        judgements=counted.judgements(len(log.completions), verdicts),
+        judgements=counted.judgements(len(log.completions), verdicts) if judged else pl.DataFrame(),
         compared=events.completion[log.compared.row],
         said=_said(kinds, events.where(counts) if said else events.where(slice(0)), verdicts),
         actors=log.actors,
@@ -131,7 +138,7 @@ class _Counted:
         """See the function of that name."""
         plain, once = self.one_by_one, self.compared.once()
         numbers = completions + once.two
-        events = plain.with_more(once.events)
+        events = plain.with_more(once.events) if len(once.two) else plain
         no_time = events.by_arrival | (events.moment == microseconds(NO_TIME))
         return pl.DataFrame(
             {

@@ -104,7 +104,7 @@ class _Reading:
     def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
         """What a policy makes of the whole log."""
         context = labels.context(self._session, self._project, policy, self._watermark)
-        return sets.resolve(policy, self._log(policy), context, sorted(left_out), said=True)
+        return sets.resolve(policy, self._log(policy), context, sorted(left_out), said=True, judged=True)
 
     def _log(self, policy: wire.LabelPolicy) -> Log:
         key = policy.signals.edit.model_dump_json()
