@@ -87,6 +87,7 @@ def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
             seed=claimed.recipe.seed,
             shipped_checkpoint_id=claimed.reference_checkpoint_id,
             folder=folder,
+            pairs=claimed.recipe.pairs,
         )
         recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
         leases.snapshotted(session, claimed.lease, built.id, recipe)

@@ -301,7 +301,7 @@ def event_entry(project: str, event: wire.Event) -> Entry:
     row: sql.EventRow = (
         project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), text, messages,
         kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, kept.conversation_id,
-        signals.json_text(kept.metadata), kept.never_train,
+        signals.json_text(kept.metadata), kept.never_train, kept.origin,
     )  # fmt: skip
     return Entry(row, kept)
 
@@ -317,7 +317,7 @@ def quick_entry(project: str, body: bytes) -> Entry | None:
     row: sql.EventRow = (
         project, event.event_id, event.completion_id, event.actor, quick.json_text(event.signal), text, messages,
         event.completion, event.checkpoint_id, occurred_at, event.supersedes, event.conversation_id,
-        quick.json_text(event.metadata), event.never_train,
+        quick.json_text(event.metadata), event.never_train, None,
     )  # fmt: skip
     return Entry(row, body)
 

@@ -18,11 +18,11 @@ import asyncpg
 Key = tuple[str, str]  # project, and an id in it
 
 #: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint,
-#: time, what it supersedes, conversation, metadata, whether never to train on it. Signal, messages and metadata are
-#: JSON text.
+#: time, what it supersedes, conversation, metadata, whether never to train on it, origin. Signal, messages and metadata
+#: are JSON text.
 EventRow = tuple[
     str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str | None,
-    str, bool,
+    str, bool, str | None,
 ]  # fmt: skip
 #: Project, completion id, prompt, completion, checkpoint, conversation, sampling, token ids, log-probs, metadata.
 CompletionRow = tuple[str, str, str, str, UUID | None, str | None, str, str | None, str | None, str]
@@ -55,10 +55,10 @@ _APPEND_EVENTS = (
                nextval(to_regclass(item.sequence)) AS position
         FROM erased, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                             $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::text[],
-                            $15::bool[], $16::text[])
+                            $15::bool[], $16::text[], $17::text[])
              WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
                                       checkpoint_id, occurred_at, supersedes, conversation_id, metadata, never_train,
-                                      sequence, number)
+                                      origin, sequence, number)
     ), taken AS (
         INSERT INTO event_ids (project_id, event_id, position, received_at)
         SELECT project_id, event_id, position, now() FROM item WHERE NOT erased
@@ -67,10 +67,11 @@ _APPEND_EVENTS = (
         RETURNING project_id, position
     ), logged AS (
         INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, checkpoint_id,
-                            occurred_at, supersedes, conversation_id, metadata, never_train, position, received_at)
+                            occurred_at, supersedes, conversation_id, metadata, never_train, origin, position,
+                            received_at)
         SELECT project_id, event_id, completion_id, actor, signal::json, coalesce(messages::json, to_json(prompt)),
                completion, checkpoint_id, occurred_at, supersedes, conversation_id, metadata::json, never_train,
-               position, now()
+               origin, position, now()
         FROM item JOIN taken USING (project_id, position) ORDER BY position
     )
     SELECT number, erased FROM item LEFT JOIN taken USING (project_id, position) WHERE taken.position IS NULL
@@ -97,7 +98,7 @@ async def try_to_append(connection: asyncpg.Connection) -> None:
     try:
         row: EventRow = (
             project, f"trial {uuid4()}", "trial", "trial", '{"kind": "copy"}', None, None, None, None, None, None, None,
-            "{}", True,
+            "{}", True, None,
         )  # fmt: skip
         await append_events(connection, [row])
     finally:

@@ -151,4 +151,5 @@ def _stored(row: Event) -> wire.StoredEvent:
         conversation_id=row.conversation_id,
         metadata=row.extra,
         never_train=row.never_train,
+        origin="import" if row.origin == "import" else None,
     )

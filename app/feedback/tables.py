@@ -46,6 +46,10 @@ class Event(Base):
     # `metadata` is a name that the declarative base keeps for itself.
     extra: Mapped[AsSent] = mapped_column("metadata")
     never_train: Mapped[bool] = mapped_column(server_default=false())
+    origin: Mapped[str | None] = mapped_column(
+        String(16),
+        comment="import: copied from elsewhere, the time of the receipt says nothing; null: sent as it happened",
+    )
 
     __table_args__ = (
         Index("ix_events_project_id_completion_id", "project_id", "completion_id"),

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.labels.policy import NOT_PREFERRED
+from app.labels.events import UNKNOWN_EDIT, Compared, id_hash
 from app.labels.rejected import id_of
-from app.labels.sets import UNKNOWN_EDIT
+from app.labels.verdicts import EVEN, NOT_PREFERRED
 
 
 class _Said(msgspec.Struct):
@@ -24,6 +24,7 @@ class _Said(msgspec.Struct):
     rejected: str | None = None
     rejected_completion_id: str | None = None
     carries: bool = False
+    tie: bool | None = None
 
     def other(self, completion_id: str) -> str:
         """The id of the completion that was not preferred."""
@@ -40,6 +41,7 @@ class _Part(NamedTuple):
     completion: pa.DictionaryArray
     actor: pa.DictionaryArray
     moment: NDArray[np.int64]
+    by_arrival: NDArray[np.bool_]
     signal: NDArray[np.uint32]
     carries: NDArray[np.bool_]
     never_train: NDArray[np.bool_]
@@ -69,6 +71,7 @@ class Columns:
     completion: NDArray[np.uint32]
     actor: NDArray[np.uint32]
     moment: NDArray[np.int64]
+    by_arrival: NDArray[np.bool_]
     signal: NDArray[np.uint32]
     carries: NDArray[np.bool_]
     never_train: NDArray[np.bool_]
@@ -79,14 +82,17 @@ class Columns:
     checkpoints: pa.Array
     signals: Signals
     edit_rows: NDArray[np.int64]
+    compared: Compared
     supersedes: Mapping[int, str]  # row → event id
 
     @staticmethod
     def of(batches: Iterable[pa.RecordBatch]) -> "Columns":
         signals = Signals()
-        not_preferred = signals.number({"kind": NOT_PREFERRED})
+        signals.number({"kind": "preference"})
+        not_preferred, even = (signals.number({"kind": kind}) for kind in (NOT_PREFERRED, EVEN))
         parts: list[_Part] = []
         sources, edit_rows = [], []
+        compared = [Compared.none()]
         supersedes: dict[int, str] = {}
         start = 0
         for batch in batches:
@@ -100,7 +106,8 @@ class Columns:
             here = np.arange(start, start + len(batch), dtype=np.int32)
             parts.append(
                 _Part(
-                    position, batch["completion_id"].dictionary_encode(), actor, moment, numbers[which],
+                    position, batch["completion_id"].dictionary_encode(), actor, moment,
+                    as_numpy(batch["by_arrival"]), numbers[which],
                     as_numpy(batch["carries"]), as_numpy(batch["never_train"]),
                     batch["checkpoint_id"].dictionary_encode(),
                 )
@@ -115,13 +122,15 @@ class Columns:
             preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
             if len(preferences):
                 others = [said[place] for place in which[preferences].tolist()]
-                ids = pl.Series(batch["completion_id"]).gather(preferences).to_list()
+                ids = pl.Series(batch["completion_id"]).gather(preferences)
+                other_ids = _strings(map(_Said.other, others, ids.to_list()))
+                compared.append(Compared(here[preferences], id_hash(other_ids)))
+                compared.append(Compared(np.arange(start, start + len(ids), dtype=np.int32), id_hash(ids.to_arrow())))
                 parts.append(
                     _Part(
-                        position[preferences],
-                        _strings(map(_Said.other, others, ids)).dictionary_encode(),
-                        actor.take(as_arrow(preferences)), moment[preferences],
-                        np.full(len(preferences), not_preferred, dtype=np.uint32),
+                        position[preferences], other_ids.dictionary_encode(), actor.take(as_arrow(preferences)),
+                        moment[preferences], parts[-1].by_arrival[preferences],
+                        np.array([even if one.tie else not_preferred for one in others], dtype=np.uint32),
                         np.array([one.carries or one.rejected is not None for one in others], dtype=bool),
                         parts[-1].never_train[preferences],
                         pa.nulls(len(preferences), pa.binary(16)).dictionary_encode(),
@@ -139,6 +148,7 @@ class Columns:
             completion=completion.view(np.uint32),
             actor=actor.view(np.uint32),
             moment=_joined(columns.pop("moment"), np.int64),
+            by_arrival=_joined(columns.pop("by_arrival"), np.bool_),
             signal=_joined(columns.pop("signal"), np.uint32),
             carries=_joined(columns.pop("carries"), np.bool_),
             never_train=_joined(columns.pop("never_train"), np.bool_),
@@ -149,6 +159,7 @@ class Columns:
             checkpoints=checkpoints,
             signals=signals,
             edit_rows=_joined(edit_rows, np.int64),
+            compared=Compared(*map(np.concatenate, zip(*compared, strict=True))),
             supersedes=supersedes,
         )
 
@@ -163,6 +174,7 @@ class Columns:
             completion=number[self.completion[chosen]],
             actor=self.actor[chosen],
             moment=self.moment[chosen],
+            by_arrival=self.by_arrival[chosen],
             signal=self.signal[chosen],
             carries=self.carries[chosen],
             never_train=self.never_train[chosen],
@@ -170,6 +182,7 @@ class Columns:
             source=row[self.source[chosen]],
             completions=self.completions.filter(as_arrow(completions)),
             edit_rows=row[self.edit_rows[chosen[self.edit_rows]]].astype(np.int64),
+            compared=Compared(row[self.compared.row], self.compared.other).where(chosen[self.compared.row]),
             supersedes={},
         )
 
@@ -187,7 +200,7 @@ def not_preferred(batch: pa.RecordBatch) -> tuple[NDArray[np.int64], pa.Array]:
 def _number(signals: Signals, said: _Said, raw: str) -> int:
     if said.kind in ("edit", "comment", "preference"):
         unread = {"severity": UNKNOWN_EDIT} if said.kind == "edit" else {}
-        return signals.number({"kind": said.kind, **unread})
+        return signals.number({"kind": EVEN if said.tie else said.kind, **unread})
     return signals.number(msgspec.json.decode(raw), raw)
 
 

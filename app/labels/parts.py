@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels.columns import as_arrow, as_numpy, not_preferred
+from app.labels.events import NAME, Compared, Events, Log
 from app.labels.reading import Carrier, Source, read
-from app.labels.sets import NAME, Events, Log
 from app.labels.spill import Spill
 
 #: Events that are sorted into parts at a time: each part then gets batches that are worth their overhead.
@@ -96,6 +96,7 @@ class _Parted:
             actors=self.actors,
         )
         self._logs.keep_frame("events", number, pl.DataFrame(log.events._asdict()).with_columns(stands=log.stands))
+        self._logs.keep_frame("compared", number, pl.DataFrame(log.compared._asdict()))
         self._logs.keep_frame("completions", number, log.completions.cast({NAME: pl.String}))
         self._logs.keep_frame("rewritten", number, log.rewritten)
         for (step,), some in new.group_by(pl.col("position") // POSITIONS):
@@ -112,6 +113,7 @@ class _Parted:
         return Log(
             events=Events._make(events[name].to_numpy() for name in Events._fields),
             stands=events["stands"].to_numpy(),
+            compared=Compared._make(self._logs.frame("compared", number)[name].to_numpy() for name in Compared._fields),
             signals=signals,
             completions=self._logs.frame("completions", number).with_columns(pl.col("checkpoint_id").cast(NAME)),
             actors=self.actors,

@@ -1,62 +1,79 @@
 """From the signals of one completion to a label, a weight and the reasons, by a label policy. Pure.
 
 1. Each signal that stands gives a verdict, or none.
-2. Of each actor one verdict counts: of the group of signals with the highest precedence, the latest; time first, place
-   in the log where times are equal.
-3. The actors' verdicts are added by weight. The heavier side gives the label; equal sides give nothing.
-4. The row weighs as much as the heaviest verdict on the winning side.
-5. A text that somebody wrote in place of the completion is a desirable row of its own.
+2. A comparison is a judgement of two completions. An actor's latest judgement of the same two counts. A completion that
+   the actor prefers more often than not is preferred, one that loses more often is not, and an even one has no verdict.
+3. Of each actor one verdict counts: of the group of signals with the highest precedence, the latest. Signals of one
+   moment have no order: where they contradict each other, the group says nothing.
+4. The actors' verdicts are added by weight. The heavier side gives the label; equal sides give nothing.
+5. The row weighs as much as the heaviest verdict on the winning side.
+6. A text that somebody wrote in place of the completion is a desirable row of its own.
 
 Weights are counted in thousandths, so that sums are exact in any order. `app.labels.sets` does the same for whole logs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from thumbwheel import wire
-from thumbwheel.wire.policies import Says, SaysUnless
 
-from app.labels.edits import Severity, severity
+from app.labels.edits import severity
+from app.labels.verdicts import (
+    NOT_PREFERRED,
+    THOUSANDTHS,
+    Context,
+    Verdict,
+    heaviest_first,
+    of_edit,
+    of_signal,
+    preference_in,
+    rewrite_weight,
+)
 
-#: Not a signal of the wire: the other side of a preference, seen from the completion that was not preferred.
-NOT_PREFERRED = "not_preferred"
-THOUSANDTHS = 1000
 TIE, NO_VERDICT, QUARANTINED = "tie", "no_verdict", "quarantined"
 EDITED_TEXT = "edited_text"
+COUNTS = "counts"
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One signal as the log has it."""
+    """One signal as the log has it.
+
+    occurred_at  `NO_TIME` where the time is unknown
+    body         {"kind": …} as on the wire, or {"kind": NOT_PREFERRED} or {"kind": EVEN}
+    stands       whether it was neither taken back nor replaced
+    other        id of the completion that this one is compared with
+    by_arrival   whether `occurred_at` is the time of its receipt, so that the place in the log orders equal moments
+    """
 
     position: int
     occurred_at: datetime
     actor: str
-    body: Mapping[str, Any]  # {"kind": …} as on the wire, or {"kind": NOT_PREFERRED}
-    stands: bool = True  # not taken back, and nothing was put in its place
+    body: Mapping[str, Any]
+    stands: bool = True
+    other: str | None = None
+    by_arrival: bool = True
+
+    @property
+    def moment(self) -> tuple[datetime, int]:
+        """The signal's place in time."""
+        return self.occurred_at, self.position if self.by_arrival else 0
+
+    @property
+    def preference(self) -> int | None:
+        """Returns 1 where this completion is preferred, -1 where the other one is, 0 for neither; None for a signal
+        that compares nothing."""
+        return preference_in(self.body)
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a resolution needs beside the signals of one completion.
+class Vote(NamedTuple):
+    """What counts of one actor. `positions`: of the signals that it rests on."""
 
-    as_of          the newest moment of the log: which windows are over
-    rating_median  place on the scale, 0 to 1, where the policy's thresholds are the median; None for too few ratings
-    """
-
-    as_of: datetime
-    rating_median: float | None = None
-
-
-class Verdict(NamedTuple):
-    rank: int  # 0 is the most explicit
-    desirable: bool
-    weight: int  # in thousandths
-    reason: str
-    unless: str | None = None  # a kind of signal that takes the verdict away,
-    within: timedelta = timedelta()  # where it follows within this time
+    verdict: Verdict
+    positions: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -106,7 +123,7 @@ class Explanation:
 
 def resolve(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context) -> Resolution:
     """What `signals`, all about one completion, say of it. `text` is what the model wrote, None where unknown."""
-    counted = {actor: verdict for actor, (verdict, _) in _counted(policy, text, signals, context).items()}
+    counted = {actor: vote.verdict for actor, vote in _counted(policy, text, signals, context).items()}
     rewrites = _rewrites(policy.signals.edit, text, signals)
     if not counted:
         return Resolution(None, 0.0, (NO_VERDICT,), rewrites)
@@ -115,7 +132,7 @@ def resolve(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal
         return Resolution(None, 0.0, (TIE,), rewrites)
     label = desirable > undesirable
     agreed = {actor: verdict for actor, verdict in counted.items() if verdict.desirable is label}
-    winners = sorted(agreed.values(), key=_heaviest_first)
+    winners = sorted(agreed.values(), key=heaviest_first)
     reasons = tuple(dict.fromkeys(verdict.reason for verdict in winners))
     return Resolution(label, winners[0].weight / THOUSANDTHS, reasons, rewrites, tuple(sorted(agreed)))
 
@@ -123,24 +140,12 @@ def resolve(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal
 def explain(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context) -> Explanation:
     """What `resolve` does, signal by signal, in the order of time."""
     counted = _counted(policy, text, signals, context)
-    desirable, undesirable = _sides(verdict for verdict, _ in counted.values())
-    ordered = sorted(signals, key=_time)
-    standing = [signal for signal in ordered if signal.stands]
+    desirable, undesirable = _sides(vote.verdict for vote in counted.values())
+    ordered = sorted(signals, key=_in_time)
     steps = []
     for signal in ordered:
         verdict = verdict_of(policy, text, signal, context)
-        if not signal.stands:
-            why = "taken back, or replaced by a later signal"
-        elif verdict is None:
-            why = _why_nothing(signal)
-        elif not _final(verdict, signal, standing, context):
-            why = f"waits for its window to end, or {verdict.unless} followed in it"
-        elif verdict.rank > counted[signal.actor][0].rank:
-            why = "the same actor gave a signal of higher precedence"
-        elif counted[signal.actor][1] != signal.position:
-            why = "the same actor said something later"
-        else:
-            why = "counts"
+        why = _why(signal, verdict, counted.get(signal.actor), ordered, context)
         steps.append(
             Step(
                 position=signal.position,
@@ -149,7 +154,7 @@ def explain(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal
                 says=verdict.reason if verdict else None,
                 desirable=verdict.desirable if verdict else None,
                 weight=verdict.weight / THOUSANDTHS if verdict else 0.0,
-                counts=why == "counts",
+                counts=why == COUNTS,
                 why=why,
             )
         )
@@ -165,111 +170,50 @@ def verdict_of(policy: wire.LabelPolicy, text: str | None, signal: Signal, conte
     return of_signal(policy, body, context)
 
 
-def of_edit(policy: wire.LabelPolicy, severity: Severity) -> Verdict | None:
-    """What an edit of this severity says of the original."""
-    rule = policy.signals.edit
-    match severity:
-        case "unchanged":
-            return _says(policy, "edit", rule.unchanged, "edit_unchanged")
-        case "cosmetic":
-            return _says(policy, "edit", rule.cosmetic, "edit_cosmetic")
-        case "substantive":
-            return _says(policy, "edit", rule.substantive, "edit_substantive")
-        case "rewrite":
-            return _says(policy, "edit", rule.rewrite, "edit_rewritten")
-
-
-def of_signal(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> Verdict | None:
-    """What a signal other than an edit says, whatever it is about."""
-    rules = policy.signals
-    match body["kind"]:
-        case "thumbs" if body["value"] == "up":
-            return _says(policy, "thumbs", rules.thumbs.up, "thumbs_up")
-        case "thumbs":
-            return _says(policy, "thumbs", rules.thumbs.down, "thumbs_down")
-        case "rating":
-            return _of_rating(policy, place(body), context)
-        case "preference":
-            return _says(policy, "preference", rules.preference.preferred, "preferred")
-        case "not_preferred":
-            return _says(policy, "preference", rules.preference.not_preferred, "not_preferred")
-        case "flag":
-            return _of_flags(policy, body["flags"])
-        case "outcome":
-            return _of_outcome(policy, body["name"], is_true=body["value"])
-        case "accept" | "reject" | "copy" | "regenerate" | "escalate" | "reopen" | "resolve" as kind:
-            says: SaysUnless | None = getattr(rules, "copy_" if kind == "copy" else kind)
-            return _says(policy, "implicit", says, kind)
-        case _:
-            return None
-
-
-def place(rating: Mapping[str, Any]) -> float:
-    """On the rating's scale: 0 at its lowest and 1 at its highest value."""
-    minimum, maximum = rating.get("minimum", 1), rating.get("maximum", 5)
-    return float((rating["value"] - minimum) / (maximum - minimum))
-
-
-def rewrite_weight(rule: wire.EditRule, severity: Severity) -> float | None:
-    """What the text of such an edit weighs as a row of its own; None for no row."""
-    return {"rewrite": rule.rewritten_text, "substantive": rule.substantive_text}.get(severity)
-
-
-def _of_rating(policy: wire.LabelPolicy, place: float, context: Context) -> Verdict | None:
-    rule = policy.signals.rating
-    if rule.thresholds.kind == "fixed":
-        high, low = place >= rule.thresholds.desirable_from, place <= rule.thresholds.undesirable_to
-    elif context.rating_median is None:
-        return None
-    else:
-        high, low = place > context.rating_median, place < context.rating_median
-    if high:
-        return _says(policy, "rating", rule.high, "rating_high")
-    return _says(policy, "rating", rule.low, "rating_low") if low else None
-
-
-def _of_flags(policy: wire.LabelPolicy, flags: Sequence[str]) -> Verdict | None:
-    """The heaviest of their tiers."""
-    verdicts = [
-        verdict
-        for name, tier in policy.signals.flag.items()
-        if not set(tier.flags).isdisjoint(flags)
-        and (verdict := _says(policy, "flag", tier.says, f"flag_{name}")) is not None
-    ]
-    return min(verdicts, key=_heaviest_first, default=None)
-
-
-def _of_outcome(policy: wire.LabelPolicy, name: str, *, is_true: bool) -> Verdict | None:
-    rule = policy.signals.outcome.get(name)
-    if rule is None:
-        return None
-    return _says(policy, "outcome", rule.true if is_true else rule.false, f"outcome_{name}_{str(is_true).lower()}")
-
-
-def _says(policy: wire.LabelPolicy, group: str, says: Says | None, reason: str) -> Verdict | None:
-    if says is None:
-        return None
-    rank = [str(name) for name in policy.precedence].index(group)
-    verdict = Verdict(rank, says.label == "desirable", round(says.weight * THOUSANDTHS), reason)
-    if isinstance(says, SaysUnless) and says.unless is not None:
-        return verdict._replace(unless=says.unless, within=timedelta(hours=says.within_hours))
-    return verdict
-
-
 def _counted(
     policy: wire.LabelPolicy, text: str | None, signals: Iterable[Signal], context: Context
-) -> dict[str, tuple[Verdict, int]]:
-    """The verdict that counts of each actor who has one, and the position of its signal."""
-    standing = sorted((signal for signal in signals if signal.stands), key=_time)
-    counts: dict[str, tuple[Verdict, int]] = {}
+) -> dict[str, Vote]:
+    """The verdict that counts of each actor who has one."""
+    standing = [signal for signal in signals if signal.stands]
+    votes = _by_comparisons(policy, standing, context)
+    given: dict[tuple[str, int], list[tuple[Signal, Verdict]]] = {}
     for signal in standing:
-        verdict = verdict_of(policy, text, signal, context)
-        if verdict is None or not _final(verdict, signal, standing, context):
+        verdict = verdict_of(policy, text, signal, context) if signal.preference is None else None
+        if verdict is not None and _final(verdict, signal, standing, context):
+            given.setdefault((signal.actor, verdict.rank), []).append((signal, verdict))
+    for (actor, rank), group in given.items():
+        newest = max(signal.moment for signal, _ in group)
+        latest = [(signal, verdict) for signal, verdict in group if signal.moment == newest]
+        if len({verdict.desirable for _, verdict in latest}) > 1:
             continue
-        before = counts.get(signal.actor)
-        if before is None or verdict.rank <= before[0].rank:
-            counts[signal.actor] = verdict, signal.position
-    return counts
+        signal, verdict = min(latest, key=lambda one: (heaviest_first(one[1]), one[0].position))
+        if actor not in votes or rank < votes[actor].verdict.rank:
+            votes[actor] = Vote(verdict, frozenset([signal.position]))
+    return votes
+
+
+def _by_comparisons(policy: wire.LabelPolicy, standing: Sequence[Signal], context: Context) -> dict[str, Vote]:
+    """What the comparisons of each actor say, where they are not even."""
+    compared: dict[str, dict[str | None, list[Signal]]] = {}
+    for signal in standing:
+        if signal.preference is not None:
+            compared.setdefault(signal.actor, {}).setdefault(signal.other, []).append(signal)
+    votes = {}
+    for actor, by_other in compared.items():
+        latest = [_latest(judgements) for judgements in by_other.values()]
+        # Two contradictory judgements of one moment are none.
+        balance = sum(said.pop() for one in latest if len(said := {signal.preference or 0 for signal in one}) == 1)
+        side = {"kind": "preference"} if balance > 0 else {"kind": NOT_PREFERRED}
+        verdict = of_signal(policy, side, context) if balance else None
+        if verdict is not None:
+            votes[actor] = Vote(verdict, frozenset(signal.position for one in latest for signal in one))
+    return votes
+
+
+def _latest(signals: Sequence[Signal]) -> list[Signal]:
+    """Those of the newest moment."""
+    newest = max(signal.moment for signal in signals)
+    return [signal for signal in signals if signal.moment == newest]
 
 
 def _final(verdict: Verdict, signal: Signal, standing: Sequence[Signal], context: Context) -> bool:
@@ -278,7 +222,7 @@ def _final(verdict: Verdict, signal: Signal, standing: Sequence[Signal], context
         return True
     end = signal.occurred_at + verdict.within
     return end <= context.as_of and not any(
-        other.body["kind"] == verdict.unless and _time(signal) < _time(other) and other.occurred_at <= end
+        other.body["kind"] == verdict.unless and signal.moment <= other.moment and other.occurred_at <= end
         for other in standing
     )
 
@@ -291,23 +235,51 @@ def _sides(verdicts: Iterable[Verdict]) -> tuple[int, int]:
 
 
 def _rewrites(rule: wire.EditRule, text: str | None, signals: Iterable[Signal]) -> tuple[Rewrite, ...]:
-    """The last edit of each actor where its text is a row; the same text once, from where it stood first, at the weight
-    of its heaviest."""
+    """The latest edits of each actor where their texts are rows; the same text once, from where it stood first, at the
+    weight of its heaviest."""
     if text is None:
         return ()
-    last: dict[str, Signal] = {}
-    for signal in sorted(signals, key=_time):
+    edits: dict[str, list[Signal]] = {}
+    for signal in signals:
         if signal.stands and signal.body["kind"] == "edit":
-            last[signal.actor] = signal
+            edits.setdefault(signal.actor, []).append(signal)
     found: dict[str, Rewrite] = {}
-    for actor, signal in sorted(last.items()):
+    for signal in chain.from_iterable(_latest(edits[actor]) for actor in sorted(edits)):
         edited: str = signal.body["text"]
         weight = rewrite_weight(rule, severity(text, edited, rule))
         if weight is not None:
             before = found.get(edited, Rewrite(edited, signal.position, weight, ()))
             position, heaviest = min(before.position, signal.position), max(before.weight, weight)
-            found[edited] = Rewrite(edited, position, heaviest, (*before.actors, actor))
+            found[edited] = Rewrite(edited, position, heaviest, tuple(dict.fromkeys((*before.actors, signal.actor))))
     return tuple(sorted(found.values(), key=lambda rewrite: rewrite.position))
+
+
+def _why(
+    signal: Signal, verdict: Verdict | None, vote: Vote | None, signals: Sequence[Signal], context: Context
+) -> str:
+    """Says whether a signal counts, and why not."""
+    standing = [one for one in signals if one.stands]
+    theirs = [one for one in standing if one.actor == signal.actor]
+    if not signal.stands:
+        return "taken back, or replaced by a later signal"
+    if signal.preference is not None:
+        same_two = [one for one in theirs if one.preference is not None and one.other == signal.other]
+        if signal not in _latest(same_two):
+            return "the same actor judged the same two later"
+        if vote is not None and signal.position in vote.positions:
+            return COUNTS
+        if vote is not None:
+            return "the same actor gave a signal of higher precedence, or prefers it as often as not"
+        return "the policy says nothing of it, or the actor prefers it as often as not"
+    if verdict is None:
+        return _why_nothing(signal)
+    if not _final(verdict, signal, standing, context):
+        return f"waits for its window to end, or {verdict.unless} followed in it"
+    if vote is None or verdict.rank < vote.verdict.rank:
+        return "the same actor said the opposite at the same time"
+    if verdict.rank > vote.verdict.rank:
+        return "the same actor gave a signal of higher precedence"
+    return COUNTS if signal.position in vote.positions else "the same actor said something later"
 
 
 def _why_nothing(signal: Signal) -> str:
@@ -316,9 +288,5 @@ def _why_nothing(signal: Signal) -> str:
     return "the policy says nothing of it"
 
 
-def _time(signal: Signal) -> tuple[datetime, int]:
+def _in_time(signal: Signal) -> tuple[datetime, int]:
     return signal.occurred_at, signal.position
-
-
-def _heaviest_first(verdict: Verdict) -> tuple[int, int, str]:
-    return -verdict.weight, verdict.rank, verdict.reason

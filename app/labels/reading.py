@@ -1,4 +1,4 @@
-"""A project's log as `sets.Log`: what stands of it, where its texts are, and how much its edits changed. Pure."""
+"""A project's log as `Log`: what stands of it, where its texts are, and how much its edits changed. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from thumbwheel import wire
 
 from app.labels.columns import Columns, as_arrow, as_numpy
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
-from app.labels.policy import rewrite_weight
-from app.labels.sets import NAME, UNKNOWN_EDIT, Events, Log, text_key
+from app.labels.events import NAME, UNKNOWN_EDIT, Events, Log, text_key
+from app.labels.verdicts import rewrite_weight
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]
@@ -71,8 +71,9 @@ def read(
     carriers = _Carriers.of(source, rows)
     signal, rewritten, new = _edits(source, rule, rows, stands, carriers)
     log = Log(
-        events=Events(rows.position, rows.completion, rows.actor, rows.moment, signal),
+        events=Events(rows.position, rows.completion, rows.actor, rows.moment, rows.by_arrival, signal),
         stands=stands,
+        compared=rows.compared,
         signals=rows.signals.bodies,
         completions=carriers.frame(rows),
         actors=pl.Series("actor", rows.actors, dtype=pl.String),
@@ -99,13 +100,15 @@ def _standing(source: Source, rows: Columns) -> NDArray[np.bool_]:
     event = rows.source == np.arange(len(rows.source))
     pair = rows.completion.astype(np.int64) << 32 | rows.actor
 
-    # All that an actor said of a completion before taking everything back.
+    # All that an actor said of a completion until taking everything back.
     everything = retract.copy()
     everything[list(rows.supersedes)] = False
     if everything.any():
         said = np.flatnonzero(event & np.isin(pair, pair[everything]))
-        order = said[np.lexsort((rows.position[said], rows.moment[said], pair[said]))]
-        # From the end of each pair's events: whether one of those that follow takes everything back.
+        sequence = np.where(rows.by_arrival[said], rows.position[said], 0)
+        order = said[np.lexsort((everything[said], sequence, rows.moment[said], pair[said]))]
+        # What takes everything back comes last of its moment. From the end of each pair's events: whether one of those
+        # that follow does so.
         following = np.cumsum(everything[order][::-1])[::-1] - everything[order]
         ends = np.flatnonzero(np.append(pair[order][1:] != pair[order][:-1], True))
         number = np.searchsorted(ends, np.arange(len(order)))

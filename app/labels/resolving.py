@@ -17,12 +17,13 @@ from thumbwheel import wire
 from app import memory
 from app.labels import service as labels
 from app.labels import sets
+from app.labels.events import Log
 from app.labels.guards.quarantine import findings
 from app.labels.parts import Logs
-from app.labels.policy import Context
 from app.labels.quarantine import service as quarantine
-from app.labels.sets import Labelled, Log
+from app.labels.sets import Labelled
 from app.labels.spill import Spill
+from app.labels.verdicts import Context
 
 #: Rules that are left out of a pass over the votes.
 NO_RINGS, NO_TIMES = {"ring": None}, {"burst": None, "one_way": None}
@@ -34,7 +35,7 @@ class Resolved:
 
     policy    the label policy
     context   what it needs beside the log
-    findings  what its rules find of actors: see `FINDINGS`; completions are counted through all parts
+    findings  what its rules find of actors: see `FINDINGS`; what they judged is counted through all parts
     votes     (A,) votes of each actor, those in quarantine included
     left_out  actors whose signals do not count, with the reasons
     logs      the events
@@ -105,20 +106,22 @@ def _findings(
     """
     rules = policy.guards.quarantine
     if len(logs) == 1:
-        votes = sets.votes(policy, logs.part(0), context)
+        votes = sets.judgements(policy, logs.part(0), context)
         return findings(votes, rules), _counts(votes, len(logs.actors))
-    completions, counts = 0, np.zeros(len(logs.actors), dtype=np.int64)
+    judged, counts = 0, np.zeros(len(logs.actors), dtype=np.int64)
     with closing(Spill(near)) as kept:
         for number in range(len(logs)):
             log = logs.part(number)
-            votes = sets.votes(policy, log, context).with_columns(pl.col("completion") + completions)
-            completions += len(log.completions)
+            votes = sets.judgements(policy, log, context).with_columns(pl.col("judged") + judged)
+            judged += len(log.completions) + len(log.compared.row)
             del log
             counts += _counts(votes, len(counts))
             kept.keep_frame("votes", 0, votes)
         del votes
         memory.give_back()
-        rings = findings(kept.frame("votes", 0, "actor", "completion", "desirable"), rules.model_copy(update=NO_TIMES))
+        without_moments = kept.frame("votes", 0, "actor", "judged", "desirable", "compared")
+        rings = findings(without_moments, rules.model_copy(update=NO_TIMES))
+        del without_moments
         memory.give_back()
         others = findings(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))
         return pl.concat([rings, others]).sort("actor", "rule"), counts

@@ -17,8 +17,9 @@ from thumbwheel import wire
 from app import whole_logs
 from app.feedback import service as feedback
 from app.labels import reading, sets, store
+from app.labels.events import Log
 from app.labels.parts import Logs, Whole, parted
-from app.labels.policy import Context
+from app.labels.verdicts import Context
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
@@ -49,7 +50,7 @@ def is_large(session: Session, project: str) -> bool:
     return feedback.more_than(session, project, SMALL)
 
 
-def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False) -> sets.Log:
+def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False) -> Log:
     """All that was said up to `watermark`, for `sets.resolve`; the same for policies that read edits alike.
 
     keep  how edits compare with their originals, where that was found out anew: it saves time later, whatever the
@@ -117,7 +118,7 @@ def resolve_all(
     left_out  actors whose signals do not count
     """
     log = log_of(session, project, policy, watermark)
-    return sets.resolve(policy, log, context(session, project, policy, watermark), sorted(left_out))
+    return sets.resolve(policy, log, context(session, project, policy, watermark), sorted(left_out), judged=True)
 
 
 def _turn(session: Session, project: str) -> AbstractContextManager[None]:
@@ -125,7 +126,7 @@ def _turn(session: Session, project: str) -> AbstractContextManager[None]:
     return whole_logs.turn(session) if is_large(session, project) else nullcontext()
 
 
-def count(log: sets.Log, labelled: sets.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
+def count(log: Log, labelled: sets.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
     """Rows by class, and completions that give none; of completions of which something was said after `since`, and of
     this checkpoint."""
     completions = labelled.completions

@@ -4,11 +4,10 @@ Equal to the pure function by a property-based test. Each different signal is ju
 counting: ids are numbers, moments and positions are integers, and what comes latest is a maximum.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,54 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.labels import policy as one
-from app.labels.policy import NO_VERDICT, QUARANTINED, THOUSANDTHS, TIE, Context, Verdict
-
-#: What an edit says whose original's text is not known.
-UNKNOWN_EDIT = "unknown"
-#: Of few names that are said often: a number each in memory.
-NAME = pl.Categorical()
-REWRITTEN = pl.DataFrame(schema={"position": pl.Int64, "key": pl.Binary})
-
-
-class Events(NamedTuple):
-    """Columns of events; `moment` is in µs since 1970, `completion`, `actor` and `signal` are numbers."""
-
-    position: NDArray[np.int64]
-    completion: NDArray[np.uint32]
-    actor: NDArray[np.uint32]
-    moment: NDArray[np.int64]
-    signal: NDArray[np.uint32]
-
-    def where(self, chosen: NDArray[Any] | slice) -> "Events":
-        """By a mask, by row numbers, or a slice."""
-        return Events._make(column[chosen] for column in self)
-
-    def order(self) -> NDArray[np.int64]:
-        """Row numbers by time, then by place in the log."""
-        return np.lexsort((self.position, self.moment))
-
-
-@dataclass(frozen=True)
-class Log:
-    """What was said, in numbers.
-
-    events       `completion` and `actor` are rows of the frames below, `signal` a place in `signals`; a preference is
-                 there twice, once for each side
-    stands       which of them were not taken back, nor replaced
-    signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
-    completions  completion_id str · checkpoint_id name or null · position Int64 · known bool: is its text there ·
-                 carrier UInt8: what has it (`reading.CARRIERS`) · never_train bool: not to be trained on
-    actors       their ids
-    rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
-    """
-
-    events: Events
-    stands: NDArray[np.bool_]
-    signals: Sequence[dict[str, Any]]
-    completions: pl.DataFrame
-    actors: pl.Series
-    rewritten: pl.DataFrame
+from app.labels import verdicts as one
+from app.labels.comparisons import Judgements, judgements_of
+from app.labels.events import NAME, UNKNOWN_EDIT, Events, Log, microseconds
+from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
+from app.labels.verdicts import NO_TIME, THOUSANDTHS, Context, Verdict
 
 
 @dataclass(frozen=True)
@@ -76,6 +32,9 @@ class Labelled:
                  position Int64 · desirable bool · weight Int32 (thousandths) · reason str
     rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · moment Int64 (µs since 1970, of the
                  latest) · weight Int32 (thousandths) · actors list of UInt32
+    comparisons  what was compared: see `app.labels.comparisons.COMPARISONS`
+    judgements   what the guards look at, where it was asked for: see `judgements`
+    compared     number of the completion of each event in `Log.compared`
     said         every standing signal, where it was asked for: kind str · detail str or null · completion UInt32 ·
                  says str or null
     """
@@ -83,26 +42,48 @@ class Labelled:
     completions: pl.DataFrame
     votes: pl.DataFrame
     rewrites: pl.DataFrame
+    comparisons: pl.DataFrame
+    judgements: pl.DataFrame
+    compared: NDArray[np.uint32]
     said: pl.DataFrame
     actors: pl.Series
 
+    def completion_of(self, judged: pl.Series) -> pl.Series:
+        """Returns the completion of each number that `judgements` has in its column `judged`."""
+        several = np.concatenate([np.arange(len(self.completions)), self.compared])
+        return pl.Series(several[judged.to_numpy()], dtype=pl.UInt32)
 
-def votes(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataFrame:
-    """What counts of each actor about each completion while nobody is left out: completion, actor UInt32 · moment
-    Datetime · desirable bool. `resolve` has the same, and takes longer."""
+
+def judgements(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataFrame:
+    """What the guards look at while nobody is left out: one row for each actor and completion, and one for each actor
+    and two completions that the actor compared. `resolve` has the same, and takes longer.
+
+    judged     UInt32: number of the completion; what was compared has numbers after these, see
+               `Labelled.completion_of`
+    actor      UInt32
+    moment     Datetime; null where no time was sent
+    desirable  Boolean; of two completions, whether the first one is preferred
+    compared   Boolean: whether it is about two completions
+    """
     verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
-    kind = _kinds(log.signals)["kind"].to_numpy()
-    found = _latest(_final(log.events, log.stands, verdicts, kind, context), verdicts)
-    return _votes(found, verdicts).select("completion", "actor", "moment", "desirable")
+    counted = _Counted.of(policy, log, log.stands, verdicts, context)
+    return counted.judgements(len(log.completions), verdicts)
 
 
 def resolve(
-    policy: wire.LabelPolicy, log: Log, context: Context, left_out: Sequence[str] = (), *, said: bool = False
+    policy: wire.LabelPolicy,
+    log: Log,
+    context: Context,
+    left_out: Sequence[str] = (),
+    *,
+    said: bool = False,
+    judged: bool = False,
 ) -> Labelled:
     """What `policy` makes of the log.
 
     left_out  actors whose signals do not count
     said      also every signal one by one
+    judged    also what the guards look at
     """
     events, counts = log.events, log.stands
     silenced = np.zeros(len(log.completions), dtype=bool)
@@ -112,14 +93,62 @@ def resolve(
         counts = counts & ~out
     kinds = _kinds(log.signals)
     verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
-    counted = _latest(_final(events, counts, verdicts, kinds["kind"].to_numpy(), context), verdicts)
+    counted = _Counted.of(policy, log, counts, verdicts, context)
+    votes = counted.votes(verdicts)
     return Labelled(
-        completions=_completions(log.completions, counted, verdicts, silenced),
-        votes=_votes(counted, verdicts),
+        completions=_completions(log.completions, votes, verdicts, silenced),
+        votes=_votes(votes, verdicts),
         rewrites=_rewrites(policy.signals.edit, log, events, counts),
+        comparisons=counted.compared.counted(),
+        judgements=counted.judgements(len(log.completions), verdicts) if judged else pl.DataFrame(),
+        compared=events.completion[log.compared.row],
         said=_said(kinds, events.where(counts) if said else events.where(slice(0)), verdicts),
         actors=log.actors,
     )
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What counts: one event for each actor and completion, comparisons aside; and what the comparisons say."""
+
+    one_by_one: Events
+    compared: Judgements
+
+    @staticmethod
+    def of(
+        policy: wire.LabelPolicy, log: Log, counts: NDArray[np.bool_], verdicts: "_Verdicts", context: Context
+    ) -> "_Counted":
+        compares = np.array([one.preference_in(body) is not None for body in log.signals], dtype=bool)
+        rules = policy.signals.preference
+        says = rules.preferred is not None or rules.not_preferred is not None
+        kinds = _kinds(log.signals)["kind"].to_numpy()
+        alone = ~compares & verdicts.says
+        final = _final(log.events, counts, alone, verdicts, kinds, context)
+        return _Counted(_latest(final, verdicts), judgements_of(log, counts & says))
+
+    def votes(self, verdicts: "_Verdicts") -> Events:
+        """Returns the one event that counts of each actor about each completion."""
+        compared = self.compared.of_completions()
+        if not len(compared.position):
+            return self.one_by_one
+        compared = compared.where(verdicts.says[compared.signal])
+        return _latest(self.one_by_one.with_more(compared), verdicts)
+
+    def judgements(self, completions: int, verdicts: "_Verdicts") -> pl.DataFrame:
+        """See the function of that name."""
+        plain, once = self.one_by_one, self.compared.once()
+        numbers = completions + once.two
+        events = plain.with_more(once.events) if len(once.two) else plain
+        no_time = events.by_arrival | (events.moment == microseconds(NO_TIME))
+        return pl.DataFrame(
+            {
+                "judged": np.concatenate([plain.completion, numbers.astype(np.uint32)]),
+                "actor": events.actor,
+                "moment": pl.Series(events.moment).set(pl.Series(no_time), None).cast(pl.Datetime("us", "UTC")),
+                "desirable": np.concatenate([verdicts.desirable[plain.signal], once.preference > 0]),
+                "compared": np.repeat([False, True], [len(plain.position), len(numbers)]),
+            }
+        )
 
 
 def _votes(votes: Events, verdicts: "_Verdicts") -> pl.DataFrame:
@@ -197,11 +226,16 @@ def _detail(body: Mapping[str, Any]) -> str | None:
 
 
 def _final(
-    events: Events, counts: NDArray[np.bool_], verdicts: _Verdicts, kind: NDArray[np.object_], context: Context
+    events: Events,
+    counts: NDArray[np.bool_],
+    says: NDArray[np.bool_],
+    verdicts: _Verdicts,
+    kind: NDArray[np.object_],
+    context: Context,
 ) -> Events:
-    """Of the events that count those that have a verdict whose window, if it has one, is over, without what would take
-    it away in it."""
-    final = counts & verdicts.says[events.signal]
+    """Of the events that count those whose signal is one that `says` something, where its window, if it has one, is
+    over, without what would take it away in it."""
+    final = counts & says[events.signal]
     for signal, verdict in enumerate(verdicts.found):
         if verdict is not None and verdict.unless is not None:
             waiting = np.flatnonzero(final & (events.signal == signal))
@@ -214,15 +248,15 @@ def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: C
     """Which windows are over, and saw no objection to the same completion."""
     end = waiting.moment + verdict.within // timedelta(microseconds=1)
     pairs = (
-        _frame(waiting, "completion", "moment", "position")
+        _frame(waiting, "completion", "moment", "sequence")
         .with_columns(pl.Series("end", end))
         .with_row_index("row")
-        .join(_frame(objections, "completion", "moment", "position"), on="completion")
+        .join(_frame(objections, "completion", "moment", "sequence"), on="completion")
         .filter(
             (pl.col("moment_right") <= pl.col("end"))
             & (
                 (pl.col("moment_right") > pl.col("moment"))
-                | ((pl.col("moment_right") == pl.col("moment")) & (pl.col("position_right") > pl.col("position")))
+                | ((pl.col("moment_right") == pl.col("moment")) & (pl.col("sequence_right") >= pl.col("sequence")))
             )
         )
     )
@@ -232,12 +266,33 @@ def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: C
 
 
 def _latest(events: Events, verdicts: _Verdicts) -> Events:
-    """One event of each actor about each completion: of the lowest rank, the latest."""
-    pair = events.completion.astype(np.int64) << 32 | events.actor
+    """One event of each actor about each completion: of the lowest rank, the latest. Where events of one rank
+    contradict each other in their newest moment, that rank says nothing; where they agree, the heaviest counts."""
+    pair, rank = events.pair, verdicts.rank[events.signal]
     # The last of each pair in this order.
-    order = np.lexsort((events.position, events.moment, -verdicts.rank[events.signal], pair))
+    order = np.lexsort((events.sequence, events.moment, -rank, pair))
+    same = _same(pair[order]) & _same(rank[order])
+    at_once = same & events.same_moment_as_before(order)
+    if at_once.any():
+        order = np.lexsort(
+            (-verdicts.order[events.signal].astype(np.int64), events.sequence, events.moment, -rank, pair)
+        )
+        desirable = verdicts.desirable[events.signal[order]]
+        begins = np.flatnonzero(~at_once)
+        contradicts = np.logical_or.reduceat(desirable, begins) != np.logical_and.reduceat(desirable, begins)
+        # By rank of an actor and completion: its newest moment comes last.
+        last = np.append(~same[1:], True)
+        silent = contradicts[(np.cumsum(~at_once) - 1)[last]]
+        order = order[~silent[np.cumsum(~same) - 1]]
     pair = pair[order]
     return events.where(order[np.append(pair[1:] != pair[:-1], True)[: len(pair)]])
+
+
+def _same(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each value is that before it; the first is not."""
+    same = np.zeros(len(values), dtype=bool)
+    same[1:] = values[1:] == values[:-1]
+    return same
 
 
 def _completions(
@@ -284,16 +339,18 @@ def _lists(values: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
 
 
 def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.bool_]) -> pl.DataFrame:
-    """The last edit of each actor where its text is a row; the same text once for a completion, from where it stood
-    first, at the weight of its heaviest."""
+    """The latest edits of each actor where their texts are rows; the same text once for a completion, from where it
+    stood first, at the weight of its heaviest."""
     is_edit = np.array([body["kind"] == "edit" for body in log.signals], dtype=bool)
     weights = [one.rewrite_weight(rule, body["severity"]) if body["kind"] == "edit" else None for body in log.signals]
     weight = np.array([0 if one is None else round(one * THOUSANDTHS) for one in weights], dtype=np.int32)
     edits = events.where(counts & is_edit[events.signal])
-    edits = edits.where(edits.order())
-    pair = edits.completion.astype(np.int64) << 32 | edits.actor
-    _, last = np.unique(pair[::-1], return_index=True)
-    edits = edits.where(len(pair) - 1 - last)
+    order = np.lexsort((edits.sequence, edits.moment, edits.pair))
+    ends_moment = np.append(~(_same(edits.pair[order]) & edits.same_moment_as_before(order))[1:], True)[: len(order)]
+    ends_pair = np.append(~_same(edits.pair[order])[1:], True)[: len(order)]
+    # Each edit of the newest moment: the end of its moment is that of its pair.
+    end_of_moment = np.flatnonzero(ends_moment)[np.cumsum(ends_moment) - ends_moment]
+    edits = edits.where(order[ends_pair[end_of_moment]])
     edits = edits.where(weight[edits.signal] > 0)
     return (
         _frame(edits, "completion", "actor", "position", "moment")
@@ -304,7 +361,7 @@ def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.
             pl.col("position").min(),
             pl.col("moment").max(),
             pl.col("weight").max(),
-            pl.col("actor").sort().alias("actors"),
+            pl.col("actor").unique().sort().alias("actors"),
         )
         .sort("completion", "position")
     )
@@ -312,13 +369,3 @@ def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.
 
 def _frame(events: Events, *names: str) -> pl.DataFrame:
     return pl.DataFrame({name: getattr(events, name) for name in names})
-
-
-def text_key(text: str) -> bytes:
-    """16 bytes that stand for a text."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def microseconds(moment: datetime) -> int:
-    """Since 1970; exact, where a float would round."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

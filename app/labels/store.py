@@ -11,6 +11,7 @@ from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from app.database import arrow, is_any_of, literal
+from app.labels.moments import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.labels.reading import CARRIERS, COMPARED, Carrier
 from app.labels.rejected import ID_SQL
 from app.labels.tables import EditComparison
@@ -32,13 +33,13 @@ _BRIEF = f"""
          WHEN signal ->> 'kind' IN ('edit', 'comment') THEN json_build_object('kind', signal ->> 'kind')
          WHEN signal ->> 'kind' = 'preference' THEN
              json_build_object('kind', 'preference', 'carries', signal ->> 'rejected' IS NOT NULL,
-                               'rejected_completion_id', {ID_SQL})
+                               'rejected_completion_id', {ID_SQL}, 'tie', signal -> 'tie')
          ELSE signal END
 """
 
 
 _EVENT = (
-    f"position, completion_id, actor, coalesce(occurred_at, received_at) AS moment, {_BRIEF} AS signal, "
+    f"position, completion_id, actor, {MOMENT_SQL} AS moment, {BY_ARRIVAL_SQL} AS by_arrival, {_BRIEF} AS signal, "
     "completion IS NOT NULL AS carries, never_train, checkpoint_id, supersedes"
 )
 EVENT_COLUMNS = pa.schema(
@@ -47,6 +48,7 @@ EVENT_COLUMNS = pa.schema(
         ("completion_id", pa.string()),
         ("actor", pa.string()),
         ("moment", pa.timestamp("us", "UTC")),
+        ("by_arrival", pa.bool_()),
         ("signal", pa.string()),
         ("carries", pa.bool_()),
         ("never_train", pa.bool_()),
@@ -66,9 +68,10 @@ class Source:
     about: Collection[str] | None = None
 
     def events(self) -> Iterator[pa.RecordBatch]:
-        """What each event says, without prompt and completion, in no order: position, completion_id, actor, moment,
-        signal (JSON text without texts; a long preference has the other one's id and whether it `carries` a text),
-        carries (whether it has a completion's text), never_train, checkpoint_id (16 bytes), supersedes.
+        """What each event says, without prompt and completion, in no order: position, completion_id, actor, moment and
+        by_arrival (see `policy.Signal`), signal (JSON text without texts; a long preference has the other one's id and
+        whether it `carries` a text), carries (whether it has a completion's text), never_train, checkpoint_id
+        (16 bytes), supersedes.
         """
         if self.about is not None:
             yield self._events_about(self.about)

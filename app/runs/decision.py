@@ -13,7 +13,7 @@ from app.labels.audits import service as audits
 from app.labels.policies import service as policies
 from app.projects.configuration import faults_of_recipe
 from app.releases import service as releases
-from app.runs.recipe import ObjectiveName, Recipe, recipe_of
+from app.runs.recipe import Recipe, recipe_of
 from app.snapshots.readiness import service as snapshots
 
 
@@ -31,7 +31,7 @@ def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, A
 def readiness_of(
     session: Session,
     configuration: wire.Project,
-    objective: ObjectiveName,
+    recipe: Recipe,
     watermark: int,
     shipped: UUID,
     *,
@@ -45,11 +45,12 @@ def readiness_of(
         project,
         configuration.snapshot,
         configuration.gates,
-        objective,
+        recipe.objective,
         watermark=watermark,
         since=since,
         shipped_checkpoint_id=shipped,
         anew=anew,
+        pairs=recipe.pairs,
     )
     reasons = [*found.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
     return found.model_copy(update={"ready": not reasons, "reasons": reasons})

@@ -17,6 +17,14 @@ ObjectiveName = Literal[
     "kto", "apo_zero_unpaired", "bco", "ppo_clip", "tkto", "mo_kto", "sft", "dpo", "ipo", "slic", "simpo", "orpo"
 ]  # fmt: skip
 
+#: What pairs are learnt from; each one has those of the ones before it, too.
+PairsFrom = Literal["compared", "compared_and_edits", "derived"]
+#: Where pairs come from, by what the recipe says.
+PAIR_SOURCES: Mapping[PairsFrom, frozenset[str]] = {
+    "compared": frozenset({"compared"}),
+    "compared_and_edits": frozenset({"compared", "edit"}),
+    "derived": frozenset({"compared", "edit", "derived"}),
+}
 #: Objectives that compare two completions of one prompt; a micro-batch holds whole pairs, two rows each.
 PAIRED: frozenset[ObjectiveName] = frozenset({"dpo", "ipo", "slic", "simpo", "orpo"})
 #: Objectives without one weight per class. mo_kto has weights of its own for each of its labels.
@@ -86,6 +94,12 @@ class Recipe(Section):
         le=10,
         description="strength of the pull to the reference; useful between 0.01 and 0.5, for simpo 2 to 2.5; for orpo "
         "the weight of the odds ratio",
+    )
+    pairs: PairsFrom = Field(
+        "compared_and_edits",
+        description="dpo, ipo, slic, simpo, orpo: compared: what people compared; compared_and_edits: also texts that "
+        "they wrote, over what they replaced; derived: also desirable over undesirable completions of one prompt that "
+        "nobody compared",
     )
     simpo_gamma: float = Field(0.5, ge=0, le=10, description="simpo: margin that the chosen completion must lead by")
     clip_range: float = Field(0.2, gt=0, lt=1, description="ppo_clip: ratios beyond 1 ± clip_range give no gradient")

@@ -44,9 +44,9 @@ def readiness(session: Session, project: str) -> wire.Readiness:
     """Whether a run could start now, and what is missing. Raises `NotFound`."""
     configuration = projects.get(session, project)
     shipped = releases.current(session, project).checkpoint_id
-    objective = decision.recipe_for(configuration, {}).objective
+    recipe = decision.recipe_for(configuration, {})
     watermark = feedback.watermark(session, project)
-    ready = decision.readiness_of(session, configuration, objective, watermark, shipped, since=_since(session, project))
+    ready = decision.readiness_of(session, configuration, recipe, watermark, shipped, since=_since(session, project))
     named = unknown.unknown_checkpoints(session, project)
     notices = [*ready.notices, *unknown.notices(named)]
     return ready.model_copy(update={"unknown_checkpoints": named, "notices": notices})
@@ -86,7 +86,7 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
     recipe = decision.recipe_for(configuration, new.changes)
     reference = releases.current(session, project).checkpoint_id
     watermark = feedback.watermark(session, project)
-    basis = (configuration, recipe.objective, watermark, reference)
+    basis = (configuration, recipe, watermark, reference)
     ready = decision.readiness_of(session, *basis, since=_since(session, project))
     if not ready.ready and ready.watermark < watermark:  # of a large log that goes on
         ready = decision.readiness_of(session, *basis, since=_since(session, project), anew=True)

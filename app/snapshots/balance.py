@@ -113,7 +113,7 @@ def warnings(holdout: Tally) -> list[str]:
 _HOW = {
     "desirable": "thumbs up, accepted or edited answers",
     "undesirable": "thumbs down or edited answers",
-    "pairs": "edited answers, preferences, or thumbs up and down on several answers to one prompt",
+    "pairs": "edited answers, or preferences between two answers to one prompt",
 }
 
 
@@ -134,8 +134,11 @@ def _too_few_rows(train: Tally, rules: wire.SnapshotRules, needs: Needs) -> list
 def _too_few_pairs(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
     need, more = rules.minimum_per_class, _more(train.pairs, rules)
     if train.pairs == 0:
-        remedy = f"collect {_HOW['pairs']}, or set the recipe's objective to kto, which needs no pairs"
-        none = f"no prompt has both a desirable and an undesirable completion, {objective} learns from such pairs"
+        remedy = (
+            f"collect {_HOW['pairs']}, set the recipe's pairs to derived, which makes them of desirable and "
+            "undesirable completions of one prompt, or set its objective to kto, which needs no pairs"
+        )
+        none = f"no two completions of one prompt were compared, {objective} learns from such pairs"
         return [Refusal("no_pairs", "pairs", 0, need, more, f"{none}: {remedy}", remedy)]
     if not train.pairs >= need:
         remedy = f"about {more} more pairs ({_HOW['pairs']})"

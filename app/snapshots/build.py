@@ -28,7 +28,7 @@ from app.snapshots.candidates import Candidates
 from app.snapshots.card import card
 from app.snapshots.columns import Columns
 from app.snapshots.containment import Answers
-from app.snapshots.pairs import pairs_of_rows
+from app.snapshots.pairs import SOURCES
 from app.snapshots.selection import FORMATS, SPLITS, Format, Selection
 from app.snapshots.split import Split
 from app.snapshots.texts import Texts, strings
@@ -41,11 +41,16 @@ PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.j
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _TEXT: Mapping[Format, pa.DataType] = {"text": pa.string(), "chat": _MESSAGES}
-_PAIRS = pa.schema(
+PAIRS_SCHEMA = pa.schema(
     [
         pa.field("shard", pa.string(), nullable=False),
         pa.field("chosen", pa.int64(), nullable=False),
+        pa.field("rejected_shard", pa.string(), nullable=False),
         pa.field("rejected", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("votes_chosen", pa.int32(), nullable=False),
+        pa.field("votes_rejected", pa.int32(), nullable=False),
+        pa.field("votes_even", pa.int32(), nullable=False),
     ]
 )
 _MEMBERS = pa.schema(
@@ -58,13 +63,14 @@ _MEMBERS = pa.schema(
 )
 
 
-def shard_schema(kind: Format) -> pa.Schema:
-    """`position`: the row's place in its split, over both formats."""
+def shard_schema(kind: Format, *, labelled: bool = True) -> pa.Schema:
+    """`position`: the row's place in its split, over both formats; rows without a label, which pairs alone need, come
+    after those that have one."""
     return pa.schema(
         [
             pa.field("prompt", _TEXT[kind], nullable=False),
             pa.field("completion", _TEXT[kind], nullable=False),
-            pa.field("label", pa.bool_(), nullable=False),
+            pa.field("label", pa.bool_(), nullable=not labelled),
             pa.field("weight", pa.float64(), nullable=False),
             pa.field("reason", pa.string(), nullable=False),
             pa.field("completion_id", pa.string(), nullable=False),
@@ -97,35 +103,38 @@ def folder_aside(folder: Path) -> Iterator[Path]:
 
 def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folder: Path) -> dict[str, Any]:
     """Shards, pairs and members. What the manifest says of them."""
-    shards, pairs, members = [], [], []
+    shards: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    places = []
     numbers = _positions(selection)
     answers = Answers()
-    for split, kind in product(SPLITS, FORMATS):
-        which = selection.shard(split, kind).astype(np.int32)
+    labelled_rows, alone = len(selection.candidate), selection.for_pairs
+    for labelled, split, kind in product((True, False), SPLITS, FORMATS):
+        which = (selection if labelled else alone).shard(split, kind).astype(np.int32)
         if not len(which):
             continue
-        path = folder / f"{split}-{kind}.parquet"
-        rows = _Rows(kind, which, numbers, selection, candidates, texts)
-        with parquet(path, shard_schema(kind), dictionaries=["reason", "checkpoint_id"]) as writer:
+        path = folder / f"{split}-{kind}{'' if labelled else '-for-pairs'}.parquet"
+        rows = _Rows(kind, which if labelled else which + labelled_rows, numbers, selection, candidates, texts)
+        with parquet(path, shard_schema(kind, labelled=labelled), dictionaries=["reason", "checkpoint_id"]) as writer:
             for group in ahead(rows.groups()):
-                answers.add(rows.answers_of(group), held_out=split != "train")
+                if labelled:
+                    answers.add(rows.answers_of(group), held_out=split != "train")
                 writer.write_table(group, row_group_size=GROUP)
         del rows
         entry = {"path": path.name, "split": split, "format": kind, "rows": len(which), "sha256": sha256_of(path)}
-        shards.append(entry)
-        prompt = candidates.prompt[selection.candidate[which]]
-        pairs.append((path.name, pairs_of_rows(prompt, selection.label[which])))
-        members.append((path.name, which))
-    write_pairs(folder / PAIRS, pairs)
-    del pairs
-    write_members(folder / MEMBERS, _members(selection, candidates, members))
+        shards[labelled].append(entry)
+        places.append((path.name, which if labelled else which + np.int32(labelled_rows)))
+    write_pairs(folder / PAIRS, _pair_tables(selection, places))
+    write_members(folder / MEMBERS, _members(selection, candidates, places))
     return {
-        "shards": shards,
+        "shards": shards[True],
         "pairs": {
             "path": PAIRS,
             "sha256": sha256_of(folder / PAIRS),
             "train": selection.tallies["train"].pairs,
             "holdout": selection.tallies["holdout"].pairs,
+            "sources": {split: selection.pairs_of(split).counts() for split in SPLITS},
+            "tied": selection.pairs.tied,
+            "shards": shards[False],
         },
         "members": {"path": MEMBERS, "sha256": sha256_of(folder / MEMBERS)},
         "counts": {split: counts_of(selection.tallies[split]) for split in SPLITS},
@@ -148,13 +157,27 @@ def canonical(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_pairs(path: Path, pairs: Sequence[tuple[str, NDArray[np.integer[Any]]]]) -> None:
-    """Which rows of which shard are compared with each other."""
-    with parquet(path, _PAIRS, dictionaries=["shard"]) as writer:
-        for shard, numbers in pairs:
-            for start in range(0, len(numbers), AT_ONCE):
-                part = numbers[start : start + AT_ONCE].astype(np.int64)
-                writer.write_table(pa.table([pa.array([shard] * len(part)), part[:, 0], part[:, 1]], schema=_PAIRS))
+def write_pairs(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Writes which rows of which shards are compared with each other."""
+    with parquet(path, PAIRS_SCHEMA, dictionaries=["shard", "rejected_shard", "source"]) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def with_sources(pairs: pa.Table) -> pa.Table:
+    """Pairs as snapshots have them that were made before it was known where each came from: all derived from labels."""
+    if "source" in pairs.schema.names:
+        return pairs
+    none = pa.array([0] * len(pairs), pa.int32())
+    columns = {
+        "shard": pairs["shard"],
+        "chosen": pairs["chosen"],
+        "rejected_shard": pairs["shard"],
+        "rejected": pairs["rejected"],
+        "source": pa.array(["derived"] * len(pairs), pa.string()),
+        **dict.fromkeys(("votes_chosen", "votes_rejected", "votes_even"), none),
+    }
+    return pa.table(columns, schema=PAIRS_SCHEMA)
 
 
 def write_members(path: Path, members: Iterable[pa.Table]) -> None:
@@ -200,11 +223,46 @@ def counts_of(tally: Tally) -> dict[str, float]:
     }
 
 
+def _pair_tables(selection: Selection, places: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator[pa.Table]:
+    """See `write_pairs`; by shard of the chosen row. `places`: the rows that each shard has."""
+    pairs = selection.pairs
+    shard, number = _placed(selection, places)
+    names = pa.array([name for name, _ in places], pa.string())
+    sources = pa.array(SOURCES, pa.string())
+    order = np.argsort(shard[pairs.chosen], kind="stable")
+    for start in range(0, len(order), AT_ONCE):
+        part = order[start : start + AT_ONCE]
+        chosen, rejected, votes = pairs.chosen[part], pairs.rejected[part], pairs.votes[part]
+        yield pa.table(
+            [
+                names.take(pa.array(shard[chosen])),
+                number[chosen].astype(np.int64),
+                names.take(pa.array(shard[rejected])),
+                number[rejected].astype(np.int64),
+                sources.take(pa.array(pairs.source[part])),
+                *(votes[:, side] for side in range(3)),
+            ],
+            schema=PAIRS_SCHEMA,
+        )
+
+
+def _placed(
+    selection: Selection, places: Sequence[tuple[str, NDArray[np.int32]]]
+) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """Each row's shard, as a number in `places`, and its place there."""
+    rows = len(selection.candidate) + len(selection.for_pairs.candidate)
+    shard, number = np.full(rows, -1, dtype=np.int8), np.empty(rows, dtype=np.int32)
+    for place, (_, which) in enumerate(places):
+        shard[which], number[which] = place, np.arange(len(which), dtype=np.int32)
+    return shard, number
+
+
 def _positions(selection: Selection) -> NDArray[np.int32]:
-    """Of each row its place in its split."""
-    position = np.empty(len(selection.split), dtype=np.int32)
+    """Returns each row's place in its split."""
+    splits = np.concatenate([selection.split, selection.for_pairs.split])
+    position = np.empty(len(splits), dtype=np.int32)
     for split in range(len(SPLITS)):
-        of_split = np.flatnonzero(selection.split == split)
+        of_split = np.flatnonzero(splits == split)
         position[of_split] = np.arange(len(of_split), dtype=np.int32)
     return position
 
@@ -227,10 +285,13 @@ class _Rows:
         self._checkpoints = pa.array([*candidates.checkpoints, None], pa.string())
         self._columns = Columns(texts.near)
         put = self._columns.put
-        put("label", selection.label[rows])
-        put("weight", selection.weight[rows])
+        alone = selection.for_pairs
+        labels = len(selection.label)
+        self._labelled = not (rows >= labels).any()
+        put("label", selection.label[rows] if self._labelled else np.zeros(len(rows), dtype=bool))
+        put("weight", selection.weight[rows] if self._labelled else alone.weight[rows - labels])
         put("position", position[rows].astype(np.int64))
-        candidate = selection.candidate[rows]
+        candidate = selection.candidate[rows] if self._labelled else alone.candidate[rows - labels]
         for name in ("reason", "moment", "edit", "place", "length"):
             put(name, candidates.columns.read(name)[candidate])
         prompt = candidates.prompt[candidate]
@@ -265,7 +326,7 @@ class _Rows:
             [
                 strings(prompts) if text else pa.array(map(msgspec.json.decode, prompts), _MESSAGES),
                 completions if text else _answers(completions),
-                pa.array(of("label")),
+                pa.array(of("label")) if self._labelled else pa.nulls(len(prompts), pa.bool_()),
                 pa.array(of("weight")),
                 self._reasons.take(pa.array(of("reason"))),
                 _row_ids(_ids_at(self._ids, of("completion")), of("edit")),
@@ -273,7 +334,7 @@ class _Rows:
                 pa.array(of("moment")).cast(pa.timestamp("us", "UTC")),
                 pa.array(of("position")),
             ],
-            schema=shard_schema(self._kind),
+            schema=shard_schema(self._kind, labelled=self._labelled),
         )
 
 
@@ -281,10 +342,8 @@ def _members(
     selection: Selection, candidates: Candidates, shards: Sequence[tuple[str, NDArray[np.int32]]]
 ) -> Iterator[pa.Table]:
     """See `write_members`: those of some thousand candidates at a time."""
-    shard = np.full(len(selection.candidate), -1, dtype=np.int8)
-    number = np.empty(len(selection.candidate), dtype=np.int32)
-    for place, (_, which) in enumerate(shards):
-        shard[which], number[which] = place, np.arange(len(which), dtype=np.int32)
+    shard, number = _placed(selection, shards)
+    every = np.concatenate([selection.candidate, selection.for_pairs.candidate])
     names = pa.array([path for path, _ in shards], pa.string())
     candidate, row = selection.cluster
     completion, edit = candidates.completion, candidates.edit
@@ -298,7 +357,7 @@ def _members(
         last = min(start + AT_ONCE, len(order)) - 1
         end = int(np.searchsorted(rank, rank[last], side="right"))
         part = order[start:end]
-        of_row = selection.candidate[row[part]]
+        of_row = every[row[part]]
         table = pa.table(
             [
                 _ids_at(ids, completion[candidate[part]]),

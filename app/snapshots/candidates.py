@@ -55,6 +55,16 @@ class Candidates:
         return self.columns.read("edit")
 
     @property
+    def judged(self) -> NDArray[np.bool_]:
+        """(N,) whether it has a label; the others are for pairs alone."""
+        return self.columns.read("judged")
+
+    @property
+    def compared(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """(E, 2) candidates that were compared; (E, 3) numbers of actors who prefer the first, the second, neither."""
+        return self.columns.read("compared"), self.columns.read("compared votes")
+
+    @property
     def label(self) -> NDArray[np.bool_]:
         """(N,)."""
         return self.columns.read("label")

@@ -31,6 +31,11 @@ _SPLITS = {
     "holdout": "held out for ever: the prompt decides",
     "later": "held out for now: the latest days, with prompts that training has not",
 }
+_SOURCES = {
+    "compared": "compared: the majority prefers the chosen one",
+    "edit": "edit: somebody wrote the chosen one in place of the rejected one",
+    "derived": "derived: a desirable and an undesirable completion of one prompt, which nobody compared",
+}
 _SIDES = {
     "prompts": "Prompts (without what the system says)",
     "completions": "Completions",
@@ -69,10 +74,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "",
         *_balance(manifest["lambda"], plan),
         "",
-        (
-            f"Pairs: {manifest['pairs']['train']} for training, {manifest['pairs']['holdout']} held out. A pair is a "
-            "desirable and an undesirable completion of one prompt; pairs.parquet names them by shard and row."
-        ),
+        *_pairs(manifest["pairs"]),
         "",
         "## Splits",
         "",
@@ -139,6 +141,29 @@ def _balance(lambdas: Mapping[str, float] | None, plan: Mapping[str, Any] | None
         ),
     ]
     return said
+
+
+def _pairs(pairs: Mapping[str, Any]) -> list[str]:
+    said = f"Pairs: {pairs['train']} for training, {pairs['holdout']} held out."
+    if "sources" not in pairs:
+        return [
+            (
+                f"{said} A pair is a desirable and an undesirable completion of one prompt; pairs.parquet names them "
+                "by shard and row."
+            )
+        ]
+    sources = pairs["sources"]
+    for_pairs = sum(shard["rows"] for shard in pairs["shards"])
+    return [
+        f"{said} pairs.parquet names them by shard and row, with their votes.",
+        "",
+        "| pairs | for training | held out |",
+        "|---|---|---|",
+        *(f"| {name} | {sources['train'][key]} | {sources['holdout'][key]} |" for key, name in _SOURCES.items()),
+        "",
+        f"- Compared with as many votes each way, and no pair: {pairs['tied']}",
+        f"- Completions without a label that are there for pairs alone: {for_pairs}",
+    ]
 
 
 def _splits(rules: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.labels.events import id_hash
 from app.labels.guards.text import normalised
 from app.labels.reading import CARRIERS
 from app.snapshots.candidates import Candidates
@@ -59,7 +60,7 @@ def gather(
     prompt = carried.pop("prompt")[of]  # as they came, until all have
     usable = prompt >= 0
     edits = np.flatnonzero((rewrite >= 0) & usable)
-    tool_calls = int(np.count_nonzero(~usable & (rewrite < 0)))
+    tool_calls = int(np.count_nonzero(~usable & (rewrite < 0) & columns.read("judged")))
     edit, written = _edited(rewrite[edits], prompt[edits], source, read)
     columns.drop("rewrite")
     del rewrite
@@ -76,6 +77,7 @@ def gather(
     if not usable.all():
         _leave_out(columns, usable)
     columns.put("rank", _ranks(columns.strings("id")))
+    _link(columns)
     many = int(np.count_nonzero(usable))
     candidates = Candidates(columns, many, rows.checkpoints, rows.reasons, prompts)
     if duplicates.exact:
@@ -93,13 +95,16 @@ def keep(parts: Iterable[Rows], near: Path | None) -> KeptRows:
         columns.append("position", rows.position)
         columns.append("carrier", rows.carrier)
         columns.append("completion", rows.completion + np.int32(completions))
-        for name in ("rewrite", "label", "weight", "moment"):
+        for name in ("rewrite", "judged", "label", "weight", "moment"):
             columns.append(name, getattr(rows, name))
         columns.append("checkpoint", _renamed(rows.checkpoint, rows.checkpoints, names[0]))
         columns.append("reason", _renamed(rows.reason, rows.reasons, names[1]))
         row, actor = rows.members
         columns.append("member row", row + np.int32(many))
         columns.append("member actor", actor)
+        columns.append("compared completion", rows.compared.completion + np.int32(completions))
+        columns.append("compared other", rows.compared.other)
+        columns.append("compared votes", rows.compared.votes)
         completions, many = completions + len(rows.ids), many + len(rows.label)
     for name, known in zip(("checkpoint", "reason"), names, strict=True):
         # In whatever parts they came: by their names.
@@ -136,7 +141,7 @@ def _edited(
 
 def _leave_out(columns: Columns, usable: NDArray[np.bool_]) -> None:
     """Rows whose prompts are of no use."""
-    for name in ("completion", "label", "weight", "reason", "moment"):
+    for name in ("completion", "judged", "label", "weight", "reason", "moment"):
         columns.put(name, columns.read(name)[usable])
     number = np.cumsum(usable, dtype=np.int32) - 1
     row, actor = columns.read("member row"), columns.read("member actor")
@@ -180,6 +185,28 @@ def _carried(columns: Columns, source: Source, read: Said) -> dict[str, NDArray[
         told = [texts[one] for one in not_preferred[part]]
         take(sides[part], [encoded(one) for one, _ in told], [encoded(other) for _, other in told])
     return {"prompt": prompt, "place": place, "length": length, "said": said}
+
+
+def _link(columns: Columns) -> None:
+    """Puts the candidates of the completions that were compared in the place of what stands for these: `compared`,
+    (E, 2) numbers. Those of which one gives no candidate are gone."""
+    one, other, votes = (columns.read(f"compared {name}") for name in ("completion", "other", "votes"))
+    pairs = np.empty((0, 2), dtype=np.int32)
+    if len(one):
+        ids = id_hash(columns.strings("id"))
+        order = np.argsort(ids)
+        place = np.minimum(np.searchsorted(ids, other, sorter=order), len(ids) - 1)
+        there = ids[order[place]] == other
+        own = np.full(len(ids), -1, dtype=np.int32)
+        completion = columns.read("completion")
+        itself = np.flatnonzero(columns.read("edit") == 0).astype(np.int32)
+        own[completion[itself]] = itself
+        pairs = np.stack([own[one], np.where(there, own[order[place]], np.int32(-1))], axis=1)
+        both = (pairs >= 0).all(axis=1)
+        pairs, votes = pairs[both], votes[both]
+    columns.drop("compared completion", "compared other")
+    columns.put("compared", pairs)
+    columns.put("compared votes", votes)
 
 
 def _settled(candidates: Candidates, texts: Texts) -> NDArray[np.uint64]:

@@ -1,9 +1,107 @@
-"""Which completions of one prompt are compared with each other, for the objectives that learn from pairs. Pure."""
+"""Which completions of one prompt are compared with each other, for the objectives that learn from pairs. Pure.
+
+compared   what people compared, in the direction of the majority; two with as many votes each way are no pair
+edit       a text that somebody wrote in place of a completion, over this completion
+derived    a desirable and an undesirable completion of one prompt, which nobody compared
+"""
 
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+Source = Literal["compared", "edit", "derived"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """M pairs, ordered by source, then by rows. `votes`: (M, 3) numbers of actors who prefer the chosen row, the
+    rejected one, neither. `tied`: how many two rows were compared and have as many votes each way."""
+
+    chosen: NDArray[np.int32]
+    rejected: NDArray[np.int32]
+    source: NDArray[np.int8]
+    votes: NDArray[np.int32]
+    tied: int
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Pairs":
+        return Pairs(self.chosen[chosen], self.rejected[chosen], self.source[chosen], self.votes[chosen], self.tied)
+
+    def renumbered(self, left: NDArray[np.bool_]) -> "Pairs":
+        """With the numbers that rows have when only some are left, those of all pairs among them."""
+        number = np.cumsum(left, dtype=np.int32) - 1
+        return replace(self, chosen=number[self.chosen], rejected=number[self.rejected])
+
+    def counts(self) -> dict[Source, int]:
+        """Returns the number of pairs from each source."""
+        counted = np.bincount(self.source, minlength=len(SOURCES)).tolist()
+        return dict(zip(SOURCES, counted, strict=True))
+
+
+def pairs_from(
+    compared: NDArray[np.integer[Any]],
+    votes: NDArray[np.integer[Any]],
+    edits: NDArray[np.integer[Any]],
+    authors: NDArray[np.integer[Any]],
+    derived: NDArray[np.integer[Any]],
+) -> Pairs:
+    """Each two rows once. What was compared decides over edits, and both over what is derived.
+
+    compared  (E, 2) rows, and (E, 3) their votes: for the first, for the second, for neither
+    edits     (F, 2) rows of texts and of what they were written in place of, and how many wrote each
+    derived   (G, 2) chosen and rejected
+    """
+    compared, votes = _added_up(compared, votes)
+    turned = votes[:, 1] > votes[:, 0]
+    compared[turned] = compared[turned][:, ::-1]
+    votes[turned] = votes[turned][:, [1, 0, 2]]
+    even = votes[:, 0] == votes[:, 1]
+    edits, authors = _added_up(edits, np.stack([authors, np.zeros_like(authors), np.zeros_like(authors)], axis=1))
+    backwards = authors[:, 1] > authors[:, 0]
+    edits[backwards] = edits[backwards][:, ::-1]
+    authors[backwards] = authors[backwards][:, [1, 0, 2]]
+    fresh = ~_among(edits, compared) & (authors[:, 0] > authors[:, 1])
+    edits, authors = edits[fresh], authors[fresh]
+    derived = derived[~_among(derived, np.concatenate([compared, edits]))]
+    parts = (compared[~even], edits, derived)
+    rows = np.concatenate(parts)
+    source = np.repeat(np.arange(len(parts), dtype=np.int8), [len(part) for part in parts])
+    counted = np.concatenate([votes[~even], authors, np.zeros((len(derived), 3), dtype=np.int64)]).astype(np.int32)
+    order = np.lexsort((rows[:, 1], rows[:, 0], source))
+    rows = rows[order].astype(np.int32)
+    return Pairs(rows[:, 0], rows[:, 1], source[order], counted[order], int(np.count_nonzero(even)))
+
+
+def _added_up(
+    pairs: NDArray[np.integer[Any]], votes: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each two rows once, the smaller number first, with the sums of their votes; without rows beside themselves."""
+    two = pairs[:, 0] != pairs[:, 1]
+    ordered: NDArray[np.int64] = pairs[two].astype(np.int64)
+    votes = votes[two].astype(np.int64)
+    turned = ordered[:, 0] > ordered[:, 1]
+    ordered[turned] = ordered[turned][:, ::-1]
+    votes[turned] = votes[turned][:, [1, 0, 2]]
+    key, number = np.unique(_key(ordered), return_inverse=True)
+    sums = np.zeros((len(key), 3), dtype=np.int64)
+    np.add.at(sums, number, votes)
+    return np.stack([key >> 32, key & 0xFFFFFFFF], axis=1), sums
+
+
+def _among(pairs: NDArray[np.integer[Any]], others: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which pairs are among the others, whatever their direction."""
+    these, those = (_key(np.sort(two, axis=1).astype(np.int64)) for two in (pairs, others))
+    return np.isin(these, those)
+
+
+def _key(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    return pairs[:, 0] << 32 | pairs[:, 1]
 
 
 def pairs_of(rows: Iterable[tuple[Hashable, bool]]) -> list[tuple[int, int]]:

@@ -1,18 +1,37 @@
-"""What labels say of the rows that a snapshot could have: completions with a label, and what was written in place of
-some. Pure.
+"""What labels say of the rows that a snapshot could have: completions with a label, what was written in place of some,
+and completions without a label that were compared with others. Pure.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from app.labels.events import NAME
 from app.labels.policy import EDITED_TEXT
-from app.labels.sets import NAME, Labelled
+from app.labels.sets import Labelled
+from app.labels.verdicts import THOUSANDTHS
+
+#: What a row for pairs alone has for a reason, and its weight: that of a thumb.
+COMPARED, THUMB = "compared", THOUSANDTHS
+
+
+class Compared(NamedTuple):
+    """Two completions that were compared, once each, by numbers of actors.
+
+    completion  number of the first one
+    other       what stands for the id of the other one: see `app.labels.events.id_hash`
+    votes       (E, 3) of those who prefer the first one, the other one, neither
+    """
+
+    completion: NDArray[np.int32]
+    other: NDArray[np.uint64]
+    votes: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -21,13 +40,15 @@ class Rows:
 
     ids                  (C,) of the completions
     checkpoint           (C,) number in `checkpoints`, which are sorted; -1: none is known
-    position, carrier    (C,) where their texts are, and what has them: see `app.labels.sets.Log`
+    position, carrier    (C,) where their texts are, and what has them: see `app.labels.events.Log`
     completion           its number among the C
     rewrite              position of the edit whose text it is, -1 for the completion itself
+    judged               whether it has a label; the others are rows for pairs alone
     weight               thousandths
     reason               number in `reasons`, which are sorted
     moment               of the newest signal that made it, µs since 1970
-    members              (row, actor) of each actor on its winning side; actors are numbered by their ids
+    members              (row, actor) of each actor on its winning side, or who compared it; actors are numbered by ids
+    compared             which of the C were compared
     """
 
     ids: pa.Array
@@ -38,11 +59,13 @@ class Rows:
     reasons: Sequence[str]
     completion: NDArray[np.int32]
     rewrite: NDArray[np.int64]
+    judged: NDArray[np.bool_]
     label: NDArray[np.bool_]
     weight: NDArray[np.int32]
     reason: NDArray[np.int16]
     moment: NDArray[np.int64]
     members: tuple[NDArray[np.int32], NDArray[np.int32]]
+    compared: Compared
 
 
 def ranks_of(actors: pl.Series) -> NDArray[np.int32]:
@@ -74,8 +97,14 @@ def rows_of(
 
     usable = wanted & known & ~never
     own = np.flatnonzero(usable & has_label)
+    compared = labelled.comparisons.filter(pl.Series(usable).gather(labelled.comparisons["completion"]))
+    in_pairs = np.zeros(len(completions), dtype=bool)
+    in_pairs[compared["completion"].to_numpy()] = True
+    in_pairs[labelled.rewrites["completion"].to_numpy()] = True
+    alone = np.flatnonzero(usable & ~has_label & in_pairs)
     rewrites = labelled.rewrites.filter(pl.Series(usable).gather(labelled.rewrites["completion"]))
-    told = pl.concat([completions["reason"].gather(own), pl.Series("reason", [EDITED_TEXT] * len(rewrites), NAME)])
+    without = [EDITED_TEXT] * len(rewrites) + [COMPARED] * len(alone)
+    told = pl.concat([completions["reason"].gather(own), pl.Series("reason", without, NAME)])
     reasons, reason = _numbered(told)
 
     labels = label.fill_null(value=False).to_numpy()
@@ -88,11 +117,21 @@ def rows_of(
     moment = np.zeros(len(own), dtype=np.int64)
     np.maximum.at(moment, voted, votes["moment"].to_physical().to_numpy()[won])
     each = rewrites["actors"].list.len().to_numpy()
-    about_them = np.concatenate([own, rewrites["completion"].to_numpy()])
+    place[own] = -1
+    place[alone] = np.arange(len(alone), dtype=np.int32)
+    comparers = compared.select("completion", "moment", "actors").explode("actors")
+    theirs = place[comparers["completion"].to_numpy()]
+    of_alone, comparers = theirs[theirs >= 0], comparers.filter(theirs >= 0)
+    last = np.zeros(len(alone), dtype=np.int64)
+    np.maximum.at(last, of_alone, comparers["moment"].to_numpy())
+    about_them = np.concatenate([own, rewrites["completion"].to_numpy(), alone])
     which, completion = np.unique(about_them, return_inverse=True)
     of_rewrites = np.repeat(np.arange(len(own), len(own) + len(rewrites), dtype=np.int32), each)
     checkpoints, checkpoint = _numbered(completions["checkpoint_id"].gather(which))
-    actors = np.concatenate([votes["actor"].to_numpy()[won], rewrites["actors"].explode().to_numpy()])
+    actors = np.concatenate(
+        [votes["actor"].to_numpy()[won], rewrites["actors"].explode().to_numpy(), comparers["actors"].to_numpy()]
+    )
+    first = compared.filter("first")
     return Rows(
         ids=completions["completion_id"].gather(which).to_arrow(),
         checkpoint=checkpoint,
@@ -101,12 +140,27 @@ def rows_of(
         carrier=completions["carrier"].to_numpy()[which],
         reasons=reasons,
         completion=completion.astype(np.int32),
-        rewrite=np.concatenate([np.full(len(own), -1), rewrites["position"].to_numpy()]),
-        label=np.concatenate([labels[own], np.ones(len(rewrites), dtype=bool)]),
-        weight=np.concatenate([completions["weight"].to_numpy()[own], rewrites["weight"].to_numpy()]),
+        rewrite=np.concatenate([np.full(len(own), -1), rewrites["position"].to_numpy(), np.full(len(alone), -1)]),
+        judged=np.repeat([True, False], [len(own) + len(rewrites), len(alone)]),
+        label=np.concatenate([labels[own], np.ones(len(rewrites), dtype=bool), np.zeros(len(alone), dtype=bool)]),
+        weight=np.concatenate(
+            [
+                completions["weight"].to_numpy()[own],
+                rewrites["weight"].to_numpy(),
+                np.full(len(alone), THUMB, dtype=np.int32),
+            ]
+        ),
         reason=reason.astype(np.int16),
-        moment=np.concatenate([moment, rewrites["moment"].to_numpy()]),
-        members=(np.concatenate([voted, of_rewrites]), ranks[actors]),
+        moment=np.concatenate([moment, rewrites["moment"].to_numpy(), last]),
+        members=(
+            np.concatenate([voted, of_rewrites, (len(own) + len(rewrites) + of_alone).astype(np.int32)]),
+            ranks[actors],
+        ),
+        compared=Compared(
+            np.searchsorted(which, first["completion"].to_numpy()).astype(np.int32),
+            first["other"].to_numpy(),
+            first.select("preferred", "not_preferred", "even").cast(pl.Int32).to_numpy(),
+        ),
     ), drops
 
 

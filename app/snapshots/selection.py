@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.labels.events import microseconds
 from app.labels.guards import influence
-from app.labels.policy import THOUSANDTHS
-from app.labels.sets import microseconds
+from app.labels.verdicts import THOUSANDTHS
 from app.snapshots.balance import Tally
 from app.snapshots.candidates import Candidates
-from app.snapshots.pairs import pairs_of_rows
+from app.snapshots.pairing import Material, material_of, pairs_among
+from app.snapshots.pairs import Pairs
 from app.snapshots.plan import Cell
 from app.snapshots.said import numbered
 from app.snapshots.split import Split, split_of
@@ -27,6 +28,23 @@ Format = Literal["text", "chat"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 FORMATS: tuple[Format, ...] = get_args(Format)
 TRAIN = SPLITS.index("train")
+
+
+@dataclass(frozen=True)
+class RowsForPairs:
+    """Columns of rows that pairs alone need: texts that were compared, and have no label."""
+
+    candidate: NDArray[np.int32]
+    weight: NDArray[np.float64]
+    split: NDArray[np.int8]
+    chat: NDArray[np.bool_]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "RowsForPairs":
+        return RowsForPairs(self.candidate[chosen], self.weight[chosen], self.split[chosen], self.chat[chosen])
+
+    def shard(self, split: Split, kind: Format) -> NDArray[np.int64]:
+        """The rows that one file takes."""
+        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.chat == (kind == "chat")))
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,8 @@ class Selection:
     counts     rows before equal ones are collapsed
     drops      reason → completions or rows that are not in it
     capped     training rows that weigh less, by whose influence was over its cap
+    for_pairs  rows without a label; they are numbered after those that have one
+    pairs      rows that are compared with each other, both in one split and of one format
     """
 
     candidate: NDArray[np.int32]
@@ -58,6 +78,8 @@ class Selection:
     drops: Counter[str]
     capped: dict[str, int]
     tallies: Mapping[Split, Tally]
+    for_pairs: "RowsForPairs"
+    pairs: Pairs
 
     def shard(self, split: Split, kind: Format) -> NDArray[np.int64]:
         """The rows that one file takes."""
@@ -67,6 +89,11 @@ class Selection:
         """For who looks at them no more: they are a third of it."""
         none = np.empty(0, dtype=np.int32)
         return replace(self, members=(none, none), group=none, unit=none)
+
+    def pairs_of(self, split: Split) -> Pairs:
+        """The pairs of one split."""
+        splits = np.concatenate([self.split, self.for_pairs.split])
+        return self.pairs.where(splits[self.pairs.chosen] == SPLITS.index(split))
 
     @property
     def train(self) -> Tally:
@@ -84,6 +111,7 @@ def select(
     guards: wire.policies.GuardRules,
     rules: wire.SnapshotRules,
     as_of: datetime,
+    derive_pairs: bool = False,
 ) -> Selection:
     """Choose the rows.
 
@@ -92,42 +120,58 @@ def select(
     deciding  (P, 2) key of the prompt that decides on the side of that group: of its conversation, or its leader
     astray    candidates whose conversation is on the other side than their prompt: they are left out
     as_of     the time of the log's end
+    derive_pairs  whether desirable and undesirable rows of a prompt make pairs, too
 
     Rows with the same prompt and completion are one row with the label of the heavier side, or none where the sides
     are equal: the same text with both labels teaches nothing.
     """
-    label = candidates.label
+    label, judged = candidates.label, candidates.judged
     counts = wire.ClassCounts(
         desirable=int(np.count_nonzero(label)),
-        undesirable=int(np.count_nonzero(~label)),
+        undesirable=int(np.count_nonzero(~label & judged)),
         nothing=drops.total(),
     )
     drops = Counter(drops)
     order = _in_time(candidates)
+    two = material_of(candidates)
     here = np.ones(len(candidates), dtype=bool)
     here[astray] = False
     drops["conversation_on_other_side"] = len(astray)
-    stays, cluster = _collapsed(candidates, order, here, drops)
+    stays, only_for_pairs, cluster = _collapsed(candidates, order, two, here, drops)
     group = numbered(leaders)[candidates.prompt]
     unit_of_prompt = numbered(deciding)
     unit = unit_of_prompt[candidates.prompt]
     split = _sides(project, deciding, unit_of_prompt, rules.holdout_share)[unit]
     if rules.holdout_days is not None:
         since = microseconds(as_of - timedelta(days=rules.holdout_days))
-        _hold_out_later(stays, split, unit, candidates.moment >= since, drops)
+        _hold_out_later(stays, only_for_pairs, split, unit, candidates.moment >= since, drops)
 
     rows = np.flatnonzero(stays).astype(np.int32)
     rows = rows[np.argsort(order[rows])]
     del order, stays
-    member = _members(candidates, cluster, rows)
+    member = _members(candidates, cluster, only_for_pairs, rows)
     if rules.disjoint_actors:
-        rows, member = _disjoint(rows, member, split[rows], drops)
-    weight, capped = _capped(candidates, rows, member, split[rows], group[rows], guards.influence)
+        rows, member = _disjoint(rows, member, split[rows], only_for_pairs, drops)
+    judged = ~only_for_pairs[rows]
+    weight, capped = _capped(candidates, rows, member, split[rows], group[rows], judged, guards.influence)
     left = weight > 0
-    drops["capped"] = int(np.count_nonzero(~left))
+    drops["capped"] = int(np.count_nonzero(~left & judged))
     rows, weight, member = rows[left], weight[left], _renumbered(member, left)
-    same = _places(rows, len(candidates))[cluster]
-    del cluster
+    # Rows without a label come last, and what follows is about the others.
+    alone = only_for_pairs[rows]
+    chat = candidates.prompts.chat[candidates.prompt[rows]]
+    for_pairs = RowsForPairs(rows[alone], weight[alone], split[rows[alone]], chat[alone])
+    member = _renumbered(member, ~alone)
+    rows, weight = rows[~alone], weight[~alone]
+    every = np.concatenate([rows, for_pairs.candidate])
+    same = _places(every, len(candidates))[cluster]
+    pairs = pairs_among(candidates, two, same, every, split[every], rows if derive_pairs else rows[:0])
+    if len(for_pairs.candidate):
+        # Only those that a pair needs.
+        needed = np.isin(np.arange(len(every)), np.concatenate([np.arange(len(rows)), pairs.chosen, pairs.rejected]))
+        for_pairs, pairs = for_pairs.where(needed[len(rows) :]), pairs.renumbered(needed)
+        same = _places(every[needed], len(candidates))[cluster]
+    del cluster, alone, chat, every
     selection = Selection(
         candidate=rows,
         cluster=(np.flatnonzero(same >= 0).astype(np.int32), same[same >= 0]),
@@ -142,9 +186,11 @@ def select(
         drops=drops,
         capped=capped,
         tallies={},
+        for_pairs=for_pairs,
+        pairs=pairs,
     )
-    del label, split, group, unit, same
-    tallies = {name: _tally(selection, candidates, name) for name in SPLITS}
+    del label, judged, split, group, unit, same
+    tallies = {name: _tally(selection, name) for name in SPLITS}
     return replace(selection, tallies=tallies)
 
 
@@ -182,20 +228,22 @@ def _in_time(candidates: Candidates) -> NDArray[np.int32]:
 
 
 def _collapsed(
-    candidates: Candidates, order: NDArray[np.int32], here: NDArray[np.bool_], drops: Counter[str]
-) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    candidates: Candidates, order: NDArray[np.int32], two: Material, here: NDArray[np.bool_], drops: Counter[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int32]]:
     """Which candidates stay, of those that are `here`: of each cluster the first of the heavier side with the weight of
-    its heaviest. And of each candidate the one that stays for it, itself where none does."""
+    its heaviest; where there is none, the first one of those that were compared, for pairs alone. And of each candidate
+    the one that stays for it, itself where none does."""
     said = numbered(candidates.said)
-    label, weight = candidates.label, candidates.weight
+    label, weight, judged = candidates.label, candidates.weight, candidates.judged
     many = int(said.max(initial=-1)) + 1
     # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
+    judged = judged & here
     up = np.bincount(said[label & here], weight[label & here], many)
-    down = np.bincount(said[~label & here], weight[~label & here], many)
-    tie = (up == down)[said] & here
-    won = (label == (up > down)[said]) & ~tie & here
+    down = np.bincount(said[~label & judged], weight[~label & judged], many)
+    tie = (up == down)[said] & judged
+    won = (label == (up > down)[said]) & ~tie & judged
     drops["contradiction"] += int(np.count_nonzero(tie))
-    drops["outvoted"] += int(np.count_nonzero(~won & ~tie & here))
+    drops["outvoted"] += int(np.count_nonzero(~won & ~tie & judged))
     winners = np.flatnonzero(won).astype(np.int32)
     del up, down, tie, won
     winners = winners[np.lexsort((order[winners], -weight[winners], said[winners]))]
@@ -205,10 +253,17 @@ def _collapsed(
     stays[first] = True
     stands_for = np.full(many, -1, dtype=np.int32)
     stands_for[said[first]] = first
+    only_for_pairs = np.zeros(len(candidates), dtype=bool)
+    several = two.candidates()
+    several = several[here[several] & (stands_for[said[several]] < 0)]
+    several = several[np.lexsort((order[several], said[several]))]
+    first = several[np.append(True, said[several][1:] != said[several][:-1])[: len(several)]]
+    stands_for[said[first]] = first
+    only_for_pairs[first] = stays[first] = True
     cluster = stands_for[said]
     alone = (cluster < 0) | ~here
     cluster[alone] = np.flatnonzero(alone)
-    return stays, cluster
+    return stays, only_for_pairs, cluster
 
 
 def _sides(
@@ -222,6 +277,7 @@ def _sides(
 
 def _hold_out_later(
     stays: NDArray[np.bool_],
+    only_for_pairs: NDArray[np.bool_],
     split: NDArray[np.int8],
     unit: NDArray[np.int32],
     late: NDArray[np.bool_],
@@ -232,7 +288,7 @@ def _hold_out_later(
     known = np.zeros(int(unit.max(initial=-1)) + 1, dtype=bool)
     known[unit[train & ~late]] = True
     dropped = train & late & known[unit]
-    drops["between_times"] += int(np.count_nonzero(dropped))
+    drops["between_times"] += int(np.count_nonzero(dropped & ~only_for_pairs))
     stays[dropped] = False
     split[train & late & ~known[unit]] = SPLITS.index("later")
 
@@ -247,12 +303,15 @@ def _places(rows: NDArray[np.int32], many: int) -> NDArray[np.int32]:
     return place
 
 
-def _members(candidates: Candidates, cluster: NDArray[np.int32], rows: NDArray[np.int32]) -> _Members:
-    """(row, actor), each once: those who made a candidate of the row's cluster with the row's label."""
+def _members(
+    candidates: Candidates, cluster: NDArray[np.int32], only_for_pairs: NDArray[np.bool_], rows: NDArray[np.int32]
+) -> _Members:
+    """(row, actor), each once: those who made a candidate of the row's cluster with the row's label, or of a row
+    without one."""
     candidate, actor = candidates.members
     label, stands_for = candidates.label, cluster[candidate]
     row = _places(rows, len(candidates))[stands_for]
-    agreed = (row >= 0) & (label[candidate] == label[stands_for])
+    agreed = (row >= 0) & ((label[candidate] == label[stands_for]) | only_for_pairs[stands_for])
     del candidate, stands_for
     both = row[agreed].astype(np.int64) << 32 | actor[agreed]
     del row, actor, agreed
@@ -268,13 +327,17 @@ def _renumbered(member: _Members, left: NDArray[np.bool_]) -> _Members:
 
 
 def _disjoint(
-    rows: NDArray[np.int32], member: _Members, split: NDArray[np.int8], drops: Counter[str]
+    rows: NDArray[np.int32],
+    member: _Members,
+    split: NDArray[np.int8],
+    only_for_pairs: NDArray[np.bool_],
+    drops: Counter[str],
 ) -> tuple[NDArray[np.int32], _Members]:
     """Without the training rows of actors who have others, too."""
     row, actor = member
     held_out = split != TRAIN
     theirs = np.unique(row[~held_out[row] & np.isin(actor, actor[held_out[row]])])
-    drops["actor_on_both_sides"] += len(theirs)
+    drops["actor_on_both_sides"] += int(np.count_nonzero(~only_for_pairs[rows[theirs]]))
     left = np.ones(len(rows), dtype=bool)
     left[theirs] = False
     return rows[left], _renumbered(member, left)
@@ -286,14 +349,25 @@ def _capped(
     member: _Members,
     split: NDArray[np.int8],
     group: NDArray[np.int32],
+    judged: NDArray[np.bool_],
     rules: wire.policies.Influence,
 ) -> tuple[NDArray[np.float64], dict[str, int]]:
-    """The weights, of training rows what the caps leave; and how many weigh less, by the cap."""
+    """The weights, of training rows what the caps leave; and how many weigh less, by the cap. Rows for pairs alone have
+    no part in the sum that the caps are shares of, and weigh as much less as other rows of their prompts and actors."""
     weight = candidates.weight[rows] / THOUSANDTHS
-    train = split == TRAIN
+    train = (split == TRAIN) & judged
     of_train = _dense(group[train])
     row, actor = _renumbered(member, train)
     found = influence.capped(weight[train], (row, _dense(actor)), of_train, rules)
+    alone = (split == TRAIN) & ~judged
+    if alone.any():
+        of_group, of_actor = np.ones(int(group.max()) + 1), np.ones(int(member[1].max(initial=-1)) + 1)
+        of_group[np.flatnonzero(_present(group[train]))] = found.prompts
+        of_actor[np.flatnonzero(_present(actor))] = found.actors
+        row, actor = _renumbered(member, alone)
+        theirs = np.bincount(row, minlength=int(np.count_nonzero(alone)))
+        mean = np.bincount(row, of_actor[actor], len(theirs)) / np.maximum(theirs, 1)
+        weight[alone] *= of_group[group[alone]] * np.where(theirs > 0, mean, 1.0)
     weight[train] = found.weight
     return weight, {"capped_actor": int(found.by_actor.sum()), "capped_prompt": int(found.by_prompt.sum())}
 
@@ -309,15 +383,15 @@ def _present(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
     return there
 
 
-def _tally(selection: Selection, candidates: Candidates, split: Split) -> Tally:
+def _tally(selection: Selection, split: Split) -> Tally:
     rows = selection.split == SPLITS.index(split)
     up, down = rows & selection.label, rows & ~selection.label
-    shards = (selection.shard(split, kind) for kind in FORMATS)
-    prompt = candidates.prompt[selection.candidate]
+    split_of_row = np.concatenate([selection.split, selection.for_pairs.split])
+    pairs = np.count_nonzero(split_of_row[selection.pairs.chosen] == SPLITS.index(split))
     return Tally(
         desirable=int(np.count_nonzero(up)),
         undesirable=int(np.count_nonzero(down)),
         weight_desirable=float(selection.weight[up].sum()),
         weight_undesirable=float(selection.weight[down].sum()),
-        pairs=sum(len(pairs_of_rows(prompt[shard], selection.label[shard])) for shard in shards),
+        pairs=int(pairs),
     )

@@ -24,7 +24,7 @@ from app.labels.guards import duplicates
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
-from app.runs.recipe import PAIRED, ObjectiveName
+from app.runs.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom, Recipe
 from app.snapshots import store
 from app.snapshots.astray import astray_of
 from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
@@ -32,6 +32,7 @@ from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about
 from app.snapshots.candidates import Candidates
 from app.snapshots.gathering import gather, keep
 from app.snapshots.overlap import conversations_of, leakage_of
+from app.snapshots.pairs import Source
 from app.snapshots.plan import Cell, Plan, plan
 from app.snapshots.prompts import service as prompts
 from app.snapshots.rows import Rows, ranks_of, rows_of
@@ -45,6 +46,9 @@ log = logging.getLogger(__name__)
 
 #: Files of log-probs that are brought to a run: rows of older snapshots are for the most part in newer ones, too.
 LOG_PROBS_FILES = 16
+
+
+DEFAULT_PAIRS: PairsFrom = Recipe().pairs
 
 
 class ErasedMeanwhile(Conflict):
@@ -67,6 +71,7 @@ class Forecast:
     """What a snapshot would be made of.
 
     new         rows, before equal ones are collapsed, that have something new
+    pairs       training pairs by their source
     holdout     the held-out rows
     spread      how the training rows spread over prompts and actors
     quarantine  votes that do not count
@@ -75,15 +80,11 @@ class Forecast:
     counts: wire.ClassCounts
     new: wire.ClassCounts
     cells: list[Cell]
-    pairs: int
+    pairs: dict[Source, int]
     capped: int
     holdout: wire.HoldoutForecast
     spread: Spread
     quarantine: wire.QuarantineForecast
-
-    @property
-    def plan(self) -> Plan:
-        return plan(self.cells, pairs=self.pairs)
 
 
 def forecast(
@@ -98,13 +99,13 @@ def forecast(
     """What the feedback up to `watermark` would make; what is new after `since`. It reads the whole log."""
     only = _only(rules, shipped_checkpoint_id)
     with texts() as kept:
-        found = choose(session, project, rules, watermark, kept, checkpoint_id=only, since=since)
+        found = choose(session, project, rules, watermark, kept, checkpoint_id=only, since=since, pairs="derived")
         selection = found.selection
         return Forecast(
             counts=selection.counts,
             new=selection.counts if since <= 0 else found.new,
             cells=cells_of(selection, found.candidates),
-            pairs=selection.train.pairs,
+            pairs=selection.pairs_of("train").counts(),
             capped=selection.drops["capped"],
             holdout=holdout_of(selection, found.candidates),
             spread=spread_of(selection, found.candidates),
@@ -128,23 +129,26 @@ def build(
     seed: int,
     shipped_checkpoint_id: UUID | None,
     folder: Path,
+    pairs: PairsFrom = DEFAULT_PAIRS,
 ) -> Built:
     """Make the snapshot of the feedback up to `watermark` in `folder`, store its files, then register it.
 
-    `objective` says what the rows must be good for, and changes nothing in them. A snapshot that the project has
-    already is registered once. Raises `Refused` with every reason, or `ErasedMeanwhile`.
+    `objective` and `pairs` say what the rows must be good for, and change nothing in them; pairs are derived from
+    labels where `pairs` says so. A snapshot that the project has already is registered once. Raises `Refused` with
+    every reason, or `ErasedMeanwhile`.
     """
     only = _only(rules, shipped_checkpoint_id)
     erasures = projects.erasures(session, project)
     with texts(near=folder) as kept:
         try:
-            found = choose(session, project, rules, watermark, kept, checkpoint_id=only)
+            found = choose(session, project, rules, watermark, kept, checkpoint_id=only, pairs=pairs)
         except KeyError as error:  # a text that was there when the log was read
             if projects.erasures(session, project) != erasures:
                 raise _erased_meanwhile(project) from error
             raise
         adopted, candidates, selection = found.adopted, found.candidates, found.selection
-        planned = plan(cells_of(selection, candidates), pairs=selection.train.pairs)
+        usable = usable_pairs(selection.pairs_of("train").counts(), pairs)
+        planned = plan(cells_of(selection, candidates), pairs=usable)
         reasons = [one.reason for one in refusals_of(planned, selection.drops["capped"], rules, objective)]
         leakage = leakage_of(selection, candidates, kept)
         if groups := leakage["groups_on_both_sides"]:
@@ -233,6 +237,11 @@ def require(session: Session, snapshot_id: UUID) -> Snapshot:
     return snapshot
 
 
+def usable_pairs(counts: Mapping[Source, int], pairs: PairsFrom) -> int:
+    """Returns the number of pairs that a recipe with these `pairs` learns from."""
+    return sum(count for source, count in counts.items() if source in PAIR_SOURCES[pairs])
+
+
 def lambdas_of(planned: Plan) -> dict[str, float] | None:
     """λ desirable and λ undesirable, where both classes have rows."""
     if planned.lambda_desirable is None or planned.lambda_undesirable is None:
@@ -272,6 +281,7 @@ def choose(
     *,
     checkpoint_id: UUID | None = None,
     since: int = 0,
+    pairs: PairsFrom = DEFAULT_PAIRS,
 ) -> Chosen:
     """The rows of the feedback up to `watermark`, their texts in `kept`; only completions of this checkpoint. New is
     what was said after `since`."""
@@ -312,7 +322,16 @@ def choose(
     deciding = sides.now.of(leaders)
     astray = astray_of(candidates, kept, sides.astray(project, of_strays, rules.holdout_share))
     selection = select(
-        candidates, drops, leaders, deciding, astray, project=project, guards=guards, rules=rules, as_of=as_of
+        candidates,
+        drops,
+        leaders,
+        deciding,
+        astray,
+        project=project,
+        guards=guards,
+        rules=rules,
+        as_of=as_of,
+        derive_pairs=pairs == "derived",
     )
     counted = wire.ClassCounts.model_validate(new)
     return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)

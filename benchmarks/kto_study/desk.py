@@ -15,7 +15,8 @@ from uuid import UUID
 from thumbwheel.wire import Event, LabelPolicy
 
 from app.labels.guards import text
-from app.labels.policy import Context, Signal, resolve
+from app.labels.policy import Signal, resolve
+from app.labels.verdicts import Context
 from app.snapshots import split
 from worker.demo import sampling
 from worker.demo.base_model import STEPS, train_base_model

@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.labels import service as labels
-from app.labels.policy import NO_VERDICT, NOT_PREFERRED, QUARANTINED, Context, Resolution, Signal, resolve
+from app.labels.policy import NO_VERDICT, QUARANTINED, Resolution, Signal, resolve
 from app.labels.rejected import id_of
+from app.labels.verdicts import EVEN, NO_TIME, NOT_PREFERRED, Context
 
 EVENTS = text("""
-    SELECT event_id, position, coalesce(occurred_at, received_at) AS moment, completion_id, actor, signal, prompt,
-           completion, checkpoint_id, supersedes
+    SELECT event_id, position, occurred_at, received_at, origin, completion_id, actor, signal, prompt, completion,
+           checkpoint_id, supersedes
     FROM events WHERE project_id = :project AND position <= :watermark ORDER BY position
 """)
 COMPLETIONS = text("""
@@ -47,9 +48,11 @@ class Mention:
     """An event, seen from a completion that it speaks of."""
 
     position: int
-    moment: datetime
+    moment: tuple[datetime, int]
+    by_arrival: bool
     actor: str
     body: dict[str, Any]
+    other: str | None
     stands: bool
     prompt: Any
     completion: str | None
@@ -82,23 +85,31 @@ def stands(event: Row[Any], events: Collection[Row[Any]]) -> bool:
         if change.supersedes == event.event_id:
             return False
         takes_all_back = change.signal["kind"] == "retract" and change.supersedes is None
-        if takes_all_back and (change.moment, change.position) > (event.moment, event.position):
+        if takes_all_back and moment_of(change) >= moment_of(event):
             return False
     return True
 
 
+def moment_of(event: Row[Any]) -> tuple[datetime, int]:
+    """Returns when an event happened. Its place in the log counts where its time is that of the receipt."""
+    if event.occurred_at is not None:
+        return event.occurred_at, 0
+    return (NO_TIME, 0) if event.origin == "import" else (event.received_at, event.position)
+
+
 def mentions(event: Row[Any], standing: bool) -> Iterator[tuple[str, Mention]]:
     """Yields the completions that an event speaks of: a preference of two."""
-    beside = (event.position, event.moment, event.actor)
-    yield (
-        event.completion_id,
-        Mention(*beside, event.signal, standing, event.prompt, event.completion, event.checkpoint_id),
-    )
+    moment = moment_of(event)
+    beside = (event.position, moment, moment[1] > 0, event.actor)
+    rejected, other = event.signal.get("rejected"), None
     if event.signal["kind"] == "preference":
-        rejected = event.signal.get("rejected")
         other = id_of(event.completion_id, rejected, event.signal.get("rejected_completion_id"))
+    own = (event.prompt, event.completion, event.checkpoint_id)
+    yield event.completion_id, Mention(*beside, event.signal, other, standing, *own)
+    if other is not None:
         prompt = None if rejected is None else event.prompt
-        yield other, Mention(*beside, {"kind": NOT_PREFERRED}, standing, prompt, rejected, None)
+        body = {"kind": EVEN if event.signal.get("tie") else NOT_PREFERRED}
+        yield other, Mention(*beside, body, event.completion_id, standing, prompt, rejected, None)
 
 
 def _resolved(
@@ -111,7 +122,9 @@ def _resolved(
 ) -> Resolved:
     sources = [*([registered] if registered else []), *about]
     carrier = next((source for source in sources if source.completion is not None), None)
-    signals = [Signal(one.position, one.moment, one.actor, one.body, one.stands) for one in about]
+    signals = [
+        Signal(one.position, one.moment[0], one.actor, one.body, one.stands, one.other, one.by_arrival) for one in about
+    ]
     return Resolved(
         completion_id=completion_id,
         prompt=carrier.prompt if carrier else None,

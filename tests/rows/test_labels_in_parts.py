@@ -63,7 +63,7 @@ def told(project: str, policy: LabelPolicy, part: int) -> dict:
                 events += [
                     (int(position), ids[completion], names[actor], int(moment), log.signals[signal], bool(stands))
                     for *event, stands in zip(*log.events, log.stands, strict=True)
-                    for position, completion, actor, moment, signal in [event]
+                    for position, completion, actor, moment, _, signal in [event]
                 ]
                 for name, number in labels.count(log, labelled, since=watermark // 2).model_dump().items():
                     counted[name] = counted.get(name, 0) + number

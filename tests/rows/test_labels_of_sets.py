@@ -10,7 +10,7 @@ from thumbwheel.wire import LabelPolicy
 from app.database import transaction
 from app.feedback import service as feedback
 from app.labels import service as labels
-from app.labels.sets import text_key
+from app.labels.events import text_key
 from app.projects.tables import Project
 from tests.logged import register, store
 from tests.rows.one_by_one import resolved
@@ -39,14 +39,25 @@ SIGNALS = st.one_of(
     ),
     st.sampled_from(TEXTS).map(lambda text: {"kind": "preference", "rejected": f"{text} Yes?"}),
     st.sampled_from(COMPLETIONS).map(lambda other: {"kind": "preference", "rejected_completion_id": other}),
+    st.sampled_from(COMPLETIONS).map(
+        lambda other: {"kind": "preference", "rejected_completion_id": other, "tie": True}
+    ),
     st.booleans().map(lambda value: {"kind": "outcome", "name": "solved", "value": value}),
     st.just({"kind": "comment", "text": "Hm."}),
+)
+
+#: Known, that of the receipt, and unknown.
+TIMES = st.one_of(
+    st.integers(0, 40).map(lambda hours: {"occurred_at": (NOON + timedelta(hours=hours)).isoformat()}),
+    st.just({}),
+    st.just({"origin": "import"}),
 )
 
 
 @st.composite
 def logs(draw, signals=SIGNALS) -> list[dict]:
-    """Events with late signals, changes of mind, retractions, chains of replacements, duplicates, equal times."""
+    """Events with late signals, changes of mind, retractions, chains of replacements, duplicates, ties, equal times,
+    unknown times."""
     events = []
     for event_id in IDS[: draw(st.integers(1, len(IDS)))]:
         signal = draw(signals)
@@ -56,7 +67,7 @@ def logs(draw, signals=SIGNALS) -> list[dict]:
             "completion_id": draw(st.sampled_from(others)),
             "actor": draw(st.sampled_from(ACTORS)),
             "signal": signal,
-            "occurred_at": (NOON + timedelta(hours=draw(st.integers(0, 40)))).isoformat(),
+            **draw(TIMES),
         }
         if "rejected" in signal or draw(st.booleans()):
             event |= {"prompt": "Where is it?", "completion": draw(st.sampled_from(TEXTS))}
@@ -187,3 +198,50 @@ def test_the_order_of_arrival_makes_no_difference_where_times_differ(fresh_proje
     after, _ = both(second, LabelPolicy())
 
     assert {key: value[:3] for key, value in before.items()} == {key: value[:3] for key, value in after.items()}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    events=logs(),
+    policy=POLICIES,
+    seed=st.randoms(use_true_random=False),
+    time=st.sampled_from([{"origin": "import", "occurred_at": None}, {"occurred_at": NOON.isoformat()}]),
+)
+def test_labels_do_not_depend_on_the_order_of_lines_without_times_or_of_one_time(
+    fresh_project, events, policy, seed, time
+):
+    events = [event | time | {"prompt": "Where is it?", "completion": TEXTS[0]} for event in events]
+    shuffled = seed.sample(events, len(events))
+    first, second = fresh_project(), fresh_project()
+    store(first, events)
+    store(second, shuffled)
+
+    before, after = labels_and_comparisons(first, policy), labels_and_comparisons(second, policy)
+
+    assert before == after
+
+
+def labels_and_comparisons(project: str, policy: LabelPolicy) -> tuple[dict, list, list]:
+    with transaction() as session:
+        found = labels.resolve_all(session, project, policy, watermark=feedback.watermark(session, project))
+    ids, actors = found.completions["completion_id"].to_list(), found.actors.to_list()
+    labelled = {
+        row["completion_id"]: (row["label"], row["weight"], row["reasons"])
+        for row in found.completions.iter_rows(named=True)
+    }
+    compared = [
+        (
+            ids[row["completion"]],
+            row["other"],
+            row["preferred"],
+            row["not_preferred"],
+            row["even"],
+            sorted(actors[one] for one in row["actors"]),
+        )
+        for row in found.comparisons.iter_rows(named=True)
+    ]
+    rewritten = [
+        (ids[row["completion"]], row["key"], row["weight"], sorted(actors[one] for one in row["actors"]))
+        for row in found.rewrites.iter_rows(named=True)
+    ]
+    return labelled, sorted(compared), sorted(rewritten)

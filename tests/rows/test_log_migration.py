@@ -53,3 +53,34 @@ def test_events_of_an_older_version_are_kept_with_their_places_in_both_direction
     with psycopg.connect(older, autocommit=True) as connection:
         back = connection.execute("SELECT event_id, position, occurred_at = received_at FROM events ORDER BY 2")
         assert back.fetchall() == [("e0", 1, True), ("e1", 2, True), ("e2", 3, True)]
+
+
+def test_events_keep_what_they_say_with_their_origin_and_back(older: str) -> None:
+    command.upgrade(configuration(), "0021")
+    event = """INSERT INTO events (project_id, event_id, position, received_at, completion_id, actor, signal, metadata)
+               VALUES ('desk', %s, %s, '2026-02-01 00:00:00+00', 'c', 'ann', '{"kind": "copy"}', '{}')"""
+    with psycopg.connect(older, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO projects (id, base_model, configuration, created_at) VALUES ('desk', '/m', '{}', now())"
+        )
+        connection.execute(event, ("e1", 1))
+
+    command.upgrade(configuration(), "0022")
+
+    with psycopg.connect(older, autocommit=True) as connection:
+        connection.execute("ALTER TABLE events DISABLE TRIGGER USER")
+        connection.execute(event, ("e2", 2))
+        connection.execute("UPDATE events SET origin = 'import' WHERE event_id = 'e2'")
+        kept = connection.execute("SELECT event_id, origin FROM events ORDER BY position").fetchall()
+        assert kept == [("e1", None), ("e2", "import")]
+
+    command.downgrade(configuration(), "0021")
+
+    with psycopg.connect(older, autocommit=True) as connection:
+        back = connection.execute("SELECT event_id, signal ->> 'kind' FROM events ORDER BY position").fetchall()
+        assert back == [("e1", "copy"), ("e2", "copy")]
+
+    command.upgrade(configuration(), "0022")
+
+    with psycopg.connect(older, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM events WHERE origin IS NULL").fetchone() == (2,)

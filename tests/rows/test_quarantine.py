@@ -262,3 +262,39 @@ def test_a_decision_is_never_changed(burst, change):
     url = settings.current().need_libpq_database()
     with pytest.raises(psycopg.errors.RestrictViolation), psycopg.connect(url) as connection:
         connection.execute(change)
+
+
+def compares(actor: str, count: int, **more) -> list[dict]:
+    """Comparisons of one actor, each of two completions of their own."""
+    return [
+        {
+            "completion_id": f"{actor}/{number}",
+            "actor": actor,
+            "signal": {"kind": "preference", "rejected": f"Worse answer {number}."},
+            "prompt": f"Question {number} of {actor}?",
+            "completion": f"Answer {number}.",
+            **more,
+        }
+        for number in range(count)
+    ]
+
+
+def test_votes_without_a_time_are_no_burst_however_quickly_they_are_uploaded():
+    say(
+        [{**event, "occurred_at": None} for event in thumbs("live", 80, apart=0, value="both")],
+        [{**event, "occurred_at": None, "origin": "import"} for event in thumbs("file", 80, apart=0, value="both")],
+        compares("comparing", 80, origin="import"),
+    )
+
+    assert left_out() == {}
+
+
+def test_a_preference_is_one_vote():
+    say(compares("quick", 59, occurred_at=NOON.isoformat()))
+    assert left_out() == {}
+
+    say(compares("quicker", 60, occurred_at=NOON.isoformat()))
+    assert left_out() == {"quicker": ("quarantined_burst",)}
+    [found] = listed()
+    assert found.findings[0].votes == 60
+    assert all(one.startswith("quicker/") for one in found.findings[0].examples)

@@ -78,14 +78,14 @@ def test_a_request_without_enough_feedback_is_refused_with_every_reason_and_leav
 
 
 @pytest.mark.parametrize("objective", sorted(PAIRED))
-def test_an_objective_that_compares_is_refused_where_no_prompt_has_both_classes(objective):
+def test_an_objective_that_compares_is_refused_where_nothing_was_compared(objective):
     with pytest.raises(Refused) as refused:
         request(changes={"objective": objective})
 
     assert refused.value.code == "not_ready"
     (reason,) = refused.value.reasons
-    assert reason.startswith(f"no prompt has both a desirable and an undesirable completion, {objective} learns")
-    assert reason.endswith("or set the recipe's objective to kto, which needs no pairs")
+    assert reason.startswith(f"no two completions of one prompt were compared, {objective} learns")
+    assert reason.endswith("or set its objective to kto, which needs no pairs")
 
 
 def test_desirable_feedback_alone_is_enough_for_sft_and_its_recipe_resolves_without_lambdas(tmp_path):

@@ -15,7 +15,7 @@ from app.errors import Conflict, NotFound, Refused
 from app.feedback import service as feedback
 from app.projects import service as projects
 from app.projects.tables import Project
-from app.runs.recipe import ObjectiveName
+from app.runs.recipe import ObjectiveName, PairsFrom
 from app.snapshots import service as snapshots
 from app.snapshots.readiness import service as readiness
 from app.snapshots.split import group_of, key_of, split_of
@@ -78,11 +78,20 @@ def build(
     *,
     watermark: int | None = None,
     seed: int = 1,
+    pairs: PairsFrom = "compared_and_edits",
 ) -> snapshots.Built:
     with transaction() as session:
         end = feedback.watermark(session, P) if watermark is None else watermark
         return snapshots.build(
-            session, P, rules, objective, watermark=end, seed=seed, shipped_checkpoint_id=SHIPPED, folder=folder
+            session,
+            P,
+            rules,
+            objective,
+            watermark=end,
+            seed=seed,
+            shipped_checkpoint_id=SHIPPED,
+            folder=folder,
+            pairs=pairs,
         )
 
 
@@ -300,17 +309,19 @@ def test_every_preference_and_every_rewrite_is_exactly_its_pair(tmp_path):
     assert f"Pairs: {split['train']} for training, {split['holdout']} held out." in card
 
 
-def test_thumbs_on_several_answers_to_one_prompt_are_paired_in_turn(tmp_path):
+def test_thumbs_on_several_answers_to_one_prompt_are_paired_in_turn_where_the_recipe_asks_for_it(tmp_path):
     say_enough()
     prompt = next(f"Common {n}?" for n in range(99) if side_of(f"Common {n}?") == "train")
     for number, value in enumerate(("up", "down", "down", "up", "down"), 200):
         say(thumb(number, value, prompt=prompt))
 
-    build(tmp_path / "snapshot")
+    build(tmp_path / "snapshot", pairs="derived")
+    build(tmp_path / "compared alone")
 
     assert [pair[2:] for pair in said_pairs(tmp_path / "snapshot") if pair[1] == prompt] == [
-        ("Answer 200.", "Answer 201."), ("Answer 203.", "Answer 202."), ("Answer 200.", "Answer 204."),
+        ("Answer 200.", "Answer 201."), ("Answer 200.", "Answer 204."), ("Answer 203.", "Answer 202."),
     ]  # fmt: skip
+    assert [pair for pair in said_pairs(tmp_path / "compared alone") if pair[1] == prompt] == []
 
 
 def test_an_objective_that_compares_needs_pairs_and_no_balance_of_classes(tmp_path):
@@ -318,8 +329,8 @@ def test_an_objective_that_compares_needs_pairs_and_no_balance_of_classes(tmp_pa
 
     assert ready().ready
     assert not ready(objective="dpo").ready
-    assert "no prompt has both a desirable and an undesirable completion" in ready(objective="dpo").reasons[0]
-    with pytest.raises(Refused, match="no prompt has both"):
+    assert "no two completions of one prompt were compared" in ready(objective="dpo").reasons[0]
+    with pytest.raises(Refused, match="no two completions of one prompt were compared"):
         build(tmp_path / "refused", objective="dpo")
 
     say(*(prefer(number) for number in range(100, 120)), *(thumb(number, "up") for number in range(200, 800)))
@@ -445,7 +456,8 @@ def test_the_trainer_reads_every_shard_and_every_pair(tmp_path):
         assert sum(row.desirable for row in read.rows) == counts["desirable"]
         assert len(read.rows) == counts["desirable"] + counts["undesirable"]
         pairs = [
-            (read.rows[up], read.rows[down]) for up, down in read_pairs(tmp_path / "snapshot", manifest.pairs, read)
+            (read.rows[up], read.rows[down])
+            for up, down in read_pairs(tmp_path / "snapshot", manifest.pairs, read, "compared_and_edits")
         ]
         assert len(pairs) == built.manifest["pairs"][split] > 0
         assert all(up.prompt_key == down.prompt_key and up.desirable > down.desirable for up, down in pairs)
@@ -478,7 +490,7 @@ def test_rows_held_out_because_they_are_of_late_are_a_split_that_the_trainer_and
     assert all(number >= "c100" for number in ids["train"])
     assert ids["later"]
     assert all(number < "c100" for number in ids["later"])
-    trained = read_pairs(tmp_path / "b", manifest.pairs, read["train"])
+    trained = read_pairs(tmp_path / "b", manifest.pairs, read["train"], "compared_and_edits")
     assert len(trained) == built.manifest["pairs"]["train"]
 
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from thumbwheel.wire import LabelPolicy
 from thumbwheel.wire.policies import Duplicates
 
-from app.labels.sets import NAME, Labelled
+from app.labels.comparisons import COMPARISONS
+from app.labels.events import NAME
+from app.labels.sets import Labelled
 from app.snapshots.candidates import Candidates
 from app.snapshots.gathering import gather, keep
 from app.snapshots.rows import ranks_of, rows_of
@@ -106,6 +109,9 @@ def gathered(said: Sequence[Said], duplicates: Duplicates | None = None) -> tupl
                 "actors": pl.List(pl.UInt32),
             }
         ),
+        comparisons=COMPARISONS.to_frame(),
+        judgements=pl.DataFrame(),
+        compared=np.empty(0, dtype=np.uint32),
         said=pl.DataFrame(),
         actors=pl.Series("actor", names, dtype=pl.String),
     )

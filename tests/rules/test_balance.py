@@ -76,8 +76,8 @@ def test_desirable_rows_alone_are_enough_for_an_objective_that_takes_no_others()
 def test_an_objective_that_compares_is_refused_without_a_single_pair():
     [reason] = refusals(tally(500, 500), rules(), "dpo")
 
-    assert reason.startswith("no prompt has both a desirable and an undesirable completion, dpo learns from such pairs")
-    assert "or set the recipe's objective to kto" in reason
+    assert reason.startswith("no two completions of one prompt were compared, dpo learns from such pairs")
+    assert "or set its objective to kto" in reason
 
 
 def test_pairs_are_counted_not_classes_and_need_no_balance():

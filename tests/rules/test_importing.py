@@ -101,11 +101,39 @@ def test_a_flag_is_the_thumb_of_the_annotator(tmp_path):
     assert signal(tmp_path, row) == {"kind": "thumbs", "value": "down"}
 
 
-def test_ties_and_equal_answers_say_nothing(tmp_path):
-    tie = {"kind": "preference", "prompt": "Hi", "completions": ["A", "B"], "preferred": None}
-    same = {"prompt": "Hi", "chosen": "A", "rejected": "A"}
+def test_equal_answers_say_nothing(tmp_path):
+    assert [type(item) for item in read(tmp_path, {"prompt": "Hi", "chosen": "A", "rejected": "A"})] == [Silent]
 
-    assert [type(item) for item in read(tmp_path, tie, same)] == [Silent, Silent]
+
+def test_a_tie_is_a_comparison_without_a_preference(tmp_path):
+    tie = {"kind": "preference", "prompt": "Hi", "completions": ["A", "B"], "preferred": None}
+
+    event = one(tmp_path, tie).event
+
+    assert (event.completion, event.signal.rejected, event.signal.tie) == ("A", "B", True)
+
+
+def test_of_a_comparison_with_an_empty_answer_the_other_one_is_kept(tmp_path):
+    pair = {"kind": "preference", "prompt": "Hi", "completions": ["", "B"]}
+
+    against, tie, in_favour = read(tmp_path, *({**pair, "preferred": preferred} for preferred in (1, None, 0)))
+
+    for item in (against, tie):
+        assert isinstance(item, Imported)
+        assert (item.event.completion, item.event.signal.rejected) == ("B", None)
+        assert item.event.signal.rejected_completion_id is not None
+    assert isinstance(in_favour, Rejected)
+    assert in_favour.reason == "the preferred answer is empty"
+
+
+def test_lines_say_that_they_were_imported_but_for_those_of_the_listing(tmp_path):
+    event = {"completion_id": "c", "actor": "ann", "signal": {"kind": "copy"}}
+    listed = {**event, "received_at": "2026-01-01T00:00:00Z", "occurred_at": "2026-01-01T00:00:00Z", "position": 1}
+    rows = ({"prompt": "Hi", "completion": "A", "label": True}, event, listed, {**listed, "origin": "import"})
+
+    origins = [item.event.origin for item in read(tmp_path, *rows) if isinstance(item, Imported)]
+
+    assert origins == ["import", "import", None, "import"]
 
 
 def test_time_and_origin_are_kept(tmp_path):
@@ -186,10 +214,6 @@ def test_equal_rows_are_votes_of_different_people(tmp_path):
         ({"chosen": assistant("A"), "rejected": assistant("B")}, "share no first message"),
         ({"kind": "preference", "prompt": "Hi", "completions": ["A"], "preferred": 0}, "list of two"),
         ({"kind": "preference", "prompt": "Hi", "completions": ["A", "B"], "preferred": True}, "preferred is True"),
-        (
-            {"kind": "preference", "prompt": "Hi", "completions": ["A", " "], "preferred": 0},
-            "the other answer is empty",
-        ),
         ({"kind": "rating", "prompt": "Hi", "completion": "A", "rating": 6}, "between 1 and 5"),
         ({"kind": "rating", "prompt": "Hi", "completion": "A", "rating": "5"}, "must be a number"),
         ({"kind": "implicit", "prompt": "Hi", "completion": "A", "signal": "stared", "label": True}, "signal is"),

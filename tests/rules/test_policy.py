@@ -9,7 +9,8 @@ from thumbwheel.wire import LabelPolicy
 
 from app.labels import policy
 from app.labels.intervals import wilson
-from app.labels.policy import Context, Resolution, Signal
+from app.labels.policy import Resolution, Signal
+from app.labels.verdicts import Context
 
 TEXT = "It arrives tomorrow."
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 from thumbwheel import wire
 from thumbwheel.wire.previews import GuardEffect
 
+from app.labels.comparisons import COMPARISONS
 from app.labels.previews.preview import (
     Look,
     Named,
@@ -52,6 +54,13 @@ def labelled(*rows, said=(), rewrites=(), votes=()):
         ),
         votes=pl.DataFrame(
             list(votes), schema={"completion": pl.UInt32, "actor": pl.UInt32, "desirable": pl.Boolean}, orient="row"
+        ),
+        comparisons=COMPARISONS.to_frame(),
+        compared=np.empty(0, dtype=np.uint32),
+        judgements=pl.DataFrame(
+            [(completion, actor) for completion, actor, _ in votes],
+            schema={"judged": pl.UInt32, "actor": pl.UInt32},
+            orient="row",
         ),
         rewrites=pl.DataFrame(
             list(rewrites),

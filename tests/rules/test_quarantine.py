@@ -25,11 +25,12 @@ def frame(votes: list[Vote]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "actor": pl.Series([actor for actor, _, _, _ in votes], dtype=pl.UInt32),
-            "completion": pl.Series([completion for _, completion, _, _ in votes], dtype=pl.UInt32),
+            "judged": pl.Series([completion for _, completion, _, _ in votes], dtype=pl.UInt32),
             "moment": pl.Series(
                 [NOON + timedelta(seconds=seconds) for _, _, seconds, _ in votes], dtype=pl.Datetime("us", "UTC")
             ),
             "desirable": pl.Series([desirable for _, _, _, desirable in votes], dtype=pl.Boolean),
+            "compared": pl.Series([False] * len(votes), dtype=pl.Boolean),
         }
     )
 
@@ -144,7 +145,8 @@ def test_actors_who_vote_as_everybody_does_are_not_found(share):
         votes = pl.DataFrame(
             {
                 "actor": np.repeat(np.arange(300, dtype=np.uint32), 60),
-                "completion": np.arange(18_000, dtype=np.uint32),
+                "judged": np.arange(18_000, dtype=np.uint32),
+                "compared": np.zeros(18_000, dtype=bool),
                 "moment": pl.Series([NOON]).new_from_index(0, 18_000),
                 "desirable": draw.random(18_000) < share,
             }
@@ -331,3 +333,35 @@ def test_how_much_is_looked_at_at_once_changes_nothing(monkeypatch, at_once):
     random.Random(at_once).shuffle(votes)
 
     assert findings(frame(votes), rules).to_dicts() == whole.to_dicts()
+
+
+def compared(votes: list[Vote], *, sent: bool = True) -> pl.DataFrame:
+    """The same votes, each about two completions; `sent`: whether the time was."""
+    table = frame(votes).with_columns(pl.lit(value=True).alias("compared"))
+    return table if sent else table.with_columns(pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("moment"))
+
+
+def test_votes_whose_time_was_not_sent_are_no_burst():
+    votes = [(1, number, number / 10, number % 2 > 0) for number in range(200)]
+    only_some = compared(votes).with_columns(
+        pl.when(pl.col("judged") < 59).then(pl.col("moment")).alias("moment"),
+    )
+
+    assert findings(compared(votes, sent=False), NONE.model_copy(update={"burst": Burst()})).is_empty()
+    assert findings(only_some, NONE.model_copy(update={"burst": Burst()})).is_empty()
+
+
+def test_a_comparison_is_one_vote_of_a_burst():
+    rules = NONE.model_copy(update={"burst": Burst(votes=60)})
+
+    assert findings(compared([(1, number, 0.5 * number, True) for number in range(59)]), rules).is_empty()
+    [row] = findings(compared([(1, number, 0.5 * number, True) for number in range(60)]), rules).to_dicts()
+    assert row["votes"] == 60
+
+
+def test_comparisons_are_on_no_side():
+    others = frame(crowd(300, 60, share=0.5))
+    rules = NONE.model_copy(update={"one_way": OneWay()})
+
+    assert findings(pl.concat([others, compared([(1, number, 0, True) for number in range(300)])]), rules).is_empty()
+    assert not findings(pl.concat([others, frame([(1, number, 0, True) for number in range(300)])]), rules).is_empty()

@@ -65,7 +65,7 @@ def test_labels_are_true_and_false_or_1_and_0_or_their_names(labels, tmp_path):
 def test_a_pair_is_one_desirable_and_one_undesirable_row_of_its_prompt(tmp_path):
     pair = one({"prompt": "Hi?", "chosen": "Hi!", "rejected": "No.", "weight": 2}, tmp_path)
 
-    assert [(row.prompt, row.completion, row.desirable, row.weight) for row in pair] == [
+    assert [(row.prompt, row.completion, row.desirable, row.weight) for row in pair.examples] == [
         ("Hi?", "Hi!", True, 2.0),
         ("Hi?", "No.", False, 2.0),
     ]

@@ -126,14 +126,16 @@ def test_an_objective_of_pairs_gets_the_pairs_as_they_were_given(ask):
     assert manifest(work)["pairs"]["train"] == 24
 
 
-def test_an_objective_of_pairs_makes_them_of_labelled_rows_with_one_prompt(ask):
+def test_where_the_recipe_asks_for_it_pairs_are_made_of_labelled_rows_with_one_prompt(ask):
     rows = [
         {"prompt": f"q{n}", "completion": f" {word} {n}", "label": word == "good"}
         for n in range(10)
         for word in ("good", "bad")
     ]
 
-    assert pairs_in(staged(ask(rows, objective="dpo", holdout=0))) == [(f" good {n}", f" bad {n}") for n in range(10)]
+    assert pairs_in(staged(ask(rows, objective="dpo", pairs="derived", holdout=0))) == [
+        (f" good {n}", f" bad {n}") for n in range(10)
+    ]
 
 
 def test_labels_by_name_and_spans_are_staged_for_the_objectives_that_ask_for_them(ask):
@@ -190,6 +192,10 @@ TOO_LITTLE: dict[str, tuple[dict[str, Any], str]] = {
     "few rows": ({"rows": tiny.text_rows(7)}, "7 rows to train on, two micro-batches take 8: .*micro_batch_size"),
     "no pairs": (
         {"rows": tiny.text_rows(), "objective": "dpo"},
+        r"^objective: dpo takes pairs, \S+rows.jsonl compares no answers: give chosen and rejected, set pairs to",
+    ),
+    "no pairs to derive": (
+        {"rows": tiny.text_rows(), "objective": "dpo", "pairs": "derived"},
         r"^objective: dpo takes pairs, no prompt of \S+rows.jsonl has both .*: use kto or apo_zero_unpaired, or give",
     ),
 }

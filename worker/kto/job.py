@@ -43,8 +43,9 @@ class Shard(BaseModel):
 
 
 class PairsFile(BaseModel):
-    path: str = Field(description="relative to the snapshot folder: shard, row of the chosen, row of the rejected")
+    path: str = Field(description="relative to the snapshot folder: shards and rows of the chosen and the rejected")
     sha256: str
+    shards: list[Shard] = Field([], description="rows without a label, which pairs alone need")
 
 
 class Manifest(BaseModel):
@@ -72,18 +73,26 @@ class Job:
     @property
     def identity(self) -> str:
         """SHA-256 over everything that decides what is learnt: recipe, snapshot, base, reference; not when to save."""
-        parts = [
-            self.recipe.model_dump(mode="json", exclude={"save_every_steps", "save_every_minutes"}),
+        parts: list[Any] = [
+            self.recipe.model_dump(mode="json", exclude={"save_every_steps", "save_every_minutes", "pairs"}),
             self.base_fingerprint,
             self.adapter_fingerprint,
             [(shard.format, shard.sha256) for shard in self.shards_of("train")],
         ]
         if self.recipe.objective in PAIRED and self.pairs:
             parts.append(self.pairs.sha256)
+            if self.pairs.shards or self.recipe.pairs != Recipe().pairs:
+                parts.append([self.recipe.pairs, *(shard.sha256 for shard in self.trained_shards)])
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def shards_of(self, split: Split) -> list[Shard]:
         return [shard for shard in self.shards if shard.split == split]
+
+    @property
+    def trained_shards(self) -> list[Shard]:
+        """Those of train, and where the objective compares pairs, those of rows that pairs alone need."""
+        for_pairs = self.pairs.shards if self.pairs and self.recipe.objective in PAIRED else []
+        return [*self.shards_of("train"), *(shard for shard in for_pairs if shard.split == "train")]
 
 
 def read_job(workdir: Path) -> Job:
@@ -161,7 +170,10 @@ def _require_adapter_of(base_fingerprint: str, folder: Path) -> None:
 
 
 def _verify_shards(folder: Path, manifest: Manifest) -> None:
-    listed_files: list[Shard | PairsFile] = [*manifest.shards, *([manifest.pairs] if manifest.pairs else [])]
+    pairs = manifest.pairs
+    listed_files: list[Shard | PairsFile] = [*manifest.shards]
+    if pairs:
+        listed_files += [pairs, *pairs.shards]
     for listed in listed_files:
         path = folder / listed.path
         if not path.is_file():

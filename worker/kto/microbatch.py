@@ -88,11 +88,17 @@ class Reader:
             own=self._side(pairs, reference, block.rows),
             mismatched=None if others is None else self._side(others, reference, _lenders(block)),
             tokens_B=tensor([len(row.completion) for row in members]),
-            desirable_B=tensor([row.desirable for row in members], torch.bool),
+            desirable_B=tensor(self._desirable(members), torch.bool),
             weight_B=tensor([row.weight for row in members]),
             paired_B=tensor([partner is not None for partner in block.partners], torch.bool),
             labels_BK=self._labels(members).to(device) if objective.labels else None,
         )
+
+    def _desirable(self, members: Sequence[Row]) -> list[bool]:
+        """The label of each row; of pairs, whether it is the chosen one."""
+        if self.objective.data == "pairs":
+            return [place % 2 == 0 for place in range(len(members))]
+        return [row.desirable for row in members]
 
     def read(self, batch: Prepared, running_2: Tensor) -> MicroBatch:
         """Gradients flow through the policy's log-probs of the rows alone."""

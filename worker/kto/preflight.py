@@ -40,7 +40,8 @@ def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]]
     recipe = job.recipe
     objective = OBJECTIVES[recipe.objective]
     if objective.data == "pairs" and not pairs:
-        raise _no_pairs(recipe, f"no pair of the snapshot has two usable rows, {read.dropped} rows were dropped")
+        dropped = f"{read.dropped} rows were dropped; pairs is {recipe.pairs}"
+        raise _no_pairs(recipe, f"no pair of the snapshot has two usable rows, {dropped}")
     if objective.labels:
         _require_labels(recipe, read)
     elif objective.data == "rows":
@@ -58,8 +59,8 @@ def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]]
 def _no_pairs(recipe: Recipe, why: str) -> Refusal:
     return Refusal(
         "no_pairs",
-        f"recipe.json: objective: {recipe.objective} learns from pairs, a desirable and an undesirable completion of "
-        f"one prompt, and {why}: set objective to kto, or collect both for the same prompts",
+        f"recipe.json: objective: {recipe.objective} learns from pairs, two completions of one prompt, and {why}: set "
+        "objective to kto, or collect preferences between two answers to one prompt",
     )
 
 

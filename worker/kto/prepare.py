@@ -71,7 +71,7 @@ def _prepared(job: Job, ranks: Ranks) -> Start:
     weigh_tokens = recipe.objective == "tkto"
     read = read_rows(
         workdir / "snapshot",
-        job.shards_of("train"),
+        job.trained_shards,
         tokens,
         max_length,
         weigh_tokens=weigh_tokens,
@@ -81,7 +81,7 @@ def _prepared(job: Job, ranks: Ranks) -> Start:
     )
     about_dropped = dropped.checked(job, read, tokens, max_length, vocabulary, writes=ranks.writes)
     rows = read.rows
-    pairs = read_pairs(workdir / "snapshot", job.pairs, read) if objective.data == "pairs" else []
+    pairs = read_pairs(workdir / "snapshot", job.pairs, read, recipe.pairs) if objective.data == "pairs" else []
     preflight.require_possible_rows(job, read, pairs, max_length)
 
     # The policy starts as the shipped checkpoint; the optimizer's state is loaded once the reference is scored.

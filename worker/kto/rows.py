@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from thumbwheel.row_checks import REASONS, Fault, fault_of
 
+from app.runs.recipe import PAIR_SOURCES, PairsFrom
 from worker.kto.job import PairsFile, Shard
 from worker.kto.process import Refusal
 from worker.kto.tokenised import keep, kept, tokens_fingerprint
@@ -164,7 +166,7 @@ def read_rows(
                 trained = Row(
                     prompt=usable.prompt,
                     completion=usable.completion,
-                    desirable=batch["label"][index],
+                    desirable=bool(batch["label"][index]),  # a row for pairs alone has none
                     weight=batch["weight"][index],
                     completion_id=completion_id,
                     prompt_key=_key(prompt),
@@ -210,20 +212,27 @@ def _fitted(row: Encoded, max_length: int, vocabulary: int | None) -> Fitted | F
     return fit(row.prompt, row.completion, max_length) or Fault("too_long")
 
 
-def read_pairs(folder: Path, file: PairsFile | None, read: Rows) -> list[tuple[int, int]]:
-    """(chosen, rejected) as indices in `read.rows`, without pairs that lost a row. Raises `Refusal`."""
+def read_pairs(folder: Path, file: PairsFile | None, read: Rows, pairs: PairsFrom) -> list[tuple[int, int]]:
+    """(chosen, rejected) as indices in `read.rows`, of the sources that `pairs` names; without those that lost a row.
+
+    A snapshot that does not say where its pairs come from is read whole. Raises `Refusal`.
+    """
     if file is None:
         return []
     try:
-        columns = pq.read_table(folder / file.path, columns=["shard", "chosen", "rejected"]).to_pydict()
+        table = pq.read_table(folder / file.path)
+        if "source" in table.column_names:
+            table = table.filter(pc.is_in(table["source"], pa.array(sorted(PAIR_SOURCES[pairs]))))
+        names = ("shard", "chosen", "rejected_shard" if "rejected_shard" in table.column_names else "shard", "rejected")
+        columns = [table[name].to_pylist() for name in names]
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise Refusal("pairs_unreadable", f"snapshot: {file.path} is no list of pairs: {reason}") from None
-    pairs = [
-        (read.places.get((shard, chosen)), read.places.get((shard, rejected)))
-        for shard, chosen, rejected in zip(*(columns[name] for name in ("shard", "chosen", "rejected")), strict=True)
-    ]
-    return [(chosen, rejected) for chosen, rejected in pairs if chosen is not None and rejected is not None]
+    places = (
+        (read.places.get((shard, chosen)), read.places.get((rejected_shard, rejected)))
+        for shard, chosen, rejected_shard, rejected in zip(*columns, strict=True)
+    )
+    return [(chosen, rejected) for chosen, rejected in places if chosen is not None and rejected is not None]
 
 
 def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:

@@ -90,7 +90,9 @@ def _event(row: Row) -> Body:
     """The body of an event as the API takes it, or as `GET /v1/feedback` lists it."""
     beside = ("position", "received_at", "comment")
     body = {name: value for name, value in row.items() if name not in beside and value is not None}
-    if "received_at" in row and row.get("occurred_at") == row["received_at"]:
+    if "received_at" not in row:
+        body.setdefault("origin", "import")
+    elif row.get("occurred_at") == row["received_at"]:
         body.pop("occurred_at", None)  # The listing fills it in from the receipt where none was sent.
     ids = ("completion_id", "actor", "event_id", "supersedes", "conversation_id")
     return {**body, **{name: as_text(body[name], name) for name in ids if name in body}}
@@ -124,7 +126,7 @@ def _preference(row: Row) -> Body:
     if not isinstance(completions, list) or len(completions) != 2:
         raise Faulty("completions must be a list of two answers")
     if preferred is None:
-        raise SaysNothing("a tie: neither answer was preferred")
+        return _preferred(_prompt(row), completions[0], completions[1], tie=True)
     if preferred not in (0, 1) or isinstance(preferred, bool | float):
         raise Faulty(f"preferred is {preferred!r}: must be 0, 1 or null")
     return _preferred(_prompt(row), completions[preferred], completions[1 - preferred])
@@ -147,11 +149,18 @@ def _pair(row: Row) -> Body:
     return _preferred(_messages(chosen[:shared]), chosen[shared:], rejected[shared:])
 
 
-def _preferred(prompt: Any, chosen: Any, rejected: Any) -> Body:
-    better, worse = _text(chosen, "the preferred answer"), _text(rejected, "the other answer")
+def _preferred(prompt: Any, chosen: Any, rejected: Any, *, tie: bool = False) -> Body:
+    """A preference; its other side has no text where the answer is empty, which cannot be trained on."""
+    if tie and not _is_visible(_text(chosen, "the first answer", empty=True)):
+        chosen, rejected = rejected, chosen
+    better, worse = _text(chosen, "the preferred answer"), _text(rejected, "the other answer", empty=True)
     if better == worse:
         raise SaysNothing("both answers are the same text")
-    signal = {"kind": "preference", "rejected": worse, "rejected_completion_id": completion_id_of(prompt, worse)}
+    signal: Body = {"kind": "preference", "rejected_completion_id": completion_id_of(prompt, worse)}
+    if _is_visible(worse):
+        signal["rejected"] = worse
+    if tie:
+        signal["tie"] = True
     return _said(prompt, better, signal)
 
 
@@ -207,7 +216,8 @@ def _said(prompt: Any, completion: str, signal: Body) -> Body:
 
 def _about(row: Row) -> Body:
     about: Body = {
-        "metadata": {name: row[name] for name in ("source", "licence", "model") if row.get(name) is not None}
+        "origin": "import",
+        "metadata": {name: row[name] for name in ("source", "licence", "model") if row.get(name) is not None},
     }
     if row.get("timestamp") is not None:
         about["occurred_at"] = row["timestamp"]
@@ -249,8 +259,8 @@ def _messages(prompt: list[Any]) -> list[Any]:
     ]
 
 
-def _text(answer: Any, name: str) -> str:
-    """The text of an answer that is a string or one message of the assistant."""
+def _text(answer: Any, name: str, *, empty: bool = False) -> str:
+    """The text of an answer that is a string or one message of the assistant. `empty`: whether it may have no text."""
     if answer is None:
         raise Faulty(f"{name} is missing")
     if isinstance(answer, list):
@@ -264,11 +274,17 @@ def _text(answer: Any, name: str) -> str:
         answer = answer[0].get("content")
     if not isinstance(answer, str):
         raise Faulty(f"{name} must be a text or exactly one message of the assistant with a text")
+    if empty and not _is_visible(answer):
+        return answer
     if not answer.strip():
         raise Faulty(f"{name} is empty")
     if is_invisible(answer):
         raise Faulty(f"{name}: {Fault('invisible_answer').sentence}")
     return answer
+
+
+def _is_visible(answer: str) -> bool:
+    return bool(answer.strip()) and not is_invisible(answer)
 
 
 def _require_nothing_lost(message: Row, name: str) -> None:

@@ -23,20 +23,21 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "desirable": pl.Boolean,  # the one side
     "share": pl.Float64,  # of the actor's votes on it
     "others_share": pl.Float64,  # of all other actors' votes on it
-    "together": pl.UInt32,  # completions that the actor and the partner most alike both judged
+    "together": pl.UInt32,  # what the actor and the partner most alike both judged: a completion, or two compared
     "overlap": pl.Float64,  # of all that either judged
     "agreement": pl.Float64,  # of those that both judged
     "ring": _NUMBERS,  # the others in it
-    "examples": _NUMBERS,  # completions
+    "examples": _NUMBERS,  # of what was judged
 }
-#: Of one actor by one rule; figures that a rule does not have are null. Actors and completions by their numbers.
+#: Of one actor by one rule; figures that a rule does not have are null. Actors and what was judged by their numbers.
 FINDINGS = pl.Schema(_COLUMNS)
 
 
 def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFrame:
     """What the rules find, by actor and rule; see `FINDINGS`. The order of the votes doesn't matter.
 
-    votes  one row of each actor and completion: actor, completion UInt32 · moment Datetime · desirable Boolean
+    votes  one row for each actor and completion, and for each actor and two completions that were compared: see
+           `app.labels.sets.judgements`. A comparison is one vote, and on no side of `one_way`.
     """
     if votes.is_empty():
         return FINDINGS.to_frame()
@@ -44,13 +45,17 @@ def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFra
     found = []
     one_way = FINDINGS.to_frame()
     if rules.one_way is not None:
-        one_way = _one_way(count, counted(votes["actor"], votes["desirable"]), rules.one_way)
+        one_sided = votes.filter(~votes["compared"]) if votes["compared"].any() else votes
+        one_way = _one_way(
+            counted(one_sided["actor"]), counted(one_sided["actor"], one_sided["desirable"]), rules.one_way
+        )
+        del one_sided
     if rules.burst is not None or len(one_way):
-        for ordered in by_actors(votes, count, "moment", "completion"):
+        for ordered in by_actors(votes, count, "moment", "judged"):
             if rules.burst is not None:
-                found.append(_bursts(ordered, rules.burst))
+                found.append(_bursts(ordered.drop_nulls("moment"), rules.burst))
             theirs = one_way.filter(one_way["actor"].is_between(ordered["actor"][0], ordered["actor"][-1]))
-            found.append(theirs.with_columns(_first_of_sides(ordered, theirs)))
+            found.append(theirs.with_columns(_first_of_sides(ordered.filter(~ordered["compared"]), theirs)))
     if rules.ring is not None:
         found.append(rings(votes, rules.ring))
     whole = [FINDINGS.to_frame(), *(one.cast({name: FINDINGS[name] for name in one.columns}) for one in found)]
@@ -58,7 +63,8 @@ def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFra
 
 
 def _bursts(ordered: pl.DataFrame, rule: wire.policies.Burst) -> pl.DataFrame:
-    """Actors with `rule.votes` votes or more in some `rule.seconds`; the fullest such while."""
+    """Actors with `rule.votes` votes or more in some `rule.seconds`; the fullest such while. All votes have a time that
+    was sent: that of the receipt tells how quickly votes were uploaded, not how quickly they were given."""
     actor = ordered["actor"].to_numpy()
     moment = ordered["moment"].cast(pl.Datetime("us")).to_physical().to_numpy()
     span = int(rule.seconds * MICROSECONDS)
@@ -74,7 +80,7 @@ def _bursts(ordered: pl.DataFrame, rule: wire.policies.Burst) -> pl.DataFrame:
         last = np.searchsorted(within, within + span, side="right")
         count = last - np.arange(len(within))
         start = int(count.argmax())
-        examples = ordered["completion"][begin + start : min(begin + start + EXAMPLES, end)].to_list()
+        examples = ordered["judged"][begin + start : min(begin + start + EXAMPLES, end)].to_list()
         rows.append((number, "burst", int(count[start]), rule.seconds, examples))
     names = ("actor", "rule", "votes", "seconds", "examples")
     return pl.DataFrame(rows, schema={name: FINDINGS[name] for name in names}, orient="row")
@@ -87,6 +93,8 @@ def _one_way(count: NDArray[np.uint32], desirable: NDArray[np.uint32], rule: wir
 
     count, desirable  votes by actor, and desirable ones; these may be shorter: the last actors have none
     """
+    if not len(count):
+        return pl.DataFrame(schema={name: FINDINGS[name] for name in ("actor", "rule", "desirable")})
     votes, ups = count.astype(np.float64), np.zeros(len(count))
     ups[: len(desirable)] = desirable
     mostly_up = ups * 2 > votes
@@ -119,5 +127,5 @@ def _first_of_sides(ordered: pl.DataFrame, one_way: pl.DataFrame) -> pl.Series:
     for number, desirable in one_way.select("actor", "desirable").iter_rows():
         begin, end = np.searchsorted(actor, number), np.searchsorted(actor, number, side="right")
         few = ordered[begin : min(begin + 2 * EXAMPLES, end)]
-        examples.append(few.filter(few["desirable"] == desirable)["completion"][:EXAMPLES].to_list())
+        examples.append(few.filter(few["desirable"] == desirable)["judged"][:EXAMPLES].to_list())
     return pl.Series("examples", examples, dtype=FINDINGS["examples"])

@@ -31,7 +31,8 @@ Flags = NDArray[np.bool_]
 def rings(votes: pl.DataFrame, rule: wire.policies.Ring) -> pl.DataFrame:
     """Each actor of a ring: together, overlap and agreement with the partner most alike, and the others of the ring.
 
-    votes  one row of each actor and completion: completion UInt32, actor UInt32, desirable Boolean
+    votes  one row of each actor and what was judged, a completion or two that were compared: judged UInt32, actor
+           UInt32, desirable Boolean
 
     A ring is `rule.actors` or more that are linked by pairs. A pair is linked where the rule's three figures hold and
     chance does not explain as many common votes as it has (`_Pairs.surprise`), with the bound over all pairs of actors.
@@ -57,16 +58,16 @@ class _Votes:
         completion, desirable = np.empty(len(votes), np.uint32), np.empty(len(votes), np.bool_)
         count = counted(votes["actor"]).astype(np.int64)
         end = 0
-        for part in by_actors(votes.select("actor", "completion", "desirable"), count, "completion"):
+        for part in by_actors(votes.select("actor", "judged", "desirable"), count, "judged"):
             begin, end = end, end + len(part)
-            completion[begin:end], desirable[begin:end] = part["completion"].to_numpy(), part["desirable"].to_numpy()
+            completion[begin:end], desirable[begin:end] = part["judged"].to_numpy(), part["desirable"].to_numpy()
         return cls(
             completion=completion,
             desirable=desirable,
             begin=np.cumsum(count) - count,
             count=count,
-            voters=counted(votes["completion"]),
-            ups=counted(votes["completion"], votes["desirable"]),
+            voters=counted(votes["judged"]),
+            ups=counted(votes["judged"], votes["desirable"]),
             share=np.count_nonzero(desirable) / max(len(desirable), 1),
         )
 

@@ -7,18 +7,22 @@ from typing import Any, NamedTuple
 from thumbwheel import wire
 from thumbwheel.wire.previews import ExplainedSignal, ExplainedText, ResolvedLabel
 
-from app.labels.policy import TIE, Context, Signal, Step, explain
+from app.labels.policy import TIE, Signal, Step, explain
 from app.labels.previews.preview import Look
+from app.labels.verdicts import NO_TIME, Context
 
 
 class Said(NamedTuple):
-    """One event, seen from the completion it is about. `stands`: not taken back, and nothing was put in its place."""
+    """One event, seen from the completion it is about; see `policy.Signal`."""
 
     event_id: str
     position: int
     occurred_at: datetime
+    by_arrival: bool
+    received_at: datetime
     actor: str
     signal: dict[str, Any]
+    other: str | None
     prompt: Any
     completion: str | None
     stands: bool
@@ -36,7 +40,10 @@ def explanation_of(
 
     left_out  actors in quarantine, with the reasons
     """
-    signals = [Signal(one.position, one.occurred_at, one.actor, one.signal, one.stands) for one in said]
+    signals = [
+        Signal(one.position, one.occurred_at, one.actor, one.signal, one.stands, one.other, one.by_arrival)
+        for one in said
+    ]
     heard = [signal for signal in signals if signal.actor not in left_out]
     told = explain(stored.policy, look.completion, heard, context)
     steps = {step.position: step for step in told.steps}
@@ -74,7 +81,7 @@ def _explained(one: Said, step: Step, why: str, counts: bool) -> ExplainedSignal
     return ExplainedSignal(
         event_id=one.event_id,
         position=one.position,
-        occurred_at=one.occurred_at,
+        occurred_at=one.received_at if one.occurred_at == NO_TIME else one.occurred_at,
         actor=one.actor,
         signal=one.signal,
         says=step.says,

@@ -22,9 +22,11 @@ from thumbwheel.wire.previews import (
     Verdict,
 )
 
+from app.labels.events import Log, microseconds
 from app.labels.guards.influence import capped
-from app.labels.policy import EDITED_TEXT, THOUSANDTHS
-from app.labels.sets import Labelled, Log, microseconds
+from app.labels.policy import EDITED_TEXT
+from app.labels.sets import Labelled
+from app.labels.verdicts import NO_TIME, THOUSANDTHS
 
 EXAMPLES = 10
 SHOWN_CHARACTERS = 240
@@ -69,8 +71,9 @@ def effect(named: Named, labelled: Labelled, guards: GuardEffect) -> PolicyEffec
 
 
 def said_since(log: Log, since: datetime) -> pl.Series:
-    """Rows of the completions of which something was said since then."""
-    return pl.Series(np.unique(log.events.completion[log.events.moment >= microseconds(since)]))
+    """Rows of the completions of which something was said since then, or at an unknown time."""
+    lately = (log.events.moment >= microseconds(since)) | (log.events.moment == microseconds(NO_TIME))
+    return pl.Series(np.unique(log.events.completion[lately]))
 
 
 def only(labelled: Labelled, rows: pl.Series) -> Labelled:
@@ -87,6 +90,9 @@ def only(labelled: Labelled, rows: pl.Series) -> Labelled:
         labelled,
         completions=labelled.completions[rows],
         votes=renumbered(labelled.votes),
+        judgements=labelled.judgements.filter(
+            labelled.completion_of(labelled.judgements["judged"]).is_in(rows.implode())
+        ),
         rewrites=renumbered(labelled.rewrites),
         said=renumbered(labelled.said),
     )
@@ -102,7 +108,7 @@ def guards_of(
     prompts     completion_id str · prompt, equal for completions of the same one
     """
     out = everybodys.actors.is_in(list(left_out))
-    quarantined = everybodys.votes.filter(out.gather(everybodys.votes["actor"]))
+    quarantined = everybodys.judgements.filter(out.gather(everybodys.judgements["actor"]))
     rows, members = _rows(labelled)
     weight = rows["weight"].cast(pl.Float64).to_numpy() / THOUSANDTHS
     group = (
@@ -338,7 +344,7 @@ def _why_unheard(policy: wire.LabelPolicy, kind: str, detail: str | None) -> str
             if any(detail in tier.flags for tier in rules.flag.values()):
                 return None
             return "no tier has this flag: put it into one under signals.flag, with says null to ignore it"
-        case "thumbs" | "edit" | "rating" | "preference" | "not_preferred":
+        case "thumbs" | "edit" | "rating" | "preference" | "not_preferred" | "even":
             return None
         case implicit if implicit in IMPLICIT:
             says: SaysUnless | None = getattr(rules, "copy_" if implicit == "copy" else implicit)

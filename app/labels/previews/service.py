@@ -14,6 +14,7 @@ from app.errors import NotFound, Refused
 from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels import sets
+from app.labels.events import Log
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.previews import preview as pure
@@ -84,7 +85,7 @@ class _Reading:
 
     def __init__(self, session: Session, project: str, watermark: int) -> None:
         self._session, self._project, self._watermark = session, project, watermark
-        self._logs: dict[str, sets.Log] = {}
+        self._logs: dict[str, Log] = {}
         self._prompts: pl.DataFrame | None = None
 
     def side(self, named: Named, since: datetime | None) -> _Side:
@@ -103,9 +104,9 @@ class _Reading:
     def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
         """What a policy makes of the whole log."""
         context = labels.context(self._session, self._project, policy, self._watermark)
-        return sets.resolve(policy, self._log(policy), context, sorted(left_out), said=True)
+        return sets.resolve(policy, self._log(policy), context, sorted(left_out), said=True, judged=True)
 
-    def _log(self, policy: wire.LabelPolicy) -> sets.Log:
+    def _log(self, policy: wire.LabelPolicy) -> Log:
         key = policy.signals.edit.model_dump_json()
         if key not in self._logs:
             self._logs[key] = labels.log_of(self._session, self._project, policy, self._watermark)
@@ -117,14 +118,17 @@ def _signals(session: Session, project: str, completion_id: str, watermark: int)
     stands = labels.standing(session, project, {row.completion_id for row in rows}, watermark)
     return [
         Said(
-            row.event_id,
-            row.position,
-            row.moment,
-            row.actor,
-            row.signal,
-            row.prompt,
-            row.completion,
-            stands.get(row.position, False),  # false: erased meanwhile
+            event_id=row.event_id,
+            position=row.position,
+            occurred_at=row.moment,
+            by_arrival=row.by_arrival,
+            received_at=row.received_at,
+            actor=row.actor,
+            signal=row.signal,
+            other=row.other,
+            prompt=row.prompt,
+            completion=row.completion,
+            stands=stands.get(row.position, False),  # false: erased meanwhile
         )
         for row in rows
     ]

@@ -11,8 +11,9 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Session
 
 from app.database import arrow, literal
+from app.labels.moments import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.labels.previews.preview import Look
-from app.labels.rejected import ID_SQL
+from app.labels.rejected import ID_SQL, OTHER_SIDE_SQL
 
 #: Snapshots belong to a room that lies above; a preview only asks how far the log went for one, and by which policy.
 SNAPSHOTS = table(
@@ -79,12 +80,13 @@ _LOOKS = f"""
 """  # noqa: S608 - of constants alone
 
 _SIGNALS = f"""
-    SELECT event_id, position, coalesce(occurred_at, received_at) AS moment, actor, completion_id, signal, prompt,
+    SELECT event_id, position, {MOMENT_SQL} AS moment, {BY_ARRIVAL_SQL} AS by_arrival, received_at, actor,
+           completion_id, signal, CASE WHEN signal ->> 'kind' = 'preference' THEN {ID_SQL} END AS other, prompt,
            completion
     FROM events WHERE project_id = :project AND position <= :watermark AND completion_id = :id
     UNION ALL
-    SELECT event_id, position, coalesce(occurred_at, received_at), actor, completion_id,
-           '{{"kind": "not_preferred"}}'::json, CASE WHEN signal ->> 'rejected' IS NOT NULL THEN prompt END,
+    SELECT event_id, position, {MOMENT_SQL}, {BY_ARRIVAL_SQL}, received_at, actor, completion_id,
+           {OTHER_SIDE_SQL}, completion_id, CASE WHEN signal ->> 'rejected' IS NOT NULL THEN prompt END,
            signal ->> 'rejected'
     FROM events
     WHERE project_id = :project AND position <= :watermark AND signal ->> 'kind' = 'preference'
@@ -95,7 +97,8 @@ _SIGNALS = f"""
 
 def signals_about(session: Session, project: str, completion_id: str, watermark: int) -> Sequence[Row[Any]]:
     """Returns the signals about one completion by time, those too that prefer another one to it: event_id, position,
-    moment, actor, completion_id (of the event), signal, prompt, completion.
+    moment, by_arrival, received_at, actor, completion_id (of the event), signal, other (id of the completion that it is
+    compared with), prompt, completion.
 
     The id of a completion without one of its own begins with the id of the completion that was preferred to it.
     """

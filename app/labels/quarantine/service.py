@@ -28,7 +28,7 @@ def left_out(
 
     labelled  what `policy` makes of the log while nobody is left out
     """
-    found = findings(labelled.votes, policy.guards.quarantine)
+    found = findings(labelled.judgements, policy.guards.quarantine)
     return reasons(session, project, found, labelled.actors, as_of=as_of)
 
 

@@ -20,12 +20,12 @@ from app.errors import Unavailable
 from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.policies import service as policies
-from app.labels.policy import Context
 from app.labels.quarantine import service as quarantine
 from app.labels.resolving import resolved
 from app.labels.summaries import store
 from app.labels.summaries.summary import Summary, approval, summarised
 from app.labels.summaries.tables import LogSummary
+from app.labels.verdicts import Context
 from app.projects import service as projects
 
 #: The share of the time that may go into reading a log again and again.

@@ -45,9 +45,11 @@ def summarised(resolved: Resolved) -> Summary:
             checkpoints.add(checkpoint_id)
             if label is not None:
                 labels[checkpoint_id, label] += count
-        here = examples[(examples >= first) & (examples < first + len(completions))]
-        names |= zip(here.tolist(), completions["completion_id"].gather(here - first), strict=True)
-        first += len(completions)
+        judged = len(completions) + len(labelled.compared)
+        here = examples[(examples >= first) & (examples < first + judged)]
+        about = labelled.completion_of(pl.Series(here - first))
+        names |= zip(here.tolist(), completions["completion_id"].gather(about), strict=True)
+        first += judged
     approvals = [approval(UUID(name), labels[name, True], labels[name, False]) for name in checkpoints]
     most = sorted(approvals, key=lambda row: (-(row.desirable + row.undesirable), row.checkpoint_id))
     return Summary(

@@ -27,7 +27,7 @@ def receipt(session: Session, project: str, event_id: str) -> wire.Receipt:
                 snapshot_id=row.snapshot_id,
                 completion_id=row.row,
                 split=row.split,
-                label="desirable" if row.label else "undesirable",
+                label="nothing" if row.label is None else "desirable" if row.label else "undesirable",
                 weight=row.weight,
                 reason=row.reason,
             )

@@ -19,7 +19,7 @@ from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
-from app.runs.recipe import ObjectiveName
+from app.runs.recipe import ObjectiveName, PairsFrom
 from app.snapshots import service as snapshots
 from app.snapshots.balance import too_little_held_out
 from app.snapshots.plan import Cell, plan
@@ -27,7 +27,7 @@ from app.snapshots.readiness import store
 from app.snapshots.spread import Spread, notices
 
 #: Of what is kept: what an older server kept is worked out again.
-VERSION = 2
+VERSION = 3
 #: At most such a part of the time goes into finding it out anew.
 PART = 0.05
 
@@ -43,19 +43,21 @@ def readiness(
     since: int,
     shipped_checkpoint_id: UUID | None,
     anew: bool = False,
+    pairs: PairsFrom = snapshots.DEFAULT_PAIRS,
 ) -> wire.Readiness:
-    """Whether the feedback would make a snapshot that `objective` can learn from; what is missing, and what is new
-    after `since`. Up to `watermark`, or of a large log up to where it was looked at last, unless that is asked `anew`.
+    """Whether the feedback would make a snapshot that `objective` can learn from, with `pairs`; what is missing, and
+    what is new after `since`. Up to `watermark`, or of a large log up to where it was looked at last, unless that is
+    asked `anew`.
     """
     basis = _basis(session, project, rules, shipped_checkpoint_id)
     kept = store.kept(session, project)
     large = is_large(session, project)
     if large and not anew and kept is not None and kept.basis == basis and _tells_new(kept.found, since):
-        return _shown(kept.found, rules, gates, objective, since)
+        return _shown(kept.found, rules, gates, objective, pairs, since)
     found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
     if large:
         store.keep(session, project, basis, found)
-    return _shown(found, rules, gates, objective, since)
+    return _shown(found, rules, gates, objective, pairs, since)
 
 
 def is_large(session: Session, project: str) -> bool:
@@ -129,7 +131,7 @@ def _look(
         "counts": forecast.counts.model_dump(),
         "new": forecast.new.model_dump(),
         "cells": [asdict(cell) for cell in forecast.cells],
-        "pairs": forecast.pairs,
+        "pairs_by_source": forecast.pairs,
         "capped": forecast.capped,
         "holdout": forecast.holdout.model_dump(),
         "spread": asdict(forecast.spread),
@@ -139,9 +141,15 @@ def _look(
 
 
 def _shown(
-    found: Mapping[str, Any], rules: wire.SnapshotRules, gates: wire.Gates, objective: ObjectiveName, since: int
+    found: Mapping[str, Any],
+    rules: wire.SnapshotRules,
+    gates: wire.Gates,
+    objective: ObjectiveName,
+    pairs: PairsFrom,
+    since: int,
 ) -> wire.Readiness:
-    planned = plan((Cell(**cell) for cell in found["cells"]), pairs=found["pairs"])
+    usable = snapshots.usable_pairs(found["pairs_by_source"], pairs)
+    planned = plan((Cell(**cell) for cell in found["cells"]), pairs=usable)
     holdout = wire.HoldoutForecast(**found["holdout"])
     quarantine = wire.QuarantineForecast(**found["quarantine"])
     refusals = snapshots.refusals_of(planned, found["capped"], rules, objective)
@@ -156,7 +164,7 @@ def _shown(
         plan=wire.BalancePlan.model_validate(planned.document()),
         lambda_desirable=planned.lambda_desirable,
         lambda_undesirable=planned.lambda_undesirable,
-        pairs=found["pairs"],
+        pairs=usable,
         holdout=holdout,
         quarantine=quarantine,
         notices=notices(Spread(**found["spread"]), quarantine),

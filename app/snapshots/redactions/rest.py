@@ -19,12 +19,15 @@ from app.snapshots.build import (
     GROUP,
     MEMBERS,
     PAIRS,
+    PAIRS_SCHEMA,
     counts_of,
     parquet,
     shard_schema,
+    with_sources,
     write_members,
     write_pairs,
 )
+from app.snapshots.pairs import SOURCES
 from app.snapshots.plan import Cell
 from app.snapshots.split import Split
 
@@ -84,30 +87,38 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
     for member in members_of(folder / MEMBERS, completion_ids):
         gone.setdefault(member.shard, set()).add(member.number)
     tallies: dict[Split, _Counted] = {split: _Counted() for split in manifest["counts"]}
-    shards, numbers = [], {}
-    for shard in manifest["shards"]:
+    shards: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    numbers = {}
+    listed = [(True, shard) for shard in manifest["shards"]]
+    listed += [(False, shard) for shard in manifest["pairs"].get("shards", ())]
+    for labelled, shard in listed:
         keep = np.ones(shard["rows"], dtype=bool)
         keep[sorted(gone.get(shard["path"], ()))] = False
         numbers[shard["path"]] = np.where(keep, np.cumsum(keep) - 1, -1)
         if not keep.any():
             continue
         path = rest / shard["path"]
-        with parquet(path, shard_schema(shard["format"]), dictionaries=["reason", "checkpoint_id"]) as writer:
+        schema = shard_schema(shard["format"], labelled=labelled)
+        with parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for table in _kept(folder / shard["path"], keep):
-                tallies[shard["split"]].add(table)
+                if labelled:
+                    tallies[shard["split"]].add(table)
                 writer.write_table(table, row_group_size=GROUP)
-        shards.append({**shard, "rows": int(keep.sum()), "sha256": sha256_of(path)})
+        shards[labelled].append({**shard, "rows": int(keep.sum()), "sha256": sha256_of(path)})
     pairs = _pairs(folder / PAIRS, numbers)
-    write_pairs(rest / PAIRS, pairs)
+    write_pairs(rest / PAIRS, [pairs])
     write_members(rest / MEMBERS, [_members(folder / MEMBERS, numbers)])
-    of_split = {path: shard["split"] for shard in manifest["shards"] for path in [shard["path"]]}
-    for path, kept in pairs:
-        tallies[of_split[path]].tally.pairs += len(kept)
+    of_split = {shard["path"]: shard["split"] for _, shard in listed}
+    sources: dict[Split, Counter[str]] = {split: Counter(dict.fromkeys(SOURCES, 0)) for split in manifest["counts"]}
+    for path, source in zip(pairs["shard"].to_pylist(), pairs["source"].to_pylist(), strict=True):
+        tallies[of_split[path]].tally.pairs += 1
+        sources[of_split[path]][source] += 1
     parts = {
-        "shards": shards,
+        "shards": shards[True],
         "pairs": {
-            "path": PAIRS, "sha256": sha256_of(rest / PAIRS),
+            **manifest["pairs"], "path": PAIRS, "sha256": sha256_of(rest / PAIRS),
             **{split: tallies[split].tally.pairs for split in ("train", "holdout")},
+            "sources": {split: dict(counted) for split, counted in sources.items()}, "shards": shards[False],
         },
         "members": {"path": MEMBERS, "sha256": sha256_of(rest / MEMBERS)},
         "counts": {split: counts_of(counted.tally) for split, counted in tallies.items()},
@@ -156,14 +167,15 @@ def _kept(path: Path, keep: NDArray[np.bool_]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _pairs(path: Path, numbers: dict[str, NDArray[np.int64]]) -> list[tuple[str, NDArray[np.int64]]]:
-    table = pq.ParquetFile(path).read()
-    found = []
-    for shard in dict.fromkeys(table["shard"].to_pylist()):
-        of_shard = table.filter(pc.equal(table["shard"], shard))
-        pairs = np.stack([numbers[shard][of_shard[side].to_numpy()] for side in ("chosen", "rejected")], axis=1)
-        found.append((shard, pairs[(pairs >= 0).all(axis=1)]))
-    return found
+def _pairs(path: Path, numbers: dict[str, NDArray[np.int64]]) -> pa.Table:
+    """The pairs that are left, with the new numbers of their rows."""
+    table = with_sources(pq.ParquetFile(path).read())
+    for shard, side in (("shard", "chosen"), ("rejected_shard", "rejected")):
+        places = zip(table[shard].to_pylist(), table[side].to_pylist(), strict=True)
+        number = pa.array([int(numbers[name][old]) for name, old in places], pa.int64())
+        table = table.set_column(table.schema.get_field_index(side), table.schema.field(side), number)
+    left = table.filter(pc.and_(pc.greater_equal(table["chosen"], 0), pc.greater_equal(table["rejected"], 0)))
+    return left.cast(PAIRS_SCHEMA)
 
 
 def _members(path: Path, numbers: dict[str, NDArray[np.int64]]) -> pa.Table:

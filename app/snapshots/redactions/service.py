@@ -25,12 +25,13 @@ KEPT = (MANIFEST, CARD)
 
 @dataclass(frozen=True)
 class Membership:
-    """What a snapshot has of one completion. `row`: its id, or that of the completion whose text is the same."""
+    """What a snapshot has of one completion. `row`: its id, or that of the completion whose text is the same · `label`:
+    None for a row that is there for pairs alone."""
 
     snapshot_id: UUID
     row: str
     split: Split
-    label: bool
+    label: bool | None
     weight: float
     reason: str
 
@@ -110,7 +111,7 @@ def _redact(
     rest.mkdir()
     found = without(snapshot.manifest, folder / "whole", completion_ids, rest)
     successor = None
-    if found.parts["shards"]:
+    if found.parts["shards"] or found.parts["pairs"]["shards"]:
         manifest = _manifest(snapshot, found.parts, found.rows)
         planned = plan(found.cells, pairs=found.parts["pairs"]["train"])
         manifest |= {"plan": planned.document(), "lambda": snapshots.lambdas_of(planned)}
@@ -142,7 +143,8 @@ def _members(snapshot: Snapshot, completion_ids: Collection[str]) -> list[Member
 
 
 def _membership(snapshot: Snapshot, member: Member) -> Membership:
-    [shard] = [shard for shard in snapshot.manifest["shards"] if shard["path"] == member.shard]
+    listed = [*snapshot.manifest["shards"], *snapshot.manifest["pairs"].get("shards", ())]
+    [shard] = [shard for shard in listed if shard["path"] == member.shard]
     with artifacts.open_stream(shard["sha256"]) as file:
         row = row_at(file, member.number)
     return Membership(snapshot.id, member.row, shard["split"], row["label"], row["weight"], row["reason"])

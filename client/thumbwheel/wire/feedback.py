@@ -56,6 +56,10 @@ class Event(Body):
     conversation_id: Name | None = Field(None, description=CONVERSATION)
     metadata: Metadata = Field({}, description="whatever you want to find again beside it")
     never_train: bool = Field(default=False, description="true: keep what is said here out of every snapshot")
+    origin: Literal["import"] | None = Field(
+        None,
+        description="import: copied from elsewhere; without occurred_at its time is unknown",
+    )
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -118,6 +122,7 @@ class StoredEvent(BaseModel):
     conversation_id: str | None = None
     metadata: dict[str, Any]
     never_train: bool = False
+    origin: Literal["import"] | None = None
 
 
 class Completion(Body):

@@ -130,7 +130,7 @@ class ReceiptSnapshot(BaseModel):
     snapshot_id: UUID
     completion_id: str = Field(description="of the row: the completion, or what somebody wrote in place of it")
     split: Literal["train", "holdout", "later"]
-    label: Literal["desirable", "undesirable"]
+    label: ResolvedLabel = Field(description="nothing: the row is there for pairs alone")
     weight: float
     reason: str
 

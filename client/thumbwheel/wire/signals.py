@@ -59,7 +59,7 @@ class Flag(Body):
 
 
 class Preference(Body):
-    """The user preferred this event's completion over another one of the same prompt.
+    """The user compared this event's completion with another one of the same prompt, and preferred it, or neither.
 
     The other one is given by its text `rejected`, then the event carries prompt and completion too; or by its id alone.
     """
@@ -67,6 +67,7 @@ class Preference(Body):
     kind: Literal["preference"] = "preference"
     rejected: CompletionText | None = None
     rejected_completion_id: Name | None = None
+    tie: Literal[True] | None = Field(None, description="true: the user compared both and prefers neither")
 
     @model_validator(mode="after")
     def _names_the_other(self) -> Self:

@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from app.runs.recipe import PAIRED, Recipe
+from app.runs.recipe import PAIRED, PairsFrom, Recipe
 from app.snapshots.balance import WIDEST_IMBALANCE, Tally
-from app.snapshots.pairs import pairs_of
+from app.snapshots.pairs import Source, pairs_of
 from app.snapshots.split import group_of, key_of, split_of
 from worker.kto.process import Refusal
 from worker.kto.standalone.examples import COLUMNS, Dropped, Example, Labels, Pair, example_of
@@ -21,28 +22,50 @@ PROJECT = "thumbwheel train"
 SMALLEST_MEASURED = 4
 
 
+#: A prompt and two answers to it, as JSON, in alphabetical order.
+Two = tuple[str, str, str]
+
+
+class CountedPair(NamedTuple):
+    """`chosen`, `rejected`: indices of a side's examples."""
+
+    chosen: int
+    rejected: int
+    source: Source
+    votes: tuple[int, int, int]
+
+
 @dataclass
 class Side:
     """Train or holdout, in the order of the files."""
 
     examples: list[Example] = field(default_factory=list)
-    given_pairs: list[tuple[int, int]] = field(default_factory=list)  # (chosen, rejected) as indices of `examples`
+    given_pairs: list[CountedPair] = field(default_factory=list)
+    compared: set[Two] = field(default_factory=set)  # in whatever file, ties too
 
     def add(self, one: Example | Pair) -> None:
         if isinstance(one, Example):
             self.examples.append(one)
             return
         at = len(self.examples)
-        self.examples += one
-        self.given_pairs.append((at, at + 1))
+        self.examples += one.examples
+        self.given_pairs.append(CountedPair(at, at + 1, "compared", one.votes))
 
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """The pairs that were given, then those that the other rows make, prompt by prompt."""
-        paired = {index for pair in self.given_pairs for index in pair}
+    def pairs(self, pairs: PairsFrom) -> list[CountedPair]:
+        """The pairs that were given; where `pairs` is derived, also those that the other rows make, prompt by prompt,
+        of answers that were not compared."""
+        if pairs != "derived":
+            return self.given_pairs
+        paired = {index for pair in self.given_pairs for index in (pair.chosen, pair.rejected)}
         single = [index for index in range(len(self.examples)) if index not in paired]
         made = pairs_of((json.dumps(self.examples[i].prompt), self.examples[i].desirable) for i in single)
-        return [*self.given_pairs, *((single[chosen], single[rejected]) for chosen, rejected in made)]
+        derived = (CountedPair(single[chosen], single[rejected], "derived", (0, 0, 0)) for chosen, rejected in made)
+        not_compared = (
+            pair
+            for pair in derived
+            if _two(self.examples[pair.chosen], self.examples[pair.rejected])[0] not in self.compared
+        )
+        return [*self.given_pairs, *not_compared]
 
     @property
     def tally(self) -> Tally:
@@ -68,10 +91,10 @@ def read_dataset(request: Request, recipe: Recipe) -> Dataset:
     """Raises `Refusal` naming file, line, field, value and remedy."""
     found = Dataset(", ".join(map(str, request.data)))
     held_out: set[str] = set()
-    for one in _examples(request.eval_data, recipe, found, "holdout"):
+    for one in _counted(_examples(request.eval_data, recipe, found, "holdout"), found):
         held_out.add(_group(one))
         found.holdout.add(one)
-    for one in _examples(request.data, recipe, found, "train"):
+    for one in _counted(_examples(request.data, recipe, found, "train"), found):
         group = _group(one)
         if group in held_out:
             found.dropped["the prompt is in the eval data"] += 2 if isinstance(one, Pair) else 1
@@ -79,6 +102,42 @@ def read_dataset(request: Request, recipe: Recipe) -> Dataset:
         side = split_of(PROJECT, key_of(group), request.holdout_share)
         (found.holdout if side == "holdout" else found.train).add(one)
     return found
+
+
+def _two(one: Example, other: Example) -> tuple[Two, bool]:
+    """What stands for two answers, in whatever order; and whether they were turned round for it."""
+    prompt, first, second = (json.dumps(text) for text in (one.prompt, one.completion, other.completion))
+    return ((prompt, second, first), True) if second < first else ((prompt, first, second), False)
+
+
+def _counted(rows: Iterable[Example | Pair], found: Dataset) -> Iterator[Example | Pair]:
+    """The same rows, where each two answers to one prompt that were compared are one pair, in the direction of the
+    majority; two with as many votes each way are counted, and no pair."""
+    several: dict[Two, Pair] = {}
+    order: list[Example | Two] = []
+    for one in rows:
+        if isinstance(one, Example):
+            order.append(one)
+            continue
+        key, turned = _two(one.chosen, one.rejected)
+        same = one.turned if turned else one
+        before = several.get(key)
+        if before is None:
+            order.append(key)
+            several[key] = same
+        else:
+            several[key] = before.with_votes_of(same)
+    found.train.compared |= several.keys()
+    found.holdout.compared |= several.keys()
+    for entry in order:
+        if isinstance(entry, Example):
+            yield entry
+            continue
+        pair = several[entry]
+        if pair.votes[0] == pair.votes[1]:
+            found.dropped["as many votes each way"] += 2
+        else:
+            yield pair if pair.votes[0] > pair.votes[1] else pair.turned
 
 
 def _examples(files: Sequence[Path], recipe: Recipe, found: Dataset, split: str) -> Iterable[Example | Pair]:
@@ -100,13 +159,13 @@ def _examples(files: Sequence[Path], recipe: Recipe, found: Dataset, split: str)
                 kept = []
                 found.dropped["chosen and rejected are equal"] += 2
             else:
-                empty = sum(example.empty for example in one)
+                empty = sum(example.empty for example in one.examples)
                 found.dropped["empty completion"] += empty
                 kept = [one] if not empty else []
                 if empty == 1 and recipe.objective in PAIRED:
                     found.dropped["the other of its pair is empty"] += 1
                 elif empty == 1:
-                    kept = [example for example in one if not example.empty]
+                    kept = [example for example in one.examples if not example.empty]
             yield from kept
 
 
@@ -127,7 +186,13 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
         raise _mostly_dropped(data, f"{len(data.faulty)} rows are dropped, the {rows} others are of one class")
     usable = rows
     if objective in PAIRED:
-        usable = 2 * len(data.train.pairs)
+        usable = 2 * len(data.train.pairs(recipe.pairs))
+        if usable == 0 and recipe.pairs != "derived":
+            raise Refusal(
+                "no_pairs",
+                f"objective: {objective} takes pairs, {data.files} compares no answers: give chosen and rejected, set "
+                "pairs to derived, which makes pairs of desirable and undesirable rows, or use kto",
+            )
         if usable == 0:
             raise Refusal(
                 "no_pairs",

@@ -1,7 +1,8 @@
 """A record in the shapes that TRL's trainers read, as an example or a pair of them. Pure.
 
     unpaired   {prompt, completion, label}
-    paired     {prompt, chosen, rejected}; without prompt, chosen and rejected hold it both, as their common beginning
+    paired     {prompt, chosen, rejected}; without prompt, chosen and rejected hold it both, as their common beginning.
+               Optional: votes_chosen (1), votes_rejected (0) and votes_even (0), how many people preferred which
 
 Each text is a string, or a list of chat messages {role, content}. A completion that is a string, to a prompt of
 messages, is one message of the assistant. Optional columns: weight (of the row in the loss), and for unpaired rows
@@ -22,7 +23,8 @@ from worker.kto.standalone.reading import Record
 Message = dict[str, str]
 Text = str | list[Message]
 
-COLUMNS = ("prompt", "completion", "label", "chosen", "rejected", "weight", "labels", "spans")
+VOTES = ("votes_chosen", "votes_rejected", "votes_even")
+COLUMNS = ("prompt", "completion", "label", "chosen", "rejected", "weight", "labels", "spans", *VOTES)
 
 
 class Span(NamedTuple):
@@ -54,8 +56,26 @@ class Dropped(NamedTuple):
 
 
 class Pair(NamedTuple):
+    """`votes`: for the chosen one, for the rejected one, for neither."""
+
     chosen: Example
     rejected: Example
+    votes: tuple[int, int, int] = (1, 0, 0)
+
+    @property
+    def examples(self) -> tuple[Example, Example]:
+        return self.chosen, self.rejected
+
+    @property
+    def turned(self) -> "Pair":
+        """The other way round."""
+        chosen, rejected = replace(self.rejected, desirable=True), replace(self.chosen, desirable=False)
+        return Pair(chosen, rejected, (self.votes[1], self.votes[0], self.votes[2]))
+
+    def with_votes_of(self, other: "Pair") -> "Pair":
+        """With the votes of both."""
+        chosen, rejected, even = (mine + theirs for mine, theirs in zip(self.votes, other.votes, strict=True))
+        return self._replace(votes=(chosen, rejected, even))
 
 
 class Labels:
@@ -88,7 +108,7 @@ def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> 
     if (fault := _fault_of_record(record.fields)) is not None:
         return Dropped(record.name, fault)
     parsed = _parsed(record, labels, label_needed=label_needed)
-    for example in (parsed,) if isinstance(parsed, Example) else parsed:
+    for example in (parsed,) if isinstance(parsed, Example) else parsed.examples:
         # An empty answer has a count of its own, as it may leave the other of a pair.
         if not example.empty and (fault := fault_of(example.prompt, example.completion)) is not None:
             return Dropped(example.name, fault)
@@ -114,6 +134,8 @@ def _parsed(record: Record, labels: Labels, *, label_needed: bool) -> Example | 
     if "completion" in fields and ("chosen" in fields or "rejected" in fields):
         raise _fault(place, "has completion beside chosen or rejected: leave one of them out")
     weight = _weight(fields.get("weight"), place)
+    if "completion" in fields and any(fields.get(name) is not None for name in VOTES):
+        raise _fault(place, "votes belong to rows with chosen and rejected, this one has a completion: leave them out")
     if "chosen" in fields or "rejected" in fields:
         return _pair(record, weight)
     prompt, completion = _same_kind(_text(record, "prompt"), _text(record, "completion"), "completion", place)
@@ -142,7 +164,22 @@ def _pair(record: Record, weight: float) -> Pair:
     prompt, chosen = _same_kind(prompt, chosen, "chosen", place)
     prompt, rejected = _same_kind(prompt, rejected, "rejected", place)
     good = Example(prompt, chosen, desirable=True, name=f"{record.name} chosen", weight=weight)
-    return Pair(good, replace(good, completion=rejected, desirable=False, name=f"{record.name} rejected"))
+    bad = replace(good, completion=rejected, desirable=False, name=f"{record.name} rejected")
+    return Pair(good, bad, _votes(fields, place))
+
+
+def _votes(fields: Mapping[str, Any], place: str) -> tuple[int, int, int]:
+    if all(fields.get(name) is None for name in VOTES):
+        return 1, 0, 0
+    votes = []
+    for name in VOTES:
+        value = 0 if fields.get(name) is None else fields[name]
+        if not _number(value) >= 0 or _number(value) != int(_number(value)):
+            raise _fault(place, f"{name} is {_shown(value)}: write a whole number of 0 or more")
+        votes.append(int(value))
+    if not any(votes):
+        raise _fault(place, f"{', '.join(VOTES)} are all 0: give the votes, or leave the columns out")
+    return votes[0], votes[1], votes[2]
 
 
 def _split(chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:

@@ -114,13 +114,13 @@ def _csv(path: Path) -> Iterator[Record]:
 
 
 def _cell(name: str, cell: str, place: str) -> Any:
-    if name in (*JSON_COLUMNS, "weight", "label") and not cell.strip():
+    if (name in (*JSON_COLUMNS, "weight", "label") or name.startswith("votes_")) and not cell.strip():
         return None
     if name in JSON_COLUMNS:
         return _decoded(cell.encode(), f"{place} {name}")
     if name == "label" and cell.strip() in ("0", "1"):
         return int(cell)
-    if name == "weight":
+    if name == "weight" or name.startswith("votes_"):
         try:
             return float(cell)
         except ValueError:

@@ -7,17 +7,19 @@ from typing import Any
 
 from thumbwheel.row_checks import REASONS
 
+from app.runs.recipe import PairsFrom
 from app.snapshots.balance import Tally
 from worker.kto.files import sha256_of
 from worker.kto.standalone.dataset import Dataset, Side
-from worker.kto.standalone.examples import Dropped, Example
+from worker.kto.standalone.examples import VOTES, Dropped, Example
 
 #: Rows of one row group.
 GROUP = 2048
 
 
-def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, paired: bool) -> None:
-    """Write shards and manifest into `folder`, and pairs where `paired`. The same rows give the same bytes.
+def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pairs_from: PairsFrom | None) -> None:
+    """Write shards and manifest into `folder`, and pairs where `pairs_from` says which ones. The same rows give the
+    same bytes.
 
     about   what the manifest says beside what is counted here
     """
@@ -35,15 +37,22 @@ def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pai
                 _write_shard(path, side, rows)
                 shard = {"path": path.name, "split": split, "format": kind, "rows": len(rows)}
                 shards.append({**shard, "sha256": sha256_of(path)})
-        if paired:
+        if pairs_from:
             at = {index: (kind, row) for kind, rows in rows_of.items() for row, index in enumerate(rows)}
             pairs += [
-                {"split": split, "shard": f"{split}-{at[up][0]}.parquet", "chosen": at[up][1], "rejected": at[down][1]}
-                for up, down in side.pairs
+                {
+                    "split": split,
+                    "shard": f"{split}-{at[pair.chosen][0]}.parquet",
+                    "chosen": at[pair.chosen][1],
+                    "rejected": at[pair.rejected][1],
+                    "source": pair.source,
+                    **dict(zip(VOTES, pair.votes, strict=True)),
+                }
+                for pair in side.pairs(pairs_from)
             ]
         counts[split] = _counts(side.tally)
     manifest = {**about, "shards": shards, "counts": counts, "drops": {k: n for k, n in data.dropped.items() if n}}
-    if paired:
+    if pairs_from:
         path = folder / "pairs.parquet"
         _write_pairs(path, pairs)
         numbers = {split: sum(pair["split"] == split for pair in pairs) for split in ("train", "holdout")}
@@ -93,7 +102,8 @@ def _labels(example: Example) -> list[dict[str, Any]]:
 def _write_pairs(path: Path, pairs: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow as pa
 
-    kinds = {"shard": pa.string(), "chosen": pa.int64(), "rejected": pa.int64()}
+    kinds = {"shard": pa.string(), "chosen": pa.int64(), "rejected": pa.int64(), "source": pa.string()}
+    kinds |= dict.fromkeys(VOTES, pa.int32())
     _write_table(path, {name: (kind, [pair[name] for pair in pairs]) for name, kind in kinds.items()})
 
 

@@ -92,7 +92,7 @@ def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, asked: Ma
         "allow_imbalance": request.allow_imbalance,
         "columns_ignored": sorted(data.ignored),
     }
-    write_snapshot(snapshot, data, about, paired=recipe.objective in PAIRED)
+    write_snapshot(snapshot, data, about, pairs_from=recipe.pairs if recipe.objective in PAIRED else None)
     tally = data.train.tally
     resolved = resolve(recipe, tally.weight_desirable, tally.weight_undesirable)
     copy_log_probs(request.reuse, work / "scored-before")

@@ -1,0 +1,138 @@
+"""What each actor makes of each two completions, for a whole log at once. Pure.
+
+A comparison is in a log twice, once for each of the two. An actor's latest judgement of the same two counts; judgements
+of one moment that contradict each other are none. `app.labels.policy` does the same for one completion.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from app.labels.events import Events, Log, id_hash
+from app.labels.verdicts import preference_in
+
+_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "completion": pl.UInt32,
+    "other": pl.UInt64,
+    "first": pl.Boolean,
+    "preferred": pl.UInt32,
+    "not_preferred": pl.UInt32,
+    "even": pl.UInt32,
+    "moment": pl.Int64,
+    "actors": pl.List(pl.UInt32),
+}
+#: Two completions that were compared, by numbers of actors; twice, seen from each of the two. `other`: what stands for
+#: the other's id · `first`: see `Judgements` · `preferred`: who prefer `completion` · `moment`: of the newest one.
+COMPARISONS = pl.Schema(_COLUMNS)
+
+
+class Judgements(NamedTuple):
+    """What counts of each actor about each two completions, seen from each of the two; by completion and actor.
+
+    events      the latest ones that say so
+    other       what stands for the id of the other completion
+    preference  1 for this one, -1 for the other one, 0 for neither
+    first       whether this is the one of the two by which both are counted once
+    two         place in `Log.compared` of the first event about this completion and the other one
+    """
+
+    events: Events
+    other: NDArray[np.uint64]
+    preference: NDArray[np.int8]
+    first: NDArray[np.bool_]
+    two: NDArray[np.int64]
+
+    def where(self, chosen: NDArray[Any]) -> "Judgements":
+        other, preference, first, two = (
+            self.other[chosen],
+            self.preference[chosen],
+            self.first[chosen],
+            self.two[chosen],
+        )
+        return Judgements(self.events.where(chosen), other, preference, first, two)
+
+    def once(self) -> "Judgements":
+        """Each judgement once, seen from the first of the two."""
+        return self.where(self.first)
+
+    def of_completions(self) -> Events:
+        """Returns one event for each actor and completion that the actor prefers more, or less, often than not."""
+        pair = self.events.pair
+        begins = np.flatnonzero(_changes(pair))
+        if not len(begins):
+            return self.events
+        number = np.cumsum(_changes(pair)) - 1
+        balance = np.add.reduceat(self.preference.astype(np.int64), begins)[number]
+        agreeing = self.events.where(self.preference * balance > 0)
+        order = np.lexsort((agreeing.sequence, agreeing.moment, agreeing.pair))
+        agreeing = agreeing.where(order)
+        return agreeing.where(np.append(_changes(agreeing.pair)[1:], True)[: len(order)])
+
+    def counted(self) -> pl.DataFrame:
+        """Returns what was compared: see `COMPARISONS`."""
+        frame = pl.DataFrame(
+            {
+                "completion": self.events.completion,
+                "other": self.other,
+                "first": self.first,
+                "preference": self.preference,
+                "moment": self.events.moment,
+                "actor": self.events.actor,
+            }
+        )
+        sides = {"preferred": 1, "not_preferred": -1, "even": 0}
+        return (
+            frame.group_by("completion", "other", "first")
+            .agg(
+                *((pl.col("preference") == side).sum().alias(name) for name, side in sides.items()),
+                pl.col("moment").max(),
+                pl.col("actor").sort().alias("actors"),
+            )
+            .select(COMPARISONS.names())
+            .cast(COMPARISONS)
+            .sort("completion", "other")
+        )
+
+
+def judgements_of(log: Log, counts: NDArray[np.bool_]) -> Judgements:
+    """What the comparisons among the events that count say."""
+    chosen = counts[log.compared.row]
+    compared, two = log.compared.where(chosen), _first_places(log)[chosen]
+    events = log.events.where(compared.row)
+    sides = np.array([preference_in(body) or 0 for body in log.signals], dtype=np.int8)
+    order = np.lexsort((events.sequence, events.moment, compared.other, events.pair))
+    other, two, events = compared.other[order], two[order], events.where(order)
+    new_two = _changes(events.pair) | _changes(other)
+    new_moment = new_two | ~events.same_moment_as_before(np.arange(len(order)))
+    begins = np.flatnonzero(new_moment)
+    last = np.append(new_two[1:], True)[: len(order)]
+    preference = sides[events.signal]
+    if len(begins):
+        number = (np.cumsum(new_moment) - 1)[last]
+        low, high = (of.reduceat(preference, begins)[number] for of in (np.minimum, np.maximum))
+    else:
+        low = high = preference[last]
+    events, other = events.where(last), other[last]
+    ids = log.completions["completion_id"].gather(events.completion)
+    agreed = np.where(low == high, low, 0).astype(np.int8)
+    return Judgements(events, other, agreed, id_hash(ids) < other, two[last])
+
+
+def _first_places(log: Log) -> NDArray[np.int64]:
+    """Of each row of `log.compared` the place of the first one about the same completion and the same other one."""
+    completion, other = log.events.completion[log.compared.row], log.compared.other
+    order = np.lexsort((other, completion))
+    begins = _changes(completion[order]) | _changes(other[order])
+    first = np.empty(len(order), dtype=np.int64)
+    if len(order):
+        first[order] = np.minimum.reduceat(order, np.flatnonzero(begins))[np.cumsum(begins) - 1]
+    return first
+
+
+def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each value differs from the one before it; the first one does."""
+    changes = np.ones(len(values), dtype=bool)
+    changes[1:] = values[1:] != values[:-1]
+    return changes
