@@ -1,6 +1,7 @@
 """`thumbwheel projects …`."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -134,10 +135,16 @@ def _show(item: wire.Project, as_json: bool) -> None:
         "archived": when(item.archived_at),
         "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in item.recipe.changes.items())]),
         "trigger": _trigger(item.trigger),
-        **{f"gate {name}": f"{value:g}" for name, value in item.gates},
+        **{f"gate {name}": _gate(value) for name, value in item.gates},
         **{f"snapshot {name}": str(value) for name, value in item.snapshot},
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _gate(value: float | Sequence[str] | None) -> str:
+    if value is None:
+        return "–"
+    return ", ".join(value) or "–" if isinstance(value, Sequence) else f"{value:g}"
 
 
 def _trigger(rules: wire.TriggerRules) -> str:

@@ -46,7 +46,12 @@ def desk(stack: Stack, project: str, base_model: Path, **configuration: Any) -> 
     with Client(stack.base_url, stack.admin_key, project) as client:
         chosen = {
             "recipe": {"preset": "cpu-demo", "changes": RECIPE},
-            "gates": {"kl_nats_per_token": 1000.0, "non_inferiority_margin": 0.5},
+            "gates": {
+                "kl_nats_per_token": 1000.0,
+                "non_inferiority_margin": 0.5,
+                "minimum_holdout_per_class": 1,
+                "minimum_holdout_prompts": 1,
+            },
             "snapshot": {"minimum_per_class": 10, "holdout_share": 0.3},
             **configuration,
         }

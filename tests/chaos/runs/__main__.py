@@ -154,7 +154,12 @@ def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
                 project=f"desk-{number}",
                 base_model=str(base_model),
                 recipe=wire.RecipeChoice(preset="cpu-demo", changes={**RECIPE, "seed": number}),
-                gates=wire.Gates(kl_nats_per_token=1000.0, non_inferiority_margin=0.5),
+                gates=wire.Gates(
+                    kl_nats_per_token=1000.0,
+                    non_inferiority_margin=0.5,
+                    minimum_holdout_per_class=1,
+                    minimum_holdout_prompts=1,
+                ),
                 snapshot=wire.SnapshotRules(minimum_per_class=10, holdout_share=0.2),
             )
         )
