@@ -103,7 +103,7 @@ def test_an_actor_of_the_same_id_in_another_project_may_speak():
 def test_an_event_that_waited_for_the_log_while_its_actor_was_erased_is_refused():
     """Its statement began before the tombstone was there, and goes on after the erasure has looked."""
     store(DESK, [thumb("eve", "c1")])
-    late = (DESK, "late", "c2", "eve", '{"kind": "thumbs", "value": "up"}', *[None] * 6, "{}", False)
+    late = (DESK, "late", "c2", "eve", '{"kind": "thumbs", "value": "up"}', *[None] * 7, "{}", False, None)
 
     async def scenario() -> list[sql.Fate]:
         url = settings.current().need_libpq_database()

@@ -75,7 +75,7 @@ def test_a_trigger_for_pairs_that_are_not_there_says_what_is_missing():
     loop.tick()
 
     assert all_runs() == []
-    assert "but refused: no prompt has both a desirable and an undesirable completion" in decisions()[0].reason
+    assert "but refused: no two completions of one prompt were compared" in decisions()[0].reason
 
 
 def test_the_same_decision_again_only_moves_when_it_was_last_seen():
