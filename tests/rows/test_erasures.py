@@ -15,6 +15,7 @@ from app.database import transaction
 from app.errors import Conflict, NotFound
 from app.feedback import log as sql
 from app.feedback import service as feedback
+from app.feedback.intake import event_entry
 from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
 from app.loop import service as loop
@@ -103,7 +104,7 @@ def test_an_actor_of_the_same_id_in_another_project_may_speak():
 def test_an_event_that_waited_for_the_log_while_its_actor_was_erased_is_refused():
     """Its statement began before the tombstone was there, and goes on after the erasure has looked."""
     store(DESK, [thumb("eve", "c1")])
-    late = (DESK, "late", "c2", "eve", '{"kind": "thumbs", "value": "up"}', *[None] * 7, "{}", False, None)
+    late = event_entry(DESK, wire.Event.model_validate({**thumb("eve", "c2"), "event_id": "late"})).row
 
     async def scenario() -> list[sql.Fate]:
         url = settings.current().need_libpq_database()
@@ -111,6 +112,7 @@ def test_an_event_that_waited_for_the_log_while_its_actor_was_erased_is_refused(
         await holder.execute("BEGIN; SELECT pg_advisory_xact_lock($1)".replace("$1", str(sql.lock_key(DESK))))
         writing = asyncio.create_task(sql.append_events(writer, [late]))
         while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            assert not writing.done(), writing
             await asyncio.sleep(0)
         await asyncio.to_thread(ask)
         await holder.execute("COMMIT")
