@@ -7,6 +7,7 @@ from thumbwheel import wire
 
 from app.access import service as access
 from app.database import transaction
+from app.labels.quarantine import service as quarantine
 from app.loop import service as loop
 from app.projects import service as projects
 from benchmarks.labels.logs import fill
@@ -22,6 +23,10 @@ def prepare(database_url: str, events: int) -> tuple[str, float]:
         secret = access.create_key(session, new, within=None).secret
     fill(database_url, PROJECT, events)
     register_ids(database_url)
+    with transaction() as session:
+        for actor in ("user-1", "user-2", "user-3"):
+            new_decision = wire.NewQuarantineDecision(actor=actor, decision="confirmed", reason="a script")
+            quarantine.decide(session, PROJECT, new_decision, "benchmark")
     began = time.perf_counter()
     loop.tick()
     return secret, time.perf_counter() - began
