@@ -1,4 +1,4 @@
-"""What each actor makes of each two completions, for a whole log at once. Pure.
+"""The judgements of each actor on each two completions, for a whole log at once. Pure.
 
 A comparison is in a log twice, once for each of the two. An actor's latest judgement of the same two counts; judgements
 of one moment that contradict each other are none. `app.labels.policy` does the same for one completion.
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.labels.events import Events, Log, id_hash
+from app.labels.events import Events, Log, changes, id_hash
 from app.labels.verdicts import preference_in
 
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -29,7 +29,8 @@ COMPARISONS = pl.Schema(_COLUMNS)
 
 
 class Judgements(NamedTuple):
-    """What counts of each actor about each two completions, seen from each of the two; by completion and actor.
+    """The judgement that counts of each actor on each two completions, seen from each of the two; ordered by completion
+    and actor.
 
     events      the latest ones that say so
     other       what stands for the id of the other completion
@@ -60,15 +61,15 @@ class Judgements(NamedTuple):
     def of_completions(self) -> Events:
         """Returns one event for each actor and completion that the actor prefers more, or less, often than not."""
         pair = self.events.pair
-        begins = np.flatnonzero(_changes(pair))
+        begins = np.flatnonzero(changes(pair))
         if not len(begins):
             return self.events
-        number = np.cumsum(_changes(pair)) - 1
+        number = np.cumsum(changes(pair)) - 1
         balance = np.add.reduceat(self.preference.astype(np.int64), begins)[number]
         agreeing = self.events.where(self.preference * balance > 0)
         order = np.lexsort((agreeing.sequence, agreeing.moment, agreeing.pair))
         agreeing = agreeing.where(order)
-        return agreeing.where(np.append(_changes(agreeing.pair)[1:], True)[: len(order)])
+        return agreeing.where(np.append(changes(agreeing.pair)[1:], True)[: len(order)])
 
     def counted(self) -> pl.DataFrame:
         """Returns what was compared: see `COMPARISONS`."""
@@ -97,14 +98,14 @@ class Judgements(NamedTuple):
 
 
 def judgements_of(log: Log, counts: NDArray[np.bool_]) -> Judgements:
-    """What the comparisons among the events that count say."""
+    """Returns the judgements in the comparisons among the events that count."""
     chosen = counts[log.compared.row]
     compared, two = log.compared.where(chosen), _first_places(log)[chosen]
     events = log.events.where(compared.row)
     sides = np.array([preference_in(body) or 0 for body in log.signals], dtype=np.int8)
     order = np.lexsort((events.sequence, events.moment, compared.other, events.pair))
     other, two, events = compared.other[order], two[order], events.where(order)
-    new_two = _changes(events.pair) | _changes(other)
+    new_two = changes(events.pair) | changes(other)
     new_moment = new_two | ~events.same_moment_as_before(np.arange(len(order)))
     begins = np.flatnonzero(new_moment)
     last = np.append(new_two[1:], True)[: len(order)]
@@ -121,18 +122,11 @@ def judgements_of(log: Log, counts: NDArray[np.bool_]) -> Judgements:
 
 
 def _first_places(log: Log) -> NDArray[np.int64]:
-    """Of each row of `log.compared` the place of the first one about the same completion and the same other one."""
+    """Returns for each row of `log.compared` the place of the first one about the same two completions."""
     completion, other = log.events.completion[log.compared.row], log.compared.other
     order = np.lexsort((other, completion))
-    begins = _changes(completion[order]) | _changes(other[order])
+    begins = changes(completion[order]) | changes(other[order])
     first = np.empty(len(order), dtype=np.int64)
     if len(order):
         first[order] = np.minimum.reduceat(order, np.flatnonzero(begins))[np.cumsum(begins) - 1]
     return first
-
-
-def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether each value differs from the one before it; the first one does."""
-    changes = np.ones(len(values), dtype=bool)
-    changes[1:] = values[1:] != values[:-1]
-    return changes

@@ -44,7 +44,7 @@ class Events(NamedTuple):
 
     @property
     def sequence(self) -> NDArray[np.int64]:
-        """What orders events of one moment; 0 for those that have no order then."""
+        """Returns a number that orders events of one moment; 0 for those that have no order then."""
         return np.where(self.by_arrival, self.position, 0)
 
     def same_moment_as_before(self, order: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -71,7 +71,7 @@ class Compared(NamedTuple):
 
 @dataclass(frozen=True)
 class Log:
-    """What was said, in numbers.
+    """The events of a log, in numbers.
 
     events       `completion` and `actor` are rows of the frames below, `signal` a place in `signals`; a preference is
                  there twice, once for each side
@@ -106,3 +106,10 @@ def microseconds(moment: datetime) -> int:
 def id_hash(completion_ids: pa.Array | pl.Series) -> NDArray[np.uint64]:
     """Returns 64 bits that stand for each id, as long as the process lives."""
     return pl.Series(completion_ids, dtype=pl.String).hash().to_numpy()
+
+
+def changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Returns for each value whether it differs from the one before it; the first one does."""
+    differs = np.ones(len(values), dtype=bool)
+    differs[1:] = values[1:] != values[:-1]
+    return differs

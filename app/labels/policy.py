@@ -70,7 +70,7 @@ class Signal:
 
 
 class Vote(NamedTuple):
-    """What counts of one actor. `positions`: of the signals that it rests on."""
+    """The verdict that counts of one actor. `positions`: of the signals that it rests on."""
 
     verdict: Verdict
     positions: frozenset[int]
@@ -193,7 +193,7 @@ def _counted(
 
 
 def _by_comparisons(policy: wire.LabelPolicy, standing: Sequence[Signal], context: Context) -> dict[str, Vote]:
-    """What the comparisons of each actor say, where they are not even."""
+    """Returns the verdict of each actor's comparisons, where they are not even."""
     compared: dict[str, dict[str | None, list[Signal]]] = {}
     for signal in standing:
         if signal.preference is not None:
@@ -211,7 +211,7 @@ def _by_comparisons(policy: wire.LabelPolicy, standing: Sequence[Signal], contex
 
 
 def _latest(signals: Sequence[Signal]) -> list[Signal]:
-    """Those of the newest moment."""
+    """Returns the signals of the newest moment."""
     newest = max(signal.moment for signal in signals)
     return [signal for signal in signals if signal.moment == newest]
 

@@ -105,22 +105,6 @@ def forget_edits(session: Session, project: str, positions: Collection[int]) -> 
     return store.forget_compared(session, project, positions)
 
 
-def resolve_all(
-    session: Session,
-    project: str,
-    policy: wire.LabelPolicy,
-    *,
-    watermark: int,
-    left_out: Collection[str] = (),
-) -> sets.Labelled:
-    """Returns what `policy` makes of the whole log up to `watermark`, in frames.
-
-    left_out  actors whose signals do not count
-    """
-    log = log_of(session, project, policy, watermark)
-    return sets.resolve(policy, log, context(session, project, policy, watermark), sorted(left_out), judged=True)
-
-
 def _turn(session: Session, project: str) -> AbstractContextManager[None]:
     """A small log is read at once."""
     return whole_logs.turn(session) if is_large(session, project) else nullcontext()

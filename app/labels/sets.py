@@ -17,7 +17,7 @@ from thumbwheel import wire
 
 from app.labels import verdicts as one
 from app.labels.comparisons import Judgements, judgements_of
-from app.labels.events import NAME, UNKNOWN_EDIT, Events, Log, microseconds
+from app.labels.events import NAME, UNKNOWN_EDIT, Events, Log, changes, microseconds
 from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
 from app.labels.verdicts import NO_TIME, THOUSANDTHS, Context, Verdict
 
@@ -55,8 +55,8 @@ class Labelled:
 
 
 def judgements(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataFrame:
-    """What the guards look at while nobody is left out: one row for each actor and completion, and one for each actor
-    and two completions that the actor compared. `resolve` has the same, and takes longer.
+    """Returns the votes that the guards look at while nobody is left out: one row for each actor and completion, and
+    one for each actor and two completions that the actor compared. `resolve` has the same, and takes longer.
 
     judged     UInt32: number of the completion; what was compared has numbers after these, see
                `Labelled.completion_of`
@@ -109,7 +109,7 @@ def resolve(
 
 @dataclass(frozen=True)
 class _Counted:
-    """What counts: one event for each actor and completion, comparisons aside; and what the comparisons say."""
+    """The events that count, one for each actor and completion, comparisons aside; and the judgements in these."""
 
     one_by_one: Events
     compared: Judgements
@@ -233,8 +233,8 @@ def _final(
     kind: NDArray[np.object_],
     context: Context,
 ) -> Events:
-    """Of the events that count those whose signal is one that `says` something, where its window, if it has one, is
-    over, without what would take it away in it."""
+    """Returns the events that count whose signal is one that `says` something, where its window, if it has one, is over
+    and saw nothing that takes it away."""
     final = counts & says[events.signal]
     for signal, verdict in enumerate(verdicts.found):
         if verdict is not None and verdict.unless is not None:
@@ -271,7 +271,7 @@ def _latest(events: Events, verdicts: _Verdicts) -> Events:
     pair, rank = events.pair, verdicts.rank[events.signal]
     # The last of each pair in this order.
     order = np.lexsort((events.sequence, events.moment, -rank, pair))
-    same = _same(pair[order]) & _same(rank[order])
+    same = ~(changes(pair[order]) | changes(rank[order]))
     at_once = same & events.same_moment_as_before(order)
     if at_once.any():
         order = np.lexsort(
@@ -286,13 +286,6 @@ def _latest(events: Events, verdicts: _Verdicts) -> Events:
         order = order[~silent[np.cumsum(~same) - 1]]
     pair = pair[order]
     return events.where(order[np.append(pair[1:] != pair[:-1], True)[: len(pair)]])
-
-
-def _same(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether each value is that before it; the first is not."""
-    same = np.zeros(len(values), dtype=bool)
-    same[1:] = values[1:] == values[:-1]
-    return same
 
 
 def _completions(
@@ -346,8 +339,9 @@ def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.
     weight = np.array([0 if one is None else round(one * THOUSANDTHS) for one in weights], dtype=np.int32)
     edits = events.where(counts & is_edit[events.signal])
     order = np.lexsort((edits.sequence, edits.moment, edits.pair))
-    ends_moment = np.append(~(_same(edits.pair[order]) & edits.same_moment_as_before(order))[1:], True)[: len(order)]
-    ends_pair = np.append(~_same(edits.pair[order])[1:], True)[: len(order)]
+    new_pair = changes(edits.pair[order])
+    new_moment = new_pair | ~edits.same_moment_as_before(order)
+    ends_moment, ends_pair = (np.append(new[1:], True)[: len(order)] for new in (new_moment, new_pair))
     # Each edit of the newest moment: the end of its moment is that of its pair.
     end_of_moment = np.flatnonzero(ends_moment)[np.cumsum(ends_moment) - ends_moment]
     edits = edits.where(order[ends_pair[end_of_moment]])

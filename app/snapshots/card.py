@@ -279,8 +279,8 @@ def _same_texts(found: Mapping[str, Any], answers: Mapping[str, int] | None) -> 
         lines.append(f"- Held-out rows with the answer of a training row: {answers['equal']} of {answers['holdout']}")
         if answers["equal"] > _MANY_ANSWERS * answers["holdout"]:
             lines.append(
-                "- **Warning**: so many held-out answers are known from training that the evaluation shows whether "
-                "answers are remembered, not whether prompts are understood."
+                "- **Warning**: training has seen many of the held-out answers: the evaluation shows whether answers "
+                "are remembered, not whether prompts are understood."
             )
     return lines
 

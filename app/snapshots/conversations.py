@@ -164,7 +164,7 @@ def join(
     known   the links that were kept, and counters; gets the new ones and is brought up to date
     joined  (leader, other) of the joins that were kept of these leaders and of those in `known`; gets the new ones
 
-    Leaders that are joined already by way of another one are not joined again: a growing chat has a join a turn.
+    Leaders that are joined already through another one are not joined again: a growing chat has a join a turn.
     """
     joins: list[Join] = []
     strays: list[Stray] = []

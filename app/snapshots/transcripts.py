@@ -1,10 +1,7 @@
 """Turns of a prompt: the messages of a chat, or those that the layout of a transcript shows in one text. Pure."""
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
-
-from app.snapshots.spoken import INSTRUCTING
 
 _USER, _ASSISTANT = "user", "assistant"
 _ROLES = {
@@ -39,11 +36,6 @@ def turns_of_text(text: str) -> list[Turn]:
         if mark in text and (turns := _laid_out(text, layout)):
             return turns
     return []
-
-
-def spoken_turns(turns: Sequence[Turn]) -> list[Turn]:
-    """Returns the turns without instructions to the model."""
-    return [turn for turn in turns if turn.role not in INSTRUCTING]
 
 
 def _laid_out(text: str, layout: re.Pattern[str]) -> list[Turn]:

@@ -43,7 +43,8 @@ def resolve(session: Session, events: int) -> dict[str, float]:
 def guard(session: Session, events: int) -> dict[str, float]:
     """The same, and who is left out."""
     policy = policies.adopted(session, PROJECT).policy
-    labelled = labels.resolve_all(session, PROJECT, policy, watermark=events)
+    log, context = labels.log_of(session, PROJECT, policy, events), labels.context(session, PROJECT, policy, events)
+    labelled = sets.resolve(policy, log, context, judged=True)
     return {"left_out": len(quarantine.left_out(session, PROJECT, policy, labelled))}
 
 

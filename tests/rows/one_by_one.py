@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.labels import service as labels
+from app.labels import sets
 from app.labels.policy import NO_VERDICT, QUARANTINED, Resolution, Signal, resolve
 from app.labels.rejected import id_of
 from app.labels.verdicts import EVEN, NO_TIME, NOT_PREFERRED, Context
@@ -73,6 +74,15 @@ def resolved(
             about[completion_id].append(mention)
     for completion_id in sorted(about, key=str.encode):
         yield _resolved(policy, context, completion_id, about[completion_id], registered.get(completion_id), left_out)
+
+
+def resolve_all(
+    session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int, left_out: Collection[str] = ()
+) -> sets.Labelled:
+    """Returns what the way for whole logs makes of the log up to `watermark`, without the signals of some actors."""
+    log = labels.log_of(session, project, policy, watermark)
+    context = labels.context(session, project, policy, watermark)
+    return sets.resolve(policy, log, context, sorted(left_out), judged=True)
 
 
 def stands(event: Row[Any], events: Collection[Row[Any]]) -> bool:

@@ -13,7 +13,6 @@ from thumbwheel import wire
 from app.database import transaction
 from app.feedback import importing
 from app.feedback import service as feedback
-from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects.tables import Project
@@ -22,6 +21,7 @@ from app.snapshots import service as snapshots
 from app.snapshots.redactions.rest import members_of, without
 from app.snapshots.split import group_of, key_of, split_of
 from tests.logged import store
+from tests.rows.one_by_one import resolve_all
 
 P = "desk"
 RULES = wire.SnapshotRules(minimum_per_class=1, holdout_share=0.01, allow_imbalance=True)
@@ -72,7 +72,7 @@ def thumb(completion: str, value: str, actor: str = "ann", **more) -> dict:
 def labelled(project: str = P) -> dict[str, bool | None]:
     with transaction() as session:
         policy = policies.adopted(session, project).policy
-        found = labels.resolve_all(session, project, policy, watermark=feedback.watermark(session, project))
+        found = resolve_all(session, project, policy, watermark=feedback.watermark(session, project))
     return dict(found.completions.select("completion_id", "label").iter_rows())
 
 
@@ -342,7 +342,7 @@ def test_real_comparisons_give_the_same_labels_and_pairs_in_reverse_and_nobody_i
         build(tmp_path / project, project)
         with transaction() as session:
             policy = policies.adopted(session, project).policy
-            found = labels.resolve_all(session, project, policy, watermark=feedback.watermark(session, project))
+            found = resolve_all(session, project, policy, watermark=feedback.watermark(session, project))
             assert quarantine.left_out(session, project, policy, found) == {}
 
     assert labelled() == labelled("reversed")

@@ -13,7 +13,7 @@ from app.labels import service as labels
 from app.labels.events import text_key
 from app.projects.tables import Project
 from tests.logged import register, store
-from tests.rows.one_by_one import resolved
+from tests.rows.one_by_one import resolve_all, resolved
 
 TEXTS = [
     "It arrives tomorrow.",
@@ -119,7 +119,7 @@ def both(project: str, policy: LabelPolicy, left_out: tuple[str, ...] = ()) -> t
             )
             for one in resolved(session, project, policy, watermark=watermark, left_out=left_out)
         }
-        found = labels.resolve_all(session, project, policy, watermark=watermark, left_out=left_out)
+        found = resolve_all(session, project, policy, watermark=watermark, left_out=left_out)
     actors = found.actors.to_list()
     rewrites: dict[int, list] = {}
     for completion, key, position, weight, by in found.rewrites.select(
@@ -223,7 +223,7 @@ def test_labels_do_not_depend_on_the_order_of_lines_without_times_or_of_one_time
 
 def labels_and_comparisons(project: str, policy: LabelPolicy) -> tuple[dict, list, list]:
     with transaction() as session:
-        found = labels.resolve_all(session, project, policy, watermark=feedback.watermark(session, project))
+        found = resolve_all(session, project, policy, watermark=feedback.watermark(session, project))
     ids, actors = found.completions["completion_id"].to_list(), found.actors.to_list()
     labelled = {
         row["completion_id"]: (row["label"], row["weight"], row["reasons"])

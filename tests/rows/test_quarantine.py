@@ -17,6 +17,7 @@ from app.projects import service as projects
 from app.projects.tables import Project
 from tests.logged import store
 from tests.rows.desk import at_once
+from tests.rows.one_by_one import resolve_all
 
 P = "desk"
 NOON = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
@@ -56,7 +57,7 @@ def decide(actor: str, decision: str, reason: str = "asked them") -> wire.Quaran
 
 def left_out(as_of: datetime | None = None) -> dict[str, tuple[str, ...]]:
     with transaction() as session:
-        labelled = labels.resolve_all(session, P, POLICY, watermark=labels.EVERYTHING)
+        labelled = resolve_all(session, P, POLICY, watermark=labels.EVERYTHING)
         return service.left_out(session, P, POLICY, labelled, as_of=as_of)
 
 

@@ -26,7 +26,7 @@ def message(rng: random.Random, number: int) -> str:
 
 
 def growing_chat(seed: int, turns: int, *, system: bool = False, window: int | None = None) -> list[list[dict]]:
-    """The prompts of each turn of one chat. `window`: only the last so many messages are sent."""
+    """Returns the prompts of each turn of one chat. `window`: the number of the last messages that are sent."""
     rng = random.Random(seed)
     said = [message(rng, seed) for _ in range(2 * turns - 1)]
     chat = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]

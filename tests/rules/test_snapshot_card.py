@@ -132,7 +132,7 @@ def test_many_contained_prompts_and_equal_answers_are_warned_of():
 
     manifest["leakage"]["contained"]["contained"] = 0
     manifest["equal_answers"]["equal"] = 9
-    assert "- **Warning**: so many held-out answers are known from training" in card(manifest)
+    assert "- **Warning**: training has seen many of the held-out answers" in card(manifest)
 
 
 def test_much_overlap_is_pointed_out():

@@ -4,8 +4,8 @@
     length        the completion's tokens; which direction is good, training rows say
     reference     log-prob of the completion under the reference, a token: what was likely anyway
 
-Each is judged as the candidate is: AUROC against the label, on the same resamples of prompts. A chat whose earlier
-turns were trained on is told by its words; a product that dislikes long answers by length.
+Each is judged as the candidate is: AUROC against the label, on the same resamples of prompts. The words
+give away a chat whose earlier turns were trained on; the length gives away users who dislike long answers.
 
 Legend: N held-out rows, M training rows, V features.
 """

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import delete, insert, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
@@ -21,11 +20,7 @@ def summary(session: Session, project: str) -> LogSummary | None:
 def put(session: Session, project: str, header: Mapping[str, Any], found: Summary) -> None:
     """Stores a summary in place of the one before. The caller holds the project's lock."""
     forget(session, project)
-    session.execute(
-        upsert(LogSummary)
-        .values(project_id=project, **header)
-        .on_conflict_do_update(index_elements=["project_id"], set_=dict(header))
-    )
+    session.execute(insert(LogSummary).values(project_id=project, **header))
     approvals = (
         {
             "project_id": project,

@@ -46,8 +46,8 @@ def readiness(
     pairs: PairsFrom = snapshots.DEFAULT_PAIRS,
 ) -> wire.Readiness:
     """Whether the feedback would make a snapshot that `objective` can learn from, with `pairs`; what is missing, and
-    what is new after `since`. Up to `watermark`, or of a large log up to where it was looked at last, unless that is
-    asked `anew`.
+    what is new after `since`. Up to `watermark`; of a large log up to where it was looked at last, unless `anew` is
+    set.
     """
     basis = _basis(session, project, rules, shipped_checkpoint_id)
     kept = store.kept(session, project)
