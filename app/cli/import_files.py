@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BATCH = 500
 REASONS_SHOWN = 10
 LINES_SHOWN = 3
+_WAITING = "what waits in quarantine is not known yet, as the log is being read: `thumbwheel readiness` says it soon"
 
 
 @dataclass
@@ -159,10 +160,12 @@ def _imported(client: "Client | None", path: Path, advance: Callable[[int], None
 
 def _quarantine_notice(client: "Client") -> str | None:
     """Returns what waits in quarantine, where the key may read it; of a long log as the loop read it last."""
-    from thumbwheel import ClientError
+    from thumbwheel import ApiError, ClientError
 
     try:
         readiness = client.readiness()
+    except ApiError as error:
+        return _WAITING if error.code == "readiness_pending" else None
     except ClientError:  # the key may be one that writes feedback alone, and everything is stored
         return None
     if readiness.quarantine is None or not readiness.quarantine.votes:

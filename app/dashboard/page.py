@@ -14,6 +14,7 @@ from app.checkpoints import service as checkpoints
 from app.dashboard import plots
 from app.dashboard.remembered import Remembered
 from app.database import now
+from app.errors import Unavailable
 from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.projects import service as projects
@@ -31,7 +32,7 @@ OPTIONAL = {"z0", "drift"}
 class View:
     project: wire.Project
     current: wire.CurrentRelease
-    readiness: wire.Readiness
+    readiness: wire.Readiness | None  # None: being worked out
     runs: Sequence[wire.Run]
     active: wire.Run | None
     plotted: wire.Run | None
@@ -49,7 +50,7 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
     return View(
         project=projects.get(session, project),
         current=releases.current(session, project),
-        readiness=readiness(session, project),
+        readiness=_unless_pending(readiness, session, project),
         runs=newest,
         active=next((run for run in newest if run.state not in TERMINAL), None),
         plotted=plotted,
@@ -59,6 +60,13 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
         decisions=loop.decisions(session, project, cursor=None, limit=SHOWN).items,
         releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
     )
+
+
+def _unless_pending(readiness: Remembered[wire.Readiness], session: Session, project: str) -> wire.Readiness | None:
+    try:
+        return readiness(session, project)
+    except Unavailable:
+        return None
 
 
 def curves(steps: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:

@@ -104,7 +104,10 @@ def _standing(source: Source, rows: Columns) -> NDArray[np.bool_]:
     everything = retract.copy()
     everything[list(rows.supersedes)] = False
     if everything.any():
-        said = np.flatnonzero(event & np.isin(pair, pair[everything]))
+        about = np.zeros(len(rows.completions), dtype=bool)
+        about[rows.completion[everything]] = True
+        said = np.flatnonzero(event & about[rows.completion])
+        said = said[np.isin(pair[said], pair[everything])]
         sequence = np.where(rows.by_arrival[said], rows.position[said], 0)
         order = said[np.lexsort((everything[said], sequence, rows.moment[said], pair[said]))]
         # What takes everything back comes last of its moment. From the end of each pair's events: whether one of those
@@ -234,10 +237,18 @@ def _edits(
 
 
 def _kept(source: Source, position: NDArray[np.int64]) -> pl.DataFrame:
-    """What the source has compared already of the edits there."""
+    """Returns what the source has compared already of the edits at these positions, which ascend."""
     frames = (pl.DataFrame(pl.from_arrow(batch)).cast(COMPARED) for batch in source.compared())
-    wanted = (frame.filter(np.isin(frame["position"].to_numpy(), position)) for frame in frames)
+    wanted = (frame.filter(_are_among(frame["position"].to_numpy(), position)) for frame in frames)
     return pl.concat([pl.DataFrame(schema=COMPARED), *wanted])
+
+
+def _are_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Returns which values are there; much faster than `np.isin`, which does not know the order."""
+    if not len(ascending):
+        return np.zeros(len(values), dtype=bool)
+    place = np.searchsorted(ascending, values)
+    return ascending[np.minimum(place, len(ascending) - 1)] == values
 
 
 def _judged(found: pl.DataFrame, rule: wire.EditRule, floor: float) -> NDArray[np.int8]:

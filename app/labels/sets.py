@@ -266,8 +266,21 @@ def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: C
 
 
 def _latest(events: Events, verdicts: _Verdicts) -> Events:
-    """One event of each actor about each completion: of the lowest rank, the latest. Where events of one rank
-    contradict each other in their newest moment, that rank says nothing; where they agree, the heaviest counts."""
+    """Returns one event of each actor about each completion, in the order of these: of the lowest rank, the latest.
+    Where events of one rank contradict each other in their newest moment, that rank says nothing; where they agree, the
+    heaviest counts.
+    """
+    pair = events.pair
+    order = np.argsort(pair)
+    begins = changes(pair[order])
+    alone = begins & np.append(begins[1:], True)[: len(order)]
+    several = order[~alone]
+    chosen = np.concatenate([order[alone], several[_latest_rows(events.where(several), verdicts)]])
+    return events.where(chosen[np.argsort(pair[chosen])])
+
+
+def _latest_rows(events: Events, verdicts: _Verdicts) -> NDArray[np.int64]:
+    """Returns the rows that `_latest` chooses; to sort by all that may matter takes its time."""
     pair, rank = events.pair, verdicts.rank[events.signal]
     # The last of each pair in this order.
     order = np.lexsort((events.sequence, events.moment, -rank, pair))
@@ -285,7 +298,7 @@ def _latest(events: Events, verdicts: _Verdicts) -> Events:
         silent = contradicts[(np.cumsum(~at_once) - 1)[last]]
         order = order[~silent[np.cumsum(~same) - 1]]
     pair = pair[order]
-    return events.where(order[np.append(pair[1:] != pair[:-1], True)[: len(pair)]])
+    return order[np.append(pair[1:] != pair[:-1], True)[: len(pair)]]
 
 
 def _completions(

@@ -11,7 +11,7 @@ from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from app.database import arrow, is_any_of, literal
-from app.labels.moments import BY_ARRIVAL_SQL, MOMENT_SQL
+from app.labels.moments import TIMES, TIMES_SQL, with_moments
 from app.labels.reading import CARRIERS, COMPARED, Carrier
 from app.labels.rejected import ID_SQL
 from app.labels.tables import EditComparison
@@ -39,16 +39,15 @@ _BRIEF = f"""
 
 
 _EVENT = (
-    f"position, completion_id, actor, {MOMENT_SQL} AS moment, {BY_ARRIVAL_SQL} AS by_arrival, {_BRIEF} AS signal, "
+    f"position, completion_id, actor, {TIMES_SQL}, {_BRIEF} AS signal, "
     "completion IS NOT NULL AS carries, never_train, checkpoint_id, supersedes"
 )
-EVENT_COLUMNS = pa.schema(
+_EVENT_COLUMNS = pa.schema(
     [
         ("position", pa.int64()),
         ("completion_id", pa.string()),
         ("actor", pa.string()),
-        ("moment", pa.timestamp("us", "UTC")),
-        ("by_arrival", pa.bool_()),
+        *TIMES,
         ("signal", pa.string()),
         ("carries", pa.bool_()),
         ("never_train", pa.bool_()),
@@ -74,12 +73,12 @@ class Source:
         (16 bytes), supersedes.
         """
         if self.about is not None:
-            yield self._events_about(self.about)
+            yield with_moments(self._events_about(self.about))
             return
         batches = arrow(self.session, f"SELECT {_EVENT} FROM events WHERE {self._here}")  # noqa: S608 - literals
         for batch in batches:  # JSON and UUIDs come as what they are made of
             columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-            yield pa.RecordBatch.from_pydict(columns)
+            yield with_moments(pa.RecordBatch.from_pydict(columns))
 
     def _events_about(self, completion_ids: Collection[str]) -> pa.RecordBatch:
         """The same of a few completions, by the session: to begin a stream takes longer than a few rows."""
@@ -99,7 +98,7 @@ class Source:
                 }
                 for row in rows
             ],
-            schema=EVENT_COLUMNS,
+            schema=_EVENT_COLUMNS,
         )
 
     def positions(self, event_ids: Collection[str]) -> dict[str, int]:

@@ -36,9 +36,10 @@ def readiness_of(
     shipped: UUID,
     *,
     since: int,
-    anew: bool = False,
 ) -> wire.Readiness:
-    """Of the feedback up to `watermark`; `since`: after which a label is new; `anew`: not from what is kept."""
+    """Returns the readiness of the feedback up to `watermark`; `since`: after which a label is new. Raises
+    `Unavailable` while that of a large log is worked out.
+    """
     project = configuration.project
     found = snapshots.readiness(
         session,
@@ -49,7 +50,6 @@ def readiness_of(
         watermark=watermark,
         since=since,
         shipped_checkpoint_id=shipped,
-        anew=anew,
         pairs=recipe.pairs,
     )
     reasons = [*found.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]

@@ -58,7 +58,7 @@ def readiness_reaches(session: Session, project: str) -> int:
 
 
 def look_ahead(session: Session, project: str) -> bool:
-    """Find out anew, for a large log, whether a run could start; whether there was something to find."""
+    """Works out for a large log whether a run could start; returns whether there was something new."""
     if not snapshots.is_large(session, project):
         return False
     configuration = projects.get(session, project)
@@ -73,10 +73,12 @@ def look_ahead(session: Session, project: str) -> bool:
 
 
 def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: str) -> wire.Run:
-    """Queue a run with everything that decides it, as it is now; a worker is told after the commit.
+    """Queues a run with everything that decides it, as it is now; a worker gets the message after the commit.
 
-    Where a run is active and `new.queue` is set, it waits behind that, and is decided anew when its turn comes. Raises
-    `Conflict` where a run is active, `Invalid` for a wrong recipe, `Refused` where the feedback does not do.
+    Where a run is active and `new.queue` is set, it waits behind that, and is decided again when its turn comes. Where
+    the feedback did not do when a large log was last read, and has grown since, the worker decides as it makes the
+    snapshot. Raises `Conflict` where a run is active, `Invalid` for a wrong recipe, `Refused` where the feedback does
+    not do, `Unavailable` where a large log is yet to be read.
     """
     configuration = projects.lock(session, project)
     projects.require_open(session, project)
@@ -86,11 +88,9 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
     recipe = decision.recipe_for(configuration, new.changes)
     reference = releases.current(session, project).checkpoint_id
     watermark = feedback.watermark(session, project)
-    basis = (configuration, recipe, watermark, reference)
-    ready = decision.readiness_of(session, *basis, since=_since(session, project))
-    if not ready.ready and ready.watermark < watermark:  # of a large log that goes on
-        ready = decision.readiness_of(session, *basis, since=_since(session, project), anew=True)
-    if not ready.ready:
+    decision.require_audited(session, project)
+    ready = decision.readiness_of(session, configuration, recipe, watermark, reference, since=_since(session, project))
+    if not ready.ready and ready.watermark == watermark:
         raise Refused("A run cannot start yet: " + "; ".join(ready.reasons), code="not_ready", reasons=ready.reasons)
     decided = decision.decided(configuration, recipe, watermark, reference) | {"changes": new.changes}
     return enqueue(session, project, decided, by, trigger, note=new.note, queue=new.queue)

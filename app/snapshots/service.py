@@ -27,7 +27,7 @@ from app.projects import service as projects
 from app.runs.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom, Recipe
 from app.snapshots import store
 from app.snapshots.astray import astray_of
-from app.snapshots.balance import Needs, Refusal, nothing_left, refusals
+from app.snapshots.balance import Needs, Refusal, nothing_left, refusals, too_little_held_out
 from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
 from app.snapshots.candidates import Candidates
 from app.snapshots.gathering import gather, keep
@@ -130,11 +130,12 @@ def build(
     shipped_checkpoint_id: UUID | None,
     folder: Path,
     pairs: PairsFrom = DEFAULT_PAIRS,
+    gates: wire.Gates | None = None,
 ) -> Built:
-    """Make the snapshot of the feedback up to `watermark` in `folder`, store its files, then register it.
+    """Makes the snapshot of the feedback up to `watermark` in `folder`, stores its files, then registers it.
 
-    `objective` and `pairs` say what the rows must be good for, and change nothing in them; pairs are derived from
-    labels where `pairs` says so. A snapshot that the project has already is registered once. Raises `Refused` with
+    `objective`, `pairs` and `gates` say what the rows must be good for, and change nothing in them; pairs are derived
+    from labels where `pairs` says so. A snapshot that the project has already is registered once. Raises `Refused` with
     every reason, or `ErasedMeanwhile`.
     """
     only = _only(rules, shipped_checkpoint_id)
@@ -149,7 +150,10 @@ def build(
         adopted, candidates, selection = found.adopted, found.candidates, found.selection
         usable = usable_pairs(selection.pairs_of("train").counts(), pairs)
         planned = plan(cells_of(selection, candidates), pairs=usable)
-        reasons = [one.reason for one in refusals_of(planned, selection.drops["capped"], rules, objective)]
+        refused = refusals_of(planned, selection.drops["capped"], rules, objective)
+        if gates is not None:
+            refused += too_little_held_out(holdout_of(selection, candidates), gates, rules.holdout_share)
+        reasons = [refusal.reason for refusal in refused]
         leakage = leakage_of(selection, candidates, kept)
         if groups := leakage["groups_on_both_sides"]:
             reasons.append(f"{groups} groups of prompts are on both sides, which is an error of ours: report it")

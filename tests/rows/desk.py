@@ -77,6 +77,7 @@ def snapshot(claimed: Claimed, folder: Path) -> None:
             shipped_checkpoint_id=claimed.reference_checkpoint_id,
             folder=folder / "snapshot",
             pairs=claimed.recipe.pairs,
+            gates=claimed.configuration.gates,
         )
         recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
         leases.snapshotted(session, claimed.lease, built.id, recipe)

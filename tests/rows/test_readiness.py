@@ -1,4 +1,4 @@
-"""Readiness of a large log: found out in the background, shown at once."""
+"""Readiness of a large log: worked out in the background, shown at once."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,13 +6,13 @@ import pytest
 from thumbwheel import wire
 
 from app.database import transaction
-from app.errors import Refused
+from app.errors import Refused, Unavailable
 from app.labels import service as labels
 from app.projects import service as projects
 from app.runs import service as runs
 from app.snapshots.readiness import service as readiness
 from tests.logged import store
-from tests.rows.desk import DESK, make_project, request, vote
+from tests.rows.desk import DESK, claim, make_project, request, snapshot, vote
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -29,13 +29,25 @@ def ready() -> wire.Readiness:
         return runs.readiness(session, DESK)
 
 
-def look_ahead() -> bool:
+def look_ahead(project: str = DESK) -> bool:
     with transaction() as session:
-        return runs.look_ahead(session, DESK)
+        return runs.look_ahead(session, project)
+
+
+def test_no_request_reads_a_large_log():
+    vote(30)
+    for question in (ready, request):
+        with pytest.raises(Unavailable) as pending:
+            question()
+        assert pending.value.code == "readiness_pending"
+
+    assert look_ahead()
+    assert ready().counts.desirable
 
 
 def test_what_was_found_is_shown_until_the_log_is_looked_at_again():
     vote(30)
+    look_ahead()
     first = ready()
     vote(30, start=30)
 
@@ -48,25 +60,45 @@ def test_what_was_found_is_shown_until_the_log_is_looked_at_again():
 
 def test_another_policy_or_rule_is_never_answered_with_what_was_found_before():
     vote(30)
+    look_ahead()
     first = ready()
     with transaction() as session:
         projects.change(session, DESK, wire.ProjectChange(snapshot=wire.SnapshotRules(holdout_share=0.5)))
 
+    with pytest.raises(Unavailable):
+        ready()
+    assert look_ahead()
     assert ready().plan != first.plan
 
 
 def test_a_run_is_not_refused_for_what_the_log_lacked_before():
     vote(12)
+    look_ahead()
     assert not ready().ready
+    with pytest.raises(Refused):
+        request()
     vote(60, start=12)
 
     assert not ready().ready
     assert request().state == "queued"
 
 
+def test_a_run_of_a_log_that_has_grown_too_little_is_refused_by_the_worker(tmp_path):
+    make_project("grown", gates={"minimum_holdout_per_class": 500})
+    vote(30, project="grown")
+    look_ahead("grown")
+    vote(2, start=30, project="grown")
+
+    claimed = claim(request("grown").id)
+
+    with pytest.raises(Refused, match="500 are needed"):
+        snapshot(claimed, tmp_path)
+
+
 def test_a_run_that_no_gate_would_pass_is_not_ready_and_says_how_many_labels_are_missing():
     make_project("small", gates={"minimum_holdout_per_class": 12, "minimum_holdout_prompts": 20})
     vote(60, project="small")
+    look_ahead("small")
 
     with transaction() as session:
         found = runs.readiness(session, "small")
@@ -97,6 +129,7 @@ def test_few_actors_and_votes_in_quarantine_are_said_and_stop_nothing():
     ]
     make_project("few")
     store("few", thumbs)
+    look_ahead("few")
 
     with transaction() as session:
         found = runs.readiness(session, "few")

@@ -1,7 +1,7 @@
 """Whether a snapshot could be made that is worth learning from; at any time, and at once.
 
-Of a small log it is found out when somebody asks. To read a large one takes seconds: there it is found out in the
-background (`refresh`), and what is shown may be a little older than the log: it says up to where it looked.
+A small log is read by the request. To read a large one takes seconds: the loop does that in the background (`refresh`),
+no request does, and what is shown may be a little older than the log: it says up to where it goes.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.database import now
+from app.errors import Unavailable
 from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
@@ -28,7 +29,7 @@ from app.snapshots.spread import Spread, notices
 
 #: Of what is kept: what an older server kept is worked out again.
 VERSION = 3
-#: At most such a part of the time goes into finding it out anew.
+#: The share of the time that may go into reading a log again and again.
 PART = 0.05
 
 
@@ -42,21 +43,21 @@ def readiness(
     watermark: int,
     since: int,
     shipped_checkpoint_id: UUID | None,
-    anew: bool = False,
     pairs: PairsFrom = snapshots.DEFAULT_PAIRS,
 ) -> wire.Readiness:
-    """Whether the feedback would make a snapshot that `objective` can learn from, with `pairs`; what is missing, and
-    what is new after `since`. Up to `watermark`; of a large log up to where it was looked at last, unless `anew` is
-    set.
+    """Returns whether the feedback would make a snapshot that `objective` can learn from, with `pairs`; what is
+    missing, and what is new after `since`. Up to `watermark`; of a large log up to where the loop read it last.
+
+    Raises `Unavailable` where the loop has not read a large log yet, or not since what decides has changed.
     """
-    basis = _basis(session, project, rules, shipped_checkpoint_id)
-    kept = store.kept(session, project)
-    large = is_large(session, project)
-    if large and not anew and kept is not None and kept.basis == basis and _tells_new(kept.found, since):
-        return _shown(kept.found, rules, gates, objective, pairs, since)
-    found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
-    if large:
-        store.keep(session, project, basis, found)
+    if is_large(session, project):
+        kept = store.kept(session, project)
+        basis = _basis(session, project, rules, shipped_checkpoint_id)
+        if kept is None or kept.basis != basis or not _tells_new(kept.found, since):
+            raise _pending()
+        found: Mapping[str, Any] = kept.found
+    else:
+        found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
     return _shown(found, rules, gates, objective, pairs, since)
 
 
@@ -83,7 +84,7 @@ def refresh(
     since: int,
     shipped_checkpoint_id: UUID | None,
 ) -> bool:
-    """Look at a large log anew, if something is new in it and it was not looked at just now. Whether it was."""
+    """Reads a large log again if something is new in it and it was not read just now; returns whether it was read."""
     basis = _basis(session, project, rules, shipped_checkpoint_id)
     kept = store.kept(session, project)
     if kept is not None and kept.basis == basis and _tells_new(kept.found, since):
@@ -92,6 +93,14 @@ def refresh(
             return False
     store.keep(session, project, basis, _look(session, project, rules, watermark, since, shipped_checkpoint_id))
     return True
+
+
+def _pending() -> Unavailable:
+    return Unavailable(
+        "Readiness is being worked out: a large log is read in the background. Try again in a moment; where this goes "
+        "on, `thumbwheel doctor` says whether the loop still runs.",
+        code="readiness_pending",
+    )
 
 
 def _basis(
