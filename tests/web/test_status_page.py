@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from app import settings
 from app.database import transaction
+from app.labels import service as labels
 from app.runs.leases import service as leases
 from tests.rows.desk import claim, request, vote
 
@@ -115,6 +116,22 @@ def test_a_project_with_labels_shows_their_counts_and_what_is_missing(open_page:
     assert "<td>for the next run</td><td>3</td><td>0</td>" in page
     assert "Not enough for a run" in page
     assert "the base model" in page
+
+
+def test_labels_of_a_large_log_that_was_never_read_are_said_to_come(
+    open_page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "SMALL", 1)
+    for number in range(3):
+        open_page.post("/v1/feedback?project=acme", json=thumb(number))
+
+    page = open_page.get("/?project=acme")
+    readiness = open_page.get("/v1/projects/acme/readiness")
+
+    assert page.status_code == 200
+    assert "The log is being read" in page.text
+    assert readiness.status_code == 503
+    assert readiness.json()["code"] == "readiness_pending"
 
 
 def test_a_run_is_plotted_with_the_drift_that_was_measured_on_the_way(open_page: TestClient) -> None:
