@@ -23,6 +23,7 @@ from app.runs.recipe import Recipe
 from worker.kto import adapters, folders, lora
 from worker.kto.job import Job
 from worker.kto.process import Refusal, first_line
+from worker.kto.router_balance import coefficient_of
 from worker.kto.shortage import is_out_of_memory
 from worker.kto.tokens import Tokens
 
@@ -173,7 +174,7 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
 
 def router_coefficient(policy: Any) -> float:
     """Weight of the auxiliary loss that keeps the experts of a mixture evenly used; 0 for any other model."""
-    return float(getattr(policy.config, "router_aux_loss_coef", 0.0) or 0.0)
+    return coefficient_of(policy)
 
 
 def trained_weights(policy: Any) -> dict[str, nn.Parameter]:
