@@ -78,7 +78,7 @@ def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfM
 def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks: "Ranks") -> None:
     import torch
 
-    from worker.kto import batches, checkpoint, diagnosis, models
+    from worker.kto import batches, checkpoint, diagnosis, models, plan_diagnosis
     from worker.kto.ahead import prepared_ahead
     from worker.kto.determinism import determinism
     from worker.kto.drift import Drift
@@ -164,7 +164,7 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
         )
     for code, message in warnings_of(start.dropped):
         journal.warn(0, code, message)
-    for finding in diagnosis.of_rows(read, plan, recipe, start.context):
+    for finding in plan_diagnosis.of_rows(read, plan, recipe, start.context):
         journal.warn(0, finding.code, finding.message)
     if position.threads != torch.get_num_threads():
         journal.warn(
