@@ -78,7 +78,7 @@ def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfM
 def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks: "Ranks") -> None:
     import torch
 
-    from worker.kto import batches, checkpoint, diagnosis, models, plan_diagnosis
+    from worker.kto import batches, checkpoint, diagnosis, lora, models, plan_diagnosis
     from worker.kto.ahead import prepared_ahead
     from worker.kto.determinism import determinism
     from worker.kto.drift import Drift
@@ -162,6 +162,8 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
             "the model's layers run as they are: compiled they failed or said something else, or activations are "
             "computed twice, or this CPU has no bfloat16",
         )
+    if (unreached := lora.warning_of_reach(policy, recipe)) is not None:
+        journal.warn(0, "lora_reach", unreached)
     for code, message in warnings_of(start.dropped):
         journal.warn(0, code, message)
     for finding in plan_diagnosis.of_rows(read, plan, recipe, start.context):
