@@ -23,7 +23,7 @@ from worker.kto.job import Shard
 from worker.kto.tokens import Encoded, Tokens
 
 #: Number of the rules by which rows are dropped: raise it with them, so that rows kept under others are not taken.
-CHECKS = 2
+CHECKS = 3
 
 
 def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens: bool) -> str | None:
