@@ -106,6 +106,10 @@ def test_a_run_that_is_paused_or_waits_is_shown_as_such_and_without_a_time_left(
     assert drawn(board, 100)[0].startswith("training, paused  ")
     assert "left" not in board.line()
 
+    board.take(progress(held_up_by="the disk that holds /work is full: make room there"))
+    assert drawn(board, 100)[0].startswith("training, disk full  ")
+    assert "left" not in board.line()
+
     board.take(progress(state="queued", waiting=True, phase_done=0, phase_total=0, eta_seconds=None))
     assert board.line().startswith("queued, waiting for the run before it")
 

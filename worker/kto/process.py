@@ -163,10 +163,13 @@ def whatever_the_rows(what: str, remedy: str) -> Iterator[None]:
         raise Refusal("memory", f"{what} do not fit into memory ({first_line(error)}): {remedy}") from error
 
 
-def disk_full_message(workdir: Path, again: str = "begin again") -> str:
+def disk_of(workdir: Path) -> str:
+    return f"the disk that holds {workdir}"
+
+
+def disk_full_message(workdir: Path) -> str:
     return (
-        f"the disk that holds {workdir} is full: make room there and {again}, it continues from the last training "
-        "checkpoint"
+        f"{disk_of(workdir)} is full: make room there and begin again, it continues from the last training checkpoint"
     )
 
 
