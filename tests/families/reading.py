@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import transformers
 from peft import get_peft_model
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from worker.kto import lora, models
 from worker.kto.batches import Block
 from worker.kto.logprobs import Forward, Reading
 from worker.kto.packing import Pair
-from worker.kto.process import Refusal
+from worker.kto.process import Refusal, first_line
 from worker.kto.readings import reading_of, tried
 from worker.kto.reference import matched, mismatched
 from worker.kto.rows import Row
@@ -67,14 +66,23 @@ def rows() -> list[Row]:
     ]
 
 
-def results_of(family: str) -> Iterator[Result]:
-    """Reads a toy of `family` in every precision by every method. Raises what building it raises."""
+class NotBuilt(Exception):
+    """A family of which there is no toy that reads a row, and why."""
+
+
+def results_of(family: str, settings: Sequence[tuple[Precision, Method]] = SETTINGS) -> Iterator[Result]:
+    """Reads a toy of `family` with every precision and method. Raises `NotBuilt`."""
     models.ask_for_determinism()
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(name)
-        toys.model_of(family).save_pretrained(folder)
-        for precision, method in SETTINGS:
+        try:
+            toy = toys.model_of(family)
+            toy(input_ids=torch.tensor([[5, 6, 7, 8]]), use_cache=False)
+            toy.save_pretrained(folder)
+        except Exception as error:
+            raise NotBuilt(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        for precision, method in settings:
             yield _result(folder, precision, method)
 
 
@@ -90,7 +98,7 @@ def _result(folder: Path, precision: Precision, method: Method) -> Result:
     except Refusal as refusal:
         return Result(precision, method, "refused", refusal.message)
     except Exception as error:  # noqa: BLE001 - it is what the table is for
-        return Result(precision, method, "crashed", f"{type(error).__name__}: {error}".splitlines()[0])
+        return Result(precision, method, "crashed", f"{type(error).__name__}: {first_line(error)}")
 
 
 def _policy(folder: Path, dtype: torch.dtype, method: Method) -> Any:

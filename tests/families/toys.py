@@ -32,7 +32,7 @@ SIZES: Mapping[str, Any] = {
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "swa_num_key_value_heads", "linear_num_key_heads"), 2),
     **dict.fromkeys(("head_dim", "swa_head_dim", "v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim"), 8),
     **dict.fromkeys(("kv_channels", "d_head", "dim_head", "linear_key_head_dim", "linear_value_head_dim"), 8),
-    **dict.fromkeys(("linear_head_dim", "global_head_dim", "query_pre_attn_scalar", "attention_head_size"), 8),
+    **dict.fromkeys(("linear_head_dim", "query_pre_attn_scalar", "attention_head_size"), 8),
     **dict.fromkeys(("index_n_heads", "indexer_n_heads", "indexer_kv_heads"), 2),
     **dict.fromkeys(("index_head_dim", "indexer_head_dim"), 16),
     **dict.fromkeys(("index_topk", "indexer_budget"), 8),
@@ -60,10 +60,31 @@ SIZES: Mapping[str, Any] = {
 #: What a config calls the kinds of its layers.
 KINDS = ("layer_types", "mlp_layer_types", "layers_block_type")
 
+#: Layers that read the keys and values of earlier ones.
+SHARING = {
+    "num_hidden_layers": 4, "num_kv_shared_layers": 2, "layer_types": 2 * ["sliding_attention", "full_attention"],
+}  # fmt: skip
 #: What some families need besides.
 OF_FAMILY: Mapping[str, Mapping[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10_000.0},
+        "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "falcon_h1": {"mamba_d_ssm": 64},
+    "gemma3n_text": {**SHARING, "activation_sparsity_pattern": [0.0] * 4},
+    "gemma4_text": SHARING,
+    "gemma4_unified_text": SHARING,
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
+    "longcat_flash": {"zero_expert_num": 2},
     "mamba2": {"head_dim": 16},
+    "qwen4_exp_text": {"indexer_compress_ratio": 2, "indexer_kv_heads": 1},
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
+    "reformer": {"axial_pos_embds": False},
+    "zamba": {"num_hidden_layers": 4, "layers_block_type": 2 * ["mamba", "hybrid"]},
     "zaya": {"num_experts_per_tok": 1},
 }
 
@@ -95,11 +116,21 @@ def _sizes(kind: Any) -> dict[str, Any]:
     sizes = {name: value for name, value in SIZES.items() if name in names}
     published = kind()
     for name in names:
-        part = getattr(published, name, None)
+        part = _value(published, name)
         if isinstance(part, transformers.PreTrainedConfig):
-            sizes[name] = {"model_type": part.model_type, **_sizes(type(part))}
-    kinds = {name: getattr(published, name, None) for name in KINDS if name in names}
+            sizes[name] = {"model_type": part.model_type, **_sizes(type(part)), **OF_FAMILY.get(part.model_type, {})}
+    if "kv_lora_rank" in names and "num_key_value_heads" in names:  # latent attention has as many keys as queries
+        sizes |= {"num_key_value_heads": sizes.get("num_attention_heads", 4)}
+    kinds = {name: _value(published, name) for name in KINDS if name in names}
     kinds = {name: list(dict.fromkeys(given)) for name, given in kinds.items() if given}
     layers = max([LAYERS, *(len(distinct) for distinct in kinds.values())])
     sizes |= {name: layers for name, value in SIZES.items() if value == "layers" and name in names}
     return sizes | {name: [distinct[n % len(distinct)] for n in range(layers)] for name, distinct in kinds.items()}
+
+
+def _value(config: Any, name: str) -> Any:
+    """None too where a config refuses to say, as the value differs from layer to layer."""
+    try:
+        return getattr(config, name, None)
+    except Exception:  # noqa: BLE001 - transformers has an exception of its own for this
+        return None
