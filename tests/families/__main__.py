@@ -1,5 +1,5 @@
-"""`make families`: reads a toy of every causal language model family of the installed transformers as the trainer would,
-and compares it with single rows. The last line is JSON.
+"""`make families`: reads a toy of every causal language model family of the installed transformers as the trainer
+would, and compares it with single rows. The last line is JSON.
 
 Each family is read in a process of its own, so that a crash is a line of the table. Of a whole run the figures are kept
 in benchmarks/results/families.json, and the table in docs/parity.md is written from them.

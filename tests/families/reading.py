@@ -1,4 +1,5 @@
-"""Reads a toy of one family the way that the trainer chooses, and compares it with an independent reading of single rows.
+"""Reads a toy of one family the way that the trainer chooses, and compares it with another reading of single rows, taken
+from all logits of the unchanged model.
 
 Legend: B rows, N completion tokens of one row.
 """
@@ -91,10 +92,11 @@ def _result(folder: Path, precision: Precision, method: Method) -> Result:
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
     try:
         policy = _policy(folder, dtype, method)
+        exact = copy.deepcopy(policy).float()
         weights = list(models.trained_weights(policy).values())
         read = rows()
         reading = reading_of(policy, tried(read, MAX_LENGTH), dtype, weights)
-        return _compared(policy, reading, read, precision, method)
+        return _compared(exact, reading, read, precision, method)
     except Refusal as refusal:
         return Result(precision, method, "refused", refusal.message)
     except Exception as error:  # noqa: BLE001 - it is what the table is for
@@ -115,10 +117,10 @@ def _policy(folder: Path, dtype: torch.dtype, method: Method) -> Any:
     return policy
 
 
-def _compared(policy: Any, reading: Reading, read: Sequence[Row], precision: Precision, method: Method) -> Result:
+def _compared(exact: Any, reading: Reading, read: Sequence[Row], precision: Precision, method: Method) -> Result:
+    """`exact`: a copy of the policy in float32."""
     block = Block((0, 1, 2, 3, 4), (1, 2, 3, 4, 0))
     own, others = matched(read, block), mismatched(read, block, MAX_LENGTH)
-    exact = copy.deepcopy(policy).float()
     expected_B, expected_gradient = _alone(exact, own, gradient=True)
     expected_others_B, _ = _alone(exact, others, gradient=False)
 
@@ -174,7 +176,9 @@ def _gradient(model: Any, lp_B: Tensor) -> Tensor:
     factors = lp_B.new_tensor([(-1.0) ** row for row in range(len(lp_B))])
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     found = torch.autograd.grad((lp_B * factors).sum(), weights, allow_unused=True)
-    return torch.cat([
-        (torch.zeros_like(weight) if gradient is None else gradient).flatten()
-        for weight, gradient in zip(weights, found, strict=True)
-    ])
+    return torch.cat(
+        [
+            (torch.zeros_like(weight) if gradient is None else gradient).flatten()
+            for weight, gradient in zip(weights, found, strict=True)
+        ]
+    )

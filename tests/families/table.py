@@ -39,7 +39,9 @@ def ways(line: Line) -> str:
         outcomes.setdefault(result["outcome"], []).append(f"{result['precision']} {result['method']}")
     if len(outcomes) == 1:
         return next(iter(outcomes))
-    by_method = {method: {r["outcome"] for r in line["results"] if r["method"] == method} for method in ("lora", "full")}
+    by_method = {
+        method: {r["outcome"] for r in line["results"] if r["method"] == method} for method in ("lora", "full")
+    }
     if all(len(found) == 1 for found in by_method.values()):
         return ", ".join(f"{method}: {found.pop()}" for method, found in by_method.items())
     return ", ".join(f"{outcome}: {' and '.join(settings)}" for outcome, settings in outcomes.items())
@@ -52,10 +54,9 @@ def worst(line: Line, measure: str) -> float | None:
 
 def markdown(kept: Mapping[str, Any]) -> Iterator[str]:
     counted, machine, lines = kept["figures"], kept["machine"], kept["families"]
-    yield (
-        f"transformers {machine['transformers']}, torch {machine['torch']}, peft {machine['peft']}: {counted['families']} "
-        f"families, four readings each: {', '.join(f'{counted[name]} {name}' for name in OUTCOMES)}."
-    )
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("transformers", "torch", "peft"))
+    outcomes = ", ".join(f"{counted[name]} {name}" for name in OUTCOMES)
+    yield f"{versions}: {counted['families']} families, four readings each: {outcomes}."
     yield ""
     yield "| family | read | log-probs | mismatched | gradients | in bf16 | why not packed |"
     yield "|---|---|---:|---:|---:|---:|---|"

@@ -1,5 +1,5 @@
-"""At the start of a run packed rows are compared with single rows in float32, whatever the run computes in: small faults
-of packing are noticed, and rows are padded.
+"""At the start of a run packed rows are compared with single rows in float32, whatever the run computes in: small
+faults of packing are noticed, and rows are padded.
 """
 
 import copy
@@ -157,7 +157,9 @@ def test_the_check_changes_no_weight_no_gradient_and_no_random_number(precision:
 
     after = model.state_dict()
     assert {name: tensor.data_ptr() for name, tensor in after.items()} == storages
-    assert all(after[name].dtype == tensor.dtype and torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert all(
+        after[name].dtype == tensor.dtype and torch.equal(after[name], tensor) for name, tensor in before.items()
+    )
     assert all(weight.grad is None for weight in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
 

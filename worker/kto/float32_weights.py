@@ -42,7 +42,8 @@ def _float32(modules: Iterable[nn.Module]) -> Iterator[None]:
     copies: dict[int, Tensor] = {}  # tied weights share one
     try:
         for module in modules:
-            for kept in (module._parameters, module._buffers):
+            tensors: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for kept in tensors:
                 for name, tensor in kept.items():
                     if tensor is None or tensor.dtype not in LOW:
                         continue

@@ -1,5 +1,5 @@
-"""Compares a fast way of reading rows with reading each row alone, in float32: log-probs of rows and of mismatched pairs,
-and the gradients of the trained weights.
+"""Compares a fast way of reading rows with reading each row alone, in float32: log-probs of rows and of mismatched
+pairs, and the gradients of the trained weights.
 
 A row that is read alone has nothing to mix with. What another way computes may differ from that by rounding only, and
 in float32 rounding is far smaller than any fault: a token that leaks from one row into the next, an attention scale
