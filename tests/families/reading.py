@@ -1,5 +1,5 @@
-"""Reads a toy of one family the way that the trainer chooses, and compares it with another reading of single rows, taken
-from all logits of the unchanged model.
+"""Reads a toy of one family the way that the trainer chooses, and compares it with another reading of single rows, from
+all logits of the unchanged model.
 
 Legend: B rows, N completion tokens of one row.
 """
@@ -79,7 +79,7 @@ def results_of(family: str, settings: Sequence[tuple[Precision, Method]] = SETTI
         folder = Path(name)
         try:
             toy = toys.model_of(family)
-            toy(input_ids=torch.tensor([[5, 6, 7, 8]]), use_cache=False)
+            toy(input_ids=torch.arange(5, 50)[None], use_cache=False)
             toy.save_pretrained(folder)
         except Exception as error:
             raise NotBuilt(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error

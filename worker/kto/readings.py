@@ -67,29 +67,57 @@ def reading_of(
                 raise
             raise _unreadable(f"it fails on a row ({first_line(error)})") from error
         made = partial(Reading, model, precision, chunked=chunked)
-        if way.packed and precision is not torch.float32:
-            packed = made(packed=True, at_once=way.at_once)
-            reason = _reason_against(packed, [(own[-FEW:], others[-FEW:]) for own, others in batches], weights)
-            way = PADDED if reason else way
+        if precision is not torch.float32:
+            few = [(own[-FEW:], others[-FEW:]) for own, others in batches]
+            if way.packed:
+                reason = _reason_against(made(packed=True, at_once=way.at_once), few, weights)
+                way = PADDED if reason else way
+            if not way.packed:
+                _require_runs(made(packed=False), few, weights)
     return made(packed=way.packed, at_once=way.at_once, padded_because=reason)
 
 
 def _reason_against(packed: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> str | None:
     """Why packed rows cannot be read in 16 bits although they can in float32: code that fails, or overflows."""
-    name = str(packed.precision).removeprefix("torch.")
     alone = Reading.plain(packed.model, packed.precision)
-    with torch.no_grad():
-        expected = [torch.cat([alone.read([pair])[0].lp_B for pair in (*own, *others)]) for own, others in batches]
-    if not _says_the_same(packed, batches, expected, packed.precision):
-        return f"packed rows fail or differ from single rows in {name}"
     try:
-        for own, others in batches:
-            read, _ = packed.read(own, others)
-            if weights and read.lp_B.requires_grad:
-                torch.autograd.grad(read.lp_B.sum(), weights, allow_unused=True)
-    except Exception as error:  # noqa: BLE001 - a model's own code can fail in any way
-        return f"packed rows fail in {name} ({first_line(error)})"
+        with torch.no_grad():
+            expected = [torch.cat([alone.read([pair])[0].lp_B for pair in (*own, *others)]) for own, others in batches]
+        _step(packed, batches, weights)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return f"packed rows fail in {_name(packed.precision)} ({first_line(error)})"
+    if not _says_the_same(packed, batches, expected, packed.precision):
+        return f"packed rows differ from single rows in {_name(packed.precision)}"
     return None
+
+
+def _require_runs(padded: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> None:
+    """Raises `Refusal` if the model's own code fails in 16 bits."""
+    try:
+        _step(padded, batches, weights)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise Refusal(
+            "precision",
+            f"recipe.json: precision: the base model fails in {_name(padded.precision)} ({first_line(error)}): set "
+            "precision to float32",
+        ) from error
+
+
+def _step(reading: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> None:
+    """What training does with a micro-batch, without keeping anything."""
+    with torch.set_grad_enabled(bool(weights)):
+        for own, others in batches:
+            read, _ = reading.read(own, others)
+            if read.lp_B.requires_grad:
+                torch.autograd.grad(read.lp_B.sum(), weights, allow_unused=True)
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
 
 
 class _Trial:
