@@ -85,15 +85,22 @@ OF_FAMILY: Mapping[str, Mapping[str, Any]] = {
     "mamba2": {"head_dim": 16},
     "qwen4_exp_text": {"indexer_compress_ratio": 2, "indexer_kv_heads": 1},
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
-    "reformer": {"axial_pos_embds": False},
     "zamba": {"num_hidden_layers": 4, "layers_block_type": 2 * ["mamba", "hybrid"]},
     "zaya": {"num_experts_per_tok": 1},
 }
 
 
+#: Encoders, and encoders with decoders, that transformers can read as causal language models too.
+NOT_DECODERS = frozenset(
+    "bart bert bert-generation big_bird bigbird_pegasus blenderbot blenderbot-small camembert data2vec-text electra "
+    "ernie marian mbart megatron-bert musicgen musicgen_melody mvp pegasus plbart prophetnet reformer rembert roberta "
+    "roberta-prelayernorm roc_bert roformer trocr whisper xlm-roberta xlm-roberta-xl xmod".split()
+)
+
+
 def families() -> list[str]:
-    """Returns the type of every causal language model of the installed transformers, as config.json names it."""
-    return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    """Returns the type of every decoder-only model of the installed transformers, as config.json names it."""
+    return sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - NOT_DECODERS)
 
 
 def config_of(family: str) -> Any:
