@@ -65,7 +65,11 @@ def reading_of(
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            raise _unreadable(f"it fails on a row ({first_line(error)})") from error
+            raise Refusal(
+                "base_model_unreadable",
+                f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): set method "
+                "or lora.target_modules otherwise, or name another model",
+            ) from error
         made = partial(Reading, model, precision, chunked=chunked)
         if precision is not torch.float32:
             few = [(own[-FEW:], others[-FEW:]) for own, others in batches]
