@@ -92,9 +92,39 @@ OF_FAMILY: Mapping[str, Mapping[str, Any]] = {
 
 #: Encoders, and encoders with decoders, that transformers can read as causal language models too.
 NOT_DECODERS = frozenset(
-    "bart bert bert-generation big_bird bigbird_pegasus blenderbot blenderbot-small camembert data2vec-text electra "
-    "ernie marian mbart megatron-bert musicgen musicgen_melody mvp pegasus plbart prophetnet reformer rembert roberta "
-    "roberta-prelayernorm roc_bert roformer trocr whisper xlm-roberta xlm-roberta-xl xmod".split()
+    [
+        "bart",
+        "bert",
+        "bert-generation",
+        "big_bird",
+        "bigbird_pegasus",
+        "blenderbot",
+        "blenderbot-small",
+        "camembert",
+        "data2vec-text",
+        "electra",
+        "ernie",
+        "marian",
+        "mbart",
+        "megatron-bert",
+        "musicgen",
+        "musicgen_melody",
+        "mvp",
+        "pegasus",
+        "plbart",
+        "prophetnet",
+        "reformer",
+        "rembert",
+        "roberta",
+        "roberta-prelayernorm",
+        "roc_bert",
+        "roformer",
+        "trocr",
+        "whisper",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    ]
 )
 
 

@@ -67,8 +67,8 @@ def reading_of(
                 raise
             raise Refusal(
                 "base_model_unreadable",
-                f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): set method "
-                "or lora.target_modules otherwise, or name another model",
+                f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): set "
+                "method or lora.target_modules otherwise, or name another model",
             ) from error
         made = partial(Reading, model, precision, chunked=chunked)
         if precision is not torch.float32:
