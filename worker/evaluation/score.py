@@ -239,8 +239,7 @@ def _way(
             journal.warn(
                 0,
                 "padded",
-                "the candidate's attention cannot be packed (packed rows say something else than single ones): rows "
-                "are padded, so they are scored more slowly",
+                f"rows are padded, not packed, because {reading.padded_because}: scoring takes longer",
             )
     return partial(
         Reading,

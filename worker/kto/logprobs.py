@@ -94,14 +94,18 @@ class Reading:
         chunked: bool,
         at_once: bool = False,
         recompute: bool = False,
+        padded_because: str | None = None,
     ) -> None:
-        """`at_once`: packed rows by one kernel of the GPU. `recompute`: activations are not kept but computed twice."""
+        """`at_once`: packed rows by one kernel of the GPU. `recompute`: activations are not kept but computed twice.
+        `padded_because`: why rows are not packed, where that was tried.
+        """
         self.model = model
         self.precision = precision
         self.packed = packed
         self.at_once = at_once
         self.recompute = recompute
         self.routing = Routing.of(model)
+        self.padded_because = padded_because
         self._head = Head.of(model) if chunked else None
         self.chunked = self._head is not None
         # Every part of a model asks its own config which attention to take.
@@ -119,7 +123,13 @@ class Reading:
     def recomputing(self) -> "Reading":
         """The same way with less memory and more time."""
         return Reading(
-            self.model, self.precision, packed=self.packed, chunked=self.chunked, at_once=self.at_once, recompute=True
+            self.model,
+            self.precision,
+            packed=self.packed,
+            chunked=self.chunked,
+            at_once=self.at_once,
+            recompute=True,
+            padded_because=self.padded_because,
         )
 
     @property
@@ -269,7 +279,7 @@ class Reading:
         finally:
             hook.remove()
         if not caught and self.packed:
-            raise HeadNotCalled
+            raise HeadNotCalled("the model does not call its output embeddings")
         if not caught:
             lp_N = -F.cross_entropy(pick(output.logits).float(), target_N, reduction="none")
         elif self._head:

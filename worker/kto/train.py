@@ -153,8 +153,8 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
         journal.warn(
             0,
             "padded",
-            "the base model's attention cannot be packed (packed rows say something else than single ones): rows are "
-            "padded, which computes the share padding_share of metrics.jsonl in vain and reads prompts twice",
+            f"rows are padded, not packed, because {reading.padded_because}: prompts are read twice, and padding takes "
+            "the share padding_share of metrics.jsonl",
         )
     if recipe.compile and not start.compiled:
         journal.warn(
