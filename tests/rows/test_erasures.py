@@ -258,7 +258,7 @@ def test_a_step_whose_connection_dies_is_tried_again_and_ends_the_same():
             victim = holder.execute("SELECT pid FROM pg_locks WHERE NOT granted AND relation IS NOT NULL").fetchone()
         holder.execute("SELECT pg_terminate_backend(%s)", victim)
         holder.rollback()
-        step.join(timeout=30)
+        step.join(timeout=120)
 
     waiting = shown(erasure)
     assert (waiting.state, waiting.certificate) == ("running", None)

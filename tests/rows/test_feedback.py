@@ -434,7 +434,7 @@ def test_the_same_event_from_many_threads_is_stored_once(project):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=120)
 
     assert sorted(statuses) == ["replayed"] * 7 + ["stored"]
 

@@ -133,10 +133,10 @@ def test_the_heart_sees_who_wants_the_run_to_end(run):
     with Heartbeat(claimed.lease, never) as heart:
         assert heart.wish() is None
         execute("UPDATE runs SET state = 'cancelling'")
-        assert services.wait_until(lambda: heart.wish() is Wish.CANCEL, 10)
+        assert services.wait_until(lambda: heart.wish() is Wish.CANCEL, 120)
         expire(run.id)
         execute("UPDATE runs SET lease_owner = 'somebody else'")
-        assert services.wait_until(lambda: heart.wish() is Wish.DROP, 10)
+        assert services.wait_until(lambda: heart.wish() is Wish.DROP, 120)
 
 
 def test_lines_are_read_whole_and_a_replaced_file_from_its_beginning(tmp_path):
@@ -387,11 +387,11 @@ def test_whoever_loses_the_lease_kills_the_trainer_with_all_that_it_started(run,
 
     with Heartbeat(claimed.lease, never) as heart, ThreadPoolExecutor(1) as worker:
         attempt = worker.submit(attend, "trainer", trainer, workdir, heart, RunState.REFERENCING)
-        assert services.wait_until((workdir / "pids").exists, 30)
+        assert services.wait_until((workdir / "pids").exists, 120)
         pids = [int(pid) for pid in (workdir / "pids").read_text().split()]
         assert all(map(alive, pids))
         execute("UPDATE runs SET lease_owner = 'somebody else'")
         with pytest.raises(StaleLease):
             attempt.result(60)
 
-    assert services.wait_until(lambda: not any(map(alive, pids)), 10)
+    assert services.wait_until(lambda: not any(map(alive, pids)), 120)
