@@ -35,6 +35,7 @@ FEW = 2
 AS_PADDING = 3
 
 
+NOT_FINITE = "no row that was compared has finite log-probs"
 #: Nats by which later tokens may change the log-prob of one before them: rounding.
 AHEAD = 1e-3
 
@@ -59,6 +60,9 @@ def reading_of(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             with weights_in_float32(model):
+                batches = _finite(model, batches)
+                if not batches:  # the run stops at such a row, and names it
+                    return Reading(model, precision, packed=False, chunked=False, padded_because=NOT_FINITE)
                 way, chunked, reason = _Trial(model, batches, weights).chosen(precision)
         except Refusal:
             raise
@@ -79,6 +83,22 @@ def reading_of(
             if not way.packed:
                 _require_runs(made(packed=False), few, weights)
     return made(packed=way.packed, at_once=way.at_once, padded_because=reason)
+
+
+@torch.no_grad()
+def _finite(model: Any, batches: Sequence[Batch]) -> list[Batch]:
+    """Returns the rows with finite log-probs: only these can be compared."""
+    alone = Reading.plain(model)
+
+    def is_finite(pair: Pair) -> bool:
+        return bool(alone.read([pair])[0].lp_B.isfinite().all())
+
+    found: list[Batch] = []
+    for own, others in batches:
+        kept = [(row, other) for row, other in zip(own, others, strict=True) if is_finite(row) and is_finite(other)]
+        if kept:
+            found.append(([row for row, _ in kept], [other for _, other in kept]))
+    return found
 
 
 def _reason_against(packed: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> str | None:
