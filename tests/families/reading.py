@@ -34,6 +34,8 @@ SETTINGS: Sequence[tuple[Precision, Method]] = [
     (precision, method) for precision in ("float32", "bf16") for method in ("lora", "full")
 ]
 MAX_LENGTH = 72
+#: Parameters of a model that is no toy any more.
+LARGEST = 20_000_000
 #: Differences from single rows in float32 that rounding explains: nats for each nat of a log-prob and at least, and the
 #: share of a gradient's norm.
 RELATIVE, ABSOLUTE, GRADIENT = 2e-5, 1e-3, 2e-3
@@ -79,6 +81,8 @@ def results_of(family: str, settings: Sequence[tuple[Precision, Method]] = SETTI
         folder = Path(name)
         try:
             toy = toys.model_of(family)
+            parameters = sum(weight.numel() for weight in toy.parameters())
+            assert parameters < LARGEST, f"{parameters / 1e6:.0f} million parameters, as not all sizes can be set"
             toy(input_ids=torch.arange(5, 50)[None], use_cache=False)
             toy.save_pretrained(folder)
         except Exception as error:

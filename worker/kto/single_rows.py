@@ -49,6 +49,11 @@ class Distance:
     gradients: Sequence[tuple[float, float]]  # ‖difference‖ and ‖expected‖ of each weight's gradient
 
     @property
+    def finite(self) -> bool:
+        """Whether single rows have finite log-probs and gradients; else nothing can be compared with them."""
+        return bool(self.expected_B.isfinite().all()) and all(math.isfinite(norm) for _, norm in self.gradients)
+
+    @property
     def nats(self) -> float:
         return float(self.difference_B.abs().max())
 
