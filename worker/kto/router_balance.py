@@ -64,8 +64,9 @@ class Routing(NamedTuple):
     def of(cls, model: Any) -> "Routing | None":
         """Returns None for any other model. Raises `Refusal`."""
         base = _without_adapter(model)
-        if base.config.model_type == "doge":
-            if base.config.is_moe:
+        config = getattr(base, "config", None)
+        if getattr(config, "model_type", None) == "doge":
+            if config.is_moe:
                 raise Refusal(
                     "router_mixes_tokens",
                     "base_model: the routers of a Doge mixture of experts choose by several tokens at once, later ones "
