@@ -64,7 +64,7 @@ class Routing(NamedTuple):
     def of(cls, model: Any) -> "Routing | None":
         """Returns None for any other model. Raises `Refusal`."""
         base = _without_adapter(model)
-        config = getattr(base, "config", None)
+        config: Any = getattr(base, "config", None)
         if getattr(config, "model_type", None) == "doge":
             if config.is_moe:
                 raise Refusal(
