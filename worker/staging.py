@@ -1,4 +1,4 @@
-"""WORKDIR: the folder of an attempt, filled before its trainer starts (docs/architecture.md says what is in it)."""
+"""WORKDIR: the folder of an attempt, filled before its trainer starts (docs/workdir.md says what is in it)."""
 
 import json
 from pathlib import Path

@@ -119,7 +119,7 @@ def libraries_are_loaded() -> None:
 def run(module: str, description: str, work: Callable[[Path, StopRequest], None]) -> int:
     """Parse the one argument, call `work(WORKDIR, stop)`, and turn its end into an exit code."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder laid out as docs/architecture.md says")
+    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder laid out as docs/workdir.md says")
     workdir: Path = parser.parse_args().workdir
     if not workdir.is_dir():
         print(f"WORKDIR {workdir} is no folder: stage a job first", file=sys.stderr)  # noqa: T201

@@ -1,6 +1,6 @@
 """The trainer: `python -m worker.kto.train WORKDIR`.
 
-Reads and writes one folder (docs/architecture.md, "WORKDIR"); knows no database, no network, no queue. `train` is the
+Reads and writes one folder (docs/workdir.md); knows no database, no network, no queue. `train` is the
 whole run, top to bottom. torch and transformers are imported once the job has been read, so that a bad job is refused
 at once.
 

@@ -1,4 +1,4 @@
-"""Train and holdout as a snapshot folder: what the service would have staged (docs/architecture.md, "WORKDIR")."""
+"""Train and holdout as a snapshot folder: what the service would have staged (docs/workdir.md)."""
 
 import json
 from collections.abc import Mapping, Sequence
