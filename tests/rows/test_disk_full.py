@@ -2,11 +2,10 @@
 
 import errno
 import json
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from app.runs.full_disk import service as full_disk
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
 from app.runs.states import RunState
+from tests.file_limits import files_no_larger_than
 from tests.rows.desk import DESK, advance, claim, execute, make_project, messages, reap, request, shown, vote
 from tests.rows.folders import saved_model
 from worker.attempt_folders import run_folder, workdir_of
@@ -35,17 +35,6 @@ DISK = "the disk that holds /work"
 
 def never() -> bool:
     return False
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """As on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
