@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-lookups bench-train bench-train-gpu chaos hostile real-feedback check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-lookups bench-train bench-train-gpu chaos hostile real-feedback families check up migrate openapi lock docker-config venv
 # Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -49,6 +49,9 @@ hostile: venv ## hostile requests over every operation of the API, then a crowd 
 
 real-feedback: venv ## files of real feedback go in whole: what their labels, pairs and splits rest on, in a quarter of an hour; DATA=folder ARGS
 	@$(PYTHON_VENV) -m tests.real_feedback $(if $(DATA),--data $(DATA)) $(ARGS)
+
+families: venv ## every model family of transformers, packed, padded or refused, beside single rows, in a quarter of an hour; a part by ONLY=llama,gptj
+	@$(PYTHON_VENV) -m tests.families $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, compose file: what CI checks besides the tests
 	@$(PYTHON_VENV) -m ruff check .

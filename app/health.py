@@ -18,8 +18,8 @@ from app.capacity import Coalesced, Lane
 from app.cli.migrate import configuration
 from app.database import Purpose
 from app.errors import Unavailable
-from app.feedback.intake import Intake
-from app.web import problems
+from app.feedback.ingest.group_commit import Intake
+from app.web.problems import problems
 
 health = APIRouter(tags=["health"])
 

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.web import problem_response
+from app.web.problems import problem_response
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application

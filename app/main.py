@@ -24,10 +24,11 @@ from app.dashboard.api_reference import router as api_reference
 from app.dashboard.error_pages import ErrorPages
 from app.dashboard.remembered import Remembered
 from app.database import Purpose
-from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, EVENT_PATH, MODELS
+from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
-from app.feedback.intake import intake
-from app.feedback.receiving import Receiver
+from app.feedback.ingest.fast_path import IngestFastPath
+from app.feedback.ingest.group_commit import intake
+from app.feedback.ingest.receiver import Receiver
 from app.health import Readiness, health
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
@@ -39,17 +40,16 @@ from app.loop.api import router as loop
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.projects.api import router as projects
-from app.releases.api import CURRENT_PATH
 from app.releases.api import router as releases
-from app.releases.current import CurrentRelease
-from app.request_bodies import METHODS_WITH_BODY, BodyGate
+from app.releases.current import CurrentRelease, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
 from app.runs.stream.stopping import told_to_stop
 from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
-from app.web import Api, Problem, install_error_handlers, problems
+from app.web.bodies import METHODS_WITH_BODY, BodyGate
+from app.web.problems import Problem, install_error_handlers, problems
 
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
@@ -132,7 +132,7 @@ ROUTERS = (
 
 
 @asynccontextmanager
-async def _lifespan(api: Api) -> AsyncIterator[None]:
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings.current().need_redis()
     api.state.capacity = Capacity()
     api.state.page_readiness = Remembered(run_service.readiness)
@@ -141,20 +141,19 @@ async def _lifespan(api: Api) -> AsyncIterator[None]:
     async with intake(settings.current().need_libpq_database()) as way_in:
         api.state.readiness = readiness = Readiness(way_in)
         api.state.receiver = receiver = Receiver(way_in, lane)
+        api.state.event_answerer = receiver.event
         api.state.known_keys = KnownKeys(lane)
-        api.state.current_release = current_release = CurrentRelease(lane)
-        api.direct[("POST", EVENT_PATH)] = receiver.event
-        api.direct[("GET", CURRENT_PATH)] = current_release
+        api.state.current_release = CurrentRelease(lane)
         with outbox.relay(), told_to_stop(streams.stop):
             yield
         readiness.close()
     lane.close()
 
 
-def create_app() -> Api:
+def create_app() -> FastAPI:
     """The API on the servers that the settings name; it does not start where they name none."""
     telemetry.configure()
-    api = Api(
+    api = FastAPI(
         title="Thumbwheel",
         description=DESCRIPTION,
         version=version("thumbwheel-server"),
@@ -173,6 +172,9 @@ def create_app() -> Api:
         BodyGate, authenticate=authenticate, batches={BATCH_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
     )
     api.add_middleware(ErrorPages)
+    # The last one stands first: these operations pass the two above by.
+    api.add_middleware(CurrentReleaseFastPath)
+    api.add_middleware(IngestFastPath)
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)

@@ -26,7 +26,6 @@ from app import settings
 from app.http_protocol import Limits, Protocol, State
 from app.main import create_app
 from app.settings import Settings
-from app.web import Api
 
 log = logging.getLogger("uvicorn.error")
 
@@ -152,7 +151,7 @@ def _most_connections(wanted: int) -> int:
     return wanted if soft == resource.RLIM_INFINITY else max(1, int((soft - OTHER_FILES) / 1.25))
 
 
-def create_tuned_app() -> Api:
+def create_tuned_app() -> FastAPI:
     """`create_app()` for a process that does nothing else."""
     api = create_app()
     # What is there now stays. To look through it for garbage, again and again, would stop every request for a tenth of

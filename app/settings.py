@@ -88,6 +88,9 @@ class Settings(BaseSettings):
         30, gt=0, description="a worker that is silent for so long has lost its run to the next one"
     )
     run_attempts: int = Field(5, ge=1, description="a run that was lost so often fails for good")
+    disk_full_hours: float = Field(
+        24, ge=0, description="a run that found no room on a disk for so long fails; until then it is tried again"
+    )
     trainer_memory_gb: float | None = Field(
         None,
         gt=0,

@@ -1,7 +1,9 @@
 """Real servers for the tests: a Postgres and a Valkey per worker of pytest-xdist, on free ports, gone afterwards."""
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ import psycopg
 import pytest
 import redis
 from alembic import command
-from psycopg import sql
+from hypothesis import HealthCheck
+from hypothesis import settings as property_settings
 
 from app import database as app_database
 from app import outbox, services, settings
@@ -28,6 +31,26 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 for name in [name for name in os.environ if name.startswith("THUMBWHEEL_")]:
     del os.environ[name]
 settings.Settings.model_config["env_file"] = None
+
+#: What the folders of a whole run of the tests may take.
+ROOM_BYTES = 6 * 2**30
+
+
+def keep_temporary_folders_in_memory() -> None:
+    """Have temporary folders in memory where there is room: most of what is written to them is written through to the
+    disk, as it has to be, and a test would wait for that."""
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
+    if usable and "TMPDIR" not in os.environ:
+        os.environ["TMPDIR"] = str(memory)
+        tempfile.tempdir = None
+
+
+keep_temporary_folders_in_memory()
+
+# As many examples as by default, however long a busy machine takes for one.
+property_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_settings.load_profile("patient")
 
 # Tiny models, several tests at once: more threads, or threads that spin while they wait, only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -98,15 +121,44 @@ def database(migrated: Servers) -> Iterator[str]:
     empty(migrated)
 
 
+#: A small table is emptied by DELETE: TRUNCATE makes new files for it, for its indexes and for all that refer to it.
+#: What DELETE leaves behind ends with the TRUNCATE that comes once the table has grown. All of it is one statement, at
+#: whose end foreign keys are checked. Tables with a trigger on DELETE, which refuses it, are truncated.
+EMPTY = """
+DO $$
+DECLARE
+    name regclass;
+    filled boolean;
+    refuses boolean;
+    deletes text[];
+BEGIN
+    PERFORM set_config('lock_timeout', '10s', true);  -- a transaction left open by the test is named, not waited for
+    FOR name IN
+        SELECT oid FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+    LOOP
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', name);
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO filled;
+        refuses := EXISTS (SELECT FROM pg_trigger WHERE tgrelid = name AND tgtype & 8 > 0 AND NOT tgisinternal);
+        IF pg_table_size(name) > 256 * 1024 OR (filled AND refuses) THEN
+            EXECUTE format('TRUNCATE %s CASCADE', name);
+        ELSIF filled THEN
+            deletes := deletes || format('d%s AS (DELETE FROM %s)', name::oid, name);
+        END IF;
+    END LOOP;
+    IF deletes IS NOT NULL THEN
+        EXECUTE 'WITH ' || array_to_string(deletes, ', ') || ' SELECT';
+    END IF;
+    PERFORM setval(format('%I.%I', schemaname, sequencename), start_value, false)
+    FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL;
+END $$
+"""
+
+
 def empty(servers: Servers) -> None:
+    """Empty every table, restart every sequence, and empty Valkey."""
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute("SET lock_timeout = '10s'")  # a transaction left open by the test is named, not waited for
-        tables = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-        ).fetchall()
-        if tables:
-            names = sql.SQL(", ").join(sql.Identifier(table) for (table,) in tables)
-            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
+        connection.execute(EMPTY)
     with redis.Redis.from_url(servers.redis_url) as client:
         client.flushall()
 

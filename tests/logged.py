@@ -8,7 +8,8 @@ from thumbwheel import wire
 
 from app import settings
 from app.errors import ThumbwheelError
-from app.feedback.intake import COMPLETIONS, EVENTS, Entry, Kind, Outcome, completion_entry, event_entry, intake
+from app.feedback.ingest.entries import Entry, completion_entry, event_entry
+from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, Kind, Outcome, intake
 
 Answer = Outcome | ThumbwheelError
 

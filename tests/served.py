@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from fastapi import FastAPI
+
 from app import server as api_server
 from app import services, settings
 from app.main import create_app
-from app.web import Api
 
 
 @cache
-def _api() -> Api:
+def _api() -> FastAPI:
     """One for all tests of this process: its routes are prepared at the first request, for a tenth of a second."""
     return create_app()
 
@@ -29,7 +30,7 @@ def served(port: int | None = None) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.01)
         assert server.started

@@ -18,7 +18,7 @@ from app.runs.states import RunState, ahead_of
 from app.services import Process
 from worker.follow import Follower
 from worker.heartbeat import Heartbeat, Wish
-from worker.kto.process import DISK_FULL, DONE, OUT_OF_MEMORY, REFUSED, STOPPED, disk_full_message
+from worker.kto.process import DISK_FULL, DONE, OUT_OF_MEMORY, REFUSED, STOPPED, disk_of
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,10 @@ class Failed(Ended):
     """It would end the same way again."""
 
 
+class DiskFull(Ended):
+    """It may go on once there is room. `cause` names the disk."""
+
+
 class OutOfMemory(Ended):
     """It may not end so with fewer rows at once. `facts`: what the process said of itself."""
 
@@ -73,8 +77,9 @@ def heed(heart: Heartbeat) -> None:
 def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunState) -> RunState:
     """Run ``python -m module WORKDIR`` to its end and report what it tells; the state that the run is in then.
 
-    Raises `Cancelled`, `Left`, `Lost`, `Failed`, `OutOfMemory`, and `StaleLease`, none before the process and whatever
-    is left of its process group have ended. What it said last is kept on the run where nobody had wished for its end.
+    Raises `Cancelled`, `Left`, `Lost`, `Failed`, `OutOfMemory`, `DiskFull`, and `StaleLease`, none before the process
+    and whatever is left of its process group have ended. What it said last is kept on the run where nobody had wished
+    for its end.
     """
     said = workdir / "trainer.log"
     heart.show_in(workdir)
@@ -116,7 +121,7 @@ def _ended(name: str, workdir: Path, code: int, last: str) -> Ended:
     if code == OUT_OF_MEMORY:
         return OutOfMemory(str(failure.get("message", last)), failure)
     if code == DISK_FULL:
-        return Failed(disk_full_message(workdir, "retry the run"))
+        return DiskFull(disk_of(workdir))
     if code < 0:
         memory = ", which often means that memory ran out" if code == -signal.SIGKILL else ""
         return Lost(f"the {name} was ended by {signal.Signals(-code).name}{memory}")

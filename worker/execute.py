@@ -5,7 +5,8 @@ Whatever happens, the run is left in one of these ways:
     succeeded   the checkpoint is registered, whatever its gates say
     failed      with a sentence: the feedback, the trainer or the scorer refused, or one of them crashed
     cancelled   somebody asked, and the processes are gone
-    given back  the worker was asked to stop, or a process was killed: the next claim continues from the saved state
+    given back  the worker was asked to stop, a process was killed, or a disk is full: the next claim continues from the
+                saved state
     dropped     the lease is gone: somebody else has the run, nothing more is written to it
 """
 
@@ -18,20 +19,21 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from app import outbox
+from app import artifacts, outbox
 from app.artifacts import DamagedArtifact, StoreUnusable
 from app.database import transaction
 from app.errors import StaleLease, ThumbwheelError, Unavailable
 from app.labels.audits import service as audits
+from app.runs.full_disk import service as full_disk
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
 from worker import less_memory, registration
-from worker.attempt_folders import workdir_of
-from worker.attend import Cancelled, Failed, Left, Lost, heed
+from worker.attempt_folders import STAGED, workdir_of
+from worker.attend import Cancelled, DiskFull, Failed, Left, Lost, heed
 from worker.heartbeat import Heartbeat
-from worker.kto.process import disk_full_message
+from worker.kto.process import disk_of
 from worker.kto.shortage import is_disk_full
 from worker.staging import stage
 
@@ -81,9 +83,11 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
         outbox.deliver()
     except Failed as failure:
         _fail(claimed, failure.cause)
+    except DiskFull as full:
+        _hold_up(claimed, full.cause)
     except OSError as error:
         if is_disk_full(error):
-            _fail(claimed, disk_full_message(workdir_of(lease), "retry the run"))
+            _hold_up(claimed, disk_of(workdir_of(lease)))
         else:
             _fail(claimed, f"this machine refused: {error}: mend it, then retry the run")
     except snapshots.ErasedMeanwhile as error:
@@ -94,8 +98,13 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
         waiting_helps = isinstance(error, Unavailable) and not isinstance(error, DamagedArtifact | StoreUnusable)
         if isinstance(error, StaleLease) or waiting_helps:
             raise
-        _fail(claimed, error.message)
+        if isinstance(error, StoreUnusable) and is_disk_full(error):
+            _hold_up(claimed, f"the artifact store {artifacts.location()}")
+        else:
+            _fail(claimed, error.message)
     except Exception as error:
+        if is_disk_full(error):  # as libraries tell it
+            return _hold_up(claimed, disk_of(workdir_of(lease)))
         log.exception("run %s: unexpected error", lease.run_id)
         _fail(claimed, f"unexpected error, the worker's log has the details: {type(error).__name__}: {error}")
 
@@ -148,6 +157,16 @@ def _advance(claimed: Claimed, to: RunState) -> RunState:
     if state is RunState.CANCELLING:
         raise Cancelled
     return state
+
+
+def _hold_up(claimed: Claimed, disk: str) -> None:
+    """Have the run wait for room. A folder that was not staged completely goes: it takes room, and nobody uses it."""
+    log.warning("run %s: %s is full", claimed.lease.run_id, disk)
+    workdir = workdir_of(claimed.lease)
+    if not (workdir / STAGED).is_file():
+        shutil.rmtree(workdir, ignore_errors=True)
+    with transaction() as session:
+        full_disk.hold_up(session, claimed.lease, disk)
 
 
 def _fail(claimed: Claimed, reason: str) -> None:

@@ -10,9 +10,10 @@ from typing import IO, Any
 
 from app.runs.leases.service import Report
 from app.runs.states import STATE_OF_PHASE, RunState
+from worker.kto.sealed_files import read_cache
 
 #: Warnings that also belong into the run's history: they tell of something that happened.
-NOTED = ("state_damaged",)
+NOTED = ("state_damaged", "file_damaged")
 
 
 class Lines:
@@ -39,13 +40,22 @@ class Lines:
             self._file, self._part = self.path.open("rb"), b""
         assert self._file is not None
         *whole, self._part = (self._part + self._file.read()).split(b"\n")
-        # Postgres has no NaN in JSON; the trainer writes none.
-        return [json.loads(line, parse_constant=lambda _: None) for line in whole], anew
+        return [content for line in whole if (content := _content(line)) is not None], anew
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _content(line: bytes) -> dict[str, Any] | None:
+    """Returns what a line says, None where it is damaged."""
+    try:
+        # Postgres has no NaN in JSON; the trainer writes none.
+        content = json.loads(line, parse_constant=lambda _: None)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 class Follower:
@@ -89,8 +99,8 @@ class Follower:
             line["message"] for line in lines if line["code"] in NOTED and line["message"] not in self._noted
         ]
         self._noted.update(self.notes)
-        if self._dropped_rows is None and self._dropped.exists():  # written once, whole
-            self._dropped_rows = json.loads(self._dropped.read_bytes())
+        if self._dropped_rows is None and (content := read_cache(self._dropped)) is not None:
+            self._dropped_rows = json.loads(content)
         return (
             bool(self._unsent)
             or self._sent_warnings != len(self._told)

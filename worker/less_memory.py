@@ -4,7 +4,6 @@ The batch stays, so what is learnt stays but for the rows that z0 is estimated f
 training begins anew, with what the reference said of their rows.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from app.runs.recipe import Recipe
 from app.runs.states import RunState
 from worker.attend import Failed, OutOfMemory, attend
 from worker.heartbeat import Heartbeat
-from worker.kto.files import write_atomically
+from worker.kto.journal import append
+from worker.kto.sealed_files import is_sound, replace_sealed, unseal, write_sealed
 from worker.kto.shortage import remedies, smaller
 
 #: What hangs on the micro-batches. What is verified by what it is made of (token ids, weights of the start) stays.
@@ -70,16 +70,17 @@ def _begin_anew(workdir: Path, recipe: Recipe, size: int) -> None:
     scored = workdir / "reference.safetensors"
     if scored.exists():
         (workdir / "scored-before").mkdir(exist_ok=True)
-        scored.replace(workdir / "scored-before" / f"with-{size}-rows-at-once.safetensors")
+        if is_sound(scored):
+            replace_sealed(scored, workdir / "scored-before" / f"with-{size}-rows-at-once.safetensors")
+        unseal(scored)
     for folder in ("state", "output"):
         shutil.rmtree(workdir / folder, ignore_errors=True)
     for name in OF_THE_PLAN:
         (workdir / name).unlink(missing_ok=True)
-    write_atomically(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
+    write_sealed(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
 
 
 def _warn(workdir: Path, message: str) -> None:
     """Of step 0: whatever the run takes again, it stays."""
     line = {"step": 0, "code": "out_of_memory", "message": message}
-    with (workdir / "warnings.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    append(workdir / "warnings.jsonl", line)

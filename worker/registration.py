@@ -16,7 +16,9 @@ from app.errors import ThumbwheelError
 from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe
 from app.snapshots import service as snapshots
+from worker.attend import Failed
 from worker.kto.files import write_atomically
+from worker.kto.sealed_files import Damaged, is_sound, read, seal_of, sums
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ def recipe_of(workdir: Path) -> Recipe:
     """The recipe that the trainer went by, nothing in it left to the machine. Its summary has it; one that was written
     before recipes could leave anything to the machine has not, and recipe.json is the same.
     """
-    training = json.loads((workdir / "training.json").read_bytes())
-    return Recipe.model_validate(training.get("recipe") or json.loads((workdir / "recipe.json").read_bytes()))
+    training = _document(workdir / "training.json")
+    return Recipe.model_validate(training.get("recipe") or _document(workdir / "recipe.json"))
 
 
 def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str, Any]:
@@ -37,12 +39,10 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     files (path → sha256)
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
-    job, training, scores, snapshot = (json.loads((workdir / name).read_bytes()) for name in names)
+    job, training, scores, snapshot = (_document(workdir / name) for name in names)
     pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
     gates = claimed.configuration.gates
     reasons = reasons_to_refuse(gates, scores, training)
-    output = workdir / "output"
-    files = sorted(path for path in output.rglob("*") if path.is_file())
     return {
         "project": claimed.project,
         "run_id": str(claimed.lease.run_id),
@@ -62,24 +62,52 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "gates": gates.model_dump(mode="json"),
         "verdict": "failed" if reasons else "passed",
         "reasons": reasons,
-        "files": {str(path.relative_to(output)): artifacts.sha256_of(path) for path in files},
+        "files": _files_of(workdir / "output"),
     }
 
 
+def _files_of(output: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file as it was saved; `store` compares it with what is there. Raises `Failed`."""
+    try:
+        saved = sums(seal_of(output))
+    except Damaged as damage:
+        raise _damaged(damage) from None
+    if saved is None:
+        raise Failed(f"{seal_of(output)} is missing: retry the run, which saves its weights again")
+    return {str(Path(name).relative_to(output.name)): digest for name, digest in sorted(saved.items())}
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(read(path))
+    except Damaged as damage:
+        raise _damaged(damage) from None
+
+
+def _damaged(damage: Damaged) -> Failed:
+    return Failed(f"{damage}: retry the run, which makes it again; check this disk for faults")
+
+
 def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
-    """Put everything into the artifact store, the card and the manifest too; path → sha256. Raises `Unavailable`."""
+    """Put everything into the artifact store, the card and the manifest too; path → sha256. Raises `Unavailable`, and
+    `Failed` where a file of the checkpoint is not as it was saved.
+    """
     write_atomically(workdir / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
     write_atomically(workdir / CARD, card(manifest).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {MANIFEST: workdir / MANIFEST, CARD: workdir / CARD}
-    return {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
+    stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
+    for path, digest in manifest["files"].items():
+        if stored[path] != digest:
+            raise _damaged(Damaged(places[path], "its content differs from its SHA-256"))
+    return stored
 
 
 def suspicions_of(workdir: Path) -> list[tuple[str, bool, float]]:
     """What the scorer suspects of the holdout's labels: completion id, label and suspicion of each row; it may have had
     too few rows to suspect anything.
     """
-    found = json.loads((workdir / "suspicion.json").read_bytes())
+    found = _document(workdir / "suspicion.json")
     return list(zip(found["completion_id"], found["desirable"], found["suspicion"], strict=True))
 
 
@@ -88,7 +116,7 @@ def keep_log_probs(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> None:
     the run. They save time and are needed by nobody, so nothing is raised where they cannot be kept.
     """
     scored = workdir / "reference.safetensors"
-    if not scored.exists():
+    if not is_sound(scored):
         return
     try:
         with transaction() as session:

@@ -1,4 +1,4 @@
-"""WORKDIR: the folder of an attempt, filled before its trainer starts (docs/architecture.md says what is in it)."""
+"""WORKDIR: the folder of an attempt, filled before its trainer starts (docs/workdir.md says what is in it)."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
 from worker import preflight
 from worker.attempt_folders import STAGED, drop_earlier
-from worker.kto.files import write_atomically
+from worker.kto.sealed_files import seal_of, write_seal, write_sealed
 from worker.takeover import continue_attempt, take_over
 
 
@@ -33,7 +33,7 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
     # While the lease holds, nobody removes what was taken over: so everything has arrived.
     with transaction() as session:
         leases.renew(session, claimed.lease)
-    write_atomically(workdir / STAGED, job)
+    write_sealed(workdir / STAGED, job)
     drop_earlier(workdir)
     return snapshot_id
 
@@ -57,8 +57,19 @@ def _stage_first(claimed: Claimed, workdir: Path) -> tuple[UUID, bytes]:
     }
     if claimed.retries is not None:
         recipe = _take_over(claimed, claimed.retries, recipe, workdir) or recipe
-    write_atomically(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
+    _seal(workdir)
+    write_sealed(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
     return snapshot_id, json.dumps(job, indent=1).encode()
+
+
+def _seal(workdir: Path) -> None:
+    """Seal what was brought here. Shards and the adapter's weights have their SHA-256 in manifest.json and job.json."""
+    manifest, scored = workdir / "snapshot" / "manifest.json", workdir / "scored-before"
+    for path in (manifest, *scored.glob("*.safetensors")):
+        write_seal(seal_of(path), [path])
+    adapter = [path for path in (workdir / "reference").glob("*") if path.suffix != ".safetensors"]
+    if adapter:
+        write_seal(seal_of(workdir / "reference"), adapter)
 
 
 def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:

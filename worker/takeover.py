@@ -2,7 +2,7 @@
 
 A process of the earlier attempt may still be alive, or wake up, and write into its own folder meanwhile. Only files
 that are never written to again are linked; they are whole from the moment they have their name. Files that grow are
-copied. The trainer verifies each of them by hash before it uses it, and recomputes what does not verify.
+copied. The trainer verifies each of them by its seal before it uses it, and makes again what does not verify.
 """
 
 import logging
@@ -15,31 +15,40 @@ from pydantic import ValidationError
 
 from app.runs.recipe import Recipe
 from worker.attempt_folders import STAGED, epoch_of, run_folder, staged_folders
+from worker.kto.sealed_files import SUFFIX, Damaged, read
 
 log = logging.getLogger(__name__)
 
-#: What a trainer leaves behind for its next attempt. Each is verified by what reads it: it says which job it is of.
-SAVED = (
-    "training.json", "output", "state", "reference.safetensors", "tokens.safetensors", "tokens-holdout.safetensors",
+#: What a trainer makes again where it is damaged, each with a seal beside it.
+SEALED = (
+    "training.json", "output", "reference.safetensors", "tokens.safetensors", "tokens-holdout.safetensors",
     "tokens-later.safetensors", "start.safetensors", "drift.json", "micro-batch.json", "scoring-batch.json",
-    "metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "dropped-by-reason.json",
+    "dropped-by-reason.json",
 )  # fmt: skip
+#: What a trainer leaves behind for its next attempt: it verifies each file, which says which job it is of.
+SAVED = (*SEALED, *(name + SUFFIX for name in SEALED), "state", "metrics.jsonl", "warnings.jsonl", "dropped.jsonl")
 #: What staging wrote: the same for every attempt of a run.
-INPUTS = ("snapshot", "reference", "scored-before", "recipe.json")
+INPUTS = ("snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256")
 LOGS = ("trainer.log", "progress.jsonl")
 #: A training checkpoint without one of them lost it while it was taken over, and is left out.
-OF_A_CHECKPOINT = ("state.json", "weights.safetensors", "optimizer.safetensors")
+OF_A_CHECKPOINT = ("state.json", "weights.safetensors", "optimizer.safetensors", "files.sha256")
 
 
 def continue_attempt(workdir: Path) -> bytes | None:
     """Bring what the run's newest earlier attempt on this machine left into `workdir`.
 
-    The content of its job.json, which the caller writes last; None where there is no such attempt.
+    The content of its job.json, which the caller writes last; None where there is no such attempt, or its job.json or
+    recipe.json is damaged.
     """
     earlier = staged_folders(workdir.parent, before=epoch_of(workdir))
     if not earlier:
         return None
-    job = (earlier[0] / STAGED).read_bytes()
+    try:
+        job = read(earlier[0] / STAGED)
+        read(earlier[0] / "recipe.json")
+    except Damaged as damage:
+        log.warning("%s: the run is staged again, and training begins from the start", damage)
+        return None
     for name in (*INPUTS, *SAVED, *LOGS):
         _bring(earlier[0] / name, workdir / name)
     return job
@@ -66,8 +75,8 @@ def take_over(source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
 
 def _recipe_in(folder: Path) -> Recipe | None:
     try:
-        return Recipe.model_validate_json((folder / "recipe.json").read_bytes())
-    except (OSError, ValidationError):
+        return Recipe.model_validate_json(read(folder / "recipe.json"))
+    except (OSError, ValidationError, Damaged):
         return None
 
 

@@ -9,7 +9,8 @@ from thumbwheel import wire
 from app.access import service
 from app.access.caller import Caller, may
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["keys"])
 Admin = Annotated[Caller, Depends(may("admin"))]

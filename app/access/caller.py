@@ -12,7 +12,7 @@ from thumbwheel import wire
 
 from app.access import keys, service
 from app.errors import Forbidden, Unauthenticated
-from app.web import Transaction
+from app.web.session import Transaction
 
 bearer = HTTPBearer(
     auto_error=False, scheme_name="key", description="An API key: `Authorization: Bearer tw_…`", bearerFormat="tw_…"

@@ -11,7 +11,8 @@ from app.checkpoints import service
 from app.downloads import download
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["checkpoints"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]

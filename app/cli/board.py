@@ -57,6 +57,8 @@ class Board:
             return ""
         if self.now.paused:
             return f"{self.now.state}, paused"
+        if self.now.held_up_by:
+            return f"{self.now.state}, disk full"
         return f"{self.now.state}, waiting for the run before it" if self.now.waiting else self.now.state
 
     def line(self) -> str:
@@ -79,7 +81,7 @@ class Board:
         pace = "  ".join(part for part in (done, *self._pace()) if part)
         room = options.max_width - len(self.state) - len(pace) - 4
         head = Table.grid(padding=(0, 2))
-        moving = not (now.paused or now.waiting)
+        moving = not (now.paused or now.waiting or now.held_up_by)
         if now.state in ENDED:
             head.add_row(Text(self.state, style="bold"))
         elif room >= 8:
@@ -100,7 +102,7 @@ class Board:
 
     def _pace(self) -> list[str]:
         now = self.now
-        if now is None or now.paused or now.waiting:
+        if now is None or now.paused or now.waiting or now.held_up_by:
             return []
         left = [f"{seconds(now.eta_seconds)} left"] if now.eta_seconds is not None else []
         return left + ([f"{now.tokens_per_second:,.0f} tokens/s"] if now.tokens_per_second is not None else [])

@@ -185,7 +185,13 @@ def _counts(counts: wire.ClassCounts) -> str:
 
 
 def _state(run: wire.Run) -> str:
-    return run.state + (", paused" if run.paused else "") + (", waiting for its turn" if run.waiting else "")
+    waits = (("paused", run.paused), ("waiting for its turn", run.waiting), ("disk full", run.held_up_by))
+    return ", ".join([run.state, *(why for why, so in waits if so)])
+
+
+def held_up_in_words(run: wire.Run) -> str:
+    tried = f"it is tried again at {when(run.next_attempt_at)}" if run.next_attempt_at else "it is being tried again"
+    return f"{run.held_up_by} (since {when(run.held_up_since)}; {tried})"
 
 
 def _show_begun(client: Client, run: wire.Run, *, watch: bool, as_json: bool) -> None:
@@ -199,6 +205,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "id": str(run.id),
         "state": _state(run),
         "why": run.reason or "–",
+        **({"waits": held_up_in_words(run)} if run.held_up_by else {}),
         "trigger": run.trigger,
         **(
             {"reproduces": "the same weights" if run.reproduces else "other weights"}

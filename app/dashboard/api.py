@@ -12,7 +12,7 @@ from app.dashboard.reader import Reader, reader
 from app.database import now
 from app.errors import Forbidden
 from app.projects import service as projects
-from app.web import Transaction
+from app.web.session import Transaction
 
 STATIC = Path(__file__).parent / "static"
 

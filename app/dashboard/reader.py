@@ -9,7 +9,7 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from app import settings
 from app.access import keys, service
 from app.errors import Unauthenticated
-from app.web import Transaction
+from app.web.session import Transaction
 
 basic = HTTPBasic(auto_error=False)
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of, now
-from app.feedback.log import lock_key
+from app.feedback.ingest.append import lock_key
 from app.feedback.tables import Completion, Event, EventId, Tombstone
 
 

@@ -7,7 +7,8 @@ from thumbwheel import wire
 
 from app.labels.summaries import service
 from app.projects.scoped import Scoped, scoped
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["labels"])
 

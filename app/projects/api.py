@@ -10,7 +10,8 @@ from app.errors import Forbidden
 from app.projects import service
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["projects"])
 

@@ -12,7 +12,7 @@ from thumbwheel import wire
 from app.access.caller import Caller, may
 from app.errors import Fault, Forbidden, Invalid
 from app.projects import service
-from app.web import Transaction
+from app.web.session import Transaction
 
 Named = Annotated[str | None, Field(description="the project; may be left out where the key opens one alone")]
 

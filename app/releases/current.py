@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.capacity import Coalesced, Lane
 from app.projects.admission import scoped_by
 from app.releases import service
+from app.web.fast_path import FastPath
 
+CURRENT_PATH = "/v1/releases/current"
 #: As the OpenAPI document shows them.
 PARAMETERS = [
     {
@@ -31,6 +33,13 @@ PARAMETERS = [
 class _Live(NamedTuple):
     tag: bytes
     body: bytes
+
+
+class CurrentReleaseFastPath(FastPath):
+    """Middleware that has the question answered by `api.state.current_release`: see `CurrentRelease`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, "GET", CURRENT_PATH, "current_release")
 
 
 class CurrentRelease:

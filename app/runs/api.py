@@ -11,7 +11,8 @@ from app.projects.scoped import Scoped, scoped
 from app.runs import commands, service
 from app.runs.again import service as again
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["runs"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]

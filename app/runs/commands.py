@@ -40,11 +40,13 @@ def pause(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
 
 
 def resume(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Have a paused run go on; one that is not paused stays as it is. Raises as `pause`."""
+    """Have a paused run go on, and one that waits for room on a disk be tried at once; any other one stays as it is.
+    Raises as `pause`.
+    """
     row = runs.require_locked(session, project, run_id)
     states.require_command(RunState(row.state), Command.RESUME)
-    if row.paused:
-        row.paused = False
+    if row.paused or row.next_attempt_at is not None:
+        row.paused, row.next_attempt_at = False, None
         runs.note(session, row, by, f"resumed by {by}")
         if not row.waiting and row.lease_expires_at is None:  # else its worker rings when it gives the run back
             runs.ring(session, row)

@@ -21,7 +21,7 @@ from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import decision, states, store
 from app.runs.states import RunState
-from app.runs.tables import Run
+from app.runs.tables import GOES_ON, Run
 from app.schema import Page, key_of_cursor, page_of
 from app.snapshots.readiness import service as snapshots
 
@@ -206,7 +206,7 @@ def end(
     """
     waited = row.waiting
     ended = {"reason": reason, "finished_at": now(), "lease_owner": None, "lease_expires_at": None}
-    ended |= {"paused": False, "waiting": False, "eta_seconds": None}
+    ended |= {"paused": False, "waiting": False, "eta_seconds": None, **GOES_ON}
     move(session, row, to, by, reason, {**ended, **(values or {})})
     if not waited:
         let_next_go(session, row.project_id)

@@ -68,6 +68,13 @@ class Run(Base):
     source_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
     source: Mapped[str | None] = mapped_column(String(16), comment="what this run is of `source_run_id`")
     said: Mapped[str | None] = mapped_column(String, comment="the last lines of a process that did not end well")
+    held_up_since: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), comment="when a full disk first stopped it where it is"
+    )
+    held_up_by: Mapped[str | None] = mapped_column(String, comment="which disk that is")
+    next_attempt_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), comment="no worker may have it before"
+    )
 
     __table_args__ = (
         CheckConstraint("source IN ('retry', 'reproduction')", name="source"),
@@ -97,6 +104,9 @@ class RunTransition(Base):
     by: Mapped[str] = mapped_column(String(200))
     reason: Mapped[str] = mapped_column(String, default="")
 
+
+#: The columns of a run that no full disk holds up.
+GOES_ON: dict[str, None] = {"held_up_since": None, "held_up_by": None, "next_attempt_at": None}
 
 #: One number for whatever happens to a run, in the order in which it does: its writers hold the run's row meanwhile.
 NEXT_NUMBER = "nextval('run_transitions_id_seq')"

@@ -8,7 +8,7 @@ import asyncpg
 from thumbwheel import wire
 
 from app.database import now
-from app.feedback.intake import event_entry
+from app.feedback.ingest.entries import event_entry
 from benchmarks.ingest.bodies import Bodies
 from benchmarks.ingest.servers import PROJECT
 

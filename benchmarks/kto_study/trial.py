@@ -37,7 +37,7 @@ def figures_of(workdir: Path, condition: Condition, desk: Desk, seed: int, size:
 
 
 def stage(workdir: Path, condition: Condition, desk: Desk, seed: int) -> None:
-    """Fill `workdir` (docs/architecture.md says with what); job.json comes last."""
+    """Fill `workdir` (docs/workdir.md says with what); job.json comes last."""
     rows = treated(desk.train, condition, seed)
     desirable = sum(row.desirable for row in rows)
     recipe = recipe_of(PRESET, {"seed": seed, **condition.recipe})

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from app.feedback.log import lock_key
+from app.feedback.ingest.append import lock_key
 
 COLUMNS = (
     "project_id", "event_id", "completion_id", "actor", "signal", "prompt", "completion", "checkpoint_id",

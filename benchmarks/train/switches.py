@@ -47,13 +47,13 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(
         "packing",
         "packed rows, and prompts read once",
-        {"worker.kto.readings:WAYS": lambda ways: tuple(way for way in ways if not way.packed)},
+        {"worker.kto.readings:reason_to_pad": lambda _own: lambda _model: "it is switched off"},
     ),
     Switch("prefix", "prompts read once for both completions", {"worker.kto.logprobs:Reading.inputs": apart}),
     Switch(
         "chunks",
         "the head in chunks",
-        {"worker.kto.readings:WAYS": lambda ways: tuple(way for way in ways if not way.chunked)},
+        {"worker.kto.readings:_Trial._head_is_linear": lambda _own: lambda _trial, _pair: False},
     ),
     Switch(
         "kept",

@@ -35,7 +35,8 @@ REASONS: Mapping[str, Reason] = {
     "empty_prompt": Reason("the prompt has no message", "write at least one message"),
     "unknown_role": Reason("a message has an unknown role", f"use one of {', '.join(ROLES)}"),
     "answer_not_assistant": Reason(
-        "the answer is not one message of the assistant", "make the answer one message with the role assistant"
+        "the answer is not one message of the assistant",
+        "make the answer one message with the role assistant, and earlier turns a part of the prompt",
     ),
     "lost_fields": Reason(
         "a field that the model would not see belongs to the row", "remove the row, or write the field into the text"
@@ -56,6 +57,10 @@ REASONS: Mapping[str, Reason] = {
         "the conversation does not begin with the opened prompt: the chat template ignores add_generation_prompt, or "
         "opens the answer differently",
         "change the template so that the assistant's turn begins as its generation prompt does",
+    ),
+    "template_prefill": Reason(
+        "the prompt ends in a turn of the assistant, which the chat template cannot continue",
+        "end the prompt with another role, or change the template so that it writes the last turn as it is",
     ),
     "template_changes_answer": Reason(
         "the chat template changes the answer", "change the template so that it writes the answer as it is"

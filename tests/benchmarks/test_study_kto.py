@@ -17,8 +17,8 @@ from benchmarks.kto_study.summary import document, interval, table
 from benchmarks.kto_study.trial import treated
 from benchmarks.study_kto import study
 
-TINY = Size(drafts=200, rows_per_class=20, tickets=4, base_steps=30)
-SHORT = {"max_steps": 1, "drift": {"checks": 0}}
+TINY = Size(drafts=100, rows_per_class=20, tickets=4, base_steps=3)
+SHORT = {"max_steps": 1, "batch_size": 4, "micro_batch_size": 4, "drift": {"checks": 0}}
 ROWS = [Example(f"ticket {at}", f"reply {at}", desirable=at % 2 == 0) for at in range(200)]
 
 

@@ -64,7 +64,7 @@ class Machine:
         command = [sys.executable, "-m", "app.server", "--port", port]
         with (self.folder / "api.log").open("ab") as log:
             self.api = subprocess.Popen(tethered(command), env=self.environment, stderr=log)
-        assert wait_until(lambda: _answers(self.url), 60), (self.folder / "api.log").read_text()
+        assert wait_until(lambda: _answers(self.url), 120), (self.folder / "api.log").read_text()
 
     def kill_api(self) -> None:
         assert self.api is not None
@@ -77,7 +77,7 @@ class Machine:
         """As `pg_ctl stop -m immediate` does: no checkpoint, no goodbye; the next start recovers from the log."""
         assert self.database is not None
         os.kill(self.database.process.pid, signal.SIGQUIT)
-        assert wait_until(lambda: not self.database.process.alive(), 60)
+        assert wait_until(lambda: not self.database.process.alive(), 120)
         self.running["postgres"].close()
         self.kills.append("postgres")
         self.start_postgres()

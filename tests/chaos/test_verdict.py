@@ -22,12 +22,12 @@ def row(run_id: UUID, made: Checkpoint | None, **changes: object) -> Row:
     return replace(plain, **changes)
 
 
-def judged(weights: str = "a" * 64, *, disk_full: bool = False, **changes: object) -> Verdict:
+def judged(weights: str = "a" * 64, **changes: object) -> Verdict:
     """Of an undisturbed run and a disturbed one, which `changes` are made to."""
     calm, made = checkpoint(CALM), checkpoint(RUN, weights)
     rows = {CALM: row(CALM, calm), RUN: row(RUN, made, **changes)}
     kept = [calm, made] if rows[RUN].checkpoint_id else [calm]
-    return judge([RUN], {"desk": CALM}, rows, kept, [RUN] if disk_full else [])
+    return judge([RUN], {"desk": CALM}, rows, kept)
 
 
 def wrong(verdict: Verdict) -> set[str]:
@@ -60,26 +60,23 @@ def test_success_without_a_checkpoint_and_two_checkpoints_of_a_run_are_seen():
     rows = {CALM: row(CALM, calm), RUN: row(RUN, first)}
 
     assert wrong(judged(checkpoint_id=None)) == {"half_registered"}
-    assert wrong(judge([RUN], {"desk": CALM}, rows, [calm, first, second], [])) == {"registered_twice"}
+    assert wrong(judge([RUN], {"desk": CALM}, rows, [calm, first, second])) == {"registered_twice"}
 
 
-def test_a_run_may_fail_when_it_was_lost_too_often_or_on_a_full_disk_and_has_to_say_so():
-    def failed(reason: str | None, *, disk_full: bool = False) -> set[str]:
-        return wrong(judged(state="failed", checkpoint_id=None, reason=reason, disk_full=disk_full))
-
-    no_space = "the disk that holds /work is full: make room there and retry the run"
+def test_a_run_may_fail_when_it_was_lost_too_often_and_never_on_a_full_disk():
+    def failed(reason: str | None) -> set[str]:
+        return wrong(judged(state="failed", checkpoint_id=None, reason=reason))
 
     assert failed("given up after 5 lost attempts, the last one: worker host:1:2 fell silent") == set()
-    assert failed(no_space, disk_full=True) == set()
-    assert failed(no_space) == {"unexplained"}
-    assert failed(None, disk_full=True) == {"unexplained"}
+    assert failed("the disk that holds /work is full, and was for 24 hours: make room there") == {"unexplained"}
+    assert failed(None) == {"unexplained"}
 
 
 def test_accepted_runs_that_are_not_there_are_lost_and_others_were_asked_for_by_nobody():
     calm = checkpoint(CALM)
 
-    assert wrong(judge([RUN], {"desk": CALM}, {CALM: row(CALM, calm)}, [calm], [])) == {"lost"}
-    assert wrong(judge([], {}, {CALM: row(CALM, calm)}, [calm], [])) == {"unasked"}
+    assert wrong(judge([RUN], {"desk": CALM}, {CALM: row(CALM, calm)}, [calm])) == {"lost"}
+    assert wrong(judge([], {}, {CALM: row(CALM, calm)}, [calm])) == {"unasked"}
 
 
 def test_a_seed_decides_what_strikes_and_every_fault_strikes_several_times_in_fifty_runs():

@@ -90,7 +90,7 @@ def test_at_a_terminal_a_single_key_is_enough(cli, client):
             _read_until(leader, f"{row} of 10", "q quit")
             os.write(leader, key)
         _read_until(leader, "8 of 10 rows wait")
-        assert reviewing.wait(60) == 0
+        assert reviewing.wait(120) == 0
     finally:
         reviewing.kill()
         reviewing.wait()

@@ -59,7 +59,7 @@ def test_a_terminal_gets_a_table_with_the_figures(cli, bot):
     finally:
         os.close(leader)
 
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=120) == 0
     assert {"bot", "quarantined", "burst:", "70", "votes", "bot/0,"} <= set(printed.decode().split())
 
 

@@ -78,7 +78,7 @@ def test_watching_prints_a_line_per_change_and_ends_with_1_when_the_run_was_canc
 
     client.cancel_run(run.id)
 
-    rest, _ = watching.communicate(timeout=60)
+    rest, _ = watching.communicate(timeout=120)
     assert f"run {run.id} cancelled" in rest
     assert watching.returncode == 1
 

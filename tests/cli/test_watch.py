@@ -36,7 +36,7 @@ def test_a_change_is_a_line_and_ctrl_c_leaves_the_run_alone_and_says_so(cli, cli
 
     watching.send_signal(signal.SIGINT)
 
-    _, said = watching.communicate(timeout=60)
+    _, said = watching.communicate(timeout=120)
     assert said.startswith(f"Run {run.id} goes on: ")
     assert said.count("\n") == 1
     assert watching.returncode == 130
@@ -104,6 +104,10 @@ def test_the_board_fits_the_terminal(board, width):
 def test_a_run_that_is_paused_or_waits_is_shown_as_such_and_without_a_time_left(board):
     board.take(progress(paused=True))
     assert drawn(board, 100)[0].startswith("training, paused  ")
+    assert "left" not in board.line()
+
+    board.take(progress(held_up_by="the disk that holds /work is full: make room there"))
+    assert drawn(board, 100)[0].startswith("training, disk full  ")
     assert "left" not in board.line()
 
     board.take(progress(state="queued", waiting=True, phase_done=0, phase_total=0, eta_seconds=None))

@@ -88,12 +88,12 @@ def test_trl_refuses_to_shuffle_and_we_shuffle_whole_blocks_so_that_every_pair_s
 
 
 def broken_rows_and_model() -> tuple[list[dict[str, Any]], Any]:
-    """A model that says NaN of every z, and one row that has some."""
+    """A model of finite weights that says NaN of every z, and one row that has some."""
     rows = [{**row, "prompt": row["prompt"].replace("z", "s")} for row in cases.unpaired()]
     rows[3]["completion"] = " zz"
-    model = tiny.model()
+    model = tiny.model("gpt_neox")
     with torch.no_grad():
-        model.model.embed_tokens.weight[tiny.tokenizer()("z")["input_ids"]] = math.nan
+        model.get_input_embeddings().weight[tiny.tokenizer()("z")["input_ids"]] = 3e38
     return rows, model
 
 
@@ -104,7 +104,7 @@ def test_trl_reports_a_finite_loss_over_a_row_that_is_nan_and_destroys_the_weigh
     rows, model = broken_rows_and_model()
     given = copy.deepcopy(model)
     arguments = {"loss_type": "apo_zero_unpaired", "max_steps": 2, "logging_steps": 1}
-    with theirs.kto_trainer(given, rows, ref_model=tiny.model(), arguments=arguments) as made:
+    with theirs.kto_trainer(given, rows, ref_model=tiny.model("gpt_neox"), arguments=arguments) as made:
         made.train()
         logged = made.state.log_history[:2]
     assert [math.isfinite(line["loss"]) for line in logged] == [True, True]

@@ -13,9 +13,9 @@ from thumbwheel import wire
 from app import settings
 from app.database import transaction
 from app.errors import Conflict, NotFound
-from app.feedback import log as sql
 from app.feedback import service as feedback
-from app.feedback.intake import event_entry
+from app.feedback.ingest import append
+from app.feedback.ingest.entries import event_entry
 from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
 from app.loop import service as loop
@@ -106,11 +106,11 @@ def test_an_event_that_waited_for_the_log_while_its_actor_was_erased_is_refused(
     store(DESK, [thumb("eve", "c1")])
     late = event_entry(DESK, wire.Event.model_validate({**thumb("eve", "c2"), "event_id": "late"})).row
 
-    async def scenario() -> list[sql.Fate]:
+    async def scenario() -> list[append.Fate]:
         url = settings.current().need_libpq_database()
         writer, holder = await asyncpg.connect(url), await asyncpg.connect(url)
-        await holder.execute("BEGIN; SELECT pg_advisory_xact_lock($1)".replace("$1", str(sql.lock_key(DESK))))
-        writing = asyncio.create_task(sql.append_events(writer, [late]))
+        await holder.execute("BEGIN; SELECT pg_advisory_xact_lock($1)".replace("$1", str(append.lock_key(DESK))))
+        writing = asyncio.create_task(append.append_events(writer, [late]))
         while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
             assert not writing.done(), writing
             await asyncio.sleep(0)
@@ -258,7 +258,7 @@ def test_a_step_whose_connection_dies_is_tried_again_and_ends_the_same():
             victim = holder.execute("SELECT pid FROM pg_locks WHERE NOT granted AND relation IS NOT NULL").fetchone()
         holder.execute("SELECT pg_terminate_backend(%s)", victim)
         holder.rollback()
-        step.join(timeout=30)
+        step.join(timeout=120)
 
     waiting = shown(erasure)
     assert (waiting.state, waiting.certificate) == ("running", None)

@@ -15,9 +15,10 @@ from thumbwheel import wire
 from app import settings
 from app.database import transaction
 from app.errors import Invalid, NotFound, Unavailable
-from app.feedback import log as sql
 from app.feedback import service
-from app.feedback.intake import EVENTS, MOST_BODIES, Entry, Intake, Outcome, event_entry
+from app.feedback.ingest import append
+from app.feedback.ingest.entries import Entry, event_entry
+from app.feedback.ingest.group_commit import EVENTS, MOST_BODIES, Intake, Outcome
 from app.projects.tables import Project
 from tests.logged import Answer, record, register
 
@@ -242,7 +243,7 @@ async def blocked() -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(url())
     try:
         async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.lock_key(P))
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", append.lock_key(P))
             yield connection
     finally:
         await connection.close()
@@ -402,7 +403,7 @@ def test_the_watermark_waits_for_events_that_are_under_way(project):
     async def scenario() -> int:
         slow, watching = await asyncpg.connect(url()), await asyncpg.connect(url())
         await slow.execute("BEGIN")
-        await sql.append_events(slow, [entry(completion_id="slow").row])
+        await append.append_events(slow, [entry(completion_id="slow").row])
         await asyncio.to_thread(one, thumb("quick"))
         asking = asyncio.create_task(asyncio.to_thread(ask))
         await _until_a_writer_waits(watching)
@@ -434,7 +435,7 @@ def test_the_same_event_from_many_threads_is_stored_once(project):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=120)
 
     assert sorted(statuses) == ["replayed"] * 7 + ["stored"]
 

@@ -160,7 +160,7 @@ def test_a_trainer_whose_worker_is_frozen_ends_by_itself_once_the_lease_is_over(
     (tmp_path / "lease.json").write_text('{"epoch": 1, "seconds": 0.5}')
 
     with watched(tmp_path) as trainer:
-        assert trainer.wait(60) == -signal.SIGKILL
+        assert trainer.wait(120) == -signal.SIGKILL
         assert trainer.stderr is not None
         assert trainer.stderr.read() == b"the lease of this attempt is over: ended\n"
 
@@ -170,7 +170,7 @@ def test_a_trainer_whose_folder_was_taken_over_ends_by_itself(tmp_path):
 
     with watched(tmp_path) as trainer:
         (tmp_path / "lease.json").unlink()
-        assert trainer.wait(60) == -signal.SIGKILL
+        assert trainer.wait(120) == -signal.SIGKILL
 
 
 def test_a_trainer_whose_lease_is_renewed_works_on(database, tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def told(project: str, policy: LabelPolicy, part: int) -> dict:
             }
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     events=st.one_of(logs(), logs(PREFERENCES)),
     policy=POLICIES,

@@ -151,7 +151,7 @@ def fresh_project(database):
     return make
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     events=logs(),
     policy=POLICIES,
@@ -177,7 +177,7 @@ def test_a_log_at_once_has_the_labels_of_its_completions_one_by_one(
     assert at_once == one_by_one
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(events=logs(), seed=st.randoms(use_true_random=False))
 def test_the_order_of_arrival_makes_no_difference_where_times_differ(fresh_project, events, seed):
     events = [
@@ -200,7 +200,7 @@ def test_the_order_of_arrival_makes_no_difference_where_times_differ(fresh_proje
     assert {key: value[:3] for key, value in before.items()} == {key: value[:3] for key, value in after.items()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     events=logs(),
     policy=POLICIES,

@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from app import settings, telemetry
 from app.database import arrow, engine, literal, transaction
 from app.errors import Invalid, ThumbwheelError
-from app.feedback.intake import EVENTS, Entry, intake
+from app.feedback.ingest.entries import Entry
+from app.feedback.ingest.group_commit import EVENTS, intake
 from tests.logged import record
 from tests.rows.desk import DESK, execute, make_project
 from tests.rows.test_erasures import thumb

@@ -309,7 +309,9 @@ def test_what_somebody_wrote_instead_and_who_is_in_quarantine_is_told():
     assert "quarantine_confirmed" in explain("c2").signals[-1].why
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=4, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(events=logs(), policy=POLICIES, registered=st.booleans())
 def test_what_is_explained_is_the_label(fresh_project, events, policy, registered):  # noqa: F811 - the fixture
     project = fresh_project()

@@ -179,7 +179,7 @@ def test_what_counted_then_waits_for_a_decision_that_is_under_way(burst):
         asking = threading.Thread(target=lambda: seen.append(left_out(decided.at)))
         asking.start()
         _until_somebody_waits()
-    asking.join(timeout=30)
+    asking.join(timeout=120)
 
     assert seen == [{}]
 

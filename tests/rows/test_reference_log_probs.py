@@ -17,6 +17,7 @@ from tests.rows.folders import saved_model
 from worker import registration
 from worker.attempt_folders import workdir_of
 from worker.execute import look
+from worker.kto.sealed_files import write_sealed
 from worker.staging import stage
 
 
@@ -48,7 +49,7 @@ def known_to(workdir: Path) -> set[bytes]:
 
 
 def keep(claimed: Claimed, snapshot_id: UUID, workdir: Path, content: str) -> None:
-    (workdir / "reference.safetensors").write_text(content)
+    write_sealed(workdir / "reference.safetensors", content.encode())
     registration.keep_log_probs(claimed, snapshot_id, workdir)
 
 
@@ -105,7 +106,7 @@ def test_a_run_finds_the_files_of_its_reference_alone(desk: None, tmp_path: Path
 
 def test_two_runs_that_keep_the_same_at_once_keep_it_once(desk: None) -> None:
     claimed, snapshot_id, workdir = staged()
-    (workdir / "reference.safetensors").write_text("scored")
+    write_sealed(workdir / "reference.safetensors", b"scored")
 
     at_once(4, lambda _: registration.keep_log_probs(claimed, snapshot_id, workdir))
 
@@ -150,7 +151,7 @@ def test_of_many_files_those_about_the_run_s_snapshot_come_first(desk: None, tmp
 def test_a_run_that_fails_leaves_what_it_scored_to_later_ones(desk: None, base_model: Path) -> None:
     # given a run whose trainer scored the reference in an earlier attempt; now its base model is gone
     claimed, _, workdir = staged()
-    (workdir / "reference.safetensors").write_text("scored")
+    write_sealed(workdir / "reference.safetensors", b"scored")
     with transaction() as session:
         leases.release(session, claimed.lease)
     (base_model / "config.json").unlink()
@@ -160,6 +161,16 @@ def test_a_run_that_fails_leaves_what_it_scored_to_later_ones(desk: None, base_m
     assert shown(claimed.lease.run_id).state == "failed"
     saved_model(base_model)
     assert known_to(staged()[2]) == {b"scored"}
+
+
+def test_damaged_log_probs_are_not_kept_for_later_runs(desk: None) -> None:
+    claimed, snapshot_id, workdir = staged()
+    write_sealed(workdir / "reference.safetensors", b"scored")
+    (workdir / "reference.safetensors").write_bytes(b"scorec")
+
+    registration.keep_log_probs(claimed, snapshot_id, workdir)
+
+    assert rows() == 0
 
 
 def test_a_store_that_takes_nothing_does_not_fail_the_run(desk: None) -> None:

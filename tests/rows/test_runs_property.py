@@ -21,13 +21,14 @@ from hypothesis.stateful import (
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.database import new_id, transaction
+from app.database import new_id, now, transaction
 from app.errors import Conflict, StaleLease
 from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import commands, decision
 from app.runs import service as runs
 from app.runs.again import service as again
+from app.runs.full_disk import service as full_disk
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
 from app.runs.states import NEXT, TERMINAL, WORKING, RunState
@@ -59,6 +60,7 @@ MOVES: dict[str, Callable[[Session, Lease], Any]] = {
     "release": leases.release,
     "lose": lambda session, lease: leases.lose(session, lease, "because"),
     "cancelled": leases.cancelled,
+    "hold up": lambda session, lease: full_disk.hold_up(session, lease, "the disk that holds /work"),
 }
 
 
@@ -135,6 +137,7 @@ class Runs(RuleBasedStateMachine):
         if claimed is None:
             return multiple()
         assert (before.paused, before.waiting) == (False, False)
+        assert before.next_attempt_at is None or before.next_attempt_at <= now()
         assert before.state in {"queued", *WORKING}
         self.newest = claimed.lease
         return claimed.lease
@@ -152,7 +155,7 @@ class Runs(RuleBasedStateMachine):
         assert refused is None or shown(lease.run_id, self.project) == before
 
     @precondition(lambda self: self.newest is not None)
-    @rule(move=st.sampled_from(["release", "lose", "finish", "advance"]))
+    @rule(move=st.sampled_from(["release", "lose", "finish", "advance", "hold up"]))
     def work_on(self, move: str) -> None:
         assert self.newest is not None
         self.work(self.newest, move)
@@ -161,6 +164,10 @@ class Runs(RuleBasedStateMachine):
     def fall_silent(self, lease: Lease) -> None:
         if execute("SELECT lease_expires_at FROM runs WHERE id = :id", id=lease.run_id)[0][0] is not None:
             expire(lease.run_id)
+
+    @rule(run_id=known)
+    def let_time_pass(self, run_id: UUID) -> None:
+        execute("UPDATE runs SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL AND id = :id", id=run_id)
 
     @rule()
     def tick(self) -> None:
@@ -196,6 +203,7 @@ class Runs(RuleBasedStateMachine):
             assert run.attempts >= self.epochs.get(run.id, 0)
             self.epochs[run.id] = run.attempts
             assert not (run.state in TERMINAL and (run.paused or run.waiting or run.finished_at is None))
+            assert not (run.state in TERMINAL and (run.held_up_since or run.held_up_by or run.next_attempt_at))
             self._one_attempt_at_a_time(run)
 
     def _one_attempt_at_a_time(self, run: wire.Run) -> None:

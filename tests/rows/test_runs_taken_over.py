@@ -24,7 +24,7 @@ def failed(database, tmp_path):
     stage(claimed, workdir)
     state = workdir / "state" / "step-000010"
     state.mkdir(parents=True)
-    for name in ("weights.safetensors", "optimizer.safetensors", "state.json"):
+    for name in ("weights.safetensors", "optimizer.safetensors", "files.sha256", "state.json"):
         (state / name).write_text(name.partition(".")[0])
     (workdir / "metrics.jsonl").write_text('{"step": 10}\n')
     (workdir / "failure.json").write_text("{}")

@@ -8,10 +8,11 @@ from app.errors import StaleLease
 from tests.rows.desk import claim, expire, make_project, request, vote
 from tests.rows.folders import saved_model
 from worker.attempt_folders import run_folder, workdir_of
+from worker.kto.sealed_files import seal_of, verify
 from worker.staging import stage
 from worker.sweep import sweep
 
-CHECKPOINT = ("weights.safetensors", "optimizer.safetensors", "state.json")
+CHECKPOINT = ("weights.safetensors", "optimizer.safetensors", "files.sha256", "state.json")
 
 
 @pytest.fixture
@@ -82,6 +83,21 @@ def test_what_is_not_whole_is_not_taken_over(run_id):
     _, second = staged(run_id, "next")
 
     assert [path.name for path in (second / "state").iterdir()] == ["step-000005"]
+
+
+@pytest.mark.parametrize("name", ["job.json", "recipe.json"])
+def test_an_attempt_whose_job_is_damaged_is_staged_again_from_what_the_service_keeps(run_id, name):
+    _, first = staged(run_id)
+    job, recipe = ((first / name).read_bytes() for name in ("job.json", "recipe.json"))
+    content = bytearray((first / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (first / name).write_bytes(content)
+    expire(run_id)
+
+    _, second = staged(run_id, "next")
+
+    assert [(second / name).read_bytes() for name in ("job.json", "recipe.json")] == [job, recipe]
+    assert all(verify(seal_of(second / name)) for name in ("job.json", "recipe.json", "snapshot/manifest.json"))
 
 
 def test_an_attempt_that_was_never_staged_is_passed_over_for_the_one_before(run_id):

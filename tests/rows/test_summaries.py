@@ -88,7 +88,7 @@ def adopt(policy: LabelPolicy) -> None:
         policies.adopt(session, DESK, stored.version, "", "key test")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(events=logs(), policy=POLICIES, decision=st.sampled_from(["released", "confirmed", None]))
 def test_approval_is_what_the_labels_say_with_quarantine_retractions_and_ties(
     fresh_project,  # noqa: F811 - the fixture

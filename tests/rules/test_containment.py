@@ -11,7 +11,7 @@ from app.snapshots.conversations import OPENING
 prompts = st.lists(st.sampled_from(["parcels", "refunds", "answers"]), min_size=4, max_size=7).map(" ".join)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(prompts, max_size=6), st.lists(prompts, max_size=6))
 def test_a_prompt_is_contained_where_its_words_stand_in_a_row(holdout, train):
     expected = sum(any(f" {one} " in f" {other} " for other in train) for one in holdout)

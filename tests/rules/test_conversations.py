@@ -74,7 +74,7 @@ def separated(chats: list[list], rng: random.Random) -> list[set[int]]:
     return [{found[place] for place, (of, _) in enumerate(order) if of == chat} for chat in range(len(chats))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     chats=st.lists(st.tuples(st.integers(2, 7), st.booleans(), st.sampled_from([None, 5, 7])), min_size=1, max_size=6),

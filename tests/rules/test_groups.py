@@ -105,7 +105,7 @@ def test_a_text_that_only_looks_like_a_chat_is_a_text(rest):
     assert leaders([said, said]) == [key(said)] * 2
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=80) | lengths, max_size=12))
 def test_every_leader_is_an_earlier_text_and_leads_itself(texts):
     found = leaders(texts)
@@ -116,7 +116,7 @@ def test_every_leader_is_an_earlier_text_and_leads_itself(texts):
     assert leaders(texts + texts) == found + found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(lengths, max_size=20), st.lists(lengths, max_size=8), st.integers(1, 7))
 def test_what_comes_later_moves_no_prompt_however_the_log_is_cut(texts, later, at_a_time):
     found = leaders(texts)
@@ -125,7 +125,7 @@ def test_what_comes_later_moves_no_prompt_however_the_log_is_cut(texts, later, a
     assert leaders(texts, at_a_time=at_a_time) == found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(lengths, max_size=15), st.lists(lengths, max_size=10), st.integers(1, 7))
 def test_groups_that_were_kept_go_on_as_if_they_had_never_been_away(texts, later, at_a_time):
     groups, kept = Groups(), []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.json_limits import MOST_LEVELS, MOST_TOKENS, MOST_VALUES, TooMuchError, items_of, reason_to_refuse
+from app.web.json_limits import MOST_LEVELS, MOST_TOKENS, MOST_VALUES, TooMuchError, items_of, reason_to_refuse
 
 
 @pytest.mark.parametrize(

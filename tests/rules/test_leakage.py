@@ -35,7 +35,7 @@ def windows(text: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(words[place : place + n]) for place in range(len(words) - n + 1)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(few_words, max_size=5), st.lists(few_words, max_size=5), st.integers(1, 9))
 def test_the_longest_shared_run_is_that_of_all_windows_compared(first, second, at_least):
     def shared(n: int) -> set[tuple[str, ...]]:
@@ -82,7 +82,7 @@ def test_no_rows_share_nothing():
     assert found["prompts"]["longest_shared_words"] == found["completions"]["longest_shared_words"] == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(few_words, max_size=30), st.lists(few_words, max_size=30), st.randoms(), st.integers(1, 9))
 def test_the_sample_is_bounded_and_the_same_in_whatever_order_rows_come(train, holdout, chance, at_a_time):
     with pytest.MonkeyPatch.context() as patch:

@@ -279,7 +279,7 @@ def test_everybody_who_is_linked_by_others_is_in_the_ring():
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_pairs_that_are_compared_leave_none_out_that_the_rule_would_link(seed):
     """Against all pairs, one by one, in a crowd of small sets that overlap much."""
     draw = random.Random(seed)

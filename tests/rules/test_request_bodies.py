@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.errors import Invalid, TooLarge
-from app.feedback.bodies import MAX_LINES, MAX_MEMBERS, BatchReader, split, whole
-from app.request_bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES
+from app.feedback.ingest.bodies import MAX_LINES, MAX_MEMBERS, BatchReader, split, whole
+from app.web.bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES
 
 TEXT = b'[{"completion_id": "c"}]'
 

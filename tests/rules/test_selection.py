@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from thumbwheel.wire import LabelPolicy, SnapshotRules
 
@@ -107,7 +107,6 @@ RULES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(SAID, RULES)
 def test_no_prompt_is_on_both_sides_nor_an_actor_where_that_is_asked(said, rules):
     selection, candidates = selected(*said, rules=rules)
@@ -126,7 +125,6 @@ def test_no_prompt_is_on_both_sides_nor_an_actor_where_that_is_asked(said, rules
         assert not (selection.split == SPLITS.index("later")).any()
 
 
-@settings(deadline=None)
 @given(SAID, RULES)
 def test_every_candidate_is_a_row_or_counted_among_the_drops(said, rules):
     selection, candidates = selected(*said, rules=rules)
@@ -134,7 +132,6 @@ def test_every_candidate_is_a_row_or_counted_among_the_drops(said, rules):
     assert len(candidates) == len(selection.candidate) + selection.drops.total()
 
 
-@settings(deadline=None)
 @given(SAID, RULES, st.randoms(use_true_random=False))
 def test_the_order_in_which_candidates_come_makes_no_difference(said, rules, seed):
     guards = {"influence": {"actor": {"share": 0.2, "rows": 20, "times_equal": 1}}}

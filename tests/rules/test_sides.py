@@ -46,7 +46,7 @@ pairs = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pairs, st.lists(st.integers(0, 300), max_size=4, unique=True).map(sorted), st.integers(0, 300))
 def test_joined_groups_are_on_one_side_and_nothing_leaves_training(joined, watermarks, by_prompt):
     groups = list(range(1, 31))
@@ -64,7 +64,7 @@ def test_joined_groups_are_on_one_side_and_nothing_leaves_training(joined, water
         before = now
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pairs)
 def test_a_project_that_was_split_by_prompt_keeps_what_was_trained_in_training(joined):
     groups = list(range(1, 31))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ import pytest
 
 from app import artifacts, services, settings
 from app.errors import NotFound, Unavailable
+from tests.file_limits import files_no_larger_than
 from tests.services.bucket import BUCKET, bucket, bucket_server
 
 NOBODY = "0" * 64
@@ -69,17 +69,6 @@ def tamper(sha256: str, content: bytes) -> None:
         bucket().pipe_file(path, content)
     else:
         Path(path).write_bytes(content)
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """As on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

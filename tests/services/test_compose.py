@@ -57,7 +57,7 @@ def test_no_health_check_starts_python() -> None:
 
 
 def alive(*arguments: str, **environment: str) -> int:
-    return subprocess.run([ALIVE, *arguments], env=os.environ | environment, timeout=20, check=False).returncode
+    return subprocess.run([ALIVE, *arguments], env=os.environ | environment, timeout=120, check=False).returncode
 
 
 def test_a_worker_is_alive_while_its_file_is_fresh(tmp_path: Path) -> None:

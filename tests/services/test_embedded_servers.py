@@ -114,7 +114,7 @@ def test_servers_end_with_a_killed_supervisor_and_the_next_start_has_every_commi
 
         process.kill()
 
-        assert services.wait_until(lambda: refuses_connections(database), 20)
+        assert services.wait_until(lambda: refuses_connections(database), 120)
     with services.embedded_postgres(folder / "postgres") as server, psycopg.connect(server.url) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
     with services.embedded_valkey(folder / "valkey") as server, redis.Redis.from_url(server.url) as client:
@@ -128,8 +128,8 @@ def test_a_killed_postgres_recovers_even_when_its_process_id_belongs_to_somebody
         with psycopg.connect(server.url) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
         os.kill(server.process.pid, signal.SIGKILL)
-        assert services.wait_until(lambda: not processes.living_in(cluster), 20)
-        assert services.wait_until(lambda: not server.alive(), 20)
+        assert services.wait_until(lambda: not processes.living_in(cluster), 120)
+        assert services.wait_until(lambda: not server.alive(), 120)
     pid_file = cluster / "postmaster.pid"
     with services.embedded_valkey(folder / "valkey", durable=False) as other:  # another process of the same user
         pid_file.write_text("\n".join([str(other.process.pid), *pid_file.read_text().splitlines()[1:]]) + "\n")

@@ -55,20 +55,20 @@ def test_a_tethered_child_ends_with_its_killed_parent():
     parent.kill()
     parent.communicate()
 
-    assert services.wait_until(lambda: not lives(child), 20)
+    assert services.wait_until(lambda: not lives(child), 120)
 
 
 def test_stopping_a_process_ends_its_whole_group_also_when_it_does_not_listen(tmp_path):
     with (tmp_path / "log").open("wb") as log:
         process = services.Process("stubborn", [sys.executable, "-c", STUBBORN], output=log)
-    assert services.wait_until(lambda: (tmp_path / "log").read_text().endswith("\n"), 20)
+    assert services.wait_until(lambda: (tmp_path / "log").read_text().endswith("\n"), 120)
     grandchild = int((tmp_path / "log").read_text())
     assert process.alive()
 
     code = process.stop(0.1)
 
     assert code == -signal.SIGKILL
-    assert services.wait_until(lambda: not lives(grandchild), 20)
+    assert services.wait_until(lambda: not lives(grandchild), 120)
     assert not process.alive()
     assert process.stop() == code
 

@@ -41,13 +41,13 @@ def test_lines_of_children_come_with_their_names(children, terminal):
     children.start("api", [sys.executable, "-c", HELLO], {})
     children.start("worker", [sys.executable, "-c", HELLO], {})
 
-    assert services.wait_until(lambda: terminal.shows("api", "hello") and terminal.shows("worker", "hello"), 20)
+    assert services.wait_until(lambda: terminal.shows("api", "hello") and terminal.shows("worker", "hello"), 120)
 
 
 def test_a_child_that_dies_is_said_and_started_again(children, terminal, monkeypatch):
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.01)
     children.start("api", [sys.executable, "-c", HELLO], {})
-    assert services.wait_until(lambda: terminal.shows("api", "hello"), 20)
+    assert services.wait_until(lambda: terminal.shows("api", "hello"), 120)
 
     children.kill("api")
 
@@ -55,7 +55,7 @@ def test_a_child_that_dies_is_said_and_started_again(children, terminal, monkeyp
         children.watch()
         return terminal.shows("api", "hello", times=2)
 
-    assert services.wait_until(back, 20)
+    assert services.wait_until(back, 120)
     assert terminal.shows("api", "was ended by SIGKILL; starting it again in 0 s")
 
 
@@ -67,7 +67,7 @@ def test_a_child_that_keeps_dying_is_started_later_each_time(children, terminal,
         children.watch()
         return children.children["api"].deaths >= 4
 
-    assert services.wait_until(died_four_times, 30)
+    assert services.wait_until(died_four_times, 120)
     child = children.children["api"]
     assert child.restart_at is not None
     assert child.restart_at - child.started >= 0.08
@@ -77,7 +77,7 @@ def test_a_child_that_keeps_dying_is_started_later_each_time(children, terminal,
 def test_stopping_asks_first_and_kills_who_does_not_listen(children, terminal):
     children.start("api", [sys.executable, "-c", HELLO], {})
     children.start("worker", [sys.executable, "-c", DEAF], {})
-    assert services.wait_until(lambda: terminal.shows("api", "hello") and terminal.shows("worker", "deaf"), 20)
+    assert services.wait_until(lambda: terminal.shows("api", "hello") and terminal.shows("worker", "deaf"), 120)
     api, worker = (children.children[name].process for name in ("api", "worker"))
 
     children.stop(["worker", "api"], 0.5)

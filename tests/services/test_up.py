@@ -50,8 +50,8 @@ class Terminal:
         return found
 
     def ended(self) -> int:
-        code = self.process.wait(60)
-        self.reader.join(20)
+        code = self.process.wait(120)
+        self.reader.join(120)
         return code
 
 
@@ -115,7 +115,7 @@ def test_nothing_outlives_a_killed_up_and_a_dead_child_is_started_again(folder):
         terminal.process.kill()
 
         terminal.ended()
-        assert services.wait_until(lambda: not processes_on(folder), 20), processes_on(folder)
+        assert services.wait_until(lambda: not processes_on(folder), 120), processes_on(folder)
 
 
 def test_a_port_in_use_is_refused_in_one_line(folder):

@@ -13,7 +13,8 @@ import pytest
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.kto import batches
-from worker.kto.diagnosis import findings, of_rows
+from worker.kto.diagnosis import findings
+from worker.kto.plan_diagnosis import of_rows
 from worker.kto.rows import Row, Rows
 from worker.kto.train import train
 
@@ -88,6 +89,43 @@ SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
         {"objective": "kto"},
         lambda _s: {"reward_desirable": -0.05, "reward_undesirable": 0.05, "margin": -0.1},
         "lower learning_rate",
+    ),
+    "classes_not_separated where a small beta keeps rewards and loss in place": (
+        {"objective": "kto", "beta": 0.001},
+        lambda _s: {
+            "loss_desirable": 0.5,
+            "loss_undesirable": 0.5,
+            "reward_desirable": 0.0045,
+            "reward_undesirable": 0.0045,
+            "margin": 0.0,
+            "z0": 4.5,
+            "gradient_norm": 3.7,
+        },
+        "move alike .*lower learning_rate",
+    ),
+    "classes_not_separated where completions of other prompts alone have moved": (
+        {"objective": "kto", "beta": 0.001},
+        lambda _s: {
+            "loss_desirable": 0.501,
+            "loss_undesirable": 0.499,
+            "reward_desirable": 0.0001,
+            "reward_undesirable": 0.0,
+            "margin": 0.0001,
+            "z0": 4.5,
+        },
+        "move alike .*lower learning_rate",
+    ),
+    "beta_too_small where the classes are apart and the loss has not followed": (
+        {"objective": "kto", "beta": 0.001},
+        lambda _s: {
+            "loss_desirable": 0.499,
+            "loss_undesirable": 0.499,
+            "reward_desirable": 0.004,
+            "reward_undesirable": -0.004,
+            "margin": 0.008,
+            "z0": 0.5,
+        },
+        r"stays at mean\(lambda\)/2, but the policy has moved by 4 nats: beta \(it is 0\.001\) .* raise beta",
     ),
     "z0_clamped": (
         {},

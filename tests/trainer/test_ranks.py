@@ -86,13 +86,8 @@ def test_stopped_ranks_continue_where_they_were(tmp_path: Path, base: Path) -> N
 
 
 def test_a_refusal_on_one_rank_ends_all_of_them(tmp_path: Path) -> None:
-    # given a base model whose embedding of one token is broken, and one row that uses it
-    broken = tiny.model()
-    with torch.no_grad():
-        broken.model.embed_tokens.weight[65 - 33] = float("nan")  # "A"
-    folder = tmp_path / "base"
-    broken.save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
+    # given a base model in which one token's embedding overflows, and one row that uses it
+    folder = tiny.save_overflowing_model(tmp_path / "base")
     rows = tiny.text_rows()
     rows[5]["prompt"] = "A"
     workdir = tiny.stage(tmp_path / "w", folder, rows, epochs=1)

@@ -210,13 +210,7 @@ def test_the_command_answers_a_refusal_with_a_sentence_a_file_and_2(tmp_path: Pa
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model that gives NaN for every text with an A in it."""
-    folder = tmp_path_factory.mktemp("broken") / "base"
-    model = tiny.model()
-    with torch.no_grad():
-        model.model.embed_tokens.weight[65 - 33] = float("nan")
-    model.save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    return folder
+    return tiny.save_overflowing_model(tmp_path_factory.mktemp("broken") / "base")
 
 
 @pytest.mark.parametrize("objective", get_args(ObjectiveName))

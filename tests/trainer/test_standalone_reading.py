@@ -7,7 +7,8 @@ import pytest
 
 from tests.trainer.asking import written
 from worker.kto.process import Refusal
-from worker.kto.standalone.examples import Example, Labels, Pair, example_of
+from worker.kto.standalone.examples import Example, Pair, example_of
+from worker.kto.standalone.labels import Labels
 from worker.kto.standalone.reading import read
 
 ROWS = [
@@ -115,6 +116,10 @@ BAD_ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "a column lacks": (
         [{"prompt": "a", "response": "b", "label": True}],
         r"line 1: there is no column completion, found prompt, response, label: name the columns",
+    ),
+    "a label is null": (
+        [ROW, {**ROW, "label": None}],
+        "line 2: label is null: write true or false, or remove the row",
     ),
     "a label lacks": ([ROW, {"prompt": "a", "completion": "b"}], "line 2: there is no column label"),
     "label is a word": ([{**ROW, "label": "good"}], 'line 1: label is "good": write'),

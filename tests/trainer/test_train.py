@@ -315,13 +315,8 @@ def test_a_rate_that_is_too_low_is_diagnosed(tmp_path: Path, base: Path) -> None
 
 
 def test_a_number_that_is_not_finite_names_step_and_rows_and_keeps_the_batch(tmp_path: Path) -> None:
-    # given a base model whose embedding of one token is broken, and one row that uses it
-    broken = tiny.model()
-    with torch.no_grad():
-        broken.model.embed_tokens.weight[65 - 33] = float("nan")  # "A"
-    folder = tmp_path / "base"
-    broken.save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
+    # given a base model in which one token's embedding overflows, and one row that uses it
+    folder = tiny.save_overflowing_model(tmp_path / "base")
     rows = tiny.text_rows()
     rows[5]["prompt"] = "A"
     workdir = tiny.stage(tmp_path / "w", folder, rows, epochs=1)

@@ -99,6 +99,16 @@ def save_model(folder: Path, family: str = "llama", *, chat: bool = False, seed:
     return folder
 
 
+def save_overflowing_model(folder: Path) -> Path:
+    """A base model of finite weights that gives NaN for every text with an A in it."""
+    made = model("gpt_neox")
+    with torch.no_grad():
+        made.get_input_embeddings().weight[65 - 33] = 3e38
+    made.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
 def save_adapter(folder: Path, base: Path, *, rank: int = 4, alpha: int = 8, seed: int = 7, **kind: bool) -> Path:
     """A shipped adapter whose update is not zero. `kind`: use_rslora, use_dora."""
     from peft import LoraConfig, get_peft_model

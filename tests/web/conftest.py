@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from thumbwheel import wire
 
 from app.access import service as access
 from app.database import transaction
 from app.main import create_app
-from app.web import Api
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def admin_key(database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def application() -> Api:
+def application() -> FastAPI:
     """Started anew by each test that asks for `api`; its routes, which take a tenth of a second, are prepared once."""
     return create_app()
 
 
 @pytest.fixture
-def api(application: Api, admin_key: str) -> Iterator[TestClient]:
+def api(application: FastAPI, admin_key: str) -> Iterator[TestClient]:
     """A client that may do everything. Its project `acme` has a base model that nobody looks at."""
     with TestClient(application, headers={"Authorization": f"Bearer {admin_key}"}) as client:
         made = client.post("/v1/projects", json={"project": "acme", "base_model": "/models/base"})

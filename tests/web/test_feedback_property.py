@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from thumbwheel import wire
 
 from app.feedback import signals
-from app.feedback.intake import event_entry, quick_entry
+from app.feedback.ingest.entries import event_entry, quick_entry
 from benchmarks.ingest.bodies import Bodies
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

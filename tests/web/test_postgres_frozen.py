@@ -11,7 +11,7 @@ import pytest
 
 from app import database as app_database
 from app.database import Purpose
-from app.feedback import intake
+from app.feedback.ingest import group_commit
 from app.services.processes import living_in
 from tests.conftest import Servers
 from tests.hostile.crowd import Connection, _event
@@ -42,7 +42,7 @@ def frozen(folder: Path) -> Iterator[None]:
 @pytest.fixture
 def server(api, monkeypatch):
     """An API with shorter time-outs, as each of them is waited for here."""
-    monkeypatch.setattr(intake, "COMMAND_SECONDS", 1)
+    monkeypatch.setattr(group_commit, "COMMAND_SECONDS", 1)
     monkeypatch.setattr(app_database, "CONNECT_SECONDS", 2)
     monkeypatch.setattr(app_database, "ANSWER_SECONDS", 0.5)
     for purpose in (Purpose.REQUESTS, Purpose.WHOLE_LOG):

@@ -148,7 +148,7 @@ def test_news_arrives_while_the_stream_is_open_and_an_idle_stream_holds_no_conne
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.stream("GET", f"{url}/v1/runs/{training.run_id}/events", headers=headers) as silent:
         assert any(": nothing new" in line for line in silent.iter_lines())
-    assert services.wait_until(lambda: engine().pool.checkedout() == 0, 10)
+    assert services.wait_until(lambda: engine().pool.checkedout() == 0, 120)
     fail(training)
     assert [event.event for event in stream] == ["transition", "progress", "end"]
 
@@ -165,7 +165,7 @@ def test_a_server_that_stops_ends_its_streams_and_the_client_goes_on_at_the_next
         with served() as url:
             following = pool.submit(follow)
             report(training, 1)
-            assert services.wait_until(lambda: told, 10)
+            assert services.wait_until(lambda: told, 120)
         report(training, 2)
         with served(urlsplit(url).port):
             report(training, 3)

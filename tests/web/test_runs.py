@@ -162,9 +162,9 @@ def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_a
     ):
         code = pool.submit(watch.watched, client, claimed.lease.run_id, as_json=False)
         report(2, kl_nats_per_token=0.031)
-        assert services.wait_until(lambda: has_said("2/9"), 20)
+        assert services.wait_until(lambda: has_said("2/9"), 120)
         report(3, kl_nats_per_token=None)
-        assert services.wait_until(lambda: has_said("3/9"), 20)
+        assert services.wait_until(lambda: has_said("3/9"), 120)
         with transaction() as session:
             leases.fail(session, claimed.lease, "the test is over")
 

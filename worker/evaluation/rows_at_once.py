@@ -7,9 +7,9 @@ batch draws from the same random numbers. The blocks of z0 stay those of the rec
 import json
 from dataclasses import dataclass
 
-from worker.kto.files import write_atomically
 from worker.kto.job import Job
 from worker.kto.process import OutOfMemory, Refusal, first_line
+from worker.kto.sealed_files import read_cache, write_sealed
 
 FILE = "scoring-batch.json"
 #: Rows of one forward where neither the recipe nor a measurement says how many.
@@ -20,8 +20,8 @@ def micro_batch_size_of(job: Job) -> int:
     """The recipe's, or what the trainer found to fit where the recipe leaves it to the machine."""
     asked = job.recipe.micro_batch_size
     if asked == "auto":
-        training = job.workdir / "training.json"
-        asked = json.loads(training.read_bytes())["recipe"]["micro_batch_size"] if training.is_file() else UNMEASURED
+        training = read_cache(job.workdir / "training.json")
+        asked = UNMEASURED if training is None else json.loads(training)["recipe"]["micro_batch_size"]
     return int(asked)
 
 
@@ -33,10 +33,8 @@ class RowsAtOnce:
 
     @classmethod
     def of(cls, job: Job) -> "RowsAtOnce":
-        try:
-            halvings = int(json.loads((job.workdir / FILE).read_bytes())["halvings"])
-        except FileNotFoundError:
-            halvings = 0
+        kept = read_cache(job.workdir / FILE)
+        halvings = 0 if kept is None else int(json.loads(kept)["halvings"])
         return cls(max(1, micro_batch_size_of(job) >> halvings), max(1, job.recipe.batch_size >> halvings), halvings)
 
     def too_many(self, job: Job, error: Exception) -> OutOfMemory | Refusal:
@@ -48,7 +46,7 @@ class RowsAtOnce:
                 f"evaluation.kl_max_new_tokens (it is {job.recipe.evaluation.kl_max_new_tokens}) or max_length (it is "
                 f"{job.recipe.max_length}), or take a machine with more memory",
             )
-        write_atomically(job.workdir / FILE, json.dumps({"halvings": self.halvings + 1}).encode())
+        write_sealed(job.workdir / FILE, json.dumps({"halvings": self.halvings + 1}).encode())
         return OutOfMemory(
             f"{self.read} rows of the holdout read or {self.sampled} sampled at once do not fit into memory "
             f"({first_line(error)}): score again, then it is half as many"

@@ -49,10 +49,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.evaluation.rows_at_once import RowsAtOnce, micro_batch_size_of
-from worker.kto.files import write_atomically
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
 from worker.kto.process import Refusal, StopRequest, libraries_are_loaded, run, whatever_the_rows
+from worker.kto.sealed_files import Damaged, seal_of, verify, write_sealed
 from worker.kto.shortage import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
         job = read_job(workdir)
         if not any((job.output / name).is_file() for name in ("adapter_config.json", "config.json")):
             raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run worker.kto.train first")
+        try:
+            verify(seal_of(job.output))
+        except Damaged as damage:
+            raise Refusal("output_damaged", f"{damage}: run worker.kto.train again, which makes it again") from None
         at_once = RowsAtOnce.of(job)
         try:
             _score(job, journal, stop, at_once)
@@ -207,8 +211,8 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "desirable": [rows[row].desirable for row in suspected],
         "suspicion": suspicion_N.tolist() if suspicion_N is not None else [],
     }
-    write_atomically(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
-    write_atomically(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
+    write_sealed(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
+    write_sealed(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 
 
 def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
@@ -235,8 +239,7 @@ def _way(
             journal.warn(
                 0,
                 "padded",
-                "the candidate's attention cannot be packed (packed rows say something else than single ones): rows "
-                "are padded, so they are scored more slowly",
+                f"rows are padded, not packed, because {reading.padded_because}: scoring takes longer",
             )
     return partial(
         Reading,

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worker.kto import folders, lora
+from worker.kto.finite_weights import require_finite_weights
 from worker.kto.process import Refusal, first_line
 from worker.kto.shortage import is_out_of_memory
 
@@ -53,7 +54,8 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         with lora.peft_quiet():
             policy = PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
             # Once more for its account: what from_pretrained had no place for it does not say.
-            result = set_peft_model_state_dict(policy, load_file(folder / folders.ADAPTER_WEIGHTS))
+            tensors = load_file(folder / folders.ADAPTER_WEIGHTS)
+            result = set_peft_model_state_dict(policy, tensors)
     except KeyError as error:
         raise _incomplete(folder, [str(error.args[0])]) from None
     except Exception as error:
@@ -72,6 +74,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
             f"reference: the base model has no place for {_counted(names)} of the adapter in {folder}, which would be "
             f"lost: stage the adapter that was trained on this base model, or {REMEDY}",
         )
+    require_finite_weights(tensors, folder, "reference", "ship another checkpoint")
     prefix = getattr(policy.base_model, "prefix", "lora_")
     missing = sorted(name for name in result.missing_keys if prefix in name)
     if missing:

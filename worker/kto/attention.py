@@ -76,6 +76,7 @@ class Layout:
     recalls: "Layout | None" = None
     bounds: Bounds | None = None  # where all segments are taken at once
     memory: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # by layer: keys and values, detached
+    attended: set[int] = field(default_factory=set)  # layers whose attention went through here
 
     @property
     def tokens(self) -> int:
@@ -128,6 +129,7 @@ def packed_attention(
     if others.get("s_aux") is not None:
         raise Refusal("packing", "attention sinks cannot be packed")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
+    layout.attended.add(layer)
     if layout.remembers:
         layout.memory[layer] = (key.detach(), value.detach())
     earlier = layout.recalls.memory[layer] if layout.recalls else None
@@ -161,11 +163,12 @@ def _at_once(
         key = torch.cat((earlier[0], key), 2).index_select(2, bounds.places_K)
         value = torch.cat((earlier[1], value), 2).index_select(2, bounds.places_K)
     back = -1 if window is None else window - 1  # besides itself
+    # Rotary positions may leave float32 behind them, and a check computes in float32; a GPU's kernel takes 16 bits.
+    taken = torch.bfloat16 if value.is_cuda and value.dtype is torch.float32 else value.dtype
     attended = varlen_attn(
-        # Rotary positions may leave float32 behind them, which the kernel does not take.
-        query[0].transpose(0, 1).to(value.dtype),
-        key[0].transpose(0, 1).to(value.dtype),
-        value[0].transpose(0, 1),
+        query[0].transpose(0, 1).to(taken),
+        key[0].transpose(0, 1).to(taken),
+        value[0].transpose(0, 1).to(taken),
         bounds.queries,
         bounds.keys,
         bounds.longest_queries,
@@ -175,7 +178,7 @@ def _at_once(
         enable_gqa=query.shape[1] != key.shape[1],
     )
     assert isinstance(attended, Tensor)
-    return attended[None]
+    return attended[None].to(value.dtype)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None, cap: float | None) -> Tensor:

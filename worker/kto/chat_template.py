@@ -3,6 +3,9 @@
 A chat row is sound where the template, opened for the answer, keeps every message of the prompt, and the whole
 conversation begins with the opened prompt, followed by the answer unchanged and the template's end of the turn.
 
+A prompt that ends in a turn of the assistant is opened by continuing that turn (`continue_final_message` of
+transformers and of the serving stack): the answer goes on where the turn ends, and both together are one message.
+
 A text that also stands in the template's own words proves nothing, so each message is followed through the template by
 a mark: a character of the private use area in the middle of its text. The template has kept a message where the text
 around its mark is the message's own, and where the rendering without the marks is the same as the one without any.
@@ -31,6 +34,10 @@ class Conversation(NamedTuple):
     answer: str
 
 
+class NotContinued(Exception):
+    """The template does not write the prompt's last turn such that an answer can continue it."""
+
+
 class Template:
     """The chat template of a tokenizer."""
 
@@ -51,34 +58,44 @@ class Template:
         """
         if not self.exists:
             return Fault("no_chat_template")
-        messages = [*prompt, *answer]
+        continued = prompt[-1]["role"] == "assistant"
+        beginning = str(prompt[-1]["content"]) if continued else ""
+        text = str(answer[0]["content"])
+        whole_turn = {"role": "assistant", "content": beginning + text}
+        messages = [*prompt[: len(prompt) - continued], whole_turn]
         try:
-            opened = self._render(prompt, generation=True)
+            opened = self._opened(prompt)
             whole = self._render(messages)
             if self._may_print_the_clock:
                 self._require_no_clock(prompt)
         except Refusal:
             raise
+        except NotContinued:
+            return Fault("template_prefill")
         except Exception as error:  # noqa: BLE001 - templates are programs and raise what they like
             return Fault("template_error", first_line(error))
         if not whole.startswith(opened):
-            return self._fault_of_opening(prompt, opened)
+            return Fault("template_prefill") if continued else self._fault_of_opening(prompt, opened)
         starts = self._starts(messages, whole)
-        for message, places in zip(prompt, starts[:-1], strict=True):
-            text = message["content"].strip()
-            if text and not any(start + len(text) <= len(opened) for start in places):
+        for message, places in zip(messages[:-1], starts[:-1], strict=True):
+            kept = message["content"].strip()
+            if kept and not any(start + len(kept) <= len(opened) for start in places):
                 return Fault("template_changes_prompt", f"the message of {message['role']}")
-        text = str(answer[0]["content"])
-        before = len(text) - len(text.lstrip())
-        begins = [at - before for at in starts[-1] if at - before >= len(opened)]
+        turn = whole_turn["content"]
+        before = len(turn) - len(turn.lstrip())
+        begins = [at - before + len(beginning) for at in starts[-1] if at - before + len(beginning) >= len(opened)]
         start = next((at for at in begins if whole.startswith(text, at)), None)
         if start is None:
             return Fault("template_changes_answer")
         if whole[len(opened) : start].strip():
+            if continued:
+                return Fault("template_prefill")
             if opened == self._render(prompt):
                 return Fault("template_generation_prompt")
             # The template fills in what serving does not, such as an empty block of reasoning: the answer was sampled
             # right behind the opened prompt.
+            whole, start = opened + whole[start:], len(opened)
+        elif continued:  # a template that takes white space from the end of the turn has taken it from the prompt alone
             whole, start = opened + whole[start:], len(opened)
         return Conversation(opened, whole, start, text)
 
@@ -145,23 +162,37 @@ class Template:
 
     def _takes_space(self, prompt: Sequence[Mapping[str, Any]], index: int, shorter: str) -> bool:
         without = [*prompt[:index], {**prompt[index], "content": shorter}, *prompt[index + 1 :]]
-        opened = self._rendered(prompt, generation=True)
-        return opened is not None and opened == self._rendered(without, generation=True)
+        try:
+            return self._opened(prompt) == self._opened(without)
+        except Exception:  # noqa: BLE001 - templates are programs and raise what they like
+            return False
 
-    def _rendered(self, messages: Sequence[Any], *, generation: bool = False) -> str | None:
+    def _opened(self, prompt: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+        """Returns the text that the answer follows. Raises `NotContinued`, and what the template raises."""
+        if prompt[-1]["role"] != "assistant":
+            return self._render(prompt, generation=True, **variables)
+        self._render(prompt, **variables)  # raises the template's own errors
+        try:
+            return self._render(prompt, continues=True, **variables)
+        except ValueError:  # of transformers: the template does not end with the turn's text
+            raise NotContinued from None
+
+    def _rendered(self, messages: Sequence[Any]) -> str | None:
         """Returns the text of `messages`; None where the template fails."""
         try:
-            return self._render(messages, generation=generation)
+            return self._render(messages)
         except Exception:  # noqa: BLE001 - templates are programs and raise what they like
             return None
 
-    def _render(self, messages: Sequence[Any], *, generation: bool = False, **variables: Any) -> str:
+    def _render(
+        self, messages: Sequence[Any], *, generation: bool = False, continues: bool = False, **variables: Any
+    ) -> str:
         return str(
             self._tokenizer.apply_chat_template(
                 list(messages),
                 tokenize=False,
                 add_generation_prompt=generation,
-                continue_final_message=False,
+                continue_final_message=continues,
                 **variables,
             )
         )
@@ -170,9 +201,8 @@ class Template:
         """Renders at two different times."""
         source = self._tokenizer.get_chat_template()
         early, late = (
-            self._render(
+            self._opened(
                 prompt,
-                generation=True,
                 # A macro of the template goes before the function of the same name that reads the clock.
                 chat_template="{% macro strftime_now(format) %}" + year + "{% endmacro %}" + source,
             )

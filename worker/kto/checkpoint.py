@@ -2,18 +2,19 @@
 
     state/step-NNNNNN/weights.safetensors     the trained weights, float32
     state/step-NNNNNN/optimizer.safetensors   AdamW's two moments and step count, per weight
-    state/step-NNNNNN/state.json              step, what the run is (identity), seconds so far, bco's running sum and
-                                              count, sha256 of the two files and of all this
+    state/step-NNNNNN/state.json              step, what the run is (identity), rows of a micro-batch, seconds so far,
+                                              bco's running sum and count
+    state/step-NNNNNN/files.sha256            the seal of the three
     state/damaged-NNNNNN/                     one that did not verify: never looked at again, kept for whoever asks why
 
 Schedule, block order and position all follow from the step, and nothing else is random: see `batches`.
 """
 
-import hashlib
 import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from app.runs.recipe import Recipe
-from worker.kto.files import folder_atomically, sha256_of, sync, write_atomically
+from worker.kto.files import folder_atomically, sync
 from worker.kto.process import Refusal
+from worker.kto.sealed_files import Damaged, verify, write_seal
 
 KEPT = 2
-FILES = ("weights.safetensors", "optimizer.safetensors")
+WEIGHTS, MOMENTS, STATE = FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
+#: It lies inside, as it has to appear together with the folder.
+SEAL = "files.sha256"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Position:
     threads: int  # of CPU arithmetic: the bits depend on them
     running: tuple[float, float] = (0.0, 0.0)  # sum and count of the rewards so far, for bco
     unfinished: dict[str, Any] | None = None  # figures of `step`, where it was stopped while its drift was measured
+    micro_batch_size: int | None = None  # the steps before hang on it
 
 
 class Due:
@@ -71,35 +76,40 @@ def save(
         for key, value in optimizer.state[weight].items()
     }
     with folder_atomically(folder / f"step-{position.step:06d}") as place:
-        save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, place / FILES[0])
-        save_file(moments, place / FILES[1])
+        save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, place / WEIGHTS)
+        save_file(moments, place / MOMENTS)
         state = {
             "step": position.step,
             "seconds": position.seconds,
             "threads": position.threads,
             "running": position.running,
             "unfinished": position.unfinished,
+            "micro_batch_size": position.micro_batch_size,
             "identity": identity,
-            "sha256": {name: sha256_of(place / name) for name in FILES},
         }
-        state["own_sha256"] = _digest(state)
-        write_atomically(place / "state.json", json.dumps(state, indent=1).encode())
+        (place / STATE).write_text(json.dumps(state, indent=1))
+        write_seal(place / SEAL, [place / name for name in FILES])
     for old in _newest_first(folder)[KEPT:]:
         shutil.rmtree(old)
 
 
 def resume(
-    folder: Path, identity: str, weights: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    folder: Path,
+    identity: str,
+    weights: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    micro_batch_size: int | None = None,
 ) -> tuple[Position | None, list[str]]:
     """Load the newest sound checkpoint into `weights` and `optimizer`: where the run is, None where there is none; and
-    the names of damaged ones, newest first, which were passed over and put aside.
+    the names of those that were passed over and put aside, newest first: damaged ones, and those with another size of
+    micro-batches, which was measured again after micro-batch.json was damaged.
 
     Raises `Refusal` where it belongs to another job.
     """
     passed_over: list[str] = []
     for path in _newest_first(folder):
         state = _sound_state(path)
-        if state is None:
+        if state is None or state["micro_batch_size"] != micro_batch_size:
             # Left among the others it would count as one of the last two.
             _put_aside(path)
             passed_over.append(path.name)
@@ -109,9 +119,11 @@ def resume(
                 "state_of_another_job",
                 f"state: {path.name} was made with another recipe, snapshot or model: use a new WORKDIR or remove it",
             )
-        _restore(load_file(path / FILES[0]), load_file(path / FILES[1]), weights, optimizer)
+        _restore(load_file(path / WEIGHTS), load_file(path / MOMENTS), weights, optimizer)
         total, count = state["running"]
-        position = Position(state["step"], state["seconds"], state["threads"], (total, count), state["unfinished"])
+        position = Position(
+            state["step"], state["seconds"], state["threads"], (total, count), state["unfinished"], micro_batch_size
+        )
         return position, passed_over
     return None, passed_over
 
@@ -139,20 +151,17 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _put_aside(path: Path) -> None:
     place = path.with_name(path.name.replace("step-", "damaged-"))
-    shutil.rmtree(place, ignore_errors=True)
-    path.replace(place)
+    with suppress(FileNotFoundError):  # another rank was quicker
+        shutil.rmtree(place, ignore_errors=True)
+        path.replace(place)
     sync(path.parent)
 
 
 def _sound_state(path: Path) -> dict[str, Any] | None:
+    """Returns the content of state.json, None where a file is damaged or there is no seal."""
     try:
-        state: dict[str, Any] = json.loads((path / "state.json").read_bytes())
-        own = state.pop("own_sha256")
-        sound = own == _digest(state) and all(sha256_of(path / name) == state["sha256"][name] for name in FILES)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        sealed = verify(path / SEAL)
+    except Damaged:
         return None
-    return state if sound else None
-
-
-def _digest(state: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    state: dict[str, Any] | None = json.loads((path / STATE).read_bytes()) if sealed else None
+    return state

@@ -1,20 +1,20 @@
 """What looks wrong, before and while it trains, and what to do. Pure rules: figures in, findings out; the caller says
 each code once.
 
-What the rows and their plan say before the first step is in `of_rows`, what the metrics say after each step in
+What the rows and their plan say before the first step is in `plan_diagnosis`, what the metrics say after each step in
 `findings`. A rule that an objective gives no figures for does not speak.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import log
 from statistics import fmean
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from app.runs.recipe import WITHOUT_LAMBDA, Recipe
-from worker.kto.batches import Plan
 from worker.kto.objectives import OBJECTIVES
-from worker.kto.rows import Row, Rows
+from worker.kto.plan_diagnosis import Finding, of_rows
+
+__all__ = ["Finding", "findings", "of_rows"]
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -30,6 +30,8 @@ STILL = 4 * PINNED
 LOSS_AT_FIRST = {"kto": 0.5, "tkto": 0.5, "apo_zero_unpaired": 0.5, "bco": log(2)}
 #: A class's mean reward (β·r) counts as moved beyond this.
 MOVED = 0.1
+#: So does its mean log-ratio r, or z0, beyond this in nats: with a small β the policy moves far while β·r stays small.
+MOVED_NATS = 1.0
 #: Classes whose mean rewards differ by less than this share of the larger one are not separated.
 ALIKE_SHARE = 0.1
 #: In more than this share of the steps z0 is cut off: then the clamp decides, not the data.
@@ -40,22 +42,6 @@ NORMS_APART = 10
 #: Sampled lengths outside this times the reference's are said. Medians of a dozen samples scatter by about a fifth, so
 #: it takes two checks in a row on the same side.
 LENGTH_BAND = (0.8, 1.25)
-TRUNCATED_SHARE = 0.05
-#: Of a block's rows, those that share a prompt or completion pull the same way and can lend each other no completion.
-DUPLICATE_SHARE = 0.25
-#: λ_D·n_D / (λ_U·n_U): at least 1 and up to 4/3 in KTO's paper and TRL's documentation, up to 3/2 in its later text.
-LAMBDA_BAND = (1.0, 1.5)
-
-
-class Finding(NamedTuple):
-    """A problem and its remedy.
-
-    learning_rate   direction in which the remedy moves the learning rate, None where it says nothing of it
-    """
-
-    code: str
-    message: str
-    learning_rate: Literal["lower", "raise"] | None = None
 
 
 def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
@@ -67,6 +53,8 @@ def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
     for rule in RULES:
         finding = rule(metrics, recipe)
         if finding is None:
+            continue
+        if finding.code in {earlier.code for earlier in kept}:
             continue
         directions = {earlier.learning_rate for earlier in kept} - {None}
         if finding.learning_rate is None or directions <= {finding.learning_rate}:
@@ -104,10 +92,14 @@ def _classes_are_not_separated(metrics: Metrics, recipe: Recipe) -> Finding | No
     if earlier_d is None or earlier_u is None or desirable is None or undesirable is None:
         return None
     way, margin = max(abs(desirable), abs(undesirable)), desirable - undesirable
-    alike = way > MOVED and margin < ALIKE_SHARE * way
+    alike = (way > MOVED or way > recipe.beta * MOVED_NATS) and margin < ALIKE_SHARE * way
     turned = way > STILL and margin <= 0 and earlier_d <= earlier_u
     if not alike and not turned:
         return None
+    return _not_separated(desirable, undesirable, recipe)
+
+
+def _not_separated(desirable: float, undesirable: float, recipe: Recipe) -> Finding:
     return Finding(
         "classes_not_separated",
         f"the rewards of both classes move alike ({desirable:.3g} for desirable rows, {undesirable:.3g} for "
@@ -120,10 +112,6 @@ def _classes_are_not_separated(metrics: Metrics, recipe: Recipe) -> Finding | No
 def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
     if len(metrics) < 2 * SPAN or len(metrics) < metrics[-1]["total_steps"] // 2:
         return None
-    # A loss also stays where it began when both classes move alike, and z0 with them.
-    rewards = [_mean(metrics[-SPAN:], name) for name in ("reward_desirable", "reward_undesirable")]
-    if OBJECTIVES[recipe.objective].reference and any(reward and abs(reward) > STILL for reward in rewards):
-        return None
     at_first = LOSS_AT_FIRST.get(recipe.objective)
     if at_first is not None:
         where = "mean(lambda)/2" if at_first == 0.5 else "mean(lambda)·log(2)"
@@ -132,19 +120,35 @@ def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
             None if (now := _mean(metrics[-SPAN:], name)) is None else abs(now / float(full) - at_first) / PINNED
             for name, full in lambdas.items()
         ]
-        said = f"the loss stays at {where}"
+        where_it_stays = f"the loss stays at {where}"
     elif OBJECTIVES[recipe.objective].reference and not OBJECTIVES[recipe.objective].labels:
         margin = _mean(metrics[-SPAN:], "margin")
         off = [None if margin is None else abs(margin) / STILL]
-        said = "the rewards of both classes stay equal"
+        where_it_stays = "the rewards of both classes stay equal"
     else:
         return None
     if any(distance is None or distance > 1 for distance in off):
         return None
+    if OBJECTIVES[recipe.objective].reference:
+        desirable, undesirable, z0 = (
+            _mean(metrics[-SPAN:], name) or 0.0 for name in ("reward_desirable", "reward_undesirable", "z0")
+        )
+        way = max(abs(desirable), abs(undesirable))
+        nats = max(way / recipe.beta, abs(z0))
+        if nats > MOVED_NATS and desirable - undesirable < ALIKE_SHARE * recipe.beta * nats:
+            return _not_separated(desirable, undesirable, recipe)
+        if nats > MOVED_NATS:
+            return Finding(
+                "beta_too_small",
+                f"{where_it_stays}, but the policy has moved by {nats:.3g} nats: beta (it is {recipe.beta:g}) is so "
+                "small that the loss does not follow: raise beta",
+            )
+        if way > STILL:
+            return None
     return Finding(
         "nothing_learned",
-        f"{said}: nothing is learned: raise learning_rate (it is {recipe.learning_rate:g}) or look whether the labels "
-        "say anything about the completions",
+        f"{where_it_stays}: nothing is learned: raise learning_rate (it is {recipe.learning_rate:g}) or look whether "
+        "the labels say anything about the completions",
         "raise",
     )
 
@@ -230,75 +234,6 @@ RULES: Sequence[Callable[[Metrics, Recipe], Finding | None]] = (
     _nothing_is_learned,
     _gradients_are_apart,
 )
-
-
-def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list[Finding]:
-    """What the rows and their plan say before the first step. `context`: tokens the base model was made for."""
-    found = []
-    if context is not None and context < recipe.max_length:
-        found.append(
-            Finding(
-                "context",
-                f"max_length is {recipe.max_length}, the base model was made for {context}: rows are cut there",
-            )
-        )
-    if read.truncated > TRUNCATED_SHARE * len(read.rows):
-        found.append(
-            Finding(
-                "many_truncated",
-                f"{read.truncated} of {len(read.rows)} rows were cut, {read.tokens_cut} tokens in all: raise "
-                f"max_length (it is {recipe.max_length}) if the base model's context allows it",
-            )
-        )
-    if plan.unpaired:
-        found.append(
-            Finding(
-                "unpaired_rows",
-                f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch: they do not "
-                "enter z0; raise micro_batch_size, or collect more varied prompts",
-            )
-        )
-    return [*found, *_duplicates(read.rows, plan), *_lambdas(read.rows, plan, recipe)]
-
-
-def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
-    if not plan.mismatched:
-        return []
-    total = again = 0
-    for block in plan.blocks:
-        prompts = Counter(rows[row].prompt_key for row in block.rows)
-        completions = Counter(rows[row].completion.tobytes() for row in block.rows)
-        total += len(block.rows)
-        again += sum(
-            prompts[rows[row].prompt_key] > 1 or completions[rows[row].completion.tobytes()] > 1 for row in block.rows
-        )
-    if again <= DUPLICATE_SHARE * total:
-        return []
-    return [
-        Finding(
-            "duplicates",
-            f"{again} of {total} rows share their prompt or completion with another row of their micro-batch: z0 rests "
-            "on few different completions: raise micro_batch_size, or collect more varied feedback",
-        )
-    ]
-
-
-def _lambdas(rows: Sequence[Row], plan: Plan, recipe: Recipe) -> list[Finding]:
-    if recipe.objective in WITHOUT_LAMBDA:
-        return []
-    taken = [rows[row] for block in plan.blocks for row in block.rows]
-    pull_d = float(recipe.lambda_desirable) * sum(row.weight for row in taken if row.desirable)
-    pull_u = float(recipe.lambda_undesirable) * sum(row.weight for row in taken if not row.desirable)
-    low, high = LAMBDA_BAND
-    if pull_d == 0 or pull_u == 0 or low - 1e-6 <= pull_d / pull_u <= high + 1e-6:
-        return []
-    return [
-        Finding(
-            "lambda_band",
-            f"lambda_desirable and lambda_undesirable weigh desirable rows {pull_d / pull_u:.3g} times as much as "
-            f"undesirable ones, advised is {low:g} to {high:g}: set both to auto, unless this is meant",
-        )
-    ]
 
 
 def _mean(metrics: Metrics, name: str) -> float | None:

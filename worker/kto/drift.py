@@ -22,11 +22,11 @@ from statistics import median
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from worker.kto.files import sync, write_atomically
+from worker.kto.files import sync
 from worker.kto.job import Job
 from worker.kto.logprobs import Reading, autocast
 from worker.kto.models import Arithmetic
@@ -34,6 +34,7 @@ from worker.kto.process import Refusal
 from worker.kto.ranks import Ranks
 from worker.kto.rows import Row
 from worker.kto.sampling import Pair, chosen_prompts, drift_of_tokens, sample
+from worker.kto.sealed_files import is_sound, read_cache, replace_sealed, write_sealed
 
 Figures = dict[str, float | None]
 
@@ -61,20 +62,21 @@ def put_in(weights: Mapping[str, nn.Parameter], values: Iterator[tuple[str, Tens
 class Start:
     """The trained weights before the first update: in memory, or in a file that is read part by part."""
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], path: Path | None, *, writes: bool) -> None:
-        """Call it while the policy still is the reference. `path`: the file, None for memory. `writes`: whether this
-        rank writes it; it does not where the file holds these weights already.
+    def __init__(self, weights: Mapping[str, nn.Parameter], path: Path | None, *, reference: str, writes: bool) -> None:
+        """Call it while the policy still is the reference. `path`: the file, None for memory. `reference`: the
+        fingerprint of what the policy is. `writes`: whether this rank writes it; it does not where the file holds the
+        weights of this reference already.
         """
         self._path = path
         self._kept: dict[str, Tensor] = {}
         if path is None:
             self._kept = {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
-        elif writes and not _holds(path, weights):
+        elif writes and not _holds(path, reference):
             part = path.with_name(f".{path.name}.part")
-            save_file({name: _short(weight.detach()) for name, weight in weights.items()}, part)
+            content = {name: _short(weight.detach()) for name, weight in weights.items()}
+            save_file(content, part, {"reference": reference})
             sync(part)
-            part.replace(path)
-            sync(path.parent)
+            replace_sealed(part, path)
 
     def values(self) -> Iterator[tuple[str, Tensor]]:
         yield from self._kept.items() if self._path is None else _stored(self._path)
@@ -86,12 +88,11 @@ def _stored(path: Path) -> Iterator[tuple[str, Tensor]]:
             yield name, file.get_tensor(name)
 
 
-def _holds(path: Path, weights: Mapping[str, nn.Parameter]) -> bool:
-    try:
-        found = {name: torch.equal(value.to(weights[name]), weights[name]) for name, value in _stored(path)}
-    except (OSError, SafetensorError, KeyError):
+def _holds(path: Path, reference: str) -> bool:
+    if not is_sound(path):
         return False
-    return found.keys() == weights.keys() and all(found.values())
+    with safe_open(str(path), framework="pt") as file:
+        return (file.metadata() or {}).get("reference") == reference
 
 
 def _short(weight: Tensor) -> Tensor:
@@ -148,14 +149,17 @@ class Drift:
         workdir = self._job.workdir
         in_file = self._job.recipe.method == "full"
         self._start = Start(
-            self._weights, workdir / "start.safetensors" if in_file else None, writes=self._ranks.writes
+            self._weights,
+            workdir / "start.safetensors" if in_file else None,
+            reference=f"{self._job.base_fingerprint} {self._job.adapter_fingerprint}",
+            writes=self._ranks.writes,
         )
         self._reference_length = self._kept_length()
         if self._reference_length is None:
             self._reference_length = _median_length(self._draw())
             if self._ranks.writes:
                 content = {"identity": self._job.identity, "reference_length_median": self._reference_length}
-                write_atomically(workdir / "drift.json", json.dumps(content, indent=1).encode())
+                write_sealed(workdir / "drift.json", json.dumps(content, indent=1).encode())
 
     def after(self, step: int) -> Figures:
         """Drift after `step`, all None where it is not measured there. Frees the gradients.
@@ -192,13 +196,10 @@ class Drift:
     def _kept_length(self) -> float | None:
         """As an earlier attempt measured it; of rank 0, so that all ranks go on together."""
         found: dict[str, float] = {}
-        if self._ranks.writes:
-            try:
-                content = json.loads((self._job.workdir / "drift.json").read_bytes())
-                if content["identity"] == self._job.identity:
-                    found["length"] = float(content["reference_length_median"])
-            except (FileNotFoundError, ValueError, KeyError):
-                pass
+        if self._ranks.writes and (kept := read_cache(self._job.workdir / "drift.json")) is not None:
+            content = json.loads(kept)
+            if content["identity"] == self._job.identity:
+                found["length"] = float(content["reference_length_median"])
         return self._ranks.gather(found).get("length")
 
     def _log_probs(self, samples: Sequence[Pair]) -> NDArray[np.float32]:

@@ -14,7 +14,9 @@ from thumbwheel.row_checks import counts_in_words
 
 from worker.kto.files import write_atomically
 from worker.kto.job import Job
+from worker.kto.process import Refusal
 from worker.kto.rows import Rows, read_rows
+from worker.kto.sealed_files import Damaged, read, write_sealed
 from worker.kto.tokens import Tokens
 
 #: Dropped rows that a summary names, in all and for each reason.
@@ -52,12 +54,12 @@ def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: 
         if job.shards_of(split):
             reads[split] = read_split(job, split, tokens, max_length, vocabulary, keeps=writes)
     before = job.workdir / "snapshot" / "dropped.jsonl"
-    lines = [json.loads(line) for line in before.read_text().splitlines()] if before.is_file() else []
+    lines = [json.loads(line) for line in _content(before).splitlines()] if before.is_file() else []
     lines += [drop.line for read in reads.values() for drop in read.drops]
     if writes:
         content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_atomically(job.workdir / "dropped.jsonl", content.encode())
-        write_atomically(job.workdir / "dropped-by-reason.json", json.dumps(by_reason(lines)).encode())
+        write_sealed(job.workdir / "dropped-by-reason.json", json.dumps(by_reason(lines)).encode())
     train.require_any("train rows")
     if "holdout" in reads:
         reads["holdout"].require_any("held-out rows")
@@ -69,6 +71,13 @@ def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: 
         },
         "prompts_trimmed": {split: read.prompts_trimmed for split, read in reads.items() if read.prompts_trimmed},
     }
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read(path)
+    except Damaged as damage:
+        raise Refusal("snapshot_damaged", f"snapshot: {damage}: stage it again") from None
 
 
 def by_reason(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -67,8 +68,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights_fingerprint(folder: Path) -> str | None:
+def weights_fingerprint(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str | None:
     """SHA-256 of the folder's weights, or None where it has none in safetensors files.
+
+    known   the SHA-256 of files whose content is not read again, by their names
 
     One weight file: the hash of that file. Several: the hash of the sorted lines ``<sha256>  <name>``. An adapter's
     and a model's fingerprint are made alike, so what training.json calls weights_sha256 is the next job's fingerprint.
@@ -76,7 +79,8 @@ def weights_fingerprint(folder: Path) -> str | None:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         return None
-    if len(files) == 1:
-        return sha256_of(files[0])
-    lines = "".join(f"{sha256_of(file)}  {file.name}\n" for file in files)
+    digests = {file.name: known.get(file.name) or sha256_of(file) for file in files}
+    if len(digests) == 1:
+        return digests[files[0].name]
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
     return hashlib.sha256(lines.encode()).hexdigest()

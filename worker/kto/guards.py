@@ -139,8 +139,10 @@ def _refuse(
     }
     write_atomically(workdir / name, json.dumps(batch).encode())
     named = ", ".join(row.completion_id for row in odd[:5]) + (" …" if len(odd) > 5 else "")
+    # Before the first update no learning rate has had an effect.
+    lower = "" if step == 1 else "lower learning_rate, "
     raise Refusal(
         "not_finite",
         f"step {step}: {what} is NaN or infinite, rows with completion_id {named}: the batch is kept in {name}; "
-        "lower learning_rate, set precision to float32, or remove these rows",
+        f"{lower}set precision to float32, or remove these rows",
     )

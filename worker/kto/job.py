@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.runs.recipe import PAIRED, Recipe
 from app.snapshots.split import Split
-from worker.kto import folders
+from worker.kto import folders, sealed_files
 from worker.kto.files import sha256_of, weights_fingerprint
 from worker.kto.process import Refusal
 
@@ -140,6 +140,10 @@ def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, 
             "reference_missing", f"reference: {folder} holds no adapter_config.json: stage the shipped adapter"
         )
     folders.require_adapter_weights(folder)
+    try:
+        sealed_files.verify(sealed_files.seal_of(folder))
+    except sealed_files.Damaged as damage:
+        raise Refusal("reference_damaged", f"reference: {damage}: stage the shipped checkpoint again") from None
     fingerprint = weights_fingerprint(folder)
     assert fingerprint is not None, "the adapter's weights are there"
     if reference.fingerprint not in (None, fingerprint):
@@ -186,9 +190,14 @@ def _verify_shards(folder: Path, manifest: Manifest) -> None:
 
 def _document(path: Path, model: type[Document]) -> Document:
     try:
-        content: Any = json.loads(path.read_bytes())
+        content: Any = json.loads(sealed_files.read(path))
     except FileNotFoundError:
         raise Refusal("job_incomplete", f"{path.name} is missing in WORKDIR: stage the job again") from None
+    except sealed_files.Damaged as damage:
+        raise Refusal(
+            "job_damaged",
+            f"{damage}: stage the job again; if you changed the file yourself, remove {path.name}{sealed_files.SUFFIX}",
+        ) from None
     except ValueError as error:
         raise Refusal("job_malformed", f"{path.name} is no JSON ({error}): stage the job again") from None
     try:

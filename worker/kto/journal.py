@@ -2,15 +2,19 @@
 watches.
 """
 
+import errno
 import json
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from worker.kto import sealed_files
 from worker.kto.files import write_atomically
 
 Phase = Literal["loading", "referencing", "training", "evaluating"]
@@ -30,6 +34,8 @@ class Journal:
         self._phase: Phase | None = None
         self._written_at = 0.0
         self._bar = Bar() if writes and sys.stdout.isatty() else None
+        self._damage = DamageHandler(self)
+        sealed_files.log.addHandler(self._damage)
 
     def continue_after(self, step: int) -> None:
         """Cut the lines of steps after `step`: a resumed run takes them again."""
@@ -44,14 +50,14 @@ class Journal:
         now = time.monotonic()
         if phase != self._phase or done == total or now - self._written_at >= PROGRESS_EVERY:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            _append(self.workdir / "progress.jsonl", {"phase": phase, "done": done, "total": total, "at": at})
+            append(self.workdir / "progress.jsonl", {"phase": phase, "done": done, "total": total, "at": at})
             self._phase, self._written_at = phase, now
         if self._bar:
             self._bar.show(phase, done, total, self.metrics)
 
     def metric(self, line: dict[str, Any]) -> None:
         if self._writes:
-            _append(self.workdir / "metrics.jsonl", line)
+            append(self.workdir / "metrics.jsonl", line)
         self.metrics.append(line)
 
     def warn(self, step: int, code: str, message: str, *, again: bool = False) -> None:
@@ -60,13 +66,25 @@ class Journal:
             return
         path = self.workdir / "warnings.jsonl"
         if all(line["code"] != code or (again and line["message"] != message) for line in lines(path)):
-            _append(path, {"step": step, "code": code, "message": message})
+            append(path, {"step": step, "code": code, "message": message})
             if self._bar:
                 self._bar.say(message)
 
     def close(self) -> None:
+        sealed_files.log.removeHandler(self._damage)
         if self._bar:
             self._bar.close()
+
+
+class DamageHandler(logging.Handler):
+    """Adds a warning to the journal for each damaged file that is made again."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._journal.warn(0, "file_damaged", record.getMessage(), again=True)
 
 
 class Bar:
@@ -132,18 +150,30 @@ def figures(metrics: Sequence[Mapping[str, Any]]) -> str:
     return "  ".join(parts)
 
 
-def _append(path: Path, line: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Appends the whole line, or, on a full disk, nothing of it."""
+    content = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+    with path.open("ab", buffering=0) as file:
+        begins = file.tell()
+        try:
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(begins)
+            raise
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of `path`; a last one that a kill cut short is left out."""
+    """Returns the whole lines of `path`, without a last one that a kill cut short and without damaged ones."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    found = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        with suppress(ValueError):  # nothing is learnt from these files
+            if line.endswith(b"\n") and isinstance(content := json.loads(line), dict):
+                found.append(content)
+    return found
 
 
 def _cut(path: Path, step: int) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from worker.kto.layers import decoder_layers, last_feed_forward_at, recomputing
 from worker.kto.packing import Packed, Pair
 from worker.kto.padding import Sequences
 from worker.kto.products import lacks_bfloat16, linear_layers, multiplied_as_float32
+from worker.kto.router_balance import RouterSums, Routing
 
 #: torch's own.
 COMPILER = "inductor"
@@ -44,12 +45,17 @@ class Forward:
     completions: tuple[int, ...]  # tokens of each row's
     tokens: int  # that were read
     room: int  # that were computed: padding too
-    router_loss: Tensor | None = None  # of a mixture of experts, over real tokens, where it was asked for
+    router: RouterSums | None = None  # of a mixture of experts, over real tokens, where it was requested
 
     @property
     def lp_B(self) -> Tensor:
         """lp(y|x) = Σ_t log π(y_t | x, y_<t)."""
         return by_row(self.lp_N, self.row_N, self.completions)
+
+    @property
+    def router_loss(self) -> Tensor | None:
+        """The loss of the routers over this forward alone."""
+        return None if self.router is None else self.router.share(self.router.choices)
 
 
 def by_row(value_N: Tensor, row_N: Tensor, completions: Sequence[int]) -> Tensor:
@@ -88,13 +94,18 @@ class Reading:
         chunked: bool,
         at_once: bool = False,
         recompute: bool = False,
+        padded_because: str | None = None,
     ) -> None:
-        """`at_once`: packed rows by one kernel of the GPU. `recompute`: activations are not kept but computed twice."""
+        """`at_once`: packed rows by one kernel of the GPU. `recompute`: activations are not kept but computed twice.
+        `padded_because`: why rows are not packed, where that was tried.
+        """
         self.model = model
         self.precision = precision
         self.packed = packed
         self.at_once = at_once
         self.recompute = recompute
+        self.routing = Routing.of(model)
+        self.padded_because = padded_because
         self._head = Head.of(model) if chunked else None
         self.chunked = self._head is not None
         # Every part of a model asks its own config which attention to take.
@@ -112,7 +123,13 @@ class Reading:
     def recomputing(self) -> "Reading":
         """The same way with less memory and more time."""
         return Reading(
-            self.model, self.precision, packed=self.packed, chunked=self.chunked, at_once=self.at_once, recompute=True
+            self.model,
+            self.precision,
+            packed=self.packed,
+            chunked=self.chunked,
+            at_once=self.at_once,
+            recompute=True,
+            padded_because=self.padded_because,
         )
 
     @property
@@ -155,7 +172,7 @@ class Reading:
             nothing = Forward(
                 torch.zeros(0, device=self._device, requires_grad=torch.is_grad_enabled()),
                 torch.zeros(0, dtype=torch.int64, device=self._device),
-                (), 0, 0,
+                (), 0, 0, self._router_sums(None, None, asked=router_loss),
             )  # fmt: skip
             return nothing, nothing
         if isinstance(own, Sequences):
@@ -205,24 +222,28 @@ class Reading:
 
         with laid_out(packed.layout):
             lp_N, output, hidden_BTH = self._log_probs(inputs, pick, packed.target_N, inside)
-        loss = output.aux_loss if router_loss else None
-        return Forward(lp_N, packed.row_N, packed.completions, packed.tokens, packed.tokens, loss), hidden_BTH[0]
+        router = self._router_sums(output, None, asked=router_loss)
+        return Forward(lp_N, packed.row_N, packed.completions, packed.tokens, packed.tokens, router), hidden_BTH[0]
 
     def _padded(self, sequences: Sequences, *, router_loss: bool = False) -> Forward:
         inputs: dict[str, Any] = {"input_ids": sequences.ids_BT}
         if router_loss:
-            # Its mean is over tokens, so here the padding has to be known.
-            positions_T = torch.arange(sequences.ids_BT.shape[1], device=sequences.ids_BT.device)
-            real_BT = positions_T < sequences.length_B[:, None]
-            inputs |= {"output_router_logits": True, "attention_mask": real_BT.long()}
+            inputs |= {"output_router_logits": True}
+        positions_T = torch.arange(sequences.ids_BT.shape[1], device=sequences.ids_BT.device)
+        real_BT = positions_T < sequences.length_B[:, None]
 
         def pick(hidden_BTH: Tensor) -> Tensor:
             return hidden_BTH.flatten(0, 1)[sequences.source_N]
 
         lp_N, output, _ = self._log_probs(inputs, pick, sequences.target_N)
-        loss = output.aux_loss if router_loss else None
+        router = self._router_sums(output, real_BT.flatten(), asked=router_loss)
         room = sequences.ids_BT.numel()
-        return Forward(lp_N, sequences.row_N, sequences.completions, sequences.tokens, room, loss)
+        return Forward(lp_N, sequences.row_N, sequences.completions, sequences.tokens, room, router)
+
+    def _router_sums(self, output: Any, real_T: Tensor | None, *, asked: bool) -> RouterSums | None:
+        if not asked or self.routing is None:
+            return None
+        return self.routing.sums(getattr(output, "router_logits", None), real_T, self._device)
 
     def _log_probs(
         self,
@@ -258,7 +279,7 @@ class Reading:
         finally:
             hook.remove()
         if not caught and self.packed:
-            raise HeadNotCalled
+            raise HeadNotCalled("the model does not call its output embeddings")
         if not caught:
             lp_N = -F.cross_entropy(pick(output.logits).float(), target_N, reduction="none")
         elif self._head:

@@ -27,7 +27,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from app.runs.recipe import Recipe
-from worker.kto.files import write_atomically
 from worker.kto.job import Job
 from worker.kto.logprobs import Reading
 from worker.kto.models import Arithmetic
@@ -36,6 +35,7 @@ from worker.kto.process import Refusal
 from worker.kto.ranks import Ranks
 from worker.kto.reference import Pair
 from worker.kto.rows import Row
+from worker.kto.sealed_files import read_cache, write_sealed
 from worker.kto.shortage import is_out_of_memory, micro_batch_sizes
 from worker.kto.tokens import Ids
 
@@ -169,15 +169,15 @@ def decided_micro_batch(
         return asked, None
     path = job.workdir / "micro-batch.json"
     found: dict[str, Any] = {}
-    if ranks.writes and path.is_file():
-        content = json.loads(path.read_bytes())
+    if ranks.writes and (kept := read_cache(path)) is not None:
+        content = json.loads(kept)
         found = content["measured"] if content["identity"] == job.identity else {}
     measured = ranks.gather(found)
     if not measured:
         _, measured = measure()
         if ranks.writes:
             content = {"identity": job.identity, "measured": measured}
-            write_atomically(path, json.dumps(content, indent=1).encode())
+            write_sealed(path, json.dumps(content, indent=1).encode())
     return int(measured["micro_batch_size"]), measured
 
 

@@ -50,10 +50,7 @@ class MicroBatch:
     log_probs: LogProbs
     mismatched: Sequence[Pair] | None
     forwards: tuple[Forward, ...]  # what the policy read: the rows, and their mismatched pairs where asked for
-
-    @property
-    def router_loss(self) -> Tensor | None:
-        return self.forwards[0].router_loss
+    router_loss: Tensor | None  # this rank's share of it, for a mixture of experts
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,8 @@ class Reader:
             over_ranks=self.ranks.sum,
         )
         others = None if batch.mismatched is None else batch.mismatched.pairs
-        return MicroBatch(batch.members, log_probs, others, (own,) if other is None else (own, other))
+        router_loss = None if own.router is None else own.router.share(own.router.choices.over(self.ranks))
+        return MicroBatch(batch.members, log_probs, others, (own,) if other is None else (own, other), router_loss)
 
     def score(
         self,

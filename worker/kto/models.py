@@ -21,8 +21,10 @@ from torch import nn
 
 from app.runs.recipe import Recipe
 from worker.kto import adapters, folders, lora
+from worker.kto.finite_weights import require_finite_weights
 from worker.kto.job import Job
 from worker.kto.process import Refusal, first_line
+from worker.kto.router_balance import coefficient_of
 from worker.kto.shortage import is_out_of_memory
 from worker.kto.tokens import Tokens
 
@@ -121,7 +123,9 @@ def _load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> tup
             f"base_model: {folder} lacks {len(broken)} weights that its config.json asks for, first {broken[0]}: "
             "restore the folder",
         )
-    return model.eval().to(device), sorted(report["unexpected_keys"])
+    model = model.eval().to(device)
+    require_finite_weights(model.state_dict(), folder, "base_model", "restore the folder, or name another model")
+    return model, sorted(report["unexpected_keys"])
 
 
 def _config(folder: Path) -> Any:
@@ -168,12 +172,12 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
     if job.adapter is not None:
         return adapters.load_adapter(model, job.adapter, trainable=True)
     with lora.peft_quiet():
-        return get_peft_model(model, lora.fresh_config(recipe)).eval()
+        return get_peft_model(model, lora.fresh_config(recipe, lora.unfit_modules(model))).eval()
 
 
 def router_coefficient(policy: Any) -> float:
     """Weight of the auxiliary loss that keeps the experts of a mixture evenly used; 0 for any other model."""
-    return float(getattr(policy.config, "router_aux_loss_coef", 0.0) or 0.0)
+    return coefficient_of(policy)
 
 
 def trained_weights(policy: Any) -> dict[str, nn.Parameter]:

@@ -95,7 +95,7 @@ def _prepared(job: Job, ranks: Ranks) -> Start:
     router_coefficient = models.router_coefficient(policy)
     reading = Reading.plain(policy, arithmetic.precision)
     if recipe.packing == "auto":
-        reading = reading_of(policy, tried(rows, max_length), arithmetic.precision)
+        reading = reading_of(policy, tried(rows, max_length), arithmetic.precision, list(weights.values()))
 
     def measure() -> tuple[int, dict[str, Any]]:
         return measured_micro_batch(

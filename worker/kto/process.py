@@ -119,7 +119,7 @@ def libraries_are_loaded() -> None:
 def run(module: str, description: str, work: Callable[[Path, StopRequest], None]) -> int:
     """Parse the one argument, call `work(WORKDIR, stop)`, and turn its end into an exit code."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder laid out as docs/architecture.md says")
+    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder laid out as docs/workdir.md says")
     workdir: Path = parser.parse_args().workdir
     if not workdir.is_dir():
         print(f"WORKDIR {workdir} is no folder: stage a job first", file=sys.stderr)  # noqa: T201
@@ -163,10 +163,13 @@ def whatever_the_rows(what: str, remedy: str) -> Iterator[None]:
         raise Refusal("memory", f"{what} do not fit into memory ({first_line(error)}): {remedy}") from error
 
 
-def disk_full_message(workdir: Path, again: str = "begin again") -> str:
+def disk_of(workdir: Path) -> str:
+    return f"the disk that holds {workdir}"
+
+
+def disk_full_message(workdir: Path) -> str:
     return (
-        f"the disk that holds {workdir} is full: make room there and {again}, it continues from the last training "
-        "checkpoint"
+        f"{disk_of(workdir)} is full: make room there and begin again, it continues from the last training checkpoint"
     )
 
 

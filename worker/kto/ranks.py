@@ -1,8 +1,9 @@
 """Several processes that train one policy together: `torchrun -m worker.kto.train WORKDIR`.
 
 Every rank holds the whole policy and takes its share of each micro-batch's rows. Sums over a micro-batch (z0, the
-running mean of bco) and gradients are added up over the ranks, so that two ranks learn what one does, but for the
-rounding of sums. A rank whose share is empty takes part in every exchange: nobody waits for it.
+running mean of bco, how often experts are chosen) and gradients are added up over the ranks, so that two ranks learn
+what one does, but for the rounding of sums. A rank whose share is empty takes part in every exchange: nobody waits for
+it.
 
 Rank 0 alone writes. A refusal or the wish to stop on one rank ends all of them.
 """

@@ -25,10 +25,11 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from worker.kto.batches import Block
-from worker.kto.files import sha256_of, write_atomically
+from worker.kto.files import sha256_of
 from worker.kto.job import Job
 from worker.kto.models import Arithmetic
 from worker.kto.rows import Row
+from worker.kto.sealed_files import is_sound, seal_of, write_sealed
 from worker.kto.tokens import Ids, fit
 
 Pair = tuple[Ids, Ids]
@@ -94,10 +95,13 @@ class Reference:
     def look_in(self, files: Iterable[Path]) -> None:
         """Have `take` find what these files of earlier runs hold under this fingerprint.
 
-        A log-prob that is not finite is left there: were it a machine's fault, it would spoil every run to come.
+        Damaged files are passed over. A log-prob that is not finite is left there: were it a machine's fault, it would
+        spoil every run to come.
         """
         for file in files:
-            for key, values in Reference.load(file, self.fingerprint).known.items():
+            if seal_of(file).exists() and not is_sound(file):
+                continue
+            for key, values in Reference._stored(file, self.fingerprint).known.items():
                 if np.isfinite(values).all():
                     self.earlier.setdefault(key, values)
 
@@ -109,13 +113,15 @@ class Reference:
             "counts": np.array([len(values) for values in ordered.values()], dtype=np.int64),
             "log_probs": np.concatenate([*ordered.values(), np.zeros(0, dtype=np.float32)]),
         }
-        write_atomically(path, save(content, metadata={"fingerprint": self.fingerprint}))
+        write_sealed(path, save(content, metadata={"fingerprint": self.fingerprint}))
 
     @classmethod
     def load(cls, path: Path, fingerprint: str) -> "Reference":
-        """What `path` keeps under this fingerprint; empty where there is nothing, or something else, or a broken
-        file.
-        """
+        """Returns what `path` keeps under this fingerprint: nothing where it is of another one, or damaged."""
+        return cls._stored(path, fingerprint) if is_sound(path) else cls(fingerprint)
+
+    @classmethod
+    def _stored(cls, path: Path, fingerprint: str) -> "Reference":
         try:
             with safe_open(str(path), framework="np") as file:
                 if (file.metadata() or {}).get("fingerprint") != fingerprint:

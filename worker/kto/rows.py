@@ -26,7 +26,7 @@ OPTIONAL = ("labels", "spans")
 OF_THE_MODEL = frozenset(
     {
         "no_chat_template", "template_error", "template_changes_prompt", "template_generation_prompt",
-        "template_changes_answer", "tokenizer_changes_answer", "end_not_once", "beyond_vocabulary",
+        "template_prefill", "template_changes_answer", "tokenizer_changes_answer", "end_not_once", "beyond_vocabulary",
     }
 )  # fmt: skip
 

@@ -59,15 +59,16 @@ class Stepper:
         On a GPU the host waits for the device once, when all of the step is queued.
         """
         reader, objective, recipe, ranks = self.reader, self.reader.objective, self.reader.recipe, self.reader.ranks
+        rows = sum(len(block.rows) for block in blocks)
         # The loss's denominator, known up front: rows of the whole step, or pairs.
-        examples = sum(len(block.rows) for block in blocks) // (2 if objective.data == "pairs" else 1)
+        examples = rows // (2 if objective.data == "pairs" else 1)
         measures = Measures(objective, recipe)
         watch = guards.Watch(self.workdir, step)
         running_2 = torch.tensor(running, dtype=torch.float64).to(reader.arithmetic.device)
         class_norms: tuple[float | None, float | None] = (None, None)
         started = time.monotonic()
         self.optimizer.zero_grad(set_to_none=True)
-        for number in range(len(blocks)):
+        for number, block in enumerate(blocks):
             between()
             batch = reader.read(next(batches), running_2)
             losses = objective.loss(batch.log_probs, recipe)
@@ -82,7 +83,7 @@ class Stepper:
                 class_norms = class_gradients.class_gradient_norms(losses, batch.log_probs, trained, ranks)
             loss = losses.loss_B.sum() / examples
             if batch.router_loss is not None:
-                loss = loss + reader.router_coefficient * batch.router_loss * len(losses.loss_B) / examples
+                loss = loss + reader.router_coefficient * batch.router_loss * len(block.rows) / rows
             loss.backward()
             measures.add(batch.log_probs, losses, batch.forwards, [len(row.completion) for row in batch.members])
 

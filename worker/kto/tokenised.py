@@ -18,12 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from thumbwheel.row_checks import Fault
 
-from worker.kto.files import write_atomically
 from worker.kto.job import Shard
+from worker.kto.sealed_files import is_sound, write_sealed
 from worker.kto.tokens import Encoded, Tokens
 
 #: Number of the rules by which rows are dropped: raise it with them, so that rows kept under others are not taken.
-CHECKS = 2
+CHECKS = 3
 
 
 def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens: bool) -> str | None:
@@ -53,11 +53,13 @@ def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | Fault]) -> No
         if parts:
             content[name] = np.concatenate(parts)
             content[f"{name}_counts"] = np.array([len(part) for part in parts], dtype=np.int64)
-    write_atomically(path, save(content, metadata={"fingerprint": fingerprint, "faults": json.dumps(faults)}))
+    write_sealed(path, save(content, metadata={"fingerprint": fingerprint, "faults": json.dumps(faults)}))
 
 
 def kept(path: Path, fingerprint: str) -> list[Encoded | Fault] | None:
-    """What `path` keeps under this fingerprint; None where there is nothing, or something else, or a broken file."""
+    """Returns what `path` keeps under this fingerprint: None where it is of another one, or damaged."""
+    if not is_sound(path):
+        return None
     try:
         with safe_open(str(path), framework="np") as file:
             if (file.metadata() or {}).get("fingerprint") != fingerprint:

@@ -1,6 +1,6 @@
 """The trainer: `python -m worker.kto.train WORKDIR`.
 
-Reads and writes one folder (docs/architecture.md, "WORKDIR"); knows no database, no network, no queue. `train` is the
+Reads and writes one folder (docs/workdir.md); knows no database, no network, no queue. `train` is the
 whole run, top to bottom. torch and transformers are imported once the job has been read, so that a bad job is refused
 at once.
 
@@ -17,10 +17,11 @@ from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.kto.files import folder_atomically, weights_fingerprint, write_atomically
+from worker.kto.files import folder_atomically, weights_fingerprint
 from worker.kto.job import Job, read_job
 from worker.kto.journal import Journal
 from worker.kto.process import OutOfMemory, Stopped, StopRequest, first_line, libraries_are_loaded, run
+from worker.kto.sealed_files import is_sound, read_cache, seal_of, unseal, write_seal, write_sealed
 from worker.kto.shortage import is_out_of_memory, remedies, smaller
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfM
 def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks: "Ranks") -> None:
     import torch
 
-    from worker.kto import batches, checkpoint, diagnosis, models
+    from worker.kto import batches, checkpoint, diagnosis, lora, models, plan_diagnosis
     from worker.kto.ahead import prepared_ahead
     from worker.kto.determinism import determinism
     from worker.kto.drift import Drift
@@ -143,7 +144,7 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
     drift.begin()
 
     state = workdir / "state"
-    position, passed_over = checkpoint.resume(state, job.identity, weights, optimizer)
+    position, passed_over = checkpoint.resume(state, job.identity, weights, optimizer, micro_batch_size)
     position = position or checkpoint.Position(0, 0.0, torch.get_num_threads())
     journal.continue_after(position.step)
     if passed_over:
@@ -152,8 +153,8 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
         journal.warn(
             0,
             "padded",
-            "the base model's attention cannot be packed (packed rows say something else than single ones): rows are "
-            "padded, which computes the share padding_share of metrics.jsonl in vain and reads prompts twice",
+            f"rows are padded, not packed, because {reading.padded_because}: prompts are read twice, and padding takes "
+            "the share padding_share of metrics.jsonl",
         )
     if recipe.compile and not start.compiled:
         journal.warn(
@@ -162,9 +163,11 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
             "the model's layers run as they are: compiled they failed or said something else, or activations are "
             "computed twice, or this CPU has no bfloat16",
         )
+    if (unreached := lora.warning_of_reach(policy, recipe)) is not None:
+        journal.warn(0, "lora_reach", unreached)
     for code, message in warnings_of(start.dropped):
         journal.warn(0, code, message)
-    for finding in diagnosis.of_rows(read, plan, recipe, start.context):
+    for finding in plan_diagnosis.of_rows(read, plan, recipe, start.context):
         journal.warn(0, finding.code, finding.message)
     if position.threads != torch.get_num_threads():
         journal.warn(
@@ -179,7 +182,7 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
     def save_state(step: int, running: tuple[float, float], unfinished: dict[str, Any] | None = None) -> None:
         if ranks.writes:
             seconds = time.monotonic() - started
-            now = checkpoint.Position(step, seconds, position.threads, running, unfinished)
+            now = checkpoint.Position(step, seconds, position.threads, running, unfinished, micro_batch_size)
             checkpoint.save(state, now, job.identity, weights, optimizer)
             due.saved()
 
@@ -220,11 +223,14 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
 
     if not ranks.writes:
         return
+    unseal(job.output)
     with folder_atomically(job.output) as folder:
         models.save_policy(policy, job, start.tokens, folder)
+    saved = write_seal(seal_of(job.output), [path for path in job.output.rglob("*") if path.is_file()])
+    digests = {Path(name).name: digest for name, digest in saved.items()}
     summary = {
         "kind": "adapter" if recipe.method == "lora" else "weights",
-        "weights_sha256": weights_fingerprint(job.output),
+        "weights_sha256": weights_fingerprint(job.output, digests),
         "base_fingerprint": job.base_fingerprint,
         "recipe": recipe.model_copy(update={"micro_batch_size": micro_batch_size}).model_dump(mode="json"),
         "steps": total_steps,
@@ -250,7 +256,7 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
         ],
         "final": journal.metrics[-1],
     }
-    write_atomically(workdir / "training.json", json.dumps(summary, indent=1).encode())
+    write_sealed(workdir / "training.json", json.dumps(summary, indent=1).encode())
 
 
 def _damaged(folder: Path, names: Sequence[str], step: int) -> str:
@@ -264,11 +270,8 @@ def _damaged(folder: Path, names: Sequence[str], step: int) -> str:
 
 def _is_finished(job: Job) -> bool:
     """Whether output/ already holds what this very job trains."""
-    try:
-        summary = json.loads((job.workdir / "training.json").read_bytes())
-    except FileNotFoundError:
-        return False
-    return bool(summary["identity"] == job.identity and summary["weights_sha256"] == weights_fingerprint(job.output))
+    summary = read_cache(job.workdir / "training.json")
+    return summary is not None and json.loads(summary)["identity"] == job.identity and is_sound(job.output)
 
 
 def train_and_draw(workdir: Path, stop: StopRequest) -> None:

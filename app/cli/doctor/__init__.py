@@ -31,6 +31,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "Messages": processes.messages,
     "Base models": projects.base_models,
     "Erasures": projects.erasures,
+    "Disks of runs": projects.held_up_runs,
     "Training": machine.torch,
 }
 

@@ -1,4 +1,4 @@
-"""Checks of the projects: their base models can be loaded, and no erasure has failed."""
+"""Checks of the projects: their base models can be loaded, no erasure has failed, no run waits for room on a disk."""
 
 from pathlib import Path
 
@@ -23,6 +23,26 @@ def erasures(chosen: Settings) -> Finding:
     remedy = "mend the cause, then send the same request again: it goes on where it stopped"
     what = f"{len(failed)} failed; the oldest, {first.id} of project {first.project}: {first.trouble}; {remedy}"
     return Finding("Erasures", "wrong", what)
+
+
+def held_up_runs(chosen: Settings) -> Finding:
+    """Checks that no full disk holds up a run."""
+    from app.database import transaction
+    from app.runs.full_disk import service as full_disk
+
+    if chosen.database_url is None:
+        return Finding("Disks of runs", "note", "not looked at: Postgres is not running")
+    with transaction() as session:
+        found = full_disk.held_up(session)
+        parts = [
+            f"run {run.id} of project {run.project_id} waits since {run.held_up_since:%Y-%m-%d %H:%M} UTC, as "
+            f"{run.held_up_by}"
+            for run in found[:SHOWN]
+        ]
+    if not found:
+        return Finding("Disks of runs", "ok", "no run waits for room")
+    more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
+    return Finding("Disks of runs", "wrong", f"{'; '.join(parts)}{more}; then they go on by themselves")
 
 
 def base_models(chosen: Settings) -> Finding:

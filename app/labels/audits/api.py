@@ -9,7 +9,8 @@ from thumbwheel import wire
 from app.labels.audits import service
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems, reads_whole_log
+from app.web.problems import problems
+from app.web.session import Transaction, reads_whole_log
 
 router = APIRouter(tags=["labels"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]

@@ -8,7 +8,8 @@ from thumbwheel import wire
 from app.labels.policies import service
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["labels"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]

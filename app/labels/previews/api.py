@@ -10,7 +10,8 @@ from thumbwheel import wire
 
 from app.labels.previews import service
 from app.projects.scoped import Scoped, scoped
-from app.web import Transaction, problems, reads_whole_log
+from app.web.problems import problems
+from app.web.session import Transaction, reads_whole_log
 
 #: Both show prompts and completions.
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]

@@ -10,7 +10,8 @@ from thumbwheel import wire
 from app.privacy.erasures import service
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["privacy"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]

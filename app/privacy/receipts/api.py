@@ -7,7 +7,8 @@ from thumbwheel import wire
 
 from app.privacy.receipts import service
 from app.projects.scoped import Scoped, scoped
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["privacy"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]

@@ -20,7 +20,7 @@ from app.runs.leases import store
 from app.runs.leases.lease import Lease, Standing
 from app.runs.recipe import Recipe
 from app.runs.states import RunState
-from app.runs.tables import Run
+from app.runs.tables import GOES_ON, Run
 
 #: A run that waits is made known again after so many seconds: its message may be lost with the broker's data.
 RING_AGAIN_SECONDS = 60.0
@@ -108,7 +108,7 @@ def shrink(session: Session, lease: Lease, recipe: Recipe, reason: str) -> None:
     """Keep a recipe that needs less memory, and why it was taken: in the history, and among the warnings until the
     next report brings those of WORKDIR.
     """
-    row = _locked(session, lease)
+    row = locked(session, lease)
     row.recipe = recipe.model_dump(mode="json")
     row.warnings = [*row.warnings, reason]
     runs.note(session, row, lease.owner, reason)
@@ -116,7 +116,7 @@ def shrink(session: Session, lease: Lease, recipe: Recipe, reason: str) -> None:
 
 def tell(session: Session, lease: Lease, what: str) -> None:
     """Write into the run's history what its worker found."""
-    runs.note(session, _locked(session, lease), lease.owner, what)
+    runs.note(session, locked(session, lease), lease.owner, what)
 
 
 def keep_said(session: Session, lease: Lease, text: str) -> None:
@@ -126,11 +126,12 @@ def keep_said(session: Session, lease: Lease, text: str) -> None:
 
 def advance(session: Session, lease: Lease, to: RunState) -> RunState:
     """Move the run on to `to`; a run that is there, further on or being cancelled stays. Its state."""
-    row = _locked(session, lease)
+    row = locked(session, lease)
     state = RunState(row.state)
     if state is RunState.CANCELLING or not states.ahead_of(state, to):
         return state
-    runs.move(session, row, to, lease.owner, "", {"phase_done": 0, "phase_total": 0, "eta_seconds": None})
+    begins = {"phase_done": 0, "phase_total": 0, "eta_seconds": None}
+    runs.move(session, row, to, lease.owner, "", {**begins, **GOES_ON})
     return to
 
 
@@ -144,6 +145,7 @@ def report(session: Session, lease: Lease, news: Report) -> None:
     if news.dropped_rows is not None:
         values["dropped_rows"] = [dict(reason) for reason in news.dropped_rows]
     if news.metrics:
+        store.go_on(session, lease, news.metrics[-1]["step"])
         values["last_metrics"] = dict(news.metrics[-1])
     if values:
         _held(store.write(session, lease, values), lease)
@@ -164,7 +166,7 @@ def finish(
 
     Raises `Conflict` where the run is being cancelled.
     """
-    row = _locked(session, lease)
+    row = locked(session, lease)
     states.require(RunState(row.state), RunState.SUCCEEDED)
     assert row.snapshot_id is not None
     checkpoint = checkpoints.register(
@@ -190,18 +192,18 @@ def finish(
 
 def fail(session: Session, lease: Lease, reason: str) -> None:
     """End the run for good; one that is being cancelled is cancelled."""
-    _give_up(session, _locked(session, lease), lease.owner, reason)
+    _give_up(session, locked(session, lease), lease.owner, reason)
 
 
 def cancelled(session: Session, lease: Lease) -> None:
     """End a run that is being cancelled, now that its processes are gone."""
-    row = _locked(session, lease)
+    row = locked(session, lease)
     runs.end(session, row, RunState.CANCELLED, lease.owner, "its processes have ended", {"reason": row.reason})
 
 
 def release(session: Session, lease: Lease) -> None:
     """Give the run back, its state saved; another worker continues it at once, unless it is paused."""
-    row = _locked(session, lease)
+    row = locked(session, lease)
     if row.state == RunState.CANCELLING:
         return cancelled(session, lease)
     runs.note(session, row, lease.owner, "given back" + (", as it is paused" if row.paused else ""))
@@ -210,7 +212,7 @@ def release(session: Session, lease: Lease) -> None:
 
 def lose(session: Session, lease: Lease, cause: str) -> None:
     """Give the run back after a death that may be chance; too many of them fail it."""
-    _lose(session, _locked(session, lease), lease.owner, cause)
+    _lose(session, locked(session, lease), lease.owner, cause)
 
 
 def reap(session: Session) -> int:
@@ -274,7 +276,7 @@ def _stale(lease: Lease) -> StaleLease:
     )
 
 
-def _locked(session: Session, lease: Lease) -> Run:
+def locked(session: Session, lease: Lease) -> Run:
     """The run of `lease`, held until the transaction ends."""
     row = runs.locked(session, lease.run_id)
     if row is None or (row.lease_owner, row.lease_epoch) != (lease.owner, lease.epoch):

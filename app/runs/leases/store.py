@@ -19,22 +19,28 @@ def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
     return (Run.id == lease.run_id, Run.lease_owner == lease.owner, Run.lease_epoch == lease.epoch)
 
 
+def _is_due() -> ColumnElement[bool]:
+    return or_(Run.next_attempt_at.is_(None), Run.next_attempt_at <= func.clock_timestamp())
+
+
 def _after(seconds: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
 
 
 def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> Run | None:
-    """Take the run if it waits for a worker, by one UPDATE; None where somebody has it, it has ended, is paused or
-    waits behind another one.
+    """Take the run if it waits for a worker, by one UPDATE; None where somebody has it, it has ended, is paused, waits
+    behind another one or for room on a disk.
     """
     free = or_(Run.lease_expires_at.is_(None), Run.lease_expires_at < func.clock_timestamp())
+    waits = (Run.state.in_({RunState.QUEUED, *WORKING}), ~Run.paused, ~Run.waiting, _is_due())
     statement = (
         update(Run)
-        .where(Run.id == run_id, Run.state.in_({RunState.QUEUED, *WORKING}), ~Run.paused, ~Run.waiting, free)
+        .where(Run.id == run_id, *waits, free)
         .values(
             lease_owner=owner,
             lease_epoch=Run.lease_epoch + 1,
             lease_expires_at=_after(lease_seconds),
+            next_attempt_at=None,
             started_at=func.coalesce(Run.started_at, func.now()),
         )
         .returning(Run)
@@ -47,6 +53,13 @@ def write(session: Session, lease: Lease, values: dict[str, Any]) -> Standing | 
     statement = update(Run).where(*_held(lease), Run.state.in_(ACTIVE)).values(**values)
     found = session.execute(statement.returning(Run.state, Run.paused)).one_or_none()
     return None if found is None else Standing(RunState(found.state), found.paused)
+
+
+def go_on(session: Session, lease: Lease, step: int) -> None:
+    """Note that no full disk holds the run up any more, where `step` is one that it had not reached before."""
+    further = func.coalesce(Run.last_metrics["step"].as_integer(), 0) < step
+    statement = update(Run).where(*_held(lease), Run.held_up_since.is_not(None), further)
+    session.execute(statement.values(held_up_since=None, held_up_by=None))
 
 
 def renew(session: Session, lease: Lease, lease_seconds: float) -> Standing | None:
@@ -88,7 +101,9 @@ def silent(session: Session) -> Sequence[Run]:
 
 
 def unheard(session: Session, seconds: float) -> Sequence[Run]:
-    """Runs that wait for a worker though one was asked `seconds` ago, held until the transaction ends."""
+    """Runs that wait for a worker though one was asked `seconds` ago, or whose next attempt has become due since then;
+    held until the transaction ends.
+    """
     long_ago = func.clock_timestamp() - text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
     asked = (
         select(Run)
@@ -97,7 +112,8 @@ def unheard(session: Session, seconds: float) -> Sequence[Run]:
             ~Run.paused,
             ~Run.waiting,
             Run.lease_expires_at.is_(None),
-            Run.rung_at < long_ago,
+            _is_due(),
+            or_(Run.rung_at < long_ago, Run.rung_at < Run.next_attempt_at),
         )
         .with_for_update(skip_locked=True, key_share=True)
     )

@@ -9,7 +9,8 @@ from fastapi.responses import StreamingResponse
 from app.projects.scoped import Scoped, scoped
 from app.runs.stream import service
 from app.runs.stream.place import Place
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["runs"])
 

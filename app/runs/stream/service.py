@@ -21,6 +21,8 @@ from app.runs.stream import store
 from app.runs.stream.place import Place
 from app.runs.tables import Run, RunTransition
 
+#: Columns of a run that its progress shows as they are.
+PROGRESS = ("state", "paused", "waiting", "phase_done", "phase_total", "held_up_by")
 #: Rows of history and metrics that are read at once.
 PAGE = 500
 
@@ -105,7 +107,7 @@ def ended(now: Standing, place: Place) -> AnyRunEvent:
 
 
 def _standing(row: Run, number: int) -> Standing:
-    shown = {name: getattr(row, name) for name in ("state", "paused", "waiting", "phase_done", "phase_total")}
+    shown = {name: getattr(row, name) for name in PROGRESS}
     training = row.state == RunState.TRAINING
     speed = (row.last_metrics or {}).get("tokens_per_second") if training else None
     ended = row.state in TERMINAL

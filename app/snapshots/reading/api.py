@@ -11,7 +11,8 @@ from app.downloads import download
 from app.projects.scoped import Scoped, scoped
 from app.schema import Page
 from app.snapshots.reading import service
-from app.web import Transaction, problems
+from app.web.problems import problems
+from app.web.session import Transaction
 
 router = APIRouter(tags=["snapshots"])
 #: Who may read feedback: a snapshot is made of its texts.

@@ -43,6 +43,7 @@ class RunProgressEvent(_RunEvent):
     phase_total: int
     eta_seconds: float | None
     tokens_per_second: float | None = Field(description="of the newest step, while training")
+    held_up_by: str | None = Field(None, description="which disk is full, where that stopped it, and the remedy")
 
 
 class RunWarningEvent(_RunEvent):

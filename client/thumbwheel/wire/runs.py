@@ -97,6 +97,9 @@ class Run(BaseModel):
         None, description="of a reproduction that succeeded: whether its weights are its source's, by their sha256"
     )
     said: str | None = Field(None, description="the last lines that its trainer or scorer wrote where one failed")
+    held_up_by: str | None = Field(None, description="which disk is full, where that stopped it, and the remedy")
+    held_up_since: datetime | None = Field(None, description="when that disk stopped it first")
+    next_attempt_at: datetime | None = Field(None, description="when it is tried again; null while it is tried")
 
 
 class Metrics(BaseModel):

@@ -81,8 +81,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
         strikes: dict[str, list[list[UUID]]] = defaultdict(list)
         for struck in chaos.struck:
             strikes[struck.fault].append(struck.runs)
-        full = {run_id for runs in strikes.get("disk full", []) for run_id in runs}
-        verdict = judge(tickets.accepted, calm, rows, checkpoints, full)
+        verdict = judge(tickets.accepted, calm, rows, checkpoints)
         verdict.ran_twice += [f"run {run_id}: {both}" for run_id, both in watch.twice.items()]
         verdict.hash_mismatches += evidence.damaged(checkpoints)
         verdict.stale_writes_accepted = chaos.stale.accepted

@@ -26,6 +26,8 @@ AWAY_SECONDS = 20.0
 #: A frozen worker wakes when its run went on elsewhere, at the latest after this.
 LONGEST_FREEZE_SECONDS = 30.0
 FULL_SECONDS = 20.0
+#: At most, once a run has found no room.
+MISSED_SECONDS = 12.0
 
 
 @dataclass
@@ -210,7 +212,7 @@ def _postgres_stopped(chaos: Chaos, blow: Blow, _run: Seen) -> list[UUID] | None
     return met
 
 
-def _disk_full(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | None:
+def _disk_full(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
     """Of the disk of working folders; where there is none of its own, the trainer may write no longer files."""
     if "disk" in chaos.away:
         return None
@@ -227,14 +229,16 @@ def _disk_full(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | None:
     begun = time.monotonic()
 
     def look() -> None:
-        """Space comes back once somebody has missed it."""
+        """Space comes back some seconds after somebody has missed it."""
         met.extend(found for found in chaos.everybody() if found not in met)  # begun meanwhile
         now = chaos.watch.runs[run.id]
         if now.owner == run.owner and now.epoch == run.epoch and time.monotonic() - begun < FULL_SECONDS:
             return chaos.later(0.2, look)
+        return chaos.later(MISSED_SECONDS * blow.dice, make_room)
+
+    def make_room() -> None:
         ballast.unlink(missing_ok=True)
         chaos.away.discard("disk")
-        return None
 
     chaos.later(0.5, look)
     return met

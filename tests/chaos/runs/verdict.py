@@ -11,7 +11,6 @@ from uuid import UUID
 ENDED = ("succeeded", "failed", "cancelled")
 #: The name under which a worker holds a run: host, process, and something random for each claim.
 OWNER = re.compile(r".+:\d+:[0-9a-f]{8}")
-NO_SPACE = re.compile(r"No space left|the disk that holds \S+ is full|File too large", re.IGNORECASE)
 GIVEN_UP = re.compile(r"given up after \d+ lost attempts, the last one: .+")
 
 
@@ -59,7 +58,7 @@ class Verdict:
     half_registered: list[str] = field(default_factory=list)  # success without checkpoint, or the other way round
     hash_mismatches: list[str] = field(default_factory=list)  # files, and weights beside those of undisturbed runs
     steps_missing: list[str] = field(default_factory=list)  # in the time series of a run that succeeded
-    unexplained: list[str] = field(default_factory=list)  # failed, not by a fault that may do so, or without its reason
+    unexplained: list[str] = field(default_factory=list)  # failed, other than after too many lost attempts
     stale_writes_accepted: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)  # a client's call was refused, or a process ended by itself
 
@@ -77,7 +76,6 @@ def judge(
     calm: Mapping[str, UUID],
     rows: Mapping[UUID, Row],
     checkpoints: Sequence[Checkpoint],
-    disk_full_for: Collection[UUID],
 ) -> Verdict:
     """What rows and checkpoints say. `calm`: the undisturbed run of each project."""
     found = Verdict()
@@ -99,7 +97,7 @@ def judge(
             found.half_registered.append(f"{who}: {row.state} with checkpoint {row.checkpoint_id}")
         if row.state == "succeeded" and list(row.steps) != list(range(1, len(row.steps) + 1)):
             found.steps_missing.append(f"{who}: of {row.steps[-1]} steps, {len(row.steps)} are told")
-        if row.state == "failed" and not _explained(row, disk_full_for):
+        if row.state == "failed" and not GIVEN_UP.match(row.reason or ""):
             found.unexplained.append(f"{who}: {row.reason}")
         if row.checkpoint_id in made and row.project in calm:
             like = rows[calm[row.project]]
@@ -112,11 +110,6 @@ def _came_back(history: Sequence[Told]) -> str | None:
     """A worker that wrote again after another one did: each holds the run once, for one stretch of its history."""
     owners = [owner for owner, _ in groupby(told.by for told in history if OWNER.fullmatch(told.by))]
     return next((owner for owner, times in Counter(owners).items() if times > 1), None)
-
-
-def _explained(row: Row, disk_full_for: Collection[UUID]) -> bool:
-    reason = row.reason or ""
-    return bool(GIVEN_UP.match(reason)) or (row.id in disk_full_for and bool(NO_SPACE.search(reason)))
 
 
 def _differences(row: Row, like: Row, made: Mapping[UUID, Checkpoint]) -> list[str]:

@@ -12,7 +12,8 @@ from app.snapshots.balance import WIDEST_IMBALANCE, Tally
 from app.snapshots.pairs import Source, pairs_of
 from app.snapshots.split import group_of, key_of, split_of
 from worker.kto.process import Refusal
-from worker.kto.standalone.examples import COLUMNS, Dropped, Example, Labels, Pair, example_of
+from worker.kto.standalone.examples import COLUMNS, Dropped, Example, Pair, example_of
+from worker.kto.standalone.labels import Labels
 from worker.kto.standalone.reading import read
 from worker.kto.standalone.request import Request
 

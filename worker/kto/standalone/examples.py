@@ -9,7 +9,6 @@ messages, is one message of the assistant. Optional columns: weight (of the row 
 labels ({name: true or false}) and spans ([{start, end, weight}], characters of the completion or its first message).
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from thumbwheel.row_checks import Fault, fault_of, fault_of_message, lost_in_row
 
 from worker.kto.process import Refusal
+from worker.kto.standalone.labels import Labels, row_error, shown
 from worker.kto.standalone.reading import Record
 
 Message = dict[str, str]
@@ -78,29 +78,6 @@ class Pair(NamedTuple):
         return self._replace(votes=(chosen, rejected, even))
 
 
-class Labels:
-    """Reads the labels of one file: true and false, 1 and 0, or "true" and "false", one kind in all of it."""
-
-    def __init__(self) -> None:
-        self._first: tuple[str, str, Any] | None = None  # kind, place and value of the first label
-
-    def read(self, value: Any, place: str) -> bool:
-        kind = _kind_of_label(value)
-        if kind is None or (self._first is not None and self._first[0] != kind):
-            other = f", {self._first[1]} has {_shown(self._first[2])}" if self._first else ""
-            raise _fault(place, f"label is {_shown(value)}{other}: write every label of a file as true or false")
-        self._first = self._first or (kind, place, value)
-        return value.strip().lower() == "true" if kind == "text" else bool(value)
-
-
-def _kind_of_label(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number" if value in (0, 1) else None
-    return "text" if isinstance(value, str) and value.strip().lower() in ("true", "false") else None
-
-
 def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> Example | Pair | Dropped:
     """Returns what `record` holds, or why it is dropped. `label_needed`: False where an absent label means desirable.
     Raises `Refusal` where the file is not written as it should be.
@@ -132,16 +109,20 @@ def _fault_of_record(fields: Mapping[str, Any]) -> Fault | None:
 def _parsed(record: Record, labels: Labels, *, label_needed: bool) -> Example | Pair:
     place, _, fields = record
     if "completion" in fields and ("chosen" in fields or "rejected" in fields):
-        raise _fault(place, "has completion beside chosen or rejected: leave one of them out")
+        raise row_error(place, "has completion beside chosen or rejected: leave one of them out")
     weight = _weight(fields.get("weight"), place)
     if "completion" in fields and any(fields.get(name) is not None for name in VOTES):
-        raise _fault(place, "votes belong to rows with chosen and rejected, this one has a completion: leave them out")
+        raise row_error(
+            place, "votes belong to rows with chosen and rejected, this one has a completion: leave them out"
+        )
     if "chosen" in fields or "rejected" in fields:
         return _pair(record, weight)
     prompt, completion = _same_kind(_text(record, "prompt"), _text(record, "completion"), "completion", place)
     named = _labels(fields.get("labels"), place)
     if "label" in fields and fields["label"] is not None:
         desirable = labels.read(fields["label"], place)
+    elif label_needed and named is None and "label" in fields:
+        raise row_error(place, "label is null: write true or false, or remove the row")
     elif label_needed and named is None:
         raise _missing(record, "label")
     else:  # what is to be imitated, or what is good in every respect
@@ -155,7 +136,7 @@ def _pair(record: Record, weight: float) -> Pair:
     place, _, fields = record
     for name in ("labels", "spans"):
         if fields.get(name) is not None:
-            raise _fault(place, f"{name} belongs to rows with a completion, this one has chosen and rejected")
+            raise row_error(place, f"{name} belongs to rows with a completion, this one has chosen and rejected")
     chosen, rejected = _text(record, "chosen"), _text(record, "rejected")
     prompt = _text(record, "prompt") if fields.get("prompt") is not None else None
     # A prompt as text beside conversations: these hold it too, and TRL takes it from them.
@@ -175,17 +156,17 @@ def _votes(fields: Mapping[str, Any], place: str) -> tuple[int, int, int]:
     for name in VOTES:
         value = 0 if fields.get(name) is None else fields[name]
         if not _number(value) >= 0 or _number(value) != int(_number(value)):
-            raise _fault(place, f"{name} is {_shown(value)}: write a whole number of 0 or more")
+            raise row_error(place, f"{name} is {shown(value)}: write a whole number of 0 or more")
         votes.append(int(value))
     if not any(votes):
-        raise _fault(place, f"{', '.join(VOTES)} are all 0: give the votes, or leave the columns out")
+        raise row_error(place, f"{', '.join(VOTES)} are all 0: give the votes, or leave the columns out")
     return votes[0], votes[1], votes[2]
 
 
 def _split(chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:
     """The common beginning as the prompt, then the two answers: whole messages, or whole words of a text."""
     if isinstance(chosen, str) != isinstance(rejected, str):
-        raise _fault(place, "one of chosen and rejected is a text, the other messages: write both alike")
+        raise row_error(place, "one of chosen and rejected is a text, the other messages: write both alike")
     shared = 0
     while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
         shared += 1
@@ -195,9 +176,9 @@ def _split(chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:
         while shared and chosen[shared - 1] == " ":
             shared -= 1  # a space belongs to the word behind it
     if shared == 0:
-        raise _fault(place, "no prompt, and chosen and rejected begin differently: add a column prompt")
+        raise row_error(place, "no prompt, and chosen and rejected begin differently: add a column prompt")
     if shared in (len(chosen), len(rejected)) and chosen != rejected:
-        raise _fault(place, "no prompt, and one of chosen and rejected is the beginning of the other: add prompt")
+        raise row_error(place, "no prompt, and one of chosen and rejected is the beginning of the other: add prompt")
     return chosen[:shared], chosen[shared:], rejected[shared:]
 
 
@@ -205,7 +186,7 @@ def _same_kind(prompt: Text, answer: Text, name: str, place: str) -> tuple[Text,
     if isinstance(prompt, list) and isinstance(answer, str):
         return prompt, [{"role": "assistant", "content": answer}]
     if isinstance(prompt, str) and isinstance(answer, list):
-        raise _fault(place, f"prompt is a text, {name} is messages: write both as messages")
+        raise row_error(place, f"prompt is a text, {name} is messages: write both as messages")
     return prompt, answer
 
 
@@ -217,18 +198,18 @@ def _text(record: Record, name: str) -> Text:
     if isinstance(value, str):
         return _unicode(value, name, place)
     if not isinstance(value, list):
-        raise _fault(place, f"{name} is {_shown(value)}: write a text, or a list of messages")
+        raise row_error(place, f"{name} is {shown(value)}: write a text, or a list of messages")
     if not value and name == "prompt":
-        raise _fault(place, "prompt is an empty list: write at least one message")
+        raise row_error(place, "prompt is an empty list: write at least one message")
     return [_message(message, f"{name}: message {number}", place) for number, message in enumerate(value, start=1)]
 
 
 def _message(message: Any, name: str, place: str) -> Message:
     if not isinstance(message, Mapping):
-        raise _fault(place, f"{name} is {_shown(message)}: write {{role, content}}")
+        raise row_error(place, f"{name} is {shown(message)}: write {{role, content}}")
     for key in ("role", "content"):
         if not isinstance(message.get(key), str):
-            raise _fault(place, f"{name}: {key} is {_shown(message.get(key))}: write a text")
+            raise row_error(place, f"{name}: {key} is {shown(message.get(key))}: write a text")
     return {key: _unicode(message[key], f"{name}: {key}", place) for key in ("role", "content")}
 
 
@@ -237,7 +218,9 @@ def _unicode(value: str, name: str, place: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         odd = f"U+{ord(value[error.start]):04X}"
-        raise _fault(place, f"{name} holds half of a character ({odd}): mend how the file was cut or escaped") from None
+        raise row_error(
+            place, f"{name} holds half of a character ({odd}): mend how the file was cut or escaped"
+        ) from None
     return value
 
 
@@ -245,7 +228,7 @@ def _weight(value: Any, place: str) -> float:
     if value is None:
         return 1.0
     if not 0 < _number(value) < math.inf:
-        raise _fault(place, f"weight is {_shown(value)}: write a number over 0, or remove the row")
+        raise row_error(place, f"weight is {shown(value)}: write a number over 0, or remove the row")
     return float(value)
 
 
@@ -253,11 +236,11 @@ def _labels(value: Any, place: str) -> Mapping[str, bool] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise _fault(place, f'labels is {_shown(value)}: write an object, as {{"helpful": true}}')
+        raise row_error(place, f'labels is {shown(value)}: write an object, as {{"helpful": true}}')
     named = {str(name): label for name, label in value.items() if label is not None}
     for name, label in named.items():
         if not isinstance(label, bool):
-            raise _fault(place, f"labels: {name} is {_shown(label)}: write true or false")
+            raise row_error(place, f"labels: {name} is {shown(label)}: write true or false")
     return named or None
 
 
@@ -266,16 +249,16 @@ def _spans(value: Any, length: int, place: str) -> tuple[Span, ...] | None:
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise _fault(place, f"spans is {_shown(value)}: write a list of {{start, end, weight}}")
+        raise row_error(place, f"spans is {shown(value)}: write a list of {{start, end, weight}}")
     spans = []
     for number, span in enumerate(value, start=1):
         start, end, weight = (span.get(key) if isinstance(span, Mapping) else None for key in Span._fields)
         if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length):
-            raise _fault(
-                place, f"spans: span {number} is {_shown(span)}: it must lie in the {length} characters of completion"
+            raise row_error(
+                place, f"spans: span {number} is {shown(span)}: it must lie in the {length} characters of completion"
             )
         if not 0 <= _number(weight) < math.inf:
-            raise _fault(place, f"spans: weight of span {number} is {_shown(weight)}: write a number of 0 or more")
+            raise row_error(place, f"spans: weight of span {number} is {shown(weight)}: write a number of 0 or more")
         spans.append(Span(start, end, _number(weight)))
     return tuple(spans) or None
 
@@ -291,17 +274,8 @@ def _number(value: Any) -> float:
 
 
 def _missing(record: Record, name: str) -> Refusal:
-    return _fault(
+    return row_error(
         record.place,
         f"there is no column {name}, found {', '.join(map(str, record.fields)) or 'none'}: name the columns prompt, "
         "completion and label, or prompt, chosen and rejected",
     )
-
-
-def _fault(place: str, message: str) -> Refusal:
-    return Refusal("data", f"{place}: {message}")
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:59] + "…"

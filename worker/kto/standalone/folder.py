@@ -17,8 +17,9 @@ from typing import Any
 
 from app.runs.recipe import Recipe
 from worker.kto import folders
-from worker.kto.files import folder_atomically, sha256_of, sync, weights_fingerprint, write_atomically
-from worker.kto.process import Refusal
+from worker.kto.files import folder_atomically, sha256_of, sync, weights_fingerprint
+from worker.kto.process import Refusal, first_line
+from worker.kto.sealed_files import Damaged, is_sound, read, seal_of, sums, write_seal, write_sealed
 from worker.kto.standalone.request import Request
 
 #: What is put beside the checkpoint's own files; training.json comes last and says that all is there.
@@ -73,12 +74,21 @@ class Folder:
     def begun_with(self, asked: Mapping[str, Any]) -> bool:
         """Whether just that was begun here; False also for something else of which nothing has been learnt yet.
 
-        Raises `Refusal` where something else was, of which a training would be lost.
+        Raises `Refusal` where something else was, of which a training would be lost, and where request.json is damaged.
         """
         try:
-            before = json.loads((self.work / "request.json").read_bytes())
+            before = json.loads(read(self.work / "request.json"))
+            if not isinstance(before, dict):
+                raise ValueError("it is no JSON object")
         except FileNotFoundError:
             return False
+        except (Damaged, ValueError) as error:
+            fault = error.fault if isinstance(error, Damaged) else first_line(error)
+            raise Refusal(
+                "out",
+                f"--out {self.out}: {self.work / 'request.json'} is damaged ({fault}): name another folder, or add "
+                "--restart to train anew",
+            ) from None
         changed = differences(before, asked)
         if changed and ((self.work / "training.json").exists() or any(self.work.glob("state/step-*"))):
             raise Refusal(
@@ -92,7 +102,7 @@ class Folder:
         """Have `fill` write a new WORKDIR, in place of an older one and of what that left in OUT."""
         with folder_atomically(self.work) as work:
             fill(work)
-            write_atomically(work / "request.json", json.dumps(asked, indent=1, ensure_ascii=False).encode())
+            write_sealed(work / "request.json", json.dumps(asked, indent=1, ensure_ascii=False).encode())
             self._remove_what_was_put()
 
     def _remove_what_was_put(self) -> None:
@@ -107,10 +117,18 @@ class Folder:
         sync(self.out)
 
     def holds_all(self, *, scores: bool) -> bool:
-        """Whether a finished training lies in OUT, with its scores where these are wanted."""
-        names = [path.name for path in self.work.glob("output/*")]
-        there = all((self.out / name).exists() for name in (*names, "metrics.jsonl", *(["scores.json"] * scores)))
-        return bool(names) and there and _same(self.work / "training.json", self.out / "training.json")
+        """Whether a finished training lies in OUT undamaged, with its scores where these are wanted."""
+        try:
+            saved = sums(seal_of(self.work / "output")) or {}
+        except Damaged:
+            return False
+        names = ["training.json", *(["scores.json"] * scores)]
+        return (
+            bool(saved)
+            and (self.out / "metrics.jsonl").exists()
+            and all(is_sound(self.work / name) and _same(self.work / name, self.out / name) for name in names)
+            and all(_has(self.out / Path(name).name, digest) for name, digest in saved.items())
+        )
 
 
 def _put(source: Path, target: Path) -> None:
@@ -131,6 +149,10 @@ def _put(source: Path, target: Path) -> None:
 
 def _same(one: Path, other: Path) -> bool:
     return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _has(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest
 
 
 def asked_for(request: Request, recipe: Recipe) -> dict[str, Any]:
@@ -212,7 +234,10 @@ def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
                 f"--reuse {out} holds no work/{source.name}: name the --out of an earlier training that has its work "
                 "folder still and an objective with a reference",
             )
-        shutil.copyfile(source, target / f"{number}.safetensors")
+        try:
+            write_sealed(target / f"{number}.safetensors", read(source))
+        except Damaged as damage:
+            raise Refusal("reuse", f"--reuse {out}: {damage}: leave this --reuse out") from None
 
 
 def copy_adapter(source: Path, target: Path) -> None:
@@ -223,3 +248,4 @@ def copy_adapter(source: Path, target: Path) -> None:
     for path in [*(source / name for name in ADAPTER_FILES), *folders.tokenizer_files(source)]:
         if path.is_file():
             shutil.copyfile(path, target / path.name)
+    write_seal(seal_of(target), [path for path in target.iterdir() if path.suffix != ".safetensors"])

@@ -1,4 +1,4 @@
-"""Train and holdout as a snapshot folder: what the service would have staged (docs/architecture.md, "WORKDIR")."""
+"""Train and holdout as a snapshot folder: what the service would have staged (docs/workdir.md)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from thumbwheel.row_checks import REASONS
 from app.runs.recipe import PairsFrom
 from app.snapshots.balance import Tally
 from worker.kto.files import sha256_of
+from worker.kto.sealed_files import write_sealed
 from worker.kto.standalone.dataset import Dataset, Side
 from worker.kto.standalone.examples import VOTES, Dropped, Example
 
@@ -59,9 +60,9 @@ def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pai
         manifest["pairs"] = {"path": path.name, "sha256": sha256_of(path), **numbers}
     if data.faulty:
         lines = [json.dumps(_dropped_line(split, row), ensure_ascii=False) for split, row in data.faulty]
-        (folder / "dropped.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_sealed(folder / "dropped.jsonl", ("\n".join(lines) + "\n").encode())
     content = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False)
-    (folder / "manifest.json").write_text(content + "\n", encoding="utf-8")
+    write_sealed(folder / "manifest.json", f"{content}\n".encode())
 
 
 def _dropped_line(split: str, dropped: Dropped) -> dict[str, Any]:

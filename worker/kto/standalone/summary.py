@@ -8,7 +8,9 @@ from typing import Any
 
 from thumbwheel.row_checks import REASONS
 
-from worker.kto.journal import figures
+from worker.kto.journal import figures, lines
+from worker.kto.process import Refusal
+from worker.kto.sealed_files import Damaged, read
 
 #: Figures of the scorer that the table shows, and what it calls them.
 SCORES = {"auroc": "AUROC", "accuracy": "accuracy", "margin": "margin", "ece": "calibration error"}
@@ -21,7 +23,7 @@ def summary_of(out: Path, work: Path, *, finished_before: bool) -> dict[str, Any
     )
     scores = _document(out / "scores.json") if (out / "scores.json").exists() else None
     warnings = work / "warnings.jsonl"
-    said = [json.loads(line)["message"] for line in warnings.read_text().splitlines()] if warnings.exists() else []
+    said = [line["message"] for line in lines(warnings)]
     if manifest["holdout_share"] > 0 and holdout_rows(work) == 0:
         said.append("no prompt fell into the holdout: nothing was evaluated; raise --holdout or give --eval-data")
     return {
@@ -101,5 +103,8 @@ def figure(value: Any) -> str:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_bytes())
+    try:
+        content: dict[str, Any] = json.loads(read(path))
+    except Damaged as damage:
+        raise Refusal("out", f"{damage}: add --restart to train anew") from None
     return content

@@ -6,13 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from app.runs.recipe import PAIRED, Recipe, resolve
-from worker.kto.files import write_atomically
 from worker.kto.process import Refusal, StopRequest
+from worker.kto.sealed_files import is_sound, read_cache, write_sealed
 from worker.kto.standalone.dataset import Dataset, read_dataset, require_enough
 from worker.kto.standalone.folder import Folder, asked_for, copy_adapter, copy_log_probs
 from worker.kto.standalone.request import Request
 from worker.kto.standalone.snapshot import write_snapshot
 from worker.kto.standalone.summary import holdout_rows, summary_of
+
+#: Codes of refusals that name a damaged file of WORKDIR.
+DAMAGED = frozenset(
+    {
+        "job_damaged", "job_malformed", "snapshot_damaged", "shard_hash", "shard_missing", "reference_damaged",
+        "reference_fingerprint",
+    }
+)  # fmt: skip
 
 
 def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
@@ -29,7 +37,7 @@ def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
         if not finished_before:
             _train(work, request, stop)
             folder.put()
-            if scored and not (work / "scores.json").exists():
+            if scored and not is_sound(work / "scores.json"):
                 from worker.evaluation.score import score
 
                 score(work, stop)
@@ -55,8 +63,8 @@ def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
         "reference_checkpoint_id": None,
     }
     content = json.dumps(job, indent=1).encode()
-    if not (folder.work / "job.json").exists() or (folder.work / "job.json").read_bytes() != content:
-        write_atomically(folder.work / "job.json", content)
+    if read_cache(folder.work / "job.json") != content:
+        write_sealed(folder.work / "job.json", content)
 
 
 def _train(work: Path, request: Request, stop: StopRequest) -> None:
@@ -66,6 +74,8 @@ def _train(work: Path, request: Request, stop: StopRequest) -> None:
     try:
         train_and_draw(work, stop)
     except Refusal as refusal:
+        if refusal.code in DAMAGED:
+            raise Refusal(refusal.code, f"{refusal.message} (--restart does that, and trains anew)") from None
         if refusal.code != "no_chat_template":
             raise
         raise Refusal(
@@ -98,4 +108,4 @@ def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, asked: Ma
     copy_log_probs(request.reuse, work / "scored-before")
     if request.reference is not None:
         copy_adapter(request.reference, work / "reference")
-    write_atomically(work / "recipe.json", resolved.model_dump_json(indent=1).encode())
+    write_sealed(work / "recipe.json", resolved.model_dump_json(indent=1).encode())

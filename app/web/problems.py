@@ -1,26 +1,20 @@
-"""HTTP as the whole API speaks it: problem+json (RFC 9457), statuses, and the session of a request."""
+"""Problems over HTTP (RFC 9457, problem+json): the status, title and shape of each error."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import errors
-from app.capacity import Capacity
 from app.errors import MOST_FAULTS, Fault, Faults, ThumbwheelError, brief, pointer_into
 
 log = logging.getLogger(__name__)
-
-Handler = TypeVar("Handler", bound=Callable[..., Any])
-_WHOLE_LOG: set[Callable[..., Any]] = set()
 
 STATUS: dict[type[ThumbwheelError], int] = {
     errors.Invalid: 422,
@@ -37,20 +31,20 @@ STATUS: dict[type[ThumbwheelError], int] = {
 
 TITLE = {
     400: "Bad request",
-    401: "Who are you?",
-    403: "Not allowed",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     408: "Request timeout",
     409: "Conflict",
     410: "Gone",
-    413: "Too large",
-    414: "URL too long",
+    413: "Content too large",
+    414: "URI too long",
     415: "Unsupported media type",
-    422: "Invalid",
-    431: "Headers too large",
-    500: "Our fault",
-    503: "Unavailable",
+    422: "Unprocessable content",
+    431: "Request header fields too large",
+    500: "Internal server error",
+    503: "Service unavailable",
 }
 
 
@@ -111,12 +105,12 @@ def problem_response(
 
 
 def _sendable(text: str) -> str:
-    """What the caller sent may be quoted, lone surrogates too: they are spelt out."""
+    """Spells out lone surrogates, which a quotation of what the caller sent may have."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of an operation that may answer with these problems."""
+    """Returns `responses=` for an operation that may answer with these problems."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": TITLE[status], "content": {"application/problem+json": {"schema": schema}}}
@@ -125,7 +119,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def fault_of(fault: Mapping[str, Any], body: Any) -> Fault:
-    """One of pydantic's errors: a JSON pointer for a place in the body (``/signal/value``), the name of a parameter."""
+    """Returns one of pydantic's errors with a JSON pointer into the body (``/signal/value``), or the name of a
+    parameter."""
     source, *path = fault["loc"]
     message = fault["msg"].removeprefix("Value error, ")
     if source != "body":
@@ -141,7 +136,7 @@ def _on_error(_: Request, error: Exception) -> JSONResponse:
 
 
 def error_response(error: ThumbwheelError) -> JSONResponse:
-    """The problem that an error is to whoever asked."""
+    """Returns the answer for an error."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "2"} if status == 503 else None
     return problem_response(
@@ -181,7 +176,8 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _on_crash(request: Request, error: Exception) -> JSONResponse:
+def on_crash(request: Request, error: Exception) -> JSONResponse:
+    """Logs an unexpected error; returns its answer."""
     log.error("unexpected error in %s %s", request.method, request.scope["path"], exc_info=error)
     return problem_response(500, "internal_error", "Something unexpected happened; the server's log has the details.")
 
@@ -190,54 +186,4 @@ def install_error_handlers(api: FastAPI) -> None:
     api.add_exception_handler(ThumbwheelError, _on_error)
     api.add_exception_handler(RequestValidationError, _on_invalid)
     api.add_exception_handler(HTTPException, _on_http)
-    api.add_exception_handler(Exception, _on_crash)
-
-
-class Api(FastAPI):
-    """FastAPI, and in front of it operations that answer bytes with bytes themselves, by method and path.
-
-    They are declared as all others are, for the document; FastAPI's layers would cost more than to store an event.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.direct: dict[tuple[str, str], ASGIApp] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        operation = self.direct.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if operation is None:
-            await super().__call__(scope, receive, send)
-            return
-        try:
-            await operation(scope, receive, send)
-        except ThumbwheelError as error:
-            await error_response(error)(scope, receive, send)
-        except Exception as error:  # noqa: BLE001 - logged there; nothing has been sent yet
-            await _on_crash(Request(scope), error)(scope, receive, send)
-
-
-class Passed(Response):
-    """The answer of an operation that writes it itself."""
-
-    def __init__(self, operation: ASGIApp) -> None:
-        super().__init__()
-        self._operation = operation
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._operation(scope, receive, send)
-
-
-def reads_whole_log(handler: Handler) -> Handler:
-    """Marks a handler that reads a whole log each time: few of them run at once, on connections of their own."""
-    _WHOLE_LOG.add(handler)
-    return handler
-
-
-async def _session(request: Request) -> AsyncIterator[Session]:
-    capacity: Capacity = request.app.state.capacity
-    async with capacity.session(whole_log=request.scope["endpoint"] in _WHOLE_LOG) as session:
-        yield session
-
-
-#: The transaction of a request. `scope="function"` commits it before the response is sent: a 2xx means committed.
-Transaction = Annotated[Session, Depends(_session, scope="function")]
+    api.add_exception_handler(Exception, on_crash)

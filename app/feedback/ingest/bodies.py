@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 import msgspec
 from thumbwheel import wire
 
-from app import json_limits
 from app.errors import Fault, Faults, Invalid, TooLarge, brief, pointer_part
 from app.feedback import signals
-from app.feedback.intake import Entry, event_entry, quick_entry
-from app.request_bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES, MIB, require_decodable, too_large
+from app.feedback.ingest.entries import Entry, event_entry, quick_entry
+from app.web import json_limits
+from app.web.bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES, MIB, require_decodable, too_large
 
 MAX_BATCH = 5000
 #: Empty lines are passed over; 16 MiB of them would keep others waiting.

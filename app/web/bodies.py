@@ -7,9 +7,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import json_limits
 from app.errors import Fault, Invalid, ThumbwheelError
-from app.web import error_response, problem_response
+from app.web import json_limits
+from app.web.problems import error_response, problem_response
 
 MIB = 1024 * 1024
 MAX_BATCH_BYTES = 16 * MIB

@@ -8,7 +8,6 @@ Where the queue is full, or Postgres away, a request is told to come again; whoe
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -21,8 +20,9 @@ from thumbwheel import wire
 
 from app import postgres_errors
 from app.errors import MOST_FAULTS, Invalid, ThumbwheelError, Unavailable
-from app.feedback import log as sql
-from app.feedback import quick, signals
+from app.feedback import signals
+from app.feedback.ingest import append
+from app.feedback.ingest.entries import Entry
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +60,12 @@ class Outcome(NamedTuple):
     differs: tuple[str, ...] = ()  # JSON pointers, where it is a conflict
 
 
-class Entry(NamedTuple):
-    """One body on its way: `row` begins with project and id. `body` is looked at where the id is taken already."""
-
-    row: tuple[Any, ...]
-    body: Any
-
-
 @dataclass(frozen=True)
 class Kind:
     """What is appended, and how to compare it with what is there."""
 
-    append: Callable[..., Awaitable[list[sql.Fate]]]
-    stored: Callable[..., Awaitable[dict[sql.Key, dict[str, Any]]]]
+    insert: Callable[..., Awaitable[list[append.Fate]]]
+    stored: Callable[..., Awaitable[dict[append.Key, dict[str, Any]]]]
     document: Callable[[Any], dict[str, Any]]
 
 
@@ -81,8 +74,8 @@ def _document(body: wire.Event | bytes) -> dict[str, Any]:
     return signals.document(event)
 
 
-EVENTS = Kind(sql.append_events, sql.events_of, _document)
-COMPLETIONS = Kind(sql.append_completions, sql.completions_of, signals.completion_document)
+EVENTS = Kind(append.append_events, append.events_of, _document)
+COMPLETIONS = Kind(append.append_completions, append.completions_of, signals.completion_document)
 
 
 @dataclass(eq=False)
@@ -215,7 +208,7 @@ class Intake:
 
     async def _store(self, connection: asyncpg.Connection, batch: Sequence[_Waiting]) -> None:
         if batch[0].trial:
-            await sql.try_to_append(connection)
+            await append.try_to_append(connection)
             self._takes_events = True
             if not batch[0].answer.done():
                 batch[0].answer.set_result([])
@@ -234,9 +227,9 @@ async def _outcomes(
 ) -> list[Outcome | ThumbwheelError]:
     """Store the entries in one transaction; where that fails by one of them, in halves."""
     try:
-        fates = await kind.append(connection, [entry.row for entry in entries])
+        fates = await kind.insert(connection, [entry.row for entry in entries])
     except OF_A_BODY as error:
-        if sql.lacks_partition(error):
+        if append.lacks_partition(error):
             raise _no_partition() from error
         if len(entries) == 1:
             reason = postgres_errors.without_values(error)
@@ -269,7 +262,7 @@ def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcom
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     passing = postgres_errors.passing(error)
     if batch[0].trial:  # a probe asks every few seconds: nobody's event was lost
-        refused = _no_partition() if sql.lacks_partition(error) else None
+        refused = _no_partition() if append.lacks_partition(error) else None
         reason = postgres_errors.without_values(error)
         passing = passing or refused or Unavailable(f"Postgres refuses every event: {reason}.", code="events_refused")
     elif passing is not None:
@@ -291,50 +284,6 @@ def _no_partition() -> Unavailable:
 
 def _refused(error: Exception) -> Invalid:
     return Invalid(f"Postgres cannot store this body ({error}): change it before you send it again.", code="unstorable")
-
-
-def event_entry(project: str, event: wire.Event) -> Entry:
-    """The event as a row of the log."""
-    kept = signals.as_stored(event)
-    prompt = kept.prompt
-    text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, signals.json_text(prompt))
-    row: sql.EventRow = (
-        project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), text, messages,
-        kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, kept.conversation_id,
-        signals.json_text(kept.metadata), kept.never_train, kept.origin,
-    )  # fmt: skip
-    return Entry(row, kept)
-
-
-def quick_entry(project: str, body: bytes) -> Entry | None:
-    """The event in `body`, JSON text, as a row of the log; None where `wire.Event` has to look at it first."""
-    read = quick.read(body, time.time())
-    if read is None:
-        return None
-    event, occurred_at = read
-    prompt = event.prompt
-    text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, quick.json_text(prompt))
-    row: sql.EventRow = (
-        project, event.event_id, event.completion_id, event.actor, quick.json_text(event.signal), text, messages,
-        event.completion, event.checkpoint_id, occurred_at, event.supersedes, event.conversation_id,
-        quick.json_text(event.metadata), event.never_train, None,
-    )  # fmt: skip
-    return Entry(row, body)
-
-
-def completion_entry(project: str, completion_id: str, completion: wire.Completion) -> Entry:
-    """The registered completion as a row of its table."""
-    row: sql.CompletionRow = (
-        project, completion_id, signals.json_text(completion.prompt), completion.completion, completion.checkpoint_id,
-        completion.conversation_id, signals.json_text(completion.sampling), _array(completion.token_ids),
-        _array(completion.log_probs), signals.json_text(completion.metadata),
-    )  # fmt: skip
-    return Entry(row, completion)
-
-
-def _array(numbers: Sequence[float] | None) -> str | None:
-    """As Postgres writes arrays."""
-    return None if numbers is None else "{" + ",".join(map(repr, numbers)) + "}"
 
 
 @asynccontextmanager

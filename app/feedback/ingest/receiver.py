@@ -13,21 +13,12 @@ from thumbwheel.wire.feedback import MAX_TOKENS
 
 from app.capacity import Lane
 from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, brief
-from app.feedback import bodies, signals
-from app.feedback.intake import (
-    COMPLETIONS,
-    EVENTS,
-    Entry,
-    Intake,
-    Kind,
-    Outcome,
-    completion_entry,
-    event_entry,
-    quick_entry,
-)
-from app.json_limits import MOST_VALUES
+from app.feedback import signals
+from app.feedback.ingest import bodies
+from app.feedback.ingest.entries import Entry, completion_entry, event_entry, quick_entry
+from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, Intake, Kind, Outcome
 from app.projects.admission import Admission
-from app.request_bodies import (
+from app.web.bodies import (
     JSON_LINES,
     MAX_BODY_BYTES,
     media_type,
@@ -36,7 +27,8 @@ from app.request_bodies import (
     too_large,
     whole,
 )
-from app.web import problem_response
+from app.web.json_limits import MOST_VALUES
+from app.web.problems import problem_response
 
 CREATED, OK, MIXED = 201, 200, 207
 ERASED = ("erased", "erased_actor")

@@ -1,0 +1,63 @@
+"""Bodies of requests as rows of the log, on their way to Postgres."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from thumbwheel import wire
+
+from app.feedback import signals
+from app.feedback.ingest import append, msgspec_reader
+
+
+class Entry(NamedTuple):
+    """One body on its way: `row` begins with project and id. `body` is looked at where the id is taken already."""
+
+    row: tuple[Any, ...]
+    body: Any
+
+
+def event_entry(project: str, event: wire.Event) -> Entry:
+    """Returns the event as a row of the log."""
+    kept = signals.as_stored(event)
+    prompt = kept.prompt
+    text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, signals.json_text(prompt))
+    row: append.EventRow = (
+        project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), text, messages,
+        kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, kept.conversation_id,
+        signals.json_text(kept.metadata), kept.never_train, kept.origin,
+    )  # fmt: skip
+    return Entry(row, kept)
+
+
+def quick_entry(project: str, body: bytes) -> Entry | None:
+    """Returns the event in `body`, JSON text, as a row of the log; None where `wire.Event` has to read it first."""
+    read = msgspec_reader.read(body, time.time())
+    if read is None:
+        return None
+    event, occurred_at = read
+    prompt = event.prompt
+    text, messages = (
+        (prompt, None) if prompt is None or isinstance(prompt, str) else (None, msgspec_reader.json_text(prompt))
+    )
+    row: append.EventRow = (
+        project, event.event_id, event.completion_id, event.actor, msgspec_reader.json_text(event.signal), text,
+        messages, event.completion, event.checkpoint_id, occurred_at, event.supersedes, event.conversation_id,
+        msgspec_reader.json_text(event.metadata), event.never_train, None,
+    )  # fmt: skip
+    return Entry(row, body)
+
+
+def completion_entry(project: str, completion_id: str, completion: wire.Completion) -> Entry:
+    """Returns the registered completion as a row of its table."""
+    row: append.CompletionRow = (
+        project, completion_id, signals.json_text(completion.prompt), completion.completion, completion.checkpoint_id,
+        completion.conversation_id, signals.json_text(completion.sampling), _array(completion.token_ids),
+        _array(completion.log_probs), signals.json_text(completion.metadata),
+    )  # fmt: skip
+    return Entry(row, completion)
+
+
+def _array(numbers: Sequence[float] | None) -> str | None:
+    """Returns the numbers as Postgres writes arrays."""
+    return None if numbers is None else "{" + ",".join(map(repr, numbers)) + "}"

@@ -1,0 +1,46 @@
+"""Runs that wait for room on a disk: given back without a lost attempt, tried again after growing pauses."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from app import settings
+from app.database import now
+from app.runs import service as runs
+from app.runs.full_disk import store
+from app.runs.leases import service as leases
+from app.runs.leases.lease import Lease
+from app.runs.states import RunState
+from app.runs.tables import Run
+
+#: Seconds until a run is tried again: as long as it has waited so far, within these bounds.
+SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
+
+
+def hold_up(session: Session, lease: Lease, disk: str) -> None:
+    """Gives the run back until it is tried again, and fails it once the disk was full for `disk_full_hours`. A state or
+    step that it reaches for the first time ends the wait. Raises `StaleLease`.
+
+    disk  names it: the disk that holds /data
+    """
+    row = leases.locked(session, lease)
+    if row.state == RunState.CANCELLING:
+        return leases.cancelled(session, lease)
+    since = row.held_up_since or now()
+    waited = now() - since
+    hours = settings.current().disk_full_hours
+    if waited >= timedelta(hours=hours):
+        remedy = "make room there and retry the run, it continues from the last training checkpoint"
+        return leases.fail(session, lease, f"{disk} is full, and was for {hours:g} hours: {remedy}")
+    pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, waited.total_seconds()))
+    row.held_up_since, row.held_up_by = since, f"{disk} is full: make room there"
+    row.next_attempt_at = now() + timedelta(seconds=pause)
+    row.lease_owner = row.lease_expires_at = None
+    reason = f"given back, as {row.held_up_by}; it is tried again in {pause:.0f} s"
+    return runs.note(session, row, lease.owner, reason)
+
+
+def held_up(session: Session) -> Sequence[Run]:
+    """Returns the runs that wait, the longest first."""
+    return store.held_up(session)

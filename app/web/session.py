@@ -1,0 +1,28 @@
+"""The session of a request: its transaction, on connections that fit its purpose."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from app.capacity import Capacity
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+_WHOLE_LOG: set[Callable[..., Any]] = set()
+
+
+def reads_whole_log(handler: Handler) -> Handler:
+    """Marks a handler that reads a whole log each time: few of them run at once, on connections of their own."""
+    _WHOLE_LOG.add(handler)
+    return handler
+
+
+async def _session(request: Request) -> AsyncIterator[Session]:
+    capacity: Capacity = request.app.state.capacity
+    async with capacity.session(whole_log=request.scope["endpoint"] in _WHOLE_LOG) as session:
+        yield session
+
+
+#: The transaction of a request. `scope="function"` commits it before the response is sent: a 2xx means committed.
+Transaction = Annotated[Session, Depends(_session, scope="function")]

@@ -1,0 +1,188 @@
+"""Reads a toy of one family the way that the trainer chooses, and compares it with another reading of single rows, from
+all logits of the unchanged model.
+
+Legend: B rows, N completion tokens of one row.
+"""
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from peft import get_peft_model
+from torch import Tensor
+
+from app.runs.recipe import Recipe
+from tests.families import toys
+from worker.kto import lora, models
+from worker.kto.batches import Block
+from worker.kto.logprobs import Forward, Reading
+from worker.kto.packing import Pair
+from worker.kto.process import Refusal, first_line
+from worker.kto.readings import reading_of, tried
+from worker.kto.reference import matched, mismatched
+from worker.kto.rows import Row
+
+Precision, Method = Literal["float32", "bf16"], Literal["lora", "full"]
+Outcome = Literal["packed", "padded", "refused", "wrong", "crashed"]
+SETTINGS: Sequence[tuple[Precision, Method]] = [
+    (precision, method) for precision in ("float32", "bf16") for method in ("lora", "full")
+]
+MAX_LENGTH = 72
+#: Parameters of a model that is no toy any more.
+LARGEST = 20_000_000
+#: Differences from single rows in float32 that rounding explains: nats for each nat of a log-prob and at least, and the
+#: share of a gradient's norm.
+RELATIVE, ABSOLUTE, GRADIENT = 2e-5, 1e-3, 2e-3
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one family is read with one precision and method."""
+
+    precision: Precision
+    method: Method
+    outcome: Outcome
+    reason: str = ""
+    log_prob: float | None = None  # largest difference of a row's log-prob from that of the row alone, in nats
+    mismatched: float | None = None  # the same of mismatched pairs
+    gradient: float | None = None  # ‖difference‖ / ‖gradient‖
+    in_bf16: float | None = None  # largest difference of a log-prob in the run's own arithmetic, as a share of it
+
+
+def rows() -> list[Row]:
+    """Rows of 6 to 60 tokens, in no order of length."""
+    choose = np.random.default_rng(5)
+
+    def ids(count: int) -> Any:
+        return choose.integers(3, 250, count).astype(np.int32)
+
+    lengths = [(12, 9), (30, 25), (4, 3), (21, 12), (33, 6), (9, 27), (16, 5)]
+    return [
+        Row(ids(prompt), ids(completion), number % 2 == 0, 1.0, f"c{number}", str(number).encode())
+        for number, (prompt, completion) in enumerate(lengths)
+    ]
+
+
+class NotBuilt(Exception):
+    """A family of which there is no toy that reads a row, and why."""
+
+
+def results_of(family: str, settings: Sequence[tuple[Precision, Method]] = SETTINGS) -> Iterator[Result]:
+    """Reads a toy of `family` with every precision and method. Raises `NotBuilt`."""
+    models.ask_for_determinism()
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = Path(name)
+        try:
+            toy = toys.model_of(family)
+            parameters = sum(weight.numel() for weight in toy.parameters())
+            assert parameters < LARGEST, f"{parameters / 1e6:.0f} million parameters, as not all sizes can be set"
+            toy(input_ids=torch.arange(5, 50)[None], use_cache=False)
+            toy.save_pretrained(folder)
+        except Exception as error:
+            raise NotBuilt(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        for precision, method in settings:
+            yield _result(folder, precision, method)
+
+
+def _result(folder: Path, precision: Precision, method: Method) -> Result:
+    """As the trainer does it: what it refuses is refused, and what it does not expect is a crash."""
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
+    try:
+        policy = _policy(folder, dtype, method)
+        exact = copy.deepcopy(policy).float()
+        weights = list(models.trained_weights(policy).values())
+        read = rows()
+        reading = reading_of(policy, tried(read, MAX_LENGTH), dtype, weights)
+        return _compared(exact, reading, read, precision, method)
+    except Refusal as refusal:
+        return Result(precision, method, "refused", refusal.message)
+    except Exception as error:  # noqa: BLE001 - it is what the table is for
+        return Result(precision, method, "crashed", f"{type(error).__name__}: {first_line(error)}")
+
+
+def _policy(folder: Path, dtype: torch.dtype, method: Method) -> Any:
+    if method == "full":
+        return models.load_weights(folder, torch.float32, torch.device("cpu")).requires_grad_()
+    recipe = Recipe.model_validate({"method": "lora", "lora": {"rank": 4, "alpha": 8}})
+    lora.require_targets(models.blueprint(folder), recipe)
+    torch.manual_seed(1)
+    policy = get_peft_model(models.load_weights(folder, dtype, torch.device("cpu")), lora.fresh_config(recipe)).eval()
+    with torch.no_grad():
+        for weight_name, weight in policy.named_parameters():
+            if "lora_B" in weight_name:
+                weight.normal_(std=0.1)
+    return policy
+
+
+def _compared(exact: Any, reading: Reading, read: Sequence[Row], precision: Precision, method: Method) -> Result:
+    """`exact`: a copy of the policy in float32."""
+    block = Block((0, 1, 2, 3, 4), (1, 2, 3, 4, 0))
+    own, others = matched(read, block), mismatched(read, block, MAX_LENGTH)
+    expected_B, expected_gradient = _alone(exact, own, gradient=True)
+    expected_others_B, _ = _alone(exact, others, gradient=False)
+
+    way = Reading(exact, packed=reading.packed, chunked=reading.chunked)
+    found, found_others = way.read(own, others)
+    assert found_others is not None
+    found_gradient = _gradient(exact, found.lp_B)
+    apart, apart_others = (found.lp_B - expected_B).abs(), (found_others.lp_B - expected_others_B).abs()
+    apart_gradient = float((found_gradient - expected_gradient).norm() / expected_gradient.norm())
+
+    computed = _step(reading, own, others)
+    right = (
+        bool((apart <= ABSOLUTE + RELATIVE * expected_B.abs()).all())
+        and bool((apart_others <= ABSOLUTE + RELATIVE * expected_others_B.abs()).all())
+        and apart_gradient <= GRADIENT
+    )
+    return Result(
+        precision,
+        method,
+        ("packed" if reading.packed else "padded") if right else "wrong",
+        reading.padded_because or "",
+        float(apart.max()),
+        float(apart_others.max()),
+        apart_gradient,
+        float(((computed.lp_B - expected_B).abs() / expected_B.abs()).max()),
+    )
+
+
+def _step(reading: Reading, own: Sequence[Pair], others: Sequence[Pair]) -> Forward:
+    """What training does with a micro-batch."""
+    routed = models.router_coefficient(reading.model) > 0
+    found, _ = reading.read(own, others, router_loss=routed)
+    loss = found.lp_B.sum() if found.router_loss is None else found.lp_B.sum() + found.router_loss
+    loss.backward()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _alone(model: Any, pairs: Sequence[Pair], *, gradient: bool) -> tuple[Tensor, Tensor | None]:
+    """lp of each row from all its logits, in the plainest way, and their gradient."""
+    found = []
+    with torch.set_grad_enabled(gradient):
+        for prompt, completion in pairs:
+            ids = torch.from_numpy(np.concatenate([prompt, completion])).long()[None]
+            log_probs = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0].float(), -1)
+            places = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
+            found.append(log_probs[places, ids[0, places + 1]].sum())
+    lp_B = torch.stack(found)
+    return lp_B.detach(), _gradient(model, lp_B) if gradient else None
+
+
+def _gradient(model: Any, lp_B: Tensor) -> Tensor:
+    """Of lp of the first row − lp of the second + …, all weights in one vector."""
+    factors = lp_B.new_tensor([(-1.0) ** row for row in range(len(lp_B))])
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    found = torch.autograd.grad((lp_B * factors).sum(), weights, allow_unused=True)
+    return torch.cat(
+        [
+            (torch.zeros_like(weight) if gradient is None else gradient).flatten()
+            for weight, gradient in zip(weights, found, strict=True)
+        ]
+    )
