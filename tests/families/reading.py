@@ -102,7 +102,7 @@ def _result(folder: Path, precision: Precision, method: Method) -> Result:
         reading = reading_of(policy, tried(read, MAX_LENGTH), dtype, weights)
         return _compared(exact, reading, read, precision, method)
     except Refusal as refusal:
-        return Result(precision, method, "refused", refusal.message)
+        return Result(precision, method, "refused", refusal.message.replace(str(folder), "the folder"))
     except Exception as error:  # noqa: BLE001 - it is what the table is for
         return Result(precision, method, "crashed", f"{type(error).__name__}: {first_line(error)}")
 
@@ -113,7 +113,8 @@ def _policy(folder: Path, dtype: torch.dtype, method: Method) -> Any:
     recipe = Recipe.model_validate({"method": "lora", "lora": {"rank": 4, "alpha": 8}})
     lora.require_targets(models.blueprint(folder), recipe)
     torch.manual_seed(1)
-    policy = get_peft_model(models.load_weights(folder, dtype, torch.device("cpu")), lora.fresh_config(recipe)).eval()
+    model = models.load_weights(folder, dtype, torch.device("cpu"))
+    policy = get_peft_model(model, lora.fresh_config(recipe, lora.unfit_modules(model))).eval()
     with torch.no_grad():
         for weight_name, weight in policy.named_parameters():
             if "lora_B" in weight_name:
