@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     )
     run_attempts: int = Field(5, ge=1, description="a run that was lost so often fails for good")
     disk_full_hours: float = Field(
-        24, ge=0, description="a run that found no room on a disk for so long fails; until then it is tried again"
+        24, ge=0, description="hours for which a run is tried again while a disk is full; then it fails"
     )
     trainer_memory_gb: float | None = Field(
         None,

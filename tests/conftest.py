@@ -37,8 +37,8 @@ ROOM_BYTES = 6 * 2**30
 
 
 def keep_temporary_folders_in_memory() -> None:
-    """Have temporary folders in memory where there is room: most of what is written to them is written through to the
-    disk, as it has to be, and a test would wait for that."""
+    """Keeps temporary folders in memory where there is room: most files are flushed to the disk, as they must be, and
+    tests would wait for that."""
     memory = Path("/dev/shm")
     usable = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
     if usable and "TMPDIR" not in os.environ:
@@ -156,7 +156,7 @@ END $$
 
 
 def empty(servers: Servers) -> None:
-    """Empty every table, restart every sequence, and empty Valkey."""
+    """Empties every table, restarts every sequence, and empties Valkey."""
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(EMPTY)
     with redis.Redis.from_url(servers.redis_url) as client:

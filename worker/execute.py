@@ -160,7 +160,7 @@ def _advance(claimed: Claimed, to: RunState) -> RunState:
 
 
 def _hold_up(claimed: Claimed, disk: str) -> None:
-    """Have the run wait for room. A folder that was not staged completely goes: it takes room, and nobody uses it."""
+    """Gives the run back until there is room. Removes a folder that was not staged completely, which nobody uses."""
     log.warning("run %s: %s is full", claimed.lease.run_id, disk)
     workdir = workdir_of(claimed.lease)
     if not (workdir / STAGED).is_file():

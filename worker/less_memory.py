@@ -1,7 +1,7 @@
 """Trainer and scorer once more with fewer rows at once, where memory ran out: no lost attempt, but told.
 
 The batch stays, so what is learnt stays but for the rows that z0 is estimated from. Micro-batches are other ones then:
-training begins anew, with what the reference said of their rows.
+training begins again, with what the reference said of their rows.
 """
 
 import shutil
@@ -56,7 +56,7 @@ def _shrink(workdir: Path, heart: Heartbeat, shortage: OutOfMemory) -> None:
         remedy = remedies(recipe, activations_computed_twice=twice)
         raise Failed(f"memory ran out with {size} rows at once (micro_batch_size), and there cannot be fewer: {remedy}")
     reason = (
-        f"memory ran out with {size} rows at once: training begins anew with a micro_batch_size of "
+        f"memory ran out with {size} rows at once: training begins again with a micro_batch_size of "
         f"{fewer.micro_batch_size}, batch_size stays {recipe.batch_size}"
     )
     with transaction() as session:

@@ -63,7 +63,7 @@ def _stage_first(claimed: Claimed, workdir: Path) -> tuple[UUID, bytes]:
 
 
 def _seal(workdir: Path) -> None:
-    """Seal what was brought here. Shards and the adapter's weights have their SHA-256 in manifest.json and job.json."""
+    """Seals the files brought here. Shards and the adapter's weights have a SHA-256 in manifest.json and job.json."""
     manifest, scored = workdir / "snapshot" / "manifest.json", workdir / "scored-before"
     for path in (manifest, *scored.glob("*.safetensors")):
         write_seal(seal_of(path), [path])

@@ -21,6 +21,7 @@ from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import service as runs
 from app.runs.states import TERMINAL
+from app.snapshots.readiness.service import PENDING
 
 SHOWN = 10
 PLOTTED_STEPS = 300
@@ -65,7 +66,9 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
 def _unless_pending(readiness: Remembered[wire.Readiness], session: Session, project: str) -> wire.Readiness | None:
     try:
         return readiness(session, project)
-    except Unavailable:
+    except Unavailable as error:
+        if error.code != PENDING:
+            raise
         return None
 
 

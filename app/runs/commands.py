@@ -40,7 +40,7 @@ def pause(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
 
 
 def resume(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Have a paused run go on, and one that waits for room on a disk be tried at once; any other one stays as it is.
+    """Lets a paused run go on, and tries one at once that waits for room on a disk; any other one stays as it is.
     Raises as `pause`.
     """
     row = runs.require_locked(session, project, run_id)

@@ -346,7 +346,7 @@ class Client:
         return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/retry", body=again or wire.RunAgain(), once=True)
 
     def reproduce_run(self, run_id: UUID, again: wire.RunAgain | None = None) -> wire.Run:
-        """A new run on an ended one's snapshot, by its recipe; it begins anew and says whether it made the same."""
+        """A new run on an ended one's snapshot, by its recipe; it begins again and says whether it made the same."""
         return self._call(wire.Run, "POST", f"/v1/runs/{run_id}/reproduce", body=again or wire.RunAgain(), once=True)
 
     def trigger_decisions(self) -> Iterator[wire.TriggerDecision]:

@@ -98,7 +98,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_the_same_command_goes_on_to_the_end(al
 
     again = alone(*command)
     assert again.document == {**done.document, "finished_before": True}
-    assert again.err.endswith("out was finished before and is left as it is: --restart trains anew\n")
+    assert again.err.endswith("out was finished before and is left as it is: --restart trains again\n")
 
     seen = on_a_terminal(command)
     assert "held-out AUROC" in seen

@@ -92,7 +92,7 @@ def results_of(family: str, settings: Sequence[tuple[Precision, Method]] = SETTI
 
 
 def _result(folder: Path, precision: Precision, method: Method) -> Result:
-    """As the trainer does it: what it refuses is refused, and what it does not expect is a crash."""
+    """Returns how the trainer would read the folder: a refusal of the trainer is a refusal, any other error a crash."""
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
     try:
         policy = _policy(folder, dtype, method)
@@ -155,7 +155,7 @@ def _compared(exact: Any, reading: Reading, read: Sequence[Row], precision: Prec
 
 
 def _step(reading: Reading, own: Sequence[Pair], others: Sequence[Pair]) -> Forward:
-    """What training does with a micro-batch."""
+    """Takes a forward and a backward pass, as training does with a micro-batch."""
     routed = models.router_coefficient(reading.model) > 0
     found, _ = reading.read(own, others, router_loss=routed)
     loss = found.lp_B.sum() if found.router_loss is None else found.lp_B.sum() + found.router_loss
@@ -177,7 +177,7 @@ def _alone(model: Any, pairs: Sequence[Pair], *, gradient: bool) -> tuple[Tensor
 
 
 def _gradient(model: Any, lp_B: Tensor) -> Tensor:
-    """Of lp of the first row − lp of the second + …, all weights in one vector."""
+    """Returns the gradient of lp of the first row − lp of the second + …, all weights in one vector."""
     factors = lp_B.new_tensor([(-1.0) ** row for row in range(len(lp_B))])
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     found = torch.autograd.grad((lp_B * factors).sum(), weights, allow_unused=True)

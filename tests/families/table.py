@@ -85,5 +85,5 @@ def _cell(value: float | None) -> str:
 
 
 def _short(reason: str) -> str:
-    """Without figures, which differ from setting to setting, and the remedy."""
+    """Returns a reason without its figures, which differ from setting to setting, and without its remedy."""
     return reason.partition(" (")[0].replace("|", "\\|").removeprefix("base_model: ")[:160]

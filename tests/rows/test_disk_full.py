@@ -50,7 +50,7 @@ def hold_up(lease: Lease) -> None:
 
 
 def held_up_for(run: wire.Run, waited: timedelta) -> None:
-    """Have it be held up since then, and the next attempt be due."""
+    """Sets the run back, as if it had waited for so long and its next attempt were due."""
     execute(
         "UPDATE runs SET held_up_since = :since, next_attempt_at = now() WHERE id = :id",
         since=now() - waited,

@@ -317,9 +317,11 @@ def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_
     assert (told.recipe["batch_size"], told.recipe["micro_batch_size"]) == (32, 4)
     notes = [line.reason for line in told.transitions if "memory ran out" in line.reason]
     assert notes == told.warnings
-    assert notes[0].startswith("memory ran out with 16 rows at once: training begins anew with a micro_batch_size of 8")
+    assert notes[0].startswith(
+        "memory ran out with 16 rows at once: training begins again with a micro_batch_size of 8"
+    )
     assert execute("SELECT lost, lease_epoch FROM runs") == [(0, 1)]
-    # training begins anew, with what the reference had said
+    # training begins again, with what the reference had said
     assert not (workdir / "state").exists()
     kept = sorted(path.read_text() for path in (workdir / "scored-before").glob("*.safetensors"))
     assert kept == ["16", "8"]

@@ -31,7 +31,7 @@ def test_a_paused_run_keeps_its_state_which_its_retry_takes_over_and_a_reproduct
         steps = [line["step"] for line in client.metrics(second.id).steps]
         assert steps == list(range(1, len(steps) + 1))
 
-        # then one that begins anew comes to the same weights
+        # then one that begins again comes to the same weights
         third = ended(stack, client, client.reproduce_run(second.id).id)
         assert (third.state, third.reproduces) == ("succeeded", True), third.reason
         assert third.recipe == second.recipe

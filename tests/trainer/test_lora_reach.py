@@ -1,4 +1,4 @@
-"""Where adapters can lie in a model: the remedy names modules that exist, and what none reaches is said."""
+"""The places of adapters in a model: the remedy names modules that exist, and what none reaches is said."""
 
 import json
 import re

@@ -257,7 +257,7 @@ def test_a_process_that_memory_runs_out_for_says_so_and_fewer_rows_train_under_t
     said = (workdir / "stderr").read_text()
     assert said == failure["message"] + "\n"
     assert "20 rows at once do not fit into memory" in said
-    assert "set micro_batch_size to 10 and begin anew" in said
+    assert "set micro_batch_size to 10 and begin again" in said
 
     fewer = smaller(read_job(workdir).recipe, 5)
     assert fewer is not None

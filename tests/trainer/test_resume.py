@@ -174,7 +174,7 @@ def test_where_both_checkpoints_are_damaged_training_begins_anew_to_the_same_bit
     assert digest(workdir) == digest(calm)
     [message] = [line["message"] for line in tiny.lines(workdir / "warnings.jsonl") if line["code"] == "state_damaged"]
     assert f"{saved[1].name}, {saved[0].name} in {workdir / 'state'} did not verify" in message
-    assert "begins anew" in message
+    assert "begins again" in message
 
 
 def test_what_a_killed_save_left_behind_goes_with_the_next_one(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def staged(workdir: Path, base: Path) -> Path:
 
 
 def results(workdir: Path) -> tuple[str, list[float]]:
-    """What a run ends with: the hash of its weights, and the drift of each step."""
+    """Returns the result of a run: the hash of its weights, and the drift of each step."""
     steps = tiny.lines(workdir / "metrics.jsonl")
     return tiny.document(workdir / "training.json")["weights_sha256"], [line["kl_nats_per_token"] for line in steps]
 
@@ -85,7 +85,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 
 @pytest.fixture
 def workdir(tmp_path: Path, calm: Path) -> Path:
-    """What a run leaves that was killed after its last step: two training checkpoints, and nothing of its result."""
+    """Returns the folder of a run that was killed after its last step: two training checkpoints, and no result."""
     workdir = Path(shutil.copytree(calm, tmp_path / "w"))
     shutil.rmtree(workdir / "output")
     for name in ("output.sha256", "training.json", "training.json.sha256"):
@@ -219,7 +219,7 @@ def test_checkpoints_of_micro_batches_of_another_size_are_not_continued(
 
     assert tiny.document(workdir / "micro-batch.json")["measured"]["micro_batch_size"] < measured["micro_batch_size"]
     assert [line["step"] for line in tiny.lines(workdir / "metrics.jsonl")] == [1, 2, 3]
-    assert any("begins anew" in message for message in warned(workdir))
+    assert any("begins again" in message for message in warned(workdir))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

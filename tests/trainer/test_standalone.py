@@ -163,7 +163,7 @@ def test_another_training_is_not_begun_where_one_was(again, options, changed):
     message = refused(request)
 
     assert re.search(changed, message), message
-    assert message.endswith("name another folder, or add --restart to train anew")
+    assert message.endswith("name another folder, or add --restart to train again")
     assert files(request.out) == before
 
 

@@ -1,4 +1,4 @@
-"""Whose turns are learnt: the answer alone. A prompt that ends in a turn of the assistant is continued by it."""
+"""The turns that are learnt: the answer alone. A prompt that ends in a turn of the assistant is continued by it."""
 
 from pathlib import Path
 from typing import Any

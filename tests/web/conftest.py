@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from thumbwheel import wire
 
+from app import settings
 from app.access import service as access
 from app.database import transaction
 from app.main import create_app
@@ -45,3 +46,13 @@ def key(api: TestClient) -> Callable[..., dict[str, str]]:
         return {"Authorization": f"Bearer {made.json()['secret']}"}
 
     return make
+
+
+@pytest.fixture
+def open_page(api: TestClient) -> Iterator[TestClient]:
+    """The same client, where the status page asks for no key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THUMBWHEEL_PAGE_ACCESS", "open")
+        settings.current.cache_clear()
+        yield api
+    settings.current.cache_clear()

@@ -1,28 +1,16 @@
 """A run that a full disk holds up says so wherever people look: over HTTP, on the page, in its stream, in the CLI."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
 from fastapi.testclient import TestClient
 from thumbwheel import wire
 
-from app import settings
 from app.cli import runs as cli
 from app.database import transaction
 from app.runs.full_disk import service as full_disk
 from tests.rows.desk import claim, vote
 
 REASON = "the disk that holds /work is full: make room there"
-
-
-@pytest.fixture
-def open_page(api: TestClient) -> Iterator[TestClient]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("THUMBWHEEL_PAGE_ACCESS", "open")
-        settings.current.cache_clear()
-        yield api
-    settings.current.cache_clear()
 
 
 def test_a_run_that_waits_for_room_on_a_disk_says_so_everywhere(open_page: TestClient) -> None:

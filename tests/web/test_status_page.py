@@ -1,12 +1,11 @@
 """The status page as markup: whom it lets in, and that every state of a project renders."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
 
-from app import settings
 from app.database import transaction
 from app.labels import service as labels
 from app.runs.leases import service as leases
@@ -21,15 +20,6 @@ def thumb(number: int) -> dict[str, object]:
         "completion": "Good day.",
         "signal": {"kind": "thumbs", "value": "up"},
     }
-
-
-@pytest.fixture
-def open_page(api: TestClient) -> Iterator[TestClient]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("THUMBWHEEL_PAGE_ACCESS", "open")
-        settings.current.cache_clear()
-        yield api
-    settings.current.cache_clear()
 
 
 def test_without_a_key_the_page_asks_for_one(api: TestClient) -> None:

@@ -43,7 +43,7 @@ def require_finite_weights(weights: Mapping[str, Tensor], folder: Path, field: s
 
 
 def is_finite(weight: Tensor) -> bool:
-    """Whether no number of `weight` is NaN or infinite. It reads the tensor once and keeps nothing."""
+    """Returns whether no number of `weight` is NaN or infinite. It reads the tensor once and keeps nothing."""
     if not weight.is_floating_point() or weight.is_meta or not weight.numel():
         return True
     return bool(torch.stack(torch.aminmax(weight)).isfinite().all())

@@ -27,7 +27,10 @@ class Finding(NamedTuple):
 
 
 def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list[Finding]:
-    """What the rows and their plan say before the first step. `context`: tokens the base model was made for."""
+    """Returns the warnings that the rows and their plan give before the first step.
+
+    `context`: tokens the base model was made for.
+    """
     found = []
     if context is not None and context < recipe.max_length:
         found.append(

@@ -51,8 +51,8 @@ PADDED, PACKED, AT_ONCE = Way(packed=False), Way(packed=True), Way(packed=True, 
 def reading_of(
     model: Any, batches: Sequence[Batch], precision: torch.dtype, weights: Sequence[nn.Parameter] = ()
 ) -> Reading:
-    """The fastest way of reading `model` that says the same as reading row after row. Raises `Refusal` where not even
-    padded rows do. It changes no weight, and no state of a random generator.
+    """Returns the fastest way of reading `model` that says the same as reading row after row. It changes no weight, and
+    no state of a random generator. Raises `Refusal` where not even padded rows say the same.
 
     `weights`: those that are trained, whose gradients are compared too.
     """
@@ -102,7 +102,7 @@ def _finite(model: Any, batches: Sequence[Batch]) -> list[Batch]:
 
 
 def _reason_against(packed: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> str | None:
-    """Why packed rows cannot be read in 16 bits although they can in float32: code that fails, or overflows."""
+    """Returns why packed rows cannot be read in 16 bits although they can in float32: code that fails, or overflows."""
     alone = Reading.plain(packed.model, packed.precision)
     try:
         with torch.no_grad():
@@ -132,7 +132,7 @@ def _require_runs(padded: Reading, batches: Sequence[Batch], weights: Sequence[n
 
 
 def _step(reading: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> None:
-    """What training does with a micro-batch, without keeping anything."""
+    """Takes a forward and a backward pass, as training does with a micro-batch, and keeps nothing."""
     with torch.set_grad_enabled(bool(weights)):
         for own, others in batches:
             read, _ = reading.read(own, others)
@@ -180,7 +180,7 @@ class _Trial:
         return f"packed rows differ from single rows ({distance})"
 
     def _share_of_experts(self) -> float:
-        """How far packed rows may be from single ones because a few tokens go to other experts."""
+        """Returns how far packed rows may be from single ones because a few tokens go to other experts."""
         return AS_PADDING * self._distance(PADDED).share_of(TIGHT) if has_experts(self._model) else 0.0
 
     def _right_at_once(self) -> bool:
@@ -198,7 +198,7 @@ class _Trial:
         return distance
 
     def _head_is_linear(self, pair: Pair) -> bool:
-        """Whether log-probs may be taken from hidden states in chunks, tried on one row."""
+        """Returns whether log-probs may be taken from hidden states in chunks, tried on one row."""
         chunked = Reading(self._model, packed=False, chunked=True, recompute=True)
         if not chunked.chunked:
             return False
@@ -243,8 +243,8 @@ def _unreadable(why: str) -> Refusal:
 
 
 def is_compiled(reading: Reading, batches: Sequence[Batch]) -> bool:
-    """Compile the layers of a model that is read so, where that works and the model says the same then; else leave it
-    as it is.
+    """Compiles the layers of a model that is read so; leaves them as they are where that fails or changes what the
+    model says. Returns whether they are compiled.
     """
     if not reading.compilable:
         return False

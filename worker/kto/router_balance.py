@@ -42,7 +42,7 @@ class Choices(NamedTuple):
 
 
 class RouterSums(NamedTuple):
-    """What the routers of one forward decided, summed over layers and real tokens."""
+    """The decisions of the routers in one forward, summed over layers and real tokens."""
 
     choices: Choices
     probability_E: Tensor  # with gradient, in float32

@@ -26,7 +26,7 @@ Batch = tuple[Sequence[Pair], Sequence[Pair]]
 
 
 class Within(NamedTuple):
-    """How far two computations of the same numbers may be apart."""
+    """The bounds on the difference of two computations of the same numbers."""
 
     relative: float  # nats of a log-prob, for each nat of it
     absolute: float  # nats
@@ -42,7 +42,7 @@ LOOSE = Within(1e-3, 2e-2, 2e-2, 2e-2)
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a way of reading is from reading rows alone."""
+    """The difference between a way of reading and reading rows alone."""
 
     difference_B: Tensor  # of log-probs, of rows and of mismatched pairs, in nats
     expected_B: Tensor
@@ -78,7 +78,7 @@ class Distance:
 
 
 class SingleRows:
-    """What a model says of each row when it is read alone.
+    """The log-probs and gradients of each row when it is read alone.
 
     Its weights have to act as float32 (see `weights_in_float32`). Activations are computed twice, so that this takes
     little memory beside the gradients.

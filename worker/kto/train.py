@@ -67,7 +67,7 @@ def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfM
     fewer = smaller(recipe, start.micro_batch_size, activations_computed_twice=twice)
     remedy = remedies(recipe, activations_computed_twice=twice)
     if fewer is not None:
-        remedy = f"set micro_batch_size to {fewer.micro_batch_size} and begin anew, or {remedy}"
+        remedy = f"set micro_batch_size to {fewer.micro_batch_size} and begin again, or {remedy}"
     return OutOfMemory(
         f"recipe.json: micro_batch_size: {start.micro_batch_size} rows at once do not fit into memory "
         f"({first_line(error)}): {remedy}",
@@ -261,7 +261,7 @@ def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks:
 
 def _damaged(folder: Path, names: Sequence[str], step: int) -> str:
     what = "training checkpoint" if len(names) == 1 else "training checkpoints"
-    goes_on = f"continues from the one after step {step}" if step else "begins anew, as there is no sound one"
+    goes_on = f"continues from the one after step {step}" if step else "begins again, as there is no sound one"
     return (
         f"{what} {', '.join(names)} in {folder} did not verify and went aside: the run {goes_on}; look for faults of "
         "this disk"

@@ -1,7 +1,7 @@
 """Ended runs begun again, as runs of their own: what decided the first one decides the second one.
 
 retry      of one that failed or was cancelled; where its working folder still lies, it goes on from the saved state
-reproduce  of one with a snapshot; it begins anew, by the recipe that the first one trained by
+reproduce  of one with a snapshot; it begins again, by the recipe that the first one trained by
 """
 
 from typing import Literal

@@ -56,7 +56,7 @@ def write(session: Session, lease: Lease, values: dict[str, Any]) -> Standing | 
 
 
 def go_on(session: Session, lease: Lease, step: int) -> None:
-    """Note that no full disk holds the run up any more, where `step` is one that it had not reached before."""
+    """Records that no full disk holds the run up any more, where `step` is one that it had not reached before."""
     further = func.coalesce(Run.last_metrics["step"].as_integer(), 0) < step
     statement = update(Run).where(*_held(lease), Run.held_up_since.is_not(None), further)
     session.execute(statement.values(held_up_since=None, held_up_by=None))

@@ -81,7 +81,7 @@ class Streams:
             except Unavailable as error:
                 log.warning("run %s cannot be looked at for those who follow it: %s", run_id, error)
             else:
-                # The list begins anew where training does, so what was told is known by its words.
+                # The list begins again where training does, so what was told is known by its words.
                 warned = warned or set(now.warnings[: place.warnings])
                 place = replace(place, warnings=min(place.warnings, len(now.warnings)))
                 for count, message in enumerate(now.warnings, 1):

@@ -29,6 +29,8 @@ from app.snapshots.spread import Spread, notices
 
 #: Of what is kept: what an older server kept is worked out again.
 VERSION = 3
+#: The code of the error while a large log is yet to be read.
+PENDING = "readiness_pending"
 #: The share of the time that may go into reading a log again and again.
 PART = 0.05
 
@@ -99,7 +101,7 @@ def _pending() -> Unavailable:
     return Unavailable(
         "Readiness is being worked out: a large log is read in the background. Try again in a moment; where this goes "
         "on, `thumbwheel doctor` says whether the loop still runs.",
-        code="readiness_pending",
+        code=PENDING,
     )
 
 

@@ -54,7 +54,7 @@ def main(document: str) -> int:
             raise
         return _refused(f"--out {request.out}: the disk is full: make room and run the same command to continue")
     if summary["finished_before"]:
-        _say(f"{request.out} was finished before and is left as it is: --restart trains anew")
+        _say(f"{request.out} was finished before and is left as it is: --restart trains again")
     if sys.stdout.isatty() and not request.as_json:
         show(summary)
     else:

@@ -87,14 +87,14 @@ class Folder:
             raise Refusal(
                 "out",
                 f"--out {self.out}: {self.work / 'request.json'} is damaged ({fault}): name another folder, or add "
-                "--restart to train anew",
+                "--restart to train again",
             ) from None
         changed = differences(before, asked)
         if changed and ((self.work / "training.json").exists() or any(self.work.glob("state/step-*"))):
             raise Refusal(
                 "out",
                 f"--out {self.out} was begun with something else ({'; '.join(changed)}): name another folder, or add "
-                "--restart to train anew",
+                "--restart to train again",
             )
         return not changed
 

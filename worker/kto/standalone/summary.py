@@ -106,5 +106,5 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(read(path))
     except Damaged as damage:
-        raise Refusal("out", f"{damage}: add --restart to train anew") from None
+        raise Refusal("out", f"{damage}: add --restart to train again") from None
     return content

@@ -75,7 +75,7 @@ def _train(work: Path, request: Request, stop: StopRequest) -> None:
         train_and_draw(work, stop)
     except Refusal as refusal:
         if refusal.code in DAMAGED:
-            raise Refusal(refusal.code, f"{refusal.message} (--restart does that, and trains anew)") from None
+            raise Refusal(refusal.code, f"{refusal.message} (--restart does that, and trains again)") from None
         if refusal.code != "no_chat_template":
             raise
         raise Refusal(
