@@ -14,7 +14,19 @@ import psycopg
 import pyarrow as pa
 import uuid6
 from psycopg import sql
-from sqlalchemy import ARRAY, URL, ColumnElement, DateTime, Engine, MetaData, QueuePool, any_, create_engine, event
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    ColumnElement,
+    DateTime,
+    Engine,
+    MetaData,
+    QueuePool,
+    any_,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
@@ -86,6 +98,8 @@ CONNECT_SECONDS, POOL_SECONDS = 5, 5
 LOCK_SECONDS = 10
 #: So long after the time-out of a statement its answer has to be there, else the connection is given up.
 ANSWER_SECONDS = 5
+#: So long a transaction may do something else than talk to Postgres, as bring files; a frozen process's locks end then.
+IDLE_SECONDS = 900
 
 
 def request_connections() -> int:
@@ -117,14 +131,15 @@ def _engine(purpose: Purpose) -> Engine:
         },
     )
     postgres_errors.hide_values_of(made)
+    limits = f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
     if purpose.statement_seconds is not None:
         seconds = purpose.statement_seconds + ANSWER_SECONDS
         event.listen(made, "do_connect", lambda _, __, args, options: _connected(args, options, seconds))
-        limits = (
-            f"SET statement_timeout = {purpose.statement_seconds * 1000:.0f}; "
-            f"SET lock_timeout = {min(LOCK_SECONDS, purpose.statement_seconds) * 1000:.0f}"
+        limits += (
+            f"; SET statement_timeout = {purpose.statement_seconds * 1000:.0f}"
+            f"; SET lock_timeout = {min(LOCK_SECONDS, purpose.statement_seconds) * 1000:.0f}"
         )
-        event.listen(made, "connect", lambda connection, _: _limit(connection, limits))
+    event.listen(made, "connect", lambda connection, _: _limit(connection, limits))
     _made.append(made)
     return made
 
@@ -168,6 +183,13 @@ def forget_connections() -> None:
     while _made:
         _made.pop().dispose()
     _engine.cache_clear()
+
+
+def end_when_idle(session: Session, seconds: float) -> None:
+    """Has Postgres end this transaction, and its connection, once it hears nothing for `seconds`: for locks that others
+    wait for, which a frozen process would hold.
+    """
+    session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {seconds * 1000:.0f}"))
 
 
 def is_any_of(column: InstrumentedAttribute[Any], values: Iterable[Any]) -> ColumnElement[bool]:

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from thumbwheel import wire
 
+from app import settings
 from app.database import new_id, transaction
-from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease
+from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease, Unavailable
 from app.projects import service as projects
 from app.runs import commands
 from app.runs import service as runs
@@ -249,6 +250,21 @@ def test_a_worker_that_lost_its_lease_writes_nothing(write, meanwhile, tmp_path)
     assert execute("SELECT to_jsonb(runs) FROM runs") == before
     assert execute("SELECT count(*) FROM run_metrics") == [(0,)]
     assert execute("SELECT count(*) FROM checkpoints WHERE kind <> 'base'") == [(0,)]
+
+
+@pytest.mark.parametrize("write", ["renew", "metrics", "finish"])
+def test_a_worker_frozen_in_the_middle_of_a_write_holds_its_run_no_longer_than_a_lease(write, tmp_path, monkeypatch):
+    short = settings.current().model_copy(update={"lease_seconds": 0.2})
+    monkeypatch.setattr(settings, "current", lambda: short)
+    frozen = ready_to_finish(tmp_path).lease
+
+    writing = transaction()
+    WRITES[write](writing.__enter__(), frozen)
+    expire(frozen.run_id)  # waits for the row
+
+    assert claim(frozen.run_id, "worker 2").lease.epoch == 2
+    with pytest.raises(Unavailable):
+        writing.__exit__(None, None, None)
 
 
 def test_a_released_run_is_made_known_and_claimed_at_once_and_counts_as_no_loss():

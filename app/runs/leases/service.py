@@ -60,6 +60,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
     The run's history tells who had it, and when: "claimed, attempt N" begins an attempt; what ends it is the run's end,
     "given back", or a cause with "fell silent" or "it is tried again".
     """
+    store.hold_briefly(session)
     before = runs.locked(session, run_id)
     silent = before.lease_owner if before is not None else None
     row = store.claim(session, run_id, owner, settings.current().lease_seconds)
@@ -217,6 +218,7 @@ def lose(session: Session, lease: Lease, cause: str) -> None:
 
 def reap(session: Session) -> int:
     """Return runs whose worker fell silent, and make those known again that nobody took; how many it touched."""
+    store.hold_briefly(session)
     rows = store.silent(session)
     for row in rows:
         if row.state == RunState.CANCELLING:
@@ -278,6 +280,7 @@ def _stale(lease: Lease) -> StaleLease:
 
 def locked(session: Session, lease: Lease) -> Run:
     """The run of `lease`, held until the transaction ends."""
+    store.hold_briefly(session)
     row = runs.locked(session, lease.run_id)
     if row is None or (row.lease_owner, row.lease_epoch) != (lease.owner, lease.epoch):
         raise _stale(lease)

@@ -10,6 +10,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Session
 
+from app import settings
+from app.database import end_when_idle
 from app.runs.leases.lease import Lease, Standing
 from app.runs.states import ACTIVE, WORKING, RunState
 from app.runs.tables import NEXT_NUMBER, Run
@@ -25,6 +27,11 @@ def _is_due() -> ColumnElement[bool]:
 
 def _after(seconds: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
+
+
+def hold_briefly(session: Session) -> None:
+    """Lets go of runs that this transaction locks, should its process be frozen, by the time its lease has expired."""
+    end_when_idle(session, settings.current().lease_seconds)
 
 
 def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> Run | None:
@@ -50,6 +57,7 @@ def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> R
 
 def write(session: Session, lease: Lease, values: dict[str, Any]) -> Standing | None:
     """Write to the run of `lease`; how it stands, None where the lease is gone or the run has ended."""
+    hold_briefly(session)
     statement = update(Run).where(*_held(lease), Run.state.in_(ACTIVE)).values(**values)
     found = session.execute(statement.returning(Run.state, Run.paused)).one_or_none()
     return None if found is None else Standing(RunState(found.state), found.paused)
