@@ -36,7 +36,12 @@ WRITERS = 2
 ROOM_BODIES = 20_000
 ROOM_BYTES = 256 * 1024 * 1024
 #: With memory for a batch of the longest bodies before it goes to disk.
-SESSION = {"application_name": "thumbwheel intake", "synchronous_commit": "on", "work_mem": "64MB"}
+SESSION = {
+    "application_name": "thumbwheel intake",
+    "synchronous_commit": "on",
+    "work_mem": "64MB",
+    "idle_in_transaction_session_timeout": "10s",
+}
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 30
 DRAIN_SECONDS = 60
