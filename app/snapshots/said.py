@@ -25,6 +25,12 @@ REMEMBERED = 50_000
 #: Characters at the end of a text that are looked at first, to find out which texts may say the same; and how many of
 #: them, once normalised, are compared: fewer, as what is cut off may change those at the cut.
 END, COMPARED = 96, 32
+#: Bytes at the end of a text that are most often enough where they are ASCII: every byte is a character there, and stays
+#: one. Space for whatever is space, small letters for capitals.
+ASCII_END = 48
+ASCII_FOLDED = bytes(
+    ord(" " if chr(byte).isspace() else chr(byte).casefold()) if byte < 128 else byte for byte in range(256)
+)
 #: A character of UTF-8 has so many bytes at most; those that are no first ones.
 MOST_BYTES, CONTINUED = 4, bytes(range(0x80, 0xC0))
 
@@ -95,8 +101,8 @@ class Said:
         self, texts: Sequence[bytes], prompts: NDArray[np.int32]
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64]]:
         """Of texts and the numbers of their prompts: places, lengths, and what stands for what both say."""
-        keys = self._key if self._exact else self._digest
-        of_prompts = (bytes(keys[KEY * prompt : KEY * (prompt + 1)]) for prompt in prompts.tolist())
+        keys = memoryview(self._key if self._exact else self._digest)
+        of_prompts = [keys[KEY * prompt : KEY * (prompt + 1)] for prompt in prompts.tolist()]
         if self._exact:
             said = [digest(key, alike(text)) for key, text in zip(of_prompts, texts, strict=True)]
         else:
@@ -122,10 +128,19 @@ class Said:
 
 def alike(text: bytes) -> bytes:
     """The same for texts that say the same; for few others. To say for sure takes several times as long."""
+    end = text[-ASCII_END:]
+    if end.isascii():
+        folded = b" ".join(end.translate(ASCII_FOLDED).split())
+        if len(folded) >= COMPARED or len(text) <= ASCII_END:
+            return folded[-COMPARED:]
+    return _alike_of_any(text)
+
+
+def _alike_of_any(text: bytes) -> bytes:
     if len(text) > MOST_BYTES * END:
-        end = normalised(_decoded(text[-MOST_BYTES * END :])[-END:])
-        if len(end) >= 2 * COMPARED:
-            return encoded(end[-COMPARED:])
+        said = normalised(_decoded(text[-MOST_BYTES * END :])[-END:])
+        if len(said) >= 2 * COMPARED:
+            return encoded(said[-COMPARED:])
     return encoded(normalised(_decoded(text))[-COMPARED:])
 
 
@@ -138,7 +153,7 @@ def _decoded(text: bytes) -> str:
     return text.lstrip(CONTINUED).decode("utf-8", "surrogatepass")
 
 
-def digest(*parts: bytes) -> bytes:
+def digest(*parts: bytes | memoryview) -> bytes:
     return hashlib.blake2b(b"".join(parts), digest_size=KEY).digest()
 
 

@@ -9,6 +9,7 @@ from thumbwheel.wire.policies import NearDuplicates
 
 from app.labels.guards.duplicates import exact, near
 from app.labels.guards.text import key_of, normalised
+from app.snapshots.said import alike, encoded
 
 RULES = NearDuplicates()
 WORDS = [f"word{number}" for number in range(400)]
@@ -32,6 +33,15 @@ def text(seed: int, length: int = 60) -> list[str]:
 def test_texts_that_differ_in_form_case_or_spaces_have_one_key(one, other):
     assert normalised(one) == normalised(other)
     assert key_of(one) == key_of(other)
+
+
+@given(st.text("aB.\x1c \n\xa0\u0301é\ufb01ß", max_size=120), st.text("aB \n", max_size=120))
+def test_texts_that_are_equal_once_normalised_look_alike(beginning, end):
+    text = beginning + end
+
+    for other in (normalised(text), f" {text}\n\x1f", text.swapcase() if text.isascii() else text, text + "\u2028"):
+        if normalised(other) == normalised(text):
+            assert alike(encoded(other)) == alike(encoded(text))
 
 
 def test_texts_are_told_apart_by_where_one_ends():
