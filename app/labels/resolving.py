@@ -16,14 +16,14 @@ from thumbwheel import wire
 
 from app import memory
 from app.labels import service as labels
-from app.labels import sets
-from app.labels.events import Log
 from app.labels.guards.quarantine import findings
-from app.labels.parts import Logs
 from app.labels.quarantine import service as quarantine
-from app.labels.sets import Labelled
-from app.labels.spill import Spill
 from app.labels.verdicts import Context
+from app.labels.whole_log import resolve
+from app.labels.whole_log.events import Log
+from app.labels.whole_log.parts import Logs
+from app.labels.whole_log.resolve import Labelled
+from app.spill.batches import Spill
 
 #: Rules that are left out of a pass over the votes.
 NO_RINGS, NO_TIMES = {"ring": None}, {"burst": None, "one_way": None}
@@ -70,7 +70,7 @@ class Resolved:
         without = sorted(self.left_out)
         for number in range(len(self.logs)):
             log = self.logs.part(number)
-            labelled = sets.resolve(self.policy, log, self.context, without)
+            labelled = resolve.resolve(self.policy, log, self.context, without)
             yield log, labelled
             del log, labelled
 
@@ -106,13 +106,13 @@ def _findings(
     """
     rules = policy.guards.quarantine
     if len(logs) == 1:
-        votes = sets.judgements(policy, logs.part(0), context)
+        votes = resolve.judgements(policy, logs.part(0), context)
         return findings(votes, rules), _counts(votes, len(logs.actors))
     judged, counts = 0, np.zeros(len(logs.actors), dtype=np.int64)
     with closing(Spill(near)) as kept:
         for number in range(len(logs)):
             log = logs.part(number)
-            votes = sets.judgements(policy, log, context).with_columns(pl.col("judged") + judged)
+            votes = resolve.judgements(policy, log, context).with_columns(pl.col("judged") + judged)
             judged += len(log.completions) + len(log.compared.row)
             del log
             counts += _counts(votes, len(counts))

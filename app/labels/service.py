@@ -16,10 +16,11 @@ from thumbwheel import wire
 
 from app import whole_logs
 from app.feedback import service as feedback
-from app.labels import reading, sets, store
-from app.labels.events import Log
-from app.labels.parts import Logs, Whole, parted
+from app.labels import store
 from app.labels.verdicts import Context
+from app.labels.whole_log import read, resolve
+from app.labels.whole_log.events import Log
+from app.labels.whole_log.parts import Logs, Whole, parted
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
@@ -57,7 +58,7 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
           policy, and changes no label
     """
     with _turn(session, project):
-        log, new = reading.read(store.Source(session, project, watermark), policy.signals.edit)
+        log, new = read.read(store.Source(session, project, watermark), policy.signals.edit)
     if keep:
         store.keep_compared(session, project, new)
     return log
@@ -65,7 +66,7 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
 
 def standing(session: Session, project: str, completion_ids: Collection[str], watermark: int) -> dict[int, bool]:
     """Returns for each event about these completions, by position, whether it stands: see `reading.standing`."""
-    return reading.standing(store.Source(session, project, watermark, about=completion_ids))
+    return read.standing(store.Source(session, project, watermark, about=completion_ids))
 
 
 @contextmanager
@@ -110,7 +111,7 @@ def _turn(session: Session, project: str) -> AbstractContextManager[None]:
     return whole_logs.turn(session) if is_large(session, project) else nullcontext()
 
 
-def count(log: Log, labelled: sets.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
+def count(log: Log, labelled: resolve.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
     """Rows by class, and completions that give none; of completions of which something was said after `since`, and of
     this checkpoint."""
     completions = labelled.completions
@@ -150,7 +151,7 @@ class LogTexts:
         """Returns prompt (JSON text) and text of what was not preferred there."""
         return self.looks("rejected", positions)
 
-    def looks(self, carrier: reading.Carrier, positions: Sequence[int]) -> dict[int, tuple[str, str]]:
+    def looks(self, carrier: read.Carrier, positions: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Returns prompt (JSON text) and text of the completions that are carried there."""
         texts = store.Source(self.session, self.project, self.watermark).texts(carrier, positions)
         prompts = store.prompts_at(self.session, self.project, carrier, positions)

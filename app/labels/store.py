@@ -11,10 +11,10 @@ from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from app.database import arrow, is_any_of, literal
-from app.labels.moments import TIMES, TIMES_SQL, with_moments
-from app.labels.reading import CARRIERS, COMPARED, Carrier
-from app.labels.rejected import ID_SQL
+from app.labels.event_time import TIMES, TIMES_SQL, with_moments
+from app.labels.not_preferred import ID_SQL
 from app.labels.tables import EditComparison
+from app.labels.whole_log.read import CARRIERS, COMPARED, Carrier
 
 CHUNK = 500
 KEPT_AT_ONCE = 10_000
@@ -59,7 +59,7 @@ _EVENT_COLUMNS = pa.schema(
 
 @dataclass(frozen=True)
 class Source:
-    """The log up to a watermark, or the events about a few completions, for `app.labels.reading`."""
+    """The log up to a watermark, or the events about a few completions, for `app.labels.whole_log.read`."""
 
     session: Session
     project: str

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.labels.events import id_hash
 from app.labels.guards.text import normalised
-from app.labels.reading import CARRIERS
+from app.labels.whole_log.events import id_hash
+from app.labels.whole_log.read import CARRIERS
 from app.snapshots.candidates import Candidates
 from app.snapshots.columns import Columns
 from app.snapshots.rows import Rows

@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.labels.events import NAME
 from app.labels.policy import EDITED_TEXT
-from app.labels.sets import Labelled
 from app.labels.verdicts import THOUSANDTHS
+from app.labels.whole_log.events import NAME
+from app.labels.whole_log.resolve import Labelled
 
 #: What a row for pairs alone has for a reason, and its weight: that of a thumb.
 COMPARED, THUMB = "compared", THOUSANDTHS
@@ -25,7 +25,7 @@ class Compared(NamedTuple):
     """Two completions that were compared, once each, by numbers of actors.
 
     completion  number of the first one
-    other       what stands for the id of the other one: see `app.labels.events.id_hash`
+    other       what stands for the id of the other one: see `app.labels.whole_log.events.id_hash`
     votes       (E, 3) of those who prefer the first one, the other one, neither
     """
 
@@ -40,7 +40,7 @@ class Rows:
 
     ids                  (C,) of the completions
     checkpoint           (C,) number in `checkpoints`, which are sorted; -1: none is known
-    position, carrier    (C,) where their texts are, and what has them: see `app.labels.events.Log`
+    position, carrier    (C,) where their texts are, and what has them: see `app.labels.whole_log.events.Log`
     completion           its number among the C
     rewrite              position of the edit whose text it is, -1 for the completion itself
     judged               whether it has a label; the others are rows for pairs alone

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.labels.events import microseconds
 from app.labels.guards import influence
 from app.labels.verdicts import THOUSANDTHS
+from app.labels.whole_log.events import microseconds
 from app.snapshots.balance import Tally
 from app.snapshots.candidates import Candidates
 from app.snapshots.pairing import Material, material_of, pairs_among

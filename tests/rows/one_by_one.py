@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.labels import service as labels
-from app.labels import sets
+from app.labels.not_preferred import id_of
 from app.labels.policy import NO_VERDICT, QUARANTINED, Resolution, Signal, resolve
-from app.labels.rejected import id_of
 from app.labels.verdicts import EVEN, NO_TIME, NOT_PREFERRED, Context
+from app.labels.whole_log import resolve
 
 EVENTS = text("""
     SELECT event_id, position, occurred_at, received_at, origin, completion_id, actor, signal, prompt, completion,
@@ -82,7 +82,7 @@ def resolve_all(
     """Returns what the way for whole logs makes of the log up to `watermark`, without the signals of some actors."""
     log = labels.log_of(session, project, policy, watermark)
     context = labels.context(session, project, policy, watermark)
-    return sets.resolve(policy, log, context, sorted(left_out), judged=True)
+    return resolve.resolve(policy, log, context, sorted(left_out), judged=True)
 
 
 def stands(event: Row[Any], events: Collection[Row[Any]]) -> bool:

@@ -10,11 +10,12 @@ from thumbwheel.wire import LabelPolicy
 
 from app.database import transaction
 from app.feedback import service as feedback
-from app.labels import resolving, sets
+from app.labels import resolving
 from app.labels import service as labels
 from app.labels.audits.rows import labellings, texts_of
 from app.labels.service import EVERYTHING
 from app.labels.summaries import service as summaries
+from app.labels.whole_log import resolve
 from app.projects.tables import Project
 from tests.logged import register, store
 
@@ -74,7 +75,7 @@ def rows(watermark: int = EVERYTHING) -> dict[str, Row]:
 def counts(since: int = 0) -> tuple[int, int, int]:
     with transaction() as session:
         log = labels.log_of(session, P, LabelPolicy(), EVERYTHING)
-        labelled = sets.resolve(LabelPolicy(), log, labels.context(session, P, LabelPolicy(), EVERYTHING))
+        labelled = resolve.resolve(LabelPolicy(), log, labels.context(session, P, LabelPolicy(), EVERYTHING))
     found = labels.count(log, labelled, since=since)
     return found.desirable, found.undesirable, found.nothing
 

@@ -10,7 +10,7 @@ from thumbwheel.wire import LabelPolicy
 from app.database import transaction
 from app.feedback import service as feedback
 from app.labels import service as labels
-from app.labels.events import text_key
+from app.labels.whole_log.events import text_key
 from app.projects.tables import Project
 from tests.logged import register, store
 from tests.rows.one_by_one import resolve_all, resolved

@@ -13,9 +13,9 @@ import pyarrow as pa
 from thumbwheel.wire import LabelPolicy
 from thumbwheel.wire.policies import Duplicates
 
-from app.labels.comparisons import COMPARISONS
-from app.labels.events import NAME
-from app.labels.sets import Labelled
+from app.labels.whole_log.comparisons import COMPARISONS
+from app.labels.whole_log.events import NAME
+from app.labels.whole_log.resolve import Labelled
 from app.snapshots.candidates import Candidates
 from app.snapshots.gathering import gather, keep
 from app.snapshots.rows import ranks_of, rows_of

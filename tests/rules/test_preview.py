@@ -8,7 +8,6 @@ import pytest
 from thumbwheel import wire
 from thumbwheel.wire.previews import GuardEffect
 
-from app.labels.comparisons import COMPARISONS
 from app.labels.previews.preview import (
     Look,
     Named,
@@ -22,7 +21,8 @@ from app.labels.previews.preview import (
     signals_of,
     unheard,
 )
-from app.labels.sets import Labelled
+from app.labels.whole_log.comparisons import COMPARISONS
+from app.labels.whole_log.resolve import Labelled
 
 NO_GUARDS = GuardEffect(
     quarantined_actors=0, quarantined_votes=0, capped_rows=0, weight_before_caps=0, weight_after_caps=0

@@ -8,11 +8,11 @@ from uuid import UUID
 import polars as pl
 
 from app.labels.policy import EDITED_TEXT
-from app.labels.reading import CARRIERS, Carrier
 from app.labels.resolving import Resolved
 from app.labels.service import LogTexts
-from app.labels.sets import Labelled
 from app.labels.verdicts import THOUSANDTHS
+from app.labels.whole_log.read import CARRIERS, Carrier
+from app.labels.whole_log.resolve import Labelled
 
 #: Texts that are read at a time.
 TEXTS = 4_096

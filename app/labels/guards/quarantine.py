@@ -37,7 +37,7 @@ def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFra
     """What the rules find, by actor and rule; see `FINDINGS`. The order of the votes doesn't matter.
 
     votes  one row for each actor and completion, and for each actor and two completions that were compared: see
-           `app.labels.sets.judgements`. A comparison is one vote, and on no side of `one_way`.
+           `app.labels.whole_log.resolve.judgements`. A comparison is one vote, and on no side of `one_way`.
     """
     if votes.is_empty():
         return FINDINGS.to_frame()

@@ -22,11 +22,11 @@ from thumbwheel.wire.previews import (
     Verdict,
 )
 
-from app.labels.events import Log, microseconds
 from app.labels.guards.influence import capped
 from app.labels.policy import EDITED_TEXT
-from app.labels.sets import Labelled
 from app.labels.verdicts import NO_TIME, THOUSANDTHS
+from app.labels.whole_log.events import Log, microseconds
+from app.labels.whole_log.resolve import Labelled
 
 EXAMPLES = 10
 SHOWN_CHARACTERS = 240

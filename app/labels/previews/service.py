@@ -13,8 +13,6 @@ from app.database import now
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
 from app.labels import service as labels
-from app.labels import sets
-from app.labels.events import Log
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.previews import preview as pure
@@ -23,6 +21,8 @@ from app.labels.previews.explanation import Said, explanation_of
 from app.labels.previews.preview import Look, Named
 from app.labels.quarantine import service as quarantine
 from app.labels.summaries import service as summaries
+from app.labels.whole_log import resolve
+from app.labels.whole_log.events import Log
 
 
 def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Preview:
@@ -76,7 +76,7 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
 
 @dataclass(frozen=True)
 class _Side:
-    labelled: sets.Labelled
+    labelled: resolve.Labelled
     effect: PolicyEffect
 
 
@@ -101,10 +101,10 @@ class _Reading:
         guards = pure.guards_of(named, everybodys, left_out, labelled, self._prompts)
         return _Side(labelled, pure.effect(named, labelled, guards))
 
-    def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> sets.Labelled:
+    def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> resolve.Labelled:
         """What a policy makes of the whole log."""
         context = labels.context(self._session, self._project, policy, self._watermark)
-        return sets.resolve(policy, self._log(policy), context, sorted(left_out), said=True, judged=True)
+        return resolve.resolve(policy, self._log(policy), context, sorted(left_out), said=True, judged=True)
 
     def _log(self, policy: wire.LabelPolicy) -> Log:
         key = policy.signals.edit.model_dump_json()

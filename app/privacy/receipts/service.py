@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.feedback import service as feedback
-from app.labels import rejected
+from app.labels import not_preferred
 from app.labels.previews import service as previews
 from app.privacy.lineage import service as lineage
 from app.snapshots.redactions import service as redactions
@@ -43,7 +43,7 @@ def _about(event: wire.StoredEvent) -> list[str]:
     signal = event.signal
     if signal["kind"] != "preference":
         return [event.completion_id]
-    other = rejected.id_of(event.completion_id, signal.get("rejected"), signal.get("rejected_completion_id"))
+    other = not_preferred.id_of(event.completion_id, signal.get("rejected"), signal.get("rejected_completion_id"))
     return [event.completion_id, other]
 
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.labels.events import UNKNOWN_EDIT, Compared, id_hash
-from app.labels.rejected import id_of
+from app.labels.not_preferred import id_of
 from app.labels.verdicts import EVEN, NOT_PREFERRED
+from app.labels.whole_log.events import UNKNOWN_EDIT, Compared, id_hash
 
 
 class _Said(msgspec.Struct):

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.labels import verdicts as one
-from app.labels.comparisons import Judgements, judgements_of
-from app.labels.events import NAME, UNKNOWN_EDIT, Events, Log, changes, microseconds
 from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
 from app.labels.verdicts import NO_TIME, THOUSANDTHS, Context, Verdict
+from app.labels.whole_log.comparisons import Judgements, judgements_of
+from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Events, Log, changes, microseconds
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Labelled:
                  position Int64 · desirable bool · weight Int32 (thousandths) · reason str
     rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · moment Int64 (µs since 1970, of the
                  latest) · weight Int32 (thousandths) · actors list of UInt32
-    comparisons  what was compared: see `app.labels.comparisons.COMPARISONS`
+    comparisons  what was compared: see `app.labels.whole_log.comparisons.COMPARISONS`
     judgements   what the guards look at, where it was asked for: see `judgements`
     compared     number of the completion of each event in `Log.compared`
     said         every standing signal, where it was asked for: kind str · detail str or null · completion UInt32 ·

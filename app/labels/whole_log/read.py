@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.labels.columns import Columns, as_arrow, as_numpy
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
-from app.labels.events import NAME, UNKNOWN_EDIT, Events, Log, text_key
 from app.labels.verdicts import rewrite_weight
+from app.labels.whole_log.columns import Columns, as_arrow, as_numpy
+from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Events, Log, text_key
 
 #: What has a completion's text: an event about it, a preference of another one, or its registration.
 Carrier = Literal["event", "rejected", "registered"]

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.labels.events import Events, Log, changes, id_hash
 from app.labels.verdicts import preference_in
+from app.labels.whole_log.events import Events, Log, changes, id_hash
 
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "completion": pl.UInt32,
