@@ -35,7 +35,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
 
 from app import memory, postgres_errors, settings
-from app.ahead import ahead
+from app.prefetch import ahead
 
 
 def new_id() -> UUID:

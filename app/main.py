@@ -21,8 +21,8 @@ from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
 from app.dashboard.api_reference import ASSETS_PATH, assets
 from app.dashboard.api_reference import router as api_reference
+from app.dashboard.cache import Remembered
 from app.dashboard.error_pages import ErrorPages
-from app.dashboard.remembered import Remembered
 from app.database import Purpose
 from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
@@ -45,7 +45,7 @@ from app.releases.current import CurrentRelease, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
-from app.runs.stream.stopping import told_to_stop
+from app.runs.stream.shutdown import told_to_stop
 from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
 from app.web.bodies import METHODS_WITH_BODY, BodyGate

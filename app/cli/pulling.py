@@ -103,7 +103,7 @@ def write(
     told: Told = lambda _what, _done, _total: None,
 ) -> None:
     """Turn the shards that lie in `files` into `form`, in the folder `made`. rows: of each split that is wanted."""
-    from app.snapshots import export
+    from app.snapshots.files import export
 
     for split, count in rows.items():
         if count:
@@ -148,7 +148,7 @@ def _rows_of(found: wire.SnapshotDetail, split: Split) -> int:
 
 
 def _mixed(manifest: Mapping[str, Any]) -> bool:
-    from app.snapshots import export
+    from app.snapshots.files import export
 
     return export.is_mixed(manifest)
 

@@ -12,16 +12,16 @@ from thumbwheel import wire
 
 from app.checkpoints import service as checkpoints
 from app.dashboard import plots
-from app.dashboard.remembered import Remembered
+from app.dashboard.cache import Remembered
 from app.database import now
 from app.errors import Unavailable
 from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.projects import service as projects
+from app.readiness.service import PENDING
 from app.releases import service as releases
 from app.runs import service as runs
 from app.runs.states import TERMINAL
-from app.snapshots.readiness.service import PENDING
 
 SHOWN = 10
 PLOTTED_STEPS = 300

@@ -9,7 +9,8 @@
 5. The row weighs as much as the heaviest verdict on the winning side.
 6. A text that somebody wrote in place of the completion is a desirable row of its own.
 
-Weights are counted in thousandths, so that sums are exact in any order. `app.labels.whole_log.resolve` does the same for whole logs.
+Weights are counted in thousandths, so that sums are exact in any order. `app.labels.whole_log.resolve` does the same
+for whole logs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from thumbwheel import wire
 
-from app.idempotency.once import Once
+from app.idempotency.dependency import Once
 from app.projects.scoped import Scoped, scoped
 from app.releases import service
 from app.releases.current import CURRENT_PATH, PARAMETERS

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from thumbwheel import wire
 
-from app.idempotency.once import Once
+from app.idempotency.dependency import Once
 from app.projects.scoped import Scoped, scoped
 from app.runs import commands, service
 from app.runs.again import service as again

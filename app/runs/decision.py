@@ -12,9 +12,9 @@ from app.feedback import service as feedback
 from app.labels.audits import service as audits
 from app.labels.policies import service as policies
 from app.projects.configuration import faults_of_recipe
+from app.readiness import service as snapshots
 from app.releases import service as releases
 from app.runs.recipe import Recipe, recipe_of
-from app.snapshots.readiness import service as snapshots
 
 
 def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, Any]) -> Recipe:

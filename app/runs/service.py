@@ -18,12 +18,12 @@ from app.database import now
 from app.errors import Conflict, Invalid, NotFound, Refused
 from app.feedback import service as feedback
 from app.projects import service as projects
+from app.readiness import service as snapshots
 from app.releases import service as releases
 from app.runs import decision, states, store
 from app.runs.states import RunState
 from app.runs.tables import GOES_ON, Run
 from app.schema import Page, key_of_cursor, page_of
-from app.snapshots.readiness import service as snapshots
 
 #: Who moves a run on that waited.
 THUMBWHEEL = "thumbwheel"

@@ -1,9 +1,9 @@
 """Embedded servers for `thumbwheel up`, the demo and the tests: real Postgres and Valkey, no root, no Docker."""
 
+from app.services.die_with_parent import end_with_parent
 from app.services.folders import claimed, sweep, temporary
 from app.services.postgres import embedded_postgres
 from app.services.processes import Process, Server, free_port, tethered, wait_until
-from app.services.tether import end_with_parent
 from app.services.valkey import embedded_valkey
 
 __all__ = [

@@ -26,21 +26,21 @@ from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.runs.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom, Recipe
 from app.snapshots import store
-from app.snapshots.astray import astray_of
-from app.snapshots.balance import Needs, Refusal, nothing_left, refusals, too_little_held_out
-from app.snapshots.build import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
-from app.snapshots.candidates import Candidates
-from app.snapshots.gathering import gather, keep
-from app.snapshots.overlap import conversations_of, leakage_of
-from app.snapshots.pairs import Source
-from app.snapshots.plan import Cell, Plan, plan
+from app.snapshots.balance.enough import Needs, Refusal, nothing_left, refusals, too_little_held_out
+from app.snapshots.balance.plan import Cell, Plan, plan
+from app.snapshots.balance.spread import Spread, holdout_of, spread_of
+from app.snapshots.files.write import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
+from app.snapshots.leakage.sampled import conversations_of, leakage_of
 from app.snapshots.prompts import service as prompts
-from app.snapshots.rows import Rows, ranks_of, rows_of
-from app.snapshots.selection import Selection, cells_of, select
-from app.snapshots.sides import Sides
-from app.snapshots.spread import Spread, holdout_of, spread_of
+from app.snapshots.prompts.sides import Sides
+from app.snapshots.selection.astray import astray_of
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.labelled_rows import Rows, ranks_of, rows_of
+from app.snapshots.selection.pairs import Source
+from app.snapshots.selection.select import Selection, cells_of, select
+from app.snapshots.selection.with_texts import gather, keep
 from app.snapshots.tables import Snapshot
-from app.snapshots.texts import Texts, texts
+from app.spill.texts import Texts, texts
 
 log = logging.getLogger(__name__)
 

@@ -71,7 +71,7 @@ class PromptsPlaced(Base):
 
 
 class PromptLeader(Base):
-    """The first prompt of a group, as `app.snapshots.groups` keeps it: no text. Groups are for ever, so it outlives the
+    """The first prompt of a group, as `prompts.groups` keeps it: no text. Groups are for ever, so it outlives the
     event."""
 
     __tablename__ = "prompt_leaders"
@@ -95,7 +95,7 @@ class LedPrompt(Base):
 
 
 class ConversationLink(Base):
-    """A link of prompts (see `app.snapshots.conversations`) with the prompt group that had it first; no text."""
+    """A link of prompts (see `prompts.conversations`) with the prompt group that had it first; no text."""
 
     __tablename__ = "conversation_links"
 

@@ -17,7 +17,7 @@ from thumbwheel.wire import Event, LabelPolicy
 from app.labels.guards import text
 from app.labels.policy import Signal, resolve
 from app.labels.verdicts import Context
-from app.snapshots import split
+from app.snapshots.prompts import split
 from worker.demo import sampling
 from worker.demo.base_model import STEPS, train_base_model
 from worker.demo.language import Ticket, new_ticket

@@ -11,7 +11,7 @@ from app.database import arrow, transaction
 from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
-from app.labels.whole_log import resolve
+from app.labels.whole_log import resolve as whole_log
 
 PROJECT = "bench"
 
@@ -36,7 +36,7 @@ def resolve(session: Session, events: int) -> dict[str, float]:
     log = labels.log_of(session, PROJECT, policy, events)
     taken = time.perf_counter() - began
     context = labels.context(session, PROJECT, policy, events)
-    labelled = resolve.resolve(policy, log, context)
+    labelled = whole_log.resolve(policy, log, context)
     return {"seconds_reading_log": taken, "labelled": labelled.completions["label"].drop_nulls().len()}
 
 
@@ -44,7 +44,7 @@ def guard(session: Session, events: int) -> dict[str, float]:
     """The same, and who is left out."""
     policy = policies.adopted(session, PROJECT).policy
     log, context = labels.log_of(session, PROJECT, policy, events), labels.context(session, PROJECT, policy, events)
-    labelled = resolve.resolve(policy, log, context, judged=True)
+    labelled = whole_log.resolve(policy, log, context, judged=True)
     return {"left_out": len(quarantine.left_out(session, PROJECT, policy, labelled))}
 
 

@@ -17,7 +17,7 @@ from app.labels import service as labels
 from app.labels.not_preferred import id_of
 from app.labels.policy import NO_VERDICT, QUARANTINED, Resolution, Signal, resolve
 from app.labels.verdicts import EVEN, NO_TIME, NOT_PREFERRED, Context
-from app.labels.whole_log import resolve
+from app.labels.whole_log import resolve as whole_log
 
 EVENTS = text("""
     SELECT event_id, position, occurred_at, received_at, origin, completion_id, actor, signal, prompt, completion,
@@ -78,11 +78,11 @@ def resolved(
 
 def resolve_all(
     session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int, left_out: Collection[str] = ()
-) -> sets.Labelled:
+) -> whole_log.Labelled:
     """Returns what the way for whole logs makes of the log up to `watermark`, without the signals of some actors."""
     log = labels.log_of(session, project, policy, watermark)
     context = labels.context(session, project, policy, watermark)
-    return resolve.resolve(policy, log, context, sorted(left_out), judged=True)
+    return whole_log.resolve(policy, log, context, sorted(left_out), judged=True)
 
 
 def stands(event: Row[Any], events: Collection[Row[Any]]) -> bool:

@@ -18,8 +18,8 @@ from app.labels.quarantine import service as quarantine
 from app.projects.tables import Project
 from app.runs.recipe import PairsFrom
 from app.snapshots import service as snapshots
-from app.snapshots.redactions.rest import members_of, without
-from app.snapshots.split import group_of, key_of, split_of
+from app.snapshots.prompts.split import group_of, key_of, split_of
+from app.snapshots.redactions.rewrite import members_of, without
 from tests.logged import store
 from tests.rows.one_by_one import resolve_all
 

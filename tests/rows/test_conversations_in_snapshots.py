@@ -20,7 +20,7 @@ from app.feedback import service as feedback
 from app.projects.tables import Project
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
-from app.snapshots.split import group_of, key_of, split_of
+from app.snapshots.prompts.split import group_of, key_of, split_of
 from tests.logged import register, store
 
 P = "chats"

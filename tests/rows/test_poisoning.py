@@ -14,9 +14,9 @@ from app.feedback import service as feedback
 from app.labels.policies import service as policies
 from app.projects.tables import Project
 from app.snapshots import service as snapshots
-from app.snapshots.selection import TRAIN
+from app.snapshots.selection.select import TRAIN
 from app.snapshots.service import Chosen
-from app.snapshots.texts import texts
+from app.spill.texts import texts
 from tests.logged import store
 
 P = "desk"

@@ -9,8 +9,8 @@ from app.database import transaction
 from app.errors import Refused, Unavailable
 from app.labels import service as labels
 from app.projects import service as projects
+from app.readiness import service as readiness
 from app.runs import service as runs
-from app.snapshots.readiness import service as readiness
 from tests.logged import store
 from tests.rows.desk import DESK, claim, make_project, request, snapshot, vote
 

@@ -15,10 +15,10 @@ from app.errors import Conflict, NotFound, Refused
 from app.feedback import service as feedback
 from app.projects import service as projects
 from app.projects.tables import Project
+from app.readiness import service as readiness
 from app.runs.recipe import ObjectiveName, PairsFrom
 from app.snapshots import service as snapshots
-from app.snapshots.readiness import service as readiness
-from app.snapshots.split import group_of, key_of, split_of
+from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.tables import SnapshotRedaction
 from tests import small_snapshot
 from tests.logged import store

@@ -16,10 +16,10 @@ from thumbwheel.wire.policies import Duplicates
 from app.labels.whole_log.comparisons import COMPARISONS
 from app.labels.whole_log.events import NAME
 from app.labels.whole_log.resolve import Labelled
-from app.snapshots.candidates import Candidates
-from app.snapshots.gathering import gather, keep
-from app.snapshots.rows import ranks_of, rows_of
-from app.snapshots.texts import texts
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.labelled_rows import ranks_of, rows_of
+from app.snapshots.selection.with_texts import gather, keep
+from app.spill.texts import texts
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

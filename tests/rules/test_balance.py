@@ -5,7 +5,7 @@ from math import inf, nan
 import pytest
 from thumbwheel import wire
 
-from app.snapshots.balance import Needs, Tally, reasons_to_refuse, warnings
+from app.snapshots.balance.enough import Needs, Tally, reasons_to_refuse, warnings
 
 
 def tally(up: int, down: int, weight_up: float | None = None, weight_down: float | None = None) -> Tally:

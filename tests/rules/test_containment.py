@@ -4,8 +4,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.snapshots.containment import Answers, contained
-from app.snapshots.conversations import OPENING
+from app.snapshots.leakage.containment import Answers, contained
+from app.snapshots.prompts.conversations import OPENING
 
 #: Words of which four are long enough to be looked for.
 prompts = st.lists(st.sampled_from(["parcels", "refunds", "answers"]), min_size=4, max_size=7).map(" ".join)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.snapshots.conversations import MOST_JOINS, Known, Linked, join, link_of_id, links_of
-from app.snapshots.split import group_of, key_of
-from app.snapshots.transcripts import Turn, turns_of_text
+from app.snapshots.prompts.conversations import MOST_JOINS, Known, Linked, join, link_of_id, links_of
+from app.snapshots.prompts.split import group_of, key_of
+from app.snapshots.prompts.transcripts import Turn, turns_of_text
 
 WORDS = [
     "parcel", "invoice", "order", "refund", "address", "window", "engine", "garden", "bottle", "camera", "silver",

@@ -9,7 +9,7 @@ from thumbwheel.wire.policies import NearDuplicates
 
 from app.labels.guards.duplicates import exact, near
 from app.labels.guards.text import key_of, normalised
-from app.snapshots.said import alike, encoded
+from app.snapshots.selection.text_keys import alike, encoded
 
 RULES = NearDuplicates()
 WORDS = [f"word{number}" for number in range(400)]

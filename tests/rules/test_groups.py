@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.snapshots.groups import AGREEING, Groups
-from app.snapshots.sketch import BANDS, BINS, ROWS, SHINGLE, agreements, sketches
-from app.snapshots.split import group_of
+from app.snapshots.prompts.groups import AGREEING, Groups
+from app.snapshots.prompts.sketch import BANDS, BINS, ROWS, SHINGLE, agreements, sketches
+from app.snapshots.prompts.split import group_of
 
 WORDS = [f"word{number}" for number in range(400)]
 

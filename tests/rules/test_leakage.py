@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.snapshots import leakage
-from app.snapshots.leakage import ActorOverlap, Leakage, actor_overlap, on_both_sides
-from app.snapshots.shared import longest_shared
+from app.snapshots.leakage import report as leakage
+from app.snapshots.leakage.longest_run import longest_shared
+from app.snapshots.leakage.report import ActorOverlap, Leakage, actor_overlap, on_both_sides
 
 NOBODY = ActorOverlap(0, 0, 0, 0.0)
 few_words = st.lists(st.sampled_from("abc"), min_size=1, max_size=12).map(" ".join)
@@ -50,7 +50,7 @@ def test_the_longest_shared_run_is_that_of_all_windows_compared(first, second, a
 
 
 def test_runs_are_found_in_every_part_of_many_texts(monkeypatch):
-    monkeypatch.setattr("app.snapshots.shared.PART", 5)
+    monkeypatch.setattr("app.snapshots.leakage.longest_run.PART", 5)
     other = [f"x{n} y{n} z{n} u{n} v{n}" for n in range(30)]
 
     found = longest_shared(["p a b c d e q"], [*other, "a b c d e", *other], at_least=5)

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.snapshots.pairs import pairs_of
+from app.snapshots.selection.pairs import pairs_of
 
 
 def test_one_row_of_each_class_is_one_pair_whichever_comes_first() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from thumbwheel import wire
 
 from app.runs.recipe import BALANCE_BAND
-from app.snapshots.balance import nothing_left, refusals
-from app.snapshots.plan import OTHERS, SEGMENTS, Cell, Plan, plan
+from app.snapshots.balance.enough import nothing_left, refusals
+from app.snapshots.balance.plan import OTHERS, SEGMENTS, Cell, Plan, plan
 
 RULES = wire.SnapshotRules(minimum_per_class=100)
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from thumbwheel.wire import LabelPolicy, SnapshotRules
 
-from app.snapshots.candidates import Candidates
-from app.snapshots.leakage import on_both_sides
-from app.snapshots.selection import SPLITS, TRAIN, Selection, select
+from app.snapshots.leakage.report import on_both_sides
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.select import SPLITS, TRAIN, Selection, select
 from tests.rules.candidates import NOON, Said, gathered
 
 NO_CAPS = {"influence": {"actor": None, "prompt": None}}

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.snapshots.sides import EarlierSnapshots, Joins, Sides, Strays, decide
-from app.snapshots.split import rank_of, split_of
+from app.snapshots.prompts.sides import EarlierSnapshots, Joins, Sides, Strays, decide
+from app.snapshots.prompts.split import rank_of, split_of
 
 P, SHARE = "desk", 0.4
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.snapshots.card import card
-from app.snapshots.plan import Cell, plan
-from app.snapshots.plot import WIDTH, Bar, diverging
+from app.snapshots.balance.plan import Cell, plan
+from app.snapshots.files.card import card
+from app.snapshots.files.plot import WIDTH, Bar, diverging
 
 
 def tally(up: int, down: int) -> dict[str, float]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.snapshots.split import group_of, key_of, split_of
+from app.snapshots.prompts.split import group_of, key_of, split_of
 
 
 def side_of(group: str, share: float) -> str:

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from app.runs.recipe import recipe_of, resolve
-from app.snapshots.pairs import pairs_of
+from app.snapshots.selection.pairs import pairs_of
 from tests.trainer import tiny
 from worker.evaluation.score import score
 from worker.kto.files import sha256_of

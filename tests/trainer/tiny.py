@@ -21,7 +21,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from app.runs.recipe import WITHOUT_LAMBDA, Recipe
-from app.snapshots.pairs import pairs_of
+from app.snapshots.selection.pairs import pairs_of
 from worker.kto.files import weights_fingerprint
 from worker.kto.process import StopRequest, run
 from worker.kto.train import train

@@ -22,7 +22,7 @@ from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
 from app.runs.states import RunState
 from app.runs.stream import streams
-from app.runs.stream.stopping import told_to_stop
+from app.runs.stream.shutdown import told_to_stop
 from tests.rows.desk import DESK, advance, claim, execute, make_project, request, vote
 from tests.served import served
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.runs.recipe import PAIRED, Recipe
-from app.snapshots.split import Split
+from app.snapshots.prompts.split import Split
 from worker.kto import folders, sealed_files
 from worker.kto.files import sha256_of, weights_fingerprint
 from worker.kto.process import Refusal

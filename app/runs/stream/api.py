@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from app.projects.scoped import Scoped, scoped
 from app.runs.stream import service
-from app.runs.stream.place import Place
+from app.runs.stream.event_id import Place
 from app.web.problems import problems
 from app.web.session import Transaction
 

@@ -18,7 +18,7 @@ from app.database import Purpose, transaction
 from app.errors import NotFound
 from app.runs.states import TERMINAL, RunState
 from app.runs.stream import store
-from app.runs.stream.place import Place
+from app.runs.stream.event_id import Place
 from app.runs.tables import Run, RunTransition
 
 #: Columns of a run that its progress shows as they are.

@@ -17,7 +17,7 @@ from thumbwheel.wire.run_events import AnyRunEvent
 
 from app.errors import Unavailable
 from app.runs.stream import service
-from app.runs.stream.place import Place
+from app.runs.stream.event_id import Place
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.labels.service import LogTexts
-from app.snapshots import conversations
-from app.snapshots.conversations import Link, Linked, Stray
-from app.snapshots.groups import Groups
-from app.snapshots.prompts import store
-from app.snapshots.sides import Sides
-from app.snapshots.split import group_of, key_of
+from app.snapshots.prompts import conversations, store
+from app.snapshots.prompts.conversations import Link, Linked, Stray
+from app.snapshots.prompts.groups import Groups
+from app.snapshots.prompts.sides import Sides
+from app.snapshots.prompts.split import group_of, key_of
 
 #: Prompts that are placed at a time.
 AT_ONCE = 20_000

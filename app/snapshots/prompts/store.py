@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
-from app.snapshots.conversations import Join, Known, Stray
-from app.snapshots.groups import LEADERS
-from app.snapshots.sides import EarlierSnapshots, Joins, Strays
+from app.snapshots.prompts.conversations import Join, Known, Stray
+from app.snapshots.prompts.groups import LEADERS
+from app.snapshots.prompts.sides import EarlierSnapshots, Joins, Strays
 from app.snapshots.tables import (
     ConversationJoin,
     ConversationLink,

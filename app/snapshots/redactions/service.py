@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.database import now
 from app.snapshots import service as snapshots
-from app.snapshots.build import CARD, MANIFEST, MEMBERS, PAIRS, write_about
-from app.snapshots.plan import plan
+from app.snapshots.balance.plan import plan
+from app.snapshots.files.write import CARD, MANIFEST, MEMBERS, PAIRS, write_about
+from app.snapshots.prompts.split import Split
 from app.snapshots.redactions import store
-from app.snapshots.redactions.rest import Member, members_of, row_at, without
-from app.snapshots.split import Split
+from app.snapshots.redactions.rewrite import Member, members_of, row_at, without
 from app.snapshots.tables import Snapshot, SnapshotRedaction
 
 #: What stays of a redacted snapshot: figures and hashes, and nobody's words.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.runs.recipe import PAIRED, PairsFrom, Recipe
-from app.snapshots.balance import WIDEST_IMBALANCE, Tally
-from app.snapshots.pairs import Source, pairs_of
-from app.snapshots.split import group_of, key_of, split_of
+from app.snapshots.balance.enough import WIDEST_IMBALANCE, Tally
+from app.snapshots.prompts.split import group_of, key_of, split_of
+from app.snapshots.selection.pairs import Source, pairs_of
 from worker.kto.process import Refusal
 from worker.kto.standalone.examples import COLUMNS, Dropped, Example, Pair, example_of
 from worker.kto.standalone.labels import Labels

@@ -8,7 +8,7 @@ from typing import Any
 from thumbwheel.row_checks import REASONS
 
 from app.runs.recipe import PairsFrom
-from app.snapshots.balance import Tally
+from app.snapshots.balance.enough import Tally
 from worker.kto.files import sha256_of
 from worker.kto.sealed_files import write_sealed
 from worker.kto.standalone.dataset import Dataset, Side

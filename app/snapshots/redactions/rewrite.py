@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from app.artifacts import sha256_of
-from app.snapshots.balance import Tally, warnings
-from app.snapshots.build import (
+from app.snapshots.balance.enough import Tally, warnings
+from app.snapshots.balance.plan import Cell
+from app.snapshots.files.write import (
     GROUP,
     MEMBERS,
     PAIRS,
@@ -27,9 +28,8 @@ from app.snapshots.build import (
     write_members,
     write_pairs,
 )
-from app.snapshots.pairs import SOURCES
-from app.snapshots.plan import Cell
-from app.snapshots.split import Split
+from app.snapshots.prompts.split import Split
+from app.snapshots.selection.pairs import SOURCES
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Which prompt decides on which side of the split a conversation is. Pure.
 
-A prompt group alone is on the side that the hash of its leader says (`app.snapshots.split`). Of a conversation one
+A prompt group alone is on the side that the hash of its leader says (`prompts.split`). Of a conversation one
 group's leader decides for all. Joins are taken in the order of the log, and where two conversations turn out to be one:
 
     neither was in a snapshot before    the earlier group decides: no model has seen either
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.snapshots.said import numbered
-from app.snapshots.split import Side, rank_of, split_of
+from app.snapshots.prompts.split import Side, rank_of, split_of
+from app.snapshots.selection.text_keys import numbered
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.snapshots.candidates import Candidates
-from app.snapshots.leakage import SAMPLE, Leakage, actor_overlap, on_both_sides
-from app.snapshots.said import numbered
-from app.snapshots.selection import SPLITS, TRAIN, Selection
-from app.snapshots.sides import Moved
-from app.snapshots.texts import Texts
+from app.snapshots.leakage.report import SAMPLE, Leakage, actor_overlap, on_both_sides
+from app.snapshots.prompts.sides import Moved
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.select import SPLITS, TRAIN, Selection
+from app.snapshots.selection.text_keys import numbered
+from app.spill.texts import Texts
 
 #: Conversations that changed sides and are listed one by one.
 LISTED = 20
 
 
 def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> dict[str, Any]:
-    """Of how the sides overlap: `app.snapshots.leakage`."""
+    """Of how the sides overlap: `app.snapshots.leakage.report`."""
     held_out = selection.split != TRAIN
     found = Leakage()
     for side, of_side in (("train", ~held_out), ("holdout", held_out)):

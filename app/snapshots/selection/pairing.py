@@ -6,10 +6,10 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from app.snapshots.candidates import Candidates
-from app.snapshots.pairs import Pairs, pairs_from, pairs_of_rows
-from app.snapshots.said import numbered
-from app.snapshots.split import Split
+from app.snapshots.prompts.split import Split
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.pairs import Pairs, pairs_from, pairs_of_rows
+from app.snapshots.selection.text_keys import numbered
 
 SPLITS = len(get_args(Split))
 

@@ -5,7 +5,7 @@ the earliest that it is nearly equal to, else it is a leader itself. So what com
 placed; a prompt that comes again gets the same leader again; and small steps lead nowhere, as each is near its leader.
 
 Nearly equal: they share a band, whose first leader it is, and at least `AGREEING` of the 128 bins of their sketches
-agree (see `app.snapshots.sketch`, also for the sources of the formula). With J, the Jaccard similarity of the sets of
+agree (see `prompts.sketch`, also for the sources of the formula). With J, the Jaccard similarity of the sets of
 8 neighbouring bytes, that has the probability (1 − (1 − J⁵)¹⁰) · P(Binomial(128, J + (1 − J)/4) ≥ 106):
 
     J      0.5      0.6     0.7    0.75   0.8    0.85   0.9      0.95
@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.snapshots.sketch import (
+from app.snapshots.prompts.sketch import (
     BANDS,
     BINS,
     PRINT_BYTES,
@@ -39,7 +39,7 @@ from app.snapshots.sketch import (
     planes,
     sketches,
 )
-from app.snapshots.spoken import spoken
+from app.snapshots.prompts.system_text import spoken
 
 #: Of 128 bins: an estimated J of 0.77.
 AGREEING = 106
@@ -93,7 +93,7 @@ class Groups:
     def add(self, texts: Sequence[str], keys: Sequence[bytes]) -> list[bytes]:
         """The key of the leader of each text's group.
 
-        texts  as `app.snapshots.split.group_of` gives them, in the order of the log; how they are cut into calls
+        texts  as `prompts.split.group_of` gives them, in the order of the log; how they are cut into calls
                changes nothing, and the same text again changes nothing
         keys   16 bytes of each, the same for the same text and for no other
         """

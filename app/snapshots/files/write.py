@@ -21,17 +21,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from app.ahead import ahead
 from app.artifacts import sha256_of
-from app.snapshots.balance import Tally, warnings
-from app.snapshots.candidates import Candidates
-from app.snapshots.card import card
-from app.snapshots.columns import Columns
-from app.snapshots.containment import Answers
-from app.snapshots.pairs import SOURCES
-from app.snapshots.selection import FORMATS, SPLITS, Format, Selection
-from app.snapshots.split import Split
-from app.snapshots.texts import Texts, strings
+from app.prefetch import ahead
+from app.snapshots.balance.enough import Tally, warnings
+from app.snapshots.files.card import card
+from app.snapshots.leakage.containment import Answers
+from app.snapshots.prompts.split import Split
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.pairs import SOURCES
+from app.snapshots.selection.select import FORMATS, SPLITS, Format, Selection
+from app.spill.arrays import Columns
+from app.spill.texts import Texts, strings
 
 #: Rows of one row group; in memory at a time.
 GROUP = 4096

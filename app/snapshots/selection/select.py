@@ -16,13 +16,13 @@ from thumbwheel import wire
 from app.labels.guards import influence
 from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.events import microseconds
-from app.snapshots.balance import Tally
-from app.snapshots.candidates import Candidates
-from app.snapshots.pairing import Material, material_of, pairs_among
-from app.snapshots.pairs import Pairs
-from app.snapshots.plan import Cell
-from app.snapshots.said import numbered
-from app.snapshots.split import Split, split_of
+from app.snapshots.balance.enough import Tally
+from app.snapshots.balance.plan import Cell
+from app.snapshots.prompts.split import Split, split_of
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.pairing import Material, material_of, pairs_among
+from app.snapshots.selection.pairs import Pairs
+from app.snapshots.selection.text_keys import numbered
 
 Format = Literal["text", "chat"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.labels.guards.text import normalised
-from app.snapshots.split import group_of, key_of
-from app.snapshots.texts import Texts
+from app.snapshots.prompts.split import group_of, key_of
+from app.spill.texts import Texts
 
 KEY = 16  # bytes
 #: Texts that are read, or asked for, at a time.
@@ -25,8 +25,8 @@ REMEMBERED = 50_000
 #: Characters at the end of a text that are looked at first, to find out which texts may say the same; and how many of
 #: them, once normalised, are compared: fewer, as what is cut off may change those at the cut.
 END, COMPARED = 96, 32
-#: Bytes at the end of a text that are most often enough where they are ASCII: every byte is a character there, and stays
-#: one. Space for whatever is space, small letters for capitals.
+#: Bytes at the end of a text that are most often enough where they are ASCII, since each is a character then; and how
+#: they are folded: a space for white space, small letters for capitals.
 ASCII_END = 48
 ASCII_FOLDED = bytes(
     ord(" " if chr(byte).isspace() else chr(byte).casefold()) if byte < 128 else byte for byte in range(256)

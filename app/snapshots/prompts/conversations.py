@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from app.labels.guards.text import normalised
-from app.snapshots.spoken import INSTRUCTING
-from app.snapshots.transcripts import turns_of_text
+from app.snapshots.prompts.system_text import INSTRUCTING
+from app.snapshots.prompts.transcripts import turns_of_text
 
 OPENING, RUN, REST = 24, 64, 16
 MOST_JOINS = 200

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.snapshots.columns import Columns
-from app.snapshots.said import AT_ONCE, Prompts
-from app.snapshots.texts import Texts
+from app.snapshots.selection.text_keys import AT_ONCE, Prompts
+from app.spill.arrays import Columns
+from app.spill.texts import Texts
 
 
 @dataclass(frozen=True)

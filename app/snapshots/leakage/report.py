@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.labels.guards.text import normalised
-from app.snapshots import containment
-from app.snapshots.containment import contained
-from app.snapshots.shared import longest_shared
-from app.snapshots.split import Split
-from app.snapshots.spoken import spoken
+from app.snapshots.leakage import containment
+from app.snapshots.leakage.containment import contained
+from app.snapshots.leakage.longest_run import longest_shared
+from app.snapshots.prompts.split import Split
+from app.snapshots.prompts.system_text import spoken
 
 #: Prompts that are looked at, of each side. Whatever is not for training is held out.
 SAMPLE = {"train": 5_000, "holdout": 1_000}
@@ -47,7 +47,7 @@ class Leakage:
         self._samples = {side: _Sample(size) for side, size in SAMPLE.items()}
 
     def add(self, split: Split, prompts: Sequence[str], completions: Sequence[str], keys: Sequence[bytes]) -> None:
-        """prompts: as `app.snapshots.split.group_of` gives them; keys: 16 bytes of each, drawn by a hash."""
+        """prompts: as `app.snapshots.prompts.split.group_of` gives them; keys: 16 bytes of each, drawn by a hash."""
         self._samples["train" if split == "train" else "holdout"].add(prompts, completions, keys)
 
     def report(
@@ -94,7 +94,7 @@ def _present(some: NDArray[np.int32], of: NDArray[np.int32]) -> NDArray[np.bool_
 
 
 class _Drawn(NamedTuple):
-    """whole: as much of the prompt as `app.snapshots.containment` looks through."""
+    """whole: as much of the prompt as `app.snapshots.leakage.containment` looks through."""
 
     prompt: str
     completion: str

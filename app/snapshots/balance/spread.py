@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.snapshots.candidates import Candidates
-from app.snapshots.selection import SPLITS, TRAIN, Selection
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.select import SPLITS, TRAIN, Selection
 
 #: Training prompts or actors below these are few enough to be said.
 FEW_PROMPTS, FEW_ACTORS = 50, 5

@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-#: Of the texts of chats, as `app.snapshots.split.group_of` writes them.
+#: Of the texts of chats, as `app.snapshots.prompts.split.group_of` writes them.
 _CHAT = '[["'
 #: Roles whose messages instruct the model.
 INSTRUCTING = ("system", "developer")
@@ -15,7 +15,7 @@ class Spoken(NamedTuple):
 
 
 def spoken(text: str) -> Spoken:
-    """Of a prompt as `app.snapshots.split.group_of` gives it: the messages of each kind, one after another."""
+    """Of a prompt as `app.snapshots.prompts.split.group_of` gives it: the messages of each kind, one after another."""
     if not text.startswith(_CHAT):
         return Spoken(text, "")
     try:

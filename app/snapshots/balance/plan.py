@@ -11,7 +11,7 @@ from math import fsum, inf
 from typing import Any, Literal
 
 from app.runs.recipe import BALANCE_BAND, Recipe, balanced_lambdas
-from app.snapshots.balance import Tally
+from app.snapshots.balance.enough import Tally
 
 #: A rarer share of the rows than this is better repeated than weighed: over a tenth of micro-batches of 8 rows would
 #: have one class alone.
@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def tally(self) -> Tally:
-        """What `app.snapshots.balance` judges."""
+        """What `app.snapshots.balance.enough` judges."""
         up, down = self.desirable, self.undesirable
         return Tally(up.rows, down.rows, up.weight, down.weight, self.pairs)
 

@@ -6,7 +6,7 @@ Of what a manifest may lack, as those of older snapshots do, the card says nothi
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.snapshots.plot import Bar, diverging
+from app.snapshots.files.plot import Bar, diverging
 
 #: What happened to what is not in the snapshot, for people.
 _DROPS = {

@@ -17,11 +17,11 @@ from thumbwheel import wire
 from app.labels.guards.text import normalised
 from app.labels.whole_log.events import id_hash
 from app.labels.whole_log.read import CARRIERS
-from app.snapshots.candidates import Candidates
-from app.snapshots.columns import Columns
-from app.snapshots.rows import Rows
-from app.snapshots.said import AT_ONCE, Said, digest, encoded, numbered
-from app.snapshots.texts import Texts
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.labelled_rows import Rows
+from app.snapshots.selection.text_keys import AT_ONCE, Said, digest, encoded, numbered
+from app.spill.arrays import Columns
+from app.spill.texts import Texts
 
 Integer = TypeVar("Integer", bound=np.integer[Any])
 

@@ -1,6 +1,6 @@
 """Which rows are held out. Pure.
 
-The split belongs to the prompt group and its conversation (`app.snapshots.sides`): all rows of a conversation are on
+The split belongs to the prompt group and its conversation (`prompts.sides`): all rows of a conversation are on
 one side and stay there, in every snapshot of the project. No seed has a say.
 """
 

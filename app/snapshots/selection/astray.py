@@ -1,6 +1,6 @@
 """Which candidates are left out as their conversation is on the other side than their prompt group. Pure.
 
-That happens to prompts which many conversations share, such as "hi": see `app.snapshots.conversations`.
+That happens to prompts which many conversations share, such as "hi": see `app.snapshots.prompts.conversations`.
 """
 
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from app.snapshots.candidates import Candidates
-from app.snapshots.conversations import row_of_answer, row_of_completion
-from app.snapshots.said import numbered
-from app.snapshots.texts import Texts
+from app.snapshots.prompts.conversations import row_of_answer, row_of_completion
+from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.text_keys import numbered
+from app.spill.texts import Texts
 
 
 def astray_of(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[bytes]]) -> NDArray[np.int64]:

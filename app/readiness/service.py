@@ -20,12 +20,12 @@ from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
+from app.readiness import store
 from app.runs.recipe import ObjectiveName, PairsFrom
 from app.snapshots import service as snapshots
-from app.snapshots.balance import too_little_held_out
-from app.snapshots.plan import Cell, plan
-from app.snapshots.readiness import store
-from app.snapshots.spread import Spread, notices
+from app.snapshots.balance.enough import too_little_held_out
+from app.snapshots.balance.plan import Cell, plan
+from app.snapshots.balance.spread import Spread, notices
 
 #: Of what is kept: what an older server kept is worked out again.
 VERSION = 3

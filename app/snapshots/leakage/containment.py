@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.snapshots.conversations import OPENING
+from app.snapshots.prompts.conversations import OPENING
 
 #: Characters of a training prompt that are looked through.
 CHARACTERS = 8_000
