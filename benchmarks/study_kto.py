@@ -35,13 +35,13 @@ from benchmarks.kto_study.conditions import CONDITIONS, Condition
 from benchmarks.kto_study.desk import Desk, Size, made
 from benchmarks.kto_study.summary import claims_of, document, machine, table
 from benchmarks.kto_study.trial import PRESET, figures_of
-from worker.kto.files import write_atomically
-from worker.kto.process import Refusal
+from worker.training.files.atomic import write_atomically
+from worker.training.machine.process import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
 #: What the figures depend on: another code has another place in the cache.
-CODE = ("worker/kto", "worker/demo", "worker/evaluation", "app/labels", "app/snapshots", "app/runs/recipe.py")
+CODE = ("worker/training", "worker/demo", "worker/evaluation", "app/labels", "app/snapshots", "app/runs/recipe.py")
 #: Columns of the table where nobody watches: in a file nothing needs to be cut.
 WIDTH = 140
 #: Of a trial's time, about what the training takes; the rest is measuring.

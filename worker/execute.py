@@ -29,13 +29,14 @@ from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
-from worker import less_memory, registration
-from worker.attempt_folders import STAGED, workdir_of
-from worker.attend import Cancelled, DiskFull, Failed, Left, Lost, heed
-from worker.heartbeat import Heartbeat
-from worker.kto.process import disk_of
-from worker.kto.shortage import is_disk_full
-from worker.staging import stage
+from worker import registration
+from worker.children import halve_on_oom
+from worker.children.heartbeat import Heartbeat
+from worker.children.processes import Cancelled, DiskFull, Failed, Left, Lost, heed
+from worker.staging.attempt_folders import STAGED, workdir_of
+from worker.staging.workdir import stage
+from worker.training.machine.out_of_memory import is_disk_full
+from worker.training.machine.process import disk_of
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +116,13 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
     heed(heart)
     state = _advance(claimed, RunState.REFERENCING)
     try:
-        state = less_memory.train(workdir, heart, state)
+        state = halve_on_oom.train(workdir, heart, state)
     finally:
         registration.keep_log_probs(claimed, snapshot_id, workdir)
     with transaction() as session:
         leases.trained(session, claimed.lease, registration.recipe_of(workdir))
     state = _advance(claimed, RunState.EVALUATING)
-    less_memory.score(workdir, heart, state)
+    halve_on_oom.score(workdir, heart, state)
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)
     suspicions = registration.suspicions_of(workdir)

@@ -16,9 +16,9 @@ from app.errors import ThumbwheelError
 from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe
 from app.snapshots import service as snapshots
-from worker.attend import Failed
-from worker.kto.files import write_atomically
-from worker.kto.sealed_files import Damaged, is_sound, read, seal_of, sums
+from worker.children.processes import Failed
+from worker.training.files.atomic import write_atomically
+from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums
 
 log = logging.getLogger(__name__)
 

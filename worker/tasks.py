@@ -6,7 +6,7 @@ from app.loop import service as loop
 from app.privacy.erasures import service as erasures
 from worker.execute import look
 from worker.main import app, stopping
-from worker.sweep import sweep
+from worker.staging.sweep import sweep
 
 
 @app.task(name="worker.tasks.look_at_run")

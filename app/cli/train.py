@@ -90,7 +90,7 @@ def train(
         "restart": restart,
         "as_json": as_json,
     }
-    raise typer.Exit(_run([sys.executable, "-m", "worker.kto.standalone", json.dumps(request)]))
+    raise typer.Exit(_run([sys.executable, "-m", "worker.training.standalone", json.dumps(request)]))
 
 
 def _all_changes(file: Path | None, given: list[str] | None, shortcuts: Mapping[str, Any]) -> dict[str, Any]:

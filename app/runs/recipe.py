@@ -87,7 +87,7 @@ class Recipe(Section):
     """Ranges shut out what cannot work; where what is useful is narrower, the description says so."""
 
     method: Literal["lora", "full"] = Field("lora", description="low-rank adapter, or every weight")
-    objective: ObjectiveName = Field("kto", description="what is minimised; formulas in worker/kto/objectives")
+    objective: ObjectiveName = Field("kto", description="what is minimised; formulas in worker/training/objectives")
     beta: float = Field(
         0.1,
         gt=0,

@@ -25,7 +25,7 @@ from worker.demo.measure import measured
 from worker.demo.story import PROJECT, USERS
 from worker.demo.users import some_users
 from worker.demo.votes import drafted, votes
-from worker.kto.files import folder_atomically, write_atomically
+from worker.training.files.atomic import folder_atomically, write_atomically
 
 #: The live model's id in the events. No ledger looks at it here.
 CHECKPOINT = UUID(int=0)

@@ -22,8 +22,8 @@ from worker.demo.language import reasons_against
 from worker.demo.measure import kl_nats, measured
 from worker.demo.sampling import Draft, log_probabilities
 from worker.evaluation.statistics import auroc
-from worker.kto.files import sha256_of, weights_fingerprint, write_atomically
-from worker.kto.train import train
+from worker.training.files.atomic import sha256_of, weights_fingerprint, write_atomically
+from worker.training.train import train
 
 PRESET = "cpu-demo"
 

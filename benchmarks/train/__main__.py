@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.train.configurations import CPU, GPU, Configuration
 from benchmarks.train.figures import Timed, figures, rounded, useful_flops
 from benchmarks.train.tables import ablation_table, lanes_table, ratios_table
-from worker.kto.process import prepare_environment
+from worker.training.machine.process import prepare_environment
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 #: Sides whose memory is measured alone, in processes of their own.

@@ -18,12 +18,12 @@ from benchmarks.train.ours import MAX_LENGTH, batches_of_trl, ours, stage
 from benchmarks.train.rows import Chats
 from benchmarks.train.rows import chats as toy_rows_of
 from benchmarks.train.theirs import trl
-from worker.kto import models
-from worker.kto.job import read_job
-from worker.kto.memory import measured_micro_batch, measured_peak
-from worker.kto.ranks import Ranks
-from worker.kto.readings import reading_of, tried
-from worker.kto.rows import read_rows
+from worker.training.data.rows import read_rows
+from worker.training.forward.readings import reading_of, tried
+from worker.training.job import read_job
+from worker.training.machine.memory import measured_micro_batch, measured_peak
+from worker.training.machine.ranks import Ranks
+from worker.training.models import policy as models
 
 STEPS = 2
 

@@ -1,4 +1,4 @@
-"""Our lane: `worker.kto.train.train` on a WORKDIR, unchanged.
+"""Our lane: `worker.training.train.train` on a WORKDIR, unchanged.
 
 It is watched through what it promises to its callers: it asks now and then whether it should stop, and appends a line
 to metrics.jsonl after each optimizer step. The first question after a new line is the end of a step. Its plan of blocks
@@ -19,10 +19,10 @@ from app.runs.recipe import Recipe
 from benchmarks.train.configurations import Configuration
 from benchmarks.train.lane import Lane, Swaps
 from benchmarks.train.rows import Chats
-from worker.kto.batches import Block, Plan
-from worker.kto.process import StopRequest
+from worker.training.data.batches import Block, Plan
+from worker.training.machine.process import StopRequest
 
-PLAN = "worker.kto.batches:plan"
+PLAN = "worker.training.data.batches:plan"
 LEARNING_RATE, MAX_LENGTH, SEED = 1e-4, 1024, 42
 
 
@@ -57,7 +57,7 @@ def ours(
     plans: list[Plan] = []
 
     def loop(lane: Lane) -> None:
-        from worker.kto.train import train
+        from worker.training.train import train
 
         train(folder, Watch(folder, lane))
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.train.lane import Swaps
-from worker.kto.logprobs import Inputs
+from worker.training.forward.logprobs import Inputs
 
 
 @dataclass(frozen=True)
@@ -47,37 +47,45 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(
         "packing",
         "packed rows, and prompts read once",
-        {"worker.kto.readings:reason_to_pad": lambda _own: lambda _model: "it is switched off"},
+        {"worker.training.forward.readings:reason_to_pad": lambda _own: lambda _model: "it is switched off"},
     ),
-    Switch("prefix", "prompts read once for both completions", {"worker.kto.logprobs:Reading.inputs": apart}),
+    Switch(
+        "prefix",
+        "prompts read once for both completions",
+        {"worker.training.forward.logprobs:Reading.inputs": apart},
+    ),
     Switch(
         "chunks",
         "the head in chunks",
-        {"worker.kto.readings:_Trial._head_is_linear": lambda _own: lambda _trial, _pair: False},
+        {"worker.training.forward.readings:_Trial._head_is_linear": lambda _own: lambda _trial, _pair: False},
     ),
     Switch(
         "kept",
         "logits of a trained head kept for the way back",
-        {"worker.kto.head:KEPT_VOCABULARY": lambda _own: 0},
+        {"worker.training.forward.head:KEPT_VOCABULARY": lambda _own: 0},
     ),
     Switch(
         "last",
         "the last feed-forward part at completions alone",
-        {"worker.kto.logprobs:last_feed_forward_at": lambda _own: lambda _layers, _places: nullcontext()},
+        {"worker.training.forward.logprobs:last_feed_forward_at": lambda _own: lambda _layers, _places: nullcontext()},
     ),
     Switch(
         "products",
         "bfloat16 multiplied as float32 where a CPU has none",
         {
-            "worker.kto.logprobs:lacks_bfloat16": lambda _own: lambda _device: False,
-            "worker.kto.head:lacks_bfloat16": lambda _own: lambda _device: False,
+            "worker.training.forward.logprobs:lacks_bfloat16": lambda _own: lambda _device: False,
+            "worker.training.forward.head:lacks_bfloat16": lambda _own: lambda _device: False,
         },
     ),
     Switch(
         "ahead",
         "micro-batches prepared ahead",
-        {"worker.kto.ahead:prepared_ahead": lambda _own: lambda prepare, items: (prepare(item) for item in items)},
+        {
+            "worker.training.data.prefetch:prepared_ahead": lambda _own: (
+                lambda prepare, items: (prepare(item) for item in items)
+            )
+        },
     ),
-    Switch("fused", "AdamW in one pass", {"worker.kto.step:adamw": not_fused}),
-    Switch("bucketing", "blocks of rows of similar length", {"worker.kto.batches:WINDOW": lambda _own: 1}),
+    Switch("fused", "AdamW in one pass", {"worker.training.step:adamw": not_fused}),
+    Switch("bucketing", "blocks of rows of similar length", {"worker.training.data.batches:WINDOW": lambda _own: 1}),
 )

@@ -99,7 +99,7 @@ def _trainer(
     adapter = {}
     if configuration.method == "lora":
         from app.runs.recipe import Recipe
-        from worker.kto.lora import fresh_config
+        from worker.training.models.lora import fresh_config
 
         adapter = {"peft_config": fresh_config(Recipe())}
     table = datasets.Dataset.from_list(

@@ -23,7 +23,7 @@ from benchmarks.train.profile import profiled
 from benchmarks.train.race import Unequal, race
 from benchmarks.train.switches import SWITCHES, Switch
 from benchmarks.train.tables import ablation_table, lanes_table, ratios_table
-from worker.kto import batches
+from worker.training.data import batches
 
 TOY = Configuration.of("toy_float32_full")
 REQUIRED = {
@@ -91,7 +91,7 @@ def test_a_race_of_unequal_losses_is_called_off(tmp_path: Path, base: Path) -> N
     with pytest.raises(Unequal, match=r"losses differ by \d"):
         race(lanes, TOY.effort, equal=("fours", "eights"), tolerance=1e-5)
 
-    assert batches.plan.__module__ == "worker.kto.batches", "what a lane swaps is swapped back"
+    assert batches.plan.__module__ == "worker.training.data.batches", "what a lane swaps is swapped back"
 
 
 def test_the_given_pairs_are_those_of_trl() -> None:
@@ -104,7 +104,7 @@ def test_the_given_pairs_are_those_of_trl() -> None:
 
 def test_a_switch_is_off_in_its_own_lane_alone(tmp_path: Path, base: Path) -> None:
     chats, window = toy_chats(), batches.WINDOW
-    off = {"worker.kto.batches:WINDOW": lambda _own: 1}
+    off = {"worker.training.data.batches:WINDOW": lambda _own: 1}
     lanes = [
         ours(tmp_path / name, base, chats, TOY, name=name, swaps=swaps) for name, swaps in (("on", {}), ("off", off))
     ]

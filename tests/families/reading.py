@@ -19,14 +19,15 @@ from torch import Tensor
 
 from app.runs.recipe import Recipe
 from tests.families import toys
-from worker.kto import lora, models
-from worker.kto.batches import Block
-from worker.kto.logprobs import Forward, Reading
-from worker.kto.packing import Pair
-from worker.kto.process import Refusal, first_line
-from worker.kto.readings import reading_of, tried
-from worker.kto.reference import matched, mismatched
-from worker.kto.rows import Row
+from worker.training.data.batches import Block
+from worker.training.data.packing import Pair
+from worker.training.data.rows import Row
+from worker.training.forward.logprobs import Forward, Reading
+from worker.training.forward.readings import reading_of, tried
+from worker.training.machine.process import Refusal, first_line
+from worker.training.models import lora
+from worker.training.models import policy as models
+from worker.training.reference import matched, mismatched
 
 Precision, Method = Literal["float32", "bf16"], Literal["lora", "full"]
 Outcome = Literal["packed", "padded", "refused", "wrong", "crashed"]

@@ -1,7 +1,7 @@
 """Whole runs beside TRL's KTOTrainer, fifty optimizer steps: every step's loss, and where the weights end.
 
-Ours is `worker.kto.train.train` on a staged WORKDIR. TRL is fed our plan: the same rows in the same micro-batches, and,
-because it pairs each row with the one before it and we with the one behind it, each micro-batch in reverse.
+Ours is `worker.training.train.train` on a staged WORKDIR. TRL is fed our plan: the same rows in the same micro-batches,
+and, because it pairs each row with the one before it and we with the one behind it, each micro-batch in reverse.
 """
 
 import tempfile
@@ -19,9 +19,9 @@ from tests.parity.cases import MAX_LENGTH
 from tests.parity.compare import Compared, Table, gradient, number
 from tests.parity.ours import recipe_of, tokenised
 from tests.trainer import tiny
-from worker.kto import batches
-from worker.kto.adapters import load_adapter
-from worker.kto.train import train
+from worker.training.data import batches
+from worker.training.models.adapters import load_adapter
+from worker.training.train import train
 
 ROWS, MICRO_BATCH = 40, 4
 SETTINGS: dict[str, Any] = {

@@ -14,7 +14,7 @@ from app.runs.recipe import Recipe
 from tests.parity.cases import RowDict
 from tests.parity.compare import Figures, gradients
 from tests.parity.ours import tokenised
-from worker.kto.rows import Row
+from worker.training.data.rows import Row
 
 
 def figures(policy: Any, reference: Any, rows: Sequence[RowDict], recipe: Recipe) -> Figures:

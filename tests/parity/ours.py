@@ -11,16 +11,16 @@ from app.runs.recipe import Recipe
 from tests.parity.cases import MAX_LENGTH, RowDict
 from tests.parity.compare import Figures, Table, both_ways, gradients
 from tests.trainer import tiny
-from worker.kto.batches import Block
-from worker.kto.job import Shard
-from worker.kto.logprobs import Reading
-from worker.kto.microbatch import Reader
-from worker.kto.models import Arithmetic, router_coefficient
-from worker.kto.objectives import OBJECTIVES
-from worker.kto.process import StopRequest
-from worker.kto.ranks import Ranks
-from worker.kto.rows import Row, read_rows
-from worker.kto.tokens import Tokens
+from worker.training.data.batches import Block
+from worker.training.data.rows import Row, read_rows
+from worker.training.data.tokens import Tokens
+from worker.training.forward.logprobs import Reading
+from worker.training.job import Shard
+from worker.training.machine.process import StopRequest
+from worker.training.machine.ranks import Ranks
+from worker.training.microbatch import Reader
+from worker.training.models.policy import Arithmetic, router_coefficient
+from worker.training.objectives import OBJECTIVES
 
 
 def recipe_of(objective: str, **changes: Any) -> Recipe:

@@ -14,8 +14,8 @@ from tests.parity import families
 from tests.parity.compare import worst
 from tests.parity.curves import SETTINGS, rows
 from tests.trainer import tiny
-from worker.kto.logprobs import Reading
-from worker.kto.train import train
+from worker.training.forward.logprobs import Reading
+from worker.training.train import train
 
 
 @pytest.mark.parametrize("family", [name for name in families.FAMILIES if name != "mixtral"])

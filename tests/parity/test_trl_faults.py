@@ -12,12 +12,12 @@ from torch.utils.data import BatchSampler, SequentialSampler
 from tests.parity import cases, ours, theirs
 from tests.parity.compare import gradient, gradients
 from tests.trainer import tiny
-from worker.kto import batches
-from worker.kto.batches import Block
-from worker.kto.process import Refusal
-from worker.kto.ranks import Ranks
-from worker.kto.tokens import Tokens
-from worker.kto.train import train
+from worker.training.data import batches
+from worker.training.data.batches import Block
+from worker.training.data.tokens import Tokens
+from worker.training.machine.process import Refusal
+from worker.training.machine.ranks import Ranks
+from worker.training.train import train
 
 
 def prepared(rows: list[dict[str, Any]], **more: Any) -> Any:

@@ -9,7 +9,7 @@ from tests.parity import cases, ours, theirs
 from tests.parity.cases import RowDict
 from tests.parity.compare import Figures, Table
 from tests.trainer import tiny
-from worker.kto.adapters import load_adapter
+from worker.training.models.adapters import load_adapter
 
 
 def compared(

@@ -23,12 +23,12 @@ from app.runs.states import RunState
 from tests.file_limits import files_no_larger_than
 from tests.rows.desk import DESK, advance, claim, execute, make_project, messages, reap, request, shown, vote
 from tests.rows.folders import saved_model
-from worker.attempt_folders import run_folder, workdir_of
-from worker.attend import DiskFull, attend
+from worker.children.heartbeat import Heartbeat
+from worker.children.processes import DiskFull, attend
 from worker.execute import look
-from worker.heartbeat import Heartbeat
-from worker.kto.journal import Journal, lines
-from worker.staging import stage
+from worker.staging.attempt_folders import run_folder, workdir_of
+from worker.staging.workdir import stage
+from worker.training.watch.journal import Journal, lines
 
 DISK = "the disk that holds /work"
 

@@ -19,12 +19,12 @@ from app.services import wait_until
 from tests.rows.desk import claim, execute, expire, make_project, request, shown, vote
 from tests.rows.folders import saved_model
 from tests.trainer import tiny
-from worker.attempt_folders import run_folder, workdir_of
-from worker.attend import Left, attend
-from worker.heartbeat import Heartbeat
-from worker.kto.train import train
-from worker.staging import stage
-from worker.takeover import INPUTS
+from worker.children.heartbeat import Heartbeat
+from worker.children.processes import Left, attend
+from worker.staging.attempt_folders import run_folder, workdir_of
+from worker.staging.inherit_state import INPUTS
+from worker.staging.workdir import stage
+from worker.training.train import train
 
 LOOK = "import sys, uuid; from worker.execute import look; look(uuid.UUID(sys.argv[1]), lambda: False)"
 CHANGES = {
@@ -137,7 +137,7 @@ def test_a_frozen_worker_costs_one_attempt_and_the_weights_are_those_of_an_undis
 
 
 WATCHED = (
-    "import pathlib, sys, time; from worker.kto.lease_watch import end_with_lease\n"
+    "import pathlib, sys, time; from worker.training.machine.lease_watch import end_with_lease\n"
     "end_with_lease(pathlib.Path(sys.argv[1])); print('works', flush=True); time.sleep(600)"
 )
 

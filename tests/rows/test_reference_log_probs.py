@@ -15,10 +15,10 @@ from app.snapshots import service as snapshots
 from tests.rows.desk import at_once, checkpoint, claim, execute, make_project, request, shown, vote
 from tests.rows.folders import saved_model
 from worker import registration
-from worker.attempt_folders import workdir_of
 from worker.execute import look
-from worker.kto.sealed_files import write_sealed
-from worker.staging import stage
+from worker.staging.attempt_folders import workdir_of
+from worker.staging.workdir import stage
+from worker.training.files.sealed import write_sealed
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def rows() -> int:
 
 def test_what_one_run_scored_the_next_ones_over_the_same_reference_take(desk: None, tmp_path: Path) -> None:
     from tests.trainer import tiny
-    from worker.kto.train import train
+    from worker.training.train import train
 
     # given a run that is trained, and fails after that
     tiny.save_model(tmp_path / "base")

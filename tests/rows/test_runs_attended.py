@@ -16,14 +16,15 @@ from app.errors import StaleLease
 from app.runs.states import RunState
 from tests.rows.desk import DESK, claim, execute, expire, make_project, messages, request, shown, vote
 from tests.rows.folders import saved_model
-from worker import less_memory, registration
-from worker.attempt_folders import run_folder
-from worker.attend import Failed, Left, Lost, attend
+from worker import registration
+from worker.children import halve_on_oom
+from worker.children.heartbeat import Heartbeat, Wish
+from worker.children.processes import Failed, Left, Lost, attend
+from worker.children.progress import Follower, Lines
 from worker.execute import look
-from worker.follow import Follower, Lines
-from worker.heartbeat import Heartbeat, Wish
-from worker.kto.sealed_files import seal_of, write_seal, write_sealed
-from worker.staging import stage
+from worker.staging.attempt_folders import run_folder
+from worker.staging.workdir import stage
+from worker.training.files.sealed import seal_of, write_seal, write_sealed
 
 
 def never() -> bool:
@@ -294,7 +295,7 @@ def staged(run, workdir):
 
 
 LACKS_MEMORY = """
-from worker.kto.sealed_files import write_sealed
+from worker.training.files.sealed import write_sealed
 size = json.loads((w / 'recipe.json').read_bytes())['micro_batch_size']
 (w / 'tried').open('a').write(f'{size}\\n')
 if size > FITS:
@@ -310,7 +311,7 @@ def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_
     trainer = module(workdir, monkeypatch, LACKS_MEMORY.replace("FITS", "4"))
 
     with Heartbeat(staged.lease, never) as heart:
-        less_memory.train(workdir, heart, RunState.REFERENCING, trainer)
+        halve_on_oom.train(workdir, heart, RunState.REFERENCING, trainer)
 
     assert (workdir / "tried").read_text().split() == ["16", "8", "4"]
     told = shown(staged.lease.run_id)
@@ -333,7 +334,7 @@ def test_where_two_rows_are_too_many_the_run_fails_and_says_what_to_change(stage
     trainer = module(workdir, monkeypatch, LACKS_MEMORY.replace("FITS", "0"))
 
     with Heartbeat(staged.lease, never) as heart, pytest.raises(Failed) as failed:
-        less_memory.train(workdir, heart, RunState.REFERENCING, trainer)
+        halve_on_oom.train(workdir, heart, RunState.REFERENCING, trainer)
 
     assert (workdir / "tried").read_text().split() == ["16", "8", "4", "2"]
     assert failed.value.cause.startswith("memory ran out with 2 rows at once (micro_batch_size), and there cannot be")
@@ -345,7 +346,7 @@ def test_a_scorer_that_lacks_memory_is_started_again_and_the_recipe_stays(staged
     scorer = module(workdir, monkeypatch, "t = w / 'tried'\nif not t.exists():\n    t.touch()\n    sys.exit(71)\n")
 
     with Heartbeat(staged.lease, never) as heart:
-        less_memory.score(workdir, heart, RunState.EVALUATING, scorer)
+        halve_on_oom.score(workdir, heart, RunState.EVALUATING, scorer)
 
     assert "memory ran out while the holdout was scored" in shown(staged.lease.run_id).transitions[-1].reason
     assert (workdir / "recipe.json").read_bytes() == before

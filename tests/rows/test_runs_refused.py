@@ -28,10 +28,10 @@ from tests.rows.desk import (
 )
 from tests.rows.desk import finish as register
 from tests.rows.folders import ADAPTED, BASE, safetensors, saved_adapter, saved_model
-from worker.attempt_folders import run_folder
-from worker.attend import Failed
+from worker.children.processes import Failed
 from worker.execute import look
-from worker.preflight import require_libraries
+from worker.staging.attempt_folders import run_folder
+from worker.staging.inputs import require_libraries
 
 REGISTERED = "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM checkpoints)"
 LORA = {"lora": {"rank": 4, "alpha": 8}}

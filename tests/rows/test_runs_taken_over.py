@@ -10,8 +10,8 @@ from app.runs.again import service as again
 from app.runs.leases import service as leases
 from tests.rows.desk import DESK, claim, make_project, request, shown, vote
 from tests.rows.folders import saved_model
-from worker.attempt_folders import workdir_of
-from worker.staging import stage
+from worker.staging.attempt_folders import workdir_of
+from worker.staging.workdir import stage
 
 
 @pytest.fixture

@@ -439,9 +439,9 @@ def test_a_holdout_without_a_class_is_a_warning(tmp_path):
 
 def test_the_trainer_reads_every_shard_and_every_pair(tmp_path):
     from tests.trainer.tiny import tokenizer
-    from worker.kto.job import Manifest
-    from worker.kto.rows import read_pairs, read_rows
-    from worker.kto.tokens import Tokens
+    from worker.training.data.rows import read_pairs, read_rows
+    from worker.training.data.tokens import Tokens
+    from worker.training.job import Manifest
 
     say_enough()
     say(*(prefer(number) for number in range(100, 140)))
@@ -465,9 +465,9 @@ def test_the_trainer_reads_every_shard_and_every_pair(tmp_path):
 
 def test_rows_held_out_because_they_are_of_late_are_a_split_that_the_trainer_and_the_scorer_pass_over(tmp_path):
     from tests.trainer.tiny import tokenizer
-    from worker.kto.job import Manifest
-    from worker.kto.rows import read_pairs, read_rows
-    from worker.kto.tokens import Tokens
+    from worker.training.data.rows import read_pairs, read_rows
+    from worker.training.data.tokens import Tokens
+    from worker.training.job import Manifest
 
     say_enough()
     say(*(thumb(number, "up" if number % 2 else "down", occurred_at=LONG_AGO) for number in range(100, 160)))

@@ -7,10 +7,10 @@ import pytest
 from app.errors import StaleLease
 from tests.rows.desk import claim, expire, make_project, request, vote
 from tests.rows.folders import saved_model
-from worker.attempt_folders import run_folder, workdir_of
-from worker.kto.sealed_files import seal_of, verify
-from worker.staging import stage
-from worker.sweep import sweep
+from worker.staging.attempt_folders import run_folder, workdir_of
+from worker.staging.sweep import sweep
+from worker.staging.workdir import stage
+from worker.training.files.sealed import seal_of, verify
 
 CHECKPOINT = ("weights.safetensors", "optimizer.safetensors", "files.sha256", "state.json")
 

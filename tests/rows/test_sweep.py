@@ -5,8 +5,8 @@ import pytest
 from app import settings
 from app.database import new_id
 from tests.rows.desk import checkpoint, claim, execute, make_project, request, snapshot, vote
-from worker.attempt_folders import run_folder
-from worker.sweep import sweep
+from worker.staging.attempt_folders import run_folder
+from worker.staging.sweep import sweep
 
 
 @pytest.fixture(autouse=True)

@@ -29,8 +29,8 @@ BREACHES = {
     "inside-a-domain": ("app.feedback.tables", "app.feedback.service"),
     "own-store": ("app.loop.service", "app.runs.store"),
     "pure": ("app.runs.states", "app.database"),
-    "trainer-knows-files": ("worker.kto.train", "app.settings"),
-    "supervisor-without-torch": ("worker.execute", "worker.kto.train"),
+    "trainer-knows-files": ("worker.training.train", "app.settings"),
+    "supervisor-without-torch": ("worker.execute", "worker.training.train"),
     "light-client": ("thumbwheel.wire.values", "sqlalchemy"),
 }
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.trainer import tiny
-from worker.kto.standalone.request import Request
+from worker.training.standalone.request import Request
 
 SMALL: dict[str, Any] = {
     "batch_size": 8, "micro_batch_size": 4, "max_length": 64, "learning_rate": 1e-2, "save_every_steps": 2,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.runs.recipe import WITHOUT_LAMBDA, ObjectiveName, Recipe
 from tests.trainer import tiny
-from worker.kto.objectives import LogProbs, Losses, TokenLogProbs
+from worker.training.objectives import LogProbs, Losses, TokenLogProbs
 
 LABELS = [
     {"name": "helpful", "weight": 0.7, "lambda_desirable": 1.3, "lambda_undesirable": 0.9},

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from worker.kto.ahead import AHEAD, prepared_ahead
+from worker.training.data.prefetch import AHEAD, prepared_ahead
 
 
 def test_everything_comes_in_order() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.kto.batches import Plan, plan
-from worker.kto.rows import Row
+from worker.training.data.batches import Plan, plan
+from worker.training.data.rows import Row
 
 
 def row(prompt: int, completion: int, *, desirable: bool = True, length: int = 3) -> Row:

@@ -7,9 +7,9 @@ import pytest
 from thumbwheel.row_checks import Fault
 
 from tests.trainer import tiny
-from worker.kto.chat_template import Conversation, Template
-from worker.kto.tokens import Encoded, Tokens
-from worker.kto.train import train
+from worker.training.data.chat_template import Conversation, Template
+from worker.training.data.tokens import Encoded, Tokens
+from worker.training.train import train
 
 #: As families of models write their turns, shortened.
 FAMILIES = {

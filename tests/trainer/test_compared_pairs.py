@@ -14,8 +14,8 @@ import pytest
 from tests.trainer import asking, tiny
 from tests.trainer.asking import pairs
 from tests.trainer.test_standalone_staging import manifest, pairs_in, refused, shard, staged
-from worker.kto.standalone.request import Request
-from worker.kto.train import train
+from worker.training.standalone.request import Request
+from worker.training.train import train
 
 Ask = Callable[..., Request]
 PROMPT = "Where is my parcel?"

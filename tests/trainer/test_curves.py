@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from worker.kto.curves import PANELS, draw, points, smoothed
-from worker.kto.journal import figures, tokens_per_second
+from worker.training.watch.curves import PANELS, draw, points, smoothed
+from worker.training.watch.journal import figures, tokens_per_second
 
 
 def line(step: int, **changes: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_speed_is_that_of_the_last_steps_together():
 
 
 def test_the_bar_fits_into_a_terminal_of_eighty_columns(monkeypatch, capsys):
-    from worker.kto.journal import Bar
+    from worker.training.watch.journal import Bar
 
     monkeypatch.setenv("COLUMNS", "80")
     bar = Bar()

@@ -12,11 +12,11 @@ import pytest
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto import batches
-from worker.kto.diagnosis import findings
-from worker.kto.plan_diagnosis import of_rows
-from worker.kto.rows import Row, Rows
-from worker.kto.train import train
+from worker.training.data import batches
+from worker.training.data.rows import Row, Rows
+from worker.training.train import train
+from worker.training.watch.diagnosis import findings
+from worker.training.watch.plan_diagnosis import of_rows
 
 Line = Callable[[int], Mapping[str, Any]]
 

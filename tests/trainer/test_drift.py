@@ -10,15 +10,16 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer import tiny
-from worker.kto import adapters, models
-from worker.kto.drift import Drift, Start, check_steps, put_in
-from worker.kto.job import read_job
-from worker.kto.logprobs import Reading
-from worker.kto.process import Refusal, Stopped
-from worker.kto.ranks import Ranks
-from worker.kto.rows import Row, read_rows
-from worker.kto.sampling import chosen_prompts, drift_of_tokens, sample
-from worker.kto.train import train
+from worker.training.data.rows import Row, read_rows
+from worker.training.forward.logprobs import Reading
+from worker.training.job import read_job
+from worker.training.machine.process import Refusal, Stopped
+from worker.training.machine.ranks import Ranks
+from worker.training.models import adapters
+from worker.training.models import policy as models
+from worker.training.train import train
+from worker.training.watch.drift import Drift, Start, check_steps, put_in
+from worker.training.watch.sampling import chosen_prompts, drift_of_tokens, sample
 
 CPU = torch.device("cpu")
 FLOAT32 = models.Arithmetic(CPU, torch.float32)

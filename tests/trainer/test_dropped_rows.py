@@ -10,10 +10,10 @@ import pytest
 from thumbwheel.row_checks import REASONS, Fault, fault_of, is_invisible
 
 from tests.trainer import asking, tiny
-from worker.kto.process import Refusal
-from worker.kto.standalone.dataset import read_dataset, require_enough
-from worker.kto.tokens import Encoded, Tokens
-from worker.kto.train import train
+from worker.training.data.tokens import Encoded, Tokens
+from worker.training.machine.process import Refusal
+from worker.training.standalone.dataset import read_dataset, require_enough
+from worker.training.train import train
 
 ASKED = [{"role": "user", "content": "hi"}]
 ANSWERED = [{"role": "assistant", "content": "yo"}]
@@ -263,7 +263,7 @@ def test_reasoning_that_a_template_cuts_never_makes_rows_equal(cases: Path) -> N
 def test_tokens_beyond_the_embedding_drop_their_rows_alone(
     cases: Path, shared_data: Path, tmp_path: Path, python: str
 ) -> None:
-    from worker.kto.models import load_tokens, vocabulary
+    from worker.training.models.policy import load_tokens, vocabulary
 
     model = tmp_path / "model"
     script = cases / "model_with_tokens_beyond_embedding.py"
@@ -271,8 +271,8 @@ def test_tokens_beyond_the_embedding_drop_their_rows_alone(
     rows = [json.loads(line) for line in (cases / "holdout_beyond_embedding.jsonl").read_text().splitlines()]
     workdir = tmp_path / "w"
     (workdir / "snapshot").mkdir(parents=True)
-    from worker.kto.job import Shard
-    from worker.kto.rows import read_rows
+    from worker.training.data.rows import read_rows
+    from worker.training.job import Shard
 
     line = tiny.write_shard(workdir / "snapshot" / "holdout-0.parquet", rows)
     shards = [Shard(**line, split="holdout")]

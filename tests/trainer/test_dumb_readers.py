@@ -10,9 +10,9 @@ import pytest
 from tests.trainer import tiny
 from worker.evaluation.dumb_readers import LEAST_OF_CLASS, dumb_readers
 from worker.evaluation.statistics import Bootstrap, group_numbers
-from worker.kto.dropped import read_split
-from worker.kto.job import read_job
-from worker.kto.models import load_tokens
+from worker.training.data.dropped import read_split
+from worker.training.job import read_job
+from worker.training.models.policy import load_tokens
 
 READERS = ("bag_of_words", "length", "reference")
 

@@ -8,11 +8,11 @@ import pytest
 
 from app.runs.recipe import PAIRED, ObjectiveName
 from tests.trainer import tiny
-from worker.kto import models
-from worker.kto.objectives import OBJECTIVES
-from worker.kto.process import Stopped
-from worker.kto.tokens import Span, Tokens
-from worker.kto.train import train
+from worker.training.data.tokens import Span, Tokens
+from worker.training.machine.process import Stopped
+from worker.training.models import policy
+from worker.training.objectives import OBJECTIVES
+from worker.training.train import train
 
 LABELS = [{"name": "polite", "weight": 0.9}, {"name": "true", "weight": 0.1, "lambda_desirable": 2.0}]
 
@@ -164,5 +164,5 @@ def test_the_running_mean_of_bco_is_told_and_saved(tmp_path: Path, base: Path) -
 def test_a_paired_objective_needs_pairs(tmp_path: Path, base: Path) -> None:
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), objective="dpo")
 
-    with pytest.raises(models.Refusal, match=r"objective: dpo .*pairs"):
+    with pytest.raises(policy.Refusal, match=r"objective: dpo .*pairs"):
         train(workdir)

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainer import tiny
-from worker.kto.finite_weights import is_finite
-from worker.kto.process import Refusal
-from worker.kto.train import train
+from worker.training.files.finite_weights import is_finite
+from worker.training.machine.process import Refusal
+from worker.training.train import train
 
 TENSOR = "model.layers.1.mlp.up_proj.weight"
 

@@ -8,8 +8,8 @@ import torch
 
 from app.runs.recipe import ObjectiveName, Recipe
 from tests.trainer import tiny
-from worker.kto.guards import assert_policy_is_reference
-from worker.kto.objectives import OBJECTIVES, LogProbs, TokenLogProbs
+from worker.training.objectives import OBJECTIVES, LogProbs, TokenLogProbs
+from worker.training.watch.guards import assert_policy_is_reference
 
 LP = torch.tensor([-12.0, -40.0, -3.0, -25.0])
 

@@ -8,7 +8,7 @@ import torch
 
 from app.runs.recipe import ObjectiveName
 from tests.trainer.judged import Completion, Judged, judged, log_probs, recipe_for, slopes
-from worker.kto.objectives import OBJECTIVES, Losses
+from worker.training.objectives import OBJECTIVES, Losses
 
 KTO_LIKE: list[ObjectiveName] = ["kto", "apo_zero_unpaired", "tkto", "mo_kto"]
 kto = OBJECTIVES["kto"].loss

@@ -5,10 +5,10 @@ import torch
 
 from tests.trainer import tiny
 from tests.trainer.test_packing import FAMILIES, gradient, rows
-from worker.kto import logprobs
-from worker.kto.layers import decoder_layers, last_feed_forward_at
-from worker.kto.logprobs import Reading
-from worker.kto.readings import is_compiled
+from worker.training.forward import logprobs
+from worker.training.forward.layers import decoder_layers, last_feed_forward_at
+from worker.training.forward.logprobs import Reading
+from worker.training.forward.readings import is_compiled
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.trainer import tiny
-from worker.kto.logprobs import Reading
-from worker.kto.tokens import Ids
+from worker.training.data.tokens import Ids
+from worker.training.forward.logprobs import Reading
 
 FAMILIES = ["llama", "qwen2", "qwen3", "gemma2", "gpt2", "gpt_neox"]
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ from peft import PeftModel
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto import lora
-from worker.kto.process import Refusal
-from worker.kto.train import train
+from worker.training.machine.process import Refusal
+from worker.training.models import lora
+from worker.training.train import train
 
 SIZES = {
     "vocab_size": 260, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -14,14 +14,15 @@ import torch
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.evaluation.rows_at_once import RowsAtOnce
-from worker.kto import free_memory, memory, models
-from worker.kto.job import read_job
-from worker.kto.logprobs import Reading
-from worker.kto.memory import MEASURED, SHARE, measured_micro_batch
-from worker.kto.process import OUT_OF_MEMORY, Refusal
-from worker.kto.ranks import Ranks
-from worker.kto.rows import Row
-from worker.kto.shortage import is_disk_full, is_out_of_memory, smaller
+from worker.training.data.rows import Row
+from worker.training.forward.logprobs import Reading
+from worker.training.job import read_job
+from worker.training.machine import free_memory, memory
+from worker.training.machine.memory import MEASURED, SHARE, measured_micro_batch
+from worker.training.machine.out_of_memory import is_disk_full, is_out_of_memory, smaller
+from worker.training.machine.process import OUT_OF_MEMORY, Refusal
+from worker.training.machine.ranks import Ranks
+from worker.training.models import policy as models
 
 CPU = models.Arithmetic(torch.device("cpu"), torch.float32)
 MIB = 2**20

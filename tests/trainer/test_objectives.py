@@ -12,7 +12,7 @@ from torch import Tensor
 from app.runs.recipe import PAIRED, ObjectiveName
 from tests.trainer.formulas import LOSSES
 from tests.trainer.judged import LABELS, Completion, Judged, judged, log_probs, recipe_for, slopes
-from worker.kto.objectives import OBJECTIVES, LogProbs, Losses
+from worker.training.objectives import OBJECTIVES, LogProbs, Losses
 
 NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 BY_ROW = [name for name in NAMES if name not in PAIRED]

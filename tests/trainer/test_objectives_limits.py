@@ -10,8 +10,8 @@ import torch
 
 from app.runs.recipe import ObjectiveName
 from tests.trainer.judged import Completion, Judged, judged, log_probs, recipe_for, slopes
-from worker.kto.objectives import OBJECTIVES
-from worker.kto.objectives.orpo import log_odds
+from worker.training.objectives import OBJECTIVES
+from worker.training.objectives.orpo import log_odds
 
 
 def losses_of(name: ObjectiveName, rows: Sequence[Judged], **recipe: Any) -> list[float]:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.trainer import tiny
-from worker.kto import attention
-from worker.kto.attention import Layout, Segment
-from worker.kto.logprobs import Reading
-from worker.kto.packing import Packed, Pair
-from worker.kto.readings import reading_of
+from worker.training.data.packing import Packed, Pair
+from worker.training.forward import attention
+from worker.training.forward.attention import Layout, Segment
+from worker.training.forward.logprobs import Reading
+from worker.training.forward.readings import reading_of
 
 FAMILIES = ["llama", "qwen2", "qwen3", "gemma", "gemma2", "gpt2", "gpt_neox", "mixtral"]
 CPU = torch.device("cpu")
@@ -151,7 +151,7 @@ def test_a_head_that_does_more_than_a_linear_layer_is_left_to_the_model() -> Non
 def test_the_chunked_head_gives_the_gradients_of_the_whole_one(
     monkeypatch: pytest.MonkeyPatch, *, trained: bool, kept: bool, cap: float | None, bias: bool
 ) -> None:
-    from worker.kto import head
+    from worker.training.forward import head
 
     monkeypatch.setattr(head, "CHUNK_BYTES", {"cpu": 4 * 50 * 16})
     monkeypatch.setattr(head, "KEPT_VOCABULARY", 50 if kept else 49)

@@ -15,14 +15,15 @@ from torch import nn
 
 from tests.families import toys
 from tests.trainer import tiny
-from worker.kto import attention, lora
-from worker.kto.float32_weights import weights_in_float32
-from worker.kto.logprobs import Reading
-from worker.kto.packing import Packed, Pair
-from worker.kto.process import Refusal
-from worker.kto.readings import reading_of, tried
-from worker.kto.rows import Row
-from worker.kto.unpackable import reason_to_pad
+from worker.training.data.packing import Packed, Pair
+from worker.training.data.rows import Row
+from worker.training.forward import attention
+from worker.training.forward.float32_weights import weights_in_float32
+from worker.training.forward.logprobs import Reading
+from worker.training.forward.readings import reading_of, tried
+from worker.training.forward.unpackable import reason_to_pad
+from worker.training.machine.process import Refusal
+from worker.training.models import lora
 
 KINDS = [("float32", "full"), ("float32", "lora"), ("bfloat16", "full"), ("bfloat16", "lora")]
 

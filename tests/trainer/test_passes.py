@@ -14,10 +14,10 @@ from tests.trainer import tiny
 from tests.trainer.test_packing import alone, rows
 from worker.evaluation.passes import batches, log_probs, sums
 from worker.evaluation.score import score
-from worker.kto import attention
-from worker.kto.attention import Layout, Segment
-from worker.kto.logprobs import Reading
-from worker.kto.train import train
+from worker.training.forward import attention
+from worker.training.forward.attention import Layout, Segment
+from worker.training.forward.logprobs import Reading
+from worker.training.train import train
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -11,11 +11,11 @@ import pytest
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto import lora, models
-from worker.kto.files import weights_fingerprint
-from worker.kto.job import read_job
-from worker.kto.process import Refusal
-from worker.kto.train import train
+from worker.training.files.atomic import weights_fingerprint
+from worker.training.job import read_job
+from worker.training.machine.process import Refusal
+from worker.training.models import lora, policy
+from worker.training.train import train
 
 LABELS = [{"name": "polite", "value": True}]
 
@@ -268,9 +268,9 @@ def test_rslora_and_dora_are_trained_as_peft_has_them_and_continued(
     assert steps[-1]["gradient_norm"] > 0
     saved = tiny.document(second / "output" / "adapter_config.json")
     assert (saved["use_rslora"], saved["use_dora"]) == (kind.get("rslora", False), kind.get("dora", False))
-    arithmetic = models.Arithmetic.of(read_job(second).recipe)
-    trained = models.trained_weights(models.load_policy(read_job(second), arithmetic))
-    assert {weight.dtype for weight in trained.values()} == {models.torch.float32}
+    arithmetic = policy.Arithmetic.of(read_job(second).recipe)
+    trained = policy.trained_weights(policy.load_policy(read_job(second), arithmetic))
+    assert {weight.dtype for weight in trained.values()} == {policy.torch.float32}
     assert any("magnitude" in name for name in trained) == kind.get("dora", False)
 
 
@@ -280,7 +280,7 @@ def test_a_tokenizer_without_a_pad_token_trains(tmp_path: Path, base: Path) -> N
     settings = tiny.document(folder / "tokenizer_config.json")
     settings.pop("pad_token")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    assert models.load_tokens(folder).tokenizer.pad_token is None
+    assert policy.load_tokens(folder).tokenizer.pad_token is None
     workdir = tiny.stage(tmp_path / "w", folder, tiny.text_rows(), max_steps=2, drift={"checks": 1, "prompts": 2})
 
     train(workdir)
@@ -303,7 +303,7 @@ def test_a_run_says_what_its_bits_depend_on(tmp_path: Path, base: Path) -> None:
 def test_the_targets_of_a_recipe_are_found_without_weights(hollow: Path) -> None:
     def found(**settings: Any) -> set[str]:
         recipe = Recipe.model_validate({**tiny.RECIPE, "method": "lora", "lora": settings})
-        return {name.rpartition(".")[2] for name in lora.require_targets(models.blueprint(hollow), recipe)}
+        return {name.rpartition(".")[2] for name in lora.require_targets(policy.blueprint(hollow), recipe)}
 
     assert found(target_modules=["v_proj", "self_attn.k_proj"]) == {"v_proj", "k_proj"}
     assert found() == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}

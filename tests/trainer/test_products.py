@@ -7,9 +7,9 @@ from transformers.pytorch_utils import Conv1D
 
 from tests.trainer import tiny
 from tests.trainer.test_packing import gradient, rows
-from worker.kto import head, logprobs
-from worker.kto.logprobs import Reading
-from worker.kto.products import multiplied_as_float32
+from worker.training.forward import head, logprobs
+from worker.training.forward.cpu_bfloat16 import multiplied_as_float32
+from worker.training.forward.logprobs import Reading
 
 #: Two neighbours in bfloat16, relatively.
 STEP = 2**-7

@@ -10,8 +10,8 @@ import pytest
 
 from tests.trainer import tiny
 from worker.evaluation.score import score
-from worker.kto import models
-from worker.kto.train import train
+from worker.training.models import policy
+from worker.training.train import train
 
 #: Characters of a prompt that fits into the 256 tokens of these models.
 LONGEST = 300
@@ -28,7 +28,7 @@ def real_rows(count: int) -> list[dict[str, Any]]:
 
 
 def test_a_list_of_end_tokens_is_understood_as_the_tokenizers_own_first() -> None:
-    tokens = models.load_tokens(DATA / "models" / "babyllama361")
+    tokens = policy.load_tokens(DATA / "models" / "babyllama361")
 
     assert tokens.ends == (2, 1)
     [(prompt, completion, _)] = tokens.encode_text(["Once"], [" upon a time"])

@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from tests.trainer import tiny
-from worker.kto.process import Stopped
-from worker.kto.reference import Reference
-from worker.kto.train import train
+from worker.training.machine.process import Stopped
+from worker.training.reference import Reference
+from worker.training.train import train
 
 ROWS = tiny.text_rows()
 #: A run that takes one step over all rows.

@@ -14,11 +14,11 @@ import torch
 
 from app.runs.recipe import ObjectiveName
 from tests.trainer import tiny
-from worker.kto import models
-from worker.kto.logprobs import Reading
-from worker.kto.objectives import OBJECTIVES
-from worker.kto.process import Refusal
-from worker.kto.train import train
+from worker.training.forward.logprobs import Reading
+from worker.training.machine.process import Refusal
+from worker.training.models import policy
+from worker.training.objectives import OBJECTIVES
+from worker.training.train import train
 
 
 def change(path: Path, **values: Any) -> None:
@@ -197,8 +197,9 @@ def test_the_command_answers_a_refusal_with_a_sentence_a_file_and_2(tmp_path: Pa
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
     change(workdir / "recipe.json", micro_batch_size=1)
 
-    refused = subprocess.run([sys.executable, "-m", "worker.kto.train", str(workdir)], capture_output=True, text=True)
-    nowhere = subprocess.run([sys.executable, "-m", "worker.kto.train", "/nonesuch"], capture_output=True, text=True)
+    trainer = [sys.executable, "-m", "worker.training.train"]
+    refused = subprocess.run([*trainer, str(workdir)], capture_output=True, text=True)
+    nowhere = subprocess.run([*trainer, "/nonesuch"], capture_output=True, text=True)
 
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
@@ -232,7 +233,7 @@ def test_a_batch_that_is_not_finite_is_kept_and_shows_the_fault_again(
     assert refusal.value.code == "not_finite"
     [path] = workdir.glob("not-finite-step-*.json")
     kept = tiny.document(path)
-    model = models.load_weights(broken, torch.float32, torch.device("cpu"))
+    model = policy.load_weights(broken, torch.float32, torch.device("cpu"))
     for name, batch in (("policy", kept["rows"]), ("policy_mismatched", kept.get("mismatched", []))):
         pairs = [(np.array(row["prompt_ids"]), np.array(row["completion_ids"])) for row in batch]
         with torch.no_grad():

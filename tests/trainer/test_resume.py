@@ -15,11 +15,11 @@ import torch
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto import checkpoint
-from worker.kto.job import read_job
-from worker.kto.process import DISK_FULL, Stopped, StopRequest
-from worker.kto.sampling import sample
-from worker.kto.train import train
+from worker.training import saved_state
+from worker.training.job import read_job
+from worker.training.machine.process import DISK_FULL, Stopped, StopRequest
+from worker.training.train import train
+from worker.training.watch.sampling import sample
 
 LONG: dict[str, Any] = {"epochs": 8, "save_every_steps": 3}  # 24 steps, 3 an epoch
 
@@ -117,7 +117,7 @@ def save(folder: Path, *steps: int) -> None:
         weights, optimizer = a_training()
         with torch.no_grad():
             weights["w"].fill_(float(step))
-        checkpoint.save(folder, checkpoint.Position(step, 1.0, 1), "job", weights, optimizer)
+        saved_state.save(folder, saved_state.Position(step, 1.0, 1), "job", weights, optimizer)
 
 
 def flip(path: Path) -> None:
@@ -147,7 +147,7 @@ def test_whatever_of_a_checkpoint_is_damaged_the_one_before_is_taken_and_two_sou
     spoil(tmp_path / "step-000009" / file)
     weights, optimizer = a_training()
 
-    position, passed_over = checkpoint.resume(tmp_path, "job", weights, optimizer)
+    position, passed_over = saved_state.resume(tmp_path, "job", weights, optimizer)
 
     assert position is not None
     assert (position.step, passed_over) == (6, ["step-000009"])
@@ -187,7 +187,7 @@ def test_what_a_killed_save_left_behind_goes_with_the_next_one(tmp_path: Path) -
 
 def test_a_state_is_saved_every_so_many_steps_or_minutes_whichever_comes_first() -> None:
     def due(**changes: Any) -> list[int]:
-        after = checkpoint.Due(Recipe.model_validate({**tiny.RECIPE, **changes}))
+        after = saved_state.Due(Recipe.model_validate({**tiny.RECIPE, **changes}))
         return [step for step in range(1, 7) if after.after(step)]
 
     assert due(save_every_steps=3) == [3, 6]
@@ -302,7 +302,7 @@ def test_the_command_itself_trains_and_says_nothing_on_stderr(tmp_path: Path, ba
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method="lora", max_steps=2)
 
     done = subprocess.run(
-        [sys.executable, "-m", "worker.kto.train", str(workdir)],
+        [sys.executable, "-m", "worker.training.train", str(workdir)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from tests.trainer import tiny
 from tests.trainer.test_packing import gradient, rows
 from tests.trainer.test_ranks import alone, run
-from worker.kto.logprobs import Forward, Reading
-from worker.kto.packing import Pair
-from worker.kto.process import Refusal
-from worker.kto.router_balance import Choices, RouterSums, Routing, coefficient_of
+from worker.training.data.packing import Pair
+from worker.training.forward.logprobs import Forward, Reading
+from worker.training.forward.router_balance import Choices, RouterSums, Routing, coefficient_of
+from worker.training.machine.process import Refusal
 
 
 def furthest_apart(one: Path, other: Path) -> float:

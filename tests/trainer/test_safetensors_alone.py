@@ -14,12 +14,12 @@ import torch
 from tests.trainer import tiny
 from worker.demo import sampling
 from worker.evaluation.score import score
-from worker.kto import adapters, models
-from worker.kto.files import weights_fingerprint
-from worker.kto.process import Refusal
-from worker.kto.standalone.folder import asked_for
-from worker.kto.standalone.request import Request
-from worker.kto.train import train
+from worker.training.files.atomic import weights_fingerprint
+from worker.training.machine.process import Refusal
+from worker.training.models import adapters, policy
+from worker.training.standalone.folder import asked_for
+from worker.training.standalone.request import Request
+from worker.training.train import train
 
 CPU = torch.device("cpu")
 
@@ -56,7 +56,7 @@ def test_a_base_model_of_pickles_is_refused(tmp_path: Path, base: Path, name: st
 
     assert weights_fingerprint(folder) is None
     by_trainer = refusal(train, tiny.stage(tmp_path / "w", folder, tiny.text_rows()))
-    by_loading = refusal(models.load_weights, folder, torch.float32, CPU)
+    by_loading = refusal(policy.load_weights, folder, torch.float32, CPU)
     asked = Request(data=(tmp_path / "rows.jsonl",), model=folder, out=tmp_path / "out")
     (tmp_path / "rows.jsonl").touch()
     by_command = refusal(asked_for, asked, asked.recipe())
@@ -74,7 +74,7 @@ def test_an_adapter_of_pickles_is_refused(tmp_path: Path, base: Path, adapter: P
     for name in beside:
         shutil.copyfile(adapter / "adapter_model.safetensors", folder / name)
 
-    bare = models.load_weights(base, torch.float32, CPU)
+    bare = policy.load_weights(base, torch.float32, CPU)
     by_trainer = refusal(train, tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=folder, method="lora"))
 
     for refused in (by_trainer, refusal(adapters.load_adapter, bare, folder), refusal(sampling.load, folder, base)):

@@ -16,10 +16,10 @@ from app.runs.recipe import recipe_of, resolve
 from app.snapshots.selection.pairs import pairs_of
 from tests.trainer import tiny
 from worker.evaluation.score import score
-from worker.kto.files import sha256_of
-from worker.kto.process import Refusal, Stopped
-from worker.kto.sampling import chosen_prompts, sample
-from worker.kto.train import train
+from worker.training.files.atomic import sha256_of
+from worker.training.machine.process import Refusal, Stopped
+from worker.training.train import train
+from worker.training.watch.sampling import chosen_prompts, sample
 
 QUICK: dict[str, Any] = {"evaluation": {"kl_prompts": 6, "kl_max_new_tokens": 8, "bootstrap": 100}, "epochs": 4}
 

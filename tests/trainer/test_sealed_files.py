@@ -15,13 +15,13 @@ import torch
 
 from tests.trainer import asking, tiny
 from worker.evaluation.score import score
-from worker.kto import sealed_files
-from worker.kto.files import write_atomically
-from worker.kto.job import read_job
-from worker.kto.process import REFUSED, Refusal, StopRequest
-from worker.kto.sealed_files import Damaged, is_sound, read, read_cache, seal_of, verify, write_seal, write_sealed
-from worker.kto.standalone.training import train_alone
-from worker.kto.train import train
+from worker.training.files import sealed as sealed_files
+from worker.training.files.atomic import write_atomically
+from worker.training.files.sealed import Damaged, is_sound, read, read_cache, seal_of, verify, write_seal, write_sealed
+from worker.training.job import read_job
+from worker.training.machine.process import REFUSED, Refusal, StopRequest
+from worker.training.standalone.training import train_alone
+from worker.training.train import train
 
 Damage = Callable[[bytes], bytes]
 
@@ -182,7 +182,8 @@ def test_damaged_caches_are_made_again_to_the_results_of_an_undisturbed_run(
 ) -> None:
     # given that what is free is the same when the micro-batch is measured again
     monkeypatch.setattr(
-        "worker.kto.prepare.free_bytes", lambda _: tiny.document(calm / "micro-batch.json")["measured"]["bytes_free"]
+        "worker.training.prepare.free_bytes",
+        lambda _: tiny.document(calm / "micro-batch.json")["measured"]["bytes_free"],
     )
     for name in CACHES:
         spoil(workdir / name, damage)
@@ -212,7 +213,7 @@ def test_checkpoints_of_micro_batches_of_another_size_are_not_continued(
 ) -> None:
     # given a machine that has less memory free when a damaged micro-batch.json is measured again
     measured = tiny.document(calm / "micro-batch.json")["measured"]
-    monkeypatch.setattr("worker.kto.prepare.free_bytes", lambda _: int(measured["bytes_needed"]))
+    monkeypatch.setattr("worker.training.prepare.free_bytes", lambda _: int(measured["bytes_needed"]))
     spoil(workdir / "micro-batch.json", one_byte)
 
     train(workdir)
@@ -308,7 +309,7 @@ def test_a_process_with_a_damaged_input_says_one_sentence_and_ends_with_2(prepar
     spoil(prepared / "job.json", cut_short)
 
     done = subprocess.run(
-        [sys.executable, "-m", "worker.kto.train", prepared], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "worker.training.train", prepared], capture_output=True, text=True, check=False
     )
 
     assert (done.returncode, done.stdout) == (REFUSED, "")

@@ -14,10 +14,10 @@ from peft import PeftModel
 
 from tests.trainer import asking, tiny
 from tests.trainer.asking import SMALL, pairs
-from worker.kto.process import Refusal, Stopped, StopRequest
-from worker.kto.standalone import folder
-from worker.kto.standalone.request import Request
-from worker.kto.standalone.training import train_alone
+from worker.training.machine.process import Refusal, Stopped, StopRequest
+from worker.training.standalone import folder
+from worker.training.standalone.request import Request
+from worker.training.standalone.training import train_alone
 
 Ask = Callable[..., Request]
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.trainer.asking import written
-from worker.kto.process import Refusal
-from worker.kto.standalone.examples import Example, Pair, example_of
-from worker.kto.standalone.labels import Labels
-from worker.kto.standalone.reading import read
+from worker.training.machine.process import Refusal
+from worker.training.standalone.examples import Example, Pair, example_of
+from worker.training.standalone.labels import Labels
+from worker.training.standalone.reading import read
 
 ROWS = [
     {"prompt": "Where is it?\n", "completion": ' "On its way", soon.', "label": True},

@@ -12,11 +12,11 @@ import pytest
 
 from tests.trainer import asking, tiny
 from tests.trainer.asking import pairs, written
-from worker.kto.job import read_job
-from worker.kto.process import Refusal, StopRequest
-from worker.kto.standalone.folder import Folder
-from worker.kto.standalone.request import Request
-from worker.kto.standalone.training import stage
+from worker.training.job import read_job
+from worker.training.machine.process import Refusal, StopRequest
+from worker.training.standalone.folder import Folder
+from worker.training.standalone.request import Request
+from worker.training.standalone.training import stage
 
 Ask = Callable[..., Request]
 

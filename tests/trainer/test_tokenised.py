@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.trainer import tiny
-from worker.kto.job import Shard
-from worker.kto.rows import Row, read_rows
-from worker.kto.tokenised import keep, kept, tokens_fingerprint
-from worker.kto.tokens import Encoded, Tokens
+from worker.training.data.rows import Row, read_rows
+from worker.training.data.tokenised import keep, kept, tokens_fingerprint
+from worker.training.data.tokens import Encoded, Tokens
+from worker.training.job import Shard
 
 TOKENS = Tokens(tiny.tokenizer(chat=True), None)
 

@@ -7,8 +7,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tests.trainer import tiny
-from worker.kto.process import Refusal
-from worker.kto.tokens import Tokens, common_prefix, fit
+from worker.training.data.tokens import Tokens, common_prefix, fit
+from worker.training.machine.process import Refusal
 
 END = 256
 

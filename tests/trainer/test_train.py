@@ -12,15 +12,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.kto import adapters, batches, models
-from worker.kto.files import weights_fingerprint
-from worker.kto.job import read_job
-from worker.kto.logprobs import Reading
-from worker.kto.objectives import OBJECTIVES, LogProbs
-from worker.kto.process import Refusal
-from worker.kto.reference import Reference, matched, mismatched, reference_fingerprint
-from worker.kto.rows import Row, read_rows
-from worker.kto.train import train
+from worker.training.data import batches
+from worker.training.data.rows import Row, read_rows
+from worker.training.files.atomic import weights_fingerprint
+from worker.training.forward.logprobs import Reading
+from worker.training.job import read_job
+from worker.training.machine.process import Refusal
+from worker.training.models import adapters
+from worker.training.models import policy as models
+from worker.training.objectives import OBJECTIVES, LogProbs
+from worker.training.reference import Reference, matched, mismatched, reference_fingerprint
+from worker.training.train import train
 
 CPU = torch.device("cpu")
 

@@ -9,9 +9,9 @@ from thumbwheel.row_checks import Fault
 
 from tests.trainer import tiny
 from tests.trainer.test_chat_template import FAMILIES, messages
-from worker.kto.models import load_tokens
-from worker.kto.tokens import Encoded, Tokens
-from worker.kto.train import train
+from worker.training.data.tokens import Encoded, Tokens
+from worker.training.models.policy import load_tokens
+from worker.training.train import train
 
 ASKED = ("user", "How late is it?")
 

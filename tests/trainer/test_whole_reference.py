@@ -13,9 +13,10 @@ from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from tests.trainer import tiny
-from worker.kto import lora, models
-from worker.kto.job import read_job
-from worker.kto.process import Refusal
+from worker.training.job import read_job
+from worker.training.machine.process import Refusal
+from worker.training.models import lora
+from worker.training.models import policy as models
 
 CPU = torch.device("cpu")
 ARITHMETIC = models.Arithmetic(CPU, torch.float32)

@@ -22,9 +22,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from app.runs.recipe import WITHOUT_LAMBDA, Recipe
 from app.snapshots.selection.pairs import pairs_of
-from worker.kto.files import weights_fingerprint
-from worker.kto.process import StopRequest, run
-from worker.kto.train import train
+from worker.training.files.atomic import weights_fingerprint
+from worker.training.machine.process import StopRequest, run
+from worker.training.train import train
 
 WORDS = ["refund", "order", "late", "please", "sorry", "thanks", "box", "card", "today", "wait", "help", "soon", "paid"]
 CHAT_TEMPLATE = (
@@ -220,7 +220,9 @@ def stage(
 
 #: Forks processes that have torch imported already: real processes that start in milliseconds instead of seconds.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["worker.kto.train", "worker.kto.models", "worker.kto.guards", "worker.kto.reference"])
+PROCESSES.set_forkserver_preload(
+    [f"worker.training.{name}" for name in ("train", "models.policy", "watch.guards", "reference")]
+)
 
 
 def start(workdir: Path, **limits: int) -> Any:
@@ -255,7 +257,7 @@ def _trainer(workdir: str, environment: Mapping[str, str], limits: Mapping[str, 
         has = _bytes_taken() if name == "data" else 0
         resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (has + most, has + most))
     sys.argv = ["train", workdir]
-    sys.exit(run("worker.kto.train", "", train))
+    sys.exit(run("worker.training.train", "", train))
 
 
 def _bytes_taken() -> int:

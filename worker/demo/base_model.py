@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from worker.demo import language, phrases
-from worker.kto.files import folder_atomically
+from worker.training.files.atomic import folder_atomically
 
 UNKNOWN, PAD, END = "<unk>", "<pad>", "<eos>"
 STEPS = 240

@@ -39,7 +39,7 @@ def load(folder: Path, base: Path | None = None) -> Desk:
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
-        from worker.kto.folders import require_adapter_weights
+        from worker.training.files.model_folders import require_adapter_weights
 
         require_adapter_weights(folder)
         if base is None:

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from worker.evaluation import statistics
 from worker.evaluation.statistics import Array, Bootstrap
-from worker.kto.job import Job, Shard
-from worker.kto.rows import Row, Rows
+from worker.training.data.rows import Row, Rows
+from worker.training.job import Job, Shard
 
 #: Training rows that the fit takes, drawn at random where there are more.
 MOST_ROWS = 20_000

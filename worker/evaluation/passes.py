@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worker.kto.logprobs import Forward, Reading
-from worker.kto.packing import Pair
+from worker.training.data.packing import Pair
+from worker.training.forward.logprobs import Forward, Reading
 
 Array = NDArray[Any]
 #: Told how many rows were read, after each batch; may raise so as to stop.

@@ -7,9 +7,9 @@ batch draws from the same random numbers. The blocks of z0 stay those of the rec
 import json
 from dataclasses import dataclass
 
-from worker.kto.job import Job
-from worker.kto.process import OutOfMemory, Refusal, first_line
-from worker.kto.sealed_files import read_cache, write_sealed
+from worker.training.files.sealed import read_cache, write_sealed
+from worker.training.job import Job
+from worker.training.machine.process import OutOfMemory, Refusal, first_line
 
 FILE = "scoring-batch.json"
 #: Rows of one forward where neither the recipe nor a measurement says how many.

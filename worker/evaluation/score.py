@@ -49,19 +49,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.evaluation.rows_at_once import RowsAtOnce, micro_batch_size_of
-from worker.kto.job import Job, read_job
-from worker.kto.journal import Journal
-from worker.kto.process import Refusal, StopRequest, libraries_are_loaded, run, whatever_the_rows
-from worker.kto.sealed_files import Damaged, seal_of, verify, write_sealed
-from worker.kto.shortage import is_out_of_memory
+from worker.training.files.sealed import Damaged, seal_of, verify, write_sealed
+from worker.training.job import Job, read_job
+from worker.training.machine.out_of_memory import is_out_of_memory
+from worker.training.machine.process import Refusal, StopRequest, libraries_are_loaded, run, whatever_the_rows
+from worker.training.watch.journal import Journal
 
 if TYPE_CHECKING:
     from worker.evaluation.passes import Tell
     from worker.evaluation.statistics import Array
-    from worker.kto.logprobs import Reading
-    from worker.kto.models import Arithmetic
-    from worker.kto.rows import Row
-    from worker.kto.sampling import Pair
+    from worker.training.data.rows import Row
+    from worker.training.forward.logprobs import Reading
+    from worker.training.models.policy import Arithmetic
+    from worker.training.watch.sampling import Pair
 
 
 def score(workdir: Path, stop: StopRequest | None = None) -> None:
@@ -72,11 +72,11 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
     with stop.at_once(), closing(Journal(workdir)) as journal:
         job = read_job(workdir)
         if not any((job.output / name).is_file() for name in ("adapter_config.json", "config.json")):
-            raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run worker.kto.train first")
+            raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run the trainer first")
         try:
             verify(seal_of(job.output))
         except Damaged as damage:
-            raise Refusal("output_damaged", f"{damage}: run worker.kto.train again, which makes it again") from None
+            raise Refusal("output_damaged", f"{damage}: run the trainer again, which makes it again") from None
         at_once = RowsAtOnce.of(job)
         try:
             _score(job, journal, stop, at_once)
@@ -97,18 +97,19 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
     from worker.evaluation.suspicion import suspicions
-    from worker.kto import batches, models
-    from worker.kto.dropped import read_split
-    from worker.kto.reference import matched, mismatched
-    from worker.kto.sampling import chosen_prompts, drift_of_tokens, sample
+    from worker.training.data import batches
+    from worker.training.data.dropped import read_split
+    from worker.training.models import policy
+    from worker.training.reference import matched, mismatched
+    from worker.training.watch.sampling import chosen_prompts, drift_of_tokens, sample
 
     libraries_are_loaded()
-    models.ask_for_determinism()
-    arithmetic = models.Arithmetic.of(recipe)
-    context = models.context_length(job.base)
-    tokens = models.load_tokens(job.base)
+    policy.ask_for_determinism()
+    arithmetic = policy.Arithmetic.of(recipe)
+    context = policy.context_length(job.base)
+    tokens = policy.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
-    read = read_split(job, "holdout", tokens, max_length, models.vocabulary(job.base))
+    read = read_split(job, "holdout", tokens, max_length, policy.vocabulary(job.base))
     rows = [row for row in read.rows if row.weight > 0]
     plan = batches.plan(rows, micro_batch_size_of(job), even_classes=False, seed=recipe.seed)
     own = [pair for block in plan.blocks for pair in matched(rows, block)]
@@ -216,10 +217,10 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
 
 def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
-    from worker.kto import adapters, models
+    from worker.training.models import adapters, policy
 
     with whatever_the_rows(f"the weights in {folder}", "take a machine with more memory, or free what others hold"):
-        model = models.load_weights(folder, arithmetic.precision, arithmetic.device)
+        model = policy.load_weights(folder, arithmetic.precision, arithmetic.device)
         return model if adapter is None else adapters.load_adapter(model, adapter)
 
 
@@ -229,8 +230,8 @@ def _way(
     """How candidate, reference and ancestor are read: they differ in their weights alone, so what is right for one is
     right for all.
     """
-    from worker.kto.logprobs import Reading
-    from worker.kto.readings import reading_of, tried
+    from worker.training.forward.logprobs import Reading
+    from worker.training.forward.readings import reading_of, tried
 
     reading = Reading.plain(candidate, arithmetic.precision)
     if rows and job.recipe.packing == "auto":

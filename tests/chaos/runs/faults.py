@@ -279,7 +279,7 @@ FAULTS: dict[str, Fault] = {
     "worker's child killed": _workers_child_killed,
     "worker asked to stop": _worker_asked,
     "worker frozen past its lease": _worker_frozen,
-    "trainer killed": _trainer_killed("worker.kto.train"),
+    "trainer killed": _trainer_killed("worker.training.train"),
     "scorer killed": _trainer_killed("worker.evaluation.score"),
     "beat killed": lambda chaos, blow, _: _child_killed(chaos, BEAT, blow, chaos.everybody()),
     "API killed": lambda chaos, blow, _: _child_killed(chaos, API, blow, chaos.everybody()),

@@ -1,0 +1,86 @@
+"""Trainer and scorer once more with fewer rows at once, where memory ran out: no lost attempt, but told.
+
+The batch stays, so what is learnt stays but for the rows that z0 is estimated from. Micro-batches are other ones then:
+training begins again, with what the reference said of their rows.
+"""
+
+import shutil
+from pathlib import Path
+
+from app.database import transaction
+from app.runs.leases import service as leases
+from app.runs.recipe import Recipe
+from app.runs.states import RunState
+from worker.children.heartbeat import Heartbeat
+from worker.children.processes import Failed, OutOfMemory, attend
+from worker.training.files.sealed import is_sound, replace_sealed, unseal, write_sealed
+from worker.training.machine.out_of_memory import remedies, smaller
+from worker.training.watch.journal import append
+
+#: What hangs on the micro-batches. What is verified by what it is made of (token ids, weights of the start) stays.
+OF_THE_PLAN = ("micro-batch.json", "metrics.jsonl", "drift.json", "training.json")
+#: Halvings of the largest micro-batch.
+MOST_HALVINGS = 12
+
+
+def train(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worker.training.train") -> RunState:
+    """Raises what `attend` raises, but `Failed` where memory runs out with the fewest rows."""
+    while True:
+        try:
+            return attend("trainer", module, workdir, heart, state)
+        except OutOfMemory as shortage:
+            _shrink(workdir, heart, shortage)
+
+
+def score(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worker.evaluation.score") -> RunState:
+    """The scorer itself knows how many rows it had, takes half of them the next time, and refuses a single one."""
+    for _ in range(MOST_HALVINGS):
+        try:
+            return attend("scorer", module, workdir, heart, state)
+        except OutOfMemory as shortage:
+            reason = f"memory ran out while the holdout was scored, again with fewer rows at once: {shortage.cause}"
+            with transaction() as session:
+                leases.tell(session, heart.lease, reason)
+            _warn(workdir, reason)
+    raise Failed(f"memory ran out {MOST_HALVINGS} times while the holdout was scored: take a machine with more memory")
+
+
+def _shrink(workdir: Path, heart: Heartbeat, shortage: OutOfMemory) -> None:
+    recipe = Recipe.model_validate_json((workdir / "recipe.json").read_bytes())
+    size = shortage.facts.get("micro_batch_size", recipe.micro_batch_size)
+    if not isinstance(size, int):
+        raise Failed(shortage.cause)
+    twice = bool(shortage.facts.get("activations_computed_twice"))
+    fewer = smaller(recipe, size, activations_computed_twice=twice)
+    if fewer is None:
+        remedy = remedies(recipe, activations_computed_twice=twice)
+        raise Failed(f"memory ran out with {size} rows at once (micro_batch_size), and there cannot be fewer: {remedy}")
+    reason = (
+        f"memory ran out with {size} rows at once: training begins again with a micro_batch_size of "
+        f"{fewer.micro_batch_size}, batch_size stays {recipe.batch_size}"
+    )
+    with transaction() as session:
+        leases.shrink(session, heart.lease, fewer, reason)
+    _begin_anew(workdir, fewer, size)
+    _warn(workdir, reason)
+
+
+def _begin_anew(workdir: Path, recipe: Recipe, size: int) -> None:
+    """The recipe last: killed before, the next attempt runs out of memory as this one did."""
+    scored = workdir / "reference.safetensors"
+    if scored.exists():
+        (workdir / "scored-before").mkdir(exist_ok=True)
+        if is_sound(scored):
+            replace_sealed(scored, workdir / "scored-before" / f"with-{size}-rows-at-once.safetensors")
+        unseal(scored)
+    for folder in ("state", "output"):
+        shutil.rmtree(workdir / folder, ignore_errors=True)
+    for name in OF_THE_PLAN:
+        (workdir / name).unlink(missing_ok=True)
+    write_sealed(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
+
+
+def _warn(workdir: Path, message: str) -> None:
+    """Of step 0: whatever the run takes again, it stays."""
+    line = {"step": 0, "code": "out_of_memory", "message": message}
+    append(workdir / "warnings.jsonl", line)

@@ -1,0 +1,124 @@
+"""Takes saved state over into a new working folder: from the run's last attempt, or from the run that is retried.
+
+A process of the earlier attempt may still be alive, or wake up, and write into its own folder meanwhile. Only files
+that are never written to again are linked; they are whole from the moment they have their name. Files that grow are
+copied. The trainer verifies each of them by its seal before it uses it, and makes again what does not verify.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from app.runs.recipe import Recipe
+from worker.staging.attempt_folders import STAGED, epoch_of, run_folder, staged_folders
+from worker.training.files.sealed import SUFFIX, Damaged, read
+
+log = logging.getLogger(__name__)
+
+#: What a trainer makes again where it is damaged, each with a seal beside it.
+SEALED = (
+    "training.json", "output", "reference.safetensors", "tokens.safetensors", "tokens-holdout.safetensors",
+    "tokens-later.safetensors", "start.safetensors", "drift.json", "micro-batch.json", "scoring-batch.json",
+    "dropped-by-reason.json",
+)  # fmt: skip
+#: What a trainer leaves behind for its next attempt: it verifies each file, which says which job it is of.
+SAVED = (*SEALED, *(name + SUFFIX for name in SEALED), "state", "metrics.jsonl", "warnings.jsonl", "dropped.jsonl")
+#: What staging wrote: the same for every attempt of a run.
+INPUTS = ("snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256")
+LOGS = ("trainer.log", "progress.jsonl")
+#: A training checkpoint without one of them lost it while it was taken over, and is left out.
+OF_A_CHECKPOINT = ("state.json", "weights.safetensors", "optimizer.safetensors", "files.sha256")
+
+
+def continue_attempt(workdir: Path) -> bytes | None:
+    """Bring what the run's newest earlier attempt on this machine left into `workdir`.
+
+    The content of its job.json, which the caller writes last; None where there is no such attempt, or its job.json or
+    recipe.json is damaged.
+    """
+    earlier = staged_folders(workdir.parent, before=epoch_of(workdir))
+    if not earlier:
+        return None
+    try:
+        job = read(earlier[0] / STAGED)
+        read(earlier[0] / "recipe.json")
+    except Damaged as damage:
+        log.warning("%s: the run is staged again, and training begins from the start", damage)
+        return None
+    for name in (*INPUTS, *SAVED, *LOGS):
+        _bring(earlier[0] / name, workdir / name)
+    return job
+
+
+def take_over(source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
+    """Bring what run `source` saved into `workdir`; the source keeps it, too.
+
+    The recipe by which the state was made: `recipe` but for a micro-batch that the trainer measured. None where there
+    is no state, or one by another recipe.
+    """
+    for before in staged_folders(run_folder(source)):
+        if not (any(before.glob("state/step-*")) or (before / "training.json").is_file()):
+            continue
+        made_by = _recipe_in(before)
+        if made_by is None or made_by.model_copy(update={"micro_batch_size": recipe.micro_batch_size}) != recipe:
+            log.info("the state of run %s was made by another recipe: training begins from the start", source)
+            return None
+        for name in SAVED:
+            _bring(before / name, workdir / name)
+        return made_by
+    return None
+
+
+def _recipe_in(folder: Path) -> Recipe | None:
+    try:
+        return Recipe.model_validate_json(read(folder / "recipe.json"))
+    except (OSError, ValidationError, Damaged):
+        return None
+
+
+def _bring(path: Path, target: Path) -> None:
+    """Folders hold files that are never written to again: they are linked, as are weights. Others are copied."""
+    if path.is_dir():
+        _bring_folder(path, target)
+    elif path.suffix == ".safetensors":
+        _link(path, target)
+    else:
+        _copy(path, target)
+
+
+def _bring_folder(path: Path, target: Path) -> None:
+    """Names that begin with a dot are files still being written."""
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        entries = sorted(path.iterdir())
+    except FileNotFoundError:
+        entries = []  # its owner removed it meanwhile
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            _bring_folder(entry, target / entry.name)
+        else:
+            _link(entry, target / entry.name)
+    if path.name.startswith("step-") and not all((target / name).is_file() for name in OF_A_CHECKPOINT):
+        shutil.rmtree(target)
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except FileNotFoundError:
+        return  # its owner removed it meanwhile
+    except OSError:  # a file system without hard links
+        _copy(path, target)
+
+
+def _copy(path: Path, target: Path) -> None:
+    try:
+        shutil.copy2(path, target)
+    except FileNotFoundError:
+        return  # there is none, or its owner removed it meanwhile

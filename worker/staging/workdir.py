@@ -1,0 +1,106 @@
+"""WORKDIR: the folder of an attempt, filled before its trainer starts (docs/workdir.md says what is in it)."""
+
+import json
+from pathlib import Path
+from uuid import UUID
+
+from app.database import transaction
+from app.runs.leases import service as leases
+from app.runs.leases.service import Claimed
+from app.runs.recipe import Recipe, resolve
+from app.snapshots import service as snapshots
+from app.snapshots.prompts import service as prompts
+from worker.staging import inputs
+from worker.staging.attempt_folders import STAGED, drop_earlier
+from worker.staging.inherit_state import continue_attempt, take_over
+from worker.training.files.sealed import seal_of, write_seal, write_sealed
+
+
+def stage(claimed: Claimed, workdir: Path) -> UUID:
+    """Fill `workdir`, the folder of this attempt, continuing what an earlier attempt on this machine left; job.json is
+    written last, and the folders of earlier attempts go then. The snapshot's id.
+
+    Raises `Failed` where files show that the run cannot be trained, before anything else is done; `Refused` where the
+    feedback does not make a snapshot, `StaleLease`, and what the artifact store raises.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    job = continue_attempt(workdir) if claimed.snapshot_id is not None else None
+    if job is None:
+        snapshot_id, job = _stage_first(claimed, workdir)
+    else:
+        assert claimed.snapshot_id is not None
+        snapshot_id = claimed.snapshot_id
+    # While the lease holds, nobody removes what was taken over: so everything has arrived.
+    with transaction() as session:
+        leases.renew(session, claimed.lease)
+    write_sealed(workdir / STAGED, job)
+    drop_earlier(workdir)
+    return snapshot_id
+
+
+def _stage_first(claimed: Claimed, workdir: Path) -> tuple[UUID, bytes]:
+    """Fill `workdir` but for job.json; the snapshot's id and the content of job.json."""
+    shipped = inputs.reference(claimed, workdir / "reference")
+    snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
+    with transaction() as session:
+        snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, workdir / "scored-before")
+    reference = {"kind": "base"}
+    if shipped.adapter is not None:
+        reference = {"kind": "adapter", "path": "reference", "fingerprint": shipped.adapter_fingerprint or ""}
+    job = {
+        "run_id": str(claimed.lease.run_id),
+        "base_model": str(shipped.base_model),
+        "base_fingerprint": shipped.base_fingerprint,
+        "reference": reference,
+        "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
+        "ancestor": str(shipped.ancestor),
+    }
+    if claimed.retries is not None:
+        recipe = _take_over(claimed, claimed.retries, recipe, workdir) or recipe
+    _seal(workdir)
+    write_sealed(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
+    return snapshot_id, json.dumps(job, indent=1).encode()
+
+
+def _seal(workdir: Path) -> None:
+    """Seals the files brought here. Shards and the adapter's weights have a SHA-256 in manifest.json and job.json."""
+    manifest, scored = workdir / "snapshot" / "manifest.json", workdir / "scored-before"
+    for path in (manifest, *scored.glob("*.safetensors")):
+        write_seal(seal_of(path), [path])
+    adapter = [path for path in (workdir / "reference").glob("*") if path.suffix != ".safetensors"]
+    if adapter:
+        write_seal(seal_of(workdir / "reference"), adapter)
+
+
+def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
+    """Bring the state of run `source` into `workdir`; the recipe that it was made by, if any."""
+    made_by = take_over(source, recipe, workdir)
+    if made_by is not None:
+        with transaction() as session:
+            leases.tell(session, claimed.lease, f"goes on from the saved state of run {source}")
+    return made_by
+
+
+def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
+    """Build the run's snapshot, or bring it here where an earlier attempt built it; and the resolved recipe."""
+    with transaction() as session:  # of its own, as it keeps others waiting
+        prompts.place(session, claimed.project, claimed.watermark)
+    with transaction() as session:
+        if claimed.snapshot_id is not None:
+            inputs.snapshot(session, claimed.snapshot_id, folder)
+            return claimed.snapshot_id, claimed.recipe
+        built = snapshots.build(
+            session,
+            claimed.project,
+            claimed.configuration.snapshot,
+            claimed.recipe.objective,
+            watermark=claimed.watermark,
+            seed=claimed.recipe.seed,
+            shipped_checkpoint_id=claimed.reference_checkpoint_id,
+            folder=folder,
+            pairs=claimed.recipe.pairs,
+            gates=claimed.configuration.gates,
+        )
+        recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
+        leases.snapshotted(session, claimed.lease, built.id, recipe)
+        return built.id, recipe

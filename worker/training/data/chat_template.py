@@ -1,0 +1,216 @@
+"""The chat template of a base model, and whether it keeps every message of a conversation as it is.
+
+A chat row is sound where the template, opened for the answer, keeps every message of the prompt, and the whole
+conversation begins with the opened prompt, followed by the answer unchanged and the template's end of the turn.
+
+A prompt that ends in a turn of the assistant is opened by continuing that turn (`continue_final_message` of
+transformers and of the serving stack): the answer goes on where the turn ends, and both together are one message.
+
+A text that also stands in the template's own words proves nothing, so each message is followed through the template by
+a mark: a character of the private use area in the middle of its text. The template has kept a message where the text
+around its mark is the message's own, and where the rendering without the marks is the same as the one without any.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from thumbwheel.row_checks import Fault
+
+from worker.training.machine.process import Refusal, first_line
+
+#: Where a mark is put, as a share of the text. A template that looks for a word finds it unless the mark splits it, so
+#: there are several places to try.
+PLACES = (1 / 2, 1 / 4, 3 / 4)
+#: Supplementary private use areas.
+MARKS = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+
+
+class Conversation(NamedTuple):
+    opened: str  # the prompt, opened for the answer
+    whole: str  # with the answer, and its end where the template writes one
+    start: int  # the answer's first character in `whole`
+    answer: str
+
+
+class NotContinued(Exception):
+    """The template does not write the prompt's last turn such that an answer can continue it."""
+
+
+class Template:
+    """The chat template of a tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        source = tokenizer.chat_template
+        self._may_print_the_clock = "strftime_now" in str(source)
+        self.exists = bool(source)
+        #: roles of a prompt, number of a message, its beginning (0) or end (1) → whether white space is taken there
+        self._takes_space_at: dict[tuple[tuple[str, ...], int, int], bool] = {}
+
+    def conversation(self, prompt: Sequence[Any], answer: Sequence[Any]) -> Conversation | Fault:
+        """Returns the rendered conversation, or why the row cannot be trained. Raises `Refusal` where the template
+        prints the clock: no row of such a model is trained as it was served.
+
+        White space that the template takes from the ends of a prompt's message is no fault: the serving stack renders
+        by the same template, so the model has read the prompt without it.
+        """
+        if not self.exists:
+            return Fault("no_chat_template")
+        continued = prompt[-1]["role"] == "assistant"
+        beginning = str(prompt[-1]["content"]) if continued else ""
+        text = str(answer[0]["content"])
+        whole_turn = {"role": "assistant", "content": beginning + text}
+        messages = [*prompt[: len(prompt) - continued], whole_turn]
+        try:
+            opened = self._opened(prompt)
+            whole = self._render(messages)
+            if self._may_print_the_clock:
+                self._require_no_clock(prompt)
+        except Refusal:
+            raise
+        except NotContinued:
+            return Fault("template_prefill")
+        except Exception as error:  # noqa: BLE001 - templates are programs and raise what they like
+            return Fault("template_error", first_line(error))
+        if not whole.startswith(opened):
+            return Fault("template_prefill") if continued else self._fault_of_opening(prompt, opened)
+        starts = self._starts(messages, whole)
+        for message, places in zip(messages[:-1], starts[:-1], strict=True):
+            kept = message["content"].strip()
+            if kept and not any(start + len(kept) <= len(opened) for start in places):
+                return Fault("template_changes_prompt", f"the message of {message['role']}")
+        turn = whole_turn["content"]
+        before = len(turn) - len(turn.lstrip())
+        begins = [at - before + len(beginning) for at in starts[-1] if at - before + len(beginning) >= len(opened)]
+        start = next((at for at in begins if whole.startswith(text, at)), None)
+        if start is None:
+            return Fault("template_changes_answer")
+        if whole[len(opened) : start].strip():
+            if continued:
+                return Fault("template_prefill")
+            if opened == self._render(prompt):
+                return Fault("template_generation_prompt")
+            # The template fills in what serving does not, such as an empty block of reasoning: the answer was sampled
+            # right behind the opened prompt.
+            whole, start = opened + whole[start:], len(opened)
+        elif continued:  # a template that takes white space from the end of the turn has taken it from the prompt alone
+            whole, start = opened + whole[start:], len(opened)
+        return Conversation(opened, whole, start, text)
+
+    def trims(self, prompt: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the template takes white space from the beginning or the end of a message of a sound prompt. It is
+        tried once for each sequence of roles.
+        """
+        roles = tuple(message["role"] for message in prompt)
+        for index, message in enumerate(prompt):
+            content = message["content"]
+            for side, shorter in enumerate((content.lstrip(), content.rstrip())):
+                key = roles, index, side
+                if shorter != content and key not in self._takes_space_at:
+                    self._takes_space_at[key] = self._takes_space(prompt, index, shorter)
+                if shorter != content and self._takes_space_at[key]:
+                    return True
+        return False
+
+    def _fault_of_opening(self, prompt: Sequence[Any], opened: str) -> Fault:
+        """Returns the fault of a conversation that does not begin with the opened prompt."""
+        closed = self._rendered(prompt)
+        # Only what the template itself writes is quoted: the detail outlives an erased text.
+        opening = opened.removeprefix(closed) if closed is not None and opened.startswith(closed) else ""
+        return Fault("template_generation_prompt", f"it opens with {opening!r}" if opening else "")
+
+    def _starts(self, messages: Sequence[Mapping[str, Any]], whole: str) -> list[list[int]]:
+        """Returns where in `whole` the text of each message begins, without the white space around it: nowhere where
+        the template changes it.
+        """
+        starts: list[list[int]] = [[] for _ in messages]
+        together = [index for index, message in enumerate(messages) if message["content"].strip()]
+        # Last each one alone: where a mark changes what the template writes of another message.
+        for share, indices in [*((share, together) for share in PLACES), *((PLACES[0], [index]) for index in together)]:
+            missing = [index for index in indices if not starts[index]]
+            for index, at in self._followed(messages, missing, share, whole) if missing else ():
+                starts[index].append(at)
+        return starts
+
+    def _followed(
+        self, messages: Sequence[Mapping[str, Any]], indices: Sequence[int], share: float, whole: str
+    ) -> Iterator[tuple[int, int]]:
+        """Yields index and beginning of each message that `whole` has unchanged, with marks in those of `indices`."""
+        texts = "".join(message["content"] for message in messages) + whole
+        unused = (mark for mark in map(chr, chain(*MARKS)) if mark not in texts)
+        of_mark = dict(zip(unused, indices, strict=False))
+        marked, places = list(messages), {}
+        for mark, index in of_mark.items():
+            content = messages[index]["content"]
+            text = content.strip()
+            places[index] = text, int(len(text) * share)
+            at = content.index(text) + places[index][1]
+            marked[index] = {**messages[index], "content": content[:at] + mark + content[at:]}
+        rendered = self._rendered(marked)
+        pieces = re.split(f"([{''.join(of_mark)}])", rendered or "")
+        if "".join(pieces[::2]) != whole:
+            return  # the template writes something else for a text with a mark
+        position = 0
+        for piece, mark in zip(pieces[::2], pieces[1::2], strict=False):
+            position += len(piece)
+            index = of_mark[mark]
+            text, offset = places[index]
+            if position >= offset and whole.startswith(text, position - offset):
+                yield index, position - offset
+
+    def _takes_space(self, prompt: Sequence[Mapping[str, Any]], index: int, shorter: str) -> bool:
+        without = [*prompt[:index], {**prompt[index], "content": shorter}, *prompt[index + 1 :]]
+        try:
+            return self._opened(prompt) == self._opened(without)
+        except Exception:  # noqa: BLE001 - templates are programs and raise what they like
+            return False
+
+    def _opened(self, prompt: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+        """Returns the text that the answer follows. Raises `NotContinued`, and what the template raises."""
+        if prompt[-1]["role"] != "assistant":
+            return self._render(prompt, generation=True, **variables)
+        self._render(prompt, **variables)  # raises the template's own errors
+        try:
+            return self._render(prompt, continues=True, **variables)
+        except ValueError:  # of transformers: the template does not end with the turn's text
+            raise NotContinued from None
+
+    def _rendered(self, messages: Sequence[Any]) -> str | None:
+        """Returns the text of `messages`; None where the template fails."""
+        try:
+            return self._render(messages)
+        except Exception:  # noqa: BLE001 - templates are programs and raise what they like
+            return None
+
+    def _render(
+        self, messages: Sequence[Any], *, generation: bool = False, continues: bool = False, **variables: Any
+    ) -> str:
+        return str(
+            self._tokenizer.apply_chat_template(
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=generation,
+                continue_final_message=continues,
+                **variables,
+            )
+        )
+
+    def _require_no_clock(self, prompt: Sequence[Any]) -> None:
+        """Renders at two different times."""
+        source = self._tokenizer.get_chat_template()
+        early, late = (
+            self._opened(
+                prompt,
+                # A macro of the template goes before the function of the same name that reads the clock.
+                chat_template="{% macro strftime_now(format) %}" + year + "{% endmacro %}" + source,
+            )
+            for year in ("1999", "2099")
+        )
+        if early != late:
+            raise Refusal(
+                "template_clock",
+                "base_model: its chat template prints the current time (strftime_now), so a prompt is not trained as "
+                "it was served: write a fixed date into the template",
+            )

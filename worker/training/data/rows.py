@@ -1,0 +1,272 @@
+"""The snapshot's rows as token ids."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from thumbwheel.row_checks import REASONS, Fault, fault_of
+
+from app.runs.recipe import PAIR_SOURCES, PairsFrom
+from worker.training.data.tokenised import keep, kept, tokens_fingerprint
+from worker.training.data.tokens import SHORTEST, Encoded, Fitted, Ids, Span, Tokens, Weights, fit, fit_weights
+from worker.training.job import PairsFile, Shard
+from worker.training.machine.process import Refusal
+
+COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
+#: Columns that some objectives ask for: several labels of a row, spans of a completion that weigh differently.
+OPTIONAL = ("labels", "spans")
+#: Reasons to drop a row whose remedy lies in the base model's folder.
+OF_THE_MODEL = frozenset(
+    {
+        "no_chat_template", "template_error", "template_changes_prompt", "template_generation_prompt",
+        "template_prefill", "template_changes_answer", "tokenizer_changes_answer", "end_not_once", "beyond_vocabulary",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    prompt: Ids  # [P] at least one token
+    completion: Ids  # [C] at least two, the last one an end token
+    desirable: bool
+    weight: float
+    completion_id: str
+    prompt_key: bytes  # equal for equal prompts, whatever was cut
+    labels: Mapping[str, bool] = field(default_factory=dict)  # by name, for mo_kto
+    token_weights: Weights | None = None  # [C], for tkto
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.completion)
+
+
+class Drop(NamedTuple):
+    """A row that is not trained on or scored, and why."""
+
+    split: str
+    shard: str
+    row: int  # in the shard, from 0
+    completion_id: str
+    fault: Fault
+
+    @property
+    def line(self) -> dict[str, Any]:
+        meaning, remedy = REASONS[self.fault.reason]
+        place = {"split": self.split, "shard": self.shard, "row": self.row, "completion_id": self.completion_id}
+        return {**place, **self.fault._asdict(), "meaning": meaning, "remedy": remedy}
+
+
+@dataclass
+class Rows:
+    rows: list[Row]
+    drops: list[Drop] = field(default_factory=list)
+    control_tokens_in_prompts: int = 0  # kept rows in whose prompt a person's text is read as a control token
+    prompts_trimmed: int = 0  # kept rows from whose prompt the chat template takes white space at the ends
+    truncated: int = 0
+    tokens_cut: int = 0
+    lengths: list[int] = field(default_factory=list)  # tokens of each kept row before it was cut
+    prompts_too_long: int = 0  # kept rows whose prompt alone leaves no room for a completion
+    #: shard and row number in it → index in `rows`
+    places: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> int:
+        return len(self.drops)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """The number of dropped rows by reason, the most frequent first."""
+        return dict(Counter(drop.fault.reason for drop in self.drops).most_common())
+
+    def require_any(self, what: str) -> None:
+        """Raises `Refusal` where no row is left, or one class lost all its rows and most rows are dropped."""
+        if self.drops and not self.rows:
+            raise self._mostly_dropped(f"all {self.dropped} {what} are dropped")
+
+    def _mostly_dropped(self, fact: str) -> Refusal:
+        """The refusal that names the most frequent reason first."""
+        reason, count = next(iter(self.reasons.items()))
+        first = next(drop for drop in self.drops if drop.fault.reason == reason)
+        return Refusal(
+            reason,
+            f"{'base_model' if reason in OF_THE_MODEL else 'snapshot'}: {fact}, {count} of them for one reason, first "
+            f"{first.completion_id}: {first.fault.sentence}",
+        )
+
+    def require_both_classes(self) -> None:
+        desirable = sum(row.desirable for row in self.rows)
+        if desirable in (0, len(self.rows)):
+            if self.dropped > len(self.rows):
+                raise self._mostly_dropped(
+                    f"{self.dropped} of {self.dropped + len(self.rows)} train rows are dropped, the others are of one "
+                    "class"
+                )
+            kind, missing = ("undesirable", "desirable") if desirable == 0 else ("desirable", "undesirable")
+            raise Refusal(
+                "one_class",
+                f"snapshot: {len(self.rows)} usable train rows, all {kind}, {self.dropped} dropped: KTO needs "
+                f"both classes, collect {missing} feedback" + (" (edits give it)" if missing == "desirable" else ""),
+            )
+
+
+def read_rows(
+    folder: Path,
+    shards: Sequence[Shard],
+    tokens: Tokens,
+    max_length: int,
+    *,
+    weigh_tokens: bool = False,
+    tokenised: Path | None = None,
+    keeps: bool = True,
+    vocabulary: int | None = None,
+) -> Rows:
+    """Returns the usable rows of `shards` in order of position, tokenised and cut to `max_length`, and the rows that
+    are dropped with their faults. Raises `Refusal`.
+
+    `weigh_tokens`: turn the rows' spans into token weights. `tokenised`: where token ids are kept from one attempt at a
+    run to the next; `keeps`: whether it is for this process to put them there. `vocabulary`: how many tokens the
+    model's embedding has.
+    """
+    fingerprint = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens) if tokenised else None
+    known = kept(tokenised, fingerprint) if tokenised and fingerprint else None
+    every: list[Encoded | Fault] = []
+    found = Rows([])
+    placed: list[tuple[int, Row, tuple[str, int]]] = []
+    dropped: list[tuple[int, Drop]] = []
+    for shard in shards:
+        first = 0  # row number in the shard of the batch's first row
+        for batch in _batches(folder, shard):
+            rows = len(batch["completion"])
+            if known is not None:
+                encoded = known[len(every) : len(every) + rows]
+            else:
+                encoded = _encoded(batch, tokens, chat=shard.format == "chat", weigh_tokens=weigh_tokens)
+            every += encoded
+            for index, row in enumerate(encoded):
+                prompt, completion_id = batch["prompt"][index], str(batch["completion_id"][index])
+                usable = row if isinstance(row, Fault) else _fitted(row, max_length, vocabulary)
+                if isinstance(row, Fault) or isinstance(usable, Fault):
+                    drop = Drop(shard.split, shard.path, first + index, completion_id, cast(Fault, usable))
+                    dropped.append((batch["position"][index], drop))
+                    continue
+                found.truncated += usable.tokens_cut > 0
+                found.tokens_cut += usable.tokens_cut
+                found.lengths.append(len(row.prompt) + len(row.completion))
+                found.prompts_too_long += len(row.prompt) + SHORTEST > max_length
+                found.control_tokens_in_prompts += tokens.reads_control_tokens_in(prompt)
+                found.prompts_trimmed += tokens.trims(prompt)
+                whole = row.weights
+                trained = Row(
+                    prompt=usable.prompt,
+                    completion=usable.completion,
+                    desirable=bool(batch["label"][index]),  # a row for pairs alone has none
+                    weight=batch["weight"][index],
+                    completion_id=completion_id,
+                    prompt_key=_key(prompt),
+                    labels=_labels(batch, index),
+                    token_weights=None if whole is None else fit_weights(whole, len(usable.completion)),
+                )
+                placed.append((batch["position"][index], trained, (shard.path, first + index)))
+            first += rows
+    if tokenised and fingerprint and keeps and known is None:
+        keep(tokenised, fingerprint, every)
+    placed.sort(key=lambda one: one[0])
+    found.rows = [row for _, row, _ in placed]
+    dropped.sort(key=lambda item: item[0])
+    found.drops = [drop for _, drop in dropped]
+    found.places = {place: index for index, (_, _, place) in enumerate(placed)}
+    return found
+
+
+def _encoded(
+    batch: Mapping[str, list[Any]], tokens: Tokens, *, chat: bool, weigh_tokens: bool
+) -> list[Encoded | Fault]:
+    """Returns the token ids of each row, or its fault: first what shows without the model, then what it says."""
+    result: list[Any] = [fault_of(*texts) for texts in zip(batch["prompt"], batch["completion"], strict=True)]
+    sound = [index for index, fault in enumerate(result) if fault is None]
+    encode = tokens.encode_chat if chat else tokens.encode_text
+    encoded = encode(
+        [batch["prompt"][index] for index in sound],
+        [batch["completion"][index] for index in sound],
+        [_spans(batch, index) for index in sound] if weigh_tokens else None,
+    )
+    for index, row in zip(sound, encoded, strict=True):
+        result[index] = row
+    return result
+
+
+def _fitted(row: Encoded, max_length: int, vocabulary: int | None) -> Fitted | Fault:
+    if vocabulary is not None:
+        largest = int(max(row.prompt.max(), row.completion.max()))
+        if largest >= vocabulary:
+            return Fault(
+                "beyond_vocabulary", f"the tokenizer makes token {largest}, the model knows {vocabulary} tokens"
+            )
+    return fit(row.prompt, row.completion, max_length) or Fault("too_long")
+
+
+def read_pairs(folder: Path, file: PairsFile | None, read: Rows, pairs: PairsFrom) -> list[tuple[int, int]]:
+    """(chosen, rejected) as indices in `read.rows`, of the sources that `pairs` names; without those that lost a row.
+
+    A snapshot that does not say where its pairs come from is read whole. Raises `Refusal`.
+    """
+    if file is None:
+        return []
+    try:
+        table = pq.read_table(folder / file.path)
+        if "source" in table.column_names:
+            table = table.filter(pc.is_in(table["source"], pa.array(sorted(PAIR_SOURCES[pairs]))))
+        names = ("shard", "chosen", "rejected_shard" if "rejected_shard" in table.column_names else "shard", "rejected")
+        columns = [table[name].to_pylist() for name in names]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refusal("pairs_unreadable", f"snapshot: {file.path} is no list of pairs: {reason}") from None
+    places = (
+        (read.places.get((shard, chosen)), read.places.get((rejected_shard, rejected)))
+        for shard, chosen, rejected_shard, rejected in zip(*columns, strict=True)
+    )
+    return [(chosen, rejected) for chosen, rejected in places if chosen is not None and rejected is not None]
+
+
+def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
+    try:
+        file = pq.ParquetFile(folder / shard.path)
+        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise Refusal(
+                "shard_columns", f"snapshot: {shard.path} lacks the column {missing[0]}: build the snapshot again"
+            )
+        if not pa.types.is_boolean(file.schema_arrow.field("label").type):
+            raise Refusal("shard_columns", f"snapshot: the label column of {shard.path} is not boolean: build it again")
+        if file.metadata.num_rows != shard.rows:
+            raise Refusal(
+                "shard_rows",
+                f"snapshot: {shard.path} has {file.metadata.num_rows} rows, the manifest says {shard.rows}: rebuild it",
+            )
+        wanted = [*COLUMNS, *(name for name in OPTIONAL if name in file.schema_arrow.names)]
+        for batch in file.iter_batches(batch_size=2048, columns=wanted):
+            yield batch.to_pydict()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refusal("shard_unreadable", f"snapshot: {shard.path} is no readable parquet file: {reason}") from None
+
+
+def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
+    given = batch["labels"][index] if "labels" in batch else None
+    return {label["name"]: label["value"] for label in given or () if label["value"] is not None}
+
+
+def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
+    given = batch["spans"][index] if "spans" in batch else None
+    return [Span(span["start"], span["end"], span["weight"]) for span in given or ()]
+
+
+def _key(prompt: Any) -> bytes:
+    return hashlib.sha256(json.dumps(prompt, sort_keys=True, ensure_ascii=False).encode()).digest()[:16]

@@ -1,0 +1,220 @@
+"""From a prompt and a completion to token ids: boundary, end of sequence, truncation.
+
+- The boundary is the longest common prefix of tokens(prompt) and tokens(prompt + completion).
+- A completion ends with exactly one end-of-sequence token, which counts like every other completion token.
+- What is too long loses the prompt's beginning first, then the completion's tail before its end token.
+
+A row whose tokens would not say what was judged is no token ids but the fault for which it is dropped.
+
+Chat messages go through the tokenizer's chat template, strings do not. Which tokens count is known by position, never
+by id: a pad token that equals the end token masks nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from thumbwheel.row_checks import Fault
+
+from worker.training.data.chat_template import Conversation, Template
+from worker.training.data.row_faults import ControlTokens, is_written, writes_spaces
+from worker.training.machine.process import Refusal
+
+Ids = NDArray[np.int32]
+Weights = NDArray[np.float32]
+
+#: Tokens of the shortest completion that is trained on: one, and its end.
+SHORTEST = 2
+
+
+class Span(NamedTuple):
+    """Characters of a completion whose tokens count differently, for the objective tkto."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class Encoded(NamedTuple):
+    prompt: Ids  # [P]
+    completion: Ids  # [C]
+    weights: Weights | None  # [C], where spans were asked for
+
+
+#: Stands for a row until its tokens are checked.
+_UNCHECKED = Fault("empty_answer")
+
+
+class Fitted(NamedTuple):
+    prompt: Ids
+    completion: Ids
+    tokens_cut: int
+
+
+class Tokens:
+    """A tokenizer with the model's idea of where a completion ends."""
+
+    def __init__(self, tokenizer: Any, generation_eos: int | Sequence[int] | None) -> None:
+        self.tokenizer = tokenizer
+        listed = [generation_eos] if isinstance(generation_eos, int) else list(generation_eos or [])
+        own = tokenizer.eos_token_id
+        #: every id that ends a sampled completion
+        self.ends: tuple[int, ...] = tuple(
+            dict.fromkeys(i for i in (own, *listed) if i is not None and i < len(tokenizer))
+        )
+        if not self.ends:
+            raise Refusal(
+                "no_eos",
+                "base_model: neither the tokenizer nor generation_config.json names an eos token: set eos_token in "
+                "tokenizer_config.json, else completions never learn to end",
+            )
+        #: the id that is appended where a completion lacks one
+        self.end = self.ends[0]
+        self._end_set = frozenset(self.ends)
+        self._template = Template(tokenizer)
+        self._with_spaces = writes_spaces(tokenizer)
+        self._control = ControlTokens(tokenizer, self.ends)
+        start = tokenizer.bos_token_id
+        self.start = self.end if start is None else int(start)
+
+    def encode_text(
+        self, prompts: Sequence[str], completions: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
+    ) -> list[Encoded | Fault]:
+        """Returns each row's token ids, or the fault for which it is dropped."""
+        rows = [
+            Conversation(prompt, prompt + completion, len(prompt), completion)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        return self._encode(rows, spans, special=True)
+
+    def encode_chat(
+        self, prompts: Sequence[Any], completions: Sequence[Any], spans: Sequence[Sequence[Span]] | None = None
+    ) -> list[Encoded | Fault]:
+        """Returns each row's token ids, or the fault for which it is dropped. A completion is one message of the
+        assistant; `spans` count its characters. Raises `Refusal` where the chat template prints the clock.
+        """
+        rows = [
+            self._template.conversation(prompt, completion)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        return self._encode(rows, spans, special=False)
+
+    def reads_control_tokens_in(self, prompt: Any) -> bool:
+        """Whether a text in `prompt`, as people wrote it, holds the text of a control token. Training reads it as the
+        serving stack does: as that control token.
+        """
+        return self._control.in_prompt(prompt)
+
+    def trims(self, prompt: Any) -> bool:
+        """Whether the chat template takes white space from the ends of a message of a prompt that was encoded."""
+        return not isinstance(prompt, str) and self._template.trims(prompt)
+
+    def _encode(
+        self,
+        rows: Sequence[Conversation | Fault],
+        spans: Sequence[Sequence[Span]] | None,
+        *,
+        special: bool,
+    ) -> list[Encoded | Fault]:
+        if spans is not None and not self.tokenizer.is_fast:
+            raise Refusal(
+                "spans",
+                "base_model: its tokenizer does not say where a token lies in the text, so spans cannot weigh tokens: "
+                "add tokenizer.json, or set objective to kto",
+            )
+        result: list[Encoded | Fault] = []
+        sound: list[tuple[int, Conversation]] = []
+        for index, row in enumerate(rows):
+            fault = row if isinstance(row, Fault) else self._control.fault_of(row.answer)
+            result.append(fault or _UNCHECKED)
+            if fault is None and isinstance(row, Conversation):
+                sound.append((index, row))
+        if not sound:
+            return result
+        prompt_ids = self.tokenizer([row.opened for _, row in sound], add_special_tokens=special)["input_ids"]
+        wholes = self.tokenizer(
+            [row.whole for _, row in sound], add_special_tokens=special, return_offsets_mapping=spans is not None
+        )
+        boundaries = [common_prefix(*pair) for pair in zip(prompt_ids, wholes["input_ids"], strict=True)]
+        completions = [
+            self._end_once(whole[boundary:]) for whole, boundary in zip(wholes["input_ids"], boundaries, strict=True)
+        ]
+        written = self.tokenizer.batch_decode(
+            [completion[:-1] for completion in completions], clean_up_tokenization_spaces=False
+        )
+        for number, (index, row) in enumerate(sound):
+            completion, boundary = completions[number], boundaries[number]
+            if (fault := self._fault_of_tokens(row, completion, written[number])) is not None:
+                result[index] = fault
+                continue
+            weights = None
+            if spans is not None:
+                places = wholes["offset_mapping"][number][boundary:]
+                weights = _weights(len(completion), places, row.start, spans[index])
+            # The first completion token needs something to be predicted from.
+            context = wholes["input_ids"][number][:boundary] or [self.start]
+            result[index] = Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights)
+        return result
+
+    def _fault_of_tokens(self, row: Conversation, completion: list[int], written: str) -> Fault | None:
+        """`written`: what the completion's tokens before its end decode to."""
+        if len(completion) < SHORTEST:
+            return Fault("empty_answer")
+        if not self._end_set.isdisjoint(completion[:-1]):
+            return Fault("end_not_once")
+        unchanged = is_written(self._control.without_end(row.answer), written, with_spaces=self._with_spaces)
+        return None if unchanged else Fault("tokenizer_changes_answer")
+
+    def _end_once(self, completion: list[int]) -> list[int]:
+        """Ends with one end token: the template's own, without the white space that some put behind it, or ours."""
+        body = len(completion)
+        while body and completion[body - 1] not in self.ends:
+            body -= 1
+        if body and not self.tokenizer.decode(completion[body:]).strip():
+            completion = completion[:body]
+            while len(completion) > 1 and completion[-2] == completion[-1]:
+                completion = completion[:-1]
+            return completion if len(completion) > 1 else []
+        return [*completion, self.end] if completion else []
+
+
+def _weights(tokens: int, places: Sequence[tuple[int, int]], start: int, spans: Sequence[Span]) -> Weights:
+    """A token weighs what the span does that it shares most characters with, and 1 where there is none.
+
+    `places`: first and last + 1 character of each token, in the text in which the completion begins at `start`; an end
+    token that we appended ourselves has none.
+    """
+    weights = np.ones(tokens, dtype=np.float32)
+    for index, (first, last) in enumerate(places[:tokens]):
+        shared = [(min(last, start + s.end) - max(first, start + s.start), s.weight) for s in spans]
+        characters, weight = max(shared, default=(0, 1.0), key=lambda pair: pair[0])
+        if characters > 0:
+            weights[index] = weight
+    return weights
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    for position, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return position
+    return min(len(left), len(right))
+
+
+def fit(prompt: Ids, completion: Ids, max_length: int) -> Fitted | None:
+    """Cut to `max_length` tokens together, or None where nothing but the end token would stay of the completion.
+
+    At least one prompt token stays; the completion's last token, its end, always stays.
+    """
+    kept_prompt = prompt[max(0, len(prompt) - max(1, max_length - len(completion))) :]
+    room = max_length - len(kept_prompt)
+    kept = completion if len(completion) <= room else np.concatenate([completion[: room - 1], completion[-1:]])
+    if len(completion) < SHORTEST or len(kept) < SHORTEST:
+        return None
+    return Fitted(kept_prompt, kept, len(prompt) - len(kept_prompt) + len(completion) - len(kept))
+
+
+def fit_weights(weights: Weights, kept: int) -> Weights:
+    """The weights of what `fit` kept of a completion: its first tokens and its end."""
+    return weights if kept == len(weights) else np.concatenate([weights[: kept - 1], weights[-1:]])

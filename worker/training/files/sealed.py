@@ -1,0 +1,138 @@
+"""Files sealed by the SHA-256 of their content, so that damage is noticed before a file is used.
+
+A seal has one line `<sha256>  <path>` per file, as `sha256sum` writes them and `sha256sum --check` reads them. The seal
+of NAME, a file or a folder, is NAME.sha256 beside it. When a sealed file is replaced, the old seal is removed first and
+the new seal is written last, each flushed to disk: a kill in between leaves a file without a seal.
+
+    input   what others prepared        without a seal: used as it is    damaged: refused
+    cache   what a run can make again   without a seal: made again       damaged: made again, with a warning in the log
+
+A large file is hashed once per attempt, before its first use.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from worker.training.files.atomic import sha256_of, sync, write_atomically
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".sha256"
+LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
+LIST = re.compile(rf"({LINE.pattern})+")
+
+
+class Damaged(Exception):
+    """A sealed file that is missing or has another content than its seal says, or a seal that cannot be read."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"{path} is damaged ({fault})")
+        self.path, self.fault = path, fault
+
+
+def seal_of(path: Path) -> Path:
+    """Returns where the seal of a file or a folder lies."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Writes a file and its seal."""
+    unseal(path)
+    write_atomically(path, content)
+    _write(seal_of(path), {path.name: hashlib.sha256(content).hexdigest()})
+
+
+def replace_sealed(temporary: Path, path: Path) -> None:
+    """Gives a complete temporary file its name, and seals it."""
+    digest = sha256_of(temporary)
+    unseal(path)
+    temporary.replace(path)
+    sync(path.parent)
+    _write(seal_of(path), {path.name: digest})
+
+
+def write_seal(seal: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Seals files in the folder of the seal, or below it. Returns the SHA-256 of each by its path."""
+    digests = {str(path.relative_to(seal.parent)): sha256_of(path) for path in files}
+    _write(seal, digests)
+    return digests
+
+
+def unseal(path: Path) -> None:
+    """Removes the seal of a file or a folder that is about to be replaced."""
+    seal = seal_of(path)
+    if seal.exists():
+        seal.unlink()
+        sync(seal.parent)
+
+
+def sums(seal: Path) -> dict[str, str] | None:
+    """Returns the SHA-256 of each sealed file by its path, None where there is no seal. Raises `Damaged`."""
+    try:
+        text = seal.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        text = ""
+    if LIST.fullmatch(text) is None:
+        raise Damaged(seal, "it is no list of SHA-256 sums")
+    return {name: digest for digest, name in LINE.findall(text)}
+
+
+def verify(seal: Path) -> bool:
+    """Reads all files of a seal. Returns False where there is no seal. Raises `Damaged`."""
+    expected = sums(seal)
+    for name, digest in (expected or {}).items():
+        _require(seal.parent / name, digest)
+    return expected is not None
+
+
+def read(path: Path) -> bytes:
+    """Returns the content of an input, verified where it is sealed. Raises `Damaged` and `FileNotFoundError`."""
+    content = path.read_bytes()
+    expected = sums(seal_of(path))
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected.get(path.name):
+        raise Damaged(path, "its content differs from its SHA-256")
+    return content
+
+
+def is_sound(path: Path) -> bool:
+    """Returns whether a cache is there, sealed and undamaged. Logs damage."""
+    try:
+        return path.exists() and verify(seal_of(path))
+    except Damaged as damage:
+        _log(damage)
+        return False
+
+
+def read_cache(path: Path) -> bytes | None:
+    """Returns the content of a cache, None where it has to be made again. Logs damage."""
+    try:
+        return read(path) if seal_of(path).exists() else None
+    except FileNotFoundError:
+        return None
+    except Damaged as damage:
+        _log(damage)
+        return None
+
+
+def _log(damage: Damaged) -> None:
+    log.warning("%s: it is made again; check this disk for faults", damage)
+
+
+def _require(path: Path, digest: str) -> None:
+    try:
+        there = sha256_of(path)
+    except FileNotFoundError:
+        raise Damaged(path, "it is missing") from None
+    except OSError as error:
+        raise Damaged(path, f"it cannot be read: {error.strerror}") from None
+    if there != digest:
+        raise Damaged(path, "its content differs from its SHA-256")
+
+
+def _write(seal: Path, digests: dict[str, str]) -> None:
+    write_atomically(seal, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())

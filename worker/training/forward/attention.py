@@ -1,0 +1,208 @@
+"""Attention over rows that lie one after another in one sequence, without padding, for every model of transformers that
+asks its attention interface.
+
+A *segment* is a stretch of tokens that attends causally to itself and, where it has a *prefix*, to all of that first:
+a row's prompt with its completion is one segment; a mismatched completion is one whose prefix is the prompt. A prefix
+lies in an earlier forward that remembered its keys and values, detached: so the prompt is read once, and the mismatched
+pass costs completion tokens alone.
+
+Two kernels: torch's scaled dot product, segment by segment, which any device and model has; and variable-length flash
+attention over all segments at once, which a GPU wants, for 16-bit models without soft-capping.
+
+Legend: T tokens of the whole sequence, K keys of all segments, H heads, D size of a head, S tokens of a segment; query
+and key are [1, H, T, D].
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor, nn
+
+from worker.training.machine.process import Refusal
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # an older torch
+    varlen_attn = None  # type: ignore[assignment]
+
+#: What a model's config calls it.
+PACKED = "thumbwheel_packed"
+
+
+class Segment(NamedTuple):
+    start: int
+    end: int
+    prefix: tuple[int, int] | None = None  # tokens start … end of the forward that is recalled
+
+
+class Bounds(NamedTuple):
+    """Of all segments, for a kernel that takes them at once."""
+
+    queries: Tensor  # int32: where each segment's queries start, and where the last one's end
+    keys: Tensor  # the same of its keys
+    longest_queries: int
+    longest_keys: int
+    places_K: Tensor | None  # of the keys in the recalled forward followed by this one; None: this one's, in order
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment], recalled: int, device: torch.device) -> "Bounds":
+        """`recalled`: tokens of the forward that prefixes lie in."""
+        queries = [segment.end - segment.start for segment in segments]
+        prefixes = [segment.prefix or (0, 0) for segment in segments]
+        keys = [end - start + count for (start, end), count in zip(prefixes, queries, strict=True)]
+        places: Tensor | None = None
+        if any(segment.prefix for segment in segments):
+            parts = [
+                np.concatenate([np.arange(*prefix), np.arange(recalled + segment.start, recalled + segment.end)])
+                for segment, prefix in zip(segments, prefixes, strict=True)
+            ]
+            places = torch.from_numpy(np.concatenate(parts)).to(device)
+        starts = [torch.tensor([0, *np.cumsum(of)], dtype=torch.int32).to(device) for of in (queries, keys)]
+        return cls(starts[0], starts[1], max(queries), max(keys), places)
+
+
+@dataclass
+class Layout:
+    """Where the segments of one forward lie."""
+
+    segments: tuple[Segment, ...]
+    remembers: bool = False
+    recalls: "Layout | None" = None
+    bounds: Bounds | None = None  # where all segments are taken at once
+    memory: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # by layer: keys and values, detached
+    attended: set[int] = field(default_factory=set)  # layers whose attention went through here
+
+    @property
+    def tokens(self) -> int:
+        return self.segments[-1].end
+
+    def forget(self) -> None:
+        self.remembers = False
+        self.memory.clear()
+
+
+def takes_all_at_once(device: torch.device, precision: torch.dtype) -> bool:
+    """Whether there is a kernel for all segments at once."""
+    return varlen_attn is not None and device.type == "cuda" and precision in (torch.bfloat16, torch.float16)
+
+
+_current: Layout | None = None
+
+
+def current_layout() -> Layout | None:
+    return _current
+
+
+@contextmanager
+def laid_out(layout: Layout | None) -> Iterator[None]:
+    """Forwards in the block lie as `layout` says."""
+    global _current
+    before, _current = _current, layout
+    try:
+        yield
+    finally:
+        _current = before
+
+
+@torch.compiler.disable
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,  # noqa: ARG001 - the interface's; the layout says who sees whom
+    scaling: float | None = None,
+    dropout: float = 0.0,  # noqa: ARG001 - there is none
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface; [1, T, H, D]."""
+    layout = _current
+    assert layout is not None, "a packed model reads packed rows: see laid_out"
+    if others.get("s_aux") is not None:
+        raise Refusal("packing", "attention sinks cannot be packed")
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    layout.attended.add(layer)
+    if layout.remembers:
+        layout.memory[layer] = (key.detach(), value.detach())
+    earlier = layout.recalls.memory[layer] if layout.recalls else None
+    if layout.bounds is not None and softcap is None:
+        return _at_once(query, key, value, layout.bounds, earlier, scaling, sliding_window), None
+    # Split and joined whole: the gradient of a slice would be a sequence of zeros around it, one for each segment.
+    lengths = [end - start for start, end, _ in layout.segments]
+    parts = zip(layout.segments, *(x.split(lengths, 2) for x in (query, key, value)), strict=True)
+    attended = []
+    for (_, _, prefix), q, k, v in parts:
+        if prefix is not None:
+            assert earlier is not None, "a prefix lies in a forward that is recalled"
+            k = torch.cat((earlier[0][:, :, slice(*prefix)], k), 2)  # noqa: PLW2901
+            v = torch.cat((earlier[1][:, :, slice(*prefix)], v), 2)  # noqa: PLW2901
+        attended.append(_attend(q, k, v, scaling, sliding_window, softcap).transpose(1, 2))
+    return torch.cat(attended, 1), None
+
+
+def _at_once(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bounds: Bounds,
+    earlier: tuple[Tensor, Tensor] | None,
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """Queries attend to the last keys of their segment, as many as there are queries, and to what lies before them."""
+    if bounds.places_K is not None:
+        assert earlier is not None, "a prefix lies in a forward that is recalled"
+        key = torch.cat((earlier[0], key), 2).index_select(2, bounds.places_K)
+        value = torch.cat((earlier[1], value), 2).index_select(2, bounds.places_K)
+    back = -1 if window is None else window - 1  # besides itself
+    # Rotary positions may leave float32 behind them, and a check computes in float32; a GPU's kernel takes 16 bits.
+    taken = torch.bfloat16 if value.is_cuda and value.dtype is torch.float32 else value.dtype
+    attended = varlen_attn(
+        query[0].transpose(0, 1).to(taken),
+        key[0].transpose(0, 1).to(taken),
+        value[0].transpose(0, 1).to(taken),
+        bounds.queries,
+        bounds.keys,
+        bounds.longest_queries,
+        bounds.longest_keys,
+        scale=scale,
+        window_size=(back, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(attended, Tensor)
+    return attended[None].to(value.dtype)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None, cap: float | None) -> Tensor:
+    """The last len(q) tokens of len(k) attend to themselves and to what comes before them."""
+    if q.device.type == "cpu" and v.dtype is torch.bfloat16:
+        # Few CPUs compute in bfloat16: in float32 the way back takes half the time, and loses nothing.
+        with torch.autocast("cpu", enabled=False):
+            return _attend(q.float(), k.float(), v.float(), scale, window, cap).bfloat16()
+    queries, keys = q.shape[2], k.shape[2]
+    windowed = window is not None and keys > window
+    grouped = q.shape[1] != k.shape[1]
+    if cap is None and queries == keys and not windowed:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
+    seen_SS = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
+    if windowed:
+        assert window is not None
+        seen_SS = seen_SS.triu(keys - queries - window + 1)
+    if cap is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen_SS, scale=scale, enable_gqa=grouped)
+    if grouped:
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    scores = cap * torch.tanh((q @ k.transpose(2, 3)) * (scale or q.shape[-1] ** -0.5) / cap)
+    weights = scores.float().masked_fill(~seen_SS, -torch.inf).softmax(-1).to(q.dtype)
+    return weights @ v
+
+
+transformers.AttentionInterface.register(PACKED, packed_attention)

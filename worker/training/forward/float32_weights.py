@@ -1,0 +1,62 @@
+"""Reads a model's 16-bit weights in float32 for a while, with bounded memory.
+
+Weights outside of the decoder layers (embeddings, norms, the head) are float32 throughout; a decoder layer's only while
+that layer runs. So an 8-billion-parameter model needs a few gigabytes more, not 32. The model's own tensors are set
+aside and put back: no bit of them is copied, let alone rounded.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker.training.forward.layers import decoder_layers, forwards
+
+LOW = (torch.bfloat16, torch.float16)
+
+
+@contextmanager
+def weights_in_float32(model: nn.Module) -> Iterator[None]:
+    """Frozen 16-bit weights and buffers of `model` act as float32 in the block.
+
+    Gradients need `Reading.recomputing`, as the way back of a layer has to run with that layer's float32 weights.
+    """
+    layers = decoder_layers(model)
+    inside = {module for layer in layers for module in layer.modules()}
+    outside = [module for module in model.modules() if module not in inside]
+    with _float32(outside), forwards({layer: partial(_forward, layer, layer.forward) for layer in layers}):
+        yield
+
+
+def _forward(layer: nn.Module, forward: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    with _float32(layer.modules()):
+        return forward(*args, **named)
+
+
+@contextmanager
+def _float32(modules: Iterable[nn.Module]) -> Iterator[None]:
+    before: list[tuple[dict[str, Any], str, Tensor]] = []
+    copies: dict[int, Tensor] = {}  # tied weights share one
+    try:
+        for module in modules:
+            tensors: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for kept in tensors:
+                for name, tensor in kept.items():
+                    if tensor is None or tensor.dtype not in LOW:
+                        continue
+                    if id(tensor) not in copies:
+                        copies[id(tensor)] = _copy(tensor)
+                    before.append((kept, name, tensor))
+                    kept[name] = copies[id(tensor)]
+        yield
+    finally:
+        for kept, name, tensor in before:
+            kept[name] = tensor
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    copied = tensor.detach().float()
+    return nn.Parameter(copied, requires_grad=False) if isinstance(tensor, nn.Parameter) else copied

@@ -1,0 +1,211 @@
+"""What WORKDIR asks for, read and checked before anything heavy is imported."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.runs.recipe import PAIRED, Recipe
+from app.snapshots.prompts.split import Split
+from worker.training.files import model_folders, sealed
+from worker.training.files.atomic import sha256_of, weights_fingerprint
+from worker.training.machine.process import Refusal
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class Reference(BaseModel):
+    kind: Literal["base", "adapter"]
+    path: str | None = None
+    fingerprint: str | None = None
+
+
+class JobFile(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    run_id: str
+    base_model: str = Field(description="absolute folder")
+    base_fingerprint: str | None = None
+    reference: Reference
+    reference_checkpoint_id: str | None = None
+    ancestor: str | None = Field(None, description="folder of the very first base model, where base_model is another")
+
+
+class Shard(BaseModel):
+    path: str = Field(description="relative to the snapshot folder")
+    split: Split = Field(description="the trainer reads train, the scorer holdout, nobody later")
+    format: Literal["text", "chat"]
+    rows: int
+    sha256: str
+
+
+class PairsFile(BaseModel):
+    path: str = Field(description="relative to the snapshot folder: shards and rows of the chosen and the rejected")
+    sha256: str
+    shards: list[Shard] = Field([], description="rows without a label, which pairs alone need")
+
+
+class Manifest(BaseModel):
+    shards: list[Shard]
+    pairs: PairsFile | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    workdir: Path
+    run_id: str
+    base: Path
+    base_fingerprint: str
+    adapter: Path | None  # the shipped adapter; None where the base is the reference
+    adapter_fingerprint: str | None
+    ancestor: Path
+    recipe: Recipe
+    shards: tuple[Shard, ...]
+    pairs: PairsFile | None = None
+
+    @property
+    def output(self) -> Path:
+        return self.workdir / "output"
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over everything that decides what is learnt: recipe, snapshot, base, reference; not when to save."""
+        parts: list[Any] = [
+            self.recipe.model_dump(mode="json", exclude={"save_every_steps", "save_every_minutes", "pairs"}),
+            self.base_fingerprint,
+            self.adapter_fingerprint,
+            [(shard.format, shard.sha256) for shard in self.shards_of("train")],
+        ]
+        if self.recipe.objective in PAIRED and self.pairs:
+            parts.append(self.pairs.sha256)
+            if self.pairs.shards or self.recipe.pairs != Recipe().pairs:
+                parts.append([self.recipe.pairs, *(shard.sha256 for shard in self.trained_shards)])
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def shards_of(self, split: Split) -> list[Shard]:
+        return [shard for shard in self.shards if shard.split == split]
+
+    @property
+    def trained_shards(self) -> list[Shard]:
+        """Those of train, and where the objective compares pairs, those of rows that pairs alone need."""
+        for_pairs = self.pairs.shards if self.pairs and self.recipe.objective in PAIRED else []
+        return [*self.shards_of("train"), *(shard for shard in for_pairs if shard.split == "train")]
+
+
+def read_job(workdir: Path) -> Job:
+    """Read and check job.json, recipe.json and the manifest. Raises `Refusal`."""
+    file = _document(workdir / "job.json", JobFile)
+    recipe = _document(workdir / "recipe.json", Recipe)
+    manifest = _document(workdir / "snapshot" / "manifest.json", Manifest)
+    if not recipe.resolved:
+        raise Refusal("recipe_unresolved", "recipe.json still holds auto: resolve it before it is staged")
+    _verify_shards(workdir / "snapshot", manifest)
+    base = Path(file.base_model)
+    model_folders.require_config(base)
+    model_folders.require_safetensors(base)
+    fingerprint = weights_fingerprint(base)
+    assert fingerprint is not None, "there are safetensors files"
+    if file.base_fingerprint not in (None, fingerprint):
+        raise Refusal(
+            "base_fingerprint",
+            f"base_fingerprint: the weights in {base} are {fingerprint[:12]}…, the job was made for "
+            f"{str(file.base_fingerprint)[:12]}…: restore those weights, or start a run with the new base model",
+        )
+    adapter, adapter_fingerprint = _shipped_adapter(workdir, file.reference)
+    if adapter is not None:
+        _require_adapter_of(fingerprint, adapter)
+    return Job(
+        workdir=workdir,
+        run_id=file.run_id,
+        base=base,
+        base_fingerprint=fingerprint,
+        adapter=adapter,
+        adapter_fingerprint=adapter_fingerprint,
+        ancestor=Path(file.ancestor) if file.ancestor else base,
+        recipe=recipe,
+        shards=tuple(manifest.shards),
+        pairs=manifest.pairs,
+    )
+
+
+def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, str | None]:
+    if reference.kind == "base":
+        return None, None
+    folder = workdir / (reference.path or "reference")
+    if not (folder / "adapter_config.json").is_file():
+        raise Refusal(
+            "reference_missing", f"reference: {folder} holds no adapter_config.json: stage the shipped adapter"
+        )
+    model_folders.require_adapter_weights(folder)
+    try:
+        sealed.verify(sealed.seal_of(folder))
+    except sealed.Damaged as damage:
+        raise Refusal("reference_damaged", f"reference: {damage}: stage the shipped checkpoint again") from None
+    fingerprint = weights_fingerprint(folder)
+    assert fingerprint is not None, "the adapter's weights are there"
+    if reference.fingerprint not in (None, fingerprint):
+        raise Refusal(
+            "reference_fingerprint",
+            f"reference: the adapter in {folder} is {fingerprint[:12]}…, the job was made for "
+            f"{str(reference.fingerprint)[:12]}…: stage the shipped checkpoint again",
+        )
+    return folder, fingerprint
+
+
+def _require_adapter_of(base_fingerprint: str, folder: Path) -> None:
+    """An adapter that says which base it was trained on has to be of this one. Those of others do not say."""
+    try:
+        trained_on = json.loads((folder / "origin.json").read_bytes())["base_fingerprint"]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(
+            "reference_missing", f"reference: {folder / 'origin.json'} is damaged: stage the shipped checkpoint again"
+        ) from None
+    if trained_on != base_fingerprint:
+        raise Refusal(
+            "adapter_of_another_base",
+            f"reference: the adapter in {folder} was trained on the base model {str(trained_on)[:12]}…, base_model is "
+            f"{base_fingerprint[:12]}…: name the base model that it was trained on, or start from the bare base model",
+        )
+
+
+def _verify_shards(folder: Path, manifest: Manifest) -> None:
+    pairs = manifest.pairs
+    listed_files: list[Shard | PairsFile] = [*manifest.shards]
+    if pairs:
+        listed_files += [pairs, *pairs.shards]
+    for listed in listed_files:
+        path = folder / listed.path
+        if not path.is_file():
+            raise Refusal(
+                "shard_missing", f"snapshot: {listed.path} is in the manifest but not in the folder: stage it again"
+            )
+        if sha256_of(path) != listed.sha256:
+            raise Refusal("shard_hash", f"snapshot: {listed.path} has another sha256 than the manifest: stage it again")
+
+
+def _document(path: Path, model: type[Document]) -> Document:
+    try:
+        content: Any = json.loads(sealed.read(path))
+    except FileNotFoundError:
+        raise Refusal("job_incomplete", f"{path.name} is missing in WORKDIR: stage the job again") from None
+    except sealed.Damaged as damage:
+        raise Refusal(
+            "job_damaged",
+            f"{damage}: stage the job again; if you changed the file yourself, remove {path.name}{sealed.SUFFIX}",
+        ) from None
+    except ValueError as error:
+        raise Refusal("job_malformed", f"{path.name} is no JSON ({error}): stage the job again") from None
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        # Pydantic's name for the branch of a union, constrained-int say, is no part of the field's.
+        field = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or part.isidentifier())
+        reason = fault["msg"].removeprefix("Value error, ")
+        value = "" if isinstance(fault["input"], dict) else f" (it is {fault['input']!r})"
+        raise Refusal("job_malformed", f"{path.name}: {field + ': ' if field else ''}{reason}{value}") from None

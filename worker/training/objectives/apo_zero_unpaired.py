@@ -1,0 +1,25 @@
+"""APO-zero without pairs: anchored preference optimisation (D'Oosterlinck et al., TACL 2025, arXiv 2408.06266,
+equation 7), each half of it applied to the rows of its class.
+
+    r_i = lp_π(y_i|x_i) − lp_ref(y_i|x_i)
+    L_i = λ_D · (1 − σ(β r_i))      desirable
+    L_i = λ_U · σ(β r_i)            undesirable
+
+KTO with its reference point nailed to 0: desirable rows are to become likelier than the reference finds them and
+undesirable ones less likely, wherever the policy has gone meanwhile. So it needs no mismatched completions. Made for
+data whose desirable completions are better than what the model says by itself. Shapes: B rows of a micro-batch.
+"""
+
+from app.runs.recipe import Recipe
+from worker.training.objectives.by_row import lambdas, signs
+from worker.training.objectives.kto import kto_losses
+from worker.training.objectives.signature import LogProbs, Losses
+
+
+def apo_zero_unpaired(log_probs: LogProbs, recipe: Recipe) -> Losses:
+    """w_i·L_i of each row, with gradient through lp_π alone."""
+    r_B = log_probs.policy_B - log_probs.reference_B
+    zero = r_B.new_zeros(())
+    lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
+    loss_B = kto_losses(r_B, zero, recipe.beta, signs(log_probs.desirable_B, r_B), lambda_B)
+    return Losses(loss_B=log_probs.weight_B * loss_B, reward_B=recipe.beta * r_B.detach(), z0=zero, z0_raw=zero)

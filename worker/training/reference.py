@@ -1,0 +1,163 @@
+"""The reference's log-probs: every sequence of the plan scored once, before the first update, and kept.
+
+The policy scores them itself while it still is the reference (see `models`), block by block as training will see them,
+so that at step 0 policy and reference agree to the last bit. Kept by what determines them: a log-prob belongs to the
+token ids of one prompt with one completion, the file to the weights, maximum length and arithmetic that it was scored
+with. One number for each sequence, or one for each completion token where the objective looks at tokens.
+
+What earlier runs scored with the same reference is taken from their files, where these lie in WORKDIR. There the rows
+lay in other blocks, so such a log-prob differs by rounding from what the policy says at step 0.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor
+
+from worker.training.data.batches import Block
+from worker.training.data.rows import Row
+from worker.training.data.tokens import Ids, fit
+from worker.training.files.atomic import sha256_of
+from worker.training.files.sealed import is_sound, seal_of, write_sealed
+from worker.training.job import Job
+from worker.training.models.policy import Arithmetic
+
+Pair = tuple[Ids, Ids]
+
+
+def matched(rows: Sequence[Row], block: Block) -> list[Pair]:
+    """Each row's prompt with its own completion."""
+    return [(rows[row].prompt, rows[row].completion) for row in block.rows]
+
+
+def mismatched(rows: Sequence[Row], block: Block, max_length: int) -> list[Pair]:
+    """Each row's prompt with its partner's completion, cut alike; its own completion stands in where it has no
+    partner.
+    """
+    pairs = []
+    for row, partner in zip(block.rows, block.partners, strict=True):
+        other = row if partner is None else partner
+        fitted = fit(rows[row].prompt, rows[other].completion, max_length)
+        assert fitted is not None, "a completion that fits its own prompt fits any: prompts give way"
+        pairs.append((fitted.prompt, fitted.completion))
+    return pairs
+
+
+class Reference:
+    """lp_ref by sequence, in float32: [1], or [C] by token.
+
+    known    of the sequences that this run needs
+    earlier  of whatever else earlier runs scored: `take` moves what is needed to `known`
+    scored   how many sequences this run scored itself, and `cached`, how many earlier runs had: of all ranks together
+    """
+
+    def __init__(self, fingerprint: str, known: dict[bytes, NDArray[np.float32]] | None = None) -> None:
+        self.fingerprint = fingerprint
+        self.known = known or {}
+        self.earlier: dict[bytes, NDArray[np.float32]] = {}
+        self.scored = self.cached = 0
+
+    def log_probs(self, pairs: Sequence[Pair], device: torch.device) -> Tensor:
+        """lp_ref_B, or lp_ref_N where they were learnt by token. Raises KeyError where one was never scored."""
+        found = [self.known[sequence_key(pair)] for pair in pairs]
+        return torch.from_numpy(np.concatenate(found) if found else np.zeros(0, dtype=np.float32)).to(device)
+
+    def knows(self, pairs: Sequence[Pair]) -> bool:
+        return all(sequence_key(pair) in self.known for pair in pairs)
+
+    def learn(self, pairs: Sequence[Pair], values: Tensor, counts: Sequence[int]) -> None:
+        """`counts`: how many of `values` belong to each pair."""
+        parts = np.split(values.float().cpu().numpy(), np.cumsum(counts)[:-1]) if pairs else []
+        for pair, part in zip(pairs, parts, strict=True):
+            self.known.setdefault(sequence_key(pair), part)
+
+    def take(self, pairs: Sequence[Pair]) -> list[bool]:
+        """Take from earlier runs what they scored of `pairs`; whether they did, pair by pair.
+
+        So that the file of a run speaks of its own rows alone, nothing else is taken.
+        """
+        keys = [sequence_key(pair) for pair in pairs]
+        for key in keys:
+            if key in self.earlier:
+                self.known.setdefault(key, self.earlier[key])
+        return [key in self.earlier for key in keys]
+
+    def look_in(self, files: Iterable[Path]) -> None:
+        """Have `take` find what these files of earlier runs hold under this fingerprint.
+
+        Damaged files are passed over. A log-prob that is not finite is left there: were it a machine's fault, it would
+        spoil every run to come.
+        """
+        for file in files:
+            if seal_of(file).exists() and not is_sound(file):
+                continue
+            for key, values in Reference._stored(file, self.fingerprint).known.items():
+                if np.isfinite(values).all():
+                    self.earlier.setdefault(key, values)
+
+    def save(self, path: Path) -> None:
+        """The same log-probs are the same bytes."""
+        ordered = dict(sorted(self.known.items()))
+        content: dict[str, NDArray[Any]] = {
+            "keys": np.frombuffer(b"".join(ordered), dtype=np.uint8).reshape(-1, 16),
+            "counts": np.array([len(values) for values in ordered.values()], dtype=np.int64),
+            "log_probs": np.concatenate([*ordered.values(), np.zeros(0, dtype=np.float32)]),
+        }
+        write_sealed(path, save(content, metadata={"fingerprint": self.fingerprint}))
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: str) -> "Reference":
+        """Returns what `path` keeps under this fingerprint: nothing where it is of another one, or damaged."""
+        return cls._stored(path, fingerprint) if is_sound(path) else cls(fingerprint)
+
+    @classmethod
+    def _stored(cls, path: Path, fingerprint: str) -> "Reference":
+        try:
+            with safe_open(str(path), framework="np") as file:
+                if (file.metadata() or {}).get("fingerprint") != fingerprint:
+                    return cls(fingerprint)
+                keys, counts, values = (file.get_tensor(name) for name in ("keys", "counts", "log_probs"))
+            if keys.shape != (len(counts), 16) or values.shape != (counts.sum(),) or values.dtype != np.float32:
+                return cls(fingerprint)
+            parts = np.split(values, np.cumsum(counts)[:-1])
+            return cls(fingerprint, {bytes(key): part for key, part in zip(keys, parts, strict=False)})
+        except (OSError, SafetensorError):
+            return cls(fingerprint)
+
+
+def sequence_key(pair: Pair) -> bytes:
+    """16 bytes for one prompt with one completion."""
+    prompt, completion = pair
+    return hashlib.sha256(len(prompt).to_bytes(4, "big") + prompt.tobytes() + completion.tobytes()).digest()[:16]
+
+
+def reference_fingerprint(
+    job: Job, arithmetic: Arithmetic, max_length: int, *, by_token: bool = False, packed: bool = True
+) -> str:
+    """SHA-256 over all that decides a log-prob, but for the token ids and the last bits, which blocks round."""
+    full = job.recipe.method == "full"
+    parts = {
+        "base": job.base_fingerprint,
+        "base_config": sha256_of(job.base / "config.json"),
+        "adapter": job.adapter_fingerprint,
+        "adapter_config": job.adapter and sha256_of(job.adapter / "adapter_config.json"),
+        "merged": job.adapter is not None and full,
+        "max_length": max_length,
+        "precision": str(arithmetic.precision),
+        "weights": str(torch.float32 if full else arithmetic.precision),  # as models.load_policy stores them
+        "device": arithmetic.device.type,
+        "by_token": by_token,
+        "packed": packed,
+        "code": [version("thumbwheel-server"), torch.__version__, transformers.__version__],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""Settings that cannot work, refused before any weights are loaded: first what the files alone show, then what the rows
+do. Each refusal is one sentence: the field, its value, the remedy.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.runs.recipe import Recipe
+from worker.training.data.rows import Rows
+from worker.training.job import Job
+from worker.training.machine.out_of_memory import micro_batch_sizes
+from worker.training.machine.process import Refusal
+from worker.training.models import lora, policy
+from worker.training.objectives import OBJECTIVES
+
+#: A max_length is advised that holds this share of the rows whole.
+HELD_SHARE = 0.95
+
+
+def require_possible_job(job: Job) -> None:
+    """The recipe against the base model and the shipped adapter, as their configurations describe them."""
+    recipe = job.recipe
+    shipped = lora.read_config(job.adapter) if job.adapter is not None else None
+    if OBJECTIVES[recipe.objective].data == "pairs" and job.pairs is None:
+        raise _no_pairs(recipe, "the snapshot holds none")
+    if recipe.method == "full":
+        if shipped is not None:
+            lora.require_mergeable(shipped)
+        return
+    targets = lora.require_targets(policy.blueprint(job.base), recipe)
+    if shipped is not None:
+        lora.require_continuable(policy.blueprint(job.base), shipped, recipe, targets)
+
+
+def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]], max_length: int) -> None:
+    """The train rows against the recipe. `max_length`: tokens that recipe and context allow; `pairs`: those of which
+    both rows are in `read`, for an objective of pairs.
+    """
+    recipe = job.recipe
+    objective = OBJECTIVES[recipe.objective]
+    if objective.data == "pairs" and not pairs:
+        dropped = f"{read.dropped} rows were dropped; pairs is {recipe.pairs}"
+        raise _no_pairs(recipe, f"no pair of the snapshot has two usable rows, {dropped}")
+    if objective.labels:
+        _require_labels(recipe, read)
+    elif objective.data == "rows":
+        read.require_both_classes()
+    elif objective.data == "desirable rows" and not any(row.desirable for row in read.rows):
+        raise Refusal(
+            "one_class",
+            f"snapshot: none of the {len(read.rows)} usable train rows is desirable, {recipe.objective} learns from "
+            "those alone: collect desirable feedback (edits give it)",
+        )
+    _require_prompts_fit(job, read, max_length)
+    _require_filled_micro_batch(recipe, rows_of_an_epoch(recipe, read, pairs))
+
+
+def _no_pairs(recipe: Recipe, why: str) -> Refusal:
+    return Refusal(
+        "no_pairs",
+        f"recipe.json: objective: {recipe.objective} learns from pairs, two completions of one prompt, and {why}: set "
+        "objective to kto, or collect preferences between two answers to one prompt",
+    )
+
+
+def _require_labels(recipe: Recipe, read: Rows) -> None:
+    given = {name for row in read.rows for name in row.labels}
+    for label in recipe.labels:
+        values = [row.labels[label.name] for row in read.rows if label.name in row.labels]
+        if not values:
+            there = f"they have {', '.join(sorted(given))}" if given else "they have none"
+            raise Refusal(
+                "label_missing",
+                f"recipe.json: labels: no train row has the label {label.name}, {there}: name labels that the snapshot "
+                "has",
+            )
+        if len(set(values)) == 1:
+            kind, missing = ("desirable", "undesirable") if values[0] else ("undesirable", "desirable")
+            raise Refusal(
+                "one_class",
+                f"recipe.json: labels: all {len(values)} train rows with the label {label.name} are {kind} by it, KTO "
+                f"needs both classes: collect {missing} feedback or remove the label",
+            )
+
+
+def _require_prompts_fit(job: Job, read: Rows, max_length: int) -> None:
+    if 2 * read.prompts_too_long <= len(read.rows):
+        return
+    enough = int(np.quantile(read.lengths, HELD_SHARE, method="higher"))
+    fault = f"{read.prompts_too_long} of {len(read.rows)} prompts alone do not fit"
+    remedy = f"{enough} tokens would hold {100 * HELD_SHARE:.0f} % of the rows whole"
+    if max_length < job.recipe.max_length:
+        raise Refusal(
+            "context",
+            f"base_model: {fault} into its context of {max_length} tokens: take one with a longer context, {remedy}",
+        )
+    raise Refusal("context", f"recipe.json: max_length is {max_length}, {fault}: raise it, {remedy}")
+
+
+def rows_of_an_epoch(recipe: Recipe, read: Rows, pairs: Sequence[tuple[int, int]]) -> int:
+    desirable = sum(row.desirable for row in read.rows)
+    kind = OBJECTIVES[recipe.objective].data
+    if kind == "rows":
+        return 2 * max(desirable, len(read.rows) - desirable) if recipe.balance == "batch" else len(read.rows)
+    return 2 * len(pairs) if kind == "pairs" else desirable
+
+
+def _require_filled_micro_batch(recipe: Recipe, rows: int) -> None:
+    asked = recipe.micro_batch_size
+    sizes = micro_batch_sizes(recipe, at_most=rows)
+    if (asked == "auto" and sizes) or (asked != "auto" and asked <= rows):
+        return
+    if asked == "auto":
+        what, remedy = f"no divisor of batch_size {recipe.batch_size} is", "set batch_size to a multiple of 4, or "
+    else:
+        what, remedy = f"it is {asked}, not", f"set it to {sizes[-1]}, or " if sizes else ""
+    raise Refusal(
+        "micro_batch_size",
+        f"recipe.json: micro_batch_size: {what} between 2 and the {rows} rows of an epoch: {remedy}collect more "
+        "feedback",
+    )

@@ -1,0 +1,251 @@
+"""OUT: whose it is, what was begun there, and what is put there in the end.
+
+    OUT/work/            WORKDIR of the trainer and the scorer, with request.json: what it was begun with
+    OUT/<the rest>       the checkpoint's own files, and `TOLD`
+
+work appears whole, so a folder with work/request.json is ours; one with anything else in it is somebody else's.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from app.runs.recipe import Recipe
+from worker.training.files import model_folders
+from worker.training.files.atomic import folder_atomically, sha256_of, sync, weights_fingerprint
+from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums, write_seal, write_sealed
+from worker.training.machine.process import Refusal, first_line
+from worker.training.standalone.request import Request
+
+#: What is put beside the checkpoint's own files; training.json comes last and says that all is there.
+TOLD = ("metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "curves.png", "scores.json", "training.json")
+#: Files at least this large are the same file in work and OUT, not a copy.
+LARGE_BYTES = 1_000_000
+#: An adapter's own files.
+ADAPTER_FILES = (model_folders.ADAPTER_CONFIG, model_folders.ADAPTER_WEIGHTS, "origin.json")
+
+
+class Folder:
+    def __init__(self, out: Path) -> None:
+        self.out = out.absolute()
+        self.work = self.out / "work"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Make the folder, keep others out of it, and remove it again where nothing came into it.
+
+        Raises `Refusal` where it cannot be written, belongs to somebody else, or is being worked in.
+        """
+        made = not self.out.exists()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.out, os.O_RDONLY)
+        except OSError as error:
+            raise Refusal("out", f"--out {self.out} cannot be made ({error.strerror}): name another folder") from None
+        try:
+            self._require_ours()
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Refusal(
+                    "out", f"--out {self.out}: another training works there: wait for its end, or name another folder"
+                ) from None
+            yield
+        finally:
+            os.close(lock)
+            if made:
+                with suppress(OSError):  # something came into it
+                    self.out.rmdir()
+
+    def _require_ours(self) -> None:
+        if not os.access(self.out, os.W_OK | os.X_OK):
+            raise Refusal("out", f"--out {self.out} cannot be written: name another folder")
+        entries = {path.name for path in self.out.iterdir()} - {".work.part", ".work.old"}
+        if entries and not (self.work / "request.json").is_file():
+            raise Refusal(
+                "out", f"--out {self.out} holds {min(entries)} and no training of this command: name an empty folder"
+            )
+
+    def begun_with(self, asked: Mapping[str, Any]) -> bool:
+        """Whether just that was begun here; False also for something else of which nothing has been learnt yet.
+
+        Raises `Refusal` where something else was, of which a training would be lost, and where request.json is damaged.
+        """
+        try:
+            before = json.loads(read(self.work / "request.json"))
+            if not isinstance(before, dict):
+                raise ValueError("it is no JSON object")
+        except FileNotFoundError:
+            return False
+        except (Damaged, ValueError) as error:
+            fault = error.fault if isinstance(error, Damaged) else first_line(error)
+            raise Refusal(
+                "out",
+                f"--out {self.out}: {self.work / 'request.json'} is damaged ({fault}): name another folder, or add "
+                "--restart to train again",
+            ) from None
+        changed = differences(before, asked)
+        if changed and ((self.work / "training.json").exists() or any(self.work.glob("state/step-*"))):
+            raise Refusal(
+                "out",
+                f"--out {self.out} was begun with something else ({'; '.join(changed)}): name another folder, or add "
+                "--restart to train again",
+            )
+        return not changed
+
+    def stage(self, asked: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
+        """Have `fill` write a new WORKDIR, in place of an older one and of what that left in OUT."""
+        with folder_atomically(self.work) as work:
+            fill(work)
+            write_sealed(work / "request.json", json.dumps(asked, indent=1, ensure_ascii=False).encode())
+            self._remove_what_was_put()
+
+    def _remove_what_was_put(self) -> None:
+        for name in (*TOLD, *(path.name for path in self.work.glob("output/*"))):
+            (self.out / name).unlink(missing_ok=True)
+
+    def put(self) -> None:
+        """Put into OUT what WORKDIR holds by now."""
+        for source in (*sorted(self.work.glob("output/*")), *(self.work / name for name in TOLD)):
+            if source.is_file():
+                _put(source, self.out / source.name)
+        sync(self.out)
+
+    def holds_all(self, *, scores: bool) -> bool:
+        """Whether a finished training lies in OUT undamaged, with its scores where these are wanted."""
+        try:
+            saved = sums(seal_of(self.work / "output")) or {}
+        except Damaged:
+            return False
+        names = ["training.json", *(["scores.json"] * scores)]
+        return (
+            bool(saved)
+            and (self.out / "metrics.jsonl").exists()
+            and all(is_sound(self.work / name) and _same(self.work / name, self.out / name) for name in names)
+            and all(_has(self.out / Path(name).name, digest) for name, digest in saved.items())
+        )
+
+
+def _put(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.part")
+    temporary.unlink(missing_ok=True)
+    try:
+        if source.stat().st_size >= LARGE_BYTES:
+            with suppress(OSError):  # a file system without hard links
+                os.link(source, temporary)
+        if not temporary.exists():
+            shutil.copyfile(source, temporary)
+            sync(temporary)
+        temporary.replace(target)
+    finally:
+        # Also after a success: rename(2) leaves both names where they are links to the same file already.
+        temporary.unlink(missing_ok=True)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _has(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest
+
+
+def asked_for(request: Request, recipe: Recipe) -> dict[str, Any]:
+    """What decides what is learnt and measured, with files by their content. Raises `Refusal`."""
+    return {
+        "data": [{"name": path.name, "sha256": _sha256(path)} for path in request.data],
+        "eval_data": [{"name": path.name, "sha256": _sha256(path)} for path in request.eval_data],
+        "holdout": request.holdout_share,
+        "recipe": recipe.model_dump(mode="json"),
+        "model": _fingerprint("--model", request.model, "config.json", "the base model"),
+        "reference": request.reference
+        and _fingerprint("--reference", request.reference, "adapter_config.json", "an adapter, as peft saves it"),
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError:
+        raise Refusal("data", f"{path}: there is no such file") from None
+    except OSError as error:
+        raise Refusal("data", f"{path} cannot be read: {error.strerror}") from None
+
+
+def _fingerprint(option: str, folder: Path, config: str, what: str) -> str:
+    if not folder.is_dir():
+        raise Refusal("model", f"{option} {folder}: there is no such folder: name one on this machine")
+    fingerprint = weights_fingerprint(folder)
+    if fingerprint is None and (folder / config).is_file():
+        if option == "--model":
+            raise model_folders.without_weights(folder)
+        model_folders.require_adapter_weights(folder)
+    if not (folder / config).is_file() or fingerprint is None:
+        lacks = "weights (*.safetensors)" if (folder / config).is_file() else config
+        whole = option == "--reference" and (folder / "config.json").is_file()
+        remedy = "give whole weights as --model" if whole else f"name the folder of {what}"
+        raise Refusal("model", f"{option} {folder} holds no {lacks}: {remedy}")
+    return fingerprint
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is other than when the training was begun, for people."""
+    found = []
+    for key, option in (("data", "--data"), ("eval_data", "--eval-data")):
+        old, new = ([file["sha256"] for file in asked.get(key, ())] for asked in (before, now))
+        if len(old) != len(new):
+            found.append(f"{option} names {len(new)} files, not {len(old)}")
+        else:
+            changed = [now[key][i]["name"] for i in range(len(new)) if old[i] != new[i]]
+            found += [f"the content of {name}" for name in changed]
+    if before.get("holdout") != now["holdout"]:
+        found.append(f"--holdout is {now['holdout']:g}, not {before.get('holdout'):g}")
+    old_fields, new_fields = _flat(before.get("recipe", {})), _flat(now["recipe"])
+    found += [
+        f"{name} is {new_fields.get(name)}, not {old_fields.get(name)}"
+        for name in sorted(old_fields.keys() | new_fields.keys())
+        if old_fields.get(name) != new_fields.get(name)
+    ]
+    found += [f"the weights of --{key}" for key in ("model", "reference") if before.get(key) != now[key]]
+    return found
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"lora": {"rank": 8}}`` → ``{"lora.rank": 8}``."""
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
+    """What the reference said in trainings in `outs`; whether it holds, the trainer sees. Raises `Refusal`."""
+    target.mkdir()
+    for number, out in enumerate(outs):
+        source = out / "work" / "reference.safetensors"
+        if not source.is_file():
+            raise Refusal(
+                "reuse",
+                f"--reuse {out} holds no work/{source.name}: name the --out of an earlier training that has its work "
+                "folder still and an objective with a reference",
+            )
+        try:
+            write_sealed(target / f"{number}.safetensors", read(source))
+        except Damaged as damage:
+            raise Refusal("reuse", f"--reuse {out}: {damage}: leave this --reuse out") from None
+
+
+def copy_adapter(source: Path, target: Path) -> None:
+    """Copies the adapter's own files and its tokenizer: its folder may be the OUT of an earlier training, with much
+    else.
+    """
+    target.mkdir()
+    for path in [*(source / name for name in ADAPTER_FILES), *model_folders.tokenizer_files(source)]:
+        if path.is_file():
+            shutil.copyfile(path, target / path.name)
+    write_seal(seal_of(target), [path for path in target.iterdir() if path.suffix != ".safetensors"])

@@ -1,0 +1,137 @@
+"""Train and holdout as a snapshot folder: what the service would have staged (docs/workdir.md)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from thumbwheel.row_checks import REASONS
+
+from app.runs.recipe import PairsFrom
+from app.snapshots.balance.enough import Tally
+from worker.training.files.atomic import sha256_of
+from worker.training.files.sealed import write_sealed
+from worker.training.standalone.dataset import Dataset, Side
+from worker.training.standalone.examples import VOTES, Dropped, Example
+
+#: Rows of one row group.
+GROUP = 2048
+
+
+def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pairs_from: PairsFrom | None) -> None:
+    """Write shards and manifest into `folder`, and pairs where `pairs_from` says which ones. The same rows give the
+    same bytes.
+
+    about   what the manifest says beside what is counted here
+    """
+    shards: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    counts = {}
+    for split, side in (("train", data.train), ("holdout", data.holdout)):
+        rows_of = {
+            kind: [i for i, one in enumerate(side.examples) if isinstance(one.prompt, str) == (kind == "text")]
+            for kind in ("text", "chat")
+        }
+        for kind, rows in rows_of.items():
+            if rows:
+                path = folder / f"{split}-{kind}.parquet"
+                _write_shard(path, side, rows)
+                shard = {"path": path.name, "split": split, "format": kind, "rows": len(rows)}
+                shards.append({**shard, "sha256": sha256_of(path)})
+        if pairs_from:
+            at = {index: (kind, row) for kind, rows in rows_of.items() for row, index in enumerate(rows)}
+            pairs += [
+                {
+                    "split": split,
+                    "shard": f"{split}-{at[pair.chosen][0]}.parquet",
+                    "chosen": at[pair.chosen][1],
+                    "rejected": at[pair.rejected][1],
+                    "source": pair.source,
+                    **dict(zip(VOTES, pair.votes, strict=True)),
+                }
+                for pair in side.pairs(pairs_from)
+            ]
+        counts[split] = _counts(side.tally)
+    manifest = {**about, "shards": shards, "counts": counts, "drops": {k: n for k, n in data.dropped.items() if n}}
+    if pairs_from:
+        path = folder / "pairs.parquet"
+        _write_pairs(path, pairs)
+        numbers = {split: sum(pair["split"] == split for pair in pairs) for split in ("train", "holdout")}
+        manifest["pairs"] = {"path": path.name, "sha256": sha256_of(path), **numbers}
+    if data.faulty:
+        lines = [json.dumps(_dropped_line(split, row), ensure_ascii=False) for split, row in data.faulty]
+        write_sealed(folder / "dropped.jsonl", ("\n".join(lines) + "\n").encode())
+    content = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False)
+    write_sealed(folder / "manifest.json", f"{content}\n".encode())
+
+
+def _dropped_line(split: str, dropped: Dropped) -> dict[str, Any]:
+    meaning, remedy = REASONS[dropped.fault.reason]
+    place = {"split": split, "shard": None, "row": None, "completion_id": dropped.name}
+    return {**place, **dropped.fault._asdict(), "meaning": meaning, "remedy": remedy}
+
+
+def _write_shard(path: Path, side: Side, rows: Sequence[int]) -> None:
+    """`rows`: indices of the side's examples, all text or all chat."""
+    import pyarrow as pa
+
+    examples = [side.examples[index] for index in rows]
+    text = pa.string() if isinstance(examples[0].prompt, str) else _messages()
+    columns: dict[str, tuple[Any, list[Any]]] = {
+        "prompt": (text, [one.prompt for one in examples]),
+        "completion": (text, [one.completion for one in examples]),
+        "label": (pa.bool_(), [one.desirable for one in examples]),
+        "weight": (pa.float64(), [one.weight for one in examples]),
+        "reason": (pa.string(), ["file"] * len(examples)),
+        "completion_id": (pa.string(), [one.name for one in examples]),
+        "checkpoint_id": (pa.string(), [None] * len(examples)),
+        "position": (pa.int64(), list(rows)),
+    }
+    if any(one.labels for one in examples):
+        kind = pa.list_(pa.struct([("name", pa.string()), ("value", pa.bool_())]))
+        columns["labels"] = (kind, [_labels(one) for one in examples])
+    if any(one.spans for one in examples):
+        kind = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("weight", pa.float64())]))
+        columns["spans"] = (kind, [[span._asdict() for span in one.spans or ()] for one in examples])
+    _write_table(path, columns)
+
+
+def _labels(example: Example) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in (example.labels or {}).items()]
+
+
+def _write_pairs(path: Path, pairs: Sequence[Mapping[str, Any]]) -> None:
+    import pyarrow as pa
+
+    kinds = {"shard": pa.string(), "chosen": pa.int64(), "rejected": pa.int64(), "source": pa.string()}
+    kinds |= dict.fromkeys(VOTES, pa.int32())
+    _write_table(path, {name: (kind, [pair[name] for pair in pairs]) for name, kind in kinds.items()})
+
+
+def _write_table(path: Path, columns: Mapping[str, tuple[Any, list[Any]]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, kind) for name, (kind, _) in columns.items()])
+    table = pa.table({name: pa.array(values, kind) for name, (kind, values) in columns.items()}, schema=schema)
+    # Every option that reaches the bytes is said here, not left to the defaults of a version.
+    with path.open("wb") as file:
+        pq.write_table(
+            table, file, row_group_size=GROUP, version="2.6", data_page_version="1.0", compression="zstd",
+            compression_level=3, use_dictionary=False, write_statistics=True, store_schema=False,
+        )  # fmt: skip
+
+
+def _messages() -> Any:
+    import pyarrow as pa
+
+    return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+
+def _counts(tally: Tally) -> dict[str, float]:
+    return {
+        "desirable": tally.desirable,
+        "undesirable": tally.undesirable,
+        "weight_desirable": tally.weight_desirable,
+        "weight_undesirable": tally.weight_undesirable,
+    }

@@ -1,0 +1,111 @@
+"""All of it, from the request to the summary."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.runs.recipe import PAIRED, Recipe, resolve
+from worker.training.files.sealed import is_sound, read_cache, write_sealed
+from worker.training.machine.process import Refusal, StopRequest
+from worker.training.standalone.dataset import Dataset, read_dataset, require_enough
+from worker.training.standalone.folder import Folder, asked_for, copy_adapter, copy_log_probs
+from worker.training.standalone.request import Request
+from worker.training.standalone.snapshot import write_snapshot
+from worker.training.standalone.summary import holdout_rows, summary_of
+
+#: Codes of refusals that name a damaged file of WORKDIR.
+DAMAGED = frozenset(
+    {
+        "job_damaged", "job_malformed", "snapshot_damaged", "shard_hash", "shard_missing", "reference_damaged",
+        "reference_fingerprint",
+    }
+)  # fmt: skip
+
+
+def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
+    """Train what `request` asks for in its OUT, or continue with it; a finished training is left as it is. The summary.
+
+    Raises `Refusal` on anything that the caller can mend, `Stopped` once the state is saved after `stop` was requested.
+    """
+    folder = Folder(request.out)
+    work = folder.work
+    with folder.alone():
+        stage(folder, request, stop)
+        scored = request.evaluate and holdout_rows(work) > 0
+        finished_before = folder.holds_all(scores=scored)
+        if not finished_before:
+            _train(work, request, stop)
+            folder.put()
+            if scored and not is_sound(work / "scores.json"):
+                from worker.evaluation.score import score
+
+                score(work, stop)
+                folder.put()
+        return summary_of(folder.out, work, finished_before=finished_before)
+
+
+def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
+    """Have WORKDIR hold what `request` asks for; where it does already, it is left as it is. Raises `Refusal`."""
+    recipe = request.recipe()
+    asked = asked_for(request, recipe)
+    if request.restart or not folder.begun_with(asked):
+        data = read_dataset(request, recipe)
+        require_enough(data, recipe, allow_imbalance=request.allow_imbalance)
+        stop.raise_if_requested()
+        folder.stage(asked, lambda work: _fill(work, request, recipe, data, asked))
+    adapter = {"kind": "adapter", "path": "reference", "fingerprint": asked["reference"]}
+    job = {
+        "run_id": "alone",
+        "base_model": str(request.model.absolute()),  # which may have moved since
+        "base_fingerprint": asked["model"],
+        "reference": adapter if request.reference else {"kind": "base"},
+        "reference_checkpoint_id": None,
+    }
+    content = json.dumps(job, indent=1).encode()
+    if read_cache(folder.work / "job.json") != content:
+        write_sealed(folder.work / "job.json", content)
+
+
+def _train(work: Path, request: Request, stop: StopRequest) -> None:
+    # Takes seconds to load, and neither what is refused nor what was finished before needs it.
+    from worker.training.train import train_and_draw
+
+    try:
+        train_and_draw(work, stop)
+    except Refusal as refusal:
+        if refusal.code in DAMAGED:
+            raise Refusal(refusal.code, f"{refusal.message} (--restart does that, and trains again)") from None
+        if refusal.code != "no_chat_template":
+            raise
+        raise Refusal(
+            refusal.code,
+            f"{_first_chat_row(work)} is a chat, the tokenizer of --model {request.model} has no chat template: add "
+            "chat_template.jinja to that folder, or give prompts and completions as text",
+        ) from None
+
+
+def _first_chat_row(work: Path) -> str:
+    import pyarrow.parquet as pq
+
+    path = min((work / "snapshot").glob("*-chat.parquet"), key=lambda path: path.name != "train-chat.parquet")
+    return str(pq.read_table(path, columns=["completion_id"])["completion_id"][0])
+
+
+def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, asked: Mapping[str, Any]) -> None:
+    """Write the WORKDIR, but for job.json."""
+    snapshot = work / "snapshot"
+    snapshot.mkdir()
+    about = {
+        "files": {key: asked[key] for key in ("data", "eval_data")},
+        "holdout_share": request.holdout_share,
+        "allow_imbalance": request.allow_imbalance,
+        "columns_ignored": sorted(data.ignored),
+    }
+    write_snapshot(snapshot, data, about, pairs_from=recipe.pairs if recipe.objective in PAIRED else None)
+    tally = data.train.tally
+    resolved = resolve(recipe, tally.weight_desirable, tally.weight_undesirable)
+    copy_log_probs(request.reuse, work / "scored-before")
+    if request.reference is not None:
+        copy_adapter(request.reference, work / "reference")
+    write_sealed(work / "recipe.json", resolved.model_dump_json(indent=1).encode())

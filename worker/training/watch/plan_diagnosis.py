@@ -1,0 +1,98 @@
+"""Rules that detect problems in the rows and their plan, before the first step. Pure: rows in, findings out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from app.runs.recipe import WITHOUT_LAMBDA, Recipe
+from worker.training.data.batches import Plan
+from worker.training.data.rows import Row, Rows
+
+TRUNCATED_SHARE = 0.05
+#: Of a block's rows, those that share a prompt or completion pull the same way and can lend each other no completion.
+DUPLICATE_SHARE = 0.25
+#: λ_D·n_D / (λ_U·n_U): at least 1 and up to 4/3 in KTO's paper and TRL's documentation, up to 3/2 in its later text.
+LAMBDA_BAND = (1.0, 1.5)
+
+
+class Finding(NamedTuple):
+    """A problem and its remedy.
+
+    learning_rate   direction in which the remedy moves the learning rate, None where it says nothing of it
+    """
+
+    code: str
+    message: str
+    learning_rate: Literal["lower", "raise"] | None = None
+
+
+def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list[Finding]:
+    """Returns the warnings that the rows and their plan give before the first step.
+
+    `context`: tokens the base model was made for.
+    """
+    found = []
+    if context is not None and context < recipe.max_length:
+        found.append(
+            Finding(
+                "context",
+                f"max_length is {recipe.max_length}, the base model was made for {context}: rows are cut there",
+            )
+        )
+    if read.truncated > TRUNCATED_SHARE * len(read.rows):
+        found.append(
+            Finding(
+                "many_truncated",
+                f"{read.truncated} of {len(read.rows)} rows were cut, {read.tokens_cut} tokens in all: raise "
+                f"max_length (it is {recipe.max_length}) if the base model's context allows it",
+            )
+        )
+    if plan.unpaired:
+        found.append(
+            Finding(
+                "unpaired_rows",
+                f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch: they do not "
+                "enter z0; raise micro_batch_size, or collect more varied prompts",
+            )
+        )
+    return [*found, *_duplicates(read.rows, plan), *_lambdas(read.rows, plan, recipe)]
+
+
+def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
+    if not plan.mismatched:
+        return []
+    total = again = 0
+    for block in plan.blocks:
+        prompts = Counter(rows[row].prompt_key for row in block.rows)
+        completions = Counter(rows[row].completion.tobytes() for row in block.rows)
+        total += len(block.rows)
+        again += sum(
+            prompts[rows[row].prompt_key] > 1 or completions[rows[row].completion.tobytes()] > 1 for row in block.rows
+        )
+    if again <= DUPLICATE_SHARE * total:
+        return []
+    return [
+        Finding(
+            "duplicates",
+            f"{again} of {total} rows share their prompt or completion with another row of their micro-batch: z0 rests "
+            "on few different completions: raise micro_batch_size, or collect more varied feedback",
+        )
+    ]
+
+
+def _lambdas(rows: Sequence[Row], plan: Plan, recipe: Recipe) -> list[Finding]:
+    if recipe.objective in WITHOUT_LAMBDA:
+        return []
+    taken = [rows[row] for block in plan.blocks for row in block.rows]
+    pull_d = float(recipe.lambda_desirable) * sum(row.weight for row in taken if row.desirable)
+    pull_u = float(recipe.lambda_undesirable) * sum(row.weight for row in taken if not row.desirable)
+    low, high = LAMBDA_BAND
+    if pull_d == 0 or pull_u == 0 or low - 1e-6 <= pull_d / pull_u <= high + 1e-6:
+        return []
+    return [
+        Finding(
+            "lambda_band",
+            f"lambda_desirable and lambda_undesirable weigh desirable rows {pull_d / pull_u:.3g} times as much as "
+            f"undesirable ones, advised is {low:g} to {high:g}: set both to auto, unless this is meant",
+        )
+    ]
