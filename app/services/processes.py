@@ -16,7 +16,7 @@ from typing import IO
 
 from app.errors import Unavailable
 
-TETHER = Path(__file__).with_name("tether.py")
+TETHER = Path(__file__).with_name("die_with_parent.py")
 
 #: Whom servers run as when we are root: Postgres refuses root, and a server needs no rights at all.
 UNPRIVILEGED = "nobody"
