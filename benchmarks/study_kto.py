@@ -31,11 +31,11 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from app.durable import write_atomically
 from benchmarks.kto_study.conditions import CONDITIONS, Condition
 from benchmarks.kto_study.desk import Desk, Size, made
 from benchmarks.kto_study.summary import claims_of, document, machine, table
 from benchmarks.kto_study.trial import PRESET, figures_of
-from worker.training.files.atomic import write_atomically
 from worker.training.machine.process import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from app import artifacts
 from app.database import transaction
+from app.durable import sha256_of
 from app.snapshots.tables import Snapshot
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -72,7 +73,7 @@ def write(
             if not of_kind:
                 continue
             pq.write_table(pa.Table.from_pylist(of_kind, schema=columns(kind == "chat")), path)
-            sha256 = artifacts.sha256_of(path)
+            sha256 = sha256_of(path)
             shards.append({"path": path.name, "split": split, "format": kind, "rows": len(of_kind), "sha256": sha256})
     manifest = {
         "project": "acme",
@@ -82,7 +83,7 @@ def write(
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, sort_keys=True))
     (folder / "card.md").write_text("# Snapshot of acme\n\nTwelve rows.\n")
-    return {path.name: artifacts.sha256_of(path) for path in sorted(folder.iterdir())}
+    return {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
 
 
 def register(folder: Path, project: str = "acme") -> UUID:

@@ -12,12 +12,12 @@ from app.checkpoints.card import card
 from app.checkpoints.gates import reasons_to_refuse
 from app.checkpoints.service import CARD, MANIFEST
 from app.database import transaction
+from app.durable import sha256_of, write_atomically
 from app.errors import ThumbwheelError
 from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe
 from app.snapshots import service as snapshots
 from worker.children.processes import Failed
-from worker.training.files.atomic import write_atomically
 from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "base_model": job["base_model"],
         "snapshot": {
             "id": str(snapshot_id),
-            "sha256": artifacts.sha256_of(workdir / "snapshot" / "manifest.json"),
+            "sha256": sha256_of(workdir / "snapshot" / "manifest.json"),
             "counts": snapshot["counts"],
             "pairs": {split: pairs[split] for split in ("train", "holdout")},
         },

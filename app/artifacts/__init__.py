@@ -12,7 +12,6 @@ from app.artifacts.files import (
     open_stream,
     path_of,
     put,
-    sha256_of,
     stored,
     try_out,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "open_verified",
     "path_of",
     "put",
-    "sha256_of",
     "stored",
     "try_out",
     "verify",

@@ -5,7 +5,6 @@ an object store shows an object only once all of it has arrived. The same conten
 the hash.
 """
 
-import hashlib
 import os
 import shutil
 import time
@@ -21,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from app import settings
 from app.artifacts.faults import DamagedArtifact, StoreUnusable, explained
+from app.durable import flush, sha256_of
 from app.errors import NotFound, ThumbwheelError
 
 CHUNK = 1 << 20
@@ -61,11 +61,6 @@ def in_folder() -> bool:
 def path_of(sha256: str) -> str:
     """Where the file lies inside the store."""
     return f"{_store()[1]}/sha256/{sha256[:2]}/{sha256}"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put(path: Path) -> Stored:
@@ -119,7 +114,7 @@ def delete(sha256: str, *, untouched_since: datetime | None = None) -> None:
                 return
         file_system.rm_file(path)
         if _is_folder(file_system):
-            _flush_folder(Path(path).parent)
+            flush(Path(path).parent)
 
 
 def try_out() -> None:
@@ -205,7 +200,7 @@ def _put_in_folder(path: Path, target: Path, asides: Path) -> None:
             shutil.copyfileobj(source, sink, CHUNK)
             flush_to_disk(sink)
         aside.replace(target)
-        _flush_folder(target.parent)
+        flush(target.parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -223,14 +218,6 @@ def _sweep(asides: Path) -> None:
 def flush_to_disk(sink: IO[bytes]) -> None:
     sink.flush()
     os.fsync(sink.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def why_missing(sha256: str) -> ThumbwheelError:

@@ -1,6 +1,6 @@
 """Run a command that ends when the process that asked for it ends, even by SIGKILL.
 
-A script of its own, started as ``python -I -S die_with_parent.py PARENT SIGNAL USER LIMITS COMMAND…``, so that nothing runs
+A script of its own, started as ``python -I -S die_with_parent.py PARENT SIGNAL USER LIMITS COMMAND…``: nothing runs
 between fork and exec of a process with threads. It becomes the command: same process id.
 
 PARENT  process id of who asked; when it is gone already, the command isn't started

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import artifacts, memory
+from app.durable import folder_atomically
 from app.errors import Conflict, NotFound, Refused, Unavailable
 from app.labels import resolving
 from app.labels import service as labels
@@ -29,7 +30,7 @@ from app.snapshots import store
 from app.snapshots.balance.enough import Needs, Refusal, nothing_left, refusals, too_little_held_out
 from app.snapshots.balance.plan import Cell, Plan, plan
 from app.snapshots.balance.spread import Spread, holdout_of, spread_of
-from app.snapshots.files.write import CARD, MANIFEST, PAIRS, folder_aside, write_about, write_rows
+from app.snapshots.files.write import CARD, MANIFEST, PAIRS, write_about, write_rows
 from app.snapshots.leakage.sampled import conversations_of, leakage_of
 from app.snapshots.prompts import service as prompts
 from app.snapshots.prompts.sides import Sides
@@ -185,7 +186,7 @@ def build(
         selection = selection.without_members()
         del found
         memory.give_back()
-        with folder_aside(folder) as aside:
+        with folder_atomically(folder) as aside:
             manifest = about | write_rows(selection, candidates, kept, aside)
             write_about(manifest, aside)
     snapshot_id = register(session, project, watermark, manifest, folder, erasures=erasures)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from thumbwheel.wire import Event, LabelPolicy
 
+from app.durable import folder_atomically, write_atomically
 from app.labels.guards import text
 from app.labels.policy import Signal, resolve
 from app.labels.verdicts import Context
@@ -25,7 +26,6 @@ from worker.demo.measure import measured
 from worker.demo.story import PROJECT, USERS
 from worker.demo.users import some_users
 from worker.demo.votes import drafted, votes
-from worker.training.files.atomic import folder_atomically, write_atomically
 
 #: The live model's id in the events. No ledger looks at it here.
 CHECKPOINT = UUID(int=0)

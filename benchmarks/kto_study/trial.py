@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.durable import sha256_of, write_atomically
 from app.runs.recipe import Recipe, recipe_of, resolve
 from benchmarks.kto_study.conditions import Condition
 from benchmarks.kto_study.desk import Desk, Example, Size, tickets_of
@@ -22,7 +23,7 @@ from worker.demo.language import reasons_against
 from worker.demo.measure import kl_nats, measured
 from worker.demo.sampling import Draft, log_probabilities
 from worker.evaluation.statistics import auroc
-from worker.training.files.atomic import sha256_of, weights_fingerprint, write_atomically
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.train import train
 
 PRESET = "cpu-demo"

@@ -7,6 +7,7 @@ from thumbwheel import wire
 from app import artifacts, settings
 from app.checkpoints import service as checkpoints
 from app.database import new_id, transaction
+from app.durable import sha256_of
 from app.errors import NotFound
 from app.releases import service as releases
 from tests.rows.desk import DESK, at_once, checkpoint, execute, make_project, vote
@@ -94,7 +95,7 @@ def test_an_adapter_on_weights_of_ours_is_staged_with_them(tmp_path):
     assert staged.adapter == tmp_path / "reference"
     assert staged.adapter_fingerprint == get(adapter).weights_sha256
     for folder, made in ((staged.base_model, weights), (staged.adapter, adapter)):
-        assert artifacts.sha256_of(folder / "adapter_model.safetensors") == get(made).weights_sha256
+        assert sha256_of(folder / "adapter_model.safetensors") == get(made).weights_sha256
     assert str(staged.ancestor) == "/models/base"
 
 

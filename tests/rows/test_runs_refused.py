@@ -14,6 +14,7 @@ from thumbwheel import wire
 from app import artifacts
 from app.checkpoints import service as checkpoints
 from app.database import transaction
+from app.durable import sha256_of
 from app.errors import Invalid
 from app.projects import service as projects
 from app.releases import service as releases
@@ -197,7 +198,7 @@ def test_a_shipped_checkpoint_that_the_store_lost_or_damaged_is_named(
     base: Path, tmp_path: Path, spoil: Callable[[str], None], expected: str
 ) -> None:
     made = ship(tmp_path, saved_adapter(tmp_path / "adapter"))
-    sha256 = artifacts.sha256_of(tmp_path / "adapter" / "adapter_model.safetensors")
+    sha256 = sha256_of(tmp_path / "adapter" / "adapter_model.safetensors")
     spoil(sha256)
 
     assert refused() == (

@@ -11,6 +11,7 @@ from thumbwheel import wire
 
 from app import artifacts
 from app.database import new_id, now, transaction
+from app.durable import sha256_of
 from app.errors import Conflict, NotFound, Refused
 from app.feedback import service as feedback
 from app.projects import service as projects
@@ -191,9 +192,7 @@ def test_the_files_are_in_the_store_under_the_hashes_of_the_manifest(tmp_path):
         "holdout-chat.parquet", "pairs.parquet", "members.parquet",
     }  # fmt: skip
     for shard in [*built.manifest["shards"], built.manifest["pairs"], built.manifest["members"]]:
-        assert (
-            shard["sha256"] == built.files[shard["path"]] == artifacts.sha256_of(tmp_path / "snapshot" / shard["path"])
-        )
+        assert shard["sha256"] == built.files[shard["path"]] == sha256_of(tmp_path / "snapshot" / shard["path"])
     assert json.loads((tmp_path / "snapshot" / "manifest.json").read_text()) == built.manifest
     assert not list(tmp_path.glob(".*"))
 
@@ -206,7 +205,7 @@ def test_a_staged_snapshot_is_the_one_that_was_built(tmp_path):
         manifest = snapshots.stage(session, built.id, tmp_path / "b")
 
     assert manifest == built.manifest
-    assert {path.name: artifacts.sha256_of(path) for path in (tmp_path / "b").iterdir()} == built.files
+    assert {path.name: sha256_of(path) for path in (tmp_path / "b").iterdir()} == built.files
 
 
 def stored_when_somebody_was_erased(folder: Path, known: Path) -> dict[str, bool]:
@@ -219,7 +218,7 @@ def stored_when_somebody_was_erased(folder: Path, known: Path) -> dict[str, bool
         projects.count_erasure(session, P)
     with pytest.raises(Conflict, match="erased"), transaction() as session:
         snapshots.register(session, P, 82, {}, folder, erasures=before)
-    return {path.name: Path(artifacts.path_of(artifacts.sha256_of(path))).exists() for path in folder.iterdir()}
+    return {path.name: Path(artifacts.path_of(sha256_of(path))).exists() for path in folder.iterdir()}
 
 
 def test_what_was_stored_while_somebody_was_erased_is_deleted_but_for_what_another_snapshot_has(tmp_path):

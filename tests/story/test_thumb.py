@@ -11,7 +11,7 @@ from thumbwheel import wire
 
 from app.cli.stack import Stack
 from tests.story.desk import desk, ended, events, wait
-from worker.training.files.atomic import weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from worker.demo.base_model import desk_tokenizer, train_base_model
 from worker.demo.language import new_ticket, typical_reply
 from worker.demo.measure import kl_nats, measured, share
 from worker.demo.sampling import Desk, load, log_probabilities, sample
-from worker.training.files.atomic import weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 
 
 @pytest.fixture(scope="module")

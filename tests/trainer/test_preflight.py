@@ -11,7 +11,7 @@ import pytest
 
 from app.runs.recipe import Recipe
 from tests.trainer import tiny
-from worker.training.files.atomic import weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.job import read_job
 from worker.training.machine.process import Refusal
 from worker.training.models import lora, policy

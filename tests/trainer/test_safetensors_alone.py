@@ -14,7 +14,7 @@ import torch
 from tests.trainer import tiny
 from worker.demo import sampling
 from worker.evaluation.score import score
-from worker.training.files.atomic import weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.machine.process import Refusal
 from worker.training.models import adapters, policy
 from worker.training.standalone.folder import asked_for

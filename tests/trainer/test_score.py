@@ -12,11 +12,11 @@ import pytest
 import torch
 import transformers
 
+from app.durable import sha256_of
 from app.runs.recipe import recipe_of, resolve
 from app.snapshots.selection.pairs import pairs_of
 from tests.trainer import tiny
 from worker.evaluation.score import score
-from worker.training.files.atomic import sha256_of
 from worker.training.machine.process import Refusal, Stopped
 from worker.training.train import train
 from worker.training.watch.sampling import chosen_prompts, sample

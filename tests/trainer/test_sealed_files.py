@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+from app.durable import write_atomically
 from tests.trainer import asking, tiny
 from worker.evaluation.score import score
 from worker.training.files import sealed as sealed_files
-from worker.training.files.atomic import write_atomically
 from worker.training.files.sealed import Damaged, is_sound, read, read_cache, seal_of, verify, write_seal, write_sealed
 from worker.training.job import read_job
 from worker.training.machine.process import REFUSED, Refusal, StopRequest

@@ -14,7 +14,7 @@ from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.training.data import batches
 from worker.training.data.rows import Row, read_rows
-from worker.training.files.atomic import weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.forward.logprobs import Reading
 from worker.training.job import read_job
 from worker.training.machine.process import Refusal

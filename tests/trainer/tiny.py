@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from app.runs.recipe import WITHOUT_LAMBDA, Recipe
 from app.snapshots.selection.pairs import pairs_of
-from worker.training.files.atomic import weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.machine.process import StopRequest, run
 from worker.training.train import train
 

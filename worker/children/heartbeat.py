@@ -14,11 +14,11 @@ from typing import Self
 
 from app import settings
 from app.database import transaction
+from app.durable import write_atomically
 from app.errors import StaleLease
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease, Standing
 from app.runs.states import RunState
-from worker.training.files.atomic import write_atomically
 from worker.training.machine.lease_watch import LEASE
 
 log = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from app.durable import folder_atomically
 from worker.demo import language, phrases
-from worker.training.files.atomic import folder_atomically
 
 UNKNOWN, PAD, END = "<unk>", "<pad>", "<eos>"
 STEPS = 240

@@ -8,10 +8,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.durable import sha256_of
 from app.runs.recipe import PAIRED, Recipe
 from app.snapshots.prompts.split import Split
 from worker.training.files import model_folders, sealed
-from worker.training.files.atomic import sha256_of, weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.machine.process import Refusal
 
 Document = TypeVar("Document", bound=BaseModel)

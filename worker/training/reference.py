@@ -24,10 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
+from app.durable import sha256_of
 from worker.training.data.batches import Block
 from worker.training.data.rows import Row
 from worker.training.data.tokens import Ids, fit
-from worker.training.files.atomic import sha256_of
 from worker.training.files.sealed import is_sound, seal_of, write_sealed
 from worker.training.job import Job
 from worker.training.models.policy import Arithmetic

@@ -23,8 +23,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from app.durable import flush, folder_atomically
 from app.runs.recipe import Recipe
-from worker.training.files.atomic import folder_atomically, sync
 from worker.training.files.sealed import Damaged, verify, write_seal
 from worker.training.machine.process import Refusal
 
@@ -154,7 +154,7 @@ def _put_aside(path: Path) -> None:
     with suppress(FileNotFoundError):  # another rank was quicker
         shutil.rmtree(place, ignore_errors=True)
         path.replace(place)
-    sync(path.parent)
+    flush(path.parent)
 
 
 def _sound_state(path: Path) -> dict[str, Any] | None:

@@ -17,7 +17,8 @@ from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.training.files.atomic import folder_atomically, weights_fingerprint
+from app.durable import folder_atomically
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.files.sealed import is_sound, read_cache, seal_of, unseal, write_seal, write_sealed
 from worker.training.job import Job, read_job
 from worker.training.machine.out_of_memory import is_out_of_memory, remedies, smaller

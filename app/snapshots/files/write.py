@@ -4,9 +4,6 @@ Everything is written into a folder aside, flushed to disk, and renamed: it is t
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -21,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from app.artifacts import sha256_of
+from app.durable import flush, sha256_of
 from app.prefetch import ahead
 from app.snapshots.balance.enough import Tally, warnings
 from app.snapshots.files.card import card
@@ -79,26 +76,6 @@ def shard_schema(kind: Format, *, labelled: bool = True) -> pa.Schema:
             pa.field("position", pa.int64(), nullable=False),
         ]
     )
-
-
-@contextmanager
-def folder_aside(folder: Path) -> Iterator[Path]:
-    """A folder that takes the place of `folder` when the block ends, and vanishes when it raises. One at a time: what
-    is left of one whose process was killed goes away."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield aside
-        _flush_folder(aside)
-        aside.chmod(0o755)  # mkdtemp's 0700 would keep out a trainer of another user
-        if folder.exists():
-            shutil.rmtree(folder)  # of an attempt that ended before it was registered
-        aside.rename(folder)
-        _flush_folder(folder.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folder: Path) -> dict[str, Any]:
@@ -211,7 +188,7 @@ def parquet(path: Path, schema: pa.Schema, *, dictionaries: Sequence[str]) -> It
         ) as writer,
     ):  # fmt: skip
         yield writer
-    _flush_file(path)
+    flush(path)
 
 
 def counts_of(tally: Tally) -> dict[str, float]:
@@ -402,17 +379,4 @@ def _answers(completions: pa.Array) -> pa.Array:
 
 def _write_text(path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
-    _flush_file(path)
-
-
-def _flush_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from app.artifacts import sha256_of
+from app.durable import sha256_of
 from app.snapshots.balance.enough import Tally, warnings
 from app.snapshots.balance.plan import Cell
 from app.snapshots.files.write import (

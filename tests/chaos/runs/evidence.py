@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app import artifacts, settings
 from app.checkpoints.service import MANIFEST
 from app.database import transaction
+from app.durable import sha256_of
 from tests.chaos.runs.verdict import Checkpoint, Row, Told
 
 
@@ -41,7 +42,7 @@ def damaged(registered: list[Checkpoint]) -> list[str]:
     wrong = [
         f"{path} in the artifact store has another content than its name says"
         for path in sorted(Path(settings.current().artifacts, "sha256").glob("*/*"))
-        if artifacts.sha256_of(path) != path.name
+        if sha256_of(path) != path.name
     ]
     for checkpoint in registered:
         missing = [name for name, digest in checkpoint.files.items() if not Path(artifacts.path_of(digest)).is_file()]

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from thumbwheel.row_checks import counts_in_words
 
+from app.durable import write_atomically
 from worker.training.data.rows import Rows, read_rows
 from worker.training.data.tokens import Tokens
-from worker.training.files.atomic import write_atomically
 from worker.training.files.sealed import Damaged, read, write_sealed
 from worker.training.job import Job
 from worker.training.machine.process import Refusal

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from worker.training.files.atomic import sha256_of, sync, write_atomically
+from app.durable import flush, sha256_of, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def replace_sealed(temporary: Path, path: Path) -> None:
     digest = sha256_of(temporary)
     unseal(path)
     temporary.replace(path)
-    sync(path.parent)
+    flush(path.parent)
     _write(seal_of(path), {path.name: digest})
 
 
@@ -66,7 +66,7 @@ def unseal(path: Path) -> None:
     seal = seal_of(path)
     if seal.exists():
         seal.unlink()
-        sync(seal.parent)
+        flush(seal.parent)
 
 
 def sums(seal: Path) -> dict[str, str] | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from worker.training.files.atomic import write_atomically
+from app.durable import write_atomically
 from worker.training.machine.lease_watch import end_with_lease
 from worker.training.machine.out_of_memory import is_disk_full, is_out_of_memory
 

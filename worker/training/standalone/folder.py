@@ -15,9 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from app.durable import flush, folder_atomically, sha256_of
 from app.runs.recipe import Recipe
 from worker.training.files import model_folders
-from worker.training.files.atomic import folder_atomically, sha256_of, sync, weights_fingerprint
+from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums, write_seal, write_sealed
 from worker.training.machine.process import Refusal, first_line
 from worker.training.standalone.request import Request
@@ -114,7 +115,7 @@ class Folder:
         for source in (*sorted(self.work.glob("output/*")), *(self.work / name for name in TOLD)):
             if source.is_file():
                 _put(source, self.out / source.name)
-        sync(self.out)
+        flush(self.out)
 
     def holds_all(self, *, scores: bool) -> bool:
         """Whether a finished training lies in OUT undamaged, with its scores where these are wanted."""
@@ -140,7 +141,7 @@ def _put(source: Path, target: Path) -> None:
                 os.link(source, temporary)
         if not temporary.exists():
             shutil.copyfile(source, temporary)
-            sync(temporary)
+            flush(temporary)
         temporary.replace(target)
     finally:
         # Also after a success: rename(2) leaves both names where they are links to the same file already.

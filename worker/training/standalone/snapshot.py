@@ -7,9 +7,9 @@ from typing import Any
 
 from thumbwheel.row_checks import REASONS
 
+from app.durable import sha256_of
 from app.runs.recipe import PairsFrom
 from app.snapshots.balance.enough import Tally
-from worker.training.files.atomic import sha256_of
 from worker.training.files.sealed import write_sealed
 from worker.training.standalone.dataset import Dataset, Side
 from worker.training.standalone.examples import VOTES, Dropped, Example

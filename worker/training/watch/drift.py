@@ -26,8 +26,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from app.durable import flush
 from worker.training.data.rows import Row
-from worker.training.files.atomic import sync
 from worker.training.files.sealed import is_sound, read_cache, replace_sealed, write_sealed
 from worker.training.forward.logprobs import Reading, autocast
 from worker.training.job import Job
@@ -75,7 +75,7 @@ class Start:
             part = path.with_name(f".{path.name}.part")
             content = {name: _short(weight.detach()) for name, weight in weights.items()}
             save_file(content, part, {"reference": reference})
-            sync(part)
+            flush(part)
             replace_sealed(part, path)
 
     def values(self) -> Iterator[tuple[str, Tensor]]:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.durable import write_atomically
 from app.runs.recipe import Recipe
 from worker.training.data.rows import Row
-from worker.training.files.atomic import write_atomically
 from worker.training.forward.readings import SAME_WITHIN
 from worker.training.machine.process import Refusal
 from worker.training.microbatch import MicroBatch

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from app.durable import write_atomically
 from worker.training.files import sealed
-from worker.training.files.atomic import write_atomically
 
 Phase = Literal["loading", "referencing", "training", "evaluating"]
 
