@@ -30,7 +30,8 @@ from app.snapshots import store
 from app.snapshots.balance.enough import Needs, Refusal, nothing_left, refusals, too_little_held_out
 from app.snapshots.balance.plan import Cell, Plan, plan
 from app.snapshots.balance.spread import Spread, holdout_of, spread_of
-from app.snapshots.files.write import CARD, MANIFEST, PAIRS, write_about, write_rows
+from app.snapshots.files.parquet import CARD, MANIFEST, PAIRS
+from app.snapshots.files.write import write_about, write_rows
 from app.snapshots.leakage.sampled import conversations_of, leakage_of
 from app.snapshots.prompts import service as prompts
 from app.snapshots.prompts.sides import Sides

@@ -10,7 +10,7 @@ from app import artifacts
 from app.database import now, transaction
 from app.errors import Invalid
 from app.privacy.leftovers import store
-from app.snapshots.files.write import CARD, MANIFEST
+from app.snapshots.files.parquet import CARD, MANIFEST
 
 #: Files are stored long before their rows are written; what is younger may still get one.
 LEAST_DAYS = 1

@@ -4,8 +4,7 @@ Everything is written into a folder aside, flushed to disk, and renamed: it is t
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,28 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from app.durable import flush, sha256_of
 from app.prefetch import ahead
 from app.snapshots.balance.enough import Tally, warnings
 from app.snapshots.files.card import card
+from app.snapshots.files.parquet import (
+    AT_ONCE,
+    CARD,
+    GROUP,
+    MANIFEST,
+    MEMBERS,
+    MEMBERS_SCHEMA,
+    MESSAGES,
+    PAIRS,
+    PAIRS_SCHEMA,
+    in_order,
+    parquet,
+    shard_schema,
+    write_members,
+    write_pairs,
+)
 from app.snapshots.leakage.containment import Answers
 from app.snapshots.prompts.split import Split
 from app.snapshots.selection.candidates import Candidates
@@ -29,53 +43,6 @@ from app.snapshots.selection.pairs import SOURCES
 from app.snapshots.selection.select import FORMATS, SPLITS, Format, Selection
 from app.spill.arrays import Columns
 from app.spill.texts import Texts, strings
-
-#: Rows of one row group; in memory at a time.
-GROUP = 4096
-#: Pairs, and members, that are in memory at a time.
-AT_ONCE = 16 * GROUP
-PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.json", "card.md"
-
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-_TEXT: Mapping[Format, pa.DataType] = {"text": pa.string(), "chat": _MESSAGES}
-PAIRS_SCHEMA = pa.schema(
-    [
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("chosen", pa.int64(), nullable=False),
-        pa.field("rejected_shard", pa.string(), nullable=False),
-        pa.field("rejected", pa.int64(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("votes_chosen", pa.int32(), nullable=False),
-        pa.field("votes_rejected", pa.int32(), nullable=False),
-        pa.field("votes_even", pa.int32(), nullable=False),
-    ]
-)
-_MEMBERS = pa.schema(
-    [
-        pa.field("completion_id", pa.string(), nullable=False),
-        pa.field("row", pa.string(), nullable=False),
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("number", pa.int64(), nullable=False),
-    ]
-)
-
-
-def shard_schema(kind: Format, *, labelled: bool = True) -> pa.Schema:
-    """`position`: the row's place in its split, over both formats; rows without a label, which pairs alone need, come
-    after those that have one."""
-    return pa.schema(
-        [
-            pa.field("prompt", _TEXT[kind], nullable=False),
-            pa.field("completion", _TEXT[kind], nullable=False),
-            pa.field("label", pa.bool_(), nullable=not labelled),
-            pa.field("weight", pa.float64(), nullable=False),
-            pa.field("reason", pa.string(), nullable=False),
-            pa.field("completion_id", pa.string(), nullable=False),
-            pa.field("checkpoint_id", pa.string()),
-            pa.field("signal_time", pa.timestamp("us", "UTC"), nullable=False),
-            pa.field("position", pa.int64(), nullable=False),
-        ]
-    )
 
 
 def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folder: Path) -> dict[str, Any]:
@@ -132,63 +99,6 @@ def write_about(manifest: Mapping[str, Any], folder: Path) -> None:
 def canonical(manifest: Mapping[str, Any]) -> str:
     """JSON with sorted keys: equal manifests are equal bytes."""
     return json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_pairs(path: Path, tables: Iterable[pa.Table]) -> None:
-    """Writes which rows of which shards are compared with each other."""
-    with parquet(path, PAIRS_SCHEMA, dictionaries=["shard", "rejected_shard", "source"]) as writer:
-        for table in tables:
-            writer.write_table(table)
-
-
-def with_sources(pairs: pa.Table) -> pa.Table:
-    """Pairs as snapshots have them that were made before it was known where each came from: all derived from labels."""
-    if "source" in pairs.schema.names:
-        return pairs
-    none = pa.array([0] * len(pairs), pa.int32())
-    columns = {
-        "shard": pairs["shard"],
-        "chosen": pairs["chosen"],
-        "rejected_shard": pairs["shard"],
-        "rejected": pairs["rejected"],
-        "source": pa.array(["derived"] * len(pairs), pa.string()),
-        **dict.fromkeys(("votes_chosen", "votes_rejected", "votes_even"), none),
-    }
-    return pa.table(columns, schema=PAIRS_SCHEMA)
-
-
-def write_members(path: Path, members: Iterable[pa.Table]) -> None:
-    """Of which completions something is in the snapshot, and where: tables in order of completion_id and row, so that
-    one is found without reading all."""
-    with parquet(path, _MEMBERS, dictionaries=["shard"]) as writer:
-        waiting = _MEMBERS.empty_table()
-        for table in members:
-            waiting = pa.concat_tables([waiting, table])
-            whole = len(waiting) - len(waiting) % GROUP
-            if whole:
-                writer.write_table(waiting.slice(0, whole), row_group_size=GROUP)
-                waiting = waiting.slice(whole)
-        if len(waiting):
-            writer.write_table(waiting, row_group_size=GROUP)
-
-
-def in_order(members: pa.Table) -> pa.Table:
-    """As `write_members` wants them."""
-    return members.sort_by([("completion_id", "ascending"), ("row", "ascending")])
-
-
-@contextmanager
-def parquet(path: Path, schema: pa.Schema, *, dictionaries: Sequence[str]) -> Iterator[pq.ParquetWriter]:
-    # Every option that reaches the bytes is said here, not left to the defaults of a version.
-    with (
-        path.open("wb") as file,
-        pq.ParquetWriter(
-            file, schema, version="2.6", data_page_version="1.0", compression="zstd", compression_level=3,
-            use_dictionary=dictionaries, write_statistics=True, store_schema=False,
-        ) as writer,
-    ):  # fmt: skip
-        yield writer
-    flush(path)
 
 
 def counts_of(tally: Tally) -> dict[str, float]:
@@ -301,7 +211,7 @@ class _Rows:
         text = self._kind == "text"
         return pa.table(
             [
-                strings(prompts) if text else pa.array(map(msgspec.json.decode, prompts), _MESSAGES),
+                strings(prompts) if text else pa.array(map(msgspec.json.decode, prompts), MESSAGES),
                 completions if text else _answers(completions),
                 pa.array(of("label")) if self._labelled else pa.nulls(len(prompts), pa.bool_()),
                 pa.array(of("weight")),
@@ -342,7 +252,7 @@ def _members(
                 names.take(pa.array(shard[row[part]])),
                 pa.array(number[row[part]].astype(np.int64)),
             ],
-            schema=_MEMBERS,
+            schema=MEMBERS_SCHEMA,
         )
         yield in_order(table)
         start = end
@@ -372,9 +282,9 @@ def _row_ids(ids: pa.Array, edit: NDArray[np.uint64]) -> pa.Array:
 def _answers(completions: pa.Array) -> pa.Array:
     """Each as a chat of one message."""
     message = pa.StructArray.from_arrays(
-        [pa.array(["assistant"] * len(completions)), completions], fields=list(_MESSAGES.value_type)
+        [pa.array(["assistant"] * len(completions)), completions], fields=list(MESSAGES.value_type)
     )
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(completions) + 1, dtype=np.int32)), message).cast(_MESSAGES)
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(completions) + 1, dtype=np.int32)), message).cast(MESSAGES)
 
 
 def _write_text(path: Path, content: str) -> None:

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from app.durable import sha256_of
 from app.snapshots.balance.enough import Tally, warnings
 from app.snapshots.balance.plan import Cell
-from app.snapshots.files.write import (
+from app.snapshots.files.parquet import (
     GROUP,
     MEMBERS,
     PAIRS,
     PAIRS_SCHEMA,
-    counts_of,
     parquet,
     shard_schema,
     with_sources,
     write_members,
     write_pairs,
 )
+from app.snapshots.files.write import counts_of
 from app.snapshots.prompts.split import Split
 from app.snapshots.selection.pairs import SOURCES
 

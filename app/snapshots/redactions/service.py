@@ -13,7 +13,8 @@ from app import artifacts
 from app.database import now
 from app.snapshots import service as snapshots
 from app.snapshots.balance.plan import plan
-from app.snapshots.files.write import CARD, MANIFEST, MEMBERS, PAIRS, write_about
+from app.snapshots.files.parquet import CARD, MANIFEST, MEMBERS, PAIRS
+from app.snapshots.files.write import write_about
 from app.snapshots.prompts.split import Split
 from app.snapshots.redactions import store
 from app.snapshots.redactions.rewrite import Member, members_of, row_at, without

@@ -75,8 +75,10 @@ def _write_shard(path: Path, side: Side, rows: Sequence[int]) -> None:
     """`rows`: indices of the side's examples, all text or all chat."""
     import pyarrow as pa
 
+    from app.snapshots.files.parquet import TEXT
+
     examples = [side.examples[index] for index in rows]
-    text = pa.string() if isinstance(examples[0].prompt, str) else _messages()
+    text = TEXT["text" if isinstance(examples[0].prompt, str) else "chat"]
     columns: dict[str, tuple[Any, list[Any]]] = {
         "prompt": (text, [one.prompt for one in examples]),
         "completion": (text, [one.completion for one in examples]),
@@ -110,22 +112,13 @@ def _write_pairs(path: Path, pairs: Sequence[Mapping[str, Any]]) -> None:
 
 def _write_table(path: Path, columns: Mapping[str, tuple[Any, list[Any]]]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from app.snapshots.files.parquet import parquet
 
     schema = pa.schema([(name, kind) for name, (kind, _) in columns.items()])
     table = pa.table({name: pa.array(values, kind) for name, (kind, values) in columns.items()}, schema=schema)
-    # Every option that reaches the bytes is said here, not left to the defaults of a version.
-    with path.open("wb") as file:
-        pq.write_table(
-            table, file, row_group_size=GROUP, version="2.6", data_page_version="1.0", compression="zstd",
-            compression_level=3, use_dictionary=False, write_statistics=True, store_schema=False,
-        )  # fmt: skip
-
-
-def _messages() -> Any:
-    import pyarrow as pa
-
-    return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    with parquet(path, schema) as writer:
+        writer.write_table(table, row_group_size=GROUP)
 
 
 def _counts(tally: Tally) -> dict[str, float]:
