@@ -21,8 +21,8 @@ from app.labels.quarantine import service as quarantine
 from app.labels.verdicts import Context
 from app.labels.whole_log import resolve
 from app.labels.whole_log.events import Log
+from app.labels.whole_log.labelled import Labelled
 from app.labels.whole_log.parts import Logs
-from app.labels.whole_log.resolve import Labelled
 from app.spill.batches import Spill
 
 #: Rules that are left out of a pass over the votes.

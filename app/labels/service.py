@@ -18,8 +18,9 @@ from app import whole_logs
 from app.feedback import service as feedback
 from app.labels import store
 from app.labels.verdicts import Context
-from app.labels.whole_log import read, resolve
+from app.labels.whole_log import read
 from app.labels.whole_log.events import Log
+from app.labels.whole_log.labelled import Labelled
 from app.labels.whole_log.parts import Logs, Whole, parted
 
 Prompt = str | list[dict[str, Any]]
@@ -111,7 +112,7 @@ def _turn(session: Session, project: str) -> AbstractContextManager[None]:
     return whole_logs.turn(session) if is_large(session, project) else nullcontext()
 
 
-def count(log: Log, labelled: resolve.Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
+def count(log: Log, labelled: Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
     """Rows by class, and completions that give none; of completions of which something was said after `since`, and of
     this checkpoint."""
     completions = labelled.completions

@@ -18,6 +18,7 @@ from app.labels.not_preferred import id_of
 from app.labels.policy import NO_VERDICT, QUARANTINED, Resolution, Signal, resolve
 from app.labels.verdicts import EVEN, NO_TIME, NOT_PREFERRED, Context
 from app.labels.whole_log import resolve as whole_log
+from app.labels.whole_log.labelled import Labelled
 
 EVENTS = text("""
     SELECT event_id, position, occurred_at, received_at, origin, completion_id, actor, signal, prompt, completion,
@@ -78,7 +79,7 @@ def resolved(
 
 def resolve_all(
     session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int, left_out: Collection[str] = ()
-) -> whole_log.Labelled:
+) -> Labelled:
     """Returns what the way for whole logs makes of the log up to `watermark`, without the signals of some actors."""
     log = labels.log_of(session, project, policy, watermark)
     context = labels.context(session, project, policy, watermark)

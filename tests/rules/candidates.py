@@ -15,7 +15,7 @@ from thumbwheel.wire.policies import Duplicates
 
 from app.labels.whole_log.comparisons import COMPARISONS
 from app.labels.whole_log.events import NAME
-from app.labels.whole_log.resolve import Labelled
+from app.labels.whole_log.labelled import Labelled
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.labelled_rows import ranks_of, rows_of
 from app.snapshots.selection.with_texts import gather, keep

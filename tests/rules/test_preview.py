@@ -8,21 +8,12 @@ import pytest
 from thumbwheel import wire
 from thumbwheel.wire.previews import GuardEffect
 
-from app.labels.previews.preview import (
-    Look,
-    Named,
-    effect,
-    examples_of,
-    flipped,
-    guards_of,
-    matrix,
-    only,
-    shortened,
-    signals_of,
-    unheard,
-)
+from app.labels.previews.flips import examples_of, flipped, matrix
+from app.labels.previews.looks import Look, shortened
+from app.labels.previews.preview import Named, effect, guards_of, only, signals_of
+from app.labels.previews.unheard import unheard
 from app.labels.whole_log.comparisons import COMPARISONS
-from app.labels.whole_log.resolve import Labelled
+from app.labels.whole_log.labelled import Labelled
 
 NO_GUARDS = GuardEffect(
     quarantined_actors=0, quarantined_votes=0, capped_rows=0, weight_before_caps=0, weight_after_caps=0

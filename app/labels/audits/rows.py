@@ -11,8 +11,8 @@ from app.labels.policy import EDITED_TEXT
 from app.labels.resolving import Resolved
 from app.labels.service import LogTexts
 from app.labels.verdicts import THOUSANDTHS
+from app.labels.whole_log.labelled import Labelled
 from app.labels.whole_log.read import CARRIERS, Carrier
-from app.labels.whole_log.resolve import Labelled
 
 #: Texts that are read at a time.
 TEXTS = 4_096

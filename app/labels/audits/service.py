@@ -1,14 +1,13 @@
 """Audits: how many labels are right, as people see it who look at a sample."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
-from thumbwheel.wire.policies import Label
 
 from app.database import now
 from app.errors import NotFound, Refused
@@ -17,9 +16,9 @@ from app.labels import service as labels
 from app.labels.audits import store
 from app.labels.audits.rows import Labelling, Texts, labellings, texts_of
 from app.labels.audits.sample import Sample, Stratum, draw, kind_of
-from app.labels.audits.store import NO_SUSPICION, Tally
+from app.labels.audits.shown import Tally, shown_audit, shown_item
+from app.labels.audits.store import NO_SUSPICION
 from app.labels.audits.tables import LabelAudit, LabelAuditItem
-from app.labels.intervals import wilson
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.resolving import resolved
@@ -252,66 +251,11 @@ def _shown(session: Session, rows: Sequence[LabelAudit]) -> list[wire.Audit]:
     found: dict[UUID, list[Tally]] = {row.id: [] for row in rows}
     for tally in store.tallies(session, found):
         found[tally.audit_id].append(tally)
-    return [_shown_audit(row, found[row.id]) for row in rows]
-
-
-def _shown_audit(row: LabelAudit, tallies: Sequence[Tally]) -> wire.Audit:
-    by_kind: dict[tuple[bool, str], list[Tally]] = {}
-    for tally in sorted(tallies, key=lambda tally: (not tally.label, kind_of(tally.reason))):
-        by_kind.setdefault((tally.label, kind_of(tally.reason)), []).append(tally)
-    derived = {"project", "items", "pending", "classes", "kinds"}
-    return wire.Audit.model_validate(
-        {
-            **{name: getattr(row, name) for name in wire.Audit.model_fields if name not in derived},
-            "project": row.project_id,
-            "items": sum(tally.items for tally in tallies),
-            "pending": sum(tally.items - tally.agreed - tally.disagreed - tally.unsure for tally in tallies),
-            "classes": [
-                {"label": _label(label), "rows": rows, **_figure(tally for tally in tallies if tally.label is label)}
-                for label, rows in ((True, row.rows_desirable), (False, row.rows_undesirable))
-            ],
-            "kinds": [
-                {"label": _label(label), "kind": kind, **_figure(of_kind)} for (label, kind), of_kind in by_kind.items()
-            ],
-        }
-    )
-
-
-def _figure(tallies: Iterable[Tally]) -> dict[str, Any]:
-    items = agreed = disagreed = unsure = 0
-    for tally in tallies:
-        items, unsure = items + tally.items, unsure + tally.unsure
-        agreed, disagreed = agreed + tally.agreed, disagreed + tally.disagreed
-    judged = agreed + disagreed
-    low, high = wilson(agreed, judged) or (None, None)
-    precision = agreed / judged if judged else None
-    counts = {"items": items, "judged": judged, "agreed": agreed, "unsure": unsure}
-    return {**counts, "precision": precision, "low": low, "high": high}
+    return [shown_audit(row, found[row.id]) for row in rows]
 
 
 def _shown_items(session: Session, audit_id: UUID, rows: Sequence[LabelAuditItem]) -> list[wire.AuditItem]:
     history: dict[int, list[wire.GivenVerdict]] = {row.number: [] for row in rows}
     for given in store.verdicts(session, audit_id, history):
         history[given.number].append(wire.GivenVerdict.model_validate(given))
-    return [_shown_item(row, history[row.number]) for row in rows]
-
-
-def _shown_item(row: LabelAuditItem, history: list[wire.GivenVerdict]) -> wire.AuditItem:
-    return wire.AuditItem(
-        number=row.number,
-        completion_id=row.completion_id,
-        prompt=row.prompt,
-        completion=row.completion,
-        label=_label(row.label),
-        weight=row.weight,
-        reason=row.reason,
-        kind=kind_of(row.reason),
-        checkpoint_id=row.checkpoint_id,
-        suspicion=row.suspicion,
-        verdict=history[-1].verdict if history else None,
-        history=history,
-    )
-
-
-def _label(desirable: bool) -> Label:
-    return "desirable" if desirable else "undesirable"
+    return [shown_item(row, history[row.number]) for row in rows]

@@ -2,31 +2,20 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import column, func, insert, select, table, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
+from app.labels.audits.shown import Tally
 from app.labels.audits.tables import LabelAudit, LabelAuditItem, LabelAuditVerdict, LabelSuspicion
 
 #: Checkpoints are a room beside this one, whose ids are all that is asked.
 CHECKPOINTS = table("checkpoints", column("id"), column("project_id"))
 #: What an item without suspicion counts as in the queue: less than any that has one.
 NO_SUSPICION = -1.0
-
-
-class Tally(NamedTuple):
-    """Items of one audit with the same label and reason; of those, the ones with each newest verdict."""
-
-    audit_id: UUID
-    label: bool
-    reason: str
-    items: int
-    agreed: int
-    disagreed: int
-    unsure: int
 
 
 _TALLIES = text("""

@@ -8,7 +8,7 @@ from thumbwheel import wire
 from thumbwheel.wire.previews import ExplainedSignal, ExplainedText, ResolvedLabel
 
 from app.labels.policy import TIE, Signal, Step, explain
-from app.labels.previews.preview import Look
+from app.labels.previews.looks import Look
 from app.labels.verdicts import NO_TIME, Context
 
 

@@ -1,35 +1,28 @@
 """Two policies on the same feedback: what each makes of it, and who flips. Pure: frames in, a preview's parts out."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from thumbwheel import wire
-from thumbwheel.wire.policies import SaysUnless
 from thumbwheel.wire.previews import (
     ClassSize,
-    Flip,
-    FlipExample,
     GuardEffect,
     PolicyEffect,
     ReasonCount,
     ResolvedLabel,
     SignalCount,
-    Unheard,
-    Verdict,
 )
 
 from app.labels.guards.influence import capped
 from app.labels.policy import EDITED_TEXT
 from app.labels.verdicts import NO_TIME, THOUSANDTHS
 from app.labels.whole_log.events import Log, microseconds
-from app.labels.whole_log.resolve import Labelled
+from app.labels.whole_log.labelled import Labelled
 
-EXAMPLES = 10
-SHOWN_CHARACTERS = 240
 #: Ratings are counted by places on their scale in such steps: every scale of 5, 6 or 11 values keeps its values.
 STEPS = 20
 
@@ -47,16 +40,9 @@ class Named:
     sha256: str
 
 
-class Look(NamedTuple):
-    """What a completion looks like."""
-
-    prompt: Any
-    completion: str | None
-
-
 def effect(named: Named, labelled: Labelled, guards: GuardEffect) -> PolicyEffect:
     """What a policy makes of the feedback."""
-    named_labels = _with_names(labelled.completions)
+    named_labels = with_names(labelled.completions)
     return PolicyEffect(
         version=named.version,
         name=named.policy.name,
@@ -130,76 +116,6 @@ def guards_of(
     )
 
 
-def flipped(before: Labelled, after: Labelled) -> pl.DataFrame:
-    """Completions by both labels: completion_id, position, and of each side name_…, weight_… (thousandths), reasons_….
-
-    Both are of the same log, and so of the same completions.
-    """
-    sides = [
-        _with_names(labelled.completions).select(
-            "completion_id",
-            pl.col("name").alias(f"name_{side}"),
-            pl.col("weight").alias(f"weight_{side}"),
-            pl.col("reasons").alias(f"reasons_{side}"),
-        )
-        for labelled, side in ((before, "before"), (after, "after"))
-    ]
-    sides[1] = sides[1].with_columns(after.completions["position"])
-    if sides[0]["completion_id"].equals(sides[1]["completion_id"]):  # by one reading of the log
-        return pl.concat([sides[0], sides[1].drop("completion_id")], how="horizontal")
-    return sides[0].join(sides[1], on="completion_id")
-
-
-def examples_of(joined: pl.DataFrame) -> pl.DataFrame:
-    """Up to `EXAMPLES` completions of each flip, first one of each pair of reasons, the newest first."""
-    pair = ["name_before", "name_after"]
-    return (
-        joined.filter(pl.col("name_before") != pl.col("name_after"))
-        .sort("position", "completion_id", descending=[True, False])
-        .with_columns(pl.col("reasons_before", "reasons_after").cast(pl.List(pl.String)))
-        .with_columns(
-            why=pl.concat_str(
-                pl.col("reasons_before").list.join(" "), pl.lit("\n"), pl.col("reasons_after").list.join(" ")
-            )
-        )
-        .with_columns(turn=pl.int_range(pl.len()).over([*pair, "why"]))
-        .sort("turn", maintain_order=True)
-        .filter(pl.int_range(pl.len()).over(pair) < EXAMPLES)
-        .drop("why", "turn")
-    )
-
-
-def matrix(
-    joined: pl.DataFrame, shown: pl.DataFrame, texts: Mapping[str, Look], signals: Mapping[str, list[str]]
-) -> list[Flip]:
-    """Every pair of labels that occurs, examples where they differ.
-
-    joined, shown   of `flipped`, of `examples_of`
-    texts, signals  by the completion ids of `shown`
-    """
-    counts = joined.group_by("name_before", "name_after").len()
-    number = {(row[0], row[1]): row[2] for row in counts.iter_rows()}
-    found: dict[tuple[str, str], list[FlipExample]] = {}
-    for row in shown.iter_rows(named=True):
-        text = texts.get(row["completion_id"], Look(None, None))
-        found.setdefault((row["name_before"], row["name_after"]), []).append(
-            FlipExample(
-                completion_id=row["completion_id"],
-                prompt=shortened(_last_text(text.prompt)),
-                completion=shortened(text.completion),
-                signals=signals.get(row["completion_id"], []),
-                before=_verdict(row, "before"),
-                after=_verdict(row, "after"),
-            )
-        )
-    return [
-        Flip(before=one, after=other, completions=number[one, other], examples=found.get((one, other), []))
-        for one in LABELS
-        for other in LABELS
-        if (one, other) in number
-    ]
-
-
 def signals_of(labelled: Labelled, completion_ids: Iterable[str]) -> dict[str, list[str]]:
     """What was said of each of these completions, as `thumbs up`, a repeated one once with its count."""
     wanted = pl.DataFrame({"completion_id": list(completion_ids)}, schema={"completion_id": pl.String})
@@ -215,33 +131,6 @@ def signals_of(labelled: Labelled, completion_ids: Iterable[str]) -> dict[str, l
     for completion_id, words, count in said.iter_rows():
         found.setdefault(completion_id, []).append(words if count == 1 else f"{words} ×{count}")
     return found
-
-
-def unheard(policy: wire.LabelPolicy, labelled: Labelled) -> list[Unheard]:
-    """What occurs in the feedback and has no word in the policy, most frequent first. Comments never have one."""
-    counts = (
-        labelled.said.group_by("kind", "detail")
-        .len()
-        .with_columns(_name().alias("detail"))
-        .explode("detail")
-        .group_by("kind", "detail")
-        .agg(pl.col("len").sum())
-        .sort(["len", "kind", "detail"], descending=[True, False, False])
-    )
-    found = []
-    for kind, detail, count in counts.iter_rows():
-        why = _why_unheard(policy, kind, detail)
-        if why is not None:
-            found.append(Unheard(kind=kind, detail=detail, signals=count, why=why))
-    return found
-
-
-def shortened(text: str | None) -> str | None:
-    """On one line, cut where it is long."""
-    if text is None:
-        return None
-    line = " ".join(text.strip()[: 4 * SHOWN_CHARACTERS].split())
-    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def _rows(labelled: Labelled) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -262,7 +151,7 @@ def _rows(labelled: Labelled) -> tuple[pl.DataFrame, pl.DataFrame]:
     return whole, pl.concat([agreed.select("row", "actor"), writers], how="vertical_relaxed")
 
 
-def _with_names(completions: pl.DataFrame) -> pl.DataFrame:
+def with_names(completions: pl.DataFrame) -> pl.DataFrame:
     """With `name`, the label in words."""
     name = pl.when(pl.col("label")).then(pl.lit("desirable")).when(~pl.col("label")).then(pl.lit("undesirable"))
     return completions.with_columns(name=name.otherwise(pl.lit("nothing")).cast(_NAMES))
@@ -274,7 +163,7 @@ def _detail() -> pl.Expr:
     return pl.when(pl.col("kind") == "rating").then(place.round(2).cast(pl.String)).otherwise("detail").alias("detail")
 
 
-def _name() -> pl.Expr:
+def name_of_detail() -> pl.Expr:
     """What a policy would name: the flags one by one, the outcome without its value."""
     flags = pl.when(pl.col("kind") == "flag").then(pl.col("detail").str.split(", "))
     outcome = pl.when(pl.col("kind") == "outcome").then(pl.col("detail").str.replace(" (true|false)$", ""))
@@ -324,38 +213,3 @@ def _with_texts(size: ClassSize, rewrites: pl.DataFrame) -> ClassSize:
 
 def _sum(weights: pl.Series) -> float:
     return int(weights.cast(pl.Int64).sum()) / THOUSANDTHS
-
-
-def _verdict(row: Mapping[str, Any], side: str) -> Verdict:
-    weight = row[f"weight_{side}"] / THOUSANDTHS
-    return Verdict(label=row[f"name_{side}"], weight=weight, reasons=row[f"reasons_{side}"])
-
-
-def _why_unheard(policy: wire.LabelPolicy, kind: str, detail: str | None) -> str | None:
-    rules = policy.signals
-    match kind:
-        case "comment" | "retract":
-            return None
-        case "outcome":
-            if detail in rules.outcome:
-                return None
-            return "no rule for this outcome: name it under signals.outcome, with nothing in it to ignore it"
-        case "flag":
-            if any(detail in tier.flags for tier in rules.flag.values()):
-                return None
-            return "no tier has this flag: put it into one under signals.flag, with says null to ignore it"
-        case "thumbs" | "edit" | "rating" | "preference" | "not_preferred" | "even":
-            return None
-        case implicit if implicit in IMPLICIT:
-            says: SaysUnless | None = getattr(rules, "copy_" if implicit == "copy" else implicit)
-            return None if says is not None else f"signals.{implicit} is null: let it say something, if it should count"
-        case _:
-            return "this version of the server knows no such signal"
-
-
-def _last_text(prompt: Any) -> str | None:
-    """Of messages, the content of the last one that has any."""
-    if prompt is None or isinstance(prompt, str):
-        return prompt
-    contents = [message.get("content") for message in prompt if isinstance(message, dict)]
-    return next((content for content in reversed(contents) if isinstance(content, str) and content), None)

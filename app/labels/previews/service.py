@@ -15,14 +15,15 @@ from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
-from app.labels.previews import preview as pure
-from app.labels.previews import store
+from app.labels.previews import flips, store, unheard
 from app.labels.previews.explanation import Said, explanation_of
-from app.labels.previews.preview import Look, Named
+from app.labels.previews.looks import Look
+from app.labels.previews.preview import Named, effect, guards_of, only, said_since, signals_of
 from app.labels.quarantine import service as quarantine
 from app.labels.summaries import service as summaries
 from app.labels.whole_log import resolve
 from app.labels.whole_log.events import Log
+from app.labels.whole_log.labelled import Labelled
 
 
 def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Preview:
@@ -38,8 +39,8 @@ def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Previe
         after = _stored(session, project, new.version or 0)
     read = _Reading(session, project, watermark)
     sides = [read.side(named, since) for named in (before, after)]
-    joined = pure.flipped(sides[0].labelled, sides[1].labelled)
-    shown = pure.examples_of(joined)
+    joined = flips.flipped(sides[0].labelled, sides[1].labelled)
+    shown = flips.examples_of(joined)
     ids = shown["completion_id"].to_list()
     looks = store.looks(session, project, ids, watermark)
     return wire.Preview(
@@ -49,8 +50,8 @@ def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Previe
         completions=joined.height,
         before=sides[0].effect,
         after=sides[1].effect,
-        flips=pure.matrix(joined, shown, looks, pure.signals_of(sides[1].labelled, ids)),
-        unheard=pure.unheard(after.policy, sides[1].labelled),
+        flips=flips.matrix(joined, shown, looks, signals_of(sides[1].labelled, ids)),
+        unheard=unheard.unheard(after.policy, sides[1].labelled),
     )
 
 
@@ -76,7 +77,7 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
 
 @dataclass(frozen=True)
 class _Side:
-    labelled: resolve.Labelled
+    labelled: Labelled
     effect: PolicyEffect
 
 
@@ -94,14 +95,14 @@ class _Reading:
         left_out = quarantine.left_out(self._session, self._project, named.policy, everybodys)
         labelled = self.resolved(named.policy, left_out) if left_out else everybodys
         if since is not None:
-            lately = pure.said_since(self._log(named.policy), since)
-            everybodys, labelled = (pure.only(one, lately) for one in (everybodys, labelled))
+            lately = said_since(self._log(named.policy), since)
+            everybodys, labelled = (only(one, lately) for one in (everybodys, labelled))
         if self._prompts is None:
             self._prompts = store.prompts(self._session, self._project, self._watermark)
-        guards = pure.guards_of(named, everybodys, left_out, labelled, self._prompts)
-        return _Side(labelled, pure.effect(named, labelled, guards))
+        guards = guards_of(named, everybodys, left_out, labelled, self._prompts)
+        return _Side(labelled, effect(named, labelled, guards))
 
-    def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> resolve.Labelled:
+    def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> Labelled:
         """What a policy makes of the whole log."""
         context = labels.context(self._session, self._project, policy, self._watermark)
         return resolve.resolve(policy, self._log(policy), context, sorted(left_out), said=True, judged=True)

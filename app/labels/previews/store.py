@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import arrow, literal
 from app.labels.event_time import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.labels.not_preferred import ID_SQL, OTHER_SIDE_SQL
-from app.labels.previews.preview import Look
+from app.labels.previews.looks import Look
 
 #: Snapshots belong to a room that lies above; a preview only asks how far the log went for one, and by which policy.
 SNAPSHOTS = table(

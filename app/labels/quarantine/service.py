@@ -12,7 +12,7 @@ from app.errors import NotFound
 from app.feedback import service as feedback
 from app.labels.guards.quarantine import findings
 from app.labels.quarantine import store
-from app.labels.whole_log.resolve import Labelled
+from app.labels.whole_log.labelled import Labelled
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, number_up_to, page_of
 

@@ -4,7 +4,7 @@ Equal to the pure function by a property-based test. Each different signal is ju
 counting: ids are numbers, moments and positions are integers, and what comes latest is a maximum.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,39 +19,9 @@ from app.labels import verdicts as one
 from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
 from app.labels.verdicts import NO_TIME, THOUSANDTHS, Context, Verdict
 from app.labels.whole_log.comparisons import Judgements, judgements_of
-from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Events, Log, changes, microseconds
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What a policy makes of a log.
-
-    completions  completion_id str · label bool or null · weight Int32 (thousandths) · reason name (the first) · reasons
-                 list of names · checkpoint_id · position · known · carrier · never_train
-    votes        what counts of each actor about each completion: completion, actor UInt32 (rows) · moment Datetime ·
-                 position Int64 · desirable bool · weight Int32 (thousandths) · reason str
-    rewrites     completion UInt32 · key bytes (see `text_key`) · position Int64 · moment Int64 (µs since 1970, of the
-                 latest) · weight Int32 (thousandths) · actors list of UInt32
-    comparisons  what was compared: see `app.labels.whole_log.comparisons.COMPARISONS`
-    judgements   what the guards look at, where it was asked for: see `judgements`
-    compared     number of the completion of each event in `Log.compared`
-    said         every standing signal, where it was asked for: kind str · detail str or null · completion UInt32 ·
-                 says str or null
-    """
-
-    completions: pl.DataFrame
-    votes: pl.DataFrame
-    rewrites: pl.DataFrame
-    comparisons: pl.DataFrame
-    judgements: pl.DataFrame
-    compared: NDArray[np.uint32]
-    said: pl.DataFrame
-    actors: pl.Series
-
-    def completion_of(self, judged: pl.Series) -> pl.Series:
-        """Returns the completion of each number that `judgements` has in its column `judged`."""
-        several = np.concatenate([np.arange(len(self.completions)), self.compared])
-        return pl.Series(several[judged.to_numpy()], dtype=pl.UInt32)
+from app.labels.whole_log.events import NAME, Events, Log, changes, microseconds
+from app.labels.whole_log.labelled import Labelled
+from app.labels.whole_log.verdicts_of_signals import Verdicts, kinds_of, verdict_of
 
 
 def judgements(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataFrame:
@@ -65,7 +35,7 @@ def judgements(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataF
     desirable  Boolean; of two completions, whether the first one is preferred
     compared   Boolean: whether it is about two completions
     """
-    verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
+    verdicts = Verdicts([verdict_of(policy, body, context) for body in log.signals])
     counted = _Counted.of(policy, log, log.stands, verdicts, context)
     return counted.judgements(len(log.completions), verdicts)
 
@@ -91,8 +61,8 @@ def resolve(
         out = log.actors.is_in(list(left_out)).to_numpy()[events.actor]
         silenced[events.completion[counts & out]] = True
         counts = counts & ~out
-    kinds = _kinds(log.signals)
-    verdicts = _Verdicts([_verdict(policy, body, context) for body in log.signals])
+    kinds = kinds_of(log.signals)
+    verdicts = Verdicts([verdict_of(policy, body, context) for body in log.signals])
     counted = _Counted.of(policy, log, counts, verdicts, context)
     votes = counted.votes(verdicts)
     return Labelled(
@@ -116,17 +86,17 @@ class _Counted:
 
     @staticmethod
     def of(
-        policy: wire.LabelPolicy, log: Log, counts: NDArray[np.bool_], verdicts: "_Verdicts", context: Context
+        policy: wire.LabelPolicy, log: Log, counts: NDArray[np.bool_], verdicts: Verdicts, context: Context
     ) -> "_Counted":
         compares = np.array([one.preference_in(body) is not None for body in log.signals], dtype=bool)
         rules = policy.signals.preference
         says = rules.preferred is not None or rules.not_preferred is not None
-        kinds = _kinds(log.signals)["kind"].to_numpy()
+        kinds = kinds_of(log.signals)["kind"].to_numpy()
         alone = ~compares & verdicts.says
         final = _final(log.events, counts, alone, verdicts, kinds, context)
         return _Counted(_latest(final, verdicts), judgements_of(log, counts & says))
 
-    def votes(self, verdicts: "_Verdicts") -> Events:
+    def votes(self, verdicts: Verdicts) -> Events:
         """Returns the one event that counts of each actor about each completion."""
         compared = self.compared.of_completions()
         if not len(compared.position):
@@ -134,7 +104,7 @@ class _Counted:
         compared = compared.where(verdicts.says[compared.signal])
         return _latest(self.one_by_one.with_more(compared), verdicts)
 
-    def judgements(self, completions: int, verdicts: "_Verdicts") -> pl.DataFrame:
+    def judgements(self, completions: int, verdicts: Verdicts) -> pl.DataFrame:
         """See the function of that name."""
         plain, once = self.one_by_one, self.compared.once()
         numbers = completions + once.two
@@ -151,7 +121,7 @@ class _Counted:
         )
 
 
-def _votes(votes: Events, verdicts: "_Verdicts") -> pl.DataFrame:
+def _votes(votes: Events, verdicts: Verdicts) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "completion": votes.completion,
@@ -165,7 +135,7 @@ def _votes(votes: Events, verdicts: "_Verdicts") -> pl.DataFrame:
     )
 
 
-def _said(kinds: pl.DataFrame, events: "Events", verdicts: "_Verdicts") -> pl.DataFrame:
+def _said(kinds: pl.DataFrame, events: "Events", verdicts: Verdicts) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "kind": kinds["kind"].gather(events.signal),
@@ -176,60 +146,11 @@ def _said(kinds: pl.DataFrame, events: "Events", verdicts: "_Verdicts") -> pl.Da
     )
 
 
-class _Verdicts:
-    """What each different signal says, in its place. `order` puts the heaviest first, as reasons are told."""
-
-    def __init__(self, found: Sequence[Verdict | None]) -> None:
-        self.found = found
-        self.says = np.array([verdict is not None for verdict in found], dtype=bool)
-        self.rank = np.array([verdict.rank if verdict else 0 for verdict in found], dtype=np.int8)
-        self.desirable = np.array([bool(verdict and verdict.desirable) for verdict in found], dtype=bool)
-        self.weight = np.array([verdict.weight if verdict else 0 for verdict in found], dtype=np.int32)
-        self.reason = pl.Series([verdict.reason if verdict else None for verdict in found], dtype=NAME)
-        told = sorted({(-verdict.weight, verdict.rank, verdict.reason) for verdict in found if verdict})
-        self.reasons = [reason for _, _, reason in told]
-        place = {one: number for number, one in enumerate(told)}
-        self.order = np.array(
-            [place[-verdict.weight, verdict.rank, verdict.reason] if verdict else 0 for verdict in found],
-            dtype=np.uint32,
-        )
-
-
-def _verdict(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> Verdict | None:
-    if body["kind"] != "edit":
-        return one.of_signal(policy, body, context)
-    severity = body["severity"]
-    return None if severity == UNKNOWN_EDIT else one.of_edit(policy, severity)
-
-
-def _kinds(signals: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"kind": [body["kind"] for body in signals], "detail": [_detail(body) for body in signals]},
-        schema={"kind": pl.String, "detail": pl.String},
-    )
-
-
-def _detail(body: Mapping[str, Any]) -> str | None:
-    match body["kind"]:
-        case "thumbs":
-            return str(body["value"])
-        case "edit":
-            return str(body["severity"])
-        case "rating":
-            return f"{one.place(body):g}"
-        case "outcome":
-            return f"{body['name']} {str(body['value']).lower()}"
-        case "flag":
-            return ", ".join(body["flags"])
-        case _:
-            return None
-
-
 def _final(
     events: Events,
     counts: NDArray[np.bool_],
     says: NDArray[np.bool_],
-    verdicts: _Verdicts,
+    verdicts: Verdicts,
     kind: NDArray[np.object_],
     context: Context,
 ) -> Events:
@@ -265,7 +186,7 @@ def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: C
     return fine
 
 
-def _latest(events: Events, verdicts: _Verdicts) -> Events:
+def _latest(events: Events, verdicts: Verdicts) -> Events:
     """Returns one event of each actor about each completion, in the order of these: of the lowest rank, the latest.
     Where events of one rank contradict each other in their newest moment, that rank says nothing; where they agree, the
     heaviest counts.
@@ -279,7 +200,7 @@ def _latest(events: Events, verdicts: _Verdicts) -> Events:
     return events.where(chosen[np.argsort(pair[chosen])])
 
 
-def _latest_rows(events: Events, verdicts: _Verdicts) -> NDArray[np.int64]:
+def _latest_rows(events: Events, verdicts: Verdicts) -> NDArray[np.int64]:
     """Returns the rows that `_latest` chooses; to sort by all that may matter takes its time."""
     pair, rank = events.pair, verdicts.rank[events.signal]
     # The last of each pair in this order.
@@ -302,7 +223,7 @@ def _latest_rows(events: Events, verdicts: _Verdicts) -> NDArray[np.int64]:
 
 
 def _completions(
-    completions: pl.DataFrame, votes: Events, verdicts: _Verdicts, silenced: NDArray[np.bool_]
+    completions: pl.DataFrame, votes: Events, verdicts: Verdicts, silenced: NDArray[np.bool_]
 ) -> pl.DataFrame:
     """The heavier side of each completion, at the weight of its heaviest verdict, with its reasons, heaviest first."""
     desirable, weight = verdicts.desirable[votes.signal], verdicts.weight[votes.signal]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.labels.policy import EDITED_TEXT
 from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.events import NAME
-from app.labels.whole_log.resolve import Labelled
+from app.labels.whole_log.labelled import Labelled
 
 #: What a row for pairs alone has for a reason, and its weight: that of a thumb.
 COMPARED, THUMB = "compared", THOUSANDTHS
