@@ -343,7 +343,7 @@ def choose(
     return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)
 
 
-def _nearly(candidates: Candidates, kept: Texts, rules: wire.policies.NearDuplicates) -> NDArray[np.uint64]:
+def _nearly(candidates: Candidates, kept: Texts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:
     """What says nearly the same: (N, 2) numbers of prompt and completion."""
     of_prompt = duplicates.near(candidates.prompts.groups(kept), rules)
     of_completion = duplicates.near(candidates.completions(kept), rules)

@@ -97,7 +97,7 @@ def test_approval_is_what_the_labels_say_with_quarantine_retractions_and_ties(
     decision,
 ):
     project = fresh_project()
-    guards = policy.guards.model_copy(update={"quarantine": wire.policies.Quarantine.model_validate(RULES)})
+    guards = policy.guards.model_copy(update={"quarantine": wire.guard_rules.Quarantine.model_validate(RULES)})
     policy = policy.model_copy(update={"name": "other", "guards": guards})
     store(project, [event | {"checkpoint_id": str((ONE, TWO)[len(event["completion_id"]) % 2])} for event in events])
     with transaction() as session:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from thumbwheel.wire import LabelPolicy
-from thumbwheel.wire.policies import Duplicates
+from thumbwheel.wire.guard_rules import Duplicates
 
 from app.labels.whole_log.comparisons import COMPARISONS
 from app.labels.whole_log.events import NAME

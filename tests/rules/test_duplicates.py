@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from thumbwheel.wire.policies import NearDuplicates
+from thumbwheel.wire.guard_rules import NearDuplicates
 
 from app.labels.guards.duplicates import exact, near
 from app.labels.guards.text import key_of, normalised

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from thumbwheel.wire.policies import Cap, Influence
+from thumbwheel.wire.guard_rules import Cap, Influence
 
 from app.labels.guards import portions
 from app.labels.guards.influence import Capped, capped

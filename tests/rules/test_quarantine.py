@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import binom_test
-from thumbwheel.wire.policies import Burst, OneWay, Quarantine, Ring
+from thumbwheel.wire.guard_rules import Burst, OneWay, Quarantine, Ring
 
 from app.labels.guards import chance, portions, rings
 from app.labels.guards.quarantine import FINDINGS, findings

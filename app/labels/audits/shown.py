@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from thumbwheel import wire
-from thumbwheel.wire.policies import Label
+from thumbwheel.wire.policy_values import Label
 
 from app.labels.audits.sample import kind_of
 from app.labels.audits.tables import LabelAudit, LabelAuditItem

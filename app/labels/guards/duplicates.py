@@ -23,7 +23,7 @@ def exact(keys: Iterable[Hashable]) -> NDArray[np.uint32]:
     return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.uint32)
 
 
-def near(texts: Iterable[str], rules: wire.policies.NearDuplicates) -> NDArray[np.uint32]:
+def near(texts: Iterable[str], rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint32]:
     """A cluster number for each text, counted from 0 in the order in which they come.
 
     A text belongs to the cluster whose first text is the most alike, if that is alike enough; else it is the first of a

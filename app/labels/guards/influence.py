@@ -52,7 +52,9 @@ class Capped:
     prompts: Floats
 
 
-def capped(weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers, rules: wire.policies.Influence) -> Capped:
+def capped(
+    weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers, rules: wire.guard_rules.Influence
+) -> Capped:
     """The weights of n rows under the caps of `rules`; none rises, and none changes where nothing is over a cap.
 
     weight   (n,) not negative
@@ -130,7 +132,7 @@ def _mean_of_rows(members: tuple[Numbers, Numbers], several: NDArray[np.uint32],
 class _CapOf:
     """The rule for one family, of which those with any weight are counted."""
 
-    def __init__(self, cap: wire.policies.Cap | None, weights: Floats) -> None:
+    def __init__(self, cap: wire.guard_rules.Cap | None, weights: Floats) -> None:
         count = max(int(np.count_nonzero(weights)), 1)
         self.share = np.inf if cap is None else min(max(cap.share, cap.times_equal / count), 1.0)
         self.rows = np.inf if cap is None else cap.rows

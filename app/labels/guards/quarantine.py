@@ -33,7 +33,7 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 FINDINGS = pl.Schema(_COLUMNS)
 
 
-def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFrame:
+def findings(votes: pl.DataFrame, rules: wire.guard_rules.Quarantine) -> pl.DataFrame:
     """What the rules find, by actor and rule; see `FINDINGS`. The order of the votes doesn't matter.
 
     votes  one row for each actor and completion, and for each actor and two completions that were compared: see
@@ -62,7 +62,7 @@ def findings(votes: pl.DataFrame, rules: wire.policies.Quarantine) -> pl.DataFra
     return pl.concat(whole, how="diagonal").sort("actor", "rule")
 
 
-def _bursts(ordered: pl.DataFrame, rule: wire.policies.Burst) -> pl.DataFrame:
+def _bursts(ordered: pl.DataFrame, rule: wire.guard_rules.Burst) -> pl.DataFrame:
     """Actors with `rule.votes` votes or more in some `rule.seconds`; the fullest such while. All votes have a time that
     was sent: that of the receipt tells how quickly votes were uploaded, not how quickly they were given."""
     actor = ordered["actor"].to_numpy()
@@ -86,7 +86,7 @@ def _bursts(ordered: pl.DataFrame, rule: wire.policies.Burst) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={name: FINDINGS[name] for name in names}, orient="row")
 
 
-def _one_way(count: NDArray[np.uint32], desirable: NDArray[np.uint32], rule: wire.policies.OneWay) -> pl.DataFrame:
+def _one_way(count: NDArray[np.uint32], desirable: NDArray[np.uint32], rule: wire.guard_rules.OneWay) -> pl.DataFrame:
     """Actors with nearly all of many votes on one side, and too many to come from a share like that of all others.
 
     Found by chance, among all actors of a project who vote as everybody does, less than once in a million projects.

@@ -28,7 +28,7 @@ Small = NDArray[np.uint32]
 Flags = NDArray[np.bool_]
 
 
-def rings(votes: pl.DataFrame, rule: wire.policies.Ring) -> pl.DataFrame:
+def rings(votes: pl.DataFrame, rule: wire.guard_rules.Ring) -> pl.DataFrame:
     """Each actor of a ring: together, overlap and agreement with the partner most alike, and the others of the ring.
 
     votes  one row of each actor and what was judged, a completion or two that were compared: judged UInt32, actor
@@ -96,7 +96,7 @@ class _Pairs:
         return whole.only(np.lexsort((whole.second, whole.first)))
 
 
-def _candidates(said: _Votes, rule: wire.policies.Ring) -> Numbers:
+def _candidates(said: _Votes, rule: wire.guard_rules.Ring) -> Numbers:
     """Pairs that may be alike enough, each as second · actors + first, ascending."""
     actors = len(said.count)
     by_rank = np.argsort(said.count, kind="stable")  # who has fewer votes is the first of a pair
@@ -130,7 +130,7 @@ def _candidates(said: _Votes, rule: wire.policies.Ring) -> Numbers:
     return candidates
 
 
-def _heads(said: _Votes, rule: wire.policies.Ring, by_rank: Numbers) -> NDArray[np.uint64]:
+def _heads(said: _Votes, rule: wire.guard_rules.Ring, by_rank: Numbers) -> NDArray[np.uint64]:
     """The heads of the actors' lists, without what brings nobody together: completion · 2³² + rank, ascending."""
     rank = np.empty(len(by_rank), np.uint64)
     rank[by_rank] = np.arange(len(by_rank), dtype=np.uint64)
@@ -165,7 +165,7 @@ def _after(block: Small) -> NDArray[np.uint8]:
     return ends.astype(np.uint8)
 
 
-def _linked(said: _Votes, candidates: Numbers, rule: wire.policies.Ring) -> _Pairs:
+def _linked(said: _Votes, candidates: Numbers, rule: wire.guard_rules.Ring) -> _Pairs:
     """Those candidates that the rule and chance leave, with their figures."""
     actors = np.count_nonzero(said.count)
     limit = chance.MILLION + np.log(max(actors * (actors - 1) / 2, 1.0))

@@ -108,7 +108,7 @@ def select(
     astray: NDArray[np.int64],
     *,
     project: str,
-    guards: wire.policies.GuardRules,
+    guards: wire.guard_rules.GuardRules,
     rules: wire.SnapshotRules,
     as_of: datetime,
     derive_pairs: bool = False,
@@ -350,7 +350,7 @@ def _capped(
     split: NDArray[np.int8],
     group: NDArray[np.int32],
     judged: NDArray[np.bool_],
-    rules: wire.policies.Influence,
+    rules: wire.guard_rules.Influence,
 ) -> tuple[NDArray[np.float64], dict[str, int]]:
     """The weights, of training rows what the caps leave; and how many weigh less, by the cap. Rows for pairs alone have
     no part in the sum that the caps are shares of, and weigh as much less as other rows of their prompts and actors."""

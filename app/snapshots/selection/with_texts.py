@@ -46,7 +46,7 @@ class KeptRows:
 
 
 def gather(
-    rows: KeptRows, source: Source, texts: Texts, duplicates: wire.policies.Duplicates
+    rows: KeptRows, source: Source, texts: Texts, duplicates: wire.guard_rules.Duplicates
 ) -> tuple[Candidates, int]:
     """The rows with their texts, and how many completions give none because their prompts are more than texts.
 

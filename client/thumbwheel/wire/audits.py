@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from thumbwheel.wire.policies import Label
+from thumbwheel.wire.policy_values import Label
 from thumbwheel.wire.values import Body, storable
 
 AuditVerdict = Literal["agree", "disagree", "unsure"]

@@ -6,47 +6,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from thumbwheel.wire.guard_rules import MOST, GuardRules
+from thumbwheel.wire.policy_values import Hours, Label, Place, Precedence, Share, Weight
 from thumbwheel.wire.values import Body, Name, Text, storable
-
-#: Far beyond what any product has; a number that is longer still was not meant.
-MOST = 1_000_000_000
-
-
-def _in_thousandths(weight: float) -> float:
-    thousandths = round(weight * 1000)
-    if abs(weight * 1000 - thousandths) > 1e-6 or thousandths == 0:
-        raise ValueError("has more than three decimals: round it, for example to 0.125")
-    return thousandths / 1000
-
-
-def _on_the_scale(place: float) -> float:
-    if not 0 <= place <= 1:
-        raise ValueError("lies outside of the scale: 0 is its lowest and 1 its highest value, 4 of 1 to 5 is 0.75")
-    return place
-
-
-def _at_least_one_row(rows: float) -> float:
-    if not rows >= 1:
-        raise ValueError("is below one row, nothing could be learnt from anyone: give 1 at least, or no cap (null)")
-    return rows
-
-
-#: In thousandths, so that sums are exact and ties are ties.
-Weight = Annotated[
-    float,
-    Field(gt=0, le=10, description="how much it counts, in thousandths at most; a thumb counts 1"),
-    AfterValidator(_in_thousandths),
-]
-Place = Annotated[
-    float,
-    Field(allow_inf_nan=False, json_schema_extra={"minimum": 0, "maximum": 1}),
-    AfterValidator(_on_the_scale),
-]
-Share = Annotated[float, Field(ge=0, le=1)]
-Hours = Annotated[float, Field(gt=0, le=24 * 366)]
-Label = Literal["desirable", "undesirable"]
-#: Groups of signals in the order of precedence; implicit: accept, reject, copy, regenerate, escalate, reopen, resolve.
-Precedence = Literal["thumbs", "flag", "edit", "rating", "preference", "outcome", "implicit"]
 
 
 class Says(Body):
@@ -219,77 +181,6 @@ class SignalRules(Body):
         says += [verdict for rule in self.outcome.values() for verdict in (rule.true, rule.false)]
         says += [self.accept, self.copy_, self.reject, self.regenerate, self.escalate, self.reopen, self.resolve]
         return [verdict for verdict in says if verdict is not None]
-
-
-class Cap(Body):
-    """How much of the weight of all rows one of many may have: the smaller of a share and a number of rows.
-
-    Where there are few of them, a share so small would leave no data: then `times_equal` equal shares are allowed.
-    """
-
-    share: float = Field(gt=0, le=1)
-    rows: Annotated[
-        float, Field(le=MOST, allow_inf_nan=False, json_schema_extra={"minimum": 1}), AfterValidator(_at_least_one_row)
-    ] = Field(description="weight of so many thumbs")
-    times_equal: float = Field(10, ge=1, le=MOST, description="never less than this many times an equal share of all")
-
-
-class Influence(Body):
-    """Rows that go over a cap weigh less, all of them by the same factor."""
-
-    actor: Cap | None = Cap(share=0.005, rows=5_000)
-    prompt: Cap | None = Cap(share=0.01, rows=10_000)
-
-
-class NearDuplicates(Body):
-    """Texts whose sets of pairs of neighbouring words are so alike (Jaccard, estimated by MinHash) count once."""
-
-    similarity: float = Field(0.9, ge=0.5, le=1)
-    permutations: int = Field(128, ge=16, le=1024)
-
-
-class Duplicates(Body):
-    """Rows with the same prompt and the same completion are one row, with the label of the heavier side."""
-
-    exact: bool = Field(default=True, description="also where only case, spaces and Unicode forms differ")
-    near: NearDuplicates | None = Field(None, description="takes about a millisecond a row")
-
-
-class Burst(Body):
-    """More votes of one actor in so short a time than a person who reads could give."""
-
-    votes: int = Field(60, ge=2, le=MOST)
-    seconds: float = Field(60, gt=0, le=366 * 86_400)
-
-
-class OneWay(Body):
-    """An actor with many votes nearly all on one side, where the others' votes are not so."""
-
-    votes: int = Field(50, ge=2, le=MOST)
-    share: float = Field(0.97, gt=0.5, le=1)
-
-
-class Ring(Body):
-    """Actors who judge the same completions in the same way, far more often than by chance."""
-
-    together: int = Field(10, ge=2, le=MOST, description="completions that two actors both judged")
-    overlap: float = Field(0.8, gt=0, le=1, description="of all that either judged (Jaccard)")
-    agreement: float = Field(0.95, gt=0.5, le=1)
-    actors: int = Field(3, ge=2, le=MOST, description="the fewest that are a ring")
-
-
-class Quarantine(Body):
-    """Whose votes wait for an operator's decision, and do not count until then."""
-
-    burst: Burst | None = Burst()
-    one_way: OneWay | None = OneWay()
-    ring: Ring | None = Ring()
-
-
-class GuardRules(Body):
-    influence: Influence = Influence()
-    duplicates: Duplicates = Duplicates()
-    quarantine: Quarantine = Quarantine()
 
 
 class AuditRule(Body):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from thumbwheel.wire.policies import Label
+from thumbwheel.wire.policy_values import Label
 from thumbwheel.wire.values import Body, Name, meant, storable
 
 #: *quarantined*: found, not decided, does not count; *confirmed*: does not count, found or not; *released*: counts.
