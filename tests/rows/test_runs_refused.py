@@ -120,7 +120,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "config.json is no JSON": (
         lambda folder: (folder / "config.json").write_text("[]"),
-        "base_model: {}/config.json is damaged (it is no JSON object): restore it",
+        "base_model: {}/config.json is damaged (it is not a JSON object): restore it",
     ),
     "a model nobody knows": (
         lambda folder: saved_model(folder, model_type="nonesuch"),
