@@ -217,7 +217,7 @@ def test_an_imbalance_can_be_allowed_and_is_recorded(ask):
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
-    "preset": ({"preset": "nonesuch"}, "there is no preset nonesuch: take one of cpu-demo, lora-small"),
+    "preset": ({"preset": "nonesuch"}, "there is no preset nonesuch: use one of cpu-demo, lora-small"),
     "field": ({"bete": 1}, r"there is no field bete: did you mean beta\?"),
     "field of a section": ({"lora": {"rnk": 1}}, r"there is no field lora\.rnk: did you mean lora\.rank\?"),
     "field unlike any": ({"lora": {"xyz": 1}}, r"there is no field lora\.xyz: there are rank, alpha"),
