@@ -152,8 +152,8 @@ def test_a_model_s_name_in_place_of_its_folder_is_told_apart_from_a_folder(datab
     vote()
 
     assert refused() == (
-        "base_model: acme/some-model-7b is no absolute path: make a project with the folder of a saved model, as the "
-        "workers see it; they download none"
+        "base_model: acme/some-model-7b is not an absolute path: create a project with the folder of a saved model, as "
+        "the workers see it; they do not download models"
     )
 
 
@@ -245,7 +245,7 @@ def test_weights_of_ours_that_are_damaged_on_the_worker_s_disk_are_to_be_deleted
 
     assert refused() == (
         f"base_model: {weights} is damaged (it has 1092 bytes, its header speaks of 1100): delete this file, it is "
-        "brought here anew"
+        "fetched again"
     )
     weights.unlink()
     run = request()
