@@ -165,7 +165,7 @@ def test_a_library_that_is_too_old_for_the_trainer_is_named(base: Path, tmp_path
 
     assert refused() == (
         "this worker cannot train, peft is 0.3.0, not >=0.17: run pip install 'thumbwheel-server[worker]' where it "
-        "runs, then start a run again"
+        "runs, then start the run again"
     )
 
 

@@ -50,12 +50,12 @@ def batches(tokens: Sequence[int], room: int, *, padded: bool) -> Iterator[list[
     `tokens` are the lengths of the rows. In a `padded` batch each row takes as much as the longest.
     """
     batch: list[int] = []
-    taken = 0
+    size = 0
     for row in sorted(range(len(tokens)), key=tokens.__getitem__):
-        taken = (len(batch) + 1) * tokens[row] if padded else taken + tokens[row]
-        if batch and taken > room:
+        size = (len(batch) + 1) * tokens[row] if padded else size + tokens[row]
+        if batch and size > room:
             yield batch
-            batch, taken = [], tokens[row]
+            batch, size = [], tokens[row]
         batch.append(row)
     if batch:
         yield batch

@@ -123,7 +123,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
     def draws(model: Any) -> list["Pair"]:
         starts = range(0, len(prompts), at_once.sampled)
-        drawn = (len(prompts[start : start + at_once.sampled]) for start in starts)
+        counts = (len(prompts[start : start + at_once.sampled]) for start in starts)
         return sample(
             model,
             prompts,
@@ -132,7 +132,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
             context=context,
             batch_size=at_once.sampled,
             seed=recipe.seed,
-            between=lambda: tell(next(drawn)),
+            between=lambda: tell(next(counts)),
         )
 
     # One model in memory at a time.

@@ -46,9 +46,9 @@ def reference(claimed: Claimed, folder: Path) -> Staged:
         )
     with _readable(f"reference: checkpoint {claimed.reference_checkpoint_id}", "ship another checkpoint"):
         shipped = checkpoints.stage(parts, folder)
-    again = "restore it" if parts.weights is None else "delete this file, it is fetched again"
+    remedy = "restore it" if parts.weights is None else "delete this file, it is fetched again"
     try:
-        config, shapes = model_folders.require_model(shipped.base_model, again)
+        config, shapes = model_folders.require_model(shipped.base_model, remedy)
         _require_known(shipped.base_model, config.get("model_type"))
         if shipped.adapter is not None:
             model_folders.require_adapter(

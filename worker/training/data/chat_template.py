@@ -77,9 +77,9 @@ class Template:
         if not whole.startswith(opened):
             return Fault("template_prefill") if continued else self._fault_of_opening(prompt, opened)
         starts = self._starts(messages, whole)
-        for message, places in zip(messages[:-1], starts[:-1], strict=True):
+        for message, offsets in zip(messages[:-1], starts[:-1], strict=True):
             stripped = message["content"].strip()
-            if stripped and not any(start + len(stripped) <= len(opened) for start in places):
+            if stripped and not any(start + len(stripped) <= len(opened) for start in offsets):
                 return Fault("template_changes_prompt", f"the message of {message['role']}")
         turn = whole_turn["content"]
         before = len(turn) - len(turn.lstrip())

@@ -59,8 +59,8 @@ class Drop(NamedTuple):
     @property
     def line(self) -> dict[str, Any]:
         meaning, remedy = REASONS[self.fault.reason]
-        place = {"split": self.split, "shard": self.shard, "row": self.row, "completion_id": self.completion_id}
-        return {**place, **self.fault._asdict(), "meaning": meaning, "remedy": remedy}
+        location = {"split": self.split, "shard": self.shard, "row": self.row, "completion_id": self.completion_id}
+        return {**location, **self.fault._asdict(), "meaning": meaning, "remedy": remedy}
 
 
 @dataclass
@@ -259,13 +259,13 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
 
 
 def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
-    given = batch["labels"][index] if "labels" in batch else None
-    return {label["name"]: label["value"] for label in given or () if label["value"] is not None}
+    values = batch["labels"][index] if "labels" in batch else None
+    return {label["name"]: label["value"] for label in values or () if label["value"] is not None}
 
 
 def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
-    given = batch["spans"][index] if "spans" in batch else None
-    return [Span(span["start"], span["end"], span["weight"]) for span in given or ()]
+    values = batch["spans"][index] if "spans" in batch else None
+    return [Span(span["start"], span["end"], span["weight"]) for span in values or ()]
 
 
 def _key(prompt: Any) -> bytes:

@@ -163,11 +163,11 @@ def _at_once(
         value = torch.cat((earlier[1], value), 2).index_select(2, bounds.places_K)
     back = -1 if window is None else window - 1  # in addition to the token itself
     # Rotary positions may produce float32, and a check computes in float32; a GPU's kernel takes 16 bits.
-    taken = torch.bfloat16 if value.is_cuda and value.dtype is torch.float32 else value.dtype
+    dtype = torch.bfloat16 if value.is_cuda and value.dtype is torch.float32 else value.dtype
     attended = varlen_attn(
-        query[0].transpose(0, 1).to(taken),
-        key[0].transpose(0, 1).to(taken),
-        value[0].transpose(0, 1).to(taken),
+        query[0].transpose(0, 1).to(dtype),
+        key[0].transpose(0, 1).to(dtype),
+        value[0].transpose(0, 1).to(dtype),
         bounds.queries,
         bounds.keys,
         bounds.longest_queries,

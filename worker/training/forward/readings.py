@@ -75,15 +75,15 @@ def reading_of(
                 f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): set "
                 "method or lora.target_modules otherwise, or name another model",
             ) from error
-        made = partial(Reading, model, precision, chunked=chunked)
+        make = partial(Reading, model, precision, chunked=chunked)
         if precision is not torch.float32:
             few = [(own[-FEW:], others[-FEW:]) for own, others in batches]
             if way.packed:
-                reason = _reason_against(made(packed=True, at_once=way.at_once), few, weights)
+                reason = _reason_against(make(packed=True, at_once=way.at_once), few, weights)
                 way = PADDED if reason else way
             if not way.packed:
-                _require_runs(made(packed=False), few, weights)
-    return made(packed=way.packed, at_once=way.at_once, padded_because=reason)
+                _require_runs(make(packed=False), few, weights)
+    return make(packed=way.packed, at_once=way.at_once, padded_because=reason)
 
 
 @torch.no_grad()

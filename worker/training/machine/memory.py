@@ -117,9 +117,9 @@ def measured_micro_batch(
         return Need(few, more, lengths[0], update=3 * trained)
 
     def largest(need: Need) -> int:
-        known = ranks.gather({ranks.rank: (need, free)}).values()
+        needs = ranks.gather({ranks.rank: (need, free)}).values()
         return max(
-            (size for size in sizes if all(n.of(tokens(size)) <= SHARE * limit for n, limit in known)), default=0
+            (size for size in sizes if all(n.of(tokens(size)) <= SHARE * limit for n, limit in needs)), default=0
         )
 
     need, chosen, twice = None, 0, False

@@ -61,8 +61,8 @@ class Side:
             return self.given_pairs
         paired = {index for pair in self.given_pairs for index in (pair.chosen, pair.rejected)}
         single = [index for index in range(len(self.examples)) if index not in paired]
-        made = pairs_of((json.dumps(self.examples[i].prompt), self.examples[i].desirable) for i in single)
-        derived = (CountedPair(single[chosen], single[rejected], "derived", (0, 0, 0)) for chosen, rejected in made)
+        indices = pairs_of((json.dumps(self.examples[i].prompt), self.examples[i].desirable) for i in single)
+        derived = (CountedPair(single[chosen], single[rejected], "derived", (0, 0, 0)) for chosen, rejected in indices)
         not_compared = (
             pair
             for pair in derived

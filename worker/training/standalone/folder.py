@@ -43,7 +43,7 @@ class Folder:
 
         Raises `Refusal` if it cannot be written, belongs to somebody else, or is in use by another training.
         """
-        made = not self.out.exists()
+        is_new = not self.out.exists()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.out, os.O_RDONLY)
@@ -60,7 +60,7 @@ class Folder:
             yield
         finally:
             os.close(lock)
-            if made:
+            if is_new:
                 with suppress(OSError):  # it is not empty
                     self.out.rmdir()
 

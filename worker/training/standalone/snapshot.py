@@ -66,8 +66,8 @@ def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pai
 
 def _dropped_line(split: str, dropped: Dropped) -> dict[str, Any]:
     meaning, remedy = REASONS[dropped.fault.reason]
-    place = {"split": split, "shard": None, "row": None, "completion_id": dropped.name}
-    return {**place, **dropped.fault._asdict(), "meaning": meaning, "remedy": remedy}
+    location = {"split": split, "shard": None, "row": None, "completion_id": dropped.name}
+    return {**location, **dropped.fault._asdict(), "meaning": meaning, "remedy": remedy}
 
 
 def _write_shard(path: Path, side: Side, rows: Sequence[int]) -> None:
