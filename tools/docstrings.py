@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
                 sys.stdout.write(f"{file}:{line}: {begins}\n")
                 count += 1
     if count:
-        sys.stderr.write(f"{many} docstrings: begin with a verb in the third person or a noun with its article\n")
+        sys.stderr.write(f"{count} docstrings: begin with a verb in the third person or a noun with its article\n")
     return 1 if count else 0
 
 

@@ -98,7 +98,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "weights cut short": (
         lambda folder: cut(folder / "model.safetensors"),
-        "base_model: {}/model.safetensors is damaged (it has 1092 bytes, its header speaks of 1100): restore it",
+        "base_model: {}/model.safetensors is damaged (it has 1092 bytes, its header declares 1100): restore it",
     ),
     "weights that are none": (
         lambda folder: (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1"),
@@ -244,7 +244,7 @@ def test_weights_of_ours_that_are_damaged_on_the_worker_s_disk_are_to_be_deleted
     cut(weights)
 
     assert refused() == (
-        f"base_model: {weights} is damaged (it has 1092 bytes, its header speaks of 1100): delete this file, it is "
+        f"base_model: {weights} is damaged (it has 1092 bytes, its header declares 1100): delete this file, it is "
         "fetched again"
     )
     weights.unlink()

@@ -168,7 +168,7 @@ BAD_FILES = {
     "i.csv": (b"prompt,prompt\na,b\n", r"i\.csv line 1: two columns have the same name"),
     "j.csv": (b'prompt,completion\na,"b\n', r"j\.csv line 2 is not valid CSV"),
     "k.csv": (b"prompt\n\xff\n", r"k\.csv is not UTF-8"),
-    "l.parquet": (b"no parquet", r"l\.parquet is no readable parquet file"),
+    "l.parquet": (b"no parquet", r"l\.parquet is not a readable parquet file"),
     "m.xlsx": (b"PK", r"m\.xlsx: no known kind of file: name one of \.jsonl"),
 }
 

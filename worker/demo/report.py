@@ -49,9 +49,7 @@ def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str
             "good_share": {key: [figure.low, figure.high] for key, figure in good_shares.items()},
             "approval": {checkpoint: [figure.low, figure.high] for checkpoint, figure in approvals.items()},
         },
-        "invented_refund_share": {
-            key: chapter.measured.invented_refund_share.value for key, chapter in by_key.items()
-        },
+        "invented_refund_share": {key: chapter.measured.invented_refund_share.value for key, chapter in by_key.items()},
         "rounds": rounds,
     }
 
@@ -75,10 +73,7 @@ def table(chapters: Sequence[Chapter], tickets: int) -> Table:
     rows.add_row("invented refunds", *(_percent(chapter.measured.invented_refund_share) for chapter in chapters))
     rows.add_row(
         "median length, words",
-        *(
-            f"{chapter.measured.median_words:g} (×{chapter.measured.median_words / base:.2f})"
-            for chapter in chapters
-        ),
+        *(f"{chapter.measured.median_words:g} (×{chapter.measured.median_words / base:.2f})" for chapter in chapters),
     )
     rows.add_row("KL from the base, nats a reply", *(_nats(chapter.kl_to_base) for chapter in chapters))
     rows.add_row("KL from the one before", *(_nats(chapter.kl_to_previous) for chapter in chapters))

@@ -95,7 +95,7 @@ class _Train:
 
     @property
     def sign_of_length(self) -> float:
-        """1 if longer training completions are the better ones, otherwise -1."""
+        """The sign of the length reader: 1 if longer training completions are the better ones, otherwise -1."""
         length_M = np.array([len(completion) for _, completion in self._texts], dtype=np.float64)
         value = float(statistics.auroc(length_M, self._label_M)(self._weight_M[None, :])[0])
         return 1.0 if value >= 0.5 else -1.0

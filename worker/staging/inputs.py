@@ -86,7 +86,7 @@ def require_libraries(wanted: Iterable[Requirement]) -> None:
             faults.append(f"{library.name} is not installed")
             continue
         if not library.specifier.contains(installed, prereleases=True):
-            faults.append(f"{library.name} is {there}, not {library.specifier}")
+            faults.append(f"{library.name} is {installed}, not {library.specifier}")
     if faults:
         raise Failed(
             f"this worker cannot train, {', '.join(faults)}: run pip install '{DISTRIBUTION}[{EXTRA}]' where it runs, "

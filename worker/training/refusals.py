@@ -75,8 +75,8 @@ def _require_labels(recipe: Recipe, read: Rows) -> None:
             existing = f"they have {', '.join(sorted(given))}" if given else "they have none"
             raise Refusal(
                 "label_missing",
-                f"recipe.json: labels: no train row has the label {label.name}, {there}: name labels that the snapshot "
-                "has",
+                f"recipe.json: labels: no train row has the label {label.name}, {existing}: name labels that the "
+                "snapshot has",
             )
         if len(set(values)) == 1:
             kind, missing = ("desirable", "undesirable") if values[0] else ("undesirable", "desirable")
@@ -117,7 +117,7 @@ def _require_filled_micro_batch(recipe: Recipe, rows: int) -> None:
     if requested == "auto":
         what, remedy = f"no divisor of batch_size {recipe.batch_size} is", "set batch_size to a multiple of 4, or "
     else:
-        what, remedy = f"it is {asked}, not", f"set it to {sizes[-1]}, or " if sizes else ""
+        what, remedy = f"it is {requested}, not", f"set it to {sizes[-1]}, or " if sizes else ""
     raise Refusal(
         "micro_batch_size",
         f"recipe.json: micro_batch_size: {what} between 2 and the {rows} rows of an epoch: {remedy}collect more "

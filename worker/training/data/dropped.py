@@ -109,13 +109,13 @@ def warnings_of(dropped: Mapping[str, Any]) -> list[tuple[str, str]]:
     if prompts := dropped["control_tokens_in_prompts"]:
         message = (
             f"{sum(prompts.values())} prompts hold the text of a control token: it is read as that control token, as "
-            "the serving stack reads it; remove such text before it is sent if that is not meant"
+            "the serving stack reads it; if this is not intended, remove such text before it is sent"
         )
         warnings.append(("control_tokens_in_prompts", message))
     if trimmed := dropped["prompts_trimmed"]:
         message = (
             f"{sum(trimmed.values())} prompts are trained without the white space at the ends of their messages: the "
-            "chat template takes it away, when the model is served, too; there is nothing to do"
+            "chat template removes it, as it does when the model is served; nothing needs to be done"
         )
         warnings.append(("prompts_trimmed", message))
     return warnings

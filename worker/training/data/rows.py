@@ -255,7 +255,8 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
             yield batch.to_pydict()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise Refusal("shard_unreadable", f"snapshot: {shard.path} is no readable parquet file: {reason}") from None
+        message = f"snapshot: {shard.path} is not a readable parquet file: {reason}"
+        raise Refusal("shard_unreadable", message) from None
 
 
 def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:

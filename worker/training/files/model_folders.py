@@ -100,7 +100,7 @@ def _unsafe(field: str, folder: Path, pickles: list[str], load: str) -> Refusal:
     return Refusal(
         "unsafe_weights",
         f"{field}: {folder} holds {pickles[0]} and no *.safetensors: such files can run code and are never loaded: "
-        f"where you trust the file, {load} and write it again with save_pretrained",
+        f"if you trust the file, {load} and write it again with save_pretrained",
     )
 
 
@@ -218,7 +218,7 @@ def shapes_of(field: str, path: Path, remedy: str) -> Shapes:
     except (OSError, struct.error, ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
         raise _damaged(field, path, first_line(error), remedy) from None
     if size != expected:
-        raise _damaged(field, path, f"it has {size} bytes, its header speaks of {expected}", remedy)
+        raise _damaged(field, path, f"it has {size} bytes, its header declares {expected}", remedy)
     return shapes
 
 

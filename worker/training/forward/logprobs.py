@@ -136,7 +136,7 @@ class Reading:
 
     @property
     def compilable(self) -> bool:
-        """True if the model's layers run unchanged, except for attention and the last feed-forward part."""
+        """Returns whether the model's layers run unchanged, except for attention and the last feed-forward part."""
         return not self.recompute and not self._multiplied
 
     def compile(self) -> None:

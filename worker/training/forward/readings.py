@@ -72,8 +72,8 @@ def reading_of(
                 raise
             raise Refusal(
                 "base_model_unreadable",
-                f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): set "
-                "method or lora.target_modules otherwise, or name another model",
+                f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): change "
+                "method or lora.target_modules, or name another model",
             ) from error
         make = partial(Reading, model, precision, chunked=chunked)
         if precision is not torch.float32:

@@ -50,7 +50,7 @@ class Distance:
 
     @property
     def finite(self) -> bool:
-        """True if single rows have finite log-probs and gradients; otherwise nothing can be compared with them."""
+        """Returns whether single rows have finite log-probs and gradients; if not, they cannot be compared with."""
         return bool(self.expected_B.isfinite().all()) and all(math.isfinite(norm) for _, norm in self.gradients)
 
     @property

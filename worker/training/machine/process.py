@@ -119,7 +119,7 @@ def libraries_are_loaded() -> None:
 def run(module: str, description: str, work: Callable[[Path, StopRequest], None]) -> int:
     """Parses the only argument, calls `work(WORKDIR, stop)` and returns the exit code for its end."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder laid out as docs/workdir.md says")
+    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder as described in docs/workdir.md")
     workdir: Path = parser.parse_args().workdir
     if not workdir.is_dir():
         print(f"WORKDIR {workdir} is not a folder: stage a job first", file=sys.stderr)  # noqa: T201

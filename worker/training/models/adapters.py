@@ -65,7 +65,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         raise Refusal(
             "adapter_unloadable",
             f"reference: the adapter in {folder} does not load on this base model ({first_line(error)}): "
-            f"stage the adapter that was trained on it; where it came with more tokens than the base model has, "
+            f"stage the adapter that was trained on it; if it came with more tokens than the base model has, "
             f"{REMEDY}",
         ) from None
     if result.unexpected_keys:
@@ -135,7 +135,7 @@ def require_same_tokenizer(folder: Path, base: Path) -> None:
             raise Refusal(
                 "adapter_tokenizer",
                 f"reference: the adapter in {folder} has another {what} than the base model in {base}: remove the "
-                f"adapter's tokenizer files where they do not matter, or copy them into the base model's folder",
+                f"adapter's tokenizer files if they do not matter, or copy them into the base model's folder",
             )
 
 

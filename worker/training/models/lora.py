@@ -78,11 +78,11 @@ def require_targets(blueprint: Any, recipe: Recipe) -> set[str]:
         except ValueError as error:  # modules of a kind that accepts no adapter
             fault = first_line(error)
     possible, impossible = _possible_targets(blueprint, unfit)
-    remedy = f"take {'some' if impossible else 'all-linear, or some'} of {', '.join(possible)}"
+    remedy = f"use {'some' if impossible else 'all-linear, or some'} of {', '.join(possible)}"
     if not possible:
-        remedy = "none of its modules takes an adapter, set method to full"
+        remedy = "none of its modules accepts an adapter, set method to full"
     elif targets == "all-linear":
-        remedy = f"set it to {json.dumps(possible)}, which take one"
+        remedy = f"set it to {json.dumps(possible)}, which accept one"
     raise Refusal("lora_targets", f"recipe.json: lora.target_modules: {fault}: {remedy}")
 
 
@@ -94,7 +94,7 @@ def _fault_of_targets(blueprint: Any, targets: Sequence[str], unfit: Sequence[st
         if not matches:
             return f"the base model has no module {target}"
         if set(matches) <= set(unfit):
-            return f"{target} of the base model computes no linear product, so it takes no adapter"
+            return f"{target} of the base model computes no linear product, so it accepts no adapter"
     return ""
 
 
@@ -166,8 +166,8 @@ def warning_of_reach(policy: Any, recipe: Recipe) -> str | None:
     if share < UNREACHED_SHARE:
         return None
     return (
-        f"lora.target_modules is all-linear, but {100 * share:.0f} % of the base model's weights are no linear modules "
-        f"and stay as they are: {', '.join(names)}: set method to full to train them too"
+        f"lora.target_modules is all-linear, but {100 * share:.0f} % of the base model's weights are not in linear "
+        f"modules and stay untrained: {', '.join(names)}: set method to full to train them too"
     )
 
 

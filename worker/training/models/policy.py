@@ -124,7 +124,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> tup
     if broken:
         raise Refusal(
             "base_model_incomplete",
-            f"base_model: {folder} lacks {len(broken)} weights that its config.json asks for, first {broken[0]}: "
+            f"base_model: {folder} lacks {len(broken)} weights that its config.json requires, first {broken[0]}: "
             "restore the folder",
         )
     model = model.eval().to(device)
@@ -164,8 +164,8 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
             raise Refusal(
                 "base_model_tensors",
                 f"base_model: {job.base} holds {len(unused)} tensors that a causal language model of its type does not "
-                f"use, first {unused[0]}; full weights would be saved without them: set method to lora, or take them "
-                "out of the folder",
+                f"use, first {unused[0]}; full weights would be saved without them: set method to lora, or remove "
+                "them from the folder",
             )
         if job.adapter is not None:
             adapted = adapters.load_adapter(model, job.adapter)

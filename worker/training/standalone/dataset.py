@@ -198,13 +198,13 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
         if usable == 0 and recipe.pairs != "derived":
             raise Refusal(
                 "no_pairs",
-                f"objective: {objective} takes pairs, {data.files} compares no answers: give chosen and rejected, set "
+                f"objective: {objective} needs pairs, {data.files} compares no answers: give chosen and rejected, set "
                 "pairs to derived, which makes pairs of desirable and undesirable rows, or use kto",
             )
         if usable == 0:
             raise Refusal(
                 "no_pairs",
-                f"objective: {objective} takes pairs, no prompt of {data.files} has both a desirable and an "
+                f"objective: {objective} needs pairs, no prompt of {data.files} has both a desirable and an "
                 "undesirable completion: use kto or apo_zero_unpaired, or give chosen and rejected",
             )
     elif objective == "sft":
@@ -219,7 +219,7 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
     if usable < 2 * micro_batch:
         raise _refusal(
             data,
-            f"{usable} rows to train on, two micro-batches take {2 * micro_batch}: set micro_batch_size "
+            f"{usable} rows to train on, two micro-batches need {2 * micro_batch}: set micro_batch_size "
             f"(it is {recipe.micro_batch_size}) to {max(2, usable // 2 // 2 * 2)} or less, or add rows",
         )
 

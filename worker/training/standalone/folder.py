@@ -48,7 +48,8 @@ class Folder:
             self.out.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.out, os.O_RDONLY)
         except OSError as error:
-            raise Refusal("out", f"--out {self.out} cannot be made ({error.strerror}): name another folder") from None
+            message = f"--out {self.out} cannot be created ({error.strerror}): name another folder"
+            raise Refusal("out", message) from None
         try:
             self._require_ours()
             try:

@@ -139,7 +139,7 @@ def _parquet(path: Path) -> Iterator[Record]:
                 number += 1
                 yield _record(path, "row", number, row)
     except pa.ArrowException as error:
-        raise Refusal("data", f"{path} is no readable parquet file: {_reason(error)}") from None
+        raise Refusal("data", f"{path} is not a readable parquet file: {_reason(error)}") from None
 
 
 def _opened(path: Path) -> IO[bytes]:

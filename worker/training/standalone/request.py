@@ -53,7 +53,7 @@ def _sentence(error: ValidationError) -> str:
         *sections, name = names
         known = _fields(sections)
         matches = get_close_matches(name, known, n=1)
-        remedy = f"did you mean {'.'.join([*sections, near[0]])}?" if matches else f"there are {', '.join(known)}"
+        remedy = f"did you mean {'.'.join([*sections, matches[0]])}?" if matches else f"fields are {', '.join(known)}"
         return f"recipe: there is no field {'.'.join(names)}: {remedy}"
     message = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     while names and names[-1] not in _fields(names[:-1]) and not names[-1].isdigit():

@@ -75,8 +75,8 @@ def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
     return [
         Finding(
             "duplicates",
-            f"{again} of {total} rows share their prompt or completion with another row of their micro-batch: z0 rests "
-            "on few different completions: raise micro_batch_size, or collect more varied feedback",
+            f"{sharing} of {total} rows share their prompt or completion with another row of their micro-batch: z0 "
+            "rests on few different completions: raise micro_batch_size, or collect more varied feedback",
         )
     ]
 
@@ -94,6 +94,6 @@ def _lambdas(rows: Sequence[Row], plan: Plan, recipe: Recipe) -> list[Finding]:
         Finding(
             "lambda_band",
             f"lambda_desirable and lambda_undesirable weigh desirable rows {pull_d / pull_u:.3g} times as much as "
-            f"undesirable ones, advised is {low:g} to {high:g}: set both to auto, unless this is meant",
+            f"undesirable ones, recommended is {low:g} to {high:g}: set both to auto, unless this is intended",
         )
     ]
