@@ -1,17 +1,17 @@
-"""The import contracts that import-linter does not bring: its configuration in pyproject.toml names this module."""
+"""Import contracts of our own for import-linter, whose configuration in pyproject.toml names this module."""
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, output
 
 
 class OwnStore(Contract):
-    """A module ``….store`` is imported by the service beside it alone: rows have one gate."""
+    """A module ``….store`` may be imported only by the service in its folder, the single access to its rows."""
 
     type_name = "own_store"
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         del verbose
-        strangers = [
+        violations = [
             (importer, module, detail["line_number"])
             for module in sorted(graph.modules)
             if module.endswith(".store")
@@ -19,8 +19,8 @@ class OwnStore(Contract):
             if importer != module.removesuffix("store") + "service"
             for detail in graph.get_import_details(importer=importer, imported=module)
         ]
-        return ContractCheck(kept=not strangers, metadata={"strangers": strangers})
+        return ContractCheck(kept=not violations, metadata={"violations": violations})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
-        for importer, module, line in check.metadata["strangers"]:
-            output.print_error(f"{importer} imports {module} (l.{line}): ask the service beside it instead.")
+        for importer, module, line in check.metadata["violations"]:
+            output.print_error(f"{importer} imports {module} (l.{line}): import the service in its folder instead.")

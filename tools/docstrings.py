@@ -1,8 +1,8 @@
-"""Check the first words of docstrings: `python tools/docstrings.py [FOLDER…]` lists those that need another beginning.
+"""Checks the first words of docstrings: `python tools/docstrings.py [FOLDER…]` lists those that need another beginning.
 
 A function's docstring begins with a verb in the third person ("Returns …") or a noun with its article ("The …"), and so
-makes sense without the name above it. Modules and classes may have nouns alone. Commands of the command line are left
-out: theirs are help texts.
+makes sense without the name above it. Modules and classes may have nouns alone. Commands of the command line are not
+checked: their docstrings are help texts.
 """
 
 import ast
@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FOLDERS = ("app", "worker", "client", "tools", "migrations/env.py")
-#: What a sentence without a verb or a subject begins with.
+#: First words of a sentence without a verb or a subject.
 FRAGMENT = re.compile(
     r"(Of|Those|What|Which|The same|As|In|With|Without|Where|How|Who|Whose|Why|When|From|To|For|By|At|On|And|That|It)\b"
 )
 THIRD_PERSON_OR_ARTICLE = re.compile(r"(A|An|The|[A-Z][a-z]+(-[a-z]+)?s)\b")
-#: They end in s and are no verbs.
+#: First words that end in s but are not verbs.
 NO_VERBS = re.compile(
     r"(Its|This|Thus|Less|Always|Perhaps|Others|Rows|Events|Labels|Values|Files|Names|Ours|Theirs|Does)\b"
 )
-#: Words of a dialect that nobody else speaks, wherever they stand.
+#: Words that are not plain English, wherever they stand.
 ODD = re.compile(r"\b(anew|whoever|in vain|so many|by way of)\b", re.IGNORECASE)
 
 
 def faults_in(source: str) -> Iterator[tuple[int, str]]:
-    """Yields line and first line of each docstring that begins otherwise or has an odd word."""
+    """Yields line number and first line of each docstring that begins otherwise or has an odd word."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -50,16 +50,16 @@ def _is_command(decorator: ast.expr) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Prints a line for each fault; returns the exit code."""
-    many = 0
+    count = 0
     for folder in arguments or FOLDERS:
         path = Path(folder)
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             for line, begins in faults_in(file.read_text()):
                 sys.stdout.write(f"{file}:{line}: {begins}\n")
-                many += 1
-    if many:
-        sys.stderr.write(f"{many} docstrings: begin with a verb in the third person or a noun with its article\n")
-    return 1 if many else 0
+                count += 1
+    if count:
+        sys.stderr.write(f"{count} docstrings: begin with a verb in the third person or a noun with its article\n")
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run a command on an empty Postgres and an empty Valkey of its own: ``python tools/embedded.py COMMAND…``."""
+"""Runs a command with an empty Postgres and an empty Valkey of its own: ``python tools/embedded.py COMMAND…``."""
 
 import os
 import subprocess

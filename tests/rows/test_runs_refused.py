@@ -98,7 +98,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "weights cut short": (
         lambda folder: cut(folder / "model.safetensors"),
-        "base_model: {}/model.safetensors is damaged (it has 1092 bytes, its header speaks of 1100): restore it",
+        "base_model: {}/model.safetensors is damaged (it has 1092 bytes, its header declares 1100): restore it",
     ),
     "weights that are none": (
         lambda folder: (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1"),
@@ -120,7 +120,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "config.json is no JSON": (
         lambda folder: (folder / "config.json").write_text("[]"),
-        "base_model: {}/config.json is damaged (it is no JSON object): restore it",
+        "base_model: {}/config.json is damaged (it is not a JSON object): restore it",
     ),
     "a model nobody knows": (
         lambda folder: saved_model(folder, model_type="nonesuch"),
@@ -152,8 +152,8 @@ def test_a_model_s_name_in_place_of_its_folder_is_told_apart_from_a_folder(datab
     vote()
 
     assert refused() == (
-        "base_model: acme/some-model-7b is no absolute path: make a project with the folder of a saved model, as the "
-        "workers see it; they download none"
+        "base_model: acme/some-model-7b is not an absolute path: create a project with the folder of a saved model, as "
+        "the workers see it; they do not download models"
     )
 
 
@@ -165,7 +165,7 @@ def test_a_library_that_is_too_old_for_the_trainer_is_named(base: Path, tmp_path
 
     assert refused() == (
         "this worker cannot train, peft is 0.3.0, not >=0.17: run pip install 'thumbwheel-server[worker]' where it "
-        "runs, then start a run again"
+        "runs, then start the run again"
     )
 
 
@@ -244,8 +244,8 @@ def test_weights_of_ours_that_are_damaged_on_the_worker_s_disk_are_to_be_deleted
     cut(weights)
 
     assert refused() == (
-        f"base_model: {weights} is damaged (it has 1092 bytes, its header speaks of 1100): delete this file, it is "
-        "brought here anew"
+        f"base_model: {weights} is damaged (it has 1092 bytes, its header declares 1100): delete this file, it is "
+        "fetched again"
     )
     weights.unlink()
     run = request()

@@ -83,7 +83,7 @@ SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
             "reward_undesirable": 0.01 * s,
             "z0": 0.1 * s,
         },
-        "move alike .*tell.* apart: look whether the labels say anything.*lower learning_rate",
+        "move alike .*tell.* apart: check whether the labels say anything.*lower learning_rate",
     ),
     "classes_not_separated where the margin stays below 0": (
         {"objective": "kto"},

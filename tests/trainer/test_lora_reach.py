@@ -59,7 +59,7 @@ def test_where_all_linear_modules_cannot_be_the_remedy_names_ones_that_can(kind:
         lora.require_targets(model, recipe())
 
     assert re.search(r"'out_proj' is incompatible", refused.value.message)
-    [advised] = re.findall(r"set it to (\[.*\]), which take one$", refused.value.message)
+    [advised] = re.findall(r"set it to (\[.*\]), which accept one$", refused.value.message)
     assert set(STATE_SPACES[kind]) <= set(json.loads(advised))
     assert "out_proj" not in json.loads(advised)
     # when the advice is followed
@@ -112,8 +112,8 @@ def test_experts_that_are_no_linear_modules_are_said_to_be_out_of_reach(tmp_path
     train(workdir)
 
     assert re.match(
-        r"lora\.target_modules is all-linear, but \d\d % of the base model's weights are no linear modules and stay as "
-        r"they are: experts\.gate_up_proj, experts\.down_proj, .*: set method to full",
+        r"lora\.target_modules is all-linear, but \d\d % of the base model's weights are not in linear modules and "
+        r"stay untrained: experts\.gate_up_proj, experts\.down_proj, .*: set method to full",
         warned(workdir)["lora_reach"],
     )
 

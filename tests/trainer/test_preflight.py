@@ -144,7 +144,7 @@ def test_tokens_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
     [
         (
             ["q_proj", "nonesuch"],
-            "no module nonesuch: take all-linear, or some of down_proj, gate_proj, k_proj, o_proj",
+            "no module nonesuch: use all-linear, or some of down_proj, gate_proj, k_proj, o_proj",
         ),
         (["_proj"], "no module _proj"),
         (["input_layernorm"], "input_layernorm|LlamaRMSNorm"),

@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "shard missing": (lambda w: (w / "snapshot" / "train-0.parquet").unlink(), r"train-0\.parquet is in the manifest"),
     "shard damaged": (break_shard, r"train-0\.parquet has another sha256"),
-    "shard no parquet": (break_shard_honestly, "no readable parquet"),
+    "shard no parquet": (break_shard_honestly, "not a readable parquet"),
     "shard lacks a column": (without_column, "lacks the column weight"),
     "one class": (one_class, r"22 usable train rows, all undesirable.*desirable feedback \(edits give it\)"),
     "no rows": (lambda w: change(w / "snapshot" / "manifest.json", shards=[]), "0 usable train rows"),

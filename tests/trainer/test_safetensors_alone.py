@@ -98,7 +98,7 @@ def test_an_index_that_names_pickles_is_refused(tmp_path: Path, base: Path) -> N
 
     refused = refusal(train, tiny.stage(tmp_path / "w", folder, tiny.text_rows()))
 
-    assert "names part.bin, which is no safetensors file" in refused.message
+    assert "names part.bin, which is not a safetensors file" in refused.message
     assert not (folder / "sprung").exists()
 
 

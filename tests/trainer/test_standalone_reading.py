@@ -132,7 +132,7 @@ BAD_ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "message is a text": ([{**ROW, "prompt": ["Hi"]}], 'prompt: message 1 is "Hi": write {role, content}'),
     "chat after text": ([{**ROW, "completion": [GOOD]}], "prompt is a text, completion is messages"),
     "half a character": ([{**ROW, "completion": "\ud83d"}], r"completion holds half of a character \(U\+D83D\)"),
-    "two shapes": ([{**ROW, "chosen": "c"}], "completion beside chosen"),
+    "two shapes": ([{**ROW, "chosen": "c"}], "completion in addition to chosen"),
     "half a pair": ([{"prompt": "a", "chosen": "b"}], "there is no column rejected"),
     "nothing in common": ([{"chosen": "a", "rejected": "b"}], "begin differently: add a column prompt"),
     "one is the other's beginning": ([{"chosen": "a b", "rejected": "a"}], "beginning of the other"),
@@ -157,18 +157,18 @@ def test_a_bad_row_is_refused_with_its_place_and_a_remedy(rows, sentence, tmp_pa
 
 
 BAD_FILES = {
-    "a.jsonl": (b'{"prompt": "a"}\n{"prompt": tru\n', r"a\.jsonl line 2 is not JSON \(.* at column 12\): mend it"),
+    "a.jsonl": (b'{"prompt": "a"}\n{"prompt": tru\n', r"a\.jsonl line 2 is not JSON \(.* at column 12\): correct it"),
     "b.jsonl": (b"[1,\n2]", r"b\.jsonl item 1 is a number, not an object"),
     "c.jsonl": (b'{"a": 1}\n"text"\n', r"c\.jsonl line 2 is a text, not an object"),
-    "d.jsonl": (b'{"label": NaN}\n', r"d\.jsonl line 1 is not JSON \(NaN is no number\)"),
+    "d.jsonl": (b'{"label": NaN}\n', r"d\.jsonl line 1 is not JSON \(NaN is not a number\)"),
     "e.jsonl": (b'{"a": "\xff"}\n', r"e\.jsonl line 1 is not UTF-8"),
     "f.jsonl.gz": (b"\x1f\x8b\x08\x00cut", r"f\.jsonl\.gz cannot be read"),
     "g.json": (b'[{"a": 1},\n {"a": }]', r"g\.json is not JSON \(.* in line 2\)"),
     "h.csv": (b"prompt,completion,label\na,b\n", r"h\.csv line 2 has 2 cells, the header has 3"),
     "i.csv": (b"prompt,prompt\na,b\n", r"i\.csv line 1: two columns have the same name"),
-    "j.csv": (b'prompt,completion\na,"b\n', r"j\.csv line 2 is no CSV"),
+    "j.csv": (b'prompt,completion\na,"b\n', r"j\.csv line 2 is not valid CSV"),
     "k.csv": (b"prompt\n\xff\n", r"k\.csv is not UTF-8"),
-    "l.parquet": (b"no parquet", r"l\.parquet is no readable parquet file"),
+    "l.parquet": (b"no parquet", r"l\.parquet is not a readable parquet file"),
     "m.xlsx": (b"PK", r"m\.xlsx: no known kind of file: name one of \.jsonl"),
 }
 

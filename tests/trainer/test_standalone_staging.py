@@ -189,14 +189,14 @@ TOO_LITTLE: dict[str, tuple[dict[str, Any], str]] = {
         "sft imitates desirable ones",
     ),
     "one class outweighs": ({"rows": ONE_GOOD}, "1 : 39 by weight, outside 1:10 … 10:1: add desirable rows, or --all"),
-    "few rows": ({"rows": tiny.text_rows(7)}, "7 rows to train on, two micro-batches take 8: .*micro_batch_size"),
+    "few rows": ({"rows": tiny.text_rows(7)}, "7 rows to train on, two micro-batches need 8: .*micro_batch_size"),
     "no pairs": (
         {"rows": tiny.text_rows(), "objective": "dpo"},
-        r"^objective: dpo takes pairs, \S+rows.jsonl compares no answers: give chosen and rejected, set pairs to",
+        r"^objective: dpo needs pairs, \S+rows.jsonl compares no answers: give chosen and rejected, set pairs to",
     ),
     "no pairs to derive": (
         {"rows": tiny.text_rows(), "objective": "dpo", "pairs": "derived"},
-        r"^objective: dpo takes pairs, no prompt of \S+rows.jsonl has both .*: use kto or apo_zero_unpaired, or give",
+        r"^objective: dpo needs pairs, no prompt of \S+rows.jsonl has both .*: use kto or apo_zero_unpaired, or give",
     ),
 }
 
@@ -217,10 +217,10 @@ def test_an_imbalance_can_be_allowed_and_is_recorded(ask):
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
-    "preset": ({"preset": "nonesuch"}, "there is no preset nonesuch: take one of cpu-demo, lora-small"),
+    "preset": ({"preset": "nonesuch"}, "there is no preset nonesuch: use one of cpu-demo, lora-small"),
     "field": ({"bete": 1}, r"there is no field bete: did you mean beta\?"),
     "field of a section": ({"lora": {"rnk": 1}}, r"there is no field lora\.rnk: did you mean lora\.rank\?"),
-    "field unlike any": ({"lora": {"xyz": 1}}, r"there is no field lora\.xyz: there are rank, alpha"),
+    "field unlike any": ({"lora": {"xyz": 1}}, r"there is no field lora\.xyz: fields are rank, alpha"),
     "objective": ({"objective": "nonesuch"}, "objective is 'nonesuch': must be 'kto', .* or 'orpo'"),
     "beta": ({"beta": 0}, "beta is 0: must be greater than 0"),
     "lambda": ({"lambda_undesirable": -1}, "lambda_undesirable is -1: must be greater than 0"),
@@ -256,8 +256,8 @@ def test_a_folder_of_somebody_else_is_not_touched(ask, tmp_path):
 def test_a_folder_that_is_a_file_or_lies_in_one_is_refused(ask, tmp_path):
     (tmp_path / "file").write_text("")
 
-    assert "cannot be made" in refused(ask(out="file"))
-    assert "cannot be made" in refused(ask(out="file/inside"))
+    assert "cannot be created" in refused(ask(out="file"))
+    assert "cannot be created" in refused(ask(out="file/inside"))
 
 
 def test_two_trainings_do_not_work_in_one_folder(ask):

@@ -1,7 +1,7 @@
-"""Trainer and scorer once more with fewer rows at once, where memory ran out: no lost attempt, but told.
+"""Runs trainer and scorer again with fewer rows at once if memory runs out, within the same attempt of the run.
 
-The batch stays, so what is learnt stays but for the rows that z0 is estimated from. Micro-batches are other ones then:
-training begins again, with what the reference said of their rows.
+The batch size stays, so the result changes only by the rows from which z0 is estimated. The micro-batches change, so
+training begins again, but the reference's log-probs are kept.
 """
 
 import shutil
@@ -17,14 +17,17 @@ from worker.training.files.sealed import is_sound, replace_sealed, unseal, write
 from worker.training.machine.out_of_memory import remedies, smaller
 from worker.training.watch.journal import append
 
-#: What hangs on the micro-batches. What is verified by what it is made of (token ids, weights of the start) stays.
+#: Files that depend on the micro-batches. Those that are verified by their sources (token ids, start weights) stay.
 OF_THE_PLAN = ("micro-batch.json", "metrics.jsonl", "drift.json", "training.json")
 #: Halvings of the largest micro-batch.
 MOST_HALVINGS = 12
 
 
 def train(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worker.training.train") -> RunState:
-    """Raises what `attend` raises, but `Failed` where memory runs out with the fewest rows."""
+    """Runs the trainer to its end and returns the run's state.
+
+    Raises what `attend` raises, except for `OutOfMemory`: it raises `Failed` if memory runs out with the fewest rows.
+    """
     while True:
         try:
             return attend("trainer", module, workdir, heart, state)
@@ -33,7 +36,10 @@ def train(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worke
 
 
 def score(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worker.evaluation.score") -> RunState:
-    """The scorer itself knows how many rows it had, takes half of them the next time, and refuses a single one."""
+    """Runs the scorer to its end and returns the run's state.
+
+    The scorer itself records how many rows it had, halves them at its next start, and refuses a single one.
+    """
     for _ in range(MOST_HALVINGS):
         try:
             return attend("scorer", module, workdir, heart, state)
@@ -42,7 +48,7 @@ def score(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worke
             with transaction() as session:
                 leases.tell(session, heart.lease, reason)
             _warn(workdir, reason)
-    raise Failed(f"memory ran out {MOST_HALVINGS} times while the holdout was scored: take a machine with more memory")
+    raise Failed(f"memory ran out {MOST_HALVINGS} times while the holdout was scored: use a machine with more memory")
 
 
 def _shrink(workdir: Path, heart: Heartbeat, shortage: OutOfMemory) -> None:
@@ -61,12 +67,15 @@ def _shrink(workdir: Path, heart: Heartbeat, shortage: OutOfMemory) -> None:
     )
     with transaction() as session:
         leases.shrink(session, heart.lease, fewer, reason)
-    _begin_anew(workdir, fewer, size)
+    _begin_again(workdir, fewer, size)
     _warn(workdir, reason)
 
 
-def _begin_anew(workdir: Path, recipe: Recipe, size: int) -> None:
-    """The recipe last: killed before, the next attempt runs out of memory as this one did."""
+def _begin_again(workdir: Path, recipe: Recipe, size: int) -> None:
+    """Removes the results of the larger micro-batch from `workdir` and writes `recipe`, last of all.
+
+    After a kill before that, the next attempt runs out of memory as this one did.
+    """
     scored = workdir / "reference.safetensors"
     if scored.exists():
         (workdir / "scored-before").mkdir(exist_ok=True)
@@ -81,6 +90,6 @@ def _begin_anew(workdir: Path, recipe: Recipe, size: int) -> None:
 
 
 def _warn(workdir: Path, message: str) -> None:
-    """Of step 0: whatever the run takes again, it stays."""
+    """Adds a warning of step 0, which remains whichever steps the run takes again."""
     line = {"step": 0, "code": "out_of_memory", "message": message}
     append(workdir / "warnings.jsonl", line)

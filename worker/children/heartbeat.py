@@ -1,4 +1,4 @@
-"""The lease of a run, renewed from a thread while the run is worked on; and what somebody wants of the worker."""
+"""Renews the lease of a run from a thread while the run is in work, and collects requests to end it."""
 
 import json
 import logging
@@ -23,18 +23,18 @@ from worker.training.machine.lease_watch import LEASE
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 1.0  # so soon is a wish to cancel or to pause seen
+LONGEST_PAUSE_SECONDS = 1.0  # the longest delay until a request to cancel or to pause is seen
 
 
 class Wish(Enum):
-    CANCEL = auto()  # somebody cancels the run
-    PAUSE = auto()  # somebody pauses it
-    LEAVE = auto()  # the worker is asked to stop
-    DROP = auto()  # the lease is gone: somebody else may work on the run
+    CANCEL = auto()  # an operator cancels the run
+    PAUSE = auto()  # an operator pauses it
+    LEAVE = auto()  # the worker is to stop
+    DROP = auto()  # the lease is gone: another worker may have the run
 
 
 class Heartbeat:
-    """While the block lasts, the run is held."""
+    """Holds the lease of a run during the block."""
 
     def __init__(self, lease: Lease, stopping: Callable[[], bool]) -> None:
         self.lease = lease
@@ -58,7 +58,7 @@ class Heartbeat:
         self._thread.join()
 
     def wish(self) -> Wish | None:
-        # By our own clock as well: where Postgres is away nobody tells us that the lease has expired.
+        # By our own clock as well: without Postgres there is no other sign that the lease has expired.
         if self._gone or time.monotonic() - self._renewed_at > self.seconds:
             return Wish.DROP
         if self._standing is not None and self._standing.state is RunState.CANCELLING:
@@ -71,8 +71,9 @@ class Heartbeat:
         self._ended.wait(seconds)
 
     def show_in(self, workdir: Path) -> None:
-        """Show the lease to the processes in `workdir`: a file that is touched at each renewal. They end by themselves
-        when that ceases, as when this worker is frozen.
+        """Shows the lease to the processes in `workdir`, by a file that is touched at each renewal.
+
+        They end by themselves if the renewals cease, for example because this worker is frozen.
         """
         path = workdir / LEASE
         write_atomically(path, json.dumps({"epoch": self.lease.epoch, "seconds": self.seconds}).encode())
@@ -80,7 +81,7 @@ class Heartbeat:
 
     def _touch(self) -> None:
         if self._shown is not None:
-            with suppress(OSError):  # the folder is gone where another attempt has taken over: the next renewal says so
+            with suppress(OSError):  # another attempt has taken over and removed the folder: the next renewal shows it
                 os.utime(self._shown)
 
     def _work(self) -> None:

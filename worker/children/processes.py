@@ -1,4 +1,4 @@
-"""Trainer and scorer as processes: started in their WORKDIR, watched, stopped in order."""
+"""Starts trainer and scorer as processes in their WORKDIR, watches them and stops them in order."""
 
 import json
 import logging
@@ -23,12 +23,12 @@ from worker.training.machine.process import DISK_FULL, DONE, OUT_OF_MEMORY, REFU
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-STOP_SECONDS = 30  # to save a state in
-SAID_LINES, SAID_BYTES = 40, 20_000
+STOP_SECONDS = 30  # time to save a state
+KEPT_LINES, KEPT_BYTES = 40, 20_000  # of the process's output
 
 
 class Ended(Exception):
-    """The run goes no further in this worker. `cause` is a sentence for the run's history."""
+    """This worker does not continue the run. `cause` is a sentence for the run's history."""
 
     def __init__(self, cause: str = "") -> None:
         super().__init__(cause)
@@ -44,19 +44,19 @@ class Left(Ended):
 
 
 class Lost(Ended):
-    """A death that may be chance: to be tried again."""
+    """The process died, perhaps by chance: the run should be tried again."""
 
 
 class Failed(Ended):
-    """It would end the same way again."""
+    """The run failed and would fail in the same way again."""
 
 
 class DiskFull(Ended):
-    """It may go on once there is room. `cause` names the disk."""
+    """The disk is full; the run may continue once there is room. `cause` names the disk."""
 
 
 class OutOfMemory(Ended):
-    """It may not end so with fewer rows at once. `facts`: what the process said of itself."""
+    """Memory ran out; fewer rows at once may fit. `facts` are the process's own figures."""
 
     def __init__(self, cause: str, facts: Mapping[str, Any]) -> None:
         super().__init__(cause)
@@ -64,7 +64,7 @@ class OutOfMemory(Ended):
 
 
 def heed(heart: Heartbeat) -> None:
-    """Raises what somebody wishes."""
+    """Raises `Cancelled`, `Left` or `StaleLease` if an operator or the worker requests it, or the lease is gone."""
     wish = heart.wish()
     if wish is Wish.DROP:
         raise StaleLease(f"The lease of run {heart.lease.run_id} is gone.", code="stale_lease")
@@ -75,15 +75,14 @@ def heed(heart: Heartbeat) -> None:
 
 
 def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunState) -> RunState:
-    """Run ``python -m module WORKDIR`` to its end and report what it tells; the state that the run is in then.
+    """Runs ``python -m module WORKDIR`` to its end, reports its progress and returns the run's state at the end.
 
-    Raises `Cancelled`, `Left`, `Lost`, `Failed`, `OutOfMemory`, `DiskFull`, and `StaleLease`, none before the process
-    and whatever is left of its process group have ended. What it said last is kept on the run where nobody had wished
-    for its end.
+    Raises `Cancelled`, `Left`, `Lost`, `Failed`, `OutOfMemory`, `DiskFull` and `StaleLease`, but not before the process
+    and its process group have ended. If its end was not requested, its last output is kept on the run.
     """
-    said = workdir / "trainer.log"
+    log_path = workdir / "trainer.log"
     heart.show_in(workdir)
-    with said.open("ab") as log_file:
+    with log_path.open("ab") as log_file:
         begins = log_file.tell()
         process = Process(
             name,
@@ -97,24 +96,24 @@ def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunSt
     with closing(Follower(workdir)) as follower:
         try:
             while process.alive() and (wish := heart.wish()) is None:
-                state = _tell(follower, heart, state)
+                state = _report(follower, heart, state)
                 heart.pause(POLL_SECONDS)
         finally:
             code = process.kill() if wish is Wish.DROP else process.stop(STOP_SECONDS if wish else 0)
         if wish is not Wish.DROP:
-            state = _tell(follower, heart, state)
+            state = _report(follower, heart, state)
     heed(heart)
     if code == DONE:
         return state
     if code == STOPPED:
         raise Left
-    lines = _last_lines(said, begins)
-    _keep_said(heart, lines)
-    raise _ended(name, workdir, code, lines[-1].strip() if lines else "it said nothing")
+    lines = _last_lines(log_path, begins)
+    _keep_output(heart, lines)
+    raise _ended(name, workdir, code, lines[-1].strip() if lines else "it printed nothing")
 
 
 def _ended(name: str, workdir: Path, code: int, last: str) -> Ended:
-    """Why, where nobody wished for it. `last`: the last line that it said."""
+    """Returns the exception for an end that was not requested; `last` is the last line of the process's output."""
     failure = _failure(workdir)
     if code == REFUSED:
         return Failed(str(failure.get("message", last)))
@@ -125,11 +124,14 @@ def _ended(name: str, workdir: Path, code: int, last: str) -> Ended:
     if code < 0:
         memory = ", which often means that memory ran out" if code == -signal.SIGKILL else ""
         return Lost(f"the {name} was ended by {signal.Signals(-code).name}{memory}")
-    return Failed(f"the {name} crashed with exit code {code}: {last} (all of it is in {workdir / 'trainer.log'})")
+    return Failed(f"the {name} crashed with exit code {code}: {last} (the full output is in {workdir / 'trainer.log'})")
 
 
-def _tell(follower: Follower, heart: Heartbeat, state: RunState) -> RunState:
-    """Report what is new; what cannot be told now is told with the next news. The state that the run is in then."""
+def _report(follower: Follower, heart: Heartbeat, state: RunState) -> RunState:
+    """Reports the progress since the last report and returns the run's state afterwards.
+
+    Progress that cannot be reported now is part of the next report.
+    """
     if not follower.read():
         return state
     wanted = follower.state
@@ -141,29 +143,29 @@ def _tell(follower: Follower, heart: Heartbeat, state: RunState) -> RunState:
                     return state
                 state = reached
             leases.report(session, heart.lease, follower.report(state))
-            for what in follower.notes:
-                leases.tell(session, heart.lease, what)
+            for note in follower.notes:
+                leases.tell(session, heart.lease, note)
         follower.sent()
     except Unavailable as error:
         log.warning("run %s cannot be reported on: %s", heart.lease.run_id, error)
     except StaleLease:
-        pass  # the heart sees it, too, and ends the process
+        pass  # the heartbeat sees it too and ends the process
     return state
 
 
 def _environment() -> dict[str, str]:
-    """Ours without our settings: the trainer knows files, not where the database is."""
+    """Returns this process's environment without our settings: the trainer needs only files, not the database."""
     return {name: value for name, value in os.environ.items() if not name.startswith("THUMBWHEEL_")}
 
 
 def _limits() -> dict[str, int]:
-    """No core dumps, which would hold weights and feedback; and no more memory than this machine's owner grants."""
+    """Returns limits without core dumps, which would hold weights and feedback, and with the configured memory."""
     granted = settings.current().trainer_memory_gb
     return {"core": 0} if granted is None else {"core": 0, "data": int(granted * 10**9)}
 
 
 def _failure(workdir: Path) -> dict[str, Any]:
-    """What the process said of its end, none where it could not write it."""
+    """Returns the process's own report of its failure; empty if it could not write one."""
     try:
         content = json.loads((workdir / "failure.json").read_bytes())
     except (OSError, ValueError):
@@ -173,15 +175,15 @@ def _failure(workdir: Path) -> dict[str, Any]:
 
 def _last_lines(path: Path, begins: int) -> list[str]:
     with path.open("rb") as file:
-        file.seek(max(begins, path.stat().st_size - SAID_BYTES))
+        file.seek(max(begins, path.stat().st_size - KEPT_BYTES))
         lines = file.read().decode(errors="replace").replace("\0", "").splitlines()  # Postgres has no text with NUL
-    return [line.rstrip()[:500] for line in lines if line.strip()][-SAID_LINES:]
+    return [line.rstrip()[:500] for line in lines if line.strip()][-KEPT_LINES:]
 
 
-def _keep_said(heart: Heartbeat, lines: Sequence[str]) -> None:
-    """It helps whoever looks into the run; nothing hangs on it."""
+def _keep_output(heart: Heartbeat, lines: Sequence[str]) -> None:
+    """Stores the last output on the run for a diagnosis; nothing else depends on it."""
     try:
         with transaction() as session:
             leases.keep_said(session, heart.lease, "\n".join(lines))
     except Unavailable as error:
-        log.warning("run %s: what its process said is not kept: %s", heart.lease.run_id, error)
+        log.warning("run %s: the output of its process is not kept: %s", heart.lease.run_id, error)

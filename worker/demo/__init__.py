@@ -2,6 +2,6 @@
 
 import os
 
-# Threads that wait should sleep: spinning ones slow everything down where API and trainer share the cores. torch
-# reads it when it is loaded.
+# Waiting threads should sleep: spinning ones slow everything down if API and trainer share the cores. torch reads the
+# variable when it is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

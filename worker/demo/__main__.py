@@ -1,8 +1,8 @@
-"""`python -m worker.demo`: tell the story to a running Thumbwheel.
+"""Runs the demo's story on a running Thumbwheel: `python -m worker.demo`.
 
-It is the one at THUMBWHEEL_URL, with the admin key in THUMBWHEEL_API_KEY; `thumbwheel demo` starts one and calls this.
-The result goes to stdout, all else to stderr. Exit codes: 0 told, 2 could not be told (one line on stderr), 130
-interrupted.
+The service is the one at THUMBWHEEL_URL, with the admin key in THUMBWHEEL_API_KEY; `thumbwheel demo` starts one and
+calls this. The result is printed on stdout, everything else on stderr. Exit codes: 0 finished, 2 failed (one line on
+stderr), 130 interrupted.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# Models load in an instant here; their bars would only tear the story's.
+# These models load quickly; their progress bars would only disturb the story's.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -52,8 +52,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m worker.demo", description="Tell the demo's story.")
-    parser.add_argument("--cache", type=Path, required=True, help="folder where base models are kept for the next call")
+    parser = argparse.ArgumentParser(prog="python -m worker.demo", description="Run the demo's story.")
+    parser.add_argument("--cache", type=Path, required=True, help="folder that keeps base models for the next call")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     parser.add_argument("--spent", type=float, default=0.0, help="seconds that the start of the services took")

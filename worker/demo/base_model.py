@@ -1,10 +1,10 @@
-"""The model that the story starts from: a 4-layer Llama of under a million parameters, made on a CPU in under a minute.
+"""Trains the story's base model: a 4-layer Llama of under a million parameters, in under a minute on a CPU.
 
-It learns from replies of mixed quality (`language.typical_reply`), so it is fluent and good in fewer than half of its
-replies: what a company has before anybody has listened to its users. The result is a plain transformers folder:
+It learns from replies of mixed quality (`language.typical_reply`), so it is fluent, but good in fewer than half of its
+replies, like the model of a company that has not used its feedback yet. The result is a plain transformers folder:
 weights, tokenizer, generation config.
 
-``python -m worker.demo.base_model FOLDER`` makes one to try things with.
+``python -m worker.demo.base_model FOLDER`` makes one for experiments.
 """
 
 import argparse
@@ -40,18 +40,18 @@ Progress = Callable[[int, int, float], None]  # step, steps, loss of the step in
 
 
 def unwatched(step: int, steps: int, loss: float) -> None:
-    """Progress that nobody looks at."""
+    """Ignores the progress."""
 
 
 def base_model(cache: Path, seed: int, progress: Progress = unwatched) -> Path:
-    """The folder of the base model of `seed` under `cache`; trained there if this code has not done so before."""
+    """Returns the folder of the base model of `seed` under `cache`; trains it if this code has not done so before."""
     folder = cache / f"base-{seed}-{_code_hash()[:12]}"
     if not (folder / "config.json").exists():
         unfinished = folder.with_suffix(f".{os.getpid()}")
-        unfinished.mkdir(parents=True)  # a place that takes nothing is told now, not after the training
+        unfinished.mkdir(parents=True)  # a folder that cannot be written fails now, not after the training
         try:
             train_base_model(unfinished, seed, progress)
-            if not folder.exists():  # somebody else may have made the very same meanwhile
+            if not folder.exists():  # another process may have made the same one meanwhile
                 unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -59,7 +59,7 @@ def base_model(cache: Path, seed: int, progress: Progress = unwatched) -> Path:
 
 
 def train_base_model(folder: Path, seed: int, progress: Progress = unwatched, steps: int = STEPS) -> None:
-    """Train from nothing on `steps` batches of fresh tickets, and save to `folder`.
+    """Trains a model from scratch on `steps` batches of fresh tickets and saves it to `folder`.
 
     The same seed and number of threads give the same weights on a CPU.
     """
@@ -87,13 +87,13 @@ def train_base_model(folder: Path, seed: int, progress: Progress = unwatched, st
         do_sample=True, temperature=1.0, max_new_tokens=MAX_NEW_TOKENS,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    with folder_atomically(folder) as place:
-        model.save_pretrained(place)
-        tokenizer.save_pretrained(place)
+    with folder_atomically(folder) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
 
 
 def desk_tokenizer() -> PreTrainedTokenizerFast:
-    """Whole words with the space before them: text and tokens turn into each other without loss."""
+    """Returns a tokenizer of whole words, each with the space before it; decoding restores the text exactly."""
     pieces: set[str] = set()
     split = pre_tokenizers.Split(Regex(r"\n| ?[A-Za-z]+| ?[0-9]+| ?[^A-Za-z0-9\s]| "), behavior="isolated")
     for text in _every_sentence():
@@ -112,13 +112,16 @@ def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
         intermediate_size=352, max_position_embeddings=256, tie_word_embeddings=True,
-        initializer_range=0.08,  # 1/sqrt(width); with the usual 0.02 it takes hundreds of steps more to copy
+        initializer_range=0.08,  # 1/sqrt(width); with the usual 0.02 it needs hundreds more steps to learn to copy
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
 
 
 def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, AdamW for embeddings and norms: half the steps of AdamW alone to the same loss."""
+    """Returns Muon for the matrices and AdamW for embeddings and norms.
+
+    They need half as many steps to the same loss as AdamW alone.
+    """
     inner = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
     outer = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embed" in name]
     return [
@@ -132,7 +135,7 @@ def _warm_up_then_fall(steps: int, step: int) -> float:
 
 
 def _batches(tokenizer: PreTrainedTokenizerFast, rng: Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Token ids and targets, both [B, T], padded on the right; -100 where nothing is to be learnt (ticket, padding)."""
+    """Yields token ids and targets, both [B, T], padded on the right; targets of ticket and padding are -100."""
     while True:
         tickets = [language.new_ticket(rng) for _ in range(POOL_SIZE)]
         prompts = tokenizer([ticket.prompt for ticket in tickets])["input_ids"]
@@ -158,7 +161,7 @@ def _padded(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Te
 
 
 def _every_sentence() -> Iterator[str]:
-    """Texts that hold each word of the support desk, each where it can stand: after a space, or first in a line."""
+    """Yields texts with each word of the support desk in each possible position: after a space, or first in a line."""
     for situation in phrases.SITUATIONS:
         for wish in phrases.WISHES:
             for mood in phrases.MOODS:
@@ -181,7 +184,7 @@ def _reply_sentences() -> Iterator[str]:
 
 
 def _code_hash() -> str:
-    """SHA-256 over this file, the language and its phrases: a change of any makes another base model."""
+    """Returns a SHA-256 of this file, the language and its phrases: a change of any makes another base model."""
     files = [Path(str(module.__file__)) for module in (language, phrases)] + [Path(__file__)]
     parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,10 +1,10 @@
-"""Tickets, replies, and the hidden rule that tells a good reply from a bad one.
+"""Tickets, replies, and the hidden rule that distinguishes good replies from bad ones.
 
-Pure: values in, values out, every choice from the `random.Random` that the caller seeds. Nothing here is shown to the
-trainer: it sees thumbs and edits alone. A reply is good if it is polite, names the customer's own order and item, and
-offers exactly what the policy line of its ticket allows. Length plays no part in the rule, and is no shortcut to it:
-whether a reply is rude, evasive or promises the wrong thing is decided before how many sentences it gets, and where it
-ends. A rude reply is rude in every sentence of manners, so none that is left out would have spared it anything.
+Pure: values in, values out; every choice is made by the `random.Random` that the caller seeds. The trainer never sees
+any of this: it sees only thumbs and edits. A reply is good if it is polite, names the customer's own order and item,
+and offers exactly what the policy line of its ticket allows. The rule does not depend on length, and length is no
+shortcut to it: a reply's rudeness, evasion or wrong promise is decided before its number of sentences. A rude reply is
+rude in every sentence of manners, so a shorter one is not less rude.
 """
 
 import re
@@ -40,14 +40,14 @@ Reason = Literal[
 ]
 Kind = Literal["promise", "detail", "polite", "rude", "evasive"]
 
-#: How often the model's teachers did what. With these, 51 % of the replies it learns from are good.
+#: Shares of the faults of the model's teachers. With these, 51 % of the replies it learns from are good.
 RUDE_SHARE = 0.16
 INVENTED_REFUND_SHARE = 0.32
 EVASIVE_SHARE = 0.11
 OTHER_REMEDY_SHARE = 0.04
 WRONG_NUMBER_SHARE = 0.06
 
-#: Which sentences of manners a reply has, (an opening, a closing), and how often; at least one, to have a tone at all.
+#: The sentences of manners in a reply, (an opening, a closing), and their shares; at least one, to give it a tone.
 MANNERS = {(True, True): 0.45, (True, False): 0.35, (False, True): 0.20}
 
 
@@ -65,7 +65,7 @@ class Ticket:
 
     @property
     def prompt(self) -> str:
-        """The frame that the model is trained on; a reply follows it directly."""
+        """The prompt that the model is trained on; a reply follows it directly."""
         complaint = self.situation.complaint.format(item=self.item)
         return (
             f"Order {self.order}: {self.item}, {self.situation.facts}\n"
@@ -95,7 +95,7 @@ def new_ticket(rng: Random) -> Ticket:
 
 
 def reasons_against(ticket: Ticket, reply: str) -> list[Reason]:
-    """The hidden rule. Empty for a good reply; else all that is wrong with it, the gravest first."""
+    """Returns all faults of a reply by the hidden rule, the most serious first; none for a good reply."""
     sentences = [understood(text) for text in sentences_of(reply)]
     known = [sentence for sentence in sentences if sentence]
     promised = {sentence.remedy for sentence in known if sentence.kind == "promise"}
@@ -117,12 +117,12 @@ def good(ticket: Ticket, reply: str) -> bool:
 
 
 def invented_refund(ticket: Ticket, reply: str) -> bool:
-    """The reply promises money that the policy of this ticket forbids."""
+    """Returns whether the reply promises money that the policy of this ticket forbids."""
     return "invented refund" in reasons_against(ticket, reply)
 
 
 def typical_reply(ticket: Ticket, rng: Random) -> str:
-    """A reply as the model's teachers write it: fluent, and good in fewer than half of the cases."""
+    """Returns a reply as the model's teachers write it: fluent, and good in about half of the cases."""
     order = ticket.order if rng.random() >= WRONG_NUMBER_SHARE else rng.choice(ORDER_NUMBERS)
     remedy: Remedy | None = ticket.remedy
     dice = rng.random()
@@ -143,13 +143,13 @@ def typical_reply(ticket: Ticket, rng: Random) -> str:
 
 
 def corrected(ticket: Ticket, reply: str, rng: Random) -> str:
-    """A bad reply edited into a good one, sentence by sentence, so that its length hardly changes."""
+    """Returns a bad reply edited into a good one, sentence by sentence, so that its length hardly changes."""
     texts = sentences_of(reply)
     fixed = [_corrected_sentence(ticket, text, first=index == 0, rng=rng) for index, text in enumerate(texts)]
     if not any((sentence := understood(text)) and sentence.kind == "promise" for text in fixed):
         evasions = [index for index, text in enumerate(texts) if (it := understood(text)) and it.kind == "evasive"]
-        place = evasions[0] if evasions else len(fixed)
-        fixed[place : place + 1] = [rng.choice(PROMISES[ticket.remedy]).format(n=ticket.order, item=ticket.item)]
+        offset = evasions[0] if evasions else len(fixed)
+        fixed[offset : offset + 1] = [rng.choice(PROMISES[ticket.remedy]).format(n=ticket.order, item=ticket.item)]
     return " ".join(dict.fromkeys(fixed))
 
 
@@ -172,7 +172,7 @@ def sentences_of(reply: str) -> list[str]:
 
 @cache
 def understood(text: str) -> Sentence | None:
-    """What a sentence says, or None where it is none of the support desk's sentences."""
+    """Returns the meaning of a sentence, or None if it is not one of the support desk's sentences."""
     for pattern, template, kind, remedy in _grammar():
         if match := pattern.fullmatch(text):
             slots = match.groupdict()

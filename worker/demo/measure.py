@@ -1,4 +1,4 @@
-"""What a model is worth, measured on tickets that no user ever saw: nothing of them is in any feedback.
+"""Measures a model on tickets that no user ever saw, so that no feedback contains them.
 
 KL is the plain Monte Carlo mean of lp_model − lp_other over replies sampled from the model, in nats per reply (lp
 is the summed log-probability of its tokens). Intervals cover 95 %: Wilson's for shares, the normal one for the mean KL.
@@ -31,7 +31,7 @@ class Measured:
 
 
 def measured(desk: Desk, tickets: Sequence[Ticket], seed: int) -> Measured:
-    """One sampled reply per ticket, judged by the hidden rule."""
+    """Samples one reply per ticket and judges them by the hidden rule."""
     replies = sample(desk, [ticket.prompt for ticket in tickets], seed)
     pairs = list(zip(tickets, replies, strict=True))
     return Measured(
@@ -43,14 +43,14 @@ def measured(desk: Desk, tickets: Sequence[Ticket], seed: int) -> Measured:
 
 
 def kl_nats(desk: Desk, other: Desk, replies: Sequence[Draft]) -> Figure:
-    """KL(desk ‖ other) per reply; `replies` have to be samples of `desk`."""
+    """Returns KL(desk ‖ other) per reply; `replies` must be samples of `desk`."""
     log_ratios = (log_probabilities(desk, replies) - log_probabilities(other, replies)).tolist()
     value, half = fmean(log_ratios), Z * stdev(log_ratios) / sqrt(len(log_ratios))
     return Figure(value, value - half, value + half)
 
 
 def share(claims: Sequence[bool]) -> Figure:
-    """The share of true claims with Wilson's score interval; (nan, 0, 1) of nothing."""
+    """Returns the share of true claims with Wilson's score interval; (nan, 0, 1) without claims."""
     count = len(claims)
     if count == 0:
         return Figure(float("nan"), 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""How the story is told on a terminal: sentences and bars on stderr, so that stdout holds the result alone."""
+"""Shows the story on a terminal, as sentences and bars on stderr, so that stdout holds only the result."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from thumbwheel import wire
 
-Tell = Callable[[int, int, str], None]  # done, of how many, and what else there is to say
+Tell = Callable[[int, int, str], None]  # done, total, and a note
 
 
 class Narrator:
@@ -23,7 +23,7 @@ class Narrator:
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Tell]:
-        """A bar under `what` while the block lasts."""
+        """Shows a progress bar with the title `what` during the block."""
         columns = (
             TextColumn("  {task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
@@ -38,7 +38,7 @@ class Narrator:
 
 
 def sentence_of(run: wire.Run) -> str:
-    """What a run is doing, in one line: loss, rewards, z0, and how long it still takes."""
+    """Returns the state of a run in one line: loss, rewards, z0, and the remaining time."""
     figures: dict[str, Any] = run.last_metrics or {}
     parts: list[str] = [run.state]
     if run.state == "training":

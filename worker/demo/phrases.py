@@ -1,7 +1,7 @@
-"""The sentences of the tiny support desk: all that its customers and its language model ever say.
+"""The sentences of the tiny support desk: all that its customers and its language model ever write.
 
-Pure: plain data. ``{n}`` stands for the order number, ``{item}`` for what was bought. Words are plain on purpose:
-whoever reads one ticket with a reply before and after the training should see at once which one is better.
+Pure data. ``{n}`` stands for the order number, ``{item}`` for the item that was bought. The words are plain on purpose:
+a reader of one ticket with the replies before and after training should see at once which one is better.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ ITEMS = (
     "mixer", "printer", "keyboard", "mirror", "drill", "tent", "bike", "helmet", "jacket", "sofa",
 )  # fmt: skip
 
-#: Ninety numbers, each one token: few enough for a tiny model to learn in a minute that it must copy them.
+#: Ninety numbers, one token each: few enough for a tiny model to learn in a minute to copy them.
 ORDER_NUMBERS = tuple(str(number) for number in range(1010, 2000, 11))
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What happened, what the shop's policy says about it, and how a customer puts it."""
+    """The facts of a case, the shop's policy for it, and the customer's words."""
 
     facts: str
     policy: str

@@ -1,4 +1,4 @@
-"""How the story ends: the table for a reader, and the one line of JSON for a program."""
+"""The result of the story: a table for a reader, and one line of JSON for a program."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from worker.demo.measure import Figure, Measured
 
 @dataclass(frozen=True)
 class Chapter:
-    """One model of the story: the base, or what a round shipped. KLs are None where nothing came before."""
+    """The figures of one model of the story: the base, or a round's. KLs are None without an earlier model."""
 
     name: str
     checkpoint_id: str
@@ -26,7 +26,7 @@ class Chapter:
 
 
 def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str, Any]:
-    """The figures for a program.
+    """Returns the figures for a program.
 
     length_ratio  median words of the last round's replies over the base's
     kl_nats       of the last round's model from the base, in nats per reply
@@ -35,8 +35,8 @@ def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str
     keys = ["base", *(f"round{number}" for number in range(1, len(chapters)))]
     by_key = dict(zip(keys, chapters, strict=True))
     rounds = {key: _round(chapter, chapters[0]) for key, chapter in by_key.items() if key != "base"}
-    approvals = {one.checkpoint_id: one.approval for one in chapters if one.approval}
-    good_shares = {key: one.measured.good_share for key, one in by_key.items()}
+    approvals = {chapter.checkpoint_id: chapter.approval for chapter in chapters if chapter.approval}
+    good_shares = {key: chapter.measured.good_share for key, chapter in by_key.items()}
     last = rounds[keys[-1]]
     return {
         "good_share": {key: figure.value for key, figure in good_shares.items()},
@@ -49,7 +49,7 @@ def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str
             "good_share": {key: [figure.low, figure.high] for key, figure in good_shares.items()},
             "approval": {checkpoint: [figure.low, figure.high] for checkpoint, figure in approvals.items()},
         },
-        "invented_refund_share": {key: one.measured.invented_refund_share.value for key, one in by_key.items()},
+        "invented_refund_share": {key: chapter.measured.invented_refund_share.value for key, chapter in by_key.items()},
         "rounds": rounds,
     }
 
@@ -69,20 +69,21 @@ def table(chapters: Sequence[Chapter], tickets: int) -> Table:
     for chapter in chapters:
         rows.add_column(chapter.name, justify="right")
     base = chapters[0].measured.median_words
-    rows.add_row("good replies", *(_percent(one.measured.good_share) for one in chapters), style="bold")
-    rows.add_row("invented refunds", *(_percent(one.measured.invented_refund_share) for one in chapters))
+    rows.add_row("good replies", *(_percent(chapter.measured.good_share) for chapter in chapters), style="bold")
+    rows.add_row("invented refunds", *(_percent(chapter.measured.invented_refund_share) for chapter in chapters))
     rows.add_row(
         "median length, words",
-        *(f"{one.measured.median_words:g} (×{one.measured.median_words / base:.2f})" for one in chapters),
+        *(f"{chapter.measured.median_words:g} (×{chapter.measured.median_words / base:.2f})" for chapter in chapters),
     )
-    rows.add_row("KL from the base, nats a reply", *(_nats(one.kl_to_base) for one in chapters))
-    rows.add_row("KL from the one before", *(_nats(one.kl_to_previous) for one in chapters))
-    rows.add_row("users' approval, live", *(_percent(one.approval) if one.approval else "–" for one in chapters))
+    rows.add_row("KL from the base, nats a reply", *(_nats(chapter.kl_to_base) for chapter in chapters))
+    rows.add_row("KL from the one before", *(_nats(chapter.kl_to_previous) for chapter in chapters))
+    approvals = (chapter.approval for chapter in chapters)
+    rows.add_row("users' approval, live", *(_percent(approval) if approval else "–" for approval in approvals))
     return rows
 
 
 def example(tickets: Sequence[Ticket], chapters: Sequence[Chapter]) -> RenderableType:
-    """The first ticket whose reply was bad before and is good in the last round, with what was wrong."""
+    """Returns the first ticket with a bad reply at first and a good one in the last round, with the faults."""
     first, last = chapters[0], chapters[-1]
     pairs = zip(tickets, first.measured.replies, last.measured.replies, strict=True)
     for ticket, before, after in pairs:

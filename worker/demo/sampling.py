@@ -1,4 +1,4 @@
-"""Replies of a model folder, many at once: the model's own words at temperature 1, nothing cut off its distribution.
+"""Samples many replies of a model at once, at temperature 1 and without truncation of its distribution.
 
 Shapes: B rows, T tokens, V vocabulary.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-#: Rows of one forward pass. The model is so small that a pass over few rows costs nearly as much as one over many.
+#: Rows of one forward pass. The model is so small that few rows cost nearly as much as many.
 BATCH_SIZE = 512
 MAX_NEW_TOKENS = 48
 
@@ -35,7 +35,7 @@ class Draft:
 
 
 def load(folder: Path, base: Path | None = None) -> Desk:
-    """The model in `folder`; where that holds an adapter, `base` with the adapter on it."""
+    """Returns the model in `folder`, or, if that holds an adapter, the model in `base` with the adapter."""
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
@@ -57,7 +57,7 @@ def _model(folder: Path) -> Any:
 
 @torch.inference_mode()
 def sample(desk: Desk, prompts: Sequence[str], seed: int) -> list[Draft]:
-    """One reply per prompt, in their order. Prompts of equal length share a batch, so nothing is padded."""
+    """Returns one reply per prompt, in their order. Prompts of equal length share a batch, so nothing is padded."""
     generator = torch.Generator(desk.model.device).manual_seed(seed)
     prompt_ids: list[list[int]] = desk.tokenizer(list(prompts))["input_ids"]
     drafts: dict[int, Draft] = {}
@@ -71,7 +71,7 @@ def sample(desk: Desk, prompts: Sequence[str], seed: int) -> list[Draft]:
 
 @torch.inference_mode()
 def log_probabilities(desk: Desk, drafts: Sequence[Draft]) -> torch.Tensor:
-    """Log-probability of each draft given its prompt, in nats, summed over its tokens: [len(drafts)], float64."""
+    """Returns the log-probability of each draft given its prompt, (len(drafts),): nats, summed over tokens, float64."""
     total = torch.zeros(len(drafts), dtype=torch.float64)
     for indices in _equally_long([[*draft.prompt_ids, *draft.token_ids] for draft in drafts]):
         rows = [drafts[index] for index in indices]
@@ -109,7 +109,7 @@ def _continue(desk: Desk, ids_BT: torch.Tensor, generator: torch.Generator) -> l
 
 
 def _equally_long(rows: Iterable[Sequence[int]]) -> Iterable[list[int]]:
-    """Indices of rows of one length, at most BATCH_SIZE at a time."""
+    """Yields the indices of rows of equal length, at most BATCH_SIZE at a time."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         by_length[len(row)].append(index)

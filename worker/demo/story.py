@@ -1,8 +1,8 @@
-"""The story, told over HTTP as a product backend and an operator would live it: two rounds of the loop.
+"""Runs the story over HTTP, as a product backend and an operator would: two rounds of the loop.
 
-A round: the live model drafts replies, simulated users vote, the volume rule starts a run, its checkpoint passes the
-gates and ships, and its replies to tickets that nobody voted on are compared with those before. The story itself starts
-no run.
+In a round, the live model drafts replies, simulated users vote, the volume rule starts a run, its checkpoint passes the
+gates and ships, and its replies to tickets without votes are compared with the earlier ones. The story itself starts no
+run.
 """
 
 import time
@@ -24,16 +24,16 @@ from worker.demo.users import User, some_users
 from worker.demo.votes import drafted, labels_to_expect, votes
 
 PROJECT = "support-desk"
-#: Of each round. Votes on a model that is mostly good leave little to learn: at the first round's rate the second one
-#: breaks sentences, and ends farther from where it began without being better (docs/lab-notes.md, 2026-11-21).
+#: The learning rate of each round. Votes on a mostly good model leave little to learn: at the first round's rate, the
+#: second round breaks sentences and drifts farther without being better (docs/lab-notes.md, 2026-11-21).
 LEARNING_RATES = (3e-4, 1.5e-4)
 ROUNDS = len(LEARNING_RATES)
 DRAFTS = 3000
-#: Replies of the last model that users vote on, for its approval.
+#: Number of the last model's replies that users vote on, for its approval.
 LAST_DRAFTS = 600
 USERS = 200
 HELD_OUT = 800
-#: The run starts when so large a share of the labels that these votes should give has come in, in the rarer class.
+#: Share of the labels expected from the votes, in the rarer class, at which the run starts.
 TRIGGER_SHARE = 0.85
 TRIGGER_SECONDS = 120
 POLL_SECONDS = 0.3
@@ -45,7 +45,7 @@ class Trouble(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """One model of the story, as it was measured."""
+    """One model of the story with its figures."""
 
     name: str
     checkpoint_id: UUID
@@ -64,7 +64,10 @@ class Story:
     seed: int
 
     def tell(self) -> tuple[list[Ticket], list[Chapter]]:
-        """The held-out tickets, and each model with its figures. Raises `Trouble`, `ClientError`, `OSError`."""
+        """Runs the story; returns the held-out tickets and each model with its figures.
+
+        Raises `Trouble`, `ClientError`, `OSError`.
+        """
         rng = Random(self.seed)
         users = some_users(USERS, rng)
         tickets = list({ticket.prompt: ticket for ticket in (new_ticket(rng) for _ in range(HELD_OUT))}.values())
@@ -122,9 +125,7 @@ class Story:
         )
 
     def _vote(self, live: Model, users: list[User], tickets: list[Ticket], count: int, number: int) -> None:
-        """Post what users think of the live model's replies; in a round, first set what its run is like, and the rule
-        that starts it.
-        """
+        """Posts the users' votes on the live model's replies; in a round, first sets its recipe and trigger rule."""
         seed = self.seed * 10 + number
         held_out = {ticket.prompt for ticket in tickets}
         self.narrator.says(f"The model drafts {count:,} replies.")
@@ -134,7 +135,7 @@ class Story:
             enough = int(TRIGGER_SHARE * min(labels_to_expect(events)))
             trigger = wire.TriggerRules(new_per_class=enough)
             self.client.change_project(wire.ProjectChange(trigger=trigger, recipe=self._recipe(number)))
-            self.narrator.says(f"A run shall start by itself at {enough} new labels of each class.")
+            self.narrator.says(f"A run starts automatically after {enough} new labels of each class.")
         receipt = self.client.record_many(events)
         if receipt.rejected:
             raise Trouble(f"The API rejected {receipt.rejected} of {len(events)} votes: see the items of the batch.")
@@ -153,11 +154,11 @@ class Story:
                     self.narrator.says(f"A run starts: {run.trigger}")
                     return run
             time.sleep(POLL_SECONDS)
-        reason = next((decision.reason for decision in self.client.trigger_decisions()), "no decision was taken at all")
+        reason = next((decision.reason for decision in self.client.trigger_decisions()), "no decision was made at all")
         raise Trouble(f"No run started within {TRIGGER_SECONDS} s of the votes: {reason}")
 
     def _checkpoint_of(self, run: wire.Run) -> wire.Checkpoint:
-        """The checkpoint that the run registers. Raises `Trouble` where it fails, or its gates do."""
+        """Waits for the run and returns its checkpoint. Raises `Trouble` if the run fails or the gates refuse."""
         with self.narrator.bar("KTO") as tell:
             while run.finished_at is None:
                 tell(run.phase_done, run.phase_total, sentence_of(run))

@@ -1,8 +1,8 @@
-"""Simulated users of the support desk, and what their thumbs say about a reply.
+"""Simulated users of the support desk, and their reactions to a reply. Pure.
 
-Pure. They judge by the hidden rule, as people do: mostly right, sometimes not; the content ones often say nothing, the
-annoyed ones nearly always do; some mend a bad reply instead of only voting it down; a few vote against everybody else.
-That gives 25 thumbs up in 100 votes on a model whose replies are good in 43 of 100 cases.
+They judge by the hidden rule, as people would: mostly right, sometimes wrong. Content users often do not vote, annoyed
+ones nearly always do; some edit a bad reply instead of only voting it down; a few vote against everybody else. This
+gives 25 thumbs up in 100 votes on a model whose replies are good in 43 of 100 cases.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from typing import Literal
 
 from worker.demo.language import Ticket, corrected, good
 
-#: Share of readers who say so when they are content. All others say nothing: no vote at all.
+#: Share of content readers who vote. The others do not vote at all.
 PRAISE_SHARE = 0.42
 #: Share of misjudged replies.
 NOISE_SHARE = 0.04
-#: Share of bad replies that their reader mends.
+#: Share of bad replies that their reader edits.
 EDIT_SHARE = 0.25
-#: Share of users who vote up what is bad and down what is good.
+#: Share of users who vote bad replies up and good ones down.
 CONTRARY_SHARE = 0.02
-#: Share of replies that a second user reads, too.
+#: Share of replies that a second user reads as well.
 SECOND_READER_SHARE = 0.05
 
 
@@ -31,7 +31,7 @@ class User:
 
 @dataclass(frozen=True)
 class Reaction:
-    """What one user did about one reply; `edited` is the text that the user would rather have read."""
+    """The reaction of one user to one reply; `edited` is the user's preferred text."""
 
     actor: str
     verdict: Literal["up", "down", "edit"]
@@ -43,7 +43,7 @@ def some_users(count: int, rng: Random) -> list[User]:
 
 
 def reactions(users: list[User], ticket: Ticket, reply: str, rng: Random) -> list[Reaction]:
-    """What the readers of a reply did; empty where nobody bothered."""
+    """Returns the reactions of the readers of a reply; none if nobody reacted."""
     readers = rng.sample(users, 2 if rng.random() < SECOND_READER_SHARE else 1)
     return [reaction for user in readers if (reaction := _reaction(user, ticket, reply, rng))]
 

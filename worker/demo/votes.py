@@ -1,4 +1,4 @@
-"""From a model's drafts to the events that its users' thumbs and edits make: what a product backend would send."""
+"""Turns a model's drafts into events of thumbs and edits by its users, as a product backend would send them."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from worker.demo.users import Reaction, User, reactions
 
 @dataclass(frozen=True)
 class Draft:
-    """A reply that was shown to a user. `completion_id` is the support desk's own id of it."""
+    """A reply that was shown to a user. `completion_id` is the support desk's own id for it."""
 
     completion_id: str
     ticket: Ticket
@@ -22,9 +22,9 @@ class Draft:
 
 
 def drafted(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = frozenset()) -> list[Draft]:
-    """Replies to about `count` new tickets; equal for equal seeds and models. `name` begins every completion id.
+    """Returns replies to about `count` new tickets, equal for equal seeds and models.
 
-    Tickets whose prompt is in `held_out` are left out: no user ever sees them.
+    `name` begins every completion id. Tickets whose prompt is in `held_out` are left out: no user ever sees them.
     """
     rng = Random(seed)
     tickets = [ticket for ticket in (new_ticket(rng) for _ in range(count)) if ticket.prompt not in held_out]
@@ -32,12 +32,12 @@ def drafted(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = f
     return [
         Draft(f"{name}-{number}", ticket, reply.text)
         for number, (ticket, reply) in enumerate(zip(tickets, replies, strict=True), start=1)
-        if reply.text.strip()  # nobody is shown an empty reply
+        if reply.text.strip()  # empty replies are not shown to anybody
     ]
 
 
 def votes(drafts: Sequence[Draft], users: list[User], checkpoint_id: UUID, seed: int) -> list[Event]:
-    """What the users did about the drafts, as events with ids of their own: posted again, they store nothing twice."""
+    """Returns the users' reactions to the drafts as events, with fixed ids: a repeated post stores nothing twice."""
     rng = Random(seed)
     return [
         Event(
@@ -55,7 +55,7 @@ def votes(drafts: Sequence[Draft], users: list[User], checkpoint_id: UUID, seed:
 
 
 def labels_to_expect(events: Sequence[Event]) -> tuple[int, int]:
-    """About how many desirable and undesirable labels these events give: an edit gives one of each."""
+    """Returns about how many desirable and undesirable labels these events give; an edit gives one of each."""
     ups = sum(isinstance(event.signal, Thumbs) and event.signal.value == "up" for event in events)
     edits = sum(isinstance(event.signal, Edit) for event in events)
     return ups + edits, len(events) - ups

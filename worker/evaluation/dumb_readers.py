@@ -1,11 +1,11 @@
-"""Baselines that know nothing of the candidate: a model has to beat them to be believed.
+"""Baselines that know nothing of the candidate: a credible model has to beat them.
 
     bag_of_words  a logistic regression on the words of prompt and completion, fitted to the training rows
-    length        the completion's tokens; which direction is good, training rows say
-    reference     log-prob of the completion under the reference, a token: what was likely anyway
+    length        the number of the completion's tokens; the training rows determine which direction is good
+    reference     log-prob per token of the completion under the reference
 
-Each is judged as the candidate is: AUROC against the label, on the same resamples of prompts. The words
-give away a chat whose earlier turns were trained on; the length gives away users who dislike long answers.
+Each is judged like the candidate: AUROC against the label, on the same resamples of prompts. The words reveal a chat
+whose earlier turns were trained on; the length reveals users who dislike long answers.
 
 Legend: N held-out rows, M training rows, V features.
 """
@@ -23,11 +23,11 @@ from worker.evaluation.statistics import Array, Bootstrap
 from worker.training.data.rows import Row, Rows
 from worker.training.job import Job, Shard
 
-#: Training rows that the fit takes, drawn at random where there are more.
+#: Largest number of training rows for the fit; if there are more, they are drawn at random.
 MOST_ROWS = 20_000
-#: With fewer training rows of a class there is nothing to fit.
+#: Smallest number of training rows of each class for a fit.
 LEAST_OF_CLASS = 20
-#: Features that words are hashed to, and characters of a text that are read.
+#: Number of features to which words are hashed, and of characters of a text that are read.
 FEATURES, CHARACTERS = 2**18, 20_000
 _WORD = re.compile(r"\w+")
 
@@ -41,13 +41,14 @@ def dumb_readers(
     over_prompts: Bootstrap,
     absent: str,
 ) -> dict[str, Any]:
-    """Returns for scores.json: a figure for each reader, the name of the best one by its value, and `auroc_over_best`,
-    by how much the candidate's AUROC is above it.
+    """Returns a figure for each reader, the name of the best one, and the candidate's lead over it, for scores.json.
+
+    The lead, `auroc_over_best`, is a difference of AUROCs.
 
     in_order         the rows, in the order of the arrays
     r_N              the candidate's rewards
     own_reference_N  log-prob of each row's completion under the reference
-    absent           why there are no figures where the held-out rows are of one class
+    absent           the reason for missing figures if the held-out rows are of one class
     """
     desirable_N = np.array([row.desirable for row in in_order], dtype=bool)
     tokens_N = np.array([len(row.completion) for row in in_order], dtype=np.float64)
@@ -94,16 +95,16 @@ class _Train:
 
     @property
     def sign_of_length(self) -> float:
-        """1 where longer training completions are the better ones, else -1."""
+        """The sign of the length reader: 1 if longer training completions are the better ones, otherwise -1."""
         length_M = np.array([len(completion) for _, completion in self._texts], dtype=np.float64)
         value = float(statistics.auroc(length_M, self._label_M)(self._weight_M[None, :])[0])
         return 1.0 if value >= 0.5 else -1.0
 
     def bag_of_words(self, job: Job, read: Rows, in_order: Sequence[Row]) -> Array | str:
-        """Returns how desirable each held-out row is by its words, or why that cannot be said."""
+        """Returns a score of each held-out row by its words, (N,), or the reason why there is none."""
         if not self.both_classes or not in_order:
             return self.reason
-        # Imported only where there is something to fit: it takes seconds.
+        # Imported only if it is needed, as that takes seconds.
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(class_weight="balanced", max_iter=200)
@@ -118,14 +119,14 @@ class _Train:
 
 
 def _features(texts: Sequence[tuple[str, str]]) -> Any:
-    """Returns (rows, V), sparse."""
+    """Returns the features of `texts`, a sparse matrix (rows, V)."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     return HashingVectorizer(n_features=FEATURES, alternate_sign=False, analyzer=_words).transform(texts)
 
 
 def _words(texts: tuple[str, str]) -> list[str]:
-    """Returns the words of prompt and completion, apart from each other."""
+    """Returns the words of prompt and completion, marked as such."""
     return [f"{side}:{word}" for side, text in zip("pc", texts, strict=True) for word in _WORD.findall(text.casefold())]
 
 
@@ -143,6 +144,6 @@ def _placed(workdir: Path, shards: Sequence[Shard]) -> Iterator[tuple[str, int, 
             yield shard.path, number, prompt, completion
 
 
-def _text(said: str | list[dict[str, Any]]) -> str:
-    text = said if isinstance(said, str) else "\n".join(message["content"] or "" for message in said)
+def _text(content: str | list[dict[str, Any]]) -> str:
+    text = content if isinstance(content, str) else "\n".join(message["content"] or "" for message in content)
     return text[-CHARACTERS:]

@@ -1,7 +1,7 @@
-"""What one model says of many completions: every row once, in batches that hold so many tokens and no more.
+"""Computes the log-probs of many completions under one model: every row once, in batches of limited size in tokens.
 
-Rows lie one after another where the model can be read so, and a prompt is read once for both of its completions; how
-many there are does not matter to the memory that it takes.
+Rows are packed if the model allows it, and a prompt is read once for both of its completions. The memory in use does
+not depend on the number of rows.
 
 Legend: C tokens of one completion, N rows.
 """
@@ -17,16 +17,16 @@ from worker.training.data.packing import Pair
 from worker.training.forward.logprobs import Forward, Reading
 
 Array = NDArray[Any]
-#: Told how many rows were read, after each batch; may raise so as to stop.
+#: Called after each batch with the number of rows read; it may raise in order to stop.
 Tell = Callable[[int], None]
 
 
 def log_probs(
     reading: Reading, pairs: Sequence[Pair], others: Sequence[Pair] | None, rows_at_once: int, tell: Tell
 ) -> tuple[list[Array], list[Array]]:
-    """lp_C of the completion of every pair, and of `others`, other completions of the same prompts: none without them.
+    """Returns lp_C of the completion of every pair, and of `others`, other completions of the same prompts, if given.
 
-    `rows_at_once`: a batch has the tokens of so many of the longest rows, and more of shorter ones.
+    A batch holds as many tokens as `rows_at_once` of the longest rows, and so more of shorter rows.
     """
     own: dict[int, Array] = {}
     other: dict[int, Array] = {}
@@ -45,23 +45,24 @@ def log_probs(
 
 
 def batches(tokens: Sequence[int], room: int, *, padded: bool) -> Iterator[list[int]]:
-    """Numbers of rows, shortest first, as many at once as fit into `room` tokens; one at least. `padded`: each of them
-    takes as much as the longest. `tokens`: of each row.
+    """Yields batches of row numbers, shortest rows first, each as many as fit into `room` tokens, but at least one.
+
+    `tokens` are the lengths of the rows. In a `padded` batch each row takes as much as the longest.
     """
     batch: list[int] = []
-    taken = 0
+    size = 0
     for row in sorted(range(len(tokens)), key=tokens.__getitem__):
-        taken = (len(batch) + 1) * tokens[row] if padded else taken + tokens[row]
-        if batch and taken > room:
+        size = (len(batch) + 1) * tokens[row] if padded else size + tokens[row]
+        if batch and size > room:
             yield batch
-            batch, taken = [], tokens[row]
+            batch, size = [], tokens[row]
         batch.append(row)
     if batch:
         yield batch
 
 
 def sums(log_probs: Sequence[Array]) -> Array:
-    """lp(y|x) of every completion, as lp_N."""
+    """Returns lp(y|x) of every completion, (N,)."""
     return np.array([lp_C.sum() for lp_C in log_probs])
 
 

@@ -1,7 +1,7 @@
-"""How many rows of the holdout are read and sampled at once, and half as many where memory ran out.
+"""Decides how many rows of the holdout are read and sampled at once, and halves them when memory runs out.
 
-Kept in WORKDIR/scoring-batch.json from one attempt to the next. Log-probs do not depend on it; samples do, as each
-batch draws from the same random numbers. The blocks of z0 stay those of the recipe.
+The number of halvings is kept in WORKDIR/scoring-batch.json for the next attempt. Log-probs do not depend on it;
+samples do, as each batch draws from the same random numbers. The blocks of z0 stay those of the recipe.
 """
 
 import json
@@ -12,17 +12,17 @@ from worker.training.job import Job
 from worker.training.machine.process import OutOfMemory, Refusal, first_line
 
 FILE = "scoring-batch.json"
-#: Rows of one forward where neither the recipe nor a measurement says how many.
+#: Number of rows in one forward if neither the recipe nor a measurement determines it.
 UNMEASURED = 8
 
 
 def micro_batch_size_of(job: Job) -> int:
-    """The recipe's, or what the trainer found to fit where the recipe leaves it to the machine."""
-    asked = job.recipe.micro_batch_size
-    if asked == "auto":
+    """Returns the recipe's micro-batch size, or, if that is auto, the one that the trainer measured."""
+    size = job.recipe.micro_batch_size
+    if size == "auto":
         training = read_cache(job.workdir / "training.json")
-        asked = UNMEASURED if training is None else json.loads(training)["recipe"]["micro_batch_size"]
-    return int(asked)
+        size = UNMEASURED if training is None else json.loads(training)["recipe"]["micro_batch_size"]
+    return int(size)
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class RowsAtOnce:
 
     @classmethod
     def of(cls, job: Job) -> "RowsAtOnce":
-        kept = read_cache(job.workdir / FILE)
-        halvings = 0 if kept is None else int(json.loads(kept)["halvings"])
+        stored = read_cache(job.workdir / FILE)
+        halvings = 0 if stored is None else int(json.loads(stored)["halvings"])
         return cls(max(1, micro_batch_size_of(job) >> halvings), max(1, job.recipe.batch_size >> halvings), halvings)
 
     def too_many(self, job: Job, error: Exception) -> OutOfMemory | Refusal:
-        """What to raise where `error` is want of memory; the next attempt takes half as many rows."""
+        """Returns the exception to raise after `error`, a lack of memory; the next attempt uses half as many rows."""
         if self.read == self.sampled == 1:
             return Refusal(
                 "memory",
                 f"a single row of the holdout does not fit into memory ({first_line(error)}): lower "
                 f"evaluation.kl_max_new_tokens (it is {job.recipe.evaluation.kl_max_new_tokens}) or max_length (it is "
-                f"{job.recipe.max_length}), or take a machine with more memory",
+                f"{job.recipe.max_length}), or use a machine with more memory",
             )
         write_sealed(job.workdir / FILE, json.dumps({"halvings": self.halvings + 1}).encode())
         return OutOfMemory(
             f"{self.read} rows of the holdout read or {self.sampled} sampled at once do not fit into memory "
-            f"({first_line(error)}): score again, then it is half as many"
+            f"({first_line(error)}): score again, which uses half as many"
         )

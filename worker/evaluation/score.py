@@ -10,33 +10,34 @@ and the ancestor (the project's very first base model), samples from the candida
     accuracy                   share of rows where (r > z0) is the label
     margin                     mean β·r of desirable rows minus that of undesirable rows
     ece                        expected calibration error of σ(β(r − z0)), ten bins
-    z0                         max(0, mean of r over mismatched pairs), in nats; an estimate of how far the candidate
-                               has gone, not a judgement: row weights have no part in it
+    z0                         max(0, mean of r over mismatched pairs), in nats; an estimate of the candidate's drift,
+                               which does not depend on row weights
     kl                         {nats_per_token, nats_per_completion, samples}: drift from the reference on completions
                                sampled from the candidate at temperature 1 for holdout prompts (k3 estimator)
     length                     {candidate_median, reference_median, ratio, holdout_median} in tokens: sampled from
-                               both on the same prompts, and as found in the holdout
-    auroc_vs_ancestor          as auroc, against the ancestor
-    shipped_auroc_vs_ancestor  the reference's; 0.5 by definition where the reference is the ancestor
+                               both models on the same prompts, and of the completions in the holdout
+    auroc_vs_ancestor          like auroc, against the ancestor
+    shipped_auroc_vs_ancestor  the reference's; 0.5 by definition if the reference is the ancestor
     auroc_difference           the first minus the second, on the same resamples
     dumb_readers               {bag_of_words, length, reference, best, auroc_over_best}: see `dumb_readers`
     confidence, resamples, seconds
 
-and suspicion.json, by row of the holdout, for audits of its labels: {"completion_id", "desirable", "suspicion"}, a list
-each, see `suspicion`; empty lists where there are too few rows.
+It also writes suspicion.json for audits of the holdout's labels: {"completion_id", "desirable", "suspicion"}, each a
+list with an item for each row (see `suspicion`), or empty if there are too few rows.
 
 A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Rows count by their weights:
-weight 2 is the row twice. Where the holdout does not give a figure, all three are null and "reason" says why. kl is
-of samples, which have no weights; length holds plain medians of samples and of rows, or nulls.
+weight 2 is the row twice. If the holdout gives no figure, all three are null and "reason" is the cause. kl is computed
+from samples, which have no weights; length holds plain medians of samples and of rows, or nulls.
 
-Whatever was minimised, r, z0 and the label are those of single rows, and candidate is compared with reference: pairs
-and objectives without a reference are scored in the same way, so their figures can be laid beside KTO's.
+For any objective, r, z0 and the label are those of single rows, and the candidate is compared with the reference. Pairs
+and objectives without a reference are scored in the same way, so their figures are comparable with KTO's.
 
-Rows are read as in training: packed, prompts once for both completions, the head in chunks, where the candidate says
-the same so; else padded, with a warning. All models are read in one way: where they are equal, so are their figures.
+Rows are read as in training: packed, prompts once for both completions, the head in chunks, if that does not change the
+candidate's log-probs; otherwise padded, with a warning. All models are read in the same way, so equal models have equal
+figures.
 
-Deterministic under the recipe's seed; interrupted, it is simply run again. Exit codes as the trainer's. Where memory
-runs out, it is run again as well, see `rows_at_once`.
+The scorer is deterministic under the recipe's seed; after an interruption it is simply run again, and so it is if
+memory runs out (see `rows_at_once`). Its exit codes are the trainer's.
 """
 
 import json
@@ -65,8 +66,9 @@ if TYPE_CHECKING:
 
 
 def score(workdir: Path, stop: StopRequest | None = None) -> None:
-    """Score WORKDIR/output. Raises `Refusal`, `OutOfMemory` where it will read fewer rows at once the next time, or
-    `Stopped` after `stop` was requested.
+    """Scores WORKDIR/output.
+
+    Raises `Refusal`, `OutOfMemory` if the next call will read fewer rows at once, or `Stopped` if `stop` is requested.
     """
     stop = stop or StopRequest()
     with stop.at_once(), closing(Journal(workdir)) as journal:
@@ -76,7 +78,7 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
         try:
             verify(seal_of(job.output))
         except Damaged as damage:
-            raise Refusal("output_damaged", f"{damage}: run the trainer again, which makes it again") from None
+            raise Refusal("output_damaged", f"{damage}: run the trainer again, which rebuilds it") from None
         at_once = RowsAtOnce.of(job)
         try:
             _score(job, journal, stop, at_once)
@@ -88,7 +90,7 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
 
 def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -> None:
     started = time.monotonic()
-    workdir, recipe, asked = job.workdir, job.recipe, job.recipe.evaluation
+    workdir, recipe, settings = job.workdir, job.recipe, job.recipe.evaluation
     adapter = job.output if (job.output / "adapter_config.json").is_file() else None
 
     import numpy as np
@@ -114,23 +116,23 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     plan = batches.plan(rows, micro_batch_size_of(job), even_classes=False, seed=recipe.seed)
     own = [pair for block in plan.blocks for pair in matched(rows, block)]
     others = [pair for block in plan.blocks for pair in mismatched(rows, block, max_length)]
-    prompts = chosen_prompts(rows, asked.kl_prompts, recipe.seed)
+    prompts = chosen_prompts(rows, settings.kl_prompts, recipe.seed)
 
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base
     tell = _counter(journal, stop, (2 if reference_is_ancestor else 3) * len(own) + 4 * len(prompts))
 
     def draws(model: Any) -> list["Pair"]:
         starts = range(0, len(prompts), at_once.sampled)
-        drawn = (len(prompts[start : start + at_once.sampled]) for start in starts)
+        counts = (len(prompts[start : start + at_once.sampled]) for start in starts)
         return sample(
             model,
             prompts,
             tokens.ends,
-            max_new_tokens=min(asked.kl_max_new_tokens, max(1, (context or max_length) - 1)),
+            max_new_tokens=min(settings.kl_max_new_tokens, max(1, (context or max_length) - 1)),
             context=context,
             batch_size=at_once.sampled,
             seed=recipe.seed,
-            between=lambda: tell(next(drawn)),
+            between=lambda: tell(next(counts)),
         )
 
     # One model in memory at a time.
@@ -163,7 +165,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
     groups_N = statistics.group_numbers([rows[row].prompt_key for row in in_order])
     weight_N = np.array([rows[row].weight for row in in_order])
-    over_prompts = statistics.Bootstrap(groups_N, weight_N, asked.bootstrap, asked.confidence, recipe.seed)
+    over_prompts = statistics.Bootstrap(groups_N, weight_N, settings.bootstrap, settings.confidence, recipe.seed)
     absent = "the holdout has rows of one class only"
     candidate_auroc = statistics.auroc(own_candidate - own_ancestor, desirable_N)
     shipped_auroc = (
@@ -189,8 +191,8 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "z0": z0,
         "kl": _drift(
             [drift_of_tokens(p, q) for p, q in zip(tokens_candidate, tokens_reference, strict=True)],
-            asked.bootstrap,
-            asked.confidence,
+            settings.bootstrap,
+            settings.confidence,
             recipe.seed,
         ),
         "length": _lengths(samples, samples_reference, [len(row.completion) for row in rows]),
@@ -200,8 +202,8 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "dumb_readers": dumb_readers(
             job, read, [rows[row] for row in in_order], r_N, own_reference, over_prompts, absent
         ),
-        "confidence": asked.confidence,
-        "resamples": asked.bootstrap,
+        "confidence": settings.confidence,
+        "resamples": settings.bootstrap,
         "seconds": time.monotonic() - started,
     }
     lengths_N = np.array([len(rows[row].completion) for row in in_order], dtype=np.int64)
@@ -219,7 +221,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
     from worker.training.models import adapters, policy
 
-    with whatever_the_rows(f"the weights in {folder}", "take a machine with more memory, or free what others hold"):
+    with whatever_the_rows(f"the weights in {folder}", "use a machine with more memory, or stop other processes"):
         model = policy.load_weights(folder, arithmetic.precision, arithmetic.device)
         return model if adapter is None else adapters.load_adapter(model, adapter)
 
@@ -227,8 +229,9 @@ def _load(folder: Path, adapter: Path | None, arithmetic: "Arithmetic") -> Any:
 def _way(
     candidate: Any, rows: Sequence["Row"], max_length: int, job: Job, arithmetic: "Arithmetic", journal: Journal
 ) -> Callable[[Any], "Reading"]:
-    """How candidate, reference and ancestor are read: they differ in their weights alone, so what is right for one is
-    right for all.
+    """Returns the way in which candidate, reference and ancestor are read.
+
+    They differ in their weights alone, so a way that is correct for one is correct for all.
     """
     from worker.training.forward.logprobs import Reading
     from worker.training.forward.readings import reading_of, tried
@@ -252,7 +255,7 @@ def _way(
 
 
 def _counter(journal: Journal, stop: StopRequest, total: int) -> "Tell":
-    """`total`: rows that are read or sampled."""
+    """Returns a function that counts rows as read or sampled, of `total`, and raises `Stopped` if requested."""
     done = 0
 
     def tell(rows: int) -> None:
@@ -265,7 +268,7 @@ def _counter(journal: Journal, stop: StopRequest, total: int) -> "Tell":
 
 
 def _drift(drift_of: Sequence["Array"], resamples: int, confidence: float, seed: int) -> dict[str, Any]:
-    """Each sampled completion is a prompt of its own, so resampling prompts is resampling samples."""
+    """Returns the figures of drift. Each sample has its own prompt, so resampling samples is resampling prompts."""
     import numpy as np
 
     from worker.evaluation import statistics

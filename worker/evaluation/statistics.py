@@ -1,8 +1,8 @@
 """Figures of a scored holdout with bootstrap intervals. Pure numpy.
 
 Legend: N rows, R resamples. Rows of one prompt are not independent, so a resample draws prompts, not rows. Every
-statistic takes weights W_RN, how often each row counts in each resample, and gives one value per resample, NaN where a
-class is absent. A row counts as often as its prompt was drawn times its own weight: weight 2 is the row twice.
+statistic takes weights W_RN, the count of each row in each resample, and returns one value per resample, NaN if a class
+is absent. A row's count is the number of times its prompt was drawn, times its own weight: weight 2 is the row twice.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Statistic = Callable[[Array], Array]
 
-#: Weights that are in memory at once.
+#: Largest number of weights in memory at once.
 CELLS = 4_000_000
 
 
@@ -24,13 +24,13 @@ class Bootstrap:
     """Percentile intervals over resampled prompts (Efron and Tibshirani 1993, chapter 13), the same draws each time."""
 
     groups_N: Array  # number of each row's prompt
-    weight_N: Array  # of each row, over 0: a row that does not count is left out, or its prompt would be drawn
+    weight_N: Array  # of each row, over 0: rows that do not count must be left out, or their prompts would be drawn
     resamples: int
     confidence: float
     seed: int
 
     def interval(self, statistic: Statistic, reason: str) -> dict[str, Any]:
-        """{"value", "low", "high"}; all null, with `reason`, where the rows do not give the value."""
+        """Returns {"value", "low", "high"}; all null, with `reason`, if the rows do not determine the value."""
         if len(self.groups_N) == 0:
             return {"value": None, "low": None, "high": None, "reason": "the holdout has no rows"}
         value = float(statistic(self.weight_N[None, :])[0])
@@ -52,13 +52,13 @@ class Bootstrap:
 
 
 def group_numbers(keys: Sequence[bytes]) -> Array:
-    """Equal keys to equal numbers, from 0."""
+    """Returns a number for each key, from 0; equal keys have equal numbers."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def auroc(score_N: Array, desirable_N: Array) -> Statistic:
-    """The share of (desirable, undesirable) pairs in which the desirable row scores higher; a tie counts half."""
+    """Returns the share of (desirable, undesirable) pairs whose desirable row scores higher; a tie counts half."""
     order = np.argsort(score_N, kind="stable")
     ranked, desirable = score_N[order], desirable_N[order].astype(float)
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of runs of equal scores
@@ -73,7 +73,7 @@ def auroc(score_N: Array, desirable_N: Array) -> Statistic:
 
 
 def difference(left: Statistic, right: Statistic) -> Statistic:
-    """Paired: both on the same draws."""
+    """Returns the paired difference of two statistics, both on the same draws."""
     return lambda W_RN: left(W_RN) - right(W_RN)
 
 
@@ -90,14 +90,15 @@ def ratio_of_sums(upper_N: Array, lower_N: Array) -> Statistic:
 
 
 def margin(reward_N: Array, desirable_N: Array) -> Statistic:
-    """Mean reward of the desirable rows minus that of the undesirable ones."""
+    """Returns the mean reward of the desirable rows minus that of the undesirable ones."""
     up, down = desirable_N.astype(float), 1 - desirable_N.astype(float)
     return difference(ratio_of_sums(reward_N * up, up), ratio_of_sums(reward_N * down, down))
 
 
 def calibration_error(probability_N: Array, desirable_N: Array, bins: int = 10) -> Statistic:
-    """Expected calibration error: Σ over equal-width bins of the bin's share times |mean probability − share
-    desirable|.
+    """Returns the expected calibration error, over bins of equal width.
+
+    It is the sum over bins of the bin's share times |mean probability − share of desirable rows|.
     """
     bin_N = np.minimum((probability_N * bins).astype(int), bins - 1)
     member_NK = bin_N[:, None] == np.arange(bins)[None, :]
@@ -107,6 +108,6 @@ def calibration_error(probability_N: Array, desirable_N: Array, bins: int = 10) 
 
 
 def _ratio(upper: Array, lower: Array) -> Array:
-    """NaN where the lower is 0."""
+    """Returns upper / lower, or NaN where `lower` is 0."""
     safe = np.where(lower == 0, 1, lower)
     return np.where(lower == 0, np.nan, upper / safe)

@@ -1,11 +1,11 @@
-"""Which labels look wrong to a model that never saw them. Pure arrays.
+"""Detects labels that look wrong to a model that never saw them. Pure arrays.
 
 Legend: N rows.
 
 The holdout's rewards come from a candidate that was not trained on these rows. A logistic regression from reward,
-reward a token and length to the label is fitted to other prompts than the one it judges, fold by fold; cleanlab makes
-of its out-of-fold probabilities how much the given label is to be trusted (self-confidence: Northcutt, Jiang and
-Chuang, JAIR 70, 2021). Both classes weigh the same in the fit: else every label of the rarer class would look wrong.
+reward per token and length to the label is fitted, fold by fold, to other prompts than those it judges. From its
+out-of-fold probabilities cleanlab computes the trust in each label (self-confidence: Northcutt, Jiang and Chuang,
+JAIR 70, 2021). Both classes weigh the same in the fit: otherwise every label of the rarer class would look wrong.
 """
 
 from typing import Any
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 FOLDS = 5
-#: With fewer rows of a class the fit says more about chance than about labels.
+#: Smallest number of rows of each class: with fewer, chance dominates the fit.
 LEAST_OF_CLASS = 20
 
 
 def suspicions(reward_N: Array, tokens_N: Array, desirable_N: Array, groups_N: Array, seed: int) -> Array | None:
-    """How suspicious each label is, 0 to 1; None where the rows are too few, or too few prompts have both labels.
+    """Returns the suspicion of each label, 0 to 1, (N,), or None if rows or prompts with both labels are too few.
 
     reward_N     lp_candidate − lp_reference of the completion, in nats, summed
-    tokens_N     of the completion
+    tokens_N     number of tokens in the completion
     desirable_N  the label
     groups_N     number of the row's prompt: rows of one prompt are judged by a fit that saw none of them
     """
     if min(int(desirable_N.sum()), int((~desirable_N).sum())) < LEAST_OF_CLASS:
         return None
-    # Imported only where there is something to judge: it takes seconds.
+    # Imported only if they are needed, as that takes seconds.
     from cleanlab.rank import get_label_quality_scores
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict

@@ -1,9 +1,9 @@
-"""Working folders of runs: one for each attempt, named by the epoch of its lease.
+"""The working folders of runs: one for each attempt, named by the epoch of its lease.
 
-    work/RUN/epoch-N    where attempt N works, and nobody else
+    work/RUN/epoch-N    the folder of attempt N alone
 
-Postgres gives an epoch to one worker, once, so no two processes ever write into the same folder. There is no lock and
-no process id in it: a worker that was frozen past its lease wakes in a folder that no longer counts. This holds across
+Postgres gives an epoch to one worker, once, so no two processes ever write into the same folder. Neither a lock nor a
+process id is needed: a worker that was frozen past its lease wakes in a folder that no longer counts. This holds across
 containers and hosts, whether or not they share the data folder.
 """
 
@@ -24,23 +24,20 @@ def run_folder(run_id: UUID) -> Path:
 
 
 def workdir_of(lease: Lease) -> Path:
-    """The folder of the attempt that holds `lease`."""
+    """Returns the folder of the attempt that holds `lease`."""
     return run_folder(lease.run_id) / f"epoch-{lease.epoch}"
 
 
 def epoch_of(folder: Path) -> int:
-    """The epoch of an attempt's folder; 0 for anything else, such as the files of an older version in the run's own
-    folder.
-    """
+    """Returns the epoch of an attempt's folder; 0 for anything else, such as an older version's files."""
     match = re.fullmatch(r"epoch-(\d+)", folder.name)
     return int(match[1]) if match else 0
 
 
 def staged_folders(run: Path, *, before: int | None = None) -> list[Path]:
-    """The completely staged folders of a run on this machine, newest attempt first; only those of epochs below
-    `before` where given.
+    """Returns the completely staged folders of a run on this machine, newest attempt first.
 
-    The run's own folder, which earlier versions worked in, counts as the oldest one.
+    `before` limits them to lower epochs. The run's own folder, which earlier versions used, counts as the oldest one.
     """
     folders = sorted((path for path in run.glob("epoch-*") if epoch_of(path)), key=epoch_of, reverse=True)
     return [
@@ -51,9 +48,9 @@ def staged_folders(run: Path, *, before: int | None = None) -> list[Path]:
 
 
 def drop_earlier(workdir: Path) -> None:
-    """Remove what earlier attempts left beside `workdir`, which has taken over what is of use.
+    """Removes the folders of earlier attempts, whose useful files `workdir` has taken over.
 
-    A process that still works there fails at its next write, and ends.
+    A process that still works there fails at its next write and ends.
     """
     for path in list(workdir.parent.iterdir()):
         if epoch_of(path) < epoch_of(workdir):

@@ -1,8 +1,8 @@
-"""Takes saved state over into a new working folder: from the run's last attempt, or from the run that is retried.
+"""Takes over saved state into a new working folder, from the run's last attempt or from the run that is retried.
 
 A process of the earlier attempt may still be alive, or wake up, and write into its own folder meanwhile. Only files
-that are never written to again are linked; they are whole from the moment they have their name. Files that grow are
-copied. The trainer verifies each of them by its seal before it uses it, and makes again what does not verify.
+that are never written again are linked; they are complete from the moment they have their name. Files that grow are
+copied. The trainer verifies each file by its seal before use and rebuilds damaged ones.
 """
 
 import logging
@@ -19,26 +19,26 @@ from worker.training.files.sealed import SUFFIX, Damaged, read
 
 log = logging.getLogger(__name__)
 
-#: What a trainer makes again where it is damaged, each with a seal beside it.
+#: Files and folders that a trainer rebuilds if they are damaged; each has a seal.
 SEALED = (
     "training.json", "output", "reference.safetensors", "tokens.safetensors", "tokens-holdout.safetensors",
     "tokens-later.safetensors", "start.safetensors", "drift.json", "micro-batch.json", "scoring-batch.json",
     "dropped-by-reason.json",
 )  # fmt: skip
-#: What a trainer leaves behind for its next attempt: it verifies each file, which says which job it is of.
+#: Files and folders that a trainer leaves for the next attempt, which verifies them and that they are of the same job.
 SAVED = (*SEALED, *(name + SUFFIX for name in SEALED), "state", "metrics.jsonl", "warnings.jsonl", "dropped.jsonl")
-#: What staging wrote: the same for every attempt of a run.
+#: Files and folders written by staging: the same for every attempt of a run.
 INPUTS = ("snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256")
 LOGS = ("trainer.log", "progress.jsonl")
-#: A training checkpoint without one of them lost it while it was taken over, and is left out.
+#: Files of a training checkpoint. One that lost a file while it was taken over is left out.
 OF_A_CHECKPOINT = ("state.json", "weights.safetensors", "optimizer.safetensors", "files.sha256")
 
 
 def continue_attempt(workdir: Path) -> bytes | None:
-    """Bring what the run's newest earlier attempt on this machine left into `workdir`.
+    """Brings the files of the run's newest earlier attempt on this machine into `workdir`.
 
-    The content of its job.json, which the caller writes last; None where there is no such attempt, or its job.json or
-    recipe.json is damaged.
+    Returns the content of its job.json, which the caller writes last, or None if there is no such attempt or if its
+    job.json or recipe.json is damaged.
     """
     earlier = staged_folders(workdir.parent, before=epoch_of(workdir))
     if not earlier:
@@ -55,10 +55,10 @@ def continue_attempt(workdir: Path) -> bytes | None:
 
 
 def take_over(source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
-    """Bring what run `source` saved into `workdir`; the source keeps it, too.
+    """Brings a copy of the saved state of run `source` into `workdir`.
 
-    The recipe by which the state was made: `recipe` but for a micro-batch that the trainer measured. None where there
-    is no state, or one by another recipe.
+    Returns the recipe of that state, which differs from `recipe` at most in a measured micro-batch, or None if there is
+    no state or its recipe is another one.
     """
     for before in staged_folders(run_folder(source)):
         if not (any(before.glob("state/step-*")) or (before / "training.json").is_file()):
@@ -81,7 +81,7 @@ def _recipe_in(folder: Path) -> Recipe | None:
 
 
 def _bring(path: Path, target: Path) -> None:
-    """Folders hold files that are never written to again: they are linked, as are weights. Others are copied."""
+    """Links a folder's files and weights, which are never written again; copies other files."""
     if path.is_dir():
         _bring_folder(path, target)
     elif path.suffix == ".safetensors":
@@ -91,7 +91,7 @@ def _bring(path: Path, target: Path) -> None:
 
 
 def _bring_folder(path: Path, target: Path) -> None:
-    """Names that begin with a dot are files still being written."""
+    """Links a folder's files, except those still being written, whose names begin with a dot."""
     target.mkdir(parents=True, exist_ok=True)
     try:
         entries = sorted(path.iterdir())
@@ -121,4 +121,4 @@ def _copy(path: Path, target: Path) -> None:
     try:
         shutil.copy2(path, target)
     except FileNotFoundError:
-        return  # there is none, or its owner removed it meanwhile
+        return  # it does not exist, or its owner removed it meanwhile

@@ -1,8 +1,8 @@
-"""What a run needs, looked at in its first second: before its snapshot is built, before any process with torch starts.
+"""Checks the inputs of a run in its first second, before its snapshot is built and before a process with torch starts.
 
-Is this worker equipped? Is the reference whole and sound, does its adapter fit the base model and the recipe? Files
-show it, headers of safetensors files above all. What only the modules or the rows of a model show is the trainer's to
-refuse (worker/training/refusals.py).
+The checks are by files alone, mostly headers of safetensors files: this worker has the libraries, the reference is
+complete and sound, its adapter fits the base model and the recipe. Faults that show only in the modules or the rows are
+refused by the trainer (worker/training/refusals.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,33 +27,32 @@ from worker.training.files import model_folders
 from worker.training.machine.process import Refusal
 
 DISTRIBUTION, EXTRA = "thumbwheel-server", "worker"
-#: Where transformers lists the types of models that it knows.
+#: The files in which transformers lists the known types of models.
 LISTS = ("auto_mappings.py", "configuration_auto.py")
 
 
 def reference(claimed: Claimed, folder: Path) -> Staged:
-    """The run's reference, brought onto this machine, its adapter into `folder`.
+    """Brings the run's reference onto this machine, its adapter into `folder`, and returns it.
 
-    Raises `Failed` where this run cannot be trained here as far as files show it; what the artifact store raises; and
-    `Unavailable`.
+    Raises `Failed` if files show that this run cannot be trained here, `Unavailable`, and errors of the artifact store.
     """
     require_libraries(_wanted())
     with transaction() as session:
         parts = checkpoints.chain(session, claimed.project, claimed.reference_checkpoint_id)
     if parts.weights is None and not parts.base_model.is_absolute():
         raise Failed(
-            f"base_model: {parts.base_model} is no absolute path: make a project with the folder of a saved model, as "
-            "the workers see it; they download none"
+            f"base_model: {parts.base_model} is not an absolute path: create a project with the folder of a saved "
+            "model, as the workers see it; they do not download models"
         )
     with _readable(f"reference: checkpoint {claimed.reference_checkpoint_id}", "ship another checkpoint"):
         shipped = checkpoints.stage(parts, folder)
-    again = "restore it" if parts.weights is None else "delete this file, it is brought here anew"
+    remedy = "restore it" if parts.weights is None else "delete this file, it is fetched again"
     try:
-        config, shapes = model_folders.require_model(shipped.base_model, again)
+        config, shapes = model_folders.require_model(shipped.base_model, remedy)
         _require_known(shipped.base_model, config.get("model_type"))
         if shipped.adapter is not None:
             model_folders.require_adapter(
-                shipped.adapter, claimed.recipe, shapes, "delete this file, it is brought here anew"
+                shipped.adapter, claimed.recipe, shapes, "delete this file, it is fetched again"
             )
     except Refusal as refusal:
         raise Failed(refusal.message) from None
@@ -61,8 +60,9 @@ def reference(claimed: Claimed, folder: Path) -> Staged:
 
 
 def snapshot(session: Session, snapshot_id: UUID, folder: Path) -> None:
-    """The files of a snapshot that was built before, in `folder`. Raises `Failed` where some are lost or damaged, and
-    `Unavailable`.
+    """Brings the files of an existing snapshot into `folder`.
+
+    Raises `Failed` if some are lost or damaged, and `Unavailable`.
     """
     with _readable(f"snapshot: {snapshot_id}", "start a run on a snapshot of its own"):
         snapshots.stage(session, snapshot_id, folder)
@@ -77,25 +77,25 @@ def _readable(what: str, otherwise: str) -> Iterator[None]:
 
 
 def require_libraries(wanted: Iterable[Requirement]) -> None:
-    """Raises `Failed` where this environment lacks one of them, or has another version than the trainer works with."""
+    """Raises `Failed` if this environment lacks one of the libraries or has an unsupported version of it."""
     faults = []
     for library in wanted:
         try:
-            there = metadata.version(library.name)
+            installed = metadata.version(library.name)
         except metadata.PackageNotFoundError:
             faults.append(f"{library.name} is not installed")
             continue
-        if not library.specifier.contains(there, prereleases=True):
-            faults.append(f"{library.name} is {there}, not {library.specifier}")
+        if not library.specifier.contains(installed, prereleases=True):
+            faults.append(f"{library.name} is {installed}, not {library.specifier}")
     if faults:
         raise Failed(
             f"this worker cannot train, {', '.join(faults)}: run pip install '{DISTRIBUTION}[{EXTRA}]' where it runs, "
-            "then start a run again"
+            "then start the run again"
         )
 
 
 def _wanted() -> list[Requirement]:
-    """What our own distribution asks for where runs are trained."""
+    """Returns the libraries that our own distribution requires for training."""
     try:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:  # run from a bare checkout
@@ -108,8 +108,9 @@ def _wanted() -> list[Requirement]:
 
 
 def _require_known(folder: Path, kind: object) -> None:
-    """A type of model that the transformers of this worker has never heard of. Its own lists are read, not run: to
-    import it takes seconds.
+    """Raises `Failed` if this worker's transformers does not know the model type `kind`.
+
+    Its lists are read as text, because an import takes seconds.
     """
     spec = find_spec("transformers")
     if not isinstance(kind, str) or spec is None or spec.origin is None:

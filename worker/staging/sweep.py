@@ -1,6 +1,7 @@
-"""Working folders of ended runs: they go where they hold what was erased, and all of them after a while. Until then
-they stay, to be looked into, and for a retry to continue from. Of several attempts of a run, the newest one's folder
-stays.
+"""Removes the working folders of ended runs, at once if they hold erased data, otherwise after some days.
+
+Until then they remain for a diagnosis and for a retry, which continues from them. If a run had several attempts, only
+the folder of the newest one remains.
 """
 
 import logging
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def sweep() -> None:
-    """Of this machine. Raises `Unavailable`."""
+    """Removes the working folders on this machine that are no longer needed. Raises `Unavailable`."""
     folders = {run_id: path for path in _folders() if (run_id := _run_id(path.name)) is not None}
     if not folders:
         return
@@ -35,7 +36,7 @@ def sweep() -> None:
     reasons = dict.fromkeys(old, f"it ended more than {days:g} days ago")
     reasons |= dict.fromkeys(redacted, "rows of its snapshot were erased")
     for run_id, reason in reasons.items():
-        log.info("run %s: its working folder goes, as %s", run_id, reason)
+        log.info("run %s: its working folder is removed, as %s", run_id, reason)
         shutil.rmtree(folders[run_id], ignore_errors=True)
 
 

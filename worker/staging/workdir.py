@@ -1,4 +1,4 @@
-"""WORKDIR: the folder of an attempt, filled before its trainer starts (docs/workdir.md says what is in it)."""
+"""Fills WORKDIR, the folder of an attempt, before its trainer starts (docs/workdir.md describes its content)."""
 
 import json
 from pathlib import Path
@@ -17,11 +17,11 @@ from worker.training.files.sealed import seal_of, write_seal, write_sealed
 
 
 def stage(claimed: Claimed, workdir: Path) -> UUID:
-    """Fill `workdir`, the folder of this attempt, continuing what an earlier attempt on this machine left; job.json is
-    written last, and the folders of earlier attempts go then. The snapshot's id.
+    """Fills `workdir`, the folder of this attempt, and returns the snapshot's id.
 
-    Raises `Failed` where files show that the run cannot be trained, before anything else is done; `Refused` where the
-    feedback does not make a snapshot, `StaleLease`, and what the artifact store raises.
+    It continues an earlier attempt on this machine, if there was one. job.json is written last, and then the folders of
+    earlier attempts are removed. Raises `Failed` if files show that the run cannot be trained, before anything else is
+    done; `Refused` if the feedback does not make a snapshot; `StaleLease`; and errors of the artifact store.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     job = continue_attempt(workdir) if claimed.snapshot_id is not None else None
@@ -30,7 +30,7 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
     else:
         assert claimed.snapshot_id is not None
         snapshot_id = claimed.snapshot_id
-    # While the lease holds, nobody removes what was taken over: so everything has arrived.
+    # While the lease holds, nobody removes the files that are taken over, so everything has arrived.
     with transaction() as session:
         leases.renew(session, claimed.lease)
     write_sealed(workdir / STAGED, job)
@@ -39,7 +39,7 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
 
 
 def _stage_first(claimed: Claimed, workdir: Path) -> tuple[UUID, bytes]:
-    """Fill `workdir` but for job.json; the snapshot's id and the content of job.json."""
+    """Fills `workdir` except for job.json; returns the snapshot's id and the content of job.json."""
     shipped = inputs.reference(claimed, workdir / "reference")
     snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
     with transaction() as session:
@@ -73,7 +73,7 @@ def _seal(workdir: Path) -> None:
 
 
 def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
-    """Bring the state of run `source` into `workdir`; the recipe that it was made by, if any."""
+    """Brings the state of run `source` into `workdir`; returns its recipe, or None without such a state."""
     made_by = take_over(source, recipe, workdir)
     if made_by is not None:
         with transaction() as session:
@@ -82,8 +82,8 @@ def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, workdir: Path) ->
 
 
 def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
-    """Build the run's snapshot, or bring it here where an earlier attempt built it; and the resolved recipe."""
-    with transaction() as session:  # of its own, as it keeps others waiting
+    """Builds the run's snapshot, or brings one from an earlier attempt here; returns its id and the resolved recipe."""
+    with transaction() as session:  # a separate one, as others wait for it
         prompts.place(session, claimed.project, claimed.watermark)
     with transaction() as session:
         if claimed.snapshot_id is not None:

@@ -1,4 +1,4 @@
-"""What WORKDIR asks for, read and checked before anything heavy is imported."""
+"""Reads and checks the job of a WORKDIR before anything heavy is imported."""
 
 import hashlib
 import json
@@ -32,12 +32,12 @@ class JobFile(BaseModel):
     base_fingerprint: str | None = None
     reference: Reference
     reference_checkpoint_id: str | None = None
-    ancestor: str | None = Field(None, description="folder of the very first base model, where base_model is another")
+    ancestor: str | None = Field(None, description="folder of the very first base model, if base_model is another")
 
 
 class Shard(BaseModel):
     path: str = Field(description="relative to the snapshot folder")
-    split: Split = Field(description="the trainer reads train, the scorer holdout, nobody later")
+    split: Split = Field(description="the trainer reads train, the scorer holdout; later is not read")
     format: Literal["text", "chat"]
     rows: int
     sha256: str
@@ -60,7 +60,7 @@ class Job:
     run_id: str
     base: Path
     base_fingerprint: str
-    adapter: Path | None  # the shipped adapter; None where the base is the reference
+    adapter: Path | None  # the shipped adapter; None if the base model is the reference
     adapter_fingerprint: str | None
     ancestor: Path
     recipe: Recipe
@@ -73,7 +73,7 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """SHA-256 over everything that decides what is learnt: recipe, snapshot, base, reference; not when to save."""
+        """The SHA-256 of everything that determines the result: recipe, snapshot, base, reference; not when to save."""
         parts: list[Any] = [
             self.recipe.model_dump(mode="json", exclude={"save_every_steps", "save_every_minutes", "pairs"}),
             self.base_fingerprint,
@@ -91,13 +91,13 @@ class Job:
 
     @property
     def trained_shards(self) -> list[Shard]:
-        """Those of train, and where the objective compares pairs, those of rows that pairs alone need."""
+        """The shards of train, and, for an objective of pairs, those of the train rows that only pairs need."""
         for_pairs = self.pairs.shards if self.pairs and self.recipe.objective in PAIRED else []
         return [*self.shards_of("train"), *(shard for shard in for_pairs if shard.split == "train")]
 
 
 def read_job(workdir: Path) -> Job:
-    """Read and check job.json, recipe.json and the manifest. Raises `Refusal`."""
+    """Reads and checks job.json, recipe.json and the manifest. Raises `Refusal`."""
     file = _document(workdir / "job.json", JobFile)
     recipe = _document(workdir / "recipe.json", Recipe)
     manifest = _document(workdir / "snapshot" / "manifest.json", Manifest)
@@ -157,7 +157,10 @@ def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, 
 
 
 def _require_adapter_of(base_fingerprint: str, folder: Path) -> None:
-    """An adapter that says which base it was trained on has to be of this one. Those of others do not say."""
+    """Raises `Refusal` if the adapter was trained on another base model.
+
+    Adapters from elsewhere do not record their base model and pass.
+    """
     try:
         trained_on = json.loads((folder / "origin.json").read_bytes())["base_fingerprint"]
     except FileNotFoundError:
@@ -200,12 +203,12 @@ def _document(path: Path, model: type[Document]) -> Document:
             f"{damage}: stage the job again; if you changed the file yourself, remove {path.name}{sealed.SUFFIX}",
         ) from None
     except ValueError as error:
-        raise Refusal("job_malformed", f"{path.name} is no JSON ({error}): stage the job again") from None
+        raise Refusal("job_malformed", f"{path.name} is not valid JSON ({error}): stage the job again") from None
     try:
         return model.model_validate(content)
     except ValidationError as error:
         fault = error.errors()[0]
-        # Pydantic's name for the branch of a union, constrained-int say, is no part of the field's.
+        # Pydantic's name for the branch of a union, such as constrained-int, is not part of the field's name.
         field = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or part.isidentifier())
         reason = fault["msg"].removeprefix("Value error, ")
         value = "" if isinstance(fault["input"], dict) else f" (it is {fault['input']!r})"

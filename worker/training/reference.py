@@ -1,12 +1,12 @@
-"""The reference's log-probs: every sequence of the plan scored once, before the first update, and kept.
+"""Stores the reference's log-probs: every sequence of the plan is scored once, before the first update.
 
-The policy scores them itself while it still is the reference (see `models`), block by block as training will see them,
-so that at step 0 policy and reference agree to the last bit. Kept by what determines them: a log-prob belongs to the
-token ids of one prompt with one completion, the file to the weights, maximum length and arithmetic that it was scored
-with. One number for each sequence, or one for each completion token where the objective looks at tokens.
+The policy scores them itself while it still equals the reference (see `models`), in the blocks of the training plan, so
+that policy and reference agree to the last bit at step 0. Log-probs are stored by everything that determines them: each
+by the token ids of its prompt and completion, the file by the weights, maximum length and arithmetic of the scoring.
+There is one number for each sequence, or one for each completion token if the objective uses tokens.
 
-What earlier runs scored with the same reference is taken from their files, where these lie in WORKDIR. There the rows
-lay in other blocks, so such a log-prob differs by rounding from what the policy says at step 0.
+Log-probs that earlier runs scored with the same reference are read from their files in WORKDIR. They were computed in
+other blocks, so they differ by rounding from the policy's at step 0.
 """
 
 import hashlib
@@ -36,29 +36,31 @@ Pair = tuple[Ids, Ids]
 
 
 def matched(rows: Sequence[Row], block: Block) -> list[Pair]:
-    """Each row's prompt with its own completion."""
+    """Returns each row's prompt with its own completion."""
     return [(rows[row].prompt, rows[row].completion) for row in block.rows]
 
 
 def mismatched(rows: Sequence[Row], block: Block, max_length: int) -> list[Pair]:
-    """Each row's prompt with its partner's completion, cut alike; its own completion stands in where it has no
-    partner.
+    """Returns each row's prompt with its partner's completion, cut like any row.
+
+    A row without a partner keeps its own completion.
     """
     pairs = []
     for row, partner in zip(block.rows, block.partners, strict=True):
         other = row if partner is None else partner
         fitted = fit(rows[row].prompt, rows[other].completion, max_length)
-        assert fitted is not None, "a completion that fits its own prompt fits any: prompts give way"
+        assert fitted is not None, "a completion that fits its own prompt fits any, as prompts are cut first"
         pairs.append((fitted.prompt, fitted.completion))
     return pairs
 
 
 class Reference:
-    """lp_ref by sequence, in float32: [1], or [C] by token.
+    """The lp_ref of sequences, in float32: (1,) for each, or (C,) by token.
 
-    known    of the sequences that this run needs
-    earlier  of whatever else earlier runs scored: `take` moves what is needed to `known`
-    scored   how many sequences this run scored itself, and `cached`, how many earlier runs had: of all ranks together
+    known    the log-probs that this run needs
+    earlier  other log-probs from earlier runs: `take` copies needed ones to `known`
+    scored   the number of sequences that this run scored itself, over all ranks
+    cached   the number that earlier runs had scored, over all ranks
     """
 
     def __init__(self, fingerprint: str, known: dict[bytes, NDArray[np.float32]] | None = None) -> None:
@@ -68,23 +70,23 @@ class Reference:
         self.scored = self.cached = 0
 
     def log_probs(self, pairs: Sequence[Pair], device: torch.device) -> Tensor:
-        """lp_ref_B, or lp_ref_N where they were learnt by token. Raises KeyError where one was never scored."""
-        found = [self.known[sequence_key(pair)] for pair in pairs]
-        return torch.from_numpy(np.concatenate(found) if found else np.zeros(0, dtype=np.float32)).to(device)
+        """Returns lp_ref_B, or lp_ref_N if they were stored by token. Raises KeyError if one was never scored."""
+        values = [self.known[sequence_key(pair)] for pair in pairs]
+        return torch.from_numpy(np.concatenate(values) if values else np.zeros(0, dtype=np.float32)).to(device)
 
     def knows(self, pairs: Sequence[Pair]) -> bool:
         return all(sequence_key(pair) in self.known for pair in pairs)
 
     def learn(self, pairs: Sequence[Pair], values: Tensor, counts: Sequence[int]) -> None:
-        """`counts`: how many of `values` belong to each pair."""
+        """Stores the log-probs of `pairs`; `counts` are the numbers of `values` that belong to each pair."""
         parts = np.split(values.float().cpu().numpy(), np.cumsum(counts)[:-1]) if pairs else []
         for pair, part in zip(pairs, parts, strict=True):
             self.known.setdefault(sequence_key(pair), part)
 
     def take(self, pairs: Sequence[Pair]) -> list[bool]:
-        """Take from earlier runs what they scored of `pairs`; whether they did, pair by pair.
+        """Takes the log-probs of `pairs` from earlier runs; returns for each pair whether there was one.
 
-        So that the file of a run speaks of its own rows alone, nothing else is taken.
+        Only these are taken, so that a run's file holds log-probs of its own rows alone.
         """
         keys = [sequence_key(pair) for pair in pairs]
         for key in keys:
@@ -93,10 +95,10 @@ class Reference:
         return [key in self.earlier for key in keys]
 
     def look_in(self, files: Iterable[Path]) -> None:
-        """Have `take` find what these files of earlier runs hold under this fingerprint.
+        """Reads the log-probs with this fingerprint from files of earlier runs, for `take`.
 
-        Damaged files are passed over. A log-prob that is not finite is left there: were it a machine's fault, it would
-        spoil every run to come.
+        Damaged files are skipped, and so are log-probs that are not finite: if a machine's fault caused one, it would
+        spoil all later runs.
         """
         for file in files:
             if seal_of(file).exists() and not is_sound(file):
@@ -106,7 +108,7 @@ class Reference:
                     self.earlier.setdefault(key, values)
 
     def save(self, path: Path) -> None:
-        """The same log-probs are the same bytes."""
+        """Writes the log-probs to `path`; equal log-probs give equal bytes."""
         ordered = dict(sorted(self.known.items()))
         content: dict[str, NDArray[Any]] = {
             "keys": np.frombuffer(b"".join(ordered), dtype=np.uint8).reshape(-1, 16),
@@ -117,7 +119,7 @@ class Reference:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str) -> "Reference":
-        """Returns what `path` keeps under this fingerprint: nothing where it is of another one, or damaged."""
+        """Returns the log-probs in `path`; none if it has another fingerprint or is damaged."""
         return cls._stored(path, fingerprint) if is_sound(path) else cls(fingerprint)
 
     @classmethod
@@ -136,7 +138,7 @@ class Reference:
 
 
 def sequence_key(pair: Pair) -> bytes:
-    """16 bytes for one prompt with one completion."""
+    """Returns a key of 16 bytes for one prompt with one completion."""
     prompt, completion = pair
     return hashlib.sha256(len(prompt).to_bytes(4, "big") + prompt.tobytes() + completion.tobytes()).digest()[:16]
 
@@ -144,7 +146,7 @@ def sequence_key(pair: Pair) -> bytes:
 def reference_fingerprint(
     job: Job, arithmetic: Arithmetic, max_length: int, *, by_token: bool = False, packed: bool = True
 ) -> str:
-    """SHA-256 over all that decides a log-prob, but for the token ids and the last bits, which blocks round."""
+    """Returns a SHA-256 of everything that determines a log-prob, except token ids and the rounding by blocks."""
     full = job.recipe.method == "full"
     parts = {
         "base": job.base_fingerprint,

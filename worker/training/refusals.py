@@ -1,5 +1,6 @@
-"""Settings that cannot work, refused before any weights are loaded: first what the files alone show, then what the rows
-do. Each refusal is one sentence: the field, its value, the remedy.
+"""Refuses settings that cannot work before any weights are loaded, first by the files alone, then by the rows.
+
+Each refusal is one sentence: the field, its value, the remedy.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from worker.training.machine.process import Refusal
 from worker.training.models import lora, policy
 from worker.training.objectives import OBJECTIVES
 
-#: A max_length is advised that holds this share of the rows whole.
+#: The recommended max_length holds at least this share of the rows uncut.
 HELD_SHARE = 0.95
 
 
 def require_possible_job(job: Job) -> None:
-    """The recipe against the base model and the shipped adapter, as their configurations describe them."""
+    """Raises `Refusal` if the recipe does not fit the configurations of the base model and the shipped adapter."""
     recipe = job.recipe
     shipped = lora.read_config(job.adapter) if job.adapter is not None else None
     if OBJECTIVES[recipe.objective].data == "pairs" and job.pairs is None:
@@ -34,8 +35,10 @@ def require_possible_job(job: Job) -> None:
 
 
 def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]], max_length: int) -> None:
-    """The train rows against the recipe. `max_length`: tokens that recipe and context allow; `pairs`: those of which
-    both rows are in `read`, for an objective of pairs.
+    """Raises `Refusal` if the recipe does not fit the train rows.
+
+    `max_length` is the number of tokens that recipe and context allow; `pairs`, for an objective of pairs, are those
+    with both rows in `read`.
     """
     recipe = job.recipe
     objective = OBJECTIVES[recipe.objective]
@@ -69,11 +72,11 @@ def _require_labels(recipe: Recipe, read: Rows) -> None:
     for label in recipe.labels:
         values = [row.labels[label.name] for row in read.rows if label.name in row.labels]
         if not values:
-            there = f"they have {', '.join(sorted(given))}" if given else "they have none"
+            existing = f"they have {', '.join(sorted(given))}" if given else "they have none"
             raise Refusal(
                 "label_missing",
-                f"recipe.json: labels: no train row has the label {label.name}, {there}: name labels that the snapshot "
-                "has",
+                f"recipe.json: labels: no train row has the label {label.name}, {existing}: name labels that the "
+                "snapshot has",
             )
         if len(set(values)) == 1:
             kind, missing = ("desirable", "undesirable") if values[0] else ("undesirable", "desirable")
@@ -107,14 +110,14 @@ def rows_of_an_epoch(recipe: Recipe, read: Rows, pairs: Sequence[tuple[int, int]
 
 
 def _require_filled_micro_batch(recipe: Recipe, rows: int) -> None:
-    asked = recipe.micro_batch_size
+    requested = recipe.micro_batch_size
     sizes = micro_batch_sizes(recipe, at_most=rows)
-    if (asked == "auto" and sizes) or (asked != "auto" and asked <= rows):
+    if (requested == "auto" and sizes) or (requested != "auto" and requested <= rows):
         return
-    if asked == "auto":
+    if requested == "auto":
         what, remedy = f"no divisor of batch_size {recipe.batch_size} is", "set batch_size to a multiple of 4, or "
     else:
-        what, remedy = f"it is {asked}, not", f"set it to {sizes[-1]}, or " if sizes else ""
+        what, remedy = f"it is {requested}, not", f"set it to {sizes[-1]}, or " if sizes else ""
     raise Refusal(
         "micro_batch_size",
         f"recipe.json: micro_batch_size: {what} between 2 and the {rows} rows of an epoch: {remedy}collect more "

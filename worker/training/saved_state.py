@@ -1,13 +1,13 @@
-"""Training checkpoints: saved atomically, verified on load, resumed to the last bit.
+"""Saves training checkpoints atomically, verifies them on load and resumes a run to the last bit.
 
     state/step-NNNNNN/weights.safetensors     the trained weights, float32
     state/step-NNNNNN/optimizer.safetensors   AdamW's two moments and step count, per weight
-    state/step-NNNNNN/state.json              step, what the run is (identity), rows of a micro-batch, seconds so far,
-                                              bco's running sum and count
+    state/step-NNNNNN/state.json              step, identity of the run, rows of a micro-batch, seconds so far, bco's
+                                              running sum and count
     state/step-NNNNNN/files.sha256            the seal of the three
-    state/damaged-NNNNNN/                     one that did not verify: never looked at again, kept for whoever asks why
+    state/damaged-NNNNNN/                     a checkpoint that was damaged: never read again, kept for a diagnosis
 
-Schedule, block order and position all follow from the step, and nothing else is random: see `batches`.
+Schedule, order of blocks and position follow from the step, and nothing else is random: see `batches`.
 """
 
 import json
@@ -30,24 +30,24 @@ from worker.training.machine.process import Refusal
 
 KEPT = 2
 WEIGHTS, MOMENTS, STATE = FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
-#: It lies inside, as it has to appear together with the folder.
+#: It is inside the folder, because it must appear together with it.
 SEAL = "files.sha256"
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run is."""
+    """The position of a run, with the state that belongs to it."""
 
     step: int  # optimizer steps done
     seconds: float  # of training, over all attempts
     threads: int  # of CPU arithmetic: the bits depend on them
     running: tuple[float, float] = (0.0, 0.0)  # sum and count of the rewards so far, for bco
-    unfinished: dict[str, Any] | None = None  # figures of `step`, where it was stopped while its drift was measured
-    micro_batch_size: int | None = None  # the steps before hang on it
+    unfinished: dict[str, Any] | None = None  # figures of `step`, if it was stopped while its drift was measured
+    micro_batch_size: int | None = None  # earlier steps depend on it
 
 
 class Due:
-    """When to save: every so many steps or minutes, whichever comes first. Bits do not depend on it."""
+    """Decides when to save: after the recipe's number of steps or minutes. It does not change the results."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._steps, self._seconds = recipe.save_every_steps, 60 * recipe.save_every_minutes
@@ -67,17 +67,17 @@ def save(
     weights: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write state/step-NNNNNN and drop all but the last two. Where that fails, those before are still there."""
-    for leftover in folder.glob(".step-*"):  # of a process that was killed here
+    """Writes state/step-NNNNNN and removes all but the last two. If that fails, the earlier ones remain."""
+    for leftover in folder.glob(".step-*"):  # from a process that was killed while saving
         shutil.rmtree(leftover)
     moments = {
         f"{name}/{key}": value.detach().contiguous()
         for name, weight in weights.items()
         for key, value in optimizer.state[weight].items()
     }
-    with folder_atomically(folder / f"step-{position.step:06d}") as place:
-        save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, place / WEIGHTS)
-        save_file(moments, place / MOMENTS)
+    with folder_atomically(folder / f"step-{position.step:06d}") as checkpoint:
+        save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, checkpoint / WEIGHTS)
+        save_file(moments, checkpoint / MOMENTS)
         state = {
             "step": position.step,
             "seconds": position.seconds,
@@ -87,8 +87,8 @@ def save(
             "micro_batch_size": position.micro_batch_size,
             "identity": identity,
         }
-        (place / STATE).write_text(json.dumps(state, indent=1))
-        write_seal(place / SEAL, [place / name for name in FILES])
+        (checkpoint / STATE).write_text(json.dumps(state, indent=1))
+        write_seal(checkpoint / SEAL, [checkpoint / name for name in FILES])
     for old in _newest_first(folder)[KEPT:]:
         shutil.rmtree(old)
 
@@ -100,17 +100,17 @@ def resume(
     optimizer: torch.optim.Optimizer,
     micro_batch_size: int | None = None,
 ) -> tuple[Position | None, list[str]]:
-    """Load the newest sound checkpoint into `weights` and `optimizer`: where the run is, None where there is none; and
-    the names of those that were passed over and put aside, newest first: damaged ones, and those with another size of
-    micro-batches, which was measured again after micro-batch.json was damaged.
+    """Loads the newest sound checkpoint into `weights` and `optimizer`.
 
-    Raises `Refusal` where it belongs to another job.
+    Returns the position of the run, or None without a checkpoint, and the names of the checkpoints that were skipped
+    and put aside, newest first. These are damaged, or have another micro-batch size, which was measured again after
+    micro-batch.json was damaged. Raises `Refusal` if the checkpoint belongs to another job.
     """
     passed_over: list[str] = []
     for path in _newest_first(folder):
         state = _sound_state(path)
         if state is None or state["micro_batch_size"] != micro_batch_size:
-            # Left among the others it would count as one of the last two.
+            # Otherwise it would count as one of the last two.
             _put_aside(path)
             passed_over.append(path.name)
             continue
@@ -139,7 +139,7 @@ def _restore(
             weight.copy_(saved[name])
     for name, weight in weights.items():
         optimizer.state[weight] = {
-            key.rpartition("/")[2]: value.to(weight.device)  # the step count too: AdamW in one pass wants it there
+            key.rpartition("/")[2]: value.to(weight.device)  # the step count too: AdamW in one pass needs it there
             for key, value in moments.items()
             if key.rpartition("/")[0] == name
         }
@@ -150,15 +150,15 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _put_aside(path: Path) -> None:
-    place = path.with_name(path.name.replace("step-", "damaged-"))
+    target = path.with_name(path.name.replace("step-", "damaged-"))
     with suppress(FileNotFoundError):  # another rank was quicker
-        shutil.rmtree(place, ignore_errors=True)
-        path.replace(place)
+        shutil.rmtree(target, ignore_errors=True)
+        path.replace(target)
     flush(path.parent)
 
 
 def _sound_state(path: Path) -> dict[str, Any] | None:
-    """Returns the content of state.json, None where a file is damaged or there is no seal."""
+    """Returns the content of state.json, or None if a file is damaged or the seal is missing."""
     try:
         sealed = verify(path / SEAL)
     except Damaged:

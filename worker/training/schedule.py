@@ -6,9 +6,10 @@ from app.runs.recipe import Recipe
 
 
 def learning_rate_at(step: int, total_steps: int, recipe: Recipe) -> float:
-    """At `step`, counted from 1: rises over the warm-up to the recipe's rate, then falls towards 0, or stays.
+    """Returns the learning rate at `step`, counted from 1.
 
-    The first step is not wasted on a rate of 0, nor the last.
+    It rises over the warm-up to the recipe's rate, then falls towards 0 or stays. Neither the first step nor the last
+    is wasted on a rate of 0.
     """
     peak = float(recipe.learning_rate)
     warmup = ceil(recipe.warmup_share * total_steps)

@@ -1,13 +1,13 @@
-"""The fixed plan: which rows make a micro-batch, and whose completion each row is mismatched with.
+"""The fixed plan of micro-batches and of the mismatched completion for each row.
 
-Blocks (micro-batches) and partners are chosen once; an epoch only shuffles the order of the blocks. So the mismatched
-completions are always the same ones, and the reference's log-probs of them, taken once, hold for every epoch. All
-choices follow from the seed and the epoch: there is no random state to save.
+Blocks (micro-batches) and partners are chosen once; an epoch only shuffles the order of the blocks. The mismatched
+completions therefore stay the same, and the reference's log-probs of them are computed once for all epochs. All
+choices follow from the seed and the epoch, so there is no random state to save.
 
-A partner is another row of the block with another prompt and another completion, and each row is partner once: a
-rotation where one fits, else an assignment. A row for which none exists takes part in the loss but not in z0.
+A partner is another row of the block with a different prompt and a different completion. Each row is a partner once:
+by a rotation if one fits, otherwise by an assignment. A row without a partner counts in the loss but not in z0.
 
-Objectives that compare pairs get blocks of whole pairs: chosen, rejected, chosen, rejected, … without partners.
+Objectives that compare pairs get blocks of whole pairs (chosen, rejected, chosen, rejected, …) without partners.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,26 +18,26 @@ import numpy as np
 
 from worker.training.data.rows import Row
 
-#: Rows of this many blocks are sorted by length together: little padding, and still a random mix.
+#: Number of blocks whose rows are sorted by length together: little padding, and still a random mix.
 WINDOW = 64
-#: How many neighbouring blocks are asked for a row when a block cannot pair its own.
+#: Number of blocks on each side that a block may swap rows with when it cannot pair its own.
 REACH = 8
 
 
 @dataclass(frozen=True)
 class Block:
     rows: tuple[int, ...]
-    partners: tuple[int | None, ...]  # per slot: the row whose completion is y', None where none exists
+    partners: tuple[int | None, ...]  # per slot: the row whose completion is y', or None
 
 
 @dataclass(frozen=True)
 class Plan:
     blocks: tuple[Block, ...]
-    mismatched: bool = True  # whether partners were looked for
+    mismatched: bool = True  # whether partners were chosen
 
     @property
     def unpaired(self) -> int:
-        """Rows for which no partner was found."""
+        """The number of rows without a partner."""
         return self.mismatched * sum(partner is None for block in self.blocks for partner in block.partners)
 
     @property
@@ -45,7 +45,7 @@ class Plan:
         return len({row for block in self.blocks for row in block.rows})
 
     def steps(self, epoch: int, blocks_per_step: int, seed: int) -> list[list[Block]]:
-        """The epoch's optimizer steps: every block once, in an order of its own. The last step may be shorter."""
+        """Returns the epoch's optimizer steps: every block once, in the epoch's own order. The last may be shorter."""
         order = np.random.default_rng([seed, 1, epoch]).permutation(len(self.blocks))
         return [
             [self.blocks[index] for index in order[start : start + blocks_per_step]]
@@ -53,11 +53,11 @@ class Plan:
         ]
 
     def steps_after(self, done: int, blocks_per_step: int, seed: int) -> Iterator[list[Block]]:
-        """The optimizer steps that follow `done` of them, epoch after epoch without end."""
-        first, place = divmod(done, self.steps_per_epoch(blocks_per_step))
+        """Yields the optimizer steps after the first `done` ones, epoch after epoch without end."""
+        first, offset = divmod(done, self.steps_per_epoch(blocks_per_step))
         for epoch in count(first):
-            yield from self.steps(epoch, blocks_per_step, seed)[place:]
-            place = 0
+            yield from self.steps(epoch, blocks_per_step, seed)[offset:]
+            offset = 0
 
     def steps_per_epoch(self, blocks_per_step: int) -> int:
         return -(-len(self.blocks) // blocks_per_step)
@@ -72,10 +72,11 @@ def plan(
     mismatched: bool = True,
     only: Sequence[int] | None = None,
 ) -> Plan:
-    """Blocks of `micro_batch_size` rows and what is left over (two rows at least), each row at least once.
+    """Returns a plan of blocks of `micro_batch_size` rows; the last block may be smaller, but has two rows at least.
 
-    `even_classes`: every block is half desirable, half undesirable (an odd size loses one row); the rarer class is
-    repeated until the commoner one has been used once. `mismatched`: choose partners. `only`: of these rows.
+    Each row is used at least once. `even_classes` makes every block half desirable, half undesirable (an odd size
+    loses one row) and repeats the rarer class until each row of the commoner one has been used once. `mismatched`
+    chooses partners. `only` limits the plan to the rows of these indices.
     """
     generator = np.random.default_rng([seed, 0])
     lengths = np.array([row.length for row in rows])
@@ -92,7 +93,7 @@ def plan(
 
 
 def plan_pairs(rows: Sequence[Row], pairs: Sequence[tuple[int, int]], micro_batch_size: int, *, seed: int) -> Plan:
-    """Blocks of `micro_batch_size` / 2 pairs and what is left over, each pair once."""
+    """Returns a plan of blocks of `micro_batch_size` / 2 pairs, each pair once. The last block may be smaller."""
     order = np.random.default_rng([seed, 0]).permutation(len(pairs))
     longer = np.array([max(rows[chosen].length, rows[rejected].length) for chosen, rejected in pairs])
     half = micro_batch_size // 2
@@ -128,7 +129,10 @@ def _chunks(order: list[int], size: int) -> list[list[int]]:
 
 
 def _without_loners(groups: list[list[int]]) -> list[list[int]]:
-    """A single row left over has no partner: it gets company from, or joins, the block before it."""
+    """Ensures that the last block has two rows: a single row has no partner.
+
+    The block before gives it a row, or takes it in.
+    """
     if len(groups) > 1 and len(groups[-1]) == 1:
         if len(groups[-2]) > 2:
             groups[-1].append(groups[-2].pop())
@@ -148,8 +152,10 @@ def _partners(rows: Sequence[Row], group: Sequence[int]) -> tuple[int | None, ..
 
 
 def _allowed(rows: Sequence[Row], group: Sequence[int]) -> np.ndarray:
-    """[slots, slots] whether the second may lend its completion to the first: neither prompt (as sent, as cut) nor
-    completion are equal. This excludes the row itself."""
+    """Returns the matrix [slots, slots] that is true where the second row may lend its completion to the first.
+
+    It may if neither the prompts (as sent, as cut) nor the completions are equal, which excludes the row itself.
+    """
     allowed = np.ones((len(group), len(group)), dtype=bool)
     for identity in (
         [rows[row].prompt_key for row in group],
@@ -163,7 +169,7 @@ def _allowed(rows: Sequence[Row], group: Sequence[int]) -> np.ndarray:
 
 
 def _assignment(allowed: Sequence[Sequence[bool]]) -> list[int | None]:
-    """A largest one-to-one assignment of slots to allowed slots, by augmenting paths (Kuhn 1955)."""
+    """Returns a largest one-to-one assignment of slots to allowed slots, by augmenting paths (Kuhn 1955)."""
     size = len(allowed)
     taken_by: list[int | None] = [None] * size
 
@@ -187,19 +193,26 @@ def _assignment(allowed: Sequence[Sequence[bool]]) -> list[int | None]:
 
 
 def _swap_until_paired(rows: Sequence[Row], groups: list[list[int]]) -> list[list[int]]:
-    """Where a block cannot pair all its rows, swap them one by one for rows of its class in blocks nearby, as long as
-    that leaves fewer rows without a partner."""
+    """Swaps rows that a block cannot pair for rows of the same class in neighbouring blocks.
+
+    Each swap must leave fewer rows without a partner.
+    """
     for index, group in enumerate(groups):
         if not _unpaired(rows, group):
             continue
-        for near in _neighbours(index, len(groups)):
-            while _unpaired(rows, group) and _swapped(rows, group, groups[near]):
+        for neighbour in _neighbours(index, len(groups)):
+            while _unpaired(rows, group) and _swapped(rows, group, groups[neighbour]):
                 pass
     return groups
 
 
 def _neighbours(index: int, count: int) -> Iterable[int]:
-    return (near for step in range(1, REACH + 1) for near in (index - step, index + step) if 0 <= near < count)
+    return (
+        neighbour
+        for step in range(1, REACH + 1)
+        for neighbour in (index - step, index + step)
+        if 0 <= neighbour < count
+    )
 
 
 def _unpaired(rows: Sequence[Row], group: Sequence[int]) -> int:
@@ -207,15 +220,15 @@ def _unpaired(rows: Sequence[Row], group: Sequence[int]) -> int:
 
 
 def _swapped(rows: Sequence[Row], group: list[int], other: list[int]) -> bool:
-    """Make the first swap that helps; False where none does."""
+    """Makes the first swap that helps and returns True; returns False if no swap helps."""
     before = _unpaired(rows, group) + _unpaired(rows, other)
-    lonely = [slot for slot, partner in enumerate(_partners(rows, group)) if partner is None]
-    for slot in lonely:
-        for there in range(len(other)):
-            if rows[group[slot]].desirable is not rows[other[there]].desirable:
+    unpaired = [slot for slot, partner in enumerate(_partners(rows, group)) if partner is None]
+    for slot in unpaired:
+        for other_slot in range(len(other)):
+            if rows[group[slot]].desirable is not rows[other[other_slot]].desirable:
                 continue
-            group[slot], other[there] = other[there], group[slot]
+            group[slot], other[other_slot] = other[other_slot], group[slot]
             if _unpaired(rows, group) + _unpaired(rows, other) < before:
                 return True
-            group[slot], other[there] = other[there], group[slot]
+            group[slot], other[other_slot] = other[other_slot], group[slot]
     return False

@@ -1,14 +1,14 @@
-"""The chat template of a base model, and whether it keeps every message of a conversation as it is.
+"""The chat template of a base model, with checks that it leaves every message of a conversation unchanged.
 
-A chat row is sound where the template, opened for the answer, keeps every message of the prompt, and the whole
-conversation begins with the opened prompt, followed by the answer unchanged and the template's end of the turn.
+A chat row is sound if the template, opened for the answer, keeps every message of the prompt, and the whole
+conversation begins with the opened prompt, followed by the unchanged answer and the template's end of the turn.
 
 A prompt that ends in a turn of the assistant is opened by continuing that turn (`continue_final_message` of
-transformers and of the serving stack): the answer goes on where the turn ends, and both together are one message.
+transformers and of the serving stack): the answer begins where the turn ends, and both together are one message.
 
-A text that also stands in the template's own words proves nothing, so each message is followed through the template by
-a mark: a character of the private use area in the middle of its text. The template has kept a message where the text
-around its mark is the message's own, and where the rendering without the marks is the same as the one without any.
+A text that also occurs in the template's own words proves nothing. Each message is therefore traced through the
+template by a mark, a character of the private use area in the middle of its text. The template has kept a message if
+the text around its mark is the message's own, and if the rendering minus the marks equals the unmarked rendering.
 """
 
 import re
@@ -20,8 +20,8 @@ from thumbwheel.row_checks import Fault
 
 from worker.training.machine.process import Refusal, first_line
 
-#: Where a mark is put, as a share of the text. A template that looks for a word finds it unless the mark splits it, so
-#: there are several places to try.
+#: Positions of a mark, as a share of the text. A mark may split a word that the template looks for, so several
+#: positions are tried.
 PLACES = (1 / 2, 1 / 4, 3 / 4)
 #: Supplementary private use areas.
 MARKS = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
@@ -29,13 +29,13 @@ MARKS = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 
 class Conversation(NamedTuple):
     opened: str  # the prompt, opened for the answer
-    whole: str  # with the answer, and its end where the template writes one
+    whole: str  # with the answer, and its end if the template writes one
     start: int  # the answer's first character in `whole`
     answer: str
 
 
 class NotContinued(Exception):
-    """The template does not write the prompt's last turn such that an answer can continue it."""
+    """The template does not write the prompt's last turn in a way that an answer can continue."""
 
 
 class Template:
@@ -46,15 +46,15 @@ class Template:
         source = tokenizer.chat_template
         self._may_print_the_clock = "strftime_now" in str(source)
         self.exists = bool(source)
-        #: roles of a prompt, number of a message, its beginning (0) or end (1) → whether white space is taken there
+        #: roles of a prompt, index of a message, its beginning (0) or end (1) → whether white space is stripped there
         self._takes_space_at: dict[tuple[tuple[str, ...], int, int], bool] = {}
 
     def conversation(self, prompt: Sequence[Any], answer: Sequence[Any]) -> Conversation | Fault:
-        """Returns the rendered conversation, or why the row cannot be trained. Raises `Refusal` where the template
-        prints the clock: no row of such a model is trained as it was served.
+        """Returns the rendered conversation, or the fault that keeps the row from training.
 
-        White space that the template takes from the ends of a prompt's message is no fault: the serving stack renders
-        by the same template, so the model has read the prompt without it.
+        Raises `Refusal` if the template prints the time: no row of such a model would be trained as it was served.
+        White space that the template strips from the ends of a prompt's message is no fault: the serving stack renders
+        with the same template, so the model has read the prompt without it.
         """
         if not self.exists:
             return Fault("no_chat_template")
@@ -77,9 +77,9 @@ class Template:
         if not whole.startswith(opened):
             return Fault("template_prefill") if continued else self._fault_of_opening(prompt, opened)
         starts = self._starts(messages, whole)
-        for message, places in zip(messages[:-1], starts[:-1], strict=True):
-            kept = message["content"].strip()
-            if kept and not any(start + len(kept) <= len(opened) for start in places):
+        for message, offsets in zip(messages[:-1], starts[:-1], strict=True):
+            stripped = message["content"].strip()
+            if stripped and not any(start + len(stripped) <= len(opened) for start in offsets):
                 return Fault("template_changes_prompt", f"the message of {message['role']}")
         turn = whole_turn["content"]
         before = len(turn) - len(turn.lstrip())
@@ -92,16 +92,17 @@ class Template:
                 return Fault("template_prefill")
             if opened == self._render(prompt):
                 return Fault("template_generation_prompt")
-            # The template fills in what serving does not, such as an empty block of reasoning: the answer was sampled
-            # right behind the opened prompt.
+            # The template inserts text that serving does not, such as an empty block of reasoning: the answer was
+            # sampled directly after the opened prompt.
             whole, start = opened + whole[start:], len(opened)
-        elif continued:  # a template that takes white space from the end of the turn has taken it from the prompt alone
+        elif continued:  # a template that strips white space from the end of the turn has stripped the prompt alone
             whole, start = opened + whole[start:], len(opened)
         return Conversation(opened, whole, start, text)
 
     def trims(self, prompt: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the template takes white space from the beginning or the end of a message of a sound prompt. It is
-        tried once for each sequence of roles.
+        """Returns whether the template strips white space from an end of any message of a sound prompt.
+
+        Each sequence of roles is tried once.
         """
         roles = tuple(message["role"] for message in prompt)
         for index, message in enumerate(prompt):
@@ -122,12 +123,13 @@ class Template:
         return Fault("template_generation_prompt", f"it opens with {opening!r}" if opening else "")
 
     def _starts(self, messages: Sequence[Mapping[str, Any]], whole: str) -> list[list[int]]:
-        """Returns where in `whole` the text of each message begins, without the white space around it: nowhere where
-        the template changes it.
+        """Returns the offsets in `whole` at which the text of each message begins, without white space around it.
+
+        A message that the template changes has no offsets.
         """
         starts: list[list[int]] = [[] for _ in messages]
         together = [index for index, message in enumerate(messages) if message["content"].strip()]
-        # Last each one alone: where a mark changes what the template writes of another message.
+        # Finally each message alone, in case a mark changes what the template writes for another message.
         for share, indices in [*((share, together) for share in PLACES), *((PLACES[0], [index]) for index in together)]:
             missing = [index for index in indices if not starts[index]]
             for index, at in self._followed(messages, missing, share, whole) if missing else ():
@@ -137,26 +139,26 @@ class Template:
     def _followed(
         self, messages: Sequence[Mapping[str, Any]], indices: Sequence[int], share: float, whole: str
     ) -> Iterator[tuple[int, int]]:
-        """Yields index and beginning of each message that `whole` has unchanged, with marks in those of `indices`."""
+        """Yields the index and the offset in `whole` of each unchanged message; `indices` are those to mark."""
         texts = "".join(message["content"] for message in messages) + whole
         unused = (mark for mark in map(chr, chain(*MARKS)) if mark not in texts)
         of_mark = dict(zip(unused, indices, strict=False))
-        marked, places = list(messages), {}
+        marked, offsets = list(messages), {}
         for mark, index in of_mark.items():
             content = messages[index]["content"]
             text = content.strip()
-            places[index] = text, int(len(text) * share)
-            at = content.index(text) + places[index][1]
+            offsets[index] = text, int(len(text) * share)
+            at = content.index(text) + offsets[index][1]
             marked[index] = {**messages[index], "content": content[:at] + mark + content[at:]}
         rendered = self._rendered(marked)
         pieces = re.split(f"([{''.join(of_mark)}])", rendered or "")
         if "".join(pieces[::2]) != whole:
-            return  # the template writes something else for a text with a mark
+            return  # the template writes a different text if a message has a mark
         position = 0
         for piece, mark in zip(pieces[::2], pieces[1::2], strict=False):
             position += len(piece)
             index = of_mark[mark]
-            text, offset = places[index]
+            text, offset = offsets[index]
             if position >= offset and whole.startswith(text, position - offset):
                 yield index, position - offset
 
@@ -168,7 +170,7 @@ class Template:
             return False
 
     def _opened(self, prompt: Sequence[Mapping[str, Any]], **variables: Any) -> str:
-        """Returns the text that the answer follows. Raises `NotContinued`, and what the template raises."""
+        """Returns the text that the answer follows. Raises `NotContinued` and any error of the template."""
         if prompt[-1]["role"] != "assistant":
             return self._render(prompt, generation=True, **variables)
         self._render(prompt, **variables)  # raises the template's own errors
@@ -178,7 +180,7 @@ class Template:
             raise NotContinued from None
 
     def _rendered(self, messages: Sequence[Any]) -> str | None:
-        """Returns the text of `messages`; None where the template fails."""
+        """Returns the text of `messages`, or None if the template fails."""
         try:
             return self._render(messages)
         except Exception:  # noqa: BLE001 - templates are programs and raise what they like
@@ -198,12 +200,12 @@ class Template:
         )
 
     def _require_no_clock(self, prompt: Sequence[Any]) -> None:
-        """Renders at two different times."""
+        """Raises `Refusal` if the template renders `prompt` differently at two different times."""
         source = self._tokenizer.get_chat_template()
         early, late = (
             self._opened(
                 prompt,
-                # A macro of the template goes before the function of the same name that reads the clock.
+                # A macro in the template takes precedence over the function of the same name that reads the clock.
                 chat_template="{% macro strftime_now(format) %}" + year + "{% endmacro %}" + source,
             )
             for year in ("1999", "2099")

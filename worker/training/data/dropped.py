@@ -1,7 +1,7 @@
-"""Dropped rows of a job: which files name them, and what summaries and warnings say of them.
+"""The dropped rows of a job: their files, and their part of summaries and warnings.
 
-dropped.jsonl names every dropped row of WORKDIR, those that `thumbwheel train` dropped while it read its files first;
-dropped-by-reason.json counts them.
+dropped.jsonl names every dropped row of WORKDIR, beginning with those that `thumbwheel train` dropped while it read
+its files; dropped-by-reason.json counts them.
 """
 
 import json
@@ -19,20 +19,20 @@ from worker.training.files.sealed import Damaged, read, write_sealed
 from worker.training.job import Job
 from worker.training.machine.process import Refusal
 
-#: Dropped rows that a summary names, in all and for each reason.
+#: Number of dropped rows that a summary names, in total and for each reason.
 NAMED, EXAMPLES = 20, 3
 Split = Literal["train", "holdout", "later"]
-#: Splits that are checked besides the one that is trained on.
+#: Splits that are checked in addition to the one that is trained on.
 OTHERS: tuple[Split, ...] = ("holdout", "later")
 
 
 def tokens_file(workdir: Path, split: Split) -> Path:
-    """Where the token ids of a split's rows are kept for the next attempt and for the scorer."""
+    """Returns the path of the file that keeps a split's token ids for the next attempt and for the scorer."""
     return workdir / ("tokens.safetensors" if split == "train" else f"tokens-{split}.safetensors")
 
 
 def read_split(job: Job, split: Split, tokens: Tokens, max_length: int, vocabulary: int, *, keeps: bool = True) -> Rows:
-    """Returns the rows of one split by the rules that hold for all of them. Raises `Refusal`."""
+    """Returns the rows of one split, read by the rules that hold for all splits. Raises `Refusal`."""
     return read_rows(
         job.workdir / "snapshot",
         job.shards_of(split),
@@ -45,9 +45,10 @@ def read_split(job: Job, split: Split, tokens: Tokens, max_length: int, vocabula
 
 
 def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: int, *, writes: bool) -> dict[str, Any]:
-    """Checks the rows that are not trained on by the rules of those that are, and writes dropped.jsonl where `writes`.
+    """Checks the rows of the other splits by the rules of the train rows; writes dropped.jsonl if `writes`.
 
-    Returns what training.json says of dropped rows. Raises `Refusal` where no held-out row is left.
+    Returns the part of training.json that describes dropped rows. Raises `Refusal` if no train row or no held-out row
+    is left.
     """
     reads: dict[str, Rows] = {"train": train}
     for split in OTHERS:
@@ -97,7 +98,7 @@ def by_reason(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def warnings_of(dropped: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns code and message of the warnings that a run gives about its dropped rows."""
+    """Returns the codes and messages of a run's warnings about its dropped rows."""
     warnings = []
     if reasons := dropped["reasons"]:
         parts = [
@@ -108,13 +109,13 @@ def warnings_of(dropped: Mapping[str, Any]) -> list[tuple[str, str]]:
     if prompts := dropped["control_tokens_in_prompts"]:
         message = (
             f"{sum(prompts.values())} prompts hold the text of a control token: it is read as that control token, as "
-            "the serving stack reads it; remove such text before it is sent if that is not meant"
+            "the serving stack reads it; if this is not intended, remove such text before it is sent"
         )
         warnings.append(("control_tokens_in_prompts", message))
     if trimmed := dropped["prompts_trimmed"]:
         message = (
             f"{sum(trimmed.values())} prompts are trained without the white space at the ends of their messages: the "
-            "chat template takes it away, when the model is served, too; there is nothing to do"
+            "chat template removes it, as it does when the model is served; nothing needs to be done"
         )
         warnings.append(("prompts_trimmed", message))
     return warnings

@@ -1,4 +1,4 @@
-"""Rows one after another in one sequence: no padding, positions that restart, and prompts that are read once.
+"""Rows packed one after another into one sequence, without padding; positions restart, and a prompt is read once.
 
 Legend: T tokens of the sequence, N completion tokens, B rows.
 """
@@ -22,7 +22,7 @@ Pair = tuple[Ids, Ids]
 class Packed:
     ids_T: Tensor
     positions_T: Tensor
-    source_N: Tensor  # where a completion token comes *next*: in this sequence, or − 1 − place in the one continued
+    source_N: Tensor  # positions *before* a completion token: here, or − 1 − position in the sequence continued
     target_N: Tensor  # the completion tokens
     row_N: Tensor
     completions: tuple[int, ...]  # tokens of each
@@ -32,12 +32,13 @@ class Packed:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], device: torch.device, *, at_once: bool = False) -> "Packed":
-        """Prompts with their completions. `at_once`: for a kernel that takes all segments at once."""
+        """Packs prompts with their completions. `at_once` prepares for a kernel that reads all segments in one call."""
         return _pack(pairs, [None] * len(pairs), device, None, at_once=at_once)
 
     def continued(self, pairs: Sequence[Pair], device: torch.device) -> "Packed":
-        """The same prompts with other completions, to be read after this, by the same kernel. A prompt that was cut
-        differently, to make room for another completion, is another one, and is read again.
+        """Packs the same prompts with other completions, to be read after this sequence by the same kernel.
+
+        A prompt that was cut differently to make room for its other completion counts as new and is read again.
         """
         prefixes = [
             segment.start if np.array_equal(prompt, mine) else None
@@ -58,7 +59,7 @@ def _pack(
     *,
     at_once: bool,
 ) -> Packed:
-    """`prefixes`: where each prompt starts in the sequence that is continued."""
+    """Packs `pairs`; `prefixes` are the offsets of the prompts in the sequence that is continued, None for new ones."""
     ids: list[NDArray[Any]] = []
     positions: list[NDArray[Any]] = []
     source: list[NDArray[Any]] = []

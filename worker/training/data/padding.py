@@ -1,4 +1,4 @@
-"""Rows side by side, padded to the longest: for models that cannot be read packed.
+"""Rows as a matrix, padded to the longest one, for models that cannot read packed rows.
 
 Legend: B rows, T tokens of the longest, N completion tokens of all rows together.
 """
@@ -17,8 +17,8 @@ from worker.training.data.packing import Pair
 class Sequences:
     """Prompts with completions, padded on the right.
 
-    Under causal attention no real token sees the padding behind it, so there is no attention mask; what counts is
-    known by position alone, and the padding's id does not matter.
+    Under causal attention no real token sees the padding behind it, so there is no attention mask. Counted tokens are
+    known by position alone, so the padding's id does not matter.
     """
 
     ids_BT: Tensor
@@ -30,7 +30,7 @@ class Sequences:
 
     @property
     def row_N(self) -> Tensor:
-        """Which row a completion token belongs to."""
+        """The row of each completion token, shape (N,)."""
         return self.source_N // self.ids_BT.shape[1]
 
     @classmethod

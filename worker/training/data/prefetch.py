@@ -1,4 +1,4 @@
-"""Host work ahead of the device: the next micro-batches are prepared in a thread while the current one is computed."""
+"""Prepares the next micro-batches in a background thread while the device computes the current one."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -7,13 +7,14 @@ from typing import TypeVar
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-#: So many are prepared beforehand. More would hold memory and gain nothing: preparing is short.
+#: Number of items prepared in advance. More would hold memory and gain nothing, since preparation is short.
 AHEAD = 2
 
 
 def prepared_ahead(prepare: Callable[[In], Out], items: Iterable[In]) -> Generator[Out]:
-    """`prepare` of each item, in order; what it raises is raised in its place. A caller that stops early closes the
-    iterator, which waits for what is being prepared.
+    """Yields the result of `prepare` for each item, in order; an error is raised when its item's turn comes.
+
+    A caller that stops early must close the iterator, which waits for the items in preparation.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
         waiting: deque[Future[Out]] = deque()

@@ -1,4 +1,4 @@
-"""Checks of a row against the base model's tokenizer: what is trained must be what was judged.
+"""Checks of a row against the base model's tokenizer: the trained text must be the judged text.
 
 `worker.training.data.chat_template` checks it against the chat template.
 """
@@ -11,12 +11,12 @@ from thumbwheel.row_checks import Fault
 
 
 class ControlTokens:
-    """The texts that the tokenizer reads as control tokens wherever they stand."""
+    """The texts that the tokenizer reads as control tokens wherever they occur."""
 
     def __init__(self, tokenizer: Any, ends: Iterable[int]) -> None:
         special = {str(token.content) for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._texts = tuple(sorted(filter(None, special | set(tokenizer.all_special_tokens)), key=len, reverse=True))
-        #: how they begin: a text without any of these has none of them
+        #: their first characters: a text without any of these contains no control token
         self._beginnings = tuple({text[:2] for text in self._texts})
         ending = (tokenizer.convert_ids_to_tokens(end) for end in ends)
         self._ends = tuple(text for text in ending if text in self._texts)
@@ -31,7 +31,10 @@ class ControlTokens:
         return next((token for token in self._texts if token in text), None)
 
     def fault_of(self, answer: str) -> Fault | None:
-        """An end token at the very end is the answer's own end, not a part of it."""
+        """Returns the fault of an empty answer or of one with a control token in it.
+
+        An end token at the very end is the answer's own end and not a part of it.
+        """
         body = self.without_end(answer)
         if not body:
             return Fault("empty_answer")
@@ -39,7 +42,7 @@ class ControlTokens:
         return None if control is None else Fault("control_tokens_in_answer", control)
 
     def without_end(self, answer: str) -> str:
-        """Returns `answer` without the end tokens behind it and without white space around it."""
+        """Returns `answer` without the end tokens after it and without white space around it."""
         body = answer.strip()
         while ended := next((end for end in self._ends if body.endswith(end)), None):
             body = body.removesuffix(ended).rstrip()
@@ -47,13 +50,14 @@ class ControlTokens:
 
 
 def writes_spaces(tokenizer: Any) -> bool:
-    """Whether decoding gives a text's white space back. A tokenizer without a decoder puts a space between tokens."""
+    """Returns whether decoding restores white space. A tokenizer without a decoder puts a space between all tokens."""
     return not tokenizer.is_fast or tokenizer.backend_tokenizer.decoder is not None
 
 
 def is_written(answer: str, decoded: str, *, with_spaces: bool) -> bool:
-    """Whether `decoded`, the text of the answer's tokens, holds `answer` unchanged. Canonically equal characters are
-    equal here.
+    """Returns whether `decoded`, the text of the answer's tokens, contains `answer` unchanged.
+
+    Canonically equal characters count as equal.
     """
     if not with_spaces:
         answer, decoded = ("".join(text.split()) for text in (answer, decoded))

@@ -1,4 +1,4 @@
-"""The snapshot's rows as token ids."""
+"""Reads the rows and pairs of a snapshot as token ids."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from worker.training.job import PairsFile, Shard
 from worker.training.machine.process import Refusal
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
-#: Columns that some objectives ask for: several labels of a row, spans of a completion that weigh differently.
+#: Columns that only some objectives need: several labels of a row, spans of a completion with their own weights.
 OPTIONAL = ("labels", "spans")
 #: Reasons to drop a row whose remedy lies in the base model's folder.
 OF_THE_MODEL = frozenset(
@@ -38,7 +38,7 @@ class Row:
     desirable: bool
     weight: float
     completion_id: str
-    prompt_key: bytes  # equal for equal prompts, whatever was cut
+    prompt_key: bytes  # equal for equal prompts, however they were cut
     labels: Mapping[str, bool] = field(default_factory=dict)  # by name, for mo_kto
     token_weights: Weights | None = None  # [C], for tkto
 
@@ -48,7 +48,7 @@ class Row:
 
 
 class Drop(NamedTuple):
-    """A row that is not trained on or scored, and why."""
+    """A row that is neither trained on nor scored, with its fault."""
 
     split: str
     shard: str
@@ -59,21 +59,21 @@ class Drop(NamedTuple):
     @property
     def line(self) -> dict[str, Any]:
         meaning, remedy = REASONS[self.fault.reason]
-        place = {"split": self.split, "shard": self.shard, "row": self.row, "completion_id": self.completion_id}
-        return {**place, **self.fault._asdict(), "meaning": meaning, "remedy": remedy}
+        location = {"split": self.split, "shard": self.shard, "row": self.row, "completion_id": self.completion_id}
+        return {**location, **self.fault._asdict(), "meaning": meaning, "remedy": remedy}
 
 
 @dataclass
 class Rows:
     rows: list[Row]
     drops: list[Drop] = field(default_factory=list)
-    control_tokens_in_prompts: int = 0  # kept rows in whose prompt a person's text is read as a control token
-    prompts_trimmed: int = 0  # kept rows from whose prompt the chat template takes white space at the ends
+    control_tokens_in_prompts: int = 0  # usable rows with text in the prompt that is read as a control token
+    prompts_trimmed: int = 0  # usable rows with prompts whose messages the chat template strips of white space
     truncated: int = 0
     tokens_cut: int = 0
-    lengths: list[int] = field(default_factory=list)  # tokens of each kept row before it was cut
-    prompts_too_long: int = 0  # kept rows whose prompt alone leaves no room for a completion
-    #: shard and row number in it → index in `rows`
+    lengths: list[int] = field(default_factory=list)  # tokens of each usable row before it was cut
+    prompts_too_long: int = 0  # usable rows whose prompt alone leaves no room for a completion
+    #: shard and row number in the shard → index in `rows`
     places: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @property
@@ -86,12 +86,12 @@ class Rows:
         return dict(Counter(drop.fault.reason for drop in self.drops).most_common())
 
     def require_any(self, what: str) -> None:
-        """Raises `Refusal` where no row is left, or one class lost all its rows and most rows are dropped."""
+        """Raises `Refusal` if all rows are dropped. `what` names them in the message."""
         if self.drops and not self.rows:
             raise self._mostly_dropped(f"all {self.dropped} {what} are dropped")
 
     def _mostly_dropped(self, fact: str) -> Refusal:
-        """The refusal that names the most frequent reason first."""
+        """Returns a refusal that states `fact` and the most frequent reason with its first row."""
         reason, count = next(iter(self.reasons.items()))
         first = next(drop for drop in self.drops if drop.fault.reason == reason)
         return Refusal(
@@ -127,25 +127,24 @@ def read_rows(
     keeps: bool = True,
     vocabulary: int | None = None,
 ) -> Rows:
-    """Returns the usable rows of `shards` in order of position, tokenised and cut to `max_length`, and the rows that
-    are dropped with their faults. Raises `Refusal`.
+    """Returns the usable rows of `shards` and the dropped rows with their faults. Raises `Refusal`.
 
-    `weigh_tokens`: turn the rows' spans into token weights. `tokenised`: where token ids are kept from one attempt at a
-    run to the next; `keeps`: whether it is for this process to put them there. `vocabulary`: how many tokens the
-    model's embedding has.
+    The usable rows are in order of position, tokenised and cut to `max_length`. `weigh_tokens` turns the rows' spans
+    into token weights. `tokenised` is the file that keeps token ids for the next attempt at a run; `keeps` allows this
+    process to write it. `vocabulary` is the number of tokens in the model's embedding.
     """
     fingerprint = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens) if tokenised else None
-    known = kept(tokenised, fingerprint) if tokenised and fingerprint else None
+    stored = kept(tokenised, fingerprint) if tokenised and fingerprint else None
     every: list[Encoded | Fault] = []
-    found = Rows([])
+    result = Rows([])
     placed: list[tuple[int, Row, tuple[str, int]]] = []
     dropped: list[tuple[int, Drop]] = []
     for shard in shards:
         first = 0  # row number in the shard of the batch's first row
         for batch in _batches(folder, shard):
             rows = len(batch["completion"])
-            if known is not None:
-                encoded = known[len(every) : len(every) + rows]
+            if stored is not None:
+                encoded = stored[len(every) : len(every) + rows]
             else:
                 encoded = _encoded(batch, tokens, chat=shard.format == "chat", weigh_tokens=weigh_tokens)
             every += encoded
@@ -156,13 +155,13 @@ def read_rows(
                     drop = Drop(shard.split, shard.path, first + index, completion_id, cast(Fault, usable))
                     dropped.append((batch["position"][index], drop))
                     continue
-                found.truncated += usable.tokens_cut > 0
-                found.tokens_cut += usable.tokens_cut
-                found.lengths.append(len(row.prompt) + len(row.completion))
-                found.prompts_too_long += len(row.prompt) + SHORTEST > max_length
-                found.control_tokens_in_prompts += tokens.reads_control_tokens_in(prompt)
-                found.prompts_trimmed += tokens.trims(prompt)
-                whole = row.weights
+                result.truncated += usable.tokens_cut > 0
+                result.tokens_cut += usable.tokens_cut
+                result.lengths.append(len(row.prompt) + len(row.completion))
+                result.prompts_too_long += len(row.prompt) + SHORTEST > max_length
+                result.control_tokens_in_prompts += tokens.reads_control_tokens_in(prompt)
+                result.prompts_trimmed += tokens.trims(prompt)
+                weights = row.weights
                 trained = Row(
                     prompt=usable.prompt,
                     completion=usable.completion,
@@ -171,24 +170,24 @@ def read_rows(
                     completion_id=completion_id,
                     prompt_key=_key(prompt),
                     labels=_labels(batch, index),
-                    token_weights=None if whole is None else fit_weights(whole, len(usable.completion)),
+                    token_weights=None if weights is None else fit_weights(weights, len(usable.completion)),
                 )
                 placed.append((batch["position"][index], trained, (shard.path, first + index)))
             first += rows
-    if tokenised and fingerprint and keeps and known is None:
+    if tokenised and fingerprint and keeps and stored is None:
         keep(tokenised, fingerprint, every)
-    placed.sort(key=lambda one: one[0])
-    found.rows = [row for _, row, _ in placed]
+    placed.sort(key=lambda item: item[0])
+    result.rows = [row for _, row, _ in placed]
     dropped.sort(key=lambda item: item[0])
-    found.drops = [drop for _, drop in dropped]
-    found.places = {place: index for index, (_, _, place) in enumerate(placed)}
-    return found
+    result.drops = [drop for _, drop in dropped]
+    result.places = {place: index for index, (_, _, place) in enumerate(placed)}
+    return result
 
 
 def _encoded(
     batch: Mapping[str, list[Any]], tokens: Tokens, *, chat: bool, weigh_tokens: bool
 ) -> list[Encoded | Fault]:
-    """Returns the token ids of each row, or its fault: first what shows without the model, then what it says."""
+    """Returns the token ids of each row, or its fault. Faults that show without the model are found first."""
     result: list[Any] = [fault_of(*texts) for texts in zip(batch["prompt"], batch["completion"], strict=True)]
     sound = [index for index, fault in enumerate(result) if fault is None]
     encode = tokens.encode_chat if chat else tokens.encode_text
@@ -213,9 +212,10 @@ def _fitted(row: Encoded, max_length: int, vocabulary: int | None) -> Fitted | F
 
 
 def read_pairs(folder: Path, file: PairsFile | None, read: Rows, pairs: PairsFrom) -> list[tuple[int, int]]:
-    """(chosen, rejected) as indices in `read.rows`, of the sources that `pairs` names; without those that lost a row.
+    """Returns (chosen, rejected) as indices into `read.rows`, for pairs from the sources that `pairs` names.
 
-    A snapshot that does not say where its pairs come from is read whole. Raises `Refusal`.
+    Pairs with a dropped row are left out. A snapshot that does not record the sources of its pairs is read whole.
+    Raises `Refusal`.
     """
     if file is None:
         return []
@@ -227,7 +227,7 @@ def read_pairs(folder: Path, file: PairsFile | None, read: Rows, pairs: PairsFro
         columns = [table[name].to_pylist() for name in names]
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        raise Refusal("pairs_unreadable", f"snapshot: {file.path} is no list of pairs: {reason}") from None
+        raise Refusal("pairs_unreadable", f"snapshot: {file.path} is not a list of pairs: {reason}") from None
     places = (
         (read.places.get((shard, chosen)), read.places.get((rejected_shard, rejected)))
         for shard, chosen, rejected_shard, rejected in zip(*columns, strict=True)
@@ -255,17 +255,18 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
             yield batch.to_pydict()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise Refusal("shard_unreadable", f"snapshot: {shard.path} is no readable parquet file: {reason}") from None
+        message = f"snapshot: {shard.path} is not a readable parquet file: {reason}"
+        raise Refusal("shard_unreadable", message) from None
 
 
 def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
-    given = batch["labels"][index] if "labels" in batch else None
-    return {label["name"]: label["value"] for label in given or () if label["value"] is not None}
+    values = batch["labels"][index] if "labels" in batch else None
+    return {label["name"]: label["value"] for label in values or () if label["value"] is not None}
 
 
 def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
-    given = batch["spans"][index] if "spans" in batch else None
-    return [Span(span["start"], span["end"], span["weight"]) for span in given or ()]
+    values = batch["spans"][index] if "spans" in batch else None
+    return [Span(span["start"], span["end"], span["weight"]) for span in values or ()]
 
 
 def _key(prompt: Any) -> bytes:

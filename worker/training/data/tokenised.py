@@ -1,6 +1,7 @@
-"""The snapshot's rows as token ids, kept in WORKDIR, so that a run that is continued does not tokenise them again.
+"""Stores the token ids of a snapshot's rows in WORKDIR, so that a resumed run does not tokenise them again.
 
-Kept by what determines them: the shards, the tokenizer with all its settings, whether spans became weights, versions.
+Their key is a fingerprint of everything that determines them: the shards, the tokenizer with all its settings, whether
+spans became weights, and the versions of the software.
 """
 
 import hashlib
@@ -22,12 +23,12 @@ from worker.training.data.tokens import Encoded, Tokens
 from worker.training.files.sealed import is_sound, write_sealed
 from worker.training.job import Shard
 
-#: Number of the rules by which rows are dropped: raise it with them, so that rows kept under others are not taken.
+#: Version of the rules by which rows are dropped. Raise it when a rule changes, so that older files are not used.
 CHECKS = 3
 
 
 def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens: bool) -> str | None:
-    """SHA-256; None for a tokenizer in Python, which does not tell all that it goes by."""
+    """Returns a SHA-256, or None for a tokenizer in Python, which does not expose all of its settings."""
     tokenizer = tokens.tokenizer
     if not tokenizer.is_fast:
         return None
@@ -45,11 +46,11 @@ def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens:
 
 
 def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | Fault]) -> None:
-    """`encoded`: in the order in which the shards' rows are read."""
+    """Writes `encoded`, in the reading order of the shards' rows, to `path` under `fingerprint`."""
     content: dict[str, NDArray[Any]] = {}
     faults = {index: row for index, row in enumerate(encoded) if isinstance(row, Fault)}
     for name in Encoded._fields:
-        parts = [getattr(one, name) for one in encoded if getattr(one, name, None) is not None]
+        parts = [getattr(row, name) for row in encoded if getattr(row, name, None) is not None]
         if parts:
             content[name] = np.concatenate(parts)
             content[f"{name}_counts"] = np.array([len(part) for part in parts], dtype=np.int64)
@@ -57,7 +58,7 @@ def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | Fault]) -> No
 
 
 def kept(path: Path, fingerprint: str) -> list[Encoded | Fault] | None:
-    """Returns what `path` keeps under this fingerprint: None where it is of another one, or damaged."""
+    """Returns the rows stored in `path`, or None if it has another fingerprint or is damaged."""
     if not is_sound(path):
         return None
     try:
@@ -65,7 +66,7 @@ def kept(path: Path, fingerprint: str) -> list[Encoded | Fault] | None:
             if (file.metadata() or {}).get("fingerprint") != fingerprint:
                 return None
             faults = {int(index): Fault(*fault) for index, fault in json.loads(file.metadata()["faults"]).items()}
-            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
     except (OSError, SafetensorError):
         return None
 

@@ -1,13 +1,13 @@
-"""From a prompt and a completion to token ids: boundary, end of sequence, truncation.
+"""Turns a prompt and a completion into token ids: boundary, end of sequence, truncation.
 
 - The boundary is the longest common prefix of tokens(prompt) and tokens(prompt + completion).
 - A completion ends with exactly one end-of-sequence token, which counts like every other completion token.
-- What is too long loses the prompt's beginning first, then the completion's tail before its end token.
+- A row that is too long loses the prompt's beginning first, then the completion's tail before its end token.
 
-A row whose tokens would not say what was judged is no token ids but the fault for which it is dropped.
+A row whose tokens would not say what was judged becomes a fault, for which it is dropped, instead of token ids.
 
-Chat messages go through the tokenizer's chat template, strings do not. Which tokens count is known by position, never
-by id: a pad token that equals the end token masks nothing.
+Chat messages go through the tokenizer's chat template, strings do not. Counted tokens are known by position, never by
+id, so a pad token that equals the end token masks nothing.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from worker.training.machine.process import Refusal
 Ids = NDArray[np.int32]
 Weights = NDArray[np.float32]
 
-#: Tokens of the shortest completion that is trained on: one, and its end.
+#: Tokens of the shortest completion that is trained on: one token and the end token.
 SHORTEST = 2
 
 
@@ -39,10 +39,10 @@ class Span(NamedTuple):
 class Encoded(NamedTuple):
     prompt: Ids  # [P]
     completion: Ids  # [C]
-    weights: Weights | None  # [C], where spans were asked for
+    weights: Weights | None  # [C], if spans were requested
 
 
-#: Stands for a row until its tokens are checked.
+#: The placeholder of a row until its tokens are checked.
 _UNCHECKED = Fault("empty_answer")
 
 
@@ -53,7 +53,7 @@ class Fitted(NamedTuple):
 
 
 class Tokens:
-    """A tokenizer with the model's idea of where a completion ends."""
+    """A tokenizer with the tokens by which the model ends a completion."""
 
     def __init__(self, tokenizer: Any, generation_eos: int | Sequence[int] | None) -> None:
         self.tokenizer = tokenizer
@@ -69,7 +69,7 @@ class Tokens:
                 "base_model: neither the tokenizer nor generation_config.json names an eos token: set eos_token in "
                 "tokenizer_config.json, else completions never learn to end",
             )
-        #: the id that is appended where a completion lacks one
+        #: the id that is appended to a completion without an end
         self.end = self.ends[0]
         self._end_set = frozenset(self.ends)
         self._template = Template(tokenizer)
@@ -91,8 +91,10 @@ class Tokens:
     def encode_chat(
         self, prompts: Sequence[Any], completions: Sequence[Any], spans: Sequence[Sequence[Span]] | None = None
     ) -> list[Encoded | Fault]:
-        """Returns each row's token ids, or the fault for which it is dropped. A completion is one message of the
-        assistant; `spans` count its characters. Raises `Refusal` where the chat template prints the clock.
+        """Returns each row's token ids, or the fault for which it is dropped.
+
+        A completion is one message of the assistant; `spans` count its characters. Raises `Refusal` if the chat
+        template prints the time.
         """
         rows = [
             self._template.conversation(prompt, completion)
@@ -101,13 +103,14 @@ class Tokens:
         return self._encode(rows, spans, special=False)
 
     def reads_control_tokens_in(self, prompt: Any) -> bool:
-        """Whether a text in `prompt`, as people wrote it, holds the text of a control token. Training reads it as the
-        serving stack does: as that control token.
+        """Returns whether a text in `prompt`, as people wrote it, contains the text of a control token.
+
+        Training reads it as that control token, as the serving stack does.
         """
         return self._control.in_prompt(prompt)
 
     def trims(self, prompt: Any) -> bool:
-        """Whether the chat template takes white space from the ends of a message of a prompt that was encoded."""
+        """Returns whether the chat template strips white space from an end of any message of an encoded prompt."""
         return not isinstance(prompt, str) and self._template.trims(prompt)
 
     def _encode(
@@ -120,7 +123,7 @@ class Tokens:
         if spans is not None and not self.tokenizer.is_fast:
             raise Refusal(
                 "spans",
-                "base_model: its tokenizer does not say where a token lies in the text, so spans cannot weigh tokens: "
+                "base_model: its tokenizer gives no character offsets of tokens, so spans cannot weigh tokens: "
                 "add tokenizer.json, or set objective to kto",
             )
         result: list[Encoded | Fault] = []
@@ -150,15 +153,15 @@ class Tokens:
                 continue
             weights = None
             if spans is not None:
-                places = wholes["offset_mapping"][number][boundary:]
-                weights = _weights(len(completion), places, row.start, spans[index])
-            # The first completion token needs something to be predicted from.
+                offsets = wholes["offset_mapping"][number][boundary:]
+                weights = _weights(len(completion), offsets, row.start, spans[index])
+            # The first completion token needs a token to be predicted from.
             context = wholes["input_ids"][number][:boundary] or [self.start]
             result[index] = Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights)
         return result
 
     def _fault_of_tokens(self, row: Conversation, completion: list[int], written: str) -> Fault | None:
-        """`written`: what the completion's tokens before its end decode to."""
+        """Returns the fault of the row's tokens. `written` is the decoded text of the completion before its end."""
         if len(completion) < SHORTEST:
             return Fault("empty_answer")
         if not self._end_set.isdisjoint(completion[:-1]):
@@ -167,7 +170,10 @@ class Tokens:
         return None if unchanged else Fault("tokenizer_changes_answer")
 
     def _end_once(self, completion: list[int]) -> list[int]:
-        """Ends with one end token: the template's own, without the white space that some put behind it, or ours."""
+        """Returns the completion with exactly one end token.
+
+        It is the template's own, without the white space that some templates write after it, or `end`.
+        """
         body = len(completion)
         while body and completion[body - 1] not in self.ends:
             body -= 1
@@ -179,14 +185,14 @@ class Tokens:
         return [*completion, self.end] if completion else []
 
 
-def _weights(tokens: int, places: Sequence[tuple[int, int]], start: int, spans: Sequence[Span]) -> Weights:
-    """A token weighs what the span does that it shares most characters with, and 1 where there is none.
+def _weights(tokens: int, offsets: Sequence[tuple[int, int]], start: int, spans: Sequence[Span]) -> Weights:
+    """Returns for each token the weight of the span with which it shares most characters, or 1 if there is none.
 
-    `places`: first and last + 1 character of each token, in the text in which the completion begins at `start`; an end
-    token that we appended ourselves has none.
+    `offsets` are the first and the last + 1 character of each token, in the text in which the completion begins at
+    `start`; an end token that was appended here has none.
     """
     weights = np.ones(tokens, dtype=np.float32)
-    for index, (first, last) in enumerate(places[:tokens]):
+    for index, (first, last) in enumerate(offsets[:tokens]):
         shared = [(min(last, start + s.end) - max(first, start + s.start), s.weight) for s in spans]
         characters, weight = max(shared, default=(0, 1.0), key=lambda pair: pair[0])
         if characters > 0:
@@ -195,7 +201,7 @@ def _weights(tokens: int, places: Sequence[tuple[int, int]], start: int, spans: 
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """Length of the longest common prefix."""
+    """Returns the length of the longest common prefix."""
     for position, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return position
@@ -203,9 +209,9 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def fit(prompt: Ids, completion: Ids, max_length: int) -> Fitted | None:
-    """Cut to `max_length` tokens together, or None where nothing but the end token would stay of the completion.
+    """Cuts a row to `max_length` tokens; returns None if only the end token would remain of the completion.
 
-    At least one prompt token stays; the completion's last token, its end, always stays.
+    At least one prompt token remains, and the completion's last token, its end, always does.
     """
     kept_prompt = prompt[max(0, len(prompt) - max(1, max_length - len(completion))) :]
     room = max_length - len(kept_prompt)
@@ -216,5 +222,5 @@ def fit(prompt: Ids, completion: Ids, max_length: int) -> Fitted | None:
 
 
 def fit_weights(weights: Weights, kept: int) -> Weights:
-    """The weights of what `fit` kept of a completion: its first tokens and its end."""
+    """Returns the weights of the tokens that `fit` leaves of a completion: its first ones and its end."""
     return weights if kept == len(weights) else np.concatenate([weights[: kept - 1], weights[-1:]])

@@ -9,12 +9,12 @@ from app.durable import sha256_of
 
 
 def weights_fingerprint(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str | None:
-    """Returns the SHA-256 of the folder's weights, or None where it has none in safetensors files.
+    """Returns the SHA-256 of the folder's weights, or None if it has none in safetensors files.
 
-    known   the SHA-256 of files whose content is not read again, by their names
+    known   the SHA-256 of files whose content is not read again, by name
 
-    One weight file: the hash of that file. Several: the hash of the sorted lines ``<sha256>  <name>``. An adapter's
-    and a model's fingerprint are made alike, so what training.json calls weights_sha256 is the next job's fingerprint.
+    For one weight file it is the hash of that file; for several, the hash of the sorted lines ``<sha256>  <name>``. The
+    rule is the same for adapters and models, so weights_sha256 of training.json is the next job's fingerprint.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:

@@ -1,4 +1,4 @@
-"""Refuses weights that are NaN or infinite before training, by file and tensor: no learning rate mends them."""
+"""Refuses weights that are NaN or infinite before training, by file and tensor: no learning rate repairs them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,15 +21,15 @@ class Broken(NamedTuple):
 
 
 def require_finite_weights(weights: Mapping[str, Tensor], folder: Path, field: str, remedy: str) -> None:
-    """Raises `Refusal` where one of `weights`, loaded from `folder`, is NaN or infinite.
+    """Raises `Refusal` if one of `weights`, loaded from `folder`, is NaN or infinite.
 
-    field    what the folder is to the operator: base_model or reference
+    field    the operator's name for the folder: base_model or reference
     """
     names = [name for name, weight in weights.items() if not is_finite(weight)]
     if not names:
         return
     broken = next(_broken(folder), None)
-    if broken is None:  # finite in the file, but beyond the numbers of the precision that it is read in
+    if broken is None:  # finite in the file, but out of range in the precision of the run
         raise Refusal(
             "weights_not_finite",
             f"{field}: the weight {names[0]} from {folder} is infinite in the precision of this run: set precision to "
@@ -43,7 +43,7 @@ def require_finite_weights(weights: Mapping[str, Tensor], folder: Path, field: s
 
 
 def is_finite(weight: Tensor) -> bool:
-    """Returns whether no number of `weight` is NaN or infinite. It reads the tensor once and keeps nothing."""
+    """Returns whether all numbers of `weight` are finite. It reads the tensor once and stores nothing."""
     if not weight.is_floating_point() or weight.is_meta or not weight.numel():
         return True
     return bool(torch.stack(torch.aminmax(weight)).isfinite().all())
@@ -52,7 +52,7 @@ def is_finite(weight: Tensor) -> bool:
 def _broken(folder: Path) -> Iterator[Broken]:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - it is no mapping
+            for name in file.keys():  # noqa: SIM118 - it is not a mapping
                 tensor = file.get_tensor(name)
                 if tensor.is_floating_point() and not bool((finite := tensor.isfinite()).all()):
                     yield Broken(path, name, int((~finite).sum()), tensor.numel())

@@ -1,8 +1,9 @@
-"""Folders of a model or an adapter, as far as their files show it without torch: what lacks, what is cut short, what
-cannot belong together. Each refusal is one sentence: the field, what is wrong, the remedy.
+"""Checks the folders of models and adapters without torch: missing files, truncated files, parts that do not fit.
+
+Each refusal is one sentence: the field, the fault, the remedy.
 
 A safetensors file begins with the length of its header in 8 bytes (little-endian), then the header, which is JSON: name
-of each tensor → dtype, shape, and the bytes behind the header where it lies (huggingface.co/docs/safetensors).
+of each tensor → dtype, shape, and its first and last byte behind the header (huggingface.co/docs/safetensors).
 """
 
 import json
@@ -19,25 +20,25 @@ Shapes = dict[str, tuple[int, ...]]
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-#: One of these is in any folder that a tokenizer is loaded from.
+#: Any folder with a tokenizer has at least one of these files.
 TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
-#: What belongs to a tokenizer beside these, its chat template for one.
+#: Further files of a tokenizer, such as its chat template.
 BESIDE_TOKENIZERS = ("merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*")
 #: Files that torch unpickles, which can run any code.
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-#: What the format allows at most, in bytes.
+#: Largest header that the format allows, in bytes.
 LONGEST_HEADER = 100_000_000
-#: Fields of the recipe's LoRA, and what peft calls them.
+#: Fields of the recipe's LoRA → their names in peft.
 LORA_FIELDS = {"rank": "r", "alpha": "lora_alpha", "rslora": "use_rslora", "dora": "use_dora"}
 
 
 def require_config(folder: Path) -> None:
-    """Raises `Refusal` unless `folder` holds a saved model and no adapter."""
+    """Raises `Refusal` unless `folder` holds a saved model that is not an adapter."""
     if not (folder / "config.json").is_file():
         raise Refusal(
             "base_model_missing", f"base_model: {folder} holds no config.json: name a folder with a saved model"
         )
-    if (folder / ADAPTER_CONFIG).is_file():  # transformers would load the model that the adapter names, from anywhere
+    if (folder / ADAPTER_CONFIG).is_file():  # transformers would load the model that the adapter names, wherever it is
         raise Refusal(
             "base_model_missing",
             f"base_model: {folder} holds {ADAPTER_CONFIG}, so it is an adapter's: name the folder of the model that "
@@ -51,19 +52,19 @@ def require_safetensors(folder: Path) -> None:
         raise without_weights(folder)
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
         return
-    places = _document("base_model", folder / INDEX, "restore the folder").get("weight_map")
-    other = sorted({str(name) for name in places.values()} if isinstance(places, dict) else ())
-    other = [name for name in other if not name.endswith(".safetensors")]
+    file_of = _document("base_model", folder / INDEX, "restore the folder").get("weight_map")
+    files = sorted({str(name) for name in file_of.values()} if isinstance(file_of, dict) else ())
+    other = [name for name in files if not name.endswith(".safetensors")]
     if other:
         raise Refusal(
             "unsafe_weights",
-            f"base_model: {folder / INDEX} names {other[0]}, which is no safetensors file: save the model again with "
-            "save_pretrained",
+            f"base_model: {folder / INDEX} names {other[0]}, which is not a safetensors file: save the model again "
+            "with save_pretrained",
         )
 
 
 def without_weights(folder: Path) -> Refusal:
-    """The refusal of a model folder without safetensors files."""
+    """Returns the refusal of a model folder without safetensors files."""
     pickles = _pickles(folder)
     if pickles:
         return _unsafe("base_model", folder, pickles, "load the model with transformers")
@@ -85,7 +86,7 @@ def require_adapter_weights(folder: Path) -> None:
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Returns the files of the tokenizer in `folder`, its chat template's too, sorted by name."""
+    """Returns the files of the tokenizer in `folder`, including its chat template, sorted by name."""
     return sorted(
         {path for pattern in (*TOKENIZERS, *BESIDE_TOKENIZERS) for path in folder.glob(pattern) if path.is_file()}
     )
@@ -99,15 +100,16 @@ def _unsafe(field: str, folder: Path, pickles: list[str], load: str) -> Refusal:
     return Refusal(
         "unsafe_weights",
         f"{field}: {folder} holds {pickles[0]} and no *.safetensors: such files can run code and are never loaded: "
-        f"where you trust the file, {load} and write it again with save_pretrained",
+        f"if you trust the file, {load} and write it again with save_pretrained",
     )
 
 
 def require_model(folder: Path, remedy: str) -> tuple[dict[str, Any], Shapes]:
-    """The config of the model in `folder`, and the shapes of its weights; none where they are not in safetensors files
-    of the usual names. Raises `Refusal`.
+    """Returns the config of the model in `folder` and the shapes of its weights. Raises `Refusal`.
 
-    remedy  what to do where a file is damaged
+    There are no shapes if the weights are in safetensors files with unusual names.
+
+    remedy  the advice for a damaged file
     """
     require_config(folder)
     config = _document("base_model", folder / "config.json", remedy)
@@ -125,27 +127,27 @@ def _weights(folder: Path, remedy: str) -> Shapes:
         return shapes_of("base_model", folder / WEIGHTS, remedy)
     if not (folder / INDEX).is_file():
         return {}
-    places = _document("base_model", folder / INDEX, remedy).get("weight_map")
-    if not isinstance(places, dict):
+    file_of = _document("base_model", folder / INDEX, remedy).get("weight_map")
+    if not isinstance(file_of, dict):
         raise _damaged("base_model", folder / INDEX, "it has no weight_map", remedy)
-    files = sorted(set(places.values()))
+    files = sorted(set(file_of.values()))
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         raise _incomplete(folder, f"{len(missing)} of {len(files)} files that its {INDEX} names", missing[0])
     shapes: Shapes = {}
     for name in files:
-        there = shapes_of("base_model", folder / name, remedy)
-        lacking = sorted(weight for weight, place in places.items() if place == name and weight not in there)
+        held = shapes_of("base_model", folder / name, remedy)
+        lacking = sorted(weight for weight, file in file_of.items() if file == name and weight not in held)
         if lacking:
             raise _incomplete(folder, f"{len(lacking)} weights that its {INDEX} puts into {name}", lacking[0])
-        shapes |= there
+        shapes |= held
     return shapes
 
 
 def require_adapter(folder: Path, recipe: Recipe, base: Shapes, remedy: str) -> None:
-    """The shipped adapter is whole, of the kind that the recipe continues, and of weights shaped as `base` has them.
+    """Raises `Refusal` unless the shipped adapter is complete, matches the recipe and has the shapes of `base`.
 
-    remedy  what to do where a file is damaged. Raises `Refusal`.
+    remedy  the advice for a damaged file
     """
     config = _document("reference", folder / ADAPTER_CONFIG, remedy)
     require_adapter_weights(folder)
@@ -159,13 +161,14 @@ def require_adapter(folder: Path, recipe: Recipe, base: Shapes, remedy: str) -> 
 
 
 def _require_fitting(name: str, shape: tuple[int, ...], base: Shapes) -> None:
-    """A is [rank, inputs] and B [outputs, rank] of a module whose weight is [outputs, inputs], or turned round.
+    """Raises `Refusal` if a matrix of the adapter does not fit its module.
 
-    Some models save their weights under other names than their modules have: nothing is said of those.
+    A is [rank, inputs] and B [outputs, rank] of a module whose weight is [outputs, inputs], or its transpose. Some
+    models save weights under other names than their modules have; those are not checked.
     """
-    module, found, kind = name.removeprefix("base_model.model.").rpartition(".lora_")
+    module, separator, kind = name.removeprefix("base_model.model.").rpartition(".lora_")
     adapted = base.get(f"{module}.weight")
-    if not found or adapted is None or len(shape) != 2:
+    if not separator or adapted is None or len(shape) != 2:
         return
     size = shape[1] if kind.startswith("A") else shape[0] if kind.startswith("B") else None
     if size is not None and size not in adapted:
@@ -173,7 +176,7 @@ def _require_fitting(name: str, shape: tuple[int, ...], base: Shapes) -> None:
 
 
 def misfit(why: str) -> Refusal:
-    """Of an adapter and the base model that it should be laid over."""
+    """Returns the refusal of an adapter that does not fit its base model."""
     return Refusal(
         "adapter_unloadable",
         f"reference: the shipped adapter does not fit this base model ({why}): stage the adapter that was trained on "
@@ -182,23 +185,26 @@ def misfit(why: str) -> Refusal:
 
 
 def require_same_lora(recipe: Recipe, shipped: Mapping[str, Any]) -> None:
-    """The shipped adapter is trained on as it is, so the recipe has to describe it.
+    """Raises `Refusal` unless the recipe describes the shipped adapter, which training continues as it is.
 
-    shipped  its configuration, by the names of peft. Raises `Refusal`.
+    shipped  its configuration, by the names of peft
     """
     for field, name in LORA_FIELDS.items():
         wanted = getattr(recipe.lora, field)
-        there = shipped.get(name, wanted)
-        if wanted != there:
+        actual = shipped.get(name, wanted)
+        if wanted != actual:
             raise Refusal(
                 "adapter_conflict",
-                f"recipe.json: lora.{field} is {_said(wanted)}, the shipped adapter has {_said(there)}: "
-                f"set lora.{field} to {_said(there)}, or method to full to merge the adapter",
+                f"recipe.json: lora.{field} is {_as_json(wanted)}, the shipped adapter has {_as_json(actual)}: "
+                f"set lora.{field} to {_as_json(actual)}, or method to full to merge the adapter",
             )
 
 
 def shapes_of(field: str, path: Path, remedy: str) -> Shapes:
-    """Of the tensors in a safetensors file, by its header. The file is as long as that says. Raises `Refusal`."""
+    """Returns the shapes of the tensors in a safetensors file, by its header. Raises `Refusal`.
+
+    The length of the file must agree with the header.
+    """
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -212,7 +218,7 @@ def shapes_of(field: str, path: Path, remedy: str) -> Shapes:
     except (OSError, struct.error, ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
         raise _damaged(field, path, first_line(error), remedy) from None
     if size != expected:
-        raise _damaged(field, path, f"it has {size} bytes, its header speaks of {expected}", remedy)
+        raise _damaged(field, path, f"it has {size} bytes, its header declares {expected}", remedy)
     return shapes
 
 
@@ -220,7 +226,7 @@ def _document(field: str, path: Path, remedy: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:
         raise _damaged(field, path, first_line(error), remedy) from None
     return content
@@ -234,6 +240,6 @@ def _incomplete(folder: Path, what: str, first: str) -> Refusal:
     return Refusal("base_model_incomplete", f"base_model: {folder} lacks {what}, first {first}: restore the folder")
 
 
-def _said(value: object) -> str:
-    """As JSON has it."""
+def _as_json(value: object) -> str:
+    """Returns `value` as JSON writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,11 +1,11 @@
 """Files sealed by the SHA-256 of their content, so that damage is noticed before a file is used.
 
 A seal has one line `<sha256>  <path>` per file, as `sha256sum` writes them and `sha256sum --check` reads them. The seal
-of NAME, a file or a folder, is NAME.sha256 beside it. When a sealed file is replaced, the old seal is removed first and
-the new seal is written last, each flushed to disk: a kill in between leaves a file without a seal.
+of NAME, a file or a folder, is NAME.sha256 in the same folder. When a sealed file is replaced, the old seal is removed
+first and the new seal is written last, each flushed to disk: a kill in between leaves a file without a seal.
 
-    input   what others prepared        without a seal: used as it is    damaged: refused
-    cache   what a run can make again   without a seal: made again       damaged: made again, with a warning in the log
+    input   prepared by another program   without a seal: used as it is   damaged: refused
+    cache   can be rebuilt by the run     without a seal: rebuilt         damaged: rebuilt, with a warning in the log
 
 A large file is hashed once per attempt, before its first use.
 """
@@ -26,7 +26,7 @@ LIST = re.compile(rf"({LINE.pattern})+")
 
 
 class Damaged(Exception):
-    """A sealed file that is missing or has another content than its seal says, or a seal that cannot be read."""
+    """A sealed file is missing or differs from its seal, or a seal cannot be read."""
 
     def __init__(self, path: Path, fault: str) -> None:
         super().__init__(f"{path} is damaged ({fault})")
@@ -34,7 +34,7 @@ class Damaged(Exception):
 
 
 def seal_of(path: Path) -> Path:
-    """Returns where the seal of a file or a folder lies."""
+    """Returns the path of the seal of a file or a folder."""
     return path.with_name(path.name + SUFFIX)
 
 
@@ -46,7 +46,7 @@ def write_sealed(path: Path, content: bytes) -> None:
 
 
 def replace_sealed(temporary: Path, path: Path) -> None:
-    """Gives a complete temporary file its name, and seals it."""
+    """Renames a complete temporary file to `path` and seals it."""
     digest = sha256_of(temporary)
     unseal(path)
     temporary.replace(path)
@@ -55,7 +55,7 @@ def replace_sealed(temporary: Path, path: Path) -> None:
 
 
 def write_seal(seal: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Seals files in the folder of the seal, or below it. Returns the SHA-256 of each by its path."""
+    """Seals files in the folder of the seal or below it. Returns the SHA-256 of each by its path."""
     digests = {str(path.relative_to(seal.parent)): sha256_of(path) for path in files}
     _write(seal, digests)
     return digests
@@ -70,7 +70,7 @@ def unseal(path: Path) -> None:
 
 
 def sums(seal: Path) -> dict[str, str] | None:
-    """Returns the SHA-256 of each sealed file by its path, None where there is no seal. Raises `Damaged`."""
+    """Returns the SHA-256 of each sealed file by its path, or None without a seal. Raises `Damaged`."""
     try:
         text = seal.read_text("utf-8")
     except FileNotFoundError:
@@ -78,12 +78,12 @@ def sums(seal: Path) -> dict[str, str] | None:
     except UnicodeDecodeError:
         text = ""
     if LIST.fullmatch(text) is None:
-        raise Damaged(seal, "it is no list of SHA-256 sums")
+        raise Damaged(seal, "it is not a list of SHA-256 sums")
     return {name: digest for digest, name in LINE.findall(text)}
 
 
 def verify(seal: Path) -> bool:
-    """Reads all files of a seal. Returns False where there is no seal. Raises `Damaged`."""
+    """Verifies all files of a seal; returns False without a seal. Raises `Damaged`."""
     expected = sums(seal)
     for name, digest in (expected or {}).items():
         _require(seal.parent / name, digest)
@@ -91,7 +91,7 @@ def verify(seal: Path) -> bool:
 
 
 def read(path: Path) -> bytes:
-    """Returns the content of an input, verified where it is sealed. Raises `Damaged` and `FileNotFoundError`."""
+    """Returns the content of an input, verified if it is sealed. Raises `Damaged` and `FileNotFoundError`."""
     content = path.read_bytes()
     expected = sums(seal_of(path))
     if expected is not None and hashlib.sha256(content).hexdigest() != expected.get(path.name):
@@ -100,7 +100,7 @@ def read(path: Path) -> bytes:
 
 
 def is_sound(path: Path) -> bool:
-    """Returns whether a cache is there, sealed and undamaged. Logs damage."""
+    """Returns whether a cache exists and is sealed and undamaged. Logs damage."""
     try:
         return path.exists() and verify(seal_of(path))
     except Damaged as damage:
@@ -109,7 +109,7 @@ def is_sound(path: Path) -> bool:
 
 
 def read_cache(path: Path) -> bytes | None:
-    """Returns the content of a cache, None where it has to be made again. Logs damage."""
+    """Returns the content of a cache, or None if it must be rebuilt. Logs damage."""
     try:
         return read(path) if seal_of(path).exists() else None
     except FileNotFoundError:
@@ -120,17 +120,17 @@ def read_cache(path: Path) -> bytes | None:
 
 
 def _log(damage: Damaged) -> None:
-    log.warning("%s: it is made again; check this disk for faults", damage)
+    log.warning("%s: it is rebuilt; check this disk for faults", damage)
 
 
 def _require(path: Path, digest: str) -> None:
     try:
-        there = sha256_of(path)
+        actual = sha256_of(path)
     except FileNotFoundError:
         raise Damaged(path, "it is missing") from None
     except OSError as error:
         raise Damaged(path, f"it cannot be read: {error.strerror}") from None
-    if there != digest:
+    if actual != digest:
         raise Damaged(path, "its content differs from its SHA-256")
 
 

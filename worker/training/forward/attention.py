@@ -1,13 +1,12 @@
-"""Attention over rows that lie one after another in one sequence, without padding, for every model of transformers that
-asks its attention interface.
+"""Attention over rows packed into one sequence without padding, for models that use transformers' attention interface.
 
-A *segment* is a stretch of tokens that attends causally to itself and, where it has a *prefix*, to all of that first:
-a row's prompt with its completion is one segment; a mismatched completion is one whose prefix is the prompt. A prefix
-lies in an earlier forward that remembered its keys and values, detached: so the prompt is read once, and the mismatched
-pass costs completion tokens alone.
+A *segment* is a stretch of tokens that attends causally to itself and, if it has a *prefix*, to all of the prefix. A
+row's prompt with its completion is one segment; a mismatched completion is a segment whose prefix is the prompt. A
+prefix lies in an earlier forward that remembered its keys and values, detached. The prompt is thus read once, and the
+mismatched pass costs completion tokens alone.
 
-Two kernels: torch's scaled dot product, segment by segment, which any device and model has; and variable-length flash
-attention over all segments at once, which a GPU wants, for 16-bit models without soft-capping.
+There are two kernels: torch's scaled dot product, segment by segment, which works on any device and model; and
+variable-length flash attention over all segments in one call, on a GPU for 16-bit models without soft-capping.
 
 Legend: T tokens of the whole sequence, K keys of all segments, H heads, D size of a head, S tokens of a segment; query
 and key are [1, H, T, D].
@@ -31,7 +30,7 @@ try:
 except ImportError:  # an older torch
     varlen_attn = None  # type: ignore[assignment]
 
-#: What a model's config calls it.
+#: The name of this attention in a model's config.
 PACKED = "thumbwheel_packed"
 
 
@@ -42,17 +41,17 @@ class Segment(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Of all segments, for a kernel that takes them at once."""
+    """The bounds of all segments, for a kernel that reads them in one call."""
 
-    queries: Tensor  # int32: where each segment's queries start, and where the last one's end
-    keys: Tensor  # the same of its keys
+    queries: Tensor  # int32: the offsets at which each segment's queries start, and the end of the last
+    keys: Tensor  # the same for its keys
     longest_queries: int
     longest_keys: int
-    places_K: Tensor | None  # of the keys in the recalled forward followed by this one; None: this one's, in order
+    places_K: Tensor | None  # offsets of the keys in the recalled forward and this one; None: this one's, in order
 
     @classmethod
     def of(cls, segments: Sequence[Segment], recalled: int, device: torch.device) -> "Bounds":
-        """`recalled`: tokens of the forward that prefixes lie in."""
+        """Returns the bounds of `segments`; `recalled` is the number of tokens of the forward with the prefixes."""
         queries = [segment.end - segment.start for segment in segments]
         prefixes = [segment.prefix or (0, 0) for segment in segments]
         keys = [end - start + count for (start, end), count in zip(prefixes, queries, strict=True)]
@@ -69,14 +68,14 @@ class Bounds(NamedTuple):
 
 @dataclass
 class Layout:
-    """Where the segments of one forward lie."""
+    """The positions of the segments of one forward, with its remembered keys and values."""
 
     segments: tuple[Segment, ...]
     remembers: bool = False
     recalls: "Layout | None" = None
-    bounds: Bounds | None = None  # where all segments are taken at once
+    bounds: Bounds | None = None  # if all segments are read in one call
     memory: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # by layer: keys and values, detached
-    attended: set[int] = field(default_factory=set)  # layers whose attention went through here
+    attended: set[int] = field(default_factory=set)  # layers whose attention used `packed_attention`
 
     @property
     def tokens(self) -> int:
@@ -88,7 +87,7 @@ class Layout:
 
 
 def takes_all_at_once(device: torch.device, precision: torch.dtype) -> bool:
-    """Whether there is a kernel for all segments at once."""
+    """Returns whether there is a kernel that reads all segments in one call."""
     return varlen_attn is not None and device.type == "cuda" and precision in (torch.bfloat16, torch.float16)
 
 
@@ -101,7 +100,7 @@ def current_layout() -> Layout | None:
 
 @contextmanager
 def laid_out(layout: Layout | None) -> Iterator[None]:
-    """Forwards in the block lie as `layout` says."""
+    """Makes `layout` the layout of forwards in the block."""
     global _current
     before, _current = _current, layout
     try:
@@ -116,14 +115,14 @@ def packed_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001 - the interface's; the layout says who sees whom
+    attention_mask: Tensor | None,  # noqa: ARG001 - part of the interface; the layout decides what a token sees
     scaling: float | None = None,
     dropout: float = 0.0,  # noqa: ARG001 - there is none
     sliding_window: int | None = None,
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface; [1, T, H, D]."""
+    """Implements transformers' attention interface; returns [1, T, H, D]."""
     layout = _current
     assert layout is not None, "a packed model reads packed rows: see laid_out"
     if others.get("s_aux") is not None:
@@ -135,7 +134,7 @@ def packed_attention(
     earlier = layout.recalls.memory[layer] if layout.recalls else None
     if layout.bounds is not None and softcap is None:
         return _at_once(query, key, value, layout.bounds, earlier, scaling, sliding_window), None
-    # Split and joined whole: the gradient of a slice would be a sequence of zeros around it, one for each segment.
+    # Split and joined as a whole: the gradient of each slice would be a sequence of zeros around it.
     lengths = [end - start for start, end, _ in layout.segments]
     parts = zip(layout.segments, *(x.split(lengths, 2) for x in (query, key, value)), strict=True)
     attended = []
@@ -157,18 +156,18 @@ def _at_once(
     scale: float | None,
     window: int | None,
 ) -> Tensor:
-    """Queries attend to the last keys of their segment, as many as there are queries, and to what lies before them."""
+    """Returns the attention of all segments: q queries see causally the last q keys of their segment and all before."""
     if bounds.places_K is not None:
         assert earlier is not None, "a prefix lies in a forward that is recalled"
         key = torch.cat((earlier[0], key), 2).index_select(2, bounds.places_K)
         value = torch.cat((earlier[1], value), 2).index_select(2, bounds.places_K)
-    back = -1 if window is None else window - 1  # besides itself
-    # Rotary positions may leave float32 behind them, and a check computes in float32; a GPU's kernel takes 16 bits.
-    taken = torch.bfloat16 if value.is_cuda and value.dtype is torch.float32 else value.dtype
+    back = -1 if window is None else window - 1  # in addition to the token itself
+    # Rotary positions may produce float32, and a check computes in float32; a GPU's kernel takes 16 bits.
+    dtype = torch.bfloat16 if value.is_cuda and value.dtype is torch.float32 else value.dtype
     attended = varlen_attn(
-        query[0].transpose(0, 1).to(taken),
-        key[0].transpose(0, 1).to(taken),
-        value[0].transpose(0, 1).to(taken),
+        query[0].transpose(0, 1).to(dtype),
+        key[0].transpose(0, 1).to(dtype),
+        value[0].transpose(0, 1).to(dtype),
         bounds.queries,
         bounds.keys,
         bounds.longest_queries,
@@ -182,9 +181,9 @@ def _at_once(
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None, cap: float | None) -> Tensor:
-    """The last len(q) tokens of len(k) attend to themselves and to what comes before them."""
+    """Returns the attention of the last len(q) of len(k) tokens to themselves and to all tokens before."""
     if q.device.type == "cpu" and v.dtype is torch.bfloat16:
-        # Few CPUs compute in bfloat16: in float32 the way back takes half the time, and loses nothing.
+        # Few CPUs compute in bfloat16: in float32 the backward pass takes half the time and loses nothing.
         with torch.autocast("cpu", enabled=False):
             return _attend(q.float(), k.float(), v.float(), scale, window, cap).bfloat16()
     queries, keys = q.shape[2], k.shape[2]

@@ -1,8 +1,8 @@
 """Matrix products in bfloat16 on a CPU that has no instructions for them.
 
-There such a product takes three to five times as long as one in float32 (docs/lab-notes.md). So the rounded numbers
-are multiplied as float32. That says the same: a product of two bfloat16 numbers is exact in float32, the sums are
-float32 in either case, and the result is rounded as it would be.
+Such a CPU takes three to five times as long for a product in bfloat16 as for one in float32 (docs/lab-notes.md), so
+the rounded numbers are multiplied as float32. The result is the same: a product of two bfloat16 numbers is exact in
+float32, the sums are float32 in either case, and the rounding at the end is the same.
 
 Legend: I inputs, O outputs of a linear layer.
 """
@@ -21,9 +21,9 @@ from worker.training.forward.layers import forwards
 
 @cache
 def lacks_bfloat16(device: torch.device) -> bool:
-    """Whether this is a CPU that is known to have no instructions for bfloat16."""
-    told = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch do not tell
-    return device.type == "cpu" and told is not None and not any(v for name, v in told().items() if "bf16" in name)
+    """Returns whether `device` is a CPU that is known to have no instructions for bfloat16."""
+    query = getattr(torch.cpu, "get_capabilities", None)  # missing in older versions of torch
+    return device.type == "cpu" and query is not None and not any(v for name, v in query().items() if "bf16" in name)
 
 
 def linear_layers(model: nn.Module) -> list[nn.Module]:
@@ -32,42 +32,42 @@ def linear_layers(model: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def multiplied_as_float32(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Forwards of these linear layers in the block take and give bfloat16; their way back does, too."""
+    """Makes these linear layers take and return bfloat16 in the block, in the forward and the backward pass."""
     with forwards({layer: partial(_product, layer) for layer in layers}):
         yield
 
 
-def _product(layer: Any, given: Tensor) -> Tensor:
+def _product(layer: Any, inputs: Tensor) -> Tensor:
     weight_OI = layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
-    found: Tensor = _Product.apply(given, weight_OI, layer.bias)
-    return found
+    product: Tensor = _Product.apply(inputs, weight_OI, layer.bias)
+    return product
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, given: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-        rounded = given.bfloat16()
-        with torch.autocast(given.device.type, enabled=False):
-            found = rounded.float() @ rounded_weight(weight_OI).t()
+    def forward(ctx: Any, inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        rounded = inputs.bfloat16()
+        with torch.autocast(inputs.device.type, enabled=False):
+            product = rounded.float() @ rounded_weight(weight_OI).t()
         if bias_O is not None:
-            found += bias_O.bfloat16()
-        ctx.dtype = given.dtype
+            product += bias_O.bfloat16()
+        ctx.dtype = inputs.dtype
         ctx.save_for_backward(rounded if ctx.needs_input_grad[1] else None, weight_OI)
-        return found.bfloat16()
+        return product.bfloat16()
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         rounded, weight_OI = ctx.saved_tensors
-        by_given, by_weight, by_bias = ctx.needs_input_grad
+        by_inputs, by_weight, by_bias = ctx.needs_input_grad
         above = above.float()
         flat = above.flatten(0, -2)
         return (
-            (above @ rounded_weight(weight_OI)).bfloat16().to(ctx.dtype) if by_given else None,
+            (above @ rounded_weight(weight_OI)).bfloat16().to(ctx.dtype) if by_inputs else None,
             (flat.t() @ rounded.flatten(0, -2).float()).to(weight_OI.dtype) if by_weight else None,
             flat.sum(0) if by_bias else None,
         )
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
-    """To bfloat16, as float32."""
+    """Returns the weight rounded to bfloat16, as float32."""
     return weight.detach().bfloat16().float()

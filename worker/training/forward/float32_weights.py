@@ -1,8 +1,8 @@
-"""Reads a model's 16-bit weights in float32 for a while, with bounded memory.
+"""Reads a model's 16-bit weights in float32 temporarily, with bounded memory.
 
-Weights outside of the decoder layers (embeddings, norms, the head) are float32 throughout; a decoder layer's only while
-that layer runs. So an 8-billion-parameter model needs a few gigabytes more, not 32. The model's own tensors are set
-aside and put back: no bit of them is copied, let alone rounded.
+Weights outside of the decoder layers (embeddings, norms, the head) are float32 throughout, those of a decoder layer
+only while that layer runs. An 8-billion-parameter model thus needs a few gigabytes more, not 32. The model's own
+tensors are set aside and put back: they are neither copied nor rounded.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +20,9 @@ LOW = (torch.bfloat16, torch.float16)
 
 @contextmanager
 def weights_in_float32(model: nn.Module) -> Iterator[None]:
-    """Frozen 16-bit weights and buffers of `model` act as float32 in the block.
+    """Makes frozen 16-bit weights and buffers of `model` act as float32 in the block.
 
-    Gradients need `Reading.recomputing`, as the way back of a layer has to run with that layer's float32 weights.
+    Gradients need `Reading.recomputing`, as the backward pass of a layer has to run with that layer's float32 weights.
     """
     layers = decoder_layers(model)
     inside = {module for layer in layers for module in layer.modules()}
@@ -39,22 +39,22 @@ def _forward(layer: nn.Module, forward: Callable[..., Any], *args: Any, **named:
 @contextmanager
 def _float32(modules: Iterable[nn.Module]) -> Iterator[None]:
     before: list[tuple[dict[str, Any], str, Tensor]] = []
-    copies: dict[int, Tensor] = {}  # tied weights share one
+    copies: dict[int, Tensor] = {}  # tied weights share a copy
     try:
         for module in modules:
             tensors: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-            for kept in tensors:
-                for name, tensor in kept.items():
+            for owner in tensors:
+                for name, tensor in owner.items():
                     if tensor is None or tensor.dtype not in LOW:
                         continue
                     if id(tensor) not in copies:
                         copies[id(tensor)] = _copy(tensor)
-                    before.append((kept, name, tensor))
-                    kept[name] = copies[id(tensor)]
+                    before.append((owner, name, tensor))
+                    owner[name] = copies[id(tensor)]
         yield
     finally:
-        for kept, name, tensor in before:
-            kept[name] = tensor
+        for owner, name, tensor in before:
+            owner[name] = tensor
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""From hidden states to the log-probs of given tokens, without ever holding the matrix of all logits.
+"""Computes the log-probs of given tokens from hidden states, without ever holding the matrix of all logits.
 
-    lp_n = l_n[y_n] − log Σ_v e^{l_n[v]}     l_n = W h_n + b, soft-capped where the model does so: l ← c·tanh(l / c)
+    lp_n = l_n[y_n] − log Σ_v e^{l_n[v]}     l_n = W h_n + b, soft-capped if the model does so: l ← c·tanh(l / c)
 
-Taken in chunks, in float32 whatever W and h are. With a frozen head the gradient with respect to h_n is the same vector
-whatever comes from above but for one factor per token, so it is taken at once and nothing is computed twice. With a
-trained head the logits at completions are kept for the way back where the vocabulary is small, else computed again
-there, in chunks of the vocabulary.
+They are computed in chunks, in float32 whatever the types of W and h. With a frozen head the gradient with respect to
+h_n is a fixed vector times one factor per token from above, so it is computed in the forward pass and nothing is
+computed twice. With a trained head and a small vocabulary the logits at completions are kept for the backward pass;
+with a large one they are computed again there, in chunks of the vocabulary.
 
 Legend: N tokens, H hidden size, V vocabulary.
 """
@@ -21,8 +21,8 @@ from worker.training.forward.cpu_bfloat16 import lacks_bfloat16
 
 #: Bytes of one chunk of logits in float32: small enough for a CPU's caches, large enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
-#: Largest vocabulary whose logits are kept for the way back of a trained head rather than computed twice: 64 KiB a
-#: token, about what a layer or two of a model with so few words keeps.
+#: Largest vocabulary whose logits are kept for the backward pass of a trained head rather than computed twice: 64 KiB
+#: a token, about as much as one or two layers of a model with such a vocabulary keep.
 KEPT_VOCABULARY = 16_384
 
 
@@ -36,14 +36,14 @@ class Head:
 
     @classmethod
     def of(cls, model: Any) -> "Head | None":
-        """None where the head is no plain linear layer, as under an adapter of its own."""
+        """Returns the head of `model`, or None if it is not a plain linear layer, as with an adapter of its own."""
         linear = model.get_output_embeddings()
         if type(linear) is not nn.Linear:
             return None
         return cls(linear.weight, linear.bias, getattr(model.config, "final_logit_softcapping", None))
 
     def log_probs(self, hidden_NH: Tensor, target_N: Tensor, precision: torch.dtype) -> Tensor:
-        """lp_N in float32."""
+        """Returns lp_N in float32."""
         hidden_NH, weight_VH = hidden_NH.to(precision), self.weight_VH.to(precision)
         if precision is torch.bfloat16 and lacks_bfloat16(hidden_NH.device):
             hidden_NH, weight_VH = hidden_NH.float(), weight_VH.float()
@@ -73,13 +73,13 @@ class _TargetLogProbs(torch.autograd.Function):
             part = slice(start, start + chunk)
             logits_CV = _logits(hidden_NH[part], weight_VH, bias_V)
             slope_CV = _cap_(logits_CV, cap) if cap else None
-            # The largest logit and the sum of what is left of the others stay apart: together they would be rounded to
-            # the size of the logits, and with them each probability.
+            # The largest logit and the sum of the shifted exponentials stay apart: together they would be rounded to
+            # the precision of the logits, and so would each probability.
             most_N[part] = logits_CV.amax(1)
-            said_C = logits_CV.gather(1, target_N[part, None]).squeeze(1) - most_N[part]
+            target_C = logits_CV.gather(1, target_N[part, None]).squeeze(1) - most_N[part]
             likely_CV = logits_CV.sub_(most_N[part, None]).exp_()
             sum_N[part] = likely_CV.sum(1)
-            lp_N[part] = said_C - sum_N[part].log()
+            lp_N[part] = target_C - sum_N[part].log()
             if unit_NH is not None:
                 by_logit_CV = _by_logit_(likely_CV, sum_N[part], target_N[part], None, slope_CV)
                 unit_NH[part] = by_logit_CV.to(weight_VH.dtype) @ weight_VH
@@ -103,7 +103,7 @@ class _TargetLogProbs(torch.autograd.Function):
         by_hidden_NH = torch.zeros(hidden_NH.shape, dtype=torch.float32, device=hidden_NH.device)
         by_weight_VH = torch.empty_like(weight_VH)
         by_bias_V = None if bias_V is None else torch.empty_like(bias_V)
-        # In chunks of the vocabulary: each row of W gets its whole gradient at once.
+        # In chunks of the vocabulary: each row of W gets its whole gradient in one step.
         chunk = _rows_of(len(hidden_NH), hidden_NH.device.type)
         for start in range(0, len(weight_VH), chunk):
             part = slice(start, start + chunk)
@@ -132,7 +132,7 @@ def _of_kept(
     kept_CV: Sequence[Tensor],
     above_N: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Gradients of h, W and b from what is kept of the logits, chunk after chunk."""
+    """Returns the gradients of h, W and b from the stored e^(logit − largest), chunk after chunk."""
     by_hidden_NH, by_weight_VH = torch.empty_like(hidden_NH), torch.zeros_like(weight_VH)
     by_bias_V = None if bias_V is None else torch.zeros_like(bias_V)
     start = 0
@@ -149,7 +149,7 @@ def _of_kept(
 
 
 def _rows_of(columns: int, device: str) -> int:
-    """Rows of a chunk of logits with so many columns."""
+    """Returns the number of rows in a chunk of logits with `columns` columns."""
     return max(16, CHUNK_BYTES[device] // (4 * max(1, columns)))
 
 
@@ -159,7 +159,7 @@ def _logits(hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None) -> Tens
 
 
 def _cap_(logits_NV: Tensor, cap: float) -> Tensor:
-    """Soft-caps in place; the slope of that, 1 − tanh²."""
+    """Soft-caps `logits_NV` in place; returns the slope of the cap, 1 − tanh²."""
     bent_NV = logits_NV.div_(cap).tanh_()
     slope_NV = 1 - bent_NV.square()
     logits_NV.mul_(cap)
@@ -169,8 +169,9 @@ def _cap_(logits_NV: Tensor, cap: float) -> Tensor:
 def _by_logit_(
     likely_NV: Tensor, sum_N: Tensor, target_N: Tensor, here_N: Tensor | None, slope_NV: Tensor | None
 ) -> Tensor:
-    """∂lp/∂logit = 1[v = y] − softmax, in place of e^(logit − largest), which add up to `sum_N`. `here_N`: whose target
-    is among the columns.
+    """Returns ∂lp/∂logit = 1[v = y] − softmax, computed in place.
+
+    `likely_NV` holds e^(logit − largest), with the sums `sum_N`; `here_N` is true if the target is among the columns.
     """
     by_logit_NV = likely_NV.div_(-sum_N[:, None])
     hit_N = torch.ones_like(sum_N) if here_N is None else here_N.to(sum_N.dtype)

@@ -1,5 +1,7 @@
-"""A model's decoder layers, and ways of running them that cost less: the last one's feed-forward part only where it
-counts, and recomputed on the way back, which takes less memory and one more forward.
+"""A model's decoder layers, and cheaper ways of running them.
+
+The last layer's feed-forward part can be computed at counted tokens alone. Layers can be recomputed in the backward
+pass, which takes less memory and one more forward.
 
 Legend: T tokens, P of them counted, H hidden size.
 """
@@ -18,13 +20,13 @@ from worker.training.forward.attention import current_layout, laid_out
 
 
 def decoder_layers(model: nn.Module) -> list[nn.Module]:
-    """What transformers itself would recompute: the blocks that are stacked."""
+    """Returns the stacked blocks of `model`, which transformers itself would recompute."""
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 @contextmanager
 def forwards(of: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """These modules run so in the block, and afterwards as before it; blocks may lie in one another."""
+    """Replaces the forwards of these modules in the block and restores them afterwards; blocks may be nested."""
     before = {module: vars(module).get("forward") for module in of}
     for module, forward in of.items():
         module.forward = forward
@@ -40,11 +42,10 @@ def forwards(of: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
 
 @contextmanager
 def last_feed_forward_at(layers: Sequence[nn.Module], places_P: Tensor) -> Iterator[None]:
-    """Forwards of one sequence in the block compute the last layer's feed-forward part at these places alone, in
-    ascending order; elsewhere it adds nothing.
+    """Makes forwards of one sequence in the block compute the last layer's feed-forward part at `places_P` alone.
 
-    Behind it nothing mixes tokens, so what the model says at these places is the same. A model that calls that part
-    otherwise is left as it is.
+    The places ascend; elsewhere that part adds nothing. Nothing after it mixes tokens, so the model's output at these
+    places is unchanged. A model that calls that part by another name is left as it is.
     """
     part = getattr(layers[-1], "mlp", None) if layers else None
     if not isinstance(part, nn.Module) or "forward" in vars(part):
@@ -53,10 +54,10 @@ def last_feed_forward_at(layers: Sequence[nn.Module], places_P: Tensor) -> Itera
     whole = part.forward
 
     def forward(hidden_BTH: Tensor) -> Any:
-        found = whole(hidden_BTH.index_select(1, places_P))
-        if not isinstance(found, Tensor):  # experts that tell of their routing, too
+        added = whole(hidden_BTH.index_select(1, places_P))
+        if not isinstance(added, Tensor):  # experts that also return their routing
             return whole(hidden_BTH)
-        return found.new_zeros((*hidden_BTH.shape[:-1], found.shape[-1])).index_copy(1, places_P, found)
+        return added.new_zeros((*hidden_BTH.shape[:-1], added.shape[-1])).index_copy(1, places_P, added)
 
     with forwards({part: forward}):
         yield
@@ -64,10 +65,9 @@ def last_feed_forward_at(layers: Sequence[nn.Module], places_P: Tensor) -> Itera
 
 @contextmanager
 def recomputing(layers: Sequence[nn.Module], around: Callable[[], Any]) -> Iterator[None]:
-    """Forwards in the block keep of each layer what it was given, and nothing else; the way back computes the layer
-    again, inside of `around()`.
+    """Makes forwards in the block keep only the inputs of each layer; the backward pass recomputes it in `around()`.
 
-    transformers does this for models in training mode alone, in which dropout is on.
+    transformers does this only for models in training mode, in which dropout is on.
     """
     with forwards({layer: partial(_recomputed, layer.forward, around) for layer in layers}):
         yield

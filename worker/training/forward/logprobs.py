@@ -3,9 +3,9 @@
 Legend: B rows, T tokens of the longest row, N completion tokens of all rows together, V vocabulary, H hidden size.
 Log-probs are in nats, in float32, summed over a row's completion tokens; prompt and padding never count.
 
-A `Reading` knows how to read one model: packed, so that nothing is computed for padding and a prompt is read once for
-both of its completions, or padded where its attention cannot be packed; with the head in chunks, so that the matrix of
-all logits never exists, or by the model's own code where that does more than a linear layer.
+A `Reading` knows how to read one model. Rows are packed, so that nothing is computed for padding and a prompt is read
+once for both of its completions, or padded if the model's attention cannot be packed. The head is computed in chunks,
+so that the matrix of all logits never exists, or by the model's own code if that is more than a linear layer.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ from worker.training.forward.head import Head
 from worker.training.forward.layers import decoder_layers, last_feed_forward_at, recomputing
 from worker.training.forward.router_balance import RouterSums, Routing
 
-#: torch's own.
+#: torch's own compiler.
 COMPILER = "inductor"
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
-    """bfloat16 arithmetic over float32 weights, or nothing for float32."""
+    """Returns a context of bfloat16 arithmetic over float32 weights; for float32, one without effect."""
     if precision is torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=precision)
@@ -38,18 +38,18 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 
 @dataclass(frozen=True)
 class Forward:
-    """What a model says of completions."""
+    """The log-probs of completions from one forward of a model."""
 
     lp_N: Tensor  # log π(token | all before it) of every completion token, row after row, in float32
-    row_N: Tensor  # which row a token belongs to
-    completions: tuple[int, ...]  # tokens of each row's
-    tokens: int  # that were read
-    room: int  # that were computed: padding too
-    router: RouterSums | None = None  # of a mixture of experts, over real tokens, where it was requested
+    row_N: Tensor  # the row of each token
+    completions: tuple[int, ...]  # number of completion tokens of each row
+    tokens: int  # number of tokens read
+    room: int  # number of tokens computed, including padding
+    router: RouterSums | None = None  # of a mixture of experts, over real tokens, if requested
 
     @property
     def lp_B(self) -> Tensor:
-        """lp(y|x) = Σ_t log π(y_t | x, y_<t)."""
+        """The log-prob of each completion, lp(y|x) = Σ_t log π(y_t | x, y_<t)."""
         return by_row(self.lp_N, self.row_N, self.completions)
 
     @property
@@ -59,10 +59,10 @@ class Forward:
 
 
 def by_row(value_N: Tensor, row_N: Tensor, completions: Sequence[int]) -> Tensor:
-    """Sums over each row's completion tokens, [B]. `row_N` ascends; `completions`: how many tokens each row has.
+    """Sums over each row's completion tokens; returns [B]. `row_N` ascends; `completions` counts each row's tokens.
 
-    Summed side by side rather than one after another: less rounding, and the same order on every device. Nothing here
-    waits for the device.
+    Each row is summed as a line of a padded matrix, not by scattered additions: less rounding, and the same order on
+    every device. Nothing here waits for the device.
     """
     rows, longest = len(completions), max(completions, default=0)
     starts_B = torch.searchsorted(row_N, torch.arange(rows, device=row_N.device))
@@ -72,18 +72,18 @@ def by_row(value_N: Tensor, row_N: Tensor, completions: Sequence[int]) -> Tensor
 
 
 class Inputs(NamedTuple):
-    """What a forward reads, on its device: rows, and the same prompts with other completions."""
+    """The inputs of a forward, on its device: rows, and the same prompts with other completions."""
 
-    own: Packed | Sequences | None  # None: no rows
+    own: Packed | Sequences | None  # None without rows
     others: Packed | Sequences | None
 
 
 class HeadNotCalled(Exception):
-    """The model takes its logits without calling its output embeddings: it can be read padded, from all its logits."""
+    """The model computes its logits without calling its output embeddings, so it can only be read padded."""
 
 
 class Reading:
-    """How one model is read."""
+    """A way of reading one model: packed or padded, with the head in chunks or not."""
 
     def __init__(
         self,
@@ -96,8 +96,10 @@ class Reading:
         recompute: bool = False,
         padded_because: str | None = None,
     ) -> None:
-        """`at_once`: packed rows by one kernel of the GPU. `recompute`: activations are not kept but computed twice.
-        `padded_because`: why rows are not packed, where that was tried.
+        """Prepares a way of reading `model`.
+
+        `at_once` reads packed rows by one kernel of the GPU. `recompute` computes activations twice instead of keeping
+        them. `padded_because` is the reason why rows are not packed, if that was tried.
         """
         self.model = model
         self.precision = precision
@@ -108,7 +110,7 @@ class Reading:
         self.padded_because = padded_because
         self._head = Head.of(model) if chunked else None
         self.chunked = self._head is not None
-        # Every part of a model asks its own config which attention to take.
+        # Every part of a model looks up its attention in its own config.
         self._configs = list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
         self._layers = decoder_layers(model)
         in_float32 = precision is torch.bfloat16 and lacks_bfloat16(self._device)
@@ -117,11 +119,11 @@ class Reading:
 
     @classmethod
     def plain(cls, model: Any, precision: torch.dtype = torch.float32) -> "Reading":
-        """The way that asks nothing of a model: padded, with the model's own head."""
+        """Returns the reading that works for any model: padded, with the model's own head."""
         return cls(model, precision, packed=False, chunked=False)
 
     def recomputing(self) -> "Reading":
-        """The same way with less memory and more time."""
+        """Returns the same reading with recomputed activations: less memory, more time."""
         return Reading(
             self.model,
             self.precision,
@@ -134,7 +136,7 @@ class Reading:
 
     @property
     def compilable(self) -> bool:
-        """Whether the layers run as the model has them, but for attention and the last feed-forward part."""
+        """Returns whether the model's layers run unchanged, except for attention and the last feed-forward part."""
         return not self.recompute and not self._multiplied
 
     def compile(self) -> None:
@@ -150,13 +152,14 @@ class Reading:
     def read(
         self, pairs: Sequence[Pair], others: Sequence[Pair] | None = None, *, router_loss: bool = False
     ) -> tuple[Forward, Forward | None]:
-        """Prompts with their completions, with gradient unless the caller turned it off, and with `others`, other
-        completions of the same prompts, without.
+        """Reads prompts with their completions, with gradient unless the caller turned it off.
+
+        `others`, other completions of the same prompts, are read without gradient.
         """
         return self.forward(self.inputs(pairs, others), router_loss=router_loss)
 
     def inputs(self, pairs: Sequence[Pair], others: Sequence[Pair] | None = None) -> Inputs:
-        """What `forward` takes; the model is not asked, so this can be done ahead of it."""
+        """Returns the inputs of `forward`. It does not use the model, so it can run in advance."""
         device = self._device
         if not pairs:  # a rank without a share of the micro-batch
             return Inputs(None, None)
@@ -166,13 +169,13 @@ class Reading:
         return Inputs(packed, None if others is None else packed.continued(others, device))
 
     def forward(self, inputs: Inputs, *, router_loss: bool = False) -> tuple[Forward, Forward | None]:
-        """`read`, of what is prepared."""
+        """Reads prepared inputs, as `read` does."""
         own, others = inputs
         if own is None:
             nothing = Forward(
                 torch.zeros(0, device=self._device, requires_grad=torch.is_grad_enabled()),
                 torch.zeros(0, dtype=torch.int64, device=self._device),
-                (), 0, 0, self._router_sums(None, None, asked=router_loss),
+                (), 0, 0, self._router_sums(None, None, requested=router_loss),
             )  # fmt: skip
             return nothing, nothing
         if isinstance(own, Sequences):
@@ -200,7 +203,10 @@ class Reading:
     def _packed(
         self, packed: Packed, earlier_TH: Tensor | None, *, router_loss: bool = False
     ) -> tuple[Forward, Tensor]:
-        """`earlier_TH`: hidden states of the sequence that is continued, where the first tokens are predicted from."""
+        """Reads packed rows; returns the log-probs and the hidden states.
+
+        `earlier_TH` are the hidden states of the sequence that is continued, from which first tokens are predicted.
+        """
 
         def pick(hidden_BTH: Tensor) -> Tensor:
             hidden_NH = hidden_BTH[0][packed.source_N.clamp(min=0)]
@@ -209,9 +215,9 @@ class Reading:
             place_N = -1 - packed.source_N
             return torch.where((place_N >= 0)[:, None], earlier_TH[place_N.clamp(min=0)], hidden_NH)
 
-        asked = {"output_router_logits": True} if router_loss else {}
-        inputs = {"input_ids": packed.ids_T[None], "position_ids": packed.positions_T[None], **asked}
-        # The loss of a router is taken over all tokens, so there none can be left out; a compiled layer is one whole.
+        extra = {"output_router_logits": True} if router_loss else {}
+        inputs = {"input_ids": packed.ids_T[None], "position_ids": packed.positions_T[None], **extra}
+        # The loss of a router is taken over all tokens, so none can be left out; a compiled layer cannot be divided.
         counted = packed.source_N if earlier_TH is None and not router_loss and not self._compiled else None
 
         @contextmanager
@@ -222,7 +228,7 @@ class Reading:
 
         with laid_out(packed.layout):
             lp_N, output, hidden_BTH = self._log_probs(inputs, pick, packed.target_N, inside)
-        router = self._router_sums(output, None, asked=router_loss)
+        router = self._router_sums(output, None, requested=router_loss)
         return Forward(lp_N, packed.row_N, packed.completions, packed.tokens, packed.tokens, router), hidden_BTH[0]
 
     def _padded(self, sequences: Sequences, *, router_loss: bool = False) -> Forward:
@@ -236,12 +242,12 @@ class Reading:
             return hidden_BTH.flatten(0, 1)[sequences.source_N]
 
         lp_N, output, _ = self._log_probs(inputs, pick, sequences.target_N)
-        router = self._router_sums(output, real_BT.flatten(), asked=router_loss)
+        router = self._router_sums(output, real_BT.flatten(), requested=router_loss)
         room = sequences.ids_BT.numel()
         return Forward(lp_N, sequences.row_N, sequences.completions, sequences.tokens, room, router)
 
-    def _router_sums(self, output: Any, real_T: Tensor | None, *, asked: bool) -> RouterSums | None:
-        if not asked or self.routing is None:
+    def _router_sums(self, output: Any, real_T: Tensor | None, *, requested: bool) -> RouterSums | None:
+        if not requested or self.routing is None:
             return None
         return self.routing.sums(getattr(output, "router_logits", None), real_T, self._device)
 
@@ -252,11 +258,11 @@ class Reading:
         target_N: Tensor,
         inside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[Tensor, Any, Tensor]:
-        """lp_N, the model's output, and the hidden states that its head was given. `inside`: what a layer runs in.
+        """Returns lp_N, the model's output and the input of its head. `inside` is the context in which layers run.
 
-        A hook on the output embeddings takes the hidden states at which a completion token comes next. Chunked, the
-        head is left to us; else it goes on with those alone, so that whatever the model does to its logits afterwards
-        happens by its own code.
+        A hook on the output embeddings picks the hidden states before completion tokens. If the head is chunked, it is
+        computed here; else the model's head continues with these states alone, so that any later change of the logits
+        is made by the model's own code.
         """
         caught: list[Tensor] = []
 

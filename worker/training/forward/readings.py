@@ -1,8 +1,8 @@
-"""Chooses how a model is read: packed where that says what single rows say, else padded.
+"""Chooses how a model is read: packed if that gives the log-probs of single rows, otherwise padded.
 
-A model whose attention mixes more than a segment's own tokens, or whose head does more than we know of, would train on
-wrong numbers without a word. So at the start each way is compared with single rows of the run, in float32 whatever the
-run computes in: bfloat16 rounds so coarsely that wrong packing would pass.
+A model whose attention mixes more than a segment's own tokens, or whose head does more than a linear layer, would
+silently train on wrong numbers. Each way is therefore compared with single rows of the run at the start, in float32
+whatever the precision of the run: bfloat16 rounds so coarsely that wrong packing would pass.
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,19 @@ from worker.training.machine.out_of_memory import is_out_of_memory
 from worker.training.machine.process import Refusal, first_line
 from worker.training.reference import matched, mismatched
 
-#: How far two forwards of the same weights may be apart in lp, per nat of |lp| and at least, by precision.
+#: Allowed difference in lp of two forwards of the same weights, by precision: per nat of |lp|, and at least.
 SAME_WITHIN = {torch.float32: (1e-5, 1e-3), torch.bfloat16: (2e-2, 0.5)}
-#: Rows of a run that are compared besides its longest and shortest ones.
+#: Number of rows that are compared in addition to a run's longest and shortest ones.
 ROWS = 1
-#: Of these rows, those that are read once more in 16 bits: where the way is known to be right, it only has to run.
+#: Number of these rows that are read again in 16 bits: a way that is known to be right only has to run.
 FEW = 2
-#: Rounding sends a few tokens to other experts whatever the way: packing may change this many times what padding does.
+#: Rounding sends a few tokens to other experts in any way of reading: packing may change this many times as much as
+#: padding does.
 AS_PADDING = 3
 
 
 NOT_FINITE = "no row that was compared has finite log-probs"
-#: Nats by which later tokens may change the log-prob of one before them: rounding.
+#: Nats by which later tokens may change the log-prob of an earlier token, through rounding.
 AHEAD = 1e-3
 
 
@@ -51,17 +52,17 @@ PADDED, PACKED, AT_ONCE = Way(packed=False), Way(packed=True), Way(packed=True, 
 def reading_of(
     model: Any, batches: Sequence[Batch], precision: torch.dtype, weights: Sequence[nn.Parameter] = ()
 ) -> Reading:
-    """Returns the fastest way of reading `model` that says the same as reading row after row. It changes no weight, and
-    no state of a random generator. Raises `Refusal` where not even padded rows say the same.
+    """Returns the fastest way of reading `model` that gives the same log-probs as single rows.
 
-    `weights`: those that are trained, whose gradients are compared too.
+    It changes neither weights nor the state of a random generator. `weights` are the trained ones, whose gradients are
+    compared too. Raises `Refusal` if not even padded rows agree with single rows.
     """
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             with weights_in_float32(model):
                 batches = _finite(model, batches)
-                if not batches:  # the run stops at such a row, and names it
+                if not batches:  # the run stops at such a row and names it
                     return Reading(model, precision, packed=False, chunked=False, padded_because=NOT_FINITE)
                 way, chunked, reason = _Trial(model, batches, weights).chosen(precision)
         except Refusal:
@@ -71,38 +72,38 @@ def reading_of(
                 raise
             raise Refusal(
                 "base_model_unreadable",
-                f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): set "
-                "method or lora.target_modules otherwise, or name another model",
+                f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): change "
+                "method or lora.target_modules, or name another model",
             ) from error
-        made = partial(Reading, model, precision, chunked=chunked)
+        make = partial(Reading, model, precision, chunked=chunked)
         if precision is not torch.float32:
             few = [(own[-FEW:], others[-FEW:]) for own, others in batches]
             if way.packed:
-                reason = _reason_against(made(packed=True, at_once=way.at_once), few, weights)
+                reason = _reason_against(make(packed=True, at_once=way.at_once), few, weights)
                 way = PADDED if reason else way
             if not way.packed:
-                _require_runs(made(packed=False), few, weights)
-    return made(packed=way.packed, at_once=way.at_once, padded_because=reason)
+                _require_runs(make(packed=False), few, weights)
+    return make(packed=way.packed, at_once=way.at_once, padded_because=reason)
 
 
 @torch.no_grad()
 def _finite(model: Any, batches: Sequence[Batch]) -> list[Batch]:
     """Returns the rows with finite log-probs: only these can be compared."""
-    alone = Reading.plain(model)
+    plain = Reading.plain(model)
 
     def is_finite(pair: Pair) -> bool:
-        return bool(alone.read([pair])[0].lp_B.isfinite().all())
+        return bool(plain.read([pair])[0].lp_B.isfinite().all())
 
-    found: list[Batch] = []
+    result: list[Batch] = []
     for own, others in batches:
-        kept = [(row, other) for row, other in zip(own, others, strict=True) if is_finite(row) and is_finite(other)]
-        if kept:
-            found.append(([row for row, _ in kept], [other for _, other in kept]))
-    return found
+        finite = [(row, other) for row, other in zip(own, others, strict=True) if is_finite(row) and is_finite(other)]
+        if finite:
+            result.append(([row for row, _ in finite], [other for _, other in finite]))
+    return result
 
 
 def _reason_against(packed: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> str | None:
-    """Returns why packed rows cannot be read in 16 bits although they can in float32: code that fails, or overflows."""
+    """Returns why rows that can be packed in float32 cannot be in 16 bits: code that fails or overflows; else None."""
     alone = Reading.plain(packed.model, packed.precision)
     try:
         with torch.no_grad():
@@ -155,7 +156,7 @@ class _Trial:
         self._alone = SingleRows(model, batches, weights, chunked=self._chunked)
 
     def chosen(self, precision: torch.dtype) -> tuple[Way, bool, str | None]:
-        """Returns the way, whether the head is taken in chunks, and why rows are padded where they are."""
+        """Returns the way, whether the head is computed in chunks, and the reason for padding, if any."""
         reason = reason_to_pad(self._model) or self._reason_against_packing()
         if reason is None:
             at_once = takes_all_at_once(next(self._model.parameters()).device, precision) and self._right_at_once()
@@ -180,13 +181,13 @@ class _Trial:
         return f"packed rows differ from single rows ({distance})"
 
     def _share_of_experts(self) -> float:
-        """Returns how far packed rows may be from single ones because a few tokens go to other experts."""
+        """Returns the allowed share of `TIGHT` for packed rows, a few tokens of which go to other experts."""
         return AS_PADDING * self._distance(PADDED).share_of(TIGHT) if has_experts(self._model) else 0.0
 
     def _right_at_once(self) -> bool:
         try:
             return self._distance(AT_ONCE).share_of(LOOSE) <= 1
-        except Exception:  # noqa: BLE001 - a kernel can fail in any way, and segment by segment is right
+        except Exception:  # noqa: BLE001 - a kernel can fail in any way, and reading segment by segment is right
             return False
 
     def _distance(self, way: Way) -> Distance:
@@ -198,7 +199,7 @@ class _Trial:
         return distance
 
     def _head_is_linear(self, pair: Pair) -> bool:
-        """Returns whether log-probs may be taken from hidden states in chunks, tried on one row."""
+        """Returns whether log-probs may be computed from hidden states in chunks, tried on one row."""
         chunked = Reading(self._model, packed=False, chunked=True, recompute=True)
         if not chunked.chunked:
             return False
@@ -212,18 +213,18 @@ class _Trial:
 
     @torch.no_grad()
     def _require_causal(self, pair: Pair) -> None:
-        """Raises `Refusal` if a log-prob depends on what comes later."""
+        """Raises `Refusal` if a log-prob depends on later tokens."""
         prompt, completion = pair
         alone = Reading.plain(self._model)
         whole_N, cut_N = (alone.read([(prompt, read)])[0].lp_N for read in (completion, completion[:-1]))
         apart_N = (whole_N[:-1] - cut_N).abs()
         allowed = LOOSE.absolute if has_experts(self._model) else AHEAD
-        if bool((apart_N > allowed).any()):  # NaN is for the first step to report, which names the row
+        if bool((apart_N > allowed).any()):  # NaN is reported by the first step, which names the row
             raise _unreadable(f"it sees tokens ahead (log-probs change by {float(apart_N.max()):.2g} nats)")
 
 
 class _NotAllLayers(Exception):
-    """Layers attend by code of their own."""
+    """Some layers attend by code of their own."""
 
 
 def _require_all_layers(model: Any, inputs: Sequence[Inputs]) -> None:
@@ -243,9 +244,7 @@ def _unreadable(why: str) -> Refusal:
 
 
 def is_compiled(reading: Reading, batches: Sequence[Batch]) -> bool:
-    """Compiles the layers of a model that is read so; leaves them as they are where that fails or changes what the
-    model says. Returns whether they are compiled.
-    """
+    """Compiles the layers of `reading`'s model, unless that fails or changes log-probs; returns whether they are."""
     if not reading.compilable:
         return False
     with torch.no_grad():
@@ -258,11 +257,11 @@ def is_compiled(reading: Reading, batches: Sequence[Batch]) -> bool:
 
 
 def tried(rows: Sequence[Row], max_length: int) -> Sequence[Batch]:
-    """Rows to compare ways with, in one batch: the longest, the shortest and the first, and the longest mismatched pair
-    that a plan can have. Lengths matter: only long rows reach beyond a window or a chunk of attention, and some models
-    read a short row differently beside a long one.
+    """Returns the rows for comparing ways of reading, in one batch.
 
-    The completion of each row also completes the prompt of the row before it.
+    They are the longest, the shortest and the first row, and the longest mismatched pair that a plan can have. Lengths
+    matter: only long rows exceed a window or a chunk of attention, and some models read a short row differently next
+    to a long one. The completion of each row also completes the prompt of the row before it.
     """
     numbers = range(len(rows))
     prompts = sorted(numbers, key=lambda row: -len(rows[row].prompt))[:2]
@@ -282,8 +281,8 @@ def _says_the_same(
     relative, absolute = SAME_WITHIN[precision]
     try:
         for (own, others), expected_B in zip(batches, expected, strict=True):
-            found = reading.read(own, others)
-            lp_B = torch.cat([read.lp_B for read in found if read is not None])
+            forwards = reading.read(own, others)
+            lp_B = torch.cat([read.lp_B for read in forwards if read is not None])
             if not bool(((lp_B - expected_B).abs() <= absolute + relative * expected_B.abs()).all()):
                 return False
     except Exception:  # noqa: BLE001 - a model's own code, a kernel, a compiler can fail in any way

@@ -2,14 +2,14 @@
 
     loss = E · Σ_e f_e P_e      f_e = Σ_layers Σ_t [expert e is chosen for t] / N      P_e = Σ_layers Σ_t p_te / N
 
-over the N routed tokens of all layers of a micro-batch, padding left out. It is a product of two means, so the mean of
-the ranks' own losses is another number. f has no gradient: once the choices of all ranks are summed, each rank has its
+over the N routed tokens of all layers of a micro-batch, without padding. It is a product of two means, so it differs
+from the mean of the ranks' own losses. f has no gradient: after the sum of the choices of all ranks, each rank has its
 exact share of loss and gradient,
 
     share of a rank = E · Σ_e f_e · (Σ_t p_te of its own tokens) / N
 
-and the shares add up to the loss, however the rows are divided. As z0, it is taken over a micro-batch; an optimizer
-step takes the mean over its micro-batches, weighted by their rows.
+and the shares add up to the loss for any division of the rows. Like z0, it is computed over a micro-batch; an optimizer
+step uses the mean over its micro-batches, weighted by their rows.
 
 Legend: E experts, T tokens of one forward, K experts chosen for a token.
 """
@@ -23,20 +23,20 @@ from torch import Tensor
 from worker.training.machine.process import Refusal
 from worker.training.machine.ranks import Ranks
 
-#: Fewer experts are no choice: some families call a dense model a mixture of none or one.
+#: Smallest number of experts of a mixture: some families call a dense model a mixture of none or one.
 MIXTURE = 2
-#: What families call the weight of the loss, in the model and mostly in its config.
+#: Names of the loss's weight in model families, in the model and mostly in its config.
 COEFFICIENTS = ("router_aux_loss_coef", "aux_loss_coef")
 
 
 class Choices(NamedTuple):
-    """How often each expert is chosen, and among how many routed tokens; without gradient, in float64."""
+    """The number of times each expert is chosen, and the number of routed tokens; without gradient, in float64."""
 
     chosen_E: Tensor
     tokens: Tensor
 
     def over(self, ranks: Ranks) -> "Choices":
-        """Returns the sum over all ranks, which have to call it together."""
+        """Returns the sum over all ranks, which must call it together."""
         together = ranks.sum(torch.cat([self.chosen_E, self.tokens[None]]))
         return Choices(together[:-1], together[-1])
 
@@ -62,7 +62,7 @@ class Routing(NamedTuple):
 
     @classmethod
     def of(cls, model: Any) -> "Routing | None":
-        """Returns None for any other model. Raises `Refusal`."""
+        """Returns the experts of `model`, or None if its code computes no such loss. Raises `Refusal`."""
         base = _without_adapter(model)
         config: Any = getattr(base, "config", None)
         if getattr(config, "model_type", None) == "doge":
@@ -70,7 +70,7 @@ class Routing(NamedTuple):
                 raise Refusal(
                     "router_mixes_tokens",
                     "base_model: the routers of a Doge mixture of experts choose by several tokens at once, later ones "
-                    "too, so it gives no log-prob of a completion: take a Doge model without experts, or another model",
+                    "too, so it gives no log-prob of a completion: use a Doge model without experts, or another model",
                 )
             return None
         experts = getattr(base, "num_experts", 0)
@@ -81,9 +81,9 @@ class Routing(NamedTuple):
     def sums(self, logits: Sequence[Tensor] | None, real_T: Tensor | None, device: torch.device) -> RouterSums:
         """Returns the sums of one forward.
 
-        logits   of each layer's router, one row for each token; None or nothing where no layer has one, or no row
-                 was read
-        real_T   which tokens count; all of them where it is None
+        logits   of each layer's router, one row for each token; None or empty if no layer has a router or no row was
+                 read
+        real_T   true for the tokens that count; None if all do
         """
         chosen_E = torch.zeros(self.experts, dtype=torch.float64, device=device)
         tokens = torch.zeros((), dtype=torch.float64, device=device)
@@ -100,7 +100,7 @@ class Routing(NamedTuple):
 
 
 def coefficient_of(model: Any) -> float:
-    """Returns the weight of the loss beside the objective's; 0 for a model that computes none. Raises `Refusal`."""
+    """Returns the weight of the loss relative to the objective's; 0 if `model` computes none. Raises `Refusal`."""
     if Routing.of(model) is None:
         return 0.0
     base = _without_adapter(model)

@@ -1,9 +1,9 @@
-"""Compares a fast way of reading rows with reading each row alone, in float32: log-probs of rows and of mismatched
-pairs, and the gradients of the trained weights.
+"""Compares a fast way of reading rows with reading each row alone, in float32.
 
-A row that is read alone has nothing to mix with. What another way computes may differ from that by rounding only, and
-in float32 rounding is far smaller than any fault: a token that leaks from one row into the next, an attention scale
-that is 2 % off, positions that do not restart.
+The comparison covers the log-probs of rows and of mismatched pairs, and the gradients of the trained weights. A row
+that is read alone has nothing to mix with. Another way may differ from that by rounding only, and in float32 rounding
+is far smaller than any fault: a token that leaks from one row into the next, an attention scale that is 2 % off,
+positions that do not restart.
 
     loss = Σ_b c_b · lp_b      c_b of either sign and of different sizes, so that faults of two rows do not cancel
 
@@ -28,15 +28,15 @@ Batch = tuple[Sequence[Pair], Sequence[Pair]]
 class Within(NamedTuple):
     """The bounds on the difference of two computations of the same numbers."""
 
-    relative: float  # nats of a log-prob, for each nat of it
+    relative: float  # nats for each nat of a log-prob
     absolute: float  # nats
     gradient: float  # ‖difference‖ of a weight's gradient, as a share of its norm
     floor: float  # the same as a share of the norm over all weights: a gradient that is nearly zero has no digits
 
 
-#: Rounding in float32.
+#: Allows for rounding in float32.
 TIGHT = Within(1e-5, 2e-4, 1e-3, 1e-5)
-#: Rounding that sends a token to another expert, and attention in 16 bits.
+#: Allows for rounding that sends a token to another expert, and for attention in 16 bits.
 LOOSE = Within(1e-3, 2e-2, 2e-2, 2e-2)
 
 
@@ -50,7 +50,7 @@ class Distance:
 
     @property
     def finite(self) -> bool:
-        """Whether single rows have finite log-probs and gradients; else nothing can be compared with them."""
+        """Returns whether single rows have finite log-probs and gradients; if not, they cannot be compared with."""
         return bool(self.expected_B.isfinite().all()) and all(math.isfinite(norm) for _, norm in self.gradients)
 
     @property
@@ -59,13 +59,13 @@ class Distance:
 
     @property
     def gradient(self) -> float:
-        """‖difference‖ over all weights, as a share of the norm."""
+        """The norm of the gradients' difference over all weights, as a share of the gradients' norm."""
         difference = math.hypot(*(difference for difference, _ in self.gradients))
         norm = math.hypot(*(norm for _, norm in self.gradients))
         return difference / norm if norm else difference
 
     def share_of(self, allowed: Within) -> float:
-        """The largest difference as a share of what is allowed; infinite where a number is not finite."""
+        """Returns the largest difference as a share of the allowed one; infinite if a number is not finite."""
         limit_B = allowed.absolute + allowed.relative * self.expected_B.abs()
         floor = allowed.floor * math.hypot(*(norm for _, norm in self.gradients))
         shares = [float((self.difference_B.abs() / limit_B).max())]
@@ -80,12 +80,12 @@ class Distance:
 class SingleRows:
     """The log-probs and gradients of each row when it is read alone.
 
-    Its weights have to act as float32 (see `weights_in_float32`). Activations are computed twice, so that this takes
-    little memory beside the gradients.
+    The weights must act as float32 (see `weights_in_float32`). Activations are computed twice, so that this takes
+    little memory in addition to the gradients.
     """
 
     def __init__(self, model: Any, batches: Sequence[Batch], weights: Sequence[nn.Parameter], *, chunked: bool) -> None:
-        """`weights`: those whose gradients are compared; none where nothing is trained."""
+        """Reads each row alone. `weights` are those whose gradients are compared; empty if nothing is trained."""
         self._batches, self._weights = batches, weights
         self._lp: list[Tensor] = []
         self._gradients: list[Tensor | None] = [None] * len(weights)
@@ -100,7 +100,7 @@ class SingleRows:
             self._lp.append(torch.cat(lp))
 
     def distance_of(self, reading: Reading, inputs: Sequence[Inputs]) -> Distance:
-        """Compares `reading`, in float32. Raises what the model raises. `inputs`: what it makes of the batches."""
+        """Compares `reading`, in float32; `inputs` are the batches prepared by it. Raises any error of the model."""
         gradients: list[Tensor | None] = [None] * len(self._weights)
         lp = [
             self._read(reading, prepared, _factors(len(own)), gradients)
@@ -120,13 +120,13 @@ class SingleRows:
     def _read(
         self, reading: Reading, inputs: Inputs, factors: Sequence[float], gradients: list[Tensor | None]
     ) -> Tensor:
-        """Returns lp of rows and mismatched pairs, and adds to `gradients` those of this batch."""
+        """Returns lp of rows and mismatched pairs, and adds the gradients of this batch to `gradients`."""
         with torch.set_grad_enabled(bool(self._weights)):
             own, others = reading.forward(inputs)
         if own.lp_B.requires_grad:
             loss = (own.lp_B * own.lp_B.new_tensor(factors)).sum()
-            found = torch.autograd.grad(loss, self._weights, allow_unused=True)
-            for number, gradient in enumerate(found):
+            by_weight = torch.autograd.grad(loss, self._weights, allow_unused=True)
+            for number, gradient in enumerate(by_weight):
                 if gradient is not None:
                     earlier = gradients[number]
                     gradients[number] = gradient if earlier is None else earlier + gradient
@@ -137,9 +137,9 @@ def _factors(rows: int) -> list[float]:
     return [(-1) ** row * (1 + row / rows) for row in range(rows)]
 
 
-def _norm(one: Tensor | None, other: Tensor | None) -> float:
-    """‖one − other‖, None for a gradient of zeros."""
-    if one is None or other is None:
-        only = other if one is None else one
+def _norm(gradient: Tensor | None, other: Tensor | None) -> float:
+    """Returns ‖gradient − other‖; None stands for a gradient of zeros."""
+    if gradient is None or other is None:
+        only = other if gradient is None else gradient
         return 0.0 if only is None else float(only.norm())
-    return float((one - other).norm())
+    return float((gradient - other).norm())

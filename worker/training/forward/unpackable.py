@@ -1,8 +1,8 @@
-"""Models whose rows cannot lie one after another in one sequence, known by their type or by their parts.
+"""Recognises models whose rows cannot be packed into one sequence, by their type or by their parts.
 
-Packing replaces attention and nothing else. Whatever else mixes tokens carries one row into the next: convolutions,
-state spaces, linear attention. And attention that adds a term of its own to the scores loses it: sinks, ALiBi. The
-comparison with single rows finds these too; what is known need not be tried.
+Packing replaces attention and nothing else. Any other part that mixes tokens carries one row into the next:
+convolutions, state spaces, linear attention. Attention that adds a term of its own to the scores loses it: sinks,
+ALiBi. The comparison with single rows finds these too, but a known case need not be tried.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ ATTENDING = frozenset({"attention", "full_attention", "sliding_attention", "chun
 
 
 def reason_to_pad(model: Any) -> str | None:
-    """Returns why rows of `model` must not be packed, or None where nothing is known against it."""
+    """Returns why rows of `model` must not be packed, or None if no reason is known."""
     for config in _configs(model):
         if reason := TYPES.get(getattr(config, "model_type", "")):
             return reason
@@ -51,7 +51,7 @@ def reason_to_pad(model: Any) -> str | None:
 
 
 def layers_of(model: Any) -> int:
-    """Returns the number of layers that `model` has by its config."""
+    """Returns the number of layers in the config of `model`."""
     config = model.config.get_text_config(decoder=True)
     return int(getattr(config, "num_hidden_layers", 0) or 0)
 

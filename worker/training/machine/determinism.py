@@ -1,4 +1,4 @@
-"""What has to be equal for a run to give the same bits again, as training.json says it."""
+"""The conditions under which a run gives the same bits again, for training.json."""
 
 import os
 import platform
@@ -18,7 +18,10 @@ GPU = (
 
 
 def determinism(arithmetic: Arithmetic, threads: int, ranks: int) -> dict[str, Any]:
-    """Call it after `models.ask_for_determinism`. `threads`: of CPU arithmetic; `ranks`: processes of the run."""
+    """Returns the conditions of this process, with the promise that holds under them.
+
+    Call it after `policy.ask_for_determinism`. `threads` counts those of CPU arithmetic, `ranks` the run's processes.
+    """
     needed: dict[str, Any] = {
         "promise": CPU,
         "device": arithmetic.device.type,

@@ -1,4 +1,4 @@
-"""Bytes that this process may still take, on a GPU or of the machine and its container."""
+"""Measures the memory that this process may still use, on a GPU or on the machine and in its container."""
 
 import math
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-#: Where Linux tells them.
+#: The file systems in which Linux reports memory.
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int:
-    """On a CPU, what the ranks on this machine share is divided among them."""
+    """Returns the free bytes of `device`. On a CPU the machine's memory is divided among its ranks."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         free, _total = torch.cuda.mem_get_info(device)
@@ -23,7 +23,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def free_of_machine(proc: Path, cgroups: Path) -> int:
-    """What the kernel counts as available, or less where a container has a limit."""
+    """Returns the bytes that the kernel counts as available, or fewer if a container has a limit."""
     try:
         lines = (proc / "meminfo").read_text().splitlines()
         [available] = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
@@ -33,7 +33,7 @@ def free_of_machine(proc: Path, cgroups: Path) -> int:
 
 
 def _left_to_process() -> float:
-    """Until RLIMIT_DATA, which whoever started this process may have set."""
+    """Returns the bytes left below RLIMIT_DATA, which the starter of this process may have set."""
     most, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if most == resource.RLIM_INFINITY:
         return math.inf
@@ -46,27 +46,30 @@ def _left_to_process() -> float:
 
 
 def _left_by_limits(proc: Path, cgroups: Path) -> Iterator[int]:
-    """Of this process's control group and all above it, version 2 and version 1."""
+    """Yields the bytes left in this process's control group and in all groups above it, versions 1 and 2."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
         return
     for line in lines:
-        number, controllers, place = line.split(":", 2)
+        number, controllers, path = line.split(":", 2)
         if number == "0" and not controllers:
             root, names = cgroups, ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
             root, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        folder = root / place.lstrip("/")
+        folder = root / path.lstrip("/")
         while folder.is_relative_to(root):
             yield from _left(folder, *names)
             folder = folder.parent
 
 
 def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> Iterator[int]:
-    """A container does not see the folders above its own, and a group may have no limit."""
+    """Yields the bytes left in a group.
+
+    It yields nothing for a group without a limit or without a folder: a container does not see those above its own.
+    """
     try:
         most, used = int((folder / limit).read_text()), int((folder / usage).read_text())
         counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())

@@ -1,8 +1,8 @@
 """Ends a trainer or scorer whose attempt is over.
 
-The worker that started it touches WORKDIR/lease.json at each renewal of its lease. Where that ceases for as long as the
-lease lasts (the worker is frozen, or this process was), or where the file is gone (a later attempt has taken over),
-nothing that this process computes counts any more. A WORKDIR without that file is worked on without a lease.
+The worker that started the process touches WORKDIR/lease.json at each renewal of its lease. If it has not done so for
+the duration of the lease (the worker is frozen, or this process was), or if the file is gone (a later attempt has taken
+over), the results of this process no longer count. A WORKDIR without that file has no lease.
 """
 
 import json
@@ -19,7 +19,7 @@ LOOK_SECONDS = 1.0
 
 
 def end_with_lease(workdir: Path) -> None:
-    """Watch the lease of `workdir` from a thread, and end this process and its group when it is over."""
+    """Starts a thread that watches the lease of `workdir` and ends this process and its group when it is over."""
     path = workdir / LEASE
     try:
         seconds = float(json.loads(path.read_bytes())["seconds"])
@@ -39,12 +39,12 @@ def _watch(path: Path, seconds: float) -> None:
     with suppress(OSError):
         os.write(sys.stderr.fileno(), b"the lease of this attempt is over: ended\n")
     if os.getpgrp() == os.getpid():
-        os.killpg(os.getpgrp(), signal.SIGKILL)  # our own group: what we started ends, too
+        os.killpg(os.getpgrp(), signal.SIGKILL)  # a group of its own: child processes end too
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _touched(path: Path) -> int | None:
-    """When the file was touched, None where it is gone."""
+    """Returns the time of the last touch in nanoseconds, or None if the file is gone."""
     try:
         return path.stat().st_mtime_ns
     except OSError:

@@ -1,15 +1,15 @@
-"""How many rows fit into memory at once, foretold from a measurement.
+"""Predicts the largest micro-batch that fits in memory from two measured steps.
 
-One forward and backward of rows as long as the longest is taken at two sizes, and its peak is extended in a straight
-line: what a step needs grows with its tokens. On a GPU the peak is the allocator's own; on a CPU it is that of all
-tensors alive, kept count of as they come and go.
+One forward and backward pass of rows as long as the longest is measured at two sizes, and its peak is extrapolated
+linearly, as the memory of a step grows with its tokens. On a GPU the peak is the allocator's own; on a CPU it is that
+of all live tensors, which are counted.
 
     needed(tokens) = gradients + AdamW's two moments + fixed + by token · tokens
 
-Weights are in memory already, and the update, in one pass, needs nothing more. A micro-batch of n rows has as many
-tokens as the n longest rows, padded n times those of the longest one. The largest divisor of the batch size is chosen
-whose need stays within `SHARE` of what is free, even where rows come in pairs. Where that is less than `ENOUGH` rows,
-activations are computed twice rather than kept, if the recipe lets us.
+The weights are in memory already, and the update, in one pass, needs nothing more. A micro-batch of n rows has at most
+the tokens of the n longest rows, or, if padded, n times those of the longest. The choice is the largest divisor of the
+batch size that needs at most `SHARE` of the free memory; it is even for pairs. If that is less than `ENOUGH` rows,
+activations are computed twice instead of kept, if the recipe allows it.
 """
 
 import json
@@ -39,25 +39,26 @@ from worker.training.models.policy import Arithmetic
 from worker.training.objectives import OBJECTIVES
 from worker.training.reference import Pair
 
-#: The rest is for what no measurement at two sizes sees: fragments, other blocks, samples of the drift.
+#: Share of the free memory to use. The rest is for needs that the measurement misses: fragments, other blocks, samples
+#: of the drift.
 SHARE = 0.85
-#: What a process takes on a CPU, as a multiple of its live tensors: malloc keeps freed blocks for later. 1.2 to 1.6
-#: times were measured with glibc 2.36, and 1.02 where it was told to give every block back at once.
+#: Memory of a process on a CPU, as a multiple of its live tensors: malloc keeps freed blocks for later. 1.2 to 1.6 was
+#: measured with glibc 2.36, and 1.02 with malloc set to return every block at once.
 KEPT_BY_MALLOC = 1.6
-#: Rows that are measured: no more than the fewest that make a micro-batch.
+#: Numbers of rows that are measured, at most the size of the smallest micro-batch.
 MEASURED = (1, 2)
-#: Rows of a micro-batch below which z0 is too noisy.
+#: Number of rows in a micro-batch below which z0 is too noisy.
 ENOUGH = 4
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of a step at `MEASURED` rows of so many tokens, beyond the weights; infinite where they did not fit."""
+    """The bytes of a step with `MEASURED` rows of `longest` tokens, without the weights; infinite if too many."""
 
     few: float
     more: float
-    longest: int  # tokens of a row that was measured
+    longest: int  # tokens of a measured row
     update: int  # gradients and moments
 
     @property
@@ -67,11 +68,11 @@ class Need:
 
     @property
     def fixed(self) -> float:
-        """What no further token adds to: chunks of the head, workspaces."""
+        """The bytes that do not grow with tokens: chunks of the head, workspaces."""
         return self.few - MEASURED[0] * self.longest * self.by_token
 
     def of(self, tokens: float) -> float:
-        """Of a micro-batch with so many tokens."""
+        """Returns the bytes of a micro-batch with `tokens` tokens."""
         return self.update + self.fixed + tokens * self.by_token
 
 
@@ -88,11 +89,10 @@ def measured_micro_batch(
     at_most: int,
     router_loss: bool = False,
 ) -> tuple[int, dict[str, Any]]:
-    """The largest micro-batch that fits, and what it was chosen by. Raises `Refusal`, on all ranks, where two rows do
-    not fit.
+    """Returns the largest micro-batch that fits, and the figures behind the choice.
 
-    `free`: bytes that this rank may take; `at_most`: rows that there are. Call it on every rank, before the optimizer
-    has a state; it leaves no trace.
+    `free` is the number of bytes that this rank may use, `at_most` the number of rows. Call it on every rank, before
+    the optimizer has a state; it has no lasting effect. Raises `Refusal` on all ranks if two rows do not fit.
     """
     trained = sum(weight.numel() * weight.element_size() for weight in weights.values())
     on_gpu = arithmetic.device.type == "cuda"
@@ -102,7 +102,7 @@ def measured_micro_batch(
     unit = 2 if OBJECTIVES[recipe.objective].data == "pairs" else 1
 
     def tokens(size: int) -> int:
-        """The most that a rank's share of so many rows can have."""
+        """Returns the largest number of tokens that a rank's share of `size` rows can have."""
         share = -(-size // (unit * ranks.world)) * unit
         return sum(lengths[:share]) if reading.packed else share * lengths[0]
 
@@ -117,29 +117,29 @@ def measured_micro_batch(
         return Need(few, more, lengths[0], update=3 * trained)
 
     def largest(need: Need) -> int:
-        known = ranks.gather({ranks.rank: (need, free)}).values()
+        needs = ranks.gather({ranks.rank: (need, free)}).values()
         return max(
-            (size for size in sizes if all(n.of(tokens(size)) <= SHARE * there for n, there in known)), default=0
+            (size for size in sizes if all(n.of(tokens(size)) <= SHARE * limit for n, limit in needs)), default=0
         )
 
     need, chosen, twice = None, 0, False
     for again in {"off": (False,), "on": (True,), "auto": (False, True)}[recipe.activation_checkpointing]:
-        found = needed(reading.recomputing() if again else reading)
-        fitting = largest(found)
+        candidate = needed(reading.recomputing() if again else reading)
+        fitting = largest(candidate)
         if need is None or fitting > chosen:
-            need, chosen, twice = found, fitting, again
+            need, chosen, twice = candidate, fitting, again
         if chosen >= min(ENOUGH, sizes[-1]):
             break
     assert need is not None, "there is one way at least"
     if chosen == 0:
-        least = min(there for _, there in ranks.gather({ranks.rank: (0, free)}).values())
+        least = min(limit for _, limit in ranks.gather({ranks.rank: (0, free)}).values())
         divide = "" if sizes[0] == 2 else f", set batch_size (it is {recipe.batch_size}) to a multiple of 4"
         method = "" if recipe.method == "lora" else ", set method to lora"
         keep = ", set activation_checkpointing to auto" if recipe.activation_checkpointing == "off" else ""
         raise Refusal(
             "memory",
             f"recipe.json: micro_batch_size: {sizes[0]} rows of {lengths[0]} tokens do not fit into {SHARE:.0%} of the "
-            f"{least / GIB:.3g} GiB that are free beside the weights: lower max_length (it is "
+            f"{least / GIB:.3g} GiB that are free after loading the weights: lower max_length (it is "
             f"{recipe.max_length}){divide}{method}{keep}",
         )
     return chosen, {
@@ -160,19 +160,19 @@ def measured_micro_batch(
 def decided_micro_batch(
     job: Job, ranks: Ranks, measure: Callable[[], tuple[int, dict[str, Any]]]
 ) -> tuple[int, dict[str, Any] | None]:
-    """The recipe's micro-batch; where it is auto, what an earlier attempt at this job measured, or `measure` does now.
+    """Returns the recipe's micro-batch, or, if that is auto, the one measured by an earlier attempt or by `measure`.
 
-    Kept in WORKDIR/micro-batch.json: the plan of all blocks hangs on it.
+    The measurement is stored in WORKDIR/micro-batch.json, because the plan of all blocks depends on it.
     """
-    asked = job.recipe.micro_batch_size
-    if asked != "auto":
-        return asked, None
+    requested = job.recipe.micro_batch_size
+    if requested != "auto":
+        return requested, None
     path = job.workdir / "micro-batch.json"
-    found: dict[str, Any] = {}
-    if ranks.writes and (kept := read_cache(path)) is not None:
-        content = json.loads(kept)
-        found = content["measured"] if content["identity"] == job.identity else {}
-    measured = ranks.gather(found)
+    stored: dict[str, Any] = {}
+    if ranks.writes and (cached := read_cache(path)) is not None:
+        content = json.loads(cached)
+        stored = content["measured"] if content["identity"] == job.identity else {}
+    measured = ranks.gather(stored)
     if not measured:
         _, measured = measure()
         if ranks.writes:
@@ -182,7 +182,7 @@ def decided_micro_batch(
 
 
 def _step(reading: Reading, recipe: Recipe, own: Pair, other: Pair, count: int, *, router_loss: bool) -> None:
-    """What training does with a micro-batch of `count` rows `own`, mismatched with `other`."""
+    """Takes a training step's forward and backward pass with `count` rows `own`, mismatched with `other`."""
     others = [other] * count if OBJECTIVES[recipe.objective].mismatched else None
     read, _ = reading.read([own] * count, others, router_loss=router_loss)
     loss = read.lp_B.sum()
@@ -190,8 +190,9 @@ def _step(reading: Reading, recipe: Recipe, own: Pair, other: Pair, count: int, 
 
 
 def _longest(rows: Sequence[Row], max_length: int, *, packed: bool) -> tuple[Pair, Pair]:
-    """A row as long as the longest with a completion as long as the longest, and a mismatched pair likewise: packed,
-    of the same prompt, which is read once; padded, with the longest prompt that there is.
+    """Returns a row as long as the longest with a completion as long as the longest, and a mismatched pair like it.
+
+    The pair has the same prompt if rows are packed, as it is read once then, and the longest prompt if they are padded.
     """
     longest = max(rows, key=lambda row: row.length)
     ids = np.concatenate([longest.prompt, longest.completion])
@@ -211,8 +212,8 @@ def _split(ids: Ids, completion: int) -> Pair:
 def measured_peak(
     work: Callable[[], None], weights: Mapping[str, nn.Parameter], policy: Any, device: torch.device
 ) -> float:
-    """Bytes that `work` takes at most beside weights and gradients; infinite where they are not there."""
-    for weight in weights.values():  # from the second micro-batch of a step on they are there
+    """Returns the peak of bytes that `work` uses in addition to weights and gradients; infinite if memory runs out."""
+    for weight in weights.values():  # gradients exist from the second micro-batch of a step on
         weight.grad = torch.zeros_like(weight)
     try:
         if device.type == "cpu":
@@ -235,13 +236,13 @@ def measured_peak(
 
 
 class _Alive(TorchDispatchMode):
-    """Counts the bytes of tensors that are alive, and the most there ever were."""
+    """Counts the bytes of new tensors that are alive, and their peak."""
 
     def __init__(self, policy: Any) -> None:
         super().__init__()
-        there = [*policy.parameters(), *policy.buffers()]
-        there += [weight.grad for weight in policy.parameters() if weight.grad is not None]
-        self._there = {tensor.untyped_storage()._cdata for tensor in there}
+        existing = [*policy.parameters(), *policy.buffers()]
+        existing += [weight.grad for weight in policy.parameters() if weight.grad is not None]
+        self._existing = {tensor.untyped_storage()._cdata for tensor in existing}
         self._bytes: dict[int, int] = {}
         self._now = 0
         self.peak = 0
@@ -257,7 +258,7 @@ class _Alive(TorchDispatchMode):
 
     def _see(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
-        if key not in self._there and key not in self._bytes:
+        if key not in self._existing and key not in self._bytes:
             self._bytes[key] = storage.nbytes()
             self._now += storage.nbytes()
             self.peak = max(self.peak, self._now)

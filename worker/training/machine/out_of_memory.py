@@ -1,6 +1,6 @@
-"""What a machine lacks, told by the errors that want of it raises; and the micro-batches that need less memory.
+"""Recognises errors of exhausted memory and full disks, and chooses smaller micro-batches.
 
-No torch in here: the process that supervises the trainer asks, too.
+It does not import torch: the process that supervises the trainer uses it too.
 """
 
 import errno
@@ -8,34 +8,35 @@ from collections.abc import Iterator
 
 from app.runs.recipe import PAIRED, Recipe
 
-#: How torch, cuBLAS and other libraries in C and Rust tell that memory ran out.
+#: Words of torch, cuBLAS and other libraries in C and Rust for exhausted memory.
 NO_MEMORY_IN_WORDS = (
     "can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "ALLOC_FAILED",
     "std::bad_alloc",
 )  # fmt: skip
 #: The disk, a quota, or the largest size of a file.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: How safetensors and pyarrow tell it.
+#: Words of safetensors and pyarrow for the same.
 FULL_IN_WORDS = ("No space left on device", "StorageFull", "File too large", "Disk quota exceeded")
-#: A micro-batch has two rows at least: one alone has nobody to be mismatched with.
+#: A micro-batch has at least two rows: a single row has no partner to be mismatched with.
 FEWEST_ROWS = 2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Of a GPU or of the machine; also where another error was raised from that one."""
-    return any(_lacks_memory(one) for one in _chain(error))
+    """Returns whether memory of a GPU or of the machine ran out, in `error` or in one that caused it."""
+    return any(_lacks_memory(link) for link in _chain(error))
 
 
 def is_disk_full(error: BaseException) -> bool:
     return any(
-        getattr(one, "errno", None) in FULL or any(sign in str(one) for sign in FULL_IN_WORDS) for one in _chain(error)
+        getattr(link, "errno", None) in FULL or any(sign in str(link) for sign in FULL_IN_WORDS)
+        for link in _chain(error)
     )
 
 
 def _lacks_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    # By name, as torch may not be here; it is a RuntimeError, and so is what the CPU's allocator raises.
+    # By name, as torch may not be imported; it is a RuntimeError, as is the error of the CPU's allocator.
     if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
     of_a_library = isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError"
@@ -43,14 +44,17 @@ def _lacks_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__
 
 
 def micro_batch_sizes(recipe: Recipe, at_most: int) -> list[int]:
-    """What a micro-batch may be: divisors of the batch size from 2 to `at_most`, smallest first; even for pairs."""
+    """Returns the possible sizes of a micro-batch, smallest first: divisors of the batch size from 2 to `at_most`.
+
+    For pairs they are even.
+    """
     unit = 2 if recipe.objective in PAIRED else 1
     return [
         size for size in range(FEWEST_ROWS, min(recipe.batch_size, at_most) + 1, unit) if recipe.batch_size % size == 0
@@ -58,8 +62,9 @@ def micro_batch_sizes(recipe: Recipe, at_most: int) -> list[int]:
 
 
 def smaller(recipe: Recipe, micro_batch_size: int, *, activations_computed_twice: bool = False) -> Recipe | None:
-    """`recipe` with half the rows at once (of an odd batch fewer) and the same batch size; None where there are no
-    fewer. What a measurement decided about activations stays decided.
+    """Returns `recipe` with about half the rows in a micro-batch and the same batch size, or None if none is smaller.
+
+    A measurement's decision to compute activations twice is kept.
     """
     sizes = micro_batch_sizes(recipe, micro_batch_size // 2)
     if not sizes:
@@ -71,7 +76,7 @@ def smaller(recipe: Recipe, micro_batch_size: int, *, activations_computed_twice
 
 
 def remedies(recipe: Recipe, *, activations_computed_twice: bool = False) -> str:
-    """What makes a step need less memory where fewer rows at once do not help."""
+    """Returns, as text, the changes that save memory if a smaller micro-batch does not help."""
     ways = [f"lower max_length (it is {recipe.max_length})"]
     if recipe.method == "full":
         ways.append("set method to lora")
@@ -81,4 +86,4 @@ def remedies(recipe: Recipe, *, activations_computed_twice: bool = False) -> str
         ways.append("set activation_checkpointing to on")
     if recipe.precision == "float32":
         ways.append("set precision to bfloat16")
-    return ", ".join(ways) + ", or take a machine with more memory"
+    return ", ".join(ways) + ", or use a machine with more memory"

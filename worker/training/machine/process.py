@@ -1,11 +1,11 @@
-"""What trainer and scorer share as processes: exit codes, refusals, the wish to stop.
+"""The common frame of trainer and scorer as processes: exit codes, refusals, requests to stop.
 
-Imports nothing heavy: `--help` and a wrong WORKDIR are answered at once.
+It imports nothing heavy, so `--help` and a wrong WORKDIR are answered immediately.
 
     Refusal       an expected failure: failure.json, one sentence on stderr, exit 2
-    OutOfMemory   fewer rows at once may fit: failure.json with how many they were, one sentence, exit 71
-    a full disk   nothing that was saved is lost: one sentence, failure.json where it finds room, exit 73
-    Stopped       SIGTERM or Ctrl-C came and the state is saved: exit 75, call again to continue
+    OutOfMemory   a smaller micro-batch may fit: failure.json with the number of rows, one sentence, exit 71
+    a full disk   nothing that was saved is lost: one sentence, failure.json if there is room, exit 73
+    Stopped       after SIGTERM or Ctrl-C with the state saved: exit 75, start again to continue
     anything else is a crash with a traceback
 """
 
@@ -25,7 +25,7 @@ from app.durable import write_atomically
 from worker.training.machine.lease_watch import end_with_lease
 from worker.training.machine.out_of_memory import is_disk_full, is_out_of_memory
 
-#: Those beyond 2 as sysexits.h has them: EX_OSERR, EX_CANTCREAT, EX_TEMPFAIL.
+#: Exit codes. Those above 2 are from sysexits.h: EX_OSERR, EX_CANTCREAT, EX_TEMPFAIL.
 DONE, REFUSED, OUT_OF_MEMORY, DISK_FULL, STOPPED = 0, 2, 71, 73, 75
 
 
@@ -39,7 +39,7 @@ class Refusal(Exception):
 
 
 class OutOfMemory(Exception):
-    """Memory ran out with so many rows at once. `facts` go into failure.json, for whoever starts the process again."""
+    """Memory ran out in a micro-batch. `facts` go into failure.json, for the supervisor that restarts the process."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
@@ -48,21 +48,21 @@ class OutOfMemory(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """Of another library's error, to be said inside a sentence."""
+    """Returns the first line of another library's error, for use inside a sentence."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).rstrip(".:")[:300]
 
 
 class Stopped(BaseException):
-    """Asked to stop; everything needed to continue is on disk.
+    """A stop was requested, and everything needed to continue is on disk.
 
-    No Exception: it may come at any moment (`StopRequest.at_once`), and nobody who expects a broken folder takes it for
-    one.
+    It is not an Exception: it may be raised at any moment (`StopRequest.at_once`), and code that catches the errors of
+    a broken folder must not catch it.
     """
 
 
 class StopRequest:
-    """Set by SIGTERM and SIGINT, read between two forwards."""
+    """A request to stop, set by SIGTERM and SIGINT and read between two forwards."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -75,7 +75,7 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within the block there is nothing to save: a request ends it wherever it is. Raises `Stopped`."""
+        """Lets a request end the block at any point, as it has nothing to save. Raises `Stopped`."""
         if self._came:
             raise Stopped
         self._ends_at_once = True
@@ -96,20 +96,20 @@ class StopRequest:
 
 
 def prepare_environment() -> None:
-    """Set what is read when torch is imported.
+    """Sets the environment variables that are read when torch is imported.
 
     Model folders are local, so nothing may wait for a network; cuBLAS needs a fixed workspace to be deterministic;
-    threads that spin while they wait cost a factor of ten where the cores are shared.
+    threads that spin while they wait cost a factor of ten on shared cores.
     """
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUBLAS_WORKSPACE_CONFIG=":4096:8")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def libraries_are_loaded() -> None:
-    """Collect garbage from here on, and never look for any in what the libraries are made of: millions of objects that
-    live as long as the process. To look through them again and again takes a quarter of a process's start and end.
+    """Starts garbage collection, without the objects of the libraries that are loaded by now.
 
-    Changes nothing where the collection of garbage goes on, as in a process that was there for something else.
+    These are millions and live as long as the process; scanning them takes a quarter of a process's start and end.
+    Nothing changes if garbage is collected already, as in a process that began with another task.
     """
     if not gc.isenabled():
         gc.freeze()
@@ -117,12 +117,12 @@ def libraries_are_loaded() -> None:
 
 
 def run(module: str, description: str, work: Callable[[Path, StopRequest], None]) -> int:
-    """Parse the one argument, call `work(WORKDIR, stop)`, and turn its end into an exit code."""
+    """Parses the only argument, calls `work(WORKDIR, stop)` and returns the exit code for its end."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder laid out as docs/workdir.md says")
+    parser.add_argument("workdir", metavar="WORKDIR", type=Path, help="folder as described in docs/workdir.md")
     workdir: Path = parser.parse_args().workdir
     if not workdir.is_dir():
-        print(f"WORKDIR {workdir} is no folder: stage a job first", file=sys.stderr)  # noqa: T201
+        print(f"WORKDIR {workdir} is not a folder: stage a job first", file=sys.stderr)  # noqa: T201
         return REFUSED
     prepare_environment()
     end_with_lease(workdir.absolute())
@@ -135,18 +135,18 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
     except Stopped:
         return STOPPED
     except Refusal as refusal:
-        _tell(workdir, refusal.code, refusal.message)
+        _report(workdir, refusal.code, refusal.message)
         return REFUSED
     except OutOfMemory as shortage:
-        _tell(workdir, "out_of_memory", shortage.message, **shortage.facts)
+        _report(workdir, "out_of_memory", shortage.message, **shortage.facts)
         return OUT_OF_MEMORY
     except Exception as error:
         if is_disk_full(error):
-            _tell(workdir, "disk_full", disk_full_message(workdir))
+            _report(workdir, "disk_full", disk_full_message(workdir))
             return DISK_FULL
         if is_out_of_memory(error):
             message = f"memory ran out ({first_line(error)}): lower micro_batch_size or max_length in recipe.json"
-            _tell(workdir, "out_of_memory", message)
+            _report(workdir, "out_of_memory", message)
             return OUT_OF_MEMORY
         raise
     return DONE
@@ -154,7 +154,7 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
 
 @contextmanager
 def whatever_the_rows(what: str, remedy: str) -> Iterator[None]:
-    """Want of memory in the block is refused: fewer rows at once would not help there."""
+    """Raises `Refusal` if memory runs out in the block, where fewer rows in a micro-batch would not help."""
     try:
         yield
     except Exception as error:
@@ -169,14 +169,17 @@ def disk_of(workdir: Path) -> str:
 
 def disk_full_message(workdir: Path) -> str:
     return (
-        f"{disk_of(workdir)} is full: make room there and begin again, it continues from the last training checkpoint"
+        f"{disk_of(workdir)} is full: make room there and start again, it continues from the last training checkpoint"
     )
 
 
-def _tell(workdir: Path, code: str, message: str, **facts: Any) -> None:
-    """On a full disk neither file nor stderr, which may go to one, need take it: the exit code has to do."""
+def _report(workdir: Path, code: str, message: str, **facts: Any) -> None:
+    """Writes a failure to failure.json and stderr.
+
+    On a full disk both may fail, as stderr may be a file too; the exit code is then the only report.
+    """
     if os.environ.get("RANK", "0") != "0" and code != "out_of_memory":
-        return  # of several ranks, the first one speaks; memory may run out on any
+        return  # only the first of several ranks reports, except that memory may run out on any
     failure = json.dumps({"code": code, "message": message, **facts}, ensure_ascii=False)
     with suppress(OSError):
         write_atomically(workdir / "failure.json", failure.encode())

@@ -1,11 +1,11 @@
 """Several processes that train one policy together: `torchrun -m worker.training.train WORKDIR`.
 
-Every rank holds the whole policy and takes its share of each micro-batch's rows. Sums over a micro-batch (z0, the
-running mean of bco, how often experts are chosen) and gradients are added up over the ranks, so that two ranks learn
-what one does, but for the rounding of sums. A rank whose share is empty takes part in every exchange: nobody waits for
-it.
+Every rank holds the whole policy and computes its share of each micro-batch's rows. Sums over a micro-batch (z0, the
+running mean of bco, the counts of chosen experts) and gradients are added up over the ranks. Several ranks thus learn
+the same as one, except for the rounding of sums. A rank whose share is empty takes part in every exchange, so that no
+other rank waits for it.
 
-Rank 0 alone writes. A refusal or the wish to stop on one rank ends all of them.
+Only rank 0 writes. A refusal or a request to stop on one rank ends all of them.
 """
 
 import os
@@ -30,7 +30,7 @@ class Ranks:
     @classmethod
     @contextmanager
     def join(cls) -> Iterator["Ranks"]:
-        """The ranks that torchrun's environment names, or this process alone."""
+        """Joins the ranks that torchrun's environment names; yields this one, or the only one without torchrun."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             yield cls()
@@ -49,7 +49,7 @@ class Ranks:
         return self.rank == 0
 
     def share(self, block: Block, unit: int) -> Block:
-        """This rank's rows of `block`, in units of so many rows that stay together."""
+        """Returns this rank's rows of `block`; each `unit` consecutive rows stay together."""
         if self.world == 1:
             return block
         slots = [
@@ -60,7 +60,7 @@ class Ranks:
         return Block(tuple(block.rows[slot] for slot in slots), tuple(block.partners[slot] for slot in slots))
 
     def sum(self, values: Tensor) -> Tensor:
-        """Over all ranks; without gradient."""
+        """Returns the sum over all ranks, without gradient."""
         if self.world == 1:
             return values
         total = values.detach().clone()
@@ -76,23 +76,23 @@ class Ranks:
             dist.all_reduce(weight.grad)
 
     def any(self, claim: bool) -> bool:
-        """Whether one rank claims it."""
+        """Returns whether `claim` is true on at least one rank."""
         if self.world == 1:
             return claim
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         return bool(self.sum(torch.tensor(float(claim), device=device)) > 0)
 
     def gather(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
-        """What all ranks know together."""
+        """Returns the merged mappings of all ranks."""
         if self.world == 1:
             return dict(values)
         of_ranks: list[Any] = [None] * self.world
         dist.all_gather_object(of_ranks, dict(values))
-        return {key: value for known in of_ranks for key, value in known.items()}
+        return {key: value for mapping in of_ranks for key, value in mapping.items()}
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """A refusal in the block on one rank is raised on all."""
+        """Raises a refusal of one rank in the block on all ranks."""
         refusals: dict[int, tuple[str, str]] = {}
         try:
             yield

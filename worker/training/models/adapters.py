@@ -1,9 +1,9 @@
-"""Loading and saving of adapters such that no tensor is lost.
+"""Loads and saves adapters without losing a tensor.
 
 An adapter's file can hold more than low-rank matrices: whole modules (modules_to_save), rows of an embedding, biases,
 embeddings that were trained or resized. peft loads by name and ignores a tensor that it has no place for, and it saves
-only what it made itself. So every tensor of the file is looked up in the loaded model, and what training does not move
-is written again as the shipped file holds it.
+only the tensors that it made itself. So every tensor of the file is looked up in the loaded model, and tensors that
+training does not change are written again as the shipped file holds them.
 """
 
 import json
@@ -23,7 +23,7 @@ from worker.training.machine.out_of_memory import is_out_of_memory
 from worker.training.machine.process import Refusal, first_line
 from worker.training.models import lora
 
-#: Fields of an adapter_config.json that an adapter may set and be trained on or merged as it is.
+#: Fields of adapter_config.json that an adapter may set and still be trained on or merged as it is.
 SUPPORTED = frozenset(
     {
         "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
@@ -33,17 +33,17 @@ SUPPORTED = frozenset(
         "fan_in_fan_out", "init_lora_weights", "runtime_config", "eva_config",
     }
 )  # fmt: skip
-#: Ways of making an adapter that also change the weights of the base model whenever the adapter is laid over it.
+#: Initialisations of an adapter that also change the weights of the base model each time the adapter is loaded.
 CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 REMEDY = "merge it into its base model and give the result as the base model"
 
 
 def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
-    """Returns `model` under the adapter in `folder`, without dropout, every tensor of the file in its place.
+    """Returns `model` with the adapter in `folder`, without dropout and with every tensor of the file.
 
-    trainable   whether the low-rank matrices ask for gradients; nothing else does
+    trainable   whether the low-rank matrices require gradients; nothing else does
 
-    Raises `Refusal` where the adapter does not fit or a tensor would be lost.
+    Raises `Refusal` if the adapter does not fit or a tensor would be lost.
     """
     model_folders.require_adapter_weights(folder)
     config = lora.read_config(folder)
@@ -54,7 +54,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     try:
         with lora.peft_quiet():
             policy = PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable).eval()
-            # Once more for its account: what from_pretrained had no place for it does not say.
+            # Loaded again for the report: from_pretrained does not list the tensors that it ignored.
             tensors = load_file(folder / model_folders.ADAPTER_WEIGHTS)
             result = set_peft_model_state_dict(policy, tensors)
     except KeyError as error:
@@ -65,7 +65,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         raise Refusal(
             "adapter_unloadable",
             f"reference: the adapter in {folder} does not load on this base model ({first_line(error)}): "
-            f"stage the adapter that was trained on it; where it came with more tokens than the base model has, "
+            f"stage the adapter that was trained on it; if it came with more tokens than the base model has, "
             f"{REMEDY}",
         ) from None
     if result.unexpected_keys:
@@ -87,9 +87,9 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
 
 
 def save_adapter(policy: Any, folder: Path, shipped: Path | None) -> None:
-    """Writes the adapter of `policy` into `folder`: the trained matrices in float32, all else as `shipped` has it.
+    """Writes the adapter of `policy` into `folder`: the trained matrices in float32, all else as `shipped` holds it.
 
-    shipped     folder of the adapter that was trained on, None where it began at zero
+    shipped     folder of the adapter that training continued, None if a new adapter was trained
     """
     policy.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # the checkpoint's card is written when it is registered
@@ -108,7 +108,7 @@ def save_adapter(policy: Any, folder: Path, shipped: Path | None) -> None:
 
 
 def require_supported(folder: Path, config: PeftConfig) -> None:
-    """Raises `Refusal` where the adapter in `folder` uses what would be lost, or computed differently, in training."""
+    """Raises `Refusal` if the adapter in `folder` has a setting that training would lose or compute differently."""
     if not isinstance(config, LoraConfig):
         return
     known = {field.name for field in fields(config)}
@@ -123,24 +123,24 @@ def require_supported(folder: Path, config: PeftConfig) -> None:
 
 
 def require_same_tokenizer(folder: Path, base: Path) -> None:
-    """Raises `Refusal` where the adapter in `folder` has a tokenizer or chat template other than the base model's.
+    """Raises `Refusal` if the adapter in `folder` has a tokenizer or chat template other than the base model's.
 
-    What is trained on and served is tokenised by the base model's, so the adapter's own would be lost.
+    Training and serving tokenise with the base model's, so the adapter's own would be lost.
     """
     if not model_folders.tokenizer_files(folder):
         return
-    own, bases = (_tokenizer_facts(place) for place in (folder, base))
+    own, bases = (_tokenizer_facts(path) for path in (folder, base))
     for what in own:
         if own[what] is not None and own[what] != bases[what]:
             raise Refusal(
                 "adapter_tokenizer",
                 f"reference: the adapter in {folder} has another {what} than the base model in {base}: remove the "
-                f"adapter's tokenizer files where they do not matter, or copy them into the base model's folder",
+                f"adapter's tokenizer files if they do not matter, or copy them into the base model's folder",
             )
 
 
 def _tokenizer_facts(folder: Path) -> dict[str, Any]:
-    """Returns what decides the token ids and the text of a prompt, by name; None for what the folder does not have."""
+    """Returns the parts that determine a prompt's text and token ids, by name; None for a part that is missing."""
     facts: dict[str, Any] = {"vocabulary": None, "chat template": None, "end token": None}
     template = folder / "chat_template.jinja"
     if not any(any(folder.glob(pattern)) for pattern in model_folders.TOKENIZERS):

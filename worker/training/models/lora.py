@@ -1,4 +1,4 @@
-"""Low-rank adapters: the recipe's, and whether it can continue the shipped one. Everything is known without weights."""
+"""Low-rank adapters: the recipe's, and the checks that it can continue the shipped one. No weights are needed."""
 
 import copy
 import json
@@ -19,14 +19,14 @@ from app.runs.recipe import Recipe
 from worker.training.files import model_folders
 from worker.training.machine.process import Refusal, first_line
 
-#: Dimensions from which a weight is no bias or norm.
+#: Number of dimensions of a weight from which it is not a bias or norm.
 MATRIX = 2
-#: Weights beyond the adapter's reach are said from this share of the base model's on.
+#: Share of the base model's weights beyond the adapter's reach from which a warning is given.
 UNREACHED_SHARE = 0.01
 
 
 def fresh_config(recipe: Recipe, exclude: Sequence[str] = ()) -> LoraConfig:
-    """Returns peft's configuration of the recipe's adapter. `exclude`: modules that get none, see `unfit_modules`."""
+    """Returns peft's configuration of the recipe's adapter, without the modules in `exclude` (see `unfit_modules`)."""
     targets = recipe.lora.target_modules
     return LoraConfig(
         r=recipe.lora.rank,
@@ -42,7 +42,7 @@ def fresh_config(recipe: Recipe, exclude: Sequence[str] = ()) -> LoraConfig:
 
 
 def read_config(folder: Path) -> PeftConfig:
-    """Of the adapter in `folder`. Raises `Refusal`."""
+    """Returns the configuration of the adapter in `folder`. Raises `Refusal`."""
     try:
         with peft_quiet():
             return PeftConfig.from_pretrained(str(folder), local_files_only=True)
@@ -75,31 +75,31 @@ def require_targets(blueprint: Any, recipe: Recipe) -> set[str]:
     if not fault:
         try:
             return _adapted(copy.deepcopy(blueprint), fresh_config(recipe, unfit))
-        except ValueError as error:  # modules of a kind that takes no adapter
+        except ValueError as error:  # modules of a kind that accepts no adapter
             fault = first_line(error)
     possible, impossible = _possible_targets(blueprint, unfit)
-    remedy = f"take {'some' if impossible else 'all-linear, or some'} of {', '.join(possible)}"
+    remedy = f"use {'some' if impossible else 'all-linear, or some'} of {', '.join(possible)}"
     if not possible:
-        remedy = "none of its modules takes an adapter, set method to full"
+        remedy = "none of its modules accepts an adapter, set method to full"
     elif targets == "all-linear":
-        remedy = f"set it to {json.dumps(possible)}, which take one"
+        remedy = f"set it to {json.dumps(possible)}, which accept one"
     raise Refusal("lora_targets", f"recipe.json: lora.target_modules: {fault}: {remedy}")
 
 
 def _fault_of_targets(blueprint: Any, targets: Sequence[str], unfit: Sequence[str]) -> str:
-    """Returns why one of `targets` gets no adapter; an empty text where each gets one."""
+    """Returns why one of `targets` gets no adapter; an empty string if each gets one."""
     names = [name for name, _ in blueprint.named_modules()]
     for target in targets:
-        meant = [name for name in names if name == target or name.endswith(f".{target}")]
-        if not meant:
+        matches = [name for name in names if name == target or name.endswith(f".{target}")]
+        if not matches:
             return f"the base model has no module {target}"
-        if set(meant) <= set(unfit):
-            return f"{target} of the base model computes no linear product, so it takes no adapter"
+        if set(matches) <= set(unfit):
+            return f"{target} of the base model computes no linear product, so it accepts no adapter"
     return ""
 
 
 def _possible_targets(blueprint: Any, unfit: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the last names of linear modules that peft takes, and of those that it does not take."""
+    """Returns the last names of the linear modules that peft accepts, and of those that it rejects."""
     possible, impossible = [], []
     for name in sorted({name.rpartition(".")[2] for name in _linear(blueprint) if name not in unfit}):
         try:
@@ -114,8 +114,9 @@ def _possible_targets(blueprint: Any, unfit: Sequence[str]) -> tuple[list[str], 
 
 
 def unfit_modules(model: Any) -> list[str]:
-    """Returns the names of modules of a linear class whose code computes something else, such as routers that return
-    several tensors: what an adapter adds to a linear product does not fit them.
+    """Returns the names of modules of a linear class whose code computes something else, so that an adapter cannot fit.
+
+    An example are routers that return several tensors.
     """
     return [
         name
@@ -137,8 +138,9 @@ def _computes_a_linear_product(module: nn.Linear) -> bool:
 
 
 def unreached(policy: Any) -> tuple[list[str], float]:
-    """Returns the matrices that an adapter of all linear modules cannot reach, the largest first, and their share of
-    the base model's weights. Embeddings are left out: they are not meant to be reached.
+    """Returns the matrices that an adapter of all linear modules cannot reach, and their share of the base's weights.
+
+    The largest come first. Embeddings are left out: no adapter is expected to reach them.
     """
     embeddings = {
         weight for module in policy.modules() if isinstance(module, nn.Embedding) for weight in module.parameters()
@@ -157,21 +159,22 @@ def unreached(policy: Any) -> tuple[list[str], float]:
 
 
 def warning_of_reach(policy: Any, recipe: Recipe) -> str | None:
-    """Returns a message where the adapter of all linear modules leaves a fair share of the base model as it is."""
+    """Returns a message if an adapter of all linear modules leaves at least `UNREACHED_SHARE` of the base untrained."""
     if recipe.method != "lora" or recipe.lora.target_modules != "all-linear":
         return None
     names, share = unreached(policy)
     if share < UNREACHED_SHARE:
         return None
     return (
-        f"lora.target_modules is all-linear, but {100 * share:.0f} % of the base model's weights are no linear modules "
-        f"and stay as they are: {', '.join(names)}: set method to full to train them too"
+        f"lora.target_modules is all-linear, but {100 * share:.0f} % of the base model's weights are not in linear "
+        f"modules and stay untrained: {', '.join(names)}: set method to full to train them too"
     )
 
 
 def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, targets: set[str]) -> None:
-    """The shipped adapter is trained on as it is, so the recipe has to describe it. `targets`: what `require_targets`
-    found; `blueprint`, the base model's, is used up.
+    """Raises `Refusal` unless the recipe describes the shipped adapter, which training continues as it is.
+
+    `targets` are the modules that `require_targets` returned; `blueprint`, the base model's, is consumed.
     """
     if not isinstance(shipped, LoraConfig):
         remedy = "set method to full" if _mergeable(shipped) else "ship a LoRA adapter or full weights first"
@@ -181,11 +184,11 @@ def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, tar
         )
     model_folders.require_same_lora(recipe, vars(shipped))
     try:
-        there_names = _adapted(blueprint, shipped)
+        shipped_targets = _adapted(blueprint, shipped)
     except ValueError as error:
         raise model_folders.misfit(first_line(error)) from None
-    if there_names != targets:
-        names = sorted({name.rpartition(".")[2] for name in there_names})
+    if shipped_targets != targets:
+        names = sorted({name.rpartition(".")[2] for name in shipped_targets})
         raise Refusal(
             "adapter_conflict",
             f"recipe.json: lora.target_modules differs from the shipped adapter's, which are {names}: "
@@ -195,8 +198,10 @@ def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, tar
 
 @contextmanager
 def peft_quiet() -> Iterator[None]:
-    """Silences warnings of peft: of an attribute that transformers 5 has renamed, of a setting that it mends itself,
-    and of what `adapters.load_adapter` checks and refuses.
+    """Silences warnings of peft about cases that are handled.
+
+    They are an attribute that transformers 5 has renamed, a setting that peft corrects itself, and the faults that
+    `adapters.load_adapter` checks and refuses.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to", category=UserWarning)
@@ -212,8 +217,8 @@ def peft_quiet() -> Iterator[None]:
 
 
 def _adapted(model: Any, config: LoraConfig) -> set[str]:
-    """Names of the modules that get an adapter. Raises ValueError where a target is none."""
-    config = copy.deepcopy(config)  # which peft fills in
+    """Returns the names of the modules that get an adapter. Raises ValueError for a target that accepts none."""
+    config = copy.deepcopy(config)  # peft modifies it
     config.base_model_name_or_path = None
     with peft_quiet():
         policy = get_peft_model(model, config)
@@ -223,7 +228,7 @@ def _adapted(model: Any, config: LoraConfig) -> set[str]:
 
 
 def _linear(model: Any) -> list[str]:
-    """Linear modules without the head."""
+    """Returns the names of the linear modules without the head."""
     head = model.get_output_embeddings()
     kinds = nn.Linear | transformers.pytorch_utils.Conv1D
     return [name for name, module in model.named_modules() if isinstance(module, kinds) and module is not head]

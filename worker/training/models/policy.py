@@ -1,11 +1,11 @@
-"""Base model and shipped adapter → the policy that is trained.
+"""Loads the policy that is trained from a base model and the shipped adapter, and saves it.
 
-At step 0 the policy equals the reference, by construction: it *is* the shipped checkpoint. With LoRA the shipped
-adapter is continued; with full fine-tuning it is merged into the weights first; where the base was shipped, a new
-adapter starts at zero. So the policy itself scores the reference before the first update, and no second model is ever
-in memory.
+At step 0 the policy equals the reference by construction: it *is* the shipped checkpoint. With LoRA the shipped
+adapter is continued; with full fine-tuning it is merged into the weights first; if the base model was shipped, a new
+adapter starts at zero. The policy itself therefore scores the reference before the first update, and no second model
+is ever in memory.
 
-Dropout is off everywhere, because a model in evaluation mode has none; gradients flow there just as well.
+Dropout is off everywhere, because a model in evaluation mode has none; gradients are computed as usual.
 """
 
 import json
@@ -35,7 +35,7 @@ transformers.logging.disable_progress_bar()
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Where and how precisely a model computes. Trained weights are float32 always."""
+    """The device and the precision of a model's computations. Trained weights are always float32."""
 
     device: torch.device
     precision: torch.dtype
@@ -52,7 +52,10 @@ class Arithmetic:
 
 
 def ask_for_determinism() -> None:
-    """Same bits for the same input. On CPU an operation that cannot promise it raises; on a GPU it warns."""
+    """Makes torch compute the same bits for the same input.
+
+    An operation that cannot do so raises on a CPU and warns on a GPU.
+    """
     torch.use_deterministic_algorithms(mode=True, warn_only=torch.cuda.is_available())
     # Filling memory before its first use costs time, and nothing here reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -76,13 +79,13 @@ def _generation_config(folder: Path) -> Any:
 
 
 def context_length(folder: Path) -> int | None:
-    """Tokens that the base model was made for, or None where its config does not say."""
+    """Returns the number of tokens that the base model was made for, or None if its config has none."""
     length = getattr(_config(folder).get_text_config(decoder=True), "max_position_embeddings", None)
     return int(length) if length else None
 
 
 def blueprint(folder: Path) -> Any:
-    """The model in `folder` without its weights: modules, shapes and names. Raises `Refusal`."""
+    """Returns the model in `folder` without its weights: modules, shapes and names. Raises `Refusal`."""
     config = _config(folder)
     try:
         with torch.device("meta"):
@@ -92,17 +95,17 @@ def blueprint(folder: Path) -> Any:
 
 
 def vocabulary(folder: Path) -> int:
-    """Returns how many tokens the embedding of the model in `folder` has. Raises `Refusal`."""
+    """Returns the number of tokens in the embedding of the model in `folder`. Raises `Refusal`."""
     return int(blueprint(folder).get_input_embeddings().weight.shape[0])
 
 
 def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """The causal language model in `folder`, every weight found. Raises `Refusal`."""
+    """Returns the causal language model in `folder` with all its weights. Raises `Refusal`."""
     return _load_weights(folder, dtype, device)[0]
 
 
 def _load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, list[str]]:
-    """Returns the model, and the names of tensors in its files that it has no place for."""
+    """Returns the model and the names of tensors in its files that it does not use."""
     model_folders.require_safetensors(folder)
     try:
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -121,7 +124,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> tup
     if broken:
         raise Refusal(
             "base_model_incomplete",
-            f"base_model: {folder} lacks {len(broken)} weights that its config.json asks for, first {broken[0]}: "
+            f"base_model: {folder} lacks {len(broken)} weights that its config.json requires, first {broken[0]}: "
             "restore the folder",
         )
     model = model.eval().to(device)
@@ -151,7 +154,7 @@ def _unloadable(folder: Path, error: Exception) -> Refusal:
 
 
 def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
-    """The shipped checkpoint, with exactly the weights that the recipe trains asking for gradients, in float32."""
+    """Returns the shipped checkpoint; exactly the weights that the recipe trains require gradients, in float32."""
     recipe = job.recipe
     if job.adapter is not None:
         adapters.require_same_tokenizer(job.adapter, job.base)
@@ -161,8 +164,8 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
             raise Refusal(
                 "base_model_tensors",
                 f"base_model: {job.base} holds {len(unused)} tensors that a causal language model of its type does not "
-                f"use, first {unused[0]}; full weights would be saved without them: set method to lora, or take them "
-                "out of the folder",
+                f"use, first {unused[0]}; full weights would be saved without them: set method to lora, or remove "
+                "them from the folder",
             )
         if job.adapter is not None:
             adapted = adapters.load_adapter(model, job.adapter)
@@ -177,18 +180,19 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
 
 
 def router_coefficient(policy: Any) -> float:
-    """Weight of the auxiliary loss that keeps the experts of a mixture evenly used; 0 for any other model."""
+    """Returns the weight of the auxiliary loss that keeps a mixture's experts evenly used; 0 for any other model."""
     return coefficient_of(policy)
 
 
 def trained_weights(policy: Any) -> dict[str, nn.Parameter]:
-    """The parameters that the optimizer moves, by name; tied ones once."""
+    """Returns the parameters that the optimizer moves, by name; tied ones once."""
     return {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}
 
 
 def save_policy(policy: Any, job: Job, tokens: Tokens, folder: Path) -> None:
-    """What is shipped: the adapter in float32, or the weights in the precision that the base model is stored in; with
-    origin.json, which says what it was trained on.
+    """Writes the files to ship into `folder`, with origin.json, which records what the policy was trained from.
+
+    They are the adapter in float32, or the weights in the precision in which the base model is stored.
     """
     origin = {
         "base_fingerprint": job.base_fingerprint,
@@ -205,7 +209,7 @@ def save_policy(policy: Any, job: Job, tokens: Tokens, folder: Path) -> None:
         stored = torch.float32
     policy.to(stored).save_pretrained(folder)
     tokens.tokenizer.save_pretrained(folder)
-    # Byte by byte what the base model came with, as a tokenizer can forget in memory what its files say.
+    # Exact copies of the base model's files, as a tokenizer in memory can lose parts of its files.
     for path in [*model_folders.tokenizer_files(job.base), job.base / "generation_config.json"]:
         if path.is_file():
             shutil.copyfile(path, folder / path.name)

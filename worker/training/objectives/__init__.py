@@ -1,4 +1,4 @@
-"""Objectives by the name that a recipe calls them, and what each has to be given."""
+"""The objectives by their names in recipes, with the inputs that each needs."""
 
 from collections.abc import Mapping
 

@@ -5,9 +5,9 @@ equation 7), each half of it applied to the rows of its class.
     L_i = λ_D · (1 − σ(β r_i))      desirable
     L_i = λ_U · σ(β r_i)            undesirable
 
-KTO with its reference point nailed to 0: desirable rows are to become likelier than the reference finds them and
-undesirable ones less likely, wherever the policy has gone meanwhile. So it needs no mismatched completions. Made for
-data whose desirable completions are better than what the model says by itself. Shapes: B rows of a micro-batch.
+It is KTO with a reference point fixed at 0: desirable rows become likelier than under the reference and undesirable
+ones less likely, however far the policy has drifted. It therefore needs no mismatched completions. It is meant for
+data whose desirable completions are better than the model's own. Shapes: B rows of a micro-batch.
 """
 
 from app.runs.recipe import Recipe
@@ -17,7 +17,7 @@ from worker.training.objectives.signature import LogProbs, Losses
 
 
 def apo_zero_unpaired(log_probs: LogProbs, recipe: Recipe) -> Losses:
-    """w_i·L_i of each row, with gradient through lp_π alone."""
+    """Returns w_i·L_i, (B,), with gradient through lp_π alone."""
     r_B = log_probs.policy_B - log_probs.reference_B
     zero = r_B.new_zeros(())
     lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)

@@ -5,14 +5,15 @@
     L_i      = −λ_D · log σ(reward_i − δ)       desirable
     L_i      = −λ_U · log σ(δ − reward_i)       undesirable
 
-A classifier of good and bad whose logit is the reward. With λ = 1 this is the paper's formula; λ weighs the classes as
-in KTO. Unlike KTO's, the loss grows without bound for a row on the wrong side: one wrong label can pull hard.
+It is a classifier of good and bad rows whose logit is the reward. With λ = 1 this is the paper's formula; λ weighs the
+classes as in KTO. Unlike KTO's, the loss grows without bound for a row on the wrong side, so one wrong label can have a
+large effect.
 
-`running_2` holds the sum and the count of δ in float64: its share of a sum over millions of rows would vanish in
-float32. It is handed back, saved with the state, and summed over ranks, so that δ is the same on each. Peers (TRL up to
-1.9) count each micro-batch once, whatever its size, and without weights; with equal ones that is the same mean. The
-paper's second idea, to weigh rows by how likely a classifier finds their prompt in the other class, is left out: it
-needs a second model. Shapes: B rows of a micro-batch.
+`running_2` holds the sum and the count of δ in float64: a row's share of a sum over millions of rows would vanish in
+float32. It is returned, saved with the state, and summed over ranks, so that δ is the same on each. Peers (TRL up to
+1.9) count each micro-batch once, whatever its size, and without weights; with equal sizes and weights that is the same
+mean. The paper's second idea, weights by the probability under a classifier that a row's prompt occurs in the other
+class, is left out: it needs a second model. Shapes: B rows of a micro-batch.
 """
 
 import torch
@@ -24,8 +25,8 @@ from worker.training.objectives.signature import LogProbs, Losses
 
 
 def bco(log_probs: LogProbs, recipe: Recipe) -> Losses:
-    """w_i·L_i of each row, with gradient through lp_π alone; δ is running_2[0] / running_2[1]."""
-    assert log_probs.running_2 is not None, "bco is given the rewards so far"
+    """Returns w_i·L_i, (B,), with gradient through lp_π alone; δ is running_2[0] / running_2[1]."""
+    assert log_probs.running_2 is not None, "bco needs the rewards so far"
     r_B = log_probs.policy_B - log_probs.reference_B
     reward_B = recipe.beta * r_B.detach()
     weight_B = log_probs.weight_B.double()

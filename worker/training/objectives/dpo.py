@@ -13,7 +13,7 @@ from worker.training.objectives.signature import LogProbs, Losses, pair_weights,
 
 
 def dpo(log_probs: LogProbs, recipe: Recipe) -> Losses:
-    """w·L of each pair, with gradient through lp_π alone."""
+    """Returns w·L of each pair, (P,), with gradient through lp_π alone."""
     r_B = log_probs.policy_B - log_probs.reference_B
     chosen_P, rejected_P = pairs(r_B)
     loss_P = -F.logsigmoid(recipe.beta * (chosen_P - rejected_P))

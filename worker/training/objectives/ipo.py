@@ -3,8 +3,8 @@
     r = lp_π(y|x) − lp_ref(y|x)
     L = (r_w / |y_w| − r_l / |y_l| − 1 / (2β))²     w the chosen, l the rejected completion of one prompt
 
-A margin to reach rather than to widen for ever. The division by the lengths does not stand in the paper; TRL has it
-from the paper's authors, whose results were made with it. The reward that is logged is β·r, undivided, as for the other
+The margin has a target instead of growing without end. The division by the lengths is not in the paper; TRL has it
+from the paper's authors, whose results were obtained with it. The logged reward is β·r, undivided, as for the other
 objectives with a reference. Shapes: B rows of a micro-batch, P = B/2 pairs.
 """
 
@@ -13,7 +13,7 @@ from worker.training.objectives.signature import LogProbs, Losses, pair_weights,
 
 
 def ipo(log_probs: LogProbs, recipe: Recipe) -> Losses:
-    """w·L of each pair, with gradient through lp_π alone."""
+    """Returns w·L of each pair, (P,), with gradient through lp_π alone."""
     r_B = log_probs.policy_B - log_probs.reference_B
     chosen_P, rejected_P = pairs(r_B / log_probs.tokens_B)
     loss_P = (chosen_P - rejected_P - 1 / (2 * recipe.beta)).square()

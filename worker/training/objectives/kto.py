@@ -6,10 +6,10 @@
     L_i  = λ_U · (1 − σ(β (z0 − r_i)))                  undesirable
     loss = Σ_i w_i L_i / rows of the optimizer step
 
-The division by the step's rows is the loop's, so that accumulating micro-batches equals one large batch. z0 is an
-estimate of how far the policy has gone, not a loss: row weights have no part in it.
+The training loop divides by the step's rows, so that accumulated micro-batches equal one large batch. z0 is an estimate
+of the policy's drift, not a loss, so it does not depend on row weights.
 
-What apo_zero_unpaired, tkto and mo_kto have in common with KTO, they take from here. Shapes: B rows of a micro-batch.
+apo_zero_unpaired, tkto and mo_kto import the parts that they share with KTO. Shapes: B rows of a micro-batch.
 """
 
 import torch
@@ -21,7 +21,7 @@ from worker.training.objectives.signature import LogProbs, Losses
 
 
 def kto(log_probs: LogProbs, recipe: Recipe) -> Losses:
-    """w_i·L_i of each row, with gradient through lp_π alone."""
+    """Returns w_i·L_i, (B,), with gradient through lp_π alone."""
     r_B = log_probs.policy_B - log_probs.reference_B
     z0, z0_raw = reference_point(log_probs.policy_mismatched_B - log_probs.reference_mismatched_B, log_probs)
     lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
@@ -30,12 +30,18 @@ def kto(log_probs: LogProbs, recipe: Recipe) -> Losses:
 
 
 def kto_losses(r_B: Tensor, z0: Tensor, beta: float, sign_B: Tensor, lambda_B: Tensor) -> Tensor:
-    """L_i = λ_i · (1 − σ(s_i·β·(r_i − z0))): both classes in one formula, so one class alone is no special case."""
+    """Returns L_i = λ_i · (1 − σ(s_i·β·(r_i − z0))), (B,).
+
+    One formula covers both classes, so a batch of a single class is no special case.
+    """
     return lambda_B * torch.sigmoid(-sign_B * beta * (r_B - z0))  # 1 − σ(a) = σ(−a), without cancellation
 
 
 def reference_point(mismatched_B: Tensor, log_probs: LogProbs) -> tuple[Tensor, Tensor]:
-    """z0, and z0 before the clamp: the mean of r' over the rows of all ranks that have a partner, 0 where none has."""
+    """Returns z0 after and before the clamp.
+
+    It is the mean of r' over the rows of all ranks that have a partner, or 0 if none has.
+    """
     r_B = torch.where(log_probs.paired_B, mismatched_B.detach(), 0)
     total, count = log_probs.over_ranks(torch.stack([r_B.sum(), log_probs.paired_B.sum().to(r_B)])).unbind()
     z0_raw = total / count.clamp(min=1)

@@ -4,9 +4,9 @@
     log-odds = log(p / (1 − p)) = m − log(1 − e^m)          p = e^m
     L        = −m_w − β · log σ(log-odds_w − log-odds_l)    w the chosen, l the rejected completion of one prompt
 
-Fine-tuning on the chosen completion and a push away from the rejected one in one loss, without a reference. β is the
-paper's λ; the reward that is logged is β·m. TRL's negative log-likelihood runs over prompt and completion, in one mean
-over all tokens of a batch; here, as for every objective, prompt tokens never count and each pair counts by its weight.
+One loss combines fine-tuning on the chosen completion with a push away from the rejected one, without a reference. β is
+the paper's λ; the logged reward is β·m. TRL's negative log-likelihood covers prompt and completion, in one mean over
+all tokens of a batch; here, as for every objective, prompt tokens never count and each pair counts by its weight.
 Shapes: B rows of a micro-batch, P = B/2 pairs.
 """
 
@@ -19,7 +19,7 @@ from worker.training.objectives.signature import LogProbs, Losses, pair_weights,
 
 
 def orpo(log_probs: LogProbs, recipe: Recipe) -> Losses:
-    """w·L of each pair."""
+    """Returns w·L of each pair, (P,)."""
     mean_B = log_probs.policy_B / log_probs.tokens_B
     chosen_P, _ = pairs(mean_B)
     chosen_odds_P, rejected_odds_P = pairs(log_odds(mean_B))
@@ -29,9 +29,10 @@ def orpo(log_probs: LogProbs, recipe: Recipe) -> Losses:
 
 
 def log_odds(mean_B: Tensor) -> Tensor:
-    """m − log(1 − e^m), where 1 − e^m = −expm1(m) is exact for p near 1, and elsewhere its rounding is lost beside m.
+    """Returns the log-odds m − log(1 − e^m), (B,).
 
-    A completion of which the model is certain (m = 0) would have infinite odds: p stays one rounding below 1.
+    1 − e^m = −expm1(m) is exact for p near 1; elsewhere its rounding is negligible compared with m. A completion of
+    which the model is certain (m = 0) would have infinite odds, so p stays one rounding step below 1.
     """
     certain = -torch.finfo(mean_B.dtype).eps
     mean_B = mean_B.clamp(max=certain)

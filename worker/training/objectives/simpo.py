@@ -2,9 +2,9 @@
 
     L = −log σ(β (lp_π(y_w|x) / |y_w| − lp_π(y_l|x) / |y_l|) − γ)      w the chosen, l the rejected completion
 
-No reference: the reward, also the one that is logged, is β times the mean log-prob. γ is `simpo_gamma`, the margin in
-units of the reward, as in the paper and in TRL; HALOs' `gamma_beta_ratio` is γ/β. Shapes: B rows of a micro-batch,
-P = B/2 pairs.
+There is no reference: the reward, including the logged one, is β times the mean log-prob. γ is `simpo_gamma`, the
+margin in units of the reward, as in the paper and in TRL; HALOs' `gamma_beta_ratio` is γ/β. Shapes: B rows of a
+micro-batch, P = B/2 pairs.
 """
 
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from worker.training.objectives.signature import LogProbs, Losses, pair_weights,
 
 
 def simpo(log_probs: LogProbs, recipe: Recipe) -> Losses:
-    """w·L of each pair."""
+    """Returns w·L of each pair, (P,)."""
     reward_B = recipe.beta * log_probs.policy_B / log_probs.tokens_B
     chosen_P, rejected_P = pairs(reward_B)
     loss_P = -F.logsigmoid(chosen_P - rejected_P - recipe.simpo_gamma)

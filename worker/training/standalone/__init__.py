@@ -1,12 +1,13 @@
-"""Training without any service: files of rows, a model and an empty folder in; a checkpoint and what is known about it
-out. `python -m worker.training.standalone REQUEST`, spawned by `thumbwheel train`.
+"""Training without any service: from files of rows, a model and an empty folder to a checkpoint with its figures.
 
-request.py    what was asked for
-reading.py    files → records, each with its place
-examples.py   a record as TRL's trainers read it → example, or pair of examples
-dataset.py    all records → train and holdout, or why nothing should be learnt from them
+`thumbwheel train` spawns it as `python -m worker.training.standalone REQUEST`.
+
+request.py    the request: files, model, recipe, options
+reading.py    files → records, each with its file and line
+examples.py   a record in the format of TRL's trainers → an example or a pair of examples
+dataset.py    all records → train and holdout, or a refusal
 snapshot.py   train and holdout → WORKDIR's snapshot
-folder.py     OUT: whose it is, what was begun there, what is put there
-training.py   all of it, from the request to the summary
-summary.py    how it ended, for a person or a program
+folder.py     OUT: its owner, the training begun there, its results
+training.py   the whole procedure, from the request to the summary
+summary.py    the result, for a person or a program
 """

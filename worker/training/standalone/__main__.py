@@ -1,8 +1,8 @@
-"""`python -m worker.training.standalone REQUEST`: one training without any service. REQUEST is a JSON document
-(`worker.training.standalone.request.Request`); `thumbwheel train` makes it of its options and calls this.
+"""Runs one training without any service: `python -m worker.training.standalone REQUEST`.
 
-The summary goes to stdout: a table on a terminal, else one JSON object. Exit codes: 0 done, 2 refused with one line on
-stderr, 71 memory ran out, 75 stopped after the state was saved, anything else is a crash.
+REQUEST is a JSON document (`worker.training.standalone.request.Request`), which `thumbwheel train` makes from its
+options. The summary is printed on stdout: a table on a terminal, otherwise one JSON object. Exit codes: 0 done,
+2 refused with one line on stderr, 71 memory ran out, 75 stopped after the state was saved; any other is a crash.
 """
 
 import gc
@@ -29,7 +29,7 @@ def main(document: str) -> int:
     stop = StopRequest()
     stop.listen()
     prepare_environment()
-    gc.disable()  # until the trainer has loaded what it needs
+    gc.disable()  # until the trainer has loaded its libraries
 
     from worker.training.standalone.request import Request
     from worker.training.standalone.summary import show

@@ -1,4 +1,4 @@
-"""All files of a request as train and holdout, and the reasons to learn nothing from them."""
+"""Reads all files of a request as train and holdout, and refuses data that should not be trained on."""
 
 import json
 from collections import Counter
@@ -17,9 +17,9 @@ from worker.training.standalone.labels import Labels
 from worker.training.standalone.reading import read
 from worker.training.standalone.request import Request
 
-#: In place of a project's name in the split: a prompt is on the same side in every call, whatever the file.
+#: Replaces a project's name in the split: a prompt is on the same side in every call, in any file.
 PROJECT = "thumbwheel train"
-#: The least that a micro-batch of `auto` may turn out to be.
+#: The smallest size that a micro-batch of `auto` can have.
 SMALLEST_MEASURED = 4
 
 
@@ -28,7 +28,7 @@ Two = tuple[str, str, str]
 
 
 class CountedPair(NamedTuple):
-    """`chosen`, `rejected`: indices of a side's examples."""
+    """A pair of a side's examples: the indices of the chosen and the rejected one, its source and its votes."""
 
     chosen: int
     rejected: int
@@ -42,25 +42,27 @@ class Side:
 
     examples: list[Example] = field(default_factory=list)
     given_pairs: list[CountedPair] = field(default_factory=list)
-    compared: set[Two] = field(default_factory=set)  # in whatever file, ties too
+    compared: set[Two] = field(default_factory=set)  # in any file, including ties
 
-    def add(self, one: Example | Pair) -> None:
-        if isinstance(one, Example):
-            self.examples.append(one)
+    def add(self, row: Example | Pair) -> None:
+        if isinstance(row, Example):
+            self.examples.append(row)
             return
-        at = len(self.examples)
-        self.examples += one.examples
-        self.given_pairs.append(CountedPair(at, at + 1, "compared", one.votes))
+        first = len(self.examples)
+        self.examples += row.examples
+        self.given_pairs.append(CountedPair(first, first + 1, "compared", row.votes))
 
     def pairs(self, pairs: PairsFrom) -> list[CountedPair]:
-        """The pairs that were given; where `pairs` is derived, also those that the other rows make, prompt by prompt,
-        of answers that were not compared."""
+        """Returns the given pairs; if `pairs` is derived, also pairs of the other rows of a prompt.
+
+        Answers that were compared are not paired again.
+        """
         if pairs != "derived":
             return self.given_pairs
         paired = {index for pair in self.given_pairs for index in (pair.chosen, pair.rejected)}
         single = [index for index in range(len(self.examples)) if index not in paired]
-        made = pairs_of((json.dumps(self.examples[i].prompt), self.examples[i].desirable) for i in single)
-        derived = (CountedPair(single[chosen], single[rejected], "derived", (0, 0, 0)) for chosen, rejected in made)
+        indices = pairs_of((json.dumps(self.examples[i].prompt), self.examples[i].desirable) for i in single)
+        derived = (CountedPair(single[chosen], single[rejected], "derived", (0, 0, 0)) for chosen, rejected in indices)
         not_compared = (
             pair
             for pair in derived
@@ -78,104 +80,109 @@ class Side:
 
 @dataclass
 class Dataset:
-    files: str  # those that are trained on, for messages
+    files: str  # the names of the train files, for messages
     train: Side = field(default_factory=Side)
     holdout: Side = field(default_factory=Side)
     dropped: Counter[str] = field(default_factory=Counter)
     #: Rows that would not be trained as they were judged, with their split.
     faulty: list[tuple[str, Dropped]] = field(default_factory=list)
-    #: Columns that mean nothing here.
+    #: Columns without a meaning here.
     ignored: set[str] = field(default_factory=set)
 
 
 def read_dataset(request: Request, recipe: Recipe) -> Dataset:
-    """Raises `Refusal` naming file, line, field, value and remedy."""
-    found = Dataset(", ".join(map(str, request.data)))
+    """Returns train and holdout of `request`'s files.
+
+    Raises `Refusal` naming file, line, field, value and remedy.
+    """
+    data = Dataset(", ".join(map(str, request.data)))
     held_out: set[str] = set()
-    for one in _counted(_examples(request.eval_data, recipe, found, "holdout"), found):
-        held_out.add(_group(one))
-        found.holdout.add(one)
-    for one in _counted(_examples(request.data, recipe, found, "train"), found):
-        group = _group(one)
+    for row in _counted(_examples(request.eval_data, recipe, data, "holdout"), data):
+        held_out.add(_group(row))
+        data.holdout.add(row)
+    for row in _counted(_examples(request.data, recipe, data, "train"), data):
+        group = _group(row)
         if group in held_out:
-            found.dropped["the prompt is in the eval data"] += 2 if isinstance(one, Pair) else 1
+            data.dropped["the prompt is in the eval data"] += 2 if isinstance(row, Pair) else 1
             continue
         side = split_of(PROJECT, key_of(group), request.holdout_share)
-        (found.holdout if side == "holdout" else found.train).add(one)
-    return found
+        (data.holdout if side == "holdout" else data.train).add(row)
+    return data
 
 
-def _two(one: Example, other: Example) -> tuple[Two, bool]:
-    """What stands for two answers, in whatever order; and whether they were turned round for it."""
-    prompt, first, second = (json.dumps(text) for text in (one.prompt, one.completion, other.completion))
+def _two(example: Example, other: Example) -> tuple[Two, bool]:
+    """Returns the key of two answers, equal for both orders, and whether the answers were swapped for it."""
+    prompt, first, second = (json.dumps(text) for text in (example.prompt, example.completion, other.completion))
     return ((prompt, second, first), True) if second < first else ((prompt, first, second), False)
 
 
-def _counted(rows: Iterable[Example | Pair], found: Dataset) -> Iterator[Example | Pair]:
-    """The same rows, where each two answers to one prompt that were compared are one pair, in the direction of the
-    majority; two with as many votes each way are counted, and no pair."""
+def _counted(rows: Iterable[Example | Pair], data: Dataset) -> Iterator[Example | Pair]:
+    """Yields the rows, with all comparisons of the same two answers merged into one pair.
+
+    The majority decides the direction of the pair. A tie yields no pair and is counted as dropped.
+    """
     several: dict[Two, Pair] = {}
     order: list[Example | Two] = []
-    for one in rows:
-        if isinstance(one, Example):
-            order.append(one)
+    for row in rows:
+        if isinstance(row, Example):
+            order.append(row)
             continue
-        key, turned = _two(one.chosen, one.rejected)
-        same = one.turned if turned else one
+        key, turned = _two(row.chosen, row.rejected)
+        same = row.turned if turned else row
         before = several.get(key)
         if before is None:
             order.append(key)
             several[key] = same
         else:
             several[key] = before.with_votes_of(same)
-    found.train.compared |= several.keys()
-    found.holdout.compared |= several.keys()
+    data.train.compared |= several.keys()
+    data.holdout.compared |= several.keys()
     for entry in order:
         if isinstance(entry, Example):
             yield entry
             continue
         pair = several[entry]
         if pair.votes[0] == pair.votes[1]:
-            found.dropped["as many votes each way"] += 2
+            data.dropped["as many votes each way"] += 2
         else:
             yield pair if pair.votes[0] > pair.votes[1] else pair.turned
 
 
-def _examples(files: Sequence[Path], recipe: Recipe, found: Dataset, split: str) -> Iterable[Example | Pair]:
-    """What the files say, without what nothing can be learnt from, which is counted."""
+def _examples(files: Sequence[Path], recipe: Recipe, data: Dataset, split: str) -> Iterable[Example | Pair]:
+    """Yields the usable rows of the files; the others are counted in `data`."""
     for path in files:
         labels = Labels()
         for record in read(path):
-            found.ignored.update(map(str, record.fields.keys() - set(COLUMNS)))
-            one = example_of(record, labels, label_needed=recipe.objective != "sft")
-            if isinstance(one, Dropped):
-                # A pair without one of its answers says nothing to an objective that compares them.
-                found.dropped[one.fault.reason] += 1 if "completion" in record.fields else 2
-                found.faulty.append((split, one))
+            data.ignored.update(map(str, record.fields.keys() - set(COLUMNS)))
+            row = example_of(record, labels, label_needed=recipe.objective != "sft")
+            if isinstance(row, Dropped):
+                # A pair without one of its answers is useless to an objective that compares them.
+                data.dropped[row.fault.reason] += 1 if "completion" in record.fields else 2
+                data.faulty.append((split, row))
                 continue
-            if isinstance(one, Example):
-                kept: list[Example | Pair] = [] if one.empty else [one]
-                found.dropped["empty completion"] += one.empty
-            elif one.chosen.completion == one.rejected.completion:
-                kept = []
-                found.dropped["chosen and rejected are equal"] += 2
+            if isinstance(row, Example):
+                usable: list[Example | Pair] = [] if row.empty else [row]
+                data.dropped["empty completion"] += row.empty
+            elif row.chosen.completion == row.rejected.completion:
+                usable = []
+                data.dropped["chosen and rejected are equal"] += 2
             else:
-                empty = sum(example.empty for example in one.examples)
-                found.dropped["empty completion"] += empty
-                kept = [one] if not empty else []
+                empty = sum(example.empty for example in row.examples)
+                data.dropped["empty completion"] += empty
+                usable = [row] if not empty else []
                 if empty == 1 and recipe.objective in PAIRED:
-                    found.dropped["the other of its pair is empty"] += 1
+                    data.dropped["the other of its pair is empty"] += 1
                 elif empty == 1:
-                    kept = [example for example in one.examples if not example.empty]
-            yield from kept
+                    usable = [example for example in row.examples if not example.empty]
+            yield from usable
 
 
-def _group(one: Example | Pair) -> str:
-    return group_of((one if isinstance(one, Example) else one.chosen).prompt)
+def _group(row: Example | Pair) -> str:
+    return group_of((row if isinstance(row, Example) else row.chosen).prompt)
 
 
 def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> None:
-    """Raises `Refusal` where `recipe.objective` should learn nothing from the train rows."""
+    """Raises `Refusal` if the train rows are too few or too uneven for `recipe.objective`."""
     objective, tally = recipe.objective, data.train.tally
     rows = len(data.train.examples)
     if rows == 0:
@@ -191,20 +198,20 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
         if usable == 0 and recipe.pairs != "derived":
             raise Refusal(
                 "no_pairs",
-                f"objective: {objective} takes pairs, {data.files} compares no answers: give chosen and rejected, set "
+                f"objective: {objective} needs pairs, {data.files} compares no answers: give chosen and rejected, set "
                 "pairs to derived, which makes pairs of desirable and undesirable rows, or use kto",
             )
         if usable == 0:
             raise Refusal(
                 "no_pairs",
-                f"objective: {objective} takes pairs, no prompt of {data.files} has both a desirable and an "
+                f"objective: {objective} needs pairs, no prompt of {data.files} has both a desirable and an "
                 "undesirable completion: use kto or apo_zero_unpaired, or give chosen and rejected",
             )
     elif objective == "sft":
         usable = tally.desirable
         if usable == 0:
             raise _refusal(data, f"all {rows} rows are undesirable, sft imitates desirable ones: add some, or use kto")
-    elif objective != "mo_kto":  # which has labels of its own
+    elif objective != "mo_kto":  # it has labels of its own
         _require_both_classes(data, tally, objective)
         if not allow_imbalance:
             _require_balance(data, tally)
@@ -212,13 +219,13 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
     if usable < 2 * micro_batch:
         raise _refusal(
             data,
-            f"{usable} rows to train on, two micro-batches take {2 * micro_batch}: set micro_batch_size "
+            f"{usable} rows to train on, two micro-batches need {2 * micro_batch}: set micro_batch_size "
             f"(it is {recipe.micro_batch_size}) to {max(2, usable // 2 // 2 * 2)} or less, or add rows",
         )
 
 
 def _mostly_dropped(data: Dataset, fact: str) -> Refusal:
-    """Names the most frequent reason first, with the row where it shows first."""
+    """Returns the refusal that names the most frequent reason and the first row with it."""
     (reason, count), *_ = Counter(row.fault.reason for _, row in data.faulty).most_common(1)
     first = next(row for _, row in data.faulty if row.fault.reason == reason)
     return Refusal("data", f"{first.name}: {first.fault.sentence} ({fact}, {count} for this reason)")

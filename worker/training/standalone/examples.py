@@ -1,10 +1,11 @@
-"""A record in the shapes that TRL's trainers read, as an example or a pair of them. Pure.
+"""Turns a record in a format of TRL's trainers into an example or a pair of examples. Pure.
 
     unpaired   {prompt, completion, label}
-    paired     {prompt, chosen, rejected}; without prompt, chosen and rejected hold it both, as their common beginning.
-               Optional: votes_chosen (1), votes_rejected (0) and votes_even (0), how many people preferred which
+    paired     {prompt, chosen, rejected}; without prompt, chosen and rejected both hold it as their common beginning.
+               Optional: votes_chosen (1), votes_rejected (0) and votes_even (0), the numbers of people who preferred
+               the one, the other, or neither
 
-Each text is a string, or a list of chat messages {role, content}. A completion that is a string, to a prompt of
+Each text is a string or a list of chat messages {role, content}. A completion that is a string, to a prompt of
 messages, is one message of the assistant. Optional columns: weight (of the row in the loss), and for unpaired rows
 labels ({name: true or false}) and spans ([{start, end, weight}], characters of the completion or its first message).
 """
@@ -45,18 +46,18 @@ class Example:
 
     @property
     def empty(self) -> bool:
-        return not said(self.completion).strip()
+        return not _all_text(self.completion).strip()
 
 
 class Dropped(NamedTuple):
-    """A row that would not be trained as it was judged."""
+    """A row whose training would differ from what was judged, with its fault."""
 
     name: str  # of the row: file and line
     fault: Fault
 
 
 class Pair(NamedTuple):
-    """`votes`: for the chosen one, for the rejected one, for neither."""
+    """Two answers to one prompt, with the numbers of votes for the chosen one, for the rejected one, for neither."""
 
     chosen: Example
     rejected: Example
@@ -68,32 +69,33 @@ class Pair(NamedTuple):
 
     @property
     def turned(self) -> "Pair":
-        """The other way round."""
+        """The same pair with chosen and rejected swapped."""
         chosen, rejected = replace(self.rejected, desirable=True), replace(self.chosen, desirable=False)
         return Pair(chosen, rejected, (self.votes[1], self.votes[0], self.votes[2]))
 
     def with_votes_of(self, other: "Pair") -> "Pair":
-        """With the votes of both."""
+        """Returns the pair with the votes of both added up."""
         chosen, rejected, even = (mine + theirs for mine, theirs in zip(self.votes, other.votes, strict=True))
         return self._replace(votes=(chosen, rejected, even))
 
 
 def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> Example | Pair | Dropped:
-    """Returns what `record` holds, or why it is dropped. `label_needed`: False where an absent label means desirable.
-    Raises `Refusal` where the file is not written as it should be.
+    """Returns the example or pair in `record`, or the reason to drop it.
+
+    `label_needed` is False if an absent label means desirable. Raises `Refusal` if the file has a wrong format.
     """
     if (fault := _fault_of_record(record.fields)) is not None:
         return Dropped(record.name, fault)
     parsed = _parsed(record, labels, label_needed=label_needed)
     for example in (parsed,) if isinstance(parsed, Example) else parsed.examples:
-        # An empty answer has a count of its own, as it may leave the other of a pair.
+        # An empty answer is counted separately, as the other answer of its pair may remain.
         if not example.empty and (fault := fault_of(example.prompt, example.completion)) is not None:
             return Dropped(example.name, fault)
     return parsed
 
 
 def _fault_of_record(fields: Mapping[str, Any]) -> Fault | None:
-    """Returns the fault of a record that holds more than texts."""
+    """Returns the fault of a record with content other than texts."""
     if (fault := lost_in_row(fields)) is not None:
         return fault
     for name in ("prompt", "completion", "chosen", "rejected"):
@@ -109,7 +111,7 @@ def _fault_of_record(fields: Mapping[str, Any]) -> Fault | None:
 def _parsed(record: Record, labels: Labels, *, label_needed: bool) -> Example | Pair:
     place, _, fields = record
     if "completion" in fields and ("chosen" in fields or "rejected" in fields):
-        raise row_error(place, "has completion beside chosen or rejected: leave one of them out")
+        raise row_error(place, "has completion in addition to chosen or rejected: leave one of them out")
     weight = _weight(fields.get("weight"), place)
     if "completion" in fields and any(fields.get(name) is not None for name in VOTES):
         raise row_error(
@@ -125,7 +127,7 @@ def _parsed(record: Record, labels: Labels, *, label_needed: bool) -> Example | 
         raise row_error(place, "label is null: write true or false, or remove the row")
     elif label_needed and named is None:
         raise _missing(record, "label")
-    else:  # what is to be imitated, or what is good in every respect
+    else:  # to be imitated, or good by all of its labels
         desirable = all((named or {}).values())
     first = completion if isinstance(completion, str) else completion[0]["content"] if completion else ""
     spans = _spans(fields.get("spans"), len(first), place)
@@ -139,7 +141,7 @@ def _pair(record: Record, weight: float) -> Pair:
             raise row_error(place, f"{name} belongs to rows with a completion, this one has chosen and rejected")
     chosen, rejected = _text(record, "chosen"), _text(record, "rejected")
     prompt = _text(record, "prompt") if fields.get("prompt") is not None else None
-    # A prompt as text beside conversations: these hold it too, and TRL takes it from them.
+    # With a prompt as text and two conversations, these hold the prompt too, and TRL takes it from them.
     if prompt is None or (isinstance(prompt, str) and isinstance(chosen, list) and isinstance(rejected, list)):
         prompt, chosen, rejected = _split(chosen, rejected, place)
     prompt, chosen = _same_kind(prompt, chosen, "chosen", place)
@@ -164,7 +166,7 @@ def _votes(fields: Mapping[str, Any], place: str) -> tuple[int, int, int]:
 
 
 def _split(chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:
-    """The common beginning as the prompt, then the two answers: whole messages, or whole words of a text."""
+    """Returns the common beginning as the prompt, and the two answers: whole messages, or whole words of a text."""
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise row_error(place, "one of chosen and rejected is a text, the other messages: write both alike")
     shared = 0
@@ -174,7 +176,7 @@ def _split(chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:
         while shared and not (chosen[shared - 1].isspace() or chosen[shared : shared + 1].isspace()):
             shared -= 1  # back to the end of a word
         while shared and chosen[shared - 1] == " ":
-            shared -= 1  # a space belongs to the word behind it
+            shared -= 1  # a space belongs to the word after it
     if shared == 0:
         raise row_error(place, "no prompt, and chosen and rejected begin differently: add a column prompt")
     if shared in (len(chosen), len(rejected)) and chosen != rejected:
@@ -219,7 +221,7 @@ def _unicode(value: str, name: str, place: str) -> str:
     except UnicodeEncodeError as error:
         odd = f"U+{ord(value[error.start]):04X}"
         raise row_error(
-            place, f"{name} holds half of a character ({odd}): mend how the file was cut or escaped"
+            place, f"{name} holds half of a character ({odd}): correct how the file was cut or escaped"
         ) from None
     return value
 
@@ -245,7 +247,7 @@ def _labels(value: Any, place: str) -> Mapping[str, bool] | None:
 
 
 def _spans(value: Any, length: int, place: str) -> tuple[Span, ...] | None:
-    """`length`: characters of the completion, or of its first message."""
+    """Returns the spans of a completion; `length` is the number of characters in it or in its first message."""
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str):
@@ -263,13 +265,13 @@ def _spans(value: Any, length: int, place: str) -> tuple[Span, ...] | None:
     return tuple(spans) or None
 
 
-def said(text: Text) -> str:
-    """The text of all its messages."""
+def _all_text(text: Text) -> str:
+    """Returns the text of all messages."""
     return text if isinstance(text, str) else "".join(message["content"] for message in text)
 
 
 def _number(value: Any) -> float:
-    """NaN for what is no number."""
+    """Returns `value` as a float, or NaN if it is not a number."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 

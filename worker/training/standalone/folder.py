@@ -1,9 +1,10 @@
-"""OUT: whose it is, what was begun there, and what is put there in the end.
+"""The folder OUT: its owner, the training begun there, and the results written there in the end.
 
-    OUT/work/            WORKDIR of the trainer and the scorer, with request.json: what it was begun with
-    OUT/<the rest>       the checkpoint's own files, and `TOLD`
+    OUT/work/            WORKDIR of the trainer and the scorer, with request.json, the request of the training
+    OUT/<the rest>       the checkpoint's own files, and `REPORTS`
 
-work appears whole, so a folder with work/request.json is ours; one with anything else in it is somebody else's.
+work is created atomically, so a folder with work/request.json belongs to this command; a folder with any other content
+belongs to somebody else.
 """
 
 import fcntl
@@ -23,9 +24,9 @@ from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums,
 from worker.training.machine.process import Refusal, first_line
 from worker.training.standalone.request import Request
 
-#: What is put beside the checkpoint's own files; training.json comes last and says that all is there.
-TOLD = ("metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "curves.png", "scores.json", "training.json")
-#: Files at least this large are the same file in work and OUT, not a copy.
+#: Files that are put next to the checkpoint's own; training.json comes last and marks them as complete.
+REPORTS = ("metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "curves.png", "scores.json", "training.json")
+#: Files at least this large are hard links in OUT to the file in work, not copies.
 LARGE_BYTES = 1_000_000
 #: An adapter's own files.
 ADAPTER_FILES = (model_folders.ADAPTER_CONFIG, model_folders.ADAPTER_WEIGHTS, "origin.json")
@@ -38,16 +39,17 @@ class Folder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Make the folder, keep others out of it, and remove it again where nothing came into it.
+        """Creates the folder and locks it in the block; removes it afterwards if it is new and still empty.
 
-        Raises `Refusal` where it cannot be written, belongs to somebody else, or is being worked in.
+        Raises `Refusal` if it cannot be written, belongs to somebody else, or is in use by another training.
         """
-        made = not self.out.exists()
+        is_new = not self.out.exists()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.out, os.O_RDONLY)
         except OSError as error:
-            raise Refusal("out", f"--out {self.out} cannot be made ({error.strerror}): name another folder") from None
+            message = f"--out {self.out} cannot be created ({error.strerror}): name another folder"
+            raise Refusal("out", message) from None
         try:
             self._require_ours()
             try:
@@ -59,8 +61,8 @@ class Folder:
             yield
         finally:
             os.close(lock)
-            if made:
-                with suppress(OSError):  # something came into it
+            if is_new:
+                with suppress(OSError):  # it is not empty
                     self.out.rmdir()
 
     def _require_ours(self) -> None:
@@ -72,15 +74,16 @@ class Folder:
                 "out", f"--out {self.out} holds {min(entries)} and no training of this command: name an empty folder"
             )
 
-    def begun_with(self, asked: Mapping[str, Any]) -> bool:
-        """Whether just that was begun here; False also for something else of which nothing has been learnt yet.
+    def begun_with(self, requested: Mapping[str, Any]) -> bool:
+        """Returns whether the training in this folder was begun with exactly this request.
 
-        Raises `Refusal` where something else was, of which a training would be lost, and where request.json is damaged.
+        It returns False also for another request, if nothing has been learnt yet. Raises `Refusal` if a training of
+        another request would be lost, or if request.json is damaged.
         """
         try:
             before = json.loads(read(self.work / "request.json"))
             if not isinstance(before, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
         except FileNotFoundError:
             return False
         except (Damaged, ValueError) as error:
@@ -90,7 +93,7 @@ class Folder:
                 f"--out {self.out}: {self.work / 'request.json'} is damaged ({fault}): name another folder, or add "
                 "--restart to train again",
             ) from None
-        changed = differences(before, asked)
+        changed = differences(before, requested)
         if changed and ((self.work / "training.json").exists() or any(self.work.glob("state/step-*"))):
             raise Refusal(
                 "out",
@@ -99,26 +102,26 @@ class Folder:
             )
         return not changed
 
-    def stage(self, asked: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
-        """Have `fill` write a new WORKDIR, in place of an older one and of what that left in OUT."""
+    def stage(self, requested: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
+        """Lets `fill` write a new WORKDIR; replaces an older one and removes its results from OUT."""
         with folder_atomically(self.work) as work:
             fill(work)
-            write_sealed(work / "request.json", json.dumps(asked, indent=1, ensure_ascii=False).encode())
-            self._remove_what_was_put()
+            write_sealed(work / "request.json", json.dumps(requested, indent=1, ensure_ascii=False).encode())
+            self._remove_results()
 
-    def _remove_what_was_put(self) -> None:
-        for name in (*TOLD, *(path.name for path in self.work.glob("output/*"))):
+    def _remove_results(self) -> None:
+        for name in (*REPORTS, *(path.name for path in self.work.glob("output/*"))):
             (self.out / name).unlink(missing_ok=True)
 
     def put(self) -> None:
-        """Put into OUT what WORKDIR holds by now."""
-        for source in (*sorted(self.work.glob("output/*")), *(self.work / name for name in TOLD)):
+        """Puts the results in WORKDIR so far into OUT."""
+        for source in (*sorted(self.work.glob("output/*")), *(self.work / name for name in REPORTS)):
             if source.is_file():
                 _put(source, self.out / source.name)
         flush(self.out)
 
     def holds_all(self, *, scores: bool) -> bool:
-        """Whether a finished training lies in OUT undamaged, with its scores where these are wanted."""
+        """Returns whether OUT holds a finished, undamaged training, including its scores if `scores` is set."""
         try:
             saved = sums(seal_of(self.work / "output")) or {}
         except Damaged:
@@ -144,12 +147,12 @@ def _put(source: Path, target: Path) -> None:
             flush(temporary)
         temporary.replace(target)
     finally:
-        # Also after a success: rename(2) leaves both names where they are links to the same file already.
+        # Also after a success: rename(2) leaves both names if they are links to the same file already.
         temporary.unlink(missing_ok=True)
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+def _same(path: Path, other: Path) -> bool:
+    return path.is_file() and other.is_file() and path.read_bytes() == other.read_bytes()
 
 
 def _has(path: Path, digest: str) -> bool:
@@ -157,7 +160,7 @@ def _has(path: Path, digest: str) -> bool:
 
 
 def asked_for(request: Request, recipe: Recipe) -> dict[str, Any]:
-    """What decides what is learnt and measured, with files by their content. Raises `Refusal`."""
+    """Returns the settings that determine training and scores, with files by their content. Raises `Refusal`."""
     return {
         "data": [{"name": path.name, "sha256": _sha256(path)} for path in request.data],
         "eval_data": [{"name": path.name, "sha256": _sha256(path)} for path in request.eval_data],
@@ -195,29 +198,29 @@ def _fingerprint(option: str, folder: Path, config: str, what: str) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is other than when the training was begun, for people."""
-    found = []
+    """Returns, as text, the differences from the request with which the training was begun."""
+    changes = []
     for key, option in (("data", "--data"), ("eval_data", "--eval-data")):
-        old, new = ([file["sha256"] for file in asked.get(key, ())] for asked in (before, now))
+        old, new = ([file["sha256"] for file in request.get(key, ())] for request in (before, now))
         if len(old) != len(new):
-            found.append(f"{option} names {len(new)} files, not {len(old)}")
+            changes.append(f"{option} names {len(new)} files, not {len(old)}")
         else:
             changed = [now[key][i]["name"] for i in range(len(new)) if old[i] != new[i]]
-            found += [f"the content of {name}" for name in changed]
+            changes += [f"the content of {name}" for name in changed]
     if before.get("holdout") != now["holdout"]:
-        found.append(f"--holdout is {now['holdout']:g}, not {before.get('holdout'):g}")
+        changes.append(f"--holdout is {now['holdout']:g}, not {before.get('holdout'):g}")
     old_fields, new_fields = _flat(before.get("recipe", {})), _flat(now["recipe"])
-    found += [
+    changes += [
         f"{name} is {new_fields.get(name)}, not {old_fields.get(name)}"
         for name in sorted(old_fields.keys() | new_fields.keys())
         if old_fields.get(name) != new_fields.get(name)
     ]
-    found += [f"the weights of --{key}" for key in ("model", "reference") if before.get(key) != now[key]]
-    return found
+    changes += [f"the weights of --{key}" for key in ("model", "reference") if before.get(key) != now[key]]
+    return changes
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"lora": {"rank": 8}}`` → ``{"lora.rank": 8}``."""
+    """Returns a nested mapping as a flat one: ``{"lora": {"rank": 8}}`` → ``{"lora.rank": 8}``."""
     flat: dict[str, Any] = {}
     for name, value in section.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -225,7 +228,7 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
-    """What the reference said in trainings in `outs`; whether it holds, the trainer sees. Raises `Refusal`."""
+    """Copies the reference's log-probs of the trainings in `outs`; the trainer decides which fit. Raises `Refusal`."""
     target.mkdir()
     for number, out in enumerate(outs):
         source = out / "work" / "reference.safetensors"
@@ -242,8 +245,9 @@ def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
 
 
 def copy_adapter(source: Path, target: Path) -> None:
-    """Copies the adapter's own files and its tokenizer: its folder may be the OUT of an earlier training, with much
-    else.
+    """Copies the adapter's own files and its tokenizer from its folder.
+
+    That folder may be the OUT of an earlier training, with many other files.
     """
     target.mkdir()
     for path in [*(source / name for name in ADAPTER_FILES), *model_folders.tokenizer_files(source)]:

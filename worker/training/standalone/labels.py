@@ -1,4 +1,4 @@
-"""The label of a row in a file, and errors that name the row. Pure."""
+"""Reads the label of a row in a file, and makes errors that name the row. Pure."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from worker.training.machine.process import Refusal
 
 
 class Labels:
-    """Reads the labels of one file: true and false, 1 and 0, or "true" and "false", one kind in all of it."""
+    """Reads the labels of one file: true and false, 1 and 0, or "true" and "false", all of the same kind."""
 
     def __init__(self) -> None:
         self._first: tuple[str, str, Any] | None = None  # kind, place and value of the first label
@@ -30,11 +30,11 @@ def _kind_of_label(value: Any) -> str | None:
 
 
 def row_error(place: str, message: str) -> Refusal:
-    """Returns the refusal of a row. `place`: file and line."""
+    """Returns the refusal of a row; `place` is its file and line."""
     return Refusal("data", f"{place}: {message}")
 
 
 def shown(value: Any) -> str:
-    """Returns `value` as JSON, cut where it is long."""
+    """Returns `value` as JSON, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -1,6 +1,6 @@
-"""Files of rows as records: JSON lines, a JSON list, CSV, parquet; all but parquet also gzipped.
+"""Reads files of rows as records: JSON lines, a JSON list, CSV, parquet; all but parquet also gzipped.
 
-A record carries its place, so that whatever is wrong with it can be said in a way that the reader finds.
+A record carries its file and line, so that an error can name them.
 """
 
 import csv
@@ -15,18 +15,18 @@ from typing import IO, Any, NamedTuple, cast
 from worker.training.machine.process import Refusal
 
 KNOWN = ".jsonl, .json, .csv, .parquet (all but parquet also with .gz)"
-#: Columns of a CSV file that hold JSON; all others hold text, but for numbers where numbers are due.
+#: Columns of a CSV file that hold JSON; all others hold text, or numbers in columns of numbers.
 JSON_COLUMNS = ("labels", "spans")
 
 
 class Record(NamedTuple):
     place: str  # "data/rows.jsonl line 7"
-    name: str  # "rows.jsonl line 7": the same from wherever the file is read
+    name: str  # "rows.jsonl line 7": independent of the file's folder
     fields: Mapping[str, Any]
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Every record of `path`, in its order. Raises `Refusal` naming file and line where it cannot be read."""
+    """Yields every record of `path`, in its order. Raises `Refusal` naming file and line if it cannot be read."""
     if not path.exists():
         raise Refusal("data", f"{path}: there is no such file: name a file of {KNOWN}")
     if path.is_dir():
@@ -42,7 +42,7 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def _json(path: Path) -> Iterator[Record]:
-    """A list of objects, or one object a line: what the first sign says counts, not the file's name."""
+    """Yields the records of a list of objects, or of one object a line; the first character decides, not the name."""
     with _opened(path) as file:
         begins = b""
         while not begins.strip(b"\xef\xbb\xbf \t\r\n") and (line := file.readline()):
@@ -69,13 +69,13 @@ def _decoded(content: bytes, place: str) -> Any:
         raise Refusal("data", f"{place} is not UTF-8: save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         line = f" in line {error.lineno}" if " line " not in place else ""
-        raise Refusal("data", f"{place} is not JSON ({error.msg} at column {error.colno}{line}): mend it") from None
+        raise Refusal("data", f"{place} is not JSON ({error.msg} at column {error.colno}{line}): correct it") from None
     except (ValueError, RecursionError) as error:
-        raise Refusal("data", f"{place} is not JSON ({error}): mend it") from None
+        raise Refusal("data", f"{place} is not JSON ({error}): correct it") from None
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _record(path: Path, unit: str, number: int, row: Any) -> Record:
@@ -110,7 +110,7 @@ def _csv(path: Path) -> Iterator[Record]:
     except UnicodeDecodeError:
         raise Refusal("data", f"{path} is not UTF-8: save the file as UTF-8") from None
     except csv.Error as error:
-        raise Refusal("data", f"{path} line {lines.line_num} is no CSV ({error}): mend it") from None
+        raise Refusal("data", f"{path} line {lines.line_num} is not valid CSV ({error}): correct it") from None
 
 
 def _cell(name: str, cell: str, place: str) -> Any:
@@ -124,7 +124,7 @@ def _cell(name: str, cell: str, place: str) -> Any:
         try:
             return float(cell)
         except ValueError:
-            pass  # said with the other weights that are no numbers
+            pass  # refused later, like any weight that is not a number
     return cell
 
 
@@ -139,11 +139,11 @@ def _parquet(path: Path) -> Iterator[Record]:
                 number += 1
                 yield _record(path, "row", number, row)
     except pa.ArrowException as error:
-        raise Refusal("data", f"{path} is no readable parquet file: {_reason(error)}") from None
+        raise Refusal("data", f"{path} is not a readable parquet file: {_reason(error)}") from None
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """Gzipped or not, whatever its name says."""
+    """Opens a file that may be gzipped; its content decides, not its name."""
     with path.open("rb") as probe:
         zipped = probe.read(2) == b"\x1f\x8b"
     return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")

@@ -1,4 +1,4 @@
-"""Train and holdout as a snapshot folder: what the service would have staged (docs/workdir.md)."""
+"""Writes train and holdout as a snapshot folder, as the service would stage it (docs/workdir.md)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,16 @@ GROUP = 2048
 
 
 def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pairs_from: PairsFrom | None) -> None:
-    """Write shards and manifest into `folder`, and pairs where `pairs_from` says which ones. The same rows give the
-    same bytes.
+    """Writes shards and manifest into `folder`, and the pairs that `pairs_from` names. Equal rows give equal bytes.
 
-    about   what the manifest says beside what is counted here
+    about   further fields of the manifest
     """
     shards: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     counts = {}
     for split, side in (("train", data.train), ("holdout", data.holdout)):
         rows_of = {
-            kind: [i for i, one in enumerate(side.examples) if isinstance(one.prompt, str) == (kind == "text")]
+            kind: [i for i, row in enumerate(side.examples) if isinstance(row.prompt, str) == (kind == "text")]
             for kind in ("text", "chat")
         }
         for kind, rows in rows_of.items():
@@ -67,12 +66,12 @@ def write_snapshot(folder: Path, data: Dataset, about: Mapping[str, Any], *, pai
 
 def _dropped_line(split: str, dropped: Dropped) -> dict[str, Any]:
     meaning, remedy = REASONS[dropped.fault.reason]
-    place = {"split": split, "shard": None, "row": None, "completion_id": dropped.name}
-    return {**place, **dropped.fault._asdict(), "meaning": meaning, "remedy": remedy}
+    location = {"split": split, "shard": None, "row": None, "completion_id": dropped.name}
+    return {**location, **dropped.fault._asdict(), "meaning": meaning, "remedy": remedy}
 
 
 def _write_shard(path: Path, side: Side, rows: Sequence[int]) -> None:
-    """`rows`: indices of the side's examples, all text or all chat."""
+    """Writes a shard of the side's examples with the indices `rows`, which are all text or all chat."""
     import pyarrow as pa
 
     from app.snapshots.files.parquet import TEXT
@@ -80,21 +79,21 @@ def _write_shard(path: Path, side: Side, rows: Sequence[int]) -> None:
     examples = [side.examples[index] for index in rows]
     text = TEXT["text" if isinstance(examples[0].prompt, str) else "chat"]
     columns: dict[str, tuple[Any, list[Any]]] = {
-        "prompt": (text, [one.prompt for one in examples]),
-        "completion": (text, [one.completion for one in examples]),
-        "label": (pa.bool_(), [one.desirable for one in examples]),
-        "weight": (pa.float64(), [one.weight for one in examples]),
+        "prompt": (text, [row.prompt for row in examples]),
+        "completion": (text, [row.completion for row in examples]),
+        "label": (pa.bool_(), [row.desirable for row in examples]),
+        "weight": (pa.float64(), [row.weight for row in examples]),
         "reason": (pa.string(), ["file"] * len(examples)),
-        "completion_id": (pa.string(), [one.name for one in examples]),
+        "completion_id": (pa.string(), [row.name for row in examples]),
         "checkpoint_id": (pa.string(), [None] * len(examples)),
         "position": (pa.int64(), list(rows)),
     }
-    if any(one.labels for one in examples):
+    if any(row.labels for row in examples):
         kind = pa.list_(pa.struct([("name", pa.string()), ("value", pa.bool_())]))
-        columns["labels"] = (kind, [_labels(one) for one in examples])
-    if any(one.spans for one in examples):
+        columns["labels"] = (kind, [_labels(row) for row in examples])
+    if any(row.spans for row in examples):
         kind = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("weight", pa.float64())]))
-        columns["spans"] = (kind, [[span._asdict() for span in one.spans or ()] for one in examples])
+        columns["spans"] = (kind, [[span._asdict() for span in row.spans or ()] for row in examples])
     _write_table(path, columns)
 
 

@@ -1,4 +1,4 @@
-"""How a training ended: one document, for a person as a table."""
+"""The summary of a training, as one document or as a table."""
 
 import json
 from collections import Counter
@@ -12,20 +12,20 @@ from worker.training.files.sealed import Damaged, read
 from worker.training.machine.process import Refusal
 from worker.training.watch.journal import figures, lines
 
-#: Figures of the scorer that the table shows, and what it calls them.
+#: Figures of the scorer that the table shows → their names there.
 SCORES = {"auroc": "AUROC", "accuracy": "accuracy", "margin": "margin", "ece": "calibration error"}
 
 
 def summary_of(out: Path, work: Path, *, finished_before: bool) -> dict[str, Any]:
-    """`finished_before`: whether an earlier call had done all of it."""
+    """Returns the summary of the training in `out`; `finished_before` means that an earlier call had finished it."""
     training, recipe, manifest = (
         _document(path) for path in (work / "training.json", work / "recipe.json", work / "snapshot" / "manifest.json")
     )
     scores = _document(out / "scores.json") if (out / "scores.json").exists() else None
     warnings = work / "warnings.jsonl"
-    said = [line["message"] for line in lines(warnings)]
+    messages = [line["message"] for line in lines(warnings)]
     if manifest["holdout_share"] > 0 and holdout_rows(work) == 0:
-        said.append("no prompt fell into the holdout: nothing was evaluated; raise --holdout or give --eval-data")
+        messages.append("no prompt fell into the holdout: nothing was evaluated; raise --holdout or give --eval-data")
     return {
         "out": str(out),
         "finished_before": finished_before,
@@ -39,12 +39,12 @@ def summary_of(out: Path, work: Path, *, finished_before: bool) -> dict[str, Any
         "columns_ignored": manifest["columns_ignored"],
         "final": training["final"],
         "scores": scores,
-        "warnings": said,
+        "warnings": messages,
     }
 
 
 def _dropped(read: Mapping[str, int], checked: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Returns the dropped rows by reason: those of the files' reading and those of the check against the model."""
+    """Returns the dropped rows by reason, from reading the files and from the check against the model."""
     return dict(sum((Counter(counts) for counts in checked.values()), Counter(read)))
 
 
@@ -54,7 +54,7 @@ def holdout_rows(work: Path) -> int:
 
 
 def show(summary: Mapping[str, Any]) -> None:
-    """As a table on stdout."""
+    """Prints the summary as a table on stdout."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -82,7 +82,7 @@ def _lines(summary: Mapping[str, Any]) -> dict[str, str]:
     }
     lines["last step"] = figures([summary["final"]])
     if scores := summary["scores"]:
-        lines |= {f"held-out {said}": figure(scores[name]) for name, said in SCORES.items()}
+        lines |= {f"held-out {title}": figure(scores[name]) for name, title in SCORES.items()}
         lines["held-out KL, nats a token"] = figure(scores["kl"]["nats_per_token"])
     lines["warnings"] = "\n".join(summary["warnings"])
     return {name: line for name, line in lines.items() if line}
@@ -93,7 +93,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def figure(value: Any) -> str:
-    """A number, or a figure of the scorer with its interval, or why there is none."""
+    """Returns, as text, a number or a figure of the scorer with its interval, or the reason why there is none."""
     if not isinstance(value, Mapping):
         return f"{value:.3g}"
     if value["value"] is None:

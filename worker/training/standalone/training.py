@@ -1,4 +1,4 @@
-"""All of it, from the request to the summary."""
+"""Trains without a service, from the request to the summary."""
 
 import json
 from collections.abc import Mapping
@@ -24,9 +24,10 @@ DAMAGED = frozenset(
 
 
 def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
-    """Train what `request` asks for in its OUT, or continue with it; a finished training is left as it is. The summary.
+    """Begins or continues the training of `request` in its OUT and returns its summary.
 
-    Raises `Refusal` on anything that the caller can mend, `Stopped` once the state is saved after `stop` was requested.
+    A finished training is left as it is. Raises `Refusal` for any fault that the caller can correct, and `Stopped`
+    after saving the state if `stop` is requested.
     """
     folder = Folder(request.out)
     work = folder.work
@@ -46,19 +47,19 @@ def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
 
 
 def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
-    """Have WORKDIR hold what `request` asks for; where it does already, it is left as it is. Raises `Refusal`."""
+    """Fills WORKDIR for `request`, unless that was done by an earlier call. Raises `Refusal`."""
     recipe = request.recipe()
-    asked = asked_for(request, recipe)
-    if request.restart or not folder.begun_with(asked):
+    requested = asked_for(request, recipe)
+    if request.restart or not folder.begun_with(requested):
         data = read_dataset(request, recipe)
         require_enough(data, recipe, allow_imbalance=request.allow_imbalance)
         stop.raise_if_requested()
-        folder.stage(asked, lambda work: _fill(work, request, recipe, data, asked))
-    adapter = {"kind": "adapter", "path": "reference", "fingerprint": asked["reference"]}
+        folder.stage(requested, lambda work: _fill(work, request, recipe, data, requested))
+    adapter = {"kind": "adapter", "path": "reference", "fingerprint": requested["reference"]}
     job = {
         "run_id": "alone",
-        "base_model": str(request.model.absolute()),  # which may have moved since
-        "base_fingerprint": asked["model"],
+        "base_model": str(request.model.absolute()),  # it may have moved since an earlier call
+        "base_fingerprint": requested["model"],
         "reference": adapter if request.reference else {"kind": "base"},
         "reference_checkpoint_id": None,
     }
@@ -68,7 +69,7 @@ def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
 
 
 def _train(work: Path, request: Request, stop: StopRequest) -> None:
-    # Takes seconds to load, and neither what is refused nor what was finished before needs it.
+    # Loading takes seconds, and neither a refusal nor a finished training needs it.
     from worker.training.train import train_and_draw
 
     try:
@@ -92,12 +93,12 @@ def _first_chat_row(work: Path) -> str:
     return str(pq.read_table(path, columns=["completion_id"])["completion_id"][0])
 
 
-def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, asked: Mapping[str, Any]) -> None:
-    """Write the WORKDIR, but for job.json."""
+def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, requested: Mapping[str, Any]) -> None:
+    """Writes all of WORKDIR except job.json."""
     snapshot = work / "snapshot"
     snapshot.mkdir()
     about = {
-        "files": {key: asked[key] for key in ("data", "eval_data")},
+        "files": {key: requested[key] for key in ("data", "eval_data")},
         "holdout_share": request.holdout_share,
         "allow_imbalance": request.allow_imbalance,
         "columns_ignored": sorted(data.ignored),

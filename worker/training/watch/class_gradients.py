@@ -1,7 +1,7 @@
-"""How hard each class pulls: the norm of its share of a micro-batch's gradient.
+"""Measures the pull of each class: the norm of its share of a micro-batch's gradient.
 
-Measured now and then on the first micro-batch of a step, when no gradient is held yet, so that it never raises the peak
-of memory. What training computes afterwards is the same to the last bit.
+It is measured every `EVERY` steps on the first micro-batch of a step, before any gradient is held, so that it never
+raises the peak of memory. The results of training stay the same to the last bit.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from worker.training.machine.ranks import Ranks
 from worker.training.objectives import LogProbs, Losses
 
-#: Optimizer steps between two measurements: two more backward passes of one micro-batch.
+#: Optimizer steps between two measurements, each of which costs two more backward passes of one micro-batch.
 EVERY = 25
 
 
 def class_gradient_norms(
     losses: Losses, log_probs: LogProbs, weights: Sequence[nn.Parameter], ranks: Ranks
 ) -> tuple[float | None, float | None]:
-    """Of desirable and of undesirable rows, per row of the micro-batch; None where a class is absent."""
+    """Returns the gradient norms of desirable and of undesirable rows, per row of the micro-batch.
+
+    The norm of an absent class is None.
+    """
     desirable_B = log_probs.desirable_B
     counts = ranks.sum(torch.stack([desirable_B.sum(), (~desirable_B).sum()]).float()).tolist()
     norms: list[float | None] = []
@@ -29,9 +32,9 @@ def class_gradient_norms(
 
 
 def _norm(loss: Tensor, weights: Sequence[nn.Parameter], ranks: Ranks) -> float:
-    found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
     squares = torch.zeros((), device=loss.device)
-    for weight, gradient in zip(weights, found, strict=True):
+    for weight, gradient in zip(weights, gradients, strict=True):
         whole = ranks.sum(torch.zeros_like(weight) if gradient is None else gradient)
         squares = squares + whole.float().square().sum()
     return float(squares.sqrt())

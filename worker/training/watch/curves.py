@@ -1,8 +1,8 @@
-"""The curves of a training as one PNG: what metrics.jsonl says, for somebody who wants to see it at a glance.
+"""Draws the curves of a training, from metrics.jsonl, into one PNG.
 
-Drawn without a display, and the same figures give the same bytes. The two classes are told apart by colour and by line
-style: the colours are those of Okabe and Ito (2008, "Color Universal Design"), which people with any of the common
-colour-blindnesses tell apart, and they differ in brightness too.
+No display is needed, and the same figures give the same bytes. The two classes differ in colour and in line style. The
+colours are those of Okabe and Ito (2008, "Color Universal Design"), which people with any of the common forms of
+colour-blindness can distinguish; they differ in brightness too.
 """
 
 import logging
@@ -17,9 +17,9 @@ from app.durable import write_atomically
 
 BLACK, BLUE, VERMILION, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
 
-#: A point is the mean of neighbouring steps where a run has more of them: more cannot be seen at this size.
+#: Largest number of points; with more steps, a point is the mean of neighbouring ones. More are invisible at this size.
 POINTS = 400
-#: Share of the run that the bold line averages over, where the single steps are noisy.
+#: Share of the run over which the bold line averages noisy steps.
 SMOOTHED_OVER = 1 / 25
 INCHES, DOTS_PER_INCH = (11, 10), 100
 
@@ -30,8 +30,8 @@ class Curve:
     name: str
     colour: str = BLACK
     style: str = "-"
-    sparse: bool = False  # few points, marked
-    exact: bool = False  # without noise: not smoothed
+    sparse: bool = False  # few points, drawn with markers
+    exact: bool = False  # without noise, so not smoothed
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,18 @@ PANELS = (
 
 
 def draw(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the lines of metrics.jsonl into the PNG `path`, whole or not at all.
+    """Draws the lines of metrics.jsonl into the PNG `path`, completely or not at all.
 
-    Fields that lack or are null, or no finite number, are left out. Raises OSError where `path` cannot be written.
+    Fields that are missing, null or not finite are left out. Raises OSError if `path` cannot be written.
     """
-    # matplotlib tells about its caches on stderr where the home folder cannot be written; nobody asked.
+    # matplotlib prints warnings about its caches if the home folder cannot be written.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
-        mpl.rcdefaults()  # a matplotlibrc at home must not reach the bytes
+        mpl.rcdefaults()  # a user's matplotlibrc must not change the bytes
         mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10})
         figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
         canvas = FigureCanvasAgg(figure)
@@ -135,7 +135,7 @@ def _draw_panel(axes: Any, panel: Panel, metrics: Sequence[Mapping[str, Any]]) -
     if panel.zero:
         axes.axhline(0, color="0.5", linewidth=0.8, zorder=1)
     if len(drawn) > 1:
-        # Above the lines, where it hides none of them.
+        # Above the lines, so that it hides none of them.
         axes.legend(
             frameon=False, fontsize=8, ncols=len(drawn), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
             columnspacing=1.2, handlelength=2.2,
@@ -173,22 +173,25 @@ def _draw_curve(axes: Any, curve: Curve, steps: list[float], values: list[float]
 
 
 def points(metrics: Sequence[Mapping[str, Any]], field: str) -> tuple[list[float], list[float]]:
-    """Steps and values of `field` where it is a finite number; means of neighbours where there are over `POINTS`."""
-    found = [
+    """Returns the steps and values of `field` that are finite numbers.
+
+    If there are more than `POINTS`, neighbours are averaged.
+    """
+    pairs = [
         (float(line["step"]), float(value))
         for line in metrics
         if (value := line.get(field)) is not None and math.isfinite(value)
     ]
-    width = -(-len(found) // POINTS) or 1
-    groups = [found[start : start + width] for start in range(0, len(found), width)]
+    width = -(-len(pairs) // POINTS) or 1
+    groups = [pairs[start : start + width] for start in range(0, len(pairs), width)]
     steps, values = ([math.fsum(pair[i] for pair in group) / len(group) for group in groups] for i in (0, 1))
     return steps, values
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """The mean over a window of `SMOOTHED_OVER` of all points around each; what reaches over an end is cut off."""
+    """Returns for each point the mean over a window of `SMOOTHED_OVER` of all points, cut off at the ends."""
     reach = int(len(values) * SMOOTHED_OVER / 2)
-    windows = (values[max(0, at - reach) : at + reach + 1] for at in range(len(values)))
+    windows = (values[max(0, index - reach) : index + reach + 1] for index in range(len(values)))
     return [math.fsum(window) / len(window) for window in windows]
 
 

@@ -1,8 +1,7 @@
-"""What looks wrong, before and while it trains, and what to do. Pure rules: figures in, findings out; the caller says
-each code once.
+"""Pure rules that detect training problems and suggest a remedy: figures in, findings out.
 
-What the rows and their plan say before the first step is in `plan_diagnosis`, what the metrics say after each step in
-`findings`. A rule that an objective gives no figures for does not speak.
+`plan_diagnosis` checks the rows and their plan before the first step, `findings` the metrics after each step. A rule
+without figures from the objective finds nothing. The caller reports each code once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,36 +17,37 @@ __all__ = ["Finding", "findings", "of_rows"]
 
 Metrics = Sequence[Mapping[str, Any]]
 
-#: Steps that are averaged, so that one odd batch raises no alarm.
+#: Number of steps that are averaged, so that one unusual batch raises no alarm.
 SPAN = 10
-#: A class counts as fallen when its mean reward is below this (β·r, so in units of the loss's sigmoid).
+#: A class counts as fallen below this mean reward (β·r, so in units of the loss's sigmoid).
 FALLEN = -0.5
-#: Within this of its value at the start, as a share of λ, a class's loss counts as never having moved.
+#: A class's loss counts as unmoved within this distance of its value at the start, as a share of λ.
 PINNED = 0.005
-#: Rewards, or their margin, this close to 0 are where a loss counts as PINNED: a sigmoid's slope there is 1/4.
+#: Rewards, or their margin, count as unmoved within this distance of 0. It matches PINNED, as a sigmoid's slope at 0 is
+#: 1/4.
 STILL = 4 * PINNED
-#: Loss of a row at r = 0 and z0 = 0, as a share of its λ, of objectives where that tells whether anything was learned.
+#: Loss of a row at r = 0 and z0 = 0, as a share of its λ, for objectives where it shows whether anything was learned.
 LOSS_AT_FIRST = {"kto": 0.5, "tkto": 0.5, "apo_zero_unpaired": 0.5, "bco": log(2)}
 #: A class's mean reward (β·r) counts as moved beyond this.
 MOVED = 0.1
-#: So does its mean log-ratio r, or z0, beyond this in nats: with a small β the policy moves far while β·r stays small.
+#: Its mean log-ratio r, or z0, counts as moved beyond this, in nats: with a small β, β·r stays small in a large move.
 MOVED_NATS = 1.0
 #: Classes whose mean rewards differ by less than this share of the larger one are not separated.
 ALIKE_SHARE = 0.1
-#: In more than this share of the steps z0 is cut off: then the clamp decides, not the data.
+#: If z0 is clamped in more than this share of the steps, the clamp determines it and not the data.
 CLAMPED_SHARE = 0.5
-#: One class's gradient this many times the other's: the weaker one is not learnt from. Measured twice in a row, because
-#: each time it is one micro-batch.
+#: Ratio of the classes' gradient norms beyond which the weaker class is not learnt from. It must be exceeded twice in a
+#: row, because each measurement is of one micro-batch.
 NORMS_APART = 10
-#: Sampled lengths outside this times the reference's are said. Medians of a dozen samples scatter by about a fifth, so
-#: it takes two checks in a row on the same side.
+#: Sampled lengths outside these multiples of the reference's are reported. Medians of a dozen samples scatter by about
+#: a fifth, so two checks in a row on the same side are needed.
 LENGTH_BAND = (0.8, 1.25)
 
 
 def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
-    """Returns what the lines of metrics.jsonl so far say, the gravest first.
+    """Returns the findings from the lines of metrics.jsonl so far, the most serious first.
 
-    No two findings move the learning rate in different directions: the graver one decides.
+    Findings never move the learning rate in different directions: the more serious one decides.
     """
     kept: list[Finding] = []
     for rule in RULES:
@@ -63,7 +63,7 @@ def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
 
 
 def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
-    # Without a reference a reward is no distance from the start, and below 0 from the first step on.
+    # Without a reference a reward does not measure the distance from the start, and it is below 0 from the first step.
     if not OBJECTIVES[recipe.objective].reference or len(metrics) < 2 * SPAN:
         return None
     for name in ("reward_desirable", "reward_undesirable"):
@@ -79,7 +79,7 @@ def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
 
 
 def _classes_are_not_separated(metrics: Metrics, recipe: Recipe) -> Finding | None:
-    """Both classes' rewards have moved, and alike, or the margin stays at or below 0."""
+    """Finds rewards of both classes that have moved alike, or a margin that stays at or below 0."""
     if not OBJECTIVES[recipe.objective].reference or OBJECTIVES[recipe.objective].labels:
         return None
     if len(metrics) < 2 * SPAN or len(metrics) < metrics[-1]["total_steps"] // 2:
@@ -103,8 +103,8 @@ def _not_separated(desirable: float, undesirable: float, recipe: Recipe) -> Find
     return Finding(
         "classes_not_separated",
         f"the rewards of both classes move alike ({desirable:.3g} for desirable rows, {undesirable:.3g} for "
-        "undesirable ones): the policy changes without telling the classes apart: look whether the labels say anything "
-        f"about the completions, and lower learning_rate (it is {recipe.learning_rate:g})",
+        "undesirable ones): the policy changes without telling the classes apart: check whether the labels say "
+        f"anything about the completions, and lower learning_rate (it is {recipe.learning_rate:g})",
         "lower",
     )
 
@@ -147,7 +147,7 @@ def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
             return None
     return Finding(
         "nothing_learned",
-        f"{where_it_stays}: nothing is learned: raise learning_rate (it is {recipe.learning_rate:g}) or look whether "
+        f"{where_it_stays}: nothing is learned: raise learning_rate (it is {recipe.learning_rate:g}) or check whether "
         "the labels say anything about the completions",
         "raise",
     )
@@ -158,7 +158,7 @@ def _z0_is_clamped(metrics: Metrics, recipe: Recipe) -> Finding | None:
     if len(seen) < 2 * SPAN:
         return None
     clamped = sum(line["z0_clamped_share"] > 0.5 for line in seen)
-    # Around 0 chance decides about the clamp, and it changes nothing.
+    # Near 0 the clamp depends on chance and changes nothing.
     if clamped <= CLAMPED_SHARE * len(seen) or recipe.beta * fmean(line["z0_raw"] for line in seen) > -STILL:
         return None
     return Finding(
@@ -216,7 +216,7 @@ def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Finding | None:
             sampled, reference = checks[-1]
             return Finding(
                 "length_drift",
-                f"completions get {way}: {sampled:g} tokens in the median, the reference's have {reference:g}: look "
+                f"completions get {way}: {sampled:g} tokens in the median, the reference's have {reference:g}: check "
                 f"whether desirable rows are {way} than undesirable ones, raise beta (it is {recipe.beta:g}) or lower "
                 f"learning_rate (it is {recipe.learning_rate:g})",
                 "lower",
@@ -224,7 +224,7 @@ def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Finding | None:
     return None
 
 
-#: The gravest first.
+#: The most serious first.
 RULES: Sequence[Callable[[Metrics, Recipe], Finding | None]] = (
     _both_rewards_fall,
     _classes_are_not_separated,
@@ -237,6 +237,6 @@ RULES: Sequence[Callable[[Metrics, Recipe], Finding | None]] = (
 
 
 def _mean(metrics: Metrics, name: str) -> float | None:
-    """Over the steps that had the class."""
+    """Returns the mean over the steps that have the figure, or None if none has."""
     values = [line[name] for line in metrics if line.get(name) is not None]
     return fmean(values) if values else None

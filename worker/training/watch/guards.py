@@ -1,5 +1,8 @@
-"""What must hold while training, checked at every step. A broken invariant is our bug and crashes; a number that is not
-finite is refused, naming the rows, with the batch kept for whoever looks into it."""
+"""Invariants of training, checked at every step.
+
+A broken invariant is a bug of ours and crashes. A number that is not finite is refused; the refusal names the rows, and
+the batch is kept for a diagnosis.
+"""
 
 import json
 import math
@@ -21,15 +24,14 @@ from worker.training.microbatch import MicroBatch
 from worker.training.objectives import OBJECTIVES, LogProbs, Losses
 from worker.training.reference import Pair
 
-#: Objectives whose loss is λ·σ(0) where the policy is the reference.
+#: Objectives whose loss is λ·σ(0) while the policy equals the reference.
 HALF_LAMBDA_AT_FIRST = frozenset({"kto", "apo_zero_unpaired"})
 
 
 def assert_policy_is_reference(log_probs: LogProbs, losses: Losses, recipe: Recipe, precision: torch.dtype) -> None:
-    """Before the first update, within what `precision` can tell apart: r = 0 and z0 = 0 where the objective has them,
-    L = λ/2 for kto.
+    """Asserts, before the first update and within `precision`, that r = 0, z0 = 0, and L = λ/2 for kto.
 
-    Ranks have to call it together: z0 is of all their rows.
+    r and z0 are checked if the objective has them. All ranks must call it together: z0 is computed from all their rows.
     """
     objective = OBJECTIVES[recipe.objective]
     relative, absolute = SAME_WITHIN[precision]
@@ -65,7 +67,7 @@ def assert_policy_is_reference(log_probs: LogProbs, losses: Losses, recipe: Reci
 
 @dataclass(frozen=True)
 class Seen:
-    """A micro-batch as far as it is kept for a reproduction; no graph hangs on it."""
+    """The parts of a micro-batch that a reproduction needs, without its graph."""
 
     members: Sequence[Row]
     mismatched: Sequence[Pair] | None
@@ -74,8 +76,9 @@ class Seen:
 
 
 class Watch:
-    """Over the micro-batches of one step: whether all log-probs and losses are finite. Looked at when asked, not
-    before, so that the host needn't wait for the device at each micro-batch.
+    """Checks that all log-probs and losses of one step are finite.
+
+    The values are read in `require_finite` alone, so that the host need not wait for the device at each micro-batch.
     """
 
     def __init__(self, workdir: Path, step: int) -> None:
@@ -98,9 +101,9 @@ class Watch:
     def require_finite(self) -> None:
         """Raises `Refusal` naming the rows whose log-probs or loss are NaN or infinite."""
         seen, self._seen = self._seen, []
-        if not seen or bool(torch.cat([one.finite_B for one in seen]).all()):
+        if not seen or bool(torch.cat([batch.finite_B for batch in seen]).all()):
             return
-        first = next(one for one in seen if not bool(one.finite_B.all()))
+        first = next(batch for batch in seen if not bool(batch.finite_B.all()))
         odd = [row for row, finite in zip(first.members, first.finite_B.tolist(), strict=True) if not finite]
         values: dict[str, Any] = {
             name: [str(value) for value in figure.tolist()] for name, figure in first.figures.items()

@@ -1,5 +1,6 @@
-"""What the trainer tells: progress, metrics, warnings, each a file of one JSON object a line; a bar where someone
-watches.
+"""Records the trainer's progress, metrics and warnings, each in a file with one JSON object a line.
+
+In a terminal it also shows a progress bar.
 """
 
 import errno
@@ -21,13 +22,13 @@ Phase = Literal["loading", "referencing", "training", "evaluating"]
 
 #: Seconds between two lines of progress.jsonl within a phase.
 PROGRESS_EVERY = 0.5
-#: Seconds that the time left is estimated from, and steps that the speed is: a step may take half a minute.
+#: Seconds from which the remaining time is estimated, and steps from which the speed is: a step may take half a minute.
 SPEED_SECONDS, SPEED_STEPS = 600, 10
 
 
 class Journal:
     def __init__(self, workdir: Path, *, writes: bool = True) -> None:
-        """`writes`: False on all ranks but the first, which tell nothing."""
+        """Opens the journal of `workdir`. `writes` is False on all ranks but the first: those record nothing."""
         self.workdir = workdir
         self._writes = writes
         self.metrics: list[dict[str, Any]] = []
@@ -38,7 +39,7 @@ class Journal:
         sealed.log.addHandler(self._damage)
 
     def continue_after(self, step: int) -> None:
-        """Cut the lines of steps after `step`: a resumed run takes them again."""
+        """Removes the lines of steps after `step`, which a resumed run takes again."""
         if not self._writes:
             return
         self.metrics = _cut(self.workdir / "metrics.jsonl", step)
@@ -61,7 +62,7 @@ class Journal:
         self.metrics.append(line)
 
     def warn(self, step: int, code: str, message: str, *, again: bool = False) -> None:
-        """Once per code and run; `again`: once per message."""
+        """Records a warning once per code and run, or, with `again`, once per message."""
         if not self._writes:
             return
         path = self.workdir / "warnings.jsonl"
@@ -77,7 +78,7 @@ class Journal:
 
 
 class DamageHandler(logging.Handler):
-    """Adds a warning to the journal for each damaged file that is made again."""
+    """Adds a warning to the journal for each damaged file that is rebuilt."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class DamageHandler(logging.Handler):
 
 
 class Bar:
-    """For a terminal: a line per phase with the time left, under them the figures of the newest step."""
+    """A progress bar for a terminal: a line per phase with the remaining time, then the newest step's figures."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -115,7 +116,7 @@ class Bar:
         self._tasks: dict[str, Any] = {}
 
     def show(self, phase: str, done: int, total: int, metrics: Sequence[Mapping[str, Any]]) -> None:
-        """`metrics`: the lines of all steps so far."""
+        """Updates the bar of `phase`; `metrics` are the lines of all steps so far."""
         if phase not in self._tasks:
             self._tasks[phase] = self._progress.add_task(phase, total=total, speed="")
         speed = f"{tokens_per_second(metrics):,.0f} tokens/s" if phase == "training" and metrics else ""
@@ -130,13 +131,13 @@ class Bar:
 
 
 def tokens_per_second(metrics: Sequence[Mapping[str, Any]]) -> float:
-    """Over the last steps: single ones differ by the lengths of their rows."""
+    """Returns the mean speed of the last `SPEED_STEPS` steps: single steps differ by the lengths of their rows."""
     last = metrics[-SPEED_STEPS:]
     return sum(line["tokens_per_second"] * line["seconds"] for line in last) / sum(line["seconds"] for line in last)
 
 
 def figures(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Loss, rewards and z0 of the newest step and the newest drift, as far as there are such."""
+    """Returns, as text, the loss, rewards and z0 of the newest step and the newest drift, if they exist."""
     if not metrics:
         return ""
     newest = metrics[-1]
@@ -165,15 +166,15 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Returns the whole lines of `path`, without a last one that a kill cut short and without damaged ones."""
+    """Returns the complete lines of `path`, without damaged ones and without a last one that a kill cut short."""
     if not path.exists():
         return []
-    found = []
+    result = []
     for line in path.read_bytes().splitlines(keepends=True):
-        with suppress(ValueError):  # nothing is learnt from these files
+        with suppress(ValueError):  # training does not depend on these files
             if line.endswith(b"\n") and isinstance(content := json.loads(line), dict):
-                found.append(content)
-    return found
+                result.append(content)
+    return result
 
 
 def _cut(path: Path, step: int) -> list[dict[str, Any]]:

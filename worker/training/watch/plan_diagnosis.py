@@ -1,4 +1,4 @@
-"""Rules that detect problems in the rows and their plan, before the first step. Pure: rows in, findings out."""
+"""Pure rules that detect problems in the rows and their plan before the first step: rows in, findings out."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from worker.training.data.batches import Plan
 from worker.training.data.rows import Row, Rows
 
 TRUNCATED_SHARE = 0.05
-#: Of a block's rows, those that share a prompt or completion pull the same way and can lend each other no completion.
+#: Share of a block's rows that may have a prompt or completion in common: such rows pull in the same direction and
+#: cannot lend each other a completion.
 DUPLICATE_SHARE = 0.25
 #: λ_D·n_D / (λ_U·n_U): at least 1 and up to 4/3 in KTO's paper and TRL's documentation, up to 3/2 in its later text.
 LAMBDA_BAND = (1.0, 1.5)
@@ -18,7 +19,7 @@ LAMBDA_BAND = (1.0, 1.5)
 class Finding(NamedTuple):
     """A problem and its remedy.
 
-    learning_rate   direction in which the remedy moves the learning rate, None where it says nothing of it
+    learning_rate   direction in which the remedy moves the learning rate, None if it does not
     """
 
     code: str
@@ -27,20 +28,20 @@ class Finding(NamedTuple):
 
 
 def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list[Finding]:
-    """Returns the warnings that the rows and their plan give before the first step.
+    """Returns the warnings about the rows and their plan before the first step.
 
-    `context`: tokens the base model was made for.
+    `context` is the number of tokens that the base model was made for.
     """
-    found = []
+    findings = []
     if context is not None and context < recipe.max_length:
-        found.append(
+        findings.append(
             Finding(
                 "context",
                 f"max_length is {recipe.max_length}, the base model was made for {context}: rows are cut there",
             )
         )
     if read.truncated > TRUNCATED_SHARE * len(read.rows):
-        found.append(
+        findings.append(
             Finding(
                 "many_truncated",
                 f"{read.truncated} of {len(read.rows)} rows were cut, {read.tokens_cut} tokens in all: raise "
@@ -48,34 +49,34 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
             )
         )
     if plan.unpaired:
-        found.append(
+        findings.append(
             Finding(
                 "unpaired_rows",
                 f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch: they do not "
                 "enter z0; raise micro_batch_size, or collect more varied prompts",
             )
         )
-    return [*found, *_duplicates(read.rows, plan), *_lambdas(read.rows, plan, recipe)]
+    return [*findings, *_duplicates(read.rows, plan), *_lambdas(read.rows, plan, recipe)]
 
 
 def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
     if not plan.mismatched:
         return []
-    total = again = 0
+    total = sharing = 0
     for block in plan.blocks:
         prompts = Counter(rows[row].prompt_key for row in block.rows)
         completions = Counter(rows[row].completion.tobytes() for row in block.rows)
         total += len(block.rows)
-        again += sum(
+        sharing += sum(
             prompts[rows[row].prompt_key] > 1 or completions[rows[row].completion.tobytes()] > 1 for row in block.rows
         )
-    if again <= DUPLICATE_SHARE * total:
+    if sharing <= DUPLICATE_SHARE * total:
         return []
     return [
         Finding(
             "duplicates",
-            f"{again} of {total} rows share their prompt or completion with another row of their micro-batch: z0 rests "
-            "on few different completions: raise micro_batch_size, or collect more varied feedback",
+            f"{sharing} of {total} rows share their prompt or completion with another row of their micro-batch: z0 "
+            "rests on few different completions: raise micro_batch_size, or collect more varied feedback",
         )
     ]
 
@@ -93,6 +94,6 @@ def _lambdas(rows: Sequence[Row], plan: Plan, recipe: Recipe) -> list[Finding]:
         Finding(
             "lambda_band",
             f"lambda_desirable and lambda_undesirable weigh desirable rows {pull_d / pull_u:.3g} times as much as "
-            f"undesirable ones, advised is {low:g} to {high:g}: set both to auto, unless this is meant",
+            f"undesirable ones, recommended is {low:g} to {high:g}: set both to auto, unless this is intended",
         )
     ]

@@ -1,4 +1,4 @@
-"""Completions sampled from a model, as serving would at temperature 1, and what they say about drift."""
+"""Samples completions from a model, as serving would at temperature 1, and estimates drift from them."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ Pair = tuple[Ids, Ids]
 
 
 def chosen_prompts(rows: Sequence[Row], count: int, seed: int) -> list[Ids]:
-    """Up to `count` different prompts, shortest first so that batches need little padding."""
+    """Returns up to `count` different prompts, shortest first so that batches need little padding."""
     prompts = list({row.prompt_key: row.prompt for row in rows}.values())
     order = np.random.default_rng([seed, 2]).permutation(len(prompts))[:count]
     return sorted((prompts[index] for index in order), key=len)
@@ -35,10 +35,10 @@ def sample(
     between: Callable[[], None],
     between_tokens: Callable[[], None] | None = None,
 ) -> list[Pair]:
-    """One completion for each prompt, from the model's own distribution: temperature 1, nothing cut off.
+    """Returns one completion for each prompt, from the model's own distribution: temperature 1, no truncation.
 
     A completion ends with the first of `ends`, or unfinished at `max_new_tokens`. `between` is called after each batch,
-    `between_tokens` after each of its tokens; both may raise. Model and random state are left as they were.
+    `between_tokens` after each of its tokens; both may raise. Model and random state are restored.
     """
     device = model.get_input_embeddings().weight.device
     settings = transformers.GenerationConfig(
@@ -47,11 +47,11 @@ def sample(
         top_k=0,
         top_p=1.0,
         max_new_tokens=max_new_tokens,
-        remove_invalid_values=True,  # a broken model is told by its log-probs, not by a crash in here
+        remove_invalid_values=True,  # a broken model is reported by its log-probs, not by a crash in here
         eos_token_id=list(ends),
         pad_token_id=ends[0],
     )
-    looks = [_Looks(between_tokens)] if between_tokens is not None else []
+    callbacks = [_Callback(between_tokens)] if between_tokens is not None else []
     pairs: list[Pair] = []
     with _own_distribution(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -60,7 +60,7 @@ def sample(
             longest = max(map(len, batch))
             ids = np.zeros((len(batch), longest), dtype=np.int64)
             seen = np.zeros((len(batch), longest), dtype=np.int64)
-            for row, prompt in enumerate(batch):  # padded on the left: generation goes on at the right
+            for row, prompt in enumerate(batch):  # padded on the left, as generation continues on the right
                 ids[row, longest - len(prompt) :] = prompt
                 seen[row, longest - len(prompt) :] = 1
             with torch.no_grad(), warnings.catch_warnings():
@@ -69,7 +69,7 @@ def sample(
                     input_ids=torch.from_numpy(ids).to(device),
                     attention_mask=torch.from_numpy(seen).to(device),
                     generation_config=settings,
-                    stopping_criteria=transformers.StoppingCriteriaList(looks),
+                    stopping_criteria=transformers.StoppingCriteriaList(callbacks),
                 )
             for prompt, completion in zip(batch, drawn[:, longest:].cpu().numpy(), strict=True):
                 stops = np.flatnonzero(np.isin(completion, ends))
@@ -79,21 +79,22 @@ def sample(
     return pairs
 
 
-class _Looks(transformers.StoppingCriteria):
-    """Ends nothing: it lets somebody look up, who may raise."""
+class _Callback(transformers.StoppingCriteria):
+    """A criterion that never stops: it calls a function after each token, which may raise."""
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
 
     def __call__(self, input_ids: torch.Tensor, *_: Any, **__: Any) -> Any:
-        self._look()
+        self._function()
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 @contextmanager
 def _own_distribution(model: Any) -> Iterator[None]:
-    """Without the model's generation defaults (temperature, top_p, penalties), which would bend its distribution. peft
-    hands its own on to the model inside.
+    """Removes the model's generation defaults in the block: temperature, top_p and penalties change its distribution.
+
+    peft passes its own defaults on to the model inside.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     before = [(part, part.generation_config) for part in (model, inner)]
@@ -110,9 +111,9 @@ def _with_room(prompt: Ids, max_new_tokens: int, context: int | None) -> Ids:
 
 
 def drift_of_tokens(policy_N: NDArray[Any], reference_N: NDArray[Any]) -> NDArray[np.float64]:
-    """k3 per sampled token, an unbiased estimate of KL(policy ‖ reference) that is never negative, in nats.
+    """Returns k3 per sampled token, (N,): an unbiased estimate of KL(policy ‖ reference) in nats, never negative.
 
-    With d = log ref − log policy: k3 = e^d − 1 − d (Schulman 2020, "Approximating KL divergence").
+    With d = log ref − log policy, k3 = e^d − 1 − d (Schulman 2020, "Approximating KL divergence").
     """
     d_N = reference_N.astype(np.float64) - policy_N.astype(np.float64)
     return np.asarray(np.expm1(d_N) - d_N)
