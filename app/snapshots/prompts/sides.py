@@ -56,8 +56,8 @@ class EarlierSnapshots:
 
 @dataclass(frozen=True)
 class Deciding:
-    """The deciding leaders. `key`: (N, 2) keys of all joined leaders · `by`: (N, 2) keys of the leaders that decide for
-    them · `since`: (N,) position of the first prompt with a link in each leader's group."""
+    """The deciding leaders. `key`: (N, 2) keys of all joined leaders · `by`: (N, 2) keys of the leaders that decide
+    for them · `since`: (N,) position of the first prompt with a link in each leader's group."""
 
     key: NDArray[np.uint64]
     by: NDArray[np.uint64]
