@@ -1,4 +1,4 @@
-"""Reads files of the store and verifies their hashes: a reader never gets all of a file that does not match its name."""
+"""Reads files of the store and verifies their hashes: a file that does not match its name is never read to its end."""
 
 import hashlib
 import os

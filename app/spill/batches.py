@@ -52,8 +52,8 @@ class Spill:
             self.keep(name, number, batch)
 
     def frame(self, name: str, number: int, *columns: str) -> pl.DataFrame:
-        """Returns all rows of the stored frames, or only `columns`. At least one frame of this name, perhaps empty, must have
-        been stored."""
+        """Returns all rows of the stored frames, or only `columns`. At least one frame of this name, perhaps empty,
+        must have been stored."""
         schema = self._schemas[name]
         names = columns or schema.names
         batches = [batch.select(names) for batch in self.read(name, number)]

@@ -35,7 +35,7 @@ class Texts:
 
 @contextmanager
 def texts(near: Path | None = None) -> Iterator[Texts]:
-    """Yields texts in an unnamed file, on the disk of `near` if given, that disappears with the block or the process."""
+    """Yields texts in an unnamed file, on the disk of `near` if given, which disappears with the block or process."""
     folder = None if near is None else near.parent
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ class Deciding:
     since: NDArray[np.int64]
 
     def of(self, leaders: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Returns the (P, 2) keys that decide for the groups of these leaders; a leader without joins decides itself."""
+        """Returns the (P, 2) keys that decide for the groups of these leaders; leaders without joins decide alone."""
         if not len(self.key):
             return leaders
         number = numbered(np.concatenate([self.key, leaders]))
