@@ -64,7 +64,7 @@ def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wir
 
 
 def list_keys(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Key]:
-    """Returns a page of the keys of the project `within`, or of all, newest first, including revoked and expired ones."""
+    """Returns a page of keys, of the project `within` or of all, newest first, including revoked and expired ones."""
     rows = store.newest_first(session, within, key_of_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda row: str(row.id), _shown)
 

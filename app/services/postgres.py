@@ -129,7 +129,7 @@ def _ready(cluster: Path, pid: int) -> bool:
 
 
 def _make_cluster(binaries: Path, folder: Path, password: str, durable: bool) -> None:
-    """Makes a cluster in a temporary folder and renames it when it is complete: a killed start leaves no partial one."""
+    """Makes a cluster in a temporary folder and renames it when it is complete, so that none is ever partial."""
     aside = folder / "cluster.new"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)

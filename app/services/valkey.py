@@ -1,4 +1,4 @@
-"""Runs an embedded Valkey, which speaks Redis, on a free port; it ends with this process and has its data in a folder."""
+"""Runs an embedded Valkey, a Redis server, on a free port; it ends with this process and has its data in a folder."""
 
 import signal
 import socket
