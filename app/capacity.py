@@ -1,8 +1,8 @@
-"""Bounds on the work that one process of the API does at the same time: see docs/decisions/admission.md.
+"""Limits the work that one process of the API does at the same time: see docs/decisions/admission.md.
 
-Capacity   ordinary requests, and readings of whole logs: admitted before they have a thread or a connection
-Lane       short work on connections and threads of its own, which no other work keeps waiting
-Coalesced  one answer for all who wait for the same
+Capacity   admits ordinary requests, and readings of whole logs, before they take a thread or a connection
+Lane       runs short work on its own connections and threads, so that other work does not delay it
+Coalesced  gives all callers that wait for the same key one answer
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from app.whole_logs import READINGS, readings_under_way
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
 
-#: For so long a request waits for its turn.
+#: The longest time that a request waits for its turn.
 WAIT_SECONDS = 2.0
-#: Threads besides those of admitted requests: for files that are downloaded, a chunk at a time.
+#: Additional threads, besides those of admitted requests, which read chunks of downloaded files.
 FILE_THREADS = 16
-#: Waiters that hear their answer in one round of the event loop. Other requests go on in between.
+#: Callers that get their answer in one round of the event loop, so that other requests go on in between.
 ANSWERED_AT_ONCE = 20
 
 
@@ -42,11 +42,11 @@ class Capacity:
 
     @asynccontextmanager
     async def session(self, *, whole_log: bool) -> AsyncIterator[Session]:
-        """Yields the transaction of a request, once it is its turn; committed when the block ends.
+        """Yields the transaction of a request when it is the request's turn, and commits it when the block ends.
 
         whole_log  the request always reads a whole log
 
-        Raises `Unavailable` after `WAIT_SECONDS`, and as `transaction` does.
+        Raises `Unavailable` after `WAIT_SECONDS`, and the errors of `transaction`.
         """
         limiter, purpose = (
             (self._readings, Purpose.WHOLE_LOG) if whole_log else (self._requests, Purpose.REQUESTS)
@@ -67,7 +67,7 @@ class Capacity:
 
 
 class Lane:
-    """Short work on the connections of one purpose, with as many threads."""
+    """Runs short work on the connections of one purpose, with as many threads."""
 
     def __init__(self, purpose: Purpose, seconds: float = WAIT_SECONDS) -> None:
         self._purpose = purpose
@@ -75,7 +75,7 @@ class Lane:
         self._threads = ThreadPoolExecutor(purpose.sessions, thread_name_prefix=purpose.name.lower())
 
     async def run(self, work: Callable[[Session], T]) -> T:
-        """Returns the result of `work`, after its commit. Raises `Unavailable` for one too slow, and as `work`."""
+        """Returns the result of `work` after its commit. Raises `Unavailable` if it is too slow, or an error of `work`."""
         begun = asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
         try:
             return await asyncio.wait_for(begun, self._seconds)
@@ -83,7 +83,7 @@ class Lane:
             raise postgres_errors.away() from error
 
     def close(self) -> None:
-        """Takes no more work, and does not wait for what is under way."""
+        """Stops taking work, without waiting for work that is under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _do(self, work: Callable[[Session], T]) -> T:
@@ -92,7 +92,7 @@ class Lane:
 
 
 class Coalesced(Generic[Key, T]):
-    """Asks once for all who wait for the same. Nobody gets an answer whose question began before theirs."""
+    """Calls `ask` once for all callers that wait for a key. No caller gets an answer that was begun before it asked."""
 
     def __init__(self, ask: Callable[[Key], Awaitable[T]]) -> None:
         self._ask = ask
@@ -108,20 +108,20 @@ class Coalesced(Generic[Key, T]):
 
     async def _answer(self, key: Key) -> None:
         while waiting := self._waiting.pop(key, None):
-            asked = asyncio.ensure_future(self._ask(key))
-            await asyncio.wait([asked])
-            for number, one in enumerate(waiting, 1):
-                _answer_as(asked, one)
+            result = asyncio.ensure_future(self._ask(key))
+            await asyncio.wait([result])
+            for number, answer in enumerate(waiting, 1):
+                _copy_result(result, answer)
                 if number % ANSWERED_AT_ONCE == 0:
                     await asyncio.sleep(0)
         del self._asking[key]
 
 
-def _answer_as(asked: asyncio.Future[T], one: asyncio.Future[T]) -> None:
-    if one.done():
+def _copy_result(result: asyncio.Future[T], answer: asyncio.Future[T]) -> None:
+    if answer.done():
         return
-    error = asked.exception()
+    error = result.exception()
     if error is None:
-        one.set_result(asked.result())
+        answer.set_result(result.result())
     else:
-        one.set_exception(error)
+        answer.set_exception(error)

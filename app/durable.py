@@ -1,4 +1,4 @@
-"""Durable files and folders: whole on the disk or not there at all, whatever is killed meanwhile."""
+"""Writes durable files and folders, which are complete on the disk or not there, even after a crash."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file under a temporary name, flushes it and renames it.
 
-    On an error, such as a full disk, nothing is left of it.
+    An error, such as a full disk, leaves no file.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -28,10 +28,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes the place of `path`, flushed to disk, once the block ends without an error.
+    """Yields an empty folder that replaces `path`, flushed to disk, when the block ends without an error.
 
-    Else nothing is left of it. Its files have the permissions that the umask leaves. What was at `path` before goes
-    whole, too, not file by file.
+    An error leaves no folder. The files get the permissions of the umask. An earlier folder at `path` is also replaced
+    as a whole, not file by file.
     """
     temporary, retired = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
     for leftover in (temporary, retired):
@@ -39,12 +39,12 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        # Some libraries write files that only their owner may read: the servers that load the folder run as others.
+        # Some libraries write files that only their owner may read, and servers of other users load the folder.
         mode = temporary.stat().st_mode & 0o666
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
                 file.chmod(mode)
-            flush(file)  # a disk may say only now that it is full
+            flush(file)  # a full disk may show only now
         flush(temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

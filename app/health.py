@@ -1,4 +1,4 @@
-"""Probes: what a load balancer and an orchestrator ask. No key, no line in the log, no wait behind others."""
+"""Answers the probes of load balancers and orchestrators, without a key, a line in the log, or waiting for others."""
 
 import asyncio
 import time
@@ -23,9 +23,9 @@ from app.web.problems import problems
 
 health = APIRouter(tags=["health"])
 
-#: Within these a probe has its answer.
+#: The longest times that a probe takes.
 READY_SECONDS, REDIS_SECONDS = 0.9, 0.5
-#: A probe is answered by what was found so short a time ago.
+#: A result answers further probes for this time.
 KEPT_SECONDS = 0.5
 
 
@@ -35,40 +35,40 @@ class Live(BaseModel):
 
 class Ready(BaseModel):
     status: Literal["ready"] = "ready"
-    redis: Literal["ok", "away"] = Field(description="while it is away, events are stored and messages wait")
+    redis: Literal["ok", "away"] = Field(description="while Redis is away, events are stored and messages wait")
 
 
-@health.get("/livez", operation_id="live", summary="Does the process answer?", response_model=Live)
+@health.get("/livez", operation_id="live", summary="Show that the process answers", response_model=Live)
 async def live() -> Live:
-    """Says nothing about the servers behind it: a restart would not help them."""
+    """Shows that the process answers. It does not check Postgres or Redis, which a restart would not help."""
     return Live()
 
 
 @health.get(
     "/readyz",
     operation_id="ready",
-    summary="Can it take requests?",
+    summary="Show whether the process can take requests",
     response_model=Ready,
     responses={503: problems()[503]},
 )
 async def ready(request: Request) -> Ready:
-    """Postgres answers within a second, has the tables of this version, and takes events. Redis may be away."""
+    """Shows that Postgres answers within a second, has current tables and takes events. Redis may be away."""
     readiness: Readiness = request.app.state.readiness
     return await readiness()
 
 
 class Readiness:
-    """Whether this process can take requests; found out once for all probes that come within `KEPT_SECONDS`."""
+    """Checks whether this process can take requests, once for all probes that come within `KEPT_SECONDS`."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._lane = Lane(Purpose.PROBES, READY_SECONDS)
         self._look = Coalesced(self._found)
         self._kept: tuple[float, Ready] | None = None
-        self._revisions = asyncio.get_running_loop().run_in_executor(None, _revisions)  # it takes a while once
+        self._revisions = asyncio.get_running_loop().run_in_executor(None, _revisions)  # slow the first time
 
     async def __call__(self) -> Ready:
-        """Raises `Unavailable`, which says why not."""
+        """Returns the result of the checks. Raises `Unavailable`, with the reason, if one fails."""
         if self._kept is not None and time.monotonic() - self._kept[0] < KEPT_SECONDS:
             return self._kept[1]
         return await self._look(None)
@@ -87,7 +87,7 @@ class Readiness:
             ready = Ready(redis="ok" if await broker else "away")
         except TimeoutError as error:
             raise Unavailable(
-                "Postgres takes no events within a second: `thumbwheel doctor` says more.", code="database_busy"
+                "Postgres takes no events within a second: run `thumbwheel doctor` for details.", code="database_busy"
             ) from error
         finally:
             broker.cancel()
@@ -97,16 +97,16 @@ class Readiness:
 
 @cache
 def _revisions() -> tuple[str | None, frozenset[str]]:
-    """The newest version of the tables that this code knows, and all of them."""
-    from alembic.script import ScriptDirectory  # half a second that no start has to wait for
+    """Returns the newest version of the tables that this code knows, and all versions."""
+    from alembic.script import ScriptDirectory  # takes half a second, which would delay each start
 
     scripts = ScriptDirectory.from_config(configuration())
     return scripts.get_current_head(), frozenset(script.revision for script in scripts.walk_revisions())
 
 
 def _require_postgres(session: Session) -> None:
-    """Raises `Unavailable` where Postgres takes no writes, or its tables are behind this code. Ahead is well: an update
-    may be under way."""
+    """Raises `Unavailable` if Postgres takes no writes, or its tables are older than this code. Newer tables are
+    accepted, since an update may be under way."""
     migrated, read_only = session.execute(
         text("SELECT to_regclass('alembic_version') IS NOT NULL, current_setting('transaction_read_only') = 'on'")
     ).one()
@@ -116,7 +116,7 @@ def _require_postgres(session: Session) -> None:
         raise Unavailable(f"The tables are at {at}, not at {head}: run `thumbwheel migrate`.", code="not_migrated")
     if read_only:
         raise Unavailable(
-            "Postgres takes no writes, so no feedback: it is a standby, or was set to read only.",
+            "Postgres takes no writes, and so no feedback: it is a standby, or was set to read only.",
             code="database_read_only",
         )
 

@@ -1,6 +1,6 @@
-"""The HTTP/1.1 protocol of the API: uvicorn's, with bounds on what a client may send and an orderly end.
+"""The HTTP/1.1 protocol of the API: uvicorn's, with bounds on requests and a graceful shutdown.
 
-A connection is closed without an answer only where no request has begun on it. Time-outs are checked by one sweep over
+A connection is closed without an answer only if no request has begun on it. Time-outs are checked by one sweep over
 all connections (`Server` in `app.server`), so that a request costs no timer of its own.
 """
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 100
-#: A body slower than this, averaged after the first `body_seconds`, is given up.
+#: A body slower than this, averaged after the first `body_seconds`, is refused.
 LEAST_BYTES_PER_SECOND = 4 * 1024
-#: How long a connection is read on after its last answer, so that the answer isn't lost to a reset.
+#: The time for which a connection is still read after its last answer, so that a reset does not lose the answer.
 LINGER_SECONDS = 1.0
-#: While the server drains: how long a connection without a request is kept for a request that may be under way.
+#: The time for which an idle connection is kept while the server drains, for a request that may be on its way.
 IDLE_SECONDS = 2.0
-#: Beyond this multiple of `connections`, a new connection is closed unread: each takes a file descriptor.
+#: Beyond this multiple of `connections`, a new connection is closed unread, since each takes a file descriptor.
 HARD_LIMIT = 1.25
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on connections of one process.
+    """Bounds on the connections of one process.
 
     header_seconds  a request's line and headers have to be complete within this time
     body_seconds    the longest pause in a body
-    connections     requests on further connections are answered with 503
+    connections     the number of connections beyond which requests are answered with 503
     """
 
     header_seconds: float = 10
@@ -93,15 +93,15 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(server_state, State)
         self.state = server_state
-        self.refusal: Response | None = None  # the answer to what the parser has just rejected
-        self.finished = False  # the last answer is written, or will be: further bytes are ignored
-        self.head_since: float | None = None  # since when the headers of a request are awaited
+        self.refusal: Response | None = None  # the answer to the request that the parser has just rejected
+        self.finished = False  # the last answer is written or about to be: further bytes are ignored
+        self.head_since: float | None = None  # time since which the headers of a request are awaited
         self.head_bytes = 0
-        self.body_since: float | None = None  # since when a body is awaited
+        self.body_since: float | None = None  # time since which a body is awaited
         self.body_bytes = 0
-        self.touched = 0.0  # when the client last sent something, or was last answered
-        self.silent = True  # it has sent nothing yet
-        self.closing_cycle: RequestResponseCycle | None = None  # whose answer will say `Connection: close`
+        self.touched = 0.0  # time of the last bytes from the client, or of the last answer
+        self.silent = True  # the client has sent no bytes yet
+        self.closing_cycle: RequestResponseCycle | None = None  # its answer will have `Connection: close`
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -119,7 +119,7 @@ class Protocol(HttpToolsProtocol):
         self.silent = False
         in_head = self.head_since is not None
         super().data_received(data)
-        # Headers that are not complete yet have reached no callback: their bytes are counted as they came.
+        # Incomplete headers have reached no callback, so their bytes are counted as they come.
         if in_head and self.head_since is not None and not self.finished:
             self.head_bytes += len(data)
             if self.head_bytes > MAX_URL_BYTES + MAX_HEADER_BYTES:
@@ -144,7 +144,7 @@ class Protocol(HttpToolsProtocol):
             self._reject(HEADERS_TOO_LARGE)
 
     def _reject(self, answer: Response) -> None:
-        """Stop the parser, which calls `send_400_response` then."""
+        """Stops the parser, which then calls `send_400_response`."""
         self.refusal = answer
         raise ValueError(answer.status_code)
 
@@ -176,14 +176,14 @@ class Protocol(HttpToolsProtocol):
         self.refuse(self.refusal or MALFORMED)
 
     def refuse(self, answer: Response) -> None:
-        """Answer what the client has begun to send, and close the connection."""
+        """Answers an incomplete or invalid request, and closes the connection."""
         self.finished = True
         if self.transport.is_closing():
             return
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if not cycle.more_body:
-                # The fault is in what follows a complete request, whose own answer is still to come.
+                # The fault comes after a complete request, whose own answer is still to come.
                 self.announce_close()
                 return
             cycle.disconnected = True
@@ -202,7 +202,7 @@ class Protocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def check_time(self, now: float) -> None:
-        """Refuse a request that has not arrived in time."""
+        """Refuses a request that has not arrived in time."""
         if self.finished or self.transport.is_closing():
             return
         limits = self.state.limits
@@ -225,14 +225,14 @@ class Protocol(HttpToolsProtocol):
         return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
 
     def announce_close(self) -> None:
-        """Have the answer to the newest request say `Connection: close`, where its headers aren't written yet."""
+        """Adds `Connection: close` to the answer of the newest request, unless its headers are written already."""
         cycle = self.cycle
         if cycle is not None and cycle.keep_alive and not cycle.response_started:
             cycle.keep_alive = False
             self.closing_cycle = cycle
 
     def shutdown(self) -> None:
-        """Begin to drain. uvicorn's own would close idle connections now, on which a request may be under way."""
+        """Begins to drain. uvicorn's method would close idle connections now, on which a request may be on its way."""
         self._unset_keepalive_if_required()
         self.touched = self.loop.time()
         self.announce_close()

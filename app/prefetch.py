@@ -1,4 +1,4 @@
-"""The next one made while one is worked on."""
+"""Prefetches the next item in a background thread."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same, each one fetched by a thread while the one before is worked on."""
+    """Yields the items; a thread fetches each one while the caller works on the one before."""
     coming = iter(items)
     with ThreadPoolExecutor(1, "ahead") as thread:
         following = thread.submit(next, coming, None)

@@ -1,4 +1,4 @@
-"""Whole logs that requests read: few at a time, as one keeps a processor busy for seconds."""
+"""Limits how many requests read whole logs at a time, since one reading keeps a processor busy for seconds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +11,16 @@ from sqlalchemy.orm import Session
 from app.database import Purpose
 from app.errors import Unavailable
 
-#: Where the session of a request has the limiter of its process.
+#: The key in a session's `info` of the limiter of the process.
 READINGS = "whole_log_readings"
 
 
 @contextmanager
 def turn(session: Session) -> Iterator[None]:
     """Lets an ordinary request read a whole log while the block lasts. Workers, and requests that were admitted for
-    that, just read.
+    reading one, need no turn.
 
-    Raises `Unavailable` where others are reading: it does not wait, as it holds a connection.
+    Raises `Unavailable` if too many others are reading: a request does not wait, since it holds a connection.
     """
     readings: anyio.CapacityLimiter | None = session.info.pop(READINGS, None)
     if readings is None:
@@ -42,6 +42,4 @@ def turn(session: Session) -> Iterator[None]:
 
 
 def readings_under_way() -> Unavailable:
-    return Unavailable(
-        "Other requests are reading whole logs, and few may at once: try again in a moment.", code="whole_logs_busy"
-    )
+    return Unavailable("Too many requests are reading whole logs: try again in a moment.", code="whole_logs_busy")

@@ -1,4 +1,4 @@
-"""Keys over HTTP."""
+"""API keys over HTTP."""
 
 from typing import Annotated
 from uuid import UUID
@@ -19,13 +19,13 @@ Admin = Annotated[Caller, Depends(may("admin"))]
 @router.post(
     "/v1/keys",
     operation_id="create_key",
-    summary="Make a key",
+    summary="Create a key",
     status_code=201,
     response_model=wire.CreatedKey,
     responses=problems(404),
 )
 def create_key(new: wire.NewKey, session: Transaction, caller: Admin) -> wire.CreatedKey:
-    """The answer holds the secret, this one time: only its hash is stored."""
+    """Returns the new key with its secret, which is shown only this once: only its hash is stored."""
     return service.create_key(session, new, within=caller.project)
 
 
@@ -38,7 +38,7 @@ def list_keys(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[wire.Key]:
-    """Newest first, without secrets; revoked and expired ones too."""
+    """Lists the keys, newest first and without secrets, including revoked and expired ones."""
     return service.list_keys(session, within=caller.project, cursor=cursor, limit=limit)
 
 
@@ -50,5 +50,5 @@ def list_keys(
     responses=problems(404),
 )
 def revoke_key(key_id: UUID, session: Transaction, caller: Admin) -> wire.Key:
-    """It opens nothing from now on. Doing it again changes nothing."""
+    """Revokes the key from now on. Doing it again changes nothing."""
     return service.revoke(session, key_id, within=caller.project)

@@ -1,4 +1,4 @@
-"""Who calls, and whether that key may do it."""
+"""Identifies the caller of a request by its key, and checks the key's scopes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ bearer = HTTPBearer(
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever holds the key of a request; `project` is the only one that the key opens, None for all of them."""
+    """The holder of a request's key. `project`: the only project that the key opens, None for all projects."""
 
     key_id: UUID
     name: str
@@ -30,12 +30,12 @@ class Caller:
 
     @property
     def by(self) -> str:
-        """How this caller is written into ledgers."""
+        """The name of this caller in ledgers."""
         return f"key {self.name}"
 
 
 def caller_of(session: Session, secret: str | None) -> Caller:
-    """Whoever holds the key `secret`. Raises `Unauthenticated`."""
+    """Returns the holder of the key `secret`. Raises `Unauthenticated`."""
     if secret is None:
         raise Unauthenticated("Send your API key as `Authorization: Bearer tw_…`.", code="no_key")
     key = service.recognise(session, secret)
@@ -43,7 +43,7 @@ def caller_of(session: Session, secret: str | None) -> Caller:
 
 
 def require(caller: Caller, scope: wire.Scope) -> Caller:
-    """The caller. Raises `Forbidden` where it may not do what needs `scope`."""
+    """Returns the caller. Raises `Forbidden` if its key lacks `scope`."""
     if not keys.allows(caller.scopes, scope):
         raise Forbidden(
             f"This needs the scope {scope}; your key {caller.name!r} has {', '.join(sorted(caller.scopes))}.",
@@ -54,12 +54,12 @@ def require(caller: Caller, scope: wire.Scope) -> Caller:
 
 
 def known(session: Transaction, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
-    """A dependency: the caller, whatever it may do. Raises `Unauthenticated`."""
+    """A dependency that returns the caller, with any scopes. Raises `Unauthenticated`."""
     return caller_of(session, credentials.credentials if credentials else None)
 
 
 def may(scope: wire.Scope) -> Callable[[Caller], Caller]:
-    """A dependency: the caller, who may do what needs `scope`. Raises `Unauthenticated`, `Forbidden`."""
+    """Returns a dependency that returns a caller with `scope`. It raises `Unauthenticated`, `Forbidden`."""
 
     def allowed(caller: Annotated[Caller, Depends(known)]) -> Caller:
         return require(caller, scope)

@@ -1,7 +1,7 @@
-"""What an API key is, and what it opens. Pure.
+"""Makes API keys, and decides what they open. Pure.
 
-A key is ``tw_`` and 256 random bits. Only its SHA-256 is kept: a secret that nobody can guess needs no slow hash, and a
-slow one would let anybody keep the processor busy.
+A key is ``tw_`` and 256 random bits. Only its SHA-256 is stored: a secret that cannot be guessed needs no slow hash,
+and a slow hash would let any caller keep the processor busy.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ def new_secret() -> str:
 
 
 def sha256_of(secret: str) -> bytes:
-    """What is stored of a secret, and looked up: 32 bytes."""
+    """Returns the hash of a secret, 32 bytes, under which its key is stored."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
 def prefix_of(secret: str) -> str:
-    """How the key begins, for people to find it again: too little to guess the rest."""
+    """Returns the beginning of the key, by which people recognise it; it is too short to guess the rest."""
     return secret[:PREFIX_LENGTH]
 
 
 def reason_to_refuse(*, expires_at: datetime | None, revoked_at: datetime | None, at: datetime) -> str | None:
-    """Why a known key opens nothing at the time `at`; None where it does."""
+    """Returns the reason why a known key is not valid at the time `at`, or None if it is."""
     if revoked_at is not None:
         return f"This key was revoked at {revoked_at:%Y-%m-%d %H:%M} UTC: ask an admin for a new one."
     if expires_at is not None and not at < expires_at:
@@ -39,5 +39,5 @@ def reason_to_refuse(*, expires_at: datetime | None, revoked_at: datetime | None
 
 
 def allows(scopes: Collection[str], scope: str) -> bool:
-    """Whether a key with `scopes` may do what needs `scope`: `admin` holds every other one."""
+    """Returns whether `scopes` include `scope`; `admin` includes every other scope."""
     return scope in scopes or ADMIN in scopes

@@ -1,4 +1,4 @@
-"""Whether a request carries a key that is known, before anything else of the request is read."""
+"""Checks that a request has a known key before the rest of the request is read."""
 
 import time
 
@@ -19,14 +19,14 @@ class KnownKeys:
         self._until: dict[bytes, float] = {}
 
     async def require(self, authorization: bytes) -> None:
-        """Raises `Unauthenticated` for a header without a known key, `Unavailable` while Postgres is away."""
+        """Raises `Unauthenticated` for a header without a known key, `Unavailable` while Postgres does not answer."""
         if self._until.get(authorization, 0) > time.monotonic():
             return
         scheme, _, secret = authorization.decode("latin-1").partition(" ")
-        given = secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
-        if given is None or len(given) > MOST_CHARACTERS:
+        presented = secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
+        if presented is None or len(presented) > MOST_CHARACTERS:
             raise Unauthenticated("Send your API key as `Authorization: Bearer tw_…`.", code="no_key")
-        await self._lane.run(lambda session: caller_of(session, given))
+        await self._lane.run(lambda session: caller_of(session, presented))
         if len(self._until) >= MOST_REMEMBERED:
             self._until.clear()
         self._until[authorization] = time.monotonic() + REMEMBERED_SECONDS

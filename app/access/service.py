@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and recognised in a request."""
+"""Creates, lists, revokes and recognises API keys."""
 
 from uuid import UUID
 
@@ -16,10 +16,10 @@ FIRST_ADMIN = wire.NewKey(name="first admin", scopes=["admin"])
 
 
 def recognise(session: Session, secret: str) -> ApiKey:
-    """The key of a request. Raises `Unauthenticated` where nobody knows it, or it opens nothing any more."""
+    """Returns the key of a request. Raises `Unauthenticated` if it is unknown, expired or revoked."""
     key = store.of_secret(session, keys.sha256_of(secret))
     if key is None:
-        raise Unauthenticated("Nobody knows this key: check it, or ask an admin for a new one.", code="unknown_key")
+        raise Unauthenticated("Unknown API key: check it, or ask an admin for a new one.", code="unknown_key")
     reason = keys.reason_to_refuse(expires_at=key.expires_at, revoked_at=key.revoked_at, at=now())
     if reason is not None:
         raise Unauthenticated(reason, code="closed_key")
@@ -27,9 +27,9 @@ def recognise(session: Session, secret: str) -> ApiKey:
 
 
 def first_admin_key(session: Session) -> str | None:
-    """Make a key that may do everything. None where one exists that is neither expired nor revoked.
+    """Creates a key with every right and returns its secret, or None if a valid one exists.
 
-    Callers in several processes wait for each other: one of them makes the key.
+    Callers in several processes wait for each other: one of them creates the key.
     """
     store.hold_first_key_lock(session)
     if store.has_open_admin_key(session, now()):
@@ -38,9 +38,9 @@ def first_admin_key(session: Session) -> str | None:
 
 
 def replaced_first_admin_key(session: Session) -> str:
-    """Revokes every first admin key and returns the secret of a new one: for an operator who has lost the key.
+    """Revokes every first admin key and returns the secret of a new one, for an operator who has lost the key.
 
-    Keys that were made with the lost one stay open.
+    Keys that were created with the lost key stay valid.
     """
     store.hold_first_key_lock(session)
     store.revoke_named(session, FIRST_ADMIN.name, now())
@@ -48,29 +48,29 @@ def replaced_first_admin_key(session: Session) -> str:
 
 
 def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wire.CreatedKey:
-    """Make a key; `within` is the only project of whoever asks, None for all of them.
+    """Creates a key. `within` is the only project of the caller, None for all projects.
 
-    Raises `Forbidden` for a key that opens more than `within`, `NotFound` for an unknown project, `Invalid` where the
-    key would have expired already.
+    Raises `Forbidden` for a key that opens more than `within`, `NotFound` for an unknown project, `Invalid` for a time
+    of expiry in the past.
     """
     if within is not None and new.project != within:
         raise Forbidden(
             f"Your key opens project {within} alone: set project to {within!r} in the new key.", code="other_project"
         )
     if new.expires_at is not None and new.expires_at <= now():
-        fault = Fault("/expires_at", "lies in the past: send a later time, or leave it out")
+        fault = Fault("/expires_at", "is in the past: send a later time, or leave it out")
         raise Invalid("The new key would have expired already.", code="expired_already", faults=[fault])
     return _insert(session, new)
 
 
 def list_keys(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Key]:
-    """Keys of the project `within`, or of all, newest first; revoked and expired ones too."""
+    """Returns a page of keys, of the project `within` or of all, newest first, including revoked and expired ones."""
     rows = store.newest_first(session, within, key_of_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda row: str(row.id), _shown)
 
 
 def revoke(session: Session, key_id: UUID, *, within: str | None) -> wire.Key:
-    """Close the key from now on; once more changes nothing. Raises `NotFound`, also for keys of other projects."""
+    """Revokes the key; a second call changes nothing. Raises `NotFound`, also for keys of other projects."""
     key = store.locked(session, key_id, within)
     if key is None:
         raise NotFound(f"There is no key {key_id} that you may revoke.", code="key_not_found")
@@ -94,7 +94,7 @@ def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
         with session.begin_nested():
             row = store.insert_key(session, values)
     except IntegrityError as error:
-        # The room of projects lies above this one: the foreign key knows which of them exist.
+        # The import contracts keep projects out of this folder: the foreign key finds unknown ones.
         raise NotFound(f"There is no project {new.project}.", code="project_not_found") from error
     return wire.CreatedKey(**_shown(row).model_dump(), secret=secret)
 

@@ -24,39 +24,39 @@ def of_secret(session: Session, secret_sha256: bytes) -> ApiKey | None:
 
 
 def locked(session: Session, key_id: UUID, project: str | None) -> ApiKey | None:
-    """The key, held until the transaction ends; only of `project` unless that is None."""
-    asked = select(ApiKey).where(ApiKey.id == key_id).with_for_update()
+    """Returns the key and locks it until the transaction ends; only keys of `project` unless that is None."""
+    query = select(ApiKey).where(ApiKey.id == key_id).with_for_update()
     if project is not None:
-        asked = asked.where(ApiKey.project_id == project)
-    return session.scalars(asked).one_or_none()
+        query = query.where(ApiKey.project_id == project)
+    return session.scalars(query).one_or_none()
 
 
 def newest_first(session: Session, project: str | None, before: UUID | None, limit: int) -> Sequence[ApiKey]:
-    asked = select(ApiKey).order_by(ApiKey.id.desc()).limit(limit)
+    query = select(ApiKey).order_by(ApiKey.id.desc()).limit(limit)
     if project is not None:
-        asked = asked.where(ApiKey.project_id == project)
+        query = query.where(ApiKey.project_id == project)
     if before is not None:
-        asked = asked.where(ApiKey.id < before)
-    return session.scalars(asked).all()
+        query = query.where(ApiKey.id < before)
+    return session.scalars(query).all()
 
 
 def hold_first_key_lock(session: Session) -> None:
-    """Wait until nobody else makes a first key; given back at the transaction's end."""
+    """Takes the lock for making a first key, which other transactions wait for; it is released at the end."""
     session.execute(select(func.pg_advisory_xact_lock(FIRST_KEY_LOCK)))
 
 
 def has_open_admin_key(session: Session, at: datetime) -> bool:
-    """Whether somebody can administer every project."""
-    asked = select(ApiKey.id).where(
+    """Returns whether a valid key exists that administers every project."""
+    query = select(ApiKey.id).where(
         ApiKey.scopes.any(ADMIN),  # type: ignore[arg-type]
         ApiKey.project_id.is_(None),
         ApiKey.revoked_at.is_(None),
         or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > at),
     )
-    return session.execute(asked.limit(1)).first() is not None
+    return session.execute(query.limit(1)).first() is not None
 
 
 def revoke_named(session: Session, name: str, at: datetime) -> None:
-    """Revokes the open admin keys of this name that open every project."""
-    open_ones = ApiKey.scopes.any(ADMIN), ApiKey.project_id.is_(None), ApiKey.revoked_at.is_(None)  # type: ignore[arg-type]
-    session.execute(update(ApiKey).where(ApiKey.name == name, *open_ones).values(revoked_at=at))
+    """Revokes the valid admin keys of this name that open every project."""
+    conditions = ApiKey.scopes.any(ADMIN), ApiKey.project_id.is_(None), ApiKey.revoked_at.is_(None)  # type: ignore[arg-type]
+    session.execute(update(ApiKey).where(ApiKey.name == name, *conditions).values(revoked_at=at))

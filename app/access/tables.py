@@ -1,4 +1,4 @@
-"""API keys: only the hash of a secret is stored."""
+"""The table of API keys, which has only the hashes of secrets."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Files by the SHA-256 of their content: what runs, snapshots and checkpoints are made of."""
+"""The store of files by the SHA-256 of their content, for runs, snapshots and checkpoints."""
 
 from app.artifacts.faults import DamagedArtifact, StoreUnusable
 from app.artifacts.files import (

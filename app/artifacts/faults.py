@@ -1,8 +1,8 @@
-"""What it means that a file system fails, and what helps.
+"""Translates failures of a file system into errors with a remedy.
 
-Unavailable          the store does not answer: later it may
-├── StoreUnusable    it answers and says no (full, no right, no bucket): somebody has to mend it
-└── DamagedArtifact  a file's content is not the one that its name says
+Unavailable          the store does not answer; it may later
+├── StoreUnusable    the store refuses (full, no permission, no bucket): an operator has to repair it
+└── DamagedArtifact  a file's content does not match its name
 """
 
 import errno
@@ -27,16 +27,16 @@ class DamagedArtifact(Unavailable):
 
 @contextmanager
 def explained(what: str, location: str, *, missing: Callable[[], ThumbwheelError | None]) -> Iterator[None]:
-    """Say what the store's file system raises as an error of ours, with the remedy.
+    """Raises errors of the store's file system as `Unavailable` or one of its kinds, with a remedy.
 
-    what, location  what the store cannot do, and where it is
-    missing         what it means that something is not there; None: nothing is wrong
+    what, location  the operation, as a verb phrase, and the location of the store
+    missing         returns the error for a missing file, or None if that is no error
     """
     try:
         yield
     except FileNotFoundError as error:
-        if (meant := missing()) is not None:
-            raise meant from error
+        if (translated := missing()) is not None:
+            raise translated from error
     except _failures() as error:
         kind, remedy = _meaning(error)
         cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -46,20 +46,20 @@ def explained(what: str, location: str, *, missing: Callable[[], ThumbwheelError
 
 
 def _meaning(error: Exception) -> tuple[type[Unavailable], str]:
-    """What kind of failure it is, and what helps."""
+    """Returns the kind of the failure and the remedy."""
     number = getattr(error, "errno", None)
     if number in _FULL:
         return StoreUnusable, "free some space there, or move the store and set THUMBWHEEL_ARTIFACTS_URL"
     if isinstance(error, PermissionError) or number in _CLOSED:
-        return StoreUnusable, "give whoever runs Thumbwheel the right to list, read, write and delete there"
+        return StoreUnusable, "give the user who runs Thumbwheel the right to list, read, write and delete there"
     if number in _NO_FOLDER:
-        return StoreUnusable, "point THUMBWHEEL_ARTIFACTS_URL at a folder, or at where one can be made"
+        return StoreUnusable, "point THUMBWHEEL_ARTIFACTS_URL at a folder, or at a place where one can be created"
     if type(error).__name__ == "NoCredentialsError":
         return StoreUnusable, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
-    return Unavailable, "is it up, and THUMBWHEEL_ARTIFACTS_URL right (of an S3 that is not Amazon's, AWS_ENDPOINT_URL)"
+    return Unavailable, "check that it is up, and THUMBWHEEL_ARTIFACTS_URL (AWS_ENDPOINT_URL for an S3 outside Amazon)"
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What a file system raises where its store fails: besides OSError, what the libraries that are loaded say."""
+    """Returns the exceptions that mean a failing store: OSError, and those of the loaded libraries."""
     libraries = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
     return (OSError, *(getattr(sys.modules[module], name) for module, name in libraries if module in sys.modules))

@@ -1,7 +1,7 @@
-"""Files by the SHA-256 of their content: in a folder, or in a bucket of S3 (or another object store of fsspec's).
+"""Stores files by the SHA-256 of their content in a folder, or in a bucket of S3 or another object store of fsspec.
 
-A file is there whole, or not at all. In a folder it is put aside under a temporary name, flushed to disk and renamed;
-an object store shows an object only once all of it has arrived. The same content is stored once. `reading` verifies
+A stored file is complete or not there. In a folder it is written under a temporary name, flushed to disk and renamed;
+an object store shows an object only after all of it has arrived. The same content is stored once. `reading` verifies
 the hash.
 """
 
@@ -24,13 +24,13 @@ from app.durable import flush, sha256_of
 from app.errors import NotFound, ThumbwheelError
 
 CHUNK = 1 << 20
-#: What is read ahead of a bucket, in bytes; each open file holds so much in memory.
+#: Bytes that are read ahead from a bucket; each open file holds this much in memory.
 READ_AHEAD = 8 * CHUNK
-#: What lies aside for so long was left by a process that died.
+#: A temporary file of this age was left by a process that died.
 ASIDE_SECONDS = 24 * 3600
 
 
-#: A file that is stored again so soon after the last time is not touched: nobody takes it for a leftover.
+#: A file that is stored again within this time is not touched: it is too young to be taken for a leftover.
 FRESH_SECONDS = 6 * 3600
 
 
@@ -42,39 +42,39 @@ class Stored:
 
 @dataclass(frozen=True)
 class Kept(Stored):
-    """A file as the store has it; `touched`: when it was stored last."""
+    """A file in the store. `touched`: the time when it was stored last."""
 
     touched: datetime
 
 
 def location() -> str:
-    """Where the store is, for people; without what an URL may say of passwords."""
+    """Returns the location of the store for messages, without passwords of the URL."""
     file_system, root = _store()
     return root if _is_folder(file_system) else file_system.unstrip_protocol(root)
 
 
 def in_folder() -> bool:
-    """Whether the store is a folder of this machine."""
+    """Returns whether the store is a folder of this machine."""
     return _is_folder(_store()[0])
 
 
 def path_of(sha256: str) -> str:
-    """Where the file lies inside the store."""
+    """Returns the path of the file inside the store."""
     return f"{_store()[1]}/sha256/{sha256[:2]}/{sha256}"
 
 
 def put(path: Path) -> Stored:
-    """Store the file at `path`. Raises `Unavailable` when the store cannot take it; nothing half-written is left.
+    """Stores the file at `path`. Raises `Unavailable` if the store cannot take it, and leaves no partial file.
 
-    A file of this name that has another length there, as a broken disk leaves it, is written anew; so is one that was
-    stored long ago, which makes it young: it may have no row yet that names it.
+    A stored file of another length, as a broken disk leaves it, is written again. So is a file that was stored long
+    ago, which renews its age: no row may name it yet, and an old file without a row would be deleted.
     """
     stored = Stored(sha256_of(path), path.stat().st_size)
     file_system, root = _store()
     target = path_of(stored.sha256)
     with explained(f"take {path.name}", location(), missing=_gone):
-        there = _kept(file_system, target)
-        if there is not None and there.size == stored.size and _is_fresh(there):
+        existing = _kept(file_system, target)
+        if existing is not None and existing.size == stored.size and _is_fresh(existing):
             return stored
         if _is_folder(file_system):
             _put_in_folder(path, Path(target), Path(root) / "aside")
@@ -84,33 +84,33 @@ def put(path: Path) -> Stored:
 
 
 def open_stream(sha256: str) -> IO[bytes]:
-    """The file's bytes, not verified: the reader knows the hash. Raises `NotFound`, `Unavailable`."""
+    """Opens the file without verifying it; the reader knows the hash. Raises `NotFound`, `Unavailable`."""
     file_system, _ = _store()
     with explained("give a file", location(), missing=lambda: why_missing(sha256)):
         return file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD)
 
 
 def stored() -> list[Kept]:
-    """All files of the store. Raises `Unavailable`."""
+    """Returns all files of the store. Raises `Unavailable`."""
     file_system, root = _store()
     with explained("list its files", location(), missing=_gone):
-        found = file_system.find(f"{root}/sha256", detail=True)
-    return [_kept_of(path, info) for path, info in found.items()]
+        files = file_system.find(f"{root}/sha256", detail=True)
+    return [_kept_of(path, info) for path, info in files.items()]
 
 
 def delete(sha256: str, *, untouched_since: datetime | None = None) -> None:
-    """Remove the file for good; that it is not there is no error. Raises `Unavailable`.
+    """Deletes the file; a missing file is no error. Raises `Unavailable`.
 
-    A bucket that keeps versions keeps the old one: `bucket_keeps_versions` says so.
+    A bucket with versions keeps the old one: see `bucket_keeps_versions`.
 
-    untouched_since  leave it where it was stored later than that
+    untouched_since  a file that was stored later than this stays
     """
     file_system, _ = _store()
     path = path_of(sha256)
     with explained("delete a file", location(), missing=_store_is_gone):
         if untouched_since is not None:
-            there = _kept(file_system, path)
-            if there is None or there.touched > untouched_since:
+            existing = _kept(file_system, path)
+            if existing is None or existing.touched > untouched_since:
                 return
         file_system.rm_file(path)
         if _is_folder(file_system):
@@ -118,7 +118,7 @@ def delete(sha256: str, *, untouched_since: datetime | None = None) -> None:
 
 
 def try_out() -> None:
-    """Write, read and delete a small object: a bucket tells nothing by its looks. Raises `Unavailable`."""
+    """Writes, reads and deletes a small object to test the store's permissions. Raises `Unavailable`."""
     file_system, root = _store()
     path, content = f"{root}/aside/{uuid4().hex}", b"thumbwheel doctor"
     with explained("be used", location(), missing=_gone):
@@ -128,11 +128,11 @@ def try_out() -> None:
         finally:
             file_system.rm_file(path)
     if read != content:
-        raise DamagedArtifact(f"{location()} gives back other bytes than it was given.", code="artifact_damaged")
+        raise DamagedArtifact(f"{location()} returns other bytes than were written.", code="artifact_damaged")
 
 
 def bucket_keeps_versions() -> bool:
-    """Whether what is deleted stays in the bucket as an old version. False where the store does not say."""
+    """Returns whether deleted files stay in the bucket as old versions; False if the store cannot tell."""
     file_system, root = _store()
     if not hasattr(file_system, "is_bucket_versioned"):
         return False
@@ -141,7 +141,7 @@ def bucket_keeps_versions() -> bool:
 
 
 def _store() -> tuple[Any, str]:
-    """The file system (fsspec keeps one per process) and the store's folder in it."""
+    """Returns the file system, of which fsspec keeps one per process, and the store's folder in it."""
     url = settings.current().artifacts
     try:
         file_system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
@@ -165,12 +165,12 @@ def _is_folder(file_system: Any) -> bool:
 
 
 def _container(file_system: Any, root: str) -> str:
-    """What has to be there before anything can be stored: the folder, or the bucket."""
+    """Returns the folder or the bucket, which must exist before a file can be stored."""
     return root if _is_folder(file_system) else root.split("/", 1)[0]
 
 
 def _kept(file_system: Any, path: str) -> Kept | None:
-    """The file there, None where there is none."""
+    """Returns the file at `path`, or None without one."""
     try:
         return _kept_of(path, file_system.info(path))
     except FileNotFoundError:
@@ -178,16 +178,17 @@ def _kept(file_system: Any, path: str) -> Kept | None:
 
 
 def _kept_of(path: str, info: Mapping[str, Any]) -> Kept:
-    """From what fsspec tells: of a bucket of S3 a time, of a folder seconds since 1970. A store that does not tell has
-    only young files.
+    """Returns the file for fsspec's `info`, whose time is a datetime for S3 and seconds since 1970 for a folder.
+
+    The files of a store without times count as new.
     """
-    said = info.get("LastModified", info.get("mtime"))
-    touched = datetime.fromtimestamp(said, UTC) if isinstance(said, int | float) else said
+    time_of_change = info.get("LastModified", info.get("mtime"))
+    touched = datetime.fromtimestamp(time_of_change, UTC) if isinstance(time_of_change, int | float) else time_of_change
     return Kept(path.rpartition("/")[2], info["size"], touched if touched is not None else datetime.now(UTC))
 
 
-def _is_fresh(there: Kept) -> bool:
-    return (datetime.now(UTC) - there.touched).total_seconds() < FRESH_SECONDS
+def _is_fresh(kept: Kept) -> bool:
+    return (datetime.now(UTC) - kept.touched).total_seconds() < FRESH_SECONDS
 
 
 def _put_in_folder(path: Path, target: Path, asides: Path) -> None:
@@ -206,7 +207,7 @@ def _put_in_folder(path: Path, target: Path, asides: Path) -> None:
 
 
 def _sweep(asides: Path) -> None:
-    """Remove what killed processes left: it may hold texts that somebody has erased since."""
+    """Deletes files of killed processes: they may hold texts that have been erased since."""
     for left in asides.iterdir():
         try:
             if left.stat().st_mtime < time.time() - ASIDE_SECONDS:
@@ -228,7 +229,7 @@ def why_missing(sha256: str) -> ThumbwheelError:
 
 
 def _store_is_gone() -> StoreUnusable | None:
-    """Why no file at all is found, where that is so."""
+    """Returns the error if the store itself is missing, else None."""
     file_system, root = _store()
     with explained("be found", location(), missing=_gone):
         if not file_system.exists(_container(file_system, root)):

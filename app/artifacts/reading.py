@@ -1,4 +1,4 @@
-"""Files of the store, hashed while they are read: nobody gets all of a file whose content is not what its name says."""
+"""Reads files of the store and verifies their hashes: a file that does not match its name is never read to its end."""
 
 import hashlib
 import os
@@ -24,9 +24,9 @@ class OpenFile:
         self.file.close()
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes. The last ones only once the length and the hash of all are right.
+        """Yields the bytes of the file, the last chunk only after the length and the hash of the whole are verified.
 
-        Raises `DamagedArtifact` instead of the last chunk where they are not, and `Unavailable`.
+        Raises `DamagedArtifact` instead of the last chunk if either is wrong, and `Unavailable`.
         """
         digest = hashlib.sha256()
         held, length = b"", 0
@@ -46,13 +46,13 @@ class OpenFile:
             yield held
 
     def _read(self) -> bytes:
-        # What goes wrong in here is the store's fault, not that of the code that takes the bytes.
+        # A failure in this block is the store's, not one of the code that takes the bytes.
         with explained("give a file", location(), missing=lambda: why_missing(self.sha256)):
             return self.file.read(CHUNK)
 
 
 def open_verified(sha256: str) -> OpenFile:
-    """Raises `NotFound`, `Unavailable`."""
+    """Opens the file for verified reading. Raises `NotFound`, `Unavailable`."""
     file = open_stream(sha256)
     try:
         with explained("give a file", location(), missing=lambda: why_missing(sha256)):
@@ -65,7 +65,7 @@ def open_verified(sha256: str) -> OpenFile:
 
 
 def verify(sha256: str) -> None:
-    """Read all of the file. Raises `NotFound`, `DamagedArtifact`, `Unavailable`."""
+    """Reads all of the file to verify it. Raises `NotFound`, `DamagedArtifact`, `Unavailable`."""
     source = open_verified(sha256)
     try:
         for _ in source.chunks():
@@ -75,10 +75,10 @@ def verify(sha256: str) -> None:
 
 
 def fetch(sha256: str, destination: Path) -> None:
-    """Copy the file to `destination`, verified, or leave nothing there.
+    """Copies the file to `destination` and verifies it; leaves nothing there on an error.
 
-    Raises `NotFound` where the store has no such file, `DamagedArtifact` where its content is another, `Unavailable`
-    where the store does not give it, `OSError` where this machine cannot take it.
+    Raises `NotFound` if the store has no such file, `DamagedArtifact` if its content does not match, `Unavailable` if
+    the store cannot be read, and `OSError` if this machine cannot write the file.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     source = open_verified(sha256)

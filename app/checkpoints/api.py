@@ -28,7 +28,7 @@ Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
 def list_checkpoints(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.Checkpoint]:
-    """Newest first, those whose gates failed too."""
+    """Lists the checkpoints, newest first, including those that failed their gates."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
@@ -40,7 +40,7 @@ def list_checkpoints(
     responses=problems(404),
 )
 def get_checkpoint(checkpoint_id: UUID, session: Transaction, at: Reader) -> wire.Checkpoint:
-    """Its verdict, its scores, and the hash of every file."""
+    """Returns the checkpoint with its verdict, its scores, and the hash of every file."""
     return service.get(session, at.project, checkpoint_id)
 
 
@@ -55,5 +55,5 @@ def get_checkpoint(checkpoint_id: UUID, session: Transaction, at: Reader) -> wir
     },
 )
 def get_checkpoint_file(checkpoint_id: UUID, path: str, session: Transaction, at: Reader) -> StreamingResponse:
-    """The file's bytes; `ETag` and `Repr-Digest` are its sha256."""
+    """Returns the bytes of the file; `ETag` and `Repr-Digest` are its SHA-256."""
     return download(service.open_file(session, at.project, checkpoint_id, path))

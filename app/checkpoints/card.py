@@ -1,29 +1,29 @@
-"""The model card: README.md of a checkpoint. Pure."""
+"""Writes the model card, README.md of a checkpoint. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbwheel.row_checks import REASONS
 
-#: Figures of the scores in the order of the card: path, name, what it says.
+#: Figures of the scores in the order of the card: path, name, meaning.
 FIGURES = (
     (("auroc",), "AUROC", "separates desirable from undesirable held-out completions; 0.5 is chance"),
     (("accuracy",), "accuracy", "share of held-out rows on the right side of z0"),
     (("margin",), "margin", "mean reward of desirable rows minus that of undesirable ones"),
     (("ece",), "calibration error", "expected calibration error, 0 is perfect"),
     (("kl", "nats_per_token"), "drift, nats per token", "KL from the reference on own samples"),
-    (("kl", "nats_per_completion"), "drift, nats per completion", "the same, summed over a completion"),
-    (("auroc_vs_ancestor",), "AUROC against the base model", "as AUROC, measured from the very first base model"),
-    (("shipped_auroc_vs_ancestor",), "the shipped checkpoint's", "the same figure of the reference"),
-    (("auroc_difference",), "difference of the two", "above 0: better than what is shipped"),
-    (("dumb_readers", "bag_of_words"), "AUROC of a bag of words", "fitted to the training rows; knows no model"),
-    (("dumb_readers", "length"), "AUROC of the length", "by the completion's tokens alone"),
-    (("dumb_readers", "reference"), "AUROC of the reference's log-prob", "a token: what was likely before training"),
-    (("dumb_readers", "auroc_over_best"), "AUROC above the best of these three", "above 0: learnt more than they tell"),
+    (("kl", "nats_per_completion"), "drift, nats per completion", "the drift summed over a completion"),
+    (("auroc_vs_ancestor",), "AUROC against the base model", "as AUROC, measured from the first base model"),
+    (("shipped_auroc_vs_ancestor",), "the shipped checkpoint's", "the same figure for the reference"),
+    (("auroc_difference",), "difference of the two", "above 0: better than the shipped checkpoint"),
+    (("dumb_readers", "bag_of_words"), "AUROC of a bag of words", "fitted to the training rows without the model"),
+    (("dumb_readers", "length"), "AUROC of the length", "by the number of the completion's tokens alone"),
+    (("dumb_readers", "reference"), "AUROC of the reference's log-prob", "per token, before training"),
+    (("dumb_readers", "auroc_over_best"), "AUROC above the best of these three", "above 0: learnt more than they show"),
 )
 
 
-#: What the objectives of a recipe are called, and where they come from.
+#: The names of a recipe's objectives, with their sources.
 OBJECTIVES = {
     "kto": "KTO (arXiv 2402.01306)",
     "apo_zero_unpaired": "APO-zero without pairs (arXiv 2408.06266)",
@@ -41,7 +41,7 @@ OBJECTIVES = {
 
 
 def card(manifest: Mapping[str, Any]) -> str:
-    """Markdown for a checkpoint's manifest (`worker.registration.manifest_of` says what is in it)."""
+    """Returns the card, as Markdown, of a checkpoint's manifest (see `worker.registration.manifest_of`)."""
     recipe, scores, snapshot, training = (manifest[name] for name in ("recipe", "scores", "snapshot", "training"))
     kind = "A LoRA adapter" if manifest["kind"] == "adapter" else "Full weights"
     origin_in_words = (
@@ -67,7 +67,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         f"{_number(_at(scores, ('length', 'candidate_median')))} tokens, of the reference's "
         f"{_number(_at(scores, ('length', 'reference_median')))}."
     )
-    figures = [(name, *_value_and_interval(_at(scores, path)), says) for path, name, says in FIGURES]
+    figures = [(name, *_value_and_interval(_at(scores, path)), meaning) for path, name, meaning in FIGURES]
     parts = [
         "\n".join(_front_matter(manifest["kind"], recipe["objective"])),
         f"# {manifest['project']}: checkpoint of run {manifest['run_id']}",
@@ -76,13 +76,13 @@ def card(manifest: Mapping[str, Any]) -> str:
         "## Gates",
         "\n".join([f"**{manifest['verdict']}**", "", *(f"- {reason}" for reason in manifest["reasons"])]).rstrip(),
         "## Where it comes from",
-        _table(("what", "which"), origin),
+        _table(("item", "value"), origin),
         "## Data",
         _table(("count", "value"), sorted(_flat({**snapshot["counts"], "pairs": snapshot.get("pairs", {})}))),
         trained,
         *_dropped(training, scores),
         f"## Scores on {_number(scores.get('rows'))} held-out rows",
-        _table(("figure", "value", "interval", "what it says"), figures),
+        _table(("figure", "value", "interval", "meaning"), figures),
         lengths,
         "## Recipe",
         _table(("field", "value"), sorted(_flat(recipe))),
@@ -91,7 +91,7 @@ def card(manifest: Mapping[str, Any]) -> str:
 
 
 def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence[str]:
-    """Why rows of each split were dropped, as a table; manifests from before rows were checked have no reasons."""
+    """Returns the reasons why rows of each split were dropped, as a table; older manifests have no reasons."""
     dropped = training.get("dropped") or {}
     splits = dict(dropped.get("reasons") or {})
     splits.setdefault("holdout", scores.get("dropped") or {})
@@ -100,11 +100,11 @@ def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence
         for split, counts in splits.items()
         for reason, count in counts.items()
     ]
-    parts = [_table(("dropped rows", "split", "because", "remedy"), rows)] if rows else []
+    parts = [_table(("dropped rows", "split", "reason", "remedy"), rows)] if rows else []
     named = [f"- {row['completion_id']} ({row['split']}): {row['reason']}" for row in dropped.get("rows") or ()]
     parts += ["The first of them:", "\n".join(named)] if named else []
     prompts = sum((dropped.get("control_tokens_in_prompts") or {}).values())
-    parts += [f"{prompts:,} prompts hold control tokens, read as the serving stack reads them."] if prompts else []
+    parts += [f"{prompts:,} prompts have control tokens, read as the serving stack reads them."] if prompts else []
     trimmed = sum((dropped.get("prompts_trimmed") or {}).values())
     parts += [f"{trimmed:,} prompts lose the white space at their ends to the chat template."] if trimmed else []
     return parts
@@ -143,10 +143,10 @@ def _verdict_on_learning(scores: Mapping[str, Any]) -> str:
 
 
 def _at(document: Mapping[str, Any], path: Sequence[str]) -> Any:
-    found: Any = document
+    value: Any = document
     for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return {} if found is None else found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return {} if value is None else value
 
 
 def _value_and_interval(figure: Any) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The gates: what evaluation must show before a checkpoint may ship. Pure.
+"""Evaluates the gates, which decide whether a checkpoint may ship. Pure.
 
 Every comparison is written so that a missing figure or NaN refuses.
 """
@@ -11,13 +11,13 @@ from thumbwheel import wire
 
 
 def reasons_to_refuse(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    """Returns why a checkpoint must not ship; empty where it may.
+    """Returns the reasons why a checkpoint must not ship, empty if it may.
 
-    scores      what worker/evaluation/score.py found
+    scores      the figures of worker/evaluation/score.py
     training    the trainer's summary, with its findings after the last step
 
-    Each reason names the figure, the limit and the remedy. No remedy is to raise the learning rate where another
-    reason shows that the policy went too far.
+    Each reason names the figure, the limit and the remedy. No remedy raises the learning rate if another reason shows
+    that the policy is too far from the reference.
     """
     too_far = _too_far(gates, scores, training)
     reasons = _too_little_held_out(gates, scores)
@@ -68,9 +68,9 @@ def _over_dumb_readers(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str
 
 
 def _too_far(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    """Returns the reasons that ask for a policy closer to the reference."""
+    """Returns the reasons against a policy that is too far from the reference."""
     reasons = []
-    # The upper bound, as the lower one of auroc: a budget holds only if it holds at the interval's bad end.
+    # The upper bound, as the lower one of auroc: a budget holds only if it holds at the worse end of the interval.
     drift = _figure(_figure(scores, "kl"), "nats_per_token")
     if not _bound(drift, "high") <= gates.kl_nats_per_token:
         reasons.append(
@@ -99,12 +99,12 @@ def _refused_findings(gates: wire.Gates, training: Mapping[str, Any]) -> list[st
 
 
 def _figure(figures: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = figures.get(name)
-    return found if isinstance(found, Mapping) else {}
+    value = figures.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _bound(figure: Mapping[str, Any], name: str) -> float:
-    """NaN where there is none."""
+    """Returns the bound as a float, NaN if it is missing."""
     value = figure.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else nan
 

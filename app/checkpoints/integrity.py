@@ -1,8 +1,8 @@
-"""Verifies that the artifact store still holds what a checkpoint says it is made of.
+"""Verifies that the artifact store still has the files of a checkpoint, undamaged.
 
-Weights take seconds to minutes to hash. One thread per process does it, outside of any transaction; a request waits for
-it for a bounded time, and is answered 503 where that is too short. The verification goes on, and the repeated request
-finds its result. A result serves one request, within a few minutes: it says nothing about a disk that fails later.
+Hashing weights takes seconds to minutes. One thread per process does it, outside of any transaction; a request waits
+for it for a bounded time, and is then answered 503. The verification goes on, and the repeated request finds its
+result. A result serves one request within a few minutes, since a disk may fail later.
 """
 
 import threading
@@ -16,7 +16,7 @@ from app.artifacts import DamagedArtifact
 from app.errors import NotFound, Refused, Unavailable
 
 WAIT_SECONDS = 10.0
-#: Requests that wait at the same time; the others are answered at once, as each holds a thread and a connection.
+#: Requests that may wait at the same time; others are answered at once, since each takes a thread and a connection.
 WAITING = threading.BoundedSemaphore(4)
 RESULT_SECONDS = 600.0
 
@@ -24,7 +24,7 @@ Files = tuple[tuple[str, str], ...]
 
 
 class Verifications:
-    """Verifications that run, and results that no request has taken yet."""
+    """The running verifications, and results that no request has taken yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,14 +32,14 @@ class Verifications:
         self._known: dict[Files, tuple[Future[str | None], float]] = {}
 
     def damage(self, files: Files) -> str | None:
-        """The first of `files` (path, sha256) that is damaged or missing, as a sentence; None where all are whole.
+        """Returns a sentence about the first of `files` (path, sha256) that is damaged or missing, None without one.
 
-        Raises `Unavailable` where that takes longer than a request may wait, or the store does not answer.
+        Raises `Unavailable` if that takes longer than a request may wait, or if the store does not answer.
         """
         result = self._result(files)
         waits = WAITING.acquire(blocking=False)
         try:
-            found = result.result(WAIT_SECONDS if waits else 0)
+            damage_found = result.result(WAIT_SECONDS if waits else 0)
         except NotYet:
             raise Unavailable(
                 "The checkpoint's files are being verified, which takes a while: repeat the request in some seconds.",
@@ -52,7 +52,7 @@ class Verifications:
             if waits:
                 WAITING.release()
         self._forget(files)
-        return found
+        return damage_found
 
     def _result(self, files: Files) -> "Future[str | None]":
         now = time.monotonic()
@@ -73,9 +73,9 @@ VERIFICATIONS = Verifications()
 
 
 def require_whole(about: str, files: Mapping[str, str]) -> None:
-    """Raises `Refused` (weights_damaged) where one of `files` (path → sha256) is damaged or missing, and `Unavailable`.
+    """Raises `Refused` (weights_damaged) if one of `files` (path → sha256) is damaged or missing, and `Unavailable`.
 
-    about  the checkpoint, for people
+    about  the name of the checkpoint in the message
     """
     damage = VERIFICATIONS.damage(tuple(sorted(files.items()))) if files else None
     if damage is not None:

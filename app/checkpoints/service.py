@@ -1,4 +1,4 @@
-"""Checkpoints: immutable weights, registered once, staged for the next run, read file by file."""
+"""Registers, lists, stages and opens checkpoints, which are immutable weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from app.errors import NotFound
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, page_of
 
-#: Files that a checkpoint carries beside what a model is loaded from.
+#: Files of a checkpoint that no model is loaded from.
 CARD, MANIFEST = "README.md", "manifest.json"
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The parts of a checkpoint, from below: the base model of its line, weights of ours, an adapter."""
+    """The layers of a checkpoint: the base model of its line, trained weights, an adapter."""
 
     base_model: Path
     weights: Checkpoint | None
@@ -32,7 +32,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Staged:
-    """A checkpoint as folders. Fingerprints are null where nobody has taken one yet."""
+    """A checkpoint as folders. A fingerprint is None if it has not been computed yet."""
 
     base_model: Path
     base_fingerprint: str | None
@@ -42,11 +42,11 @@ class Staged:
 
 
 def base_of(session: Session, project: str) -> Checkpoint:
-    """Returns the row that stands for the project's base model, made at the first look."""
+    """Returns the row of the project's base model; the first call inserts it."""
     base_model = projects.get(session, project).base_model
-    found = store.base(session, project, base_model)
-    if found is not None:
-        return found
+    row = store.base(session, project, base_model)
+    if row is not None:
+        return row
     base_model = projects.lock(session, project).base_model
     return store.base(session, project, base_model) or store.insert_checkpoint(
         session,
@@ -75,11 +75,11 @@ def register(
     files: Mapping[str, str],
     manifest: Mapping[str, Any],
 ) -> Checkpoint:
-    """A new checkpoint of the kind and with the scores of `manifest`; its files are in the artifact store already.
+    """Inserts a checkpoint of the kind and with the scores of `manifest`. Its files must be in the artifact store.
 
-    reasons  of the gates: empty where they passed
+    reasons  the reasons of the gates, empty if they passed
 
-    Raises `NotFound` where the reference is no checkpoint of the project.
+    Raises `NotFound` if the reference is no checkpoint of the project.
     """
     reference = _require(session, project, reference_id)
     stands_on = reference.stands_on_id if reference.kind == "adapter" else reference.id
@@ -104,29 +104,29 @@ def register(
 
 
 def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
-    """Raises `NotFound`."""
+    """Returns the checkpoint. Raises `NotFound`."""
     return _shown(_require(session, project, checkpoint_id), store.live_id(session, project))
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
-    """The project's checkpoints, newest first; its base model is the oldest, once anybody has asked what is live."""
+    """Returns a page of the project's checkpoints, newest first. The base model is the oldest, once it has a row."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     live = store.live_id(session, project)
     return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))
 
 
 def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> OpenFile:
-    """A file of the checkpoint. Raises `NotFound`, `Unavailable`."""
+    """Opens a file of the checkpoint. Raises `NotFound`, `Unavailable`."""
     row = _require(session, project, checkpoint_id)
     sha256 = row.files.get(path)
     if sha256 is None:
-        has = f"it has {', '.join(sorted(row.files))}" if row.files else "the base model lies where the project says"
-        raise NotFound(f"Checkpoint {checkpoint_id} has no file {path!r}: {has}.", code="file_not_found")
+        listing = f"it has {', '.join(sorted(row.files))}" if row.files else "it is the project's base model"
+        raise NotFound(f"Checkpoint {checkpoint_id} has no file {path!r}: {listing}.", code="file_not_found")
     return artifacts.open_verified(sha256)
 
 
 def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
-    """What the checkpoint is made of; `stage` makes folders of it. Raises `NotFound`."""
+    """Returns the layers of the checkpoint, for `stage`. Raises `NotFound`."""
     top = _require(session, project, checkpoint_id)
     adapter = top if top.kind == "adapter" else None
     below = top
@@ -137,8 +137,8 @@ def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
 
 
 def require_whole(session: Session, project: str, checkpoint_id: UUID) -> None:
-    """Raises `Refused` (weights_damaged) where a file of the checkpoint, or of the weights that its adapter stands on,
-    is damaged or missing; `Unavailable` while that is being verified; `NotFound`.
+    """Raises `Refused` (weights_damaged) if a file of the checkpoint, or of the weights under its adapter, is damaged
+    or missing; `Unavailable` while that is being verified; `NotFound`.
     """
     parts = chain(session, project, checkpoint_id)
     for row in (parts.weights, parts.adapter):
@@ -147,10 +147,10 @@ def require_whole(session: Session, project: str, checkpoint_id: UUID) -> None:
 
 
 def stage(parts: Chain, folder: Path) -> Staged:
-    """Bring the files of `parts` onto this machine, verified; the adapter into `folder`.
+    """Fetches the files of `parts` to this machine and verifies them; the adapter goes into `folder`.
 
-    Weights lie beside the runs' working folders, once per checkpoint. Raises `NotFound` or `DamagedArtifact` where the
-    artifact store lacks or has lost something.
+    Weights are stored next to the runs' working folders, once per checkpoint. Raises `NotFound` or `DamagedArtifact` if
+    a file is missing or damaged in the artifact store.
     """
     base_model, base_fingerprint = parts.base_model, None
     if parts.weights is not None:
@@ -166,7 +166,7 @@ def stage(parts: Chain, folder: Path) -> Staged:
 
 def _fetch(row: Checkpoint, folder: Path) -> None:
     for path, sha256 in row.files.items():
-        # A file is there whole or not at all, and the trainer verifies the weights.
+        # A fetched file is complete, and the trainer verifies the weights.
         if path not in (CARD, MANIFEST) and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
 

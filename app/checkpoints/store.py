@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.checkpoints.tables import Checkpoint
 
-#: The ledger belongs to the room of releases, which lies above; a checkpoint only asks it what is live.
+#: The ledger belongs to app.releases, which may import this folder but not the reverse; it is read for what is live.
 RELEASES = table("releases", column("project_id"), column("number"), column("checkpoint_id"))
 
 
@@ -20,7 +20,7 @@ def of_id(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint | N
 
 
 def base(session: Session, project: str, base_model: str) -> Checkpoint | None:
-    """Returns the row that stands for the base model in the folder `base_model`."""
+    """Returns the row of the base model in the folder `base_model`."""
     of_project = Checkpoint.project_id == project, Checkpoint.kind == "base"
     return session.scalars(select(Checkpoint).where(*of_project, Checkpoint.base_model == base_model)).one_or_none()
 
@@ -30,13 +30,13 @@ def insert_checkpoint(session: Session, values: dict[str, Any]) -> Checkpoint:
 
 
 def newest_first(session: Session, project: str, before: UUID | None, limit: int) -> Sequence[Checkpoint]:
-    asked = select(Checkpoint).where(Checkpoint.project_id == project).order_by(Checkpoint.id.desc()).limit(limit)
+    query = select(Checkpoint).where(Checkpoint.project_id == project).order_by(Checkpoint.id.desc()).limit(limit)
     if before is not None:
-        asked = asked.where(Checkpoint.id < before)
-    return session.scalars(asked).all()
+        query = query.where(Checkpoint.id < before)
+    return session.scalars(query).all()
 
 
 def live_id(session: Session, project: str) -> UUID | None:
-    """The checkpoint of the project's newest release."""
-    asked = select(RELEASES.c.checkpoint_id).where(RELEASES.c.project_id == project)
-    return session.execute(asked.order_by(RELEASES.c.number.desc()).limit(1)).scalar_one_or_none()
+    """Returns the checkpoint of the project's newest release."""
+    query = select(RELEASES.c.checkpoint_id).where(RELEASES.c.project_id == project)
+    return session.execute(query.order_by(RELEASES.c.number.desc()).limit(1)).scalar_one_or_none()

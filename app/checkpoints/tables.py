@@ -1,4 +1,4 @@
-"""Checkpoints: immutable weights with their manifest, scores and the verdict of the gates."""
+"""The table of checkpoints: immutable weights with manifest, scores and the verdict of the gates."""
 
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from app.database import Base, Document, Id, Time
 
 
 class Checkpoint(Base):
-    """Kind *base* is a base model of the project, with which a line of ancestry begins; it has no files of ours."""
+    """A checkpoint. Kind *base* is a base model of the project, which begins a line of ancestry. It has no files."""
 
     __tablename__ = "checkpoints"
 
@@ -21,7 +21,7 @@ class Checkpoint(Base):
     base_model: Mapped[str] = mapped_column(comment="folder of the base model that its line of ancestry begins with")
     run_id: Mapped[UUID | None] = mapped_column(unique=True, comment="a run registers one checkpoint at most")
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
-    # An adapter stands on the base model, or on the weights of an earlier checkpoint.
+    # An adapter is loaded onto the base model or onto the weights of an earlier checkpoint.
     stands_on_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
     snapshot_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"))
     verdict: Mapped[str] = mapped_column(String(16))
@@ -36,7 +36,7 @@ class Checkpoint(Base):
         CheckConstraint("kind IN ('base', 'adapter', 'weights')", name="kind"),
         CheckConstraint("verdict IN ('base', 'passed', 'failed')", name="verdict"),
         CheckConstraint("(kind = 'base') = (verdict = 'base')", name="only_the_base_has_no_gates"),
-        # What a release's foreign key points at: see releases.
+        # The target of a release's foreign key: see releases.
         UniqueConstraint("id", "project_id", "verdict"),
         Index(
             "ix_checkpoints_one_base_per_folder",

@@ -1,4 +1,4 @@
-"""The status page at ``/``: rendered on the server, readable without scripts."""
+"""The status page at ``/``, rendered on the server and readable without scripts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +29,7 @@ def status_page(
     names = projects.ids(session) if at.project is None else [at.project]
     chosen = project or (names[0] if names else None)
     if chosen is not None and at.project not in (None, chosen):
-        raise Forbidden(f"This key opens the project {at.project} alone.", code="other_project")
+        raise Forbidden(f"This key opens only the project {at.project}.", code="other_project")
     view = page.view_of(session, chosen, request.app.state.page_readiness) if chosen else None
     archived = projects.archived_ids(session) if at.project is None else []
     return rendered("page.html", view=view, projects=names, archived=archived, now=now())

@@ -1,4 +1,4 @@
-"""The API's reference at ``/docs``: Swagger UI, whose files come with a wheel: it works without the internet."""
+"""The reference of the API at ``/docs``: Swagger UI, with files from a wheel, so that it needs no internet."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def assets() -> StaticFiles:
-    """Returns the files of Swagger UI, to be mounted at `ASSETS_PATH`. Their package is found, not imported."""
+    """Returns the files of Swagger UI, to be mounted at `ASSETS_PATH`, without importing their package."""
     spec = importlib.util.find_spec("fastapi_offline")
     assert spec is not None, "fastapi-offline is installed with the extra `server`"
     assert spec.origin is not None

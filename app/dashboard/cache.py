@@ -1,4 +1,4 @@
-"""Figures that cost something to work out, for a page that is looked at every few seconds."""
+"""Caches figures that are expensive to compute, for a page that is loaded every few seconds."""
 
 import threading
 import time
@@ -9,19 +9,19 @@ from sqlalchemy.orm import Session
 
 Figure = TypeVar("Figure")
 
-#: A figure is shown this many times as long as it took to work out: the page costs a tenth of a core at most.
+#: A figure is shown for this many times the seconds that it took: the page costs a tenth of a core at most.
 REST = 10
 
 
 class Remembered(Generic[Figure]):
-    """A function of a project, answered from memory for a while that grows with the cost of its answer.
+    """A function of a project whose results are cached for a time that grows with their cost.
 
-    Nobody waits for somebody else's request: while a figure is worked out again, the others get the one before.
+    No request waits for another one: while a figure is computed again, other requests get the earlier figure.
     """
 
     def __init__(self, work_out: Callable[[Session, str], Figure]) -> None:
         self._work_out = work_out
-        self._figures: dict[str, tuple[float, Figure]] = {}  # until when
+        self._figures: dict[str, tuple[float, Figure]] = {}  # with the time until which each is shown
         self._locks: dict[str, threading.Lock] = {}
 
     def __call__(self, session: Session, project: str) -> Figure:

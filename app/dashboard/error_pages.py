@@ -1,4 +1,4 @@
-"""Errors as pages: a browser that asks for HTML outside of the API gets a page, a program gets problem+json."""
+"""Shows errors outside of the API as pages to browsers, which ask for HTML; programs get problem+json."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ KEPT = ("www-authenticate", "retry-after", "allow")
 
 
 class ErrorPages:
-    """Middleware that renders a problem as a page where a person looks at it."""
+    """Middleware that renders a problem as a page for a browser."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -42,7 +42,7 @@ class ErrorPages:
 
 
 def _is_browser(headers: Headers) -> bool:
-    """Whether HTML is preferred: browsers name it first, programs name JSON or anything (``*/*``)."""
+    """Returns whether HTML is preferred: browsers name it first, programs name JSON or anything (``*/*``)."""
     return headers.get("accept", "").lstrip().startswith(("text/html", "application/xhtml"))
 
 

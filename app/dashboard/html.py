@@ -1,4 +1,4 @@
-"""Pages as people's browsers get them: templates, and the headers that go with every page."""
+"""Renders the templates of pages, with the headers of every page."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from app.dashboard import page, plots
 
-#: Nothing but our own files may run on a page, and no other site may frame it. Plots need styles on their elements.
+#: Only our own files may run on a page, and no other site may frame it. Plots need styles on their elements.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; "

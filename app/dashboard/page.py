@@ -1,4 +1,4 @@
-"""What the status page shows of one project, gathered in one transaction; and how it says times and numbers."""
+"""Gathers the status page of one project in one transaction, and formats its times and numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from app.runs.states import TERMINAL
 
 SHOWN = 10
 PLOTTED_STEPS = 300
-#: Not every objective has a reference point, and drift is measured a few times in a run: no plot without a figure.
+#: Plots that are left out without figures: not every objective has a reference point, and drift is measured rarely.
 OPTIONAL = {"z0", "drift"}
 
 
@@ -33,7 +33,7 @@ OPTIONAL = {"z0", "drift"}
 class View:
     project: wire.Project
     current: wire.CurrentRelease
-    readiness: wire.Readiness | None  # None: being worked out
+    readiness: wire.Readiness | None  # None while it is being computed
     runs: Sequence[wire.Run]
     active: wire.Run | None
     plotted: wire.Run | None
@@ -45,7 +45,7 @@ class View:
 
 
 def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness]) -> View:
-    """Raises `NotFound` for an unknown project."""
+    """Returns the contents of a project's page. Raises `NotFound` for an unknown project."""
     newest = runs.page(session, project, cursor=None, limit=SHOWN).items
     plotted = next((run for run in newest if run.last_metrics), None)
     return View(
@@ -73,7 +73,7 @@ def _unless_pending(readiness: Remembered[wire.Readiness], session: Session, pro
 
 
 def curves(steps: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
-    """The plots of a run by name, in the order of the page."""
+    """Returns the plots of a run by name, in the order of the page."""
     series = {
         "loss": ("Loss", {"desirable": "loss_desirable", "undesirable": "loss_undesirable", "all": "loss"}),
         "rewards": ("Reward β·r", {"desirable": "reward_desirable", "undesirable": "reward_undesirable"}),
@@ -92,12 +92,12 @@ def curves(steps: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
 
 
 def short(identity: UUID | str) -> str:
-    """The end of an id: the beginning of a UUIDv7 is the time, which neighbours share."""
+    """Returns the end of an id: the beginning of a UUIDv7 is the time, which similar ids share."""
     return str(identity)[-8:]
 
 
 def when(time: datetime) -> str:
-    """How long ago, in words; with the date where it is more than a day."""
+    """Returns the time as words, such as "5 min ago", or as a date after more than a day."""
     seconds = (now() - time).total_seconds()
     return f"{duration(max(seconds, 0))} ago" if seconds < 86_400 else f"{time:%Y-%m-%d %H:%M} UTC"
 
@@ -115,7 +115,7 @@ def took(run: wire.Run) -> str:
 
 
 def interval(figure: Mapping[str, float | None] | None) -> str:
-    """A figure with its interval, or a dash."""
+    """Returns a figure with its interval, or a dash without one."""
     if not figure or figure.get("value") is None:
         return "–"
     if figure.get("low") is None or figure.get("high") is None:

@@ -1,6 +1,6 @@
-"""Small plots as SVG, made on the server: lines over steps, bars with intervals. Pure: numbers in, markup out.
+"""Draws small plots as SVG: lines over steps, bars with intervals. Pure.
 
-A line of few points gets a dot at each: what is measured only now and then is not what lies between.
+A line with few points has a dot at each, since the line between them was not measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from math import isfinite
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 140
-#: Room around the lines, for the numbers on the axes.
+#: Margins around the lines, for the numbers on the axes.
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 18
 FEW = 20
 SERIES = 4  # colours in page.css
@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 def points_of(steps: Sequence[Mapping[str, object]], name: str) -> list[Point]:
-    """(step, value) of one metric, without the steps at which it is null or not finite."""
+    """Returns (step, value) of one metric, without the steps at which it is null or not finite."""
     points = []
     for values in steps:
         step, value = values.get("step"), values.get(name)
@@ -28,8 +28,8 @@ def points_of(steps: Sequence[Mapping[str, object]], name: str) -> list[Point]:
 
 
 def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
-    """Returns several lines on shared axes with their ranges, a line at zero where zero is in the range, and the last
-    values as the legend. An empty plot says that there is nothing yet.
+    """Returns a plot of several lines on shared axes with their ranges, a line at zero if zero is in the range, and the
+    last values as the legend. A plot without points shows "nothing yet".
     """
     drawn = {name: points for name, points in series.items() if points}
     heading = Markup("<figcaption>{}</figcaption>").format(title)
@@ -54,16 +54,16 @@ def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
         if len(placed) <= FEW:
             paths += [f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in placed]
         legend.append(f'<span class="{colour}">{escape(name)} {points[-1][1]:.3g}</span>')
-    described = f"{title}: " + ", ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in drawn.items())
+    description = f"{title}: " + ", ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in drawn.items())
     return Markup(  # noqa: S704 - numbers, and names that were escaped
         f'<figure class="plot">{heading}'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(described)}">{"".join(paths)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">{"".join(paths)}</svg>'
         f'<p class="legend">{" ".join(legend)}</p></figure>'
     )
 
 
 def _axes(low_x: float, high_x: float, low_y: float, high_y: float, place: Callable[[Point], Point]) -> list[str]:
-    """Returns both axes with the ends of their ranges, and zero where it lies between."""
+    """Returns both axes with the ends of their ranges, and zero if it is between them."""
     foot, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     marks = [
         f'<line class="axis" x1="{LEFT}" x2="{LEFT}" y1="{TOP}" y2="{foot}"/>',
@@ -85,7 +85,7 @@ def _axes(low_x: float, high_x: float, low_y: float, high_y: float, place: Calla
 
 
 def interval_bar(value: float | None, low: float | None, high: float | None) -> Markup:
-    """A share from 0 to 1 as a bar, with its interval as a whisker; a dash where there is none."""
+    """Returns a share from 0 to 1 as a bar with its interval as a whisker, or a dash without one."""
     if value is None or low is None or high is None:
         return Markup('<span class="faint">–</span>')
     return Markup(  # noqa: S704 - numbers alone

@@ -1,4 +1,4 @@
-"""Who may read the status page: anybody where the settings say so, else whoever holds a key."""
+"""Decides who may read the status page: every visitor if the settings allow it, else holders of an API key."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,25 +16,26 @@ basic = HTTPBasic(auto_error=False)
 
 @dataclass(frozen=True)
 class Reader:
-    """`project` is the only one that may be read, None for all of them."""
+    """A reader of the status page. `project`: the only project that may be read, None for all projects."""
 
     project: str | None
 
 
 def reader(session: Transaction, credentials: Annotated[HTTPBasicCredentials | None, Depends(basic)]) -> Reader:
-    """The browser asks for a user and a password: the password is an API key with runs:read, the user anything."""
+    """Returns the reader of a request. The browser asks for a password, which is an API key with runs:read; the user
+    name does not matter."""
     if settings.current().page_access == "open":
         return Reader(None)
     if credentials is None:
-        raise _asked("give an API key as the password; the user name does not matter")
+        raise _unauthorized("give an API key as the password; the user name does not matter")
     try:
         key = service.recognise(session, credentials.password)
     except Unauthenticated as error:
-        raise _asked(error.message) from error
+        raise _unauthorized(error.message) from error
     if not keys.allows(frozenset(key.scopes), "runs:read"):
-        raise _asked("this key lacks the scope runs:read")
+        raise _unauthorized("this key lacks the scope runs:read")
     return Reader(key.project_id)
 
 
-def _asked(why: str) -> HTTPException:
-    return HTTPException(401, why, headers={"WWW-Authenticate": 'Basic realm="Thumbwheel: an API key as the password"'})
+def _unauthorized(reason: str) -> HTTPException:
+    return HTTPException(401, reason, headers={"WWW-Authenticate": 'Basic realm="Thumbwheel: an API key as password"'})

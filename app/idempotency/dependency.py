@@ -1,4 +1,4 @@
-"""`Once`: what an operation of the API does under an Idempotency-Key."""
+"""Provides `Once`, the dependency of operations that may be sent with an Idempotency-Key."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ Done = TypeVar("Done", bound=BaseModel)
 
 LONGEST = 255
 ABOUT = (
-    "do this once, however often it is sent: the same key and body get the first answer again, with "
+    "Performs the operation only once: the same key and body get the first answer again, with "
     f"`Idempotency-Replayed: true`, for {service.KEPT.days} days"
 )
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How a request was sent. `key` is None where it has none: then it is simply done."""
+class Keyed:
+    """The key and operation of a request. Without a `key` the operation is simply performed."""
 
     key: str | None
     operation: str
@@ -34,7 +34,8 @@ class Asked:
     def once(
         self, session: Session, project: str, body: BaseModel | None, do: Callable[[], Done]
     ) -> Done | JSONResponse:
-        """What `do` returns, or what it returned when this request was done. Raises as `service.begin`, and as `do`."""
+        """Returns the result of `do`, or that of the first time that this request was sent. Raises the errors of
+        `service.begin` and of `do`."""
         if self.key is None:
             return do()
         sent = None if body is None else body.model_dump(mode="json")
@@ -47,16 +48,16 @@ class Asked:
         return done
 
 
-def _asked(
+def _keyed(
     request: HttpRequest,
     idempotency_key: Annotated[str | None, Header(alias=HEADER, description=ABOUT, max_length=LONGEST)] = None,
-) -> Asked:
+) -> Keyed:
     status = request.scope["route"].status_code or 200
-    return Asked(_key(idempotency_key), f"{request.method} {request.url.path}"[:500], status)
+    return Keyed(_key(idempotency_key), f"{request.method} {request.url.path}"[:500], status)
 
 
 def _key(given: str | None) -> str | None:
-    """The draft has it in quotes; without them it is taken, too. Raises `Invalid`."""
+    """Returns the key without the quotes that the draft requires; they are optional. Raises `Invalid`."""
     if given is None:
         return None
     key = given[1:-1] if len(given) >= 2 and given[0] == given[-1] == '"' else given
@@ -64,9 +65,9 @@ def _key(given: str | None) -> str | None:
         raise Invalid(
             f"{HEADER}: give 1 to {LONGEST} printable ASCII characters, a UUID for example.",
             code="invalid_idempotency_key",
-            faults=[Fault(HEADER, "is no key")],
+            faults=[Fault(HEADER, "is not a valid key")],
         )
     return key
 
 
-Once = Annotated[Asked, Depends(_asked)]
+Once = Annotated[Keyed, Depends(_keyed)]

@@ -1,6 +1,6 @@
-"""A request with an Idempotency-Key is done once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
+"""Performs a request with an Idempotency-Key only once (draft-ietf-httpapi-idempotency-key-header).
 
-The answer is kept in the transaction of what the request did; what was refused keeps nothing and may be sent again.
+The answer is stored in the transaction of the request itself. A refused request stores no answer and may be sent again.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """`operation`: method and path; `body`: as JSON has it."""
+    """A request with a key. `operation`: method and path; `body`: parsed JSON."""
 
     project: str
     key: str
@@ -41,30 +41,30 @@ class Request:
 
 
 def begin(session: Session, request: Request) -> Answer | None:
-    """What the request was answered before; None where it is to be done now, by this transaction alone.
+    """Returns the earlier answer to the request, or None if this transaction has to perform it.
 
-    Raises `Conflict` while it is being done, `Invalid` where the key was that of another request.
+    Raises `Conflict` while another transaction performs it, `Invalid` if the key was used for another request.
     """
     if not store.try_to_begin(session, f"idempotency/{request.project}/{request.key}"):
         raise Conflict(
-            "A request with this Idempotency-Key is being worked on: ask again in a moment.",
+            "A request with this Idempotency-Key is in progress: send it again in a moment.",
             code="request_in_flight",
         )
-    found = store.find(session, request.project, request.key)
-    if found is None:
+    stored = store.find(session, request.project, request.key)
+    if stored is None:
         return None
-    if (found.operation, found.body_sha256) != (request.operation, request.body_sha256):
-        other = "with another body" if found.operation == request.operation else f"for {found.operation}"
+    if (stored.operation, stored.body_sha256) != (request.operation, request.body_sha256):
+        other = "with another body" if stored.operation == request.operation else f"for {stored.operation}"
         raise Invalid(
             f"This Idempotency-Key was used {other}: send a new key with a new request.",
             code="idempotency_key_reused",
             faults=[Fault(HEADER, "was used for another request")],
         )
-    return Answer(found.status, found.response)
+    return Answer(stored.status, stored.response)
 
 
 def keep(session: Session, request: Request, answer: Answer) -> None:
-    """Have the same request answered so from now on, if this transaction commits."""
+    """Stores the answer for further requests with this key, if this transaction commits."""
     store.keep(
         session,
         {
@@ -79,5 +79,5 @@ def keep(session: Session, request: Request, answer: Answer) -> None:
 
 
 def forget(session: Session) -> None:
-    """Keys are kept for `KEPT`: whoever asks again later asks anew."""
+    """Deletes keys that are older than `KEPT`: a later request with such a key is performed again."""
     store.forget(session, now() - KEPT)

@@ -10,13 +10,13 @@ from app.idempotency.tables import IdempotencyKey
 
 
 def try_to_begin(session: Session, name: str) -> bool:
-    """Whether no other transaction has begun under this name; it is held until this one ends."""
+    """Returns whether this transaction got the lock of this name, which it holds until its end."""
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(name, 0)))))
 
 
 def find(session: Session, project: str, key: str) -> IdempotencyKey | None:
-    asked = select(IdempotencyKey).where(IdempotencyKey.project_id == project, IdempotencyKey.key == key)
-    return session.scalars(asked).one_or_none()
+    query = select(IdempotencyKey).where(IdempotencyKey.project_id == project, IdempotencyKey.key == key)
+    return session.scalars(query).one_or_none()
 
 
 def keep(session: Session, values: dict[str, Any]) -> None:

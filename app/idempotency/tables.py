@@ -1,4 +1,4 @@
-"""Answers that were given to requests with an Idempotency-Key."""
+"""The table of answers to requests with an Idempotency-Key."""
 
 from sqlalchemy import ForeignKey, Index, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from app.database import Base, Document, Time
 
 
 class IdempotencyKey(Base):
-    """Written in the transaction of what the request did: there is a row if and only if it was done."""
+    """An answer, written in the transaction of the request: a row exists if and only if the request was performed."""
 
     __tablename__ = "idempotency_keys"
 

@@ -1,7 +1,7 @@
-"""Whether a snapshot could be made that is worth learning from; at any time, and at once.
+"""Decides whether the feedback is ready for a snapshot to train on.
 
-A small log is read by the request. To read a large one takes seconds: the loop does that in the background (`refresh`),
-no request does, and what is shown may be a little older than the log: it says up to where it goes.
+A request reads a small log itself. A large log takes seconds, so the loop reads it in the background (`refresh`) and no
+request does. The result may then be a little older than the log; its watermark shows up to where it goes.
 """
 
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ from app.snapshots.balance.enough import too_little_held_out
 from app.snapshots.balance.plan import Cell, plan
 from app.snapshots.balance.spread import Spread, notices
 
-#: Of what is kept: what an older server kept is worked out again.
+#: The version of stored forecasts: a forecast that an older server stored is computed again.
 VERSION = 3
-#: The code of the error while a large log is yet to be read.
+#: The code of the error before a large log has been read.
 PENDING = "readiness_pending"
-#: The share of the time that may go into reading a log again and again.
+#: The largest share of the time that is spent on reading a log again.
 PART = 0.05
 
 
@@ -47,34 +47,35 @@ def readiness(
     shipped_checkpoint_id: UUID | None,
     pairs: PairsFrom = snapshots.DEFAULT_PAIRS,
 ) -> wire.Readiness:
-    """Returns whether the feedback would make a snapshot that `objective` can learn from, with `pairs`; what is
-    missing, and what is new after `since`. Up to `watermark`; of a large log up to where the loop read it last.
+    """Returns whether the feedback up to `watermark` would make a snapshot that `objective` can learn from, with
+    `pairs`; also what is missing, and what is new after `since`. A large log counts up to where the loop read it last.
 
-    Raises `Unavailable` where the loop has not read a large log yet, or not since what decides has changed.
+    Raises `Unavailable` if the loop has not read a large log yet, or not since the rules, the policy or another part
+    of the basis changed.
     """
     if is_large(session, project):
-        kept = store.kept(session, project)
+        stored = store.kept(session, project)
         basis = _basis(session, project, rules, shipped_checkpoint_id)
-        if kept is None or kept.basis != basis or not _tells_new(kept.found, since):
+        if stored is None or stored.basis != basis or not _tells_new(stored.found, since):
             raise _pending()
-        found: Mapping[str, Any] = kept.found
+        forecast: Mapping[str, Any] = stored.found
     else:
-        found = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
-    return _shown(found, rules, gates, objective, pairs, since)
+        forecast = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
+    return _shown(forecast, rules, gates, objective, pairs, since)
 
 
 def is_large(session: Session, project: str) -> bool:
-    """Whether the log is looked at in the background."""
+    """Returns whether the log is read in the background."""
     return labels.is_large(session, project)
 
 
 def reach(session: Session, project: str, watermark: int) -> int:
-    """Up to where `readiness` looks when the log ends at `watermark`."""
-    kept = store.kept(session, project)
-    if kept is None or not is_large(session, project):
+    """Returns the position up to which `readiness` counts when the log ends at `watermark`."""
+    stored = store.kept(session, project)
+    if stored is None or not is_large(session, project):
         return watermark
-    found: int = kept.found["watermark"]
-    return found
+    reached: int = stored.found["watermark"]
+    return reached
 
 
 def refresh(
@@ -88,10 +89,10 @@ def refresh(
 ) -> bool:
     """Reads a large log again if something is new in it and it was not read just now; returns whether it was read."""
     basis = _basis(session, project, rules, shipped_checkpoint_id)
-    kept = store.kept(session, project)
-    if kept is not None and kept.basis == basis and _tells_new(kept.found, since):
-        resting = timedelta(seconds=kept.found["seconds"] / PART)
-        if kept.found["watermark"] == watermark or now() - kept.at < resting:
+    stored = store.kept(session, project)
+    if stored is not None and stored.basis == basis and _tells_new(stored.found, since):
+        resting = timedelta(seconds=stored.found["seconds"] / PART)
+        if stored.found["watermark"] == watermark or now() - stored.at < resting:
             return False
     store.keep(session, project, basis, _look(session, project, rules, watermark, since, shipped_checkpoint_id))
     return True
@@ -99,8 +100,8 @@ def refresh(
 
 def _pending() -> Unavailable:
     return Unavailable(
-        "Readiness is being worked out: a large log is read in the background. Try again in a moment; where this goes "
-        "on, `thumbwheel doctor` says whether the loop still runs.",
+        "Readiness is being computed: a large log is read in the background. Try again in a moment; if this lasts, "
+        "`thumbwheel doctor` shows whether the loop still runs.",
         code=PENDING,
     )
 
@@ -108,7 +109,7 @@ def _pending() -> Unavailable:
 def _basis(
     session: Session, project: str, rules: wire.SnapshotRules, shipped_checkpoint_id: UUID | None
 ) -> dict[str, Any]:
-    """All but the log that it rests on."""
+    """Returns all inputs of the forecast except for the log."""
     adopted = policies.adopted(session, project)
     return {
         "version": VERSION,
@@ -120,8 +121,8 @@ def _basis(
     }
 
 
-def _tells_new(found: Mapping[str, Any], since: int) -> bool:
-    return found["since"] == since or found["watermark"] <= since
+def _tells_new(forecast: Mapping[str, Any], since: int) -> bool:
+    return forecast["since"] == since or forecast["watermark"] <= since
 
 
 def _look(
@@ -152,24 +153,24 @@ def _look(
 
 
 def _shown(
-    found: Mapping[str, Any],
+    forecast: Mapping[str, Any],
     rules: wire.SnapshotRules,
     gates: wire.Gates,
     objective: ObjectiveName,
     pairs: PairsFrom,
     since: int,
 ) -> wire.Readiness:
-    usable = snapshots.usable_pairs(found["pairs_by_source"], pairs)
-    planned = plan((Cell(**cell) for cell in found["cells"]), pairs=usable)
-    holdout = wire.HoldoutForecast(**found["holdout"])
-    quarantine = wire.QuarantineForecast(**found["quarantine"])
-    refusals = snapshots.refusals_of(planned, found["capped"], rules, objective)
+    usable = snapshots.usable_pairs(forecast["pairs_by_source"], pairs)
+    planned = plan((Cell(**cell) for cell in forecast["cells"]), pairs=usable)
+    holdout = wire.HoldoutForecast(**forecast["holdout"])
+    quarantine = wire.QuarantineForecast(**forecast["quarantine"])
+    refusals = snapshots.refusals_of(planned, forecast["capped"], rules, objective)
     refusals += too_little_held_out(holdout, gates, rules.holdout_share)
     nothing = wire.ClassCounts(desirable=0, undesirable=0, nothing=0)
     return wire.Readiness(
         ready=not refusals,
-        counts=wire.ClassCounts(**found["counts"]),
-        new_counts=wire.ClassCounts(**found["new"]) if found["since"] == since else nothing,
+        counts=wire.ClassCounts(**forecast["counts"]),
+        new_counts=wire.ClassCounts(**forecast["new"]) if forecast["since"] == since else nothing,
         reasons=[refusal.reason for refusal in refusals],
         refusals=[wire.Refusal(**asdict(refusal)) for refusal in refusals],
         plan=wire.BalancePlan.model_validate(planned.document()),
@@ -178,6 +179,6 @@ def _shown(
         pairs=usable,
         holdout=holdout,
         quarantine=quarantine,
-        notices=notices(Spread(**found["spread"]), quarantine),
-        watermark=found["watermark"],
+        notices=notices(Spread(**forecast["spread"]), quarantine),
+        watermark=forecast["watermark"],
     )

@@ -1,4 +1,4 @@
-"""SQL of readiness that is kept."""
+"""SQL of stored readiness."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The ledger over HTTP."""
+"""The ledger of releases over HTTP."""
 
 from typing import Annotated
 
@@ -29,10 +29,10 @@ def ship(
     new: wire.NewRelease,
     session: Transaction,
     at: Annotated[Scoped, Depends(scoped("releases:write"))],
-    asked: Once,
+    keyed: Once,
 ) -> wire.Release | Response:
-    """It is live with the answer. A checkpoint whose gates failed needs `override_reason`."""
-    return asked.once(session, at.project, new, lambda: service.ship(session, at.project, new, at.by))
+    """Makes the checkpoint live before it responds. A checkpoint that failed its gates needs `override_reason`."""
+    return keyed.once(session, at.project, new, lambda: service.ship(session, at.project, new, at.by))
 
 
 @router.put(
@@ -45,8 +45,8 @@ def ship(
 def change_base_model(
     new: wire.NewBaseModel, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
 ) -> wire.Release:
-    """The base model is live with the answer, and the next run's reference. Checkpoints of the earlier line stay, and
-    may ship again once their base model is the project's again."""
+    """Makes the base model live before the response is sent, and the next run's reference. Checkpoints of the earlier
+    line stay, and may ship again after a change back to their base model."""
     return service.start_over(session, at.project, new, at.by)
 
 
@@ -60,18 +60,18 @@ def change_base_model(
 def list_releases(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.Release]:
-    """The ledger, newest first."""
+    """Lists the releases, newest first."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
 @router.get(
     CURRENT_PATH,
     operation_id="get_current_release",
-    summary="Show what is live",
+    summary="Show the live release",
     response_model=wire.CurrentRelease,
-    responses={304: {"description": "What is live is still what `If-None-Match` names"}, **problems(404)},
+    responses={304: {"description": "The live release is still the one in `If-None-Match`"}, **problems(404)},
     openapi_extra={"parameters": PARAMETERS, "security": [{"key": []}]},
 )
 async def get_current_release() -> Response:
-    """For the serving stack: ask as often as you like with the last `ETag` in `If-None-Match`."""
+    """Returns the live release for the serving stack, which may poll often with its last `ETag` in `If-None-Match`."""
     raise NotImplementedError("this function only documents the operation: app.releases.current answers it")

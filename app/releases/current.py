@@ -1,4 +1,4 @@
-"""The current release, for serving stacks that poll in crowds: requests that wait for it share one query."""
+"""Serves the current release to many polling clients: concurrent requests share one query."""
 
 from typing import NamedTuple
 
@@ -11,20 +11,20 @@ from app.releases import service
 from app.web.fast_path import FastPath
 
 CURRENT_PATH = "/v1/releases/current"
-#: As the OpenAPI document shows them.
+#: The parameters in the OpenAPI document.
 PARAMETERS = [
     {
         "name": "project",
         "in": "query",
         "required": False,
-        "description": "the project; may be left out where the key opens one alone",
+        "description": "the project; may be left out if the key opens only one",
         "schema": {"type": "string"},
     },
     {
         "name": "if-none-match",
         "in": "header",
         "required": False,
-        "description": "`ETag` of what the caller has",
+        "description": "`ETag` of the release that the caller has",
         "schema": {"type": "string"},
     },
 ]
@@ -36,21 +36,21 @@ class _Live(NamedTuple):
 
 
 class CurrentReleaseFastPath(FastPath):
-    """Middleware that has the question answered by `api.state.current_release`: see `CurrentRelease`."""
+    """Middleware that passes the operation to `api.state.current_release`: see `CurrentRelease`."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, "GET", CURRENT_PATH, "current_release")
 
 
 class CurrentRelease:
-    """Answers `GET /v1/releases/current` in the event loop, on connections that nothing else waits for."""
+    """Answers `GET /v1/releases/current` in the event loop, on connections of its own."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._find: Coalesced[tuple[bytes, bytes], _Live] = Coalesced(self._found)
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Raises as `projects.admission.scoped_by`."""
+        """Answers a request. Raises the errors of `projects.admission.scoped_by`."""
         authorization, known = b"", []
         for name, value in scope["headers"]:
             if name == b"authorization":

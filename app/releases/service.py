@@ -1,4 +1,4 @@
-"""The ledger of what was shipped when, and why. Entries are appended and never changed."""
+"""Ships checkpoints and records each release, with its reason, in a ledger. Entries are appended and never changed."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from app.releases import store
 from app.releases.tables import Release
 from app.schema import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 
-REASON_CHARACTERS = 500  # of the ledger's column
+REASON_CHARACTERS = 500  # width of the ledger's column
 
 
 def current(session: Session, project: str) -> wire.CurrentRelease:
-    """What is live. The ledger begins with the base model, written at the first look. Raises `NotFound`."""
+    """Returns the live release. The first call begins the ledger with the base model. Raises `NotFound`."""
     row = _live(session, project)
     checkpoint = checkpoints.get(session, project, row.checkpoint_id)
     return wire.CurrentRelease.model_validate(
@@ -29,20 +29,20 @@ def current(session: Session, project: str) -> wire.CurrentRelease:
 
 
 def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.Release:
-    """Ship a checkpoint, or roll back to the one that was live before the current one.
+    """Ships a checkpoint, or rolls back to the one that was live before the current one.
 
-    Raises `Refused` where the gates failed and there is no reason why it may ship all the same, where its files are
-    damaged, where it is live already, and where there is nothing to roll back to; `NotFound` for an unknown checkpoint;
-    `Unavailable` while its files are verified.
+    Raises `Refused` if the gates failed and no override reason is given, if files of the checkpoint are damaged, if it
+    is live already, or if there is no release to roll back to; `NotFound` for an unknown checkpoint; `Unavailable`
+    while its files are verified.
     """
-    # Verified before the lock is taken: reading all of the weights keeps nobody else waiting.
+    # The weights are verified before the lock is taken, so that no other request waits for that.
     verified = _next(session, project, new).checkpoint.id
     checkpoints.require_whole(session, project, verified)
     projects.lock(session, project)
     entry = _next(session, project, new)
     if entry.checkpoint.id != verified:
         raise Refused(
-            "Another release was written meanwhile: look at what is live, then repeat the request.",
+            "Another release was written meanwhile: check the live release, then repeat the request.",
             code="released_meanwhile",
         )
     return _shown(_append(session, project, entry, new.reason, by))
@@ -70,7 +70,7 @@ def _next(session: Session, project: str, new: wire.NewRelease) -> Entry:
     if checkpoint.verdict == "failed" and new.override_reason is None:
         raise Refused(
             f"The gates refused checkpoint {checkpoint.id}: ship another one, or give override_reason, which is "
-            "recorded for good.",
+            "recorded permanently.",
             code="gates_failed",
             reasons=checkpoint.reasons,
         )
@@ -78,10 +78,10 @@ def _next(session: Session, project: str, new: wire.NewRelease) -> Entry:
 
 
 def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) -> wire.Release:
-    """Makes another base model the project's, and live: a new line of ancestry begins, in which no earlier checkpoint
-    is a reference or may ship. The same base model once more changes nothing.
+    """Changes the project's base model and makes it live. A new line of ancestry begins, in which no earlier checkpoint
+    is a reference or may ship. The current base model changes nothing.
 
-    Raises `Invalid` where the folder holds no base model, `NotFound` for an unknown project.
+    Raises `Invalid` if the folder has no base model, `NotFound` for an unknown project.
     """
     before = projects.lock(session, project).base_model
     live = _live(session, project)
@@ -95,7 +95,7 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
-    """The project's ledger, newest first."""
+    """Returns a page of the project's ledger, newest first."""
     _live(session, project)
     rows = store.newest_first(session, project, key_of_cursor(cursor, number_up_to(MAX_INT4)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _shown)
@@ -111,35 +111,35 @@ def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
 
 
 def _live(session: Session, project: str) -> Release:
-    found = store.newest(session, project)
-    if found is not None:
-        return found
+    newest = store.newest(session, project)
+    if newest is not None:
+        return newest
     projects.lock(session, project)
-    found = store.newest(session, project)
-    if found is not None:
-        return found
+    newest = store.newest(session, project)
+    if newest is not None:
+        return newest
     base = checkpoints.get(session, project, checkpoints.base_of(session, project).id)
     return _append(session, project, Entry(1, base, "start", None), "the project's base model", "thumbwheel")
 
 
 def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease) -> Entry:
-    """A second rollback goes one further back: it never ships again what the first one took away."""
-    ways: list[Release] = []
+    """Returns the entry of a rollback. A second rollback goes one release further back; it does not undo the first."""
+    shipped: list[Release] = []
     for entry in reversed(store.newest_first(session, project, None, None)):
         if entry.action == "rollback":
-            ways.pop()
+            shipped.pop()
         elif entry.action == "start":
-            ways = [entry]  # what came before descends from another base model
+            shipped = [entry]  # earlier entries descend from another base model
         else:
-            ways.append(entry)
-    if len(ways) < 2:
+            shipped.append(entry)
+    if len(shipped) < 2:
         raise Refused(
-            f"The base model of project {project} is live: there is nothing before it to roll back to.",
+            f"The base model of project {project} is live: there is no earlier release to roll back to.",
             code="nothing_to_roll_back_to",
         )
-    earlier = ways[-2]
+    earlier = shipped[-2]
     checkpoint = checkpoints.get(session, project, earlier.checkpoint_id)
-    # Whoever shipped it against its gates said why; going back to it must not wait for another reason.
+    # An earlier override of its gates had a reason, so a rollback to it needs no new reason.
     overridden = earlier.override_reason if checkpoint.verdict == "failed" else None
     return Entry(live.number + 1, checkpoint, "rollback", new.override_reason or overridden)
 

@@ -10,9 +10,9 @@ from app.releases.tables import Release
 
 
 def newest(session: Session, project: str) -> Release | None:
-    """What is live."""
-    asked = select(Release).where(Release.project_id == project).order_by(Release.number.desc()).limit(1)
-    return session.scalars(asked).one_or_none()
+    """Returns the live release."""
+    query = select(Release).where(Release.project_id == project).order_by(Release.number.desc()).limit(1)
+    return session.scalars(query).one_or_none()
 
 
 def append(session: Session, values: dict[str, Any]) -> Release:
@@ -20,7 +20,7 @@ def append(session: Session, values: dict[str, Any]) -> Release:
 
 
 def newest_first(session: Session, project: str, before: int | None, limit: int | None) -> Sequence[Release]:
-    asked = select(Release).where(Release.project_id == project).order_by(Release.number.desc()).limit(limit)
+    query = select(Release).where(Release.project_id == project).order_by(Release.number.desc()).limit(limit)
     if before is not None:
-        asked = asked.where(Release.number < before)
-    return session.scalars(asked).all()
+        query = query.where(Release.number < before)
+    return session.scalars(query).all()

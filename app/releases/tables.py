@@ -1,4 +1,4 @@
-"""The ledger of what was shipped when, and why. What is live is the release with the highest number."""
+"""The ledger of releases. The release with the highest number is live."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from app.database import Base, Id, Time
 
 
 class Release(Base):
-    """The foreign key holds the verdict, too: Postgres refuses one whose gates failed unless a reason is given."""
+    """A release. Its foreign key has the verdict: Postgres refuses a failed checkpoint without an override reason."""
 
     __tablename__ = "releases"
 

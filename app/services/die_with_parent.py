@@ -1,12 +1,12 @@
-"""Run a command that ends when the process that asked for it ends, even by SIGKILL.
+"""Runs a command that ends with its parent process, even if that is ended by SIGKILL.
 
-A script of its own, started as ``python -I -S die_with_parent.py PARENT SIGNAL USER LIMITS COMMAND…``: nothing runs
-between fork and exec of a process with threads. It becomes the command: same process id.
+It is a separate script, started as ``python -I -S die_with_parent.py PARENT SIGNAL USER LIMITS COMMAND…``, so that no
+code runs between fork and exec of a process with threads. It becomes the command, with the same process id.
 
-PARENT  process id of who asked; when it is gone already, the command isn't started
+PARENT  process id of the parent; if it has ended already, the command is not started
 SIGNAL  number of the signal that the command gets when the *thread* that started it ends (Linux; elsewhere none)
 USER    name of the user to become, or ``-``
-LIMITS  what it and its children may use, as ``core=0,data=1000`` (`resource`'s names in small letters), or ``-``
+LIMITS  limits of the command and its children, as ``core=0,data=1000`` (names of `resource`, lower case), or ``-``
 """
 
 import ctypes
@@ -19,16 +19,16 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(signal: int) -> None:
-    """Have the kernel send `signal` to this process when the thread that started it ends (Linux; elsewhere nothing).
+    """Makes the kernel send `signal` to this process when the thread that started it ends (Linux; elsewhere nothing).
 
-    For a process that its parent forked without `main`; a forked child does not inherit it.
+    Meant for a process that its parent forked without `main`; a forked child does not inherit it.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
 
 
 def limit(name: str, most: int) -> None:
-    """What is limited more tightly already stays so."""
+    """Sets a resource limit; a tighter existing limit stays."""
     kind = getattr(resource, f"RLIMIT_{name.upper()}")
     hard = resource.getrlimit(kind)[1]
     allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)

@@ -20,9 +20,9 @@ LEAST_FREE_BYTES = 200 * 1024**2  # a new Postgres cluster takes 40 MB, its log 
 
 
 def make(folder: Path) -> None:
-    """Make `folder` and its parents. As root they may be walked through by the user whom servers run as.
+    """Makes `folder` and its parents. If we are root, the user that servers run as may pass through them.
 
-    Raises `Unavailable` where that is impossible.
+    Raises `Unavailable` if that is impossible.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -38,7 +38,7 @@ def make(folder: Path) -> None:
 
 
 def check_usable(folder: Path) -> None:
-    """Raise where a server could not work in `folder`: no way in for its user, or no space."""
+    """Raises `Invalid` if the user of a server may not enter `folder`, and `Unavailable` if the disk is full."""
     user = server_user()
     closed = first_closed_to(user, folder) if user else None
     if closed:
@@ -58,9 +58,10 @@ def check_usable(folder: Path) -> None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """Have `folder` (made where absent) for this process alone while the block lasts. Raises `Conflict` otherwise.
+    """Claims `folder`, made if absent, for this process while the block lasts. Raises `Conflict` if another process has
+    claimed it.
 
-    The kernel drops the claim with the process, however that ends.
+    The kernel drops the claim with the process, however the process ends.
     """
     make(folder)
     try:
@@ -87,7 +88,7 @@ def claimed(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary() -> Iterator[Path]:
-    """A claimed folder that is gone when the block ends. One whose process was killed is removed by the next call."""
+    """Yields a claimed temporary folder and removes it. The next call removes folders of killed processes."""
     sweep()
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
     try:
@@ -100,11 +101,11 @@ def temporary() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove temporary folders of ours that nobody claims and no process works in."""
+    """Removes our temporary folders that are not claimed and that no process works in."""
     for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/"):
         with suppress(OSError, Conflict, Unavailable):
             stat = folder.stat()
-            # One without a lock is either about to get it, or what a process wrote while its folder was removed.
+            # A folder without a lock is new, or a process wrote into it while it was removed.
             settled = (folder / LOCK).exists() or time.time() - stat.st_mtime > SETTLED_SECONDS
             if settled and stat.st_uid == os.geteuid():
                 _remove_deserted(folder)
@@ -112,13 +113,13 @@ def sweep() -> None:
 
 def _remove_deserted(folder: Path) -> None:
     with claimed(folder):
-        # Servers of a killed process are on their way out.
+        # Servers of a killed process are about to end.
         if wait_until(lambda: not living_in(folder), 5):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def secret(path: Path) -> str:
-    """The random secret kept in `path`, readable for us alone; made by the first call."""
+    """Returns the random secret stored in `path`, readable by us alone; the first call makes it."""
     with suppress(FileNotFoundError):
         return path.read_text()
     aside = path.with_suffix(".new")
@@ -134,7 +135,7 @@ def secret(path: Path) -> str:
 
 
 def give_to_server(path: Path) -> None:
-    """Make the user whom servers run as the owner of `path`."""
+    """Makes the user that servers run as the owner of `path`."""
     user = server_user()
     if user:
         shutil.chown(path, user)

@@ -1,7 +1,7 @@
-"""A real Postgres of our own: started on a free port, gone with us, its data kept in a folder.
+"""Runs an embedded Postgres on a free port, which ends with this process and has its data in a folder.
 
-One role `thumbwheel` may connect, from this machine, with a random password that the folder keeps; it owns the database
-`thumbwheel` and may make others, but is no superuser.
+Only the role `thumbwheel` may connect, from this machine, with a random password that is stored in the folder. It owns
+the database `thumbwheel` and may make others, but is no superuser.
 """
 
 import shutil
@@ -17,10 +17,10 @@ from app.services import folders
 from app.services.processes import Process, Server, free_port, living_in, server_user, tethered, wait_until
 from app.services.programs import postgres_programs
 
-NAME = "thumbwheel"  # of the role and of the database
+NAME = "thumbwheel"  # name of the role and of the database
 START_SECONDS = 120  # recovery after a crash replays the log of changes
 STOP_SECONDS = 30
-ATTEMPTS = 5  # another process may take the port between our look and the server's
+ATTEMPTS = 5  # another process may take the port after we found it free
 
 OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -29,7 +29,7 @@ OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # Errors of statements quote what people wrote. The service logs them without it.
+    # Errors of statements quote texts of users. The service logs the errors without the texts.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
@@ -37,7 +37,7 @@ OPTIONS = {
     # Files in the data folder: a killed server leaves nothing in /dev/shm, and containers have 64 MB there.
     "dynamic_shared_memory_type": "mmap",
 }
-#: For data that nobody misses after a crash of the machine; a crash of Postgres alone loses nothing.
+#: Options for data that a crash of the machine may lose; a crash of Postgres alone loses nothing.
 FLEETING = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -53,14 +53,14 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 def embedded_postgres(
     folder: Path, *, durable: bool = True, programs: Path | None = None, port: int | None = None
 ) -> Iterator[Server]:
-    """Run Postgres on the data in `folder` (made by the first call) while the block lasts.
+    """Runs Postgres on the data in `folder`, made by the first call, while the block lasts.
 
-    durable   False trades the safety of the data against a crash of the machine for speed: for tests
-    programs  the folder of `postgres` and `initdb`; by default the wheel's
-    port      None takes a free one
+    durable   False gives up the safety of the data against a crash of the machine for speed, for tests
+    programs  the folder of `postgres` and `initdb`; by default that of the wheel
+    port      None takes a free port
 
-    Raises `Conflict` where another process uses the folder, `Invalid` where it is closed to the server or of another
-    version, `Unavailable` where there is no space, no port, no program, or the server doesn't start.
+    Raises `Conflict` if another process uses the folder, `Invalid` if the server may not enter it or its data are of
+    another version, `Unavailable` without space, port or program, or if the server does not start.
     """
     binaries = postgres_programs(programs)
     with folders.claimed(folder):
@@ -91,7 +91,7 @@ def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> t
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     for _ in range(ATTEMPTS):
         port = wanted or free_port()
-        # The log of a server that was started before may say why it ended.
+        # The log of an earlier server may show why it ended.
         if (folder / "log").exists():
             (folder / "log").replace(folder / "log.before")
         with (folder / "log").open("wb") as log:
@@ -111,16 +111,16 @@ def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> t
             server.stop(STOP_SECONDS, hurry=signal.SIGQUIT)
             raise
         server.stop(hurry=signal.SIGQUIT)
-        said = (folder / "log").read_text(errors="replace")
-        if "Address already in use" not in said:
+        output = (folder / "log").read_text(errors="replace")
+        if "Address already in use" not in output:
             break
     raise Unavailable(
-        f"Postgres does not start: {_last_fault(said)} (all of it: {folder / 'log'}).", code="cannot_start"
+        f"Postgres does not start: {_last_fault(output)} (all of it: {folder / 'log'}).", code="cannot_start"
     )
 
 
 def _ready(cluster: Path, pid: int) -> bool:
-    """Postgres writes its process id into the first line of this file, and how far it is into the eighth."""
+    """Returns whether Postgres is ready: the first line of its pid file has its process id, the eighth its state."""
     try:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
     except OSError:
@@ -129,7 +129,7 @@ def _ready(cluster: Path, pid: int) -> bool:
 
 
 def _make_cluster(binaries: Path, folder: Path, password: str, durable: bool) -> None:
-    """Make a cluster aside and put it in place when it is whole: a killed start leaves nothing half-made."""
+    """Makes a cluster in a temporary folder and renames it when it is complete, so that none is ever partial."""
     aside = folder / "cluster.new"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
@@ -147,7 +147,7 @@ def _make_cluster(binaries: Path, folder: Path, password: str, durable: bool) ->
         "--locale=C",
     ]
     _run("initdb", initdb if durable else [*initdb, "--no-sync"], folder)
-    # Nobody may connect but our role with its password; the superuser has none and works in single-user mode only.
+    # Only our role may connect, with its password; the superuser has none and works in single-user mode only.
     (aside / "pg_hba.conf").write_text(f"host all {NAME} 127.0.0.1/32 scram-sha-256\n")
     _run(
         "Postgres",
@@ -168,15 +168,15 @@ def _run(name: str, command: Sequence[str | Path], folder: Path, text: str = "")
         env=ENVIRONMENT,
         cwd=folder,
     )
-    said = done.stdout + done.stderr
-    if done.returncode or "ERROR:" in said:
+    output = done.stdout + done.stderr
+    if done.returncode or "ERROR:" in output:
         raise Unavailable(
-            f"A new database cannot be made in {folder}: {name} says {_last_fault(said)}", code="cannot_start"
+            f"A new database cannot be made in {folder}: {name} says {_last_fault(output)}", code="cannot_start"
         )
 
 
-def _last_fault(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()]
+def _last_fault(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
     faults = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "error:", "ERROR:"))]
     return (faults or lines or ["nothing"])[-1].strip()
 
@@ -194,9 +194,9 @@ def _check_version(binaries: Path, cluster: Path) -> None:
 
 
 def _clear_stale_pid(cluster: Path) -> None:
-    """Wait for a server whose supervisor was killed, then drop its pid file: we hold the claim, so nobody else starts.
+    """Waits for a server whose supervisor was killed, then deletes its pid file. We hold the claim, so no other starts.
 
-    Postgres would refuse to start where the number in the file meanwhile belongs to another process.
+    Postgres refuses to start if the number in the file belongs to another process by now.
     """
     stale = cluster / "postmaster.pid"
     if not stale.exists() or not Path("/proc/self/cwd").exists():

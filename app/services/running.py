@@ -1,4 +1,4 @@
-"""URLs of the embedded servers that a running `thumbwheel up` has started, as its data folder tells them."""
+"""Reads the URLs of the embedded servers of a running `thumbwheel up` from its data folder."""
 
 import socket
 from pathlib import Path
@@ -10,9 +10,9 @@ CONNECT_SECONDS = 1.0
 
 
 def postgres_url(folder: Path) -> str | None:
-    """Returns the URL of the Postgres that serves the data in `folder`, None where none answers.
+    """Returns the URL of the Postgres that serves the data in `folder`, None if none answers.
 
-    Raises `Forbidden` where the folder belongs to another user.
+    Raises `Forbidden` if the folder belongs to another user.
     """
     port = _line(folder / "cluster" / "postmaster.pid", 3)
     if port is None or not port.isdigit() or not _listens(int(port)):
@@ -21,7 +21,7 @@ def postgres_url(folder: Path) -> str | None:
 
 
 def valkey_url(folder: Path) -> str | None:
-    """Returns the URL of the Valkey that serves the data in `folder`, None where none answers. Raises as above."""
+    """Returns the URL of the Valkey that serves the data in `folder`, None if none answers. Raises `Forbidden`."""
     directive = _line(folder / "data" / "valkey.conf", 1)
     port = directive.removeprefix("port ") if directive else ""
     if not port.isdigit() or not _listens(int(port)):

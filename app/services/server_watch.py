@@ -21,7 +21,7 @@ class Restarts:
     times: deque[float] = field(default_factory=deque)
 
     def next_pause(self, now: float) -> float | None:
-        """Returns the seconds to wait before the next restart: 0, 1, 2, 4, …; None where the bound is reached."""
+        """Returns the seconds to wait before the next restart: 0, 1, 2, 4, …; None if the bound is reached."""
         while self.times and now - self.times[0] > WINDOW_SECONDS:
             self.times.popleft()
         if len(self.times) >= MAX_RESTARTS:
@@ -40,7 +40,7 @@ class ServerWatch:
         self.restart_at: dict[str, float] = {}
 
     def watch(self) -> None:
-        """Restart servers that died. Raises `Unavailable` where one died more than `MAX_RESTARTS` times."""
+        """Restarts servers that died. Raises `Unavailable` if one died more than `MAX_RESTARTS` times."""
         for name, server in self.servers.items():
             now = time.monotonic()
             if name not in self.restart_at and not server.alive():

@@ -1,4 +1,4 @@
-"""Our own processes in one terminal: their lines prefixed, a dead one said and started again, all stopped in order."""
+"""Supervises child processes in one terminal: prefixes their lines, restarts dead ones, stops all in order."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ from app.services.processes import Process
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-STEADY_SECONDS = 60.0  # who has run for so long starts again without a longer pause
+STEADY_SECONDS = 60.0  # after running this long, a process restarts without a longer pause
 
 Say = Callable[[str, str], None]  # (name of the process, line)
 
@@ -32,7 +32,7 @@ class Child:
 
 
 class Supervisor:
-    """Starts, watches and stops children. Call all of it from one thread that outlives them: they end with it."""
+    """Starts, watches and stops children. Call every method from one thread: the children end with it."""
 
     def __init__(self, say: Say) -> None:
         self.say = say
@@ -46,7 +46,7 @@ class Supervisor:
         *,
         orphaned_with: Signals = signal.SIGTERM,
     ) -> None:
-        """`orphaned_with` is what the child gets when we die; when we stop it, it gets SIGTERM."""
+        """Starts a child. It gets `orphaned_with` when we die, and SIGTERM when we stop it."""
         process, pump = self._launch(name, command, environment, orphaned_with)
         self.children[name] = Child(name, command, environment, orphaned_with, process, pump, time.monotonic())
 
@@ -54,11 +54,11 @@ class Supervisor:
         return self.children[name].process.alive()
 
     def kill(self, name: str) -> None:
-        """End a child the hard way, with its process group; `watch` starts it again."""
+        """Kills a child and its process group; `watch` starts it again."""
         self.children[name].process.kill()
 
     def watch(self) -> None:
-        """Say who died, and start again whoever's pause is over. To be called every second or so."""
+        """Reports dead children, and restarts those whose pause is over. Call it about every second."""
         for child in self.children.values():
             now = time.monotonic()
             if child.restart_at is None and not child.process.alive():
@@ -75,7 +75,7 @@ class Supervisor:
                 child.started, child.restart_at = now, None
 
     def stop(self, names: Sequence[str], seconds: float) -> None:
-        """Ask these to end all at once, and wait for each up to `seconds`; then they are killed."""
+        """Signals these children to end, waits up to `seconds` for all of them, then kills the rest."""
         children = [self.children.pop(name) for name in names if name in self.children]
         try:
             for child in children:

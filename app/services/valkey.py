@@ -1,4 +1,4 @@
-"""A real Valkey of our own (it speaks Redis): started on a free port, gone with us, its data kept in a folder."""
+"""Runs an embedded Valkey, a Redis server, on a free port; it ends with this process and has its data in a folder."""
 
 import signal
 import socket
@@ -13,20 +13,20 @@ from app.services.processes import Process, Server, free_port, server_user
 from app.services.programs import valkey_program
 
 START_SECONDS = 60
-ATTEMPTS = 5  # another process may take the port between our look and the server's
+ATTEMPTS = 5  # another process may take the port after we found it free
 
 
 @contextmanager
 def embedded_valkey(
     folder: Path, *, durable: bool = True, program: Path | None = None, port: int | None = None
 ) -> Iterator[Server]:
-    """Run Valkey on the data in `folder` (made by the first call) while the block lasts.
+    """Runs Valkey on the data in `folder`, made by the first call, while the block lasts.
 
-    durable  False keeps nothing on disk: for tests
-    port     None takes a free one
+    durable  False keeps no data on disk, for tests
+    port     None takes a free port
 
-    Raises `Conflict` where another process uses the folder, `Invalid` where it is closed to the server, `Unavailable`
-    where there is no space, no port, no program, or the server doesn't start.
+    Raises `Conflict` if another process uses the folder, `Invalid` if the server may not enter it, `Unavailable`
+    without space, port or program, or if the server does not start.
     """
     binary = valkey_program(program)
     with folders.claimed(folder):
@@ -47,7 +47,7 @@ def embedded_valkey(
 def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int | None) -> tuple[Process, int]:
     for _ in range(ATTEMPTS):
         port = wanted or free_port()
-        # A file and no arguments: the password would stand in the process list.
+        # The password goes into a file, since arguments are visible in the process list.
         configuration = folder / "data" / "valkey.conf"
         configuration.unlink(missing_ok=True)
         configuration.touch(mode=0o600)
@@ -56,7 +56,7 @@ def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int
             f"save ''\nappendonly {'yes' if durable else 'no'}\nappendfsync everysec\nmaxmemory-policy noeviction\n"
         )
         folders.give_to_server(configuration)
-        # The log of a server that was started before may say why it ended.
+        # The log of an earlier server may show why it ended.
         if (folder / "log").exists():
             (folder / "log").replace(folder / "log.before")
         with (folder / "log").open("wb") as log:
@@ -76,10 +76,10 @@ def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int
             server.stop()
             raise
         server.stop()
-        said = (folder / "log").read_text(errors="replace")
-        if "Address already in use" not in said:
+        output = (folder / "log").read_text(errors="replace")
+        if "Address already in use" not in output:
             break
-    last = (said.strip().splitlines() or ["nothing"])[-1]
+    last = (output.strip().splitlines() or ["nothing"])[-1]
     raise Unavailable(f"Valkey does not start: {last} (all of it: {folder / 'log'}).", code="cannot_start")
 
 

@@ -1,4 +1,4 @@
-"""Snapshots: what one would be made of, making it, bringing it to where it is needed; log-probs of its rows."""
+"""Forecasts, builds, registers and stages snapshots, and keeps the log-probs of their rows."""
 
 import logging
 from collections import Counter
@@ -46,7 +46,7 @@ from app.spill.texts import Texts, texts
 
 log = logging.getLogger(__name__)
 
-#: Files of log-probs that are brought to a run: rows of older snapshots are for the most part in newer ones, too.
+#: Files of log-probs that are staged for a run: most rows of older snapshots are also in newer ones.
 LOG_PROBS_FILES = 16
 
 
@@ -54,12 +54,12 @@ DEFAULT_PAIRS: PairsFrom = Recipe().pairs
 
 
 class ErasedMeanwhile(Conflict):
-    """What was read of the log is void; reading it again is not."""
+    """Data of the log was erased while the log was read. The caller can read it again."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A registered snapshot. The weights are those of its training rows, by class: what a recipe is resolved with."""
+    """A registered snapshot, with the summed weights of its training rows by class, which resolve the recipe."""
 
     id: UUID
     manifest: dict[str, Any]
@@ -70,10 +70,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a snapshot would be made of.
+    """The contents that a snapshot would have.
 
-    new         rows, before equal ones are collapsed, that have something new
-    pairs       training pairs by their source
+    counts      rows before equal ones are collapsed
+    new         those of them with new signals
+    pairs       training pairs by source
     holdout     the held-out rows
     spread      how the training rows spread over prompts and actors
     quarantine  votes that do not count
@@ -98,27 +99,27 @@ def forecast(
     since: int,
     shipped_checkpoint_id: UUID | None,
 ) -> Forecast:
-    """What the feedback up to `watermark` would make; what is new after `since`. It reads the whole log."""
+    """Returns the forecast for the feedback up to `watermark`; signals after `since` are new. Reads the whole log."""
     only = _only(rules, shipped_checkpoint_id)
-    with texts() as kept:
-        found = choose(session, project, rules, watermark, kept, checkpoint_id=only, since=since, pairs="derived")
-        selection = found.selection
+    with texts() as stored:
+        chosen = choose(session, project, rules, watermark, stored, checkpoint_id=only, since=since, pairs="derived")
+        selection = chosen.selection
         return Forecast(
             counts=selection.counts,
-            new=selection.counts if since <= 0 else found.new,
-            cells=cells_of(selection, found.candidates),
+            new=selection.counts if since <= 0 else chosen.new,
+            cells=cells_of(selection, chosen.candidates),
             pairs=selection.pairs_of("train").counts(),
             capped=selection.drops["capped"],
-            holdout=holdout_of(selection, found.candidates),
-            spread=spread_of(selection, found.candidates),
-            quarantine=found.quarantine,
+            holdout=holdout_of(selection, chosen.candidates),
+            spread=spread_of(selection, chosen.candidates),
+            quarantine=chosen.quarantine,
         )
 
 
 def refusals_of(planned: Plan, capped: int, rules: wire.SnapshotRules, objective: ObjectiveName) -> list[Refusal]:
-    """Why nothing should be learnt from these rows; each says what would help."""
-    found = refusals(planned.tally, rules, objective, _needs(objective))
-    return [*found, nothing_left(capped)] if found and capped else found
+    """Returns the reasons against training on these rows, each with a remedy."""
+    reasons = refusals(planned.tally, rules, objective, _needs(objective))
+    return [*reasons, nothing_left(capped)] if reasons and capped else reasons
 
 
 def build(
@@ -136,31 +137,31 @@ def build(
 ) -> Built:
     """Makes the snapshot of the feedback up to `watermark` in `folder`, stores its files, then registers it.
 
-    `objective`, `pairs` and `gates` say what the rows must be good for, and change nothing in them; pairs are derived
-    from labels where `pairs` says so. A snapshot that the project has already is registered once. Raises `Refused` with
-    every reason, or `ErasedMeanwhile`.
+    `objective`, `pairs` and `gates` set the requirements that the rows must meet and do not change the rows, except
+    that `pairs` decides whether pairs are derived from labels. An identical snapshot of the project is registered only
+    once. Raises `Refused` with every reason, or `ErasedMeanwhile`.
     """
     only = _only(rules, shipped_checkpoint_id)
     erasures = projects.erasures(session, project)
-    with texts(near=folder) as kept:
+    with texts(near=folder) as stored:
         try:
-            found = choose(session, project, rules, watermark, kept, checkpoint_id=only, pairs=pairs)
-        except KeyError as error:  # a text that was there when the log was read
+            chosen = choose(session, project, rules, watermark, stored, checkpoint_id=only, pairs=pairs)
+        except KeyError as error:  # a text was erased after the log was read
             if projects.erasures(session, project) != erasures:
                 raise _erased_meanwhile(project) from error
             raise
-        adopted, candidates, selection = found.adopted, found.candidates, found.selection
+        adopted, candidates, selection = chosen.adopted, chosen.candidates, chosen.selection
         usable = usable_pairs(selection.pairs_of("train").counts(), pairs)
         planned = plan(cells_of(selection, candidates), pairs=usable)
         refused = refusals_of(planned, selection.drops["capped"], rules, objective)
         if gates is not None:
             refused += too_little_held_out(holdout_of(selection, candidates), gates, rules.holdout_share)
         reasons = [refusal.reason for refusal in refused]
-        leakage = leakage_of(selection, candidates, kept)
+        leakage = leakage_of(selection, candidates, stored)
         if groups := leakage["groups_on_both_sides"]:
-            reasons.append(f"{groups} groups of prompts are on both sides, which is an error of ours: report it")
+            reasons.append(f"{groups} groups of prompts are on both sides, which is a bug: please report it")
         if both := leakage["conversations_on_both_sides"]:
-            reasons.append(f"{both} conversations are on both sides, which is an error of ours: report it")
+            reasons.append(f"{both} conversations are on both sides, which is a bug: please report it")
         if reasons:
             raise Refused(
                 f"The feedback of {project} makes no dataset to learn from: {'; '.join(reasons)}.",
@@ -170,8 +171,8 @@ def build(
         about = {
             "project": project,
             "policy": {"name": adopted.policy.name, "version": adopted.version, "sha256": adopted.sha256},
-            "quarantine": dict(sorted(Counter(chain.from_iterable(found.left_out.values())).items())),
-            "quarantine_decisions": found.decisions,
+            "quarantine": dict(sorted(Counter(chain.from_iterable(chosen.left_out.values())).items())),
+            "quarantine_decisions": chosen.decisions,
             "watermark": watermark,
             "seed": seed,
             "rules": rules.model_dump(mode="json"),
@@ -180,15 +181,15 @@ def build(
             "plan": planned.document(),
             "leakage": leakage,
             "conversations": conversations_of(
-                selection, candidates, found.leaders, found.sides.moved(project, rules.holdout_share)
+                selection, candidates, chosen.leaders, chosen.sides.moved(project, rules.holdout_share)
             ),
             "code": f"thumbwheel-server {version('thumbwheel-server')}",
         }
         selection = selection.without_members()
-        del found
+        del chosen
         memory.give_back()
         with folder_atomically(folder) as aside:
-            manifest = about | write_rows(selection, candidates, kept, aside)
+            manifest = about | write_rows(selection, candidates, stored, aside)
             write_about(manifest, aside)
     snapshot_id = register(session, project, watermark, manifest, folder, erasures=erasures)
     files = require(session, snapshot_id).files
@@ -205,10 +206,11 @@ def register(
     *,
     erasures: int | None = None,
 ) -> UUID:
-    """Store the files in `folder`, then register the snapshot that they are; one that is there already stays.
+    """Stores the files in `folder`, then registers the snapshot that they form. Returns the id, which is that of the
+    existing snapshot if the same files are registered already.
 
-    erasures  how many the project had when the log was read. Raises `ErasedMeanwhile` where it has another one: then
-              the store has nothing of what was erased.
+    erasures  the number of the project's erasures when the log was read. Raises `ErasedMeanwhile` if there are more
+              by now, and deletes the stored files again, so that the store keeps no erased data.
     """
     files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
     if erasures is not None:
@@ -228,15 +230,15 @@ def _erased_meanwhile(project: str) -> ErasedMeanwhile:
 
 
 def _take_back(session: Session, files: Mapping[str, str]) -> None:
-    """Delete those of the files, just stored, that no snapshot has. But for pairs: they are numbers and nobody's words,
-    and often the same in other projects, one of which may be about to name them."""
+    """Deletes the just stored files that no snapshot has, except for pairs: they are numbers without text and often
+    equal in other projects, one of which may be about to register them."""
     written = {sha256 for path, sha256 in files.items() if path != PAIRS}
     for sha256 in sorted(written - store.named(session, written, kept=(MANIFEST, CARD))):
         artifacts.delete(sha256)
 
 
 def require(session: Session, snapshot_id: UUID) -> Snapshot:
-    """Raises `NotFound`."""
+    """Returns the snapshot. Raises `NotFound`."""
     snapshot = store.find(session, snapshot_id)
     if snapshot is None:
         raise NotFound(f"There is no snapshot {snapshot_id}.", code="snapshot_unknown")
@@ -249,7 +251,7 @@ def usable_pairs(counts: Mapping[Source, int], pairs: PairsFrom) -> int:
 
 
 def lambdas_of(planned: Plan) -> dict[str, float] | None:
-    """λ desirable and λ undesirable, where both classes have rows."""
+    """Returns λ desirable and λ undesirable, or None unless both classes have rows."""
     if planned.lambda_desirable is None or planned.lambda_undesirable is None:
         return None
     return {"desirable": planned.lambda_desirable, "undesirable": planned.lambda_undesirable}
@@ -257,11 +259,11 @@ def lambdas_of(planned: Plan) -> dict[str, float] | None:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The rows of a snapshot, and what they rest on.
+    """The rows of a snapshot, and the inputs of the choice.
 
-    decisions  how many on actors in quarantine were taken
+    decisions  number of decisions on actors in quarantine
     left_out   actors whose signals do not count, with the reasons
-    new        of the rows, before equal ones are collapsed, those of which something new was said
+    new        rows, before equal ones are collapsed, with new signals
     actors     ids; members of rows are numbered in their order
     leaders    (P, 2) keys of the prompts that lead the groups of the candidates' prompts
     """
@@ -283,14 +285,17 @@ def choose(
     project: str,
     rules: wire.SnapshotRules,
     watermark: int,
-    kept: Texts,
+    stored: Texts,
     *,
     checkpoint_id: UUID | None = None,
     since: int = 0,
     pairs: PairsFrom = DEFAULT_PAIRS,
 ) -> Chosen:
-    """The rows of the feedback up to `watermark`, their texts in `kept`; only completions of this checkpoint. New is
-    what was said after `since`."""
+    """Chooses the rows from the feedback up to `watermark`, and stores their texts in `kept`.
+
+    checkpoint_id  if given, only completions of this checkpoint give rows
+    since          signals after this position count as new
+    """
     adopted = policies.adopted(session, project)
     guards = adopted.policy.guards
     prompts.place(session, project, watermark)
@@ -298,11 +303,11 @@ def choose(
     only = None if checkpoint_id is None else str(checkpoint_id)
     new: Counter[str] = Counter()
     drops: Counter[str] = Counter()
-    with resolving.resolved(session, project, adopted.policy, watermark, near=kept.near) as resolved:
+    with resolving.resolved(session, project, adopted.policy, watermark, near=stored.near) as resolved:
         left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.actors
-        rules_found = Counter(reason for reasons in left_out.values() for reason in reasons)
+        by_reason = Counter(reason for reasons in left_out.values() for reason in reasons)
         waiting = wire.QuarantineForecast(
-            actors=len(left_out), votes=resolved.votes_left_out, reasons=dict(sorted(rules_found.items()))
+            actors=len(left_out), votes=resolved.votes_left_out, reasons=dict(sorted(by_reason.items()))
         )
         ranks = ranks_of(actors)
 
@@ -313,20 +318,20 @@ def choose(
                 drops.update(dropped)
                 yield rows
 
-        rows = keep(parts(), kept.near)
+        rows = keep(parts(), stored.near)
     memory.give_back()
     candidates, drops["tool_calls"] = gather(
-        rows, labels.LogTexts(session, project, watermark), kept, guards.duplicates
+        rows, labels.LogTexts(session, project, watermark), stored, guards.duplicates
     )
     if guards.duplicates.near is not None:
-        rows.columns.put("said", _nearly(candidates, kept, guards.duplicates.near))
+        rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
     memory.give_back()
     sides = prompts.sides_of(session, project, watermark)
     keys = candidates.prompts.key
     leaders = prompts.leaders_of(session, project, np.concatenate([keys, sides.strays.prompt]))
     leaders, of_strays = leaders[: len(keys)], leaders[len(keys) :]
     deciding = sides.now.of(leaders)
-    astray = astray_of(candidates, kept, sides.astray(project, of_strays, rules.holdout_share))
+    astray = astray_of(candidates, stored, sides.astray(project, of_strays, rules.holdout_share))
     selection = select(
         candidates,
         drops,
@@ -343,15 +348,15 @@ def choose(
     return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)
 
 
-def _nearly(candidates: Candidates, kept: Texts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:
-    """What says nearly the same: (N, 2) numbers of prompt and completion."""
-    of_prompt = duplicates.near(candidates.prompts.groups(kept), rules)
-    of_completion = duplicates.near(candidates.completions(kept), rules)
+def _nearly(candidates: Candidates, stored: Texts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:
+    """Returns (N, 2) numbers of prompt and completion, equal for texts that are nearly equal."""
+    of_prompt = duplicates.near(candidates.prompts.groups(stored), rules)
+    of_completion = duplicates.near(candidates.completions(stored), rules)
     return np.stack([of_prompt[candidates.prompt], of_completion], axis=1).astype(np.uint64)
 
 
 def stage(session: Session, snapshot_id: UUID, folder: Path) -> dict[str, Any]:
-    """Bring the files of a snapshot into `folder`, verified. The manifest. Raises `NotFound`."""
+    """Fetches the files of a snapshot into `folder` and verifies them. Returns the manifest. Raises `NotFound`."""
     snapshot = require(session, snapshot_id)
     for path, sha256 in snapshot.files.items():
         artifacts.fetch(sha256, folder / path)
@@ -359,17 +364,17 @@ def stage(session: Session, snapshot_id: UUID, folder: Path) -> dict[str, Any]:
 
 
 def keep_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id: UUID, path: Path) -> None:
-    """Store the file of log-probs that the reference gave rows of this snapshot, and of no other. The same file again
-    changes nothing. Raises `Unavailable`.
+    """Stores a file of the log-probs that the reference gave rows of this snapshot, and of no other. Storing the same
+    file again changes nothing. Raises `Unavailable`.
     """
     store.insert_log_probs_once(session, snapshot_id, artifacts.put(path).sha256, reference_checkpoint_id)
 
 
 def stage_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id: UUID, folder: Path) -> None:
-    """Bring the newest files of log-probs by this reference into `folder`, verified, as SHA256.safetensors: those about
-    this snapshot, and about others of its project, whose rows it may share.
+    """Fetches the newest files of log-probs of this reference into `folder` as SHA256.safetensors and verifies them:
+    those about this snapshot first, then others of its project, whose rows it may share.
 
-    They save time and are needed by nobody: what cannot be brought is left out.
+    They only save time: a file that cannot be fetched is left out.
     """
     for sha256 in store.log_probs_of(session, reference_checkpoint_id, first_of=snapshot_id, limit=LOG_PROBS_FILES):
         try:
@@ -385,7 +390,7 @@ def _needs(objective: ObjectiveName) -> Needs:
 
 
 def _only(rules: wire.SnapshotRules, shipped_checkpoint_id: UUID | None) -> UUID | None:
-    """The checkpoint whose completions alone are wanted."""
+    """Returns the only checkpoint whose completions give rows, or None for all."""
     if rules.events == "all":
         return None
     if shipped_checkpoint_id is None:

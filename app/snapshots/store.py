@@ -15,7 +15,7 @@ from app.snapshots.tables import ReferenceLogProbs, Snapshot
 def insert_once(
     session: Session, project: str, *, sha256: str, watermark: int, files: Mapping[str, str], manifest: dict[str, Any]
 ) -> UUID:
-    """The id of the project's snapshot with this hash, which is new or was there."""
+    """Inserts the project's snapshot unless it has one with this hash, and returns the id of that snapshot."""
     session.execute(
         insert(Snapshot)
         .values(
@@ -45,8 +45,8 @@ _NAMED = text("""
 
 
 def named(session: Session, hashes: Collection[str], *, kept: Sequence[str]) -> set[str]:
-    """Those of the hashes that are of a file of some snapshot, of whatever project; of a redacted one, of its files
-    that are called so alone: it has no others."""
+    """Returns the hashes that belong to a file of a snapshot of any project. A redacted snapshot has only the files
+    named in `kept`."""
     return set(session.scalars(_NAMED, {"hashes": sorted(hashes), "kept": list(kept)}))
 
 
@@ -61,11 +61,11 @@ def insert_log_probs_once(session: Session, snapshot_id: UUID, sha256: str, refe
 
 
 def log_probs_of(session: Session, reference_checkpoint_id: UUID, *, first_of: UUID, limit: int) -> Sequence[str]:
-    """Hashes of the newest files, those about the snapshot `first_of` before all others."""
-    of_it = ReferenceLogProbs.snapshot_id == first_of
+    """Returns the hashes of the newest files, those about the snapshot `first_of` first."""
+    is_about_it = ReferenceLogProbs.snapshot_id == first_of
     return session.scalars(
         select(ReferenceLogProbs.sha256)
         .where(ReferenceLogProbs.reference_checkpoint_id == reference_checkpoint_id)
-        .order_by(of_it.desc(), ReferenceLogProbs.created_at.desc(), ReferenceLogProbs.sha256)
+        .order_by(is_about_it.desc(), ReferenceLogProbs.created_at.desc(), ReferenceLogProbs.sha256)
         .limit(limit)
     ).all()

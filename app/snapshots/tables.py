@@ -1,4 +1,4 @@
-"""Snapshots: immutable datasets; the rows name files that are in the artifact store already."""
+"""Tables of snapshots, which are immutable datasets. Their files are in the artifact store before the row is."""
 
 from uuid import UUID
 
@@ -24,9 +24,9 @@ class Snapshot(Base):
 
 
 class ReferenceLogProbs(Base):
-    """A file of log-probs that a reference gave the snapshot's training rows; it speaks of no other rows.
+    """A file of log-probs that a reference gave the snapshot's training rows; it has no other rows.
 
-    Whoever deletes the snapshot has to delete these first, and so comes past the files.
+    The foreign key makes a deletion of the snapshot delete these rows first, and so consider the files.
     """
 
     __tablename__ = "reference_log_probs"
@@ -38,7 +38,7 @@ class ReferenceLogProbs(Base):
 
 
 class SnapshotRedaction(Base):
-    """A snapshot whose rows of an erased actor are gone: its files are deleted, its successor has the other rows."""
+    """A snapshot that lost the rows of an erased actor: its files are deleted, its successor has the other rows."""
 
     __tablename__ = "snapshot_redactions"
 
@@ -51,7 +51,7 @@ class SnapshotRedaction(Base):
 
 
 class KeptReadiness(Base):
-    """What a snapshot of the project would be made of: found out in the background, shown at once."""
+    """The forecast of the project's next snapshot, computed in the background and shown at once."""
 
     __tablename__ = "readiness"
 
@@ -62,7 +62,7 @@ class KeptReadiness(Base):
 
 
 class PromptsPlaced(Base):
-    """Up to where the log's prompts have been placed in groups."""
+    """The position of the log up to which prompts have been placed in groups."""
 
     __tablename__ = "prompts_placed"
 
@@ -71,8 +71,8 @@ class PromptsPlaced(Base):
 
 
 class PromptLeader(Base):
-    """The first prompt of a group, as `prompts.groups` keeps it: no text. Groups are for ever, so it outlives the
-    event."""
+    """The first prompt of a group, as `prompts.groups` keeps it, without its text. Groups are permanent, so the row
+    outlives the event."""
 
     __tablename__ = "prompt_leaders"
 
@@ -95,7 +95,7 @@ class LedPrompt(Base):
 
 
 class ConversationLink(Base):
-    """A link of prompts (see `prompts.conversations`) with the prompt group that had it first; no text."""
+    """A link of prompts (see `prompts.conversations`) with the prompt group that had it first, without text."""
 
     __tablename__ = "conversation_links"
 

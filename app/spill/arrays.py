@@ -1,4 +1,4 @@
-"""Columns on disk: what is known of many rows is in memory only while a step looks at it."""
+"""Keeps columns of many rows on disk; a column is in memory only while a step reads it."""
 
 import os
 import tempfile
@@ -15,19 +15,19 @@ MOST = np.iinfo(np.int32).max
 
 
 class Columns:
-    """Arrays by their names, each in a file without a name, which vanishes with this object or with the process."""
+    """Named arrays, each in an unnamed file that disappears with this object or with the process."""
 
     def __init__(self, near: Path | None = None) -> None:
-        """near: a folder on the disk that takes the files; unset: the one for temporary files."""
+        """Sets the folder, on the disk for the files; without `near` it is the folder for temporary files."""
         self._near = near
         self._columns: dict[str, _Column] = {}
 
     def put(self, name: str, values: NDArray[Any]) -> None:
-        """In the place of what was there."""
+        """Stores a column, replacing an earlier one of this name."""
         self._columns[name] = _Column(self._near, values)
 
     def append(self, name: str, values: NDArray[Any]) -> None:
-        """Behind what was there, which has the same dtype."""
+        """Appends values to a column of the same dtype, or stores a new column."""
         if name in self._columns:
             self._columns[name].append(values)
         else:
@@ -41,20 +41,20 @@ class Columns:
             del self._columns[name]
 
     def append_strings(self, name: str, values: pa.Array) -> None:
-        """Behind those that were there; none of them is null."""
+        """Appends strings, none of which may be null, to a column of strings."""
         plain = values.cast(pa.string())
         _, ends, content = plain.buffers()
-        place = np.frombuffer(ends, np.int32)[plain.offset : plain.offset + len(plain) + 1]
-        self.append(f"{name} lengths", np.diff(place))
+        offsets = np.frombuffer(ends, np.int32)[plain.offset : plain.offset + len(plain) + 1]
+        self.append(f"{name} lengths", np.diff(offsets))
         text = np.frombuffer(content or b"", np.uint8)
-        self.append(f"{name} bytes", text[place[0] : place[-1]])
+        self.append(f"{name} bytes", text[offsets[0] : offsets[-1]])
 
     def strings(self, name: str) -> pa.Array:
         lengths, content = self.read(f"{name} lengths"), self.read(f"{name} bytes")
         kind, whole = (pa.StringArray, np.int32) if len(content) < MOST else (pa.LargeStringArray, np.int64)
-        place = np.zeros(len(lengths) + 1, whole)
-        np.cumsum(lengths, out=place[1:])
-        return kind.from_buffers(len(lengths), pa.py_buffer(place), pa.py_buffer(content))
+        offsets = np.zeros(len(lengths) + 1, whole)
+        np.cumsum(lengths, out=offsets[1:])
+        return kind.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(content))
 
 
 class _Column:
@@ -71,21 +71,21 @@ class _Column:
 
     def append(self, values: NDArray[Any]) -> None:
         if (values.dtype, values.shape[1:]) != (self._dtype, self._tail):
-            raise TypeError(f"{values.dtype} {values.shape[1:]} behind {self._dtype} {self._tail}")
+            raise TypeError(f"cannot append {values.dtype} {values.shape[1:]} to {self._dtype} {self._tail}")
         rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-        place = self._rows * self._row_bytes
+        offset = self._rows * self._row_bytes
         while rest:
-            written = os.pwrite(self._file, rest, place)
-            rest, place = rest[written:], place + written
+            written = os.pwrite(self._file, rest, offset)
+            rest, offset = rest[written:], offset + written
         self._rows += len(values)
 
     def read(self, rows: slice) -> NDArray[Any]:
         start, stop, _ = rows.indices(self._rows)
         values = np.empty((max(stop - start, 0), *self._tail), self._dtype)
-        rest, place = values.reshape(-1).view(np.uint8).data, start * self._row_bytes
+        rest, offset = values.reshape(-1).view(np.uint8).data, start * self._row_bytes
         while rest:
-            read = os.preadv(self._file, [rest], place)
+            read = os.preadv(self._file, [rest], offset)
             if read == 0:
-                raise OSError(f"a column on disk ends after {place} bytes")
-            rest, place = rest[read:], place + read
+                raise OSError(f"a column on disk ends after {offset} bytes")
+            rest, offset = rest[read:], offset + read
         return values

@@ -1,4 +1,4 @@
-"""Arrow batches on disk while others are worked on. Pure but for its file."""
+"""Keeps Arrow batches on disk until they are needed. Pure except for its file."""
 
 import os
 import tempfile
@@ -14,8 +14,8 @@ OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 class Spill:
-    """Batches by name and number, those of a name of one schema; in a file without a name, which vanishes with the
-    block or with the process. `near`: a folder on the disk that has room for it."""
+    """Batches by name and number, with one schema for each name, in an unnamed file that disappears with the block or
+    with the process. `near`: a folder on the disk for the file."""
 
     def __init__(self, near: Path | None = None) -> None:
         # Unbuffered: batches are large.
@@ -25,7 +25,7 @@ class Spill:
         self._places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
 
     def keep(self, name: str, number: int, batch: pa.RecordBatch) -> None:
-        """Append to what is there."""
+        """Appends a batch to those of this name and number."""
         self._schemas.setdefault(name, batch.schema)
         if not len(batch):
             return
@@ -39,29 +39,30 @@ class Spill:
             raw = raw[self._file.write(raw) :]
 
     def read(self, name: str, number: int) -> Iterator[pa.RecordBatch]:
-        """In their order; as often as you like."""
-        for place, size in self._places.get((name, number), ()):
-            raw = pa.py_buffer(os.pread(self._file.fileno(), size, place))
+        """Yields the batches in their order; can be called repeatedly."""
+        for offset, size in self._places.get((name, number), ()):
+            raw = pa.py_buffer(os.pread(self._file.fileno(), size, offset))
             yield pa.ipc.open_stream(raw).read_next_batch()
 
     def keep_frame(self, name: str, number: int, frame: pl.DataFrame) -> None:
-        """Append its rows. Without lists and categories."""
+        """Appends the rows of a frame, which may have no lists or categories."""
         table = frame.to_arrow()
         self._schemas.setdefault(name, table.schema)
         for batch in table.to_batches():
             self.keep(name, number, batch)
 
     def frame(self, name: str, number: int, *columns: str) -> pl.DataFrame:
-        """All rows of frames that were kept: at least one of that name, even if it had none. Or their `columns`."""
+        """Returns all rows of the stored frames, or only `columns`. At least one frame of this name, perhaps empty,
+        must have been stored."""
         schema = self._schemas[name]
         names = columns or schema.names
         batches = [batch.select(names) for batch in self.read(name, number)]
-        table = pa.Table.from_batches(batches, pa.schema([schema.field(one) for one in names]))
-        return cast(pl.DataFrame, pl.from_arrow(table, rechunk=False))  # in one piece it would be there twice
+        table = pa.Table.from_batches(batches, pa.schema([schema.field(column) for column in names]))
+        return cast(pl.DataFrame, pl.from_arrow(table, rechunk=False))  # rechunking would double the memory
 
     def numbers(self, name: str) -> list[int]:
-        """Of those with rows, in ascending order."""
-        return sorted(number for kept, number in self._places if kept == name)
+        """Returns the numbers of this name that have rows, in ascending order."""
+        return sorted(number for stored, number in self._places if stored == name)
 
     def close(self) -> None:
         self._file.close()

@@ -1,4 +1,4 @@
-"""Texts on disk while their rows wait for their order: memory holds only where they lie."""
+"""Keeps texts on disk until their rows are ordered; memory holds only their offsets."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class Texts:
-    """Bytes one after another in a file. `near`: the folder that others beside it belong into."""
+    """Texts one after another in a file. `near`: the folder for further files on the same disk."""
 
     def __init__(self, file: IO[bytes], near: Path | None = None) -> None:
         self.near = near
@@ -21,13 +21,13 @@ class Texts:
         self._end = 0
 
     def keep(self, text: bytes) -> int:
-        """Append; where it lies."""
-        place = self._end
+        """Appends a text and returns its offset."""
+        offset = self._end
         self._end += self._file.write(text)
-        return place
+        return offset
 
     def read(self, place: NDArray[np.int64], length: NDArray[np.int32]) -> list[bytes]:
-        """What lies at each place."""
+        """Returns the texts with these offsets and lengths."""
         self._file.flush()
         number = self._file.fileno()
         return [os.pread(number, size, start) for start, size in zip(place.tolist(), length.tolist(), strict=True)]
@@ -35,7 +35,7 @@ class Texts:
 
 @contextmanager
 def texts(near: Path | None = None) -> Iterator[Texts]:
-    """A file without a name, on the disk of `near` if that is said: it vanishes with the block, or with the process."""
+    """Yields texts in an unnamed file, on the disk of `near` if given, which disappears with the block or process."""
     folder = None if near is None else near.parent
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +43,8 @@ def texts(near: Path | None = None) -> Iterator[Texts]:
         yield Texts(file, folder)
 
 
-def strings(said: Sequence[bytes]) -> pa.Array:
-    """UTF-8 as Arrow has it, without a detour."""
-    ends = np.zeros(len(said) + 1, dtype=np.int32)
-    np.cumsum([len(one) for one in said], out=ends[1:])
-    return pa.StringArray.from_buffers(len(said), pa.py_buffer(ends), pa.py_buffer(b"".join(said)))
+def strings(texts_in_utf8: Sequence[bytes]) -> pa.Array:
+    """Returns UTF-8 texts as an Arrow array without decoding them."""
+    ends = np.zeros(len(texts_in_utf8) + 1, dtype=np.int32)
+    np.cumsum([len(text) for text in texts_in_utf8], out=ends[1:])
+    return pa.StringArray.from_buffers(len(texts_in_utf8), pa.py_buffer(ends), pa.py_buffer(b"".join(texts_in_utf8)))

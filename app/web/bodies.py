@@ -1,4 +1,4 @@
-"""Limits on the bodies of requests, which hold before a body is read or decoded: key, type, size, depth, values."""
+"""Checks the bodies of requests before they are decoded: key, type, size, depth, number of values."""
 
 from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
@@ -14,7 +14,7 @@ from app.web.problems import error_response, problem_response
 MIB = 1024 * 1024
 MAX_BATCH_BYTES = 16 * MIB
 MAX_COMPLETION_BYTES = 4 * MIB
-#: One event, and every other body.
+#: The limit for one event, and for every other body.
 MAX_BODY_BYTES = 1 * MIB
 METHODS_WITH_BODY = {"POST", "PUT", "PATCH"}
 JSON_LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -24,7 +24,7 @@ Authenticate = Callable[[bytes], Awaitable[None]]
 
 
 def too_large(limit: int) -> str:
-    """Returns the sentence for a body of more than `limit` bytes."""
+    """Returns the message for a body of more than `limit` bytes."""
     remedy = "send it in several requests" if limit == MAX_BATCH_BYTES else "shorten what it holds"
     return f"The body is larger than {limit // MIB} MiB: {remedy}."
 
@@ -33,9 +33,9 @@ class BodyGate:
     """Refuses bodies of the API: without a known key (401), too large (413), of another type than JSON (415), or nested
     too deeply or with too many values (422).
 
-    authenticate  raises `Unauthenticated` for an Authorization header that no key belongs to
-    batches       paths that take JSON lines and gzip, too
-    streamed      beginnings of paths whose operations look for the key and read the body themselves
+    authenticate  raises `Unauthenticated` for an Authorization header without a known key
+    batches       paths that also accept JSON lines and gzip
+    streamed      prefixes of paths whose operations check the key and read the body themselves
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class BodyGate:
             await self.app(scope, _counted(receive, limit), send)
             return
         body = await whole(receive, limit)
-        if body is None:  # larger than its length says
+        if body is None:  # larger than Content-Length
             await problem_response(413, "too_large", too_large(limit))(scope, receive, send)
             return
         try:
@@ -88,7 +88,7 @@ class BodyGate:
         batch = path in self.batches
         kind = media_type(headers.get("content-type", ""))
         if not (_is_json(kind) or (batch and kind in JSON_LINES)):
-            return f"{NOT_JSON} One event a line goes as `application/x-ndjson`." if batch else NOT_JSON
+            return f"{NOT_JSON} For one event a line, use `application/x-ndjson`." if batch else NOT_JSON
         return _reason_not_plain(
             headers.get("content-encoding", "identity"), ("identity", "gzip") if batch else ("identity",)
         )
@@ -102,13 +102,13 @@ def require_decodable(body: bytes, most_values: int = json_limits.MOST_VALUES) -
 
 
 def media_type(content_type: str) -> str:
-    """The type without its parameters."""
+    """Returns the media type without its parameters, in lower case."""
     return content_type.split(";")[0].strip().lower()
 
 
 @lru_cache(maxsize=256)
 def reason_not_json(content_type: bytes, content_encoding: bytes) -> str | None:
-    """Why a body of this type is not read, None where it is plain JSON."""
+    """Returns the reason why a body of this type is refused, or None if it is plain JSON."""
     if not _is_json(media_type(content_type.decode("latin-1"))):
         return NOT_JSON
     return _reason_not_plain(content_encoding.decode("latin-1"), ("identity",))
@@ -118,8 +118,8 @@ def _reason_not_plain(content_encoding: str, taken: Collection[str]) -> str | No
     encoding = content_encoding.strip().lower()
     if encoding in taken:
         return None
-    remedy = "compress it with gzip, or send it as it is" if "gzip" in taken else "send it as it is"
-    return f"The body comes in Content-Encoding {encoding}, which is not read here: {remedy}."
+    remedy = "compress the body with gzip, or send it as it is" if "gzip" in taken else "send the body as it is"
+    return f"The Content-Encoding {encoding} is not supported: {remedy}."
 
 
 def _is_json(kind: str) -> bool:
@@ -127,7 +127,7 @@ def _is_json(kind: str) -> bool:
 
 
 async def whole(receive: Receive, limit: int) -> bytes | None:
-    """Returns the body of a request, or what came of it before the client hung up; None for more than `limit` bytes."""
+    """Returns the body of a request, or its beginning if the client disconnects; None for more than `limit` bytes."""
     body = bytearray()
     while True:
         message = await receive()
@@ -141,7 +141,7 @@ async def whole(receive: Receive, limit: int) -> bytes | None:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Returns `receive` for an application that has yet to read the body."""
+    """Returns a `receive` that yields the body, already read, to the application."""
     first = True
 
     async def replayed() -> Message:
@@ -155,15 +155,15 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
-    """Returns `receive` that raises 413 once more than `limit` bytes have come in."""
-    seen = 0
+    """Returns a `receive` that raises 413 after more than `limit` bytes."""
+    bytes_so_far = 0
 
     async def counted() -> Message:
-        nonlocal seen
+        nonlocal bytes_so_far
         message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise HTTPException(413, too_large(limit))  # the one kind of error that FastAPI lets through while it reads
+        bytes_so_far += len(message.get("body", b""))
+        if bytes_so_far > limit:
+            raise HTTPException(413, too_large(limit))  # FastAPI passes on only HTTPException while it reads a body
         return message
 
     return counted

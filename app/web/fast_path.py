@@ -1,4 +1,4 @@
-"""Fast paths: operations that answer bytes with bytes, past FastAPI's layers."""
+"""Fast paths: operations that read and write bytes themselves and bypass FastAPI."""
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,10 +8,10 @@ from app.web.problems import error_response, on_crash
 
 
 class FastPath:
-    """Middleware that has one operation answered by an ASGI application, `api.state.<answerer>`.
+    """Middleware that passes one operation to an ASGI application, `api.state.<answerer>`.
 
-    No middleware that stands behind it, and no dependency of FastAPI, sees such a request: the answerer makes every
-    check itself. What is meant for all requests has to stand before it.
+    No later middleware and no dependency of FastAPI sees such a request: the application makes every check itself.
+    Middleware for all requests has to come earlier.
     """
 
     def __init__(self, app: ASGIApp, method: str, path: str, answerer: str) -> None:
@@ -28,5 +28,5 @@ class FastPath:
             await answerer(scope, receive, send)
         except ThumbwheelError as error:
             await error_response(error)(scope, receive, send)
-        except Exception as error:  # noqa: BLE001 - logged there; nothing has been sent yet
+        except Exception as error:  # noqa: BLE001 - it is logged there, and no byte has been sent yet
             await on_crash(Request(scope), error)(scope, receive, send)

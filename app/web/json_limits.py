@@ -1,6 +1,6 @@
-"""Limits on JSON text that hold before any value is made of it. Pure.
+"""Checks limits on JSON text before it is decoded. Pure.
 
-A decoded value takes up to a hundred times its bytes of JSON, so texts are counted and cut while they are bytes.
+A decoded value takes up to a hundred times the bytes of its JSON, so values are counted and split as bytes.
 """
 
 import re
@@ -8,21 +8,21 @@ from collections.abc import Iterator
 
 MOST_VALUES = 20_000
 MOST_LEVELS = 100
-#: Strings and brackets that are looked at in a batch before it is refused.
+#: Strings and brackets that are read in a batch before it is refused.
 MOST_TOKENS = 1_000_000
 
-#: Possessive, and a string may lack its end: the search never goes back, whatever is sent.
+#: The quantifiers are possessive and a string may lack its end, so the search never backtracks.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 _OBJECT_WITH_EVENTS = re.compile(rb'\s*\{\s*"events"\s*:\s*(?=\[)')
 _REST = re.compile(rb"\s*\}\s*")
 
 
 class TooMuchError(ValueError):
-    """The array holds more than is taken at once."""
+    """The array has more items than a request may have."""
 
 
 def reason_to_refuse(body: bytes, most_values: int = MOST_VALUES) -> str | None:
-    """Returns why a JSON text holds too much to be decoded, None where it does not."""
+    """Returns the reason why a JSON text is too large to be decoded, or None if it is not."""
     opened = body.count(b"[") + body.count(b"{")
     if opened <= MOST_LEVELS and body.count(b",") + opened < most_values:  # an upper bound, and quick
         return None
@@ -43,7 +43,7 @@ def reason_to_refuse(body: bytes, most_values: int = MOST_VALUES) -> str | None:
 
 
 def items_of(body: bytes, most: int) -> list[bytes]:
-    """Returns the items of a JSON array, or of the array `events` in an object, as text; they may not be JSON.
+    """Returns the items of a JSON array, or of the array `events` in an object, as text that may be invalid JSON.
 
     Raises `TooMuchError` for more than `most` items, `ValueError` for a text that is neither.
     """
@@ -52,18 +52,18 @@ def items_of(body: bytes, most: int) -> list[bytes]:
     if body[start : start + 1] != b"[":
         raise ValueError("neither an array nor an object with `events`")
     level, item, items, end = 0, start + 1, [], None
-    for place, token in _brackets(body, start):
+    for index, token in _brackets(body, start):
         if token in b"[{":
             level += 1
         elif token in b"]}":
             level -= 1
         if (level == 1 and token in b",") or level == 0:
-            items.append(body[item:place].strip(b" \t\r\n"))
-            item = place + 1
+            items.append(body[item:index].strip(b" \t\r\n"))
+            item = index + 1
             if len(items) > most:
                 raise TooMuchError(f"holds more than {most} events")
         if level == 0:
-            end = place + 1
+            end = index + 1
             break
     if end is None:
         raise ValueError("the array has no end")
@@ -74,7 +74,7 @@ def items_of(body: bytes, most: int) -> list[bytes]:
 
 
 def _brackets(body: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """Yields place and byte of each bracket and comma outside of strings. Raises `TooMuchError` for too many."""
+    """Yields index and byte of each bracket and comma outside of strings. Raises `TooMuchError` for too many."""
     for number, match in enumerate(_TOKEN.finditer(body, start)):
         if number > MOST_TOKENS:
             raise TooMuchError(f"holds more than {MOST_TOKENS:,} texts and brackets")

@@ -48,7 +48,7 @@ TITLE = {
 }
 
 
-#: Characters of the sentence of a problem, which may quote what was sent.
+#: The most characters of a problem's sentence, which may quote the request.
 MOST_DETAIL = 2000
 
 
@@ -105,7 +105,7 @@ def problem_response(
 
 
 def _sendable(text: str) -> str:
-    """Spells out lone surrogates, which a quotation of what the caller sent may have."""
+    """Returns the text with lone surrogates, which a quotation of the request may have, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -119,8 +119,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def fault_of(fault: Mapping[str, Any], body: Any) -> Fault:
-    """Returns one of pydantic's errors with a JSON pointer into the body (``/signal/value``), or the name of a
-    parameter."""
+    """Returns an error of pydantic as a fault with a JSON pointer into the body (``/signal/value``), or with the name
+    of a parameter."""
     source, *path = fault["loc"]
     message = fault["msg"].removeprefix("Value error, ")
     if source != "body":
@@ -136,7 +136,7 @@ def _on_error(_: Request, error: Exception) -> JSONResponse:
 
 
 def error_response(error: ThumbwheelError) -> JSONResponse:
-    """Returns the answer for an error."""
+    """Returns the response for an error."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "2"} if status == 503 else None
     return problem_response(
@@ -156,8 +156,8 @@ def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     all_faults = error.errors()
     broken = next((fault for fault in all_faults if fault["type"] == "json_invalid"), None)
     if broken is not None:
-        said = f"The body is no JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
-        return problem_response(422, "invalid_json", said, faults=(Fault("/", "is no JSON"),))
+        detail = f"The body is not valid JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
+        return problem_response(422, "invalid_json", detail, faults=(Fault("/", "is not valid JSON"),))
     faults = Faults((fault_of(fault, error.body) for fault in all_faults), len(all_faults))
     return problem_response(422, "invalid_request", faults.sentence(), faults=faults, faults_total=faults.total)
 
@@ -165,19 +165,19 @@ def _on_invalid(_: Request, error: Exception) -> JSONResponse:
 def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 400 and error.__cause__ is not None:
-        # FastAPI's word for a body that Python cannot read: no UTF-8, nested too deeply, a number too long.
-        said = f"The body cannot be read ({type(error.__cause__).__name__}): send plain JSON in UTF-8."
-        return problem_response(422, "invalid_json", said, faults=(Fault("/", "is no JSON"),))
+        # FastAPI raises this for a body that Python cannot read: no UTF-8, nested too deeply, or a number too long.
+        detail = f"The body cannot be read ({type(error.__cause__).__name__}): send plain JSON in UTF-8."
+        return problem_response(422, "invalid_json", detail, faults=(Fault("/", "is not valid JSON"),))
     if error.status_code == 413:
         return problem_response(413, "too_large", str(error.detail))
-    detail = f"{request.method} {brief(request.scope['path'])}: {error.detail}; see /docs for what there is."
+    detail = f"{request.method} {brief(request.scope['path'])}: {error.detail}; see /docs for the operations."
     return problem_response(
         error.status_code, f"http_{error.status_code}", detail, headers=dict(error.headers or {}) or None
     )
 
 
 def on_crash(request: Request, error: Exception) -> JSONResponse:
-    """Logs an unexpected error; returns its answer."""
+    """Logs an unexpected error, and returns the response for it."""
     log.error("unexpected error in %s %s", request.method, request.scope["path"], exc_info=error)
     return problem_response(500, "internal_error", "Something unexpected happened; the server's log has the details.")
 

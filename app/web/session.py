@@ -1,4 +1,4 @@
-"""The session of a request: its transaction, on connections that fit its purpose."""
+"""Provides the session of a request: its transaction, on connections for its purpose."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, TypeVar
@@ -13,7 +13,7 @@ _WHOLE_LOG: set[Callable[..., Any]] = set()
 
 
 def reads_whole_log(handler: Handler) -> Handler:
-    """Marks a handler that reads a whole log each time: few of them run at once, on connections of their own."""
+    """Marks a handler that always reads a whole log: few of these run at once, on separate connections."""
     _WHOLE_LOG.add(handler)
     return handler
 

@@ -17,7 +17,7 @@ def test_a_missing_and_a_wrong_key_are_told_apart_and_the_variable_is_named(cli)
     wrong = cli.refused("runs", "list", THUMBWHEEL_API_KEY="tw_wrong")
 
     assert "Send your API key" in missing
-    assert "Nobody knows this key" in wrong
+    assert "Unknown API key" in wrong
     assert all("THUMBWHEEL_API_KEY" in line for line in (missing, wrong))
 
 

@@ -106,7 +106,7 @@ def test_the_page_says_when_the_server_does_not_answer_and_when_it_does_again(
     page.unroute("**/?project=page-away")
     warning.wait_for(state="hidden", timeout=20_000)
 
-    assert "answers with an error (503). Last reached at" in text
+    assert "answers with an error (503). This page is as of" in text
     faults[:] = [fault for fault in faults if "503" not in fault]
 
 

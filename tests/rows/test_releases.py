@@ -124,7 +124,7 @@ def test_a_rollback_ships_what_was_live_before_and_a_second_one_goes_further_bac
 
     assert roll_back().checkpoint_id == first
     assert roll_back().checkpoint_id == base
-    with pytest.raises(Refused, match="nothing before it"):
+    with pytest.raises(Refused, match="no earlier release"):
         roll_back()
 
     ship(second)

@@ -1,7 +1,7 @@
-"""Events that name a checkpoint which the project does not have: counted in the background, shown with readiness.
+"""Counts events that name a checkpoint which the project does not have, in the background, and reports them.
 
-Such an event is stored, as its sender may know the checkpoint before Thumbwheel does; it counts for no checkpoint's
-approval. Most often the id belongs to another project or to another service.
+Such an event is stored, since its sender may know the checkpoint before Thumbwheel does, but it counts for no
+checkpoint's approval. Usually the id belongs to another project or to another service.
 """
 
 from sqlalchemy.orm import Session
@@ -10,16 +10,16 @@ from thumbwheel import wire
 from app.checkpoints.unknown import store
 from app.feedback import service as feedback
 
-#: Different ids that are kept of a project: ids are the sender's, and may be random.
+#: Distinct ids that are stored for a project: senders choose the ids, and they may be random.
 MOST_IDS = 1_000
-#: Events that are looked at in one transaction.
+#: Events that are read in one transaction.
 LOOKED_AT = 50_000
-#: Ids of one answer, and of one sentence.
+#: Ids in a response, and in a sentence.
 SHOWN, NAMED = 20, 3
 
 
 def count(session: Session, project: str) -> None:
-    """Counts unknown ids in the events that came since the last call, or in the first of these."""
+    """Counts unknown ids in the events since the last call, up to `LOOKED_AT` events."""
     before = store.counted(session, project)
     if not store.any_after(session, project, 0 if before is None else before.position):
         return
@@ -45,7 +45,7 @@ def unknown_checkpoints(session: Session, project: str) -> wire.UnknownCheckpoin
 
 
 def notices(unknown: wire.UnknownCheckpoints) -> list[str]:
-    """Returns a sentence with the remedy where events name checkpoints that the project does not have."""
+    """Returns a sentence with the remedy if events name checkpoints that the project does not have."""
     if not unknown.events:
         return []
     named = ", ".join(f"{each.checkpoint_id} ({each.events:,})" for each in unknown.first[:NAMED])

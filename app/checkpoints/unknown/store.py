@@ -13,7 +13,7 @@ _ANY_AFTER = text("""
     SELECT coalesce((SELECT max(position) FROM events WHERE project_id = :project), 0) > :position
 """)
 
-#: Adds up the ids of the next events: to those that have a row, into the rows that are left, and the others together.
+#: Adds up the ids of the next events: ids with a row in this row, new ids in free rows, the rest in one sum.
 _COUNT_PART = text("""
     WITH part AS MATERIALIZED (
         SELECT count(*) AS events, max(position) AS last FROM (
@@ -45,7 +45,7 @@ _COUNT_PART = text("""
 
 
 def locked(session: Session, project: str) -> CountedCheckpoints:
-    """Returns how far the project's events were counted, held until the transaction ends."""
+    """Locks and returns the row that has the position up to which the project's events are counted."""
     session.execute(
         insert(CountedCheckpoints).values(project_id=project, position=0, further_events=0).on_conflict_do_nothing()
     )
@@ -58,12 +58,12 @@ def counted(session: Session, project: str) -> CountedCheckpoints | None:
 
 
 def any_after(session: Session, project: str, position: int) -> bool:
-    """Whether the project has events after this position."""
+    """Returns whether the project has events after this position."""
     return session.execute(_ANY_AFTER, {"project": project, "position": position}).scalar_one()
 
 
 def count_part(session: Session, row: CountedCheckpoints, watermark: int, *, limit: int, most_ids: int) -> None:
-    """Counts the unknown ids of the next `limit` events, and moves the row behind these events."""
+    """Counts the unknown ids of the next `limit` events, and advances the row's position past them."""
     values = {
         "project": row.project_id, "after": row.position, "watermark": watermark, "limit": limit, "most_ids": most_ids,
     }  # fmt: skip
@@ -72,7 +72,7 @@ def count_part(session: Session, row: CountedCheckpoints, watermark: int, *, lim
 
 
 def most_named(session: Session, project: str, limit: int) -> Sequence[UnknownCheckpoint]:
-    """Returns ids that no checkpoint of the project has by now, most events first."""
+    """Returns the ids that still belong to no checkpoint of the project, most events first."""
     query = select(UnknownCheckpoint).where(*_unknown(project))
     return session.scalars(
         query.order_by(UnknownCheckpoint.events.desc(), UnknownCheckpoint.checkpoint_id).limit(limit)
@@ -80,7 +80,7 @@ def most_named(session: Session, project: str, limit: int) -> Sequence[UnknownCh
 
 
 def totals(session: Session, project: str) -> tuple[int, int]:
-    """Returns the number of such ids, and of the events that named them."""
+    """Returns the number of unknown ids, and of the events that named them."""
     events = func.coalesce(func.sum(UnknownCheckpoint.events), 0)
     ids, named = session.execute(select(func.count(), events).where(*_unknown(project))).one()
     return ids, named

@@ -1,4 +1,4 @@
-"""Checkpoint ids that events name and that no checkpoint of the project has."""
+"""Tables of checkpoint ids that events name and no checkpoint of the project has."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from app.database import Base
 
 
 class UnknownCheckpoint(Base):
-    """One such id, with the number of events that named it. A project has a bounded number of these rows."""
+    """An unknown id, with the number of events that named it. A project has a bounded number of these rows."""
 
     __tablename__ = "unknown_checkpoints"
 
@@ -22,7 +22,7 @@ class UnknownCheckpoint(Base):
 
 
 class CountedCheckpoints(Base):
-    """Up to where a project's log was searched for unknown checkpoint ids."""
+    """The position up to which a project's log was searched for unknown checkpoint ids."""
 
     __tablename__ = "counted_checkpoints"
 

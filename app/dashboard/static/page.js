@@ -1,5 +1,5 @@
-// Keeps what is shown fresh while the page is in view, without taking away what the reader has selected, and says when
-// the server has not been reached.
+// Refreshes the page while it is visible, without losing the reader's selection, and shows when the server cannot be
+// reached.
 const SECONDS = 3;
 const TIMEOUT_SECONDS = 10;
 
@@ -15,7 +15,7 @@ function isBeingRead() {
 function report(problem) {
   stale.hidden = !problem;
   if (problem) {
-    stale.textContent = `${problem} Last reached at ${reached.toLocaleTimeString()}; what you see is as of then.`;
+    stale.textContent = `${problem} This page is as of ${reached.toLocaleTimeString()}.`;
   }
 }
 

@@ -1,4 +1,4 @@
-"""Erasures over HTTP: beginning one, watching it, its certificate."""
+"""Erasures over HTTP: requests, progress and certificates."""
 
 from typing import Annotated
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ router = APIRouter(tags=["privacy"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
 Admin = Annotated[Scoped, Depends(scoped("admin"))]
 
-DONE = {"model": wire.Erasure, "description": "Nothing was said since the last erasure, which is done"}
+DONE = {"model": wire.Erasure, "description": "The last erasure is done, and no feedback came since"}
 
 
 @router.delete(
@@ -31,13 +31,13 @@ DONE = {"model": wire.Erasure, "description": "Nothing was said since the last e
 def erase_actor(
     session: Transaction, at: Admin, response: Response, actor: Annotated[wire.Name, Query()]
 ) -> wire.Erasure:
-    """Whatever the actor said is erased, from the log to the snapshots, in the background: the Location says where to
-    watch it. From now on nothing that the actor says is stored. Once more answers with the same erasure."""
-    found = service.request(session, at.project, actor, at.by)
-    response.headers["Location"] = f"/v1/erasures/{found.id}?{urlencode({'project': at.project})}"
-    if found.state == "done":
+    """Erases the actor's feedback in the background, from the log to the snapshots. `Location` has the erasure's URL.
+    From now on no feedback of the actor is stored. A second request returns the same erasure."""
+    erasure = service.request(session, at.project, actor, at.by)
+    response.headers["Location"] = f"/v1/erasures/{erasure.id}?{urlencode({'project': at.project})}"
+    if erasure.state == "done":
         response.status_code = 200
-    return found
+    return erasure
 
 
 @router.delete(
@@ -51,7 +51,7 @@ def erase_actor(
 def erase_actor_by_path(
     session: Transaction, at: Admin, response: Response, actor: Annotated[wire.Name, Path()]
 ) -> wire.Erasure:
-    """The same; ids with other characters than letters and digits go percent-encoded, `.` and `..` as a parameter."""
+    """Erases the actor named in the path, percent-encoded; the ids `.` and `..` need the request with a parameter."""
     return erase_actor(session, at, response, actor)
 
 
@@ -65,7 +65,7 @@ def erase_actor_by_path(
 def list_erasures(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.Erasure]:
-    """The newest first, without their certificates."""
+    """Lists the erasures, newest first, without their certificates."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
@@ -77,14 +77,14 @@ def list_erasures(
     responses=problems(404),
 )
 def get_erasure(session: Transaction, at: Reader, erasure_id: UUID) -> wire.Erasure:
-    """How far it is, or what it waits for; with its certificate, once it is done."""
+    """Returns the progress of an erasure or the cause of its waiting, and its certificate once it is done."""
     return service.get(session, at.project, erasure_id)
 
 
 @router.get(
     "/v1/erasures/{erasure_id}/events",
     operation_id="list_erased_events",
-    summary="List what an erasure erased",
+    summary="List the events of an erasure",
     response_model=Page[wire.ErasedEvent],
     responses=problems(404),
 )
@@ -95,17 +95,17 @@ def list_erased_events(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Page[wire.ErasedEvent]:
-    """Ids of the events, in their order; nothing else is left of them."""
+    """Lists the ids of the erased events in their order; no other data of them is left."""
     return service.events(session, at.project, erasure_id, cursor=cursor, limit=limit)
 
 
 @router.delete(
     "/v1/erasures/{erasure_id}/tombstone",
     operation_id="lift_tombstone",
-    summary="Let an erased actor come back",
+    summary="Allow feedback of an erased actor again",
     response_model=wire.Erasure,
     responses=problems(404, 409),
 )
 def lift_tombstone(session: Transaction, at: Admin, erasure_id: UUID) -> wire.Erasure:
-    """What the actor says is stored again. What was erased stays away: its event ids stay taken."""
+    """Allows the actor's feedback to be stored again. Erased events stay erased: their ids stay taken."""
     return service.lift(session, at.project, erasure_id, at.by)

@@ -1,4 +1,4 @@
-"""What a certificate lists: what was erased, what became of snapshots and checkpoints, which tables were vacuumed."""
+"""Builds certificates of erasures: the erased rows, affected snapshots and checkpoints, and vacuumed tables."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,17 +17,17 @@ from app.privacy.vacuums.tables import ErasedTable
 
 
 def certify(row: Erasure, more: Mapping[str, Any]) -> None:
-    """Adds to what the certificate lists."""
+    """Adds entries to the certificate."""
     row.certificate = {**row.certificate, **more}
 
 
 def count(row: Erasure, **more: int) -> None:
-    """Adds to the numbers of the certificate."""
+    """Adds to the counts of the certificate."""
     certify(row, {name: row.certificate.get(name, 0) + number for name, number in more.items()})
 
 
 def erasure_of(session: Session, row: Erasure, event_ids: Sequence[str] | None) -> wire.Erasure:
-    """Returns an erasure as callers see it; with its certificate where ids of erased events are given."""
+    """Returns an erasure for callers, with its certificate if ids of erased events are given."""
     tables = vacuums.tables_of(session, row.id) if row.state == "done" else []
     return wire.Erasure(
         id=row.id,
@@ -51,7 +51,7 @@ def erasure_of(session: Session, row: Erasure, event_ids: Sequence[str] | None) 
 def _certificate(
     session: Session, row: Erasure, event_ids: Sequence[str], tables: Sequence[ErasedTable]
 ) -> wire.Certificate:
-    """Returns what stands in the row, and what became of the snapshots by today."""
+    """Returns the certificate of the row, with the checkpoints and runs that the snapshots have by now."""
     snapshots = row.certificate.get("snapshots", [])
     of = lineage.with_predecessors(session, [UUID(each["snapshot_id"]) for each in snapshots])
     return wire.Certificate.model_validate(
@@ -70,5 +70,5 @@ def _certificate(
 
 
 def _last(times: Sequence[datetime | None]) -> datetime | None:
-    """Returns the latest of the times, None where there is none yet or one is missing."""
+    """Returns the latest of the times, None if there are none or one is missing."""
     return None if not times or None in times else max(time for time in times if time is not None)

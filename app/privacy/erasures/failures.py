@@ -1,4 +1,4 @@
-"""What an erasure makes of an error: it waits, tries again or has failed."""
+"""Decides what an error does to an erasure: it waits, tries again, or has failed."""
 
 import logging
 from datetime import timedelta
@@ -10,20 +10,20 @@ from app.privacy.erasures.tables import Erasure
 
 log = logging.getLogger(__name__)
 
-#: Attempts at a step that ends with an error which does not pass by itself. At least `IN_A_ROW` of them follow each
-#: other: an outage before them takes none.
+#: Attempts at a step that ends with a permanent error. At least `IN_A_ROW` of them are consecutive: an outage before
+#: them uses up none of these.
 MOST_ATTEMPTS, IN_A_ROW = 10, 3
 LONGEST_PAUSE = timedelta(minutes=5)
 REMEDY = (
-    "The cause will not pass by itself: see the worker's log, mend it, then send the same request again "
-    "(`thumbwheel actors erase`); the erasure goes on where it stopped."
+    "The cause does not pass by itself: see the worker's log, repair it, then send the same request again "
+    "(`thumbwheel actors erase`); the erasure continues where it stopped."
 )
 
 
 def keep_failure(row: Erasure, error: Exception) -> None:
-    """Notes the error, and when the step is tried again, or that the erasure has failed.
+    """Records the error, and the time of the next attempt or that the erasure has failed.
 
-    What is erased already stays so: a vacuum that goes wrong is tried for ever.
+    A finished erasure stays done: a vacuum that fails is tried again for ever.
     """
     erased = row.state == "done"
     step = "vacuum" if erased else row.step
@@ -45,12 +45,12 @@ def keep_failure(row: Erasure, error: Exception) -> None:
 
 
 def _passes(error: Exception) -> bool:
-    """Whether the error may end without anybody mending anything: a server is away, busy or full."""
+    """Returns whether the error may pass without a repair: a server does not answer, is busy or is full."""
     return isinstance(error, Unavailable | OSError) or postgres_errors.passing(error) is not None
 
 
 def _cause(error: Exception, step: str) -> str:
-    """Returns a sentence that quotes nothing of what was erased."""
+    """Returns a sentence about the error that quotes no erased data."""
     if isinstance(error, ThumbwheelError):
         return error.message
     return f"Step {step}: {postgres_errors.without_values(error)}."

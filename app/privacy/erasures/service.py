@@ -1,13 +1,13 @@
-"""Erasures of actors: requested, done step by step, shown with their certificates.
+"""Erases actors step by step, and shows erasures with their certificates.
 
-    DELETE ─▶ tombstone ─▶ log: what there is ─▶ events ─▶ completions ─▶ what labels keep
-           ─▶ each snapshot that holds such rows ─▶ done: the actor is forgotten ─▶ tables are vacuumed
+    DELETE ─▶ tombstone ─▶ log: the actor's ids ─▶ events ─▶ completions ─▶ labels
+           ─▶ each snapshot with such rows ─▶ done: the actor's id is deleted ─▶ tables are vacuumed
 
-Each step works in transactions of bounded size, and each transaction leaves the message for the next one. A worker that
-dies in the middle of one has done nothing of it; the tick rings again for what nobody works on.
+Each step works in transactions of bounded size, and each transaction sends the message for the next one. The
+transaction of a worker that dies is rolled back; the tick sends the message again for erasures without a worker.
 
-An error that passes by itself (a server is away) is waited for. Any other one ends the erasure as failed after a few
-attempts, with its cause.
+An error that passes by itself (a server does not answer) is waited for. Any other error makes the erasure fail, with
+its cause, after a few attempts.
 """
 
 import logging
@@ -39,11 +39,11 @@ from app.snapshots.redactions import service as redactions
 log = logging.getLogger(__name__)
 
 TASK = "worker.tasks.erase"
-#: After so long without a step, the tick rings again.
+#: After this time without a step, the tick sends the message again.
 PATIENCE = timedelta(minutes=1)
-#: Ids of one transaction, and snapshots that one looks at.
+#: Ids in one transaction, and snapshots that one transaction searches.
 AT_ONCE, SNAPSHOTS = 10_000, 20
-#: Of a certificate as it is shown; the others come in pages.
+#: Events in a certificate that is shown; pages list all of them.
 EVENTS_SHOWN = 1000
 
 
@@ -51,15 +51,15 @@ EVENTS_SHOWN = 1000
 
 
 def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure:
-    """Begin to erase an actor: from now on nothing that they say is stored. While one goes on, that one; where nothing
-    came since the last one, the last one. One that failed begins again where it stopped.
+    """Requests the erasure of an actor, whose feedback is not stored from now on. Returns the running erasure if there
+    is one, or the last one if no feedback came since. A failed erasure starts again where it stopped.
 
-    Raises `NotFound` where nobody of that id is in the log.
+    Raises `NotFound` if the log has no actor with this id.
     """
     actor_sha256 = feedback.actor_sha256(project, actor)
     before = store.newest_of(session, project, actor_sha256)
     if before is None or (before.state == "done" and not feedback.is_kept_away(session, project, actor_sha256)):
-        # Only what is new to an actor who may speak can be new: the log is read only then.
+        # New events are possible only while the actor's feedback is stored, so the log is read only then.
         new = store.anything_of(session, project, actor)
         projects.lock(session, project)
         before = store.newest_of(session, project, actor_sha256)
@@ -74,12 +74,12 @@ def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure
 
 
 def get(session: Session, project: str, erasure_id: UUID) -> wire.Erasure:
-    """With its certificate, once it is done. Raises `NotFound`."""
+    """Returns the erasure, with its certificate once it is done. Raises `NotFound`."""
     return _shown(session, _require(session, project, erasure_id))
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Erasure]:
-    """The project's erasures, newest first, without certificates."""
+    """Returns a page of the project's erasures, newest first, without certificates."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(session, row, certified=False))
 
@@ -87,14 +87,14 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
 def events(
     session: Session, project: str, erasure_id: UUID, *, cursor: str | None, limit: int
 ) -> Page[wire.ErasedEvent]:
-    """Ids of what an erasure erased, in their order. Raises `NotFound`."""
+    """Returns a page of the ids of erased events, in order. Raises `NotFound`."""
     _require(session, project, erasure_id)
     ids = store.events_of(session, erasure_id, key_of_cursor(cursor, storable_key) or "", limit + 1)
     return page_of(ids, limit, str, lambda event_id: wire.ErasedEvent(event_id=event_id))
 
 
 def lift(session: Session, project: str, erasure_id: UUID, by: str) -> wire.Erasure:
-    """Store again what the actor of this erasure says. Once more changes nothing.
+    """Allows feedback of the actor of this erasure again. A second call changes nothing.
 
     Raises `NotFound`, and `Conflict` while the actor is being erased.
     """
@@ -123,15 +123,15 @@ def failed(session: Session) -> list[wire.Erasure]:
 
 
 def ring_due(session: Session) -> None:
-    """Has a worker go on with erasures that nobody works on."""
+    """Sends messages for erasures that no worker continues."""
     for row in store.due(session, now(), vacuums.waiting(session)):
         _ring(session, row)
 
 
 def advance(erasure_id: UUID) -> None:
-    """Does the next part of the erasure, in a transaction of its own, and leaves a message for the one after.
+    """Performs the next part of the erasure in its own transaction, and sends a message for the part after it.
 
-    An error is shown with the erasure; the part is tried again later, or the erasure has failed.
+    An error is recorded with the erasure; the part is tried again later, or the erasure has failed.
     """
     try:
         with transaction() as session:
@@ -140,7 +140,7 @@ def advance(erasure_id: UUID) -> None:
                 return
             if row.state != "done":
                 row.state, row.started_at = "running", row.started_at or now()
-                session.flush()  # Postgres looks at the state before it lets decisions go
+                session.flush()  # Postgres requires this state before decisions can be deleted
                 STEPS[row.step](session, row)
                 row.attempts, row.trouble = 0, None
                 _ring(session, row)
@@ -152,12 +152,13 @@ def advance(erasure_id: UUID) -> None:
             attempts = row.attempts
         if vacuums.vacuum_next(erasure_id, attempts):
             _go_on_vacuuming(erasure_id)
-    except Exception as error:  # noqa: BLE001 - kept with the erasure, and logged there
+    except Exception as error:  # noqa: BLE001 - it is stored with the erasure, and logged there
         _put_off(erasure_id, error)
 
 
 def _look(session: Session, row: Erasure) -> None:
-    """The tombstone is committed: once the log's lock was had, no event of the actor appears any more."""
+    """Collects the actor's events and completions. The tombstone is committed, so after the log's lock was taken once
+    no new event of the actor appears."""
     if row.watermark is None:
         row.watermark, row.place = feedback.watermark(session, row.project_id), "0"
         session.flush()
@@ -183,8 +184,8 @@ def _erase_completions(session: Session, row: Erasure) -> None:
     count(row, completions=erased)
     _go_on(row, part, "labels")
     if row.step == "labels":
-        # With the last part, as it holds the project: a process that builds a snapshot of the log as it was sees this
-        # before it registers the snapshot, or registers it first, and then the snapshot is redacted below.
+        # This comes with the last part, since it locks the project. A process that builds a snapshot of the earlier log
+        # sees the count before it registers the snapshot, or registers it first, and then it is redacted below.
         projects.count_erasure(session, row.project_id)
 
 
@@ -204,15 +205,15 @@ def _erase_labels(session: Session, row: Erasure) -> None:
 
 
 def _redact(session: Session, row: Erasure) -> None:
-    """One snapshot at a time."""
-    redactions.purge(session, row.project_id)  # of the transaction before, which is committed
+    """Redacts one snapshot, and deletes the files of the one before."""
+    redactions.purge(session, row.project_id)  # of the previous transaction, which is committed
     completions = store.completions_of(session, row.id)
     after = UUID(row.place) if row.place else None
     snapshot_id, last = redactions.next_affected(session, row.project_id, completions, after=after, limit=SNAPSHOTS)
     if snapshot_id is not None:
         redacted = asdict(redactions.redact(session, snapshot_id, completions, erasure_id=row.id))
-        of_it = wire.ErasedSnapshot.model_validate(redacted).model_dump(mode="json")
-        certify(row, {"snapshots": [*row.certificate.get("snapshots", []), of_it]})
+        entry = wire.ErasedSnapshot.model_validate(redacted).model_dump(mode="json")
+        certify(row, {"snapshots": [*row.certificate.get("snapshots", []), entry]})
         vacuums.touch(session, row.id, ["reference_log_probs"])
     row.step, row.place = ("end", "") if last is None else ("snapshots", str(last))
 
@@ -225,7 +226,7 @@ def _end(session: Session, row: Erasure) -> None:
     log.info("erasure %s is done", row.id)
 
 
-#: What the step after the last one leaves behind is in the row: `state`.
+#: The steps by name. After the last one the row's `state` is "done".
 STEPS: Mapping[str, Callable[[Session, Erasure], None]] = {
     "log": _look,
     "events": _erase_events,
@@ -271,7 +272,7 @@ def _go_on_vacuuming(erasure_id: UUID) -> None:
 
 
 def _put_off(erasure_id: UUID, error: Exception) -> None:
-    """Keeps why nothing of the part was done, and when it is tried again, or that the erasure has failed."""
+    """Records why the part failed, and the time of the next attempt or that the erasure has failed."""
     with transaction() as session:
         row = store.locked(session, erasure_id)
         if row is not None and row.state != "failed":
@@ -279,7 +280,7 @@ def _put_off(erasure_id: UUID, error: Exception) -> None:
 
 
 def _go_on(row: Erasure, part: Sequence[str], following: str) -> None:
-    """Moves on behind the ids of this part, or to the following step after the last part."""
+    """Advances past the ids of this part, or to the following step after the last part."""
     row.step, row.place = (following, "") if len(part) < AT_ONCE else (row.step, part[-1])
 
 

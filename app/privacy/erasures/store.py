@@ -16,7 +16,7 @@ UNFINISHED = ("pending", "running")
 
 _ANYTHING = text("SELECT EXISTS (SELECT FROM events WHERE project_id = :project AND actor = :actor)")
 
-#: A preference speaks of two completions.
+#: A preference is about two completions.
 _REMEMBER = text(f"""
     WITH part AS MATERIALIZED (
         SELECT position, event_id, completion_id,
@@ -50,20 +50,20 @@ def of_id(session: Session, project: str, erasure_id: UUID) -> Erasure | None:
 
 
 def locked(session: Session, erasure_id: UUID) -> Erasure | None:
-    """The erasure, held until the transaction ends; None where somebody has it already."""
+    """Locks and returns the erasure, None if another transaction has the lock."""
     return session.scalars(select(Erasure).where(Erasure.id == erasure_id).with_for_update(skip_locked=True)).first()
 
 
 def newest_of(session: Session, project: str, actor_sha256: bytes) -> Erasure | None:
-    asked = select(Erasure).where(Erasure.project_id == project, Erasure.actor_sha256 == actor_sha256)
-    return session.scalars(asked.order_by(Erasure.id.desc()).limit(1)).one_or_none()
+    query = select(Erasure).where(Erasure.project_id == project, Erasure.actor_sha256 == actor_sha256)
+    return session.scalars(query.order_by(Erasure.id.desc()).limit(1)).one_or_none()
 
 
 def newest_first(session: Session, project: str, before: UUID | None, limit: int) -> Sequence[Erasure]:
-    asked = select(Erasure).where(Erasure.project_id == project).order_by(Erasure.id.desc()).limit(limit)
+    query = select(Erasure).where(Erasure.project_id == project).order_by(Erasure.id.desc()).limit(limit)
     if before is not None:
-        asked = asked.where(Erasure.id < before)
-    return session.scalars(asked).all()
+        query = query.where(Erasure.id < before)
+    return session.scalars(query).all()
 
 
 def failed(session: Session) -> Sequence[Erasure]:
@@ -71,21 +71,21 @@ def failed(session: Session) -> Sequence[Erasure]:
 
 
 def due(session: Session, moment: datetime, to_vacuum: Collection[UUID]) -> Sequence[Erasure]:
-    """Returns erasures that nobody works on and whose time has come: unfinished ones, and those of `to_vacuum`."""
+    """Returns the erasures that are due and not locked: unfinished ones, and those of `to_vacuum`."""
     left = Erasure.state.in_(UNFINISHED) | is_any_of(Erasure.id, to_vacuum)
-    asked = select(Erasure).where(left, Erasure.next_attempt_at <= moment)
-    return session.scalars(asked.order_by(Erasure.id).with_for_update(skip_locked=True)).all()
+    query = select(Erasure).where(left, Erasure.next_attempt_at <= moment)
+    return session.scalars(query.order_by(Erasure.id).with_for_update(skip_locked=True)).all()
 
 
 def anything_of(session: Session, project: str, actor: str) -> bool:
-    """Whether the actor is in the log. It has no index for that: it is read as far as it takes."""
+    """Returns whether the actor is in the log. Without an index, the log is read up to the first match."""
     return session.execute(_ANYTHING, {"project": project, "actor": actor}).scalar_one()
 
 
 def remember(session: Session, row: Erasure, after: int, limit: int) -> int | None:
-    """Keeps the ids of up to `limit` events of the actor after a position, and the ids of their completions.
+    """Stores the ids of up to `limit` events of the actor after a position, and the ids of their completions.
 
-    Returns the position of the last of these events, None where no more follow up to the watermark.
+    Returns the position of the last of these events, None if no more follow up to the watermark.
     """
     values = {
         "erasure": row.id, "project": row.project_id, "actor": row.actor, "watermark": row.watermark, "after": after,
@@ -96,18 +96,18 @@ def remember(session: Session, row: Erasure, after: int, limit: int) -> int | No
 
 
 def events_of(session: Session, erasure_id: UUID, after: str = "", limit: int | None = None) -> Sequence[str]:
-    asked = select(ErasedEvent.event_id).where(ErasedEvent.erasure_id == erasure_id, ErasedEvent.event_id > after)
-    return session.scalars(asked.order_by(ErasedEvent.event_id).limit(limit)).all()
+    query = select(ErasedEvent.event_id).where(ErasedEvent.erasure_id == erasure_id, ErasedEvent.event_id > after)
+    return session.scalars(query.order_by(ErasedEvent.event_id).limit(limit)).all()
 
 
 def completions_of(session: Session, erasure_id: UUID, after: str = "", limit: int | None = None) -> Sequence[str]:
-    asked = select(ErasedCompletion.completion_id).where(
+    query = select(ErasedCompletion.completion_id).where(
         ErasedCompletion.erasure_id == erasure_id, ErasedCompletion.completion_id > after
     )
-    return session.scalars(asked.order_by(ErasedCompletion.completion_id).limit(limit)).all()
+    return session.scalars(query.order_by(ErasedCompletion.completion_id).limit(limit)).all()
 
 
 def forget_completions(session: Session, erasure_id: UUID, limit: int) -> int:
-    """Returns how many were forgotten, `limit` at most."""
+    """Deletes up to `limit` ids of completions, and returns their number."""
     forgotten = session.connection().execute(_FORGET_COMPLETIONS, {"erasure": erasure_id, "limit": limit})
     return forgotten.rowcount

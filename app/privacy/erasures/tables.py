@@ -1,4 +1,4 @@
-"""Erasures: who requested one, how far it came, and what its certificate lists."""
+"""Tables of erasures, with their requests, progress and certificates."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from app.feedback.tables import OwnId
 
 
 class Erasure(Base):
-    """`certificate` grows with each step; `actor` is forgotten with the last one."""
+    """An erasure. `certificate` grows with each step; the last step deletes `actor`."""
 
     __tablename__ = "erasures"
 
@@ -64,7 +64,7 @@ class ErasedEvent(Base):
 
 
 class ErasedCompletion(Base):
-    """A completion of which the actor said something; known while the erasure goes on."""
+    """A completion with signals of the actor; stored only while the erasure goes on."""
 
     __tablename__ = "erased_completions"
 

@@ -1,4 +1,4 @@
-"""SQL of the files that rows name."""
+"""SQL that finds the files that rows name."""
 
 from collections.abc import Collection
 
@@ -18,6 +18,6 @@ _NAMED = text("""
 
 
 def named(session: Session, hashes: Collection[str], *, kept: Collection[str]) -> set[str]:
-    """Those of the hashes that a snapshot, a file of log-probs or a checkpoint names; a redacted snapshot names its
-    files called `kept` alone."""
+    """Returns the hashes that a snapshot, a file of log-probs or a checkpoint names. A redacted snapshot names only its
+    files in `kept`."""
     return set(session.scalars(_NAMED, {"hashes": sorted(hashes), "kept": list(kept)}))

@@ -1,4 +1,4 @@
-"""What was made of snapshots: runs, checkpoints, and when these were live."""
+"""Finds what was made from snapshots: runs, checkpoints, and the periods in which these were live."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -10,27 +10,27 @@ from app.privacy.lineage import store
 
 
 def with_predecessors(session: Session, snapshot_ids: Collection[UUID]) -> list[UUID]:
-    """The snapshots, and those whose redactions led to them: these had the same rows, and more."""
+    """Returns the snapshots and the predecessors that redactions replaced by them, which had the same rows and more."""
     return store.with_predecessors(session, snapshot_ids)
 
 
 def runs_on(
     session: Session, project: str, snapshot_ids: Collection[UUID], *, active: bool = False
 ) -> list[wire.TouchedRun]:
-    """Runs on these snapshots, oldest first; `active`: only those that go on."""
-    found = store.runs_on(session, project, snapshot_ids, active=active)
-    return [wire.TouchedRun(run_id=row.run_id, state=row.state, snapshot_id=row.snapshot_id) for row in found]
+    """Returns the runs on these snapshots, oldest first. `active`: only runs that have not ended."""
+    rows = store.runs_on(session, project, snapshot_ids, active=active)
+    return [wire.TouchedRun(run_id=row.run_id, state=row.state, snapshot_id=row.snapshot_id) for row in rows]
 
 
 def ended_on_redacted(session: Session, run_ids: Collection[UUID]) -> list[UUID]:
-    """Those of the runs that have ended, and whose snapshot was redacted since it was made."""
+    """Returns the runs that have ended and whose snapshot was redacted."""
     return store.ended_on_redacted(session, run_ids)
 
 
 def checkpoints_of(session: Session, project: str, snapshot_ids: Collection[UUID]) -> list[wire.TouchedCheckpoint]:
-    """Checkpoints that were trained on these snapshots, or continue from one that was; oldest first."""
-    found = store.checkpoints_of(session, project, snapshot_ids)
-    live: dict[UUID, list[wire.LivePeriod]] = {row.checkpoint_id: [] for row in found}
+    """Returns the checkpoints trained on these snapshots, and those that continue from one of them, oldest first."""
+    rows = store.checkpoints_of(session, project, snapshot_ids)
+    live: dict[UUID, list[wire.LivePeriod]] = {row.checkpoint_id: [] for row in rows}
     for period in store.periods(session, project, list(live)):
         live[period.checkpoint_id].append(wire.LivePeriod(since=period.since, until=period.until))
     return [
@@ -41,5 +41,5 @@ def checkpoints_of(session: Session, project: str, snapshot_ids: Collection[UUID
             itself=row.itself,
             live=live[row.checkpoint_id],
         )
-        for row in found
+        for row in rows
     ]

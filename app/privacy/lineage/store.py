@@ -1,4 +1,4 @@
-"""SQL of lineage: from snapshots to what was made of them."""
+"""SQL of lineage: from snapshots to their runs and checkpoints."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -46,16 +46,16 @@ _PERIODS = text("""
 
 
 def with_predecessors(session: Session, snapshot_ids: Collection[UUID]) -> list[UUID]:
-    """The snapshots, and those whose redactions led to them."""
+    """Returns the snapshots and the predecessors that redactions replaced by them."""
     return list(session.scalars(_BEFORE, {"snapshots": list(snapshot_ids)}))
 
 
 def runs_on(
     session: Session, project: str, snapshot_ids: Collection[UUID], *, active: bool
 ) -> Sequence[Row[tuple[UUID, str, UUID]]]:
-    """run_id, state, snapshot_id; `active`: only those that go on."""
-    asked = text(_RUNS.format(f"AND state IN {ACTIVE}" if active else ""))
-    return session.execute(asked, {"project": project, "snapshots": list(snapshot_ids)}).all()
+    """Returns run_id, state and snapshot_id of runs. `active`: only runs that have not ended."""
+    query = text(_RUNS.format(f"AND state IN {ACTIVE}" if active else ""))
+    return session.execute(query, {"project": project, "snapshots": list(snapshot_ids)}).all()
 
 
 def ended_on_redacted(session: Session, run_ids: Collection[UUID]) -> list[UUID]:
@@ -65,12 +65,13 @@ def ended_on_redacted(session: Session, run_ids: Collection[UUID]) -> list[UUID]
 def checkpoints_of(
     session: Session, project: str, snapshot_ids: Collection[UUID]
 ) -> Sequence[Row[tuple[UUID, UUID | None, UUID | None, bool]]]:
-    """checkpoint_id, run_id, snapshot_id, itself; a checkpoint that continues from one of them is one, too."""
+    """Returns checkpoint_id, run_id, snapshot_id and itself, which is false for a checkpoint that only continues from
+    one that was trained on the snapshots."""
     return session.execute(_CHECKPOINTS, {"project": project, "snapshots": list(snapshot_ids)}).all()
 
 
 def periods(
     session: Session, project: str, checkpoint_ids: Collection[UUID]
 ) -> Sequence[Row[tuple[UUID, datetime, datetime | None]]]:
-    """checkpoint_id, since, until: when each of them was live."""
+    """Returns checkpoint_id, since and until of the periods in which these checkpoints were live."""
     return session.execute(_PERIODS, {"project": project, "checkpoints": list(checkpoint_ids)}).all()

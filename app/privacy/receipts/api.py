@@ -1,4 +1,4 @@
-"""Receipts over HTTP: what became of one event."""
+"""Receipts over HTTP, which show the use of one event."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
 @router.get(
     "/v1/feedback/{event_id:path}/receipt",
     operation_id="get_receipt",
-    summary="What became of an event",
+    summary="Show the use of an event",
     response_model=wire.Receipt,
     responses=problems(404),
 )
@@ -26,6 +26,6 @@ def get_receipt(
     at: Annotated[Scoped, Depends(scoped("feedback:read"))],
     event_id: Annotated[wire.Name, Path()],
 ) -> wire.Receipt:
-    """The label that its completion has now, and why; the snapshots that hold it; runs and checkpoints on these, and
-    since when they are live. Nothing of what others said is in it."""
+    """Returns the current label of the event's completion with its reasons, the snapshots that have the completion, and
+    their runs and checkpoints with the periods in which these were live. Other actors' feedback is not included."""
     return service.receipt(session, at.project, event_id)

@@ -1,4 +1,4 @@
-"""Receipts: what became of one event, for whoever sent it."""
+"""Makes receipts, which show the sender of an event how the event was used."""
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -11,7 +11,7 @@ from app.snapshots.redactions import service as redactions
 
 
 def receipt(session: Session, project: str, event_id: str) -> wire.Receipt:
-    """Raises `NotFound`, also for an event that was erased."""
+    """Returns the receipt of an event. Raises `NotFound`, also for an erased event."""
     event = feedback.event(session, project, event_id)
     rows = [row for about in _about(event) for row in redactions.memberships(session, project, about)]
     of = lineage.with_predecessors(session, {row.snapshot_id for row in rows})
@@ -39,7 +39,7 @@ def receipt(session: Session, project: str, event_id: str) -> wire.Receipt:
 
 
 def _about(event: wire.StoredEvent) -> list[str]:
-    """Completions that the event speaks of: a preference of two."""
+    """Returns the completions that the event is about; a preference is about two."""
     signal = event.signal
     if signal["kind"] != "preference":
         return [event.completion_id]
@@ -48,7 +48,7 @@ def _about(event: wire.StoredEvent) -> list[str]:
 
 
 def _label(explained: wire.LabelExplanation, event_id: str) -> wire.ReceiptLabel:
-    """Of all that was said of the completion, this event alone."""
+    """Returns the completion's label with the signal of this event alone."""
     [own] = [signal for signal in explained.signals if signal.event_id == event_id]
     return wire.ReceiptLabel(
         policy=explained.policy,

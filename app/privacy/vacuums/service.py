@@ -1,4 +1,4 @@
-"""Vacuums after erasures: which tables each erasure touched, and one vacuum for all erasures that wait for it."""
+"""Vacuums tables after erasures: records the tables of each erasure, and vacuums once for all waiting erasures."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -10,17 +10,17 @@ from app.database import now, transaction
 from app.privacy.vacuums import store, vacuum
 from app.privacy.vacuums.tables import ErasedTable
 
-#: Many erasures in a row are vacuumed once for all that ended within this time, as writers wait while it goes on.
+#: Tables are vacuumed once for all erasures that end within this time, since writers wait during a vacuum.
 REST = timedelta(minutes=10)
 
 
 def touch(session: Session, erasure_id: UUID, tables: Collection[str]) -> None:
-    """Notes that an erasure deleted or changed rows of these tables."""
+    """Records that an erasure deleted or changed rows of these tables."""
     store.insert_tables(session, erasure_id, tables)
 
 
 def release(session: Session, erasure_id: UUID) -> None:
-    """Lets the tables of an erasure be vacuumed once the caller's transaction, its last one, has committed."""
+    """Releases the tables of an erasure for a vacuum after the commit of the caller's transaction, its last one."""
     store.release(session, erasure_id)
 
 
@@ -35,7 +35,7 @@ def waiting(session: Session) -> Sequence[UUID]:
 
 
 def postponed_until(session: Session, erasure_id: UUID) -> datetime | None:
-    """Returns until when the tables of an erasure wait, as others were vacuumed a moment ago; None: not at all."""
+    """Returns the time until which the tables of an erasure wait after a recent vacuum, None if they need not."""
     last = store.last_vacuum(session)
     if last is None or last + REST <= now():
         return None
@@ -46,12 +46,12 @@ def postponed_until(session: Session, erasure_id: UUID) -> datetime | None:
 def vacuum_next(erasure_id: UUID, attempts: int) -> bool:
     """Vacuums one table of the erasure, for all finished erasures that touched it; returns whether there was one.
 
-    It waits for nobody: where another process vacuums, nothing is done.
+    It does not wait: while another process vacuums, it returns False.
 
-    attempts  how many have failed so far: each has more time, and after a few of them tables are not rewritten any more
+    attempts  number of failed attempts: each has more time, and after a few tables are no longer rewritten
 
-    Raises `Unavailable` where others are busy with the table or may still read what was erased, `Refused` where the
-    service may not vacuum it.
+    Raises `Unavailable` if the table is busy or other transactions may still read erased rows, `Refused` if the service
+    may not vacuum it.
     """
     with vacuum.alone() as connection:
         if connection is None:

@@ -14,7 +14,7 @@ from app.privacy.vacuums.tables import ErasedTable
 
 
 class Waiting(NamedTuple):
-    """A table to be vacuumed, after which erasures, and the last transaction of these."""
+    """A table to be vacuumed, with the erasures that touched it and their last transaction."""
 
     table: str
     erasure_ids: list[UUID]
@@ -65,6 +65,6 @@ def next_table(session: Session, erasure_id: UUID) -> Waiting | None:
 
 
 def set_vacuumed(session: Session, waiting: Waiting, moment: datetime, *, rewritten: bool | None) -> None:
-    of_them = (ErasedTable.table_name == waiting.table) & is_any_of(ErasedTable.erasure_id, waiting.erasure_ids)
-    change = update(ErasedTable).where(of_them, ErasedTable.vacuumed_at.is_(None))
+    of_erasures = (ErasedTable.table_name == waiting.table) & is_any_of(ErasedTable.erasure_id, waiting.erasure_ids)
+    change = update(ErasedTable).where(of_erasures, ErasedTable.vacuumed_at.is_(None))
     session.execute(change.values(vacuumed_at=moment, rewritten=rewritten))

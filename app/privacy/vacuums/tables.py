@@ -11,7 +11,7 @@ from app.database import Base
 
 
 class ErasedTable(Base):
-    """A table that an erasure deleted rows of, or changed rows of."""
+    """A table in which an erasure deleted or changed rows."""
 
     __tablename__ = "erased_tables"
 

@@ -1,9 +1,9 @@
 """Vacuums single tables, outside of transactions, so that erased text leaves their files.
 
-Postgres marks a deleted row, and later reuses its space without overwriting it. A small table is therefore rewritten
-into a new file (`VACUUM FULL`), for which writers wait a moment. A large one is only vacuumed: its rows are gone, and
-old bytes stay in free space of its pages until new rows take it. Either way the table is analyzed, as statistics hold
-values of rows, too.
+Postgres marks a deleted row and later reuses its space, without overwriting it at once. A small table is therefore
+rewritten into a new file (`VACUUM FULL`), for which writers wait a moment. A large table is only vacuumed: its rows are
+gone, and old bytes stay in free space of its pages until new rows take it. Either way the table is analyzed, since
+statistics also have values of rows.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from app.errors import Refused, Unavailable
 
 #: Tables up to this size, indexes included, are rewritten: that takes about a second.
 REWRITTEN_BYTES = 64 << 20
-#: Writers wait for no longer than both together while a table is rewritten.
+#: Writers wait no longer than the sum of both while a table is rewritten.
 LOCK_SECONDS, REWRITE_SECONDS = 1, 5
-#: A table that others keep busy is rewritten at a later attempt; after this many it is only vacuumed.
+#: A busy table is rewritten at a later attempt; after this many attempts it is only vacuumed.
 MOST_REWRITES = 3
 #: Time for a plain vacuum. It doubles with each attempt that was too short.
 SHORTEST_SECONDS, LONGEST_SECONDS = 60, 3600
 #: Advisory lock of the process that vacuums: any number that nothing else uses.
 ALONE = 0x7477_7663
-#: Whatever may still read rows that a transaction, or an earlier one, deleted. In a restored database the number of the
-#: transaction may lie in the future.
+#: The processes that may still read rows which this or an earlier transaction deleted. In a restored database the
+#: number of the transaction may be in the future.
 _OLDER_READERS = """
     WITH reader AS (
         SELECT 'process ' || pid AS name, unnest(ARRAY[backend_xmin, backend_xid]) AS xid FROM pg_stat_activity
@@ -47,7 +47,7 @@ _OLDER_READERS = """
 def alone() -> Iterator[psycopg.Connection | None]:
     """Yields a connection outside of transactions, or None while another process vacuums.
 
-    Raises `Unavailable` where Postgres does not answer.
+    Raises `Unavailable` if Postgres does not answer.
     """
     with _passing():
         connection = psycopg.connect(
@@ -62,14 +62,14 @@ def alone() -> Iterator[psycopg.Connection | None]:
 
 
 def vacuum(connection: psycopg.Connection, table: str, last_xid: int, *, attempts: int = 0) -> bool | None:
-    """Vacuums the table of rows that transactions up to `last_xid` deleted.
+    """Vacuums a table in which transactions up to `last_xid` deleted rows.
 
-    Returns whether it was rewritten, None where there is no such table any more.
+    Returns whether it was rewritten, None if the table no longer exists.
 
-    attempts  how many have failed so far
+    attempts  number of failed attempts
 
-    Raises `Unavailable` where others keep the table busy or may still read such rows, and `Refused` where the service
-    may not vacuum the table.
+    Raises `Unavailable` if the table is busy or other transactions may still read such rows, and `Refused` if the
+    service may not vacuum the table.
     """
     with _passing():
         _require_no_older_reader(connection, last_xid)
@@ -77,7 +77,7 @@ def vacuum(connection: psycopg.Connection, table: str, last_xid: int, *, attempt
         assert row is not None
         size: int | None = row[0]
         if size is None:
-            return None  # a month of the log that was dropped
+            return None  # a dropped month of the log
         connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         if size <= REWRITTEN_BYTES and attempts < MOST_REWRITES:
             _run(connection, sql.SQL("VACUUM (FULL, ANALYZE) {}"), table, REWRITE_SECONDS)
@@ -102,7 +102,7 @@ def _require_no_older_reader(connection: psycopg.Connection, last_xid: int) -> N
 
 
 def _run(connection: psycopg.Connection, statement: sql.SQL, table: str, seconds: int) -> None:
-    """Postgres only warns where it skips a table, so a warning counts as a refusal."""
+    """Runs a statement. Postgres only warns if it skips a table, so a warning is raised as `Refused`."""
     warnings: list[str] = []
 
     def keep(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -127,7 +127,7 @@ def _passing() -> Iterator[None]:
     except psycopg.Error as error:
         passing = postgres_errors.passing(error)
         if passing is None and error.sqlstate is None and isinstance(error, psycopg.OperationalError):
-            passing = postgres_errors.away()  # there is no connection, or it broke
+            passing = postgres_errors.away()  # the connection failed or broke
         if passing is None:
             raise
         raise passing from error

@@ -1,4 +1,4 @@
-"""Whether rows are enough, and even enough, to learn from. Pure.
+"""Decides whether there are enough rows, and whether their classes are balanced enough, to train on. Pure.
 
 Every comparison is written so that NaN refuses.
 """
@@ -9,10 +9,10 @@ from typing import Literal
 
 from thumbwheel import wire
 
-#: What an objective learns from.
+#: The rows that an objective needs.
 Needs = Literal["both classes", "desirable rows", "pairs"]
 
-#: Desirable to undesirable, by weight. Outside of it one class drowns the other whatever λ says.
+#: The widest ratio of the classes by weight. Beyond it one class drowns the other for any λ.
 WIDEST_IMBALANCE = 10
 
 
@@ -37,11 +37,11 @@ class Tally:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why nothing should be learnt from the rows.
+    """A reason against training on the rows.
 
-    of      what is missing · have, need: rows, pairs, or where the code is uneven their weight
-    more    new labels or pairs, about, that would be enough: the holdout takes its share of them
-    reason  all of it in a sentence
+    of      what is missing · have, need: rows or pairs; their weight if the code is "uneven"
+    more    about how many new labels or pairs would be enough, as the holdout takes its share of them
+    reason  all of it in one sentence
     """
 
     code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped", "holdout"]
@@ -54,30 +54,30 @@ class Refusal:
 
 
 def refusals(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[Refusal]:
-    """Why `objective` should learn nothing from these rows; each says what would help."""
+    """Returns the reasons against training with `objective` on these rows, each with a remedy."""
     if needs == "pairs":
         return _too_few_pairs(train, rules, objective)
-    found = _too_few_rows(train, rules, needs)
+    reasons = _too_few_rows(train, rules, needs)
     if needs == "both classes":
         if train.desirable == 0 or train.undesirable == 0:
-            return found + _one_class(train, rules, objective)
-        found += _unusable(train.weight_desirable, train.weight_undesirable) or _uneven(train, rules)
+            return reasons + _one_class(train, rules, objective)
+        reasons += _unusable(train.weight_desirable, train.weight_undesirable) or _uneven(train, rules)
     elif train.desirable:
-        found += _unusable(train.weight_desirable)
-    return found
+        reasons += _unusable(train.weight_desirable)
+    return reasons
 
 
 def reasons_to_refuse(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[str]:
-    """`refusals` in sentences."""
+    """Returns the reasons of `refusals` as sentences."""
     return [refusal.reason for refusal in refusals(train, rules, objective, needs)]
 
 
 def too_little_held_out(holdout: wire.HoldoutForecast, gates: wire.Gates, share: float) -> list[Refusal]:
-    """Returns why no checkpoint could pass the gates on this holdout; empty where one could.
+    """Returns the reasons why no checkpoint could pass the gates on this holdout, empty if one could.
 
-    share   of the prompt groups that is held out
+    share   the share of the prompt groups that is held out
     """
-    found = []
+    reasons = []
     rows, prompts = gates.minimum_holdout_per_class, gates.minimum_holdout_prompts
     of: Literal["desirable", "undesirable", "prompts"]
     for of, have, need, setting, what in (
@@ -90,19 +90,19 @@ def too_little_held_out(holdout: wire.HoldoutForecast, gates: wire.Gates, share:
             of_them = "on new prompts" if of == "prompts" else f"that are {of}"
             remedy = f"about {more} more labels {of_them}, or a larger snapshot.holdout_share"
             reason = f"{have} {what} would be held out, {need} are needed (gates.minimum_holdout_{setting}): {remedy}"
-            found.append(Refusal("holdout", of, have, need, more, reason, remedy))
-    return found
+            reasons.append(Refusal("holdout", of, have, need, more, reason, remedy))
+    return reasons
 
 
 def nothing_left(capped: int) -> Refusal:
-    """What is said beside other refusals where the caps on influence leave so many rows no weight."""
+    """Returns the additional refusal for rows that the caps on influence leave without weight."""
     remedy = "raise guards.influence in the label policy, or collect feedback of others"
-    found = f"the caps on influence leave {capped} rows no weight, as nearly all are of one actor or of one prompt"
-    return Refusal("capped", None, capped, 0, None, f"{found}: {remedy}", remedy)
+    cause = f"the caps on influence leave {capped} rows no weight, as nearly all are of one actor or of one prompt"
+    return Refusal("capped", None, capped, 0, None, f"{cause}: {remedy}", remedy)
 
 
 def warnings(holdout: Tally) -> list[str]:
-    """What is no reason to refuse, and will be missed later."""
+    """Returns warnings about shortages that do not refuse the snapshot and will matter later."""
     missing = [name for name in ("desirable", "undesirable") if getattr(holdout, name) == 0]
     return [
         f"the holdout has no {name} rows: the evaluation can give no AUROC, and the gates will not pass"
@@ -118,7 +118,7 @@ _HOW = {
 
 
 def _too_few_rows(train: Tally, rules: wire.SnapshotRules, needs: Needs) -> list[Refusal]:
-    found: list[Refusal] = []
+    reasons: list[Refusal] = []
     need = rules.minimum_per_class
     of: Literal["desirable", "undesirable"]
     for of, rows in (("desirable", train.desirable), ("undesirable", train.undesirable)):
@@ -127,8 +127,8 @@ def _too_few_rows(train: Tally, rules: wire.SnapshotRules, needs: Needs) -> list
         more = _more(rows, rules)
         remedy = f"about {more} more {of} labels ({_HOW[of]})"
         reason = f"{rows} {of} training rows, {need} are needed (snapshot.minimum_per_class): {remedy}"
-        found.append(Refusal("too_few", of, rows, need, more, reason, remedy))
-    return found
+        reasons.append(Refusal("too_few", of, rows, need, more, reason, remedy))
+    return reasons
 
 
 def _too_few_pairs(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
@@ -148,7 +148,7 @@ def _too_few_pairs(train: Tally, rules: wire.SnapshotRules, objective: str) -> l
 
 
 def _more(have: float, rules: wire.SnapshotRules, need: float | None = None) -> int:
-    """New labels that are still needed: the holdout takes its share of them."""
+    """Returns the number of new labels that are still needed, as the holdout takes its share of them."""
     return ceil(((rules.minimum_per_class if need is None else need) - have) / (1 - rules.holdout_share))
 
 
@@ -165,9 +165,9 @@ def _one_class(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[
 def _unusable(*weights: float) -> list[Refusal]:
     if all(0 < weight < inf for weight in weights):
         return []
-    said = " and ".join(f"{weight:g}" for weight in weights)
+    sums = " and ".join(f"{weight:g}" for weight in weights)
     remedy = "look at the weights in the label policy, and at guards.influence"
-    reason = f"the row weights add up to {said}: unusable"
+    reason = f"the row weights add up to {sums}: unusable"
     return [Refusal("unusable_weights", None, None, None, None, reason, remedy)]
 
 
@@ -179,7 +179,7 @@ def _uneven(train: Tally, rules: wire.SnapshotRules) -> list[Refusal]:
     have, need = min(up, down), max(up, down) / WIDEST_IMBALANCE
     more = _more(have, rules, need)
     remedy = f"about {more} more {rare} labels, or set snapshot.allow_imbalance"
-    found = (
+    cause = (
         f"desirable to undesirable is {up:g} : {down:g} by weight, outside 1:{WIDEST_IMBALANCE} … {WIDEST_IMBALANCE}:1"
     )
-    return [Refusal("uneven", rare, have, need, more, f"{found}: {remedy}", remedy)]
+    return [Refusal("uneven", rare, have, need, more, f"{cause}: {remedy}", remedy)]

@@ -1,8 +1,8 @@
-"""What the training rows are made of, and how the recipe best evens their classes. Pure.
+"""Describes the training rows, and advises how the recipe best balances their classes. Pure.
 
-The two ways of a recipe: `weights` gives each class its λ, so that λ_D·W_D / (λ_U·W_U), W the summed row weights,
-lands in `app.runs.recipe.BALANCE_BAND`; `batch` makes half of each step's rows of each class, by repeating the rarer
-one, at λ 1. Then the same ratio is that of the mean row weights.
+A recipe has two ways: `weights` gives each class its λ, so that λ_D·W_D / (λ_U·W_U), with W the summed row weights,
+lies in `app.runs.recipe.BALANCE_BAND`; `batch` takes half of each step's rows from each class, repeating rows of the
+rarer one, with λ = 1. The same ratio is then that of the mean row weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,17 +13,17 @@ from typing import Any, Literal
 from app.runs.recipe import BALANCE_BAND, Recipe, balanced_lambdas
 from app.snapshots.balance.enough import Tally
 
-#: A rarer share of the rows than this is better repeated than weighed: over a tenth of micro-batches of 8 rows would
-#: have one class alone.
+#: A class with a smaller share of the rows than this is better repeated than weighted: over a tenth of the
+#: micro-batches of 8 rows would have only one class.
 RARE = 0.25
-#: Segments of a kind that are told one by one, the largest ones.
+#: The number of segments of a kind that are listed one by one, the largest first.
 SEGMENTS = 30
 OTHERS = "others"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Training rows with this checkpoint, reason and label: how many, the sum of their weights and of its squares."""
+    """Training rows with one checkpoint, reason and label: number, sum of weights, sum of squared weights."""
 
     checkpoint: str | None
     reason: str
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ClassPlan:
-    """effective: rows of equal weight that would say as much, (Σw)² / Σw² (Kish, Survey Sampling, 1965)."""
+    """The rows of a class. `effective`: the effective sample size (Σw)² / Σw² (Kish, Survey Sampling, 1965)."""
 
     rows: int
     weight: float
@@ -54,8 +54,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class Plan:
-    """balance_by_weights, balance_by_batch: the ratio above in the two ways. Without both classes these, λ and what is
-    advised are None.
+    """The composition of the training rows, with advice. `balance_by_weights`, `balance_by_batch`: the ratio above in
+    the two ways. These, λ and `advised` are None unless both classes have rows.
     """
 
     desirable: ClassPlan
@@ -71,17 +71,18 @@ class Plan:
 
     @property
     def tally(self) -> Tally:
-        """What `app.snapshots.balance.enough` judges."""
+        """The counts and weights that `app.snapshots.balance.enough` judges."""
         up, down = self.desirable, self.undesirable
         return Tally(up.rows, down.rows, up.weight, down.weight, self.pairs)
 
     def document(self) -> dict[str, Any]:
-        """For the manifest, and for `wire.BalancePlan`."""
+        """Returns the plan as JSON for the manifest and for `wire.BalancePlan`."""
         return {**asdict(self), "segments": [asdict(segment) for segment in self.segments]}
 
 
 def plan(cells: Iterable[Cell], *, pairs: int) -> Plan:
-    """Of all training rows, cell by cell in any order. The same for every objective; advice is for those of classes."""
+    """Returns the plan of all training rows, given as cells in any order. It is the same for every objective; the
+    advice concerns the objectives that learn from classes."""
     known = sorted(cells, key=lambda cell: (cell.checkpoint or "", cell.reason, cell.desirable))
     up, down = (_class([cell for cell in known if cell.desirable is desirable]) for desirable in (True, False))
     segments = (*_segments("checkpoint", known), *_segments("reason", known))
@@ -122,14 +123,14 @@ def _class(cells: Sequence[Cell]) -> ClassPlan:
 
 
 def _segments(by: Literal["checkpoint", "reason"], cells: Sequence[Cell]) -> list[Segment]:
-    """The largest first, and the rest as one."""
+    """Returns the largest segments, largest first, and one segment for the rest."""
     parts: dict[str | None, list[Cell]] = {}
     for cell in cells:
         parts.setdefault(getattr(cell, by), []).append(cell)
     largest = sorted(parts, key=lambda name: (-sum(cell.rows for cell in parts[name]), name or ""))
-    told = [_segment(by, name, parts[name]) for name in largest[:SEGMENTS]]
+    listed = [_segment(by, name, parts[name]) for name in largest[:SEGMENTS]]
     rest = [cell for name in largest[SEGMENTS:] for cell in parts[name]]
-    return [*told, _segment(by, OTHERS, rest)] if rest else told
+    return [*listed, _segment(by, OTHERS, rest)] if rest else listed
 
 
 def _segment(by: Literal["checkpoint", "reason"], name: str | None, cells: Sequence[Cell]) -> Segment:

@@ -1,4 +1,4 @@
-"""How the rows of a snapshot spread over prompts and actors, and what is held out. Pure."""
+"""Measures how the rows of a snapshot spread over prompts and actors, and counts the held-out rows. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from thumbwheel import wire
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.select import SPLITS, TRAIN, Selection
 
-#: Training prompts or actors below these are few enough to be said.
+#: With fewer training prompts or actors than these, a notice says so.
 FEW_PROMPTS, FEW_ACTORS = 50, 5
 #: An actor with more of the training weight than this decides nearly alone.
 LARGE_SHARE = 0.5
@@ -17,8 +17,8 @@ LARGE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Spread:
-    """Training rows: the different prompts, the actors who stand for them, and the largest share of the weight, 0 to 1,
-    that one actor has a part in.
+    """The number of distinct prompts and of actors behind the training rows, and the largest share of the weight, 0 to
+    1, that one actor contributed to.
     """
 
     prompts: int
@@ -41,7 +41,7 @@ def spread_of(selection: Selection, candidates: Candidates) -> Spread:
 
 
 def holdout_of(selection: Selection, candidates: Candidates) -> wire.HoldoutForecast:
-    """Returns the rows that the gates would be tried on."""
+    """Returns the counts of the held-out rows, on which the gates are evaluated."""
     held_out = selection.split == SPLITS.index("holdout")
     tally = selection.tallies["holdout"]
     return wire.HoldoutForecast(
@@ -50,31 +50,31 @@ def holdout_of(selection: Selection, candidates: Candidates) -> wire.HoldoutFore
 
 
 def notices(spread: Spread, quarantine: wire.QuarantineForecast) -> list[str]:
-    """Returns what stops no run and may spoil its result, each with a remedy."""
-    found = []
+    """Returns notices, each with a remedy, about data that stops no run and may spoil its result."""
+    lines = []
     if 0 < spread.prompts < FEW_PROMPTS:
-        found.append(
+        lines.append(
             f"the training rows are about {spread.prompts} prompts: a model learns few prompts by heart; collect "
             "feedback on more of them"
         )
     if 0 < spread.actors < FEW_ACTORS:
-        found.append(
+        lines.append(
             f"all training rows are the judgement of {spread.actors} {'actor' if spread.actors == 1 else 'actors'}: "
             "collect feedback of more people"
         )
     if spread.actors > 1 and spread.largest_share > LARGE_SHARE:
-        found.append(
+        lines.append(
             f"one actor has a part in {spread.largest_share:.0%} of the training weight: lower guards.influence.actor "
             "in the label policy, or collect feedback of more people"
         )
     if quarantine.votes:
         reasons = ", ".join(f"{reason} {count}" for reason, count in quarantine.reasons.items())
-        found.append(
+        lines.append(
             f"{quarantine.votes} votes of {quarantine.actors} {'actor' if quarantine.actors == 1 else 'actors'} do not "
             f"count, in quarantine ({reasons}): see them with `thumbwheel quarantine list`, and have them count with "
             "`thumbwheel quarantine release ACTOR`"
         )
-    return found
+    return lines
 
 
 def _prompts(selection: Selection, candidates: Candidates, chosen: NDArray[np.bool_]) -> int:

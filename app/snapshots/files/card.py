@@ -1,6 +1,6 @@
-"""The card of a dataset: its manifest in sentences and bars. Pure.
+"""Writes the card of a dataset, which shows its manifest in sentences and bars. Pure.
 
-Of what a manifest may lack, as those of older snapshots do, the card says nothing: plan, leakage.
+The card leaves out what a manifest of an older snapshot lacks: plan, leakage.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,18 +8,18 @@ from typing import Any
 
 from app.snapshots.files.plot import Bar, diverging
 
-#: What happened to what is not in the snapshot, for people.
+#: Descriptions of what was left out of the snapshot, by reason.
 _DROPS = {
-    "no_verdict": "completions whose signals say neither good nor bad",
+    "no_verdict": "completions whose signals are neither positive nor negative",
     "tie": "completions with as much weight for as against",
-    "unknown_text": "labelled completions whose text no event has carried and nobody has registered",
-    "tool_calls": "completions whose prompt has messages with more than a text, such as calls of tools",
+    "unknown_text": "labelled completions whose text is in no event and was not registered",
+    "tool_calls": "completions whose prompt has messages with more than a text, such as tool calls",
     "duplicate": "rows whose prompt, completion and label another row has",
     "outvoted": "rows whose prompt and completion others labelled the other way with more weight",
-    "quarantined": "completions of which only actors in quarantine said something",
-    "capped": "rows of whom, or of what prompt, the caps on influence leave nothing",
+    "quarantined": "completions with signals of actors in quarantine alone",
+    "capped": "rows that the caps on influence leave no weight",
     "contradiction": "rows whose prompt and completion have both labels with equal weight",
-    "never_train": "labelled completions of which an event says that they are never to be trained on",
+    "never_train": "labelled completions that an event excludes from training",
     "actor_on_both_sides": "training rows of actors who have held-out rows, too (disjoint_actors)",
     "conversation_on_other_side": (
         "rows of prompts that many conversations share, whose own conversation is on the other side"
@@ -33,21 +33,21 @@ _SPLITS = {
 }
 _SOURCES = {
     "compared": "compared: the majority prefers the chosen one",
-    "edit": "edit: somebody wrote the chosen one in place of the rejected one",
+    "edit": "edit: a user wrote the chosen one in place of the rejected one",
     "derived": "derived: a desirable and an undesirable completion of one prompt, which nobody compared",
 }
 _SIDES = {
     "prompts": "Prompts (without what the system says)",
     "completions": "Completions",
 }
-#: Held-out prompts with words of training in a row, above which share the card warns.
+#: The card warns above this share of held-out prompts that share a run of words with training.
 _MANY = 0.05
-#: Held-out rows with an answer of training, above which share the card warns.
+#: The card warns above this share of held-out rows with the answer of a training row.
 _MANY_ANSWERS = 0.2
 
 
 def card(manifest: Mapping[str, Any]) -> str:
-    """Markdown."""
+    """Returns the card as Markdown."""
     counts = {split: tally for split, tally in manifest["counts"].items() if split != "later" or _rows(tally)}
     plan = manifest.get("plan")
     lines = [
@@ -104,35 +104,35 @@ def _rows(tally: Mapping[str, float]) -> float:
 
 
 def _plot(counts: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any] | None) -> list[str]:
-    """Splits, then what the training rows are made of, each part on a scale of its own."""
+    """Returns a plot of the splits, then of the training rows by reason and checkpoint; each part has its own scale."""
     parts = [[Bar(split, tally["desirable"], tally["undesirable"]) for split, tally in counts.items()]]
     for by, unknown in (("reason", "unknown"), ("checkpoint", "no checkpoint known")):
-        own = [one for one in plan["segments"] if one["by"] == by] if plan else []
-        if by == "reason" or any(one["name"] for one in own):
-            parts.append([Bar(one["name"] or unknown, one["desirable"], one["undesirable"]) for one in own])
+        own = [segment for segment in plan["segments"] if segment["by"] == by] if plan else []
+        if by == "reason" or any(segment["name"] for segment in own):
+            parts.append([Bar(part["name"] or unknown, part["desirable"], part["undesirable"]) for part in own])
     return ["```text", *diverging("desirable", "undesirable", parts), "```"]
 
 
 def _balance(lambdas: Mapping[str, float] | None, plan: Mapping[str, Any] | None) -> list[str]:
     if lambdas is None:
         return ["Balanced weights: none, the training rows are of one class."]
-    said = [
+    lines = [
         (
             f"Balanced weights: λ desirable {lambdas['desirable']:.4g}, λ undesirable {lambdas['undesirable']:.4g}, "
             "where the recipe says `auto`."
         )
     ]
     if plan is None:
-        return said
+        return lines
     up, down = plan["desirable"], plan["undesirable"]
     if plan["balance_by_weights"] is not None:
-        said[0] += (
+        lines[0] += (
             f" Desirable to undesirable then weighs {plan['balance_by_weights']:.2f}; 1 to 4/3 is sound. In batches of "
             f"half and half (`balance: batch`) it would be {plan['balance_by_batch']:.2f}."
         )
     if plan["advised"] is not None:
-        said += ["", f"Advised: `balance: {plan['advised']}`, as {plan['because']}."]
-    said += [
+        lines += ["", f"Advised: `balance: {plan['advised']}`, as {plan['because']}."]
+    lines += [
         "",
         (
             f"After the caps on influence the {up['rows']} desirable training rows say as much as "
@@ -140,59 +140,59 @@ def _balance(lambdas: Mapping[str, float] | None, plan: Mapping[str, Any] | None
             f"{down['effective']:.0f}."
         ),
     ]
-    return said
+    return lines
 
 
 def _pairs(pairs: Mapping[str, Any]) -> list[str]:
-    said = f"Pairs: {pairs['train']} for training, {pairs['holdout']} held out."
+    totals = f"Pairs: {pairs['train']} for training, {pairs['holdout']} held out."
     if "sources" not in pairs:
         return [
             (
-                f"{said} A pair is a desirable and an undesirable completion of one prompt; pairs.parquet names them "
+                f"{totals} A pair is a desirable and an undesirable completion of one prompt; pairs.parquet lists them "
                 "by shard and row."
             )
         ]
     sources = pairs["sources"]
     for_pairs = sum(shard["rows"] for shard in pairs["shards"])
     return [
-        f"{said} pairs.parquet names them by shard and row, with their votes.",
+        f"{totals} pairs.parquet names them by shard and row, with their votes.",
         "",
         "| pairs | for training | held out |",
         "|---|---|---|",
         *(f"| {name} | {sources['train'][key]} | {sources['holdout'][key]} |" for key, name in _SOURCES.items()),
         "",
-        f"- Compared with as many votes each way, and no pair: {pairs['tied']}",
-        f"- Completions without a label that are there for pairs alone: {for_pairs}",
+        f"- Compared, but tied and so no pair: {pairs['tied']}",
+        f"- Completions without a label, used for pairs alone: {for_pairs}",
     ]
 
 
 def _splits(rules: Mapping[str, Any]) -> list[str]:
-    said = [
+    lines = [
         (
             f"- The holdout is {rules['holdout_share']:.0%} of the prompt groups, the same in every snapshot of the "
             "project; no prompt is on both sides, nor are two that say nearly the same."
         )
     ]
     if days := rules.get("holdout_days"):
-        said.append(
+        lines.append(
             f"- Held out apart, as later: rows of the last {days} days before the end of this feedback. A later "
             "snapshot may train on them."
         )
     if rules.get("disjoint_actors"):
-        said.append("- No actor is on both sides: training has no rows of those who have held-out ones.")
-    return said
+        lines.append("- No actor is on both sides: training has no rows of those who have held-out ones.")
+    return lines
 
 
-def _conversations(found: Mapping[str, Any] | None) -> list[str]:
-    if found is None:
+def _conversations(report: Mapping[str, Any] | None) -> list[str]:
+    if report is None:
         return []
     lines = [
         (
-            f"- No conversation is on both sides: {found['several_groups']} conversations have several prompt groups, "
-            f"with {found['rows']} rows in all; the largest one has {found['largest_rows']} rows."
+            f"- No conversation is on both sides: {report['several_groups']} conversations have several prompt groups, "
+            f"with {report['rows']} rows in all; the largest one has {report['largest_rows']} rows."
         )
     ]
-    moved = found["moved"]
+    moved = report["moved"]
     if not moved["groups"]:
         return lines
     lines += [
@@ -217,55 +217,55 @@ def _conversations(found: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def _leakage(found: Mapping[str, Any] | None, answers: Mapping[str, int] | None) -> list[str]:
-    if found is None:
+def _leakage(report: Mapping[str, Any] | None, answers: Mapping[str, int] | None) -> list[str]:
+    if report is None:
         return []
-    actors, sample = found["actors"], found["sample"]
-    said = [
+    actors, sample = report["actors"], report["sample"]
+    lines = [
         "",
         "## What both sides share",
         "",
-        f"- Groups of prompts: {found['groups_on_both_sides']}",
-        *_same_texts(found, answers),
+        f"- Groups of prompts: {report['groups_on_both_sides']}",
+        *_same_texts(report, answers),
         (
             f"- Actors: {actors['on_both_sides']} of {actors['holdout']} with held-out rows have training rows, too: "
             f"{actors['share_of_training_weight']:.0%} of the training weight"
         ),
     ]
     for side, name in _SIDES.items():
-        words = found[side]
+        words = report[side]
         if not words["longest_shared_words"]:
-            said.append(f"- {name}: not a word")
+            lines.append(f"- {name}: not a word")
             continue
-        said.append(
+        lines.append(
             f"- {name}: at most {words['longest_shared_words']} words in a row; "
             f"{words['holdout_overlapping']} held-out ones share {words['overlapping_from_words']} or more"
         )
-    said += [
+    lines += [
         "",
         (
             f"Words were looked for in {sample['holdout']} held-out and {sample['train']} training prompts with a "
             f"completion each, {sample['characters']} characters of each."
         ),
     ]
-    overlapping = found["prompts"]["holdout_overlapping"]
+    overlapping = report["prompts"]["holdout_overlapping"]
     if overlapping > _MANY * sample["holdout"]:
-        said += [
+        lines += [
             "",
             (
                 f"{overlapping / sample['holdout']:.0%} of these held-out prompts share long runs of words with "
                 "training: the evaluation may flatter. A template that all prompts share is the harmless cause."
             ),
         ]
-    return said
+    return lines
 
 
-def _same_texts(found: Mapping[str, Any], answers: Mapping[str, int] | None) -> list[str]:
-    """Conversations, prompts within prompts, and equal answers, with a warning where they are many."""
+def _same_texts(report: Mapping[str, Any], answers: Mapping[str, int] | None) -> list[str]:
+    """Returns the lines about conversations, contained prompts and equal answers, with warnings if there are many."""
     lines = []
-    if "conversations_on_both_sides" in found:
-        lines.append(f"- Conversations: {found['conversations_on_both_sides']}")
-    if prompts := found.get("contained"):
+    if "conversations_on_both_sides" in report:
+        lines.append(f"- Conversations: {report['conversations_on_both_sides']}")
+    if prompts := report.get("contained"):
         lines.append(
             f"- Held-out prompts that stand whole in a training prompt: {prompts['contained']} of "
             f"{prompts['looked_for']} that are long enough to be looked for"

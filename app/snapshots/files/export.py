@@ -1,8 +1,8 @@
-"""A snapshot's shards in the formats of others: JSON lines as TRL reads them, and a folder of `datasets`. Pure.
+"""Writes a snapshot's shards in other formats: JSON lines for TRL, and a folder for `datasets`. Pure.
 
-TRL's KTOTrainer reads prompt, completion and label, either all as texts or all as chats: it looks at the first row to
-see which. Every other column it leaves alone (`_prepare_dataset` and `_set_signature_columns_if_needed` of
-`trl/trainer/kto_trainer.py` in TRL 1.16), so what we know of a row travels along.
+TRL's KTOTrainer reads prompt, completion and label, either all as texts or all as chats, as the first row decides. It
+ignores every other column (`_prepare_dataset` and `_set_signature_columns_if_needed` of `trl/trainer/kto_trainer.py` in
+TRL 1.16), so the other columns of a row are exported, too.
 """
 
 import heapq
@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Rows of one step; in memory at a time.
+#: Rows of one step, which are in memory at a time.
 BATCH = 2048
-#: Of the columns that JSON lines have. `checkpoint_id` is not among them: readers that guess a column's type from its
-#: first rows stumble where it is null there and a text later.
+#: The columns of JSON lines. `checkpoint_id` is not among them: readers that guess a column's type from its first rows
+#: fail if it is null there and a text later.
 LINES = ("prompt", "completion", "label", "weight", "reason", "completion_id", "signal_time", "position")
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -29,22 +29,22 @@ Row = dict[str, Any]
 
 
 def shards_of(manifest: Mapping[str, Any], splits: Sequence[str]) -> list[Shard]:
-    """The shards of these splits, as the manifest lists them."""
+    """Returns the shards of these splits in the manifest's order."""
     return [shard for shard in manifest["shards"] if shard["split"] in splits]
 
 
 def is_chat(manifest: Mapping[str, Any]) -> bool:
-    """Whether the rows become chats: all of them, of every split, as soon as one is."""
+    """Returns whether all rows of every split become chats, which is so if one shard has chats."""
     return any(shard["format"] == "chat" for shard in manifest["shards"])
 
 
 def is_mixed(manifest: Mapping[str, Any]) -> bool:
-    """Whether texts have to become chats."""
+    """Returns whether the snapshot has both texts and chats, so that texts have to become chats."""
     return len({shard["format"] for shard in manifest["shards"]}) > 1
 
 
 def as_chat(row: Row) -> Row:
-    """A row of texts as a chat: the prompt is what a user said, the completion what the assistant did."""
+    """Returns a row of texts as a chat, with the prompt as the user's message and the completion as the assistant's."""
     return {
         **row,
         "prompt": [{"role": "user", "content": row["prompt"]}],
@@ -53,9 +53,9 @@ def as_chat(row: Row) -> Row:
 
 
 def batches(folder: Path, shards: Sequence[Shard], *, chat: bool) -> Iterator[pa.RecordBatch]:
-    """The rows of the shards in the order of their positions, all as chats or all as texts.
+    """Yields the rows of the shards in the order of their positions, all as chats or all as texts.
 
-    Raises `OSError` and pyarrow's errors where a shard is not what it should be.
+    Raises `OSError` and pyarrow's errors if a shard is missing or damaged.
     """
     files = [pq.ParquetFile(folder / shard["path"]) for shard in shards]
     if len(files) == 1 and (shards[0]["format"] == "chat") == chat:
@@ -76,29 +76,30 @@ def batches(folder: Path, shards: Sequence[Shard], *, chat: bool) -> Iterator[pa
         yield pa.RecordBatch.from_pylist(group, schema=schema)
 
 
-def write_lines(found: Iterable[pa.RecordBatch], path: Path, told: Callable[[int], None]) -> int:
-    """JSON lines with the columns of `LINES`. How many; `told` hears how many so far."""
+def write_lines(record_batches: Iterable[pa.RecordBatch], path: Path, report: Callable[[int], None]) -> int:
+    """Writes JSON lines with the columns of `LINES`. Returns their number; calls `report` with the number so far."""
     total = 0
     with path.open("w", encoding="utf-8") as file:
-        for batch in found:
+        for batch in record_batches:
             for row in batch.select([name for name in LINES if name in batch.schema.names]).to_pylist():
                 file.write(json.dumps(row, ensure_ascii=False, default=_time) + "\n")
             total += batch.num_rows
-            told(total)
+            report(total)
     return total
 
 
-def write_arrow(found: Iterable[pa.RecordBatch], path: Path, told: Callable[[int], None]) -> int:
-    """An Arrow stream, as `datasets.Dataset.from_file` maps it. How many rows; `told` hears how many so far."""
+def write_arrow(record_batches: Iterable[pa.RecordBatch], path: Path, report: Callable[[int], None]) -> int:
+    """Writes an Arrow stream for `datasets.Dataset.from_file`. Returns the number of rows; calls `report` with the
+    number so far."""
     total = 0
     writer: pa.RecordBatchStreamWriter | None = None
     with path.open("wb") as file:
-        for batch in found:
+        for batch in record_batches:
             if writer is None:
                 writer = pa.ipc.new_stream(file, batch.schema)
             writer.write_batch(batch)
             total += batch.num_rows
-            told(total)
+            report(total)
         if writer is not None:
             writer.close()
     return total
@@ -114,7 +115,7 @@ def _first(rows: Iterator[Row], count: int) -> list[Row]:
 
 
 def _time(value: Any) -> str:
-    """Always with six digits behind the point: the same type for whoever guesses it row by row."""
+    """Returns the time with six decimal places, so that readers that guess types row by row always find the same."""
     if not isinstance(value, datetime):
         raise TypeError(f"{type(value).__name__} has no place in JSON lines")
     return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -1,4 +1,4 @@
-"""The parquet files of a snapshot: names, schemas and the writer. The same rows give the same bytes."""
+"""Names, schemas and the writer of a snapshot's parquet files. The same rows give the same bytes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from app.durable import flush
 
-#: Rows of one row group; in memory at a time.
+#: Rows of one row group, which are in memory at a time.
 GROUP = 4096
 #: Pairs, and members, that are in memory at a time.
 AT_ONCE = 16 * GROUP
@@ -61,7 +61,7 @@ def shard_schema(kind: str, *, labelled: bool = True) -> pa.Schema:
 
 
 def write_pairs(path: Path, tables: Iterable[pa.Table]) -> None:
-    """Writes which rows of which shards are compared with each other."""
+    """Writes the pairs: the shards and numbers of their rows."""
     with parquet(path, PAIRS_SCHEMA, dictionaries=["shard", "rejected_shard", "source"]) as writer:
         for table in tables:
             writer.write_table(table)
@@ -84,8 +84,8 @@ def with_sources(pairs: pa.Table) -> pa.Table:
 
 
 def write_members(path: Path, members: Iterable[pa.Table]) -> None:
-    """Writes the rows of each completion in the snapshot, in order of completion_id and row: one is found without
-    reading all.
+    """Writes the rows of each completion in the snapshot. They must be ordered by completion_id and row, so that a
+    completion is found without reading the whole file.
     """
     with parquet(path, MEMBERS_SCHEMA, dictionaries=["shard"]) as writer:
         waiting = MEMBERS_SCHEMA.empty_table()
@@ -100,7 +100,7 @@ def write_members(path: Path, members: Iterable[pa.Table]) -> None:
 
 
 def in_order(members: pa.Table) -> pa.Table:
-    """Returns members in the order that `write_members` needs."""
+    """Returns members sorted as `write_members` needs them."""
     return members.sort_by([("completion_id", "ascending"), ("row", "ascending")])
 
 

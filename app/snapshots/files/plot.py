@@ -1,9 +1,9 @@
-"""Two classes as bars of characters, left and right of a line. Pure: it reads the same in every viewer."""
+"""Plots two classes as bars of characters, left and right of a line. Pure; every viewer shows it alike."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#: Characters of the longest bar, and of the longest name.
+#: Characters of the longest bar and of the longest name.
 WIDTH, NAME = 24, 40
 
 
@@ -14,7 +14,8 @@ class Bar(NamedTuple):
 
 
 def diverging(left: str, right: str, parts: Sequence[Sequence[Bar]]) -> list[str]:
-    """Lines, an empty one between parts. The longest bar of a part is `WIDTH` long; what is not 0 has a bar."""
+    """Returns the lines of the plot, with an empty one between parts. The longest bar of a part has `WIDTH` characters;
+    every count above 0 has a bar."""
     shown = [[bar._replace(name=_short(bar.name)) for bar in part] for part in parts if part]
     bars = [bar for part in shown for bar in part]
     names = max((len(bar.name) for bar in bars), default=0)
@@ -40,5 +41,5 @@ def _bar(count: int, most: int, half: str) -> str:
 
 
 def _short(name: str) -> str:
-    said = " ".join(name.replace("`", "'").split())
-    return said if len(said) <= NAME else f"{said[: NAME - 1]}…"
+    text = " ".join(name.replace("`", "'").split())
+    return text if len(text) <= NAME else f"{text[: NAME - 1]}…"

@@ -1,6 +1,6 @@
-"""A snapshot as files: parquet shards, pairs, members, manifest.json, card.md. The same rows give the same bytes.
+"""Writes the files of a snapshot: parquet shards, pairs, members, manifest and card. The same rows give the same bytes.
 
-Everything is written into a folder aside, flushed to disk, and renamed: it is there whole, or not at all.
+The caller writes them into a temporary folder that is flushed and renamed, so a snapshot is complete or not there.
 """
 
 import json
@@ -46,7 +46,7 @@ from app.spill.texts import Texts, strings
 
 
 def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folder: Path) -> dict[str, Any]:
-    """Shards, pairs and members. What the manifest says of them."""
+    """Writes the shards, pairs and members. Returns their entries for the manifest."""
     shards: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     places = []
     numbers = _positions(selection)
@@ -91,13 +91,13 @@ def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folde
 
 
 def write_about(manifest: Mapping[str, Any], folder: Path) -> None:
-    """The manifest, and its card."""
+    """Writes the manifest and the card."""
     _write_text(folder / MANIFEST, canonical(manifest))
     _write_text(folder / CARD, card(manifest))
 
 
 def canonical(manifest: Mapping[str, Any]) -> str:
-    """JSON with sorted keys: equal manifests are equal bytes."""
+    """Returns the manifest as JSON with sorted keys, so that equal manifests have equal bytes."""
     return json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -111,7 +111,7 @@ def counts_of(tally: Tally) -> dict[str, float]:
 
 
 def _pair_tables(selection: Selection, places: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator[pa.Table]:
-    """See `write_pairs`; by shard of the chosen row. `places`: the rows that each shard has."""
+    """Yields tables for `write_pairs`, ordered by the chosen row's shard. `places`: the name and rows of each shard."""
     pairs = selection.pairs
     shard, number = _placed(selection, places)
     names = pa.array([name for name, _ in places], pa.string())
@@ -136,11 +136,11 @@ def _pair_tables(selection: Selection, places: Sequence[tuple[str, NDArray[np.in
 def _placed(
     selection: Selection, places: Sequence[tuple[str, NDArray[np.int32]]]
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """Each row's shard, as a number in `places`, and its place there."""
+    """Returns the shard of each row, as an index in `places`, and the row's index in the shard."""
     rows = len(selection.candidate) + len(selection.for_pairs.candidate)
     shard, number = np.full(rows, -1, dtype=np.int8), np.empty(rows, dtype=np.int32)
-    for place, (_, which) in enumerate(places):
-        shard[which], number[which] = place, np.arange(len(which), dtype=np.int32)
+    for index, (_, which) in enumerate(places):
+        shard[which], number[which] = index, np.arange(len(which), dtype=np.int32)
     return shard, number
 
 
@@ -155,8 +155,8 @@ def _positions(selection: Selection) -> NDArray[np.int32]:
 
 
 class _Rows:
-    """Rows of one shard as Arrow. What is needed of each is put on disk in their order first, column by column, so that
-    no column is held while they are written."""
+    """The rows of one shard as Arrow tables. Their columns are first stored on disk in the order of the rows, so that
+    none is in memory while they are written."""
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class _Rows:
 def _members(
     selection: Selection, candidates: Candidates, shards: Sequence[tuple[str, NDArray[np.int32]]]
 ) -> Iterator[pa.Table]:
-    """See `write_members`: those of some thousand candidates at a time."""
+    """Yields tables for `write_members`, each of some thousand candidates."""
     shard, number = _placed(selection, shards)
     every = np.concatenate([selection.candidate, selection.for_pairs.candidate])
     names = pa.array([path for path, _ in shards], pa.string())
@@ -240,7 +240,7 @@ def _members(
     ids = candidates.ids
     start = 0
     while start < len(order):
-        # To the end of a completion: what is sorted part by part is sorted then.
+        # A part ends at the end of a completion, so that sorted parts are sorted as a whole.
         last = min(start + AT_ONCE, len(order)) - 1
         end = int(np.searchsorted(rank, rank[last], side="right"))
         part = order[start:end]
@@ -259,7 +259,7 @@ def _members(
 
 
 def _reasons(selection: Selection, candidates: Candidates) -> dict[Split, dict[str, int]]:
-    """How many rows of each split have each."""
+    """Returns the number of rows of each split by reason."""
     reason = candidates.reason[selection.candidate]
     found = {}
     for number, split in enumerate(SPLITS):
@@ -274,13 +274,13 @@ def _ids_at(ids: pa.Array, completion: NDArray[np.int32]) -> pa.Array:
 
 
 def _row_ids(ids: pa.Array, edit: NDArray[np.uint64]) -> pa.Array:
-    """The completion's, and of a text written in its place also what stands for that."""
-    written = pa.array([f"#edit:{one:016x}" if one else "" for one in edit.tolist()], pa.string())
+    """Returns the ids of rows: the completion's id, and for an edited text also its hash."""
+    written = pa.array([f"#edit:{hashed:016x}" if hashed else "" for hashed in edit.tolist()], pa.string())
     return pc.binary_join_element_wise(ids, written, "")
 
 
 def _answers(completions: pa.Array) -> pa.Array:
-    """Each as a chat of one message."""
+    """Returns each completion as a chat of one message."""
     message = pa.StructArray.from_arrays(
         [pa.array(["assistant"] * len(completions)), completions], fields=list(MESSAGES.value_type)
     )

@@ -1,6 +1,6 @@
-"""How many held-out prompts are contained whole in training prompts, and how many held-out answers training has. Pure.
+"""Counts held-out prompts that training prompts contain whole, and held-out answers that training has. Pure.
 
-A model that was trained on a chat has seen what the prompts of its earlier turns say.
+A model that was trained on a chat has seen the prompts of the chat's earlier turns.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from app.snapshots.prompts.conversations import OPENING
 
-#: Characters of a training prompt that are looked through.
+#: Characters of a training prompt that are searched.
 CHARACTERS = 8_000
 
 
 def contained(holdout: Sequence[str], train: Sequence[str]) -> dict[str, int]:
-    """Returns how many of the held-out prompts stand in a training prompt, word by word; prompts of fewer than
-    `OPENING` characters say too little to be looked for."""
+    """Returns the number of held-out prompts that were searched for, and of those that a training prompt contains word
+    by word. Prompts of fewer than `OPENING` characters are too short to be searched for."""
     sides = ([f" {' '.join(text.split())} " for text in texts] for texts in (holdout, train))
     wanted, through = sides
     wanted = [text for text in wanted if len(text) - 2 >= OPENING]
@@ -29,7 +29,7 @@ def contained(holdout: Sequence[str], train: Sequence[str]) -> dict[str, int]:
 
 
 class Answers:
-    """Takes the answers of both sides while they are written; 8 bytes each."""
+    """Collects the answers of both sides while they are written, with 8 bytes for each."""
 
     def __init__(self) -> None:
         self._hashes: dict[bool, list[NDArray[np.uint64]]] = {True: [], False: []}
@@ -38,7 +38,7 @@ class Answers:
         self._hashes[held_out].append(answers.hash().to_numpy())
 
     def report(self) -> dict[str, int]:
-        """Returns how many held-out rows there are, and how many of them have the answer of a training row."""
+        """Returns the number of held-out rows, and of those with the answer of a training row."""
         held_out, train = (np.concatenate([np.empty(0, np.uint64), *self._hashes[side]]) for side in (True, False))
         equal = np.isin(held_out, train)
         return {"holdout": len(held_out), "equal": int(np.count_nonzero(equal))}

@@ -1,9 +1,9 @@
-"""The longest run of words that two collections of texts share. Pure.
+"""Finds the longest run of words that two collections of texts share. Pure.
 
-By naming: each window of n words of the first side has a number, the same for the same words. A window of m words,
-n ≤ m ≤ 2n, is shared where the pair of numbers of its first n and of its last n words is (Karp, Miller and Rosenberg,
-STOC 1972). Names begin at windows of `BASE` words, by 64-bit hashes, and what is found is compared word by word: exact.
-The second side goes by in parts, so that memory is that of the first.
+The method is naming: each window of n words of the first side has a number, equal for equal words. A window of m words,
+n ≤ m ≤ 2n, is shared if the pair of numbers of its first n and its last n words is shared (Karp, Miller and Rosenberg,
+STOC 1972). The shortest windows have `BASE` words and are named by 64-bit hashes; the result is compared word by word,
+so it is exact. The second side is read in parts, so that memory is that of the first side.
 Legend: W words of all texts of a side or part, one text after another.
 """
 
@@ -14,22 +14,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-#: Words of the shortest windows that are named; where no window of so many is shared, single words are.
+#: Words of the shortest windows that are named; if none of these is shared, single words are named.
 BASE = 4
-#: Words of a part of the second side, about.
+#: Approximate number of words in a part of the second side.
 PART = 200_000
 
 _NONE = np.int32(-1)
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # any odd number
-#: Of a hash, so many bits find most of what the first side has not, at a look.
+#: Bits of a hash in the bitmap that rules out most windows that the first side does not have.
 _LOOK_BITS = 20
 _LOOK = np.uint64(64 - _LOOK_BITS)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """words: how many, 0 where not one is shared · run: these words, with spaces between them · texts: how many of the
-    first side share as many words in a row as were asked about.
+    """The longest shared run. `words`: its length, 0 if no word is shared · `run`: its words, separated by spaces ·
+    `texts`: the number of texts of the first side that share at least the requested number of words in a row.
     """
 
     words: int
@@ -38,10 +38,11 @@ class Shared:
 
 
 def longest_shared(first: Sequence[str], second: Sequence[str], *, at_least: int, seed: int = 0) -> Shared:
-    """Of all longest runs one that comes first in `second`. Words are what stands between single spaces.
+    """Returns the longest shared run, the first one in `second` if several are as long. Words are separated by single
+    spaces.
 
-    at_least  words in a row that a text of `first` has to share with one of `second` to be counted in `texts`
-    seed      of the hashes of words; it changes nothing but chance
+    at_least  words in a row that a text of `first` has to share with a text of `second` to be counted in `texts`
+    seed      seed of the hashes of words; it only changes the chance of a collision
     """
     side = _Words(first, seed)
     for base in (BASE, 1) if at_least >= BASE else (1,):
@@ -53,17 +54,17 @@ def longest_shared(first: Sequence[str], second: Sequence[str], *, at_least: int
             windows = _Windows(names, words)
             overlapping[windows.texts_sharing(at_least)] = True
             if (length := windows.longest(longest)) > longest:
-                place = int(windows.shared(length)[0])
-                longest, run = length, words.run(place, length)
+                start = int(windows.shared(length)[0])
+                longest, run = length, words.run(start, length)
         if longest:
-            if not any(f" {run} " in f" {text} " for text in first):  # two hashes were equal: one chance in millions
+            if not any(f" {run} " in f" {text} " for text in first):  # a hash collision: one chance in millions
                 return longest_shared(first, second, at_least=at_least, seed=seed + 1)
             return Shared(longest, run, int(overlapping.sum()))
     return Shared(0, "", 0)
 
 
 class _Words:
-    """hashes: (W,) · text: (W,) the number of the text · left: (W,) words from here to the end of the text."""
+    """The words of texts. `hashes`: (W,) · `text`: (W,) number of the text · `left`: (W,) words to the text's end."""
 
     def __init__(self, texts: Sequence[str], seed: int) -> None:
         split = pl.Series(list(texts), dtype=pl.String).str.split(" ")
@@ -77,7 +78,7 @@ class _Words:
         return " ".join(self.words[place : place + length].to_list())
 
     def windows(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        """Where windows of n words begin, and the hash of each."""
+        """Returns the starts of the windows of n words, and their hashes."""
         place = np.flatnonzero(self.left >= n)
         mixed = np.zeros(place.size, np.uint64)
         for offset in range(n):
@@ -87,30 +88,30 @@ class _Words:
 
 
 class _Names:
-    """Of the windows of the first side, of `base` words, twice as many, and so on."""
+    """The names of the first side's windows of `base` words, of twice as many words, and so on."""
 
     def __init__(self, words: _Words, base: int) -> None:
         self.words, self.base = words, base
         place, hashes = words.windows(base)
         self.hashes, numbers = np.unique(hashes, return_inverse=True)
         self._name = [_spread(words.left.size, place, numbers)]
-        self.halves: list[NDArray[np.int64]] = []  # of each longer level, sorted: the pairs of names that are named
+        self.halves: list[NDArray[np.int64]] = []  # for each longer level the sorted pairs of names that have a name
         self._pairs: dict[int, NDArray[np.int64]] = {}
         self.looked = np.zeros(1 << _LOOK_BITS, dtype=bool)
         self.looked[self.hashes >> _LOOK] = True
 
     def level(self, m: int) -> int:
-        """Of the longest named windows that are not longer than m."""
+        """Returns the level of the longest named windows that are not longer than m."""
         return (m // self.base).bit_length() - 1
 
     def pairs(self, m: int) -> NDArray[np.int64]:
-        """The pairs of names, sorted, of all windows of m words."""
+        """Returns the sorted pairs of names of all windows of m words."""
         if m not in self._pairs:
             self._pairs[m] = _distinct(self.windows(m)[1])
         return self._pairs[m]
 
     def windows(self, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where windows of m words begin, and the pair of names of each."""
+        """Returns the starts of the windows of m words, and the pair of names of each."""
         level = self.level(m)
         while len(self._name) <= level:
             half = self.base << len(self.halves)
@@ -122,7 +123,7 @@ class _Names:
 
 
 class _Windows:
-    """Of a part of the second side, under the names of the first."""
+    """The windows of a part of the second side, under the names of the first side."""
 
     def __init__(self, names: _Names, words: _Words) -> None:
         self._names, self._words = names, words
@@ -131,12 +132,12 @@ class _Windows:
         self._name = [_named(words.left.size, place[seen], hashes[seen], names.hashes)]
 
     def shared(self, m: int) -> NDArray[np.int64]:
-        """Where windows of m words begin that the first side has."""
+        """Returns the starts of the windows of m words that the first side also has."""
         place, pair = self._windows(m)
         return place[_among(pair, self._names.pairs(m))]
 
     def longest(self, known: int) -> int:
-        """The words of the longest shared window, or `known` where none is longer than that."""
+        """Returns the length of the longest shared window, or `known` if none is longer."""
         low, high = known, max(known + 1, self._names.base)
         while self.shared(high).size:
             low, high = high, 2 * high
@@ -148,12 +149,12 @@ class _Windows:
         return low
 
     def texts_sharing(self, m: int) -> NDArray[np.int32]:
-        """The texts of the first side."""
-        found = _distinct(self._windows(m)[1])
-        if not found.size:
+        """Returns the numbers of the first side's texts that share m words in a row."""
+        distinct = _distinct(self._windows(m)[1])
+        if not distinct.size:
             return np.empty(0, np.int32)
         place, pair = self._names.windows(m)
-        return self._names.words.text[place[_among(pair, found)]]
+        return self._names.words.text[place[_among(pair, distinct)]]
 
     def _windows(self, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         names, left = self._names, self._words.left
@@ -167,7 +168,7 @@ class _Windows:
 
 
 def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """At 6 characters a word and its space, as English has."""
+    """Yields parts of about `PART` words, at 6 characters for a word with its space, as in English."""
     start, size = 0, 0
     for number, text in enumerate(texts):
         size += len(text)
@@ -181,7 +182,7 @@ def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 def _pairs(
     name: NDArray[np.int32], left: NDArray[np.int32], n: int, m: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where windows of m words begin whose first and last n words have names, and these two as one number."""
+    """Returns the starts of the windows of m words whose first and last n words have names, and both names as one."""
     place = np.flatnonzero((name != _NONE) & (left >= m))
     last = name[place + (m - n)]
     place, last = place[last != _NONE], last[last != _NONE]
@@ -202,13 +203,14 @@ def _named(
 
 
 def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sorted; of numbers that are not negative. numpy's own hashes, and pairs in one number all collide there."""
+    """Returns the distinct numbers, sorted; they must not be negative. `np.unique` hashes, and pairs in one number all
+    collide there."""
     ordered = np.sort(numbers)
     return ordered[np.diff(ordered, prepend=-1) != 0]
 
 
 def _among(wanted: NDArray[np.generic], known: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """known: sorted."""
+    """Returns a mask of the wanted values that are in `known`, which is sorted."""
     if not known.size:
         return np.zeros(wanted.size, dtype=bool)
     number = np.minimum(np.searchsorted(known, wanted), known.size - 1)

@@ -1,8 +1,8 @@
-"""What the two sides of a snapshot share: words, groups of prompts, actors. Pure.
+"""Reports what the two sides of a snapshot share: words, groups of prompts, actors. Pure.
 
-Words are looked for in a sample, of which the report says how large it is: prompts are drawn by their keys, so that the
-same rows give the same sample in whatever order they come; of each prompt one completion. The report counts words and
-quotes none: it outlives the rows of somebody who is erased.
+Words are compared in a sample, whose size is in the report. Prompts are drawn by their keys, so that the same rows give
+the same sample in any order; each prompt has one completion. The report counts words and quotes none, since it outlives
+the rows of erased users.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from app.snapshots.leakage.longest_run import longest_shared
 from app.snapshots.prompts.split import Split
 from app.snapshots.prompts.system_text import spoken
 
-#: Prompts that are looked at, of each side. Whatever is not for training is held out.
+#: Prompts in the sample of each side. Rows that are not for training count as held out.
 SAMPLE = {"train": 5_000, "holdout": 1_000}
-#: Characters of a text that are looked at.
+#: Characters of a text that are compared.
 CHARACTERS = 2_000
 #: Words in a row that are more than a phrase (Brown et al., arXiv 2005.14165, appendix C: tests in training data).
 OVERLAP = 13
@@ -30,8 +30,8 @@ OVERLAP = 13
 
 @dataclass(frozen=True)
 class ActorOverlap:
-    """Actors with training rows, with held-out rows, with both; and the share of the training weight that is in rows of
-    which such an actor said something.
+    """The numbers of actors with training rows, with held-out rows, and with both; and the share of the training weight
+    in rows to which actors with both contributed.
     """
 
     train: int
@@ -41,43 +41,44 @@ class ActorOverlap:
 
 
 class Leakage:
-    """Takes the rows while they are written; memory is that of the sample."""
+    """Collects the sample from all rows; memory is that of the sample."""
 
     def __init__(self) -> None:
         self._samples = {side: _Sample(size) for side, size in SAMPLE.items()}
 
     def add(self, split: Split, prompts: Sequence[str], completions: Sequence[str], keys: Sequence[bytes]) -> None:
-        """prompts: as `app.snapshots.prompts.split.group_of` gives them; keys: 16 bytes of each, drawn by a hash."""
+        """Adds rows. `prompts`: texts from `app.snapshots.prompts.split.group_of`; `keys`: their hashes of 16 bytes."""
         self._samples["train" if split == "train" else "holdout"].add(prompts, completions, keys)
 
     def report(
         self, *, groups_on_both_sides: int, conversations_on_both_sides: int, actors: ActorOverlap
     ) -> dict[str, Any]:
-        """For the manifest."""
+        """Returns the report for the manifest."""
         train, holdout = (self._samples[side].texts() for side in ("train", "holdout"))
         return {
             "groups_on_both_sides": groups_on_both_sides,
             "conversations_on_both_sides": conversations_on_both_sides,
             "actors": asdict(actors),
             "sample": {"train": len(train), "holdout": len(holdout), "characters": CHARACTERS},
-            "prompts": _words([one.prompt for one in holdout], [one.prompt for one in train]),
-            "completions": _words([one.completion for one in holdout], [one.completion for one in train]),
-            "contained": contained([one.whole for one in holdout], [one.whole for one in train]),
+            "prompts": _words([row.prompt for row in holdout], [row.prompt for row in train]),
+            "completions": _words([row.completion for row in holdout], [row.completion for row in train]),
+            "contained": contained([row.whole for row in holdout], [row.whole for row in train]),
         }
 
 
 def on_both_sides(unit: NDArray[np.int32], held_out: NDArray[np.bool_]) -> int:
-    """Returns how many groups or conversations, numbered from 0 on, have rows on both sides: 0, or it is our error."""
+    """Returns the number of groups or conversations, numbered from 0, with rows on both sides: not 0 only by a bug."""
     return int(np.count_nonzero(_present(unit[held_out], unit) & _present(unit[~held_out], unit)))
 
 
 def actor_overlap(
     members: tuple[NDArray[np.int32], NDArray[np.int32]], held_out: NDArray[np.bool_], weight: NDArray[np.float64]
 ) -> ActorOverlap:
-    """members: (M,) row and (M,) actor, numbers from 0 on: who said something about what · the others: of all rows."""
+    """Returns the overlap of actors. `members`: (M,) row and (M,) actor, numbered from 0 · `held_out`, `weight`: one
+    value for each row."""
     row, actor = members
-    mine = held_out[row]
-    train, holdout = _present(actor[~mine], actor), _present(actor[mine], actor)
+    is_held_out = held_out[row]
+    train, holdout = _present(actor[~is_held_out], actor), _present(actor[is_held_out], actor)
     both = train & holdout
     theirs = np.zeros(weight.size, dtype=bool)
     theirs[row[both[actor]]] = True
@@ -87,14 +88,14 @@ def actor_overlap(
 
 
 def _present(some: NDArray[np.int32], of: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which numbers there are among some of these."""
+    """Returns a mask over the numbers up to the largest of `of`, true for the numbers in `some`."""
     there = np.zeros(int(of.max(initial=-1)) + 1, dtype=bool)
     there[some] = True
     return there
 
 
 class _Drawn(NamedTuple):
-    """whole: as much of the prompt as `app.snapshots.leakage.containment` looks through."""
+    """A row of the sample. `whole`: the part of the prompt that `app.snapshots.leakage.containment` searches."""
 
     prompt: str
     completion: str
@@ -102,7 +103,7 @@ class _Drawn(NamedTuple):
 
 
 class _Sample:
-    """The texts with the lowest keys: of each key a prompt and the completion with the lowest hash."""
+    """The texts with the lowest keys: for each key a prompt and its completion with the lowest hash."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -122,7 +123,7 @@ class _Sample:
             self._prune()
 
     def texts(self) -> list[_Drawn]:
-        """Prompts and completions, by key."""
+        """Returns prompts and completions, ordered by key."""
         self._prune()
         return [
             _Drawn(prompt[:CHARACTERS], completion, prompt)
@@ -131,16 +132,16 @@ class _Sample:
 
     def _prune(self) -> None:
         if len(self._texts) > self._size:
-            kept = sorted(self._texts)[: self._size]
-            self._texts = {rank: self._texts[rank] for rank in kept}
-            self._highest = np.uint64(kept[-1])
+            lowest = sorted(self._texts)[: self._size]
+            self._texts = {rank: self._texts[rank] for rank in lowest}
+            self._highest = np.uint64(lowest[-1])
 
 
 def _words(holdout: Sequence[str], train: Sequence[str]) -> dict[str, Any]:
-    sides = ([said for text in texts if (said := " ".join(text.split()))] for texts in (holdout, train))
-    found = longest_shared(*sides, at_least=OVERLAP)
+    sides = ([words for text in texts if (words := " ".join(text.split()))] for texts in (holdout, train))
+    shared = longest_shared(*sides, at_least=OVERLAP)
     return {
-        "longest_shared_words": found.words,
-        "holdout_overlapping": found.texts,
+        "longest_shared_words": shared.words,
+        "holdout_overlapping": shared.texts,
         "overlapping_from_words": OVERLAP,
     }

@@ -1,4 +1,4 @@
-"""What the two sides of a selection share, for the manifest."""
+"""Reports what the two sides of a selection share, for the manifest."""
 
 from typing import Any
 
@@ -17,20 +17,20 @@ LISTED = 20
 
 
 def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> dict[str, Any]:
-    """Of how the sides overlap: `app.snapshots.leakage.report`."""
+    """Returns the report of `app.snapshots.leakage.report` on how the sides overlap."""
     held_out = selection.split != TRAIN
-    found = Leakage()
+    leakage = Leakage()
     for side, of_side in (("train", ~held_out), ("holdout", held_out)):
         rows = _sampled(np.flatnonzero(of_side), selection, candidates, SAMPLE[side])
         candidate = selection.candidate[rows]
         prompt = candidates.prompt[candidate].astype(np.int64)
-        found.add(
+        leakage.add(
             SPLITS[TRAIN] if side == "train" else "holdout",
             list(candidates.prompts.groups(texts, prompt)),
             list(candidates.completions(texts, candidate)),
             [key.tobytes() for key in candidates.prompts.key[prompt]],
         )
-    return found.report(
+    return leakage.report(
         groups_on_both_sides=on_both_sides(selection.group, held_out),
         conversations_on_both_sides=on_both_sides(selection.unit, held_out),
         actors=actor_overlap(selection.members, held_out, selection.weight),
@@ -40,8 +40,8 @@ def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> di
 def conversations_of(
     selection: Selection, candidates: Candidates, leaders: NDArray[np.uint64], moved: Moved
 ) -> dict[str, Any]:
-    """Returns how many conversations have several prompt groups, and which of them changed sides since the snapshot
-    before; for the manifest.
+    """Returns the number of conversations with several prompt groups, and those that changed sides since the previous
+    snapshot, for the manifest.
 
     leaders  (P, 2) keys of the prompts that lead the groups of the candidates' prompts
     """
@@ -53,12 +53,12 @@ def conversations_of(
     number = numbered(np.concatenate([moved.leader, leader]))
     rows = np.bincount(number[len(moved.leader) :], minlength=int(number.max(initial=-1)) + 1)
     entries: dict[str, dict[str, Any]] = {}
-    for place, (by, before, now) in enumerate(zip(moved.by, moved.before, moved.now, strict=True)):
+    for index, (by, before, now) in enumerate(zip(moved.by, moved.before, moved.now, strict=True)):
         entry = entries.setdefault(
             by.tobytes().hex(), {"conversation": by.tobytes().hex(), "from": before, "to": now, "groups": 0, "rows": 0}
         )
         entry["groups"] += 1
-        entry["rows"] += int(rows[number[place]])
+        entry["rows"] += int(rows[number[index]])
     listed = sorted(entries.values(), key=lambda entry: (-entry["rows"], entry["conversation"]))
     return {
         "several_groups": int(np.count_nonzero(several)),
@@ -74,26 +74,26 @@ def conversations_of(
 
 
 def _sampled(rows: NDArray[np.int64], selection: Selection, candidates: Candidates, size: int) -> NDArray[np.int64]:
-    """Of each prompt the row whose text has the lowest key, of the prompts with the lowest keys: the same ones in
-    whatever order they come."""
+    """Returns the row with the lowest text key of each prompt, for the prompts with the lowest keys. The result does
+    not depend on the order of the rows."""
     of = candidates.prompt[selection.candidate[rows]]
-    there = np.zeros(len(candidates.prompts.key), dtype=bool)
-    there[of] = True
-    drawn = np.zeros(len(there), dtype=bool)
-    drawn[_lowest(candidates.prompts.key, np.flatnonzero(there), size)] = True
+    present = np.zeros(len(candidates.prompts.key), dtype=bool)
+    present[of] = True
+    drawn = np.zeros(len(present), dtype=bool)
+    drawn[_lowest(candidates.prompts.key, np.flatnonzero(present), size)] = True
     rows = rows[drawn[of]]
     candidate = selection.candidate[rows]
     prompt = candidates.prompts.key[candidates.prompt[candidate]]
-    said = candidates.said[candidate]
-    order = np.lexsort((said[:, 1], said[:, 0], prompt[:, 0], prompt[:, 1]))
+    text = candidates.said[candidate]
+    order = np.lexsort((text[:, 1], text[:, 0], prompt[:, 0], prompt[:, 1]))
     first = np.ones(len(order), dtype=bool)
     first[1:] = (prompt[order[1:]] != prompt[order[:-1]]).any(axis=1)
-    one = order[first]
-    return rows[one[np.argsort(_rank(prompt[one]), kind="stable")]]
+    firsts = order[first]
+    return rows[firsts[np.argsort(_rank(prompt[firsts]), kind="stable")]]
 
 
 def _lowest(keys: NDArray[np.uint64], prompts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Those of the prompts that say what the `size` lowest keys stand for: some say the same."""
+    """Returns the prompts that have one of the `size` lowest keys; prompts with equal text share a key."""
     key = keys[prompts]
     order = np.lexsort((key[:, 0], _rank(key)))
     new = np.ones(len(order), dtype=bool)
@@ -102,5 +102,5 @@ def _lowest(keys: NDArray[np.uint64], prompts: NDArray[np.int64], size: int) -> 
 
 
 def _rank(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """As `leakage` draws them: by the last eight bytes, the first of which counts most."""
+    """Returns the last eight bytes of the keys as big-endian numbers, the order in which `report` draws prompts."""
     return keys[:, 1].astype("<u8").view(">u8").astype(np.uint64)

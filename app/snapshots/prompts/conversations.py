@@ -1,23 +1,22 @@
-"""Which prompts belong to one conversation. Pure.
+"""Finds the prompts that belong to one conversation. Pure.
 
 A conversation is given by its id, or derived: prompts that share a *link* are turns of one conversation. A link is a
 hash of 16 bytes of one of these, instructions to the model left out:
 
     id        the conversation id that came with the prompt
     opening   the first message of the user, of at least `OPENING` characters
-    run       neighbouring messages that have at least `RUN` characters together, and `REST` beside the longest of them:
-              from each message the shortest run. A run has at least two messages, so one of them is the assistant's
+    run       neighbouring messages that have at least `RUN` characters together, and `REST` without the longest of
+              them: the shortest run from each message on. A run has at least two messages, so one is the assistant's
 
-The turns of a growing chat share the runs of the turns before, so do the windows of a chat that is sent without its
-beginning, and the roles do not matter. The links of a prompt follow from itself, hence the order of arrival does not
+The turns of a growing chat share the runs of the turns before, and so do the windows of a chat that is sent without its
+beginning. Roles do not matter. The links of a prompt follow from the prompt alone, so the order of arrival does not
 matter either. Short messages ("hi", "thanks") are no links, and a link that has joined `MOST_JOINS` prompt groups joins
 no more: by then it is a stock phrase, such as a suggested question with its usual answer. The same holds for a prompt
-group that was sent in `MOST_JOINS` conversations with ids. What was joined stays so.
+group that was sent in `MOST_JOINS` conversations with ids. Joined groups stay joined.
 
-A prompt that is too short for a link ("hi"), or that more conversations share than it may join, stays a group of
-its own. Which conversation one of its rows belongs to is known by the row: by its completion's id, or by its answer,
-with which the conversation goes on. Such *strays* are kept, so that a row whose conversation is on the other side can
-be left out.
+A prompt that is too short for a link ("hi"), or that more conversations share than it may join, stays a group of its
+own. The row then shows which conversation it belongs to: by its completion's id, or by its answer, with which the
+conversation goes on. Such *strays* are stored, so that a row whose conversation is on the other side can be left out.
 """
 
 import hashlib
@@ -43,11 +42,11 @@ class Link(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """A prompt with its links: `leader` is the key of its group's leader, `position` where it lies in the log.
+    """A prompt with its links: `leader` is the key of its group's leader, `position` its place in the log.
 
     prompt         its own key
-    is_short       whether it says too little for a link
-    completion_id  of what it was sent with
+    is_short       whether it is too short for a link
+    completion_id  id of the completion that it was sent with
     """
 
     leader: bytes
@@ -59,11 +58,11 @@ class Linked(NamedTuple):
 
 
 class Stray(NamedTuple):
-    """A row whose conversation its prompt group is not joined with.
+    """A row whose prompt group is not joined with the row's conversation.
 
     row     key of the row: `row_of_answer` or `row_of_completion`
     prompt  key of its prompt
-    link    that its conversation has
+    link    a link of its conversation
     """
 
     row: bytes
@@ -74,7 +73,7 @@ class Stray(NamedTuple):
 
 @dataclass
 class Known:
-    """A link that is kept: the leader that had it first, its position, and how many others it has joined."""
+    """A stored link: the leader that had it first, its position, and the number of groups that it has joined."""
 
     leader: bytes
     position: int
@@ -84,8 +83,8 @@ class Known:
 class Join(NamedTuple):
     """Two leaders of prompt groups whose prompts belong to one conversation.
 
-    leader    of the later prompt, which lies at `position`
-    other     of the earlier one, which lies at `earlier`
+    leader    leader of the later prompt, which is at `position`
+    other     leader of the earlier prompt, which is at `earlier`
     """
 
     leader: bytes
@@ -95,7 +94,7 @@ class Join(NamedTuple):
 
 
 def spoken_turns(prompt: str | Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns what each turn of a prompt says, normalised, without instructions; empty for a text that is no
+    """Returns the normalised text of each turn of a prompt, without instructions; an empty list for a text that is no
     transcript."""
     if isinstance(prompt, str):
         turns = [(turn.role, turn.text) for turn in turns_of_text(prompt)]
@@ -105,7 +104,7 @@ def spoken_turns(prompt: str | Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def links_of(prompt: str | Sequence[Mapping[str, Any]]) -> list[Link]:
-    """Returns the links that the content of a prompt gives."""
+    """Returns the links of a prompt's content."""
     turns = spoken_turns(prompt)
     if not turns:
         return []
@@ -126,12 +125,12 @@ def link_of_id(conversation_id: str) -> Link:
 
 
 def is_short(prompt: str | Sequence[Mapping[str, Any]], links: Sequence[Link]) -> bool:
-    """Whether a prompt says too little for a link; `links`: those of its content."""
+    """Returns whether a prompt is too short for a link. `links`: the links of its content."""
     return not links and (not isinstance(prompt, str) or len(prompt) < OPENING)
 
 
 def short_beginnings(prompt: str | Sequence[Mapping[str, Any]]) -> Iterator[tuple[Sequence[Mapping[str, Any]], str]]:
-    """Returns the earlier prompts of a chat that say too little for a link, and the answers with which it went on."""
+    """Yields the earlier prompts of a chat that are too short for a link, and the answers that followed them."""
     if isinstance(prompt, str):
         return
     for number, message in enumerate(prompt):
@@ -159,12 +158,13 @@ def counter_of(leader: bytes) -> bytes:
 def join(
     prompts: Iterable[Linked], known: dict[bytes, Known], joined: set[tuple[bytes, bytes]]
 ) -> tuple[list[Join], list[Stray]]:
-    """Returns the joins that the links of prompts give, which come in the order of the log; and rows that stay apart.
+    """Returns the joins that the links of prompts make, and the rows that stay apart. Prompts are in the order of the
+    log.
 
-    known   the links that were kept, and counters; gets the new ones and is brought up to date
-    joined  (leader, other) of the joins that were kept of these leaders and of those in `known`; gets the new ones
+    known   the stored links and counters; is updated, and gets the new ones
+    joined  (leader, other) of the stored joins of these leaders and of those in `known`; gets the new ones
 
-    Leaders that are joined already through another one are not joined again: a growing chat has a join a turn.
+    Leaders that are already joined through another leader are not joined again: a growing chat has one join a turn.
     """
     joins: list[Join] = []
     strays: list[Stray] = []
@@ -184,7 +184,7 @@ def join(
             other = first.leader
             if other in reached:
                 continue
-            if any((one, other) in joined for one in reached):
+            if any((source, other) in joined for source in reached):
                 reached.add(other)
                 continue
             if first.joins >= MOST_JOINS:
@@ -203,5 +203,5 @@ def _count(known: dict[bytes, Known], leader: bytes, position: int) -> None:
 
 
 def _hash(kind: str, turns: Sequence[str]) -> bytes:
-    said = json.dumps([kind, *turns], ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=LINK_BYTES).digest()
+    text = json.dumps([kind, *turns], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=LINK_BYTES).digest()

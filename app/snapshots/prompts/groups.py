@@ -1,22 +1,24 @@
-"""Prompts that say nearly the same are one group, which is held out as one, for ever. Pure.
+"""Groups nearly equal prompts. A group is permanent and is held out as a whole. Pure.
 
-Prompts come in the order in which the log first had them. Each is compared with the leaders before it alone: it joins
-the earliest that it is nearly equal to, else it is a leader itself. So what comes later moves no prompt that was
-placed; a prompt that comes again gets the same leader again; and small steps lead nowhere, as each is near its leader.
+Prompts come in the order in which the log first had them. Each is compared only with the leaders before it: it joins
+the earliest one that it is nearly equal to, or becomes a leader itself. So later prompts never move a prompt that was
+placed, a repeated prompt gets the same leader again, and chains of small changes do not grow a group, since each member
+is near its leader.
 
-Nearly equal: they share a band, whose first leader it is, and at least `AGREEING` of the 128 bins of their sketches
-agree (see `prompts.sketch`, also for the sources of the formula). With J, the Jaccard similarity of the sets of
-8 neighbouring bytes, that has the probability (1 − (1 − J⁵)¹⁰) · P(Binomial(128, J + (1 − J)/4) ≥ 106):
+A prompt is nearly equal to a leader if the leader is the first with a band of the prompt, and at least `AGREEING` of
+the 128 bins of their sketches agree (see `prompts.sketch`, also for the sources of the formula). With J, the Jaccard
+similarity of the sets of 8 neighbouring bytes, the probability is
+(1 − (1 − J⁵)¹⁰) · P(Binomial(128, J + (1 − J)/4) ≥ 106):
 
     J      0.5      0.6     0.7    0.75   0.8    0.85   0.9      0.95
     joins  10⁻⁷     0.0004  0.07   0.35   0.78   0.98   0.9998   1
 
-Prompts of less than 48 bytes, about 8 words, are near to nothing but themselves. What the system says (or the
-developer) is compared apart from the rest of a chat, and both must be near: a long instruction that all prompts share
-makes them no group, nor does one question asked of many documents. In a prompt that is one text, a template cannot be
-told from what it is filled with: where it is nine tenths of all prompts, they are one group.
+Prompts of less than 48 bytes, about 8 words, are near only to themselves. The messages of the system or the developer
+are compared apart from the rest of a chat, and both must be near: neither a long shared instruction nor one question
+about many documents makes a group. In a prompt of one text, a template cannot be distinguished from its contents: if it
+is nine tenths of each prompt, the prompts are one group.
 
-128 bytes a leader: its key, its bands, its print, and the number of the print of what the system says.
+A leader takes 128 bytes: its key, its bands, its print, and the number of the print of its system text.
 """
 
 from collections.abc import Sequence
@@ -41,12 +43,12 @@ from app.snapshots.prompts.sketch import (
 )
 from app.snapshots.prompts.system_text import spoken
 
-#: Of 128 bins: an estimated J of 0.77.
+#: The number of 128 bins that must agree, for an estimated J of 0.77.
 AGREEING = 106
 KEY_BYTES = 16
 
 _SCHEME = {b"scheme": b"thumbwheel sketch 1"}
-#: How leaders are kept.
+#: The schema of stored leaders.
 LEADERS = pa.schema(
     [
         pa.field("leader", pa.binary(KEY_BYTES), nullable=False),
@@ -57,7 +59,7 @@ LEADERS = pa.schema(
     metadata=_SCHEME,
 )
 
-#: An entry of the index is a band's hash and, in its lower bits, the number of a leader: the least one is the earliest.
+#: An index entry has a band's hash and, in its lower bits, the number of a leader: the smallest is the earliest.
 _NUMBER_BITS = 28
 _NUMBER = np.uint64(2**_NUMBER_BITS - 1)
 _NOBODY = np.int64(_NUMBER)
@@ -65,7 +67,8 @@ _NOBODY = np.int64(_NUMBER)
 
 @dataclass(frozen=True)
 class _Sketched:
-    """bands: uint64 (T, BANDS), the lower bits 0 · said: uint8 (T, PRINT_BYTES) · system: int32 (T,)."""
+    """Sketches of T texts. `bands`: uint64 (T, BANDS), the lower bits 0 · `said`: prints, uint8 (T, PRINT_BYTES) ·
+    `system`: numbers of the system texts, int32 (T,)."""
 
     bands: NDArray[np.uint64]
     said: NDArray[np.uint8]
@@ -76,7 +79,7 @@ class _Sketched:
 
 
 class Groups:
-    """The leaders so far. It grows, and holds no texts."""
+    """The leaders so far, without their texts."""
 
     def __init__(self) -> None:
         self._keys = _Column(KEY_BYTES)
@@ -84,23 +87,23 @@ class Groups:
         self._system = _Column(4)
         self._index = _Index()
         self._systems = _Systems()
-        self._told = 0
+        self._reported = 0
 
     def __len__(self) -> int:
-        """Leaders that something else could be near to."""
+        """Returns the number of leaders that another prompt could be near to."""
         return len(self._keys)
 
     def add(self, texts: Sequence[str], keys: Sequence[bytes]) -> list[bytes]:
-        """The key of the leader of each text's group.
+        """Returns the key of the leader of each text's group.
 
-        texts  as `prompts.split.group_of` gives them, in the order of the log; how they are cut into calls
-               changes nothing, and the same text again changes nothing
-        keys   16 bytes of each, the same for the same text and for no other
+        texts  texts from `prompts.split.group_of` in the order of the log; neither their division into calls nor a
+               repeated text changes the result
+        keys   16 bytes for each text, equal for equal texts alone
         """
-        found = list(keys)
+        leader_keys = list(keys)
         compared = _comparable(texts)
         if not compared:
-            return found
+            return leader_keys
         rows = [row for row, _, _ in compared]
         made = sketches(_encoded(said) for _, said, _ in compared)
         system = np.fromiter((self._systems.number(text) for _, _, text in compared), np.int32, len(compared))
@@ -111,32 +114,32 @@ class Groups:
         own = [keys[rows[row]] for row in alone.tolist()]
         leaders[alone] = self._lead(sketched.of(alone), candidates[alone] == _NOBODY, own)
         for row, key in zip(rows, self._keys.rows[leaders], strict=True):
-            found[row] = key.tobytes()
-        return found
+            leader_keys[row] = key.tobytes()
+        return leader_keys
 
     def rows(self) -> pa.Table:
-        """The leaders that came since this was asked last, or since `load`: keep them, and load them in this order."""
-        new = slice(self._told, len(self))
-        bands = self._index.since(self._told)
-        self._told = len(self)
+        """Returns the new leaders since the last call or since `load`, to be stored and loaded in this order."""
+        new = slice(self._reported, len(self))
+        bands = self._index.since(self._reported)
+        self._reported = len(self)
         system = self._systems.prints[self._system.rows[new].view(np.int32).ravel()]
         columns = [self._keys.rows[new], bands.astype("<u8", copy=False), self._said.rows[new], system]
-        return pa.table([_binary(one) for one in columns], schema=LEADERS)
+        return pa.table([_binary(column) for column in columns], schema=LEADERS)
 
     def load(self, rows: pa.Table) -> None:
-        """Take up leaders that `rows` gave. Raises ValueError where they were made by other rules than these."""
+        """Loads leaders from `rows`. Raises ValueError if they were made by another scheme."""
         if not rows.schema.equals(LEADERS) or (rows.schema.metadata or {}).get(b"scheme") != _SCHEME[b"scheme"]:
             raise ValueError(
                 f"these groups were not made by {_SCHEME[b'scheme'].decode()}: keep the version that made them, or "
-                "group all prompts of the log anew"
+                "group all prompts of the log again"
             )
         keys, bands, said, system = (_bytes_of(rows[name]) for name in LEADERS.names)
         numbers = np.fromiter(map(self._systems.number_of_print, system), np.int32, len(system))
         self._append(_Sketched(bands.view("<u8").astype(np.uint64, copy=False), said, numbers), keys)
-        self._told = len(self)
+        self._reported = len(self)
 
     def _nearest(self, sketched: _Sketched, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The earliest candidate that is near to each text, or `_NOBODY`. candidates: (T, BANDS)."""
+        """Returns the earliest candidate that is near to each text, or `_NOBODY`. `candidates`: (T, BANDS)."""
         leaders = np.full(len(candidates), _NOBODY)
         row, band = np.nonzero(candidates != _NOBODY)
         if row.size:
@@ -149,9 +152,10 @@ class Groups:
         return leaders
 
     def _lead(self, sketched: _Sketched, free: NDArray[np.bool_], keys: Sequence[bytes]) -> NDArray[np.int64]:
-        """The leaders of texts that are near to nobody before this call: themselves, or one of these.
+        """Adds leaders for texts that are near to no earlier leader, and returns the leader of each: the text itself,
+        or an earlier one of these texts.
 
-        free: (T, BANDS), where no leader has the band: there the first of these stands
+        free  (T, BANDS), true for bands that no leader has; the first of these texts takes such a band
         """
         start = len(self)
         joins = np.full(len(keys), -1)
@@ -164,15 +168,15 @@ class Groups:
             said = prints[row] = planes(sketched.said[row])
             near = [
                 other
-                for other in {first[one] for one in bands if one in first}
+                for other in {first[band] for band in bands if band in first}
                 if disagreements(said, prints[other]) <= BINS - AGREEING
                 and (system[row] == system[other] or self._systems.near(*sketched.system[[[row], [other]]])[0])
             ]
             if near:
                 joins[row] = min(near)
             else:
-                for one in bands:
-                    first.setdefault(one, row)
+                for band in bands:
+                    first.setdefault(band, row)
         new = np.flatnonzero(joins < 0)
         numbers = np.empty(len(keys), np.int64)
         numbers[new] = start + np.arange(new.size)
@@ -191,7 +195,7 @@ class Groups:
 
 
 class _Column:
-    """Rows of so many bytes, which grow in place by an eighth at a time."""
+    """Rows of `width` bytes in an array that grows in place by an eighth at a time."""
 
     def __init__(self, width: int) -> None:
         self._held = np.empty((0, width), np.uint8)
@@ -213,28 +217,28 @@ class _Column:
 
 
 class _Index:
-    """Which leaders have a band: sorted entries, in few runs of which each is several times as long as the next."""
+    """An index from bands to leaders: sorted entries in a few runs, each several times as long as the next."""
 
     RATIO = 4
 
     def __init__(self) -> None:
-        self._runs: list[list[NDArray[np.uint64]]] = []  # oldest first; for each band its entries
+        self._runs: list[list[NDArray[np.uint64]]] = []  # oldest first; each has the entries of every band
 
     def earliest(self, bands: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """(T, BANDS): the number of the first leader with the band, or `_NOBODY`."""
-        found = np.full(bands.shape, _NOBODY)
+        """Returns the number of the first leader with each band, or `_NOBODY`: (T, BANDS)."""
+        numbers = np.full(bands.shape, _NOBODY)
         for band in range(BANDS):
             order = np.argsort(bands[:, band])
             wanted = bands[order, band]
             for run in reversed(self._runs):
-                place = np.searchsorted(run[band], wanted)
-                entry = run[band][np.minimum(place, run[band].size - 1)]
-                there = (entry & ~_NUMBER == wanted) & (place < run[band].size)
-                found[order[there], band] = (entry[there] & _NUMBER).astype(np.int64)
-        return found
+                index = np.searchsorted(run[band], wanted)
+                entry = run[band][np.minimum(index, run[band].size - 1)]
+                there = (entry & ~_NUMBER == wanted) & (index < run[band].size)
+                numbers[order[there], band] = (entry[there] & _NUMBER).astype(np.int64)
+        return numbers
 
     def append(self, bands: NDArray[np.uint64], start: int) -> None:
-        """Leaders with the numbers from `start` on."""
+        """Adds leaders, numbered from `start` on."""
         if not len(bands):
             return
         numbers = np.arange(start, start + len(bands), dtype=np.uint64)
@@ -247,7 +251,7 @@ class _Index:
                 new[band] = old[band][:0]
 
     def since(self, start: int) -> NDArray[np.uint64]:
-        """(T, BANDS): the bands of the leaders from number `start` on."""
+        """Returns the bands of the leaders from number `start` on: (T, BANDS)."""
         columns = []
         for band in range(BANDS):
             entries = np.concatenate([run[band] for run in self._runs] or [np.empty(0, np.uint64)])
@@ -257,7 +261,7 @@ class _Index:
 
 
 class _Systems:
-    """Prints of what systems say, which few texts differ in. Number 0 says nothing."""
+    """The prints of system texts, of which there are few. Number 0 is the empty text."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
@@ -270,9 +274,10 @@ class _Systems:
 
     def number(self, text: str) -> int:
         if text != self._last[0]:
-            said = _encoded(text)
-            is_long = len(said) >= SHORTEST
-            self._last = (text, self.number_of_print(sketches([said]).prints[0] if is_long else exact_print(said)))
+            content = _encoded(text)
+            is_long = len(content) >= SHORTEST
+            own_print = sketches([content]).prints[0] if is_long else exact_print(content)
+            self._last = (text, self.number_of_print(own_print))
         return self._last[1]
 
     def number_of_print(self, said: NDArray[np.uint8]) -> int:
@@ -286,9 +291,9 @@ class _Systems:
 
 
 def _comparable(texts: Sequence[str]) -> list[tuple[int, str, str]]:
-    """(number, what was said, what the system said) of the texts that are long enough."""
+    """Returns (row, text without instructions, system text) for the texts that are long enough."""
     parted = ((row, *spoken(text)) for row, text in enumerate(texts))
-    return [one for one in parted if len(one[1]) >= SHORTEST or len(_encoded(one[1])) >= SHORTEST]
+    return [entry for entry in parted if len(entry[1]) >= SHORTEST or len(_encoded(entry[1])) >= SHORTEST]
 
 
 def _encoded(text: str) -> bytes:
@@ -300,7 +305,7 @@ def _hashes(made: Sketches) -> NDArray[np.uint64]:
 
 
 def _entangled(bands: NDArray[np.uint64], free: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The texts that share a free band with another of these."""
+    """Returns the texts that share a free band with another of these texts."""
     shared = np.zeros(len(bands), dtype=bool)
     for band in range(BANDS):
         rows = np.flatnonzero(free[:, band])
@@ -312,7 +317,7 @@ def _entangled(bands: NDArray[np.uint64], free: NDArray[np.bool_]) -> NDArray[np
 
 
 def _binary(rows: NDArray[np.generic]) -> pa.Array:
-    """Each row as its bytes."""
+    """Returns the bytes of each row as an Arrow array."""
     held = np.ascontiguousarray(rows)
     width = held.shape[1] * held.itemsize
     return pa.Array.from_buffers(pa.binary(width), len(held), [None, pa.py_buffer(held)])

@@ -1,5 +1,5 @@
-"""The groups of a project's prompts and the conversations that they belong to: placed once, in the order of the log,
-and kept."""
+"""Places a project's prompts in groups and conversations, once for each prompt and in the order of the log, and stores
+the result."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,10 +24,10 @@ Prompt = str | list[dict[str, Any]]
 
 
 def place(session: Session, project: str, watermark: int) -> int:
-    """Place the prompts up to `watermark` that were not placed yet; how many were looked at.
+    """Places the prompts up to `watermark` that are not placed yet. Returns the number of prompts that were read.
 
-    Where a prompt belongs follows from the log up to itself, and from nothing else: however often, and in how many
-    parts, this is called. Other calls for the project wait.
+    A prompt's group follows from the log up to the prompt alone, not from the number of calls or their watermarks.
+    Other calls for the project wait.
     """
     if store.placed(session, project) >= watermark:
         return 0
@@ -38,10 +38,10 @@ def place(session: Session, project: str, watermark: int) -> int:
     if looked_at:
         groups = Groups()
         groups.load(store.leaders(session, project))
-    placed_now: set[bytes] = set()  # and wherever they come again
+    placed_now: set[bytes] = set()  # so that a prompt that comes again is not placed again
     led_now: dict[bytes, bytes] = {}
     while len(prompts):
-        said: dict[bytes, str] = {}
+        texts_of_groups: dict[bytes, str] = {}
         new: list[tuple[bytes, int, list[Link], bool, str]] = []
         known: dict[str, bytes | None] = {}
         short: dict[str, bool] = {}
@@ -53,7 +53,7 @@ def place(session: Session, project: str, watermark: int) -> int:
                 group = _group_of(prompt)
                 known[sent] = None if group is None else key_of(group)
                 if group is not None:
-                    said[key_of(group)] = group
+                    texts_of_groups[key_of(group)] = group
                     content = conversations.links_of(prompt)
                     short[sent] = conversations.is_short(prompt, content)
                     links += content
@@ -61,12 +61,12 @@ def place(session: Session, project: str, watermark: int) -> int:
             key = known[sent]
             if key is not None and links:
                 new.append((key, position, links, short[sent], completion_id))
-        said = {key: group for key, group in said.items() if key not in placed_now}
-        placed_now.update(said)
-        keys = list(said)
+        texts_of_groups = {key: group for key, group in texts_of_groups.items() if key not in placed_now}
+        placed_now.update(texts_of_groups)
+        keys = list(texts_of_groups)
         before = len(groups)
-        leaders = groups.add(list(said.values()), keys)
-        led = {key: one for key, one in zip(keys, leaders, strict=True) if one != key}
+        leaders = groups.add(list(texts_of_groups.values()), keys)
+        led = {key: leader for key, leader in zip(keys, leaders, strict=True) if leader != key}
         led_now |= led
         store.add_leaders(session, project, groups.rows(), before)
         store.add_led(session, project, led)
@@ -88,7 +88,7 @@ def _rows(prompts: pa.Table) -> Iterable[tuple[int, str, str | None, str]]:
 
 
 def _strays(prompt: Prompt, links: list[Link], position: int) -> list[Stray]:
-    """The rows of short prompts that this chat began with."""
+    """Returns the rows of short prompts with which this chat began."""
     if not links:
         return []
     keyed = ((key_of(group_of(first)), answer) for first, answer in conversations.short_beginnings(prompt))
@@ -96,43 +96,45 @@ def _strays(prompt: Prompt, links: list[Link], position: int) -> list[Stray]:
 
 
 def _link(session: Session, project: str, prompts: list[Linked], strays: list[Stray]) -> None:
-    """Join the groups of these prompts, in the order of the log, with those that have the same links."""
+    """Joins the groups of these prompts, given in the order of the log, with the groups that have the same links."""
     if not prompts:
         return
-    counters = {conversations.counter_of(one.leader) for one in prompts for link in one.links if link.kind == "id"}
-    links = {link.key for one in prompts for link in one.links}
+    counters = {
+        conversations.counter_of(prompt.leader) for prompt in prompts for link in prompt.links if link.kind == "id"
+    }
+    links = {link.key for prompt in prompts for link in prompt.links}
     known = store.known_links(session, project, links | counters)
-    kept = {link: (one.leader, one.joins) for link, one in known.items()}
-    leaders = {one.leader for one in prompts} | {one.leader for one in known.values()}
+    stored = {link: (first.leader, first.joins) for link, first in known.items()}
+    leaders = {prompt.leader for prompt in prompts} | {first.leader for first in known.values()}
     joins, others = conversations.join(prompts, known, store.joins_of(session, project, leaders))
-    changed = {link: one for link, one in known.items() if kept.get(link) != (one.leader, one.joins)}
+    changed = {link: first for link, first in known.items() if stored.get(link) != (first.leader, first.joins)}
     store.keep_links(session, project, changed)
     store.keep_joins(session, project, joins)
     store.keep_strays(session, project, [*strays, *others])
 
 
 def leaders_of(session: Session, project: str, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """(P, 2) keys of the prompts that lead the groups of these (P, 2): themselves, but for those that are led."""
-    led, leader = (np.frombuffer(said, dtype=np.uint64).reshape(-1, 2) for said in store.led(session, project))
-    found = keys.copy()
+    """Returns the (P, 2) keys of the leaders of these (P, 2) prompts; a prompt without another leader leads itself."""
+    led, leader = (np.frombuffer(column, dtype=np.uint64).reshape(-1, 2) for column in store.led(session, project))
+    leaders = keys.copy()
     if len(led):
-        places = {one.tobytes(): place for place, one in enumerate(led)}
+        index_of = {key.tobytes(): index for index, key in enumerate(led)}
         for number, key in enumerate(keys):
-            place_of = places.get(key.tobytes())
-            if place_of is not None:
-                found[number] = leader[place_of]
-    return found
+            index = index_of.get(key.tobytes())
+            if index is not None:
+                leaders[number] = leader[index]
+    return leaders
 
 
 def sides_of(session: Session, project: str, watermark: int) -> Sides:
-    """On which sides conversations are, as the log up to `watermark` has them."""
+    """Returns the sides of the conversations according to the log up to `watermark`."""
     joins = store.joins(session, project, watermark)
     snapshots = store.earlier_snapshots(session, project, watermark)
     return Sides.of(project, joins, snapshots, store.strays(session, project, watermark))
 
 
 def _group_of(prompt: Prompt) -> str | None:
-    """None for prompts that no snapshot has: see `candidates`."""
+    """Returns the group text of a prompt, or None for a prompt that no snapshot can have: see `text_keys.Said`."""
     if isinstance(prompt, list) and any(message.keys() != {"role", "content"} for message in prompt):
         return None
     return group_of(prompt)

@@ -1,13 +1,13 @@
-"""Which prompt decides on which side of the split a conversation is. Pure.
+"""Determines which prompt decides the side of a conversation. Pure.
 
-A prompt group alone is on the side that the hash of its leader says (`prompts.split`). Of a conversation one
-group's leader decides for all. Joins are taken in the order of the log, and where two conversations turn out to be one:
+The hash of its leader decides the side of a single prompt group (`prompts.split`). In a conversation one group's leader
+decides for all groups. Joins are applied in the order of the log. When two conversations turn out to be one:
 
     neither was in a snapshot before    the earlier group decides: no model has seen either
-    one was                             its leader goes on deciding: what is held out stays held out
-    both were                           training wins: what a model was trained on cannot be held out any more
+    one was                             its leader goes on deciding: held-out rows stay held out
+    both were                           training wins: rows that a model was trained on cannot be held out any more
 
-So only the last case can move something, from the holdout into training, and never the other way round.
+So only the last case moves rows, always from the holdout into training.
 
 Legend: E joins, N leaders of joined groups, P prompts.
 """
@@ -25,7 +25,8 @@ from app.snapshots.selection.text_keys import numbered
 
 @dataclass(frozen=True)
 class Joins:
-    """leader, other: (E, 2) keys · position, earlier: (E,), see `conversations.Join`; in the order of the log."""
+    """Joins of prompt groups in the order of the log. `leader`, `other`: (E, 2) keys · `position`, `earlier`: (E,), see
+    `conversations.Join`."""
 
     leader: NDArray[np.uint64]
     other: NDArray[np.uint64]
@@ -39,8 +40,8 @@ class Joins:
 
 @dataclass(frozen=True)
 class EarlierSnapshots:
-    """by_conversation: watermarks, ascending, of snapshots that were split by conversation · by_prompt: the latest one
-    of those that were split by prompt group alone, or 0."""
+    """Watermarks of earlier snapshots. `by_conversation`: ascending, of those that were split by conversation ·
+    `by_prompt`: the latest of those that were split by prompt group alone, or 0."""
 
     by_conversation: Sequence[int] = ()
     by_prompt: int = 0
@@ -50,34 +51,34 @@ class EarlierSnapshots:
         return max(self.by_prompt, *self.by_conversation, 0)
 
     def before(self, watermark: int) -> "EarlierSnapshots":
-        return EarlierSnapshots([one for one in self.by_conversation if one < watermark], self.by_prompt)
+        return EarlierSnapshots([earlier for earlier in self.by_conversation if earlier < watermark], self.by_prompt)
 
 
 @dataclass(frozen=True)
 class Deciding:
-    """key: (N, 2) of the leaders · by: (N, 2) of those that decide for them · since: (N,) position of the first prompt
-    of each one's group that had a link."""
+    """The deciding leaders. `key`: (N, 2) keys of all joined leaders · `by`: (N, 2) keys of the leaders that decide
+    for them · `since`: (N,) position of the first prompt with a link in each leader's group."""
 
     key: NDArray[np.uint64]
     by: NDArray[np.uint64]
     since: NDArray[np.int64]
 
     def of(self, leaders: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """(P, 2) the keys that decide for the groups of these leaders: themselves, where they are joined with none."""
+        """Returns the (P, 2) keys that decide for the groups of these leaders; leaders without joins decide alone."""
         if not len(self.key):
             return leaders
         number = numbered(np.concatenate([self.key, leaders]))
-        place = np.full(int(number.max()) + 1, -1, dtype=np.int64)
-        place[number[: len(self.key)]] = np.arange(len(self.key))
-        there = place[number[len(self.key) :]]
-        decided: NDArray[np.uint64] = np.where((there >= 0)[:, None], self.by[there], leaders)
+        index = np.full(int(number.max()) + 1, -1, dtype=np.int64)
+        index[number[: len(self.key)]] = np.arange(len(self.key))
+        joined = index[number[len(self.key) :]]
+        decided: NDArray[np.uint64] = np.where((joined >= 0)[:, None], self.by[joined], leaders)
         return decided
 
 
 @dataclass(frozen=True)
 class Strays:
-    """row: (S, 2) keys of rows that stay apart from their conversations · prompt: (S, 2) keys of their prompts · other:
-    (S, 2) leaders of groups of the conversations."""
+    """Rows that stay apart from their conversations. `row`: (S, 2) their keys · `prompt`: (S, 2) keys of their prompts
+    · `other`: (S, 2) leaders of groups of the conversations."""
 
     row: NDArray[np.uint64]
     prompt: NDArray[np.uint64]
@@ -86,7 +87,7 @@ class Strays:
 
 @dataclass(frozen=True)
 class Moved:
-    """Prompt groups that are on another side than in the latest snapshot before. leader, by: (M, 2) keys."""
+    """Prompt groups that changed sides since the previous snapshot. `leader`, `by`: (M, 2) keys."""
 
     leader: NDArray[np.uint64]
     by: NDArray[np.uint64]
@@ -95,16 +96,16 @@ class Moved:
 
 
 def decide(project: str, joins: Joins, snapshots: EarlierSnapshots) -> Deciding:
-    """Returns which leaders decide. Nothing but joins and snapshots up to the same watermark has a say."""
+    """Returns the leaders that decide. The result depends only on joins and snapshots up to the same watermark."""
     number = numbered(np.concatenate([joins.leader, joins.other]))
-    many = int(number.max(initial=-1)) + 1
-    key = np.empty((many, 2), dtype=np.uint64)
+    count = int(number.max(initial=-1)) + 1
+    key = np.empty((count, 2), dtype=np.uint64)
     key[number] = np.concatenate([joins.leader, joins.other])
-    since = np.full(many, np.iinfo(np.int64).max)
+    since = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(since, number, np.concatenate([joins.position, joins.earlier]))
-    parent, first = list(range(many)), since.tolist()
-    by = list(range(many))
-    bytes_of = [one.tobytes() for one in key]
+    parent, first = list(range(count)), since.tolist()
+    by = list(range(count))
+    bytes_of = [each.tobytes() for each in key]
 
     def root_of(node: int) -> int:
         while parent[node] != node:
@@ -115,8 +116,8 @@ def decide(project: str, joins: Joins, snapshots: EarlierSnapshots) -> Deciding:
     def was_in_snapshot(root: int, position: int) -> bool:
         if first[root] <= snapshots.by_prompt:
             return True
-        place = bisect_left(snapshots.by_conversation, position)
-        return place > 0 and first[root] <= snapshots.by_conversation[place - 1]
+        index = bisect_left(snapshots.by_conversation, position)
+        return index > 0 and first[root] <= snapshots.by_conversation[index - 1]
 
     pairs = zip(number[: len(joins.leader)].tolist(), number[len(joins.leader) :].tolist(), strict=True)
     for (leader, other), position in zip(pairs, joins.position.tolist(), strict=True):
@@ -132,13 +133,13 @@ def decide(project: str, joins: Joins, snapshots: EarlierSnapshots) -> Deciding:
             by[left] = by[right]
         first[left] = min(first[left], first[right])
         parent[right] = left
-    decided = [by[root_of(node)] for node in range(many)]
+    decided = [by[root_of(node)] for node in range(count)]
     return Deciding(key, key[decided], since)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Who decides now, and what that rests on."""
+    """The leaders that decide now, and the joins and snapshots that determine them."""
 
     joins: Joins
     snapshots: EarlierSnapshots
@@ -155,15 +156,15 @@ class Sides:
         leaders  (S, 2) of the strays' prompts
         """
         own, other = self.now.of(leaders), self.now.of(self.strays.other)
-        found: dict[bytes, set[bytes]] = {}
+        rows: dict[bytes, set[bytes]] = {}
         for row, prompt, here, there in zip(self.strays.row, self.strays.prompt, own, other, strict=True):
             sides = {split_of(project, key.tobytes(), holdout_share) for key in (here, there)}
             if len(sides) > 1:
-                found.setdefault(prompt.tobytes(), set()).add(row.tobytes())
-        return found
+                rows.setdefault(prompt.tobytes(), set()).add(row.tobytes())
+        return rows
 
     def moved(self, project: str, holdout_share: float) -> Moved:
-        """Returns the groups that the latest snapshot before had on the other side, at the same share."""
+        """Returns the groups that were on the other side in the previous snapshot, at the same holdout share."""
         latest = self.snapshots.latest
         there = self.now.since <= latest
         key, by = self.now.key[there], self.now.by[there]
@@ -171,7 +172,7 @@ class Sides:
         if latest > self.snapshots.by_prompt:
             by_then = decide(project, self.joins.up_to(latest), self.snapshots.before(latest)).of(key)
         before, after = (
-            np.array([split_of(project, one.tobytes(), holdout_share) for one in keys], dtype=str)
+            np.array([split_of(project, each.tobytes(), holdout_share) for each in keys], dtype=str)
             for keys in (by_then, by)
         )
         other = before != after

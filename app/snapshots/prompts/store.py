@@ -1,4 +1,4 @@
-"""SQL of the groups of prompts."""
+"""SQL of prompt groups and conversations."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -24,15 +24,15 @@ from app.snapshots.tables import (
 
 
 def placed(session: Session, project: str) -> int:
-    """Up to where prompts are placed."""
+    """Returns the position up to which prompts are placed."""
     return session.scalar(select(PromptsPlaced.position).where(PromptsPlaced.project_id == project)) or 0
 
 
 def lock_placed(session: Session, project: str) -> int:
-    """Up to where prompts are placed; held until the transaction ends."""
+    """Locks and returns the position up to which prompts are placed. The lock lasts until the transaction ends."""
     session.execute(insert(PromptsPlaced).values(project_id=project, position=0).on_conflict_do_nothing())
-    asked = select(PromptsPlaced.position).where(PromptsPlaced.project_id == project)
-    return session.execute(asked.with_for_update()).scalar_one()
+    query = select(PromptsPlaced.position).where(PromptsPlaced.project_id == project)
+    return session.execute(query.with_for_update()).scalar_one()
 
 
 def place_up_to(session: Session, project: str, position: int) -> None:
@@ -51,9 +51,9 @@ _LED = text("""
 
 
 def leaders(session: Session, project: str) -> pa.Table:
-    """As `groups.LEADERS`, in the order in which they came."""
+    """Returns the leaders as a table of `groups.LEADERS`, in the order in which they came."""
     row = session.execute(_LEADERS, {"project": project}).one()
-    return pa.table([_fixed(said, field.type) for said, field in zip(row, LEADERS, strict=True)], schema=LEADERS)
+    return pa.table([_fixed(data, field.type) for data, field in zip(row, LEADERS, strict=True)], schema=LEADERS)
 
 
 def add_leaders(session: Session, project: str, rows: pa.Table, start: int) -> None:
@@ -69,7 +69,7 @@ def add_led(session: Session, project: str, led: Mapping[bytes, bytes]) -> None:
 
 
 def led(session: Session, project: str) -> tuple[bytes, bytes]:
-    """Keys, 16 bytes each, of the prompts that do not lead themselves; and of those that lead them."""
+    """Returns the keys, 16 bytes each, of the prompts that do not lead themselves, and those of their leaders."""
     keys, leaders = session.execute(_LED, {"project": project}).one()
     return bytes(keys or b""), bytes(leaders or b"")
 
@@ -92,7 +92,7 @@ _KEEP_LINKS = text("""
 
 
 def keep_links(session: Session, project: str, links: Mapping[bytes, Known]) -> None:
-    """Keep new links, and how many groups the others have joined by now."""
+    """Inserts new links, and updates the number of groups that the others have joined."""
     rows = sorted(links.items())
     columns = {
         "link": [link for link, _ in rows],
@@ -104,7 +104,7 @@ def keep_links(session: Session, project: str, links: Mapping[bytes, Known]) -> 
 
 
 def joins_of(session: Session, project: str, leaders: Collection[bytes]) -> set[tuple[bytes, bytes]]:
-    """(leader, other) of the joins of these leaders with earlier ones."""
+    """Returns (leader, other) of the joins of these leaders with earlier ones."""
     rows = session.execute(
         select(ConversationJoin.leader, ConversationJoin.other).where(
             ConversationJoin.project_id == project, is_any_of(ConversationJoin.leader, leaders)
@@ -119,10 +119,11 @@ def keep_joins(session: Session, project: str, joins: Sequence[Join]) -> None:
 
 
 def keep_strays(session: Session, project: str, strays: Sequence[Stray]) -> None:
-    """Keep those of rows that are not there yet."""
-    values = [{"project_id": project, **stray._asdict()} for stray in {one.row: one for one in strays[::-1]}.values()]
+    """Inserts the strays whose rows are not stored yet; the first of several strays of one row is stored."""
+    first_of_rows = {stray.row: stray for stray in strays[::-1]}
+    values = [{"project_id": project, **stray._asdict()} for stray in first_of_rows.values()]
     if values:
-        session.execute(insert(ConversationStray).on_conflict_do_nothing(), sorted(values, key=lambda one: one["row"]))
+        session.execute(insert(ConversationStray).on_conflict_do_nothing(), sorted(values, key=lambda row: row["row"]))
 
 
 _STRAYS = text("""
@@ -134,7 +135,7 @@ _STRAYS = text("""
 
 
 def strays(session: Session, project: str, watermark: int) -> Strays:
-    """The rows up to a watermark that stay apart from their conversations."""
+    """Returns the rows up to a watermark that stay apart from their conversations."""
     row = session.execute(_STRAYS, {"project": project, "watermark": watermark}).one()
     return Strays(*(np.frombuffer(bytes(column or b""), np.uint64).reshape(-1, 2) for column in row))
 
@@ -149,7 +150,7 @@ _JOINS = text("""
 
 
 def joins(session: Session, project: str, watermark: int) -> Joins:
-    """The joins up to a watermark, in the order of the log."""
+    """Returns the joins up to a watermark, in the order of the log."""
     row = session.execute(_JOINS, {"project": project, "watermark": watermark}).one()
     leader, other, position, earlier = (bytes(column or b"") for column in row)
     return Joins(
@@ -161,7 +162,7 @@ def joins(session: Session, project: str, watermark: int) -> Joins:
 
 
 def earlier_snapshots(session: Session, project: str, watermark: int) -> EarlierSnapshots:
-    """The watermarks of the project's snapshots below this one."""
+    """Returns the watermarks of the project's earlier snapshots, by the kind of their split."""
     rows = session.execute(
         select(Snapshot.watermark, Snapshot.manifest.has_key("conversations")).where(
             Snapshot.project_id == project, Snapshot.watermark < watermark
@@ -173,6 +174,6 @@ def earlier_snapshots(session: Session, project: str, watermark: int) -> Earlier
     )
 
 
-def _fixed(said: bytes | None, kind: pa.DataType) -> pa.Array:
-    held = bytes(said or b"")
+def _fixed(data: bytes | None, kind: pa.DataType) -> pa.Array:
+    held = bytes(data or b"")
     return pa.Array.from_buffers(kind, len(held) // kind.byte_width, [None, pa.py_buffer(held)])

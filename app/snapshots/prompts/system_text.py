@@ -1,9 +1,9 @@
-"""What a prompt says, apart from what the system tells the model. Pure."""
+"""Separates a prompt from the instructions of its system messages. Pure."""
 
 import json
 from typing import NamedTuple
 
-#: Of the texts of chats, as `app.snapshots.prompts.split.group_of` writes them.
+#: The beginning of a chat's text, as `app.snapshots.prompts.split.group_of` writes it.
 _CHAT = '[["'
 #: Roles whose messages instruct the model.
 INSTRUCTING = ("system", "developer")
@@ -15,7 +15,8 @@ class Spoken(NamedTuple):
 
 
 def spoken(text: str) -> Spoken:
-    """Of a prompt as `app.snapshots.prompts.split.group_of` gives it: the messages of each kind, one after another."""
+    """Returns the messages of a text from `app.snapshots.prompts.split.group_of`, joined by lines: those of the system
+    apart from the others."""
     if not text.startswith(_CHAT):
         return Spoken(text, "")
     try:

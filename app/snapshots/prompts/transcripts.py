@@ -1,4 +1,4 @@
-"""Turns of a prompt: the messages of a chat, or those that the layout of a transcript shows in one text. Pure."""
+"""Splits a transcript in one text into the turns that its layout shows. Pure."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +9,7 @@ _ROLES = {
     "assistant": _ASSISTANT, "ai": _ASSISTANT, "bot": _ASSISTANT, "model": _ASSISTANT, "agent": _ASSISTANT,
     "system": "system", "tool": "tool",
 }  # fmt: skip
-#: Where a turn begins: ChatML, Llama 3, Gemma, headings, and a role with a colon at the start of a line.
+#: Patterns of a turn's beginning: ChatML, Llama 3, Gemma, headings, and a role with a colon at the start of a line.
 _LAYOUTS = (
     re.compile(r"<\|im_start\|>[ ]*(?P<role>\w+)[ ]*\n", re.ASCII),
     re.compile(r"<\|start_header_id\|>[ ]*(?P<role>\w+)[ ]*<\|end_header_id\|>", re.ASCII),
@@ -27,10 +27,10 @@ class Turn(NamedTuple):
 
 
 def turns_of_text(text: str) -> list[Turn]:
-    """Returns the turns that the layout of a transcript shows, the last one without the mark of an answer that has yet
-    to be written; empty where the text is no transcript.
+    """Returns the turns that the layout of a transcript shows, or an empty list if the text is no transcript. A final
+    mark of an answer that is yet to be written is left out.
 
-    A transcript has turns of a user and of an assistant. What comes before its first turn counts as instructions.
+    A transcript has turns of a user and of an assistant. Text before its first turn counts as instructions.
     """
     for mark, layout in zip(_MARKS, _LAYOUTS, strict=True):
         if mark in text and (turns := _laid_out(text, layout)):
@@ -39,12 +39,12 @@ def turns_of_text(text: str) -> list[Turn]:
 
 
 def _laid_out(text: str, layout: re.Pattern[str]) -> list[Turn]:
-    found = [mark for mark in layout.finditer(text) if mark["role"].lower() in _ROLES]
-    if len(found) < 2:
+    marks = [mark for mark in layout.finditer(text) if mark["role"].lower() in _ROLES]
+    if len(marks) < 2:
         return []
-    turns = [Turn("system", text[: found[0].start()])] if text[: found[0].start()].strip() else []
-    ends = [mark.start() for mark in found[1:]] + [len(text)]
-    for mark, end in zip(found, ends, strict=True):
+    turns = [Turn("system", text[: marks[0].start()])] if text[: marks[0].start()].strip() else []
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    for mark, end in zip(marks, ends, strict=True):
         turns.append(Turn(_ROLES[mark["role"].lower()], _ENDS.sub("", text[mark.end() : end])))
     if not {_USER, _ASSISTANT} <= {turn.role for turn in turns}:
         return []

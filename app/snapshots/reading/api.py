@@ -15,7 +15,7 @@ from app.web.problems import problems
 from app.web.session import Transaction
 
 router = APIRouter(tags=["snapshots"])
-#: Who may read feedback: a snapshot is made of its texts.
+#: Requires the right to read feedback, since a snapshot contains its texts.
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
 
 
@@ -33,7 +33,7 @@ class Markdown(PlainTextResponse):
 def list_snapshots(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.Snapshot]:
-    """Newest first; those that were redacted, too, with their successors."""
+    """Lists the snapshots, newest first, including redacted ones with their successors."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
@@ -45,7 +45,7 @@ def list_snapshots(
     responses=problems(404),
 )
 def get_snapshot(snapshot_id: UUID, session: Transaction, at: Reader) -> wire.SnapshotDetail:
-    """Its whole manifest, and the hash of every file."""
+    """Returns the snapshot with its manifest and the hash of every file."""
     return service.get(session, at.project, snapshot_id)
 
 
@@ -57,7 +57,7 @@ def get_snapshot(snapshot_id: UUID, session: Transaction, at: Reader) -> wire.Sn
     responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}, **problems(404)},
 )
 def get_snapshot_card(snapshot_id: UUID, session: Transaction, at: Reader) -> Markdown:
-    """What is inside, in sentences and tables."""
+    """Returns the card, which describes the contents in sentences and tables, as Markdown."""
     return Markdown(service.card(session, at.project, snapshot_id))
 
 
@@ -72,7 +72,7 @@ def get_snapshot_card(snapshot_id: UUID, session: Transaction, at: Reader) -> Ma
     },
 )
 def get_snapshot_file(snapshot_id: UUID, path: str, session: Transaction, at: Reader) -> StreamingResponse:
-    """The file's bytes; `ETag` and `Repr-Digest` are its sha256. 410 names the successor of a snapshot whose rows
-    were erased.
+    """Returns the bytes of the file; `ETag` and `Repr-Digest` are its SHA-256. 410 if rows of the snapshot were
+    erased; the problem names the successor.
     """
     return download(service.open_file(session, at.project, snapshot_id, path))

@@ -1,4 +1,4 @@
-"""Snapshots as people and programs look at them: listed, shown, downloaded file by file."""
+"""Lists, shows and opens snapshots and their files for readers."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,35 +15,35 @@ from app.schema import Page, key_of_cursor, page_of
 from app.snapshots.reading import store
 from app.snapshots.reading.store import Read
 
-#: What stays readable of a redacted snapshot: figures and hashes, and nobody's words.
+#: The files of a redacted snapshot that stay readable: they have figures and hashes, and no text of users.
 CARD, MANIFEST = "card.md", "manifest.json"
 
 
 def get(session: Session, project: str, snapshot_id: UUID) -> wire.SnapshotDetail:
-    """Raises `NotFound`."""
+    """Returns the snapshot with its manifest. Raises `NotFound`."""
     read = _require(session, project, snapshot_id)
     return wire.SnapshotDetail.model_validate({**_shown(read), "manifest": read[0].manifest})
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Snapshot]:
-    """The project's snapshots, newest first; redacted ones, too."""
+    """Returns a page of the project's snapshots, newest first, including redacted ones."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda read: str(read[0].id), lambda read: wire.Snapshot.model_validate(_shown(read)))
 
 
 def card(session: Session, project: str, snapshot_id: UUID) -> str:
-    """Markdown. Raises `NotFound`, `Unavailable`."""
+    """Returns the card as Markdown. Raises `NotFound`, `Unavailable`."""
     with closing(open_file(session, project, snapshot_id, CARD)) as source:
         return b"".join(source.chunks()).decode()
 
 
 def open_file(session: Session, project: str, snapshot_id: UUID, path: str) -> OpenFile:
-    """A file of the snapshot. Raises `NotFound`, `Unavailable`; `Gone` where the snapshot was redacted."""
+    """Opens a file of the snapshot. Raises `NotFound`, `Unavailable`, or `Gone` if the snapshot was redacted."""
     snapshot, redaction = _require(session, project, snapshot_id)
     sha256 = snapshot.files.get(path)
     if sha256 is None:
-        has = f"it has {', '.join(sorted(snapshot.files))}" if snapshot.files else "it has none"
-        raise NotFound(f"Snapshot {snapshot_id} has no file {path!r}: {has}.", code="file_not_found")
+        listing = f"it has {', '.join(sorted(snapshot.files))}" if snapshot.files else "it has no files"
+        raise NotFound(f"Snapshot {snapshot_id} has no file {path!r}: {listing}.", code="file_not_found")
     if redaction is not None and path not in (CARD, MANIFEST):
         successor = redaction.successor_id
         rest = f"pull {successor}, which has its other rows" if successor else "no row of it is left"

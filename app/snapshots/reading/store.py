@@ -1,4 +1,4 @@
-"""SQL of snapshots that are looked at: each with its redaction, where there is one."""
+"""SQL that reads snapshots, each with its redaction if it has one."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,14 +16,14 @@ _WITH_REDACTION = select(Snapshot, SnapshotRedaction).outerjoin(
 
 
 def of_id(session: Session, project: str, snapshot_id: UUID) -> Read | None:
-    asked = _WITH_REDACTION.where(Snapshot.project_id == project, Snapshot.id == snapshot_id)
-    for snapshot, redaction in session.execute(asked):
+    query = _WITH_REDACTION.where(Snapshot.project_id == project, Snapshot.id == snapshot_id)
+    for snapshot, redaction in session.execute(query):
         return snapshot, redaction
     return None
 
 
 def newest_first(session: Session, project: str, before: UUID | None, limit: int) -> Sequence[Read]:
-    asked = _WITH_REDACTION.where(Snapshot.project_id == project).order_by(Snapshot.id.desc()).limit(limit)
+    query = _WITH_REDACTION.where(Snapshot.project_id == project).order_by(Snapshot.id.desc()).limit(limit)
     if before is not None:
-        asked = asked.where(Snapshot.id < before)
-    return [(snapshot, redaction) for snapshot, redaction in session.execute(asked)]
+        query = query.where(Snapshot.id < before)
+    return [(snapshot, redaction) for snapshot, redaction in session.execute(query)]

@@ -1,4 +1,4 @@
-"""Of which completions a snapshot has rows, read from its files; and the same files without some of them."""
+"""Finds the rows of completions in a snapshot's files, and rewrites the files without some rows."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -34,7 +34,7 @@ from app.snapshots.selection.pairs import SOURCES
 
 @dataclass(frozen=True)
 class Member:
-    """A row that something said of a completion is in. `number`: its place in the shard."""
+    """A row that a completion contributed to. `number`: the row's index in the shard."""
 
     row: str
     shard: str
@@ -42,7 +42,7 @@ class Member:
 
 
 def members_of(file: IO[bytes] | Path, completion_ids: Collection[str]) -> Iterator[Member]:
-    """The rows of these completions. Only the parts of the file that can have them are read: it is sorted."""
+    """Yields the rows of these completions. Reads only the row groups that may have them, since the file is sorted."""
     wanted = pa.array(sorted(completion_ids), pa.string())
     if not len(wanted):
         return
@@ -56,12 +56,12 @@ def members_of(file: IO[bytes] | Path, completion_ids: Collection[str]) -> Itera
             )
             if within:
                 part = members.read_row_group(number)
-                for found in part.filter(pc.is_in(part["completion_id"], wanted)).to_pylist():
-                    yield Member(found["row"], found["shard"], found["number"])
+                for match in part.filter(pc.is_in(part["completion_id"], wanted)).to_pylist():
+                    yield Member(match["row"], match["shard"], match["number"])
 
 
 def row_at(file: IO[bytes], number: int) -> dict[str, Any]:
-    """Label, weight and reason of the shard's row."""
+    """Returns the label, weight and reason of the shard's row with this number."""
     with pq.ParquetFile(file) as shard:
         part = shard.read_row_group(number // GROUP, columns=["label", "weight", "reason"])
         row: dict[str, Any] = part.slice(number % GROUP, 1).to_pylist()[0]
@@ -70,7 +70,11 @@ def row_at(file: IO[bytes], number: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Rest:
-    """What is left of a snapshot's files. `parts`: what the manifest says of them, in place of what it said."""
+    """The result of a rewrite: the number of removed rows and the `shards` that had them, and the rest.
+
+    parts  entries of the manifest that replace the earlier ones
+    cells  the training rows that are left
+    """
 
     rows: int
     shards: list[str]
@@ -79,7 +83,7 @@ class Rest:
 
 
 def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[str], rest: Path) -> Rest:
-    """Write the files of the snapshot in `folder` into `rest`, without the rows of these completions.
+    """Writes the files of the snapshot in `folder` into `rest`, without the rows of these completions.
 
     Rows keep their order and their `position`.
     """
@@ -129,7 +133,7 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
 
 
 class _Counted:
-    """What the rows of a split add up to."""
+    """The counts and sums of a split's rows."""
 
     def __init__(self) -> None:
         self.tally = Tally()
@@ -151,7 +155,7 @@ class _Counted:
 
 
 def _kept(path: Path, keep: NDArray[np.bool_]) -> Iterator[pa.Table]:
-    """The rows that stay, in row groups as they were but for the last, which are full."""
+    """Yields the rows that stay in tables of `GROUP` rows; the last one may have fewer."""
     waiting: list[pa.Table] = []
     start = 0
     with pq.ParquetFile(path) as shard:
@@ -168,11 +172,11 @@ def _kept(path: Path, keep: NDArray[np.bool_]) -> Iterator[pa.Table]:
 
 
 def _pairs(path: Path, numbers: dict[str, NDArray[np.int64]]) -> pa.Table:
-    """The pairs that are left, with the new numbers of their rows."""
+    """Returns the remaining pairs with the new numbers of their rows."""
     table = with_sources(pq.ParquetFile(path).read())
     for shard, side in (("shard", "chosen"), ("rejected_shard", "rejected")):
-        places = zip(table[shard].to_pylist(), table[side].to_pylist(), strict=True)
-        number = pa.array([int(numbers[name][old]) for name, old in places], pa.int64())
+        rows = zip(table[shard].to_pylist(), table[side].to_pylist(), strict=True)
+        number = pa.array([int(numbers[name][old]) for name, old in rows], pa.int64())
         table = table.set_column(table.schema.get_field_index(side), table.schema.field(side), number)
     left = table.filter(pc.and_(pc.greater_equal(table["chosen"], 0), pc.greater_equal(table["rejected"], 0)))
     return left.cast(PAIRS_SCHEMA)

@@ -1,4 +1,4 @@
-"""Which snapshots hold rows of a completion; and a snapshot's successor without some of them."""
+"""Finds the snapshots with rows of a completion, and replaces snapshots by successors without some rows."""
 
 import tempfile
 from collections.abc import Collection, Mapping
@@ -20,14 +20,14 @@ from app.snapshots.redactions import store
 from app.snapshots.redactions.rewrite import Member, members_of, row_at, without
 from app.snapshots.tables import Snapshot, SnapshotRedaction
 
-#: What stays of a redacted snapshot: figures and hashes, and nobody's words.
+#: The files that a redacted snapshot keeps: they have figures and hashes, and no text of users.
 KEPT = (MANIFEST, CARD)
 
 
 @dataclass(frozen=True)
 class Membership:
-    """What a snapshot has of one completion. `row`: its id, or that of the completion whose text is the same · `label`:
-    None for a row that is there for pairs alone."""
+    """A snapshot's row of one completion. `row`: the id of the row, which is that of another completion with the same
+    text if the two were collapsed · `label`: None for a row for pairs alone."""
 
     snapshot_id: UUID
     row: str
@@ -39,7 +39,8 @@ class Membership:
 
 @dataclass(frozen=True)
 class Redacted:
-    """successor_id, successor_sha256: None where nothing is left · rows: how many are gone, of which shards."""
+    """A redaction. `successor_id`, `successor_sha256`: None if no row is left · `rows`: the number of removed rows,
+    from `shards`."""
 
     snapshot_id: UUID
     sha256: str
@@ -50,7 +51,7 @@ class Redacted:
 
 
 def memberships(session: Session, project: str, completion_id: str) -> list[Membership]:
-    """What live snapshots have of the completion, oldest first. Raises `NotFound`, `Unavailable` of the store."""
+    """Returns the rows of the completion in live snapshots, oldest first. Raises `NotFound`, `Unavailable`."""
     return [
         _membership(snapshot, member)
         for snapshot in store.live(session, project)
@@ -61,9 +62,9 @@ def memberships(session: Session, project: str, completion_id: str) -> list[Memb
 def next_affected(
     session: Session, project: str, completion_ids: Collection[str], *, after: UUID | None, limit: int
 ) -> tuple[UUID | None, UUID | None]:
-    """Looks for the next live snapshot that holds rows of these completions, among the `limit` next ones.
+    """Searches the next `limit` live snapshots for the first that has rows of these completions.
 
-    Returns its id, None where these hold none, and the id up to which snapshots were looked at, None after the last.
+    Returns its id, or None without one, and the id of the last snapshot that was searched, or None after the last.
     """
     following = store.live_after(session, project, after, limit)
     for snapshot in following:
@@ -73,9 +74,9 @@ def next_affected(
 
 
 def redact(session: Session, snapshot_id: UUID, completion_ids: Collection[str], *, erasure_id: UUID) -> Redacted:
-    """Register the successor of a snapshot, without the rows of these completions, and mark the snapshot.
+    """Registers the successor of a snapshot, without the rows of these completions, and marks the snapshot as redacted.
 
-    Its files are deleted by `purge`, once this is committed. The same again changes nothing. Raises `NotFound`.
+    `purge` deletes its files after the commit. A second call changes nothing. Raises `NotFound`.
     """
     snapshot = snapshots.require(session, snapshot_id)
     redaction = store.redaction_of(session, snapshot_id)
@@ -94,9 +95,9 @@ def redact(session: Session, snapshot_id: UUID, completion_ids: Collection[str],
 
 
 def purge(session: Session, project: str) -> int:
-    """Delete the files that only redacted snapshots have; how many. Raises `Unavailable`.
+    """Deletes the files that only redacted snapshots have, and returns their number. Raises `Unavailable`.
 
-    Pairs stay: they are numbers, and those of another project's snapshot, which is just being made, may be the same.
+    Pairs stay: they are numbers without text, and a snapshot that another project is just making may have equal ones.
     """
     hashes = store.files_of_redacted(session, project, (*KEPT, PAIRS))
     for sha256 in hashes:
@@ -110,19 +111,19 @@ def _redact(
     snapshots.stage(session, snapshot.id, folder / "whole")
     rest = folder / "rest"
     rest.mkdir()
-    found = without(snapshot.manifest, folder / "whole", completion_ids, rest)
+    remaining = without(snapshot.manifest, folder / "whole", completion_ids, rest)
     successor = None
-    if found.parts["shards"] or found.parts["pairs"]["shards"]:
-        manifest = _manifest(snapshot, found.parts, found.rows)
-        planned = plan(found.cells, pairs=found.parts["pairs"]["train"])
+    if remaining.parts["shards"] or remaining.parts["pairs"]["shards"]:
+        manifest = _manifest(snapshot, remaining.parts, remaining.rows)
+        planned = plan(remaining.cells, pairs=remaining.parts["pairs"]["train"])
         manifest |= {"plan": planned.document(), "lambda": snapshots.lambdas_of(planned)}
         write_about(manifest, rest)
         successor = snapshots.register(session, snapshot.project_id, snapshot.watermark, manifest, rest)
     for sha256 in store.forget_log_probs(session, snapshot.id):
         artifacts.delete(sha256)
     values = {
-        "snapshot_id": snapshot.id, "successor_id": successor, "erasure_id": erasure_id, "rows": found.rows,
-        "shards": found.shards, "redacted_at": now(),
+        "snapshot_id": snapshot.id, "successor_id": successor, "erasure_id": erasure_id, "rows": remaining.rows,
+        "shards": remaining.shards, "redacted_at": now(),
     }  # fmt: skip
     return store.add_redaction(session, values)
 
@@ -138,7 +139,7 @@ def _manifest(snapshot: Snapshot, parts: Mapping[str, Any], rows: int) -> dict[s
 
 def _members(snapshot: Snapshot, completion_ids: Collection[str]) -> list[Member]:
     if MEMBERS not in snapshot.files:
-        return []  # of a snapshot that was imported without
+        return []  # an imported snapshot may have no members
     with artifacts.open_stream(snapshot.files[MEMBERS]) as file:
         return list(members_of(file, completion_ids))
 

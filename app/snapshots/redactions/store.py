@@ -12,19 +12,19 @@ from app.snapshots.tables import ReferenceLogProbs, Snapshot, SnapshotRedaction
 
 
 def live(session: Session, project: str) -> Sequence[Snapshot]:
-    """The snapshots that were not redacted, oldest first."""
+    """Returns the snapshots that were not redacted, oldest first."""
     redacted = select(SnapshotRedaction.snapshot_id)
-    asked = select(Snapshot).where(Snapshot.project_id == project, Snapshot.id.not_in(redacted))
-    return session.scalars(asked.order_by(Snapshot.created_at, Snapshot.id)).all()
+    query = select(Snapshot).where(Snapshot.project_id == project, Snapshot.id.not_in(redacted))
+    return session.scalars(query.order_by(Snapshot.created_at, Snapshot.id)).all()
 
 
 def live_after(session: Session, project: str, after: UUID | None, limit: int) -> Sequence[Snapshot]:
     """Returns snapshots that were not redacted, in the order of their ids and so the oldest first."""
     redacted = select(SnapshotRedaction.snapshot_id)
-    asked = select(Snapshot).where(Snapshot.project_id == project, Snapshot.id.not_in(redacted))
+    query = select(Snapshot).where(Snapshot.project_id == project, Snapshot.id.not_in(redacted))
     if after is not None:
-        asked = asked.where(Snapshot.id > after)
-    return session.scalars(asked.order_by(Snapshot.id).limit(limit)).all()
+        query = query.where(Snapshot.id > after)
+    return session.scalars(query.order_by(Snapshot.id).limit(limit)).all()
 
 
 def redaction_of(session: Session, snapshot_id: UUID) -> SnapshotRedaction | None:
@@ -36,7 +36,7 @@ def add_redaction(session: Session, values: Mapping[str, Any]) -> SnapshotRedact
 
 
 def forget_log_probs(session: Session, snapshot_id: UUID) -> list[str]:
-    """Hashes of the files of log-probs about this snapshot, now forgotten, that no other one has."""
+    """Deletes the rows of log-probs about this snapshot; returns the hashes of files that no other snapshot has."""
     gone = session.scalars(
         delete(ReferenceLogProbs)
         .where(ReferenceLogProbs.snapshot_id == snapshot_id)
@@ -57,5 +57,5 @@ _DELETABLE = """
 
 
 def files_of_redacted(session: Session, project: str, kept: Sequence[str]) -> Sequence[str]:
-    """Hashes of files that only redacted snapshots have, but for those named `kept`."""
+    """Returns the hashes of files that only redacted snapshots have, except for files named in `kept`."""
     return session.scalars(text(_DELETABLE), {"project": project, "kept": list(kept)}).all()

@@ -1,6 +1,6 @@
-"""Which candidates are left out as their conversation is on the other side than their prompt group. Pure.
+"""Finds the candidates to leave out, since their conversation and their prompt group are on different sides. Pure.
 
-That happens to prompts which many conversations share, such as "hi": see `app.snapshots.prompts.conversations`.
+That happens to prompts that many conversations share, such as "hi": see `app.snapshots.prompts.conversations`.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from app.spill.texts import Texts
 
 
 def astray_of(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[bytes]]) -> NDArray[np.int64]:
-    """Returns the candidates among the rows that `astray` names by the keys of their prompts."""
+    """Returns the candidates whose rows `astray` lists under the keys of their prompts."""
     if not astray:
         return np.empty(0, dtype=np.int64)
     wanted = np.frombuffer(b"".join(astray), dtype=np.uint64).reshape(-1, 2)
@@ -26,9 +26,9 @@ def astray_of(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[b
     own = [key.tobytes() for key in keys[candidates.prompt[rows]]]
     ids = candidates.ids.take(candidates.completion[rows]).to_pylist()
     answers = candidates.completions(texts, rows)
-    found = [
+    left_out = [
         row
         for row, prompt, completion_id, answer in zip(rows.tolist(), own, ids, answers, strict=True)
         if not astray[prompt].isdisjoint((row_of_completion(completion_id), row_of_answer(prompt, answer)))
     ]
-    return np.array(found, dtype=np.int64)
+    return np.array(left_out, dtype=np.int64)

@@ -1,6 +1,6 @@
-"""All rows that a snapshot could have: what was labelled, and what was written in place of it, with its texts on disk.
+"""The rows that a snapshot could have: labelled completions and edited texts, stored on disk.
 
-Legend: N rows, P different prompts, C completions that something was said of.
+Legend: N rows, P distinct prompts, C completions with signals.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from app.spill.texts import Texts
 
 @dataclass(frozen=True)
 class Candidates:
-    """N rows; what is known of them is on disk, and read anew each time that it is asked for."""
+    """N rows in columns on disk; each access reads its column again."""
 
     columns: Columns
     rows: int
@@ -31,67 +31,67 @@ class Candidates:
 
     @property
     def ids(self) -> pa.Array:
-        """(C,) of the completions."""
+        """The (C,) ids of the completions."""
         return self.columns.strings("id")
 
     @property
     def rank(self) -> NDArray[np.int32]:
-        """(C,) place of each id among all, in order."""
+        """The (C,) ranks of the ids in sorted order."""
         return self.columns.read("rank")
 
     @property
     def checkpoint(self) -> NDArray[np.int32]:
-        """(C,) number in `checkpoints`, -1 for none."""
+        """The (C,) indices in `checkpoints`, -1 for none."""
         return self.columns.read("checkpoint")
 
     @property
     def completion(self) -> NDArray[np.int32]:
-        """(N,) number of its completion."""
+        """The (N,) numbers of the rows' completions."""
         return self.columns.read("completion")
 
     @property
     def edit(self) -> NDArray[np.uint64]:
-        """(N,) of a text that was written in place of its completion: 64 bits of its hash; else 0."""
+        """The (N,) hashes, 64 bits, of edited texts; 0 for the completion itself."""
         return self.columns.read("edit")
 
     @property
     def judged(self) -> NDArray[np.bool_]:
-        """(N,) whether it has a label; the others are for pairs alone."""
+        """The (N,) flags of rows with a label; the others are for pairs alone."""
         return self.columns.read("judged")
 
     @property
     def compared(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """(E, 2) candidates that were compared; (E, 3) numbers of actors who prefer the first, the second, neither."""
+        """The (E, 2) compared candidates; (E, 3) numbers of actors who prefer the first, the second, neither."""
         return self.columns.read("compared"), self.columns.read("compared votes")
 
     @property
     def label(self) -> NDArray[np.bool_]:
-        """(N,)."""
+        """The (N,) labels, true for desirable."""
         return self.columns.read("label")
 
     @property
     def weight(self) -> NDArray[np.int32]:
-        """(N,) thousandths."""
+        """The (N,) weights in thousandths."""
         return self.columns.read("weight")
 
     @property
     def reason(self) -> NDArray[np.int16]:
-        """(N,) number in `reasons`."""
+        """The (N,) indices in `reasons`."""
         return self.columns.read("reason")
 
     @property
     def moment(self) -> NDArray[np.int64]:
-        """(N,) of the newest signal that made it, µs since 1970."""
+        """The (N,) times of the newest signals behind the rows, µs since 1970."""
         return self.columns.read("moment")
 
     @property
     def prompt(self) -> NDArray[np.int32]:
-        """(N,) number in `prompts`."""
+        """The (N,) indices in `prompts`."""
         return self.columns.read("prompt")
 
     @property
     def place(self) -> NDArray[np.int64]:
-        """(N,) of the completion's text, which is `length` bytes long."""
+        """The (N,) offsets of the rows' texts, which are `length` bytes long."""
         return self.columns.read("place")
 
     @property
@@ -100,16 +100,16 @@ class Candidates:
 
     @property
     def said(self) -> NDArray[np.uint64]:
-        """(N, 2) the same for rows whose prompt and completion say the same."""
+        """The (N, 2) keys of prompt and completion, equal for rows with equal texts."""
         return self.columns.read("said")
 
     @property
     def members(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """(row, actor) of each actor on its winning side; actors are numbered by their ids."""
+        """The (row, actor) of each actor on the row's winning side; actors are ranked by id."""
         return self.columns.read("member row"), self.columns.read("member actor")
 
     def completions(self, texts: Texts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
-        """The text of each row, or of each of these."""
+        """Yields the text of each row, or of the rows in `which`."""
         place, length = self.place, self.length
         if which is not None:
             place, length = place[which], length[which]

@@ -1,5 +1,5 @@
-"""What labels say of the rows that a snapshot could have: completions with a label, what was written in place of some,
-and completions without a label that were compared with others. Pure.
+"""Makes the rows that a snapshot could have from labels: labelled completions, edited texts, and completions without a
+label that were compared with others. Pure.
 """
 
 from collections import Counter
@@ -17,16 +17,16 @@ from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.events import NAME
 from app.labels.whole_log.labelled import Labelled
 
-#: What a row for pairs alone has for a reason, and its weight: that of a thumb.
+#: The reason and the weight of a row for pairs alone; it weighs as much as a thumb.
 COMPARED, THUMB = "compared", THOUSANDTHS
 
 
 class Compared(NamedTuple):
-    """Two completions that were compared, once each, by numbers of actors.
+    """E comparisons of two completions, each pair once.
 
-    completion  number of the first one
-    other       what stands for the id of the other one: see `app.labels.whole_log.events.id_hash`
-    votes       (E, 3) of those who prefer the first one, the other one, neither
+    completion  number of the first completion
+    other       hash of the id of the other completion: see `app.labels.whole_log.events.id_hash`
+    votes       (E, 3) numbers of actors who prefer the first, the other, neither
     """
 
     completion: NDArray[np.int32]
@@ -36,19 +36,19 @@ class Compared(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """Columns of N rows, about C completions.
+    """The columns of N rows about C completions.
 
-    ids                  (C,) of the completions
-    checkpoint           (C,) number in `checkpoints`, which are sorted; -1: none is known
-    position, carrier    (C,) where their texts are, and what has them: see `app.labels.whole_log.events.Log`
-    completion           its number among the C
-    rewrite              position of the edit whose text it is, -1 for the completion itself
-    judged               whether it has a label; the others are rows for pairs alone
+    ids                  (C,) ids of the completions
+    checkpoint           (C,) index in `checkpoints`, which are sorted; -1 if unknown
+    position, carrier    (C,) the event that carries the text, and the kind: see `app.labels.whole_log.events.Log`
+    completion           number of the row's completion among the C
+    rewrite              position of the edit that has the row's text, -1 for the completion itself
+    judged               whether the row has a label; rows without one are for pairs alone
     weight               thousandths
-    reason               number in `reasons`, which are sorted
-    moment               of the newest signal that made it, µs since 1970
-    members              (row, actor) of each actor on its winning side, or who compared it; actors are numbered by ids
-    compared             which of the C were compared
+    reason               index in `reasons`, which are sorted
+    moment               time of the newest signal behind the row, µs since 1970
+    members              (row, actor) of each actor on the winning side, or who compared it; actors are ranked by id
+    compared             comparisons among the C completions
     """
 
     ids: pa.Array
@@ -69,7 +69,7 @@ class Rows:
 
 
 def ranks_of(actors: pl.Series) -> NDArray[np.int32]:
-    """Of each actor the place of its id among all: sums in the order of who came first differ in the last digit."""
+    """Returns each actor's rank by id: sums in the order of first appearance would differ in the last digit."""
     rank = np.empty(len(actors), dtype=np.int32)
     rank[actors.arg_sort().to_numpy()] = np.arange(len(rank), dtype=np.int32)
     return rank
@@ -78,10 +78,10 @@ def ranks_of(actors: pl.Series) -> NDArray[np.int32]:
 def rows_of(
     labelled: Labelled, ranks: NDArray[np.int32], *, checkpoint_id: str | None = None
 ) -> tuple[Rows, Counter[str]]:
-    """The rows, and how many completions give none, by the reason.
+    """Returns the rows, and the number of completions that give none, by reason.
 
-    ranks          of the actors: `ranks_of`
-    checkpoint_id  only completions of this checkpoint
+    ranks          ranks of the actors, from `ranks_of`
+    checkpoint_id  if given, only completions of this checkpoint give rows
     """
     completions = labelled.completions
     wanted = np.ones(len(completions), dtype=bool)
@@ -104,23 +104,23 @@ def rows_of(
     alone = np.flatnonzero(usable & ~has_label & in_pairs)
     rewrites = labelled.rewrites.filter(pl.Series(usable).gather(labelled.rewrites["completion"]))
     without = [EDITED_TEXT] * len(rewrites) + [COMPARED] * len(alone)
-    told = pl.concat([completions["reason"].gather(own), pl.Series("reason", without, NAME)])
-    reasons, reason = _numbered(told)
+    given = pl.concat([completions["reason"].gather(own), pl.Series("reason", without, NAME)])
+    reasons, reason = _numbered(given)
 
     labels = label.fill_null(value=False).to_numpy()
     votes = labelled.votes
     about = votes["completion"].to_numpy()
-    place = np.full(len(completions), -1, dtype=np.int32)
-    place[own] = np.arange(len(own), dtype=np.int32)
-    won = (votes["desirable"].to_numpy() == labels[about]) & (place[about] >= 0)
-    voted = place[about[won]]
+    index = np.full(len(completions), -1, dtype=np.int32)
+    index[own] = np.arange(len(own), dtype=np.int32)
+    won = (votes["desirable"].to_numpy() == labels[about]) & (index[about] >= 0)
+    voted = index[about[won]]
     moment = np.zeros(len(own), dtype=np.int64)
     np.maximum.at(moment, voted, votes["moment"].to_physical().to_numpy()[won])
     each = rewrites["actors"].list.len().to_numpy()
-    place[own] = -1
-    place[alone] = np.arange(len(alone), dtype=np.int32)
+    index[own] = -1
+    index[alone] = np.arange(len(alone), dtype=np.int32)
     comparers = compared.select("completion", "moment", "actors").explode("actors")
-    theirs = place[comparers["completion"].to_numpy()]
+    theirs = index[comparers["completion"].to_numpy()]
     of_alone, comparers = theirs[theirs >= 0], comparers.filter(theirs >= 0)
     last = np.zeros(len(alone), dtype=np.int64)
     np.maximum.at(last, of_alone, comparers["moment"].to_numpy())
@@ -165,7 +165,7 @@ def rows_of(
 
 
 def _numbered(column: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
-    """The names in it, sorted, and of each row the number of its own; -1 for null."""
+    """Returns the sorted names in the column, and the index of each row's name; -1 for null."""
     names = sorted(column.drop_nulls().unique().cast(pl.String).to_list())
     numbers = {name: number for number, name in enumerate(names)}
     return names, column.replace_strict(numbers, default=-1, return_dtype=pl.Int32).to_numpy()

@@ -1,4 +1,4 @@
-"""Chooses the rows of a snapshot that make pairs: by comparisons, by edits, and by labels. Pure."""
+"""Makes the pairs of a snapshot's rows from comparisons, edits and labels. Pure."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -16,7 +16,7 @@ SPLITS = len(get_args(Split))
 
 @dataclass(frozen=True)
 class Material:
-    """Candidates that pairs could be made of: what was compared with its votes, and edits with their originals."""
+    """Candidates that could make pairs: comparisons with their votes, and edits with their originals."""
 
     compared: NDArray[np.int32]
     votes: NDArray[np.int32]
@@ -24,12 +24,12 @@ class Material:
     authors: NDArray[np.int64]
 
     def candidates(self) -> NDArray[np.int32]:
-        """Returns each of them once."""
+        """Returns the candidates, each once."""
         return np.unique(np.concatenate([self.compared, self.edits]))
 
 
 def material_of(candidates: Candidates) -> Material:
-    """Returns what pairs could be made of."""
+    """Returns the candidates that could make pairs."""
     two, votes = candidates.compared
     written = np.flatnonzero(candidates.edit).astype(np.int32)
     edits, authors = np.empty((0, 2), dtype=np.int32), np.empty(0, dtype=np.int64)
@@ -52,11 +52,11 @@ def pairs_among(
     split: NDArray[np.int8],
     derive_from: NDArray[np.int32],
 ) -> Pairs:
-    """The pairs of rows, both in one split and about one prompt.
+    """Returns the pairs of rows that are in one split and about one prompt.
 
-    row          of each candidate its number among `every`, -1 for none
-    every        the candidates of all rows, and the `split` of each row
-    derive_from  the first ones of these, which make pairs by their labels
+    row          each candidate's index in `every`, -1 for none
+    every        the candidates of all rows; `split` is the split of each row
+    derive_from  the first candidates of `every`, which make pairs by their labels
     """
     either = len(two.compared) or len(two.edits)
     key = numbered(candidates.prompts.key[candidates.prompt[every]]) if either else every

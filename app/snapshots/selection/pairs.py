@@ -1,7 +1,7 @@
-"""Which completions of one prompt are compared with each other, for the objectives that learn from pairs. Pure.
+"""Makes pairs of completions of one prompt for the objectives that learn from pairs. Pure.
 
-compared   what people compared, in the direction of the majority; two with as many votes each way are no pair
-edit       a text that somebody wrote in place of a completion, over this completion
+compared   completions that people compared; the majority decides, and a tie makes no pair
+edit       a text that a user wrote in place of a completion, preferred to this completion
 derived    a desirable and an undesirable completion of one prompt, which nobody compared
 """
 
@@ -19,7 +19,7 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 @dataclass(frozen=True)
 class Pairs:
     """M pairs, ordered by source, then by rows. `votes`: (M, 3) numbers of actors who prefer the chosen row, the
-    rejected one, neither. `tied`: how many two rows were compared and have as many votes each way."""
+    rejected row, neither. `tied`: the number of compared pairs with as many votes each way, which are left out."""
 
     chosen: NDArray[np.int32]
     rejected: NDArray[np.int32]
@@ -34,7 +34,7 @@ class Pairs:
         return Pairs(self.chosen[chosen], self.rejected[chosen], self.source[chosen], self.votes[chosen], self.tied)
 
     def renumbered(self, left: NDArray[np.bool_]) -> "Pairs":
-        """With the numbers that rows have when only some are left, those of all pairs among them."""
+        """Returns the pairs with the new numbers of the rows in `left`, which must include the rows of all pairs."""
         number = np.cumsum(left, dtype=np.int32) - 1
         return replace(self, chosen=number[self.chosen], rejected=number[self.rejected])
 
@@ -51,11 +51,11 @@ def pairs_from(
     authors: NDArray[np.integer[Any]],
     derived: NDArray[np.integer[Any]],
 ) -> Pairs:
-    """Each two rows once. What was compared decides over edits, and both over what is derived.
+    """Returns each pair of rows once: comparisons take precedence over edits, and both over derived pairs.
 
-    compared  (E, 2) rows, and (E, 3) their votes: for the first, for the second, for neither
-    edits     (F, 2) rows of texts and of what they were written in place of, and how many wrote each
-    derived   (G, 2) chosen and rejected
+    compared, votes  (E, 2) rows, and (E, 3) votes for the first, for the second, for neither
+    edits, authors   (F, 2) rows of edited texts and of their originals, and the number of authors of each
+    derived          (G, 2) chosen and rejected rows
     """
     compared, votes = _added_up(compared, votes)
     turned = votes[:, 1] > votes[:, 0]
@@ -81,7 +81,7 @@ def pairs_from(
 def _added_up(
     pairs: NDArray[np.integer[Any]], votes: NDArray[np.integer[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each two rows once, the smaller number first, with the sums of their votes; without rows beside themselves."""
+    """Returns each pair once, smaller number first, with the sums of its votes; drops pairs of a row with itself."""
     two = pairs[:, 0] != pairs[:, 1]
     ordered: NDArray[np.int64] = pairs[two].astype(np.int64)
     votes = votes[two].astype(np.int64)
@@ -95,7 +95,7 @@ def _added_up(
 
 
 def _among(pairs: NDArray[np.integer[Any]], others: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Which pairs are among the others, whatever their direction."""
+    """Returns a mask of the pairs that are among the others in either direction."""
     these, those = (_key(np.sort(two, axis=1).astype(np.int64)) for two in (pairs, others))
     return np.isin(these, those)
 
@@ -105,11 +105,11 @@ def _key(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def pairs_of(rows: Iterable[tuple[Hashable, bool]]) -> list[tuple[int, int]]:
-    """(number of the chosen row, number of the rejected row), rows counted from 0; a row is (prompt, desirable).
+    """Returns (chosen, rejected) row numbers, counted from 0, for rows of (prompt, desirable).
 
-    A prompt with rows of one class gives no pair. Of the others, each row of the larger class is used once, and those
-    of the rarer class are repeated in turn: no row is left out, and no prompt counts for more than its larger class.
-    A preference, one row of each class, is exactly its pair. Prompts in the order of their first row.
+    A prompt with rows of one class gives no pair. For the others, each row of the larger class is used once, and the
+    rows of the rarer class are repeated in turn: no row is left out, and no prompt counts for more than its larger
+    class. A preference, one row of each class, gives exactly its pair. Prompts keep the order of their first rows.
     """
     numbers: dict[Hashable, int] = {}
     known = [(numbers.setdefault(prompt, len(numbers)), desirable) for prompt, desirable in rows]
@@ -119,11 +119,11 @@ def pairs_of(rows: Iterable[tuple[Hashable, bool]]) -> list[tuple[int, int]]:
 
 
 def pairs_of_rows(prompt: NDArray[np.integer], desirable: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """(M, 2) of the same; prompts are numbers from 0 on."""
-    many = len(prompt)
-    first = np.full(int(prompt.max(initial=-1)) + 1, many, dtype=np.int32)
-    first[prompt[::-1]] = np.arange(many, dtype=np.int32)[::-1]
-    # By prompt, in the order of their first rows.
+    """Returns (M, 2) chosen and rejected rows, as `pairs_of` does, for prompts that are numbers from 0 on."""
+    count_of_rows = len(prompt)
+    first = np.full(int(prompt.max(initial=-1)) + 1, count_of_rows, dtype=np.int32)
+    first[prompt[::-1]] = np.arange(count_of_rows, dtype=np.int32)[::-1]
+    # Sort by prompt; prompts keep the order of their first rows.
     order = np.argsort(first[prompt], kind="stable").astype(np.int32)
     up, down = order[desirable[order]], order[~desirable[order]]
     del order

@@ -1,6 +1,6 @@
-"""Which candidates are rows of a snapshot: equal ones collapsed, each on its side, influence capped. Pure.
+"""Selects the rows of a snapshot: collapses equal candidates, splits, and caps influence. Pure.
 
-Nothing depends on the order in which the candidates come; the rows are in the order of time.
+The result does not depend on the order of the candidates. The rows are ordered by time.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ TRAIN = SPLITS.index("train")
 
 @dataclass(frozen=True)
 class RowsForPairs:
-    """Columns of rows that pairs alone need: texts that were compared, and have no label."""
+    """The columns of rows that only pairs need: compared texts without a label."""
 
     candidate: NDArray[np.int32]
     weight: NDArray[np.float64]
@@ -49,20 +49,20 @@ class RowsForPairs:
 
 @dataclass(frozen=True)
 class Selection:
-    """Columns of the rows, in their order: by the time of what was said, then by completion.
+    """The columns of the rows, ordered by the time of the newest signal, then by completion.
 
     candidate  number of the row's candidate
-    cluster    (candidate, row) of each candidate that says the same as the row, the row's own among them
-    weight     what the caps leave
-    split      number in `SPLITS`
+    cluster    (candidate, row) of each candidate with the text of the row, including the row's own
+    weight     weight after the caps
+    split      index in `SPLITS`
     group      number of the prompt's group
-    unit       number of what is on one side as a whole: the group's conversation, or the group where it has none
-    members    (row, actor) of each actor who has a part in the row
+    unit       number of the unit that is on one side as a whole: the group's conversation, or the group without one
+    members    (row, actor) of each actor who contributed to the row
     counts     rows before equal ones are collapsed
-    drops      reason → completions or rows that are not in it
-    capped     training rows that weigh less, by whose influence was over its cap
-    for_pairs  rows without a label; they are numbered after those that have one
-    pairs      rows that are compared with each other, both in one split and of one format
+    drops      reason → completions or rows that were left out
+    capped     training rows with a reduced weight, by the cap that was exceeded: actor or prompt
+    for_pairs  rows without a label; they are numbered after the labelled rows
+    pairs      compared rows, both in one split and of one format
     """
 
     candidate: NDArray[np.int32]
@@ -86,12 +86,12 @@ class Selection:
         return np.flatnonzero((self.split == SPLITS.index(split)) & (self.chat == (kind == "chat")))
 
     def without_members(self) -> "Selection":
-        """For who looks at them no more: they are a third of it."""
+        """Returns a copy without members, groups and units, which take a third of the memory."""
         none = np.empty(0, dtype=np.int32)
         return replace(self, members=(none, none), group=none, unit=none)
 
     def pairs_of(self, split: Split) -> Pairs:
-        """The pairs of one split."""
+        """Returns the pairs of one split."""
         splits = np.concatenate([self.split, self.for_pairs.split])
         return self.pairs.where(splits[self.pairs.chosen] == SPLITS.index(split))
 
@@ -113,17 +113,17 @@ def select(
     as_of: datetime,
     derive_pairs: bool = False,
 ) -> Selection:
-    """Choose the rows.
+    """Selects the rows.
 
-    drops     completions that gave no candidate
-    leaders   (P, 2) key of the prompt that leads each prompt's group
-    deciding  (P, 2) key of the prompt that decides on the side of that group: of its conversation, or its leader
-    astray    candidates whose conversation is on the other side than their prompt: they are left out
-    as_of     the time of the log's end
-    derive_pairs  whether desirable and undesirable rows of a prompt make pairs, too
+    drops         completions that gave no candidate
+    leaders       (P, 2) key of the prompt that leads each prompt's group
+    deciding      (P, 2) key of the prompt that decides the side of that group: its conversation's, or its leader
+    astray        candidates to leave out, since their conversation and their prompt are on different sides
+    as_of         the time of the last event of the log
+    derive_pairs  whether desirable and undesirable rows of a prompt also make pairs
 
-    Rows with the same prompt and completion are one row with the label of the heavier side, or none where the sides
-    are equal: the same text with both labels teaches nothing.
+    Rows with the same prompt and completion become one row with the label of the heavier side. They are dropped if
+    both sides weigh the same: the same text with both labels teaches nothing.
     """
     label, judged = candidates.label, candidates.judged
     counts = wire.ClassCounts(
@@ -157,7 +157,7 @@ def select(
     left = weight > 0
     drops["capped"] = int(np.count_nonzero(~left & judged))
     rows, weight, member = rows[left], weight[left], _renumbered(member, left)
-    # Rows without a label come last, and what follows is about the others.
+    # Rows without a label come last. The rest of the function is about labelled rows.
     alone = only_for_pairs[rows]
     chat = candidates.prompts.chat[candidates.prompt[rows]]
     for_pairs = RowsForPairs(rows[alone], weight[alone], split[rows[alone]], chat[alone])
@@ -167,7 +167,7 @@ def select(
     same = _places(every, len(candidates))[cluster]
     pairs = pairs_among(candidates, two, same, every, split[every], rows if derive_pairs else rows[:0])
     if len(for_pairs.candidate):
-        # Only those that a pair needs.
+        # Keep only the rows that a pair needs.
         needed = np.isin(np.arange(len(every)), np.concatenate([np.arange(len(rows)), pairs.chosen, pairs.rejected]))
         for_pairs, pairs = for_pairs.where(needed[len(rows) :]), pairs.renumbered(needed)
         same = _places(every[needed], len(candidates))[cluster]
@@ -195,7 +195,7 @@ def select(
 
 
 def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
-    """The training rows by checkpoint, reason and label."""
+    """Returns the training rows by checkpoint, reason and label."""
     train = np.flatnonzero(selection.split == TRAIN).astype(np.int32)
     candidate = selection.candidate[train]
     kind = candidates.checkpoint[candidates.completion[candidate]] + np.int32(1)
@@ -208,59 +208,63 @@ def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
     weight = selection.weight[train]
     rows, weights = np.bincount(number, minlength=len(kinds)), np.bincount(number, weight, len(kinds))
     squares = np.bincount(number, weight**2, len(kinds))
-    found = []
-    for place, one in enumerate(kinds.tolist()):
-        which, desirable = divmod(one, 2)
-        of, why = divmod(which, len(candidates.reasons))
-        name = None if of == 0 else candidates.checkpoints[of - 1]
-        told = int(rows[place]), float(weights[place]), float(squares[place])
-        found.append(Cell(name, candidates.reasons[why], bool(desirable), *told))
-    return found
+    cells = []
+    for index, code in enumerate(kinds.tolist()):
+        source, desirable = divmod(code, 2)
+        checkpoint, reason = divmod(source, len(candidates.reasons))
+        name = None if checkpoint == 0 else candidates.checkpoints[checkpoint - 1]
+        sums = int(rows[index]), float(weights[index]), float(squares[index])
+        cells.append(Cell(name, candidates.reasons[reason], bool(desirable), *sums))
+    return cells
 
 
 def _in_time(candidates: Candidates) -> NDArray[np.int32]:
-    """Of each candidate its place by the time of what was said; then by completion, before what was written in its
-    place."""
-    place = np.empty(len(candidates), dtype=np.int32)
-    by = np.lexsort((candidates.edit, candidates.rank[candidates.completion], candidates.moment))
-    place[by] = np.arange(len(place), dtype=np.int32)
-    return place
+    """Returns each candidate's rank by the time of its newest signal, then by completion; a completion comes before its
+    edits."""
+    rank = np.empty(len(candidates), dtype=np.int32)
+    order = np.lexsort((candidates.edit, candidates.rank[candidates.completion], candidates.moment))
+    rank[order] = np.arange(len(rank), dtype=np.int32)
+    return rank
 
 
 def _collapsed(
     candidates: Candidates, order: NDArray[np.int32], two: Material, here: NDArray[np.bool_], drops: Counter[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int32]]:
-    """Which candidates stay, of those that are `here`: of each cluster the first of the heavier side with the weight of
-    its heaviest; where there is none, the first one of those that were compared, for pairs alone. And of each candidate
-    the one that stays for it, itself where none does."""
-    said = numbered(candidates.said)
+    """Returns which of the candidates in `here` stay, which of these serve pairs alone, and each candidate's
+    representative.
+
+    Of each cluster the heaviest candidate of the heavier side stays, the earliest of equally heavy ones. If there is
+    none, the earliest candidate that was compared stays for pairs alone. A candidate without a representative is its
+    own.
+    """
+    text = numbered(candidates.said)
     label, weight, judged = candidates.label, candidates.weight, candidates.judged
-    many = int(said.max(initial=-1)) + 1
-    # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
+    count = int(text.max(initial=-1)) + 1
+    # Sums of thousandths are whole numbers far below 2^53, so they are exact as floats in any order.
     judged = judged & here
-    up = np.bincount(said[label & here], weight[label & here], many)
-    down = np.bincount(said[~label & judged], weight[~label & judged], many)
-    tie = (up == down)[said] & judged
-    won = (label == (up > down)[said]) & ~tie & judged
+    up = np.bincount(text[label & here], weight[label & here], count)
+    down = np.bincount(text[~label & judged], weight[~label & judged], count)
+    tie = (up == down)[text] & judged
+    won = (label == (up > down)[text]) & ~tie & judged
     drops["contradiction"] += int(np.count_nonzero(tie))
     drops["outvoted"] += int(np.count_nonzero(~won & ~tie & judged))
     winners = np.flatnonzero(won).astype(np.int32)
     del up, down, tie, won
-    winners = winners[np.lexsort((order[winners], -weight[winners], said[winners]))]
-    first = winners[np.append(True, said[winners][1:] != said[winners][:-1])[: len(winners)]]
+    winners = winners[np.lexsort((order[winners], -weight[winners], text[winners]))]
+    first = winners[np.append(True, text[winners][1:] != text[winners][:-1])[: len(winners)]]
     drops["duplicate"] += len(winners) - len(first)
     stays = np.zeros(len(candidates), dtype=bool)
     stays[first] = True
-    stands_for = np.full(many, -1, dtype=np.int32)
-    stands_for[said[first]] = first
+    stands_for = np.full(count, -1, dtype=np.int32)
+    stands_for[text[first]] = first
     only_for_pairs = np.zeros(len(candidates), dtype=bool)
     several = two.candidates()
-    several = several[here[several] & (stands_for[said[several]] < 0)]
-    several = several[np.lexsort((order[several], said[several]))]
-    first = several[np.append(True, said[several][1:] != said[several][:-1])[: len(several)]]
-    stands_for[said[first]] = first
+    several = several[here[several] & (stands_for[text[several]] < 0)]
+    several = several[np.lexsort((order[several], text[several]))]
+    first = several[np.append(True, text[several][1:] != text[several][:-1])[: len(several)]]
+    stands_for[text[first]] = first
     only_for_pairs[first] = stays[first] = True
-    cluster = stands_for[said]
+    cluster = stands_for[text]
     alone = (cluster < 0) | ~here
     cluster[alone] = np.flatnonzero(alone)
     return stays, only_for_pairs, cluster
@@ -270,8 +274,8 @@ def _sides(
     project: str, deciding: NDArray[np.uint64], unit: NDArray[np.int32], holdout_share: float
 ) -> NDArray[np.int8]:
     """Returns the number of each unit's side."""
-    _, one = np.unique(unit, return_index=True)
-    sides = (split_of(project, deciding[place].tobytes(), holdout_share) for place in one.tolist())
+    _, firsts = np.unique(unit, return_index=True)
+    sides = (split_of(project, deciding[prompt].tobytes(), holdout_share) for prompt in firsts.tolist())
     return np.array([SPLITS.index(side) for side in sides], dtype=np.int8)
 
 
@@ -283,7 +287,7 @@ def _hold_out_later(
     late: NDArray[np.bool_],
     drops: Counter[str],
 ) -> None:
-    """Rows of late leave training: held out where prompt and conversation are new, else dropped. In place."""
+    """Removes late rows from training, in place: holds them out if prompt and conversation are new, else drops them."""
     train = stays & (split == TRAIN)
     known = np.zeros(int(unit.max(initial=-1)) + 1, dtype=bool)
     known[unit[train & ~late]] = True
@@ -296,18 +300,18 @@ def _hold_out_later(
 _Members = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
-def _places(rows: NDArray[np.int32], many: int) -> NDArray[np.int32]:
-    """Of each of `many` candidates its place among `rows`, -1 where it is none of them."""
-    place = np.full(many, -1, dtype=np.int32)
-    place[rows] = np.arange(len(rows), dtype=np.int32)
-    return place
+def _places(rows: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """Returns the index in `rows` of each of `count` candidates, -1 for those that are not among them."""
+    index = np.full(count, -1, dtype=np.int32)
+    index[rows] = np.arange(len(rows), dtype=np.int32)
+    return index
 
 
 def _members(
     candidates: Candidates, cluster: NDArray[np.int32], only_for_pairs: NDArray[np.bool_], rows: NDArray[np.int32]
 ) -> _Members:
-    """(row, actor), each once: those who made a candidate of the row's cluster with the row's label, or of a row
-    without one."""
+    """Returns (row, actor) once for each actor who contributed to a candidate of the row's cluster that has the row's
+    label, or to any candidate of the cluster if the row has no label."""
     candidate, actor = candidates.members
     label, stands_for = candidates.label, cluster[candidate]
     row = _places(rows, len(candidates))[stands_for]
@@ -333,7 +337,7 @@ def _disjoint(
     only_for_pairs: NDArray[np.bool_],
     drops: Counter[str],
 ) -> tuple[NDArray[np.int32], _Members]:
-    """Without the training rows of actors who have others, too."""
+    """Returns rows and members without the training rows of actors who also have held-out rows."""
     row, actor = member
     held_out = split != TRAIN
     theirs = np.unique(row[~held_out[row] & np.isin(actor, actor[held_out[row]])])
@@ -352,28 +356,31 @@ def _capped(
     judged: NDArray[np.bool_],
     rules: wire.guard_rules.Influence,
 ) -> tuple[NDArray[np.float64], dict[str, int]]:
-    """The weights, of training rows what the caps leave; and how many weigh less, by the cap. Rows for pairs alone have
-    no part in the sum that the caps are shares of, and weigh as much less as other rows of their prompts and actors."""
+    """Returns the weights, with the caps applied to training rows, and the number of reduced rows by cap.
+
+    Rows for pairs alone do not count in the total that the caps are shares of. Their weights are reduced like those of
+    the other rows of their prompts and actors.
+    """
     weight = candidates.weight[rows] / THOUSANDTHS
     train = (split == TRAIN) & judged
     of_train = _dense(group[train])
     row, actor = _renumbered(member, train)
-    found = influence.capped(weight[train], (row, _dense(actor)), of_train, rules)
+    limited = influence.capped(weight[train], (row, _dense(actor)), of_train, rules)
     alone = (split == TRAIN) & ~judged
     if alone.any():
         of_group, of_actor = np.ones(int(group.max()) + 1), np.ones(int(member[1].max(initial=-1)) + 1)
-        of_group[np.flatnonzero(_present(group[train]))] = found.prompts
-        of_actor[np.flatnonzero(_present(actor))] = found.actors
+        of_group[np.flatnonzero(_present(group[train]))] = limited.prompts
+        of_actor[np.flatnonzero(_present(actor))] = limited.actors
         row, actor = _renumbered(member, alone)
         theirs = np.bincount(row, minlength=int(np.count_nonzero(alone)))
         mean = np.bincount(row, of_actor[actor], len(theirs)) / np.maximum(theirs, 1)
         weight[alone] *= of_group[group[alone]] * np.where(theirs > 0, mean, 1.0)
-    weight[train] = found.weight
-    return weight, {"capped_actor": int(found.by_actor.sum()), "capped_prompt": int(found.by_prompt.sum())}
+    weight[train] = limited.weight
+    return weight, {"capped_actor": int(limited.by_actor.sum()), "capped_prompt": int(limited.by_prompt.sum())}
 
 
 def _dense(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The same order, without gaps from 0 on."""
+    """Returns the numbers renumbered from 0 without gaps, in the same order."""
     return (np.cumsum(_present(numbers), dtype=np.int32) - 1)[numbers]
 
 

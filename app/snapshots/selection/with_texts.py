@@ -1,4 +1,4 @@
-"""From labels and the log's texts to candidates. Pure but for the files of columns and texts."""
+"""Makes candidates of labels and the texts of the log. Pure except for the files of columns and texts."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ Integer = TypeVar("Integer", bound=np.integer[Any])
 
 
 class Source(Protocol):
-    """Where the texts are."""
+    """A source of texts: the log."""
 
     def carried(self) -> Iterable[pa.RecordBatch]: ...
 
@@ -38,7 +38,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class KeptRows:
-    """Rows on disk, still without their texts. The names are sorted."""
+    """Rows on disk, without their texts. The names are sorted."""
 
     columns: Columns
     checkpoints: Sequence[str]
@@ -48,16 +48,17 @@ class KeptRows:
 def gather(
     rows: KeptRows, source: Source, texts: Texts, duplicates: wire.guard_rules.Duplicates
 ) -> tuple[Candidates, int]:
-    """The rows with their texts, and how many completions give none because their prompts are more than texts.
+    """Returns the candidates, which are the rows with their texts, and the number of completions that are left out
+    since their prompts are more than texts.
 
-    The columns of `rows` are those of the candidates afterwards.
+    The columns of `rows` become the columns of the candidates.
     """
     columns = rows.columns
     read = Said(texts, exact=duplicates.exact)
     carried = _carried(columns, source, read)
     columns.drop("position", "carrier")
     of, rewrite = columns.read("completion"), columns.read("rewrite")
-    prompt = carried.pop("prompt")[of]  # as they came, until all have
+    prompt = carried.pop("prompt")[of]  # numbers in the order of arrival, until all have arrived
     usable = prompt >= 0
     edits = np.flatnonzero((rewrite >= 0) & usable)
     tool_calls = int(np.count_nonzero(~usable & (rewrite < 0) & columns.read("judged")))
@@ -78,18 +79,18 @@ def gather(
         _leave_out(columns, usable)
     columns.put("rank", _ranks(columns.strings("id")))
     _link(columns)
-    many = int(np.count_nonzero(usable))
-    candidates = Candidates(columns, many, rows.checkpoints, rows.reasons, prompts)
+    count = int(np.count_nonzero(usable))
+    candidates = Candidates(columns, count, rows.checkpoints, rows.reasons, prompts)
     if duplicates.exact:
         columns.put("said", _settled(candidates, texts))
     return candidates, tool_calls
 
 
 def keep(parts: Iterable[Rows], near: Path | None) -> KeptRows:
-    """The rows of all parts, on the disk of `near`."""
+    """Stores the rows of all parts in columns on the disk of `near`, and returns them."""
     columns = Columns(near)
     names: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    completions, many = 0, 0
+    completions, labels = 0, 0
     for rows in parts:
         columns.append_strings("id", rows.ids)
         columns.append("position", rows.position)
@@ -100,47 +101,47 @@ def keep(parts: Iterable[Rows], near: Path | None) -> KeptRows:
         columns.append("checkpoint", _renamed(rows.checkpoint, rows.checkpoints, names[0]))
         columns.append("reason", _renamed(rows.reason, rows.reasons, names[1]))
         row, actor = rows.members
-        columns.append("member row", row + np.int32(many))
+        columns.append("member row", row + np.int32(labels))
         columns.append("member actor", actor)
         columns.append("compared completion", rows.compared.completion + np.int32(completions))
         columns.append("compared other", rows.compared.other)
         columns.append("compared votes", rows.compared.votes)
-        completions, many = completions + len(rows.ids), many + len(rows.label)
+        completions, labels = completions + len(rows.ids), labels + len(rows.label)
     for name, known in zip(("checkpoint", "reason"), names, strict=True):
-        # In whatever parts they came: by their names.
+        # Numbers follow the names, so that they do not depend on how the rows came in parts.
         number = columns.read(name)
         order = sorted(known)
         ranks = np.empty(len(known) + 1, dtype=number.dtype)
-        ranks[[*(known[one] for one in order), -1]] = [*range(len(known)), -1]
+        ranks[[*(known[each] for each in order), -1]] = [*range(len(known)), -1]
         columns.put(name, ranks[number])
     return KeptRows(columns, sorted(names[0]), sorted(names[1]))
 
 
-def _renamed(number: NDArray[Integer], told: Sequence[str], known: dict[str, int]) -> NDArray[Integer]:
-    """Numbers in `told` as numbers in `known`, which gets those that are new; -1 stays."""
-    here = [known.setdefault(one, len(known)) for one in told]
-    return np.array([*here, -1], dtype=number.dtype)[number]
+def _renamed(number: NDArray[Integer], names: Sequence[str], known: dict[str, int]) -> NDArray[Integer]:
+    """Returns indices in `names` as numbers in `known`, and adds new names to it; -1 stays."""
+    numbers = [known.setdefault(name, len(known)) for name in names]
+    return np.array([*numbers, -1], dtype=number.dtype)[number]
 
 
 def _edited(
     rewrite: NDArray[np.int64], prompt: NDArray[np.int32], source: Source, read: Said
 ) -> tuple[NDArray[np.uint64], dict[str, NDArray[Any]]]:
-    """Of texts that were written in place of completions: 64 bits of each one's hash, and its place, length and key."""
-    many = len(rewrite)
-    edit = np.zeros(many, dtype=np.uint64)
-    place, length = np.zeros(many, dtype=np.int64), np.zeros(many, dtype=np.int32)
-    said = np.zeros((many, 2), dtype=np.uint64)
-    for start in range(0, many, AT_ONCE):
+    """Returns 64 bits of the hash of each edited text, and its offset, length and key."""
+    count = len(rewrite)
+    edit = np.zeros(count, dtype=np.uint64)
+    offset, length = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int32)
+    key = np.zeros((count, 2), dtype=np.uint64)
+    for start in range(0, count, AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        found = source.edited(sorted(set(rewrite[part].tolist())))
-        edited = [encoded(found[position]) for position in rewrite[part].tolist()]
+        texts = source.edited(sorted(set(rewrite[part].tolist())))
+        edited = [encoded(texts[position]) for position in rewrite[part].tolist()]
         edit[part] = [_head(hashlib.sha256(text).digest()) for text in edited]
-        place[part], length[part], said[part] = read.completions(edited, prompt[part])
-    return edit, {"place": place, "length": length, "said": said}
+        offset[part], length[part], key[part] = read.completions(edited, prompt[part])
+    return edit, {"place": offset, "length": length, "said": key}
 
 
 def _leave_out(columns: Columns, usable: NDArray[np.bool_]) -> None:
-    """Rows whose prompts are of no use."""
+    """Removes rows whose prompts are unusable."""
     for name in ("completion", "judged", "label", "weight", "reason", "moment"):
         columns.put(name, columns.read(name)[usable])
     number = np.cumsum(usable, dtype=np.int32) - 1
@@ -151,12 +152,12 @@ def _leave_out(columns: Columns, usable: NDArray[np.bool_]) -> None:
 
 
 def _carried(columns: Columns, source: Source, read: Said) -> dict[str, NDArray[Any]]:
-    """Of each completion: `prompt`, its number, -1 where that is of no use; `place` and `length` of its text; what it
-    says, `said`."""
+    """Returns columns with a value for each completion: `prompt`, the number of its prompt, -1 for an unusable one;
+    `place` and `length`, the offset and the bytes of its text; `said`, the key of its text."""
     position, carrier = columns.read("position"), columns.read("carrier")
-    many = len(position)
-    prompt, place = np.full(many, -1, dtype=np.int32), np.zeros(many, dtype=np.int64)
-    length, said = np.zeros(many, dtype=np.int32), np.zeros((many, 2), dtype=np.uint64)
+    count = len(position)
+    prompt, place = np.full(count, -1, dtype=np.int32), np.zeros(count, dtype=np.int64)
+    length, said = np.zeros(count, dtype=np.int32), np.zeros((count, 2), dtype=np.uint64)
 
     def take(numbers: NDArray[np.int32], prompts: Sequence[bytes], completions: Sequence[bytes]) -> None:
         of = prompt[numbers] = read.prompts_of(prompts)
@@ -174,34 +175,34 @@ def _carried(columns: Columns, source: Source, read: Said) -> dict[str, NDArray[
     key.sort()
     for batch in source.carried():
         wanted = pl.Series(batch["position"]).to_numpy() * len(CARRIERS) + pl.Series(batch["carrier"]).to_numpy()
-        found = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
-        hits = np.flatnonzero(key[found] == wanted) if len(key) else np.empty(0, dtype=np.int64)
+        index = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
+        hits = np.flatnonzero(key[index] == wanted) if len(key) else np.empty(0, dtype=np.int64)
         chosen = batch.take(pl.Series(hits).to_arrow())
-        said_there = (chosen[name].cast(pa.binary()).to_pylist() for name in ("prompt", "completion"))
-        take(order[found[hits]], *said_there)
+        columns_of_texts = (chosen[name].cast(pa.binary()).to_pylist() for name in ("prompt", "completion"))
+        take(order[index[hits]], *columns_of_texts)
     for start in range(0, len(sides), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         texts = source.rejected(not_preferred[part])
-        told = [texts[one] for one in not_preferred[part]]
-        take(sides[part], [encoded(one) for one, _ in told], [encoded(other) for _, other in told])
+        pairs = [texts[each] for each in not_preferred[part]]
+        take(sides[part], [encoded(prompt) for prompt, _ in pairs], [encoded(completion) for _, completion in pairs])
     return {"prompt": prompt, "place": place, "length": length, "said": said}
 
 
 def _link(columns: Columns) -> None:
-    """Puts the candidates of the completions that were compared in the place of what stands for these: `compared`,
-    (E, 2) numbers. Those of which one gives no candidate are gone."""
+    """Replaces the columns that name compared completions by `compared`, (E, 2) numbers of their candidates; drops
+    comparisons with a completion that has no candidate."""
     one, other, votes = (columns.read(f"compared {name}") for name in ("completion", "other", "votes"))
     pairs = np.empty((0, 2), dtype=np.int32)
     if len(one):
         ids = id_hash(columns.strings("id"))
         order = np.argsort(ids)
-        place = np.minimum(np.searchsorted(ids, other, sorter=order), len(ids) - 1)
-        there = ids[order[place]] == other
+        index = np.minimum(np.searchsorted(ids, other, sorter=order), len(ids) - 1)
+        there = ids[order[index]] == other
         own = np.full(len(ids), -1, dtype=np.int32)
         completion = columns.read("completion")
         itself = np.flatnonzero(columns.read("edit") == 0).astype(np.int32)
         own[completion[itself]] = itself
-        pairs = np.stack([own[one], np.where(there, own[order[place]], np.int32(-1))], axis=1)
+        pairs = np.stack([own[one], np.where(there, own[order[index]], np.int32(-1))], axis=1)
         both = (pairs >= 0).all(axis=1)
         pairs, votes = pairs[both], votes[both]
     columns.drop("compared completion", "compared other")
@@ -210,7 +211,7 @@ def _link(columns: Columns) -> None:
 
 
 def _settled(candidates: Candidates, texts: Texts) -> NDArray[np.uint64]:
-    """`said` where what looks the same was compared whole."""
+    """Returns `said` after a comparison of the whole texts whose keys are equal."""
     number = numbered(candidates.said)
     several = np.flatnonzero(np.bincount(number)[number] > 1)
     del number
@@ -233,5 +234,5 @@ def _ranks(ids: pa.Array) -> NDArray[np.int32]:
 
 
 def _head(digest: bytes) -> int:
-    """The number that the first 16 hexadecimal digits of the digest are."""
+    """Returns the first 8 bytes of the digest as a number."""
     return int.from_bytes(digest[:8], "big")
