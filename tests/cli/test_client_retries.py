@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from thumbwheel import ApiError, Client, Unreachable, wire
-from thumbwheel.failures import retry_after_seconds
+from thumbwheel.errors import retry_after_seconds
 
 from app import services
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 from thumbwheel import Client, wire
-from thumbwheel.following import frames
+from thumbwheel.client.run_stream import frames
 from thumbwheel.wire.run_events import AnyRunEvent, RunMetricsEvent, RunProgressEvent, RunTransitionEvent
 
 from app import services

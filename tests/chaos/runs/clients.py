@@ -8,7 +8,7 @@ from uuid import UUID
 
 from thumbwheel import wire
 from thumbwheel.client import Client
-from thumbwheel.failures import ApiError, ClientError, Unreachable
+from thumbwheel.errors import ApiError, ClientError, Unreachable
 
 from tests.chaos.runs.plan import Wish
 from tests.chaos.runs.watching import ENDED

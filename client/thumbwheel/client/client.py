@@ -20,10 +20,10 @@ import httpx
 from pydantic import BaseModel, JsonValue
 
 from thumbwheel import wire
-from thumbwheel.downloads import Progress, download, inside
-from thumbwheel.failures import ClientError, successful
-from thumbwheel.following import SILENT_SECONDS, followed
-from thumbwheel.retries import Retries, if_never_sent, if_safe, if_safe_once
+from thumbwheel.client.downloads import Progress, download, inside
+from thumbwheel.errors import ClientError, successful
+from thumbwheel.client.run_stream import SILENT_SECONDS, followed
+from thumbwheel.client.retries import Retries, if_never_sent, if_safe, if_safe_once
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
@@ -44,7 +44,7 @@ class Client:
                            project here
     timeout                seconds of silence after which an attempt fails
     tries, retry_seconds   how often a call is made, and after how many seconds no other attempt begins; see
-                           `thumbwheel.retries` for what is repeated
+                           `thumbwheel.client.retries` for what is repeated
     sleep                  waits between two attempts
 
     Methods raise `ApiError` and `Unreachable`. Sending an event is safe to repeat: it carries an id made here.

@@ -24,7 +24,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from thumbwheel.failures import ApiError, Unreachable
+from thumbwheel.errors import ApiError, Unreachable
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import httpx
 
-from thumbwheel.failures import ApiError, Damaged, Unreachable, successful
-from thumbwheel.retries import Retries, if_safe
+from thumbwheel.errors import ApiError, Damaged, Unreachable, successful
+from thumbwheel.client.retries import Retries, if_safe
 
 #: Called with the bytes that have arrived, and with their total if the server names it.
 Progress = Callable[[int, int | None], None]

@@ -8,8 +8,8 @@ from itertools import chain
 
 import httpx
 
-from thumbwheel.failures import successful
-from thumbwheel.retries import FIRST_PAUSE_SECONDS, Retries, if_safe
+from thumbwheel.errors import successful
+from thumbwheel.client.retries import FIRST_PAUSE_SECONDS, Retries, if_safe
 from thumbwheel.wire.run_events import RUN_EVENTS, AnyRunEvent, RunEndEvent
 
 #: The server says that it is there every 15 s: a connection that is silent for longer is dead.
