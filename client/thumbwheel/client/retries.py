@@ -95,10 +95,19 @@ def if_never_sent(error: BaseException) -> bool:
     return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
 
 
+def first_pause() -> float:
+    """Returns the seconds to wait before a broken stream is opened again."""
+    return _jittered(FIRST_PAUSE_SECONDS)
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.5, 1.0)
+
+
 def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     requested = error.retry_after if isinstance(error, ApiError) else None
-    return (requested or 0.0) + _backoff(state) * random.uniform(0.5, 1.0)
+    return (requested or 0.0) + _jittered(_backoff(state))
 
 
 def _attempts(retrying: Retrying) -> int:

@@ -1,43 +1,45 @@
-"""A run's events, followed over as many connections as it takes: server-sent events, read and resumed."""
+"""The events of a run as server-sent events, read by httpx-sse and resumed after a broken connection."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
 from itertools import chain
+from uuid import UUID
 
 import httpx
+from httpx_sse import EventSource
 
+from thumbwheel.client.http import Http
+from thumbwheel.client.retries import first_pause, if_safe
 from thumbwheel.errors import successful
-from thumbwheel.client.retries import FIRST_PAUSE_SECONDS, Retries, if_safe
 from thumbwheel.wire.run_events import RUN_EVENTS, AnyRunEvent, RunEndEvent
 
-#: The server says that it is there every 15 s: a connection that is silent for longer is dead.
+#: The server sends a comment every 15 s: a connection that is silent for longer than this is dead.
 SILENT_SECONDS = 40.0
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One event as it stands in the stream."""
+def follow(http: Http, run_id: UUID, last_event_id: str | None, *, history: bool) -> Iterator[AnyRunEvent]:
+    """Yields the events of a run until it has ended; reopens the stream behind the last event whenever it is cut.
 
-    event: str
-    data: str
+    last_event_id  starts after the event with this id
+    history        False starts with the current state, unless `last_event_id` is given
 
-
-def followed(
-    http: httpx.Client, request: Callable[[str | None], httpx.Request], retries: Retries, last_event_id: str | None
-) -> Iterator[AnyRunEvent]:
-    """Yields the events of the stream until the run has ended; a stream that is cut is opened again.
-
-    request        makes the call that continues behind an event's id
-    retries        limits of consecutive calls that bring no event
-    last_event_id  begin behind it
-
-    Raises `Unreachable`, `ApiError`.
+    The limits of the client's retries apply to consecutive connections that bring no event. Raises `Unreachable` and
+    `ApiError`.
     """
-    url = str(http.base_url).rstrip("/")
+
+    def connect() -> _Stream:
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_event_id} if last_event_id else {})}
+        request = http.request(
+            "GET",
+            f"/v1/runs/{run_id}/events",
+            parameters={"history": str(history).lower()},
+            headers=headers,
+            timeout=httpx.Timeout(http.timeout, read=SILENT_SECONDS),
+        )
+        return _Stream(http.open(request))
+
     while True:
-        stream = retries.call(url, partial(_Stream, http, request(last_event_id)), if_safe)
+        stream = http.retries.call(http.url, connect, if_safe)
         with closing(stream):
             if stream.first is None:
                 return
@@ -48,22 +50,22 @@ def followed(
                     if isinstance(event, RunEndEvent):
                         return
             except httpx.TransportError:
-                pass  # the next call says whether the API is still there
-        retries.sleep(FIRST_PAUSE_SECONDS)
+                pass  # the next attempt shows whether the API is still there
+        http.retries.sleep(first_pause())
 
 
 class _Stream:
-    """An open stream that has brought its first event; None if there is nothing to come."""
+    """An open stream whose first event has arrived; None if the run has no more events."""
 
-    def __init__(self, http: httpx.Client, request: httpx.Request) -> None:
-        self._response = http.send(request, stream=True)
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
         try:
             self.first: AnyRunEvent | None = None
-            if self._response.status_code == 204:
+            if response.status_code == 204:
                 return
-            if not self._response.is_success:
-                self._response.read()
-            self.rest = _events(successful(self._response))
+            if not response.is_success:
+                response.read()
+            self.rest = _events(successful(response))
             self.first = next(self.rest, None)
             if self.first is None:
                 raise httpx.RemoteProtocolError("the stream ends before its first event")
@@ -76,26 +78,7 @@ class _Stream:
 
 
 def _events(response: httpx.Response) -> Iterator[AnyRunEvent]:
-    for frame in frames(response.iter_bytes()):
-        model = RUN_EVENTS.get(frame.event)
-        if model is not None:  # None: of a newer server
-            yield model.model_validate_json(frame.data)
-
-
-def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
-    """The events in a stream of bytes; comments, and what a cut left unfinished, are left out."""
-    rest = b""
-    event, data = "message", list[str]()
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            name, _, value = line.decode().rstrip("\r").partition(":")
-            value = value.removeprefix(" ")
-            if name == "event":
-                event = value
-            elif name == "data":
-                data.append(value)
-            elif not name and not value:
-                if data:
-                    yield Frame(event, "\n".join(data))
-                event, data = "message", []
+    for message in EventSource(response).iter_sse():
+        model = RUN_EVENTS.get(message.event)
+        if model is not None and message.data:  # None: a kind that only a newer server knows
+            yield model.model_validate_json(message.data)
