@@ -23,7 +23,7 @@ class ClientError(Exception):
 
 
 class ApiError(ClientError):
-    """The API refused the call. `code` is stable; `problem` is the whole answer (RFC 9457), with `errors` and `reasons`.
+    """The API refused the call. `code` is stable; `problem` is the whole answer (RFC 9457).
 
     retry_after  seconds to wait according to the answer, if it says so
     attempts     number of attempts

@@ -263,9 +263,9 @@ def test_a_stream_that_is_cut_goes_on_behind_its_last_event(pauses):
 
 
 def test_a_stream_is_opened_again_after_pauses_that_differ_between_clients(pauses):
-    with failing(*[Answer(200, PROGRESS, STREAM)] * 20, Answer(200, RUN_END, STREAM)) as server:
-        with Client(server.url, sleep=pauses.append) as client:
-            events = [event.event for event in client.runs.follow(uuid4())]
+    answers = [*[Answer(200, PROGRESS, STREAM)] * 20, Answer(200, RUN_END, STREAM)]
+    with failing(*answers) as server, Client(server.url, sleep=pauses.append) as client:
+        events = [event.event for event in client.runs.follow(uuid4())]
 
     assert events == ["progress"] * 20 + ["end"]
     assert all(0.1 <= pause <= 0.2 for pause in pauses)

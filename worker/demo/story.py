@@ -153,7 +153,9 @@ class Story:
                     self.narrator.says(f"A run starts: {run.trigger}")
                     return run
             time.sleep(POLL_SECONDS)
-        reason = next((decision.reason for decision in self.client.runs.trigger_decisions()), "no decision was taken at all")
+        reason = next(
+            (decision.reason for decision in self.client.runs.trigger_decisions()), "no decision was taken at all"
+        )
         raise Trouble(f"No run started within {TRIGGER_SECONDS} s of the votes: {reason}")
 
     def _checkpoint_of(self, run: wire.Run) -> wire.Checkpoint:

@@ -34,4 +34,6 @@ class Checkpoints:
 
     def approvals(self) -> Sequence[wire.Approval]:
         """Returns the thumbs per checkpoint."""
-        return [wire.Approval.model_validate(item) for item in self._http.send("GET", "/v1/approvals", safe=True).json()]
+        return [
+            wire.Approval.model_validate(item) for item in self._http.send("GET", "/v1/approvals", safe=True).json()
+        ]

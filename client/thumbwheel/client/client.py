@@ -9,7 +9,7 @@ with Client("http://127.0.0.1:8000", api_key="tw_…", project="support") as cli
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal, Self
 from uuid import UUID

@@ -19,9 +19,7 @@ from thumbwheel.errors import ApiError, Damaged, Unreachable, successful
 Progress = Callable[[int, int | None], None]
 
 
-def download(
-    http: Http, path: str, target: Path, sha256: str, progress: Progress = lambda _done, _total: None
-) -> None:
+def download(http: Http, path: str, target: Path, sha256: str, progress: Progress = lambda _done, _total: None) -> None:
     """Downloads `path` of the API to `target`. A complete file that is there already is kept.
 
     The content is hashed while it arrives, in a file beside the target that is renamed only if the hash is `sha256`. A

@@ -55,8 +55,8 @@ class Retries:
     def call(self, url: str, attempt: Callable[[], Result], worth_repeating: WorthRepeating) -> Result:
         """Returns the result of the first attempt that succeeds.
 
-        Raises the last attempt's `ApiError`, or `Unreachable` after a broken connection. Their messages name the number of
-        attempts and their total time.
+        Raises the last attempt's `ApiError`, or `Unreachable` after a broken connection. Their messages name the
+        number of attempts and their total time.
         """
         retrying = Retrying(
             retry=retry_if_exception(worth_repeating),
