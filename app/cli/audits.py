@@ -36,7 +36,7 @@ def start(
 ) -> None:
     """Draw a sample of the labels as they are now."""
     with connected(project, timeout=START_SECONDS) as client:
-        _show(client.start_audit(wire.NewAudit(per_class=per_class, seed=seed)), as_json)
+        _show(client.audits.start(wire.NewAudit(per_class=per_class, seed=seed)), as_json)
 
 
 @audit.command("list")
@@ -53,21 +53,21 @@ def list_audits(project: Project = None, as_json: AsJson = False) -> None:
         "by": lambda item: item.created_by,
     }
     with connected(project) as client:
-        show_all(client.audits(), columns, as_json=as_json)
+        show_all(client.audits.list(), columns, as_json=as_json)
 
 
 @audit.command()
 def show(audit: Which = None, project: Project = None, as_json: AsJson = False) -> None:
     """Show what an audit found: the precision of each class."""
     with connected(project) as client:
-        _show(client.audit(_chosen(client, audit)), as_json)
+        _show(client.audits.get(_chosen(client, audit)), as_json)
 
 
 @audit.command("next")
 def next_item(audit: Which = None, project: Project = None, as_json: AsJson = False) -> None:
     """Show the next row to judge. Exit code 1 when there is none."""
     with connected(project) as client:
-        item = next(client.audit_items(_chosen(client, audit), pending=True), None)
+        item = next(client.audits.items(_chosen(client, audit), pending=True), None)
     if item is None:
         if as_table(as_json):
             typer.echo("Every row has a verdict.")
@@ -89,7 +89,7 @@ def verdict(
     """Say whether the label of one row is right; again to say something else."""
     new = wire.NewAuditVerdict.model_validate({"verdict": verdict, "note": note})
     with connected(project) as client:
-        _show_item(client.give_audit_verdict(_chosen(client, audit), number, new), as_json)
+        _show_item(client.audits.give_verdict(_chosen(client, audit), number, new), as_json)
 
 
 @audit.command()
@@ -98,7 +98,7 @@ def review(audit: Which = None, project: Project = None) -> None:
     with connected(project) as client:
         audit_id = _chosen(client, audit)
         reviewed(client, audit_id)
-        found = client.audit(audit_id)
+        found = client.audits.get(audit_id)
     for part in found.classes:
         typer.echo(f"{part.label}: {_said(part)}")
     if found.pending:
@@ -111,8 +111,8 @@ def review(audit: Which = None, project: Project = None) -> None:
 
 def _chosen(client: Client, audit: str | None) -> UUID:
     if audit is not None:
-        return of_ending(audit, client.audits(), "audit")
-    newest = next(client.audits(), None)
+        return of_ending(audit, client.audits.list(), "audit")
+    newest = next(client.audits.list(), None)
     if newest is None:
         raise Invalid("There is no audit yet: draw one with `thumbwheel audit start`.", code="no_audit")
     return newest.id

@@ -27,14 +27,14 @@ def list_checkpoints(project: Project = None, as_json: AsJson = False) -> None:
         "made": lambda item: when(item.created_at),
     }
     with connected(project) as client:
-        show_all(client.checkpoints(), columns, as_json=as_json)
+        show_all(client.checkpoints.list(), columns, as_json=as_json)
 
 
 @checkpoints.command()
 def show(checkpoint: Which, project: Project = None, as_json: AsJson = False) -> None:
     """Show a checkpoint: its verdict, figures and files."""
     with connected(project) as client:
-        found = client.checkpoint(of_ending(checkpoint, client.checkpoints(), "checkpoint"))
+        found = client.checkpoints.get(of_ending(checkpoint, client.checkpoints.list(), "checkpoint"))
     _show(found, as_json)
 
 
@@ -47,7 +47,7 @@ def pull(
 ) -> None:
     """Download a checkpoint's files, each verified by its hash."""
     with connected(project) as client:
-        pulled = client.pull_checkpoint(of_ending(checkpoint, client.checkpoints(), "checkpoint"), folder)
+        pulled = client.checkpoints.pull(of_ending(checkpoint, client.checkpoints.list(), "checkpoint"), folder)
     lines = {"checkpoint": str(pulled.id), "folder": str(folder), "files, verified": str(len(pulled.files))}
     show_one(pulled, lines, as_json=as_json)
 
@@ -63,8 +63,8 @@ def ship(
 ) -> None:
     """Make a checkpoint the one in production."""
     with connected(project) as client:
-        wanted = of_ending(checkpoint, client.checkpoints(), "checkpoint")
-        _show_release(client.ship(wanted, reason=reason, override_reason=override_reason), as_json)
+        wanted = of_ending(checkpoint, client.checkpoints.list(), "checkpoint")
+        _show_release(client.releases.ship(wanted, reason=reason, override_reason=override_reason), as_json)
 
 
 def rollback(
@@ -74,7 +74,7 @@ def rollback(
 ) -> None:
     """Go back to what was in production before."""
     with connected(project) as client:
-        _show_release(client.rollback(reason=reason), as_json)
+        _show_release(client.releases.roll_back(reason=reason), as_json)
 
 
 def releases(project: Project = None, as_json: AsJson = False) -> None:
@@ -88,7 +88,7 @@ def releases(project: Project = None, as_json: AsJson = False) -> None:
         "why": lambda item: item.override_reason or item.reason,
     }
     with connected(project) as client:
-        show_all(client.releases(), columns, as_json=as_json)
+        show_all(client.releases.list(), columns, as_json=as_json)
 
 
 def _show(item: wire.Checkpoint, as_json: bool) -> None:

@@ -147,7 +147,7 @@ def _imported(client: "Client | None", path: Path, advance: Callable[[int], None
         if client is None:
             outcome.stored += len(events)
         else:
-            receipt = client.record_many(item.event for item in events)
+            receipt = client.events.record_many(item.event for item in events)
             outcome.stored += receipt.stored
             outcome.replayed += receipt.replayed
             for answer in receipt.items:
@@ -163,7 +163,7 @@ def _quarantine_notice(client: "Client") -> str | None:
     from thumbwheel import ApiError, ClientError
 
     try:
-        readiness = client.readiness()
+        readiness = client.projects.readiness()
     except ApiError as error:
         return _WAITING if error.code == "readiness_pending" else None
     except ClientError:  # the key may be one that writes feedback alone, and everything is stored

@@ -26,7 +26,7 @@ def create(
     """Make a key. It is shown this one time."""
     expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
     with connected() as client:
-        made = client.create_key(
+        made = client.keys.create(
             wire.NewKey.model_validate({"name": name, "scopes": scope, "project": project, "expires_at": expires_at})
         )
     show_one(made, {"key, shown this once": made.secret, **_lines(made)}, as_json=as_json)
@@ -46,7 +46,7 @@ def list_keys(as_json: AsJson = False) -> None:
         "revoked": lambda key: when(key.revoked_at),
     }
     with connected() as client:
-        show_all(client.keys(), columns, as_json=as_json)
+        show_all(client.keys.list(), columns, as_json=as_json)
 
 
 @keys.command()
@@ -56,7 +56,7 @@ def revoke(
 ) -> None:
     """Close a key from now on."""
     with connected() as client:
-        revoked = client.revoke_key(of_ending(key, client.keys(), "key"))
+        revoked = client.keys.revoke(of_ending(key, client.keys.list(), "key"))
     show_one(revoked, {**_lines(revoked), "revoked": when(revoked.revoked_at)}, as_json=as_json)
 
 

@@ -33,7 +33,7 @@ def list_policies(project: Project = None, as_json: AsJson = False) -> None:
         "note": lambda item: item.note,
     }
     with connected(project) as client:
-        show_all(client.label_policies(), columns, as_json=as_json)
+        show_all(client.label_policies.list(), columns, as_json=as_json)
 
 
 @policies.command()
@@ -44,7 +44,7 @@ def show(
 ) -> None:
     """Show a version with everything that it says, as YAML."""
     with connected(project) as client:
-        found = client.adopted_label_policy() if version is None else client.label_policy(version)
+        found = client.label_policies.adopted() if version is None else client.label_policies.get(version)
     if not as_table(as_json):
         print_json(found.model_dump(mode="json"))
         return
@@ -79,7 +79,7 @@ def create(
     """Store a policy as the next version; it is used once it is adopted."""
     policy = _policy_of(file)
     with connected(project) as client:
-        _show(client.create_label_policy(policy, note=note), as_json)
+        _show(client.label_policies.create(policy, note=note), as_json)
 
 
 @policies.command()
@@ -91,7 +91,7 @@ def adopt(
 ) -> None:
     """Have labels given by a version from now on."""
     with connected(project) as client:
-        done = client.adopt_label_policy(version, reason=reason)
+        done = client.label_policies.adopt(version, reason=reason)
     lines = {
         "adopted": f"version {done.version}",
         "entry": str(done.number),
@@ -113,7 +113,7 @@ def adoptions(project: Project = None, as_json: AsJson = False) -> None:
         "why": lambda item: item.reason,
     }
     with connected(project) as client:
-        show_all(client.label_policy_adoptions(), columns, as_json=as_json)
+        show_all(client.label_policies.adoptions(), columns, as_json=as_json)
 
 
 @policies.command()
@@ -132,7 +132,7 @@ def preview(
     chosen = {"version": int(policy)} if policy.isascii() and policy.isdigit() else {"policy": _policy_of(Path(policy))}
     new = wire.NewPreview(**chosen, days=days, snapshot_id=_uuid(snapshot), against=against)
     with connected(project, timeout=PREVIEW_SECONDS) as client:
-        show_preview(client.preview_label_policy(new), as_json=as_json)
+        show_preview(client.label_policies.preview(new), as_json=as_json)
 
 
 @policies.command()
@@ -143,7 +143,7 @@ def explain(
 ) -> None:
     """Explain the label of one completion, signal by signal."""
     with connected(project, timeout=PREVIEW_SECONDS) as client:
-        show_explanation(client.explain_label(completion_id), as_json=as_json)
+        show_explanation(client.completions.explain_label(completion_id), as_json=as_json)
 
 
 def _policy_of(file: Path) -> wire.LabelPolicy:

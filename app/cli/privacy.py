@@ -28,7 +28,7 @@ def erase(
 ) -> None:
     """Erase all feedback of an actor, and store no more of it."""
     with connected(project, tries=PATIENT_TRIES if wait else 3) as client:
-        found = client.erase_actor(actor)
+        found = client.erasures.start(actor)
         _show(_waited_for(client, found) if wait else found, as_json)
 
 
@@ -46,14 +46,14 @@ def list_erasures(project: Project = None, as_json: AsJson = False) -> None:
         "cause": lambda item: item.trouble or "",
     }
     with connected(project) as client:
-        show_all(client.erasures(), columns, as_json=as_json)
+        show_all(client.erasures.list(), columns, as_json=as_json)
 
 
 @erasures.command()
 def show(erasure: Which, project: Project = None, as_json: AsJson = False) -> None:
     """Show an erasure: how far it is, or its certificate."""
     with connected(project) as client:
-        found = client.erasure(of_ending(erasure, client.erasures(), "erasure"))
+        found = client.erasures.get(of_ending(erasure, client.erasures.list(), "erasure"))
     _show(found, as_json)
 
 
@@ -61,7 +61,7 @@ def show(erasure: Which, project: Project = None, as_json: AsJson = False) -> No
 def lift(erasure: Which, project: Project = None, as_json: AsJson = False) -> None:
     """Let the actor of an erasure come back: what they say is stored again."""
     with connected(project) as client:
-        found = client.lift_tombstone(of_ending(erasure, client.erasures(), "erasure"))
+        found = client.erasures.lift_tombstone(of_ending(erasure, client.erasures.list(), "erasure"))
     _show(found, as_json)
 
 
@@ -70,7 +70,7 @@ def receipt(
 ) -> None:
     """Say what became of one event: its label, and what rests on it."""
     with connected(project) as client:
-        found = client.receipt(event_id)
+        found = client.events.receipt(event_id)
     signal = found.label.signal
     lines = {
         "event": found.event_id,
@@ -97,7 +97,7 @@ def _waited_for(client: Client, found: wire.Erasure) -> wire.Erasure:
             typer.echo(f"waiting: {shown}", err=True)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
-        found = client.erasure(found.id)
+        found = client.erasures.get(found.id)
     if found.state == "failed":
         raise Refused(
             f"Erasure {found.id} failed: {found.trouble} {found.remedy}",

@@ -70,7 +70,7 @@ def create(
         snapshot=wire.SnapshotRules(minimum_per_class=minimum_per_class, events=events),
     )
     with connected() as client:
-        _show(client.create_project(new), as_json)
+        _show(client.projects.create(new), as_json)
 
 
 @projects.command("list")
@@ -85,7 +85,7 @@ def list_projects(as_json: AsJson = False) -> None:
         "archived": lambda item: when(item.archived_at),
     }
     with connected() as client:
-        show_all(client.projects(), columns, as_json=as_json)
+        show_all(client.projects.list(), columns, as_json=as_json)
 
 
 @projects.command()
@@ -96,7 +96,7 @@ def show(
 ) -> None:
     """Show a project's configuration."""
     with connected(project or option) as client:
-        _show(client.project(), as_json)
+        _show(client.projects.get(), as_json)
 
 
 @projects.command()
@@ -107,7 +107,7 @@ def archive(
 ) -> None:
     """Close a project to feedback and new runs. Nothing is deleted, and --undo opens it again."""
     with connected(project) as client:
-        _show(client.change_project(wire.ProjectChange(archived=not undo)), as_json)
+        _show(client.projects.change(wire.ProjectChange(archived=not undo)), as_json)
 
 
 @projects.command("base-model")
@@ -122,7 +122,7 @@ def base_model(
     No earlier checkpoint is a reference any more, or may ship, until its base model is the project's again.
     """
     with connected(project) as client:
-        release = client.change_base_model(wire.NewBaseModel(base_model=folder, reason=reason))
+        release = client.projects.change_base_model(wire.NewBaseModel(base_model=folder, reason=reason))
     lines = {"release": f"{release.number} ({release.action})", "why": release.reason, "at": when(release.created_at)}
     show_one(release, lines, as_json=as_json)
 

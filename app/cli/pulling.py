@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 from thumbwheel import wire
-from thumbwheel.downloads import sha256_of
+from thumbwheel.client.downloads import sha256_of
 
 from app.errors import Conflict, Invalid, Unavailable
 
@@ -57,7 +57,7 @@ def pulled(client: "Client", snapshot_id: UUID, folder: Path, form: Format, spli
     take it, and what the client raises.
     """
     _require_libraries(form)
-    found = client.snapshot(snapshot_id)
+    found = client.snapshots.get(snapshot_id)
     rows = {split: _rows_of(found, split) for split in splits}
     if not any(rows.values()):
         raise Invalid(f"Snapshot {snapshot_id} has no rows of {' or '.join(splits)}.", code="no_rows")
@@ -77,7 +77,7 @@ def pulled(client: "Client", snapshot_id: UUID, folder: Path, form: Format, spli
     try:
         with _aside(folder) as (files, made), _bars() as bars:
             told = _told(bars)
-            client.pull_snapshot(snapshot_id, files, paths=wanted, progress=told)
+            client.snapshots.pull(snapshot_id, files, paths=wanted, progress=told)
             if form is Format.parquet:
                 files.rename(made)
             else:

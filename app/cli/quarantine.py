@@ -42,14 +42,14 @@ def list_quarantine(
         "why": lambda item: item.decision.reason if item.decision else "",
     }
     with connected(project, timeout=LIST_SECONDS) as client:
-        show_all(client.quarantine(state.value if state else None), columns, as_json=as_json)
+        show_all(client.quarantine.list(state.value if state else None), columns, as_json=as_json)
 
 
 @quarantine.command()
 def show(actor: Actor, project: Project = None, as_json: AsJson = False) -> None:
     """Show what was found of an actor, and what was decided."""
     with connected(project, timeout=LIST_SECONDS) as client:
-        found = client.quarantined_actor(actor)
+        found = client.quarantine.get(actor)
     decided = found.decision
     rules: dict[str, str] = {one.rule: one.said for one in found.findings}
     lines = {
@@ -79,7 +79,7 @@ def _decide(
 ) -> None:
     new = wire.NewQuarantineDecision(actor=actor, decision=decision, reason=reason)
     with connected(project) as client:
-        taken = client.decide_on_actor(new)
+        taken = client.quarantine.decide(new)
     lines = {
         "actor": taken.actor,
         "decision": taken.decision,

@@ -22,9 +22,9 @@ def reviewed(client: Client, audit_id: UUID) -> None:
 
 
 def _review(client: Client, audit_id: UUID, next_key: Callable[[], str]) -> None:
-    audit = client.audit(audit_id)
+    audit = client.audits.get(audit_id)
     judged_before = audit.items - audit.pending
-    queue = client.audit_items(audit_id, pending=True)
+    queue = client.audits.items(audit_id, pending=True)
     seen: list[wire.AuditItem] = []
     at = 0
     while True:
@@ -37,7 +37,7 @@ def _review(client: Client, audit_id: UUID, next_key: Callable[[], str]) -> None
         typer.echo(f"\n{judged_before + at + 1} of {audit.items}\n{shown(item)}\n{KEYS}")
         key = next_key()
         if key in VERDICTS:
-            seen[at] = client.give_audit_verdict(audit_id, item.number, wire.NewAuditVerdict(verdict=VERDICTS[key]))
+            seen[at] = client.audits.give_verdict(audit_id, item.number, wire.NewAuditVerdict(verdict=VERDICTS[key]))
             typer.echo(VERDICTS[key])
             at = len(seen) if seen[-1].verdict else len(seen) - 1
         elif key == BACK and at > 0:

@@ -30,7 +30,7 @@ def start(
 ) -> None:
     """Ask for a run with the project's recipe, changed for this one time by --set."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
-        run = client.start_run(wire.NewRun(changes=changes_of(changes), note=note, queue=queue))
+        run = client.runs.start(wire.NewRun(changes=changes_of(changes), note=note, queue=queue))
         _show_begun(client, run, watch=watch, as_json=as_json)
 
 
@@ -47,7 +47,7 @@ def list_runs(project: Project = None, as_json: AsJson = False) -> None:
         "why": lambda run: run.reason or "",
     }
     with connected(project) as client:
-        show_all(client.runs(), columns, as_json=as_json)
+        show_all(client.runs.list(), columns, as_json=as_json)
 
 
 @runs.command()
@@ -68,21 +68,21 @@ def watch(run: Which = None, project: Project = None, as_json: AsJson = False) -
 def cancel(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
     """Have a run end at its next step."""
     with connected(project) as client:
-        _show(client.cancel_run(chosen(client, run).id), as_json)
+        _show(client.runs.cancel(chosen(client, run).id), as_json)
 
 
 @runs.command()
 def pause(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
     """Have a run stop at its next step, its state saved, until it is resumed."""
     with connected(project) as client:
-        _show(client.pause_run(chosen(client, run).id), as_json)
+        _show(client.runs.pause(chosen(client, run).id), as_json)
 
 
 @runs.command()
 def resume(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
     """Have a paused run go on."""
     with connected(project) as client:
-        _show(client.resume_run(chosen(client, run).id), as_json)
+        _show(client.runs.resume(chosen(client, run).id), as_json)
 
 
 @runs.command()
@@ -96,7 +96,7 @@ def retry(
 ) -> None:
     """Begin a run again that failed or was cancelled, as a new one; it goes on from the saved state if it can."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
-        begun = client.retry_run(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
+        begun = client.runs.retry(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
         _show_begun(client, begun, watch=watch, as_json=as_json)
 
 
@@ -111,14 +111,14 @@ def reproduce(
 ) -> None:
     """Train an ended run again from its snapshot and recipe, as a new one, and say whether the weights are the same."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
-        begun = client.reproduce_run(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
+        begun = client.runs.reproduce(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
         _show_begun(client, begun, watch=watch, as_json=as_json)
 
 
 def readiness(project: Project = None, as_json: AsJson = False) -> None:
     """Say whether a run could start now, and what is missing. Exit code 1 when something is."""
     with connected(project) as client:
-        found = client.readiness(project or client.project_id or _only_project(client))
+        found = client.projects.readiness(project or client.project_id or _only_project(client))
     lines = {
         "ready": "yes" if found.ready else "no",
         "labels": _counts(found.counts),
@@ -161,14 +161,14 @@ def triggers(project: Project = None, as_json: AsJson = False) -> None:
         "why": lambda decision: decision.reason,
     }
     with connected(project) as client:
-        show_all(client.trigger_decisions(), columns, as_json=as_json)
+        show_all(client.runs.trigger_decisions(), columns, as_json=as_json)
 
 
 def chosen(client: Client, given: str | None) -> wire.Run:
     """The run with that id or ending, else the newest one. Raises `Invalid` where there is none."""
     if given is not None:
-        return client.run(of_ending(given, client.runs(), "run"))
-    newest = next(client.runs(), None)
+        return client.runs.get(of_ending(given, client.runs.list(), "run"))
+    newest = next(client.runs.list(), None)
     if newest is None:
         raise Invalid("The project has no run yet: start one with `thumbwheel runs start`.", code="no_run")
     return newest
@@ -176,7 +176,7 @@ def chosen(client: Client, given: str | None) -> wire.Run:
 
 def _only_project(client: Client) -> str | None:
     """The project of a key that opens one alone."""
-    found = [item.project for item in client.projects()]
+    found = [item.project for item in client.projects.list()]
     return found[0] if len(found) == 1 else None
 
 

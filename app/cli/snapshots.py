@@ -38,14 +38,14 @@ def list_snapshots(project: Project = None, as_json: AsJson = False) -> None:
         "sha256": lambda item: item.sha256[:12],
     }
     with connected(project) as client:
-        show_all(client.snapshots(), columns, as_json=as_json)
+        show_all(client.snapshots.list(), columns, as_json=as_json)
 
 
 @snapshot.command()
 def show(which: Which, project: Project = None, as_json: AsJson = False) -> None:
     """Show a snapshot: where it comes from, what is inside, its files. As JSON with its whole manifest."""
     with connected(project) as client:
-        found = client.snapshot(_id_of(client, which))
+        found = client.snapshots.get(_id_of(client, which))
     lines = {
         "id": str(found.id),
         "sha256": found.sha256,
@@ -67,7 +67,7 @@ def show(which: Which, project: Project = None, as_json: AsJson = False) -> None
 def card(which: Which, project: Project = None, as_json: AsJson = False) -> None:
     """Print a snapshot's card: Markdown, in a pipe, too."""
     with connected(project) as client:
-        text = client.snapshot_card(_id_of(client, which))
+        text = client.snapshots.card(_id_of(client, which))
     if as_json:
         print_json({"card": text})
     else:
@@ -109,8 +109,8 @@ def pull(
 def _id_of(client: "Client", which: str) -> UUID:
     """Of `latest`: the newest that is not redacted. Raises `NotFound`, `Invalid`."""
     if which != LATEST:
-        return of_ending(which, client.snapshots(), "snapshot")
-    for item in client.snapshots():
+        return of_ending(which, client.snapshots.list(), "snapshot")
+    for item in client.snapshots.list():
         if item.redacted_at is None:
             return item.id
     raise NotFound("The project has no snapshot yet: a run makes one (`thumbwheel runs start`).", code="no_snapshot")

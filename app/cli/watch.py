@@ -32,7 +32,7 @@ def watched(client: Client, run_id: UUID, *, as_json: bool) -> int:
 def _as_json(client: Client, run_id: UUID) -> int:
     """Every event since the run's beginning."""
     state = ""
-    for event in client.follow_run(run_id):
+    for event in client.runs.follow(run_id):
         _write(event.model_dump_json())
         if isinstance(event, wire.RunEndEvent):
             state = event.state
@@ -67,17 +67,17 @@ def _on_a_board(client: Client, run_id: UUID) -> int:
 def _seen(client: Client, run_id: UUID, board: Board) -> Iterator[wire.AnyRunEvent]:
     """What happens from now on, each event once the board has it; what was before is on the board already."""
     filled = False
-    for event in client.follow_run(run_id, history=False):
+    for event in client.runs.follow(run_id, history=False):
         if not filled:
             filled = True
-            for values in client.metrics(run_id).steps:
+            for values in client.runs.metrics(run_id).steps:
                 board.step(values["step"], values)
         board.take(event)
         yield event
 
 
 def _ended(client: Client, run_id: UUID) -> int:
-    run = client.run(run_id)
+    run = client.runs.get(run_id)
     what = f"checkpoint {run.checkpoint_id}" if run.checkpoint_id else run.reason or ""
     _write(f"{when(run.finished_at)}  run {run.id} {run.state}: {what}")
     for warning in run.warnings:

@@ -1,6 +1,6 @@
 """The client of Thumbwheel: `Client` and the wire models."""
 
 from thumbwheel.client import Client
-from thumbwheel.failures import ApiError, ClientError, Damaged, Unreachable
+from thumbwheel.errors import ApiError, ClientError, Damaged, Unreachable
 
 __all__ = ["ApiError", "Client", "ClientError", "Damaged", "Unreachable"]

@@ -105,7 +105,7 @@ def served_url(migrated) -> Iterator[str]:
 def cli(served_url, admin_key) -> CommandLine:
     """Against an API behind a real socket, with an admin key and the project `acme`, which is the one worked on."""
     with Client(served_url, admin_key) as client:
-        client.create_project(
+        client.projects.create(
             wire.NewProject(
                 project="acme",
                 base_model="/models/base",
@@ -141,7 +141,7 @@ def registered(cli, client, tmp_path) -> Callable[..., UUID]:
         for name, content in files.items():
             (tmp_path / name).write_bytes(content)
             hashes[name] = artifacts.put(tmp_path / name).sha256
-        reference = client.current_release().checkpoint_id
+        reference = client.releases.current().checkpoint_id
         with transaction() as session:
             snapshot = Snapshot(project_id="acme", sha256=new_id().hex * 2, watermark=1, files={}, manifest={})
             session.add(snapshot)

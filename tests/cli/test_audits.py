@@ -69,7 +69,7 @@ def test_going_back_changes_a_verdict_and_the_review_goes_on_after_the_last_row(
         f"{row} of 10" for row in (1, 2, 3, 2, 1, 3, 3, 4)
     ]
     assert "verdict so far: agree" in done.stdout
-    items = {item.number: item.verdict for item in client.audit_items(audit)}
+    items = {item.number: item.verdict for item in client.audits.items(audit)}
     assert items == {1: "disagree", 2: "agree", 3: "unsure", **dict.fromkeys(range(4, 11))}
 
 
@@ -96,7 +96,7 @@ def test_at_a_terminal_a_single_key_is_enough(cli, client):
         reviewing.wait()
         os.close(leader)
 
-    assert [item.verdict for item in client.audit_items(audit)][:3] == ["disagree", "agree", None]
+    assert [item.verdict for item in client.audits.items(audit)][:3] == ["disagree", "agree", None]
 
 
 def test_a_row_is_shown_with_everything_that_a_judge_needs_and_nothing_that_moves_the_cursor(client, cli, review):

@@ -59,7 +59,7 @@ def answering(
 
 def test_an_event_is_sent_again_with_the_same_id_until_somebody_stores_it():
     with answering(None, (503, PROBLEM), (201, RECEIPT)) as (url, bodies), Client(url) as client:
-        receipt = client.record(EVENT)
+        receipt = client.events.record(EVENT)
 
     assert receipt.status == "stored"
     assert len(bodies) == 3
@@ -74,14 +74,14 @@ def test_a_run_is_asked_for_again_with_the_same_key_until_somebody_answers():
 
     answers = (None, (503, PROBLEM), (409, in_flight), (409, active))
     with answering(*answers, keys=keys) as (url, bodies), Client(url) as client, pytest.raises(ApiError) as refused:
-        client.start_run()
+        client.runs.start()
 
     assert (refused.value.status, refused.value.code) == (409, "run_active")
     assert (len(bodies), len(set(keys))) == (4, 1)
     assert keys[0]
 
     with answering((409, active), keys=keys) as (url, _), Client(url) as client, pytest.raises(ApiError):
-        client.start_run()
+        client.runs.start()
 
     assert keys[-1] != keys[0]
 
@@ -90,7 +90,7 @@ def test_giving_up_says_where_nobody_answered():
     url = f"http://127.0.0.1:{services.free_port()}"
 
     with Client(url, tries=2) as client, pytest.raises(Unreachable, match=url):
-        client.record(EVENT)
+        client.events.record(EVENT)
 
 
 def test_an_answer_that_is_not_ours_is_an_error_with_its_status():
@@ -99,7 +99,7 @@ def test_an_answer_that_is_not_ours_is_an_error_with_its_status():
         Client(url, tries=1) as client,
         pytest.raises(ApiError, match="answered 502") as raised,
     ):
-        client.project("acme")
+        client.projects.get("acme")
 
     assert raised.value.code == "http_502"
 
@@ -129,7 +129,7 @@ def test_a_file_whose_hash_is_another_is_not_left_behind(tmp_path):
         Client(url) as client,
         pytest.raises(Damaged, match=r"card\.md has SHA-256"),
     ):
-        client.pull_checkpoint(uuid4(), tmp_path)
+        client.checkpoints.pull(uuid4(), tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -141,14 +141,14 @@ def test_a_server_cannot_have_files_written_outside_of_the_folder(tmp_path, path
         Client(url) as client,
         pytest.raises(Damaged, match="outside"),
     ):
-        client.pull_checkpoint(uuid4(), tmp_path / "folder")
+        client.checkpoints.pull(uuid4(), tmp_path / "folder")
 
 
 def test_many_events_go_in_batches_and_their_results_keep_their_places(client):
     events = [EVENT.model_copy(update={"event_id": f"e-{n}", "completion_id": f"msg-{n}"}) for n in range(700)]
-    client.record_many(events[600:])
+    client.events.record_many(events[600:])
 
-    receipt = client.record_many(events)
+    receipt = client.events.record_many(events)
 
     assert (receipt.stored, receipt.replayed, receipt.rejected) == (600, 100, 0)
     assert [item.index for item in receipt.items] == list(range(700))
@@ -156,10 +156,10 @@ def test_many_events_go_in_batches_and_their_results_keep_their_places(client):
 
 
 def test_listings_go_on_over_all_pages(client):
-    client.record_many(EVENT.model_copy(update={"event_id": f"e-{n}"}) for n in range(120))
+    client.events.record_many(EVENT.model_copy(update={"event_id": f"e-{n}"}) for n in range(120))
 
-    assert len({event.event_id for event in client.events()}) == 120
-    assert len(list(client.events(completion_id="nobody's"))) == 0
+    assert len({event.event_id for event in client.events.list()}) == 120
+    assert len(list(client.events.list(completion_id="nobody's"))) == 0
 
 
 def test_a_thumb_reads_as_one_call(client):
@@ -168,20 +168,20 @@ def test_a_thumb_reads_as_one_call(client):
     )
 
     assert receipt.status == "stored"
-    stored = next(client.events())
+    stored = next(client.events.list())
     assert (stored.signal, stored.conversation_id) == ({"kind": "thumbs", "value": "down"}, "chat-7")
-    assert client.approvals() == []
+    assert client.checkpoints.approvals() == []
 
 
 def test_a_project_that_is_needed_and_not_named_is_asked_for(monkeypatch):
     monkeypatch.delenv("THUMBWHEEL_PROJECT", raising=False)
 
     with Client("http://127.0.0.1:1") as client, pytest.raises(ClientError, match="THUMBWHEEL_PROJECT"):
-        client.readiness()
+        client.projects.readiness()
 
 
 def test_a_change_sends_the_sections_that_are_given_alone(client):
-    changed = client.change_project(wire.ProjectChange(trigger=wire.TriggerRules(new_per_class=7)))
+    changed = client.projects.change(wire.ProjectChange(trigger=wire.TriggerRules(new_per_class=7)))
 
     assert changed.trigger.new_per_class == 7
     assert changed.snapshot.minimum_per_class == 1

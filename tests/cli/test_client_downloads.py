@@ -82,7 +82,7 @@ def whole(handler: BaseHTTPRequestHandler, _start: int) -> None:
 
 def pull(url, folder, tries: int = 5) -> None:
     with Client(url, tries=tries, sleep=lambda _seconds: None) as client:
-        client.pull_checkpoint(uuid4(), folder)
+        client.checkpoints.pull(uuid4(), folder)
 
 
 def test_a_broken_download_is_resumed_where_it_broke(tmp_path):

@@ -1,8 +1,10 @@
 """Retries of the client against a real server that fails: which calls, how long, and the final error."""
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -11,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 from thumbwheel import ApiError, Client, Unreachable, wire
-from thumbwheel.failures import retry_after_seconds
+from thumbwheel.errors import retry_after_seconds
 
 from app import services
 
@@ -21,6 +23,16 @@ RUN_END = (
     b'id: 2-0\nevent: end\ndata: {"event": "end", "id": "2-0", "state": "failed", '
     b'"reason": "", "checkpoint_id": null}\n\n'
 )
+PROGRESS = (
+    b'id: 1-0\nevent: progress\ndata: {"event": "progress", "id": "1-0", "state": "training", "paused": false, '
+    b'"waiting": false, "phase_done": 1, "phase_total": 9, "eta_seconds": null, "tokens_per_second": null}\n\n'
+)
+STREAM = {"Content-Type": "text/event-stream"}
+SNAPSHOT = {
+    "id": str(uuid4()), "project": "acme", "sha256": "0" * 64, "watermark": 1, "created_at": "2026-11-01T00:00:00Z",
+    "policy": None, "counts": {}, "files": {"card.md": hashlib.sha256(b"card").hexdigest()}, "redacted_at": None,
+    "successor_id": None, "manifest": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ def pauses() -> list[float]:
 )
 def test_an_event_is_sent_again_after_every_5xx_and_every_broken_connection(failure, pauses):
     with failing(failure, failure, Answer(201, RECEIPT)) as server, Client(server.url, sleep=pauses.append) as client:
-        receipt = client.record(EVENT)
+        receipt = client.events.record(EVENT)
 
     assert receipt.status == "stored"
     assert len(server.requests) == 3
@@ -107,10 +119,10 @@ def test_an_event_is_sent_again_after_every_5xx_and_every_broken_connection(fail
 @pytest.mark.parametrize("failure", [Answer(500), Answer(502), HANG_UP], ids=["500", "502", "cut"])
 def test_reads_changes_and_calls_with_a_key_are_repeated(failure, pauses):
     calls = {
-        "GET": lambda client: list(client.projects()),
-        "PUT": lambda client: client.register_completion("m", wire.Completion(prompt="a", completion="b")),
-        "DELETE": lambda client: client.erase_actor("ann"),
-        "POST": lambda client: client.start_run(),
+        "GET": lambda client: list(client.projects.list()),
+        "PUT": lambda client: client.completions.register("m", wire.Completion(prompt="a", completion="b")),
+        "DELETE": lambda client: client.erasures.start("ann"),
+        "POST": lambda client: client.runs.start(),
     }
     for method, call in calls.items():
         with (
@@ -131,7 +143,7 @@ def test_what_may_have_been_done_and_has_no_key_is_sent_once(failure, pauses):
         Client(server.url, sleep=pauses.append) as client,
         pytest.raises((ApiError, Unreachable)),
     ):
-        client.create_project(wire.NewProject(project="acme", base_model="/models/base"))
+        client.projects.create(wire.NewProject(project="acme", base_model="/models/base"))
 
     assert len(server.requests) == 1
     assert pauses == []
@@ -142,7 +154,7 @@ def test_what_was_never_sent_is_sent_again_whatever_it_is(pauses):
         Client(f"http://127.0.0.1:{services.free_port()}", tries=3, sleep=pauses.append) as client,
         pytest.raises(Unreachable, match="Tried 3 times"),
     ):
-        client.create_project(wire.NewProject(project="acme", base_model="/models/base"))
+        client.projects.create(wire.NewProject(project="acme", base_model="/models/base"))
 
     assert len(pauses) == 2
 
@@ -150,7 +162,7 @@ def test_what_was_never_sent_is_sent_again_whatever_it_is(pauses):
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 410, 413, 422])
 def test_a_refusal_is_not_repeated(status):
     with failing(Answer(status)) as server, Client(server.url) as client, pytest.raises(ApiError) as refused:
-        client.record(EVENT)
+        client.events.record(EVENT)
 
     assert len(server.requests) == 1
     assert "Tried" not in refused.value.message
@@ -161,7 +173,7 @@ def test_pauses_grow_to_a_limit_and_differ_between_clients(pauses):
     with failing(Answer(500)) as server:
         for waited in (pauses, others):
             with Client(server.url, tries=9, sleep=waited.append) as client, pytest.raises(ApiError):
-                client.record(EVENT)
+                client.events.record(EVENT)
 
     for waited in (pauses, others):
         limits = [min(5.0, 0.2 * 2**number) for number in range(8)]
@@ -177,10 +189,34 @@ def test_retry_after_is_waited_for_as_seconds_and_as_a_date(pauses):
     assert retry_after_seconds({**dated, "Date": format_datetime(now, usegmt=True)}) == 7
     assert retry_after_seconds({"Retry-After": "soon"}) is None
     with failing(*answers) as server, Client(server.url, sleep=pauses.append) as client:
-        client.record(EVENT)
+        client.events.record(EVENT)
 
     assert 3 < pauses[0] <= 3.2
     assert 0 < pauses[1] < 8  # the date lies behind the clock of that server, or before it
+
+
+def test_retry_after_is_waited_for_by_reads_keyed_calls_streams_and_downloads(pauses, tmp_path):
+    busy = Answer(503, headers={"Retry-After": "3"})
+    page = Answer(200, b'{"items": [], "next_cursor": null}')
+    snapshot = Answer(200, json.dumps(SNAPSHOT).encode())
+    calls = [
+        (lambda client: list(client.runs.list()), [busy, page]),
+        (lambda client: client.runs.start(), [busy, Answer(404)]),
+        (lambda client: list(client.runs.follow(uuid4())), [busy, Answer(200, RUN_END, STREAM)]),
+        (lambda client: client.snapshots.pull(uuid4(), tmp_path), [snapshot, busy, Answer(200, b"card")]),
+    ]
+    for call, answers in calls:
+        with (
+            failing(*answers) as server,
+            Client(server.url, sleep=pauses.append) as client,
+            suppress(ApiError),
+        ):
+            call(client)
+        assert len(server.requests) == len(answers)
+
+    assert len(pauses) == len(calls)
+    assert all(3 < pause <= 3.2 for pause in pauses)
+    assert (tmp_path / "card.md").read_bytes() == b"card"
 
 
 def test_a_wait_beyond_the_total_time_ends_the_call_and_is_named(pauses):
@@ -189,7 +225,7 @@ def test_a_wait_beyond_the_total_time_ends_the_call_and_is_named(pauses):
         Client(server.url, retry_seconds=60, sleep=pauses.append) as client,
         pytest.raises(ApiError, match=r"Tried once .* asks to wait 3600 s"),
     ):
-        client.record(EVENT)
+        client.events.record(EVENT)
 
     assert pauses == []
     assert len(server.requests) == 1
@@ -198,44 +234,69 @@ def test_a_wait_beyond_the_total_time_ends_the_call_and_is_named(pauses):
 def test_the_last_error_says_how_often_it_was_tried(pauses):
     with failing(HANG_UP) as server, Client(server.url, tries=4, sleep=pauses.append) as client:
         with pytest.raises(Unreachable, match=r"Tried 4 times in \d+\.\d s\.") as away:
-            list(client.projects())
+            list(client.projects.list())
         server.answers[:] = [Answer(503)]
         with pytest.raises(ApiError, match=r"answered 503 .* Tried 4 times in \d+\.\d s\.") as refused:
-            list(client.projects())
+            list(client.projects.list())
 
     assert (away.value.attempts, refused.value.attempts) == (4, 4)
 
 
 def test_a_url_that_no_connection_can_be_made_to_is_an_error_at_once(pauses):
     with Client("ftp://127.0.0.1", sleep=pauses.append) as client, pytest.raises(Unreachable, match="Tried once"):
-        list(client.projects())
+        list(client.projects.list())
 
     assert pauses == []
 
 
 def test_a_stream_that_is_cut_goes_on_behind_its_last_event(pauses):
-    first = (
-        b'id: 1-0\nevent: progress\ndata: {"event": "progress", "id": "1-0", "state": "training", "paused": false, '
-        b'"waiting": false, "phase_done": 1, "phase_total": 9, "eta_seconds": null, "tokens_per_second": null}\n\n'
-    )
-    stream = {"Content-Type": "text/event-stream"}
+    half = b'id: 2-0\nevent: end\ndata: {"event": "end"'
     answers = [
-        Answer(502), Answer(200, first + b"id: 2", stream, cut=len(first)), HANG_UP, Answer(500),
-        Answer(200, RUN_END, stream),
+        Answer(502), Answer(200, PROGRESS + half + b"}\n\n", STREAM, cut=len(PROGRESS + half)), HANG_UP, Answer(500),
+        Answer(200, RUN_END, STREAM),
     ]  # fmt: skip
     with failing(*answers) as server, Client(server.url, tries=3, sleep=pauses.append) as client:
-        events = [event.event for event in client.follow_run(uuid4())]
+        events = [event.event for event in client.runs.follow(uuid4())]
 
     assert events == ["progress", "end"]
     assert [request[2].get("Last-Event-ID") for request in server.requests] == [None, None, "1-0", "1-0", "1-0"]
 
 
-def test_a_stream_that_never_brings_an_event_ends_with_an_error(pauses):
+def test_a_stream_is_opened_again_after_pauses_that_differ_between_clients(pauses):
+    answers = [*[Answer(200, PROGRESS, STREAM)] * 20, Answer(200, RUN_END, STREAM)]
+    with failing(*answers) as server, Client(server.url, sleep=pauses.append) as client:
+        events = [event.event for event in client.runs.follow(uuid4())]
+
+    assert events == ["progress"] * 20 + ["end"]
+    assert all(0.1 <= pause <= 0.2 for pause in pauses)
+    assert len(set(pauses)) == 20
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_a_stream_may_hold_comments_unknown_kinds_and_line_separators_inside_of_texts(newline):
+    reason = "first\u2028second\x85third"
+    body = (
+        b"retry: 2000\n\n: nothing new\n\nid: 1-0\nevent: from-a-newer-server\ndata: {}\n\n"
+        + RUN_END.replace(b'"reason": ""', b'"reason":\ndata: ' + json.dumps(reason, ensure_ascii=False).encode())
+    ).replace(b"\n", newline)
+    with failing(Answer(200, body, STREAM)) as server, Client(server.url) as client:
+        [event] = client.runs.follow(uuid4())
+
+    assert isinstance(event, wire.RunEndEvent)
+    assert event.reason == reason
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(200, b": nothing new\n\n", STREAM), Answer(200, b"<html></html>", {"Content-Type": "text/html"})],
+    ids=["comments", "a page"],
+)
+def test_a_stream_that_never_brings_an_event_ends_with_an_error(answer, pauses):
     with (
-        failing(Answer(200, b": nothing new\n\n")) as server,
+        failing(answer) as server,
         Client(server.url, tries=3, sleep=pauses.append) as client,
         pytest.raises(Unreachable, match="Tried 3 times"),
     ):
-        list(client.follow_run(uuid4()))
+        list(client.runs.follow(uuid4()))
 
     assert len(server.requests) == 3

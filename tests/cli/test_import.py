@@ -34,7 +34,7 @@ def test_lines_of_every_kind_go_in_once_and_what_does_not_is_counted_with_its_re
     assert sorted(outcome["reasons"].values()) == [1]
     again = second.document[0]
     assert (again["stored"], again["replayed"], again["rejected"]) == (0, 6, 1)
-    assert len(list(client.events())) == 6
+    assert len(list(client.events.list())) == 6
 
 
 def test_more_lines_than_fit_into_a_batch_all_arrive(cli, client, tmp_path):
@@ -43,7 +43,7 @@ def test_more_lines_than_fit_into_a_batch_all_arrive(cli, client, tmp_path):
     done = cli("import", written(tmp_path / "many.jsonl", rows))
 
     assert done.document[0]["stored"] == 1201
-    assert client.readiness().counts.desirable == 601
+    assert client.projects.readiness().counts.desirable == 601
 
 
 def test_votes_that_wait_in_quarantine_are_said_with_the_way_to_let_them_count(cli, tmp_path):
@@ -79,7 +79,7 @@ def test_a_file_without_one_good_line_and_one_that_cannot_be_read_end_with_2(cli
 
 def test_a_listed_event_goes_in_again_as_a_replay(cli, client, tmp_path):
     cli("import", written(tmp_path / "rows.jsonl", [LINES[3]]))
-    [event] = client.events()
+    [event] = client.events.list()
     page = {"items": [event.model_dump(mode="json")], "next_cursor": None}
 
     again = cli("import", written(tmp_path / "page.jsonl", [page]))
@@ -97,7 +97,7 @@ def test_a_dry_run_stores_nothing_and_rejects_are_written_with_their_lines(cli, 
     assert done.document[0]["stored"] == 6
     assert [json.loads(line)["line"] for line in rejects.read_text().splitlines()] == [7]
     assert sorted(done.document[0]["first_lines"].values()) == [[7]]
-    assert list(client.events()) == []
+    assert list(client.events.list()) == []
 
 
 def test_what_the_api_rejects_is_named_with_its_line(cli, tmp_path):

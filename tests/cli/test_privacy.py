@@ -42,7 +42,7 @@ def test_an_actor_is_erased_waited_for_shown_and_let_back(cli, client, said):
     [listed] = cli("erasures", "list").document
     assert cli("erasures", "show", listed["id"][-8:]).document == done.document
     assert cli("erasures", "lift", listed["id"][-8:]).document["tombstone"] is False
-    assert [one.event_id for one in client.erased_events(UUID(listed["id"]))] == ["eve 1"]
+    assert [one.event_id for one in client.erasures.events(UUID(listed["id"]))] == ["eve 1"]
     refusal = cli.refused("actors", "erase", "nobody")
     assert refusal == "No feedback of an actor 'nobody' is stored: check the id."
 
@@ -50,7 +50,7 @@ def test_an_actor_is_erased_waited_for_shown_and_let_back(cli, client, said):
 def test_a_receipt_is_shown(cli, client, said):
     shown = cli("receipt", "ann 1")
 
-    assert shown.document == client.receipt("ann 1").model_dump(mode="json")
+    assert shown.document == client.events.receipt("ann 1").model_dump(mode="json")
     assert shown.document["label"]["label"] == "desirable"
     assert "no event" in cli.refused("receipt", "ann 2")
 
@@ -58,6 +58,6 @@ def test_a_receipt_is_shown(cli, client, said):
 def test_never_train_goes_with_an_event(client):
     client.feedback("c9", "ann", "up", prompt="Hi?", completion="Ho.", never_train=True)
 
-    [event] = client.events(completion_id="c9")
+    [event] = client.events.list(completion_id="c9")
     assert isinstance(event, wire.StoredEvent)
     assert event.never_train

@@ -43,7 +43,7 @@ def test_what_is_wrong_with_a_project_is_one_line_that_names_the_field(cli):
 def test_a_key_is_made_used_found_again_by_its_ending_and_revoked(cli):
     made = cli("keys", "create", "dashboard", "--scope", "runs:read", "--project", "acme", "--days", "1").document
     with Client(cli.environment["THUMBWHEEL_URL"], made["secret"]) as client:
-        assert list(client.runs()) == []
+        assert list(client.runs.list()) == []
 
     assert [key["name"] for key in cli("keys", "list").document] == ["dashboard", "first admin"]
     assert cli("keys", "revoke", made["id"][-8:]).document["revoked_at"]
@@ -103,7 +103,7 @@ def test_another_base_model_is_live_at_once(cli, client):
     release = cli("projects", "base-model", "acme", "/models/other", "--reason", "it is better").document
 
     assert release["action"] == "start"
-    assert client.current_release().base_model == "/models/other"
+    assert client.releases.current().base_model == "/models/other"
 
 
 def test_the_version_is_printed(cli):

@@ -29,17 +29,17 @@ def test_an_actor_is_listed_released_and_confirmed_again(cli, client, bot):
 
     cli("quarantine", "confirm", "bot", "--reason", "a script after all")
     assert cli("quarantine", "show", "bot").document["state"] == "confirmed"
-    assert [one.reason for one in client.quarantine_decisions("bot")] == ["a script after all", "our own test"]
+    assert [one.reason for one in client.quarantine.decisions("bot")] == ["a script after all", "our own test"]
 
 
 def test_from_python_the_same(client, bot):
-    assert [one.actor for one in client.quarantine("quarantined")] == ["bot"]
+    assert [one.actor for one in client.quarantine.list("quarantined")] == ["bot"]
 
-    taken = client.decide_on_actor(wire.NewQuarantineDecision(actor="bot", decision="released", reason="own"))
+    taken = client.quarantine.decide(wire.NewQuarantineDecision(actor="bot", decision="released", reason="own"))
 
-    assert client.quarantined_actor("bot").decision == taken
-    assert list(client.quarantine_decisions()) == [taken]
-    assert list(client.quarantine("quarantined")) == []
+    assert client.quarantine.get("bot").decision == taken
+    assert list(client.quarantine.decisions()) == [taken]
+    assert list(client.quarantine.list("quarantined")) == []
 
 
 def test_a_terminal_gets_a_table_with_the_figures(cli, bot):

@@ -34,7 +34,7 @@ def test_readiness_says_what_is_missing_and_its_exit_code_says_that_something_is
 def test_a_run_on_no_data_is_refused_in_one_line_with_every_reason(cli, client):
     line = cli.refused("runs", "start")
 
-    assert all(" ".join(reason.split()) in line for reason in client.readiness().reasons)
+    assert all(" ".join(reason.split()) in line for reason in client.projects.readiness().reasons)
 
 
 def test_a_run_is_started_found_by_its_ending_and_cancelled_and_a_second_one_is_refused(cli, labelled):
@@ -66,7 +66,7 @@ def test_a_run_is_paused_resumed_and_retried_and_another_one_queued_behind_it(cl
 
 
 def test_watching_prints_a_line_per_change_and_ends_with_1_when_the_run_was_cancelled(cli, client, labelled):
-    run = client.start_run(wire.NewRun())
+    run = client.runs.start(wire.NewRun())
     watching = subprocess.Popen(
         [sys.executable, "-m", "app.cli.main", "runs", "watch"],
         stdout=subprocess.PIPE,
@@ -76,7 +76,7 @@ def test_watching_prints_a_line_per_change_and_ends_with_1_when_the_run_was_canc
     assert watching.stdout is not None
     assert watching.stdout.readline().startswith("queued")
 
-    client.cancel_run(run.id)
+    client.runs.cancel(run.id)
 
     rest, _ = watching.communicate(timeout=120)
     assert f"run {run.id} cancelled" in rest
@@ -105,12 +105,12 @@ def test_a_checkpoint_is_listed_shown_and_pulled_with_its_hashes_verified(cli, r
 
 
 def test_a_passed_checkpoint_ships_and_is_rolled_back_and_the_ledger_says_so(cli, client, registered):
-    base = client.current_release().checkpoint_id
+    base = client.releases.current().checkpoint_id
     checkpoint = registered()
 
     shipped = cli("ship", str(checkpoint)[-8:], "--reason", "better replies")
     assert shipped.code == 0, shipped.err
-    assert client.current_release().checkpoint_id == checkpoint
+    assert client.releases.current().checkpoint_id == checkpoint
 
     assert cli("rollback", "--reason", "complaints").document["checkpoint_id"] == str(base)
     assert [item["action"] for item in cli("releases").document] == ["rollback", "ship", "start"]

@@ -157,7 +157,7 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(cli, made, tmp_path
 @pytest.mark.parametrize("found", [b"", b"another content"])
 @pytest.mark.parametrize("form", ["parquet", "jsonl", "datasets"])
 def test_a_damaged_shard_leaves_no_folder(cli, client, made, tmp_path, form, found):
-    snapshot = client.snapshot(made())
+    snapshot = client.snapshots.get(made())
     Path(artifacts.path_of(snapshot.files["train-chat.parquet"])).write_bytes(found)
 
     line = cli.refused("snapshot", "pull", "latest", "--to", tmp_path / "pulled", "--format", form)

@@ -20,7 +20,7 @@ def run(client) -> wire.Run:
     for number in range(20):
         vote = "up" if number % 2 else "down"
         client.feedback(f"msg-{number}", "user-1", vote, prompt=f"Question {number}?", completion=f"Answer {number}.")
-    return client.start_run()
+    return client.runs.start()
 
 
 def test_a_change_is_a_line_and_ctrl_c_leaves_the_run_alone_and_says_so(cli, client, run):
@@ -40,11 +40,11 @@ def test_a_change_is_a_line_and_ctrl_c_leaves_the_run_alone_and_says_so(cli, cli
     assert said.startswith(f"Run {run.id} goes on: ")
     assert said.count("\n") == 1
     assert watching.returncode == 130
-    assert client.run(run.id).state == "queued"
+    assert client.runs.get(run.id).state == "queued"
 
 
 def test_as_json_every_event_since_the_beginning_is_a_line(cli, client, run):
-    client.cancel_run(run.id)
+    client.runs.cancel(run.id)
 
     done = cli("runs", "watch", "--json")
 

@@ -55,7 +55,7 @@ def desk(stack: Stack, project: str, base_model: Path, **configuration: Any) -> 
             "snapshot": {"minimum_per_class": 10, "holdout_share": 0.3},
             **configuration,
         }
-        client.create_project(wire.NewProject(project=project, base_model=str(base_model), **chosen))
+        client.projects.create(wire.NewProject(project=project, base_model=str(base_model), **chosen))
         yield client
 
 
@@ -71,7 +71,7 @@ def wait(stack: Stack, what: str, condition: Callable[[], Any], seconds: float =
 
 def ended(stack: Stack, client: Client, run_id: UUID) -> wire.Run:
     def look() -> wire.Run | None:
-        run = client.run(run_id)
+        run = client.runs.get(run_id)
         return run if run.state in ENDED else None
 
     return wait(stack, f"the end of run {run_id}", look)
@@ -81,7 +81,7 @@ def training_after(stack: Stack, client: Client, run_id: UUID, steps: int) -> wi
     """The run once it has told of so many steps."""
 
     def look() -> wire.Run | None:
-        run = client.run(run_id)
+        run = client.runs.get(run_id)
         assert run.state not in ENDED, f"{run.state} before it could be disturbed: {run.reason}"
         return run if run.last_metrics and run.last_metrics["step"] >= steps else None
 

@@ -12,26 +12,26 @@ def test_a_paused_run_keeps_its_state_which_its_retry_takes_over_and_a_reproduct
     stack, base_model
 ):
     with desk(stack, "again", base_model) as client:
-        client.record_many(events(60))
+        client.events.record_many(events(60))
         changes = {"epochs": 8, "drift": {"checks": 0}}
-        first = training_after(stack, client, client.start_run(wire.NewRun(changes=changes)).id, steps=2)
+        first = training_after(stack, client, client.runs.start(wire.NewRun(changes=changes)).id, steps=2)
 
         # when it is paused, its processes end and its state does not, not even when it is cancelled then
-        client.pause_run(first.id)
+        client.runs.pause(first.id)
         given_back = "given back, as it is paused"
-        wait(stack, "the pause", lambda: client.run(first.id).transitions[-1].reason == given_back, 60)
+        wait(stack, "the pause", lambda: client.runs.get(first.id).transitions[-1].reason == given_back, 60)
         assert not processes_with(f"work/{first.id}")
-        assert client.run(first.id).state == "training"
-        assert client.cancel_run(first.id).state == "cancelled"
+        assert client.runs.get(first.id).state == "training"
+        assert client.runs.cancel(first.id).state == "cancelled"
 
         # when it is retried, that goes on from there to the end
-        second = ended(stack, client, client.retry_run(first.id).id)
+        second = ended(stack, client, client.runs.retry(first.id).id)
         assert second.state == "succeeded", second.reason
         assert f"goes on from the saved state of run {first.id}" in [move.reason for move in second.transitions]
-        steps = [line["step"] for line in client.metrics(second.id).steps]
+        steps = [line["step"] for line in client.runs.metrics(second.id).steps]
         assert steps == list(range(1, len(steps) + 1))
 
         # then one that begins again comes to the same weights
-        third = ended(stack, client, client.reproduce_run(second.id).id)
+        third = ended(stack, client, client.runs.reproduce(second.id).id)
         assert (third.state, third.reproduces) == ("succeeded", True), third.reason
         assert third.recipe == second.recipe

@@ -10,15 +10,15 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 def test_a_cancelled_run_ends_within_seconds_and_leaves_no_process(stack, base_model):
     with desk(stack, "cancelled", base_model) as client:
-        client.record_many(events(60))
+        client.events.record_many(events(60))
         endless = wire.NewRun(changes={"epochs": 100, "batch_size": 4})
-        run = training_after(stack, client, client.start_run(endless).id, steps=1)
+        run = training_after(stack, client, client.runs.start(endless).id, steps=1)
 
-        assert client.cancel_run(run.id).state == "cancelling"
+        assert client.runs.cancel(run.id).state == "cancelling"
 
         run = ended(stack, client, run.id)
         assert run.state == "cancelled"
         assert run.checkpoint_id is None
         assert "cancelled by key" in (run.reason or "")
         assert not processes_with(f"work/{run.id}")
-        assert [checkpoint.kind for checkpoint in client.checkpoints()] == ["base"]
+        assert [checkpoint.kind for checkpoint in client.checkpoints.list()] == ["base"]

@@ -34,33 +34,33 @@ def labels_of_snapshot(stack: Stack, pulled: Path) -> dict[str, bool]:
 def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_model, tmp_path):
     with desk(stack, "thumb", base_model, trigger={"new_per_class": 40}) as client:
         _, thumb, *others = events(82)
-        assert client.record(thumb).status == "stored"
-        assert client.record(thumb).status == "replayed"
-        assert client.current_release().action == "start"
+        assert client.events.record(thumb).status == "stored"
+        assert client.events.record(thumb).status == "replayed"
+        assert client.releases.current().action == "start"
 
         # Not yet: the trigger says what is missing.
-        assert client.record_many(others[:50]).stored == 50
+        assert client.events.record_many(others[:50]).stored == 50
 
         def said() -> list[str]:
-            return [decision.reason for decision in client.trigger_decisions() if not decision.started]
+            return [decision.reason for decision in client.runs.trigger_decisions() if not decision.started]
 
         wait(stack, "a decision", lambda: any("of 40 new desirable labels" in reason for reason in said()))
-        assert not list(client.runs())
+        assert not list(client.runs.list())
 
         # Enough: it starts by itself, and goes through every state.
-        assert client.record_many(others[50:]).stored == 30
-        (run,) = wait(stack, "the start of a run", lambda: list(client.runs()))
+        assert client.events.record_many(others[50:]).stored == 30
+        (run,) = wait(stack, "the start of a run", lambda: list(client.runs.list()))
         run = ended(stack, client, run.id)
         assert run.state == "succeeded", run.reason
         assert run.trigger.startswith("trigger: ")
         states = ["queued", "snapshotting", "referencing", "training", "evaluating", "succeeded"]
         assert [move.to_state for move in run.transitions] == states
         assert run.recipe["lambda_desirable"] != "auto"
-        steps = client.metrics(run.id).steps
+        steps = client.runs.metrics(run.id).steps
         assert [line["step"] for line in steps] == list(range(1, steps[-1]["total_steps"] + 1))
 
         # What it registered is whole, says what it is, and is not live yet.
-        checkpoint = client.pull_checkpoint(run.checkpoint_id, tmp_path / "weights")
+        checkpoint = client.checkpoints.pull(run.checkpoint_id, tmp_path / "weights")
         assert (checkpoint.kind, checkpoint.verdict, checkpoint.live) == ("weights", "passed", False), checkpoint
         assert weights_fingerprint(tmp_path / "weights") == checkpoint.weights_sha256
         assert checkpoint.scores["auroc"]["low"] > 0.5
@@ -68,8 +68,8 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         assert labels_of_snapshot(stack, tmp_path / "weights")[thumb.completion_id] is True
 
         # Shipped, it is what serving gets, and what the next run starts from.
-        release = client.ship(checkpoint.id, reason="the story")
-        current = client.current_release()
+        release = client.releases.ship(checkpoint.id, reason="the story")
+        current = client.releases.current()
         assert (current.id, current.checkpoint.id, current.checkpoint.live) == (release.id, checkpoint.id, True)
         headers = {"Authorization": f"Bearer {stack.admin_key}", "If-None-Match": f'"{release.id}"'}
         known = httpx.get(f"{stack.base_url}/v1/releases/current?project=thumb", headers=headers)
@@ -77,22 +77,22 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
 
         # The next run starts from the shipped weights: its adapter stands on them.
         lora = wire.NewRun(changes={"method": "lora", "epochs": 1, "lora": {"rank": 2, "alpha": 4}})
-        second = ended(stack, client, client.start_run(lora).id)
+        second = ended(stack, client, client.runs.start(lora).id)
         assert second.state == "succeeded", second.reason
-        adapter = client.pull_checkpoint(second.checkpoint_id, tmp_path / "adapter")
+        adapter = client.checkpoints.pull(second.checkpoint_id, tmp_path / "adapter")
         assert (adapter.kind, adapter.parent_id, adapter.stands_on_id) == ("adapter", checkpoint.id, checkpoint.id)
         trained = json.loads((tmp_path / "adapter" / "manifest.json").read_bytes())["training"]
         assert trained["base_fingerprint"] == checkpoint.weights_sha256
 
         # Its receipt says which weights the thumb is in. Erased, it is in no snapshot and in no working folder.
         learnt = {checkpoint.id, adapter.id}
-        assert {one.checkpoint_id for one in client.receipt(thumb.event_id).checkpoints} == learnt
+        assert {one.checkpoint_id for one in client.events.receipt(thumb.event_id).checkpoints} == learnt
         folders = [Path(stack.environment["THUMBWHEEL_DATA_DIR"]) / "work" / str(one.id) for one in (run, second)]
         assert all(folder.is_dir() for folder in folders)
-        begun = client.erase_actor(thumb.actor)
+        begun = client.erasures.start(thumb.actor)
 
         def certificate() -> wire.Certificate | None:
-            return client.erasure(begun.id).certificate
+            return client.erasures.get(begun.id).certificate
 
         certified = wait(stack, "the erasure", certificate)
         assert thumb.event_id in certified.event_ids
@@ -100,5 +100,5 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         wait(stack, "the end of the working folders", lambda: not any(folder.exists() for folder in folders))
 
         # Rolling back is one call.
-        assert client.rollback().checkpoint_id == run.reference_checkpoint_id
-        assert client.current_release().checkpoint.kind == "base"
+        assert client.releases.roll_back().checkpoint_id == run.reference_checkpoint_id
+        assert client.releases.current().checkpoint.kind == "base"

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import httpx
 import pytest
+from httpx_sse import EventSource
 from thumbwheel import Client, wire
-from thumbwheel.following import frames
 from thumbwheel.wire.run_events import AnyRunEvent, RunMetricsEvent, RunProgressEvent, RunTransitionEvent
 
 from app import services
@@ -91,9 +91,9 @@ def test_a_stream_tells_all_that_has_happened_in_its_order_and_closes_with_the_e
     assert answer.headers["x-accel-buffering"] == "no"
     assert "no-cache" in answer.headers["cache-control"]
     assert answer.text.startswith("retry: 2000\n\n")
-    told = list(frames([answer.content]))
+    told = [message for message in EventSource(answer).iter_sse() if message.data]
     changes = ["transition"] * 4
-    assert [frame.event for frame in told] == [
+    assert [message.event for message in told] == [
         *changes, "metrics", "metrics", "transition", "warning", "progress", "end",
     ]  # fmt: skip
     assert '"to_state":"failed"' in told[6].data
@@ -104,7 +104,7 @@ def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_th
     key, training
 ):
     report(training, 1, 2, 3)
-    with served() as url, Client(url, key) as client, closing(client.follow_run(training.run_id)) as stream:
+    with served() as url, Client(url, key) as client, closing(client.runs.follow(training.run_id)) as stream:
         known = list(islice(stream, 7))  # queued, snapshotting, referencing, training; three steps
     assert steps(known) == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
@@ -115,7 +115,7 @@ def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_th
     fail(again)
 
     with served() as url, Client(url, key) as client:
-        missed = list(client.follow_run(training.run_id, last_event_id=known[-1].id))
+        missed = list(client.runs.follow(training.run_id, last_event_id=known[-1].id))
         assert steps(missed) == [(2, 0.4), (3, 0.4), (4, 0.4)]
         changes = [event for event in missed if isinstance(event, RunTransitionEvent)]
         assert changes[-1].to_state == "failed"
@@ -134,7 +134,7 @@ def test_news_arrives_while_the_stream_is_open_and_an_idle_stream_holds_no_conne
     client, url, key, training, monkeypatch
 ):
     monkeypatch.setattr(streams, "SILENT_SECONDS", 0.05)
-    stream = client.follow_run(training.run_id, history=False)
+    stream = client.runs.follow(training.run_id, history=False)
     first = next(stream)
     assert isinstance(first, RunProgressEvent)
     assert (first.state, first.phase_done, first.tokens_per_second) == ("training", 0, None)
@@ -158,7 +158,7 @@ def test_a_server_that_stops_ends_its_streams_and_the_client_goes_on_at_the_next
 
     def follow() -> None:
         with Client(url, key, tries=20) as client:
-            for event in client.follow_run(training.run_id):
+            for event in client.runs.follow(training.run_id):
                 told.append(event)
 
     with ThreadPoolExecutor(1) as pool:
@@ -211,6 +211,6 @@ def test_many_steps_are_thinned_evenly_with_the_ends_and_the_measurements_of_dri
         id=training.run_id,
     )
 
-    kept = [line["step"] for line in client.metrics(training.run_id).steps]
+    kept = [line["step"] for line in client.runs.metrics(training.run_id).steps]
 
     assert kept == sorted({*range(1, 20_001, 20), 7_777, 20_000})

@@ -75,16 +75,16 @@ class Story:
         for number in range(1, ROUNDS + 1):
             models.append(self._round(number, models, tickets, users))
         self.narrator.headline("Last votes: the users of the last model")
-        self.client.change_project(wire.ProjectChange(trigger=wire.TriggerRules()))
+        self.client.projects.change(wire.ProjectChange(trigger=wire.TriggerRules()))
         self._vote(models[-1], users, tickets, LAST_DRAFTS, ROUNDS + 1)
-        approvals = {approval.checkpoint_id: approval for approval in self.client.approvals()}
+        approvals = {approval.checkpoint_id: approval for approval in self.client.checkpoints.approvals()}
         return tickets, [_chapter(model, approvals.get(model.checkpoint_id)) for model in models]
 
     def _base(self, tickets: list[Ticket]) -> Model:
         self.narrator.headline("A support desk gets a language model")
         with self.narrator.bar("learning to write replies") as tell:
             folder = base_model(self.cache, self.seed, lambda step, steps, loss: tell(step, steps, f"loss {loss:.2f}"))
-        self.client.create_project(
+        self.client.projects.create(
             wire.NewProject(
                 project=PROJECT,
                 base_model=str(folder.absolute()),
@@ -95,7 +95,7 @@ class Story:
         desk = sampling.load(folder)
         figures = measured(desk, tickets, self.seed)
         self.narrator.says(f"{figures.good_share.value:.0%} of its replies are good.")
-        return Model("before", self.client.current_release().checkpoint_id, desk, figures)
+        return Model("before", self.client.releases.current().checkpoint_id, desk, figures)
 
     def _recipe(self, number: int) -> wire.RecipeChoice:
         evaluation = {"kl_max_new_tokens": sampling.MAX_NEW_TOKENS}
@@ -105,13 +105,13 @@ class Story:
     def _round(self, number: int, models: list[Model], tickets: list[Ticket], users: list[User]) -> Model:
         live = models[-1]
         self.narrator.headline(f"Round {number}: users vote, the model learns")
-        known = {run.id for run in self.client.runs()}
+        known = {run.id for run in self.client.runs.list()}
         self._vote(live, users, tickets, DRAFTS, number)
         checkpoint = self._checkpoint_of(self._run_that_starts(known))
-        self.client.ship(checkpoint.id, reason=f"round {number} of the demo")
+        self.client.releases.ship(checkpoint.id, reason=f"round {number} of the demo")
         self.narrator.says("Its checkpoint passed the gates and is live now.")
         folder = self.folder / f"round-{number}"
-        self.client.pull_checkpoint(checkpoint.id, folder)
+        self.client.checkpoints.pull(checkpoint.id, folder)
         desk = sampling.load(folder)
         figures = measured(desk, tickets, self.seed)
         self.narrator.says(f"{figures.good_share.value:.0%} of its replies are good.")
@@ -134,9 +134,9 @@ class Story:
         if number <= ROUNDS:
             enough = int(TRIGGER_SHARE * min(labels_to_expect(events)))
             trigger = wire.TriggerRules(new_per_class=enough)
-            self.client.change_project(wire.ProjectChange(trigger=trigger, recipe=self._recipe(number)))
+            self.client.projects.change(wire.ProjectChange(trigger=trigger, recipe=self._recipe(number)))
             self.narrator.says(f"A run starts automatically after {enough} new labels of each class.")
-        receipt = self.client.record_many(events)
+        receipt = self.client.events.record_many(events)
         if receipt.rejected:
             raise Trouble(f"The API rejected {receipt.rejected} of {len(events)} votes: see the items of the batch.")
         ups = sum(isinstance(event.signal, wire.Thumbs) and event.signal.value == "up" for event in events)
@@ -149,12 +149,14 @@ class Story:
     def _run_that_starts(self, known: set[UUID]) -> wire.Run:
         deadline = time.monotonic() + TRIGGER_SECONDS
         while time.monotonic() < deadline:
-            for run in self.client.runs():
+            for run in self.client.runs.list():
                 if run.id not in known:
                     self.narrator.says(f"A run starts: {run.trigger}")
                     return run
             time.sleep(POLL_SECONDS)
-        reason = next((decision.reason for decision in self.client.trigger_decisions()), "no decision was made at all")
+        reason = next(
+            (decision.reason for decision in self.client.runs.trigger_decisions()), "no decision was made at all"
+        )
         raise Trouble(f"No run started within {TRIGGER_SECONDS} s of the votes: {reason}")
 
     def _checkpoint_of(self, run: wire.Run) -> wire.Checkpoint:
@@ -163,11 +165,11 @@ class Story:
             while run.finished_at is None:
                 tell(run.phase_done, run.phase_total, sentence_of(run))
                 time.sleep(POLL_SECONDS)
-                run = self.client.run(run.id)
+                run = self.client.runs.get(run.id)
             tell(run.phase_done, run.phase_total, run.state)
         if run.checkpoint_id is None:
             raise Trouble(f"The run {run.state}: {run.reason or 'it gave no reason'}")
-        checkpoint = self.client.checkpoint(run.checkpoint_id)
+        checkpoint = self.client.checkpoints.get(run.checkpoint_id)
         if checkpoint.verdict != "passed":
             raise Trouble(f"The checkpoint may not ship: {' '.join(checkpoint.reasons)}")
         return checkpoint

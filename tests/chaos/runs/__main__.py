@@ -148,7 +148,7 @@ def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
     made = []
     for number in range(projects):
         client = Client(ours.url, key, f"desk-{number}", tries=TRIES)
-        client.create_project(
+        client.projects.create(
             wire.NewProject(
                 project=f"desk-{number}",
                 base_model=str(base_model),
@@ -162,16 +162,16 @@ def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
                 snapshot=wire.SnapshotRules(minimum_per_class=10, holdout_share=0.2),
             )
         )
-        client.record_many(events(60))
+        client.events.record_many(events(60))
         made.append(client)
     return made
 
 
 def _undisturbed(clients: list[Client]) -> dict[str, UUID]:
     """A run of each project, left alone. Raises `RuntimeError` where one does not succeed."""
-    started = {client: client.start_run() for client in clients}
+    started = {client: client.runs.start() for client in clients}
     for client, run in started.items():
-        while (now := client.run(run.id)).state not in ("succeeded", "failed", "cancelled"):
+        while (now := client.runs.get(run.id)).state not in ("succeeded", "failed", "cancelled"):
             time.sleep(0.3)
         if now.state != "succeeded":
             raise RuntimeError(f"an undisturbed run {now.state}: {now.reason}")

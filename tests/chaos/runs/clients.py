@@ -8,7 +8,7 @@ from uuid import UUID
 
 from thumbwheel import wire
 from thumbwheel.client import Client
-from thumbwheel.failures import ApiError, ClientError, Unreachable
+from thumbwheel.errors import ApiError, ClientError, Unreachable
 
 from tests.chaos.runs.plan import Wish
 from tests.chaos.runs.watching import ENDED
@@ -73,13 +73,13 @@ class Desk(threading.Thread):
         while True:
             try:
                 if to_retry is not None:
-                    run = self.client.retry_run(to_retry)
+                    run = self.client.runs.retry(to_retry)
                 else:
-                    run = self.client.start_run(wire.NewRun(queue=behind))
+                    run = self.client.runs.start(wire.NewRun(queue=behind))
             except ApiError as error:
                 if error.code != "run_active":
                     raise
-                run = self.client.run(UUID(error.problem["details"]["active_run_id"]))
+                run = self.client.runs.get(UUID(error.problem["details"]["active_run_id"]))
             except Unreachable:
                 time.sleep(LOOK_EVERY_SECONDS)
                 continue
@@ -90,7 +90,7 @@ class Desk(threading.Thread):
     def _see_to_its_end(self, run_id: UUID, wish: Wish) -> str:
         wished = wish.what == "nothing"
         while not self.stopping.wait(LOOK_EVERY_SECONDS):
-            run = self.client.run(run_id)
+            run = self.client.runs.get(run_id)
             if run.state in ENDED:
                 return run.state
             if not wished and run.state == wish.at:
@@ -101,11 +101,11 @@ class Desk(threading.Thread):
     def _do(self, run: wire.Run, wish: Wish) -> None:
         try:
             if wish.what == "cancel":
-                self.client.cancel_run(run.id)
+                self.client.runs.cancel(run.id)
             else:
-                self.client.pause_run(run.id)
+                self.client.runs.pause(run.id)
                 self.stopping.wait(PAUSE_SECONDS)
-                self.client.resume_run(run.id)
+                self.client.runs.resume(run.id)
         except ApiError as error:
             if error.status != 409:  # it has ended meanwhile
                 raise

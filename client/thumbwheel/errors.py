@@ -1,9 +1,9 @@
 """Errors of the client.
 
 ClientError
-├── ApiError     the API answered, and refused
-├── Unreachable  no whole answer came, after several attempts
-└── Damaged      a downloaded file is not the one that was registered
+├── ApiError     the API refused the call
+├── Unreachable  no complete answer came, after several attempts
+└── Damaged      a downloaded file is not the registered one
 """
 
 import time
@@ -15,7 +15,7 @@ import httpx
 
 
 class ClientError(Exception):
-    """`message` is one sentence for people."""
+    """The base of all errors of the client; `message` is a text for people."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -23,10 +23,10 @@ class ClientError(Exception):
 
 
 class ApiError(ClientError):
-    """The API refused: `code` is stable, `problem` the whole answer (RFC 9457), with `errors` and `reasons`.
+    """The API refused the call. `code` is stable; `problem` is the whole answer (RFC 9457).
 
-    retry_after  seconds that the answer asks to wait, where it does
-    attempts     how often the call was made
+    retry_after  seconds to wait according to the answer, if it says so
+    attempts     number of attempts
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ApiError(ClientError):
 
 
 class Unreachable(ClientError):
-    """No whole answer came: the connection was refused, broken or silent."""
+    """No complete answer came: the connection was refused, broken or silent."""
 
     def __init__(self, url: str, cause: Exception, attempts: int = 1, seconds: float = 0.0) -> None:
         reason = str(cause) or type(cause).__name__
@@ -59,11 +59,11 @@ class Unreachable(ClientError):
 
 
 class Damaged(ClientError):
-    pass
+    """A downloaded file is not the registered one."""
 
 
 def successful(response: httpx.Response) -> httpx.Response:
-    """Returns the response if it is one of success. Raises `ApiError`."""
+    """Returns the response if it is a success. Raises `ApiError`."""
     if response.is_success:
         return response
     retry_after = retry_after_seconds(response.headers)
@@ -71,13 +71,13 @@ def successful(response: httpx.Response) -> httpx.Response:
         problem = response.json()
         raise ApiError(response.status_code, problem["code"], problem["detail"], problem, retry_after)
     except (ValueError, KeyError, TypeError):
-        # Not our API's words: a proxy's, or another server on that port.
+        # Not an answer of the API, but of a proxy or of another server on that port.
         message = f"{response.request.url} answered {response.status_code} {response.reason_phrase}."
         raise ApiError(response.status_code, f"http_{response.status_code}", message, {}, retry_after) from None
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Returns what `Retry-After` asks to wait: seconds, or an HTTP date against the server's own clock (`Date`)."""
+    """Returns the seconds in `Retry-After`; an HTTP date counts from the server's own clock (`Date`)."""
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal() and value.isascii():
         return float(value)

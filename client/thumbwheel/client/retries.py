@@ -4,8 +4,8 @@ tenacity makes the loop; this module holds the rules.
 
 - A call that is safe to repeat is repeated after a broken connection, after 408 and 429, and after every 5xx.
 - A call that is not is repeated only where the request cannot have reached the API: no connection was made.
-- The wait doubles from attempt to attempt, up to a few seconds, with jitter: clients that failed together do not come
-  back together. `Retry-After` is added to it. A wait that would exceed the total time ends the call at once.
+- The wait doubles from attempt to attempt, up to a few seconds, with jitter: clients that failed together do not retry
+  together. `Retry-After` is added to it. A wait that would exceed the total time ends the call at once.
 """
 
 import random
@@ -24,7 +24,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from thumbwheel.failures import ApiError, Unreachable
+from thumbwheel.errors import ApiError, Unreachable
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
@@ -41,10 +41,10 @@ _backoff = wait_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SE
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a call is made, and for how long.
+    """The limits of a call: its attempts and their total time.
 
-    attempts  attempts of one call, the first one included
-    seconds   time from the first attempt after which no other one begins
+    attempts  attempts of one call, including the first
+    seconds   time after the first attempt in which another one may begin
     sleep     waits between two attempts
     """
 
@@ -55,8 +55,8 @@ class Retries:
     def call(self, url: str, attempt: Callable[[], Result], worth_repeating: WorthRepeating) -> Result:
         """Returns the result of the first attempt that succeeds.
 
-        Raises the last attempt's `ApiError`, or `Unreachable` after a broken connection. Both say how often and for how
-        long it was tried.
+        Raises the last attempt's `ApiError`, or `Unreachable` after a broken connection. Their messages name the
+        number of attempts and their total time.
         """
         retrying = Retrying(
             retry=retry_if_exception(worth_repeating),
@@ -86,19 +86,28 @@ def if_safe(error: BaseException) -> bool:
 
 
 def if_safe_once(error: BaseException) -> bool:
-    """The rule for calls with an Idempotency-Key: an earlier attempt may still be worked on, and has the answer."""
+    """The rule for calls with an Idempotency-Key: the answer may come from an earlier attempt that is still running."""
     return if_safe(error) or (isinstance(error, ApiError) and (error.status, error.code) == (409, "request_in_flight"))
 
 
 def if_never_sent(error: BaseException) -> bool:
-    """The rule for all other calls: no connection was made, so that nothing can have been done."""
+    """The rule for all other calls: no connection was made, so nothing was carried out."""
     return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+
+
+def first_pause() -> float:
+    """Returns the seconds to wait before a broken stream is opened again."""
+    return _jittered(FIRST_PAUSE_SECONDS)
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.5, 1.0)
 
 
 def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     requested = error.retry_after if isinstance(error, ApiError) else None
-    return (requested or 0.0) + _backoff(state) * random.uniform(0.5, 1.0)
+    return (requested or 0.0) + _jittered(_backoff(state))
 
 
 def _attempts(retrying: Retrying) -> int:

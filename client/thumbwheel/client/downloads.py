@@ -1,4 +1,4 @@
-"""Downloads of files of checkpoints and snapshots: whole and verified, or not there at all."""
+"""Downloads of checkpoint and snapshot files: complete and verified, or not there at all."""
 
 import hashlib
 import os
@@ -11,37 +11,30 @@ from uuid import uuid4
 
 import httpx
 
-from thumbwheel.failures import ApiError, Damaged, Unreachable, successful
-from thumbwheel.retries import Retries, if_safe
+from thumbwheel.client.http import Http
+from thumbwheel.client.retries import if_safe
+from thumbwheel.errors import ApiError, Damaged, Unreachable, successful
 
 #: Called with the bytes that have arrived, and with their total if the server names it.
 Progress = Callable[[int, int | None], None]
 
 
-def download(
-    http: httpx.Client,
-    request: Callable[[dict[str, str]], httpx.Request],
-    target: Path,
-    sha256: str,
-    retries: Retries,
-    progress: Progress = lambda _done, _total: None,
-) -> None:
-    """Writes the file that `request` (called with headers) answers to `target`. A file that is there, whole, is kept.
+def download(http: Http, path: str, target: Path, sha256: str, progress: Progress = lambda _done, _total: None) -> None:
+    """Downloads `path` of the API to `target`. A complete file that is there already is kept.
 
     The content is hashed while it arrives, in a file beside the target that is renamed only if the hash is `sha256`. A
-    broken connection is resumed where the server takes `Range`, and begun again where it does not; the limits of
-    `retries` count from the last byte gained.
+    broken connection is resumed if the server supports `Range`, and started from the beginning if it does not. The
+    limits of the client's retries count from the last byte gained.
 
-    Raises `Damaged` if the content is another one, `Unreachable`, `ApiError`.
+    Raises `Damaged` if the content has another hash, `Unreachable`, `ApiError`.
     """
     if target.is_file() and sha256_of(target) == sha256:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    url = str(http.base_url).rstrip("/")
     with _Partial(target, sha256) as partial:
 
         def fetch() -> None:
-            response = http.send(request(partial.headers()), stream=True)
+            response = http.open(http.request("GET", path, headers=partial.headers()))
             try:
                 partial.take(response, progress)
             finally:
@@ -50,7 +43,7 @@ def download(
         while True:
             most = partial.most
             try:
-                retries.call(url, fetch, _worth_repeating)
+                http.retries.call(http.url, fetch, _worth_repeating)
                 break
             except Unreachable:
                 if partial.most == most:
@@ -59,7 +52,7 @@ def download(
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Returns where a file goes; never outside of `folder`, whatever the server says."""
+    """Returns the place of a file in `folder`. Raises `Damaged` for a path that leads out of it."""
     relative = PurePosixPath(path)
     if relative.is_absolute() or ".." in relative.parts or not relative.parts:
         raise Damaged(f"The server names a file outside of its folder: {path!r}.")
@@ -67,12 +60,13 @@ def inside(folder: Path, path: str) -> Path:
 
 
 def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _worth_repeating(error: BaseException) -> bool:
-    """The rule for downloads: 416 too, as the next attempt asks for the whole file."""
+    """The rule for downloads: 416 as well, since the next attempt requests the whole file."""
     return if_safe(error) or (isinstance(error, ApiError) and error.status == 416)
 
 
@@ -102,10 +96,10 @@ class _Partial:
         return {"Accept-Encoding": "identity", **({"Range": f"bytes={size}-"} if size else {})}
 
     def take(self, response: httpx.Response, progress: Progress) -> None:
-        """Appends what the response brings. Raises what `httpx` and `successful` raise, and `Damaged`."""
+        """Appends the content of a response. Raises what `httpx` and `successful` raise, and `Damaged`."""
         if not response.is_success:
             response.read()
-            if response.status_code == 416:  # the part is no part of that file
+            if response.status_code == 416:  # the part does not belong to that file
                 self._restart()
         successful(response)
         if response.status_code != 206:
@@ -128,7 +122,7 @@ class _Partial:
             raise httpx.RemoteProtocolError(f"{self._sink.tell():,} of {total:,} bytes arrived")
 
     def finish(self) -> None:
-        """Gives the file its name, on disk for good. Raises `Damaged`."""
+        """Renames the file to its target, durably. Raises `Damaged`."""
         actual = self._hash.hexdigest()
         if actual != self.sha256:
             raise Damaged(f"{self.target.name} has SHA-256 {actual}, not {self.sha256} as registered: pull it again.")
@@ -149,7 +143,7 @@ class _Partial:
         self._hash = hashlib.sha256()
 
     def _require_same(self, response: httpx.Response) -> None:
-        """Refuses a file whose ETag, which is the SHA-256 where our API made it, is another one: before it arrives."""
+        """Refuses a file with another ETag before it arrives: the API sends the SHA-256 as ETag."""
         etag = response.headers.get("ETag", "").strip('"')
         if re.fullmatch("[0-9a-f]{64}", etag) and etag != self.sha256:
             raise Damaged(f"The server has {self.target.name} with SHA-256 {etag}, not {self.sha256} as registered.")

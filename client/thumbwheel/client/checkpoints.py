@@ -1,0 +1,39 @@
+"""`Checkpoints`: registered weights, their files, and the thumbs that they get."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client.downloads import download, inside
+from thumbwheel.client.http import Http
+
+
+class Checkpoints:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self) -> Iterator[wire.Checkpoint]:
+        """Yields the checkpoints, newest first."""
+        return self._http.pages(wire.Checkpoint, "/v1/checkpoints")
+
+    def get(self, checkpoint_id: UUID) -> wire.Checkpoint:
+        return self._http.get(wire.Checkpoint, f"/v1/checkpoints/{checkpoint_id}")
+
+    def pull(self, checkpoint_id: UUID, folder: Path) -> wire.Checkpoint:
+        """Downloads the files of a checkpoint into `folder` and verifies the SHA-256 of each.
+
+        A complete file that is there already is kept. Raises `Damaged` if the content is not the registered one.
+        """
+        checkpoint = self.get(checkpoint_id)
+        for path, sha256 in checkpoint.files.items():
+            url = f"/v1/checkpoints/{checkpoint_id}/files/{quote(path)}"
+            download(self._http, url, inside(folder, path), sha256)
+        return checkpoint
+
+    def approvals(self) -> Sequence[wire.Approval]:
+        """Returns the thumbs per checkpoint."""
+        return [
+            wire.Approval.model_validate(item) for item in self._http.send("GET", "/v1/approvals", safe=True).json()
+        ]

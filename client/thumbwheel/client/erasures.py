@@ -1,0 +1,33 @@
+"""`Erasures`: actors whose events are erased, and the certificates of it."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client.http import Http
+
+
+class Erasures:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def start(self, actor: str) -> wire.Erasure:
+        """Starts to erase all events of an actor; from now on, none of theirs is stored."""
+        answer = self._http.send("DELETE", "/v1/actors", parameters={"actor": actor}, safe=True)
+        return wire.Erasure.model_validate(answer.json())
+
+    def list(self) -> Iterator[wire.Erasure]:
+        """Yields the erasures, newest first, without their certificates."""
+        return self._http.pages(wire.Erasure, "/v1/erasures")
+
+    def get(self, erasure_id: UUID) -> wire.Erasure:
+        """Returns the progress of an erasure, with its certificate once it is complete."""
+        return self._http.get(wire.Erasure, f"/v1/erasures/{erasure_id}")
+
+    def events(self, erasure_id: UUID) -> Iterator[wire.ErasedEvent]:
+        """Yields the ids of the erased events."""
+        return self._http.pages(wire.ErasedEvent, f"/v1/erasures/{erasure_id}/events", {"limit": "1000"})
+
+    def lift_tombstone(self, erasure_id: UUID) -> wire.Erasure:
+        """Lets the erased actor come back: new events of theirs are stored again."""
+        return self._http.call(wire.Erasure, "DELETE", f"/v1/erasures/{erasure_id}/tombstone", safe=True)

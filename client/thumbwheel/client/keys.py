@@ -1,0 +1,22 @@
+"""`Keys`: API keys."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client.http import Http
+
+
+class Keys:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def create(self, new: wire.NewKey) -> wire.CreatedKey:
+        """Creates a key. This answer alone holds its secret."""
+        return self._http.call(wire.CreatedKey, "POST", "/v1/keys", new, scoped=False)
+
+    def list(self) -> Iterator[wire.Key]:
+        return self._http.pages(wire.Key, "/v1/keys", scoped=False)
+
+    def revoke(self, key_id: UUID) -> wire.Key:
+        return self._http.call(wire.Key, "DELETE", f"/v1/keys/{key_id}", safe=True, scoped=False)

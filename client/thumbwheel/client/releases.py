@@ -1,0 +1,29 @@
+"""`Releases`: the ledger of checkpoints in production."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client.http import Http
+
+
+class Releases:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def ship(self, checkpoint_id: UUID, *, reason: str = "", override_reason: str | None = None) -> wire.Release:
+        """Puts a checkpoint into production. `override_reason` says why, if its gates did not pass."""
+        new = wire.NewRelease(checkpoint_id=checkpoint_id, reason=reason, override_reason=override_reason)
+        return self._http.call(wire.Release, "POST", "/v1/releases", new, once=True)
+
+    def roll_back(self, *, reason: str = "") -> wire.Release:
+        """Returns to the checkpoint that was live before the current release."""
+        new = wire.NewRelease(rollback=True, reason=reason)
+        return self._http.call(wire.Release, "POST", "/v1/releases", new, once=True)
+
+    def current(self) -> wire.CurrentRelease:
+        return self._http.get(wire.CurrentRelease, "/v1/releases/current")
+
+    def list(self) -> Iterator[wire.Release]:
+        """Yields the releases, newest first."""
+        return self._http.pages(wire.Release, "/v1/releases")

@@ -1,0 +1,60 @@
+"""`Runs`: retraining jobs, what happens to them, and why they started."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from thumbwheel import wire
+from thumbwheel.client.http import Http
+from thumbwheel.client.run_stream import follow
+
+
+class Runs:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def start(self, new: wire.NewRun | None = None) -> wire.Run:
+        return self._http.call(wire.Run, "POST", "/v1/runs", new or wire.NewRun(), once=True)
+
+    def list(self) -> Iterator[wire.Run]:
+        """Yields the runs, newest first."""
+        return self._http.pages(wire.Run, "/v1/runs")
+
+    def get(self, run_id: UUID) -> wire.Run:
+        return self._http.get(wire.Run, f"/v1/runs/{run_id}")
+
+    def follow(
+        self, run_id: UUID, *, last_event_id: str | None = None, history: bool = True
+    ) -> Iterator[wire.AnyRunEvent]:
+        """Yields the events of a run as they happen, until it has ended; resumes after a broken connection.
+
+        last_event_id  starts after the event with this id
+        history        False starts with the current state, unless `last_event_id` is given
+        """
+        return follow(self._http, run_id, last_event_id, history=history)
+
+    def metrics(self, run_id: UUID) -> wire.Metrics:
+        """Returns the figures of the training steps."""
+        return self._http.get(wire.Metrics, f"/v1/runs/{run_id}/metrics")
+
+    def cancel(self, run_id: UUID) -> wire.Run:
+        return self._http.call(wire.Run, "POST", f"/v1/runs/{run_id}/cancel", safe=True)
+
+    def pause(self, run_id: UUID) -> wire.Run:
+        """Makes the worker save its state and release the run, which then waits until it is resumed."""
+        return self._http.call(wire.Run, "POST", f"/v1/runs/{run_id}/pause", safe=True)
+
+    def resume(self, run_id: UUID) -> wire.Run:
+        """Continues a paused run from its saved state."""
+        return self._http.call(wire.Run, "POST", f"/v1/runs/{run_id}/resume", safe=True)
+
+    def retry(self, run_id: UUID, again: wire.RunAgain | None = None) -> wire.Run:
+        """Starts a run with the inputs of a failed or cancelled one; it continues from the saved state if it can."""
+        return self._http.call(wire.Run, "POST", f"/v1/runs/{run_id}/retry", again or wire.RunAgain(), once=True)
+
+    def reproduce(self, run_id: UUID, again: wire.RunAgain | None = None) -> wire.Run:
+        """Starts a run from scratch on the snapshot and recipe of an ended one, and compares the two results."""
+        return self._http.call(wire.Run, "POST", f"/v1/runs/{run_id}/reproduce", again or wire.RunAgain(), once=True)
+
+    def trigger_decisions(self) -> Iterator[wire.TriggerDecision]:
+        """Yields why runs were started automatically, or were not, newest first."""
+        return self._http.pages(wire.TriggerDecision, "/v1/trigger-decisions")
