@@ -95,7 +95,7 @@ def unknown_architecture(workdir: Path) -> None:
 
 CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no job.json": (lambda w: (w / "job.json").unlink(), r"job\.json is missing"),
-    "job.json is no JSON": (lambda w: (w / "job.json").write_text("{"), r"job\.json is no JSON"),
+    "job.json is no JSON": (lambda w: (w / "job.json").write_text("{"), r"job\.json is not valid JSON"),
     "a field of the job lacks": (lambda w: (w / "job.json").write_text("{}"), r"job\.json: run_id: Field required"),
     "micro-batch of 1": (
         lambda w: change(w / "recipe.json", micro_batch_size=1),

@@ -153,5 +153,5 @@ def test_routers_that_mix_tokens_are_refused() -> None:
         is_moe=True, num_experts=16, num_experts_per_tok=2,
     )  # fmt: skip
 
-    with pytest.raises(Refusal, match="take a Doge model without experts"):
+    with pytest.raises(Refusal, match="use a Doge model without experts"):
         Routing.of(transformers.AutoModelForCausalLM.from_config(doge))
