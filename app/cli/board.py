@@ -7,6 +7,7 @@ from thumbwheel import wire
 
 from app.cli.listing import figure, seconds, when
 from app.cli.sparklines import BLOCKS, PLAIN, sparkline
+from app.runs.states import TERMINAL
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -18,7 +19,6 @@ SHOWN = (
     ("z0", "z0", ""),
     ("drift", "kl_nats_per_token", " nats/token"),
 )
-ENDED = ("succeeded", "failed", "cancelled")
 MOST_STEPS = 4000
 WIDEST_BAR, WIDEST_LINE = 40, 60
 
@@ -82,7 +82,7 @@ class Board:
         room = options.max_width - len(self.state) - len(pace) - 4
         head = Table.grid(padding=(0, 2))
         moving = not (now.paused or now.waiting or now.held_up_by)
-        if now.state in ENDED:
+        if now.state in TERMINAL:
             head.add_row(Text(self.state, style="bold"))
         elif room >= 8:
             bar = ProgressBar(now.phase_total or (None if moving else 1), now.phase_done, width=min(room, WIDEST_BAR))

@@ -7,8 +7,9 @@ from uuid import UUID
 import typer
 from thumbwheel import Client, wire
 
-from app.cli.board import ENDED, Board, noted
+from app.cli.board import Board, noted
 from app.cli.listing import as_table, console, when
+from app.runs.states import TERMINAL
 
 SUCCEEDED, ENDED_OTHERWISE, INTERRUPTED = 0, 1, 130
 
@@ -46,7 +47,7 @@ def _in_lines(client: Client, run_id: UUID) -> int:
     for event in _seen(client, run_id, board):
         if isinstance(event, wire.RunTransitionEvent) and event.from_state == event.to_state:
             _write(noted(event))
-        elif isinstance(event, wire.RunProgressEvent) and event.state not in ENDED:
+        elif isinstance(event, wire.RunProgressEvent) and event.state not in TERMINAL:
             now = (board.state, event.phase_done, event.phase_total)
             if now != said:
                 said = now

@@ -1,4 +1,4 @@
-"""What is asked of a run that has not ended: to end, to pause, to go on. What has ended may be begun again: `again`."""
+"""Commands for a run that has not ended: cancel, pause, resume. `again` begins an ended run again."""
 
 from uuid import UUID
 
@@ -7,27 +7,28 @@ from thumbwheel import wire
 
 from app.runs import service as runs
 from app.runs import states
-from app.runs.states import Command, RunState
+from app.runs.states import Command, RunState, TransitionKind
+from app.runs.transitions import service as transitions
 
 
 def cancel(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Have the run end; its worker sees it within a second or two. Once more changes nothing.
+    """Ends the run at once, or has its worker end it within a second or two. A second call changes nothing.
 
-    Raises `NotFound`, and `Conflict` where the run has ended otherwise.
+    Raises `NotFound`, and `Conflict` where the run has succeeded or failed.
     """
     row = runs.require_locked(session, project, run_id)
-    state = RunState(row.state)
-    if state not in (RunState.CANCELLING, RunState.CANCELLED):
-        reason = f"cancelled by {by}"
-        if state is not RunState.QUEUED:
-            runs.move(session, row, RunState.CANCELLING, by, reason, {"reason": reason, "paused": False})
-        if row.lease_expires_at is None:  # no worker has it
-            runs.end(session, row, RunState.CANCELLED, by, reason)
+    states.require_command(RunState(row.state), Command.CANCEL)
+    reason = f"cancelled by {by}"
+    if row.lease_owner is None and row.state != RunState.CANCELLED:
+        runs.end(session, row, RunState.CANCELLED, by, reason)
+    elif row.state not in (RunState.CANCELLING, RunState.CANCELLED):
+        values = {"reason": reason, "paused": False}
+        transitions.move(session, row, RunState.CANCELLING, TransitionKind.CANCELLING, by, reason, values)
     return runs.get(session, project, run_id)
 
 
 def pause(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Keep workers away from the run; one that has it gives it back within a step. Once more changes nothing.
+    """Keeps workers away from the run; one that has it gives it back within a step. A second call changes nothing.
 
     Raises `NotFound`, and `Conflict` where the run has ended or is about to.
     """
@@ -35,7 +36,7 @@ def pause(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
     states.require_command(RunState(row.state), Command.PAUSE)
     if not row.paused:
         row.paused = True
-        runs.note(session, row, by, f"paused by {by}")
+        transitions.note(session, row, TransitionKind.PAUSED, by, f"paused by {by}")
     return runs.get(session, project, run_id)
 
 
@@ -47,7 +48,7 @@ def resume(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
     states.require_command(RunState(row.state), Command.RESUME)
     if row.paused or row.next_attempt_at is not None:
         row.paused, row.next_attempt_at = False, None
-        runs.note(session, row, by, f"resumed by {by}")
+        transitions.note(session, row, TransitionKind.RESUMED, by, f"resumed by {by}")
         if not row.waiting and row.lease_expires_at is None:  # else its worker rings when it gives the run back
             runs.ring(session, row)
     return runs.get(session, project, run_id)

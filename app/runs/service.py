@@ -20,9 +20,10 @@ from app.feedback import service as feedback
 from app.projects import service as projects
 from app.readiness import service as snapshots
 from app.releases import service as releases
-from app.runs import decision, states, store
-from app.runs.states import RunState
+from app.runs import decision, store
+from app.runs.states import RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
+from app.runs.transitions import service as transitions
 from app.schema import Page, key_of_cursor, page_of
 
 #: Who moves a run on that waited.
@@ -129,9 +130,10 @@ def enqueue(
         if active is None:
             raise
         raise _run_active(active) from error
-    behind = f"; it waits behind run {active}" if row.waiting else ""
-    store.add_transition(session, row.id, None, RunState.QUEUED, by, trigger + behind)
-    if not row.waiting:
+    if row.waiting:
+        transitions.begin(session, row, TransitionKind.WAITS, by, f"{trigger}; it waits behind run {active}")
+    else:
+        transitions.begin(session, row, TransitionKind.REQUESTED, by, trigger)
         ring(session, row)
     return _shown(session, [row])[0]
 
@@ -185,11 +187,6 @@ def require_locked(session: Session, project: str, run_id: UUID) -> Run:
     return row
 
 
-def note(session: Session, row: Run, by: str, reason: str) -> None:
-    """Write into the run's history that something happened which left its state."""
-    store.add_transition(session, row.id, RunState(row.state), RunState(row.state), by, reason)
-
-
 def ring(session: Session, row: Run) -> None:
     """Have a worker look at the run."""
     row.rung_at = now()
@@ -197,31 +194,38 @@ def ring(session: Session, row: Run) -> None:
 
 
 def end(
-    session: Session, row: Run, to: RunState, by: str, reason: str, values: Mapping[str, Any] | None = None
+    session: Session,
+    row: Run,
+    to: RunState,
+    by: str,
+    reason: str,
+    values: Mapping[str, Any] | None = None,
+    *,
+    kind: TransitionKind = TransitionKind.ENDED,
 ) -> None:
-    """End the run; the one that waits behind it goes on.
+    """Ends the run; the one that waits behind it goes on.
 
-    The project is locked only if nobody else has it: whoever builds a snapshot holds the project and writes to its run
-    then, so that to wait for it here could be to wait for each other. What is missed is made up for by the next tick.
+    The project is locked only if no other transaction has it: one that builds a snapshot holds the project and writes
+    to its run then, so waiting here could deadlock. The next tick catches up.
     """
     waited = row.waiting
-    ended = {"reason": reason, "finished_at": now(), "lease_owner": None, "lease_expires_at": None}
-    ended |= {"paused": False, "waiting": False, "eta_seconds": None, **GOES_ON}
-    move(session, row, to, by, reason, {**ended, **(values or {})})
+    ended = {"reason": reason, "finished_at": now(), "lease_owner": None, "lease_expires_at": None, "paused": False}
+    ended |= {"waiting": False, "eta_seconds": None, **GOES_ON}
+    transitions.move(session, row, to, kind, by, reason, {**ended, **(values or {})})
     if not waited:
         let_next_go(session, row.project_id)
 
 
 def let_waiting_go(session: Session) -> None:
-    """Have runs go on that wait behind none, as their turn was missed."""
+    """Gives each run its turn that waits behind none, as that turn was missed."""
     for project in store.stuck_projects(session):
         let_next_go(session, project)
 
 
 def let_next_go(session: Session, project: str) -> None:
-    """Have the run go on that waits longest, if none is active and nobody else decides about the project.
+    """Gives the run its turn that waits longest, unless one is active or another transaction has the project.
 
-    It is decided by what is so now, but for one that begins another again. One that cannot start any more fails.
+    The project as it is now decides the run, unless it begins another one again. One that can no longer start fails.
     """
     configuration = projects.try_lock(session, project)
     while configuration is not None and store.active_of(session, project) is None:
@@ -237,22 +241,9 @@ def let_next_go(session: Session, project: str) -> None:
         for name, value in ({"waiting": False} | decided).items():
             setattr(row, name, value)
         session.flush()
-        note(session, row, THUMBWHEEL, "its turn has come")
+        transitions.note(session, row, TransitionKind.TURN, THUMBWHEEL, "its turn has come")
         ring(session, row)
         return
-
-
-def move(
-    session: Session, row: Run, to: RunState, by: str, reason: str, values: Mapping[str, Any] | None = None
-) -> None:
-    """Raises `Conflict` where `to` may not follow, or somebody was quicker."""
-    before = RunState(row.state)
-    states.require(before, to)
-    session.flush()
-    if not store.move(session, row.id, before, to, dict(values or {})):
-        raise Conflict(f"Run {row.id} is {before} no more: look again.", code="illegal_transition")
-    store.add_transition(session, row.id, before, to, by, reason)
-    session.refresh(row)
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------
@@ -284,9 +275,7 @@ def weights_of_source(session: Session, row: Run) -> str | None:
 
 
 def _shown(session: Session, rows: Sequence[Run]) -> list[wire.Run]:
-    history: dict[UUID, list[wire.RunTransition]] = {row.id: [] for row in rows}
-    for transition in store.transitions_of(session, history):
-        history[transition.run_id].append(wire.RunTransition.model_validate(transition))
+    history = transitions.histories(session, (row.id for row in rows))
     weights = store.weights_of_sources(session, history)
     derived = {"project", "attempts", "transitions", "reproduces"}
     return [

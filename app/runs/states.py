@@ -1,38 +1,31 @@
-"""The states of a run and which may follow which. Pure.
+"""The states of a run, which may follow which, and how they combine with its flags and its lease. Pure.
 
     queued ─▶ snapshotting ─▶ referencing ─▶ training ─▶ evaluating ─▶ succeeded
-    each of these may become failed; a queued one is cancelled at once, a claimed one by way of cancelling
+    Each of these may become failed. A run that no worker holds is cancelled at once, a held one through cancelling.
 
-A run never goes back: one that was lost and is claimed again keeps its state while it catches up. To be paused, and to
-wait behind another run, are no states: they stand beside it, and keep workers away.
+A run never goes back: a lost run that is claimed again keeps its state while it catches up. `paused` and `waiting` are
+not states but flags beside the state, which keep workers away. `MEANINGS` lists every legal combination.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from thumbwheel import wire
 
 from app.errors import Conflict
 
-
-class RunState(StrEnum):
-    QUEUED = "queued"
-    SNAPSHOTTING = "snapshotting"
-    REFERENCING = "referencing"
-    TRAINING = "training"
-    EVALUATING = "evaluating"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLING = "cancelling"
-    CANCELLED = "cancelled"
-
+RunState = wire.RunState
+TransitionKind = wire.RunTransitionKind
 
 S = RunState
 NEXT: Mapping[RunState, frozenset[RunState]] = {
     S.QUEUED: frozenset({S.SNAPSHOTTING, S.CANCELLED, S.FAILED}),
-    S.SNAPSHOTTING: frozenset({S.REFERENCING, S.CANCELLING, S.FAILED}),
+    S.SNAPSHOTTING: frozenset({S.REFERENCING, S.CANCELLING, S.CANCELLED, S.FAILED}),
     # A trainer that finds its work done, after a kill between training and evaluating, goes straight on.
-    S.REFERENCING: frozenset({S.TRAINING, S.EVALUATING, S.CANCELLING, S.FAILED}),
-    S.TRAINING: frozenset({S.EVALUATING, S.CANCELLING, S.FAILED}),
-    S.EVALUATING: frozenset({S.SUCCEEDED, S.CANCELLING, S.FAILED}),
+    S.REFERENCING: frozenset({S.TRAINING, S.EVALUATING, S.CANCELLING, S.CANCELLED, S.FAILED}),
+    S.TRAINING: frozenset({S.EVALUATING, S.CANCELLING, S.CANCELLED, S.FAILED}),
+    S.EVALUATING: frozenset({S.SUCCEEDED, S.CANCELLING, S.CANCELLED, S.FAILED}),
     S.CANCELLING: frozenset({S.CANCELLED}),
     S.SUCCEEDED: frozenset(),
     S.FAILED: frozenset(),
@@ -41,11 +34,11 @@ NEXT: Mapping[RunState, frozenset[RunState]] = {
 
 TERMINAL = frozenset(state for state, following in NEXT.items() if not following)
 ACTIVE = frozenset(RunState) - TERMINAL
-#: States in which a worker has to hold the run's lease.
+#: States of a run that a worker has begun and that is not being cancelled.
 WORKING = ACTIVE - {S.QUEUED, S.CANCELLING}
 IN_ORDER = (S.QUEUED, S.SNAPSHOTTING, S.REFERENCING, S.TRAINING, S.EVALUATING, S.SUCCEEDED)
 
-#: What the trainer's and the scorer's phases (progress.jsonl) mean for the run.
+#: The run's state in each phase that trainer and scorer write to progress.jsonl.
 STATE_OF_PHASE: Mapping[str, RunState] = {
     "loading": S.REFERENCING,
     "referencing": S.REFERENCING,
@@ -54,8 +47,89 @@ STATE_OF_PHASE: Mapping[str, RunState] = {
 }
 
 
+# -- state × paused × waiting × lease ----------------------------------------------------------------------------------
+
+
+class Hold(Enum):
+    """How a run's lease stands."""
+
+    FREE = auto()  # no worker has the run
+    HELD = auto()
+    SILENT = auto()  # the lease has expired: its worker died, was frozen or cannot reach Postgres
+
+
+class Reaping(Enum):
+    """What the reaper does to a run."""
+
+    LEAVE = auto()
+    RING = auto()  # asks workers to look at it again, where they were asked long ago
+    FREE = auto()  # takes it from the silent worker; no attempt is counted as lost
+    LOSE = auto()  # takes it from the silent worker, counts a lost attempt, rings or gives the run up
+    CANCEL = auto()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A run's state with its flags and its lease."""
+
+    state: RunState
+    paused: bool
+    waiting: bool
+    hold: Hold
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a condition means, whether a worker may claim the run, and what the reaper does to it."""
+
+    sentence: str
+    claimable: bool = False
+    reaping: Reaping = Reaping.LEAVE
+
+
+CONDITIONS: tuple[tuple[frozenset[RunState], bool, bool, Hold, Meaning], ...] = (
+    # states, paused, waiting, lease
+    (frozenset({S.QUEUED}), False, False, Hold.FREE,
+        Meaning("the next worker claims it", claimable=True, reaping=Reaping.RING)),
+    (frozenset({S.QUEUED}), True, False, Hold.FREE,
+        Meaning("it is the project's active run, and no worker claims it until it is resumed")),
+    (frozenset({S.QUEUED}), False, True, Hold.FREE,
+        Meaning("it waits behind the project's active run")),
+    (frozenset({S.QUEUED}), True, True, Hold.FREE,
+        Meaning("it waits behind the project's active run, and is still paused when its turn comes")),
+    (WORKING, False, False, Hold.FREE,
+        Meaning("it was given back: the next worker continues it", claimable=True, reaping=Reaping.RING)),
+    (WORKING, True, False, Hold.FREE,
+        Meaning("its progress is saved, and no worker claims it until it is resumed")),
+    (WORKING, False, False, Hold.HELD,
+        Meaning("a worker works on it")),
+    (WORKING, True, False, Hold.HELD,
+        Meaning("its worker saves the progress and gives it back")),
+    (WORKING, False, False, Hold.SILENT,
+        Meaning("its worker is lost, and the next one continues it", claimable=True, reaping=Reaping.LOSE)),
+    (WORKING, True, False, Hold.SILENT,
+        Meaning("its worker is lost, perhaps because its machine was switched off", reaping=Reaping.FREE)),
+    (frozenset({S.CANCELLING}), False, False, Hold.HELD,
+        Meaning("its worker stops the processes and ends it")),
+    (frozenset({S.CANCELLING}), False, False, Hold.SILENT,
+        Meaning("its worker is lost, and the reaper ends it", reaping=Reaping.CANCEL)),
+    (TERMINAL, False, False, Hold.FREE,
+        Meaning("it has ended")),
+)  # fmt: skip
+#: Every legal condition; Postgres refuses the others. While a run waits for room on a disk, claim and reaper leave it
+#: until its `next_attempt_at`.
+MEANINGS: Mapping[Condition, Meaning] = {
+    Condition(state, paused, waiting, hold): meaning
+    for states, paused, waiting, hold, meaning in CONDITIONS
+    for state in states
+}
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
 class Command(StrEnum):
-    """What somebody may ask of a run; the values are how it is said of one."""
+    """A command for a run; the value is the participle that error messages use."""
 
     CANCEL = "cancelled"
     PAUSE = "paused"
@@ -65,41 +139,50 @@ class Command(StrEnum):
 
 
 C = Command
-_ON_THE_WAY = frozenset({C.CANCEL, C.PAUSE, C.RESUME})
-#: To be asked for what is so already changes nothing, so a paused run may be paused.
+#: A command whose effect is there already changes nothing and is allowed: a paused run may be paused.
 COMMANDS: Mapping[RunState, frozenset[Command]] = {
-    **dict.fromkeys(ACTIVE - {S.CANCELLING}, _ON_THE_WAY),
+    **dict.fromkeys(ACTIVE - {S.CANCELLING}, frozenset({C.CANCEL, C.PAUSE, C.RESUME})),
     S.CANCELLING: frozenset({C.CANCEL}),
     S.SUCCEEDED: frozenset({C.REPRODUCE}),
     S.FAILED: frozenset({C.RETRY, C.REPRODUCE}),
-    S.CANCELLED: frozenset({C.RETRY, C.REPRODUCE}),
+    S.CANCELLED: frozenset({C.CANCEL, C.RETRY, C.REPRODUCE}),
 }
 
 
 def require_command(state: RunState, command: Command) -> None:
-    """Raises `Conflict`, which says what may be asked of a run in this state, unless `command` is among that."""
+    """Raises `Conflict` with the allowed commands unless a run in this state allows `command`."""
     if command in COMMANDS[state]:
         return
-    allowed = sorted(COMMANDS[state])
+    allowed = sorted(name.name.lower() for name in COMMANDS[state])
     raise Conflict(
-        f"A run that is {state} cannot be {command}; what it can be is {', '.join(allowed)}.",
+        f"The run is {state} and cannot be {command}. Allowed: {', '.join(allowed)}.",
         code="illegal_transition",
-        details={"state": state, "allowed": [Command(name).name.lower() for name in allowed]},
+        details={"state": state, "allowed": allowed},
     )
 
 
-def require(current: RunState, wanted: RunState) -> None:
-    """Raises `Conflict`, which says what may follow, unless `wanted` may follow `current`."""
-    if wanted in NEXT[current]:
+# -- from state to state -----------------------------------------------------------------------------------------------
+
+
+def following(state: RunState, *, held: bool) -> frozenset[RunState]:
+    """Returns the states that may follow; only a run that a worker holds is cancelled through `cancelling`."""
+    if S.CANCELLING not in NEXT[state]:
+        return NEXT[state]
+    return NEXT[state] - {S.CANCELLED if held else S.CANCELLING}
+
+
+def require(state: RunState, wanted: RunState, *, held: bool) -> None:
+    """Raises `Conflict` with the possible next states unless `wanted` may follow `state`."""
+    possible = sorted(following(state, held=held))
+    if wanted in possible:
         return
-    following = ", ".join(sorted(NEXT[current])) or "nothing: the run has ended"
     raise Conflict(
-        f"A run that is {current} cannot become {wanted}; what may follow is {following}.",
+        f"The run is {state} and cannot become {wanted}. Possible next states: {', '.join(possible) or 'none'}.",
         code="illegal_transition",
-        details={"state": current, "allowed": sorted(NEXT[current])},
+        details={"state": state, "allowed": possible},
     )
 
 
-def ahead_of(current: RunState, phase_state: RunState) -> bool:
-    """Whether `phase_state` lies further on the way than `current`, which must be on it."""
-    return IN_ORDER.index(phase_state) > IN_ORDER.index(current)
+def ahead_of(state: RunState, phase_state: RunState) -> bool:
+    """Returns whether `phase_state` lies further on the way than `state`; both must be on it."""
+    return IN_ORDER.index(phase_state) > IN_ORDER.index(state)

@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, insert, select, text, true, update
+from sqlalchemy import exists, func, insert, select, text, true
 from sqlalchemy.orm import Session, aliased
 
 from app.checkpoints.tables import Checkpoint
 from app.database import is_any_of
-from app.runs.states import ACTIVE, RunState
-from app.runs.tables import MEASURED_DRIFT, Run, RunMetric, RunTransition
+from app.runs.states import ACTIVE
+from app.runs.tables import MEASURED_DRIFT, Run, RunMetric
 
 
 def insert_run(session: Session, values: dict[str, Any]) -> Run:
@@ -89,25 +89,6 @@ def newest_first(session: Session, project: str, before: UUID | None, limit: int
 
 def ended_before(session: Session, run_ids: Iterable[UUID], moment: datetime) -> Sequence[UUID]:
     return session.scalars(select(Run.id).where(is_any_of(Run.id, run_ids), Run.finished_at < moment)).all()
-
-
-def transitions_of(session: Session, run_ids: Iterable[UUID]) -> Sequence[RunTransition]:
-    """Oldest first."""
-    asked = select(RunTransition).where(is_any_of(RunTransition.run_id, run_ids)).order_by(RunTransition.id)
-    return session.scalars(asked).all()
-
-
-def add_transition(
-    session: Session, run_id: UUID, before: RunState | None, after: RunState, by: str, reason: str
-) -> None:
-    values = {"run_id": run_id, "from_state": before, "to_state": after, "by": by, "reason": reason}
-    session.execute(insert(RunTransition).values(**values))
-
-
-def move(session: Session, run_id: UUID, before: RunState, after: RunState, values: dict[str, Any]) -> bool:
-    """Whether the run was in state `before`, and is in `after` now."""
-    statement = update(Run).where(Run.id == run_id, Run.state == before).values(state=after, **values)
-    return session.execute(statement.returning(Run.id)).one_or_none() is not None
 
 
 def metrics_of(session: Session, run_id: UUID, limit: int) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Runs: the row is the job. Lease and epoch decide who may write to it."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +22,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
+from thumbwheel.wire import RunState, RunTransitionKind
 
 from app.database import Base, Document, Id, Time
+from app.runs import states
 
-ACTIVE = "('queued', 'snapshotting', 'referencing', 'training', 'evaluating', 'cancelling')"
+
+def _any_of(values: Iterable[StrEnum]) -> str:
+    """Returns the values as SQL writes them behind IN, in the order of their declaration."""
+    return "(" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+def _these(chosen: frozenset[RunState]) -> str:
+    return _any_of(state for state in RunState if state in chosen)
+
+
+ACTIVE = _these(states.ACTIVE)
 
 
 class Run(Base):
@@ -79,6 +93,14 @@ class Run(Base):
     __table_args__ = (
         CheckConstraint("source IN ('retry', 'reproduction')", name="source"),
         CheckConstraint("(source IS NULL) = (source_run_id IS NULL)", name="source_of_a_run"),
+        # A state with its flags and its lease: `states.MEANINGS` lists what these allow.
+        CheckConstraint(f"state IN {_any_of(RunState)}", name="state"),
+        CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="whole_lease"),
+        CheckConstraint(
+            f"lease_owner IS NULL OR state IN {_these(states.WORKING | {RunState.CANCELLING})}", name="held_is_claimed"
+        ),
+        CheckConstraint("state <> 'cancelling' OR lease_owner IS NOT NULL", name="cancelling_is_held"),
+        CheckConstraint(f"NOT paused OR state IN {_these(states.WORKING | {RunState.QUEUED})}", name="paused_goes_on"),
         CheckConstraint("NOT waiting OR state = 'queued'", name="waiting_is_queued"),
         Index(
             "ix_runs_one_active_per_project",
@@ -92,17 +114,27 @@ class Run(Base):
 
 
 class RunTransition(Base):
-    """Who moved the run from which state to which, when and why; written in the same transaction."""
+    """A row of a run's history: what happened, by whom, when and why; written in the same transaction."""
 
     __tablename__ = "run_transitions"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16), comment="what happened, for programs")
     from_state: Mapped[str | None] = mapped_column(String(16))
     to_state: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int | None] = mapped_column(Integer, comment="that it concerns; null before the first claim")
     at: Mapped[Time]
     by: Mapped[str] = mapped_column(String(200))
     reason: Mapped[str] = mapped_column(String, default="")
+
+    __table_args__ = (
+        CheckConstraint(f"kind IN {_any_of(RunTransitionKind)}", name="kind"),
+        CheckConstraint("(from_state IS NULL) = (kind IN ('requested', 'waits'))", name="begins"),
+        CheckConstraint(f"(to_state IN {_these(states.TERMINAL)}) = (kind IN ('ended', 'given_up'))", name="ends"),
+        CheckConstraint("attempt > 0", name="attempt"),
+        CheckConstraint("kind <> 'claimed' OR attempt IS NOT NULL", name="claimed_attempt"),
+    )
 
 
 #: The columns of a run that no full disk holds up.

@@ -14,8 +14,12 @@ def checkpoint(run_id: UUID, weights: str = "a" * 64) -> Checkpoint:
     return Checkpoint(id=uuid4(), run_id=run_id, weights_sha256=weights, files={})
 
 
+def claimed(worker: str) -> Told:
+    return Told("claimed", worker, "training", "")
+
+
 def row(run_id: UUID, made: Checkpoint | None, **changes: object) -> Row:
-    told = [Told(by, "training", "") for by in (FIRST, "reaper", SECOND)]
+    told = [claimed(FIRST), Told("silent", "reaper", "training", ""), claimed(SECOND)]
     plain = Row(
         run_id, "desk", "succeeded", None, SNAPSHOT, made.id if made else None, None, 2, 1, steps=[1, 2], history=told
     )
@@ -39,7 +43,7 @@ def test_a_run_that_two_workers_had_one_after_the_other_is_all_right():
 
 
 def test_a_worker_that_writes_after_another_one_did_ran_at_the_same_time():
-    told = [Told(by, "training", "") for by in (FIRST, SECOND, FIRST)]
+    told = [claimed(FIRST), claimed(SECOND), Told("moved", FIRST, "evaluating", "")]
 
     assert wrong(judged(history=told)) == {"ran_twice"}
 
@@ -64,12 +68,13 @@ def test_success_without_a_checkpoint_and_two_checkpoints_of_a_run_are_seen():
 
 
 def test_a_run_may_fail_when_it_was_lost_too_often_and_never_on_a_full_disk():
-    def failed(reason: str | None) -> set[str]:
-        return wrong(judged(state="failed", checkpoint_id=None, reason=reason))
+    def failed(*kinds: str) -> set[str]:
+        history = [Told(kind, FIRST, "failed", "because") for kind in kinds]
+        return wrong(judged(state="failed", checkpoint_id=None, history=history))
 
-    assert failed("given up after 5 lost attempts, the last one: worker host:1:2 fell silent") == set()
-    assert failed("the disk that holds /work is full, and was for 24 hours: make room there") == {"unexplained"}
-    assert failed(None) == {"unexplained"}
+    assert failed("claimed", "given_up") == set()
+    assert failed("claimed", "held_up", "ended") == {"unexplained"}
+    assert failed() == {"unexplained"}
 
 
 def test_accepted_runs_that_are_not_there_are_lost_and_others_were_asked_for_by_nobody():

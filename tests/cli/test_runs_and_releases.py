@@ -61,7 +61,7 @@ def test_a_run_is_paused_resumed_and_retried_and_another_one_queued_behind_it(cl
     cli("runs", "cancel", run)
     cli("runs", "cancel", queued["id"])
     assert cli("runs", "retry", run, "--note", "once more").document["source_run_id"] == run
-    assert "what it can be is reproduced, retried" in cli.refused("runs", "pause", run)
+    assert "Allowed: cancel, reproduce, retry." in cli.refused("runs", "pause", run)
     assert "retry it" in cli.refused("runs", "reproduce", run)
 
 

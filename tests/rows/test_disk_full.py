@@ -69,6 +69,7 @@ def test_a_run_that_finds_no_room_for_its_folder_waits_and_goes_on_once_there_is
     folder = run_folder(run.id) / "epoch-1"
     assert waiting.state == "snapshotting"
     assert waiting.held_up_by == f"the disk that holds {folder} is full: make room there"
+    assert waiting.transitions[-1].kind == "held_up"
     assert waiting.transitions[-1].reason == (
         f"given back, as the disk that holds {folder} is full: make room there; it is tried again in 5 s"
     )

@@ -63,6 +63,7 @@ def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
 
     again = shown(run.id)
     assert again.state == "snapshotting"
+    assert again.transitions[-1].kind == "lost"
     assert "was erased from the feedback" in again.transitions[-1].reason
     look(run.id, lambda: True)
     assert shown(run.id).snapshot_id is not None
@@ -316,7 +317,7 @@ def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_
     assert (workdir / "tried").read_text().split() == ["16", "8", "4"]
     told = shown(staged.lease.run_id)
     assert (told.recipe["batch_size"], told.recipe["micro_batch_size"]) == (32, 4)
-    notes = [line.reason for line in told.transitions if "memory ran out" in line.reason]
+    notes = [line.reason for line in told.transitions if line.kind == "shrunk"]
     assert notes == told.warnings
     assert notes[0].startswith(
         "memory ran out with 16 rows at once: training begins again with a micro_batch_size of 8"
@@ -348,7 +349,9 @@ def test_a_scorer_that_lacks_memory_is_started_again_and_the_recipe_stays(staged
     with Heartbeat(staged.lease, never) as heart:
         halve_on_oom.score(workdir, heart, RunState.EVALUATING, scorer)
 
-    assert "memory ran out while the holdout was scored" in shown(staged.lease.run_id).transitions[-1].reason
+    last = shown(staged.lease.run_id).transitions[-1]
+    assert last.kind == "shrunk"
+    assert "memory ran out while the holdout was scored" in last.reason
     assert (workdir / "recipe.json").read_bytes() == before
 
 
@@ -375,7 +378,8 @@ def test_a_damaged_checkpoint_is_told_in_the_history_once(run, workdir, monkeypa
             with pytest.raises(Left):
                 attend("trainer", trainer, workdir, heart, RunState.REFERENCING)
 
-    assert [one.reason for one in shown(run.id).transitions].count("step-000006 did not verify") == 1
+    notes = [line.reason for line in shown(run.id).transitions if line.kind == "noted"]
+    assert notes == ["step-000006 did not verify"]
 
 
 def test_the_trainer_leaves_no_core_and_takes_no_more_memory_than_it_may(run, workdir, monkeypatch):

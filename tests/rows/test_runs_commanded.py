@@ -87,7 +87,7 @@ def try_to_claim(run_id: UUID) -> Claimed | None:
 
 
 def history(run_id: UUID) -> list[str]:
-    return [move.reason for move in shown(run_id).transitions]
+    return [transition.kind for transition in shown(run_id).transitions]
 
 
 # -- paused -----------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_a_paused_run_is_taken_by_nobody_until_it_is_resumed_and_stays_the_activ
     assert (resume(run.id).paused, resume(run.id).paused) == (False, False)
     assert messages() == [str(run.id)] * 2
     assert try_to_claim(run.id) is not None
-    assert history(run.id) == ["asked for by a test", "paused by ann", "resumed by ann", "claimed, attempt 1"]
+    assert history(run.id) == ["requested", "paused", "resumed", "claimed"]
 
 
 def test_a_worker_sees_the_pause_gives_the_run_back_without_ringing_and_resuming_rings():
@@ -118,7 +118,7 @@ def test_a_worker_sees_the_pause_gives_the_run_back_without_ringing_and_resuming
     release(claimed)
 
     assert len(messages()) == 1
-    assert history(claimed.lease.run_id)[-1] == "given back, as it is paused"
+    assert history(claimed.lease.run_id)[-2:] == ["paused", "returned"]
     resume(claimed.lease.run_id)
     assert len(messages()) == 2
 
@@ -154,7 +154,7 @@ def test_a_paused_run_whose_worker_died_goes_back_and_no_attempt_is_counted_as_l
 
     assert len(messages()) == 1
     assert execute("SELECT lost, lease_owner FROM runs") == [(0, None)]
-    assert history(claimed.lease.run_id)[-1] == "worker worker 1 fell silent; it is paused"
+    assert history(claimed.lease.run_id)[-1] == "silent"
 
 
 def test_a_paused_run_is_cancelled_at_once_where_no_worker_has_it_and_by_its_worker_where_one_has():
@@ -172,7 +172,7 @@ def test_a_paused_run_is_cancelled_at_once_where_no_worker_has_it_and_by_its_wor
 def test_to_pause_or_resume_what_has_ended_is_a_conflict_that_says_what_may_be_asked(do, asked):
     claimed = claim(request().id)
     cancel(claimed.lease.run_id)
-    with pytest.raises(Conflict, match=f"A run that is cancelling cannot be {asked}; what it can be is cancelled."):
+    with pytest.raises(Conflict, match=f"The run is cancelling and cannot be {asked}. Allowed: cancel."):
         do(claimed.lease.run_id)
     fail(claimed)
 
@@ -180,7 +180,7 @@ def test_to_pause_or_resume_what_has_ended_is_a_conflict_that_says_what_may_be_a
         do(claimed.lease.run_id)
 
     assert refused.value.code == "illegal_transition"
-    assert refused.value.details == {"state": "cancelled", "allowed": ["reproduce", "retry"]}
+    assert refused.value.details == {"state": "cancelled", "allowed": ["cancel", "reproduce", "retry"]}
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
@@ -191,7 +191,10 @@ def test_a_run_that_waits_goes_on_when_the_active_one_ends_and_is_decided_then(t
     waiting = request(queue=True, changes={"beta": 0.2})
     third = request(queue=True)
     assert (waiting.waiting, waiting.state, try_to_claim(waiting.id)) == (True, "queued", None)
-    assert history(waiting.id) == [f"asked for by a test; it waits behind run {active.lease.run_id}"]
+    assert history(waiting.id) == ["waits"]
+    assert shown(waiting.id).transitions[0].reason == (
+        f"asked for by a test; it waits behind run {active.lease.run_id}"
+    )
     vote(10, start=100)
     with transaction() as session:
         projects.change(session, DESK, wire.ProjectChange(recipe=wire.RecipeChoice(changes={"epochs": 2})))
@@ -201,6 +204,7 @@ def test_a_run_that_waits_goes_on_when_the_active_one_ends_and_is_decided_then(t
 
     assert (shown(waiting.id).waiting, shown(third.id).waiting) == (False, True)
     assert messages()[before:] == [str(waiting.id)]
+    assert history(waiting.id) == ["waits", "turn"]
     claimed = claim(waiting.id)
     assert (claimed.watermark, claimed.recipe.beta, claimed.recipe.epochs) == (50, 0.2, 2)
 
@@ -284,11 +288,11 @@ def test_a_run_that_begins_another_again_keeps_what_decided_it_when_its_turn_com
 def test_what_succeeded_cannot_be_retried_and_what_goes_on_neither_retried_nor_reproduced(tmp_path):
     claimed = ready_to_finish(tmp_path)
     for do in (retry, reproduce):
-        with pytest.raises(Conflict, match="A run that is evaluating cannot be re"):
+        with pytest.raises(Conflict, match="The run is evaluating and cannot be re"):
             do(claimed.lease.run_id)
     finish(claimed, tmp_path)
 
-    with pytest.raises(Conflict, match="succeeded cannot be retried; what it can be is reproduced"):
+    with pytest.raises(Conflict, match=r"The run is succeeded and cannot be retried\. Allowed: reproduce\."):
         retry(claimed.lease.run_id)
     with pytest.raises(NotFound):
         reproduce(new_id())
@@ -364,16 +368,31 @@ def test_the_history_tells_who_had_the_run_when_and_how_each_attempt_ended():
     with transaction() as session:
         leases.lose(session, claimed.lease, "the trainer was ended by SIGKILL")
 
-    assert [(move.by, move.reason) for move in shown(run.id).transitions[1:]] == [
-        ("worker 1", "claimed, attempt 1"),
-        ("worker 1", "given back"),
-        ("worker 2", "claimed, attempt 2"),
-        ("reaper", "worker worker 2 fell silent; it is tried again"),
-        ("worker 3", "claimed, attempt 3"),
-        ("worker 4", "worker worker 3 fell silent; it is tried again"),
-        ("worker 4", "claimed, attempt 4"),
-        ("worker 4", "the trainer was ended by SIGKILL; it is tried again"),
+    assert [(line.kind, line.attempt, line.by, line.reason) for line in shown(run.id).transitions] == [
+        ("requested", None, "key test", "asked for by a test"),
+        ("claimed", 1, "worker 1", "claimed, attempt 1"),
+        ("returned", 1, "worker 1", "given back"),
+        ("claimed", 2, "worker 2", "claimed, attempt 2"),
+        ("silent", 2, "reaper", "worker worker 2 fell silent; it is tried again"),
+        ("claimed", 3, "worker 3", "claimed, attempt 3"),
+        ("silent", 3, "worker 4", "worker worker 3 fell silent; it is tried again"),
+        ("claimed", 4, "worker 4", "claimed, attempt 4"),
+        ("lost", 4, "worker 4", "the trainer was ended by SIGKILL; it is tried again"),
     ]
+
+
+def test_a_worker_that_finds_too_many_lost_attempts_gives_the_run_up_and_names_the_last_one():
+    run = request()
+    for number in range(1, 6):
+        claim(run.id, f"worker {number}")
+        expire(run.id)
+
+    assert try_to_claim(run.id) is None
+
+    ended = shown(run.id)
+    last = ended.transitions[-1]
+    assert (ended.attempts, last.kind, last.attempt, last.to_state) == (5, "given_up", 5, "failed")
+    assert history(run.id) == ["requested", "claimed", *["silent", "claimed"] * 4, "given_up"]
 
 
 def test_a_smaller_recipe_and_what_a_process_said_are_kept_by_the_holder_alone(tmp_path):
@@ -386,7 +405,8 @@ def test_a_smaller_recipe_and_what_a_process_said_are_kept_by_the_holder_alone(t
 
     run = shown(claimed.lease.run_id)
     assert (run.recipe["micro_batch_size"], run.warnings) == (2, ["memory ran out: 2 rows at once"])
-    assert (run.said, run.transitions[-1].reason) == ("Traceback\nMemoryError", "memory ran out: 2 rows at once")
+    last = run.transitions[-1]
+    assert (run.said, last.kind, last.reason) == ("Traceback\nMemoryError", "shrunk", "memory ran out: 2 rows at once")
 
 
 def test_a_run_that_has_no_snapshot_yet_does_not_start_without_the_audit_that_is_asked_for_by_now():

@@ -54,7 +54,8 @@ def test_a_retry_goes_on_from_the_state_of_its_source_which_keeps_it(failed):
     assert not (workdir / "failure.json").exists()
     assert json.loads((workdir / "job.json").read_bytes())["run_id"] == str(claimed.lease.run_id)
     assert (workdir / "recipe.json").read_bytes() == (source / "recipe.json").read_bytes()
-    assert shown(claimed.lease.run_id).transitions[-1].reason == f"goes on from the saved state of run {run_id}"
+    last = shown(claimed.lease.run_id).transitions[-1]
+    assert (last.kind, last.reason) == ("taken_over", f"goes on from the saved state of run {run_id}")
 
 
 def test_a_reproduction_begins_anew(failed):
@@ -71,4 +72,4 @@ def test_a_state_by_another_recipe_is_not_taken_over(failed):
     claimed, workdir = begun_again(run_id)
 
     assert not (workdir / "state").exists()
-    assert shown(claimed.lease.run_id).transitions[-1].reason == "claimed, attempt 1"
+    assert shown(claimed.lease.run_id).transitions[-1].kind == "claimed"

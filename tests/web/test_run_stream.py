@@ -1,5 +1,6 @@
 """A run's events as a stream: told once, in order, resumed behind any of them."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -96,6 +97,9 @@ def test_a_stream_tells_all_that_has_happened_in_its_order_and_closes_with_the_e
     assert [message.event for message in told] == [
         *changes, "metrics", "metrics", "transition", "warning", "progress", "end",
     ]  # fmt: skip
+    assert [json.loads(frame.data)["kind"] for frame in told if frame.event == "transition"] == [
+        "requested", "claimed", "moved", "moved", "ended",
+    ]  # fmt: skip
     assert '"to_state":"failed"' in told[6].data
     assert '"reason":"the test is over"' in told[-1].data
 
@@ -118,6 +122,7 @@ def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_th
         missed = list(client.runs.follow(training.run_id, last_event_id=known[-1].id))
         assert steps(missed) == [(2, 0.4), (3, 0.4), (4, 0.4)]
         changes = [event for event in missed if isinstance(event, RunTransitionEvent)]
+        assert [(change.kind, change.attempt) for change in changes] == [("lost", 1), ("claimed", 2), ("ended", 2)]
         assert changes[-1].to_state == "failed"
         assert {event.id for event in known}.isdisjoint(event.id for event in missed)
         # A browser names the end by the header or the parameter, and is told not to come back.

@@ -84,8 +84,9 @@ def test_cancelling_ends_a_queued_run_and_an_ended_one_is_a_conflict(api):
     assert api.post(f"/v1/runs/{run['id']}/cancel", params=PROJECT).json()["state"] == "cancelled"
 
     failed = start(api).json()
-    claim(failed["id"])
-    execute("UPDATE runs SET state = 'failed' WHERE id = :id", id=failed["id"])
+    claimed = claim(failed["id"])
+    with transaction() as session:
+        leases.fail(session, claimed.lease, "because")
     refused = api.post(f"/v1/runs/{failed['id']}/cancel", params=PROJECT)
     assert refused.status_code == 409
     assert refused.json()["code"] == "illegal_transition"
@@ -184,7 +185,7 @@ def test_a_run_is_paused_resumed_and_what_cannot_be_asked_is_a_409_that_says_wha
     assert (refused.status_code, refused.json()["code"]) == (409, "illegal_transition")
     assert refused.json()["details"] == {"state": "queued", "allowed": ["cancel", "pause", "resume"]}
     ask("cancel")
-    assert ask("pause").json()["details"] == {"state": "cancelled", "allowed": ["reproduce", "retry"]}
+    assert ask("pause").json()["details"] == {"state": "cancelled", "allowed": ["cancel", "reproduce", "retry"]}
     assert ask("reproduce").json()["code"] == "no_snapshot"
     again = ask("retry").json()
     assert (again["source"], again["source_run_id"], again["state"]) == ("retry", run["id"], "queued")

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.database import transaction
 from app.runs.leases import service as leases
 from app.runs.recipe import Recipe
-from app.runs.states import RunState
+from app.runs.states import RunState, TransitionKind
 from worker.children.heartbeat import Heartbeat
 from worker.children.processes import Failed, OutOfMemory, attend
 from worker.training.files.sealed import is_sound, replace_sealed, unseal, write_sealed
@@ -46,7 +46,7 @@ def score(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worke
         except OutOfMemory as shortage:
             reason = f"memory ran out while the holdout was scored, again with fewer rows at once: {shortage.cause}"
             with transaction() as session:
-                leases.tell(session, heart.lease, reason)
+                leases.note(session, heart.lease, TransitionKind.SHRUNK, reason)
             _warn(workdir, reason)
     raise Failed(f"memory ran out {MOST_HALVINGS} times while the holdout was scored: use a machine with more memory")
 

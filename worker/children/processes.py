@@ -14,7 +14,7 @@ from app import settings
 from app.database import transaction
 from app.errors import StaleLease, Unavailable
 from app.runs.leases import service as leases
-from app.runs.states import RunState, ahead_of
+from app.runs.states import RunState, TransitionKind, ahead_of
 from app.services import Process
 from worker.children.heartbeat import Heartbeat, Wish
 from worker.children.progress import Follower
@@ -144,7 +144,7 @@ def _report(follower: Follower, heart: Heartbeat, state: RunState) -> RunState:
                 state = reached
             leases.report(session, heart.lease, follower.report(state))
             for note in follower.notes:
-                leases.tell(session, heart.lease, note)
+                leases.note(session, heart.lease, TransitionKind.NOTED, note)
         follower.sent()
     except Unavailable as error:
         log.warning("run %s cannot be reported on: %s", heart.lease.run_id, error)

@@ -8,6 +8,7 @@ from app.database import transaction
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.recipe import Recipe, resolve
+from app.runs.states import TransitionKind
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
 from worker.staging import inputs
@@ -77,7 +78,8 @@ def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, workdir: Path) ->
     made_by = take_over(source, recipe, workdir)
     if made_by is not None:
         with transaction() as session:
-            leases.tell(session, claimed.lease, f"goes on from the saved state of run {source}")
+            reason = f"goes on from the saved state of run {source}"
+            leases.note(session, claimed.lease, TransitionKind.TAKEN_OVER, reason)
     return made_by
 
 

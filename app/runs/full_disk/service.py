@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from app import settings
 from app.database import now
-from app.runs import service as runs
 from app.runs.full_disk import store
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
-from app.runs.states import RunState
+from app.runs.states import RunState, TransitionKind
 from app.runs.tables import Run
+from app.runs.transitions import service as transitions
 
 #: Seconds until a run is tried again: as long as it has waited so far, within these bounds.
 SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
@@ -38,7 +38,7 @@ def hold_up(session: Session, lease: Lease, disk: str) -> None:
     row.next_attempt_at = now() + timedelta(seconds=pause)
     row.lease_owner = row.lease_expires_at = None
     reason = f"given back, as {row.held_up_by}; it is tried again in {pause:.0f} s"
-    return runs.note(session, row, lease.owner, reason)
+    return transitions.note(session, row, TransitionKind.HELD_UP, lease.owner, reason)
 
 
 def held_up(session: Session) -> Sequence[Run]:

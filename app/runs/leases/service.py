@@ -19,8 +19,9 @@ from app.runs import states
 from app.runs.leases import store
 from app.runs.leases.lease import Lease, Standing
 from app.runs.recipe import Recipe
-from app.runs.states import RunState
+from app.runs.states import Condition, Hold, Reaping, RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
+from app.runs.transitions import service as transitions
 
 #: A run that waits is made known again after so many seconds: its message may be lost with the broker's data.
 RING_AGAIN_SECONDS = 60.0
@@ -55,28 +56,24 @@ class Report:
 
 
 def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
-    """Take the run; None where there is nothing to take. A second delivery of the message finds just that.
-
-    The run's history tells who had it, and when: "claimed, attempt N" begins an attempt; what ends it is the run's end,
-    "given back", or a cause with "fell silent" or "it is tried again".
-    """
+    """Takes the run; None where there is nothing to take, as for a second delivery of the message."""
     store.hold_briefly(session)
     before = runs.locked(session, run_id)
-    silent = before.lease_owner if before is not None else None
+    if before is None:
+        return None
+    state, silent = before.state, before.lease_owner
     row = store.claim(session, run_id, owner, settings.current().lease_seconds)
     if row is None:
         return None
     if silent is not None:
-        cause = f"worker {silent} fell silent"
+        cause, lost = f"worker {silent} fell silent", row.lease_epoch - 1
         if not _may_be_tried_again(row):
+            row.lease_epoch = lost  # the attempt of this claim does not begin
             _give_up_lost(session, row, owner, cause)
             return None
-        runs.note(session, row, owner, f"{cause}; it is tried again")
+        transitions.note(session, row, TransitionKind.SILENT, owner, f"{cause}; it is tried again", attempt=lost)
     begun = f"claimed, attempt {row.lease_epoch}"
-    if row.state == RunState.QUEUED:
-        runs.move(session, row, RunState.SNAPSHOTTING, owner, begun)
-    else:
-        runs.note(session, row, owner, begun)
+    transitions.note(session, row, TransitionKind.CLAIMED, owner, begun, before=state)
     return Claimed(
         Lease(row.id, owner, row.lease_epoch),
         row.project_id,
@@ -106,18 +103,18 @@ def trained(session: Session, lease: Lease, recipe: Recipe) -> None:
 
 
 def shrink(session: Session, lease: Lease, recipe: Recipe, reason: str) -> None:
-    """Keep a recipe that needs less memory, and why it was taken: in the history, and among the warnings until the
-    next report brings those of WORKDIR.
+    """Stores a recipe that needs less memory, and the reason: in the history, and among the warnings until the next
+    report brings those of WORKDIR.
     """
     row = locked(session, lease)
     row.recipe = recipe.model_dump(mode="json")
     row.warnings = [*row.warnings, reason]
-    runs.note(session, row, lease.owner, reason)
+    transitions.note(session, row, TransitionKind.SHRUNK, lease.owner, reason)
 
 
-def tell(session: Session, lease: Lease, what: str) -> None:
-    """Write into the run's history what its worker found."""
-    runs.note(session, locked(session, lease), lease.owner, what)
+def note(session: Session, lease: Lease, kind: TransitionKind, reason: str) -> None:
+    """Adds a row to the run's history for something that its worker noticed or did."""
+    transitions.note(session, locked(session, lease), kind, lease.owner, reason)
 
 
 def keep_said(session: Session, lease: Lease, text: str) -> None:
@@ -132,7 +129,7 @@ def advance(session: Session, lease: Lease, to: RunState) -> RunState:
     if state is RunState.CANCELLING or not states.ahead_of(state, to):
         return state
     begins = {"phase_done": 0, "phase_total": 0, "eta_seconds": None}
-    runs.move(session, row, to, lease.owner, "", {**begins, **GOES_ON})
+    transitions.move(session, row, to, TransitionKind.MOVED, lease.owner, "", {**begins, **GOES_ON})
     return to
 
 
@@ -168,7 +165,7 @@ def finish(
     Raises `Conflict` where the run is being cancelled.
     """
     row = locked(session, lease)
-    states.require(RunState(row.state), RunState.SUCCEEDED)
+    states.require(RunState(row.state), RunState.SUCCEEDED, held=True)
     assert row.snapshot_id is not None
     checkpoint = checkpoints.register(
         session,
@@ -207,27 +204,31 @@ def release(session: Session, lease: Lease) -> None:
     row = locked(session, lease)
     if row.state == RunState.CANCELLING:
         return cancelled(session, lease)
-    runs.note(session, row, lease.owner, "given back" + (", as it is paused" if row.paused else ""))
+    reason = "given back" + (", as it is paused" if row.paused else "")
+    transitions.note(session, row, TransitionKind.RETURNED, lease.owner, reason)
     return _free(session, row)
 
 
 def lose(session: Session, lease: Lease, cause: str) -> None:
     """Give the run back after a death that may be chance; too many of them fail it."""
-    _lose(session, locked(session, lease), lease.owner, cause)
+    _lose(session, locked(session, lease), TransitionKind.LOST, lease.owner, cause)
 
 
 def reap(session: Session) -> int:
-    """Return runs whose worker fell silent, and make those known again that nobody took; how many it touched."""
+    """Takes runs from workers that fell silent, and rings for runs that no worker took. Returns the number of both."""
     store.hold_briefly(session)
     rows = store.silent(session)
     for row in rows:
-        if row.state == RunState.CANCELLING:
-            runs.end(session, row, RunState.CANCELLED, REAPER, "its worker fell silent", {"reason": row.reason})
-        elif row.paused:  # its machine may have been turned off meanwhile, which is no reason to give the run up
-            runs.note(session, row, REAPER, f"worker {row.lease_owner} fell silent; it is paused")
-            _free(session, row)
-        else:
-            _lose(session, row, REAPER, f"worker {row.lease_owner} fell silent")
+        condition = Condition(RunState(row.state), row.paused, row.waiting, Hold.SILENT)
+        cause = f"worker {row.lease_owner} fell silent"
+        match states.MEANINGS[condition].reaping:
+            case Reaping.CANCEL:
+                runs.end(session, row, RunState.CANCELLED, REAPER, "its worker fell silent", {"reason": row.reason})
+            case Reaping.FREE:
+                transitions.note(session, row, TransitionKind.SILENT, REAPER, f"{cause}; it is paused")
+                _free(session, row)
+            case Reaping.LOSE:
+                _lose(session, row, TransitionKind.SILENT, REAPER, cause)
     unheard = store.unheard(session, RING_AGAIN_SECONDS)
     for row in unheard:
         runs.ring(session, row)
@@ -240,9 +241,9 @@ def _free(session: Session, row: Run) -> None:
         runs.ring(session, row)
 
 
-def _lose(session: Session, row: Run, by: str, cause: str) -> None:
+def _lose(session: Session, row: Run, kind: TransitionKind, by: str, cause: str) -> None:
     if _may_be_tried_again(row):
-        runs.note(session, row, by, f"{cause}; it is tried again")
+        transitions.note(session, row, kind, by, f"{cause}; it is tried again")
         _free(session, row)
     else:
         _give_up_lost(session, row, by, cause)
@@ -255,14 +256,15 @@ def _may_be_tried_again(row: Run) -> bool:
 
 
 def _give_up_lost(session: Session, row: Run, by: str, cause: str) -> None:
-    _give_up(session, row, by, f"given up after {row.lost} lost attempts, the last one: {cause}")
+    reason = f"given up after {row.lost} lost attempts, the last one: {cause}"
+    _give_up(session, row, by, reason, TransitionKind.GIVEN_UP)
 
 
-def _give_up(session: Session, row: Run, by: str, reason: str) -> None:
+def _give_up(session: Session, row: Run, by: str, reason: str, kind: TransitionKind = TransitionKind.ENDED) -> None:
     if row.state == RunState.CANCELLING:
         runs.end(session, row, RunState.CANCELLED, by, reason, {"reason": row.reason})
     else:
-        runs.end(session, row, RunState.FAILED, by, reason)
+        runs.end(session, row, RunState.FAILED, by, reason, kind=kind)
 
 
 def _held(standing: Standing | None, lease: Lease) -> Standing:

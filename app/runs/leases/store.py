@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select, text, update
+from sqlalchemy import ColumnElement, bindparam, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Session
@@ -35,8 +35,8 @@ def hold_briefly(session: Session) -> None:
 
 
 def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> Run | None:
-    """Take the run if it waits for a worker, by one UPDATE; None where somebody has it, it has ended, is paused, waits
-    behind another one or for room on a disk.
+    """Takes the run if it waits for a worker, by one UPDATE, which begins a queued one. None where another worker has
+    it, it has ended, is paused, waits behind another run or for room on a disk.
     """
     free = or_(Run.lease_expires_at.is_(None), Run.lease_expires_at < func.clock_timestamp())
     waits = (Run.state.in_({RunState.QUEUED, *WORKING}), ~Run.paused, ~Run.waiting, _is_due())
@@ -44,6 +44,7 @@ def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> R
         update(Run)
         .where(Run.id == run_id, *waits, free)
         .values(
+            state=case((Run.state == RunState.QUEUED, RunState.SNAPSHOTTING), else_=Run.state),
             lease_owner=owner,
             lease_epoch=Run.lease_epoch + 1,
             lease_expires_at=_after(lease_seconds),

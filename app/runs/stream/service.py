@@ -121,6 +121,7 @@ def _standing(row: Run, number: int) -> Standing:
 
 def _written(row: store.Written) -> Written:
     if isinstance(row, RunTransition):
-        shown = {name: getattr(row, name) for name in ("from_state", "to_state", "at", "by", "reason")}
+        columns = ("kind", "from_state", "to_state", "attempt", "at", "by", "reason")
+        shown = {name: getattr(row, name) for name in columns}
         return Written(row.id, RunTransitionEvent, shown)
     return Written(row.number, RunMetricsEvent, {"step": row.step, "values": row.values})

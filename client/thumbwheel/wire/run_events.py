@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from thumbwheel.wire.runs import RunState
+from thumbwheel.wire.runs import RunState, RunTransitionKind
 
 
 class _RunEvent(BaseModel):
@@ -14,11 +14,13 @@ class _RunEvent(BaseModel):
 
 
 class RunTransitionEvent(_RunEvent):
-    """A row of the run's history: it changed its state, or something happened that left it (`to_state` is the same)."""
+    """A row of the run's history. `to_state` equals `from_state` where the state stays. Programs read `kind`."""
 
     event: Literal["transition"] = "transition"
-    from_state: str | None
-    to_state: str
+    kind: RunTransitionKind
+    from_state: RunState | None
+    to_state: RunState
+    attempt: int | None = Field(description="the attempt that it concerns, from 1; null before the first claim")
     at: datetime
     by: str
     reason: str
@@ -57,7 +59,7 @@ class RunEndEvent(_RunEvent):
     """The run has ended; nothing follows."""
 
     event: Literal["end"] = "end"
-    state: Literal["succeeded", "failed", "cancelled"]
+    state: Literal[RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED]
     reason: str | None
     checkpoint_id: UUID | None
 

@@ -1,6 +1,7 @@
 """Runs: retraining jobs, what stands in the way of one, and why one started by itself."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -9,17 +10,42 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from thumbwheel.wire.balance import BalancePlan, Refusal
 from thumbwheel.wire.values import Body, Metadata, storable
 
-RunState = Literal[
-    "queued",
-    "snapshotting",
-    "referencing",
-    "training",
-    "evaluating",
-    "succeeded",
-    "failed",
-    "cancelling",
-    "cancelled",
-]
+
+class RunState(StrEnum):
+    """The state of a run; docs/commands-of-a-run.md says what each means together with `paused` and `waiting`."""
+
+    QUEUED = "queued"
+    SNAPSHOTTING = "snapshotting"
+    REFERENCING = "referencing"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
+class RunTransitionKind(StrEnum):
+    """What happened to a run; docs/commands-of-a-run.md says what each kind changes."""
+
+    REQUESTED = "requested"
+    WAITS = "waits"
+    TURN = "turn"
+    CLAIMED = "claimed"
+    TAKEN_OVER = "taken_over"
+    MOVED = "moved"
+    SHRUNK = "shrunk"
+    NOTED = "noted"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CANCELLING = "cancelling"
+    RETURNED = "returned"
+    HELD_UP = "held_up"
+    SILENT = "silent"
+    LOST = "lost"
+    GIVEN_UP = "given_up"
+    ENDED = "ended"
+
 
 RunSource = Literal["retry", "reproduction"]
 
@@ -40,10 +66,14 @@ class RunAgain(Body):
 
 
 class RunTransition(BaseModel):
+    """A row of a run's history. Programs read `kind`; `reason` is a sentence for people."""
+
     model_config = ConfigDict(from_attributes=True)
 
-    from_state: str | None
-    to_state: str
+    kind: RunTransitionKind
+    from_state: RunState | None
+    to_state: RunState
+    attempt: int | None = Field(description="the attempt that it concerns, from 1; null before the first claim")
     at: datetime
     by: str
     reason: str

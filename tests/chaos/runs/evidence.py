@@ -20,8 +20,8 @@ def rows() -> dict[UUID, Row]:
     """Every run, with its history, oldest first."""
     with transaction() as session:
         told: dict[UUID, list[Told]] = defaultdict(list)
-        for move in _all(session, 'SELECT run_id, "by", to_state, reason FROM run_transitions ORDER BY id'):
-            told[move["run_id"]].append(Told(move["by"], move["to_state"], move["reason"]))
+        for move in _all(session, 'SELECT run_id, kind, "by", to_state, reason FROM run_transitions ORDER BY id'):
+            told[move.pop("run_id")].append(Told(**move))
         asked = (
             "SELECT id, project_id AS project, state, reason, snapshot_id, checkpoint_id, lease_owner AS owner, "
             "lease_epoch AS epoch, lost, "

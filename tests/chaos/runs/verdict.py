@@ -1,6 +1,5 @@
 """What may not be, counted. Pure."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +8,13 @@ from typing import Any
 from uuid import UUID
 
 ENDED = ("succeeded", "failed", "cancelled")
-#: The name under which a worker holds a run: host, process, and something random for each claim.
-OWNER = re.compile(r".+:\d+:[0-9a-f]{8}")
-GIVEN_UP = re.compile(r"given up after \d+ lost attempts, the last one: .+")
 
 
 @dataclass(frozen=True)
 class Told:
-    """A line of a run's history."""
+    """A row of a run's history."""
 
+    kind: str
     by: str
     to_state: str
     reason: str
@@ -97,7 +94,7 @@ def judge(
             found.half_registered.append(f"{who}: {row.state} with checkpoint {row.checkpoint_id}")
         if row.state == "succeeded" and list(row.steps) != list(range(1, len(row.steps) + 1)):
             found.steps_missing.append(f"{who}: of {row.steps[-1]} steps, {len(row.steps)} are told")
-        if row.state == "failed" and not GIVEN_UP.match(row.reason or ""):
+        if row.state == "failed" and (not row.history or row.history[-1].kind != "given_up"):
             found.unexplained.append(f"{who}: {row.reason}")
         if row.checkpoint_id in made and row.project in calm:
             like = rows[calm[row.project]]
@@ -107,8 +104,11 @@ def judge(
 
 
 def _came_back(history: Sequence[Told]) -> str | None:
-    """A worker that wrote again after another one did: each holds the run once, for one stretch of its history."""
-    owners = [owner for owner, _ in groupby(told.by for told in history if OWNER.fullmatch(told.by))]
+    """Returns a worker that wrote again after another one did: each has the run for one stretch of its history, as a
+    worker takes another name for each claim.
+    """
+    workers = {told.by for told in history if told.kind == "claimed"}
+    owners = [owner for owner, _ in groupby(told.by for told in history if told.by in workers)]
     return next((owner for owner, times in Counter(owners).items() if times > 1), None)
 
 

@@ -1,0 +1,83 @@
+"""The history of runs: every change of a run is written with its kind, in the same transaction.
+
+docs/commands-of-a-run.md has a table of the kinds. The caller holds the run's row.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+from thumbwheel import wire
+
+from app.errors import Conflict
+from app.runs import states
+from app.runs.states import RunState, TransitionKind
+from app.runs.tables import Run
+from app.runs.transitions import store
+
+
+def begin(session: Session, row: Run, kind: TransitionKind, by: str, reason: str) -> None:
+    """Writes the first row of a run's history."""
+    _write(session, row, None, kind, by, reason)
+
+
+def note(
+    session: Session,
+    row: Run,
+    kind: TransitionKind,
+    by: str,
+    reason: str,
+    *,
+    before: str | None = None,
+    attempt: int | None = None,
+) -> None:
+    """Writes what happened to a run.
+
+    before   the state that the run had until now; None: the one that it has
+    attempt  the one that this concerns; None: the newest
+    """
+    _write(session, row, before or row.state, kind, by, reason, attempt)
+
+
+def move(
+    session: Session,
+    row: Run,
+    to: RunState,
+    kind: TransitionKind,
+    by: str,
+    reason: str,
+    values: Mapping[str, Any] | None = None,
+) -> None:
+    """Moves a run to state `to`, sets its other columns to `values`, and writes that.
+
+    Raises `Conflict` where `to` may not follow, or another transaction was quicker.
+    """
+    before = RunState(row.state)
+    states.require(before, to, held=row.lease_owner is not None)
+    session.flush()
+    if not store.move(session, row.id, before, to, dict(values or {})):
+        raise Conflict(f"Run {row.id} is no longer {before}. Look at it again.", code="illegal_transition")
+    session.refresh(row)
+    _write(session, row, before, kind, by, reason)
+
+
+def histories(session: Session, run_ids: Iterable[UUID]) -> dict[UUID, list[wire.RunTransition]]:
+    """Returns the history of each run, oldest row first."""
+    found: dict[UUID, list[wire.RunTransition]] = {run_id: [] for run_id in run_ids}
+    for row in store.of_runs(session, found):
+        found[row.run_id].append(wire.RunTransition.model_validate(row))
+    return found
+
+
+def _write(
+    session: Session,
+    row: Run,
+    before: str | None,
+    kind: TransitionKind,
+    by: str,
+    reason: str,
+    attempt: int | None = None,
+) -> None:
+    values = {"kind": kind, "from_state": before, "to_state": row.state, "by": by, "reason": reason}
+    store.add(session, {"run_id": row.id, "attempt": attempt or row.lease_epoch or None, **values})
