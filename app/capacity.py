@@ -75,7 +75,7 @@ class Lane:
         self._threads = ThreadPoolExecutor(purpose.sessions, thread_name_prefix=purpose.name.lower())
 
     async def run(self, work: Callable[[Session], T]) -> T:
-        """Returns the result of `work` after its commit. Raises `Unavailable` if it is too slow, or its own error."""
+        """Returns the result of `work` after its commit. Raises `Unavailable` for slow work, and errors of `work`."""
         begun = asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
         try:
             return await asyncio.wait_for(begun, self._seconds)

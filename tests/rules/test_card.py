@@ -109,7 +109,7 @@ def test_the_card_says_which_rows_were_dropped_and_what_prompts_lose():
         "| 2 | train | a message has an unknown role | use one of system, developer, user, assistant, tool |",
         "| 1 | holdout | max_length leaves nothing of the answer | raise max_length |",
         "- c7 (train): unknown_role",
-        "3 prompts hold control tokens",
+        "3 prompts have control tokens",
         "1,234 prompts lose the white space at their ends to the chat template.",
     ):
         assert said in text

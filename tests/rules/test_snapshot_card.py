@@ -88,7 +88,7 @@ def test_classes_are_drawn_by_split_reason_and_checkpoint():
 @pytest.mark.parametrize(
     "said",
     [
-        "| later | held out for now: the latest days, with prompts that training has not | 5 | 4 | 2.5 | 4 |",
+        "| later | held out for now: rows of the latest days with prompts that training does not have | 5 | 4 | 2.5 | 4 |",
         "Desirable to undesirable then weighs 1.15; 1 to 4/3 is sound.",
         "(`balance: batch`) it would be 0.50.",
         "Advised: `balance: weights`, as undesirable rows are 25% of all",
@@ -96,19 +96,19 @@ def test_classes_are_drawn_by_split_reason_and_checkpoint():
         "as later: rows of the last 14 days",
         "No actor is on both sides",
         "- Actors: 3 of 9 with held-out rows have training rows, too: 21% of the training weight",
-        "- Prompts (without what the system says): at most 14 words in a row; 1 held-out ones share 13 or",
-        "- Completions: not a word",
+        "- Prompts (without system messages): at most 14 words in a row; 1 held-out ones share 13 or",
+        "- Completions: no shared words",
         "- Conversations: 0\n",
-        "- Held-out prompts that stand whole in a training prompt: 1 of 38 that are long enough",
+        "- Held-out prompts contained in a training prompt: 1 of 38 that are long enough",
         "- Held-out rows with the answer of a training row: 5 of 40\n",
         "- No conversation is on both sides: 12 conversations have several prompt groups, with 90 rows in all;",
         "the largest one has 30 rows.",
-        "30 prompt groups of 22 conversations are on another side than in the snapshot before (41 rows here)",
+        "30 prompt groups of 22 conversations changed sides since the previous snapshot (41 rows here)",
         "| ab12 | holdout | train | 3 | 7 |\n\n21 more are not listed.",
         "| outcome a\\|b | 100 | 0 | 0 |",
-        "- 4 labelled completions of which an event says that they are never to be trained on",
+        "- 4 labelled completions that an event excludes from training",
         "- 8 training rows of actors who have held-out rows, too (disjoint_actors)",
-        "- 6 rows of the days that are held out whose prompts training has from before (holdout_days)",
+        "- 6 rows of held-out days whose prompts training has from earlier days (holdout_days)",
     ],
 )
 def test_the_card_says_how_classes_splits_and_sides_stand(said):
@@ -119,7 +119,7 @@ def test_a_manifest_without_plan_and_leakage_has_a_card():
     text = card(OLD)
 
     assert "Balanced weights: λ desirable 1, λ undesirable 1.3, where the recipe says `auto`.\n" in text
-    assert "What both sides share" not in text
+    assert "Overlap of the sides" not in text
     assert "later" not in text
 
 

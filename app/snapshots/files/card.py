@@ -24,12 +24,12 @@ _DROPS = {
     "conversation_on_other_side": (
         "rows of prompts that many conversations share, whose own conversation is on the other side"
     ),
-    "between_times": "rows of the days that are held out whose prompts training has from before (holdout_days)",
+    "between_times": "rows of held-out days whose prompts training has from earlier days (holdout_days)",
 }
 _SPLITS = {
     "train": "for training",
-    "holdout": "held out for ever: the prompt decides",
-    "later": "held out for now: the latest days, with prompts that training has not",
+    "holdout": "held out permanently, as the prompt decides",
+    "later": "held out for now: rows of the latest days with prompts that training does not have",
 }
 _SOURCES = {
     "compared": "compared: the majority prefers the chosen one",
@@ -37,7 +37,7 @@ _SOURCES = {
     "derived": "derived: a desirable and an undesirable completion of one prompt, which nobody compared",
 }
 _SIDES = {
-    "prompts": "Prompts (without what the system says)",
+    "prompts": "Prompts (without system messages)",
     "completions": "Completions",
 }
 #: The card warns above this share of held-out prompts that share a run of words with training.
@@ -82,11 +82,11 @@ def card(manifest: Mapping[str, Any]) -> str:
         *_conversations(manifest.get("conversations")),
         *_leakage(manifest.get("leakage"), manifest.get("equal_answers")),
         "",
-        "## Why the rows have their labels",
+        "## Reasons for the labels",
         "",
         *_reasons(manifest["reasons"], list(counts)),
         "",
-        "## What is not in it",
+        "## Left out",
         "",
         *_drops(manifest["drops"]),
         "",
@@ -197,12 +197,12 @@ def _conversations(report: Mapping[str, Any] | None) -> list[str]:
         return lines
     lines += [
         "",
-        "### What changed sides",
+        "### Changed sides",
         "",
         (
-            f"{moved['groups']} prompt groups of {moved['conversations']} conversations are on another side than in "
-            f"the snapshot before ({moved['rows']} rows here): they turned out to belong to conversations that "
-            "training has, and what a model was trained on cannot be held out."
+            f"{moved['groups']} prompt groups of {moved['conversations']} conversations changed sides since the "
+            f"previous snapshot ({moved['rows']} rows here): they turned out to belong to conversations that "
+            "training has, and rows that a model was trained on cannot be held out."
         ),
         "",
         "| conversation | from | to | prompt groups | rows |",
@@ -223,7 +223,7 @@ def _leakage(report: Mapping[str, Any] | None, answers: Mapping[str, int] | None
     actors, sample = report["actors"], report["sample"]
     lines = [
         "",
-        "## What both sides share",
+        "## Overlap of the sides",
         "",
         f"- Groups of prompts: {report['groups_on_both_sides']}",
         *_same_texts(report, answers),
@@ -235,7 +235,7 @@ def _leakage(report: Mapping[str, Any] | None, answers: Mapping[str, int] | None
     for side, name in _SIDES.items():
         words = report[side]
         if not words["longest_shared_words"]:
-            lines.append(f"- {name}: not a word")
+            lines.append(f"- {name}: no shared words")
             continue
         lines.append(
             f"- {name}: at most {words['longest_shared_words']} words in a row; "
@@ -244,8 +244,8 @@ def _leakage(report: Mapping[str, Any] | None, answers: Mapping[str, int] | None
     lines += [
         "",
         (
-            f"Words were looked for in {sample['holdout']} held-out and {sample['train']} training prompts with a "
-            f"completion each, {sample['characters']} characters of each."
+            f"The sample has {sample['holdout']} held-out and {sample['train']} training prompts with a "
+            f"completion each; {sample['characters']} characters of each text were compared."
         ),
     ]
     overlapping = report["prompts"]["holdout_overlapping"]
@@ -267,8 +267,8 @@ def _same_texts(report: Mapping[str, Any], answers: Mapping[str, int] | None) ->
         lines.append(f"- Conversations: {report['conversations_on_both_sides']}")
     if prompts := report.get("contained"):
         lines.append(
-            f"- Held-out prompts that stand whole in a training prompt: {prompts['contained']} of "
-            f"{prompts['looked_for']} that are long enough to be looked for"
+            f"- Held-out prompts contained in a training prompt: {prompts['contained']} of "
+            f"{prompts['looked_for']} that are long enough to be searched for"
         )
         if prompts["contained"] > _MANY * prompts["looked_for"]:
             lines.append(
