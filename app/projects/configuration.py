@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from thumbwheel import wire
+from thumbwheel.wire.recipe import PRESETS, Recipe, recipe_of
 
 from app.errors import Fault
-from app.runs.recipe import PRESETS, Recipe, recipe_of
 
 #: Faults of numbers outside of a range.
 OUTSIDE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}

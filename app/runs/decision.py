@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
+from thumbwheel.wire.recipe import Recipe, recipe_of
 
 from app.errors import Fault, Invalid, Refused
 from app.feedback import service as feedback
@@ -14,7 +15,6 @@ from app.labels.policies import service as policies
 from app.projects.configuration import faults_of_recipe
 from app.readiness import service as snapshots
 from app.releases import service as releases
-from app.runs.recipe import Recipe, recipe_of
 
 
 def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, Any]) -> Recipe:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError
 from thumbwheel import wire
+from thumbwheel.wire.recipe import PAIRED, Recipe, recipe_of
 
 from app import settings
 from app.database import new_id, transaction
@@ -14,7 +15,6 @@ from app.projects import service as projects
 from app.runs import commands
 from app.runs import service as runs
 from app.runs.leases import service as leases
-from app.runs.recipe import PAIRED, Recipe, recipe_of
 from app.runs.states import RunState
 from tests.logged import store
 from tests.rows.desk import (

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
+from thumbwheel.wire.recipe import Recipe
 
 from app import settings
 from app.checkpoints import service as checkpoints
@@ -18,7 +19,6 @@ from app.runs import service as runs
 from app.runs import states
 from app.runs.leases import store
 from app.runs.leases.lease import Lease, Standing
-from app.runs.recipe import Recipe
 from app.runs.states import Condition, Hold, Reaping, RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
 from app.runs.transitions import service as transitions

@@ -10,6 +10,7 @@ from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 from thumbwheel.wire import Gates
 
 Auto = Literal["auto"]
