@@ -78,7 +78,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
         Lease(row.id, owner, row.lease_epoch),
         row.project_id,
         RunState(row.state),
-        wire.ProjectConfiguration.model_validate(row.configuration),
+        wire.StoredConfiguration.model_validate(row.configuration),
         Recipe.model_validate(row.recipe),
         row.watermark,
         row.reference_checkpoint_id,

@@ -1,8 +1,8 @@
 """Describes the training rows, and advises how the recipe best balances their classes. Pure.
 
 A recipe has two ways: `weights` gives each class its λ, so that λ_D·W_D / (λ_U·W_U), with W the summed row weights,
-lies in `thumbwheel.wire.recipe.BALANCE_BAND`; `batch` takes half of each step's rows from each class, repeating rows of the
-rarer one, with λ = 1. The same ratio is then that of the mean row weights.
+lies in `thumbwheel.wire.recipe.BALANCE_BAND`; `batch` takes half of each step's rows from each class, repeating rows of
+the rarer one, with λ = 1. The same ratio is then that of the mean row weights.
 """
 
 from collections.abc import Iterable, Sequence
