@@ -41,7 +41,14 @@ from worker.training.machine.process import Refusal
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
 #: What the figures depend on: another code has another place in the cache.
-CODE = ("worker/training", "worker/demo", "worker/evaluation", "app/labels", "app/snapshots", "app/runs/recipe.py")
+CODE = (
+    "worker/training",
+    "worker/demo",
+    "worker/evaluation",
+    "app/labels",
+    "app/snapshots",
+    "client/thumbwheel/wire/recipe.py",
+)
 #: Columns of the table where nobody watches: in a file nothing needs to be cut.
 WIDTH = 140
 #: Of a trial's time, about what the training takes; the rest is measuring.

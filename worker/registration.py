@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from thumbwheel.wire.recipe import Recipe
+
 from app import artifacts
 from app.checkpoints.card import card
 from app.checkpoints.gates import reasons_to_refuse
@@ -15,7 +17,6 @@ from app.database import transaction
 from app.durable import sha256_of, write_atomically
 from app.errors import ThumbwheelError
 from app.runs.leases.service import Claimed
-from app.runs.recipe import Recipe
 from app.snapshots import service as snapshots
 from worker.children.processes import Failed
 from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 from thumbwheel import wire
 
 from app.cli.connection import AsJson, Project, connected
@@ -36,6 +37,17 @@ def changes_of(given: list[str] | None) -> dict[str, Any]:
     return changes
 
 
+def recipe_changes(given: list[str] | None) -> wire.RecipeChanges:
+    """Returns the changes of a recipe that ``--set`` gives. Raises `Invalid` with the name of each wrong field."""
+    try:
+        return wire.RecipeChanges.model_validate(changes_of(given))
+    except ValidationError as error:
+        faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+        raise Invalid(
+            "; ".join(f"--set {name}: {text}" for name, text in faults) + ".", code="invalid_option"
+        ) from None
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -65,7 +77,7 @@ def create(
     new = wire.NewProject(
         project=project,
         base_model=base_model,
-        recipe=wire.RecipeChoice(preset=preset, changes=changes_of(changes)),
+        recipe=wire.RecipeChoice(preset=preset, changes=recipe_changes(changes)),
         trigger=wire.TriggerRules(new_per_class=new_per_class, every_hours=every_hours),
         snapshot=wire.SnapshotRules(minimum_per_class=minimum_per_class, events=events),
     )
@@ -128,12 +140,13 @@ def base_model(
 
 
 def _show(item: wire.Project, as_json: bool) -> None:
+    changes = item.recipe.changes.given()
     lines = {
         "project": item.project,
         "base model": item.base_model,
         "made": when(item.created_at),
         "archived": when(item.archived_at),
-        "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in item.recipe.changes.items())]),
+        "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in changes.items())]),
         "trigger": _trigger(item.trigger),
         **{f"gate {name}": _gate(value) for name, value in item.gates},
         **{f"snapshot {name}": str(value) for name, value in item.snapshot},

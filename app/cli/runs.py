@@ -7,7 +7,7 @@ from thumbwheel import Client, wire
 
 from app.cli.connection import PATIENT_TRIES, TRIES, AsJson, Project, connected, ending, of_ending
 from app.cli.listing import figure, seconds, show_all, show_one, when
-from app.cli.projects import Changes, changes_of
+from app.cli.projects import Changes, recipe_changes
 from app.cli.watch import watched
 from app.errors import Invalid
 
@@ -30,7 +30,7 @@ def start(
 ) -> None:
     """Ask for a run with the project's recipe, changed for this one time by --set."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
-        run = client.runs.start(wire.NewRun(changes=changes_of(changes), note=note, queue=queue))
+        run = client.runs.start(wire.NewRun(changes=recipe_changes(changes), note=note, queue=queue))
         _show_begun(client, run, watch=watch, as_json=as_json)
 
 
@@ -221,7 +221,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "reference": str(run.reference_checkpoint_id),
         "snapshot": str(run.snapshot_id or "–"),
         "checkpoint": str(run.checkpoint_id or "–"),
-        "objective": f"{run.recipe['objective']}, {run.recipe['method']}",
+        "objective": f"{run.recipe.objective}, {run.recipe.method}",
         **{f"last {name}": figure(value) for name, value in (run.last_metrics or {}).items() if name in SHOWN},
         **({"dropped rows": "\n".join(map(dropped_in_words, run.dropped_rows))} if run.dropped_rows else {}),
         "warnings": "\n".join(run.warnings) or "none",

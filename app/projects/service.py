@@ -11,13 +11,12 @@ from app.database import now
 from app.errors import Conflict, Fault, Invalid, NotFound
 from app.projects import store
 from app.projects.base_model import reasons_impossible, reasons_unusable
-from app.projects.configuration import changed, faults_of_recipe
+from app.projects.configuration import SECTIONS, changed, faults_of_recipe
 from app.projects.tables import Project
 from app.schema import Page, key_of_cursor, page_of
 
 #: As `wire.Slug`; what does not match was never stored, and may hold characters that Postgres refuses.
 POSSIBLE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-SECTIONS = set(wire.ProjectConfiguration.model_fields)
 
 
 def create(session: Session, new: wire.NewProject) -> wire.Project:
@@ -53,8 +52,7 @@ def change(session: Session, project: str, change: wire.ProjectChange) -> wire.P
         _require_valid(change.recipe)
     if change.archived is not None:
         row.archived_at = (row.archived_at or now()) if change.archived else None
-    stored = wire.ProjectConfiguration.model_validate(row.configuration)
-    row.configuration = changed(stored, change).model_dump(mode="json", include=SECTIONS)
+    row.configuration = changed(row.configuration, change)
     session.flush()
     return _shown(row)
 
@@ -147,7 +145,10 @@ def _require(row: Project | None, project: str) -> Project:
 
 
 def _require_valid(recipe: wire.RecipeChoice) -> None:
-    faults = faults_of_recipe(recipe)
+    faults = [
+        Fault(f"/recipe{fault.pointer}", fault.message)
+        for fault in faults_of_recipe(recipe.preset, recipe.changes.given())
+    ]
     if faults:
         what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
         raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
+from thumbwheel.wire.recipe import ObjectiveName, PairsFrom
 
 from app.database import now
 from app.errors import Unavailable
@@ -21,7 +22,6 @@ from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.readiness import store
-from app.runs.recipe import ObjectiveName, PairsFrom
 from app.snapshots import service as snapshots
 from app.snapshots.balance.enough import too_little_held_out
 from app.snapshots.balance.plan import Cell, plan

@@ -6,26 +6,26 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
+from thumbwheel.wire.recipe import Recipe, recipe_of
 
-from app.errors import Fault, Invalid, Refused
+from app.errors import Invalid, Refused
 from app.feedback import service as feedback
 from app.labels.audits import service as audits
 from app.labels.policies import service as policies
 from app.projects.configuration import faults_of_recipe
 from app.readiness import service as snapshots
 from app.releases import service as releases
-from app.runs.recipe import Recipe, recipe_of
 
 
 def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, Any]) -> Recipe:
     """The project's recipe with `changes` laid over it, not resolved. Raises `Invalid` with a pointer per field."""
     chosen = configuration.recipe
-    together = wire.RecipeChoice(preset=chosen.preset, changes={**chosen.changes, **changes})
-    faults = [Fault(fault.pointer.removeprefix("/recipe"), fault.message) for fault in faults_of_recipe(together)]
+    together = {**chosen.changes.given(), **changes}
+    faults = faults_of_recipe(chosen.preset, together)
     if faults:
         what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
         raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)
-    return recipe_of(together.preset, together.changes)
+    return recipe_of(chosen.preset, together)
 
 
 def readiness_of(

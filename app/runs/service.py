@@ -86,14 +86,15 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
     active = store.active_of(session, project)
     if active is not None and not new.queue:
         raise _run_active(active)
-    recipe = decision.recipe_for(configuration, new.changes)
+    changes = new.changes.given()
+    recipe = decision.recipe_for(configuration, changes)
     reference = releases.current(session, project).checkpoint_id
     watermark = feedback.watermark(session, project)
     decision.require_audited(session, project)
     ready = decision.readiness_of(session, configuration, recipe, watermark, reference, since=_since(session, project))
     if not ready.ready and ready.watermark == watermark:
         raise Refused("A run cannot start yet: " + "; ".join(ready.reasons), code="not_ready", reasons=ready.reasons)
-    decided = decision.decided(configuration, recipe, watermark, reference) | {"changes": new.changes}
+    decided = decision.decided(configuration, recipe, watermark, reference) | {"changes": changes}
     return enqueue(session, project, decided, by, trigger, note=new.note, queue=new.queue)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 from thumbwheel import wire
+from thumbwheel.wire.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom, Recipe
 
 from app import artifacts, memory
 from app.durable import folder_atomically
@@ -25,7 +26,6 @@ from app.labels.guards import duplicates
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
-from app.runs.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom, Recipe
 from app.snapshots import store
 from app.snapshots.balance.enough import Needs, Refusal, nothing_left, refusals, too_little_held_out
 from app.snapshots.balance.plan import Cell, Plan, plan

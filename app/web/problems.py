@@ -47,7 +47,8 @@ TITLE = {
     503: "Service unavailable",
 }
 
-
+#: Types of faults that are the code of the whole problem.
+NAMED_BY_MODELS = {"invalid_recipe"}
 #: The most characters of a problem's sentence, which may quote the request.
 MOST_DETAIL = 2000
 
@@ -159,7 +160,8 @@ def _on_invalid(_: Request, error: Exception) -> JSONResponse:
         detail = f"The body is not valid JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
         return problem_response(422, "invalid_json", detail, faults=(Fault("/", "is not valid JSON"),))
     faults = Faults((fault_of(fault, error.body) for fault in all_faults), len(all_faults))
-    return problem_response(422, "invalid_request", faults.sentence(), faults=faults, faults_total=faults.total)
+    code = next((fault["type"] for fault in all_faults if fault["type"] in NAMED_BY_MODELS), "invalid_request")
+    return problem_response(422, code, faults.sentence(), faults=faults, faults_total=faults.total)
 
 
 def _on_http(request: Request, error: Exception) -> JSONResponse:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from thumbwheel.wire.recipe import Recipe, recipe_of, resolve
 
 from app.durable import sha256_of, write_atomically
-from app.runs.recipe import Recipe, recipe_of, resolve
 from benchmarks.kto_study.conditions import Condition
 from benchmarks.kto_study.desk import Desk, Example, Size, tickets_of
 from worker.demo import sampling

@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from benchmarks.train.configurations import Configuration
 from benchmarks.train.lane import Lane, Swaps
 from benchmarks.train.rows import Chats

@@ -98,7 +98,8 @@ def _trainer(
 
     adapter = {}
     if configuration.method == "lora":
-        from app.runs.recipe import Recipe
+        from thumbwheel.wire.recipe import Recipe
+
         from worker.training.models.lora import fresh_config
 
         adapter = {"peft_config": fresh_config(Recipe())}

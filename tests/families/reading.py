@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from peft import get_peft_model
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
-from app.runs.recipe import Recipe
 from tests.families import toys
 from worker.training.data.batches import Block
 from worker.training.data.packing import Pair

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
-from app.runs.recipe import Recipe
 from tests.parity.cases import RowDict
 from tests.parity.compare import Figures, gradients
 from tests.parity.ours import tokenised

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from tests.parity.cases import MAX_LENGTH, RowDict
 from tests.parity.compare import Figures, Table, both_ways, gradients
 from tests.trainer import tiny

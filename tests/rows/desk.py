@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 from thumbwheel import wire
+from thumbwheel.wire.recipe import resolve
 
 from app import artifacts
 from app.database import transaction
@@ -18,7 +19,6 @@ from app.runs import service as runs
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
 from app.runs.leases.service import Claimed
-from app.runs.recipe import resolve
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
 from tests.logged import store

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from thumbwheel import wire
+from thumbwheel.wire.recipe import PairsFrom
 
 from app.database import transaction
 from app.feedback import importing
@@ -16,7 +17,6 @@ from app.feedback import service as feedback
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.projects.tables import Project
-from app.runs.recipe import PairsFrom
 from app.snapshots import service as snapshots
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.redactions.rewrite import members_of, without

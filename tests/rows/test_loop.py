@@ -64,7 +64,7 @@ def test_a_project_of_desirable_labels_alone_learns_by_sft():
     loop.tick()
 
     (run,) = all_runs()
-    assert run.recipe["objective"] == "sft"
+    assert run.recipe.objective == "sft"
     assert run.trigger == "trigger: 20 new desirable labels, 20 were asked for"
 
 

@@ -316,7 +316,7 @@ def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_
 
     assert (workdir / "tried").read_text().split() == ["16", "8", "4"]
     told = shown(staged.lease.run_id)
-    assert (told.recipe["batch_size"], told.recipe["micro_batch_size"]) == (32, 4)
+    assert (told.recipe.batch_size, told.recipe.micro_batch_size) == (32, 4)
     notes = [line.reason for line in told.transitions if line.kind == "shrunk"]
     assert notes == told.warnings
     assert notes[0].startswith(

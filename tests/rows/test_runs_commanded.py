@@ -265,7 +265,7 @@ def test_a_retry_is_a_new_run_by_what_decided_the_first_one(tmp_path):
     assert second.trigger == f"retry of run {first.lease.run_id}, asked for by ann: the disk is mended"
     claimed = claim(second.id)
     old = shown(first.lease.run_id)
-    assert (claimed.snapshot_id, claimed.recipe.model_dump(mode="json")) == (old.snapshot_id, old.recipe)
+    assert (claimed.snapshot_id, claimed.recipe.model_dump(mode="json")) == (old.snapshot_id, old.recipe.given())
     assert (claimed.watermark, claimed.configuration, claimed.retries) == (40, first.configuration, first.lease.run_id)
     assert old.state == "failed"
 
@@ -404,7 +404,7 @@ def test_a_smaller_recipe_and_what_a_process_said_are_kept_by_the_holder_alone(t
         leases.keep_said(session, claimed.lease, "Traceback\nMemoryError")
 
     run = shown(claimed.lease.run_id)
-    assert (run.recipe["micro_batch_size"], run.warnings) == (2, ["memory ran out: 2 rows at once"])
+    assert (run.recipe.micro_batch_size, run.warnings) == (2, ["memory ran out: 2 rows at once"])
     last = run.transitions[-1]
     assert (run.said, last.kind, last.reason) == ("Traceback\nMemoryError", "shrunk", "memory ran out: 2 rows at once")
 

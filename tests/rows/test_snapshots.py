@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pyarrow.parquet as pq
 import pytest
 from thumbwheel import wire
+from thumbwheel.wire.recipe import ObjectiveName, PairsFrom
 
 from app import artifacts
 from app.database import new_id, now, transaction
@@ -17,7 +18,6 @@ from app.feedback import service as feedback
 from app.projects import service as projects
 from app.projects.tables import Project
 from app.readiness import service as readiness
-from app.runs.recipe import ObjectiveName, PairsFrom
 from app.snapshots import service as snapshots
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.tables import SnapshotRedaction

@@ -4,9 +4,9 @@ import copy
 from typing import Any, get_args
 
 import pytest
+from thumbwheel.wire.recipe import ObjectiveName
 
 from app.checkpoints.card import OBJECTIVES, card
-from app.runs.recipe import ObjectiveName
 
 MANIFEST: dict[str, Any] = {
     "project": "support-desk",

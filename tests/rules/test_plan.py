@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from thumbwheel import wire
+from thumbwheel.wire.recipe import BALANCE_BAND
 
-from app.runs.recipe import BALANCE_BAND
 from app.snapshots.balance.enough import nothing_left, refusals
 from app.snapshots.balance.plan import OTHERS, SEGMENTS, Cell, Plan, plan
 

@@ -6,9 +6,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-
-from app.runs import recipe as recipes
-from app.runs.recipe import (
+from thumbwheel.wire import recipe as recipes
+from thumbwheel.wire.recipe import (
     BALANCE_BAND,
     LEARNING_RATE_BY_METHOD,
     PAIRED,

@@ -55,7 +55,7 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         assert run.trigger.startswith("trigger: ")
         states = ["queued", "snapshotting", "referencing", "training", "evaluating", "succeeded"]
         assert [move.to_state for move in run.transitions] == states
-        assert run.recipe["lambda_desirable"] != "auto"
+        assert run.recipe.lambda_desirable != "auto"
         steps = client.runs.metrics(run.id).steps
         assert [line["step"] for line in steps] == list(range(1, steps[-1]["total_steps"] + 1))
 

@@ -6,7 +6,8 @@ Each function gives the weighted losses of the rows (or pairs) of a micro-batch.
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from app.runs.recipe import Recipe
+from thumbwheel.wire.recipe import Recipe
+
 from tests.trainer.judged import Judged
 
 Rows = Sequence[Judged]

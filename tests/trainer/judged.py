@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from thumbwheel.wire.recipe import WITHOUT_LAMBDA, ObjectiveName, Recipe
 from torch import Tensor
 
-from app.runs.recipe import WITHOUT_LAMBDA, ObjectiveName, Recipe
 from tests.trainer import tiny
 from worker.training.objectives import LogProbs, Losses, TokenLogProbs
 

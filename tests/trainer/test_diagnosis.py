@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.training.data import batches
 from worker.training.data.rows import Row, Rows

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from thumbwheel.wire.recipe import PAIRED, ObjectiveName
 
-from app.runs.recipe import PAIRED, ObjectiveName
 from tests.trainer import tiny
 from worker.training.data.tokens import Span, Tokens
 from worker.training.machine.process import Stopped

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from thumbwheel.wire.recipe import ObjectiveName, Recipe
 
-from app.runs.recipe import ObjectiveName, Recipe
 from tests.trainer import tiny
 from worker.training.objectives import OBJECTIVES, LogProbs, TokenLogProbs
 from worker.training.watch.guards import assert_policy_is_reference

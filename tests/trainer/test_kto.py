@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from thumbwheel.wire.recipe import ObjectiveName
 
-from app.runs.recipe import ObjectiveName
 from tests.trainer.judged import Completion, Judged, judged, log_probs, recipe_for, slopes
 from worker.training.objectives import OBJECTIVES, Losses
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import transformers
 from peft import PeftModel
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.training.machine.process import Refusal
 from worker.training.models import lora

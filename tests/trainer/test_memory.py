@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.evaluation.rows_at_once import RowsAtOnce
 from worker.training.data.rows import Row

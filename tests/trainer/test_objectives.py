@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 import torch
+from thumbwheel.wire.recipe import PAIRED, ObjectiveName
 from torch import Tensor
 
-from app.runs.recipe import PAIRED, ObjectiveName
 from tests.trainer.formulas import LOSSES
 from tests.trainer.judged import LABELS, Completion, Judged, judged, log_probs, recipe_for, slopes
 from worker.training.objectives import OBJECTIVES, LogProbs, Losses

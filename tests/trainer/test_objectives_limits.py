@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from thumbwheel.wire.recipe import ObjectiveName
 
-from app.runs.recipe import ObjectiveName
 from tests.trainer.judged import Completion, Judged, judged, log_probs, recipe_for, slopes
 from worker.training.objectives import OBJECTIVES
 from worker.training.objectives.orpo import log_odds

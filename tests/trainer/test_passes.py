@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from tests.trainer.test_packing import alone, rows
 from worker.evaluation.passes import batches, log_probs, sums

@@ -8,8 +8,8 @@ from typing import Any
 
 import peft
 import pytest
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.job import read_job

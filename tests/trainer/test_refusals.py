@@ -11,8 +11,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from thumbwheel.wire.recipe import ObjectiveName
 
-from app.runs.recipe import ObjectiveName
 from tests.trainer import tiny
 from worker.training.forward.logprobs import Reading
 from worker.training.machine.process import Refusal

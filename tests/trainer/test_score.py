@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
+from thumbwheel.wire.recipe import recipe_of, resolve
 
 from app.durable import sha256_of
-from app.runs.recipe import recipe_of, resolve
 from app.snapshots.selection.pairs import pairs_of
 from tests.trainer import tiny
 from worker.evaluation.score import score

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from thumbwheel.wire.recipe import Recipe
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from app.runs.recipe import Recipe
 from tests.trainer import tiny
 from worker.training.data import batches
 from worker.training.data.rows import Row, read_rows

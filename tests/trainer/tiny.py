@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import transformers
+from thumbwheel.wire.recipe import WITHOUT_LAMBDA, Recipe
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from app.runs.recipe import WITHOUT_LAMBDA, Recipe
 from app.snapshots.selection.pairs import pairs_of
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.machine.process import StopRequest, run

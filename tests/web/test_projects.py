@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 from fastapi.testclient import TestClient
+from thumbwheel.wire.recipe import ObjectiveName
 
 from app import settings
-from app.runs.recipe import ObjectiveName
 
 
 def test_a_project_is_made_once_with_every_default_shown(api):

@@ -7,9 +7,10 @@ training begins again, but the reference's log-probs are kept.
 import shutil
 from pathlib import Path
 
+from thumbwheel.wire.recipe import Recipe
+
 from app.database import transaction
 from app.runs.leases import service as leases
-from app.runs.recipe import Recipe
 from app.runs.states import RunState, TransitionKind
 from worker.children.heartbeat import Heartbeat
 from worker.children.processes import Failed, OutOfMemory, attend

@@ -98,8 +98,8 @@ class Story:
         return Model("before", self.client.releases.current().checkpoint_id, desk, figures)
 
     def _recipe(self, number: int) -> wire.RecipeChoice:
-        evaluation = {"kl_max_new_tokens": sampling.MAX_NEW_TOKENS}
-        changes = {"seed": self.seed, "learning_rate": LEARNING_RATES[number - 1], "evaluation": evaluation}
+        evaluation = wire.Evaluation(kl_max_new_tokens=sampling.MAX_NEW_TOKENS)
+        changes = wire.RecipeChanges(seed=self.seed, learning_rate=LEARNING_RATES[number - 1], evaluation=evaluation)
         return wire.RecipeChoice(preset="cpu-demo", changes=changes)
 
     def _round(self, number: int, models: list[Model], tickets: list[Ticket], users: list[User]) -> Model:

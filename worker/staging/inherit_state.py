@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import UUID
 
 from pydantic import ValidationError
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.staging.attempt_folders import STAGED, epoch_of, run_folder, staged_folders
 from worker.training.files.sealed import SUFFIX, Damaged, read
 

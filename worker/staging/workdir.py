@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from uuid import UUID
 
+from thumbwheel.wire.recipe import Recipe, resolve
+
 from app.database import transaction
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
-from app.runs.recipe import Recipe, resolve
 from app.runs.states import TransitionKind
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts

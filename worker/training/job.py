@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from thumbwheel.wire.recipe import PAIRED, Recipe
 
 from app.durable import sha256_of
-from app.runs.recipe import PAIRED, Recipe
 from app.snapshots.prompts.split import Split
 from worker.training.files import model_folders, sealed
 from worker.training.files.fingerprint import weights_fingerprint

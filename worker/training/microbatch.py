@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
-from app.runs.recipe import Recipe
 from worker.training.data.batches import Block
 from worker.training.data.rows import Row
 from worker.training.data.tokens import fit_weights

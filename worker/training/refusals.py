@@ -6,8 +6,8 @@ Each refusal is one sentence: the field, its value, the remedy.
 from collections.abc import Sequence
 
 import numpy as np
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.training.data.rows import Rows
 from worker.training.job import Job
 from worker.training.machine.out_of_memory import micro_batch_sizes

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor, nn
 
 from app.durable import flush, folder_atomically
-from app.runs.recipe import Recipe
 from worker.training.files.sealed import Damaged, verify, write_seal
 from worker.training.machine.process import Refusal
 

@@ -2,7 +2,7 @@
 
 from math import ceil, cos, pi
 
-from app.runs.recipe import Recipe
+from thumbwheel.wire.recipe import Recipe
 
 
 def learning_rate_at(step: int, total_steps: int, recipe: Recipe) -> float:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import nn
 
-from app.runs.recipe import Recipe
 from worker.training.data.batches import Block
 from worker.training.microbatch import Prepared, Reader
 from worker.training.reference import Reference

@@ -26,7 +26,8 @@ from worker.training.machine.process import OutOfMemory, Stopped, StopRequest, f
 from worker.training.watch.journal import Journal
 
 if TYPE_CHECKING:
-    from app.runs.recipe import Recipe
+    from thumbwheel.wire.recipe import Recipe
+
     from worker.training.machine.ranks import Ranks
     from worker.training.prepare import Start
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
+from thumbwheel.wire.recipe import Recipe
 
 from app import settings
 from app.checkpoints import service as checkpoints
@@ -18,7 +19,6 @@ from app.runs import service as runs
 from app.runs import states
 from app.runs.leases import store
 from app.runs.leases.lease import Lease, Standing
-from app.runs.recipe import Recipe
 from app.runs.states import Condition, Hold, Reaping, RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
 from app.runs.transitions import service as transitions
@@ -78,7 +78,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
         Lease(row.id, owner, row.lease_epoch),
         row.project_id,
         RunState(row.state),
-        wire.ProjectConfiguration.model_validate(row.configuration),
+        wire.StoredConfiguration.model_validate(row.configuration),
         Recipe.model_validate(row.recipe),
         row.watermark,
         row.reference_checkpoint_id,

@@ -23,6 +23,7 @@ from thumbwheel.wire.feedback import (
     StoredCompletion,
     StoredEvent,
 )
+from thumbwheel.wire.gates import Gates
 from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
 from thumbwheel.wire.policies import (
     EditRule,
@@ -48,7 +49,6 @@ from thumbwheel.wire.privacy import (
     TouchedRun,
 )
 from thumbwheel.wire.projects import (
-    Gates,
     NewProject,
     Project,
     ProjectChange,
@@ -56,6 +56,8 @@ from thumbwheel.wire.projects import (
     RecipeChoice,
     Slug,
     SnapshotRules,
+    StoredConfiguration,
+    StoredRecipeChoice,
     TriggerRules,
 )
 from thumbwheel.wire.prompts import FunctionCall, Message, Prompt, ToolCall
@@ -67,6 +69,8 @@ from thumbwheel.wire.quarantine import (
     QuarantineRule,
     QuarantineState,
 )
+from thumbwheel.wire.recipe import Drift, Evaluation, LabelTerm, Lora, Recipe
+from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
 from thumbwheel.wire.run_events import (
     AnyRunEvent,
     RunEndEvent,
@@ -120,6 +124,7 @@ __all__ = [
     "CompletionText",
     "CreatedKey",
     "CurrentRelease",
+    "Drift",
     "DroppedRow",
     "DroppedRows",
     "Edit",
@@ -128,6 +133,7 @@ __all__ = [
     "ErasedSnapshot",
     "ErasedTable",
     "Erasure",
+    "Evaluation",
     "Event",
     "EventReceipt",
     "Flag",
@@ -140,7 +146,9 @@ __all__ = [
     "LabelExplanation",
     "LabelPolicy",
     "LabelPolicyAdoption",
+    "LabelTerm",
     "LivePeriod",
+    "Lora",
     "Message",
     "Metadata",
     "Metrics",
@@ -175,6 +183,8 @@ __all__ = [
     "ReceiptLabel",
     "ReceiptSignal",
     "ReceiptSnapshot",
+    "Recipe",
+    "RecipeChanges",
     "RecipeChoice",
     "Refusal",
     "Release",
@@ -199,8 +209,11 @@ __all__ = [
     "SnapshotPolicy",
     "SnapshotRules",
     "StoredCompletion",
+    "StoredConfiguration",
     "StoredEvent",
     "StoredLabelPolicy",
+    "StoredRecipe",
+    "StoredRecipeChoice",
     "Thumbs",
     "ToolCall",
     "TouchedCheckpoint",

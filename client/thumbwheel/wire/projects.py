@@ -5,16 +5,24 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from thumbwheel.wire.values import Body, Metadata, Name
+from thumbwheel.wire.gates import Gates
+from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
+from thumbwheel.wire.values import Body, Name
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
 
 
 class RecipeChoice(Body):
-    """A preset and what to change of it; the fields are those of the recipe."""
+    """A preset, and the fields of the recipe that differ from it."""
 
     preset: str = "lora-small"
-    changes: Metadata = Field({}, description="recipe fields that differ from the preset")
+    changes: RecipeChanges = Field(RecipeChanges(), description="recipe fields that differ from the preset")
+
+
+class StoredRecipeChoice(RecipeChoice):
+    """A preset and changes as they were stored."""
+
+    changes: StoredRecipe = Field(StoredRecipe(), description="recipe fields that differ from the preset")
 
 
 class TriggerRules(Body):
@@ -24,46 +32,6 @@ class TriggerRules(Body):
         None, ge=1, description="start when each class that the objective learns from has so many new labels"
     )
     every_hours: float | None = Field(None, gt=0, le=24 * 365, description="start so often, if there is anything new")
-
-
-class Gates(Body):
-    """What evaluation must show before a checkpoint may ship."""
-
-    auroc_above: float = Field(0.5, ge=0, lt=1, description="the interval's lower bound must lie above this")
-    non_inferiority_margin: float = Field(
-        0.05,
-        ge=0,
-        le=0.5,
-        description="AUROC may be this much below the shipped checkpoint's, at its interval's low end",
-    )
-    kl_nats_per_token: float = Field(0.5, gt=0, description="budget of the drift from the reference, on own samples")
-    length_ratio_low: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="median length of sampled completions, as a share of the reference's: at least this",
-    )
-    length_ratio_high: float = Field(2.0, ge=1, le=1000, description="and this at most")
-    minimum_holdout_per_class: int = Field(
-        5,
-        ge=0,
-        le=100_000,
-        description="fewer held-out rows of a class decide nothing: no run starts, and none passes; 0 lets runs start "
-        "that only an override can ship",
-    )
-    minimum_holdout_prompts: int = Field(5, ge=0, le=100_000, description="the same of the prompts that are held out")
-    margin_over_dumb_readers: float | None = Field(
-        None,
-        ge=0,
-        le=0.5,
-        description="AUROC must be this much above the best of the readers that know nothing (bag of words, length, "
-        "the reference's log-prob), at its interval's low end; unset: they are shown and decide nothing",
-    )
-    refused_findings: tuple[Name, ...] = Field(
-        ("rewards_fall", "classes_not_separated"),
-        max_length=20,
-        description="codes of the trainer's findings that must not hold after the last step",
-    )
 
 
 class SnapshotRules(Body):
@@ -99,6 +67,12 @@ class ProjectConfiguration(Body):
     snapshot: SnapshotRules = SnapshotRules()
 
 
+class StoredConfiguration(ProjectConfiguration):
+    """A configuration as it was stored."""
+
+    recipe: StoredRecipeChoice = StoredRecipeChoice()
+
+
 class NewProject(ProjectConfiguration):
     project: Slug
     base_model: Name = Field(
@@ -119,7 +93,7 @@ class ProjectChange(Body):
     )
 
 
-class Project(ProjectConfiguration):
+class Project(StoredConfiguration):
     model_config = ConfigDict(extra="ignore")
 
     project: str

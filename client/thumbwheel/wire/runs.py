@@ -8,7 +8,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from thumbwheel.wire.balance import BalancePlan, Refusal
-from thumbwheel.wire.values import Body, Metadata, storable
+from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
+from thumbwheel.wire.values import Body, storable
 
 
 class RunState(StrEnum):
@@ -53,7 +54,7 @@ RunSource = Literal["retry", "reproduction"]
 class NewRun(Body):
     """Start a run with the project's recipe, or with changes for this one time."""
 
-    changes: Metadata = Field({}, description="recipe fields for this run only")
+    changes: RecipeChanges = Field(RecipeChanges(), description="recipe fields for this run only")
     note: Annotated[str, Field(max_length=500), AfterValidator(storable)] | None = None
     queue: bool = Field(default=False, description="where a run of the project is active: wait behind it")
 
@@ -114,7 +115,7 @@ class Run(BaseModel):
     reference_checkpoint_id: UUID
     checkpoint_id: UUID | None = Field(description="what it registered")
     snapshot_id: UUID | None
-    recipe: dict[str, Any] = Field(description="the resolved recipe, once the snapshot is known")
+    recipe: StoredRecipe = Field(description="the resolved recipe, once the snapshot is known")
     last_metrics: dict[str, Any] | None
     warnings: list[str]
     dropped_rows: list[DroppedRows] = Field([], description="by reason, the most frequent first")

@@ -6,12 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
+from thumbwheel.wire.recipe import Recipe
 
 from app.database import transaction
 from app.errors import StaleLease, ThumbwheelError, Unavailable
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
-from app.runs.recipe import Recipe
 from app.runs.states import RunState
 
 Write = Callable[[Session, Lease], Any]

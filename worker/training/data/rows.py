@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from thumbwheel.row_checks import REASONS, Fault, fault_of
+from thumbwheel.wire.recipe import PAIR_SOURCES, PairsFrom
 
-from app.runs.recipe import PAIR_SOURCES, PairsFrom
 from worker.training.data.tokenised import keep, kept, tokens_fingerprint
 from worker.training.data.tokens import SHORTEST, Encoded, Fitted, Ids, Span, Tokens, Weights, fit, fit_weights
 from worker.training.job import PairsFile, Shard

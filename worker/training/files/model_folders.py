@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.runs.recipe import Recipe
+from thumbwheel.wire.recipe import Recipe
+
 from worker.training.machine.process import Refusal, first_line
 
 #: Name of a tensor → its shape.

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from app.runs.recipe import Recipe
 from worker.training.data.rows import Row
 from worker.training.data.tokens import Ids
 from worker.training.files.sealed import read_cache, write_sealed

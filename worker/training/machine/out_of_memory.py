@@ -6,7 +6,7 @@ It does not import torch: the process that supervises the trainer uses it too.
 import errno
 from collections.abc import Iterator
 
-from app.runs.recipe import PAIRED, Recipe
+from thumbwheel.wire.recipe import PAIRED, Recipe
 
 #: Words of torch, cuBLAS and other libraries in C and Rust for exhausted memory.
 NO_MEMORY_IN_WORDS = (

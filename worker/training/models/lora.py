@@ -13,9 +13,9 @@ import torch
 import transformers
 from peft import LoraConfig, PeftConfig, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from thumbwheel.wire.recipe import Recipe
 from torch import nn
 
-from app.runs.recipe import Recipe
 from worker.training.files import model_folders
 from worker.training.machine.process import Refusal, first_line
 

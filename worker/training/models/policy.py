@@ -17,9 +17,9 @@ from typing import Any
 import torch
 import transformers
 from peft import get_peft_model
+from thumbwheel.wire.recipe import Recipe
 from torch import nn
 
-from app.runs.recipe import Recipe
 from worker.training.data.tokens import Tokens
 from worker.training.files import model_folders
 from worker.training.files.finite_weights import require_finite_weights

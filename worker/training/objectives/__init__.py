@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from app.runs.recipe import ObjectiveName
+from thumbwheel.wire.recipe import ObjectiveName
+
 from worker.training.objectives.apo_zero_unpaired import apo_zero_unpaired
 from worker.training.objectives.bco import bco
 from worker.training.objectives.dpo import dpo

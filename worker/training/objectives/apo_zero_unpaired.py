@@ -10,7 +10,8 @@ ones less likely, however far the policy has drifted. It therefore needs no mism
 data whose desirable completions are better than the model's own. Shapes: B rows of a micro-batch.
 """
 
-from app.runs.recipe import Recipe
+from thumbwheel.wire.recipe import Recipe
+
 from worker.training.objectives.by_row import lambdas, signs
 from worker.training.objectives.kto import kto_losses
 from worker.training.objectives.signature import LogProbs, Losses

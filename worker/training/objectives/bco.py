@@ -18,8 +18,8 @@ class, is left out: it needs a second model. Shapes: B rows of a micro-batch.
 
 import torch
 import torch.nn.functional as F
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.by_row import lambdas, signs
 from worker.training.objectives.signature import LogProbs, Losses
 

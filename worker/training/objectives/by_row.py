@@ -4,9 +4,8 @@ Legend: B rows, N their completion tokens. `like_B` determines shape, dtype and 
 """
 
 import torch
+from thumbwheel.wire.recipe import LabelTerm, Recipe
 from torch import Tensor
-
-from app.runs.recipe import LabelTerm, Recipe
 
 
 def signs(desirable_B: Tensor, like_B: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ Shapes: B rows of a micro-batch, P = B/2 pairs.
 """
 
 import torch.nn.functional as F
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.signature import LogProbs, Losses, pair_weights, pairs
 
 

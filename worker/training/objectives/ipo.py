@@ -8,7 +8,8 @@ from the paper's authors, whose results were obtained with it. The logged reward
 objectives with a reference. Shapes: B rows of a micro-batch, P = B/2 pairs.
 """
 
-from app.runs.recipe import Recipe
+from thumbwheel.wire.recipe import Recipe
+
 from worker.training.objectives.signature import LogProbs, Losses, pair_weights, pairs
 
 

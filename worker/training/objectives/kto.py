@@ -13,9 +13,9 @@ apo_zero_unpaired, tkto and mo_kto import the parts that they share with KTO. Sh
 """
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.by_row import lambdas, signs
 from worker.training.objectives.signature import LogProbs, Losses
 

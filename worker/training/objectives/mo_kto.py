@@ -9,8 +9,8 @@ Shapes: B rows of a micro-batch, K labels.
 """
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.by_row import lambdas
 from worker.training.objectives.kto import kto_losses, reference_point
 from worker.training.objectives.signature import LogProbs, Losses

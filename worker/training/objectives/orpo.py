@@ -12,9 +12,9 @@ Shapes: B rows of a micro-batch, P = B/2 pairs.
 
 import torch
 import torch.nn.functional as F
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.signature import LogProbs, Losses, pair_weights, pairs
 
 

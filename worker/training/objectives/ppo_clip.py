@@ -17,8 +17,8 @@ Shapes: B rows of a micro-batch, N their tokens.
 """
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.by_row import lambdas, signs, token_sums
 from worker.training.objectives.signature import LogProbs, Losses
 

@@ -8,7 +8,8 @@ length both are the same. There is no reference; the logged reward is the mean l
 Shapes: B rows of a micro-batch.
 """
 
-from app.runs.recipe import Recipe
+from thumbwheel.wire.recipe import Recipe
+
 from worker.training.objectives.signature import LogProbs, Losses
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
-
-from app.runs.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ micro-batch, P = B/2 pairs.
 """
 
 import torch.nn.functional as F
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.signature import LogProbs, Losses, pair_weights, pairs
 
 

@@ -9,8 +9,8 @@ by a cross-entropy term instead of the reference. Shapes: B rows of a micro-batc
 """
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.signature import LogProbs, Losses, pair_weights, pairs
 
 

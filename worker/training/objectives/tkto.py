@@ -13,9 +13,9 @@ on the swapped labels, as exp(μ · clamp(log π⁺/π⁻)); and the value funct
 micro-batch, N their tokens.
 """
 
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
-from app.runs.recipe import Recipe
 from worker.training.objectives.by_row import lambdas, signs, token_sums
 from worker.training.objectives.kto import kto_losses, reference_point
 from worker.training.objectives.signature import LogProbs, Losses, TokenLogProbs

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from app.runs.recipe import PAIRED, PairsFrom, Recipe
+from thumbwheel.wire.recipe import PAIRED, PairsFrom, Recipe
+
 from app.snapshots.balance.enough import WIDEST_IMBALANCE, Tally
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.selection.pairs import Source, pairs_of

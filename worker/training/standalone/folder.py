@@ -16,8 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from thumbwheel.wire.recipe import Recipe
+
 from app.durable import flush, folder_atomically, sha256_of
-from app.runs.recipe import Recipe
 from worker.training.files import model_folders
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums, write_seal, write_sealed

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from thumbwheel.wire.recipe import PRESETS, Recipe, recipe_of
 
-from app.runs.recipe import PRESETS, Recipe, recipe_of
 from worker.training.machine.process import Refusal
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from thumbwheel.row_checks import REASONS
+from thumbwheel.wire.recipe import PairsFrom
 
 from app.durable import sha256_of
-from app.runs.recipe import PairsFrom
 from app.snapshots.balance.enough import Tally
 from worker.training.files.sealed import write_sealed
 from worker.training.standalone.dataset import Dataset, Side

@@ -9,7 +9,8 @@ from math import log
 from statistics import fmean
 from typing import Any
 
-from app.runs.recipe import WITHOUT_LAMBDA, Recipe
+from thumbwheel.wire.recipe import WITHOUT_LAMBDA, Recipe
+
 from worker.training.objectives import OBJECTIVES
 from worker.training.watch.plan_diagnosis import Finding, of_rows
 

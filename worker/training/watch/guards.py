@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
 from app.durable import write_atomically
-from app.runs.recipe import Recipe
 from worker.training.data.rows import Row
 from worker.training.forward.readings import SAME_WITHIN
 from worker.training.machine.process import Refusal

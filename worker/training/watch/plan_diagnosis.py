@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from app.runs.recipe import WITHOUT_LAMBDA, Recipe
+from thumbwheel.wire.recipe import WITHOUT_LAMBDA, Recipe
+
 from worker.training.data.batches import Plan
 from worker.training.data.rows import Row, Rows
 

@@ -16,9 +16,9 @@ from statistics import median
 from typing import Any
 
 import torch
+from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
-from app.runs.recipe import Recipe
 from worker.training.forward.logprobs import Forward
 from worker.training.machine.ranks import Ranks
 from worker.training.objectives import LogProbs, Losses, Objective

@@ -10,7 +10,8 @@ from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from thumbwheel.wire import Gates
+
+from thumbwheel.wire.gates import Gates
 
 Auto = Literal["auto"]
 ObjectiveName = Literal[
@@ -83,8 +84,10 @@ class Evaluation(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of every interval")
 
 
-class Recipe(Section):
-    """Ranges shut out what cannot work; where what is useful is narrower, the description says so."""
+class RecipeFields(Section):
+    """The fields of a recipe, each for itself. Ranges shut out what cannot work; where what is useful is narrower, the
+    description says so.
+    """
 
     method: Literal["lora", "full"] = Field("lora", description="low-rank adapter, or every weight")
     objective: ObjectiveName = Field("kto", description="what is minimised; formulas in worker/training/objectives")
@@ -166,6 +169,10 @@ class Recipe(Section):
     )
     drift: Drift = Drift()
     evaluation: Evaluation = Evaluation()
+
+
+class Recipe(RecipeFields):
+    """A whole recipe, whose fields fit each other."""
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
