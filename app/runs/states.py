@@ -51,7 +51,7 @@ STATE_OF_PHASE: Mapping[str, RunState] = {
 
 
 class Hold(Enum):
-    """How a run's lease stands."""
+    """The standing of a run's lease."""
 
     FREE = auto()  # no worker has the run
     HELD = auto()
@@ -59,7 +59,7 @@ class Hold(Enum):
 
 
 class Reaping(Enum):
-    """What the reaper does to a run."""
+    """The action of the reaper on a run."""
 
     LEAVE = auto()
     RING = auto()  # asks workers to look at it again, where they were asked long ago
@@ -80,7 +80,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a condition means, whether a worker may claim the run, and what the reaper does to it."""
+    """The meaning of a condition: a sentence, whether a worker may claim the run, and what the reaper does to it."""
 
     sentence: str
     claimable: bool = False

@@ -27,7 +27,7 @@ class RunState(StrEnum):
 
 
 class RunTransitionKind(StrEnum):
-    """What happened to a run; docs/commands-of-a-run.md says what each kind changes."""
+    """The kind of a transition; docs/commands-of-a-run.md says what each kind changes."""
 
     REQUESTED = "requested"
     WAITS = "waits"
