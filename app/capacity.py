@@ -92,7 +92,7 @@ class Lane:
 
 
 class Coalesced(Generic[Key, T]):
-    """Calls `ask` once for all callers that wait for a key. No caller gets an answer that was begun before it asked."""
+    """Calls `ask` once for all callers that wait for a key. No caller gets an answer that was begun before its call."""
 
     def __init__(self, ask: Callable[[Key], Awaitable[T]]) -> None:
         self._ask = ask

@@ -95,7 +95,9 @@ def _refused_findings(gates: wire.Gates, training: Mapping[str, Any]) -> list[st
     findings = training.get("findings")
     if not isinstance(findings, Sequence):
         return ["findings: what the trainer found after its last step is unknown: train again"]
-    return [f"{found['code']}: {found['message']}" for found in findings if found["code"] in gates.refused_findings]
+    return [
+        f"{finding['code']}: {finding['message']}" for finding in findings if finding["code"] in gates.refused_findings
+    ]
 
 
 def _figure(figures: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -88,7 +88,7 @@ def test_classes_are_drawn_by_split_reason_and_checkpoint():
 @pytest.mark.parametrize(
     "said",
     [
-        "held out for now: rows of the latest days with prompts that training does not have | 5 | 4 | 2.5 | 4 |",
+        "| later | held out for now: rows of the latest days with prompts new to training | 5 | 4 | 2.5 | 4 |",
         "Desirable to undesirable then weighs 1.15; 1 to 4/3 is sound.",
         "(`balance: batch`) it would be 0.50.",
         "Advised: `balance: weights`, as undesirable rows are 25% of all",

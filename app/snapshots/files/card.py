@@ -29,7 +29,7 @@ _DROPS = {
 _SPLITS = {
     "train": "for training",
     "holdout": "held out permanently, as the prompt decides",
-    "later": "held out for now: rows of the latest days with prompts that training does not have",
+    "later": "held out for now: rows of the latest days with prompts new to training",
 }
 _SOURCES = {
     "compared": "compared: the majority prefers the chosen one",

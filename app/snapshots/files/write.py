@@ -261,12 +261,12 @@ def _members(
 def _reasons(selection: Selection, candidates: Candidates) -> dict[Split, dict[str, int]]:
     """Returns the number of rows of each split by reason."""
     reason = candidates.reason[selection.candidate]
-    found = {}
+    by_split = {}
     for number, split in enumerate(SPLITS):
         counted = np.bincount(reason[selection.split == number], minlength=len(candidates.reasons))
         named = zip(candidates.reasons, counted.tolist(), strict=True)
-        found[split] = dict(sorted((name, count) for name, count in named if count))
-    return found
+        by_split[split] = dict(sorted((name, count) for name, count in named if count))
+    return by_split
 
 
 def _ids_at(ids: pa.Array, completion: NDArray[np.int32]) -> pa.Array:

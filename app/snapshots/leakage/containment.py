@@ -21,11 +21,11 @@ def contained(holdout: Sequence[str], train: Sequence[str]) -> dict[str, int]:
     sides = ([f" {' '.join(text.split())} " for text in texts] for texts in (holdout, train))
     wanted, through = sides
     wanted = [text for text in wanted if len(text) - 2 >= OPENING]
-    found: set[str] = set()
+    contained_texts: set[str] = set()
     if wanted and through:
         matches = pl.Series(through, dtype=pl.String).str.extract_many(sorted(set(wanted)), overlapping=True)
-        found = set(matches.explode().drop_nulls().to_list())
-    return {"looked_for": len(wanted), "contained": sum(text in found for text in wanted)}
+        contained_texts = set(matches.explode().drop_nulls().to_list())
+    return {"looked_for": len(wanted), "contained": sum(text in contained_texts for text in wanted)}
 
 
 class Answers:

@@ -74,17 +74,17 @@ class _Words:
         self.text = np.repeat(np.arange(lengths.size, dtype=np.int32), lengths)
         self.left = (np.repeat(lengths.cumsum(), lengths) - np.arange(lengths.sum())).astype(np.int32)
 
-    def run(self, place: int, length: int) -> str:
-        return " ".join(self.words[place : place + length].to_list())
+    def run(self, start: int, length: int) -> str:
+        return " ".join(self.words[start : start + length].to_list())
 
     def windows(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         """Returns the starts of the windows of n words, and their hashes."""
-        place = np.flatnonzero(self.left >= n)
-        mixed = np.zeros(place.size, np.uint64)
+        start = np.flatnonzero(self.left >= n)
+        mixed = np.zeros(start.size, np.uint64)
         for offset in range(n):
-            mixed = (mixed ^ self.hashes[place + offset]) * _ODD
+            mixed = (mixed ^ self.hashes[start + offset]) * _ODD
             mixed ^= mixed >> np.uint64(32)
-        return place, mixed
+        return start, mixed
 
 
 class _Names:
@@ -92,9 +92,9 @@ class _Names:
 
     def __init__(self, words: _Words, base: int) -> None:
         self.words, self.base = words, base
-        place, hashes = words.windows(base)
+        start, hashes = words.windows(base)
         self.hashes, numbers = np.unique(hashes, return_inverse=True)
-        self._name = [_spread(words.left.size, place, numbers)]
+        self._name = [_spread(words.left.size, start, numbers)]
         self.halves: list[NDArray[np.int64]] = []  # for each longer level the sorted pairs of names that have a name
         self._pairs: dict[int, NDArray[np.int64]] = {}
         self.looked = np.zeros(1 << _LOOK_BITS, dtype=bool)
@@ -115,10 +115,10 @@ class _Names:
         level = self.level(m)
         while len(self._name) <= level:
             half = self.base << len(self.halves)
-            place, pair = _pairs(self._name[-1], self.words.left, half, 2 * half)
+            start, pair = _pairs(self._name[-1], self.words.left, half, 2 * half)
             known, numbers = np.unique(pair, return_inverse=True)
             self.halves.append(known)
-            self._name.append(_spread(self.words.left.size, place, numbers))
+            self._name.append(_spread(self.words.left.size, start, numbers))
         return _pairs(self._name[level], self.words.left, self.base << level, m)
 
 
@@ -127,14 +127,14 @@ class _Windows:
 
     def __init__(self, names: _Names, words: _Words) -> None:
         self._names, self._words = names, words
-        place, hashes = words.windows(names.base)
+        start, hashes = words.windows(names.base)
         seen = names.looked[hashes >> _LOOK]
-        self._name = [_named(words.left.size, place[seen], hashes[seen], names.hashes)]
+        self._name = [_named(words.left.size, start[seen], hashes[seen], names.hashes)]
 
     def shared(self, m: int) -> NDArray[np.int64]:
         """Returns the starts of the windows of m words that the first side also has."""
-        place, pair = self._windows(m)
-        return place[_among(pair, self._names.pairs(m))]
+        start, pair = self._windows(m)
+        return start[_among(pair, self._names.pairs(m))]
 
     def longest(self, known: int) -> int:
         """Returns the length of the longest shared window, or `known` if none is longer."""
@@ -153,8 +153,8 @@ class _Windows:
         distinct = _distinct(self._windows(m)[1])
         if not distinct.size:
             return np.empty(0, np.int32)
-        place, pair = self._names.windows(m)
-        return self._names.words.text[place[_among(pair, distinct)]]
+        start, pair = self._names.windows(m)
+        return self._names.words.text[start[_among(pair, distinct)]]
 
     def _windows(self, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         names, left = self._names, self._words.left
@@ -162,8 +162,8 @@ class _Windows:
         names.windows(m)
         while len(self._name) <= level:
             half = names.base << (len(self._name) - 1)
-            place, pair = _pairs(self._name[-1], left, half, 2 * half)
-            self._name.append(_named(left.size, place, pair, names.halves[len(self._name) - 1]))
+            start, pair = _pairs(self._name[-1], left, half, 2 * half)
+            self._name.append(_named(left.size, start, pair, names.halves[len(self._name) - 1]))
         return _pairs(self._name[level], left, names.base << level, m)
 
 
@@ -183,23 +183,23 @@ def _pairs(
     name: NDArray[np.int32], left: NDArray[np.int32], n: int, m: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns the starts of the windows of m words whose first and last n words have names, and both names as one."""
-    place = np.flatnonzero((name != _NONE) & (left >= m))
-    last = name[place + (m - n)]
-    place, last = place[last != _NONE], last[last != _NONE]
-    return place, name[place].astype(np.int64) << 32 | last
+    start = np.flatnonzero((name != _NONE) & (left >= m))
+    last = name[start + (m - n)]
+    start, last = start[last != _NONE], last[last != _NONE]
+    return start, name[start].astype(np.int64) << 32 | last
 
 
-def _spread(size: int, place: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int32]:
+def _spread(size: int, start: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int32]:
     name = np.full(size, _NONE)
-    name[place] = number
+    name[start] = number
     return name
 
 
 def _named(
-    size: int, place: NDArray[np.int64], wanted: NDArray[np.generic], known: NDArray[np.generic]
+    size: int, start: NDArray[np.int64], wanted: NDArray[np.generic], known: NDArray[np.generic]
 ) -> NDArray[np.int32]:
     there = _among(wanted, known)
-    return _spread(size, place[there], np.searchsorted(known, wanted[there]))
+    return _spread(size, start[there], np.searchsorted(known, wanted[there]))
 
 
 def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

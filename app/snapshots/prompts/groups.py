@@ -165,11 +165,11 @@ class Groups:
         rows = _entangled(sketched.bands, free)
         for row, hashes, is_free in zip(rows.tolist(), sketched.bands[rows].tolist(), free[rows].tolist(), strict=True):
             bands = list(compress(enumerate(hashes), is_free))
-            said = prints[row] = planes(sketched.said[row])
+            own_print = prints[row] = planes(sketched.said[row])
             near = [
                 other
                 for other in {first[band] for band in bands if band in first}
-                if disagreements(said, prints[other]) <= BINS - AGREEING
+                if disagreements(own_print, prints[other]) <= BINS - AGREEING
                 and (system[row] == system[other] or self._systems.near(*sketched.system[[[row], [other]]])[0])
             ]
             if near:

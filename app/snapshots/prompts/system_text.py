@@ -23,5 +23,5 @@ def spoken(text: str) -> Spoken:
         messages = [(str(role), str(content)) for role, content in json.loads(text)]
     except (ValueError, TypeError, RecursionError):
         return Spoken(text, "")  # a text that only begins like a chat
-    said = "\n".join(content for role, content in messages if role not in INSTRUCTING)
-    return Spoken(said, "\n".join(content for role, content in messages if role in INSTRUCTING))
+    content_of_turns = "\n".join(content for role, content in messages if role not in INSTRUCTING)
+    return Spoken(content_of_turns, "\n".join(content for role, content in messages if role in INSTRUCTING))

@@ -63,8 +63,8 @@ def pairs_among(
 
     def rows_of(pairs: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         rows = row[pairs]
-        one, other = rows[:, 0], rows[:, 1]
-        there = (rows >= 0).all(axis=1) & (split[one] == split[other]) & (key[one] == key[other])
+        first, second = rows[:, 0], rows[:, 1]
+        there = (rows >= 0).all(axis=1) & (split[first] == split[second]) & (key[first] == key[second])
         return rows[there], there
 
     compared, compared_there = rows_of(two.compared)

@@ -191,9 +191,9 @@ def _carried(columns: Columns, source: Source, read: Said) -> dict[str, NDArray[
 def _link(columns: Columns) -> None:
     """Replaces the columns that name compared completions by `compared`, (E, 2) numbers of their candidates; drops
     comparisons with a completion that has no candidate."""
-    one, other, votes = (columns.read(f"compared {name}") for name in ("completion", "other", "votes"))
+    first, other, votes = (columns.read(f"compared {name}") for name in ("completion", "other", "votes"))
     pairs = np.empty((0, 2), dtype=np.int32)
-    if len(one):
+    if len(first):
         ids = id_hash(columns.strings("id"))
         order = np.argsort(ids)
         index = np.minimum(np.searchsorted(ids, other, sorter=order), len(ids) - 1)
@@ -202,7 +202,7 @@ def _link(columns: Columns) -> None:
         completion = columns.read("completion")
         itself = np.flatnonzero(columns.read("edit") == 0).astype(np.int32)
         own[completion[itself]] = itself
-        pairs = np.stack([own[one], np.where(there, own[order[index]], np.int32(-1))], axis=1)
+        pairs = np.stack([own[first], np.where(there, own[order[index]], np.int32(-1))], axis=1)
         both = (pairs >= 0).all(axis=1)
         pairs, votes = pairs[both], votes[both]
     columns.drop("compared completion", "compared other")
