@@ -1,4 +1,4 @@
-"""What a project's configuration must fulfil, and how a change is laid over it. Pure."""
+"""Rules for a project's configuration, and how a change is laid over it. Pure."""
 
 from collections.abc import Mapping
 from typing import Any

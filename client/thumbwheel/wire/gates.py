@@ -6,7 +6,7 @@ from thumbwheel.wire.values import Body, Name
 
 
 class Gates(Body):
-    """What evaluation must show before a checkpoint may ship."""
+    """The conditions that evaluation must meet before a checkpoint may ship."""
 
     auroc_above: float = Field(0.5, ge=0, lt=1, description="the interval's lower bound must lie above this")
     non_inferiority_margin: float = Field(

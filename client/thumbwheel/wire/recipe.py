@@ -63,7 +63,7 @@ class LabelTerm(Section):
 
 
 class Drift(Section):
-    """How far the policy has gone, measured while it trains, on completions of its own for train prompts."""
+    """Measures the drift of the policy while it trains, on its own completions of train prompts."""
 
     checks: int = Field(4, ge=0, le=1000, description="times in a run, evenly spread, the last after the last step")
     prompts: int = Field(16, ge=1, le=10_000, description="train prompts that are answered at each check")
@@ -74,7 +74,7 @@ class Drift(Section):
 
 
 class Evaluation(Section):
-    """What the scorer does with the held-out rows."""
+    """Settings of the scorer for the held-out rows."""
 
     kl_prompts: int = Field(
         64, ge=0, le=10_000, description="held-out prompts sampled for the on-policy KL; 0 skips it"
@@ -211,7 +211,7 @@ class Recipe(RecipeFields):
 
     @property
     def resolved(self) -> bool:
-        """Whether all is decided that the rows decide. A micro-batch of auto is the trainer's to measure."""
+        """Returns whether no `auto` is left that the rows decide. The trainer measures a micro-batch of auto."""
         return "auto" not in (self.learning_rate, self.lambda_desirable, self.lambda_undesirable)
 
 
@@ -234,7 +234,7 @@ def recipe_of(preset: str, changes: Mapping[str, Any] | None = None) -> Recipe:
 
 
 def balanced_lambdas(weight_desirable: float, weight_undesirable: float) -> tuple[float, float]:
-    """λ_D and λ_U that put λ_D·n_D / (λ_U·n_U) on the geometric middle of `BALANCE_BAND`; the smaller one is 1.
+    """Returns λ_D and λ_U that put λ_D·n_D / (λ_U·n_U) on the geometric middle of `BALANCE_BAND`; the smaller one is 1.
 
     n_D and n_U are the summed row weights of each class, both over 0.
     """
@@ -244,7 +244,7 @@ def balanced_lambdas(weight_desirable: float, weight_undesirable: float) -> tupl
 
 
 def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) -> Recipe:
-    """Replace every ``auto`` that the rows decide.
+    """Replaces every ``auto`` that the rows decide.
 
     λ is 1 in batch mode, where the steps are even already (never both at once unasked), and where an objective has no
     classes to weigh.
