@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import Any
+from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -20,12 +20,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app import database, settings
 from app.database import Base, Document, Id, Time, transaction
+from app.messages import Task
 
 log = logging.getLogger(__name__)
-
-#: Queues: `runs` for long work on expensive machines, `housekeeping` for short work anywhere.
-RUNS = "runs"
-HOUSEKEEPING = "housekeeping"
 
 BATCH = 100
 RETRY_SECONDS = 5.0
@@ -41,9 +38,12 @@ class Message(Base):
     created_at: Mapped[Time]
 
 
-def put(session: Session, task: str, arguments: dict[str, Any], *, queue: str) -> None:
-    """Have `task` called with `arguments` once the transaction of `session` has committed."""
-    session.add(Message(task=task, queue=queue, arguments=arguments))
+def put(session: Session, task: Task, **arguments: UUID) -> None:
+    """Has a worker call `task` with `arguments` once the transaction of `session` has committed."""
+    if set(arguments) != set(task.arguments):
+        raise TypeError(f"{task.name} takes the arguments {task.arguments}, not {tuple(arguments)}")
+    values = {name: str(value) for name, value in arguments.items()}
+    session.add(Message(task=task.name, queue=task.queue, arguments=values))
     session.info["has_messages"] = True
 
 

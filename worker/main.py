@@ -10,8 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import beat_embedded_init, setup_logging, worker_process_init, worker_shutting_down
 
-from app import settings, telemetry
-from app.outbox import HOUSEKEEPING, RUNS
+from app import messages, settings, telemetry
 from app.services import end_with_parent
 from worker.liveness import TouchAliveFile
 
@@ -30,12 +29,8 @@ def _app() -> Celery:
     made.conf.update(
         task_acks_late=False,
         task_ignore_result=True,
-        task_default_queue=HOUSEKEEPING,
-        task_routes={
-            "worker.tasks.look_at_run": {"queue": RUNS},
-            "worker.tasks.tick": {"queue": HOUSEKEEPING},
-            "worker.tasks.erase": {"queue": HOUSEKEEPING},
-        },
+        task_default_queue=messages.HOUSEKEEPING,
+        task_routes={task.name: {"queue": task.queue} for task in messages.TASKS},
         # A message that waits behind a run of hours is no use to the worker beside it that is idle.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
@@ -46,10 +41,10 @@ def _app() -> Celery:
         broker_transport_options={"socket_keepalive": True},
         beat_schedule={
             "tick": {
-                "task": "worker.tasks.tick",
+                "task": messages.TICK.name,
                 "schedule": chosen.tick_seconds,
                 # After a pause one tick does; those that piled up are dropped.
-                "options": {"queue": HOUSEKEEPING, "expires": max(chosen.tick_seconds, 5.0)},
+                "options": {"queue": messages.TICK.queue, "expires": max(chosen.tick_seconds, 5.0)},
             }
         },
     )
