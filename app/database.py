@@ -1,6 +1,6 @@
 """Postgres: the declarative base, the connections, and `transaction()`, the only place that commits."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from enum import Enum, unique
@@ -199,10 +199,6 @@ def is_any_of(column: InstrumentedAttribute[Any], values: Iterable[Any]) -> Colu
     return column == any_(sql_cast(list(values), ARRAY(column.type)))
 
 
-#: Called after a commit whose session carries messages; `app.outbox` registers its bell here.
-after_messages: list[Callable[[], None]] = []
-
-
 @contextmanager
 def transaction(purpose: Purpose = Purpose.WORK) -> Iterator[Session]:
     """A session whose work is committed when the block ends, and undone when it raises.
@@ -218,9 +214,6 @@ def transaction(purpose: Purpose = Purpose.WORK) -> Iterator[Session]:
         if passing is None:
             raise
         raise passing from error
-    if session.info.get("has_messages"):
-        for call in after_messages:
-            call()
 
 
 #: One query at a time over whole tables: compiling it costs more than it saves, and its hash tables should fit.

@@ -5,12 +5,19 @@ A message is acknowledged when it arrives: the row is the job, and a run whose w
 
 import mmap
 import signal
+from contextlib import ExitStack
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_embedded_init, setup_logging, worker_process_init, worker_shutting_down
+from celery.signals import (
+    beat_embedded_init,
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
-from app import messages, settings, telemetry
+from app import messages, outbox, settings, telemetry
 from app.services import end_with_parent
 from worker.liveness import TouchAliveFile
 
@@ -54,6 +61,9 @@ def _app() -> Celery:
 
 app = _app()
 
+#: Of a process that runs tasks.
+_relay = ExitStack()
+
 
 @setup_logging.connect
 def _log(**_: Any) -> None:
@@ -65,6 +75,17 @@ def _log(**_: Any) -> None:
 def _end_with_worker(**_: Any) -> None:
     """Celery's children do not outlive a killed worker; nor does the trainer, which ends with them."""
     end_with_parent(signal.SIGKILL)
+
+
+@worker_process_init.connect
+def _start_relay(**_: Any) -> None:
+    """Sends messages from the processes that run tasks: each has a relay, as no thread survives a fork."""
+    _relay.enter_context(outbox.relay())
+
+
+@worker_process_shutdown.connect
+def _stop_relay(**_: Any) -> None:
+    _relay.close()
 
 
 @worker_shutting_down.connect
