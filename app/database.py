@@ -34,7 +34,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
 
-from app import memory, postgres_errors, settings
+from app import postgres_errors, settings
 from app.prefetch import ahead
 
 
@@ -221,8 +221,6 @@ ARROW_SETTINGS = ("jit = off", "work_mem = '128MB'")
 
 #: Bytes of one batch, of which a few are in memory at a time.
 ARROW_BATCH = 2 << 20
-
-memory.settle()
 
 
 def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:

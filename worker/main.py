@@ -17,7 +17,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from app import messages, outbox, settings, telemetry
+from app import malloc, messages, outbox, settings, telemetry
 from app.services import end_with_parent
 from worker.liveness import TouchAliveFile
 
@@ -75,6 +75,12 @@ def _log(**_: Any) -> None:
 def _end_with_worker(**_: Any) -> None:
     """Celery's children do not outlive a killed worker; nor does the trainer, which ends with them."""
     end_with_parent(signal.SIGKILL)
+
+
+@worker_process_init.connect
+def _settle_malloc(**_: Any) -> None:
+    """Has the processes that run tasks return the memory that a whole log took."""
+    malloc.settle()
 
 
 @worker_process_init.connect
