@@ -200,17 +200,23 @@ def is_any_of(column: InstrumentedAttribute[Any], values: Iterable[Any]) -> Colu
 
 
 @contextmanager
-def transaction(purpose: Purpose = Purpose.WORK) -> Iterator[Session]:
-    """A session whose work is committed when the block ends, and undone when it raises.
+def transaction(purpose: Purpose = Purpose.WORK, *, read_only: bool = False) -> Iterator[Session]:
+    """Yields a session whose work is committed when the block ends, and undone when it raises.
+
+    read_only  Postgres refuses every write and every lock on rows
 
     Raises `Unavailable` where Postgres does not answer, has no connection to spare, takes no writes, or is too busy:
     see `app.postgres_errors`. An error that would come again is raised as it is.
     """
     try:
-        with Session(engine(purpose), expire_on_commit=False, info={"purpose": purpose}) as session, session.begin():
+        connections = engine(purpose)
+        if read_only:
+            connections = connections.execution_options(postgresql_readonly=True)
+        with Session(connections, expire_on_commit=False, info={"purpose": purpose}) as session, session.begin():
             yield session
     except (DBAPIError, PoolTimeout) as error:
-        passing = postgres_errors.passing(error)
+        refused_write = isinstance(getattr(error, "orig", None), psycopg.errors.ReadOnlySqlTransaction)
+        passing = None if read_only and refused_write else postgres_errors.passing(error)
         if passing is None:
             raise
         raise passing from error
