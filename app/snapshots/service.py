@@ -19,6 +19,7 @@ from thumbwheel import wire
 from app import artifacts, malloc
 from app.durable import folder_atomically
 from app.errors import Conflict, NotFound, Refused, Unavailable
+from app.feedback.reading.service import LogTexts
 from app.labels import resolving
 from app.labels import service as labels
 from app.labels.guards import duplicates
@@ -320,9 +321,7 @@ def choose(
 
         rows = keep(parts(), stored.near)
     malloc.give_back()
-    candidates, drops["tool_calls"] = gather(
-        rows, labels.LogTexts(session, project, watermark), stored, guards.duplicates
-    )
+    candidates, drops["tool_calls"] = gather(rows, LogTexts(session, project, watermark), stored, guards.duplicates)
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
     malloc.give_back()
