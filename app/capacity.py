@@ -41,10 +41,11 @@ class Capacity:
         to_thread.current_default_thread_limiter().total_tokens = requests + Purpose.WHOLE_LOG.sessions + FILE_THREADS
 
     @asynccontextmanager
-    async def session(self, *, whole_log: bool) -> AsyncIterator[Session]:
-        """Yields the transaction of a request when it is the request's turn, and commits it when the block ends.
+    async def session(self, *, whole_log: bool, read_only: bool) -> AsyncIterator[Session]:
+        """Yields the transaction of a request, once it is its turn; committed when the block ends.
 
         whole_log  the request always reads a whole log
+        read_only  see `transaction`
 
         Raises `Unavailable` after `WAIT_SECONDS`, and the errors of `transaction`.
         """
@@ -58,7 +59,7 @@ class Capacity:
         except TimeoutError as error:
             raise (readings_under_way() if whole_log else postgres_errors.busy()) from error
         try:
-            async with contextmanager_in_threadpool(transaction(purpose)) as session:
+            async with contextmanager_in_threadpool(transaction(purpose, read_only=read_only)) as session:
                 if not whole_log:
                     session.info[READINGS] = self._readings
                 yield session
@@ -67,10 +68,11 @@ class Capacity:
 
 
 class Lane:
-    """Runs short work on the connections of one purpose, with as many threads."""
+    """Short work on the connections of one purpose, with as many threads; it reads, unless `read_only` is False."""
 
-    def __init__(self, purpose: Purpose, seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, purpose: Purpose, seconds: float = WAIT_SECONDS, *, read_only: bool = True) -> None:
         self._purpose = purpose
+        self._read_only = read_only
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(purpose.sessions, thread_name_prefix=purpose.name.lower())
 
@@ -87,7 +89,7 @@ class Lane:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _do(self, work: Callable[[Session], T]) -> T:
-        with transaction(self._purpose) as session:
+        with transaction(self._purpose, read_only=self._read_only) as session:
             return work(session)
 
 

@@ -1,6 +1,6 @@
 """Postgres: the declarative base, the connections, and `transaction()`, the only place that commits."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from enum import Enum, unique
@@ -34,7 +34,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
 
-from app import memory, postgres_errors, settings
+from app import postgres_errors, settings
 from app.prefetch import ahead
 
 
@@ -199,28 +199,27 @@ def is_any_of(column: InstrumentedAttribute[Any], values: Iterable[Any]) -> Colu
     return column == any_(sql_cast(list(values), ARRAY(column.type)))
 
 
-#: Called after a commit whose session carries messages; `app.outbox` registers its bell here.
-after_messages: list[Callable[[], None]] = []
-
-
 @contextmanager
-def transaction(purpose: Purpose = Purpose.WORK) -> Iterator[Session]:
-    """A session whose work is committed when the block ends, and undone when it raises.
+def transaction(purpose: Purpose = Purpose.WORK, *, read_only: bool = False) -> Iterator[Session]:
+    """Yields a session whose work is committed when the block ends, and undone when it raises.
+
+    read_only  Postgres refuses every write and every lock on rows
 
     Raises `Unavailable` where Postgres does not answer, has no connection to spare, takes no writes, or is too busy:
     see `app.postgres_errors`. An error that would come again is raised as it is.
     """
     try:
-        with Session(engine(purpose), expire_on_commit=False, info={"purpose": purpose}) as session, session.begin():
+        connections = engine(purpose)
+        if read_only:
+            connections = connections.execution_options(postgresql_readonly=True)
+        with Session(connections, expire_on_commit=False, info={"purpose": purpose}) as session, session.begin():
             yield session
     except (DBAPIError, PoolTimeout) as error:
-        passing = postgres_errors.passing(error)
+        refused_write = isinstance(getattr(error, "orig", None), psycopg.errors.ReadOnlySqlTransaction)
+        passing = None if read_only and refused_write else postgres_errors.passing(error)
         if passing is None:
             raise
         raise passing from error
-    if session.info.get("has_messages"):
-        for call in after_messages:
-            call()
 
 
 #: One query at a time over whole tables: compiling it costs more than it saves, and its hash tables should fit.
@@ -228,8 +227,6 @@ ARROW_SETTINGS = ("jit = off", "work_mem = '128MB'")
 
 #: Bytes of one batch, of which a few are in memory at a time.
 ARROW_BATCH = 2 << 20
-
-memory.settle()
 
 
 def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:

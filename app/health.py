@@ -62,7 +62,7 @@ class Readiness:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._lane = Lane(Purpose.PROBES, READY_SECONDS)
+        self._lane = Lane(Purpose.PROBES, READY_SECONDS, read_only=False)  # it asks whether Postgres takes writes
         self._look = Coalesced(self._found)
         self._kept: tuple[float, Ready] | None = None
         self._revisions = asyncio.get_running_loop().run_in_executor(None, _revisions)  # slow the first time

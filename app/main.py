@@ -39,6 +39,7 @@ from app.labels.quarantine.api import router as quarantine
 from app.loop.api import router as loop
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
+from app.project_setup.api import router as project_setup
 from app.projects.api import router as projects
 from app.releases.api import router as releases
 from app.releases.current import CurrentRelease, CurrentReleaseFastPath
@@ -116,6 +117,7 @@ ROUTERS = (
     previews,
     audits,
     quarantine,
+    project_setup,
     projects,
     runs,
     run_events,

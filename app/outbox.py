@@ -10,25 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import Any
+from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
-from sqlalchemy import String, func, select
+from sqlalchemy import String, event, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app import database, settings
-from app.database import Base, Document, Id, Time, transaction
+from app import settings
+from app.database import Base, Document, Id, Time, end_when_idle, transaction
+from app.messages import Task
 
 log = logging.getLogger(__name__)
 
-#: Queues: `runs` for long work on expensive machines, `housekeeping` for short work anywhere.
-RUNS = "runs"
-HOUSEKEEPING = "housekeeping"
-
 BATCH = 100
 RETRY_SECONDS = 5.0
+SENDING_SECONDS = 60.0
 
 
 class Message(Base):
@@ -41,10 +39,25 @@ class Message(Base):
     created_at: Mapped[Time]
 
 
-def put(session: Session, task: str, arguments: dict[str, Any], *, queue: str) -> None:
-    """Have `task` called with `arguments` once the transaction of `session` has committed."""
-    session.add(Message(task=task, queue=queue, arguments=arguments))
-    session.info["has_messages"] = True
+def put(session: Session, task: Task, **arguments: UUID) -> None:
+    """Has a worker call `task` with `arguments` once the transaction of `session` has committed."""
+    if set(arguments) != set(task.arguments):
+        raise TypeError(f"{task.name} takes the arguments {task.arguments}, not {tuple(arguments)}")
+    values = {name: str(value) for name, value in arguments.items()}
+    session.add(Message(task=task.name, queue=task.queue, arguments=values))
+    event.listen(session, "after_commit", _ring)
+
+
+#: The bells of the relays that run in this process.
+_bells: list[threading.Event] = []
+
+
+def _ring(_session: Session) -> None:
+    """Wakes the relays of this process. It is called after the release of a savepoint, too, when there is nothing to
+    send yet, and again after the commit.
+    """
+    for bell in _bells:
+        bell.set()
 
 
 def waiting(session: Session) -> tuple[int, datetime | None]:
@@ -67,9 +80,11 @@ def sender() -> Celery:
 
 
 def deliver() -> int:
-    """Send what waits, oldest first; the number sent. Raises nothing when the broker is away: the rows stay.
+    """Sends the messages that wait, oldest first, and returns their number. While the broker is away, the rows stay,
+    and nothing is raised.
 
-    Rows are locked while they are sent, so that relays in several processes share the work.
+    Rows are locked while they are sent, so that relays in several processes share the work. The locks of a frozen
+    process end after `SENDING_SECONDS`.
     """
     sent = 0
     while True:
@@ -77,6 +92,8 @@ def deliver() -> int:
             waiting = session.scalars(
                 select(Message).order_by(Message.id).limit(BATCH).with_for_update(skip_locked=True)
             ).all()
+            if waiting:
+                end_when_idle(session, SENDING_SECONDS)
             for message in waiting:
                 try:
                     sender().send_task(message.task, kwargs=message.arguments, queue=message.queue)
@@ -91,29 +108,33 @@ def deliver() -> int:
 
 @contextmanager
 def relay() -> Iterator[None]:
-    """Send messages of this process as soon as their transactions have committed, from a thread of its own."""
+    """Sends the messages of this process as soon as their transactions have committed, from a thread of its own, and
+    every few seconds those that other processes have left. What was committed within the block is sent before its end.
+
+    Start it after the fork, as a child process has no threads of its parent.
+    """
     bell = threading.Event()
     stopping = threading.Event()
 
     def work() -> None:
-        while not stopping.is_set():
+        last = False
+        while not last:
             bell.wait(RETRY_SECONDS)
             bell.clear()
-            if stopping.is_set():
-                return
+            last = stopping.is_set()
             try:
                 deliver()
             except Exception:
-                # The thread has to outlive whatever is wrong for the moment: the rows are still there.
-                log.exception("the outbox could not be delivered, trying again")
+                # The thread has to outlive a server that is away: the rows are still there.
+                log.exception("the outbox could not be delivered, its messages wait")
 
     thread = threading.Thread(target=work, name="outbox-relay", daemon=True)
-    database.after_messages.append(bell.set)
+    _bells.append(bell)
     thread.start()
     try:
         yield
     finally:
-        database.after_messages.remove(bell.set)
+        _bells.remove(bell)
         stopping.set()
         bell.set()
         thread.join(timeout=10)

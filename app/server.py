@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from uvicorn.config import HTTPProtocolType
 from uvicorn.importer import import_from_string
 
-from app import settings
+from app import malloc, settings
 from app.http_protocol import Limits, Protocol, State
 from app.main import create_app
 from app.settings import Settings
@@ -153,6 +153,7 @@ def _most_connections(wanted: int) -> int:
 
 def create_tuned_app() -> FastAPI:
     """`create_app()` for a process that does nothing else."""
+    malloc.settle()
     api = create_app()
     # What is there now stays. To look through it for garbage, again and again, would stop every request for a tenth of
     # a second at a time.

@@ -1,28 +1,20 @@
 """How Alembic reaches our tables and our database."""
 
+from importlib import import_module
+from pathlib import Path
+
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
-import app.access.tables
-import app.checkpoints.tables
-import app.checkpoints.unknown.tables
-import app.feedback.tables
-import app.idempotency.tables
-import app.labels.audits.tables
-import app.labels.policies.tables
-import app.labels.quarantine.tables
-import app.labels.summaries.tables
-import app.labels.tables
-import app.loop.tables
-import app.outbox
-import app.privacy.erasures.tables
-import app.privacy.vacuums.tables
-import app.projects.tables
-import app.releases.tables
-import app.runs.tables
-import app.snapshots.tables  # noqa: F401  (every table has to be known to the metadata)
+import app
+import app.outbox  # the only table outside of a module `tables`
 from app import postgres_errors, settings
 from app.database import Base
+
+# The metadata knows a table once its module was imported.
+PACKAGE = Path(app.__path__[0])
+for path in sorted(PACKAGE.rglob("tables.py")):
+    import_module(".".join(["app", *path.relative_to(PACKAGE).with_suffix("").parts]))
 
 
 def known_to_the_models(name: str | None, kind: str, _: object) -> bool:

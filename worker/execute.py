@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from app import artifacts, outbox
+from app import artifacts
 from app.artifacts import DamagedArtifact, StoreUnusable
 from app.database import transaction
 from app.errors import StaleLease, ThumbwheelError, Unavailable
@@ -77,11 +77,9 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
     except Left:
         with transaction() as session:
             leases.release(session, lease)
-        outbox.deliver()
     except Lost as death:
         with transaction() as session:
             leases.lose(session, lease, death.cause)
-        outbox.deliver()
     except Failed as failure:
         _fail(claimed, failure.cause)
     except DiskFull as full:
@@ -94,7 +92,6 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
     except snapshots.ErasedMeanwhile as error:
         with transaction() as session:
             leases.lose(session, lease, error.message)
-        outbox.deliver()
     except ThumbwheelError as error:
         waiting_helps = isinstance(error, Unavailable) and not isinstance(error, DamagedArtifact | StoreUnusable)
         if isinstance(error, StaleLease) or waiting_helps:

@@ -5,13 +5,19 @@ A message is acknowledged when it arrives: the row is the job, and a run whose w
 
 import mmap
 import signal
+from contextlib import ExitStack
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_embedded_init, setup_logging, worker_process_init, worker_shutting_down
+from celery.signals import (
+    beat_embedded_init,
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
-from app import settings, telemetry
-from app.outbox import HOUSEKEEPING, RUNS
+from app import malloc, messages, outbox, settings, telemetry
 from app.services import end_with_parent
 from worker.liveness import TouchAliveFile
 
@@ -30,12 +36,8 @@ def _app() -> Celery:
     made.conf.update(
         task_acks_late=False,
         task_ignore_result=True,
-        task_default_queue=HOUSEKEEPING,
-        task_routes={
-            "worker.tasks.look_at_run": {"queue": RUNS},
-            "worker.tasks.tick": {"queue": HOUSEKEEPING},
-            "worker.tasks.erase": {"queue": HOUSEKEEPING},
-        },
+        task_default_queue=messages.HOUSEKEEPING,
+        task_routes={task.name: {"queue": task.queue} for task in messages.TASKS},
         # A message that waits behind a run of hours is no use to the worker beside it that is idle.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
@@ -46,10 +48,10 @@ def _app() -> Celery:
         broker_transport_options={"socket_keepalive": True},
         beat_schedule={
             "tick": {
-                "task": "worker.tasks.tick",
+                "task": messages.TICK.name,
                 "schedule": chosen.tick_seconds,
                 # After a pause one tick does; those that piled up are dropped.
-                "options": {"queue": HOUSEKEEPING, "expires": max(chosen.tick_seconds, 5.0)},
+                "options": {"queue": messages.TICK.queue, "expires": max(chosen.tick_seconds, 5.0)},
             }
         },
     )
@@ -58,6 +60,9 @@ def _app() -> Celery:
 
 
 app = _app()
+
+#: Of a process that runs tasks.
+_relay = ExitStack()
 
 
 @setup_logging.connect
@@ -70,6 +75,23 @@ def _log(**_: Any) -> None:
 def _end_with_worker(**_: Any) -> None:
     """Celery's children do not outlive a killed worker; nor does the trainer, which ends with them."""
     end_with_parent(signal.SIGKILL)
+
+
+@worker_process_init.connect
+def _settle_malloc(**_: Any) -> None:
+    """Has the processes that run tasks return the memory that a whole log took."""
+    malloc.settle()
+
+
+@worker_process_init.connect
+def _start_relay(**_: Any) -> None:
+    """Sends messages from the processes that run tasks: each has a relay, as no thread survives a fork."""
+    _relay.enter_context(outbox.relay())
+
+
+@worker_process_shutdown.connect
+def _stop_relay(**_: Any) -> None:
+    _relay.close()
 
 
 @worker_shutting_down.connect

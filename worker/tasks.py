@@ -1,7 +1,8 @@
-"""What messages ask for: one call each."""
+"""The tasks of `app.messages`: one call each."""
 
 from uuid import UUID
 
+from app import messages
 from app.loop import service as loop
 from app.privacy.erasures import service as erasures
 from worker.execute import look
@@ -9,18 +10,18 @@ from worker.main import app, stopping
 from worker.staging.sweep import sweep
 
 
-@app.task(name="worker.tasks.look_at_run")
+@app.task(name=messages.LOOK_AT_RUN.name)
 def look_at_run(run_id: str) -> None:
     look(UUID(run_id), stopping)
     sweep()
 
 
-@app.task(name="worker.tasks.tick")
+@app.task(name=messages.TICK.name)
 def tick() -> None:
     loop.tick()
     sweep()
 
 
-@app.task(name=erasures.TASK)
+@app.task(name=messages.ERASE.name)
 def erase(erasure_id: str) -> None:
     erasures.advance(UUID(erasure_id))

@@ -41,13 +41,12 @@ class Staged:
     ancestor: Path  # the base model that its line begins with
 
 
-def base_of(session: Session, project: str) -> Checkpoint:
-    """Returns the row of the project's base model; the first call inserts it."""
+def register_base(session: Session, project: str) -> Checkpoint:
+    """Returns the row that stands for the project's base model, inserted unless the project had this base model before.
+
+    The caller has inserted the project or holds its lock.
+    """
     base_model = projects.get(session, project).base_model
-    row = store.base(session, project, base_model)
-    if row is not None:
-        return row
-    base_model = projects.lock(session, project).base_model
     return store.base(session, project, base_model) or store.insert_checkpoint(
         session,
         {
@@ -109,7 +108,7 @@ def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
-    """Returns a page of the project's checkpoints, newest first. The base model is the oldest, once it has a row."""
+    """The project's checkpoints, newest first; its first base model is the oldest."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     live = store.live_id(session, project)
     return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))

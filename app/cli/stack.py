@@ -17,6 +17,7 @@ import httpx
 
 from app import services
 from app.errors import Conflict, Unavailable
+from app.messages import HOUSEKEEPING, RUNS
 from app.services.server_watch import ServerWatch
 from app.services.supervisor import Say, Supervisor
 from app.settings import Settings
@@ -118,11 +119,11 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         stack.callback(supervisor.stop, [BEAT, *runners], WORKER_STOP_SECONDS)
         supervisor.start(API, api_command(settings.host, port), environment)
         for name in runners:
-            supervisor.start(name, celery_command(name, "runs"), environment, orphaned_with=signal.SIGKILL)
+            supervisor.start(name, celery_command(name, RUNS), environment, orphaned_with=signal.SIGKILL)
         schedule = folder / "beat-schedule"
         supervisor.start(
             BEAT,
-            [*celery_command(BEAT, "housekeeping"), "--beat", "--schedule", schedule],
+            [*celery_command(BEAT, HOUSEKEEPING), "--beat", "--schedule", schedule],
             environment,
             orphaned_with=signal.SIGKILL,
         )

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from thumbwheel import wire
 
+from app.feedback.reading.not_preferred import NOT_PREFERRED
 from app.labels.edits import severity
 from app.labels.verdicts import (
-    NOT_PREFERRED,
     THOUSANDTHS,
     Context,
     Verdict,

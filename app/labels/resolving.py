@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import memory
+from app import malloc
 from app.labels import service as labels
 from app.labels.guards.quarantine import findings
 from app.labels.quarantine import service as quarantine
@@ -118,11 +118,11 @@ def _findings(
             counts += _counts(votes, len(counts))
             kept.keep_frame("votes", 0, votes)
         del votes
-        memory.give_back()
+        malloc.give_back()
         without_moments = kept.frame("votes", 0, "actor", "judged", "desirable", "compared")
         rings = findings(without_moments, rules.model_copy(update=NO_TIMES))
         del without_moments
-        memory.give_back()
+        malloc.give_back()
         others = findings(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))
         return pl.concat([rings, others]).sort("actor", "rule"), counts
 

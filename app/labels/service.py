@@ -1,6 +1,6 @@
 """The labels of a project, as a label policy reads its log."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from thumbwheel import wire
 
 from app import whole_logs
 from app.feedback import service as feedback
+from app.feedback.reading import service as reading
 from app.labels import store
 from app.labels.verdicts import Context
 from app.labels.whole_log import read
@@ -32,6 +33,15 @@ PART, WHOLE = 250_000, 4
 SMALL = 5_000
 
 
+@dataclass(frozen=True)
+class Source(reading.LogSource):
+    """The log with what is kept of its edits, for `whole_log.read`."""
+
+    def compared(self) -> Iterator[pa.RecordBatch]:
+        """Returns what is kept of edits, as `read.COMPARED`."""
+        return store.compared(self.session, self.project, self.watermark)
+
+
 def context(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Context:
     """What a resolution of the log up to `watermark` needs beside the signals."""
     end = as_of(session, project, watermark)
@@ -39,12 +49,12 @@ def context(session: Session, project: str, policy: wire.LabelPolicy, watermark:
     if thresholds.kind == "fixed":
         return Context(end)
     since = end - timedelta(days=thresholds.days)
-    return Context(end, store.rating_median(session, project, watermark, since, thresholds.minimum))
+    return Context(end, reading.rating_median(session, project, watermark, since, thresholds.minimum))
 
 
 def as_of(session: Session, project: str, watermark: int) -> datetime:
     """Returns when the newest event up to `watermark` was received; of an empty log the beginning of 1970."""
-    return store.as_of(session, project, watermark) or datetime(1970, 1, 1, tzinfo=UTC)
+    return reading.end(session, project, watermark) or datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_large(session: Session, project: str) -> bool:
@@ -59,7 +69,7 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
           policy, and changes no label
     """
     with _turn(session, project):
-        log, new = read.read(store.Source(session, project, watermark), policy.signals.edit)
+        log, new = read.read(Source(session, project, watermark), policy.signals.edit)
     if keep:
         store.keep_compared(session, project, new)
     return log
@@ -67,7 +77,7 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
 
 def standing(session: Session, project: str, completion_ids: Collection[str], watermark: int) -> dict[int, bool]:
     """Returns for each event about these completions, by position, whether it stands: see `reading.standing`."""
-    return read.standing(store.Source(session, project, watermark, about=completion_ids))
+    return read.standing(Source(session, project, watermark, about=completion_ids))
 
 
 @contextmanager
@@ -86,7 +96,7 @@ def logs(
 
     near  a folder on the disk to use, if not that of temporary files
     """
-    events = store.many(session, project, watermark)
+    events = reading.count(session, project, watermark)
     if events <= WHOLE * part:
         yield Whole(log_of(session, project, policy, watermark, keep=keep))
         return
@@ -95,7 +105,7 @@ def logs(
         if keep:
             store.keep_compared(session, project, found)
 
-    source = store.Source(session, project, watermark)
+    source = Source(session, project, watermark)
     with _turn(session, project), parted(source, policy.signals.edit, -(-events // part), keep_compared, near) as found:
         yield found
 
@@ -129,36 +139,3 @@ def count(log: Log, labelled: Labelled, *, since: int, checkpoint_id: UUID | Non
         undesirable=labels - desirable,
         nothing=int(np.count_nonzero(asked)) - labels,
     )
-
-
-@dataclass(frozen=True)
-class LogTexts:
-    """What models wrote, users asked and people made of it, up to a watermark."""
-
-    session: Session
-    project: str
-    watermark: int
-
-    def carried(self) -> Iterator[pa.RecordBatch]:
-        """Of all completions but those that were not preferred: position, carrier (number in `reading.CARRIERS`),
-        prompt (JSON text), completion; in no order."""
-        return store.carried(self.session, self.project, self.watermark)
-
-    def edited(self, positions: Sequence[int]) -> dict[int, str]:
-        """What the edits there made of completions."""
-        return store.Source(self.session, self.project, self.watermark).edited(positions)
-
-    def rejected(self, positions: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """Returns prompt (JSON text) and text of what was not preferred there."""
-        return self.looks("rejected", positions)
-
-    def looks(self, carrier: read.Carrier, positions: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """Returns prompt (JSON text) and text of the completions that are carried there."""
-        texts = store.Source(self.session, self.project, self.watermark).texts(carrier, positions)
-        prompts = store.prompts_at(self.session, self.project, carrier, positions)
-        return {position: (prompts[position], text) for position, text in texts.items()}
-
-    def prompts_after(self, since: int, limit: int) -> pa.Table:
-        """The first prompts that came after `since`, in the order of the log: position, prompt (JSON text),
-        conversation_id, completion_id; see `store.prompts_after`."""
-        return store.prompts_after(self.session, self.project, since, limit, self.watermark)

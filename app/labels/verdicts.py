@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from thumbwheel import wire
@@ -10,10 +10,6 @@ from thumbwheel.wire.policies import Says, SaysUnless
 
 from app.labels.edits import Severity
 
-#: Not signals of the wire: a preference seen from the completion that was not preferred, and one without a preference.
-NOT_PREFERRED, EVEN = "not_preferred", "even"
-#: The moment of signals whose time is unknown: before all others.
-NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 THOUSANDTHS = 1000
 
 

@@ -1,6 +1,6 @@
 """The product on one screen: what happens every few seconds.
 
-    messages that wait are sent ─▶ runs whose worker fell silent go back ─▶ runs whose turn was missed go on
+    runs whose worker fell silent go back ─▶ runs whose turn was missed go on
         ─▶ erasures that wait go on ─▶ each project: is it time for a run? what is new in its log?
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
@@ -16,7 +16,6 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import outbox
 from app.checkpoints.unknown import service as unknown
 from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused
@@ -41,7 +40,6 @@ BADLY = {RunState.FAILED: "failed", RunState.CANCELLED: "was cancelled"}
 
 def tick() -> None:
     """One round, in transactions of its own: a project that cannot be decided on does not stop the others."""
-    outbox.deliver()
     with transaction() as session:
         leases.reap(session)
     with transaction() as session:
@@ -62,7 +60,6 @@ def tick() -> None:
         except Exception:
             log.exception("project %s could not be decided on, trying again", project)
         _summarise(project)
-    outbox.deliver()
     with transaction() as session:
         store.record_tick(session)
 

@@ -20,7 +20,11 @@ POSSIBLE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def create(session: Session, new: wire.NewProject) -> wire.Project:
-    """Make the project. Raises `Conflict` where it exists, `Invalid` with the fields of a wrong recipe."""
+    """Inserts the project's row: for `project_setup.service.create` alone, as a project also has a base checkpoint and
+    a first release.
+
+    Raises `Conflict` where the project exists, `Invalid` with the fields of a wrong recipe.
+    """
     _require_valid(new.recipe)
     _require_base_model(new.base_model)
     values = {

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import now
-from app.snapshots.tables import KeptReadiness
+from app.readiness.tables import KeptReadiness
 
 
 def kept(session: Session, project: str) -> KeptReadiness | None:

@@ -16,7 +16,7 @@ REASON_CHARACTERS = 500  # width of the ledger's column
 
 
 def current(session: Session, project: str) -> wire.CurrentRelease:
-    """Returns the live release. The first call begins the ledger with the base model. Raises `NotFound`."""
+    """Returns the newest entry of the ledger, with its checkpoint. Raises `NotFound`."""
     row = _live(session, project)
     checkpoint = checkpoints.get(session, project, row.checkpoint_id)
     return wire.CurrentRelease.model_validate(
@@ -26,6 +26,12 @@ def current(session: Session, project: str) -> wire.CurrentRelease:
             "base_model": checkpoint.base_model,
         }
     )
+
+
+def begin(session: Session, project: str) -> None:
+    """Begins the ledger of a project that was just inserted: its base model is live."""
+    base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
+    _append(session, project, Entry(1, base, "start", None), "the project's base model", "thumbwheel")
 
 
 def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.Release:
@@ -88,15 +94,15 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
     if before == new.base_model:
         return _shown(live)
     projects.change_base_model(session, project, new.base_model)
-    base = checkpoints.get(session, project, checkpoints.base_of(session, project).id)
+    base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
     reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
     entry = Entry(live.number + 1, base, "start", override_reason=None)
     return _shown(_append(session, project, entry, reason[:REASON_CHARACTERS], by))
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
-    """Returns a page of the project's ledger, newest first."""
-    _live(session, project)
+    """Returns the project's ledger, newest first. Raises `NotFound`."""
+    projects.get(session, project)
     rows = store.newest_first(session, project, key_of_cursor(cursor, number_up_to(MAX_INT4)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _shown)
 
@@ -111,15 +117,11 @@ def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
 
 
 def _live(session: Session, project: str) -> Release:
-    newest = store.newest(session, project)
-    if newest is not None:
-        return newest
-    projects.lock(session, project)
-    newest = store.newest(session, project)
-    if newest is not None:
-        return newest
-    base = checkpoints.get(session, project, checkpoints.base_of(session, project).id)
-    return _append(session, project, Entry(1, base, "start", None), "the project's base model", "thumbwheel")
+    row = store.newest(session, project)
+    if row is None:
+        projects.get(session, project)
+        raise AssertionError(f"project {project} has no release, although its first one is written with its row")
+    return row
 
 
 def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease) -> Entry:

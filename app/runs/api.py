@@ -12,7 +12,7 @@ from app.runs import commands, service
 from app.runs.again import service as again
 from app.schema import Page
 from app.web.problems import problems
-from app.web.session import Transaction
+from app.web.session import Transaction, keeps_readings
 
 router = APIRouter(tags=["runs"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
@@ -157,6 +157,7 @@ def reproduce_run(
     response_model=wire.Readiness,
     responses=problems(404),
 )
+@keeps_readings
 def get_readiness(session: Transaction, at: Reader) -> wire.Readiness:
     """Label counts, and each reason that stands in the way with its remedy."""
     return service.readiness(session, at.project)

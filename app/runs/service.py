@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import outbox
+from app import messages, outbox
 from app.checkpoints.unknown import service as unknown
 from app.database import now
 from app.errors import Conflict, Invalid, NotFound, Refused
@@ -191,7 +191,7 @@ def require_locked(session: Session, project: str, run_id: UUID) -> Run:
 def ring(session: Session, row: Run) -> None:
     """Have a worker look at the run."""
     row.rung_at = now()
-    outbox.put(session, "worker.tasks.look_at_run", {"run_id": str(row.id)}, queue=outbox.RUNS)
+    outbox.put(session, messages.LOOK_AT_RUN, run_id=row.id)
 
 
 def end(

@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.wire.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom, Recipe
 
-from app import artifacts, memory
+from app import artifacts, malloc
 from app.durable import folder_atomically
 from app.errors import Conflict, NotFound, Refused, Unavailable
+from app.feedback.reading.service import LogTexts
 from app.labels import resolving
 from app.labels import service as labels
 from app.labels.guards import duplicates
@@ -187,7 +188,7 @@ def build(
         }
         selection = selection.without_members()
         del chosen
-        memory.give_back()
+        malloc.give_back()
         with folder_atomically(folder) as aside:
             manifest = about | write_rows(selection, candidates, stored, aside)
             write_about(manifest, aside)
@@ -319,13 +320,11 @@ def choose(
                 yield rows
 
         rows = keep(parts(), stored.near)
-    memory.give_back()
-    candidates, drops["tool_calls"] = gather(
-        rows, labels.LogTexts(session, project, watermark), stored, guards.duplicates
-    )
+    malloc.give_back()
+    candidates, drops["tool_calls"] = gather(rows, LogTexts(session, project, watermark), stored, guards.duplicates)
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
-    memory.give_back()
+    malloc.give_back()
     sides = prompts.sides_of(session, project, watermark)
     keys = candidates.prompts.key
     leaders = prompts.leaders_of(session, project, np.concatenate([keys, sides.strays.prompt]))

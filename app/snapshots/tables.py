@@ -50,17 +50,6 @@ class SnapshotRedaction(Base):
     redacted_at: Mapped[Time]
 
 
-class KeptReadiness(Base):
-    """The forecast of the project's next snapshot, computed in the background and shown at once."""
-
-    __tablename__ = "readiness"
-
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
-    basis: Mapped[Document] = mapped_column(comment="all that it rests on: the same again finds the same")
-    found: Mapped[Document]
-    at: Mapped[Time]
-
-
 class PromptsPlaced(Base):
     """The position of the log up to which prompts have been placed in groups."""
 

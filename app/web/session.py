@@ -10,6 +10,8 @@ from app.capacity import Capacity
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 _WHOLE_LOG: set[Callable[..., Any]] = set()
+_KEEPS_READINGS: set[Callable[..., Any]] = set()
+SAFE_METHODS = {"GET", "HEAD"}
 
 
 def reads_whole_log(handler: Handler) -> Handler:
@@ -18,9 +20,19 @@ def reads_whole_log(handler: Handler) -> Handler:
     return handler
 
 
+def keeps_readings(handler: Handler) -> Handler:
+    """Marks a handler of GET that stores what it derived from the log, as the groups of new prompts, for the next
+    reader. It changes no answer. The transaction of any other GET is read-only.
+    """
+    _KEEPS_READINGS.add(handler)
+    return handler
+
+
 async def _session(request: Request) -> AsyncIterator[Session]:
     capacity: Capacity = request.app.state.capacity
-    async with capacity.session(whole_log=request.scope["endpoint"] in _WHOLE_LOG) as session:
+    handler = request.scope["endpoint"]
+    read_only = request.method in SAFE_METHODS and handler not in _KEEPS_READINGS
+    async with capacity.session(whole_log=handler in _WHOLE_LOG, read_only=read_only) as session:
         yield session
 
 

@@ -17,7 +17,7 @@ from thumbwheel import wire
 from app import services
 from app.access import service as access
 from app.cli.stack import migrate
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from app.services import Server, free_port, tethered, wait_until
 from app.settings import Settings
 from benchmarks.ingest.peers import Base
@@ -73,7 +73,7 @@ def backend() -> Iterator[Backend]:
         migrate(environment)
         engine = create_engine(Settings(database_url=database.url).need_database())
         with Session(engine) as session, session.begin():
-            projects.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+            project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
             key = access.create_key(
                 session, wire.NewKey(name="benchmark", scopes=["feedback:write"], project=PROJECT), within=None
             )

@@ -24,7 +24,7 @@ from thumbwheel import wire
 from app import services
 from app.cli.stack import migrate
 from app.database import transaction
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from benchmarks.labels.logs import fill
 from benchmarks.labels.work import PROJECT, compare, guard, measured, read, resolve
 from benchmarks.machine import described
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         os.environ["THUMBWHEEL_DATA_DIR"] = str(folder / "data")
         migrate(dict(os.environ))
         with transaction() as session:
-            projects.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+            project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
         console.print(f"{events:,} events are written", highlight=False)
         fill(database.url, PROJECT, events)
         figures = measure(events, 1 if asked.quick else 5, console)

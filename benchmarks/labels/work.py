@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy.orm import Session
 
+from app import malloc
 from app.database import arrow, transaction
 from app.labels import service as labels
 from app.labels.policies import service as policies
@@ -55,6 +56,7 @@ def measured(work: Callable[[Session, int], dict[str, float]], events: int) -> d
 
 
 def _measure(work: Callable[[Session, int], dict[str, float]], events: int) -> dict[str, float]:
+    malloc.settle()  # as servers and workers do
     with transaction() as session:
         before, began = time.process_time(), time.perf_counter()
         said = work(session, events)

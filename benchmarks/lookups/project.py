@@ -9,7 +9,7 @@ from app.access import service as access
 from app.database import transaction
 from app.labels.quarantine import service as quarantine
 from app.loop import service as loop
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from benchmarks.labels.logs import fill
 
 PROJECT = "lookups"
@@ -18,7 +18,7 @@ PROJECT = "lookups"
 def prepare(database_url: str, events: int) -> tuple[str, float]:
     """Fills a project's log and takes a round of the loop; returns an API key and the seconds of the round."""
     with transaction() as session:
-        projects.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
         new = wire.NewKey(name="reader", scopes=["feedback:read", "runs:read"], project=PROJECT)
         secret = access.create_key(session, new, within=None).secret
     fill(database_url, PROJECT, events)

@@ -15,8 +15,7 @@ from thumbwheel import wire
 from app.database import arrow, transaction
 from app.labels import service as labels
 from app.labels.policies import service as policies
-from app.projects import service as projects
-from app.releases import service as releases
+from app.project_setup import service as project_setup
 from app.runs import service as runs
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
@@ -28,9 +27,8 @@ BATCHES = 16
 
 
 def create(session: Session, _: int) -> dict[str, float]:
-    """The project, and its ledger of releases."""
-    projects.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
-    releases.current(session, PROJECT)
+    """The project."""
+    project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
     return {}
 
 

@@ -7,7 +7,7 @@ from thumbwheel import wire
 
 from app.access import service as access
 from app.database import transaction
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from benchmarks.ingest.__main__ import slope
 from benchmarks.ingest.bodies import COMPLETION, PROMPT, Bodies
 from benchmarks.ingest.load import Load, closed, message, steady
@@ -29,7 +29,7 @@ def test_bodies_are_events_of_real_length_each_with_an_id_of_its_own() -> None:
 @pytest.fixture
 def key(database: str) -> str:
     with transaction() as session:
-        projects.create(session, wire.NewProject(project="acme", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
         new = wire.NewKey(name="t", scopes=["feedback:write"], project="acme")
         return access.create_key(session, new, within=None).secret
 

@@ -165,9 +165,9 @@ def _project_and_key(ours: Machine) -> str:
 from thumbwheel import wire
 from app.access import service as access
 from app.database import transaction
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 with transaction() as session:
-    projects.create(session, wire.NewProject(project="desk", base_model="/models/base"))
+    project_setup.create(session, wire.NewProject(project="desk", base_model="/models/base"))
     new = wire.NewKey(name="t", scopes=["feedback:write"], project="desk")
     print(access.create_key(session, new, within=None).secret)
 """

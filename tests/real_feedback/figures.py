@@ -18,7 +18,7 @@ from app.feedback import importing
 from app.feedback import service as feedback
 from app.labels.policies import service as policies
 from app.labels.resolving import resolved
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from app.runs import service as runs
 from app.snapshots import service as snapshots
 from tests.logged import store
@@ -42,7 +42,7 @@ def in_log(project: str, events: Sequence[wire.Event]) -> None:
     """Creates the project and stores the events in this order."""
     with transaction() as session:
         new = wire.NewProject(project=project, base_model="/models/base", snapshot=RULES)
-        projects.create(session, new)
+        project_setup.create(session, new)
     for start in range(0, len(events), AT_ONCE):
         store(project, events[start : start + AT_ONCE])
 

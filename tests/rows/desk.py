@@ -14,7 +14,7 @@ from thumbwheel.wire.recipe import resolve
 from app import artifacts
 from app.database import transaction
 from app.errors import ThumbwheelError
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from app.runs import service as runs
 from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
@@ -29,7 +29,7 @@ DESK = "desk"
 def make_project(project: str = DESK, *, base_model: Path = Path("/models/base"), **configuration: Any) -> None:
     chosen = {"snapshot": {"minimum_per_class": 5, "holdout_share": 0.3}, **configuration}
     with transaction() as session:
-        projects.create(session, wire.NewProject(project=project, base_model=str(base_model), **chosen))
+        project_setup.create(session, wire.NewProject(project=project, base_model=str(base_model), **chosen))
 
 
 def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequence[str] = ("up", "down")) -> None:

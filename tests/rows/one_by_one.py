@@ -13,10 +13,11 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.feedback.reading.event_time import NO_TIME
+from app.feedback.reading.not_preferred import EVEN, NOT_PREFERRED, id_of
 from app.labels import service as labels
-from app.labels.not_preferred import id_of
 from app.labels.policy import NO_VERDICT, QUARANTINED, Resolution, Signal, resolve
-from app.labels.verdicts import EVEN, NO_TIME, NOT_PREFERRED, Context
+from app.labels.verdicts import Context
 from app.labels.whole_log import resolve as whole_log
 from app.labels.whole_log.labelled import Labelled
 

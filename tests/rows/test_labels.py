@@ -10,6 +10,7 @@ from thumbwheel.wire import LabelPolicy
 
 from app.database import transaction
 from app.feedback import service as feedback
+from app.feedback.reading.service import LogTexts
 from app.labels import resolving
 from app.labels import service as labels
 from app.labels.audits.rows import labellings, texts_of
@@ -55,7 +56,7 @@ class Row(NamedTuple):
 
 def rows(watermark: int = EVERYTHING) -> dict[str, Row]:
     with transaction() as session:
-        texts = labels.LogTexts(session, P, watermark)
+        texts = LogTexts(session, P, watermark)
         with resolving.resolved(session, P, LabelPolicy(), watermark) as log:
             found = list(labellings(log, texts))
         looks = texts_of(found, texts)

@@ -13,7 +13,7 @@ from app.database import now, transaction
 from app.errors import Invalid, NotFound
 from app.labels import service as labels
 from app.labels.quarantine import listing, service
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from app.projects.tables import Project
 from tests.logged import store
 from tests.rows.desk import at_once
@@ -247,7 +247,7 @@ def test_a_cursor_that_no_page_gave_out_is_refused(burst):
 
 def test_other_projects_have_their_own_decisions(burst):
     with transaction() as session:
-        projects.create(session, wire.NewProject(project="other", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="other", base_model="/models/base"))
     store("other", thumbs("bot", 70, apart=0.5, value="both"))
     decide("bot", "released")
 

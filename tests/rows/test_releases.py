@@ -1,11 +1,13 @@
 """The ledger: what is live is its newest entry, and Postgres guards what may get in."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from thumbwheel import wire
 
 from app.database import new_id, transaction
-from app.errors import NotFound, Refused
+from app.errors import Conflict, NotFound, Refused
 from app.releases import service as releases
 from tests.rows.desk import DESK, at_once, checkpoint, execute, make_project, vote
 
@@ -38,13 +40,31 @@ def ledger():
         return [(entry.number, entry.action) for entry in releases.page(session, DESK, cursor=None, limit=50).items]
 
 
-def test_the_ledger_begins_with_the_base_model_once_however_many_look_first():
-    looks = at_once(4, lambda _: current())
-
-    assert len({look.id for look in looks}) == 1
-    assert (looks[0].number, looks[0].action, looks[0].checkpoint.kind) == (1, "start", "base")
-    assert looks[0].base_model == "/models/base"
+def test_the_ledger_of_a_new_project_begins_with_its_base_model():
     assert ledger() == [(1, "start")]
+    assert (current().number, current().action, current().checkpoint.kind) == (1, "start", "base")
+    assert (current().base_model, current().by) == ("/models/base", "thumbwheel")
+
+
+def test_a_project_that_exists_already_gets_no_second_beginning():
+    with pytest.raises(Conflict):
+        make_project(base_model=Path("/models/another"))
+
+    assert ledger() == [(1, "start")]
+    assert execute("SELECT base_model FROM checkpoints") == [("/models/base",)]
+
+
+def test_what_is_live_is_read_in_a_transaction_that_cannot_write():
+    with transaction(read_only=True) as session:
+        assert releases.current(session, DESK).number == 1
+
+
+def test_an_unknown_project_has_no_ledger():
+    with transaction() as session:
+        with pytest.raises(NotFound, match="no project 'unknown'"):
+            releases.current(session, "unknown")
+        with pytest.raises(NotFound, match="no project 'unknown'"):
+            releases.page(session, "unknown", cursor=None, limit=50)
 
 
 def test_what_is_shipped_is_live(tmp_path):

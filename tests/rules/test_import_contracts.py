@@ -14,12 +14,13 @@ from importlinter.api import read_configuration
 from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.layers import LayersContract
 
-from tools.contracts import OwnStore
+from tools import contracts
+from tools.contracts import OwnStore, OwnTables
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = read_configuration(str(ROOT / "pyproject.toml"))
 CONTRACTS = CONFIGURATION["contracts_options"]
-TYPES = {"forbidden": ForbiddenContract, "layers": LayersContract, "own_store": OwnStore}
+TYPES = {"forbidden": ForbiddenContract, "layers": LayersContract, "own_store": OwnStore, "own_tables": OwnTables}
 
 #: Contract → a module, and what it must not import. The module without an import is one that must not exist.
 BREACHES = {
@@ -33,6 +34,20 @@ BREACHES = {
     "supervisor-without-torch": ("worker.execute", "worker.training.train"),
     "light-client": ("thumbwheel.wire.values", "sqlalchemy"),
 }
+
+OWN_TABLES = next(contract for contract in CONTRACTS if contract["id"] == "own-tables")
+
+#: Lines that a store of the loop must not have.
+FOREIGN_TABLES = [
+    'text("SELECT id FROM runs")',
+    'text("""\n    SELECT 1 FROM ticks t,\n         runs\n""")',
+    'f"SELECT count(*) FROM ticks JOIN runs ON {condition}"',
+    'text("INSERT INTO runs (id) VALUES (:id)")',
+    'text("UPDATE runs SET note = NULL")',
+    'text("DELETE FROM ticks USING runs WHERE runs.id = :id")',
+    'table("runs", column("id"))',
+    "from app.runs.tables import Run",
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +63,15 @@ def kept(contract: dict[str, object], graph: ImportGraph) -> bool:
     return check.check(deepcopy(graph), verbose=False).kept
 
 
+def append(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
+    """Adds lines to the store of the loop, as contracts read it."""
+    read = contracts.source_of
+    added = {"app.loop.store": lines}
+    monkeypatch.setattr(contracts, "source_of", lambda module: read(module) + added.get(module, ""))
+
+
 def test_every_contract_has_a_breach_here():
-    assert {contract["id"] for contract in CONTRACTS} == set(BREACHES)
+    assert {contract["id"] for contract in CONTRACTS} == {*BREACHES, OWN_TABLES["id"]}
 
 
 def test_the_command_finds_every_contract_kept_by_the_code_as_it_is():
@@ -67,7 +89,9 @@ def test_the_command_finds_every_contract_kept_by_the_code_as_it_is():
         assert f"{contract['name']} KEPT" in done.stdout
 
 
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract["id"])
+@pytest.mark.parametrize(
+    "contract", [contract for contract in CONTRACTS if contract["id"] in BREACHES], ids=lambda contract: contract["id"]
+)
 def test_a_contract_breaks_on_the_import_that_it_forbids(graph, contract):
     importer, imported = BREACHES[contract["id"]]
     breached = deepcopy(graph)
@@ -78,3 +102,21 @@ def test_a_contract_breaks_on_the_import_that_it_forbids(graph, contract):
 
     assert kept(contract, graph)
     assert not kept(contract, breached)
+
+
+@pytest.mark.parametrize("line", FOREIGN_TABLES)
+def test_a_store_that_names_a_table_of_another_room_breaks_the_contract(graph, monkeypatch, line):
+    append(monkeypatch, f"\n{line}\n")
+
+    assert not kept(OWN_TABLES, graph)
+
+
+def test_prose_and_tables_of_the_own_room_keep_the_contract(graph, monkeypatch):
+    append(monkeypatch, '\ndef f():\n    """Counts FROM runs."""\n    return "SELECT FROM ticks"\n')
+
+    assert kept(OWN_TABLES, graph)
+
+
+@pytest.mark.parametrize("change", [lambda allowed: allowed[1:], lambda allowed: [*allowed, "app.loop -> runs"]])
+def test_a_permission_that_is_missing_or_not_needed_breaks_the_contract(graph, change):
+    assert not kept(OWN_TABLES | {"allowed": change(OWN_TABLES["allowed"])}, graph)

@@ -18,7 +18,7 @@ from thumbwheel import wire
 from app import services
 from app.access import service as access
 from app.database import transaction
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 
 CLIENTS = 64
 DEADLINE_SECONDS = 60
@@ -77,7 +77,7 @@ def served(servers, key: str, **settings: str) -> Iterator[Api]:
 @pytest.fixture
 def key(database: str) -> str:
     with transaction() as session:
-        projects.create(session, wire.NewProject(project="desk", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="desk", base_model="/models/base"))
         made = wire.NewKey(name="sender", scopes=["feedback:write"], project="desk")
         return access.create_key(session, made, within=None).secret
 

@@ -12,7 +12,8 @@ from thumbwheel import wire
 
 from app import outbox, services
 from app.database import transaction
-from app.projects import service as projects
+from app.messages import HOUSEKEEPING, Task
+from app.project_setup import service as project_setup
 from tests.services.bucket import BUCKET, bucket, bucket_server
 
 
@@ -84,8 +85,8 @@ def test_servers_without_api_worker_and_beat_are_wrong_each_with_its_remedy(migr
 
 def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(migrated, database, tmp_path):
     with transaction() as session:
-        projects.create(session, wire.NewProject(project="desk", base_model="/models/none"))
-        outbox.put(session, "worker.tasks.nobody", {}, queue=outbox.HOUSEKEEPING)
+        project_setup.create(session, wire.NewProject(project="desk", base_model="/models/none"))
+        outbox.put(session, Task("worker.tasks.nobody", HOUSEKEEPING))
         session.flush()
         session.execute(text("UPDATE outbox SET created_at = now() - interval '10 minutes'"))
 

@@ -22,7 +22,7 @@ from thumbwheel import wire
 
 from app.access import service as access
 from app.database import transaction
-from app.projects import service as projects
+from app.project_setup import service as project_setup
 from tests.served import served
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -49,7 +49,7 @@ schema = schemathesis.openapi.from_path(WRITTEN)
 def key(database: str) -> dict[str, str]:
     """Headers of an admin; there is a project `acme`."""
     with transaction() as session:
-        projects.create(session, wire.NewProject(project="acme", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
         made = access.create_key(session, wire.NewKey(name="t", scopes=["admin"], project=None), within=None)
     return {"Authorization": f"Bearer {made.secret}"}
 

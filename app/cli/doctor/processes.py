@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from app.cli.doctor.finding import Finding
+from app.messages import HOUSEKEEPING, RUNS
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def workers(chosen: Settings) -> Finding:
         return Finding("Workers", "wrong", f"cannot be reached without Redis ({error})")
     by_queue = {
         queue: sorted(name for name, queues in replies.items() if queue in {entry["name"] for entry in queues})
-        for queue in (outbox.RUNS, outbox.HOUSEKEEPING)
+        for queue in (RUNS, HOUSEKEEPING)
     }
     missing = [queue for queue, names in by_queue.items() if not names]
     if missing:
@@ -123,7 +124,7 @@ def messages(chosen: Settings) -> Finding:
         with redis.Redis.from_url(
             str(chosen.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS
         ) as client:
-            queued = {queue: int(client.llen(queue)) for queue in (outbox.RUNS, outbox.HOUSEKEEPING)}
+            queued = {queue: int(client.llen(queue)) for queue in (RUNS, HOUSEKEEPING)}
     except redis.RedisError as error:
         return Finding("Messages", "wrong", f"{count} wait in the outbox, and Redis does not answer ({error})")
     lengths = ", ".join(f"{queue} {length}" for queue, length in queued.items())
@@ -131,7 +132,7 @@ def messages(chosen: Settings) -> Finding:
         return Finding(
             "Messages",
             "wrong",
-            f"{count} wait in the outbox, the oldest for {age:.0f} s: the API or the beat has to reach Redis",
+            f"{count} wait in the outbox, the oldest for {age:.0f} s: the API or a worker has to reach Redis",
         )
     return Finding("Messages", "ok", f"{count} in the outbox; in the queues: {lengths}")
 

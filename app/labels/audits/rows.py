@@ -7,12 +7,12 @@ from uuid import UUID
 
 import polars as pl
 
+from app.feedback.reading.carriers import CARRIERS, Carrier
+from app.feedback.reading.service import LogTexts
 from app.labels.policy import EDITED_TEXT
 from app.labels.resolving import Resolved
-from app.labels.service import LogTexts
 from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.labelled import Labelled
-from app.labels.whole_log.read import CARRIERS, Carrier
 
 #: Texts that are read at a time.
 TEXTS = 4_096

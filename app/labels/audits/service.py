@@ -12,7 +12,7 @@ from thumbwheel import wire
 from app.database import now
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
-from app.labels import service as labels
+from app.feedback.reading.service import LogTexts
 from app.labels.audits import store
 from app.labels.audits.rows import Labelling, Texts, labellings, texts_of
 from app.labels.audits.sample import Sample, Stratum, draw, kind_of
@@ -36,7 +36,7 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
     watermark = feedback.watermark(session, project)
     policy = policies.adopted(session, project)
     ours = store.checkpoints_of(session, project)
-    texts = labels.LogTexts(session, project, watermark)
+    texts = LogTexts(session, project, watermark)
     with resolved(session, project, policy.policy, watermark) as log:
         strata = ((_stratum(row, ours), row.completion_id) for row in labellings(log, texts))
         sample = draw(strata, per_class=new.per_class, seed=new.seed)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from thumbwheel import wire
 from thumbwheel.wire.previews import ExplainedSignal, ExplainedText, ResolvedLabel
 
+from app.feedback.reading.event_time import NO_TIME
 from app.labels.policy import TIE, Signal, Step, explain
 from app.labels.previews.looks import Look
-from app.labels.verdicts import NO_TIME, Context
+from app.labels.verdicts import Context
 
 
 class Said(NamedTuple):

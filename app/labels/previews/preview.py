@@ -17,9 +17,10 @@ from thumbwheel.wire.previews import (
     SignalCount,
 )
 
+from app.feedback.reading.event_time import NO_TIME
 from app.labels.guards.influence import capped
 from app.labels.policy import EDITED_TEXT
-from app.labels.verdicts import NO_TIME, THOUSANDTHS
+from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.events import Log, microseconds
 from app.labels.whole_log.labelled import Labelled
 

@@ -12,6 +12,7 @@ from thumbwheel.wire.previews import DEFAULT_DAYS, PolicyEffect
 from app.database import now
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
+from app.feedback.reading.completions import service as completions
 from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
@@ -42,7 +43,7 @@ def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Previe
     joined = flips.flipped(sides[0].labelled, sides[1].labelled)
     shown = flips.examples_of(joined)
     ids = shown["completion_id"].to_list()
-    looks = store.looks(session, project, ids, watermark)
+    looks = _looks(session, project, ids, watermark)
     return wire.Preview(
         watermark=watermark,
         since=since,
@@ -60,7 +61,7 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
     watermark = feedback.watermark(session, project)
     stored = policies.adopted(session, project)
     signals = _signals(session, project, completion_id, watermark)
-    look = store.looks(session, project, [completion_id], watermark).get(completion_id)
+    look = _looks(session, project, [completion_id], watermark).get(completion_id)
     if look is None:
         by_position = sorted(signals, key=lambda signal: signal.position)
         carrier = next((signal for signal in by_position if signal.completion is not None), None)
@@ -73,6 +74,11 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
     figures = summaries.figures(session, project)
     left_out = _left_out(session, project, {signal.actor for signal in signals}, figures)
     return explanation_of(completion_id, stored, look or Look(None, None), signals, figures.context(), left_out)
+
+
+def _looks(session: Session, project: str, completion_ids: Collection[str], watermark: int) -> dict[str, Look]:
+    texts = completions.texts(session, project, completion_ids, watermark)
+    return {completion_id: Look(*text) for completion_id, text in texts.items()}
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class _Reading:
             lately = said_since(self._log(named.policy), since)
             everybodys, labelled = (only(one, lately) for one in (everybodys, labelled))
         if self._prompts is None:
-            self._prompts = store.prompts(self._session, self._project, self._watermark)
+            self._prompts = completions.prompts(self._session, self._project, self._watermark)
         guards = guards_of(named, everybodys, left_out, labelled, self._prompts)
         return _Side(labelled, effect(named, labelled, guards))
 
@@ -115,7 +121,7 @@ class _Reading:
 
 
 def _signals(session: Session, project: str, completion_id: str, watermark: int) -> list[Said]:
-    rows = store.signals_about(session, project, completion_id, watermark)
+    rows = completions.signals_about(session, project, completion_id, watermark)
     stands = labels.standing(session, project, {row.completion_id for row in rows}, watermark)
     return [
         Said(

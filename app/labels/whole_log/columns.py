@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.labels.not_preferred import id_of
-from app.labels.verdicts import EVEN, NOT_PREFERRED
+from app.feedback.reading.not_preferred import EVEN, NOT_PREFERRED, id_of
 from app.labels.whole_log.events import UNKNOWN_EDIT, Compared, id_hash
 
 
 class _Said(msgspec.Struct):
-    """As much of a signal as can be different for each event; see `store.Source.events`."""
+    """As much of a signal as can be different for each event; see `LogSource.events`."""
 
     kind: str
     rejected: str | None = None

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.feedback.reading.carriers import Carrier
 from app.labels.whole_log.columns import as_arrow, as_numpy, not_preferred
 from app.labels.whole_log.events import NAME, Compared, Events, Log
-from app.labels.whole_log.read import Carrier, Source, read
+from app.labels.whole_log.read import Source, read
 from app.spill.batches import Spill
 
 #: Events that are sorted into parts at a time: each part then gets batches that are worth their overhead.

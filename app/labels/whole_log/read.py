@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 from uuid import UUID
 
 import numpy as np
@@ -13,14 +13,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.feedback.reading.carriers import CARRIERS, Carrier
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
 from app.labels.verdicts import rewrite_weight
 from app.labels.whole_log.columns import Columns, as_arrow, as_numpy
 from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Events, Log, text_key
 
-#: What has a completion's text: an event about it, a preference of another one, or its registration.
-Carrier = Literal["event", "rejected", "registered"]
-CARRIERS: tuple[Carrier, ...] = get_args(Carrier)
 LATEST = np.iinfo(np.int64).max
 #: Edits whose texts are held at a time.
 EDITS = 4096

@@ -15,9 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.feedback.reading.event_time import NO_TIME
 from app.labels import verdicts as one
 from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
-from app.labels.verdicts import NO_TIME, THOUSANDTHS, Context, Verdict
+from app.labels.verdicts import THOUSANDTHS, Context, Verdict
 from app.labels.whole_log.comparisons import Judgements, judgements_of
 from app.labels.whole_log.events import NAME, Events, Log, changes, microseconds
 from app.labels.whole_log.labelled import Labelled

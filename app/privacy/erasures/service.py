@@ -19,7 +19,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import outbox
+from app import messages, outbox
 from app.database import now, transaction
 from app.errors import Conflict, NotFound
 from app.feedback import service as feedback
@@ -38,7 +38,6 @@ from app.snapshots.redactions import service as redactions
 
 log = logging.getLogger(__name__)
 
-TASK = "worker.tasks.erase"
 #: After this time without a step, the tick sends the message again.
 PATIENCE = timedelta(minutes=1)
 #: Ids in one transaction, and snapshots that one transaction searches.
@@ -260,7 +259,7 @@ def _begin(session: Session, project: str, actor: str, actor_sha256: bytes, by: 
 
 def _ring(session: Session, row: Erasure) -> None:
     row.next_attempt_at = now() + PATIENCE
-    outbox.put(session, TASK, {"erasure_id": str(row.id)}, queue=outbox.HOUSEKEEPING)
+    outbox.put(session, messages.ERASE, erasure_id=row.id)
 
 
 def _go_on_vacuuming(erasure_id: UUID) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
-from app.labels.not_preferred import ID_SQL
+from app.feedback.reading.not_preferred import ID_SQL
 from app.privacy.erasures.tables import ErasedCompletion, ErasedEvent, Erasure
 
 UNFINISHED = ("pending", "running")

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.feedback import service as feedback
-from app.labels import not_preferred
+from app.feedback.reading import not_preferred
 from app.labels.previews import service as previews
 from app.privacy.lineage import service as lineage
 from app.snapshots.redactions import service as redactions

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from app.labels.service import LogTexts
+from app.feedback.reading.service import LogTexts
 from app.snapshots.prompts import conversations, store
 from app.snapshots.prompts.conversations import Link, Linked, Stray
 from app.snapshots.prompts.groups import Groups

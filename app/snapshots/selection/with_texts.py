@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thumbwheel import wire
 
+from app.feedback.reading.carriers import CARRIERS
 from app.labels.guards.text import normalised
 from app.labels.whole_log.events import id_hash
-from app.labels.whole_log.read import CARRIERS
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.labelled_rows import Rows
 from app.snapshots.selection.text_keys import AT_ONCE, Said, digest, encoded, numbered

@@ -14,6 +14,7 @@ import httpx
 
 from app import services
 from app.cli.stack import API, BEAT, api_command, celery_command, migrate
+from app.messages import HOUSEKEEPING, RUNS
 from app.services import Process, Server, free_port, wait_until
 
 POSTGRES, REDIS = "Postgres", "Redis"
@@ -96,9 +97,9 @@ class Machine:
             command: list[str | Path] = [*api_command("127.0.0.1", self.api_port)]
         elif name == BEAT:
             schedule = self.folder / "beat-schedule"
-            command = [*celery_command(BEAT, "housekeeping"), "--beat", "--schedule", schedule]
+            command = [*celery_command(BEAT, HOUSEKEEPING), "--beat", "--schedule", schedule]
         else:
-            command = celery_command(name, "runs")
+            command = celery_command(name, RUNS)
         orphaned_with = None if name == API else signal.SIGKILL
         with (self.logs / name).open("ab") as log:
             self.children[name] = Process(

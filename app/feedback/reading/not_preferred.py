@@ -3,8 +3,8 @@ SQL. Pure."""
 
 import hashlib
 
-from app.labels.verdicts import EVEN, NOT_PREFERRED
-
+#: Not signals of the wire: a preference seen from the completion that was not preferred, and one without a preference.
+NOT_PREFERRED, EVEN = "not_preferred", "even"
 DIGITS = 16
 
 #: For a row of events whose signal is a preference.
@@ -18,7 +18,7 @@ OTHER_SIDE_SQL = (
 
 
 def id_of(completion_id: str, rejected: str | None, rejected_completion_id: str | None) -> str:
-    """completion_id: of the preferred one. One of the two others is given."""
+    """Returns the id of the completion that was not preferred: its own, or one made of its text and the other id."""
     if rejected_completion_id is not None:
         return rejected_completion_id
     return f"{completion_id}#rejected:{hashlib.sha256((rejected or '').encode()).hexdigest()[:DIGITS]}"

@@ -1,10 +1,12 @@
 """The moment of an event: when it occurred, else its receipt, unless it was imported; for SQL and for columns. Pure."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 import pyarrow as pa
 
-from app.labels.verdicts import NO_TIME
-
+#: The moment of signals whose time is unknown: before all others.
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 #: Whether the moment is that of the receipt.
 BY_ARRIVAL_SQL = "occurred_at IS NULL AND origin IS NULL"
 MOMENT_SQL = f"coalesce(occurred_at, CASE WHEN origin IS NULL THEN received_at ELSE '{NO_TIME.isoformat()}' END)"

@@ -1,0 +1,27 @@
+"""The messages between processes: each task of the workers with its queue and its arguments."""
+
+from dataclasses import dataclass
+
+#: Queues: `runs` for long work on expensive machines, `housekeeping` for short work anywhere.
+RUNS = "runs"
+HOUSEKEEPING = "housekeeping"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function of `worker.tasks` as the senders of messages know it.
+
+    name       the name in messages: it stays when the function moves
+    arguments  the names of the parameters; each one is the id of a row
+    """
+
+    name: str
+    queue: str
+    arguments: tuple[str, ...] = ()
+
+
+LOOK_AT_RUN = Task("worker.tasks.look_at_run", RUNS, ("run_id",))
+TICK = Task("worker.tasks.tick", HOUSEKEEPING)
+ERASE = Task("worker.tasks.erase", HOUSEKEEPING, ("erasure_id",))
+
+TASKS = (LOOK_AT_RUN, TICK, ERASE)
