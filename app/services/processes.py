@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import IO
+from typing import IO, Self
 
 from app.errors import Unavailable
 
@@ -105,6 +105,20 @@ def living_in(folder: Path) -> list[int]:
     return living
 
 
+@dataclass
+class AdoptedChild:
+    """A child that another process has forked: what `Process` uses of `subprocess.Popen`."""
+
+    pid: int
+    returncode: int | None = None
+    stdout: None = None
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+
 class Process:
     """A child process in its own session, so that a Ctrl-C in the terminal reaches only us and we stop it in order."""
 
@@ -130,7 +144,7 @@ class Process:
         self.name = name
         self.end_with = end_with
         try:
-            self.popen = subprocess.Popen(
+            self.popen: subprocess.Popen[bytes] | AdoptedChild = subprocess.Popen(
                 tethered(command, end_with=orphaned_with or end_with, user=user, limits=limits),
                 env=environment,
                 cwd=folder,
@@ -143,6 +157,13 @@ class Process:
             )
         except OSError as error:
             raise Unavailable(f"{name} cannot be started: {error.strerror}.", code="cannot_start") from error
+
+    @classmethod
+    def adopted(cls, name: str, pid: int) -> Self:
+        """Returns the child `pid`, which leads a session of its own already and ends with us. A stop is a SIGTERM."""
+        process = cls.__new__(cls)
+        process.name, process.end_with, process.popen = name, signal.SIGTERM, AdoptedChild(pid)
+        return process
 
     @property
     def pid(self) -> int:

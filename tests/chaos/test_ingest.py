@@ -22,9 +22,9 @@ from app.services import Server, free_port, tethered, wait_until
 from benchmarks.ingest.load import Connection, connect, message
 
 CLIENTS = 64
-EVENTS = 20_000
+EVENTS = 8_000
 #: Acknowledged events after which something is killed, in turn the API and Postgres.
-KILLS = range(3_000, EVENTS, 3_500)
+KILLS = range(1_200, EVENTS, 1_400)
 DEADLINE_SECONDS = 240
 
 pytestmark = pytest.mark.timeout(DEADLINE_SECONDS + 60)

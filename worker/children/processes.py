@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,7 @@ from app.database import transaction
 from app.errors import StaleLease, Unavailable
 from app.runs.leases import service as leases
 from app.runs.states import RunState, TransitionKind, ahead_of
-from app.services import Process
+from worker.children import warm_start
 from worker.children.heartbeat import Heartbeat, Wish
 from worker.children.progress import Follower
 from worker.training.machine.process import DISK_FULL, DONE, OUT_OF_MEMORY, REFUSED, STOPPED, disk_of
@@ -84,13 +83,14 @@ def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunSt
     heart.show_in(workdir)
     with log_path.open("ab") as log_file:
         begins = log_file.tell()
-        process = Process(
+        process = warm_start.start(
             name,
-            [sys.executable, "-m", module, workdir],
+            module,
+            workdir,
             output=log_file,
             environment=_environment(),
-            orphaned_with=signal.SIGKILL,
             limits=_limits(),
+            check=lambda: heed(heart),
         )
     wish = None
     with closing(Follower(workdir)) as follower:
