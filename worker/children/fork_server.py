@@ -1,5 +1,6 @@
-"""Forks trainers and scorers from a process that has their libraries: `python -m worker.children.fork_server FD MODULE…`.
+"""Forks trainers and scorers from a process that has imported their libraries.
 
+The command is `python -m worker.children.fork_server FD MODULE…`.
 FD is a socket to the worker that started the server. The server answers READY once MODULES are imported, then takes
 one message per process: a `ForkRequest` as JSON with two file descriptors, the output file and a socket for the new
 process. It ends when the worker closes its end, or after IDLE_SECONDS without a request.
