@@ -14,7 +14,7 @@ venv: ## make .venv with every pinned dependency
 demo: venv ## the whole loop in six minutes on simulated users; options in ARGS, for example ARGS=--keep
 	@$(PYTHON_VENV) -m app.cli.main demo $(ARGS)
 
-test: venv ## every test, on real servers started for them; narrow it by ARGS, for example ARGS="tests/rules -x"
+test: venv ## every test, on real servers started for them; narrow it by ARGS, for example ARGS="tests/labels -x"
 	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 test-slow: venv ## the trials that take minutes: the whole demo, with its figures asserted

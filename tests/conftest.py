@@ -24,6 +24,9 @@ from app.cli.migrate import configuration
 if TYPE_CHECKING:
     from app.cli.stack import Stack
 
+#: Fixtures of the API, for the `web` folder of every room.
+pytest_plugins = ["tests.api_fixtures"]
+
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from tests.rows.desk import vote
+from tests.desk import vote
 
 REVIEW = [sys.executable, "-m", "app.cli.main", "audit", "review"]
 

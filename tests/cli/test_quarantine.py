@@ -8,8 +8,8 @@ import sys
 import pytest
 from thumbwheel import wire
 
+from tests.labels.rows.test_quarantine import thumbs
 from tests.logged import store
-from tests.rows.test_quarantine import thumbs
 
 
 @pytest.fixture

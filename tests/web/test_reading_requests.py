@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.main import create_app
 from app.web.session import Transaction, keeps_readings
-from tests.rows.desk import execute, vote
+from tests.desk import execute, vote
 
 #: What a reading of the log keeps for the next one.
 KEPT = {"prompts_placed", "prompt_leaders", "led_prompts", "conversation_links", "conversation_strays",
