@@ -154,9 +154,7 @@ def _final(
     kind: NDArray[np.object_],
     context: Context,
 ) -> Events:
-    """Returns the events that count and whose signal `says` something. If the signal has a window, it must be over
-    without an objection.
-    """
+    """Returns the counting events whose signal `says` something; its window, if any, is over without an objection."""
     final = counts & says[events.signal]
     for signal, verdict in enumerate(verdicts.found):
         if verdict is not None and verdict.unless is not None:
@@ -226,9 +224,7 @@ def _latest_rows(events: Events, verdicts: Verdicts) -> NDArray[np.int64]:
 def _completions(
     completions: pl.DataFrame, votes: Events, verdicts: Verdicts, silenced: NDArray[np.bool_]
 ) -> pl.DataFrame:
-    """Returns the completions with their labels: the heavier side, at the weight of its heaviest verdict, with its
-    reasons, the heaviest first.
-    """
+    """Adds the labels: the heavier side, the weight of its heaviest verdict, its reasons with the heaviest first."""
     desirable, weight = verdicts.desirable[votes.signal], verdicts.weight[votes.signal]
     count = len(completions)
     # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
