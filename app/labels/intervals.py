@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Wilson's score interval of `successes` / `trials` (JASA 22, 1927, p. 209); None without trials.
+    """Returns Wilson's score interval of `successes` / `trials` (JASA 22, 1927, p. 209); None without trials.
 
     (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n)
     """

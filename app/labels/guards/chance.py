@@ -1,9 +1,9 @@
-"""How unlikely a count is, as bounds on the logarithm of its probability; in nats. Pure."""
+"""Bounds on the logarithm of a count's probability, in nats. Pure."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Among all that are looked at together, one is taken for unlikely by chance less than once in a million times.
+#: The bound with which a test of many candidates flags one by chance less than once in a million times.
 MILLION = 14.0
 #: The same for `two_shares`, whose bound has a factor 4(1 + x - 2·ln 2) besides exp(-x).
 MILLION_OF_TWO = 19.0
@@ -12,7 +12,8 @@ Floats = NDArray[np.float64]
 
 
 def two_shares(heads: Floats, tosses: Floats, other_heads: Floats, other_tosses: Floats) -> Floats:
-    """x = n·KL(p ‖ r) + m·KL(q ‖ r): how badly one share r explains p = heads/n and q = other heads/m; r is the pooled.
+    """Returns x = n·KL(p ‖ r) + m·KL(q ‖ r), where p = heads/n, q = other heads/m and r is the pooled share. The larger
+    x, the worse one share explains both.
 
     For equal true shares P(x or more) ≤ 4(1 + x - 2·ln 2)·exp(-x): each term, taken at the true share, is t or more
     with probability 2·exp(-t) at most (Chernoff; Hoeffding, JASA 58, 1963, theorem 1), r makes the sum smallest, and
@@ -24,7 +25,8 @@ def two_shares(heads: Floats, tosses: Floats, other_heads: Floats, other_tosses:
 
 
 def more_than(count: Floats, expected: Floats) -> Floats:
-    """x = k·ln(k/μ) - k + μ where k > μ, else 0: P(k or more) ≤ exp(-x) for a sum of independent yes and no of mean μ.
+    """Returns x = k·ln(k/μ) - k + μ where k > μ, else 0. A sum of independent Bernoulli variables with mean μ is k or
+    more with a probability of at most exp(-x).
 
     Chernoff's bound (Mitzenmacher and Upfal, Probability and Computing, theorem 4.4). `expected` is positive.
     """

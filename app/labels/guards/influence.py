@@ -1,4 +1,4 @@
-"""How much of all weight one actor, and one group of prompts, may have. Pure.
+"""Caps the share of all weight that one actor, or one group of prompts, may have. Pure.
 
 The weight of a row is shared equally by the actors of its winning side. Actor *a* keeps g_a of its shares and group *p*
 keeps h_p of its rows: a row of weight w in group p weighs w · h_p · (mean of g over its actors). With T the weight of
@@ -7,14 +7,14 @@ all rows afterwards, and *s* and *R* of a cap's rules, what is sought is
     actor:  g_a · C_a(h) ≤ min(s · T, R)        C_a(h) = Σ shares of a, each times h of its row's group
     group:  h_p · V_p(g) ≤ min(s · T, R)        V_p(g) = Σ shares in p, each times g of its actor
 
-with g = 1 where an actor is under its cap, h = 1 where a group is. Who shares a row with an actor over the cap loses
-nothing of the own share: otherwise an actor could erase others' rows by voting along.
+with g = 1 where an actor is under its cap, h = 1 where a group is. An actor who shares a row with one over the cap
+keeps its whole share: otherwise an actor could erase the rows of others by voting along.
 
 For h fixed, T = Σ_a min(C_a, s·T, R) is concave in T and 0 at 0, so Newton's steps from above reach its largest
 solution, after as many as it has corners at most; likewise for g fixed. Taking turns is Sinkhorn's scaling with
 inequalities: it settles where both hold, and changes the shares least (in the sense of relative entropy) for the T that
-it ends with (Benamou et al., SIAM J. Sci. Comput. 37, 2015, section 3). What rounding leaves over a cap is cut at the
-end, and the result is measured: a cap holds for the T that comes out, or nothing is left.
+it ends with (Benamou et al., SIAM J. Sci. Comput. 37, 2015, section 3). An excess due to rounding is cut at the
+end, and the result is measured: either each cap holds for the resulting T, or no weight is left.
 """
 
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ from thumbwheel import wire
 from app.labels.guards.portions import blocks
 
 MOST_TURNS = 100
-#: Relative; sums of a million numbers are that exact.
+#: The relative error of a sum of a million numbers.
 EXACT = 1e-12
-#: What is left of the weight where the caps cannot hold together at all, by far.
+#: A relative weight below which the caps cannot hold together.
 NOTHING = 1e-9
 
 Floats = NDArray[np.float64]
@@ -39,10 +39,10 @@ Numbers = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Capped:
-    """Of n rows. `by_actor`, `by_prompt`: rows that weigh less for the cap of one of their actors, of their group.
+    """The weights of n rows. `by_actor`, `by_prompt`: whether the cap of an actor, or of the group, reduced the row.
 
-    actors, prompts  what each keeps, by its number: 1 where it was under its cap. 0 throughout where no weights at all
-                     would hold the caps: one group or actor has a part in nearly everything.
+    actors, prompts  the factor of each, by its number: 1 if it was under its cap. All are 0 if no weights can satisfy
+                     the caps, as one group or actor has a share in nearly every row.
     """
 
     weight: Floats
@@ -55,7 +55,7 @@ class Capped:
 def capped(
     weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers, rules: wire.guard_rules.Influence
 ) -> Capped:
-    """The weights of n rows under the caps of `rules`; none rises, and none changes where nothing is over a cap.
+    """Returns the weights of n rows under the caps of `rules`; none rises, and none changes unless a cap is exceeded.
 
     weight   (n,) not negative
     members  (row, actor) of each actor on a row's winning side, once each; a row may have none
@@ -66,21 +66,21 @@ def capped(
     prompt_cap = _CapOf(rules.prompt, shares.of_groups(np.ones(shares.actors)))
     keeps_actor, keeps_prompt = _held(shares, actor_cap, prompt_cap, *_settled(shares, actor_cap, prompt_cap))
     several = shares.several
-    del shares  # which takes more memory than all that follows
+    del shares  # it takes more memory than all that follows
     left = _mean_of_rows(members, several, keeps_actor)
     by_actor, by_prompt = left < 1, np.empty(len(weight), np.bool_)
     left *= weight
     for block in blocks(len(weight)):
-        kept = keeps_prompt[prompt[block]]
-        by_prompt[block] = kept < 1
-        left[block] *= kept
+        factor = keeps_prompt[prompt[block]]
+        by_prompt[block] = factor < 1
+        left[block] *= factor
     return Capped(weight=left, by_actor=by_actor, by_prompt=by_prompt, actors=keeps_actor, prompts=keeps_prompt)
 
 
 class _Shares:
     """Each actor's share of each row.
 
-    Sums are taken block by block, each number added to its sum in the order of the members.
+    Sums are computed block by block; each number is added in the order of the members.
     """
 
     def __init__(self, weight: Floats, members: tuple[Numbers, Numbers], prompt: Numbers) -> None:
@@ -88,7 +88,7 @@ class _Shares:
         self.rows = len(weight)
         self.actors = int(self.actor.max()) + 1 if len(self.actor) else 0
         self.groups = int(prompt.max(initial=0)) + 1
-        #: How many share each row.
+        #: The number of actors who share each row.
         self.several = np.zeros(self.rows, np.uint32)
         for block in blocks(len(self.row)):
             np.add.at(self.several, self.row[block], np.uint32(1))
@@ -98,7 +98,7 @@ class _Shares:
             row = self.row[block]
             self.share[block] = weight[row] / self.several[row]
             self.group[block] = prompt[row]
-        #: By group: weight of rows that nobody stands for.
+        #: The weight of the rows without actors, by group.
         self.nobodys = np.zeros(self.groups)
         for block in blocks(self.rows):
             alone = self.several[block] == 0
@@ -118,7 +118,7 @@ class _Shares:
 
 
 def _mean_of_rows(members: tuple[Numbers, Numbers], several: NDArray[np.uint32], keeps_actor: Floats) -> Floats:
-    """What the actors of each row keep; 1 where it has none. `several`: how many it has."""
+    """Returns the mean factor of the actors of each row; 1 if it has none. `several`: the number of its actors."""
     row, actor = members
     mean = np.zeros(len(several))
     for block in blocks(len(row)):
@@ -130,7 +130,7 @@ def _mean_of_rows(members: tuple[Numbers, Numbers], several: NDArray[np.uint32],
 
 
 class _CapOf:
-    """The rule for one family, of which those with any weight are counted."""
+    """The cap of one family, actors or groups. Only members with weight count for its equal share."""
 
     def __init__(self, cap: wire.guard_rules.Cap | None, weights: Floats) -> None:
         count = max(int(np.count_nonzero(weights)), 1)
@@ -145,7 +145,7 @@ class _CapOf:
         return np.divide(limit, weights, out=np.ones_like(weights), where=over)
 
     def total(self, weights: Floats, others: float) -> float:
-        """The largest T = others + Σ min(weights, cap at T)."""
+        """Returns the largest T = others + Σ min(weights, cap at T)."""
         total = others + float(weights.sum())
         while True:
             limit = self.at(total)
@@ -162,7 +162,7 @@ class _CapOf:
 
 
 def _settled(shares: _Shares, actor_cap: _CapOf, prompt_cap: _CapOf) -> tuple[Floats, Floats, float]:
-    """g, h and T, by turns; rounding, or too few turns, may leave some a little over."""
+    """Returns g, h and T after taking turns. Rounding, or too few turns, may leave some a little over their cap."""
     keeps_prompt = np.ones(shares.groups)
     weights = shares.of_actors(keeps_prompt)
     least = NOTHING * (float(weights.sum()) + float(shares.nobodys.sum()))
@@ -185,9 +185,9 @@ def _settled(shares: _Shares, actor_cap: _CapOf, prompt_cap: _CapOf) -> tuple[Fl
 def _held(
     shares: _Shares, actor_cap: _CapOf, prompt_cap: _CapOf, keeps_actor: Floats, keeps_prompt: Floats, total: float
 ) -> tuple[Floats, Floats]:
-    """g and h, cut further until the caps hold for the weight that is left.
+    """Returns g and h, cut further until the caps hold for the remaining weight.
 
-    Cut to the caps of a smaller total, which no cut actor or group may exceed: they hold if at least that much is left.
+    They are cut to the caps of a smaller total. The caps hold if at least that total is left.
     """
     for slack in _slacks():
         aim = total * (1 - slack)

@@ -1,4 +1,4 @@
-"""Many votes gone through in parts, so that little memory is needed beside them. Pure."""
+"""Processes many votes in parts, so that little memory is needed in addition to them. Pure."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -8,32 +8,32 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-#: Votes, pairs, and votes of pairs, that are looked at together: about 100 bytes each.
+#: Votes, pairs, or votes of pairs that are processed together: about 100 bytes each.
 AT_ONCE = 250_000
-#: Of very many votes at least one in so many is looked at together: each time all have to be gone through.
+#: The most parts of very many votes, as each part needs a pass over all of them.
 TIMES = 16
 
 
 def parts(sizes: NDArray[np.integer[Any]], most: int | None = None) -> Iterator[tuple[int, int]]:
-    """Begin and end of parts whose sizes add up to about `most`, or `AT_ONCE`; each has some size."""
-    part = np.cumsum(sizes, dtype=np.int64) - 1  # what has no size before all others is in none
+    """Yields begin and end of parts whose sizes add up to about `most`, or `AT_ONCE`; no part has size 0."""
+    part = np.cumsum(sizes, dtype=np.int64) - 1  # leading elements of size 0 are in no part
     part //= AT_ONCE if most is None else most
     begins = np.flatnonzero(np.diff(part, prepend=-1)).tolist()
     yield from pairwise([*begins, len(sizes)])
 
 
 def blocks(length: int) -> Iterator[slice]:
-    """All of so many rows, `AT_ONCE` in each."""
+    """Returns slices of `AT_ONCE` rows that cover `length` rows."""
     return (slice(begin, begin + AT_ONCE) for begin in range(0, length, AT_ONCE))
 
 
 def of_votes(votes: int) -> int:
-    """How many of so many are looked at together."""
+    """Returns the number of votes that are processed together, of `votes` in all."""
     return max(AT_ONCE, votes // TIMES)
 
 
 def by_actors(votes: pl.DataFrame, count: NDArray[np.integer[Any]], *order: str) -> Iterator[pl.DataFrame]:
-    """All votes by actor, and of each in this order of columns; in parts that have no actor in common.
+    """Yields all votes by actor, sorted by the columns `order` for each actor, in parts that share no actor.
 
     count  votes of each actor
     """
@@ -42,7 +42,7 @@ def by_actors(votes: pl.DataFrame, count: NDArray[np.integer[Any]], *order: str)
 
 
 def counted(numbers: pl.Series, among: pl.Series | None = None) -> NDArray[np.uint32]:
-    """How often each number occurs, from 0 to the highest; `among` the flagged ones."""
+    """Returns how often each number occurs, from 0 to the highest; with `among`, only flagged numbers are counted."""
     highest = numbers.max()
     times = np.zeros(highest + 1 if isinstance(highest, int) else 0, np.uint32)
     for block in blocks(len(numbers)):
@@ -52,6 +52,6 @@ def counted(numbers: pl.Series, among: pl.Series | None = None) -> NDArray[np.ui
 
 
 def counted_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0 … n-1 for each n of `counts`."""
+    """Returns 0 … n-1 for each n of `counts`, one after the other."""
     ends = np.cumsum(counts)
     return np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)

@@ -1,6 +1,6 @@
-"""Whose votes look like no person's own judgement: bursts, votes on one side alone, rings. Pure.
+"""Detects actors whose votes look automated or copied: bursts, one-sided votes, rings. Pure.
 
-What is found is no proof: the votes wait for somebody's decision. Each finding carries the figures that it rests on.
+A finding is no proof: the votes wait for an operator's decision. Each finding carries the figures that it rests on.
 """
 
 import numpy as np
@@ -23,26 +23,27 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "desirable": pl.Boolean,  # the one side
     "share": pl.Float64,  # of the actor's votes on it
     "others_share": pl.Float64,  # of all other actors' votes on it
-    "together": pl.UInt32,  # what the actor and the partner most alike both judged: a completion, or two compared
-    "overlap": pl.Float64,  # of all that either judged
-    "agreement": pl.Float64,  # of those that both judged
-    "ring": _NUMBERS,  # the others in it
+    "together": pl.UInt32,  # completions, or compared pairs, that the actor and the most similar partner both judged
+    "overlap": pl.Float64,  # their share of all that either judged
+    "agreement": pl.Float64,  # share of equal votes among those that both judged
+    "ring": _NUMBERS,  # the other members
     "examples": _NUMBERS,  # of what was judged
 }
-#: Of one actor by one rule; figures that a rule does not have are null. Actors and what was judged by their numbers.
+#: A finding on one actor by one rule; figures that a rule does not have are null. Actors and what they judged are given
+#: by number.
 FINDINGS = pl.Schema(_COLUMNS)
 
 
 def findings(votes: pl.DataFrame, rules: wire.guard_rules.Quarantine) -> pl.DataFrame:
-    """What the rules find, by actor and rule; see `FINDINGS`. The order of the votes doesn't matter.
+    """Returns the findings of the rules, by actor and rule; see `FINDINGS`. The order of the votes doesn't matter.
 
     votes  one row for each actor and completion, and for each actor and two completions that were compared: see
-           `app.labels.whole_log.resolve.judgements`. A comparison is one vote, and on no side of `one_way`.
+           `app.labels.whole_log.resolve.judgements`. A comparison is one vote, and `one_way` ignores it.
     """
     if votes.is_empty():
         return FINDINGS.to_frame()
     count = counted(votes["actor"])
-    found = []
+    tables = []
     one_way = FINDINGS.to_frame()
     if rules.one_way is not None:
         one_sided = votes.filter(~votes["compared"]) if votes["compared"].any() else votes
@@ -53,18 +54,20 @@ def findings(votes: pl.DataFrame, rules: wire.guard_rules.Quarantine) -> pl.Data
     if rules.burst is not None or len(one_way):
         for ordered in by_actors(votes, count, "moment", "judged"):
             if rules.burst is not None:
-                found.append(_bursts(ordered.drop_nulls("moment"), rules.burst))
+                tables.append(_bursts(ordered.drop_nulls("moment"), rules.burst))
             theirs = one_way.filter(one_way["actor"].is_between(ordered["actor"][0], ordered["actor"][-1]))
-            found.append(theirs.with_columns(_first_of_sides(ordered.filter(~ordered["compared"]), theirs)))
+            tables.append(theirs.with_columns(_first_of_sides(ordered.filter(~ordered["compared"]), theirs)))
     if rules.ring is not None:
-        found.append(rings(votes, rules.ring))
-    whole = [FINDINGS.to_frame(), *(one.cast({name: FINDINGS[name] for name in one.columns}) for one in found)]
-    return pl.concat(whole, how="diagonal").sort("actor", "rule")
+        tables.append(rings(votes, rules.ring))
+    cast = (table.cast({name: FINDINGS[name] for name in table.columns}) for table in tables)
+    return pl.concat([FINDINGS.to_frame(), *cast], how="diagonal").sort("actor", "rule")
 
 
 def _bursts(ordered: pl.DataFrame, rule: wire.guard_rules.Burst) -> pl.DataFrame:
-    """Actors with `rule.votes` votes or more in some `rule.seconds`; the fullest such while. All votes have a time that
-    was sent: that of the receipt tells how quickly votes were uploaded, not how quickly they were given."""
+    """Returns the actors with `rule.votes` votes or more within `rule.seconds`, with the fullest such span.
+
+    All votes have a time that was sent: that of the receipt shows the speed of the upload, not of the voting.
+    """
     actor = ordered["actor"].to_numpy()
     moment = ordered["moment"].cast(pl.Datetime("us")).to_physical().to_numpy()
     span = int(rule.seconds * MICROSECONDS)
@@ -87,9 +90,9 @@ def _bursts(ordered: pl.DataFrame, rule: wire.guard_rules.Burst) -> pl.DataFrame
 
 
 def _one_way(count: NDArray[np.uint32], desirable: NDArray[np.uint32], rule: wire.guard_rules.OneWay) -> pl.DataFrame:
-    """Actors with nearly all of many votes on one side, and too many to come from a share like that of all others.
+    """Returns the actors with many votes, nearly all on one side, if the share of all others cannot explain them.
 
-    Found by chance, among all actors of a project who vote as everybody does, less than once in a million projects.
+    Among actors who vote as everybody does, the rule flags one by chance in fewer than one of a million projects.
 
     count, desirable  votes by actor, and desirable ones; these may be shorter: the last actors have none
     """
@@ -105,23 +108,23 @@ def _one_way(count: NDArray[np.uint32], desirable: NDArray[np.uint32], rule: wir
     n, k, m, j = (values[suspects] for values in (votes, one_side, others, others_side))
     surprise = chance.two_shares(k, n, j, m)
     limit = chance.MILLION_OF_TWO + np.log(np.count_nonzero(votes))
-    found = (k / n > j / m) & (surprise > limit)
-    picked = suspects[found]
+    flagged = (k / n > j / m) & (surprise > limit)
+    picked = suspects[flagged]
     return pl.DataFrame(
         {
             "actor": picked.astype(np.uint32),
             "rule": ["one_way"] * len(picked),
-            "votes": n[found],
+            "votes": n[flagged],
             "desirable": mostly_up[picked],
-            "share": (k / n)[found],
-            "others_share": (j / m)[found],
+            "share": (k / n)[flagged],
+            "others_share": (j / m)[flagged],
         },
         schema_overrides={"rule": FINDINGS["rule"]},
     )
 
 
 def _first_of_sides(ordered: pl.DataFrame, one_way: pl.DataFrame) -> pl.Series:
-    """Examples of the actors nearly all of whose votes are on one side."""
+    """Returns examples for each actor of `one_way`: the first votes on the actor's side."""
     actor = ordered["actor"].to_numpy()
     examples = []
     for number, desirable in one_way.select("actor", "desirable").iter_rows():

@@ -1,10 +1,10 @@
-"""Actors who judge the same completions in the same way. Pure.
+"""Detects rings: actors who judge the same completions in the same way. Pure.
 
-Which pairs are compared: of each actor the completions that the fewest judged come first. Two whose overlap is *o* or
-more have two in common among the first n - ⌈o·n⌉ + 2 of each (prefix filtering: Bayardo, Ma and Srikant, WWW 2007;
-Wang, Li and Feng, SIGMOD 2012, for more than one), so that hardly anybody else is looked at, and no n² pairs arise. A
-completion that more than `CROWD` actors judged brings nobody together, and is no evidence either: it is shown to
-everybody.
+Prefix filtering decides which pairs are compared (Bayardo, Ma and Srikant, WWW 2007; Wang, Li and Feng, SIGMOD 2012,
+for more than one common element). The completions of each actor are sorted, those with the fewest judges first. Two
+actors whose overlap is *o* or more have two completions in common among the first n - ⌈o·n⌉ + 2 of each, so that hardly
+any other pair is examined, and no n² pairs arise. A completion that more than `CROWD` actors judged makes no pair, and
+is no evidence either: it is shown to everybody.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from app.labels.guards import chance
 from app.labels.guards.portions import blocks, by_actors, counted, counted_up, of_votes, parts
 
 CROWD = 100
-#: Completions that two must have in common at the head of their lists to be compared. No rule asks for fewer.
+#: Completions that two actors must have in common at the head of their lists to be compared. No rule allows fewer.
 SHARED = 2
-#: So many completions are named with a finding.
+#: The number of completions that a finding lists.
 EXAMPLES = 5
 
 Numbers = NDArray[np.int64]
@@ -29,16 +29,16 @@ Flags = NDArray[np.bool_]
 
 
 def rings(votes: pl.DataFrame, rule: wire.guard_rules.Ring) -> pl.DataFrame:
-    """Each actor of a ring: together, overlap and agreement with the partner most alike, and the others of the ring.
+    """Returns each actor of a ring: together, overlap and agreement with the most similar partner; the other members.
 
-    votes  one row of each actor and what was judged, a completion or two that were compared: judged UInt32, actor
-           UInt32, desirable Boolean
+    votes  one row for each actor and each judged completion or compared pair: judged UInt32, actor UInt32, desirable
+           Boolean
 
-    A ring is `rule.actors` or more that are linked by pairs. A pair is linked where the rule's three figures hold and
-    chance does not explain as many common votes as it has (`_Pairs.surprise`), with the bound over all pairs of actors.
+    A ring is `rule.actors` or more actors linked by pairs. A pair is linked if it meets the rule's three figures and
+    chance does not explain its number of equal votes (`_Pairs.surprise`), with the bound over all pairs of actors.
     """
-    said = _Votes.of(votes)
-    return _found(said, _linked(said, _candidates(said, rule), rule), rule.actors)
+    ordered = _Votes.of(votes)
+    return _findings(ordered, _linked(ordered, _candidates(ordered, rule), rule), rule.actors)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class _Votes:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """`first` has no more votes than `second`."""
+    """Pairs of actors with their figures. `first` has no more votes than `second`."""
 
     first: Numbers
     second: Numbers
@@ -91,21 +91,21 @@ class _Pairs:
 
     @classmethod
     def joined(cls, several: "list[_Pairs]") -> "_Pairs":
-        """By first, then by second."""
-        whole = cls(*(np.concatenate([getattr(one, name) for one in several]) for name in cls.__dataclass_fields__))
+        """Returns all pairs, ordered by first, then by second."""
+        whole = cls(*(np.concatenate([getattr(part, name) for part in several]) for name in cls.__dataclass_fields__))
         return whole.only(np.lexsort((whole.second, whole.first)))
 
 
-def _candidates(said: _Votes, rule: wire.guard_rules.Ring) -> Numbers:
-    """Pairs that may be alike enough, each as second · actors + first, ascending."""
-    actors = len(said.count)
-    by_rank = np.argsort(said.count, kind="stable")  # who has fewer votes is the first of a pair
-    heads = _heads(said, rule, by_rank)
+def _candidates(votes: _Votes, rule: wire.guard_rules.Ring) -> Numbers:
+    """Returns the pairs that may be similar enough, each as second · actors + first, ascending."""
+    actors = len(votes.count)
+    by_rank = np.argsort(votes.count, kind="stable")  # the actor with fewer votes is the first of a pair
+    heads = _heads(votes, rule, by_rank)
     completion, rank = (heads >> np.uint64(32)).astype(np.uint32), heads.astype(np.uint32)
     del heads
     after = _after(completion)
-    of_rank = said.count[by_rank]
-    found = [np.empty(0, np.int64)]
+    of_rank = votes.count[by_rank]
+    chunks = [np.empty(0, np.int64)]
     sizes = np.zeros(actors, np.int64)
     for block in blocks(len(rank)):
         np.add.at(sizes, rank[block], after[block].astype(np.int64))
@@ -113,36 +113,36 @@ def _candidates(said: _Votes, rule: wire.guard_rules.Ring) -> Numbers:
         left = np.flatnonzero((rank >= begin) & (rank < end) & (after > 0))
         pairs, times = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for start, stop in parts(after[left]):
-            some = left[start:stop]
-            many = after[some].astype(np.int64)
-            some = np.repeat(some, many)
-            first = rank[some].astype(np.int64)
-            second = rank[some + 1 + counted_up(many)].astype(np.int64)
+            row = left[start:stop]
+            followers = after[row].astype(np.int64)
+            row = np.repeat(row, followers)
+            first = rank[row].astype(np.int64)
+            second = rank[row + 1 + counted_up(followers)].astype(np.int64)
             alike = of_rank[first] >= rule.overlap * of_rank[second] - 1e-9
             pair, often = np.unique(first[alike] * actors + second[alike], return_counts=True)
             pairs.append(pair)
             times.append(often)
-        pair, place = np.unique(np.concatenate(pairs), return_inverse=True)
-        first, second = np.divmod(pair[np.bincount(place, np.concatenate(times), len(pair)) >= SHARED], actors)
-        found.append(by_rank[second] * actors + by_rank[first])
-    candidates = np.concatenate(found)
+        pair, index = np.unique(np.concatenate(pairs), return_inverse=True)
+        first, second = np.divmod(pair[np.bincount(index, np.concatenate(times), len(pair)) >= SHARED], actors)
+        chunks.append(by_rank[second] * actors + by_rank[first])
+    candidates = np.concatenate(chunks)
     candidates.sort()
     return candidates
 
 
-def _heads(said: _Votes, rule: wire.guard_rules.Ring, by_rank: Numbers) -> NDArray[np.uint64]:
-    """The heads of the actors' lists, without what brings nobody together: completion · 2³² + rank, ascending."""
+def _heads(votes: _Votes, rule: wire.guard_rules.Ring, by_rank: Numbers) -> NDArray[np.uint64]:
+    """Returns the heads of the actors' lists, without completions that make no pair: completion · 2³² + rank, ascending."""
     rank = np.empty(len(by_rank), np.uint64)
     rank[by_rank] = np.arange(len(by_rank), dtype=np.uint64)
-    needed = np.maximum(np.ceil(rule.overlap * said.count - 1e-9).astype(np.int64), rule.together)
-    length = np.where(said.count >= rule.together, said.count - needed + SHARED, 0)
-    heads = np.empty(len(said), np.uint64)  # as many as there could be: pages that nothing is written to cost nothing
+    needed = np.maximum(np.ceil(rule.overlap * votes.count - 1e-9).astype(np.int64), rule.together)
+    length = np.where(votes.count >= rule.together, votes.count - needed + SHARED, 0)
+    heads = np.empty(len(votes), np.uint64)  # the largest possible size: unwritten pages cost nothing
     size = 0
-    for begin, end in parts(said.count, of_votes(len(said))):
-        actor = np.flatnonzero(said.count[begin:end]) + begin
-        count = said.count[actor]
-        completion = said.completion[said.begin[actor[0]] :][: count.sum()]
-        voters = np.minimum(said.voters[completion], CROWD + 1).astype(np.uint64)  # in 7 bits; the actors are the rest
+    for begin, end in parts(votes.count, of_votes(len(votes))):
+        actor = np.flatnonzero(votes.count[begin:end]) + begin
+        count = votes.count[actor]
+        completion = votes.completion[votes.begin[actor[0]] :][: count.sum()]
+        voters = np.minimum(votes.voters[completion], CROWD + 1).astype(np.uint64)  # in 7 bits; the actors are the rest
         rarest = np.repeat(np.arange(len(actor), dtype=np.uint64) << np.uint64(39), count)
         rarest |= voters << np.uint64(32) | completion
         rarest.sort()
@@ -157,7 +157,7 @@ def _heads(said: _Votes, rule: wire.guard_rules.Ring, by_rank: Numbers) -> NDArr
 
 
 def _after(block: Small) -> NDArray[np.uint8]:
-    """How many come after each in the same block, of `CROWD` at most; `block` ascends."""
+    """Returns for each element how many follow it in the same block of at most `CROWD`; `block` ascends."""
     begins = np.flatnonzero(np.diff(block, prepend=block[:1] + np.uint32(1))).astype(np.uint32)
     sizes = np.diff(begins, append=np.uint32(len(block)))
     ends = np.repeat(begins + sizes, sizes)
@@ -165,16 +165,16 @@ def _after(block: Small) -> NDArray[np.uint8]:
     return ends.astype(np.uint8)
 
 
-def _linked(said: _Votes, candidates: Numbers, rule: wire.guard_rules.Ring) -> _Pairs:
-    """Those candidates that the rule and chance leave, with their figures."""
-    actors = np.count_nonzero(said.count)
+def _linked(votes: _Votes, candidates: Numbers, rule: wire.guard_rules.Ring) -> _Pairs:
+    """Returns the candidates that meet the rule and that chance does not explain, with their figures."""
+    actors = np.count_nonzero(votes.count)
     limit = chance.MILLION + np.log(max(actors * (actors - 1) / 2, 1.0))
-    second, first = np.divmod(candidates, max(len(said.count), 1))
-    # Of each second one list is looked up however many firsts it has.
-    sizes = said.count[first] + np.where(np.diff(second, prepend=-1) > 0, said.count[second], 0)
-    linked = [_compared(said, second[:0], second[:0])]
+    second, first = np.divmod(candidates, max(len(votes.count), 1))
+    # The list of each second actor is looked up once, for all its firsts together.
+    sizes = votes.count[first] + np.where(np.diff(second, prepend=-1) > 0, votes.count[second], 0)
+    linked = [_compared(votes, second[:0], second[:0])]
     for begin, end in parts(sizes):
-        pairs = _compared(said, first[begin:end], second[begin:end])
+        pairs = _compared(votes, first[begin:end], second[begin:end])
         meets = (
             (pairs.together >= rule.together)
             & (pairs.overlap >= rule.overlap)
@@ -185,10 +185,10 @@ def _linked(said: _Votes, candidates: Numbers, rule: wire.guard_rules.Ring) -> _
     return _Pairs.joined(linked)
 
 
-def _compared(said: _Votes, first: Numbers, second: Numbers) -> _Pairs:
-    """Each pair with its figures; `second` ascends."""
-    together, agreed, expected = _in_common(said, first, second)
-    either = said.count[first] + said.count[second] - together
+def _compared(votes: _Votes, first: Numbers, second: Numbers) -> _Pairs:
+    """Returns each pair with its figures; `second` ascends."""
+    together, agreed, expected = _in_common(votes, first, second)
+    either = votes.count[first] + votes.count[second] - together
     return _Pairs(
         first=first,
         second=second,
@@ -199,25 +199,25 @@ def _compared(said: _Votes, first: Numbers, second: Numbers) -> _Pairs:
     )
 
 
-def _in_common(said: _Votes, first: Numbers, second: Numbers) -> tuple[Numbers, Numbers, NDArray[np.float64]]:
-    """Of each pair: completions that both judged, those that they judged alike, and how many would be so by chance.
+def _in_common(votes: _Votes, first: Numbers, second: Numbers) -> tuple[Numbers, Numbers, NDArray[np.float64]]:
+    """Returns for each pair: the completions that both judged, their equal votes, and those expected by chance.
 
-    By chance the second judges a completion of the first as often as all others do: its votes times the share that the
-    completion has in the votes of the others. It says what the first said as often as the others say that of this
-    completion. One vote is added to theirs, so that what nobody else judged is not impossible.
+    By chance the second actor judges a completion of the first as often as all others do: its votes times the
+    completion's share of the others' votes. It agrees with the first as often as the others do on this completion. One
+    vote is added to theirs, so that a completion nobody else judged is not impossible.
     """
-    pair = np.repeat(np.arange(len(first)), said.count[first])
-    row = _rows(said, first)
-    completion, verdict = said.completion[row], said.desirable[row]
-    both, theirs = _looked_up(said, completion, second, pair)
+    pair = np.repeat(np.arange(len(first)), votes.count[first])
+    row = _rows(votes, first)
+    completion, verdict = votes.completion[row], votes.desirable[row]
+    both, theirs = _looked_up(votes, completion, second, pair)
     alike = both & (theirs == verdict)
-    voters, ups = said.voters[completion].astype(np.int64), said.ups[completion].astype(np.int64)
+    voters, ups = votes.voters[completion].astype(np.int64), votes.ups[completion].astype(np.int64)
     others = voters - 1 - both
     same = np.where(verdict, ups, voters - ups) - 1 - alike
-    mine = said.count[second][pair]
-    elsewhere = len(said) - said.count[first][pair] - mine + 1
+    mine = votes.count[second][pair]
+    elsewhere = len(votes) - votes.count[first][pair] - mine + 1
     judges = np.where(others >= CROWD, 1.0, np.minimum(mine * (others + 1) / elsewhere, 1.0))
-    agrees = (same + np.where(verdict, said.share, 1 - said.share)) / (others + 1)
+    agrees = (same + np.where(verdict, votes.share, 1 - votes.share)) / (others + 1)
     return (
         np.bincount(pair[both], minlength=len(first)),
         np.bincount(pair[alike], minlength=len(first)),
@@ -225,31 +225,31 @@ def _in_common(said: _Votes, first: Numbers, second: Numbers) -> tuple[Numbers, 
     )
 
 
-def _looked_up(said: _Votes, completion: Small, second: Numbers, pair: Numbers) -> tuple[Flags, Flags]:
-    """Whether the second of each pair judged the completion, and what it said where it did."""
+def _looked_up(votes: _Votes, completion: Small, second: Numbers, pair: Numbers) -> tuple[Flags, Flags]:
+    """Returns whether the second of each pair judged the completion, and its vote if it did."""
     begins = np.diff(second, prepend=-1) > 0
     judge = second[begins]
-    row = _rows(said, judge)
-    # Actor and completion in one number; actors are numbered anew.
-    many = len(said.voters)
-    keys = np.repeat(np.arange(len(judge)) * many, said.count[judge]) + said.completion[row]
-    wanted = ((np.cumsum(begins) - 1) * many)[pair] + completion
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return keys[place] == wanted, said.desirable[row[place]]
+    row = _rows(votes, judge)
+    # Actor and completion in one number; here, actors are numbered from 0.
+    completions = len(votes.voters)
+    keys = np.repeat(np.arange(len(judge)) * completions, votes.count[judge]) + votes.completion[row]
+    wanted = ((np.cumsum(begins) - 1) * completions)[pair] + completion
+    index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return keys[index] == wanted, votes.desirable[row[index]]
 
 
-def _rows(said: _Votes, actors: Numbers) -> Numbers:
-    """Of the votes of each, one after the other."""
-    count = said.count[actors]
-    return np.repeat(said.begin[actors], count) + counted_up(count)
+def _rows(votes: _Votes, actors: Numbers) -> Numbers:
+    """Returns the rows of the actors' votes, one actor after the other."""
+    count = votes.count[actors]
+    return np.repeat(votes.begin[actors], count) + counted_up(count)
 
 
-def _found(said: _Votes, pairs: _Pairs, least: int) -> pl.DataFrame:
-    """A row for each actor of a ring of `least` or more."""
+def _findings(votes: _Votes, pairs: _Pairs, least: int) -> pl.DataFrame:
+    """Returns a row for each actor of a ring of `least` or more."""
     partners: dict[int, list[int]] = {}
-    for number, (one, other) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
-        partners.setdefault(one, []).append(number)
-        partners.setdefault(other, []).append(number)
+    for number, (first, second) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
+        partners.setdefault(first, []).append(number)
+        partners.setdefault(second, []).append(number)
     rows = []
     for ring in _components(pairs):
         if len(ring) < least:
@@ -261,19 +261,19 @@ def _found(said: _Votes, pairs: _Pairs, least: int) -> pl.DataFrame:
                 {
                     "actor": actor,
                     "rule": "ring",
-                    "votes": int(said.count[actor]),
+                    "votes": int(votes.count[actor]),
                     "together": int(pairs.together[best]),
                     "overlap": float(pairs.overlap[best]),
                     "agreement": float(pairs.agreement[best]),
                     "ring": [other for other in ring if other != actor],
-                    "examples": _common(said, actor, partner)[:EXAMPLES],
+                    "examples": _common(votes, actor, partner)[:EXAMPLES],
                 }
             )
     return pl.DataFrame(rows, schema_overrides={"rule": pl.String})
 
 
 def _components(pairs: _Pairs) -> list[list[int]]:
-    """Actors that are linked, also by way of others; each ascending, by their first."""
+    """Returns the groups of actors that are linked, directly or through others; each ascending, by their first."""
     leader: dict[int, int] = {}
 
     def of(actor: int) -> int:
@@ -284,8 +284,8 @@ def _components(pairs: _Pairs) -> list[list[int]]:
             leader[actor], actor = root, leader[actor]
         return root
 
-    for one, other in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
-        low, high = sorted((of(one), of(other)))
+    for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
+        low, high = sorted((of(first), of(second)))
         leader[high] = low
     groups: dict[int, list[int]] = {}
     for actor in sorted(leader):
@@ -293,9 +293,9 @@ def _components(pairs: _Pairs) -> list[list[int]]:
     return list(groups.values())
 
 
-def _common(said: _Votes, one: int, other: int) -> list[int]:
+def _common(votes: _Votes, one: int, other: int) -> list[int]:
     first, second = (
-        said.completion[said.begin[actor] : said.begin[actor] + said.count[actor]] for actor in (one, other)
+        votes.completion[votes.begin[actor] : votes.begin[actor] + votes.count[actor]] for actor in (one, other)
     )
     common: list[int] = np.intersect1d(first, second, assume_unique=True).tolist()
     return common

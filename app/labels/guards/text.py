@@ -1,22 +1,22 @@
-"""What two texts have in common that say the same. Pure."""
+"""Normalises texts and hashes them, so that texts that say the same are equal. Pure."""
 
 import hashlib
 import unicodedata
 
 
 def normalised(text: str) -> str:
-    """Without what doesn't matter: Unicode forms, case, spaces.
+    """Returns the text without differences of Unicode form, case and spaces.
 
-    Prompts are held out by it: changing it moves rows between the sides of the split.
+    The split holds prompts out by this form: a change moves rows between train and holdout.
     """
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return " ".join(folded.casefold().split())
 
 
 def key_of(*texts: str) -> bytes:
-    """16 bytes, the same for texts that are equal once normalised, one by one."""
+    """Returns 16 bytes, equal for sequences of texts that are pairwise equal after `normalised`."""
     digest = hashlib.blake2b(digest_size=16)
     for text in texts:
-        said = normalised(text).encode("utf-8", "surrogatepass")
-        digest.update(len(said).to_bytes(8, "little") + said)
+        encoded = normalised(text).encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.digest()

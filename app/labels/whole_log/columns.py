@@ -1,4 +1,4 @@
-"""The events of a log in columns, while they come as Arrow: ids and signals turned into numbers. Pure."""
+"""Turns the events of a log from Arrow batches into columns, with numbers for ids and signals. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ from app.feedback.reading.not_preferred import EVEN, NOT_PREFERRED, id_of
 from app.labels.whole_log.events import UNKNOWN_EDIT, Compared, id_hash
 
 
-class _Said(msgspec.Struct):
-    """As much of a signal as can be different for each event; see `LogSource.events`."""
+class _Signal(msgspec.Struct):
+    """The fields of a signal that can differ for each event; see `LogSource.events`."""
 
     kind: str
     rejected: str | None = None
@@ -26,15 +26,15 @@ class _Said(msgspec.Struct):
     tie: bool | None = None
 
     def other(self, completion_id: str) -> str:
-        """The id of the completion that was not preferred."""
+        """Returns the id of the completion that was not preferred."""
         return id_of(completion_id, self.rejected, self.rejected_completion_id)
 
 
-_SAID = msgspec.json.Decoder(_Said)
+_SIGNAL = msgspec.json.Decoder(_Signal)
 
 
 class _Part(NamedTuple):
-    """Events of one batch. `other` are the sides of preferences that were not preferred, of the events in `rows`."""
+    """The events of one batch, or the sides of its preferences that were not preferred."""
 
     position: NDArray[np.int64]
     completion: pa.DictionaryArray
@@ -48,7 +48,7 @@ class _Part(NamedTuple):
 
 
 class Signals:
-    """Numbers of the different signals; texts aside, there are few."""
+    """Numbers for the distinct signals. Without their texts there are few."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ class Signals:
 
 @dataclass(frozen=True)
 class Columns:
-    """The log's events in columns, each preference twice: `source` is the row of the event itself."""
+    """The log's events in columns. A preference has two rows: `source` is the row of the event itself."""
 
     position: NDArray[np.int64]
     completion: NDArray[np.uint32]
@@ -75,7 +75,7 @@ class Columns:
     carries: NDArray[np.bool_]
     never_train: NDArray[np.bool_]
     checkpoint: NDArray[np.int32]  # -1: none
-    source: NDArray[np.int32]  # -1: not among these any more
+    source: NDArray[np.int32]  # -1: no longer among these rows
     completions: pa.Array  # ids
     actors: pa.Array
     checkpoints: pa.Array
@@ -97,16 +97,16 @@ class Columns:
         for batch in batches:
             raw = batch["signal"].dictionary_encode()
             texts = raw.dictionary.to_pylist()
-            said = [_SAID.decode(text) for text in texts]
-            numbers = np.array(list(map(_number, repeat(signals), said, texts)), dtype=np.uint32)
-            which = as_numpy(raw.indices)
+            distinct = [_SIGNAL.decode(text) for text in texts]
+            numbers = np.array(list(map(_number, repeat(signals), distinct, texts)), dtype=np.uint32)
+            indices = as_numpy(raw.indices)
             actor = batch["actor"].dictionary_encode()
             position, moment = as_numpy(batch["position"]), as_numpy(batch["moment"].cast(pa.int64()))
             here = np.arange(start, start + len(batch), dtype=np.int32)
             parts.append(
                 _Part(
                     position, batch["completion_id"].dictionary_encode(), actor, moment,
-                    as_numpy(batch["by_arrival"]), numbers[which],
+                    as_numpy(batch["by_arrival"]), numbers[indices],
                     as_numpy(batch["carries"]), as_numpy(batch["never_train"]),
                     batch["checkpoint_id"].dictionary_encode(),
                 )
@@ -116,21 +116,22 @@ class Columns:
             if replaced.null_count < len(replaced):
                 rows = np.flatnonzero(as_numpy(replaced.is_valid()))
                 supersedes |= zip((start + rows).tolist(), pl.Series(replaced).gather(rows).to_list(), strict=True)
-            edit_rows.append(start + np.flatnonzero(np.array([one.kind == "edit" for one in said], dtype=bool)[which]))
+            kinds = np.array([signal.kind for signal in distinct], dtype=object)
+            edit_rows.append(start + np.flatnonzero((kinds == "edit")[indices]))
             start += len(batch)
-            preferences = np.flatnonzero(np.array([one.kind == "preference" for one in said], dtype=bool)[which])
+            preferences = np.flatnonzero((kinds == "preference")[indices])
             if len(preferences):
-                others = [said[place] for place in which[preferences].tolist()]
+                others = [distinct[index] for index in indices[preferences].tolist()]
                 ids = pl.Series(batch["completion_id"]).gather(preferences)
-                other_ids = _strings(map(_Said.other, others, ids.to_list()))
+                other_ids = _strings(map(_Signal.other, others, ids.to_list()))
                 compared.append(Compared(here[preferences], id_hash(other_ids)))
                 compared.append(Compared(np.arange(start, start + len(ids), dtype=np.int32), id_hash(ids.to_arrow())))
                 parts.append(
                     _Part(
                         position[preferences], other_ids.dictionary_encode(), actor.take(as_arrow(preferences)),
                         moment[preferences], parts[-1].by_arrival[preferences],
-                        np.array([even if one.tie else not_preferred for one in others], dtype=np.uint32),
-                        np.array([one.carries or one.rejected is not None for one in others], dtype=bool),
+                        np.array([even if other.tie else not_preferred for other in others], dtype=np.uint32),
+                        np.array([other.carries or other.rejected is not None for other in others], dtype=bool),
                         parts[-1].never_train[preferences],
                         pa.nulls(len(preferences), pa.binary(16)).dictionary_encode(),
                     )
@@ -163,7 +164,7 @@ class Columns:
         )
 
     def about(self, completions: NDArray[np.bool_]) -> "Columns":
-        """The rows about these completions alone, once it is known what supersedes what."""
+        """Returns only the rows about these completions. `supersedes` is dropped, so evaluate it before."""
         chosen = completions[self.completion]
         row = np.where(chosen, np.cumsum(chosen, dtype=np.int32) - 1, np.int32(-1))
         number = np.cumsum(completions, dtype=np.uint32) - np.uint32(1)
@@ -187,24 +188,24 @@ class Columns:
 
 
 def not_preferred(batch: pa.RecordBatch) -> tuple[NDArray[np.int64], pa.Array]:
-    """Which rows of a batch are preferences, and the ids of the completions that were not preferred."""
+    """Returns the rows of a batch that are preferences, and the ids of the completions that were not preferred."""
     rows = np.flatnonzero(as_numpy(pc.match_substring(batch["signal"], '"preference"')))
-    said = [_SAID.decode(signal) for signal in pl.Series(batch["signal"]).gather(rows)]
-    preferences = [number for number, one in enumerate(said) if one.kind == "preference"]
+    signals = [_SIGNAL.decode(text) for text in pl.Series(batch["signal"]).gather(rows)]
+    preferences = [number for number, signal in enumerate(signals) if signal.kind == "preference"]
     rows = rows[preferences]
     ids = pl.Series(batch["completion_id"]).gather(rows)
-    return rows, _strings(said[number].other(one) for number, one in zip(preferences, ids, strict=True))
+    return rows, _strings(signals[number].other(own) for number, own in zip(preferences, ids, strict=True))
 
 
-def _number(signals: Signals, said: _Said, raw: str) -> int:
-    if said.kind in ("edit", "comment", "preference"):
-        unread = {"severity": UNKNOWN_EDIT} if said.kind == "edit" else {}
-        return signals.number({"kind": EVEN if said.tie else said.kind, **unread})
+def _number(signals: Signals, signal: _Signal, raw: str) -> int:
+    if signal.kind in ("edit", "comment", "preference"):
+        unread = {"severity": UNKNOWN_EDIT} if signal.kind == "edit" else {}
+        return signals.number({"kind": EVEN if signal.tie else signal.kind, **unread})
     return signals.number(msgspec.json.decode(raw), raw)
 
 
 def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa.Array]:
-    """Numbers, -1 for null, and what they stand for."""
+    """Returns the numbers of the values, -1 for null, and the distinct values."""
     if not parts:
         return np.empty(0, dtype=np.int32), _strings([])
     chunks = pa.chunked_array(parts).unify_dictionaries().chunks
@@ -217,7 +218,7 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[A
 
 
 def as_numpy(array: pa.Array) -> NDArray[Any]:
-    """A copy: a view would keep the whole batch that the array is of. By way of polars: Arrow's own loads pandas."""
+    """Returns a copy, as a view would keep the array's whole batch. Uses polars, as Arrow's own method loads pandas."""
     return np.array(pl.Series(array).to_numpy())
 
 

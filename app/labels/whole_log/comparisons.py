@@ -1,7 +1,7 @@
-"""The judgements of each actor on each two completions, for a whole log at once. Pure.
+"""Finds each actor's judgement on each pair of compared completions, for a whole log at once. Pure.
 
 A comparison is in a log twice, once for each of the two. An actor's latest judgement of the same two counts; judgements
-of one moment that contradict each other are none. `app.labels.policy` does the same for one completion.
+of one moment that contradict each other count as none. `app.labels.policy` does the same for one completion.
 """
 
 from typing import Any, NamedTuple
@@ -23,20 +23,20 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "moment": pl.Int64,
     "actors": pl.List(pl.UInt32),
 }
-#: Two completions that were compared, by numbers of actors; twice, seen from each of the two. `other`: what stands for
-#: the other's id · `first`: see `Judgements` · `preferred`: who prefer `completion` · `moment`: of the newest one.
+#: Two compared completions with counts of actors; two rows, one from the view of each. `other`: hash of the other's id
+#: · `first`: see `Judgements` · `preferred`: actors who prefer `completion` · `moment`: that of the newest comparison.
 COMPARISONS = pl.Schema(_COLUMNS)
 
 
 class Judgements(NamedTuple):
-    """The judgement that counts of each actor on each two completions, seen from each of the two; ordered by completion
-    and actor.
+    """The judgement that counts of each actor on each two completions, from the view of each of the two; ordered by
+    completion and actor.
 
-    events      the latest ones that say so
-    other       what stands for the id of the other completion
+    events      the latest events with that judgement
+    other       hash of the id of the other completion
     preference  1 for this one, -1 for the other one, 0 for neither
-    first       whether this is the one of the two by which both are counted once
-    two         place in `Log.compared` of the first event about this completion and the other one
+    first       whether this is the side to use where the two are counted once
+    two         index in `Log.compared` of the first event about this completion and the other one
     """
 
     events: Events
@@ -55,11 +55,11 @@ class Judgements(NamedTuple):
         return Judgements(self.events.where(chosen), other, preference, first, two)
 
     def once(self) -> "Judgements":
-        """Each judgement once, seen from the first of the two."""
+        """Returns each judgement once, from the view of the first of the two."""
         return self.where(self.first)
 
     def of_completions(self) -> Events:
-        """Returns one event for each actor and completion that the actor prefers more, or less, often than not."""
+        """Returns one event for each actor and completion that the actor mostly prefers, or mostly does not prefer."""
         pair = self.events.pair
         begins = np.flatnonzero(changes(pair))
         if not len(begins):
@@ -72,7 +72,7 @@ class Judgements(NamedTuple):
         return agreeing.where(np.append(changes(agreeing.pair)[1:], True)[: len(order)])
 
     def counted(self) -> pl.DataFrame:
-        """Returns what was compared: see `COMPARISONS`."""
+        """Returns the compared completions with counts: see `COMPARISONS`."""
         frame = pl.DataFrame(
             {
                 "completion": self.events.completion,
@@ -100,7 +100,7 @@ class Judgements(NamedTuple):
 def judgements_of(log: Log, counts: NDArray[np.bool_]) -> Judgements:
     """Returns the judgements in the comparisons among the events that count."""
     chosen = counts[log.compared.row]
-    compared, two = log.compared.where(chosen), _first_places(log)[chosen]
+    compared, two = log.compared.where(chosen), _first_indices(log)[chosen]
     events = log.events.where(compared.row)
     sides = np.array([preference_in(body) or 0 for body in log.signals], dtype=np.int8)
     order = np.lexsort((events.sequence, events.moment, compared.other, events.pair))
@@ -121,8 +121,8 @@ def judgements_of(log: Log, counts: NDArray[np.bool_]) -> Judgements:
     return Judgements(events, other, agreed, id_hash(ids) < other, two[last])
 
 
-def _first_places(log: Log) -> NDArray[np.int64]:
-    """Returns for each row of `log.compared` the place of the first one about the same two completions."""
+def _first_indices(log: Log) -> NDArray[np.int64]:
+    """Returns for each row of `log.compared` the index of the first row about the same two completions."""
     completion, other = log.events.completion[log.compared.row], log.compared.other
     order = np.lexsort((other, completion))
     begins = changes(completion[order]) | changes(other[order])

@@ -1,4 +1,4 @@
-"""A log in columns: its events as numbers, and what these stand for. Pure."""
+"""A log in columns: its events as numbers, and the values of these numbers. Pure."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-#: What an edit says whose original's text is not known.
+#: The severity of an edit whose original's text is not known.
 UNKNOWN_EDIT = "unknown"
-#: Of few names that are said often: a number each in memory.
+#: The type of columns with few names that occur often: each takes a number in memory.
 NAME = pl.Categorical()
 
 
 class Events(NamedTuple):
     """Columns of events; `moment` is in µs since 1970, 0 where no time is known; `completion`, `actor` and `signal` are
-    numbers. `by_arrival`: whether the moment is that of the receipt, so that the place in the log orders equal ones."""
+    numbers. `by_arrival`: whether the moment is that of the receipt; the position in the log then orders equal ones."""
 
     position: NDArray[np.int64]
     completion: NDArray[np.uint32]
@@ -29,26 +29,26 @@ class Events(NamedTuple):
     signal: NDArray[np.uint32]
 
     def where(self, chosen: NDArray[Any] | slice) -> "Events":
-        """By a mask, by row numbers, or a slice."""
+        """Returns the events that a mask, row numbers or a slice choose."""
         return Events._make(column[chosen] for column in self)
 
     def with_more(self, others: "Events") -> "Events":
-        """Both, these first."""
+        """Returns these events followed by the others."""
         columns: list[tuple[NDArray[Any], NDArray[Any]]] = list(zip(self, others, strict=True))
         return Events._make(map(np.concatenate, columns))
 
     @property
     def pair(self) -> NDArray[np.int64]:
-        """Completion and actor in one number."""
+        """Returns completion and actor in one number."""
         return self.completion.astype(np.int64) << 32 | self.actor
 
     @property
     def sequence(self) -> NDArray[np.int64]:
-        """Returns a number that orders events of one moment; 0 for those that have no order then."""
+        """Returns a number that orders events of one moment; 0 for events without such an order."""
         return np.where(self.by_arrival, self.position, 0)
 
     def same_moment_as_before(self, order: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each event, in this order, is of the moment of the one before it."""
+        """Returns for each event, in this order, whether it has the same moment as the one before it."""
         moment, sequence = self.moment[order], self.sequence[order]
         same = np.zeros(len(order), dtype=bool)
         same[1:] = (moment[1:] == moment[:-1]) & (sequence[1:] == sequence[:-1])
@@ -56,7 +56,7 @@ class Events(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Events that compare two completions. `row`: of the event · `other`: what stands for the id of the other one."""
+    """Events that compare two completions. `row`: row of the event · `other`: hash of the other completion's id."""
 
     row: NDArray[np.int32]
     other: NDArray[np.uint64]
@@ -73,13 +73,13 @@ class Compared(NamedTuple):
 class Log:
     """The events of a log, in numbers.
 
-    events       `completion` and `actor` are rows of the frames below, `signal` a place in `signals`; a preference is
-                 there twice, once for each side
-    stands       which of them were not taken back, nor replaced
-    compared     those that compare two completions, with the other one
-    signals      the different ones, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
-    completions  completion_id str · checkpoint_id name or null · position Int64 · known bool: is its text there ·
-                 carrier UInt8: what has it (`reading.CARRIERS`) · never_train bool: not to be trained on
+    events       `completion` and `actor` are rows of the frames below, `signal` an index into `signals`; a preference
+                 has two rows, one for each side
+    stands       for each event, whether it was neither taken back nor replaced
+    compared     the events that compare two completions, with the other one
+    signals      the distinct signals, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
+    completions  completion_id str · checkpoint_id name or null · position Int64 · known bool: whether its text is
+                 there · carrier UInt8: what holds the text (`reading.CARRIERS`) · never_train bool: not for training
     actors       their ids
     rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
     """
@@ -94,17 +94,17 @@ class Log:
 
 
 def text_key(text: str) -> bytes:
-    """16 bytes that stand for a text."""
+    """Returns the 16-byte hash of a text."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def microseconds(moment: datetime) -> int:
-    """Since 1970; exact, where a float would round."""
+    """Returns the microseconds since 1970, exactly; a float would round."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def id_hash(completion_ids: pa.Array | pl.Series) -> NDArray[np.uint64]:
-    """Returns 64 bits that stand for each id, as long as the process lives."""
+    """Returns a 64-bit hash of each id. It is valid within this process only."""
     return pl.Series(completion_ids, dtype=pl.String).hash().to_numpy()
 
 

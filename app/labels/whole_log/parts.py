@@ -1,8 +1,8 @@
-"""A log in parts: of each completion all that was said is in one of them. Pure but for files without a name.
+"""A log in parts, each with every event about its completions. Pure, except for unnamed temporary files.
 
-A completion belongs to a part by a hash of its id. What is said of it in an event about another one, as the side of a
-preference that was not preferred, stands or falls with that event: a part has those events, too, and what its actors
-said to change them, until it is known what stands.
+A hash of its id assigns a completion to a part. A preference is also about the completion that was not preferred, and
+that statement stands or falls with the event. A part therefore holds such events of other completions too, and the
+events with which their actors changed them, until it is known which ones stand.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,18 +24,18 @@ from app.labels.whole_log.events import NAME, Compared, Events, Log
 from app.labels.whole_log.read import Source, read
 from app.spill.batches import Spill
 
-#: Events that are sorted into parts at a time: each part then gets batches that are worth their overhead.
+#: Events that are sorted into parts at a time; the batches of each part are then large enough for their overhead.
 AT_ONCE = 1 << 17
-#: New comparisons of edits are kept in the order of the log, from so many positions at a time.
+#: New comparisons of edits are stored in the order of the log; this is the range of positions per step.
 POSITIONS = 1 << 20
 
 Keep = Callable[[pl.DataFrame], None]
 
 
 class Logs(Protocol):
-    """The parts of a log, one at a time in memory: let go of one before asking for the next.
+    """The parts of a log. Only one fits in memory: release a part before you request the next.
 
-    actors  of all parts; each part's events have their numbers in it, and its `actors` are these
+    actors  the actors of all parts; the events of each part refer to them by row, and each part's `actors` equals this
     """
 
     @property
@@ -62,22 +62,23 @@ class Whole:
 
 @contextmanager
 def parted(source: Source, rule: wire.EditRule, parts: int, keep: Keep, near: Path | None = None) -> Iterator[Logs]:
-    """The log in so many parts, each read when it is asked for first, and then had from disk.
+    """Yields the log in `parts` parts. Each is read at its first request, and from then on loaded from disk.
 
-    keep  gets the comparisons of edits that the source had not kept, in the order of the log, once all parts were read
-    near  a folder on the disk that has room: about 150 bytes an event
+    keep  receives the comparisons of edits that the source had not stored, in the order of the log, after all parts
+          were read
+    near  a folder on a disk with enough room: about 150 bytes an event
     """
-    with closing(Spill(near)) as said, closing(Spill(near)) as logs:
-        yield _Parted(source, rule, parts, keep, said, logs)
+    with closing(Spill(near)) as unread, closing(Spill(near)) as logs:
+        yield _Parted(source, rule, parts, keep, unread, logs)
 
 
 class _Parted:
-    """said: the log's events by their parts, until all parts were read · logs: what was read."""
+    """The parts on disk. `unread`: the events by part, until all parts were read · `logs`: the parts that were read."""
 
-    def __init__(self, source: Source, rule: wire.EditRule, parts: int, keep: Keep, said: Spill, logs: Spill) -> None:
-        self._source, self._rule, self._keep, self._said, self._logs = source, rule, keep, said, logs
+    def __init__(self, source: Source, rule: wire.EditRule, parts: int, keep: Keep, unread: Spill, logs: Spill) -> None:
+        self._source, self._rule, self._keep, self._unread, self._logs = source, rule, keep, unread, logs
         self._signals: list[Sequence[dict[str, Any]] | None] = [None] * parts
-        actors = _sorted_out(source, said, parts)
+        actors = _sort_into_parts(source, unread, parts)
         self._actors, self.actors = actors, pl.Series("actor", actors, dtype=pl.String)
 
     def __len__(self) -> int:
@@ -85,10 +86,10 @@ class _Parted:
 
     def part(self, number: int) -> Log:
         signals = self._signals[number]
-        return self._read(number) if signals is None else self._kept(number, signals)
+        return self._read(number) if signals is None else self._stored(number, signals)
 
     def _read(self, number: int) -> Log:
-        part = _Part(self._source, self._said, number, len(self))
+        part = _Part(self._source, self._unread, number, len(self))
         log, new = read(part, self._rule, part.has)
         actor = as_numpy(pc.index_in(log.actors.to_arrow().cast(pa.string()), self._actors))
         log = replace(
@@ -100,16 +101,16 @@ class _Parted:
         self._logs.keep_frame("compared", number, pl.DataFrame(log.compared._asdict()))
         self._logs.keep_frame("completions", number, log.completions.cast({NAME: pl.String}))
         self._logs.keep_frame("rewritten", number, log.rewritten)
-        for (step,), some in new.group_by(pl.col("position") // POSITIONS):
-            self._logs.keep_frame("new", step, some)
+        for (step,), rows in new.group_by(pl.col("position") // POSITIONS):
+            self._logs.keep_frame("new", step, rows)
         self._signals[number] = log.signals
         if None not in self._signals:
-            self._said.close()
+            self._unread.close()
             for step in self._logs.numbers("new"):
                 self._keep(self._logs.frame("new", step))
         return log
 
-    def _kept(self, number: int, signals: Sequence[dict[str, Any]]) -> Log:
+    def _stored(self, number: int, signals: Sequence[dict[str, Any]]) -> Log:
         events = self._logs.frame("events", number)
         return Log(
             events=Events._make(events[name].to_numpy() for name in Events._fields),
@@ -126,37 +127,37 @@ def _part_of(ids: pa.Array, parts: int) -> NDArray[np.uint64]:
     return (pl.Series(ids, dtype=pl.String).hash() % parts).to_numpy()
 
 
-def _sorted_out(source: Source, said: Spill, parts: int) -> pa.Array:
-    """Everything that was said on disk, by parts; who said it."""
-    actors = _Different()
+def _sort_into_parts(source: Source, unread: Spill, parts: int) -> pa.Array:
+    """Writes all events to disk by part. Returns their actors."""
+    actors = _Distinct()
     for batch in _together(source.events(), AT_ONCE):
         actors.add(batch["actor"])
         own = _part_of(batch["completion_id"], parts)
-        _scatter(said, "events", batch, own)
+        _scatter(unread, "events", batch, own)
         changes = pc.or_(pc.is_valid(batch["supersedes"]), pc.match_substring(batch["signal"], '"retract"'))
-        said.keep("changes", 0, batch.filter(changes))
+        unread.keep("changes", 0, batch.filter(changes))
         rows, others = not_preferred(batch)
         other = _part_of(others, parts)
         foreign = other != own[rows]
-        _scatter(said, "foreign", batch.take(as_arrow(rows[foreign])), other[foreign])
+        _scatter(unread, "foreign", batch.take(as_arrow(rows[foreign])), other[foreign])
     for batch in _together(source.registered(), AT_ONCE):
-        _scatter(said, "registered", batch, _part_of(batch["completion_id"], parts))
+        _scatter(unread, "registered", batch, _part_of(batch["completion_id"], parts))
     for batch in _together(source.compared(), AT_ONCE):
-        said.keep("compared", 0, batch)
-    return actors.found()
+        unread.keep("compared", 0, batch)
+    return actors.values()
 
 
-def _scatter(said: Spill, name: str, batch: pa.RecordBatch, part: NDArray[np.uint64]) -> None:
-    """Each row to its part."""
+def _scatter(unread: Spill, name: str, batch: pa.RecordBatch, part: NDArray[np.uint64]) -> None:
+    """Writes each row to its part."""
     order = np.argsort(part, kind="stable")
     ordered = batch.take(as_arrow(order))
-    which, begins, counts = np.unique(part[order], return_index=True, return_counts=True)
-    for number, begin, count in zip(which.tolist(), begins.tolist(), counts.tolist(), strict=True):
-        said.keep(name, number, ordered.slice(begin, count))
+    numbers, begins, counts = np.unique(part[order], return_index=True, return_counts=True)
+    for number, begin, count in zip(numbers.tolist(), begins.tolist(), counts.tolist(), strict=True):
+        unread.keep(name, number, ordered.slice(begin, count))
 
 
 def _together(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """The same rows in fewer batches, of at least so many but for the last."""
+    """Yields the same rows in fewer batches, each of at least `rows` rows except the last."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         waiting.append(batch)
@@ -168,23 +169,23 @@ def _together(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Recor
         yield pa.concat_batches(waiting)
 
 
-class _Different:
-    """Texts, each once; looked through as often as they double."""
+class _Distinct:
+    """A set of texts. Repetitions are removed whenever the collected texts have doubled."""
 
     def __init__(self) -> None:
         self._chunks: list[pa.Array] = []
         self._waiting = 0
-        self._found = 0
+        self._distinct = 0
 
     def add(self, texts: pa.Array) -> None:
         chunk = texts.unique()
         self._chunks.append(chunk)
         self._waiting += len(chunk)
-        if self._waiting > max(self._found, AT_ONCE):
-            self._chunks = [self.found()]
-            self._found, self._waiting = len(self._chunks[0]), 0
+        if self._waiting > max(self._distinct, AT_ONCE):
+            self._chunks = [self.values()]
+            self._distinct, self._waiting = len(self._chunks[0]), 0
 
-    def found(self) -> pa.Array:
+    def values(self) -> pa.Array:
         return pa.chunked_array(self._chunks, pa.string()).unique()
 
 
@@ -193,26 +194,28 @@ class _Part:
     """One part as a source of its own."""
 
     source: Source
-    said: Spill
+    unread: Spill
     number: int
     parts: int
 
     def has(self, completion_ids: pa.Array) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = _part_of(completion_ids, self.parts) == self.number
-        return found
+        belongs: NDArray[np.bool_] = _part_of(completion_ids, self.parts) == self.number
+        return belongs
 
     def events(self) -> Iterator[pa.RecordBatch]:
-        """Those about its own completions, preferences of others over its own, and what changes these."""
-        yield from self.said.read("events", self.number)
+        """Yields the events about the part's completions, the preferences for others over them, and the changes to
+        these preferences.
+        """
+        yield from self.unread.read("events", self.number)
         pairs = pl.DataFrame(schema={"completion_id": pl.String, "actor": pl.String})
         positions = pl.Series(dtype=pl.Int64)
-        for batch in self.said.read("foreign", self.number):
+        for batch in self.unread.read("foreign", self.number):
             pairs.extend(_columns(batch, *pairs.columns))
             positions.append(pl.Series(batch["position"]))
             yield batch
         if pairs.is_empty():
             return
-        for batch in self.said.read("changes", 0):
+        for batch in self.unread.read("changes", 0):
             changes = _columns(batch, *pairs.columns, "position").with_row_index("row")
             changes = changes.filter(~pl.col("position").is_in(positions.implode()))
             rows = changes.join(pairs, on=pairs.columns, how="semi")["row"]
@@ -222,14 +225,14 @@ class _Part:
         return self.source.positions(event_ids)
 
     def registered(self) -> Iterator[pa.RecordBatch]:
-        return self.said.read("registered", self.number)
+        return self.unread.read("registered", self.number)
 
     def named(self, completion_ids: Sequence[str]) -> Iterable[pa.RecordBatch]:
         return self.source.named(completion_ids)
 
     def compared(self) -> Iterator[pa.RecordBatch]:
-        """Of all parts."""
-        return self.said.read("compared", 0)
+        """Yields the comparisons of edits of all parts."""
+        return self.unread.read("compared", 0)
 
     def texts(self, carrier: Carrier, positions: Sequence[int]) -> Mapping[int, str]:
         return self.source.texts(carrier, positions)

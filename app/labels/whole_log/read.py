@@ -1,4 +1,4 @@
-"""A project's log as `Log`: what stands of it, where its texts are, and how much its edits changed. Pure."""
+"""Reads a project's log as `Log`: which events stand, where the texts are, how much the edits changed. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from app.labels.whole_log.columns import Columns, as_arrow, as_numpy
 from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Events, Log, text_key
 
 LATEST = np.iinfo(np.int64).max
-#: Edits whose texts are held at a time.
+#: Edits whose texts are in memory at a time.
 EDITS = 4096
-#: How an edit compares with its original (see `edits.Comparison`), and what stands for its text. `original`: where the
-#: original's text lies.
+#: How an edit compares with its original (see `edits.Comparison`), and the key of its text. `original`: the position of
+#: the original's text.
 COMPARED = pl.Schema(
     {
         "position": pl.Int64,
@@ -37,7 +37,7 @@ COMPARED = pl.Schema(
 
 
 class Source(Protocol):
-    """Where the log comes from."""
+    """A source of the log: its events, registered completions, texts and stored comparisons of edits."""
 
     def events(self) -> Iterable[pa.RecordBatch]: ...
 
@@ -57,9 +57,9 @@ class Source(Protocol):
 def read(
     source: Source, rule: wire.EditRule, has: Callable[[pa.Array], NDArray[np.bool_]] | None = None
 ) -> tuple[Log, pl.DataFrame]:
-    """All that was said, edits read by `rule`; and those comparisons of edits that the source had not kept.
+    """Returns the log, with edits judged by `rule`; and the comparisons of edits that the source had not stored.
 
-    has  which completions, of those with these ids, are wanted: events about others only say what stands
+    has  returns for completion ids which of them are wanted; events about others only decide which events stand
     """
     rows = Columns.of(source.events())
     stands = _standing(source, rows)
@@ -81,8 +81,8 @@ def read(
 
 
 def standing(source: Source) -> dict[int, bool]:
-    """Returns for each event of the source, by position, whether it stands: it takes nothing back itself, and its actor
-    has neither taken it back nor replaced it.
+    """Returns for each event of the source, by position, whether it stands: it retracts nothing itself, and its actor
+    has neither retracted nor replaced it.
     """
     rows = Columns.of(source.events())
     stands = _standing(source, rows)
@@ -91,39 +91,41 @@ def standing(source: Source) -> dict[int, bool]:
 
 
 def _standing(source: Source, rows: Columns) -> NDArray[np.bool_]:
-    """Which rows count: not those that were taken back or replaced by the same actor, nor what takes back."""
+    """Returns for each row whether it counts: it is no retraction, and its actor has neither retracted nor replaced
+    it.
+    """
     kinds = np.array([body["kind"] for body in rows.signals.bodies], dtype=object)
     retract = (kinds == "retract")[rows.signal]
     stands = ~retract
     event = rows.source == np.arange(len(rows.source))
     pair = rows.completion.astype(np.int64) << 32 | rows.actor
 
-    # All that an actor said of a completion until taking everything back.
+    # A retraction without `supersedes` retracts all that its actor said of the completion before.
     everything = retract.copy()
     everything[list(rows.supersedes)] = False
     if everything.any():
         about = np.zeros(len(rows.completions), dtype=bool)
         about[rows.completion[everything]] = True
-        said = np.flatnonzero(event & about[rows.completion])
-        said = said[np.isin(pair[said], pair[everything])]
-        sequence = np.where(rows.by_arrival[said], rows.position[said], 0)
-        order = said[np.lexsort((everything[said], sequence, rows.moment[said], pair[said]))]
-        # What takes everything back comes last of its moment. From the end of each pair's events: whether one of those
-        # that follow does so.
+        affected = np.flatnonzero(event & about[rows.completion])
+        affected = affected[np.isin(pair[affected], pair[everything])]
+        sequence = np.where(rows.by_arrival[affected], rows.position[affected], 0)
+        order = affected[np.lexsort((everything[affected], sequence, rows.moment[affected], pair[affected]))]
+        # Such a retraction is the last event of its moment. Counted from the end of each pair's events: an event falls
+        # if a retraction follows it.
         following = np.cumsum(everything[order][::-1])[::-1] - everything[order]
         ends = np.flatnonzero(np.append(pair[order][1:] != pair[order][:-1], True))
         number = np.searchsorted(ends, np.arange(len(order)))
         stands[order[following > following[ends[number]]]] = False
 
     if rows.supersedes:
-        places = source.positions(set(rows.supersedes.values()))
-        replacing = [row for row, event_id in rows.supersedes.items() if event_id in places]
-        wanted = np.array([places[rows.supersedes[row]] for row in replacing], dtype=np.int64)
+        positions = source.positions(set(rows.supersedes.values()))
+        replacing = [row for row, event_id in rows.supersedes.items() if event_id in positions]
+        wanted = np.array([positions[rows.supersedes[row]] for row in replacing], dtype=np.int64)
         events = np.flatnonzero(event)
         events = events[np.argsort(rows.position[events])]
-        found = np.searchsorted(rows.position[events], wanted)
-        there = found < len(events)  # those that came after the watermark are not
-        replaced, by = events[found[there]], np.array(replacing, dtype=np.int64)[there]
+        index = np.searchsorted(rows.position[events], wanted)
+        there = index < len(events)  # events after the watermark are not
+        replaced, by = events[index[there]], np.array(replacing, dtype=np.int64)[there]
         same = (rows.position[replaced] == wanted[there]) & (pair[replaced] == pair[by])
         stands[replaced[same]] = False
     return stands[rows.source] & stands
@@ -131,13 +133,13 @@ def _standing(source: Source, rows: Columns) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class _Carriers:
-    """Where each completion's text is.
+    """The location of each completion's text.
 
-    position    of the registered completion or the event that first carried it, else of the first event
+    position    position of the registered completion or of the first event that carries it, else of the first event
     known       whether there is a text
-    carrier     number of what has it in `CARRIERS`
-    never_train whether an event says that it is not for training
-    checkpoint  place of its checkpoint in `checkpoints`, where the last one is none
+    carrier     index of its carrier in `CARRIERS`
+    never_train whether an event excludes it from training
+    checkpoint  index of its checkpoint in `checkpoints`, whose last element is None
     """
 
     position: NDArray[np.int64]
@@ -149,42 +151,42 @@ class _Carriers:
 
     @staticmethod
     def of(source: Source, rows: Columns) -> "_Carriers":
-        many = len(rows.completions)
-        first, carried = np.full(many, LATEST), np.full(many, LATEST)
+        count = len(rows.completions)
+        first, carried = np.full(count, LATEST), np.full(count, LATEST)
         np.minimum.at(first, rows.completion, rows.position)
         np.minimum.at(carried, rows.completion[rows.carries], rows.position[rows.carries])
         known = carried < LATEST
         at_carrier = rows.carries & (rows.position == carried[rows.completion])
         other = rows.source != np.arange(len(rows.source))
-        carrier = np.full(many, CARRIERS.index("event"), dtype=np.uint8)
+        carrier = np.full(count, CARRIERS.index("event"), dtype=np.uint8)
         carrier[rows.completion[at_carrier & other]] = CARRIERS.index("rejected")
 
         has = rows.checkpoint >= 0
-        named = np.full(many, LATEST)
+        named = np.full(count, LATEST)
         np.minimum.at(named, rows.completion[has], rows.position[has])
         naming = has & (rows.position == named[rows.completion])
-        checkpoint = np.full(many, -1, dtype=np.int32)
+        checkpoint = np.full(count, -1, dtype=np.int32)
         checkpoint[rows.completion[naming]] = rows.checkpoint[naming]
         names = {str(UUID(bytes=name)): number for number, name in enumerate(rows.checkpoints.to_pylist())}
 
         position = np.where(known, carried, first)
-        named_alone = np.ones(many, dtype=bool)
+        named_alone = np.ones(count, dtype=bool)
         named_alone[rows.completion[~other]] = False
         others = rows.completions.filter(as_arrow(named_alone)).to_pylist()
         for batch in chain(source.registered(), source.named(others)):
-            places = as_numpy(pc.index_in(batch["completion_id"], rows.completions))
-            known[places], carrier[places] = True, CARRIERS.index("registered")
-            position[places] = as_numpy(batch["position"])
-            for place, name in zip(places.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
+            indices = as_numpy(pc.index_in(batch["completion_id"], rows.completions))
+            known[indices], carrier[indices] = True, CARRIERS.index("registered")
+            position[indices] = as_numpy(batch["position"])
+            for index, name in zip(indices.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
                 if name is not None:
-                    checkpoint[place] = names.setdefault(name, len(names))
-        never_train = np.zeros(many, dtype=bool)
+                    checkpoint[index] = names.setdefault(name, len(names))
+        never_train = np.zeros(count, dtype=bool)
         never_train[rows.completion[rows.never_train]] = True
         checkpoint[checkpoint < 0] = len(names)
         return _Carriers(position, known, carrier, never_train, checkpoint, [*names, None])
 
     def kind(self, completion: NDArray[np.uint32]) -> list[Carrier]:
-        """What has the text of each of these."""
+        """Returns the carrier of the text of each of these completions."""
         return [CARRIERS[number] for number in self.carrier[completion].tolist()]
 
     def frame(self, rows: Columns) -> pl.DataFrame:
@@ -203,10 +205,13 @@ class _Carriers:
 def _edits(
     source: Source, rule: wire.EditRule, rows: Columns, stands: NDArray[np.bool_], carriers: _Carriers
 ) -> tuple[NDArray[np.uint32], pl.DataFrame, pl.DataFrame]:
-    """The signals of all rows: those of edits by their severity, unknown where the original is not, or it does not
-    stand. What the texts are that are rows of their own: position, key. And the comparisons that were made."""
-    told = (*SEVERITIES, UNKNOWN_EDIT)
-    numbers = [rows.signals.number({"kind": "edit", "severity": severity}) for severity in told]
+    """Returns the signals of all rows, those of edits by severity; the edited texts that become rows of their own:
+    position and key; and the new comparisons.
+
+    The severity is unknown if the original's text is not known, or the edit does not stand.
+    """
+    severities = (*SEVERITIES, UNKNOWN_EDIT)
+    numbers = [rows.signals.number({"kind": "edit", "severity": name}) for name in severities]
     row = rows.edit_rows[stands[rows.edit_rows]]
     row = row[carriers.known[rows.completion[row]]]
     row = row[np.argsort(rows.position[row])]
@@ -214,13 +219,13 @@ def _edits(
     original = carriers.position[completion]
 
     severity = np.full(len(row), -1, dtype=np.int8)
-    kept = _kept(source, position)
-    place = np.searchsorted(position, kept["position"].to_numpy())
-    same = kept["original"].to_numpy() == original[place]
-    kept, place = kept.filter(same), place[same]
-    severity[place] = _judged(kept, rule, FLOOR)
-    known = severity[place] >= 0
-    kept, place = kept.filter(known), place[known]
+    stored = _stored(source, position)
+    index = np.searchsorted(position, stored["position"].to_numpy())
+    same = stored["original"].to_numpy() == original[index]
+    stored, index = stored.filter(same), index[same]
+    severity[index] = _judged(stored, rule, FLOOR)
+    known = severity[index] >= 0
+    stored, index = stored.filter(known), index[known]
 
     missing = np.flatnonzero(severity < 0)
     floor = floor_of(rule)
@@ -229,28 +234,28 @@ def _edits(
     signal = rows.signal.copy()
     signal[row] = np.array(numbers, dtype=np.uint32)[severity]
 
-    own = np.array([rewrite_weight(rule, one) is not None for one in SEVERITIES], dtype=bool)[severity]
-    keys = [table.select("position", "key").filter(own[which]) for table, which in ((kept, place), (new, missing))]
+    own = np.array([rewrite_weight(rule, name) is not None for name in SEVERITIES], dtype=bool)[severity]
+    keys = [table.select("position", "key").filter(own[which]) for table, which in ((stored, index), (new, missing))]
     return signal, pl.concat(keys), new if floor == FLOOR else new.clear()
 
 
-def _kept(source: Source, position: NDArray[np.int64]) -> pl.DataFrame:
-    """Returns what the source has compared already of the edits at these positions, which ascend."""
+def _stored(source: Source, position: NDArray[np.int64]) -> pl.DataFrame:
+    """Returns the stored comparisons of the edits at these positions, which ascend."""
     frames = (pl.DataFrame(pl.from_arrow(batch)).cast(COMPARED) for batch in source.compared())
     wanted = (frame.filter(_are_among(frame["position"].to_numpy(), position)) for frame in frames)
     return pl.concat([pl.DataFrame(schema=COMPARED), *wanted])
 
 
 def _are_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Returns which values are there; much faster than `np.isin`, which does not know the order."""
+    """Returns for each value whether it is in `ascending`; much faster than `np.isin`, which ignores the order."""
     if not len(ascending):
         return np.zeros(len(values), dtype=bool)
-    place = np.searchsorted(ascending, values)
-    return ascending[np.minimum(place, len(ascending) - 1)] == values
+    index = np.searchsorted(ascending, values)
+    return ascending[np.minimum(index, len(ascending) - 1)] == values
 
 
-def _judged(found: pl.DataFrame, rule: wire.EditRule, floor: float) -> NDArray[np.int8]:
-    alike, change, long = (found[name].to_numpy() for name in ("alike", "change", "long"))
+def _judged(comparisons: pl.DataFrame, rule: wire.EditRule, floor: float) -> NDArray[np.int8]:
+    alike, change, long = (comparisons[name].to_numpy() for name in ("alike", "change", "long"))
     return judged(alike, change, long, rule, floor=floor)
 
 
@@ -261,18 +266,18 @@ def _compared(
     original: NDArray[np.int64],
     kind: Sequence[Carrier],
 ) -> pl.DataFrame:
-    """The edits at `position` compared with what lies at `original`, in their order."""
+    """Returns the comparisons of the edits at `position` with the texts at `original`, in the same order."""
     parts = [pl.DataFrame(schema=COMPARED)]
     for start in range(0, len(position), EDITS):
         part = slice(start, start + EDITS)
         wanted: dict[Carrier, list[int]] = {}
-        for one, place in zip(kind[part], original[part].tolist(), strict=True):
-            wanted.setdefault(one, []).append(place)
-        texts = {one: source.texts(one, sorted(set(places))) for one, places in wanted.items()}
-        found = source.edited(position[part].tolist())
-        edited = [found[place] for place in position[part].tolist()]
-        originals = [texts[one][place] for one, place in zip(kind[part], original[part].tolist(), strict=True)]
+        for carrier, at in zip(kind[part], original[part].tolist(), strict=True):
+            wanted.setdefault(carrier, []).append(at)
+        texts = {carrier: source.texts(carrier, sorted(set(positions))) for carrier, positions in wanted.items()}
+        by_position = source.edited(position[part].tolist())
+        edited = [by_position[at] for at in position[part].tolist()]
+        originals = [texts[carrier][at] for carrier, at in zip(kind[part], original[part].tolist(), strict=True)]
         alike, change, long = columns(compared(originals, edited, floor=floor))
-        told = position[part], original[part], alike, change, long, list(map(text_key, edited))
-        parts.append(pl.DataFrame(dict(zip(COMPARED, told, strict=True)), COMPARED))
+        values = position[part], original[part], alike, change, long, list(map(text_key, edited))
+        parts.append(pl.DataFrame(dict(zip(COMPARED, values, strict=True)), COMPARED))
     return pl.concat(parts)

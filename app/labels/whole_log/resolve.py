@@ -1,7 +1,7 @@
-"""What `app.labels.policy` does for one completion, for a whole log at once. Pure: frames in, frames out.
+"""Resolves a whole log to labels at once, as `app.labels.policy` does for one completion. Pure: frames in, frames out.
 
-Equal to the pure function by a property-based test. Each different signal is judged once, by that function; all else is
-counting: ids are numbers, moments and positions are integers, and what comes latest is a maximum.
+A property-based test shows that both give the same. That function judges each distinct signal once; all else is
+counting: ids are numbers, moments and positions are integers, and the latest event is a maximum.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.feedback.reading.event_time import NO_TIME
-from app.labels import verdicts as one
 from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
-from app.labels.verdicts import THOUSANDTHS, Context, Verdict
+from app.labels.verdicts import THOUSANDTHS, Context, Verdict, preference_in, rewrite_weight
 from app.labels.whole_log.comparisons import Judgements, judgements_of
 from app.labels.whole_log.events import NAME, Events, Log, changes, microseconds
 from app.labels.whole_log.labelled import Labelled
@@ -26,15 +25,15 @@ from app.labels.whole_log.verdicts_of_signals import Verdicts, kinds_of, verdict
 
 
 def judgements(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataFrame:
-    """Returns the votes that the guards look at while nobody is left out: one row for each actor and completion, and
-    one for each actor and two completions that the actor compared. `resolve` has the same, and takes longer.
+    """Returns the votes that the guards examine when no actor is left out: one row for each actor and completion, and
+    one for each actor and two completions that the actor compared. `resolve` returns the same, but takes longer.
 
-    judged     UInt32: number of the completion; what was compared has numbers after these, see
+    judged     UInt32: number of the completion; compared pairs have the numbers after these, see
                `Labelled.completion_of`
     actor      UInt32
-    moment     Datetime; null where no time was sent
-    desirable  Boolean; of two completions, whether the first one is preferred
-    compared   Boolean: whether it is about two completions
+    moment     Datetime; null if no time was sent
+    desirable  Boolean; for a comparison, whether the first of the two is preferred
+    compared   Boolean: whether the vote is a comparison of two completions
     """
     verdicts = Verdicts([verdict_of(policy, body, context) for body in log.signals])
     counted = _Counted.of(policy, log, log.stands, verdicts, context)
@@ -50,11 +49,11 @@ def resolve(
     said: bool = False,
     judged: bool = False,
 ) -> Labelled:
-    """What `policy` makes of the log.
+    """Returns the labels that `policy` gives to the completions of the log.
 
     left_out  actors whose signals do not count
-    said      also every signal one by one
-    judged    also what the guards look at
+    said      also list every signal
+    judged    also return the votes that the guards examine
     """
     events, counts = log.events, log.stands
     silenced = np.zeros(len(log.completions), dtype=bool)
@@ -80,7 +79,7 @@ def resolve(
 
 @dataclass(frozen=True)
 class _Counted:
-    """The events that count, one for each actor and completion, comparisons aside; and the judgements in these."""
+    """The events that count: one for each actor and completion without comparisons, and the judgements in these."""
 
     one_by_one: Events
     compared: Judgements
@@ -89,7 +88,7 @@ class _Counted:
     def of(
         policy: wire.LabelPolicy, log: Log, counts: NDArray[np.bool_], verdicts: Verdicts, context: Context
     ) -> "_Counted":
-        compares = np.array([one.preference_in(body) is not None for body in log.signals], dtype=bool)
+        compares = np.array([preference_in(body) is not None for body in log.signals], dtype=bool)
         rules = policy.signals.preference
         says = rules.preferred is not None or rules.not_preferred is not None
         kinds = kinds_of(log.signals)["kind"].to_numpy()
@@ -98,7 +97,7 @@ class _Counted:
         return _Counted(_latest(final, verdicts), judgements_of(log, counts & says))
 
     def votes(self, verdicts: Verdicts) -> Events:
-        """Returns the one event that counts of each actor about each completion."""
+        """Returns the one event of each actor about each completion that counts."""
         compared = self.compared.of_completions()
         if not len(compared.position):
             return self.one_by_one
@@ -106,7 +105,7 @@ class _Counted:
         return _latest(self.one_by_one.with_more(compared), verdicts)
 
     def judgements(self, completions: int, verdicts: Verdicts) -> pl.DataFrame:
-        """See the function of that name."""
+        """Returns the votes that the guards examine: see the function of this name."""
         plain, once = self.one_by_one, self.compared.once()
         numbers = completions + once.two
         events = plain.with_more(once.events) if len(once.two) else plain
@@ -155,8 +154,7 @@ def _final(
     kind: NDArray[np.object_],
     context: Context,
 ) -> Events:
-    """Returns the events that count whose signal is one that `says` something, where its window, if it has one, is over
-    and saw nothing that takes it away."""
+    """Returns the counting events whose signal `says` something; its window, if any, is over without an objection."""
     final = counts & says[events.signal]
     for signal, verdict in enumerate(verdicts.found):
         if verdict is not None and verdict.unless is not None:
@@ -167,7 +165,7 @@ def _final(
 
 
 def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: Context) -> NDArray[np.bool_]:
-    """Which windows are over, and saw no objection to the same completion."""
+    """Returns for each waiting event whether its window is over without an objection to the same completion."""
     end = waiting.moment + verdict.within // timedelta(microseconds=1)
     pairs = (
         _frame(waiting, "completion", "moment", "sequence")
@@ -182,14 +180,14 @@ def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: C
             )
         )
     )
-    fine = end <= microseconds(context.as_of)
-    fine[pairs["row"].to_numpy()] = False
-    return fine
+    unopposed = end <= microseconds(context.as_of)
+    unopposed[pairs["row"].to_numpy()] = False
+    return unopposed
 
 
 def _latest(events: Events, verdicts: Verdicts) -> Events:
-    """Returns one event of each actor about each completion, in the order of these: of the lowest rank, the latest.
-    Where events of one rank contradict each other in their newest moment, that rank says nothing; where they agree, the
+    """Returns one event of each actor about each completion, ordered by both: the latest one of the lowest rank.
+    If events of one rank contradict each other in their newest moment, that rank is ignored; if they agree, the
     heaviest counts.
     """
     pair = events.pair
@@ -202,9 +200,9 @@ def _latest(events: Events, verdicts: Verdicts) -> Events:
 
 
 def _latest_rows(events: Events, verdicts: Verdicts) -> NDArray[np.int64]:
-    """Returns the rows that `_latest` chooses; to sort by all that may matter takes its time."""
+    """Returns the rows that `_latest` chooses. Sorts by every key, which is slow, only if moments coincide."""
     pair, rank = events.pair, verdicts.rank[events.signal]
-    # The last of each pair in this order.
+    # The last event of each pair in this order is chosen.
     order = np.lexsort((events.sequence, events.moment, -rank, pair))
     same = ~(changes(pair[order]) | changes(rank[order]))
     at_once = same & events.same_moment_as_before(order)
@@ -215,7 +213,7 @@ def _latest_rows(events: Events, verdicts: Verdicts) -> NDArray[np.int64]:
         desirable = verdicts.desirable[events.signal[order]]
         begins = np.flatnonzero(~at_once)
         contradicts = np.logical_or.reduceat(desirable, begins) != np.logical_and.reduceat(desirable, begins)
-        # By rank of an actor and completion: its newest moment comes last.
+        # One value for each rank of an actor and completion, taken from its newest moment, which comes last.
         last = np.append(~same[1:], True)
         silent = contradicts[(np.cumsum(~at_once) - 1)[last]]
         order = order[~silent[np.cumsum(~same) - 1]]
@@ -226,24 +224,24 @@ def _latest_rows(events: Events, verdicts: Verdicts) -> NDArray[np.int64]:
 def _completions(
     completions: pl.DataFrame, votes: Events, verdicts: Verdicts, silenced: NDArray[np.bool_]
 ) -> pl.DataFrame:
-    """The heavier side of each completion, at the weight of its heaviest verdict, with its reasons, heaviest first."""
+    """Adds the labels: the heavier side, the weight of its heaviest verdict, its reasons with the heaviest first."""
     desirable, weight = verdicts.desirable[votes.signal], verdicts.weight[votes.signal]
-    many = len(completions)
+    count = len(completions)
     # Sums of thousandths are whole numbers far below 2^53: exact as floats, in any order.
-    up = np.bincount(votes.completion[desirable], weight[desirable], many)
-    down = np.bincount(votes.completion[~desirable], weight[~desirable], many)
+    up = np.bincount(votes.completion[desirable], weight[desirable], count)
+    down = np.bincount(votes.completion[~desirable], weight[~desirable], count)
     label = pl.Series(up > down).set(pl.Series(up == down), None)
     won = (desirable == (up > down)[votes.completion]) & (up != down)[votes.completion]
-    heaviest = np.zeros(many, dtype=np.int32)
+    heaviest = np.zeros(count, dtype=np.int32)
     np.maximum.at(heaviest, votes.completion[won], weight[won])
-    told = [*verdicts.reasons, TIE, NO_VERDICT, QUARANTINED]
-    tie, no_verdict, quarantined = range(len(verdicts.reasons), len(told))
-    reason, offsets = _in_order(votes.completion[won], verdicts.order[votes.signal][won], many)
+    all_reasons = [*verdicts.reasons, TIE, NO_VERDICT, QUARANTINED]
+    tie, no_verdict, quarantined = range(len(verdicts.reasons), len(all_reasons))
+    reason, offsets = _in_order(votes.completion[won], verdicts.order[votes.signal][won], count)
     nothing = np.where(up > 0, tie, np.where(silenced, quarantined, no_verdict))
     lists = np.diff(offsets) == 0
     first = nothing.copy()
     first[~lists] = reason[offsets[:-1][~lists]]
-    names = pl.Series(told, dtype=NAME)
+    names = pl.Series(all_reasons, dtype=NAME)
     filled = np.insert(reason, offsets[:-1][lists], nothing[lists]).astype(np.int64)
     ends = offsets + np.concatenate(([0], np.cumsum(lists)))
     return completions.with_columns(
@@ -255,7 +253,7 @@ def _completions(
 
 
 def _in_order(group: NDArray[Any], value: NDArray[Any], groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different values of each group in ascending order, and where each group's begin and end."""
+    """Returns the distinct values of each group in ascending order, and the offsets at which each group begins."""
     both = np.sort(group.astype(np.int64) << 32 | value)
     both = both[np.append(True, both[1:] != both[:-1])[: len(both)]]
     sizes = np.bincount(both >> 32, minlength=groups)
@@ -267,17 +265,18 @@ def _lists(values: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
 
 
 def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.bool_]) -> pl.DataFrame:
-    """The latest edits of each actor where their texts are rows; the same text once for a completion, from where it
-    stood first, at the weight of its heaviest."""
+    """Returns the latest edits of each actor whose texts become rows of their own. The same text is one row per
+    completion, at its first position and with the weight of its heaviest edit.
+    """
     is_edit = np.array([body["kind"] == "edit" for body in log.signals], dtype=bool)
-    weights = [one.rewrite_weight(rule, body["severity"]) if body["kind"] == "edit" else None for body in log.signals]
-    weight = np.array([0 if one is None else round(one * THOUSANDTHS) for one in weights], dtype=np.int32)
+    weights = [rewrite_weight(rule, body["severity"]) if body["kind"] == "edit" else None for body in log.signals]
+    weight = np.array([0 if value is None else round(value * THOUSANDTHS) for value in weights], dtype=np.int32)
     edits = events.where(counts & is_edit[events.signal])
     order = np.lexsort((edits.sequence, edits.moment, edits.pair))
     new_pair = changes(edits.pair[order])
     new_moment = new_pair | ~edits.same_moment_as_before(order)
     ends_moment, ends_pair = (np.append(new[1:], True)[: len(order)] for new in (new_moment, new_pair))
-    # Each edit of the newest moment: the end of its moment is that of its pair.
+    # Keep the edits of the newest moment: those whose moment ends where their pair ends.
     end_of_moment = np.flatnonzero(ends_moment)[np.cumsum(ends_moment) - ends_moment]
     edits = edits.where(order[ends_pair[end_of_moment]])
     edits = edits.where(weight[edits.signal] > 0)

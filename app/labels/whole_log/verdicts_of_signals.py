@@ -1,4 +1,4 @@
-"""The verdict of a policy on each different signal of a log. Pure."""
+"""The verdict of a policy on each distinct signal of a log. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from app.labels.whole_log.events import NAME, UNKNOWN_EDIT
 
 
 class Verdicts:
-    """What each different signal says, in its place. `order` puts the heaviest first, as reasons are told."""
+    """The verdicts by index of the signal. `order` ranks them as reasons are reported: the heaviest first."""
 
     def __init__(self, found: Sequence[Verdict | None]) -> None:
         self.found = found
@@ -22,11 +22,11 @@ class Verdicts:
         self.desirable = np.array([bool(verdict and verdict.desirable) for verdict in found], dtype=bool)
         self.weight = np.array([verdict.weight if verdict else 0 for verdict in found], dtype=np.int32)
         self.reason = pl.Series([verdict.reason if verdict else None for verdict in found], dtype=NAME)
-        told = sorted({(-verdict.weight, verdict.rank, verdict.reason) for verdict in found if verdict})
-        self.reasons = [reason for _, _, reason in told]
-        place = {one: number for number, one in enumerate(told)}
+        keys = sorted({(-verdict.weight, verdict.rank, verdict.reason) for verdict in found if verdict})
+        self.reasons = [reason for _, _, reason in keys]
+        index = {key: number for number, key in enumerate(keys)}
         self.order = np.array(
-            [place[-verdict.weight, verdict.rank, verdict.reason] if verdict else 0 for verdict in found],
+            [index[-verdict.weight, verdict.rank, verdict.reason] if verdict else 0 for verdict in found],
             dtype=np.uint32,
         )
 
