@@ -7,7 +7,8 @@ import pyarrow as pa
 from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
-from app.database import arrow, is_any_of, literal
+from app.arrow import arrow, literal
+from app.database import is_any_of
 from app.labels.tables import EditComparison
 from app.labels.whole_log.read import COMPARED
 

@@ -26,6 +26,7 @@ from app.snapshots import service as snapshots
 from app.snapshots.balance.enough import too_little_held_out
 from app.snapshots.balance.plan import Cell, plan
 from app.snapshots.balance.spread import Spread, notices
+from app.snapshots.choosing import DEFAULT_PAIRS
 
 #: The version of stored forecasts: a forecast that an older server stored is computed again.
 VERSION = 3
@@ -45,7 +46,7 @@ def readiness(
     watermark: int,
     since: int,
     shipped_checkpoint_id: UUID | None,
-    pairs: PairsFrom = snapshots.DEFAULT_PAIRS,
+    pairs: PairsFrom = DEFAULT_PAIRS,
 ) -> wire.Readiness:
     """Returns whether the feedback up to `watermark` would make a snapshot that `objective` can learn from, with
     `pairs`; also what is missing, and what is new after `since`. A large log counts up to where the loop read it last.

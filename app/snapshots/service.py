@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -10,48 +10,31 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 from thumbwheel import wire
-from thumbwheel.wire.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom, Recipe
+from thumbwheel.wire.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom
 
 from app import artifacts, malloc
 from app.durable import folder_atomically
 from app.errors import Conflict, NotFound, Refused, Unavailable
-from app.feedback.reading.service import LogTexts
-from app.labels import resolving
-from app.labels import service as labels
-from app.labels.guards import duplicates
-from app.labels.policies import service as policies
-from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.snapshots import store
 from app.snapshots.balance.enough import Needs, Refusal, nothing_left, refusals, too_little_held_out
 from app.snapshots.balance.plan import Cell, Plan, plan
 from app.snapshots.balance.spread import Spread, holdout_of, spread_of
+from app.snapshots.choosing import DEFAULT_PAIRS, choose
 from app.snapshots.files.parquet import CARD, MANIFEST, PAIRS
 from app.snapshots.files.write import write_about, write_rows
 from app.snapshots.leakage.sampled import conversations_of, leakage_of
-from app.snapshots.prompts import service as prompts
-from app.snapshots.prompts.sides import Sides
-from app.snapshots.selection.astray import astray_of
-from app.snapshots.selection.candidates import Candidates
-from app.snapshots.selection.labelled_rows import Rows, ranks_of, rows_of
+from app.snapshots.selection.cells import cells_of
 from app.snapshots.selection.pairs import Source
-from app.snapshots.selection.select import Selection, cells_of, select
-from app.snapshots.selection.with_texts import gather, keep
 from app.snapshots.tables import Snapshot
-from app.spill.texts import Texts, texts
+from app.spill.texts import texts
 
 log = logging.getLogger(__name__)
 
 #: Files of log-probs that are staged for a run: most rows of older snapshots are also in newer ones.
 LOG_PROBS_FILES = 16
-
-
-DEFAULT_PAIRS: PairsFrom = Recipe().pairs
 
 
 class ErasedMeanwhile(Conflict):
@@ -256,102 +239,6 @@ def lambdas_of(planned: Plan) -> dict[str, float] | None:
     if planned.lambda_desirable is None or planned.lambda_undesirable is None:
         return None
     return {"desirable": planned.lambda_desirable, "undesirable": planned.lambda_undesirable}
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The rows of a snapshot, and the inputs of the choice.
-
-    decisions  number of decisions on actors in quarantine
-    left_out   actors whose signals do not count, with the reasons
-    new        rows, before equal ones are collapsed, with new signals
-    actors     ids; members of rows are numbered in their order
-    leaders    (P, 2) keys of the prompts that lead the groups of the candidates' prompts
-    """
-
-    adopted: wire.StoredLabelPolicy
-    decisions: int
-    left_out: Mapping[str, tuple[str, ...]]
-    quarantine: wire.QuarantineForecast
-    new: wire.ClassCounts
-    actors: pl.Series
-    candidates: Candidates
-    selection: Selection
-    leaders: NDArray[np.uint64]
-    sides: Sides
-
-
-def choose(
-    session: Session,
-    project: str,
-    rules: wire.SnapshotRules,
-    watermark: int,
-    stored: Texts,
-    *,
-    checkpoint_id: UUID | None = None,
-    since: int = 0,
-    pairs: PairsFrom = DEFAULT_PAIRS,
-) -> Chosen:
-    """Chooses the rows from the feedback up to `watermark`, and stores their texts in `kept`.
-
-    checkpoint_id  if given, only completions of this checkpoint give rows
-    since          signals after this position count as new
-    """
-    adopted = policies.adopted(session, project)
-    guards = adopted.policy.guards
-    prompts.place(session, project, watermark)
-    decisions = quarantine.decisions(session, project)
-    only = None if checkpoint_id is None else str(checkpoint_id)
-    new: Counter[str] = Counter()
-    drops: Counter[str] = Counter()
-    with resolving.resolved(session, project, adopted.policy, watermark, near=stored.near) as resolved:
-        left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.actors
-        by_reason = Counter(reason for reasons in left_out.values() for reason in reasons)
-        waiting = wire.QuarantineForecast(
-            actors=len(left_out), votes=resolved.votes_left_out, reasons=dict(sorted(by_reason.items()))
-        )
-        ranks = ranks_of(actors)
-
-        def parts() -> Iterator[Rows]:
-            for log_part, labelled in resolved.parts():
-                new.update(labels.count(log_part, labelled, since=since, checkpoint_id=checkpoint_id).model_dump())
-                rows, dropped = rows_of(labelled, ranks, checkpoint_id=only)
-                drops.update(dropped)
-                yield rows
-
-        rows = keep(parts(), stored.near)
-    malloc.give_back()
-    candidates, drops["tool_calls"] = gather(rows, LogTexts(session, project, watermark), stored, guards.duplicates)
-    if guards.duplicates.near is not None:
-        rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
-    malloc.give_back()
-    sides = prompts.sides_of(session, project, watermark)
-    keys = candidates.prompts.key
-    leaders = prompts.leaders_of(session, project, np.concatenate([keys, sides.strays.prompt]))
-    leaders, of_strays = leaders[: len(keys)], leaders[len(keys) :]
-    deciding = sides.now.of(leaders)
-    astray = astray_of(candidates, stored, sides.astray(project, of_strays, rules.holdout_share))
-    selection = select(
-        candidates,
-        drops,
-        leaders,
-        deciding,
-        astray,
-        project=project,
-        guards=guards,
-        rules=rules,
-        as_of=as_of,
-        derive_pairs=pairs == "derived",
-    )
-    counted = wire.ClassCounts.model_validate(new)
-    return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)
-
-
-def _nearly(candidates: Candidates, stored: Texts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:
-    """Returns (N, 2) numbers of prompt and completion, equal for texts that are nearly equal."""
-    of_prompt = duplicates.near(candidates.prompts.groups(stored), rules)
-    of_completion = duplicates.near(candidates.completions(stored), rules)
-    return np.stack([of_prompt[candidates.prompt], of_completion], axis=1).astype(np.uint64)
 
 
 def stage(session: Session, snapshot_id: UUID, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from app import malloc
-from app.database import arrow, transaction
+from app.arrow import arrow
+from app.database import transaction
 from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine

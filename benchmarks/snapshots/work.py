@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.database import arrow, transaction
+from app.arrow import arrow
+from app.database import transaction
 from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.project_setup import service as project_setup

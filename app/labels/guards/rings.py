@@ -131,7 +131,7 @@ def _candidates(votes: _Votes, rule: wire.guard_rules.Ring) -> Numbers:
 
 
 def _heads(votes: _Votes, rule: wire.guard_rules.Ring, by_rank: Numbers) -> NDArray[np.uint64]:
-    """Returns the heads of the actors' lists, without completions that make no pair: completion · 2³² + rank, ascending."""
+    """Returns the heads of the actors' lists, except completions without a pair: completion · 2³² + rank, ascending."""
     rank = np.empty(len(by_rank), np.uint64)
     rank[by_rank] = np.arange(len(by_rank), dtype=np.uint64)
     needed = np.maximum(np.ceil(rule.overlap * votes.count - 1e-9).astype(np.int64), rule.together)

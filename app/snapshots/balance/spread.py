@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from thumbwheel import wire
 
 from app.snapshots.selection.candidates import Candidates
-from app.snapshots.selection.select import SPLITS, TRAIN, Selection
+from app.snapshots.selection.selected_rows import SPLITS, TRAIN, Selection
 
 #: With fewer training prompts or actors than these, a notice says so.
 FEW_PROMPTS, FEW_ACTORS = 50, 5

@@ -40,7 +40,7 @@ from app.snapshots.leakage.containment import Answers
 from app.snapshots.prompts.split import Split
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.pairs import SOURCES
-from app.snapshots.selection.select import FORMATS, SPLITS, Format, Selection
+from app.snapshots.selection.selected_rows import FORMATS, SPLITS, Format, Selection
 from app.spill.arrays import Columns
 from app.spill.texts import Texts, strings
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from app.snapshots.leakage.report import SAMPLE, Leakage, actor_overlap, on_both_sides
 from app.snapshots.prompts.sides import Moved
 from app.snapshots.selection.candidates import Candidates
-from app.snapshots.selection.select import SPLITS, TRAIN, Selection
+from app.snapshots.selection.selected_rows import SPLITS, TRAIN, Selection
 from app.snapshots.selection.text_keys import numbered
 from app.spill.texts import Texts
 

@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from app.snapshots.prompts.band_index import NOBODY, NUMBER, BandIndex, Column
 from app.snapshots.prompts.sketch import (
     BANDS,
     BINS,
@@ -59,11 +60,6 @@ LEADERS = pa.schema(
     metadata=_SCHEME,
 )
 
-#: An index entry has a band's hash and, in its lower bits, the number of a leader: the smallest is the earliest.
-_NUMBER_BITS = 28
-_NUMBER = np.uint64(2**_NUMBER_BITS - 1)
-_NOBODY = np.int64(_NUMBER)
-
 
 @dataclass(frozen=True)
 class _Sketched:
@@ -82,10 +78,10 @@ class Groups:
     """The leaders so far, without their texts."""
 
     def __init__(self) -> None:
-        self._keys = _Column(KEY_BYTES)
-        self._said = _Column(PRINT_BYTES)
-        self._system = _Column(4)
-        self._index = _Index()
+        self._keys = Column(KEY_BYTES)
+        self._said = Column(PRINT_BYTES)
+        self._system = Column(4)
+        self._index = BandIndex()
         self._systems = _Systems()
         self._reported = 0
 
@@ -110,9 +106,9 @@ class Groups:
         sketched = _Sketched(_hashes(made), made.prints, system)
         candidates = self._index.earliest(sketched.bands)
         leaders = self._nearest(sketched, candidates)
-        alone = np.flatnonzero(leaders == _NOBODY)
+        alone = np.flatnonzero(leaders == NOBODY)
         own = [keys[rows[row]] for row in alone.tolist()]
-        leaders[alone] = self._lead(sketched.of(alone), candidates[alone] == _NOBODY, own)
+        leaders[alone] = self._lead(sketched.of(alone), candidates[alone] == NOBODY, own)
         for row, key in zip(rows, self._keys.rows[leaders], strict=True):
             leader_keys[row] = key.tobytes()
         return leader_keys
@@ -139,9 +135,9 @@ class Groups:
         self._reported = len(self)
 
     def _nearest(self, sketched: _Sketched, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns the earliest candidate that is near to each text, or `_NOBODY`. `candidates`: (T, BANDS)."""
-        leaders = np.full(len(candidates), _NOBODY)
-        row, band = np.nonzero(candidates != _NOBODY)
+        """Returns the earliest candidate that is near to each text, or `NOBODY`. `candidates`: (T, BANDS)."""
+        leaders = np.full(len(candidates), NOBODY)
+        row, band = np.nonzero(candidates != NOBODY)
         if row.size:
             number = candidates[row, band]
             other = self._system.rows[number].view(np.int32).ravel()
@@ -186,78 +182,12 @@ class Groups:
         return numbers
 
     def _append(self, sketched: _Sketched, keys: NDArray[np.uint8]) -> None:
-        if len(self) + len(keys) >= _NOBODY:
-            raise OverflowError(f"more than {_NOBODY:,} groups of prompts")
+        if len(self) + len(keys) >= NOBODY:
+            raise OverflowError(f"more than {NOBODY:,} groups of prompts")
         self._index.append(sketched.bands, len(self))
         self._keys.append(keys)
         self._said.append(sketched.said)
         self._system.append(sketched.system.reshape(-1, 1).view(np.uint8))
-
-
-class _Column:
-    """Rows of `width` bytes in an array that grows in place by an eighth at a time."""
-
-    def __init__(self, width: int) -> None:
-        self._held = np.empty((0, width), np.uint8)
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    @property
-    def rows(self) -> NDArray[np.uint8]:
-        return self._held[: self._length]
-
-    def append(self, rows: NDArray[np.uint8]) -> None:
-        end = self._length + len(rows)
-        if end > len(self._held):
-            self._held.resize((end + end // 8, self._held.shape[1]), refcheck=False)
-        self._held[self._length : end] = rows
-        self._length = end
-
-
-class _Index:
-    """An index from bands to leaders: sorted entries in a few runs, each several times as long as the next."""
-
-    RATIO = 4
-
-    def __init__(self) -> None:
-        self._runs: list[list[NDArray[np.uint64]]] = []  # oldest first; each has the entries of every band
-
-    def earliest(self, bands: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Returns the number of the first leader with each band, or `_NOBODY`: (T, BANDS)."""
-        numbers = np.full(bands.shape, _NOBODY)
-        for band in range(BANDS):
-            order = np.argsort(bands[:, band])
-            wanted = bands[order, band]
-            for run in reversed(self._runs):
-                index = np.searchsorted(run[band], wanted)
-                entry = run[band][np.minimum(index, run[band].size - 1)]
-                there = (entry & ~_NUMBER == wanted) & (index < run[band].size)
-                numbers[order[there], band] = (entry[there] & _NUMBER).astype(np.int64)
-        return numbers
-
-    def append(self, bands: NDArray[np.uint64], start: int) -> None:
-        """Adds leaders, numbered from `start` on."""
-        if not len(bands):
-            return
-        numbers = np.arange(start, start + len(bands), dtype=np.uint64)
-        self._runs.append([np.sort(bands[:, band] | numbers) for band in range(BANDS)])
-        while len(self._runs) > 1 and self._runs[-2][0].size < self.RATIO * self._runs[-1][0].size:
-            new, old = self._runs.pop(), self._runs[-1]
-            for band in range(BANDS):
-                old[band] = np.concatenate([old[band], new[band]])
-                old[band].sort(kind="stable")  # which merges what is sorted already
-                new[band] = old[band][:0]
-
-    def since(self, start: int) -> NDArray[np.uint64]:
-        """Returns the bands of the leaders from number `start` on: (T, BANDS)."""
-        columns = []
-        for band in range(BANDS):
-            entries = np.concatenate([run[band] for run in self._runs] or [np.empty(0, np.uint64)])
-            entries = entries[(entries & _NUMBER) >= start]
-            columns.append(entries[np.argsort(entries & _NUMBER)] & ~_NUMBER)
-        return np.stack(columns, axis=1)
 
 
 class _Systems:
@@ -265,7 +195,7 @@ class _Systems:
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
-        self._prints = _Column(PRINT_BYTES)
+        self._prints = Column(PRINT_BYTES)
         self._last = ("", self.number_of_print(exact_print(b"")))
 
     @property
@@ -301,7 +231,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _hashes(made: Sketches) -> NDArray[np.uint64]:
-    return made.bands & ~_NUMBER
+    return made.bands & ~NUMBER
 
 
 def _entangled(bands: NDArray[np.uint64], free: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -4,10 +4,8 @@ The result does not depend on the order of the candidates. The rows are ordered 
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,88 +14,18 @@ from thumbwheel import wire
 from app.labels.guards import influence
 from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.events import microseconds
-from app.snapshots.balance.enough import Tally
-from app.snapshots.balance.plan import Cell
-from app.snapshots.prompts.split import Split, split_of
+from app.snapshots.prompts.split import split_of
 from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.dense_numbers import dense, present
 from app.snapshots.selection.pairing import Material, material_of, pairs_among
-from app.snapshots.selection.pairs import Pairs
+from app.snapshots.selection.selected_rows import (
+    SPLITS,
+    TRAIN,
+    RowsForPairs,
+    Selection,
+    tally_of,
+)
 from app.snapshots.selection.text_keys import numbered
-
-Format = Literal["text", "chat"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-FORMATS: tuple[Format, ...] = get_args(Format)
-TRAIN = SPLITS.index("train")
-
-
-@dataclass(frozen=True)
-class RowsForPairs:
-    """The columns of rows that only pairs need: compared texts without a label."""
-
-    candidate: NDArray[np.int32]
-    weight: NDArray[np.float64]
-    split: NDArray[np.int8]
-    chat: NDArray[np.bool_]
-
-    def where(self, chosen: NDArray[np.bool_]) -> "RowsForPairs":
-        return RowsForPairs(self.candidate[chosen], self.weight[chosen], self.split[chosen], self.chat[chosen])
-
-    def shard(self, split: Split, kind: Format) -> NDArray[np.int64]:
-        """The rows that one file takes."""
-        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.chat == (kind == "chat")))
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The columns of the rows, ordered by the time of the newest signal, then by completion.
-
-    candidate  number of the row's candidate
-    cluster    (candidate, row) of each candidate with the text of the row, including the row's own
-    weight     weight after the caps
-    split      index in `SPLITS`
-    group      number of the prompt's group
-    unit       number of the unit that is on one side as a whole: the group's conversation, or the group without one
-    members    (row, actor) of each actor who contributed to the row
-    counts     rows before equal ones are collapsed
-    drops      reason → completions or rows that were left out
-    capped     training rows with a reduced weight, by the cap that was exceeded: actor or prompt
-    for_pairs  rows without a label; they are numbered after the labelled rows
-    pairs      compared rows, both in one split and of one format
-    """
-
-    candidate: NDArray[np.int32]
-    cluster: tuple[NDArray[np.int32], NDArray[np.int32]]
-    label: NDArray[np.bool_]
-    weight: NDArray[np.float64]
-    split: NDArray[np.int8]
-    chat: NDArray[np.bool_]
-    group: NDArray[np.int32]
-    unit: NDArray[np.int32]
-    members: tuple[NDArray[np.int32], NDArray[np.int32]]
-    counts: wire.ClassCounts
-    drops: Counter[str]
-    capped: dict[str, int]
-    tallies: Mapping[Split, Tally]
-    for_pairs: "RowsForPairs"
-    pairs: Pairs
-
-    def shard(self, split: Split, kind: Format) -> NDArray[np.int64]:
-        """The rows that one file takes."""
-        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.chat == (kind == "chat")))
-
-    def without_members(self) -> "Selection":
-        """Returns a copy without members, groups and units, which take a third of the memory."""
-        none = np.empty(0, dtype=np.int32)
-        return replace(self, members=(none, none), group=none, unit=none)
-
-    def pairs_of(self, split: Split) -> Pairs:
-        """Returns the pairs of one split."""
-        splits = np.concatenate([self.split, self.for_pairs.split])
-        return self.pairs.where(splits[self.pairs.chosen] == SPLITS.index(split))
-
-    @property
-    def train(self) -> Tally:
-        return self.tallies["train"]
 
 
 def select(
@@ -190,32 +118,8 @@ def select(
         pairs=pairs,
     )
     del label, judged, split, group, unit, same
-    tallies = {name: _tally(selection, name) for name in SPLITS}
+    tallies = {name: tally_of(selection, name) for name in SPLITS}
     return replace(selection, tallies=tallies)
-
-
-def cells_of(selection: Selection, candidates: Candidates) -> list[Cell]:
-    """Returns the training rows by checkpoint, reason and label."""
-    train = np.flatnonzero(selection.split == TRAIN).astype(np.int32)
-    candidate = selection.candidate[train]
-    kind = candidates.checkpoint[candidates.completion[candidate]] + np.int32(1)
-    kind *= len(candidates.reasons)
-    kind += candidates.reason[candidate]
-    kind *= 2
-    kind += selection.label[train]
-    del candidate
-    kinds, number = np.flatnonzero(_present(kind)), _dense(kind)
-    weight = selection.weight[train]
-    rows, weights = np.bincount(number, minlength=len(kinds)), np.bincount(number, weight, len(kinds))
-    squares = np.bincount(number, weight**2, len(kinds))
-    cells = []
-    for index, code in enumerate(kinds.tolist()):
-        source, desirable = divmod(code, 2)
-        checkpoint, reason = divmod(source, len(candidates.reasons))
-        name = None if checkpoint == 0 else candidates.checkpoints[checkpoint - 1]
-        sums = int(rows[index]), float(weights[index]), float(squares[index])
-        cells.append(Cell(name, candidates.reasons[reason], bool(desirable), *sums))
-    return cells
 
 
 def _in_time(candidates: Candidates) -> NDArray[np.int32]:
@@ -363,42 +267,17 @@ def _capped(
     """
     weight = candidates.weight[rows] / THOUSANDTHS
     train = (split == TRAIN) & judged
-    of_train = _dense(group[train])
+    of_train = dense(group[train])
     row, actor = _renumbered(member, train)
-    limited = influence.capped(weight[train], (row, _dense(actor)), of_train, rules)
+    limited = influence.capped(weight[train], (row, dense(actor)), of_train, rules)
     alone = (split == TRAIN) & ~judged
     if alone.any():
         of_group, of_actor = np.ones(int(group.max()) + 1), np.ones(int(member[1].max(initial=-1)) + 1)
-        of_group[np.flatnonzero(_present(group[train]))] = limited.prompts
-        of_actor[np.flatnonzero(_present(actor))] = limited.actors
+        of_group[np.flatnonzero(present(group[train]))] = limited.prompts
+        of_actor[np.flatnonzero(present(actor))] = limited.actors
         row, actor = _renumbered(member, alone)
         theirs = np.bincount(row, minlength=int(np.count_nonzero(alone)))
         mean = np.bincount(row, of_actor[actor], len(theirs)) / np.maximum(theirs, 1)
         weight[alone] *= of_group[group[alone]] * np.where(theirs > 0, mean, 1.0)
     weight[train] = limited.weight
     return weight, {"capped_actor": int(limited.by_actor.sum()), "capped_prompt": int(limited.by_prompt.sum())}
-
-
-def _dense(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Returns the numbers renumbered from 0 without gaps, in the same order."""
-    return (np.cumsum(_present(numbers), dtype=np.int32) - 1)[numbers]
-
-
-def _present(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
-    there = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
-    there[numbers] = True
-    return there
-
-
-def _tally(selection: Selection, split: Split) -> Tally:
-    rows = selection.split == SPLITS.index(split)
-    up, down = rows & selection.label, rows & ~selection.label
-    split_of_row = np.concatenate([selection.split, selection.for_pairs.split])
-    pairs = np.count_nonzero(split_of_row[selection.pairs.chosen] == SPLITS.index(split))
-    return Tally(
-        desirable=int(np.count_nonzero(up)),
-        undesirable=int(np.count_nonzero(down)),
-        weight_desirable=float(selection.weight[up].sum()),
-        weight_undesirable=float(selection.weight[down].sum()),
-        pairs=int(pairs),
-    )

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from app.database import arrow, literal, transaction
+from app.arrow import arrow, literal
+from app.database import transaction
 from app.errors import Unavailable
 
 OURS = "FROM pg_stat_activity WHERE application_name = 'thumbwheel arrow'"

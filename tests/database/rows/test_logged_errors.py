@@ -11,7 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app import settings, telemetry
-from app.database import arrow, engine, literal, transaction
+from app.arrow import arrow, literal
+from app.database import engine, transaction
 from app.errors import Invalid, ThumbwheelError
 from app.feedback.ingest.entries import Entry
 from app.feedback.ingest.group_commit import EVENTS, intake

@@ -14,7 +14,7 @@ from app.feedback import service as feedback
 from app.labels.policies import service as policies
 from app.projects.tables import Project
 from app.snapshots import service as snapshots
-from app.snapshots.selection.select import TRAIN
+from app.snapshots.selection.selected_rows import TRAIN
 from app.snapshots.service import Chosen
 from app.spill.texts import texts
 from tests.logged import store

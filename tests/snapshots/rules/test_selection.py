@@ -11,7 +11,8 @@ from thumbwheel.wire import LabelPolicy, SnapshotRules
 
 from app.snapshots.leakage.report import on_both_sides
 from app.snapshots.selection.candidates import Candidates
-from app.snapshots.selection.select import SPLITS, TRAIN, Selection, select
+from app.snapshots.selection.select import select
+from app.snapshots.selection.selected_rows import SPLITS, TRAIN, Selection
 from tests.snapshots.candidates import NOON, Said, gathered
 
 NO_CAPS = {"influence": {"actor": None, "prompt": None}}
