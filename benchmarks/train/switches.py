@@ -86,6 +86,6 @@ SWITCHES: tuple[Switch, ...] = (
             )
         },
     ),
-    Switch("fused", "AdamW in one pass", {"worker.training.step:adamw": not_fused}),
+    Switch("fused", "AdamW in one pass", {"worker.training.adamw:adamw": not_fused}),
     Switch("bucketing", "blocks of rows of similar length", {"worker.training.data.batches:WINDOW": lambda _own: 1}),
 )

@@ -16,11 +16,12 @@ from worker.training.data.rows import Row, read_rows
 from worker.training.data.tokens import Tokens
 from worker.training.forward.logprobs import Reading
 from worker.training.job import Shard
-from worker.training.machine.process import StopRequest
 from worker.training.machine.ranks import Ranks
-from worker.training.microbatch import Reader
-from worker.training.models.policy import Arithmetic, router_coefficient
+from worker.training.microbatch import Collator
+from worker.training.models.policy import router_coefficient
 from worker.training.objectives import OBJECTIVES
+from worker.training.reference import Reference
+from worker.training.reference_scoring import score_block
 
 
 def recipe_of(objective: str, **changes: Any) -> Recipe:
@@ -54,34 +55,27 @@ def figures(
     block = rotated(len(read)) if objective.mismatched else Block(tuple(range(len(read))), (None,) * len(read))
     policy.zero_grad(set_to_none=True)
 
-    def reader(model: Any) -> Reader:
-        arithmetic = Arithmetic(torch.device("cpu"), precision)
-        return Reader(
-            Reading(model, arithmetic.precision, packed=packed, chunked=packed),
-            read,
-            objective,
-            recipe,
-            arithmetic,
-            MAX_LENGTH,
-            Ranks(),
-            router_coefficient(model),
-        )
+    def collator(model: Any) -> Collator:
+        return Collator(Reading(model, precision, packed=packed, chunked=packed), read, recipe, MAX_LENGTH, Ranks())
 
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "reference.safetensors"
-        scored = reader(reference).score([block], kept, "reference", StopRequest(), lambda _done, _total: None)
-    reads = reader(policy)
-    batch = reads.read(reads.prepared(block, scored), torch.zeros(2, dtype=torch.float64))
-    losses = objective.loss(batch.log_probs, recipe)
+    scored = Reference("")
+    if objective.reference:
+        score_block(scored, block, collator(reference))
+    reads = collator(policy)
+    batch = reads.collate(block, scored)
+    own, other = reads.reading.forward(batch.inputs, router_loss=router_coefficient(policy) > 0)
+    running_2 = torch.zeros(2, dtype=torch.float64) if objective.running else None
+    log_probs = batch.log_probs(own, other, running_2, reads.ranks)
+    losses = objective.loss(log_probs, recipe)
     loss = losses.loss_B.sum() / len(losses.loss_B)
-    if batch.router_loss is not None:
-        loss = loss + router_coefficient(policy) * batch.router_loss
+    if own.router_loss is not None:
+        loss = loss + router_coefficient(policy) * own.router_loss
     loss.backward()
 
     numbers: dict[str, float] = {"loss": loss.item()}
     if objective.mismatched:
         numbers["z0"] = float(losses.z0)
-    numbers |= _rewards(losses.reward_B, batch.log_probs.desirable_B)
+    numbers |= _rewards(losses.reward_B, log_probs.desirable_B)
     return Figures(numbers, gradients(policy))
 
 

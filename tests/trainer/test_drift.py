@@ -1,6 +1,7 @@
 """Drift while training: what it measures, and that training does not notice."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,21 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer import tiny
-from worker.training.data.rows import Row, read_rows
+from worker.training.data.rows import read_rows
 from worker.training.forward.logprobs import Reading
 from worker.training.job import read_job
-from worker.training.machine.process import Refusal, Stopped
+from worker.training.machine.process import Refusal, Stopped, StopRequest
 from worker.training.machine.ranks import Ranks
 from worker.training.models import adapters
 from worker.training.models import policy as models
+from worker.training.prepare import prepared
 from worker.training.train import train
-from worker.training.watch.drift import Drift, Start, check_steps, put_in
+from worker.training.training_run import TrainingRun
+from worker.training.watch.drift import Drift, StartingWeights, check_steps, put_in
+from worker.training.watch.journal import Journal
 from worker.training.watch.sampling import chosen_prompts, drift_of_tokens, sample
 
 CPU = torch.device("cpu")
-FLOAT32 = models.Arithmetic(CPU, torch.float32)
 CHECKED: dict[str, Any] = {"drift": {"checks": 4, "prompts": 6, "max_new_tokens": 6}}
 UNCHECKED: dict[str, Any] = {"drift": {"checks": 0}}
 FIGURES = ("kl_nats_per_token", "sampled_length_median", "reference_length_median")
@@ -163,14 +166,14 @@ def test_a_file_of_other_weights_is_written_anew(tmp_path: Path) -> None:
     ours, theirs = tiny.model(seed=0), tiny.model(seed=1)
     path = tmp_path / "start.safetensors"
 
-    Start(models.trained_weights(theirs), path, reference="theirs", writes=True)
-    Start(models.trained_weights(ours), path, reference="ours", writes=False)
+    StartingWeights(models.trained_weights(theirs), path, reference="theirs", writes=True)
+    StartingWeights(models.trained_weights(ours), path, reference="ours", writes=False)
     assert torch.equal(load_file(path)["model.norm.weight"], theirs.model.norm.weight)
-    Start(models.trained_weights(ours), path, reference="ours", writes=True)
+    StartingWeights(models.trained_weights(ours), path, reference="ours", writes=True)
     assert torch.equal(load_file(path)["lm_head.weight"], ours.lm_head.weight)
 
     path.write_bytes(path.read_bytes()[:100])
-    start = Start(models.trained_weights(ours), path, reference="ours", writes=True)
+    start = StartingWeights(models.trained_weights(ours), path, reference="ours", writes=True)
     assert {name for name, _ in start.values()} == set(models.trained_weights(ours))
 
 
@@ -178,7 +181,7 @@ def test_a_model_stored_in_bfloat16_takes_half_the_room_and_loses_nothing(tmp_pa
     policy = tiny.model().to(torch.bfloat16).float()
     weights = models.trained_weights(policy)
 
-    start = Start(weights, tmp_path / "start.safetensors", reference="a", writes=True)
+    start = StartingWeights(weights, tmp_path / "start.safetensors", reference="a", writes=True)
 
     assert {value.dtype for _, value in start.values()} == {torch.bfloat16}
     assert all(torch.equal(value.float(), weights[name]) for name, value in start.values())
@@ -188,7 +191,7 @@ def test_a_model_stored_in_bfloat16_takes_half_the_room_and_loses_nothing(tmp_pa
 def test_the_reference_is_put_in_and_the_policy_comes_back_untouched(tmp_path: Path, in_file: bool) -> None:
     policy = tiny.model("qwen2")  # with tied embeddings
     weights = models.trained_weights(policy)
-    start = Start(weights, tmp_path / "start.safetensors" if in_file else None, reference="a", writes=True)
+    start = StartingWeights(weights, tmp_path / "start.safetensors" if in_file else None, reference="a", writes=True)
     at_first = {name: weight.detach().clone() for name, weight in weights.items()}
     with torch.no_grad():
         for weight in weights.values():
@@ -209,34 +212,16 @@ def test_the_reference_is_put_in_and_the_policy_comes_back_untouched(tmp_path: P
     assert {name: weight.data_ptr() for name, weight in weights.items()} == places
 
 
-def drift(workdir: Path, policy: Any, rows: list[Row]) -> Drift:
-    job = read_job(workdir)
-    return Drift(
-        Reading.plain(policy),
-        models.trained_weights(policy),
-        rows,
-        job,
-        FLOAT32,
-        total_steps=4,
-        micro_batch_size=4,
-        ends=(256,),
-        context=128,
-        max_length=64,
-        ranks=Ranks(),
-        between=nothing,
-    )
-
-
 @pytest.fixture
 def watched(tmp_path: Path, base: Path) -> tuple[Drift, Any]:
-    """A drift that has begun, and its policy."""
-    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), **CHECKED)
+    """A drift that has begun, over four steps, and its policy."""
+    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), max_steps=4, **CHECKED)
     job = read_job(workdir)
-    rows = read_rows(workdir / "snapshot", job.shards_of("train"), models.load_tokens(base), 64).rows
-    policy = models.load_policy(job, FLOAT32)
-    begun = drift(workdir, policy, rows)
-    begun.begin()
-    return begun, policy
+    start = prepared(job, Ranks())
+    with closing(Journal(workdir)) as journal:
+        begun = Drift(TrainingRun.planned(job, start, journal, Ranks(), StopRequest()))
+        begun.begin()
+        return begun, start.policy
 
 
 def test_measuring_leaves_model_and_random_state_as_they_were(watched: tuple[Drift, Any]) -> None:

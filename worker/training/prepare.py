@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from worker.training import refusals
+from worker.training.adamw import adamw
 from worker.training.data import dropped
 from worker.training.data.rows import Rows, read_pairs, read_rows
 from worker.training.data.tokens import Tokens
@@ -23,7 +24,6 @@ from worker.training.machine.process import whatever_the_rows
 from worker.training.machine.ranks import Ranks
 from worker.training.models import policy as models
 from worker.training.objectives import OBJECTIVES, Objective
-from worker.training.step import adamw
 
 
 @dataclass(frozen=True)

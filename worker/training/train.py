@@ -1,25 +1,46 @@
-"""The trainer: `python -m worker.training.train WORKDIR`.
+"""Trains a language model on feedback: `python -m worker.training.train WORKDIR`.
 
-Reads and writes one folder (docs/workdir.md); knows no database, no network, no queue. `train` is the
-whole run, top to bottom. torch and transformers are imported once the job has been read, so that a bad job is refused
-at once.
+`train` is a whole run; `_take_steps` is its loop: forward, loss, backward, clip, step, measure, save.
 
-Same WORKDIR, same machine, same number of threads: same bits on CPU, however often it was interrupted.
+Supports:
+    - objectives that learn from labelled rows (KTO, BCO, …), from desirable rows alone (SFT) or from pairs (DPO, …);
+      the equations are in `worker.training.objectives`
+    - all weights, or a LoRA adapter; a shipped adapter is continued, or merged first where all weights are trained
+    - micro-batches whose gradients add up to that of the whole batch, whatever their sizes: the loss is divided by the
+      rows (or pairs) of the whole step, which are known before the first of them
+    - float32, or bfloat16 arithmetic over float32 weights; packed rows, activations computed twice, compiled layers
+    - several processes that train one policy (`torchrun`)
+    - stopping at any micro-batch and continuing from the last training checkpoint
+
+Assumes:
+    - WORKDIR is laid out as docs/workdir.md says, and no other process writes there; no database, network or queue is
+      needed
+    - the policy starts as the shipped checkpoint, so that it is the reference until the first update. It scores the
+      whole plan then, and no second model is loaded
+    - machine, library versions and number of threads are the same where a continued run is to have the bits of an
+      uninterrupted one on a CPU
+    - each process holds the whole policy
+
+Raises:
+    Refusal         an operator can mend the cause: a job, recipe, snapshot or model that cannot be trained, or a number
+                    that is not finite
+    OutOfMemory     the micro-batch does not fit into memory; with fewer rows it may
+    Stopped         the run was stopped; its state is saved
+    AssertionError  an invariant does not hold, such as r = 0 before the first update: a fault of the trainer
+
+torch and transformers are imported once the job has been read, so that a bad job is refused at once.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from itertools import chain, islice, tee
+from itertools import chain, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.durable import folder_atomically
-from worker.training.files.fingerprint import weights_fingerprint
-from worker.training.files.sealed import is_sound, read_cache, seal_of, unseal, write_seal, write_sealed
+from worker.training.files.sealed import is_sound, read_cache
 from worker.training.job import Job, read_job
 from worker.training.machine.out_of_memory import is_out_of_memory, remedies, smaller
 from worker.training.machine.process import OutOfMemory, Stopped, StopRequest, first_line, libraries_are_loaded, run
@@ -28,15 +49,18 @@ from worker.training.watch.journal import Journal
 if TYPE_CHECKING:
     from thumbwheel.wire.recipe import Recipe
 
-    from worker.training.machine.ranks import Ranks
+    from worker.training.microbatch import Collator
     from worker.training.prepare import Start
+    from worker.training.reference import Reference
+    from worker.training.state_saver import StateSaver
+    from worker.training.training_run import TrainingRun
+    from worker.training.watch.drift import Drift
 
 
 def train(workdir: Path, stop: StopRequest | None = None) -> None:
-    """Train the job in `workdir`, continuing an interrupted one; a finished one is left as it is.
+    """Trains the job in `workdir`, continuing an interrupted one; a finished one is left as it is.
 
-    Raises `Refusal` on anything an operator can mend, `OutOfMemory` where fewer rows at once may fit, `Stopped` once
-    the state is saved after `stop` was requested.
+    Raises `Refusal`, `OutOfMemory`, `Stopped`.
     """
     stop = stop or StopRequest()
     with stop.at_once():
@@ -51,17 +75,162 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
             journal.progress("loading", 0, 1)
 
             from worker.training.prepare import prepared
+            from worker.training.training_run import TrainingRun
 
             libraries_are_loaded()
             start = prepared(job, ranks)
             journal.progress("loading", 1, 1)
         stop.raise_if_requested()
         try:
-            _train(job, start, journal, stop, ranks)
+            _train(TrainingRun.planned(job, start, journal, ranks, stop))
         except Exception as error:
             if is_out_of_memory(error):
                 raise _too_many_rows(job.recipe, start, error) from None
             raise
+
+
+def _train(training: "TrainingRun") -> None:
+    """Scores the reference, takes the steps that are left, and writes the output."""
+    from worker.training.microbatch import Collator
+    from worker.training.reference_scoring import scored_reference
+    from worker.training.state_saver import StateSaver, resumed
+    from worker.training.training_output import write_output
+    from worker.training.watch.drift import Drift
+    from worker.training.watch.notices_at_start import notices_at_start
+
+    start, journal = training.start, training.journal
+    # The policy scores the plan while it still is the shipped checkpoint. Only then is a saved state loaded.
+    collator = Collator(start.reading, start.read.rows, training.recipe, start.max_length, training.ranks)
+    reference = scored_reference(training, collator)
+    drift = Drift(training)
+    drift.begin()
+    position, passed_over = resumed(training)
+    journal.continue_after(position.step)
+    for notice in notices_at_start(training, position, passed_over):
+        journal.warn(notice.step, notice.code, notice.message, again=notice.again)
+    saver = StateSaver(training, position)
+    if position.unfinished is not None:
+        _measure(training, drift, saver, position.step, position.unfinished, position.running)
+        saver.save_if_due(position.step, position.running)
+    _take_steps(training, collator, reference, drift, saver)
+    if training.ranks.writes:
+        write_output(training, reference, saver)
+
+
+def _take_steps(
+    training: "TrainingRun", collator: "Collator", reference: "Reference", drift: "Drift", saver: "StateSaver"
+) -> None:
+    """Takes the optimizer steps that are left: forward, loss, backward, clip, step, measure, save.
+
+    On a GPU the host waits for the device once in a step, when all of it is queued; more often in the first one, where
+    invariants are checked, and where drift or the gradients of classes are measured.
+    """
+    import torch
+
+    from worker.training.data import prefetch
+    from worker.training.schedule import learning_rate_at
+    from worker.training.watch import class_gradients, guards
+    from worker.training.watch.step_metrics import Measures
+
+    start, recipe, ranks, workdir = training.start, training.recipe, training.ranks, training.job.workdir
+    objective, reading, weights, optimizer = start.objective, start.reading, start.weights, start.optimizer
+    running, total_steps = saver.resumed_at.running, training.total_steps
+
+    steps, steps_ahead = tee(training.steps_after(saver.resumed_at.step))
+    blocks_ahead = chain.from_iterable(steps_ahead)
+    with closing(prefetch.prepared_ahead(lambda block: collator.collate(block, reference), blocks_ahead)) as batches:
+        for step, blocks in enumerate(steps, saver.resumed_at.step + 1):
+            # The denominator of the loss is known before the first micro-batch: rows of the whole step, or pairs.
+            rows = sum(len(block.rows) for block in blocks)
+            examples = rows // (2 if objective.data == "pairs" else 1)
+            measures, watch = Measures(objective, recipe), guards.Watch(workdir, step)
+            class_norms: tuple[float | None, float | None] = (None, None)
+            running_2 = torch.tensor(running, dtype=torch.float64).to(start.arithmetic.device)
+            began = time.monotonic()
+            optimizer.zero_grad(set_to_none=True)
+            for number, block in enumerate(blocks):
+                if training.stop_requested():
+                    saver.save(step - 1, running)  # without the gradients: the whole step is taken again
+                    raise Stopped
+                # Forward.
+                batch = next(batches)
+                own, other = reading.forward(batch.inputs, router_loss=start.router_coefficient > 0)
+                log_probs = batch.log_probs(own, other, running_2 if objective.running else None, ranks)
+                router_loss = None if own.router is None else own.router.share(own.router.choices.over(ranks))
+                # Loss.
+                losses = objective.loss(log_probs, recipe)
+                watch.see(batch, log_probs, losses)
+                if step == 1:
+                    with ranks.together():
+                        watch.require_finite()
+                    guards.assert_policy_is_reference(log_probs, losses, recipe, start.arithmetic.precision)
+                if losses.running_2 is not None:
+                    running_2 = losses.running_2
+                if number == 0 and step % class_gradients.EVERY == 1 and objective.data == "rows":
+                    class_norms = class_gradients.class_gradient_norms(losses, log_probs, [*weights.values()], ranks)
+                loss = losses.loss_B.sum() / examples
+                if router_loss is not None:
+                    loss = loss + start.router_coefficient * router_loss * len(block.rows) / rows
+                # Backward.
+                loss.backward()
+                measures.add(log_probs, losses, (own, other), batch.completion_lengths)
+            del batch, own, other, log_probs, router_loss, losses, loss  # drift needs the memory
+
+            # Clip. From here on the host waits for the device.
+            ranks.sum_gradients(weights.values())
+            norm = torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_gradient_norm)
+            with ranks.together():
+                watch.require_finite()
+            gradient_norm = float(norm)
+            members = [collator.rows[row] for block in blocks for row in block.rows]
+            guards.require_finite_gradient(workdir, step, gradient_norm, members)
+            totals = measures.totals(ranks)
+            total, count = running_2.tolist()
+            running = (total, count)
+
+            # Step.
+            learning_rate = learning_rate_at(step, total_steps, recipe)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+
+            # Measure.
+            epoch = (step - 1) // training.steps_per_epoch + 1
+            figures: dict[str, Any] = {"step": step, "total_steps": total_steps, "epoch": epoch}
+            figures |= measures.line(totals, time.monotonic() - began, examples)
+            figures |= {"gradient_norm": gradient_norm, "learning_rate": learning_rate}
+            figures |= {"gradient_norm_desirable": class_norms[0], "gradient_norm_undesirable": class_norms[1]}
+            figures["delta"] = total / count if count > 0 else None
+            _measure(training, drift, saver, step, figures, running)
+
+            # Save.
+            saver.save_if_due(step, running)
+
+
+def _measure(
+    training: "TrainingRun",
+    drift: "Drift",
+    saver: "StateSaver",
+    step: int,
+    figures: dict[str, Any],
+    running: tuple[float, float],
+) -> None:
+    """Writes the figures of a step that was taken, with its drift, and warns of what they show.
+
+    Raises `Stopped` where the run is to stop while drift is measured; the state is saved, with the figures.
+    """
+    from worker.training.watch import diagnosis
+
+    journal = training.journal
+    try:
+        line = figures | drift.after(step)
+    except Stopped:
+        saver.save(step, running, unfinished=figures)
+        raise
+    journal.metric(line)
+    journal.progress("training", step, training.total_steps)
+    for finding in diagnosis.findings(journal.metrics, training.recipe):
+        journal.warn(step, finding.code, finding.message)
 
 
 def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfMemory:
@@ -78,210 +247,14 @@ def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfM
     )
 
 
-def _train(job: Job, start: "Start", journal: Journal, stop: StopRequest, ranks: "Ranks") -> None:
-    import torch
-
-    from worker.training import saved_state
-    from worker.training.data import batches
-    from worker.training.data.dropped import warnings_of
-    from worker.training.data.prefetch import prepared_ahead
-    from worker.training.machine.determinism import determinism
-    from worker.training.microbatch import Reader
-    from worker.training.models import lora
-    from worker.training.models import policy as models
-    from worker.training.reference import reference_fingerprint
-    from worker.training.step import Stepper
-    from worker.training.watch import diagnosis, plan_diagnosis
-    from worker.training.watch.drift import Drift
-
-    workdir, recipe = job.workdir, job.recipe
-    objective, arithmetic, reading = start.objective, start.arithmetic, start.reading
-    read, rows, pairs, max_length = start.read, start.read.rows, start.pairs, start.max_length
-    policy, weights, optimizer = start.policy, start.weights, start.optimizer
-    micro_batch_size = start.micro_batch_size
-
-    # The fixed plan of micro-batches: which rows, and whose completion each is mismatched with.
-    if objective.data == "pairs":
-        plan = batches.plan_pairs(rows, pairs, micro_batch_size, seed=recipe.seed)
-    else:
-        plan = batches.plan(
-            rows,
-            micro_batch_size,
-            even_classes=recipe.balance == "batch",
-            seed=recipe.seed,
-            mismatched=objective.mismatched,
-            only=[i for i, row in enumerate(rows) if row.desirable] if objective.data == "desirable rows" else None,
-        )
-    blocks_per_step = recipe.batch_size // micro_batch_size
-    steps_per_epoch = plan.steps_per_epoch(blocks_per_step)
-    total_steps = min(recipe.epochs * steps_per_epoch, recipe.max_steps or recipe.epochs * steps_per_epoch)
-
-    # The reference: the policy scores the plan while it still is the shipped checkpoint. Only then is a state loaded.
-    # An epoch takes every block once, so the first one needs all scores, or as many as max_steps lets it.
-    reader = Reader(reading, rows, objective, recipe, arithmetic, max_length, ranks, start.router_coefficient)
-    first_epoch = plan.steps(0, blocks_per_step, recipe.seed)[:total_steps]
-    reference = reader.score(
-        [block for step in first_epoch for block in step],
-        workdir / "reference.safetensors",
-        reference_fingerprint(job, arithmetic, max_length, by_token=objective.by_token, packed=reading.packed),
-        stop,
-        lambda done, total: journal.progress("referencing", done, total),
-        sorted((workdir / "scored-before").glob("*.safetensors")),
-    )
-
-    def raise_if_stopped() -> None:
-        if ranks.any(stop.requested):
-            raise Stopped
-
-    drift = Drift(
-        reading,
-        weights,
-        rows,
-        job,
-        arithmetic,
-        total_steps=total_steps,
-        micro_batch_size=micro_batch_size,
-        ends=start.tokens.ends,
-        context=start.context,
-        max_length=max_length,
-        ranks=ranks,
-        between=raise_if_stopped,
-    )
-    drift.begin()
-
-    state = workdir / "state"
-    position, passed_over = saved_state.resume(state, job.identity, weights, optimizer, micro_batch_size)
-    position = position or saved_state.Position(0, 0.0, torch.get_num_threads())
-    journal.continue_after(position.step)
-    if passed_over:
-        journal.warn(position.step, "state_damaged", _damaged(state, passed_over, position.step), again=True)
-    if recipe.packing == "auto" and not reading.packed:
-        journal.warn(
-            0,
-            "padded",
-            f"rows are padded, not packed, because {reading.padded_because}: prompts are read twice, and padding takes "
-            "the share padding_share of metrics.jsonl",
-        )
-    if recipe.compile and not start.compiled:
-        journal.warn(
-            0,
-            "not_compiled",
-            "the model's layers run as they are: compiled they failed or said something else, or activations are "
-            "computed twice, or this CPU has no bfloat16",
-        )
-    if (unreached := lora.warning_of_reach(policy, recipe)) is not None:
-        journal.warn(0, "lora_reach", unreached)
-    for code, message in warnings_of(start.dropped):
-        journal.warn(0, code, message)
-    for finding in plan_diagnosis.of_rows(read, plan, recipe, start.context):
-        journal.warn(0, finding.code, finding.message)
-    if position.threads != torch.get_num_threads():
-        journal.warn(
-            position.step,
-            "threads",
-            f"the run began with {position.threads} threads and continues with {torch.get_num_threads()}: "
-            f"set OMP_NUM_THREADS={position.threads} if the weights must equal an uninterrupted run's bit for bit",
-        )
-    started = time.monotonic() - position.seconds
-    due = saved_state.Due(recipe)
-
-    def save_state(step: int, running: tuple[float, float], unfinished: dict[str, Any] | None = None) -> None:
-        if ranks.writes:
-            seconds = time.monotonic() - started
-            now = saved_state.Position(step, seconds, position.threads, running, unfinished, micro_batch_size)
-            saved_state.save(state, now, job.identity, weights, optimizer)
-            due.saved()
-
-    def finish(step: int, figures: dict[str, Any], running: tuple[float, float]) -> None:
-        """What is left to do once the weights have moved: measure the drift, tell, save."""
-        try:
-            line = figures | drift.after(step)
-        except Stopped:
-            save_state(step, running, unfinished=figures)
-            raise
-        journal.metric(line)
-        journal.progress("training", step, total_steps)
-        for finding in diagnosis.findings(journal.metrics, recipe):
-            journal.warn(step, finding.code, finding.message)
-        if step < total_steps and due.after(step):
-            save_state(step, running)
-
-    if position.unfinished is not None:
-        finish(position.step, position.unfinished, position.running)
-    stepper = Stepper(reader, reference, weights, optimizer, total_steps, workdir)
-    running = position.running
-    left = islice(plan.steps_after(position.step, blocks_per_step, recipe.seed), total_steps - position.step)
-    steps, to_prepare = tee(left)
-    prepared = prepared_ahead(
-        lambda block: reader.prepared(reader.share(block), reference), chain.from_iterable(to_prepare)
-    )
-    with closing(prepared):
-        for step, blocks in enumerate(steps, position.step + 1):
-            before = running
-            try:
-                figures, running = stepper.take(step, blocks, prepared, running, raise_if_stopped)
-            except Stopped:
-                # What was accumulated is dropped; the step is taken again from the weights before it.
-                save_state(step - 1, before)
-                raise
-            epoch = (step - 1) // steps_per_epoch
-            finish(step, {"step": step, "total_steps": total_steps, "epoch": epoch + 1} | figures, running)
-
-    if not ranks.writes:
-        return
-    unseal(job.output)
-    with folder_atomically(job.output) as folder:
-        models.save_policy(policy, job, start.tokens, folder)
-    saved = write_seal(seal_of(job.output), [path for path in job.output.rglob("*") if path.is_file()])
-    digests = {Path(name).name: digest for name, digest in saved.items()}
-    summary = {
-        "kind": "adapter" if recipe.method == "lora" else "weights",
-        "weights_sha256": weights_fingerprint(job.output, digests),
-        "base_fingerprint": job.base_fingerprint,
-        "recipe": recipe.model_copy(update={"micro_batch_size": micro_batch_size}).model_dump(mode="json"),
-        "steps": total_steps,
-        "epochs": -(-total_steps // steps_per_epoch),
-        "rows_trained": plan.rows,
-        "pairs_trained": len(pairs) if objective.data == "pairs" else None,
-        "rows_dropped": read.dropped,
-        "dropped": start.dropped,
-        "rows_truncated": read.truncated,
-        "tokens_cut": read.tokens_cut,
-        "reference": {"scored": reference.scored, "cached": reference.cached},
-        "seconds": time.monotonic() - started,
-        "device": torch.cuda.get_device_name(arithmetic.device) if arithmetic.device.type == "cuda" else "cpu",
-        "ranks": ranks.world,
-        "torch": torch.__version__,
-        "threads": position.threads,
-        "memory": start.memory,
-        "determinism": determinism(arithmetic, position.threads, ranks.world),
-        "identity": job.identity,
-        "findings": [
-            {"code": finding.code, "message": finding.message}
-            for finding in diagnosis.findings(journal.metrics, recipe)
-        ],
-        "final": journal.metrics[-1],
-    }
-    write_sealed(workdir / "training.json", json.dumps(summary, indent=1).encode())
-
-
-def _damaged(folder: Path, names: Sequence[str], step: int) -> str:
-    what = "training checkpoint" if len(names) == 1 else "training checkpoints"
-    goes_on = f"continues from the one after step {step}" if step else "begins again, as there is no sound one"
-    return (
-        f"{what} {', '.join(names)} in {folder} did not verify and went aside: the run {goes_on}; look for faults of "
-        "this disk"
-    )
-
-
 def _is_finished(job: Job) -> bool:
-    """Whether output/ already holds what this very job trains."""
+    """Returns whether output/ already holds what this very job trains."""
     summary = read_cache(job.workdir / "training.json")
     return summary is not None and json.loads(summary)["identity"] == job.identity and is_sound(job.output)
 
 
 def train_and_draw(workdir: Path, stop: StopRequest) -> None:
-    """`train`, and its metrics as curves.png."""
+    """Trains as `train` does, and draws the metrics into curves.png."""
     train(workdir, stop)
 
     from worker.training.watch.curves import draw

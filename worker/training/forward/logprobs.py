@@ -113,7 +113,7 @@ class Reading:
         # Every part of a model looks up its attention in its own config.
         self._configs = list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
         self._layers = decoder_layers(model)
-        in_float32 = precision is torch.bfloat16 and lacks_bfloat16(self._device)
+        in_float32 = precision is torch.bfloat16 and lacks_bfloat16(self.device)
         self._multiplied = linear_layers(model) if in_float32 else []
         self._compiled = False
 
@@ -160,7 +160,7 @@ class Reading:
 
     def inputs(self, pairs: Sequence[Pair], others: Sequence[Pair] | None = None) -> Inputs:
         """Returns the inputs of `forward`. It does not use the model, so it can run in advance."""
-        device = self._device
+        device = self.device
         if not pairs:  # a rank without a share of the micro-batch
             return Inputs(None, None)
         if not self.packed:
@@ -173,8 +173,8 @@ class Reading:
         own, others = inputs
         if own is None:
             nothing = Forward(
-                torch.zeros(0, device=self._device, requires_grad=torch.is_grad_enabled()),
-                torch.zeros(0, dtype=torch.int64, device=self._device),
+                torch.zeros(0, device=self.device, requires_grad=torch.is_grad_enabled()),
+                torch.zeros(0, dtype=torch.int64, device=self.device),
                 (), 0, 0, self._router_sums(None, None, requested=router_loss),
             )  # fmt: skip
             return nothing, nothing
@@ -196,7 +196,7 @@ class Reading:
         return read, other
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
         device: torch.device = self.model.get_output_embeddings().weight.device
         return device
 
@@ -249,7 +249,7 @@ class Reading:
     def _router_sums(self, output: Any, real_T: Tensor | None, *, requested: bool) -> RouterSums | None:
         if not requested or self.routing is None:
             return None
-        return self.routing.sums(getattr(output, "router_logits", None), real_T, self._device)
+        return self.routing.sums(getattr(output, "router_logits", None), real_T, self.device)
 
     def _log_probs(
         self,

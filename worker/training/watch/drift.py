@@ -14,7 +14,7 @@ not touched: no weight, no random number, no bit. Of several ranks each measures
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -27,13 +27,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app.durable import flush
-from worker.training.data.rows import Row
 from worker.training.files.sealed import is_sound, read_cache, replace_sealed, write_sealed
-from worker.training.forward.logprobs import Reading, autocast
-from worker.training.job import Job
+from worker.training.forward.logprobs import autocast
 from worker.training.machine.process import Refusal
-from worker.training.machine.ranks import Ranks
-from worker.training.models.policy import Arithmetic
+from worker.training.training_run import TrainingRun
 from worker.training.watch.sampling import Pair, chosen_prompts, drift_of_tokens, sample
 
 Figures = dict[str, float | None]
@@ -59,7 +56,7 @@ def put_in(weights: Mapping[str, nn.Parameter], values: Iterator[tuple[str, Tens
             weight.data = before[name]
 
 
-class Start:
+class StartingWeights:
     """The trained weights before the first update: in memory, or in a file that is read part by part."""
 
     def __init__(self, weights: Mapping[str, nn.Parameter], path: Path | None, *, reference: str, writes: bool) -> None:
@@ -102,78 +99,45 @@ def _short(weight: Tensor) -> Tensor:
 
 
 class Drift:
-    def __init__(
-        self,
-        reading: Reading,
-        weights: Mapping[str, nn.Parameter],
-        rows: Sequence[Row],
-        job: Job,
-        arithmetic: Arithmetic,
-        *,
-        total_steps: int,
-        micro_batch_size: int,
-        ends: Sequence[int],
-        context: int | None,
-        max_length: int,
-        ranks: Ranks,
-        between: Callable[[], None],
-    ) -> None:
-        """`ends`: tokens that end a completion; `between`: called after every few samples, may raise so as to stop."""
-        self._reading, self._weights, self._ranks = reading, weights, ranks
-        self._job, self._rows_at_once, self._between = job, micro_batch_size, between
-        asked, seed = job.recipe.drift, job.recipe.seed
-        self._steps = check_steps(total_steps, asked.checks)
-        prompts = chosen_prompts(rows, asked.prompts, seed)
+    """The drift checks of one run."""
 
-        def draw() -> list[Pair]:
-            with autocast(arithmetic.device, arithmetic.precision):
-                return sample(
-                    reading.model,
-                    prompts,
-                    ends,
-                    max_new_tokens=min(asked.max_new_tokens, max(1, (context or max_length) - 1)),
-                    context=context,
-                    batch_size=micro_batch_size,
-                    seed=seed,
-                    between=between,
-                    # A token may take a large model a while; ranks look up together, which costs more than a token.
-                    between_tokens=between if ranks.world == 1 else None,
-                )
-
-        self._draw = draw
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        self._steps = check_steps(run.total_steps, run.recipe.drift.checks)
+        self._prompts = chosen_prompts(run.start.read.rows, run.recipe.drift.prompts, run.recipe.seed)
 
     def begin(self) -> None:
-        """Call it in every attempt at the run, while the policy still is the reference: keeps the weights, samples."""
+        """Keeps the starting weights and samples from them, in every attempt, while the policy is the reference."""
         if not self._steps:
             return
-        workdir = self._job.workdir
-        in_file = self._job.recipe.method == "full"
-        self._start = Start(
-            self._weights,
-            workdir / "start.safetensors" if in_file else None,
-            reference=f"{self._job.base_fingerprint} {self._job.adapter_fingerprint}",
-            writes=self._ranks.writes,
+        job, writes = self._run.job, self._run.ranks.writes
+        self._starting_weights = StartingWeights(
+            self._run.start.weights,
+            job.workdir / "start.safetensors" if job.recipe.method == "full" else None,
+            reference=f"{job.base_fingerprint} {job.adapter_fingerprint}",
+            writes=writes,
         )
         self._reference_length = self._kept_length()
         if self._reference_length is None:
             self._reference_length = _median_length(self._draw())
-            if self._ranks.writes:
-                content = {"identity": self._job.identity, "reference_length_median": self._reference_length}
-                write_sealed(workdir / "drift.json", json.dumps(content, indent=1).encode())
+            if writes:
+                content = {"identity": job.identity, "reference_length_median": self._reference_length}
+                write_sealed(job.workdir / "drift.json", json.dumps(content, indent=1).encode())
 
     def after(self, step: int) -> Figures:
-        """Drift after `step`, all None where it is not measured there. Frees the gradients.
+        """Returns the drift after `step`, all None where it is not measured there. Frees the gradients.
 
-        Raises `Refusal` on a number that is not finite, and what `between` raises: weights and random state are as
-        before then, too.
+        Raises `Refusal` on a number that is not finite, and `Stopped` where the run is to stop: weights and random
+        state are as before then, too.
         """
         if step not in self._steps:
             return NOT_MEASURED
-        for weight in self._weights.values():
+        weights = self._run.start.weights
+        for weight in weights.values():
             weight.grad = None
         samples = self._draw()
         policy_N = self._log_probs(samples)
-        with put_in(self._weights, self._looking_up(self._start.values())):
+        with put_in(weights, self._looking_up(self._starting_weights.values())):
             reference_N = self._log_probs(samples)
         kl = float(drift_of_tokens(policy_N, reference_N).mean())
         if not math.isfinite(kl):
@@ -188,29 +152,47 @@ class Drift:
             "reference_length_median": self._reference_length,
         }
 
+    def _draw(self) -> list[Pair]:
+        """Returns the prompts with completions that the policy samples now."""
+        run, start, asked = self._run, self._run.start, self._run.recipe.drift
+        with autocast(start.arithmetic.device, start.arithmetic.precision):
+            return sample(
+                start.reading.model,
+                self._prompts,
+                start.tokens.ends,
+                max_new_tokens=min(asked.max_new_tokens, max(1, (start.context or start.max_length) - 1)),
+                context=start.context,
+                batch_size=start.micro_batch_size,
+                seed=run.recipe.seed,
+                between=run.raise_if_stopped,
+                # A token may take a large model a while; ranks look up together, which costs more than a token.
+                between_tokens=run.raise_if_stopped if run.ranks.world == 1 else None,
+            )
+
     def _looking_up(self, values: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         for value in values:
-            self._between()
+            self._run.raise_if_stopped()
             yield value
 
     def _kept_length(self) -> float | None:
-        """As an earlier attempt measured it; of rank 0, so that all ranks go on together."""
+        """Returns what an earlier attempt measured; rank 0 reads it, so that all ranks go on together."""
         found: dict[str, float] = {}
-        if self._ranks.writes and (kept := read_cache(self._job.workdir / "drift.json")) is not None:
+        job, ranks = self._run.job, self._run.ranks
+        if ranks.writes and (kept := read_cache(job.workdir / "drift.json")) is not None:
             content = json.loads(kept)
-            if content["identity"] == self._job.identity:
+            if content["identity"] == job.identity:
                 found["length"] = float(content["reference_length_median"])
-        return self._ranks.gather(found).get("length")
+        return ranks.gather(found).get("length")
 
     def _log_probs(self, samples: Sequence[Pair]) -> NDArray[np.float32]:
-        """Of all sampled tokens, lp_N."""
-        found = []
-        for first in range(0, len(samples), self._rows_at_once):
+        """Returns lp_N of all sampled tokens."""
+        parts, rows_at_once = [], self._run.start.micro_batch_size
+        for first in range(0, len(samples), rows_at_once):
             with torch.no_grad():
-                read, _ = self._reading.read(samples[first : first + self._rows_at_once])
-            found.append(read.lp_N.cpu().numpy())
-            self._between()
-        return np.concatenate(found)
+                read, _ = self._run.start.reading.read(samples[first : first + rows_at_once])
+            parts.append(read.lp_N.cpu().numpy())
+            self._run.raise_if_stopped()
+        return np.concatenate(parts)
 
 
 def _median_length(samples: Sequence[Pair]) -> float:

@@ -85,8 +85,8 @@ class Watch:
         self._workdir, self._step = workdir, step
         self._seen: list[Seen] = []
 
-    def see(self, batch: MicroBatch, losses: Losses) -> None:
-        log_probs, rows = batch.log_probs, len(batch.members)
+    def see(self, batch: MicroBatch, log_probs: LogProbs, losses: Losses) -> None:
+        rows = len(batch.rows)
         loss_B = losses.loss_B.detach()
         figures = {
             "policy": log_probs.policy_B.detach(),
@@ -96,7 +96,8 @@ class Watch:
             "loss": loss_B if len(loss_B) == rows else loss_B.repeat_interleave(2),  # a pair's, for both of its rows
         }
         finite_B = torch.stack([figure.float() for figure in figures.values()]).isfinite().all(0)
-        self._seen.append(Seen(batch.members, batch.mismatched, figures, finite_B))
+        mismatched = None if batch.mismatched is None else batch.mismatched.pairs
+        self._seen.append(Seen(batch.rows, mismatched, figures, finite_B))
 
     def require_finite(self) -> None:
         """Raises `Refusal` naming the rows whose log-probs or loss are NaN or infinite."""

@@ -11,7 +11,7 @@ accuracy: share of the rows whose reward is on its label's side of the reference
 of pairs, share in which the chosen row has the higher reward.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
@@ -34,8 +34,14 @@ class Measures:
         self._room = 0
         self._lengths: list[int] = []
 
-    def add(self, log_probs: LogProbs, losses: Losses, forwards: tuple[Forward, ...], lengths: list[int]) -> None:
-        """`forwards`: what the policy read for this micro-batch; `lengths`: tokens of its completions."""
+    def add(
+        self, log_probs: LogProbs, losses: Losses, forwards: Iterable[Forward | None], lengths: Sequence[int]
+    ) -> None:
+        """Adds a micro-batch.
+
+        forwards  what the policy read: the rows, and their mismatched pairs where the objective has any
+        lengths   tokens of the completions
+        """
         desirable_B, weight_B = log_probs.desirable_B, log_probs.weight_B
         paired = self._objective.data == "pairs"
         loss_B = losses.loss_B.detach()
@@ -51,8 +57,10 @@ class Measures:
         figures.append(torch.tensor(float(len(weight_B))))
         sums = torch.stack([figure.float().to(weight_B.device, non_blocking=True) for figure in figures])
         self._sums = sums if self._sums is None else self._sums + sums
-        self._tokens += sum(forward.tokens for forward in forwards)
-        self._room += sum(forward.room for forward in forwards)
+        for forward in forwards:
+            if forward is not None:
+                self._tokens += forward.tokens
+                self._room += forward.room
         self._lengths += lengths
 
     def _hits(self, log_probs: LogProbs, losses: Losses) -> list[Tensor]:
