@@ -28,7 +28,8 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 )
 @reads_whole_log
 def start_audit(new: wire.NewAudit, session: Transaction, at: Writer) -> wire.Audit:
-    """Stratified by label, checkpoint and kind of signal; by default 200 rows of each class, or all there are."""
+    """Draws a sample stratified by label, checkpoint and kind of signal. The default is 200 rows of each class, or all
+    if there are fewer."""
     return service.start(session, at.project, new, at.by)
 
 
@@ -40,19 +41,19 @@ def start_audit(new: wire.NewAudit, session: Transaction, at: Writer) -> wire.Au
     responses=problems(404),
 )
 def list_audits(session: Transaction, at: Reader, cursor: str | None = None, limit: Limit = 50) -> Page[wire.Audit]:
-    """Newest first, each with what was found so far."""
+    """Lists audits, the newest first, each with its results so far."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
 @router.get(
     "/v1/audits/{audit_id}",
     operation_id="get_audit",
-    summary="Show what an audit found",
+    summary="Show the results of an audit",
     response_model=wire.Audit,
     responses=problems(404),
 )
 def get_audit(audit_id: UUID, session: Transaction, at: Reader) -> wire.Audit:
-    """The precision of the labels of each class, with an interval."""
+    """Returns the precision of the labels of each class, with an interval."""
     return service.get(session, at.project, audit_id)
 
 
@@ -71,7 +72,7 @@ def list_audit_items(
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Page[wire.AuditItem]:
-    """In the order in which to judge them: the most suspicious first, then by number."""
+    """Lists the rows in the order in which to judge them: the most suspicious first, then by number."""
     return service.items(session, at.project, audit_id, pending=pending, cursor=cursor, limit=limit)
 
 

@@ -1,4 +1,4 @@
-"""The labelled rows that an audit draws from, and what is copied of those that were drawn."""
+"""The labelled rows that an audit draws from, and the texts of the drawn rows."""
 
 import hashlib
 from collections.abc import Collection, Iterator
@@ -19,9 +19,9 @@ TEXTS = 4_096
 
 
 class Labelling(NamedTuple):
-    """One row: a completion with a label, or what somebody wrote in place of one.
+    """One row: a completion with a label, or a text that somebody wrote in its place.
 
-    position, carrier  of the completion's text
+    position, carrier  position and carrier of the completion's text
     edited             position of the edit that wrote the row's text; None for the completion itself
     """
 
@@ -41,7 +41,7 @@ class Texts(NamedTuple):
 
 
 def labellings(resolved: Resolved, texts: LogTexts) -> Iterator[Labelling]:
-    """Yields the rows that a log gives, without their texts; in no order."""
+    """Yields the labelled rows of a log without their texts, in no particular order."""
     for _, labelled in resolved.parts():
         for row in _completions(labelled).filter(pl.col("label").is_not_null()).iter_rows(named=True):
             own = {name: row[name] for name in ("label", "weight", "reason")}
@@ -50,7 +50,7 @@ def labellings(resolved: Resolved, texts: LogTexts) -> Iterator[Labelling]:
 
 
 def texts_of(rows: Collection[Labelling], texts: LogTexts) -> dict[str, Texts]:
-    """Returns the texts of a few rows by their ids; rows that were erased meanwhile are absent."""
+    """Returns the texts of a few rows by id. Rows erased in the meantime are absent."""
     edits = texts.edited([row.edited for row in rows if row.edited is not None])
     found: dict[str, Texts] = {}
     for carrier in CARRIERS:
@@ -68,12 +68,12 @@ def _completions(labelled: Labelled) -> pl.DataFrame:
 
 
 def _rewrites(labelled: Labelled, texts: LogTexts) -> Iterator[Labelling]:
-    """Their ids are made of their texts, which are therefore read."""
+    """Yields the rows of edited texts. Reads the texts, as the ids contain their hashes."""
     joined = labelled.rewrites.select("completion", pl.col("position").alias("edited"), pl.col("weight").alias("own"))
     rows = joined.join(_completions(labelled), on="completion", maintain_order="left")
-    for some in rows.iter_slices(TEXTS):
-        edited = texts.edited(some["edited"].to_list())
-        for row in some.filter(pl.col("edited").is_in(list(edited))).iter_rows(named=True):  # but those just erased
+    for part in rows.iter_slices(TEXTS):
+        edited = texts.edited(part["edited"].to_list())
+        for row in part.filter(pl.col("edited").is_in(list(edited))).iter_rows(named=True):  # without rows just erased
             sha256 = hashlib.sha256(edited[row["edited"]].encode()).hexdigest()
             row_id = f"{row['completion_id']}#edit:{sha256[:16]}"
             yield _labelling(row, row_id, label=True, weight=row["own"], reason=EDITED_TEXT, edited=row["edited"])

@@ -1,7 +1,7 @@
-"""Which rows people should look at: a stratified sample that anybody can draw again. Pure.
+"""Draws the stratified, reproducible sample of rows that people judge in an audit. Pure.
 
-A stratum is what shares label, checkpoint and kind of signal. Rows come in any order and any number; what is kept in
-memory is one id per row that may still be drawn: at most `per_class` of each stratum.
+A stratum is the rows with the same label, checkpoint and kind of signal. Rows come in any order and any number. Memory
+holds one id per row that may still be drawn: at most `per_class` of each stratum.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from heapq import heappush, heapreplace
 from typing import NamedTuple
 from uuid import UUID
 
-#: Kinds whose reasons are not named for them.
+#: Kinds whose reasons do not begin with the name of the kind.
 _KINDS = {"edited": "edit", "preferred": "preference", "not": "preference"}
 
 
@@ -23,8 +23,10 @@ class Stratum(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """numbers  1, 2, 3 … by completion id, in an order that tells nothing of the strata
-    rows     of each class, of which was drawn
+    """The drawn rows.
+
+    numbers  1, 2, 3 … by completion id, in an order that is independent of the strata
+    rows     the number of rows of each class before the draw
     """
 
     numbers: Mapping[str, int]
@@ -32,8 +34,8 @@ class Sample:
 
 
 @dataclass
-class _Kept:
-    """The rows of one stratum with the smallest hashes; the largest of them on top, so hashes are negated."""
+class _Smallest:
+    """The rows of one stratum with the smallest hashes. The largest is on top of the heap, so hashes are negated."""
 
     rows: int = 0
     smallest: list[tuple[int, str]] = field(default_factory=list)
@@ -50,37 +52,38 @@ class _Kept:
 
 
 def kind_of(reason: str) -> str:
-    """The kind of signal behind a reason of the label policy: thumbs of thumbs_up, flag of flag_severe."""
+    """Returns the kind of signal behind a reason of the label policy: thumbs for thumbs_up, flag for flag_severe."""
     first = reason.split("_", 1)[0]
     return _KINDS.get(first, first)
 
 
 def draw(rows: Iterable[tuple[Stratum, str]], *, per_class: int, seed: int) -> Sample:
-    """A sample of `rows`, each a stratum with the row's completion id: `per_class` of each label, or all there are.
+    """Returns a sample of `rows`, each a stratum with the row's completion id: `per_class` rows of each label, or all
+    if there are fewer.
 
-    How many of each stratum: see `shares`. Which: those whose ids, hashed with the seed, come first. So the order of
-    `rows` makes no difference.
+    `shares` decides the number of rows per stratum. Within a stratum, the ids with the smallest hashes under the seed
+    are drawn, so that the order of `rows` makes no difference.
     """
-    strata: dict[Stratum, _Kept] = {}
+    strata: dict[Stratum, _Smallest] = {}
     for stratum, completion_id in rows:
-        strata.setdefault(stratum, _Kept()).add(_chance(seed, completion_id, b"draw"), completion_id, per_class)
+        strata.setdefault(stratum, _Smallest()).add(_chance(seed, completion_id, b"draw"), completion_id, per_class)
     drawn: list[str] = []
     totals = {}
     for label in (True, False):
-        of_label = {stratum: kept for stratum, kept in strata.items() if stratum.label is label}
-        totals[label] = sum(kept.rows for kept in of_label.values())
-        sizes = {stratum: kept.rows for stratum, kept in of_label.items()}
+        of_label = {stratum: heap for stratum, heap in strata.items() if stratum.label is label}
+        totals[label] = sum(heap.rows for heap in of_label.values())
+        sizes = {stratum: heap.rows for stratum, heap in of_label.items()}
         counts = shares(sizes, min(per_class, totals[label]), seed)
-        drawn += [completion_id for stratum, kept in of_label.items() for completion_id in kept.first(counts[stratum])]
+        drawn += [completion_id for stratum, heap in of_label.items() for completion_id in heap.first(counts[stratum])]
     ordered = sorted(set(drawn), key=lambda completion_id: (_chance(seed, completion_id, b"order"), completion_id))
     return Sample({completion_id: number for number, completion_id in enumerate(ordered, start=1)}, totals)
 
 
 def shares(sizes: Mapping[Stratum, int], total: int, seed: int) -> dict[Stratum, int]:
-    """`total` seats for strata of these sizes, at most the sum of them: one for each stratum, the others in proportion
-    to the rows that are left, by largest remainders (Hamilton's method). Equal remainders go by a hash with the seed.
+    """Distributes `total` seats, at most the sum of the sizes: one for each stratum, the others in proportion to the
+    remaining rows, by largest remainders (Hamilton's method). A hash with the seed breaks ties between remainders.
 
-    Where there are more strata than seats, all seats go by proportion, and not every stratum has one.
+    If there are more strata than seats, all seats are proportional, and not every stratum has one.
 
     No stratum gets more than it has: of n − 1 rows left, its quota is at most n − 1.
     """
@@ -98,6 +101,6 @@ def shares(sizes: Mapping[Stratum, int], total: int, seed: int) -> dict[Stratum,
 
 
 def _chance(seed: int, text: str, purpose: bytes) -> int:
-    """A number that looks random and is the same for the same seed and text."""
+    """Returns a number that looks random and is the same for the same seed, text and purpose."""
     hashed = hashlib.blake2b(text.encode(), key=seed.to_bytes(8, "big"), person=purpose, digest_size=8)
     return int.from_bytes(hashed.digest(), "big")

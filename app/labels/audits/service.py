@@ -1,4 +1,4 @@
-"""Audits: how many labels are right, as people see it who look at a sample."""
+"""Audits of labels: people judge a sample, and the precision of the labels follows."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -28,10 +28,10 @@ from app.schema import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 
 
 def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.Audit:
-    """Draw a sample of the labels that the adopted policy gives now.
+    """Draws a sample of the labels that the adopted policy gives now.
 
-    The same project, watermark, policy and seed give the same rows under the same numbers. Raises `Refused` where a
-    class has no row.
+    The same project, watermark, policy and seed give the same rows under the same numbers. Raises `Refused` if a class
+    has no row.
     """
     watermark = feedback.watermark(session, project)
     policy = policies.adopted(session, project)
@@ -40,7 +40,7 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
     with resolved(session, project, policy.policy, watermark) as log:
         strata = ((_stratum(row, ours), row.completion_id) for row in labellings(log, texts))
         sample = draw(strata, per_class=new.per_class, seed=new.seed)
-        # Positions and texts of those that were drawn alone: those of every row would not fit into memory.
+        # A second pass keeps only the drawn rows: positions and texts of all rows would not fit into memory.
         drawn = [row for row in labellings(log, texts) if row.completion_id in sample.numbers]
     _require_both_classes(sample, project)
     audit = store.insert_audit(
@@ -74,17 +74,17 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
 
 
 def suspect(session: Session, project: str, checkpoint_id: UUID, rows: Sequence[tuple[str, bool, float]]) -> None:
-    """Have later audits ask first about labels that look wrong to a checkpoint which did not learn from them.
+    """Stores suspicions of a checkpoint about labels that it did not learn from. Later audits show such rows first.
 
-    rows  completion id, its label (true: desirable), and how suspicious that is, 0 to 1
+    rows  completion id, its label (true: desirable), and the suspicion, 0 to 1
     """
     store.put_suspicions(session, project, checkpoint_id, rows)
 
 
 def erase(session: Session, project: str, completion_ids: Collection[str]) -> tuple[int, int]:
-    """Erase what samples have copied of these completions, and what is suspected of their labels; how many of each.
+    """Erases the copies of these completions in samples, and the suspicions about their labels. Returns both counts.
 
-    A verdict stays, without its text and note, and so do the figures of an audit; what nobody has judged yet goes.
+    A verdict stays without its text and note, and so do the figures of an audit. Items without a verdict are deleted.
     """
     items = store.erase_items(session, project, completion_ids)
     return items, store.erase_suspicions(session, project, completion_ids)
@@ -94,12 +94,12 @@ def erase(session: Session, project: str, completion_ids: Collection[str]) -> tu
 
 
 def get(session: Session, project: str, audit_id: UUID) -> wire.Audit:
-    """Raises `NotFound`."""
+    """Returns an audit with its figures. Raises `NotFound`."""
     return _shown(session, [_require(session, project, audit_id)])[0]
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Audit]:
-    """The project's audits, newest first."""
+    """Returns the project's audits, newest first."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     shown = {audit.id: audit for audit in _shown(session, rows)}
     return page_of(rows, limit, lambda row: str(row.id), lambda row: shown[row.id])
@@ -108,30 +108,32 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
 def items(
     session: Session, project: str, audit_id: UUID, *, pending: bool, cursor: str | None, limit: int
 ) -> Page[wire.AuditItem]:
-    """The most suspicious first, then by number; `pending`: only those without a verdict. Raises `NotFound`."""
+    """Returns the items, the most suspicious first, then by number; with `pending`, only those without a verdict.
+    Raises `NotFound`.
+    """
     _require(session, project, audit_id)
-    after = key_of_cursor(cursor, _place)
+    after = key_of_cursor(cursor, _key)
     rows = store.queue(session, audit_id, pending=pending, after=after, limit=limit + 1)
     shown = {item.number: item for item in _shown_items(session, audit_id, rows)}
-    return page_of(rows, limit, _place_of, lambda row: shown[row.number])
+    return page_of(rows, limit, _key_of, lambda row: shown[row.number])
 
 
 def give(
     session: Session, project: str, audit_id: UUID, number: int, new: wire.NewAuditVerdict, by: str
 ) -> wire.AuditItem:
-    """Say whether a label is right. A later verdict counts in place of an earlier one, which stays in the history; the
-    same once more by the same person changes nothing. Raises `NotFound`.
+    """Stores a verdict on a label. A later verdict replaces an earlier one, which stays in the history. The same
+    verdict again by the same person changes nothing. Raises `NotFound`.
     """
     _require(session, project, audit_id)
     item = store.locked_item(session, audit_id, number)
     if item is None:
         raise NotFound(
-            f"Audit {audit_id} has no item {number}: its items are listed at /v1/audits/{audit_id}/items.",
+            f"Audit {audit_id} has no item {number}. Its items are listed at /v1/audits/{audit_id}/items.",
             code="audit_item_not_found",
         )
     history = store.verdicts(session, audit_id, [number])
-    said = (new.verdict, new.note, by)
-    if not history or said != (history[-1].verdict, history[-1].note, history[-1].by):
+    given = (new.verdict, new.note, by)
+    if not history or given != (history[-1].verdict, history[-1].note, history[-1].by):
         store.add_verdict(
             session,
             {
@@ -152,22 +154,22 @@ def give(
 def reasons_to_refuse(
     session: Session, project: str, adopted: wire.StoredLabelPolicy, as_of: datetime | None = None
 ) -> list[str]:
-    """Why what the policy asks of audits does not hold; empty where it holds, or asks nothing.
+    """Returns the reasons why the policy's audit rule does not hold; none if it holds, or there is no rule.
 
-    What counts is the newest finished audit (every item has a verdict) of labels as the policy gives them: after a
-    change of its signals, precedence or guards an earlier audit says nothing.
+    The newest finished audit counts (every item has a verdict), if it is of the labels that the policy gives now: a
+    change of its signals, precedence or guards makes earlier audits void.
     """
     rule = adopted.policy.audit
     if rule is None:
         return []
     moment = (as_of or now()) - timedelta(days=rule.within_days)
-    found = _shown(session, store.since(session, project, moment, _labelling_sha256(adopted.policy)))
-    finished = next((audit for audit in found if audit.pending == 0), None)
+    audits = _shown(session, store.since(session, project, moment, _labelling_sha256(adopted.policy)))
+    finished = next((audit for audit in audits if audit.pending == 0), None)
     if finished is not None:
         return [reason for part in finished.classes if (reason := _reason(finished, part, rule.minimum_precision))]
     wanted = f"label policy {adopted.policy.name} asks for an audit of its labels within {rule.within_days:g} days"
-    if found:
-        audit = found[0]
+    if audits:
+        audit = audits[0]
         waiting = f"{audit.pending} of {audit.items} rows of audit {audit.id} wait for a verdict"
         return [f"{wanted}, and {waiting}: go on with `thumbwheel audit review {audit.id}`"]
     return [f"{wanted}, and there is none: draw one with `thumbwheel audit start`"]
@@ -176,14 +178,14 @@ def reasons_to_refuse(
 def _reason(audit: wire.Audit, part: wire.AuditClass, minimum: float) -> str | None:
     if part.low is not None and part.low >= minimum:
         return None
-    found = (
+    result = (
         f"no {part.label} label of audit {audit.id} was judged right or wrong"
         if part.low is None or part.high is None or part.precision is None
         else f"of the {part.label} labels {part.agreed} of {part.judged} were right in audit {audit.id}: precision "
         f"{part.precision:.3f}, at least {part.low:.3f}"
     )
     return (
-        f"{found}, where label policy {audit.policy_name} asks for {minimum:g}: change the policy where it is wrong, "
+        f"{result}, where label policy {audit.policy_name} asks for {minimum:g}: change the policy where it is wrong, "
         "then audit again, more rows if these were too few, with `thumbwheel audit start --per-class`"
     )
 
@@ -192,7 +194,7 @@ def _reason(audit: wire.Audit, part: wire.AuditClass, minimum: float) -> str | N
 
 
 def _stratum(row: Labelling, ours: set[UUID]) -> Stratum:
-    """Ids of checkpoints that the project does not have are the sender's, and might be a new one for every row."""
+    """Returns the row's stratum. It ignores checkpoints that the project does not have: each row might name another."""
     return Stratum(row.label, row.checkpoint_id if row.checkpoint_id in ours else None, kind_of(row.reason))
 
 
@@ -227,7 +229,7 @@ def _require_both_classes(sample: Sample, project: str) -> None:
 
 
 def _labelling_sha256(policy: wire.LabelPolicy) -> str:
-    """Of what decides labels: its name and what it asks of audits do not."""
+    """Returns the hash of the parts of a policy that decide labels: all but its name and audit rule."""
     return sha256_of(policy.model_copy(update={"name": "", "audit": None}))
 
 
@@ -238,20 +240,20 @@ def _require(session: Session, project: str, audit_id: UUID) -> LabelAudit:
     return row
 
 
-def _place(text: str) -> tuple[float, int]:
+def _key(text: str) -> tuple[float, int]:
     doubt, number = text.split(":")
     return float(doubt), number_up_to(MAX_INT4)(number)
 
 
-def _place_of(row: LabelAuditItem) -> str:
+def _key_of(row: LabelAuditItem) -> str:
     return f"{-(NO_SUSPICION if row.suspicion is None else row.suspicion)!r}:{row.number}"
 
 
 def _shown(session: Session, rows: Sequence[LabelAudit]) -> list[wire.Audit]:
-    found: dict[UUID, list[Tally]] = {row.id: [] for row in rows}
-    for tally in store.tallies(session, found):
-        found[tally.audit_id].append(tally)
-    return [shown_audit(row, found[row.id]) for row in rows]
+    tallies: dict[UUID, list[Tally]] = {row.id: [] for row in rows}
+    for tally in store.tallies(session, tallies):
+        tallies[tally.audit_id].append(tally)
+    return [shown_audit(row, tallies[row.id]) for row in rows]
 
 
 def _shown_items(session: Session, audit_id: UUID, rows: Sequence[LabelAuditItem]) -> list[wire.AuditItem]:

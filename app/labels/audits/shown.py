@@ -1,4 +1,4 @@
-"""Audits and their items as callers see them. Pure."""
+"""Converts audits and their items into responses. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from app.labels.intervals import wilson
 
 
 class Tally(NamedTuple):
-    """Items of one audit with the same label and reason; of those, the ones with each newest verdict."""
+    """The number of items of one audit with the same label and reason, in all and by newest verdict."""
 
     audit_id: UUID
     label: bool

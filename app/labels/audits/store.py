@@ -12,9 +12,9 @@ from app.database import is_any_of
 from app.labels.audits.shown import Tally
 from app.labels.audits.tables import LabelAudit, LabelAuditItem, LabelAuditVerdict, LabelSuspicion
 
-#: Checkpoints are a room beside this one, whose ids are all that is asked.
+#: Checkpoints belong to a neighbouring room; only their ids are read.
 CHECKPOINTS = table("checkpoints", column("id"), column("project_id"))
-#: What an item without suspicion counts as in the queue: less than any that has one.
+#: The suspicion of an item without one in the order of the queue: lower than any other.
 NO_SUSPICION = -1.0
 
 
@@ -56,20 +56,20 @@ def of_id(session: Session, project: str, audit_id: UUID) -> LabelAudit | None:
 
 
 def newest_first(session: Session, project: str, before: UUID | None, limit: int) -> Sequence[LabelAudit]:
-    asked = select(LabelAudit).where(LabelAudit.project_id == project).order_by(LabelAudit.id.desc()).limit(limit)
+    query = select(LabelAudit).where(LabelAudit.project_id == project).order_by(LabelAudit.id.desc()).limit(limit)
     if before is not None:
-        asked = asked.where(LabelAudit.id < before)
-    return session.scalars(asked).all()
+        query = query.where(LabelAudit.id < before)
+    return session.scalars(query).all()
 
 
 def since(session: Session, project: str, moment: datetime, labelling_sha256: str) -> Sequence[LabelAudit]:
-    """Audits of the labels of one policy, newest first."""
-    asked = select(LabelAudit).where(
+    """Returns the audits since `moment` of the labels of one policy, newest first."""
+    query = select(LabelAudit).where(
         LabelAudit.project_id == project,
         LabelAudit.created_at >= moment,
         LabelAudit.labelling_sha256 == labelling_sha256,
     )
-    return session.scalars(asked.order_by(LabelAudit.id.desc())).all()
+    return session.scalars(query.order_by(LabelAudit.id.desc())).all()
 
 
 def tallies(session: Session, audits: Iterable[UUID]) -> list[Tally]:
@@ -79,31 +79,32 @@ def tallies(session: Session, audits: Iterable[UUID]) -> list[Tally]:
 def queue(
     session: Session, audit_id: UUID, *, pending: bool, after: tuple[float, int] | None, limit: int
 ) -> Sequence[LabelAuditItem]:
-    """Items, the most suspicious first, then by number. `after`: minus suspicion and number of the last one seen."""
+    """Returns items, the most suspicious first, then by number. `after`: negative suspicion and number of the last item
+    seen."""
     doubt = -func.coalesce(LabelAuditItem.suspicion, NO_SUSPICION)
-    asked = select(LabelAuditItem).where(LabelAuditItem.audit_id == audit_id)
+    query = select(LabelAuditItem).where(LabelAuditItem.audit_id == audit_id)
     if pending:
         given = select(LabelAuditVerdict).where(
             LabelAuditVerdict.audit_id == audit_id, LabelAuditVerdict.number == LabelAuditItem.number
         )
-        asked = asked.where(~given.exists())
+        query = query.where(~given.exists())
     if after is not None:
-        asked = asked.where(tuple_(doubt, LabelAuditItem.number) > after)
-    return session.scalars(asked.order_by(doubt, LabelAuditItem.number).limit(limit)).all()
+        query = query.where(tuple_(doubt, LabelAuditItem.number) > after)
+    return session.scalars(query.order_by(doubt, LabelAuditItem.number).limit(limit)).all()
 
 
 def locked_item(session: Session, audit_id: UUID, number: int) -> LabelAuditItem | None:
-    """Held until the transaction ends: verdicts on one item come one after another."""
-    asked = select(LabelAuditItem).where(LabelAuditItem.audit_id == audit_id, LabelAuditItem.number == number)
-    return session.scalars(asked.with_for_update()).one_or_none()
+    """Locks an item until the transaction ends, so that verdicts on it are stored one after another. Returns it."""
+    query = select(LabelAuditItem).where(LabelAuditItem.audit_id == audit_id, LabelAuditItem.number == number)
+    return session.scalars(query.with_for_update()).one_or_none()
 
 
 def verdicts(session: Session, audit_id: UUID, numbers: Collection[int]) -> Sequence[LabelAuditVerdict]:
-    """Oldest first."""
-    asked = select(LabelAuditVerdict).where(
+    """Returns the verdicts on these items, for each the oldest first."""
+    query = select(LabelAuditVerdict).where(
         LabelAuditVerdict.audit_id == audit_id, is_any_of(LabelAuditVerdict.number, numbers)
     )
-    return session.scalars(asked.order_by(LabelAuditVerdict.number, LabelAuditVerdict.revision)).all()
+    return session.scalars(query.order_by(LabelAuditVerdict.number, LabelAuditVerdict.revision)).all()
 
 
 def add_verdict(session: Session, values: dict[str, Any]) -> None:
@@ -115,17 +116,17 @@ def checkpoints_of(session: Session, project: str) -> set[UUID]:
 
 
 def suspicions(session: Session, project: str, completion_ids: Collection[str]) -> dict[tuple[str, bool], float]:
-    """By completion id and label."""
-    asked = select(LabelSuspicion.completion_id, LabelSuspicion.label, LabelSuspicion.suspicion).where(
+    """Returns the suspicions by completion id and label."""
+    query = select(LabelSuspicion.completion_id, LabelSuspicion.label, LabelSuspicion.suspicion).where(
         LabelSuspicion.project_id == project, is_any_of(LabelSuspicion.completion_id, completion_ids)
     )
-    return {(completion_id, label): suspicion for completion_id, label, suspicion in session.execute(asked)}
+    return {(completion_id, label): suspicion for completion_id, label, suspicion in session.execute(query)}
 
 
 def put_suspicions(
     session: Session, project: str, checkpoint_id: UUID, rows: Iterable[tuple[str, bool, float]]
 ) -> None:
-    """In place of what an earlier checkpoint said of the same completions."""
+    """Stores suspicions. They replace those of an earlier checkpoint about the same completions."""
     ids, labels, values = [list(part) for part in zip(*rows, strict=True)] or [[], [], []]
     session.execute(
         _PUT_SUSPICIONS,
@@ -133,7 +134,7 @@ def put_suspicions(
     )
 
 
-#: A row that was written in place of a completion has an id made of the completion's.
+#: The id of an edited text consists of the completion's id and a suffix.
 _OF_COMPLETIONS = "regexp_replace(completion_id, '#edit:[0-9a-f]{16}$', '') = ANY(:ids)"
 
 _ERASE_ITEMS = [
@@ -162,7 +163,7 @@ _ERASE_SUSPICIONS = text(
 
 
 def erase_items(session: Session, project: str, completion_ids: Collection[str]) -> int:
-    """Items without verdict go; of the others, and of what was noted of them, the texts. How many items."""
+    """Deletes items without a verdict, and blanks texts and notes of the others. Returns the number of items."""
     values = {"project": project, "ids": list(completion_ids)}
     notes, without_verdict, judged = _ERASE_ITEMS
     session.execute(notes, values)

@@ -1,4 +1,4 @@
-"""Audits of labels: what was drawn, and every verdict that was given."""
+"""Tables of audits of labels: the drawn items, every verdict, and suspicions."""
 
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,7 @@ class LabelAudit(Base):
 
 
 class LabelAuditItem(Base):
-    """One row as it was when it was drawn: its text is copied, so that what was judged stays what was shown."""
+    """One row as it was when it was drawn. Its text is copied, so that a verdict stays with the text that was shown."""
 
     __tablename__ = "label_audit_items"
 
@@ -51,7 +51,7 @@ class LabelAuditItem(Base):
 
 
 class LabelAuditVerdict(Base):
-    """Only added to; the highest revision counts."""
+    """A verdict on an item. The table is append-only; the highest revision counts."""
 
     __tablename__ = "label_audit_verdicts"
 
@@ -74,7 +74,7 @@ class LabelAuditVerdict(Base):
 
 
 class LabelSuspicion(Base):
-    """How unlikely a label is to the newest checkpoint that was scored on it without having learnt from it."""
+    """The suspicion about a label, from the newest checkpoint that was scored on it and did not learn from it."""
 
     __tablename__ = "label_suspicions"
 

@@ -29,10 +29,9 @@ Flags = NDArray[np.bool_]
 
 
 def rings(votes: pl.DataFrame, rule: wire.guard_rules.Ring) -> pl.DataFrame:
-    """Returns each actor of a ring: together, overlap and agreement with the most similar partner; the other members.
+    """Returns each actor of a ring: the figures with the most similar partner, and the other members.
 
-    votes  one row for each actor and each judged completion or compared pair: judged UInt32, actor UInt32, desirable
-           Boolean
+    votes  one row for each actor and judged completion or compared pair: judged, actor UInt32 · desirable Boolean
 
     A ring is `rule.actors` or more actors linked by pairs. A pair is linked if it meets the rule's three figures and
     chance does not explain its number of equal votes (`_Pairs.surprise`), with the bound over all pairs of actors.

@@ -1,4 +1,4 @@
-"""Previews of label policies, and labels explained, over HTTP."""
+"""Previews of label policies, and explanations of labels, over HTTP."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ LABEL = "/label"
 
 
 class BelowCompletion(APIRoute):
-    """An id may hold any character: one that ends with ``/label`` is sent as ``%2Flabel``, and is not meant here."""
+    """A route that matches the raw path: an id that ends with ``/label`` is sent as ``%2Flabel`` and does not match."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         raw: bytes = scope.get("raw_path") or LABEL.encode()
@@ -41,8 +41,8 @@ below_completion = APIRouter(tags=["labels"], route_class=BelowCompletion)
 )
 @reads_whole_log
 def preview_label_policy(new: wire.NewPreview, session: Transaction, at: Reader) -> wire.Preview:
-    """What a policy would make of past feedback, beside the one in use: counts, who flips, what it has no word for.
-    Nothing is changed. A log of a million events takes seconds."""
+    """Compares a policy with the one in use on past feedback: counts, completions whose label flips, and signals
+    without a rule. Nothing is changed. A log of a million events takes seconds."""
     return service.preview(session, at.project, new)
 
 
@@ -56,6 +56,6 @@ def preview_label_policy(new: wire.NewPreview, session: Transaction, at: Reader)
 def explain_label(
     session: Transaction, at: Reader, completion_id: Annotated[wire.Name, Path()]
 ) -> wire.LabelExplanation:
-    """What the policy in use makes of it, for whoever pressed the thumb: each signal, what it says, whether it counts,
-    and why not."""
+    """Explains the label that the policy in use gives, for the person who sent feedback: each signal, its verdict,
+    whether it counts, and why not."""
     return service.explain(session, at.project, completion_id)

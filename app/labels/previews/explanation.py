@@ -1,4 +1,4 @@
-"""The label of one completion, in words that the person who pressed the thumb understands. Pure."""
+"""Explains the label of one completion in words that the person who sent feedback understands. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from app.labels.verdicts import Context
 
 
 class Said(NamedTuple):
-    """One event, seen from the completion it is about; see `policy.Signal`."""
+    """One event from the view of the completion it is about; see `policy.Signal`."""
 
     event_id: str
     position: int
@@ -37,54 +37,60 @@ def explanation_of(
     context: Context,
     left_out: Mapping[str, Sequence[str]],
 ) -> wire.LabelExplanation:
-    """What the policy makes of all that was said of one completion.
+    """Explains what the policy makes of all feedback on one completion.
 
     left_out  actors in quarantine, with the reasons
     """
     signals = [
-        Signal(one.position, one.occurred_at, one.actor, one.signal, one.stands, one.other, one.by_arrival)
-        for one in said
+        Signal(
+            event.position, event.occurred_at, event.actor, event.signal, event.stands, event.other, event.by_arrival
+        )
+        for event in said
     ]
     heard = [signal for signal in signals if signal.actor not in left_out]
-    told = explain(stored.policy, look.completion, heard, context)
-    steps = {step.position: step for step in told.steps}
+    explanation = explain(stored.policy, look.completion, heard, context)
+    steps = {step.position: step for step in explanation.steps}
     unheard = [signal for signal in signals if signal.actor in left_out]
     waiting = {step.position: step for step in explain(stored.policy, look.completion, unheard, context).steps}
     explained = [
         _explained(
-            one, waiting[one.position], f"the actor is in quarantine ({', '.join(left_out[one.actor])})", counts=False
+            event,
+            waiting[event.position],
+            f"the actor is in quarantine ({', '.join(left_out[event.actor])})",
+            counts=False,
         )
-        if one.actor in left_out
-        else _explained(one, steps[one.position], _why(one, steps[one.position]), steps[one.position].counts)
-        for one in said
+        if event.actor in left_out
+        else _explained(event, steps[event.position], _why(event, steps[event.position]), steps[event.position].counts)
+        for event in said
     ]
-    found = wire.LabelExplanation(
+    shown = wire.LabelExplanation(
         completion_id=completion_id,
         policy=stored.policy.name,
         version=stored.version,
-        label=_name(told.resolution.label),
-        weight=told.resolution.weight,
-        reasons=list(told.resolution.reasons),
+        label=_name(explanation.resolution.label),
+        weight=explanation.resolution.weight,
+        reasons=list(explanation.resolution.reasons),
         sentence="",
-        desirable=told.desirable,
-        undesirable=told.undesirable,
+        desirable=explanation.desirable,
+        undesirable=explanation.undesirable,
         prompt=look.prompt,
         completion=look.completion,
         signals=explained,
         texts=[
-            ExplainedText(text=one.text, weight=one.weight, actors=list(one.actors)) for one in told.resolution.rewrites
+            ExplainedText(text=rewrite.text, weight=rewrite.weight, actors=list(rewrite.actors))
+            for rewrite in explanation.resolution.rewrites
         ],
     )
-    return found.model_copy(update={"sentence": _sentence(found)})
+    return shown.model_copy(update={"sentence": _sentence(shown)})
 
 
-def _explained(one: Said, step: Step, why: str, counts: bool) -> ExplainedSignal:
+def _explained(event: Said, step: Step, why: str, counts: bool) -> ExplainedSignal:
     return ExplainedSignal(
-        event_id=one.event_id,
-        position=one.position,
-        occurred_at=one.received_at if one.occurred_at == NO_TIME else one.occurred_at,
-        actor=one.actor,
-        signal=one.signal,
+        event_id=event.event_id,
+        position=event.position,
+        occurred_at=event.received_at if event.occurred_at == NO_TIME else event.occurred_at,
+        actor=event.actor,
+        signal=event.signal,
         says=step.says,
         label=_name(step.desirable),
         weight=step.weight,
@@ -93,8 +99,8 @@ def _explained(one: Said, step: Step, why: str, counts: bool) -> ExplainedSignal
     )
 
 
-def _why(one: Said, step: Step) -> str:
-    return "takes back what the actor said" if one.signal["kind"] == "retract" else step.why
+def _why(event: Said, step: Step) -> str:
+    return "takes back what the actor said" if event.signal["kind"] == "retract" else step.why
 
 
 def _name(desirable: bool | None) -> ResolvedLabel:
@@ -103,7 +109,7 @@ def _name(desirable: bool | None) -> ResolvedLabel:
 
 def _sentence(found: wire.LabelExplanation) -> str:
     by = f"By policy {found.policy}, version {found.version}, completion {found.completion_id}"
-    counting = sum(one.counts for one in found.signals)
+    counting = sum(signal.counts for signal in found.signals)
     of = f"{counting} of {len(found.signals)} signals count{'s' if counting == 1 else ''}"
     sides = f"{found.desirable:g} for desirable, {found.undesirable:g} for undesirable"
     if not found.signals:

@@ -15,9 +15,10 @@ EXAMPLES = 10
 
 
 def flipped(before: Labelled, after: Labelled) -> pl.DataFrame:
-    """Completions by both labels: completion_id, position, and of each side name_…, weight_… (thousandths), reasons_….
+    """Returns the completions with both labels: completion_id, position, and for each side name_…, weight_…
+    (thousandths), reasons_….
 
-    Both are of the same log, and so of the same completions.
+    Both sides come from the same log, and so have the same completions.
     """
     sides = [
         with_names(labelled.completions).select(
@@ -29,13 +30,13 @@ def flipped(before: Labelled, after: Labelled) -> pl.DataFrame:
         for labelled, side in ((before, "before"), (after, "after"))
     ]
     sides[1] = sides[1].with_columns(after.completions["position"])
-    if sides[0]["completion_id"].equals(sides[1]["completion_id"]):  # by one reading of the log
+    if sides[0]["completion_id"].equals(sides[1]["completion_id"]):  # both come from one reading of the log
         return pl.concat([sides[0], sides[1].drop("completion_id")], how="horizontal")
     return sides[0].join(sides[1], on="completion_id")
 
 
 def examples_of(joined: pl.DataFrame) -> pl.DataFrame:
-    """Up to `EXAMPLES` completions of each flip, first one of each pair of reasons, the newest first."""
+    """Returns up to `EXAMPLES` completions of each flip: first one of each pair of reasons, the newest first."""
     pair = ["name_before", "name_after"]
     return (
         joined.filter(pl.col("name_before") != pl.col("name_after"))
@@ -56,17 +57,17 @@ def examples_of(joined: pl.DataFrame) -> pl.DataFrame:
 def matrix(
     joined: pl.DataFrame, shown: pl.DataFrame, texts: Mapping[str, Look], signals: Mapping[str, list[str]]
 ) -> list[Flip]:
-    """Every pair of labels that occurs, examples where they differ.
+    """Returns every pair of labels that occurs, with examples if the two differ.
 
-    joined, shown   of `flipped`, of `examples_of`
+    joined, shown   results of `flipped` and of `examples_of`
     texts, signals  by the completion ids of `shown`
     """
     counts = joined.group_by("name_before", "name_after").len()
     number = {(row[0], row[1]): row[2] for row in counts.iter_rows()}
-    found: dict[tuple[str, str], list[FlipExample]] = {}
+    examples: dict[tuple[str, str], list[FlipExample]] = {}
     for row in shown.iter_rows(named=True):
         text = texts.get(row["completion_id"], Look(None, None))
-        found.setdefault((row["name_before"], row["name_after"]), []).append(
+        examples.setdefault((row["name_before"], row["name_after"]), []).append(
             FlipExample(
                 completion_id=row["completion_id"],
                 prompt=shortened(last_text(text.prompt)),
@@ -77,10 +78,10 @@ def matrix(
             )
         )
     return [
-        Flip(before=one, after=other, completions=number[one, other], examples=found.get((one, other), []))
-        for one in LABELS
-        for other in LABELS
-        if (one, other) in number
+        Flip(before=before, after=after, completions=number[before, after], examples=examples.get((before, after), []))
+        for before in LABELS
+        for after in LABELS
+        if (before, after) in number
     ]
 
 

@@ -1,4 +1,4 @@
-"""Prompts and completions as previews and explanations show them. Pure."""
+"""Shortens prompts and completions for previews and explanations. Pure."""
 
 from typing import Any, NamedTuple
 
@@ -6,14 +6,14 @@ SHOWN_CHARACTERS = 240
 
 
 class Look(NamedTuple):
-    """What a completion looks like."""
+    """The texts of a completion and its prompt."""
 
     prompt: Any
     completion: str | None
 
 
 def shortened(text: str | None) -> str | None:
-    """On one line, cut where it is long."""
+    """Returns the text on one line, cut after `SHOWN_CHARACTERS`."""
     if text is None:
         return None
     line = " ".join(text.strip()[: 4 * SHOWN_CHARACTERS].split())
@@ -21,7 +21,7 @@ def shortened(text: str | None) -> str | None:
 
 
 def last_text(prompt: Any) -> str | None:
-    """Of messages, the content of the last one that has any."""
+    """Returns the prompt's text; for messages, the content of the last one that has text."""
     if prompt is None or isinstance(prompt, str):
         return prompt
     contents = [message.get("content") for message in prompt if isinstance(message, dict)]

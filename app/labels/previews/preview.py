@@ -1,4 +1,4 @@
-"""Two policies on the same feedback: what each makes of it, and who flips. Pure: frames in, a preview's parts out."""
+"""Compares two policies on the same feedback. Pure: frames in, a preview's parts out."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.events import Log, microseconds
 from app.labels.whole_log.labelled import Labelled
 
-#: Ratings are counted by places on their scale in such steps: every scale of 5, 6 or 11 values keeps its values.
+#: The steps by which ratings are counted on their scale: every scale of 5, 6 or 11 values keeps its values.
 STEPS = 20
 
 LABELS: tuple[ResolvedLabel, ...] = ("desirable", "undesirable", "nothing")
@@ -34,7 +34,7 @@ _NAMES = pl.Enum(LABELS)
 
 @dataclass(frozen=True)
 class Named:
-    """A policy as a preview names it. `version` None: a document that isn't stored."""
+    """A policy with the identity that a preview shows. `version` None: a document that isn't stored."""
 
     policy: wire.LabelPolicy
     version: int | None
@@ -42,7 +42,7 @@ class Named:
 
 
 def effect(named: Named, labelled: Labelled, guards: GuardEffect) -> PolicyEffect:
-    """What a policy makes of the feedback."""
+    """Returns the counts of a policy's labels, reasons and signals."""
     named_labels = with_names(labelled.completions)
     return PolicyEffect(
         version=named.version,
@@ -58,13 +58,13 @@ def effect(named: Named, labelled: Labelled, guards: GuardEffect) -> PolicyEffec
 
 
 def said_since(log: Log, since: datetime) -> pl.Series:
-    """Rows of the completions of which something was said since then, or at an unknown time."""
-    lately = (log.events.moment >= microseconds(since)) | (log.events.moment == microseconds(NO_TIME))
-    return pl.Series(np.unique(log.events.completion[lately]))
+    """Returns the rows of the completions with feedback since then, or with feedback at an unknown time."""
+    recent = (log.events.moment >= microseconds(since)) | (log.events.moment == microseconds(NO_TIME))
+    return pl.Series(np.unique(log.events.completion[recent]))
 
 
 def only(labelled: Labelled, rows: pl.Series) -> Labelled:
-    """The same for some rows of the completions. What was said before counts in them, too."""
+    """Returns the labels of some rows of the completions. Earlier feedback on them still counts."""
     if len(rows) == labelled.completions.height:
         return labelled
     numbers = pl.DataFrame({"completion": rows.cast(pl.UInt32)}).with_row_index("number")
@@ -88,11 +88,11 @@ def only(labelled: Labelled, rows: pl.Series) -> Labelled:
 def guards_of(
     named: Named, everybodys: Labelled, left_out: Collection[str], labelled: Labelled, prompts: pl.DataFrame
 ) -> GuardEffect:
-    """What the guards of a policy do.
+    """Returns the effect of the guards of a policy.
 
-    everybodys  what it makes of the log while nobody is left out
-    left_out    actors in quarantine; without their votes it is `labelled`
-    prompts     completion_id str · prompt, equal for completions of the same one
+    everybodys  the labels when no actor is left out
+    left_out    actors in quarantine; `labelled` is without their votes
+    prompts     completion_id str · prompt, equal for completions of the same prompt
     """
     out = everybodys.actors.is_in(list(left_out))
     quarantined = everybodys.judgements.filter(out.gather(everybodys.judgements["actor"]))
@@ -100,42 +100,42 @@ def guards_of(
     weight = rows["weight"].cast(pl.Float64).to_numpy() / THOUSANDTHS
     group = (
         rows.join(prompts.unique("completion_id"), on="completion_id", how="left", maintain_order="left")
-        # Whose prompt isn't known is a group of its own.
+        # A completion whose prompt isn't known is a group of its own.
         .select(pl.col("prompt").cast(pl.String).fill_null("row " + pl.col("row").cast(pl.String)).rank("dense") - 1)
         .to_series()
         .cast(pl.UInt32)
         .to_numpy()
     )
     numbers = (members["row"].to_numpy(), members["actor"].to_numpy())
-    lighter = capped(weight, numbers, group, named.policy.guards.influence)
+    result = capped(weight, numbers, group, named.policy.guards.influence)
     return GuardEffect(
         quarantined_actors=quarantined["actor"].n_unique(),
         quarantined_votes=quarantined.height,
-        capped_rows=int(np.count_nonzero(lighter.by_actor | lighter.by_prompt)),
+        capped_rows=int(np.count_nonzero(result.by_actor | result.by_prompt)),
         weight_before_caps=round(float(weight.sum()), 3),
-        weight_after_caps=round(float(lighter.weight.sum()), 3),
+        weight_after_caps=round(float(result.weight.sum()), 3),
     )
 
 
 def signals_of(labelled: Labelled, completion_ids: Iterable[str]) -> dict[str, list[str]]:
-    """What was said of each of these completions, as `thumbs up`, a repeated one once with its count."""
+    """Returns the signals on each of these completions in words, as `thumbs up`; repetitions once, with their count."""
     wanted = pl.DataFrame({"completion_id": list(completion_ids)}, schema={"completion_id": pl.String})
     rows = labelled.completions.select("completion_id").with_row_index("completion").join(wanted, on="completion_id")
-    said = (
+    counts = (
         labelled.said.join(rows, on="completion")
         .with_columns(words=pl.concat_str("kind", _detail(), separator=" ", ignore_nulls=True))
         .group_by("completion_id", "words")
         .len()
         .sort("completion_id", "words")
     )
-    found: dict[str, list[str]] = {}
-    for completion_id, words, count in said.iter_rows():
-        found.setdefault(completion_id, []).append(words if count == 1 else f"{words} ×{count}")
-    return found
+    signals: dict[str, list[str]] = {}
+    for completion_id, words, count in counts.iter_rows():
+        signals.setdefault(completion_id, []).append(words if count == 1 else f"{words} ×{count}")
+    return signals
 
 
 def _rows(labelled: Labelled) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What can be learnt from: row, completion_id, weight; and who stands for each: row, actor."""
+    """Returns the rows for training: row, completion_id, weight; and the actors behind each: row, actor."""
     numbered = labelled.completions.with_row_index("completion")
     rows = numbered.filter(pl.col("known") & pl.col("label").is_not_null()).with_row_index("row")
     agreed = (
@@ -153,30 +153,30 @@ def _rows(labelled: Labelled) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def with_names(completions: pl.DataFrame) -> pl.DataFrame:
-    """With `name`, the label in words."""
+    """Adds the column `name`, the label in words."""
     name = pl.when(pl.col("label")).then(pl.lit("desirable")).when(~pl.col("label")).then(pl.lit("undesirable"))
     return completions.with_columns(name=name.otherwise(pl.lit("nothing")).cast(_NAMES))
 
 
 def _detail() -> pl.Expr:
-    """Places of ratings in steps: a scale of a thousand values would give as many lines."""
+    """Returns the detail, for ratings rounded down to steps: a scale of a thousand values would give as many lines."""
     place = (pl.col("detail").cast(pl.Float64, strict=False) * STEPS).floor() / STEPS
     return pl.when(pl.col("kind") == "rating").then(place.round(2).cast(pl.String)).otherwise("detail").alias("detail")
 
 
 def name_of_detail() -> pl.Expr:
-    """What a policy would name: the flags one by one, the outcome without its value."""
+    """Returns the names that a policy would use: the flags one by one, the outcome without its value."""
     flags = pl.when(pl.col("kind") == "flag").then(pl.col("detail").str.split(", "))
     outcome = pl.when(pl.col("kind") == "outcome").then(pl.col("detail").str.replace(" (true|false)$", ""))
     return flags.otherwise(pl.concat_list(outcome))
 
 
 def _signals(said: pl.DataFrame, completions: pl.DataFrame) -> list[SignalCount]:
-    different = said.with_columns(name=completions["name"].gather(said["completion"])).group_by(
+    distinct = said.with_columns(name=completions["name"].gather(said["completion"])).group_by(
         "kind", "detail", "says", "name"
     )
     counted = (
-        different.len()
+        distinct.len()
         .group_by("kind", _detail(), pl.col("says").cast(pl.String))
         .agg(*(pl.col("len").filter(pl.col("name") == label).sum().alias(label) for label in LABELS))
         .sort("kind", "detail", "says", nulls_last=True)
@@ -185,20 +185,20 @@ def _signals(said: pl.DataFrame, completions: pl.DataFrame) -> list[SignalCount]
 
 
 def _reasons(completions: pl.DataFrame, rewrites: pl.DataFrame) -> list[ReasonCount]:
-    """And the texts that people wrote, which are rows of their own."""
+    """Returns the counts by reason, including the edited texts, which are rows of their own."""
     counted = (
         completions.group_by(pl.col("reason").cast(pl.String), "name")
         .agg(rows=pl.len(), weight=pl.col("weight").cast(pl.Int64).sum())
         .sort(["name", "rows", "reason"], descending=[False, True, False])
     )
-    found = [
+    counts = [
         ReasonCount(reason=row["reason"], label=row["name"], rows=row["rows"], weight=row["weight"] / THOUSANDTHS)
         for row in counted.iter_rows(named=True)
     ]
     if rewrites.height:
         weight = _sum(rewrites["weight"])
-        found.append(ReasonCount(reason=EDITED_TEXT, label="desirable", rows=rewrites.height, weight=weight))
-    return found
+        counts.append(ReasonCount(reason=EDITED_TEXT, label="desirable", rows=rewrites.height, weight=weight))
+    return counts
 
 
 def _size(completions: pl.DataFrame, label: Literal["desirable", "undesirable"]) -> ClassSize:

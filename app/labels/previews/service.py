@@ -1,4 +1,4 @@
-"""What another policy would make of a project's feedback, and why a completion has the label that it has."""
+"""Previews the effect of another policy on a project's feedback, and explains the labels of completions."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from app.labels.whole_log.labelled import Labelled
 
 
 def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Preview:
-    """Both policies on the same feedback. Nothing is changed.
+    """Compares two policies on the same feedback. Changes nothing.
 
-    Raises `NotFound` for an unknown version or snapshot, `Refused` where the snapshot's policy is not there any more.
+    Raises `NotFound` for an unknown version or snapshot, `Refused` if the snapshot's policy no longer exists.
     """
     since = None if new.snapshot_id else now() - timedelta(days=new.days or DEFAULT_DAYS)
     watermark, before = _compared_with(session, project, new)
@@ -57,7 +57,7 @@ def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Previe
 
 
 def explain(session: Session, project: str, completion_id: str) -> wire.LabelExplanation:
-    """What the adopted policy makes of one completion, and why. Raises `NotFound` where nobody knows of it."""
+    """Explains the label that the adopted policy gives to a completion. Raises `NotFound` for an unknown completion."""
     watermark = feedback.watermark(session, project)
     stored = policies.adopted(session, project)
     signals = _signals(session, project, completion_id, watermark)
@@ -88,7 +88,7 @@ class _Side:
 
 
 class _Reading:
-    """The log up to a watermark, read once for policies that read edits alike."""
+    """The log up to a watermark, read once for all policies with the same rule for edits."""
 
     def __init__(self, session: Session, project: str, watermark: int) -> None:
         self._session, self._project, self._watermark = session, project, watermark
@@ -96,20 +96,20 @@ class _Reading:
         self._prompts: pl.DataFrame | None = None
 
     def side(self, named: Named, since: datetime | None) -> _Side:
-        """What a policy makes of the completions of which something was said since then; None: of all."""
+        """Returns the labels of the completions with feedback since then, or of all if `since` is None."""
         everybodys = self.resolved(named.policy)
         left_out = quarantine.left_out(self._session, self._project, named.policy, everybodys)
         labelled = self.resolved(named.policy, left_out) if left_out else everybodys
         if since is not None:
-            lately = said_since(self._log(named.policy), since)
-            everybodys, labelled = (only(one, lately) for one in (everybodys, labelled))
+            recent = said_since(self._log(named.policy), since)
+            everybodys, labelled = (only(labels_of, recent) for labels_of in (everybodys, labelled))
         if self._prompts is None:
             self._prompts = completions.prompts(self._session, self._project, self._watermark)
         guards = guards_of(named, everybodys, left_out, labelled, self._prompts)
         return _Side(labelled, effect(named, labelled, guards))
 
     def resolved(self, policy: wire.LabelPolicy, left_out: Collection[str] = ()) -> Labelled:
-        """What a policy makes of the whole log."""
+        """Returns the labels that a policy gives to the whole log."""
         context = labels.context(self._session, self._project, policy, self._watermark)
         return resolve.resolve(policy, self._log(policy), context, sorted(left_out), said=True, judged=True)
 
@@ -135,7 +135,7 @@ def _signals(session: Session, project: str, completion_id: str, watermark: int)
             other=row.other,
             prompt=row.prompt,
             completion=row.completion,
-            stands=stands.get(row.position, False),  # false: erased meanwhile
+            stands=stands.get(row.position, False),  # false: erased in the meantime
         )
         for row in rows
     ]
@@ -153,20 +153,20 @@ def _left_out(
 
 
 def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tuple[int, Named]:
-    """The log's end, and the policy that is compared with."""
+    """Returns the watermark of the comparison, and the policy to compare with."""
     if new.snapshot_id is None:
         watermark = feedback.watermark(session, project)
         adopted = policies.adopted(session, project).version
         return watermark, _stored(session, project, adopted if new.against is None else new.against)
-    found = store.snapshot(session, project, new.snapshot_id)
-    if found is None:
+    snapshot = store.snapshot(session, project, new.snapshot_id)
+    if snapshot is None:
         raise NotFound(f"Project {project} has no snapshot {new.snapshot_id}.", code="snapshot_not_found")
-    watermark, manifest = found
+    watermark, manifest = snapshot
     if new.against is not None:
         return watermark, _stored(session, project, new.against)
     made_by = manifest.get("policy", {})
     sha256 = made_by.get("sha256")
-    # Before policies had versions there was one, and it had no hash.
+    # Snapshots from before policies had versions name no hash: there was one policy.
     named = _stored(session, project, made_by.get("version", 0) if sha256 else policies.DEFAULT_VERSION)
     if sha256 not in (None, named.sha256):
         raise Refused(
@@ -178,5 +178,5 @@ def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tupl
 
 
 def _stored(session: Session, project: str, version: int) -> Named:
-    found = policies.get(session, project, version)
-    return Named(found.policy, found.version, found.sha256)
+    stored = policies.get(session, project, version)
+    return Named(stored.policy, stored.version, stored.sha256)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Session
 
-#: Snapshots belong to a room that lies above; a preview only asks how far the log went for one, and by which policy.
+#: Snapshots belong to a room above; a preview only reads the watermark and the manifest, which names the policy.
 SNAPSHOTS = table(
     "snapshots",
     column("id", PG_UUID(as_uuid=True)),
@@ -19,9 +19,9 @@ SNAPSHOTS = table(
 
 
 def snapshot(session: Session, project: str, snapshot_id: UUID) -> tuple[int, dict[str, Any]] | None:
-    """Its watermark and its manifest."""
-    asked = select(SNAPSHOTS.c.watermark, SNAPSHOTS.c.manifest).where(
+    """Returns the snapshot's watermark and manifest, None if there is no such snapshot."""
+    query = select(SNAPSHOTS.c.watermark, SNAPSHOTS.c.manifest).where(
         SNAPSHOTS.c.id == snapshot_id, SNAPSHOTS.c.project_id == project
     )
-    row = session.execute(asked).one_or_none()
+    row = session.execute(query).one_or_none()
     return None if row is None else (row.watermark, row.manifest)

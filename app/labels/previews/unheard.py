@@ -10,7 +10,7 @@ from app.labels.whole_log.labelled import Labelled
 
 
 def unheard(policy: wire.LabelPolicy, labelled: Labelled) -> list[Unheard]:
-    """What occurs in the feedback and has no word in the policy, most frequent first. Comments never have one."""
+    """Returns the signals in the feedback that the policy has no rule for, most frequent first, without comments."""
     counts = (
         labelled.said.group_by("kind", "detail")
         .len()
@@ -20,12 +20,12 @@ def unheard(policy: wire.LabelPolicy, labelled: Labelled) -> list[Unheard]:
         .agg(pl.col("len").sum())
         .sort(["len", "kind", "detail"], descending=[True, False, False])
     )
-    found = []
+    missing = []
     for kind, detail, count in counts.iter_rows():
         why = _why_unheard(policy, kind, detail)
         if why is not None:
-            found.append(Unheard(kind=kind, detail=detail, signals=count, why=why))
-    return found
+            missing.append(Unheard(kind=kind, detail=detail, signals=count, why=why))
+    return missing
 
 
 def _why_unheard(policy: wire.LabelPolicy, kind: str, detail: str | None) -> str | None:
