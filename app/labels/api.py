@@ -1,4 +1,4 @@
-"""Labels over HTTP: what users think of each checkpoint."""
+"""Approval of checkpoints over HTTP."""
 
 from typing import Annotated
 
@@ -21,8 +21,8 @@ router = APIRouter(tags=["labels"])
     responses=problems(404),
 )
 def list_approvals(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs:read"))]) -> list[wire.Approval]:
-    """The share of desirable among the labelled completions of each checkpoint, without the votes of actors in
-    quarantine; the oldest checkpoint first, at most 1,000. Of a large log as the loop read it last; 503 until it has
-    read it by the policy and the decisions that count now.
+    """Returns the share of desirable labels among the labelled completions of each checkpoint, without the votes of
+    actors in quarantine; the oldest checkpoint first, at most 1,000. A large log counts as the loop last read it. The
+    answer is 503 until the loop has read it with the current policy and decisions.
     """
     return service.figures(session, at.project).approvals()

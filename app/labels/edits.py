@@ -1,7 +1,7 @@
-"""How much an edit changed. Pure: two texts in, a severity out.
+"""Classifies how much an edit changed. Pure: two texts in, a severity out.
 
-*Cosmetic* is what changes no word's meaning: case, spaces, punctuation, markup, a typo. Else the severity goes by how
-alike the texts are; but where a number or a sign with a meaning changed, the original was wrong however alike they are.
+*Cosmetic* changes affect no word's meaning: case, spaces, punctuation, markup, a typo. Otherwise the severity depends on
+the similarity of the texts. If a number or a meaningful sign changed, the original was wrong at any similarity.
 """
 
 import re
@@ -22,7 +22,8 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 #: Shorter words are often one letter away from another word: now and not, is and it.
 TYPO_WORD_LENGTH = 5
 
-#: In so short a text, punctuation or markup alone can be a large share; in longer ones unlike texts are never cosmetic.
+#: In texts up to this length, punctuation or markup alone can be a large share. Dissimilar longer texts are never
+#: cosmetic.
 SHORT = 200
 
 #: Numbers with sign, decimals and unit marks; words with their apostrophes; single symbols that carry meaning.
@@ -33,7 +34,7 @@ _MEANINGFUL_PUNCTUATION = frozenset("%&/\\@#^")
 
 
 class Comparison(NamedTuple):
-    """All that a rule needs to know of an edit: its severity follows, whatever the thresholds, without the texts.
+    """All that a rule needs to know of an edit. The severity follows from it for any thresholds, without the texts.
 
     alike   Levenshtein similarity, 1 − edits / length of the longer text (rapidfuzz)
     change  one of the numbers below
@@ -45,10 +46,10 @@ class Comparison(NamedTuple):
     long: bool
 
 
-#: What differs: nothing but spaces at the ends; what is cosmetic; typos; numbers or signs; words; so much that it was
-#: not looked at.
+#: The kinds of change: nothing but spaces at the ends; cosmetic ones; typos; numbers or signs; words; too much to be
+#: examined.
 NOTHING, LOOKS, TYPOS, NUMBERS, WORDS, MUCH = range(6)
-#: Longer texts less alike are not read word by word: no sensible rule calls them anything but rewritten.
+#: Longer texts below this similarity are not compared word by word: any sensible rule calls them rewritten.
 FLOOR = 0.5
 
 
@@ -57,21 +58,22 @@ def severity(original: str, edited: str, rule: wire.EditRule) -> Severity:
 
 
 def severities(originals: Sequence[str], edited: Sequence[str], rule: wire.EditRule) -> list[Severity]:
-    """`severity` of each pair; several at once where there are cores for it."""
+    """Returns the severity of each pair. Compares several at once if there are cores for it."""
     floor = floor_of(rule)
-    found = compared(originals, edited, floor=floor)
-    return [SEVERITIES[number] for number in judged(*columns(found), rule, floor=floor)]
+    comparisons = compared(originals, edited, floor=floor)
+    return [SEVERITIES[number] for number in judged(*columns(comparisons), rule, floor=floor)]
 
 
 def floor_of(rule: wire.EditRule) -> float:
-    """How far down texts have to be compared for this rule: finding out how alike they are takes longest where they are
-    not. Not exactly at a threshold: there a cutoff rounds otherwise than the comparison."""
+    """Returns the lowest similarity that matters for this rule: dissimilar texts take the longest to compare. It lies
+    a little below the thresholds, where the cutoff would round differently from the comparison.
+    """
     lowest = min(rule.rewrite_below, rule.cosmetic_from)
     return FLOOR if lowest > FLOOR else max(lowest - 0.01, 0.0)
 
 
 def compared(originals: Sequence[str], edited: Sequence[str], *, floor: float = FLOOR) -> list[Comparison]:
-    """Each pair compared; texts less than `floor` alike are 0 alike, and the longer ones of them read no further."""
+    """Compares each pair. A similarity below `floor` becomes 0, and longer texts below it are not examined further."""
     alike = _each(Levenshtein.normalized_similarity, originals, edited, floor)
     before, after = _each(Prefix.similarity, originals, edited), _each(Postfix.similarity, originals, edited)
     return list(map(_compared, originals, edited, alike, before, after, repeat(floor)))
@@ -85,41 +87,42 @@ def judged(
     *,
     floor: float = FLOOR,
 ) -> NDArray[np.int8]:
-    """Of each comparison the number of its severity in `SEVERITIES`; -1 where the texts have to be looked at, because
-    a threshold lies below the `floor` that they were compared with."""
+    """Returns for each comparison the index of its severity in `SEVERITIES`; -1 if the texts must be compared again, as
+    a threshold lies below the `floor` of the comparison.
+    """
     unchanged, cosmetic, substantive, rewrite = range(len(SEVERITIES))
     lowest = min(rule.rewrite_below, rule.cosmetic_from)
     words = np.where(alike < rule.rewrite_below, rewrite, substantive)
     typos = np.where(alike >= rule.cosmetic_from, cosmetic, words)
-    found = np.choose(change, [unchanged, cosmetic, typos, rewrite, words, rewrite])
-    found[(change != NOTHING) & long & (alike < lowest)] = rewrite
+    index = np.choose(change, [unchanged, cosmetic, typos, rewrite, words, rewrite])
+    index[(change != NOTHING) & long & (alike < lowest)] = rewrite
     if floor > 0 and lowest <= floor:
-        found[(alike < floor) & np.isin(change, [TYPOS, WORDS, MUCH])] = -1
-    return found.astype(np.int8)
+        index[(alike < floor) & np.isin(change, [TYPOS, WORDS, MUCH])] = -1
+    return index.astype(np.int8)
 
 
-def columns(found: Sequence[Comparison]) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.bool_]]:
+def columns(comparisons: Sequence[Comparison]) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.bool_]]:
     return (
-        np.array([one.alike for one in found], dtype=np.float64),
-        np.array([one.change for one in found], dtype=np.int8),
-        np.array([one.long for one in found], dtype=np.bool_),
+        np.array([comparison.alike for comparison in comparisons], dtype=np.float64),
+        np.array([comparison.change for comparison in comparisons], dtype=np.int8),
+        np.array([comparison.long for comparison in comparisons], dtype=np.bool_),
     )
 
 
 def _each(scorer: Any, originals: Sequence[str], edited: Sequence[str], cutoff: float | None = None) -> list[float]:
     scores = process.cpdist(originals, edited, scorer=scorer, score_cutoff=cutoff, dtype=np.float64, workers=-1)
-    found: list[float] = scores.tolist()
-    return found
+    similarities: list[float] = scores.tolist()
+    return similarities
 
 
 def _compared(original: str, edited: str, alike: float, before: float, after: float, floor: float) -> Comparison:
-    """`before`, `after`: characters at the beginning and at the end that are the same."""
+    """Returns the comparison of one pair. `before`, `after`: the number of equal characters at its beginning and end."""
     long = max(len(original), len(edited)) > SHORT
     if alike >= 1 or original.strip() == edited.strip():
         return Comparison(alike, NOTHING, long)
     if alike < floor and long:
         return Comparison(alike, MUCH, long)
-    # What is cosmetic is read word by word: only where the texts differ, as that takes longest.
+    # The comparison word by word takes longest, so only the differing middle is read.
     start = original.rfind(" ", 0, int(before)) + 1
     same = min(int(after), min(len(original), len(edited)) - start)
     space = original.find(" ", len(original) - same)
@@ -152,13 +155,14 @@ def _light(part: str) -> bool:
 
 
 def _only_typos(old: list[str], new: list[str]) -> bool:
-    return len(old) == len(new) and all(one == other or _typo(one, other) for one, other in zip(old, new, strict=True))
+    return len(old) == len(new) and all(a == b or _typo(a, b) for a, b in zip(old, new, strict=True))
 
 
 def _typo(old: str, new: str) -> bool:
-    """One letter wrong, missing, doubled or swapped inside a longer word of a script that writes words in letters.
+    """Returns whether one letter is wrong, missing, doubled or swapped inside a longer word of an alphabetic script.
 
-    Not in the first letter: *a*moral, *h*ire and *f*ire. Not in scripts without case, where one sign may be a word.
+    A change of the first letter is no typo: *a*moral, *h*ire and *f*ire. Nor is one in a script without case, where one
+    sign may be a word.
     """
     return (
         min(len(old), len(new)) >= TYPO_WORD_LENGTH

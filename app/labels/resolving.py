@@ -1,5 +1,5 @@
-"""From a log to its labels: who is in quarantine, and what a policy makes of everybody else's signals. The one way
-that snapshots, approvals, audits and readiness take.
+"""Resolves a log to its labels: finds the actors in quarantine, and applies a policy to all other signals. Snapshots,
+approvals, audits and readiness all use it.
 """
 
 from collections.abc import Iterator
@@ -31,12 +31,12 @@ NO_RINGS, NO_TIMES = {"ring": None}, {"burst": None, "one_way": None}
 
 @dataclass(frozen=True)
 class Resolved:
-    """A log as a policy and its guards read it.
+    """The result of applying a policy and its guards to a log.
 
     policy    the label policy
-    context   what it needs beside the log
-    findings  what its rules find of actors: see `FINDINGS`; what they judged is counted through all parts
-    votes     (A,) votes of each actor, those in quarantine included
+    context   the facts that it needs in addition to the log
+    findings  the findings of its rules on actors: see `FINDINGS`; judged completions are numbered across all parts
+    votes     (A,) votes of each actor, including actors in quarantine
     left_out  actors whose signals do not count, with the reasons
     logs      the events
     """
@@ -50,22 +50,22 @@ class Resolved:
 
     @property
     def as_of(self) -> datetime:
-        """The end of the log."""
+        """Returns when the newest event of the log was received."""
         return self.context.as_of
 
     @property
     def actors(self) -> pl.Series:
-        """Ids; the numbers of actors in every part are places in it."""
+        """Returns the ids of actors. The numbers of actors in every part are rows of it."""
         return self.logs.actors
 
     @property
     def votes_left_out(self) -> int:
-        """Votes that do not count, as their actors are in quarantine."""
+        """Returns the number of votes that do not count, as their actors are in quarantine."""
         return int(self.votes[self.actors.is_in(list(self.left_out)).to_numpy()].sum())
 
     def parts(self) -> Iterator[tuple[Log, Labelled]]:
-        """Yields the events and what counts of them, completions part by part; as often as you like. Let go of one part
-        before you take the next: nothing else holds it.
+        """Yields the events and labels of each part. It can be called repeatedly. Release a part before you take the
+        next: only the caller holds it in memory.
         """
         without = sorted(self.left_out)
         for number in range(len(self.logs)):
@@ -86,22 +86,22 @@ def resolved(
     near: Path | None = None,
     part: int = labels.PART,
 ) -> Iterator[Resolved]:
-    """Yields what `policy` makes of the log up to `watermark` without actors in quarantine; the log is read once. For
-    `keep`, `near` and `part` see `labels.logs`.
+    """Yields the result of applying `policy` to the log up to `watermark` without actors in quarantine. The log is read
+    once. For `keep`, `near` and `part` see `labels.logs`.
     """
     context = labels.context(session, project, policy, watermark)
     with labels.logs(session, project, policy, watermark, keep=keep, near=near, part=part) as logs:
-        found, votes = _findings(policy, logs, context, near)
-        left_out = quarantine.reasons(session, project, found, logs.actors)
-        yield Resolved(policy, context, found, votes, left_out, logs)
+        table, votes = _findings(policy, logs, context, near)
+        left_out = quarantine.reasons(session, project, table, logs.actors)
+        yield Resolved(policy, context, table, votes, left_out, logs)
 
 
 def _findings(
     policy: wire.LabelPolicy, logs: Logs, context: Context, near: Path | None
 ) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-    """Returns what the rules find, see `FINDINGS`, and the number of each actor's votes.
+    """Returns the findings of the rules, see `FINDINGS`, and the number of each actor's votes.
 
-    Votes of several parts are on disk until all are known, and rings, which need the most memory, are looked for
+    Votes of several parts stay on disk until all are known. Rings need the most memory, so they are searched for
     without the moments, which are half of a vote's memory.
     """
     rules = policy.guards.quarantine
@@ -109,21 +109,21 @@ def _findings(
         votes = resolve.judgements(policy, logs.part(0), context)
         return findings(votes, rules), _counts(votes, len(logs.actors))
     judged, counts = 0, np.zeros(len(logs.actors), dtype=np.int64)
-    with closing(Spill(near)) as kept:
+    with closing(Spill(near)) as spilled:
         for number in range(len(logs)):
             log = logs.part(number)
             votes = resolve.judgements(policy, log, context).with_columns(pl.col("judged") + judged)
             judged += len(log.completions) + len(log.compared.row)
             del log
             counts += _counts(votes, len(counts))
-            kept.keep_frame("votes", 0, votes)
+            spilled.keep_frame("votes", 0, votes)
         del votes
         malloc.give_back()
-        without_moments = kept.frame("votes", 0, "actor", "judged", "desirable", "compared")
+        without_moments = spilled.frame("votes", 0, "actor", "judged", "desirable", "compared")
         rings = findings(without_moments, rules.model_copy(update=NO_TIMES))
         del without_moments
         malloc.give_back()
-        others = findings(kept.frame("votes", 0), rules.model_copy(update=NO_RINGS))
+        others = findings(spilled.frame("votes", 0), rules.model_copy(update=NO_RINGS))
         return pl.concat([rings, others]).sort("actor", "rule"), counts
 
 

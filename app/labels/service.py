@@ -1,4 +1,4 @@
-"""The labels of a project, as a label policy reads its log."""
+"""Reads the log of a project for its labels."""
 
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,24 +26,24 @@ from app.labels.whole_log.parts import Logs, Whole, parted
 
 Prompt = str | list[dict[str, Any]]
 EVERYTHING = 2**63 - 1
-#: Events of a large log that are in memory at a time. A log of up to WHOLE such parts is read at once: parts take a
-#: third longer.
+#: Events of a large log that are in memory at a time. A log of up to WHOLE such parts is read at once, as parts take
+#: a third longer.
 PART, WHOLE = 250_000, 4
-#: Events of a log that any request may read.
+#: The largest log, in events, that every request may read.
 SMALL = 5_000
 
 
 @dataclass(frozen=True)
 class Source(reading.LogSource):
-    """The log with what is kept of its edits, for `whole_log.read`."""
+    """The log with the stored comparisons of its edits, for `whole_log.read`."""
 
     def compared(self) -> Iterator[pa.RecordBatch]:
-        """Returns what is kept of edits, as `read.COMPARED`."""
+        """Returns the stored comparisons of edits, as `read.COMPARED`."""
         return store.compared(self.session, self.project, self.watermark)
 
 
 def context(session: Session, project: str, policy: wire.LabelPolicy, watermark: int) -> Context:
-    """What a resolution of the log up to `watermark` needs beside the signals."""
+    """Returns the facts that a resolution of the log up to `watermark` needs in addition to the signals."""
     end = as_of(session, project, watermark)
     thresholds = policy.signals.rating.thresholds
     if thresholds.kind == "fixed":
@@ -53,20 +53,20 @@ def context(session: Session, project: str, policy: wire.LabelPolicy, watermark:
 
 
 def as_of(session: Session, project: str, watermark: int) -> datetime:
-    """Returns when the newest event up to `watermark` was received; of an empty log the beginning of 1970."""
+    """Returns when the newest event up to `watermark` was received; the beginning of 1970 for an empty log."""
     return reading.end(session, project, watermark) or datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_large(session: Session, project: str) -> bool:
-    """Returns whether the log is too large to be read by any request."""
+    """Returns whether the log is too large for every request to read it."""
     return feedback.more_than(session, project, SMALL)
 
 
 def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False) -> Log:
-    """All that was said up to `watermark`, for `sets.resolve`; the same for policies that read edits alike.
+    """Returns the log up to `watermark`, for `whole_log.resolve`. Policies with the same rule for edits can share it.
 
-    keep  how edits compare with their originals, where that was found out anew: it saves time later, whatever the
-          policy, and changes no label
+    keep  stores the new comparisons of edits with their originals. That saves time later, for any policy, and changes
+          no label.
     """
     with _turn(session, project):
         log, new = read.read(Source(session, project, watermark), policy.signals.edit)
@@ -76,7 +76,7 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
 
 
 def standing(session: Session, project: str, completion_ids: Collection[str], watermark: int) -> dict[int, bool]:
-    """Returns for each event about these completions, by position, whether it stands: see `reading.standing`."""
+    """Returns for each event about these completions, by position, whether it stands: see `read.standing`."""
     return read.standing(Source(session, project, watermark, about=completion_ids))
 
 
@@ -91,8 +91,8 @@ def logs(
     near: Path | None = None,
     part: int = PART,
 ) -> Iterator[Logs]:
-    """What `log_of` gives, in parts of about `part` events, as memory has no room for a large log: nearly all of it is
-    on disk, as long as the block lasts. A small one is one part, and on no disk.
+    """Yields the result of `log_of` in parts of about `part` events, as a large log does not fit in memory. Nearly all
+    of it is on disk until the block ends. A small log is one part, in memory.
 
     near  a folder on the disk to use, if not that of temporary files
     """
@@ -101,41 +101,40 @@ def logs(
         yield Whole(log_of(session, project, policy, watermark, keep=keep))
         return
 
-    def keep_compared(found: pl.DataFrame) -> None:
+    def keep_compared(new: pl.DataFrame) -> None:
         if keep:
-            store.keep_compared(session, project, found)
+            store.keep_compared(session, project, new)
 
     source = Source(session, project, watermark)
-    with _turn(session, project), parted(source, policy.signals.edit, -(-events // part), keep_compared, near) as found:
-        yield found
+    with _turn(session, project), parted(source, policy.signals.edit, -(-events // part), keep_compared, near) as log:
+        yield log
 
 
 def forget_edits(session: Session, project: str, positions: Collection[int]) -> int:
-    """Forgets how edits compare with their originals, where one of the two was erased from these positions.
-
-    Returns the number of comparisons."""
+    """Deletes the comparisons whose edit or original was erased from these positions. Returns their number."""
     return store.forget_compared(session, project, positions)
 
 
 def _turn(session: Session, project: str) -> AbstractContextManager[None]:
-    """A small log is read at once."""
+    """Returns the turn to read the log: a large log waits for it, a small one is read at once."""
     return whole_logs.turn(session) if is_large(session, project) else nullcontext()
 
 
 def count(log: Log, labelled: Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:
-    """Rows by class, and completions that give none; of completions of which something was said after `since`, and of
-    this checkpoint."""
+    """Counts rows by class, and completions without a row, among the completions with feedback after `since`, and of
+    this checkpoint if it is given.
+    """
     completions = labelled.completions
-    asked = np.zeros(len(completions), dtype=bool)
-    asked[log.events.completion[log.events.position > since]] = True
+    chosen = np.zeros(len(completions), dtype=bool)
+    chosen[log.events.completion[log.events.position > since]] = True
     if checkpoint_id is not None:
-        asked &= (completions["checkpoint_id"] == str(checkpoint_id)).fill_null(value=False).to_numpy()
-    usable = asked & completions["known"].to_numpy()
+        chosen &= (completions["checkpoint_id"] == str(checkpoint_id)).fill_null(value=False).to_numpy()
+    usable = chosen & completions["known"].to_numpy()
     label = completions["label"].filter(pl.Series(usable))
     rewrites = int(np.count_nonzero(usable[labelled.rewrites["completion"].to_numpy()]))
     desirable, labels = int(label.sum() or 0), len(label) - label.null_count()
     return wire.ClassCounts(
         desirable=desirable + rewrites,
         undesirable=labels - desirable,
-        nothing=int(np.count_nonzero(asked)) - labels,
+        nothing=int(np.count_nonzero(chosen)) - labels,
     )

@@ -26,14 +26,14 @@ _KEEP = text("""
 
 
 def keep_compared(session: Session, project: str, found: pl.DataFrame) -> None:
-    """Keep how edits compare with their originals, in the place of older comparisons."""
-    rows = found.sort("position")  # two that keep the same ones wait for each other, not in a circle
+    """Stores comparisons of edits with their originals. They replace older ones."""
+    rows = found.sort("position")  # the same order in every transaction prevents a deadlock
     for part in rows.iter_slices(KEPT_AT_ONCE):
         session.execute(_KEEP, {"project": project, **{name: part[name].to_list() for name in COMPARED}})
 
 
 def forget_compared(session: Session, project: str, positions: Collection[int]) -> int:
-    """Deletes comparisons whose edit or original was at one of these positions; returns how many there were."""
+    """Deletes the comparisons whose edit or original was at one of these positions. Returns their number."""
     at = list(positions)
     deleted = session.execute(
         delete(EditComparison)
@@ -47,7 +47,7 @@ def forget_compared(session: Session, project: str, positions: Collection[int]) 
 
 
 def compared(session: Session, project: str, watermark: int) -> Iterator[pa.RecordBatch]:
-    """Returns what is kept of edits up to `watermark`, as `read.COMPARED`."""
+    """Returns the stored comparisons of edits up to `watermark`, as `read.COMPARED`."""
     return arrow(
         session,
         "SELECT position, original, alike, change, long, key FROM edit_comparisons "  # noqa: S608 - literals

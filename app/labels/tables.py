@@ -1,4 +1,4 @@
-"""What is kept of edits, so that a log is read without their texts. It can be made anew from the log at any time."""
+"""Stored comparisons of edits, so that a log is read without their texts. They can be rebuilt from the log any time."""
 
 from sqlalchemy import BigInteger, Double, ForeignKey, LargeBinary, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from app.database import Base
 
 
 class EditComparison(Base):
-    """How an edit compares with its original; see `app.labels.edits.Comparison`."""
+    """The comparison of an edit with its original; see `app.labels.edits.Comparison`."""
 
     __tablename__ = "edit_comparisons"
 

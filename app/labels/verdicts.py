@@ -1,4 +1,4 @@
-"""What one signal says of a completion, by a label policy. Pure."""
+"""Turns one signal on a completion into a verdict, by a label policy. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ THOUSANDTHS = 1000
 
 @dataclass(frozen=True)
 class Context:
-    """What a resolution needs beside the signals of one completion.
+    """The facts that a resolution needs in addition to the signals of one completion.
 
-    as_of          the newest moment of the log: which windows are over
-    rating_median  place on the scale, 0 to 1, where the policy's thresholds are the median; None for too few ratings
+    as_of          the newest moment of the log, which decides whether a window is over
+    rating_median  the median rating on a scale of 0 to 1, if the policy's thresholds use it; None for too few ratings
     """
 
     as_of: datetime
@@ -30,12 +30,12 @@ class Verdict(NamedTuple):
     desirable: bool
     weight: int  # in thousandths
     reason: str
-    unless: str | None = None  # a kind of signal that takes the verdict away,
-    within: timedelta = timedelta()  # where it follows within this time
+    unless: str | None = None  # a kind of signal that cancels the verdict
+    within: timedelta = timedelta()  # if it follows within this time
 
 
 def preference_in(body: Mapping[str, Any]) -> int | None:
-    """See `Signal.preference`."""
+    """Returns the side that a signal's body prefers: see `Signal.preference`."""
     match body["kind"]:
         case "preference":
             return 0 if body.get("tie") else 1
@@ -48,7 +48,7 @@ def preference_in(body: Mapping[str, Any]) -> int | None:
 
 
 def of_edit(policy: wire.LabelPolicy, severity: Severity) -> Verdict | None:
-    """What an edit of this severity says of the original."""
+    """Returns the verdict of an edit of this severity on the original, None if the policy gives none."""
     rule = policy.signals.edit
     match severity:
         case "unchanged":
@@ -62,7 +62,7 @@ def of_edit(policy: wire.LabelPolicy, severity: Severity) -> Verdict | None:
 
 
 def of_signal(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> Verdict | None:
-    """What a signal other than an edit says, whatever it is about."""
+    """Returns the verdict of a signal other than an edit, None if the policy gives none."""
     rules = policy.signals
     match body["kind"]:
         case "thumbs" if body["value"] == "up":
@@ -87,13 +87,13 @@ def of_signal(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Contex
 
 
 def place(rating: Mapping[str, Any]) -> float:
-    """On the rating's scale: 0 at its lowest and 1 at its highest value."""
+    """Returns the rating on a scale from 0, its lowest value, to 1, its highest."""
     minimum, maximum = rating.get("minimum", 1), rating.get("maximum", 5)
     return float((rating["value"] - minimum) / (maximum - minimum))
 
 
 def rewrite_weight(rule: wire.EditRule, severity: Severity) -> float | None:
-    """What the text of such an edit weighs as a row of its own; None for no row."""
+    """Returns the weight of the edited text as a row of its own; None if it makes no row."""
     return {"rewrite": rule.rewritten_text, "substantive": rule.substantive_text}.get(severity)
 
 
@@ -111,7 +111,7 @@ def _of_rating(policy: wire.LabelPolicy, place: float, context: Context) -> Verd
 
 
 def _of_flags(policy: wire.LabelPolicy, flags: Sequence[str]) -> Verdict | None:
-    """The heaviest of their tiers."""
+    """Returns the heaviest verdict among the tiers of these flags."""
     verdicts = [
         verdict
         for name, tier in policy.signals.flag.items()
