@@ -1,7 +1,7 @@
 """Classifies how much an edit changed. Pure: two texts in, a severity out.
 
-*Cosmetic* changes affect no word's meaning: case, spaces, punctuation, markup, a typo. Otherwise the severity depends on
-the similarity of the texts. If a number or a meaningful sign changed, the original was wrong at any similarity.
+*Cosmetic* changes affect no word's meaning: case, spaces, punctuation, markup, a typo. Otherwise the severity depends
+on the similarity of the texts. If a number or a meaningful sign changed, the original was wrong at any similarity.
 """
 
 import re
@@ -116,7 +116,7 @@ def _each(scorer: Any, originals: Sequence[str], edited: Sequence[str], cutoff: 
 
 
 def _compared(original: str, edited: str, alike: float, before: float, after: float, floor: float) -> Comparison:
-    """Returns the comparison of one pair. `before`, `after`: the number of equal characters at its beginning and end."""
+    """Compares one pair. `before`, `after`: the number of equal characters at the beginning and at the end."""
     long = max(len(original), len(edited)) > SHORT
     if alike >= 1 or original.strip() == edited.strip():
         return Comparison(alike, NOTHING, long)

@@ -1,13 +1,13 @@
-"""From the signals of one completion to a label, a weight and the reasons, by a label policy. Pure.
+"""Resolves the signals of one completion to a label, a weight and the reasons, by a label policy. Pure.
 
 1. Each signal that stands gives a verdict, or none.
 2. A comparison is a judgement of two completions. An actor's latest judgement of the same two counts. A completion that
    the actor prefers more often than not is preferred, one that loses more often is not, and an even one has no verdict.
-3. Of each actor one verdict counts: of the group of signals with the highest precedence, the latest. Signals of one
-   moment have no order: where they contradict each other, the group says nothing.
+3. One verdict of each actor counts: the latest in the group of signals with the highest precedence. Signals of one
+   moment have no order: if they contradict each other, the group is ignored.
 4. The actors' verdicts are added by weight. The heavier side gives the label; equal sides give nothing.
 5. The row weighs as much as the heaviest verdict on the winning side.
-6. A text that somebody wrote in place of the completion is a desirable row of its own.
+6. A text that replaces the completion is a desirable row of its own.
 
 Weights are counted in thousandths, so that sums are exact in any order. `app.labels.whole_log.resolve` does the same
 for whole logs.
@@ -43,11 +43,11 @@ COUNTS = "counts"
 class Signal:
     """One signal as the log has it.
 
-    occurred_at  `NO_TIME` where the time is unknown
+    occurred_at  `NO_TIME` if the time is unknown
     body         {"kind": …} as on the wire, or {"kind": NOT_PREFERRED} or {"kind": EVEN}
     stands       whether it was neither taken back nor replaced
     other        id of the completion that this one is compared with
-    by_arrival   whether `occurred_at` is the time of its receipt, so that the place in the log orders equal moments
+    by_arrival   whether `occurred_at` is the time of its receipt; the position in the log then orders equal moments
     """
 
     position: int
@@ -60,18 +60,19 @@ class Signal:
 
     @property
     def moment(self) -> tuple[datetime, int]:
-        """The signal's place in time."""
+        """The signal's key in the order of time."""
         return self.occurred_at, self.position if self.by_arrival else 0
 
     @property
     def preference(self) -> int | None:
-        """Returns 1 where this completion is preferred, -1 where the other one is, 0 for neither; None for a signal
-        that compares nothing."""
+        """Returns 1 if this completion is preferred, -1 if the other one is, 0 for neither; None for a signal that is
+        no comparison.
+        """
         return preference_in(self.body)
 
 
 class Vote(NamedTuple):
-    """The verdict that counts of one actor. `positions`: of the signals that it rests on."""
+    """The verdict of one actor that counts. `positions`: the positions of the signals that it rests on."""
 
     verdict: Verdict
     positions: frozenset[int]
@@ -79,7 +80,7 @@ class Vote(NamedTuple):
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What somebody made of the completion; always desirable."""
+    """A text that actors wrote in place of the completion; always desirable."""
 
     text: str
     position: int
@@ -90,8 +91,8 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Resolution:
-    """`label` None is nothing, at weight 0. The first reason is the heaviest; the others agreed with it, as did
-    `actors`."""
+    """The label of a completion. None is nothing, at weight 0. The reasons and `actors` agree with the label; the first
+    reason is the heaviest."""
 
     label: bool | None
     weight: float
@@ -102,12 +103,12 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Step:
-    """What became of one signal. `why` says it in a sentence."""
+    """The part of one signal in the resolution. `why` states in words whether it counts."""
 
     position: int
     actor: str
     kind: str
-    says: str | None  # the reason it gives; None for nothing
+    says: str | None  # the reason of its verdict; None without a verdict
     desirable: bool | None
     weight: float
     counts: bool
@@ -123,7 +124,7 @@ class Explanation:
 
 
 def resolve(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context) -> Resolution:
-    """What `signals`, all about one completion, say of it. `text` is what the model wrote, None where unknown."""
+    """Resolves `signals`, all about one completion. `text` is the model's output, None if unknown."""
     counted = {actor: vote.verdict for actor, vote in _counted(policy, text, signals, context).items()}
     rewrites = _rewrites(policy.signals.edit, text, signals)
     if not counted:
@@ -139,7 +140,7 @@ def resolve(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal
 
 
 def explain(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal], context: Context) -> Explanation:
-    """What `resolve` does, signal by signal, in the order of time."""
+    """Explains the result of `resolve` signal by signal, in the order of time."""
     counted = _counted(policy, text, signals, context)
     desirable, undesirable = _sides(vote.verdict for vote in counted.values())
     ordered = sorted(signals, key=_in_time)
@@ -164,7 +165,7 @@ def explain(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal
 
 
 def verdict_of(policy: wire.LabelPolicy, text: str | None, signal: Signal, context: Context) -> Verdict | None:
-    """What one signal says of a completion `text`; None where it says nothing."""
+    """Returns the verdict of one signal on a completion `text`, None if it gives none."""
     body = signal.body
     if body["kind"] == "edit":
         return None if text is None else of_edit(policy, severity(text, body["text"], policy.signals.edit))
@@ -174,7 +175,7 @@ def verdict_of(policy: wire.LabelPolicy, text: str | None, signal: Signal, conte
 def _counted(
     policy: wire.LabelPolicy, text: str | None, signals: Iterable[Signal], context: Context
 ) -> dict[str, Vote]:
-    """The verdict that counts of each actor who has one."""
+    """Returns the vote of each actor who has one."""
     standing = [signal for signal in signals if signal.stands]
     votes = _by_comparisons(policy, standing, context)
     given: dict[tuple[str, int], list[tuple[Signal, Verdict]]] = {}
@@ -187,14 +188,14 @@ def _counted(
         latest = [(signal, verdict) for signal, verdict in group if signal.moment == newest]
         if len({verdict.desirable for _, verdict in latest}) > 1:
             continue
-        signal, verdict = min(latest, key=lambda one: (heaviest_first(one[1]), one[0].position))
+        signal, verdict = min(latest, key=lambda pair: (heaviest_first(pair[1]), pair[0].position))
         if actor not in votes or rank < votes[actor].verdict.rank:
             votes[actor] = Vote(verdict, frozenset([signal.position]))
     return votes
 
 
 def _by_comparisons(policy: wire.LabelPolicy, standing: Sequence[Signal], context: Context) -> dict[str, Vote]:
-    """Returns the verdict of each actor's comparisons, where they are not even."""
+    """Returns the verdict of each actor's comparisons, unless they are even."""
     compared: dict[str, dict[str | None, list[Signal]]] = {}
     for signal in standing:
         if signal.preference is not None:
@@ -202,12 +203,13 @@ def _by_comparisons(policy: wire.LabelPolicy, standing: Sequence[Signal], contex
     votes = {}
     for actor, by_other in compared.items():
         latest = [_latest(judgements) for judgements in by_other.values()]
-        # Two contradictory judgements of one moment are none.
-        balance = sum(said.pop() for one in latest if len(said := {signal.preference or 0 for signal in one}) == 1)
-        side = {"kind": "preference"} if balance > 0 else {"kind": NOT_PREFERRED}
-        verdict = of_signal(policy, side, context) if balance else None
+        # Contradictory judgements of one moment count as none.
+        sides = [{signal.preference or 0 for signal in judgements} for judgements in latest]
+        balance = sum(side.pop() for side in sides if len(side) == 1)
+        body = {"kind": "preference"} if balance > 0 else {"kind": NOT_PREFERRED}
+        verdict = of_signal(policy, body, context) if balance else None
         if verdict is not None:
-            votes[actor] = Vote(verdict, frozenset(signal.position for one in latest for signal in one))
+            votes[actor] = Vote(verdict, frozenset(signal.position for signal in chain.from_iterable(latest)))
     return votes
 
 
@@ -218,7 +220,7 @@ def _latest(signals: Sequence[Signal]) -> list[Signal]:
 
 
 def _final(verdict: Verdict, signal: Signal, standing: Sequence[Signal], context: Context) -> bool:
-    """Whether its window, if it has one, is over, and nothing happened in it that takes the verdict away."""
+    """Returns whether the verdict's window, if it has one, is over, and no signal within it cancels the verdict."""
     if verdict.unless is None:
         return True
     end = signal.occurred_at + verdict.within
@@ -236,35 +238,36 @@ def _sides(verdicts: Iterable[Verdict]) -> tuple[int, int]:
 
 
 def _rewrites(rule: wire.EditRule, text: str | None, signals: Iterable[Signal]) -> tuple[Rewrite, ...]:
-    """The latest edits of each actor where their texts are rows; the same text once, from where it stood first, at the
-    weight of its heaviest."""
+    """Returns the latest edits of each actor whose texts become rows. The same text is one row, at its first position
+    and with the weight of its heaviest edit.
+    """
     if text is None:
         return ()
     edits: dict[str, list[Signal]] = {}
     for signal in signals:
         if signal.stands and signal.body["kind"] == "edit":
             edits.setdefault(signal.actor, []).append(signal)
-    found: dict[str, Rewrite] = {}
+    rewrites: dict[str, Rewrite] = {}
     for signal in chain.from_iterable(_latest(edits[actor]) for actor in sorted(edits)):
         edited: str = signal.body["text"]
         weight = rewrite_weight(rule, severity(text, edited, rule))
         if weight is not None:
-            before = found.get(edited, Rewrite(edited, signal.position, weight, ()))
+            before = rewrites.get(edited, Rewrite(edited, signal.position, weight, ()))
             position, heaviest = min(before.position, signal.position), max(before.weight, weight)
-            found[edited] = Rewrite(edited, position, heaviest, tuple(dict.fromkeys((*before.actors, signal.actor))))
-    return tuple(sorted(found.values(), key=lambda rewrite: rewrite.position))
+            rewrites[edited] = Rewrite(edited, position, heaviest, tuple(dict.fromkeys((*before.actors, signal.actor))))
+    return tuple(sorted(rewrites.values(), key=lambda rewrite: rewrite.position))
 
 
 def _why(
     signal: Signal, verdict: Verdict | None, vote: Vote | None, signals: Sequence[Signal], context: Context
 ) -> str:
-    """Says whether a signal counts, and why not."""
-    standing = [one for one in signals if one.stands]
-    theirs = [one for one in standing if one.actor == signal.actor]
+    """Returns `COUNTS` if a signal counts, otherwise the reason why not."""
+    standing = [other for other in signals if other.stands]
+    theirs = [other for other in standing if other.actor == signal.actor]
     if not signal.stands:
         return "taken back, or replaced by a later signal"
     if signal.preference is not None:
-        same_two = [one for one in theirs if one.preference is not None and one.other == signal.other]
+        same_two = [other for other in theirs if other.preference is not None and other.other == signal.other]
         if signal not in _latest(same_two):
             return "the same actor judged the same two later"
         if vote is not None and signal.position in vote.positions:

@@ -1,4 +1,4 @@
-"""What the loop decided, over HTTP."""
+"""The decisions of the loop over HTTP."""
 
 from typing import Annotated
 
@@ -27,5 +27,6 @@ def list_trigger_decisions(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[wire.TriggerDecision]:
-    """Why a run started by itself, or why not yet. The same decision again only moves `last_seen_at`."""
+    """Lists the decisions to start a run automatically, or not yet, with reasons. A repeated decision only moves
+    `last_seen_at`."""
     return service.decisions(session, at.project, cursor=cursor, limit=limit)

@@ -1,7 +1,7 @@
-"""The product on one screen: what happens every few seconds.
+"""The loop: the work of every few seconds.
 
-    runs whose worker fell silent go back ─▶ runs whose turn was missed go on
-        ─▶ erasures that wait go on ─▶ each project: is it time for a run? what is new in its log?
+    runs whose worker fell silent are requeued ─▶ waiting runs continue
+        ─▶ due erasures continue ─▶ for each project: start a run if due, summarise new events
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -35,11 +35,11 @@ from app.schema import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 
 log = logging.getLogger(__name__)
 
-BADLY = {RunState.FAILED: "failed", RunState.CANCELLED: "was cancelled"}
+ENDED_BADLY = {RunState.FAILED: "failed", RunState.CANCELLED: "was cancelled"}
 
 
 def tick() -> None:
-    """One round, in transactions of its own: a project that cannot be decided on does not stop the others."""
+    """Runs one round, in transactions of its own. A project whose decision fails does not stop the others."""
     with transaction() as session:
         leases.reap(session)
     with transaction() as session:
@@ -49,8 +49,8 @@ def tick() -> None:
         erasures.ring_due(session)
     _make_room()
     with transaction() as session:
-        everybody = projects.ids(session)
-    for project in everybody:
+        project_ids = projects.ids(session)
+    for project in project_ids:
         try:
             with transaction() as session:
                 unknown.count(session, project)
@@ -70,7 +70,7 @@ def last_tick(session: Session) -> datetime | None:
 
 
 def _make_room() -> None:
-    """Keep the log's months ahead. What goes wrong is no reason to stop: events are stored without them, too."""
+    """Creates the log's partitions for the months ahead. A failure does not stop the loop: events are stored anyway."""
     try:
         with transaction() as session:
             feedback.keep_months_ahead(session)
@@ -79,7 +79,7 @@ def _make_room() -> None:
 
 
 def _summarise(project: str) -> None:
-    """Reads what is new in a log; what goes wrong does not stop the loop."""
+    """Reads new events of a log into its summary. A failure does not stop the loop."""
     try:
         with transaction() as session:
             summaries.refresh(session, project)
@@ -88,12 +88,12 @@ def _summarise(project: str) -> None:
 
 
 def look_at(project: str) -> None:
-    """Start a run of the project if it is time, and keep the decision with its reason."""
+    """Starts a run of the project if it is due, and stores the decision with its reason."""
     try:
         with transaction() as session:
             _decide(session, project)
     except (Refused, Conflict, Invalid) as refusal:
-        # It was time, but something stood in the way: nothing of that transaction is left.
+        # A run was due but refused, and that transaction was rolled back.
         with transaction() as session:
             configuration = projects.lock(session, project)
             reason = f"due, but refused: {refusal.message}"
@@ -101,7 +101,7 @@ def look_at(project: str) -> None:
 
 
 def decisions(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.TriggerDecision]:
-    """What was decided about the project, newest first."""
+    """Returns the decisions about the project, newest first."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, number_up_to(MAX_INT8)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.id), wire.TriggerDecision.model_validate)
 
@@ -122,7 +122,7 @@ def _decide(session: Session, project: str) -> None:
         new=ready.new_counts,
         hours_since_last_run=_hours_since(last),
         active=last is not None and last.state not in TERMINAL,
-        last_run_ended_badly=BADLY.get(last.state) if last else None,
+        last_run_ended_badly=ENDED_BADLY.get(last.state) if last else None,
         both_classes=recipe_for(configuration, {}).objective != "sft",
     )
     decision = decide(rules, situation)
@@ -135,7 +135,7 @@ def _decide(session: Session, project: str) -> None:
 
 
 def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
-    """All that a decision rests on; what the labels are follows from the log up to its last event."""
+    """Returns all that a decision rests on. The labels follow from the log up to its last event."""
     last = runs.last(session, configuration.project)
     return {
         "watermark": runs.readiness_reaches(session, configuration.project),

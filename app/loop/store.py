@@ -12,8 +12,8 @@ from app.loop.tables import Tick, TriggerDecision
 
 
 def newest(session: Session, project: str) -> TriggerDecision | None:
-    asked = select(TriggerDecision).where(TriggerDecision.project_id == project)
-    return session.scalars(asked.order_by(TriggerDecision.id.desc()).limit(1)).one_or_none()
+    query = select(TriggerDecision).where(TriggerDecision.project_id == project)
+    return session.scalars(query.order_by(TriggerDecision.id.desc()).limit(1)).one_or_none()
 
 
 def add(session: Session, values: dict[str, Any]) -> None:
@@ -21,10 +21,10 @@ def add(session: Session, values: dict[str, Any]) -> None:
 
 
 def newest_first(session: Session, project: str, before: int | None, limit: int) -> Sequence[TriggerDecision]:
-    asked = select(TriggerDecision).where(TriggerDecision.project_id == project)
+    query = select(TriggerDecision).where(TriggerDecision.project_id == project)
     if before is not None:
-        asked = asked.where(TriggerDecision.id < before)
-    return session.scalars(asked.order_by(TriggerDecision.id.desc()).limit(limit)).all()
+        query = query.where(TriggerDecision.id < before)
+    return session.scalars(query.order_by(TriggerDecision.id.desc()).limit(limit)).all()
 
 
 def record_tick(session: Session) -> None:

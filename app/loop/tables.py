@@ -1,4 +1,4 @@
-"""What the loop decided, and why."""
+"""Tables of the loop: its decisions with reasons, and its last round."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from app.database import Base, Document, Time
 
 
 class TriggerDecision(Base):
-    """What the loop decided about a project, and why; the same decision again only moves `last_seen_at`."""
+    """A decision of the loop about a project, with its reason. A repeated decision only moves `last_seen_at`."""
 
     __tablename__ = "trigger_decisions"
 

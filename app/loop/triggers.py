@@ -1,4 +1,4 @@
-"""When a run starts by itself. Pure."""
+"""Decides when a run starts automatically. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Situation:
     hours_since_last_run: float | None  # None: there was none
     active: bool
     reasons: Sequence[str] = ()  # why a run could not start now
-    last_run_ended_badly: str | None = None  # "failed" or "was cancelled", where the last run did
+    last_run_ended_badly: str | None = None  # "failed" or "was cancelled" if the last run did so
     both_classes: bool = True  # whether the recipe's objective learns from undesirable rows too
 
 
@@ -23,25 +23,25 @@ class Decision:
 
 
 def decide(rules: wire.TriggerRules, now: Situation) -> Decision:
-    """Whether to start a run, and why, or why not yet. Rules that are both unset never start one.
+    """Decides whether to start a run, with the reason. Without a rule, none starts.
 
-    "New" counts from the last run, however it ended: a run that failed is not started again on the same labels.
+    "New" counts from the last run, whatever its end: a run that failed is not started again on the same labels.
     """
     if rules.new_per_class is None and rules.every_hours is None:
         return Decision(start=False, reason="not by itself: the project has no trigger, runs start by API and CLI")
     if now.active:
         return Decision(start=False, reason="not yet: a run is active")
-    wishes = [wish for wish in (_volume(rules, now), _period(rules, now)) if wish is not None]
-    granted = [wish.reason for wish in wishes if wish.start]
-    if not granted:
-        return Decision(start=False, reason="not yet: " + "; ".join(wish.reason for wish in wishes) + _after(now))
+    by_rule = [decision for decision in (_volume(rules, now), _period(rules, now)) if decision is not None]
+    due_by = [decision.reason for decision in by_rule if decision.start]
+    if not due_by:
+        return Decision(start=False, reason="not yet: " + "; ".join(rule.reason for rule in by_rule) + _after(now))
     if now.reasons:
-        return Decision(start=False, reason=f"due ({'; '.join(granted)}), but refused: " + "; ".join(now.reasons))
-    return Decision(start=True, reason="; ".join(granted))
+        return Decision(start=False, reason=f"due ({'; '.join(due_by)}), but refused: " + "; ".join(now.reasons))
+    return Decision(start=True, reason="; ".join(due_by))
 
 
 def due(rules: wire.TriggerRules, hours_since_last_run: float | None) -> bool:
-    """Whether the period is over."""
+    """Returns whether the period is over."""
     return rules.every_hours is not None and (hours_since_last_run is None or hours_since_last_run >= rules.every_hours)
 
 

@@ -1,4 +1,4 @@
-"""Label policies over HTTP: their versions, and which of them labels are given by."""
+"""Label policies over HTTP: their versions, and which version is adopted."""
 
 from typing import Annotated
 
@@ -24,14 +24,14 @@ Version = Annotated[int, Path(ge=0, le=service.MOST_VERSIONS, description="0 is 
     status_code=201,
     response_model=wire.StoredLabelPolicy,
     responses={
-        200: {"model": wire.StoredLabelPolicy, "description": "The project has this policy; its version"},
+        200: {"model": wire.StoredLabelPolicy, "description": "The existing version: the project has this policy"},
         **problems(404),
     },
 )
 def create_label_policy(
     new: wire.NewLabelPolicy, response: Response, session: Transaction, at: Admin
 ) -> wire.StoredLabelPolicy:
-    """A new version, which changes no label until it is adopted. What is left out of the document is the default."""
+    """Stores a new version. It changes no label until it is adopted. Omitted fields of the document have defaults."""
     stored, new_version = service.create(session, at.project, new, at.by)
     response.status_code = 201 if new_version else 200
     return stored
@@ -47,7 +47,7 @@ def create_label_policy(
 def list_label_policies(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.StoredLabelPolicy]:
-    """The newest version first; the last one, 0, is the default of the server."""
+    """Lists the versions, the newest first; the last one, 0, is the default of the server."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
@@ -59,7 +59,7 @@ def list_label_policies(
     responses=problems(404),
 )
 def get_adopted_label_policy(session: Transaction, at: Reader) -> wire.StoredLabelPolicy:
-    """What labels are given by now."""
+    """Returns the adopted version."""
     return service.adopted(session, at.project)
 
 
@@ -73,7 +73,7 @@ def get_adopted_label_policy(session: Transaction, at: Reader) -> wire.StoredLab
 def list_label_policy_adoptions(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.LabelPolicyAdoption]:
-    """The ledger, newest first; empty while no other policy than the default was ever adopted."""
+    """Lists the adoptions, newest first; none if only the default policy was ever in use."""
     return service.history(session, at.project, cursor=cursor, limit=limit)
 
 
@@ -85,7 +85,7 @@ def list_label_policy_adoptions(
     responses=problems(404),
 )
 def get_label_policy(version: Version, session: Transaction, at: Reader) -> wire.StoredLabelPolicy:
-    """A version's whole document, every default spelt out."""
+    """Returns a version's whole document, with every default."""
     return service.get(session, at.project, version)
 
 
@@ -100,5 +100,5 @@ def get_label_policy(version: Version, session: Transaction, at: Reader) -> wire
 def adopt_label_policy(
     version: Version, new: wire.NewAdoption, session: Transaction, at: Admin
 ) -> wire.LabelPolicyAdoption:
-    """Labels are given by it from now on; to go back, adopt the earlier version. Preview it before."""
+    """Adopts a version: it gives all labels from now on. Preview it first; to go back, adopt the earlier version."""
     return service.adopt(session, at.project, version, new.reason, at.by)

@@ -1,4 +1,4 @@
-"""A label policy as a document: read with everything that is wrong with it, and its one canonical form. Pure."""
+"""Reads label policies from documents with all their faults, and writes their canonical form. Pure."""
 
 import hashlib
 import json
@@ -11,16 +11,16 @@ from app.feedback.signals import parse
 
 
 def read(document: Any) -> wire.LabelPolicy | list[Fault]:
-    """The policy that a document is; or everything that is wrong with it, each with its JSON pointer and the rule."""
+    """Returns the policy of a document, or all faults of the document, each with its JSON pointer and the rule."""
     return parse(wire.LabelPolicy, document)
 
 
 def document_of(policy: wire.LabelPolicy) -> dict[str, Any]:
-    """The whole policy as JSON values: what was left out is there with its default."""
+    """Returns the whole policy as JSON values, with the defaults of omitted fields."""
     return policy.model_dump(mode="json", by_alias=True)
 
 
 def sha256_of(policy: wire.LabelPolicy) -> str:
-    """Of the document as canonical JSON: keys in order, no spaces. Policies are the same where this is."""
+    """Returns the hash of the canonical JSON: sorted keys, no spaces. Policies are equal if their hashes are."""
     text = json.dumps(document_of(policy), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

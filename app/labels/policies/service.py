@@ -1,4 +1,4 @@
-"""Label policies of a project: immutable versions, and which of them labels are given by."""
+"""Label policies of a project: immutable versions, and which version is adopted."""
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -10,25 +10,25 @@ from app.labels.policies.tables import LabelPolicyAdoption, LabelPolicyVersion
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, number_up_to, page_of
 
-#: The default that comes with this server; adopted until another one is. It lies in no table.
+#: The default of this server, adopted until another version is. It is in no table.
 DEFAULT_VERSION = 0
-#: Of what Postgres takes for an integer.
+#: The largest integer of Postgres.
 MOST_VERSIONS = 2**31 - 1
 
 
 def adopted(session: Session, project: str) -> wire.StoredLabelPolicy:
-    """The policy that labels are given by now."""
+    """Returns the adopted policy."""
     return get(session, project, _adopted_version(session, project))
 
 
 def get(session: Session, project: str, version: int) -> wire.StoredLabelPolicy:
-    """Raises `NotFound`."""
-    return _found(session, project, version, _adopted_version(session, project))
+    """Returns a version of the policy. Raises `NotFound`."""
+    return _require(session, project, version, _adopted_version(session, project))
 
 
 def create(session: Session, project: str, new: wire.NewLabelPolicy, by: str) -> tuple[wire.StoredLabelPolicy, bool]:
-    """The version of this policy, and whether it is new: the same policy again, with whatever note, is the version that
-    there is. Nothing is adopted by it. Raises `NotFound` for an unknown project.
+    """Stores a policy without adopting it. Returns its version, and whether it is new: the same policy again, with any
+    note, is the existing version. Raises `NotFound` for an unknown project.
     """
     projects.lock(session, project)  # versions are counted one after the other
     sha256 = sha256_of(new.policy)
@@ -50,13 +50,13 @@ def create(session: Session, project: str, new: wire.NewLabelPolicy, by: str) ->
 
 
 def adopt(session: Session, project: str, version: int, reason: str, by: str) -> wire.LabelPolicyAdoption:
-    """Have labels given by `version` from now on. Snapshots that were made keep the policy that they were made by.
+    """Adopts `version` for all labels from now on. Existing snapshots keep the policy that made them.
 
-    Raises `NotFound` for an unknown version, `Refused` where it is adopted already.
+    Raises `NotFound` for an unknown version, `Refused` if it is adopted already.
     """
     projects.lock(session, project)
     adopted_version = _adopted_version(session, project)
-    _found(session, project, version, adopted_version)
+    _require(session, project, version, adopted_version)
     if version == adopted_version:
         raise Refused(
             f"Version {version} is adopted already: labels are given by it now.", code="label_policy_adopted_already"
@@ -76,7 +76,7 @@ def adopt(session: Session, project: str, version: int, reason: str, by: str) ->
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.StoredLabelPolicy]:
-    """The project's versions, the newest first; the last one is the server's default."""
+    """Returns the project's versions, the newest first; the last one is the server's default."""
     rows = store.newest_versions_first(session, project, key_of_cursor(cursor, number_up_to(MOST_VERSIONS)), limit + 1)
     adopted_version = _adopted_version(session, project)
     items = [_shown(row, adopted_version) for row in rows]
@@ -86,7 +86,7 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
 
 
 def history(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.LabelPolicyAdoption]:
-    """The ledger of adoptions, the newest first; empty until another policy than the default was adopted."""
+    """Returns the adoptions, the newest first; none until a policy other than the default was adopted."""
     rows = store.newest_adoptions_first(session, project, key_of_cursor(cursor, number_up_to(MOST_VERSIONS)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _entry)
 
@@ -96,7 +96,7 @@ def _adopted_version(session: Session, project: str) -> int:
     return newest[0].version if newest else DEFAULT_VERSION
 
 
-def _found(session: Session, project: str, version: int, adopted_version: int) -> wire.StoredLabelPolicy:
+def _require(session: Session, project: str, version: int, adopted_version: int) -> wire.StoredLabelPolicy:
     if version == DEFAULT_VERSION:
         return _default(adopted_version)
     row = store.of_version(session, project, version) if 0 < version <= MOST_VERSIONS else None

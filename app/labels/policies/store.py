@@ -14,16 +14,16 @@ def of_version(session: Session, project: str, version: int) -> LabelPolicyVersi
 
 
 def of_sha256(session: Session, project: str, sha256: str) -> LabelPolicyVersion | None:
-    asked = select(LabelPolicyVersion).where(
+    query = select(LabelPolicyVersion).where(
         LabelPolicyVersion.project_id == project, LabelPolicyVersion.sha256 == sha256
     )
-    return session.scalars(asked).one_or_none()
+    return session.scalars(query).one_or_none()
 
 
 def newest_version(session: Session, project: str) -> int:
-    """0 where there is none."""
-    asked = select(func.coalesce(func.max(LabelPolicyVersion.version), 0))
-    return session.execute(asked.where(LabelPolicyVersion.project_id == project)).scalar_one()
+    """Returns the highest version, 0 if there is none."""
+    query = select(func.coalesce(func.max(LabelPolicyVersion.version), 0))
+    return session.execute(query.where(LabelPolicyVersion.project_id == project)).scalar_one()
 
 
 def insert_version(session: Session, values: dict[str, Any]) -> LabelPolicyVersion:
@@ -33,19 +33,19 @@ def insert_version(session: Session, values: dict[str, Any]) -> LabelPolicyVersi
 def newest_versions_first(
     session: Session, project: str, before: int | None, limit: int
 ) -> Sequence[LabelPolicyVersion]:
-    asked = select(LabelPolicyVersion).where(LabelPolicyVersion.project_id == project)
+    query = select(LabelPolicyVersion).where(LabelPolicyVersion.project_id == project)
     if before is not None:
-        asked = asked.where(LabelPolicyVersion.version < before)
-    return session.scalars(asked.order_by(LabelPolicyVersion.version.desc()).limit(limit)).all()
+        query = query.where(LabelPolicyVersion.version < before)
+    return session.scalars(query.order_by(LabelPolicyVersion.version.desc()).limit(limit)).all()
 
 
 def newest_adoptions_first(
     session: Session, project: str, before: int | None, limit: int
 ) -> Sequence[LabelPolicyAdoption]:
-    asked = select(LabelPolicyAdoption).where(LabelPolicyAdoption.project_id == project)
+    query = select(LabelPolicyAdoption).where(LabelPolicyAdoption.project_id == project)
     if before is not None:
-        asked = asked.where(LabelPolicyAdoption.number < before)
-    return session.scalars(asked.order_by(LabelPolicyAdoption.number.desc()).limit(limit)).all()
+        query = query.where(LabelPolicyAdoption.number < before)
+    return session.scalars(query.order_by(LabelPolicyAdoption.number.desc()).limit(limit)).all()
 
 
 def append_adoption(session: Session, values: dict[str, Any]) -> LabelPolicyAdoption:

@@ -9,7 +9,7 @@ from app.database import Base, Time
 
 
 class LabelPolicyVersion(Base):
-    """`document` is whole: what a default is called today would be another policy tomorrow."""
+    """A version of a policy. `document` is complete, as a default may change with the server."""
 
     __tablename__ = "label_policies"
 

@@ -1,4 +1,4 @@
-"""Quarantine over HTTP: whose votes wait for a decision, and the decisions."""
+"""Quarantine over HTTP: actors whose votes wait for a decision, and the decisions."""
 
 from typing import Annotated
 
@@ -31,8 +31,8 @@ def list_quarantine(
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Page[wire.QuarantinedActor]:
-    """Actors that the adopted policy's rules find in the log, or that were decided on, by their ids; with examples. Of
-    a large log as the loop read it last; 503 until it has read it by the policy that counts now.
+    """Lists the actors with a finding by the adopted policy's rules or with a decision, by id, with examples. A large
+    log counts as the loop last read it. The answer is 503 until the loop has read it with the adopted policy.
     """
     return listing.page(session, at.project, state=state, cursor=cursor, limit=limit)
 
@@ -47,7 +47,7 @@ def list_quarantine(
 def get_quarantined_actor(
     session: Transaction, at: Reader, actor: Annotated[wire.Name, Query()]
 ) -> wire.QuarantinedActor:
-    """What was found of one actor, and the decision that counts. 404: the votes count."""
+    """Returns the findings on one actor, and the decision that counts. 404 means that the votes count."""
     return listing.get(session, at.project, actor)
 
 
@@ -65,7 +65,7 @@ def list_quarantine_decisions(
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Page[wire.QuarantineDecision]:
-    """Every decision that was taken, the newest first."""
+    """Lists all decisions, the newest first."""
     return service.page(session, at.project, actor=actor, cursor=cursor, limit=limit)
 
 
@@ -78,6 +78,6 @@ def list_quarantine_decisions(
     responses=problems(404),
 )
 def decide_on_actor(new: wire.NewQuarantineDecision, session: Transaction, at: Admin) -> wire.QuarantineDecision:
-    """Released: the votes count, whatever the rules find. Confirmed: they do not, found or not. A later decision undoes
-    it; snapshots that were made stay as they are."""
+    """Decides on an actor. The votes of a released actor count regardless of the rules; those of a confirmed actor do
+    not. A later decision replaces an earlier one. Existing snapshots stay as they are."""
     return service.decide(session, at.project, new, at.by)

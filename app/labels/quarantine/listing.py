@@ -1,4 +1,4 @@
-"""Actors in quarantine as an operator sees them: what was found, and what was decided."""
+"""Lists actors in quarantine for operators, with findings and decisions."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def page(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[wire.QuarantinedActor]:
-    """Returns actors that were found or decided on, by their ids; only those in `state`, unless it is None."""
+    """Returns the actors with a finding or a decision, by id; only those in `state`, unless it is None."""
     figures = summaries.figures(session, project)
     actors = figures.actors(state, key_of_cursor(cursor, storable_key) or "", limit + 1)
     shown = _shown(session, project, figures, actors)
@@ -27,7 +27,7 @@ def page(
 
 
 def get(session: Session, project: str, actor: str) -> wire.QuarantinedActor:
-    """Raises `NotFound` where the actor was neither found nor decided on: all votes count."""
+    """Returns an actor's findings and decision. Raises `NotFound` if there is neither: all votes count."""
     [shown] = _shown(session, project, summaries.figures(session, project), [actor])
     if not shown.findings and shown.decision is None:
         raise NotFound(

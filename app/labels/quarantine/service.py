@@ -1,4 +1,4 @@
-"""Whose votes do not count: those that the policy's rules find, and what operators decided of them."""
+"""Decides which actors are in quarantine: by the findings of the policy's rules, and by decisions of operators."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -16,7 +16,7 @@ from app.labels.whole_log.labelled import Labelled
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, number_up_to, page_of
 
-#: Of what Postgres takes for an integer.
+#: The largest integer of Postgres.
 MOST_DECISIONS = 2**31 - 1
 CONFIRMED = "quarantine_confirmed"
 
@@ -24,9 +24,9 @@ CONFIRMED = "quarantine_confirmed"
 def left_out(
     session: Session, project: str, policy: wire.LabelPolicy, labelled: Labelled, *, as_of: datetime | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """Actors whose votes do not count, with the reasons: see `reasons`.
+    """Returns the actors whose votes do not count, with the reasons: see `reasons`.
 
-    labelled  what `policy` makes of the log while nobody is left out
+    labelled  the labels that `policy` gives when no actor is left out
     """
     found = findings(labelled.judgements, policy.guards.quarantine)
     return reasons(session, project, found, labelled.actors, as_of=as_of)
@@ -35,29 +35,30 @@ def left_out(
 def reasons(
     session: Session, project: str, found: pl.DataFrame, actors: pl.Series, *, as_of: datetime | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """Why the votes of actors do not count: `quarantined_` and the rule, or `quarantine_confirmed`.
+    """Returns the actors whose votes do not count, with the reasons: `quarantined_` and the rule, or
+    `quarantine_confirmed`.
 
-    found  what the rules find of `actors`: see `FINDINGS`
-    as_of  only decisions up to this time: the same log then gives the same rows for ever
+    found  the findings on `actors`: see `FINDINGS`
+    as_of  counts only decisions up to this time, so that the same log always gives the same rows
     """
     decisions = newest(session, project, as_of=as_of)
-    told: dict[str, tuple[str, ...]] = {}
+    by_actor: dict[str, tuple[str, ...]] = {}
     for actor, rule in zip(actors.gather(found["actor"]), found["rule"], strict=True):
         if actor not in decisions:
-            told[actor] = (*told.get(actor, ()), reason(rule))
-    confirmed = (one.actor for one in decisions.values() if one.decision == "confirmed")
-    return dict(sorted({**told, **dict.fromkeys(confirmed, (CONFIRMED,))}.items()))
+            by_actor[actor] = (*by_actor.get(actor, ()), reason(rule))
+    confirmed = (taken.actor for taken in decisions.values() if taken.decision == "confirmed")
+    return dict(sorted({**by_actor, **dict.fromkeys(confirmed, (CONFIRMED,))}.items()))
 
 
 def reason(rule: str) -> str:
-    """Returns the reason for which votes of an actor do not count that a rule finds."""
+    """Returns the reason why votes of an actor with a finding by this rule do not count."""
     return f"quarantined_{rule}"
 
 
 def decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: str) -> wire.QuarantineDecision:
-    """Have the votes of an actor count, or not, from now on. Also before any rule finds them.
+    """Stores a decision whether the votes of an actor count from now on. It needs no finding.
 
-    Raises `NotFound` where nobody of that name has said anything.
+    Raises `NotFound` if the actor has given no feedback.
     """
     if not feedback.page(session, project, actor=new.actor, limit=1).items:
         raise NotFound(f"No feedback of an actor {new.actor!r} is stored: check the id.", code="actor_not_found")
@@ -83,19 +84,19 @@ def newest(
 
 
 def erase(session: Session, project: str, actor: str) -> int:
-    """Forget the decisions on an actor who is being erased; how many."""
+    """Deletes the decisions on an actor who is being erased. Returns their number."""
     return store.erase(session, project, actor)
 
 
 def decisions(session: Session, project: str) -> int:
-    """How many were taken so far."""
+    """Returns the number of decisions so far."""
     return store.newest_number(session, project)
 
 
 def page(
     session: Session, project: str, *, actor: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[wire.QuarantineDecision]:
-    """Every decision that was taken, or those on one actor, the newest first."""
+    """Returns all decisions, or those on one actor, the newest first."""
     rows = store.newest_first(
         session, project, actor=actor, before=key_of_cursor(cursor, number_up_to(MOST_DECISIONS)), limit=limit + 1
     )
@@ -103,7 +104,7 @@ def page(
 
 
 def _let_decisions_commit(session: Session, project: str) -> None:
-    """Wait for a decision that has its time already and can't be seen yet. The lock is given back at once."""
+    """Waits for a decision that already has its time but is not committed yet. Releases the lock at once."""
     savepoint = session.begin_nested()
     try:
         projects.lock(session, project)

@@ -16,36 +16,36 @@ def append(session: Session, values: dict[str, Any]) -> QuarantineDecision:
 
 
 def newest_number(session: Session, project: str) -> int:
-    """0 where nothing was decided yet."""
-    asked = select(func.coalesce(func.max(QuarantineDecision.number), 0))
-    return session.execute(asked.where(QuarantineDecision.project_id == project)).scalar_one()
+    """Returns the number of the newest decision, 0 if there is none."""
+    query = select(func.coalesce(func.max(QuarantineDecision.number), 0))
+    return session.execute(query.where(QuarantineDecision.project_id == project)).scalar_one()
 
 
 def newest_of_each(
     session: Session, project: str, as_of: datetime | None, actors: Collection[str] | None = None
 ) -> Sequence[QuarantineDecision]:
     """Returns the newest decision, or the newest up to `as_of`, on each actor, or on each of `actors`."""
-    asked = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
+    query = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
     if as_of is not None:
-        asked = asked.where(QuarantineDecision.at <= as_of)
+        query = query.where(QuarantineDecision.at <= as_of)
     if actors is not None:
-        asked = asked.where(is_any_of(QuarantineDecision.actor, actors))
-    newest_first = asked.order_by(QuarantineDecision.actor, QuarantineDecision.number.desc())
+        query = query.where(is_any_of(QuarantineDecision.actor, actors))
+    newest_first = query.order_by(QuarantineDecision.actor, QuarantineDecision.number.desc())
     return session.scalars(newest_first.distinct(QuarantineDecision.actor)).all()
 
 
 def newest_first(
     session: Session, project: str, *, actor: str | None, before: int | None, limit: int
 ) -> Sequence[QuarantineDecision]:
-    asked = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
+    query = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
     if actor is not None:
-        asked = asked.where(QuarantineDecision.actor == actor)
+        query = query.where(QuarantineDecision.actor == actor)
     if before is not None:
-        asked = asked.where(QuarantineDecision.number < before)
-    return session.scalars(asked.order_by(QuarantineDecision.number.desc()).limit(limit)).all()
+        query = query.where(QuarantineDecision.number < before)
+    return session.scalars(query.order_by(QuarantineDecision.number.desc()).limit(limit)).all()
 
 
 def erase(session: Session, project: str, actor: str) -> int:
-    """Postgres itself refuses it for an actor who is not being erased."""
+    """Deletes the decisions on an actor. Returns their number. Postgres refuses it unless the actor is being erased."""
     gone = delete(QuarantineDecision).where(QuarantineDecision.project_id == project, QuarantineDecision.actor == actor)
     return len(session.scalars(gone.returning(QuarantineDecision.number)).all())

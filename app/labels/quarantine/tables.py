@@ -1,4 +1,4 @@
-"""What operators decided of actors. Only added to; of an actor the newest counts."""
+"""The decisions of operators on actors. The table is append-only; the newest decision on an actor counts."""
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column

@@ -1,8 +1,8 @@
-"""Approvals and quarantine findings of a project, without reading its log for each request.
+"""Stores approvals and quarantine findings of a project, so that requests need not read its log.
 
-Every round of the loop reads the logs in which something is new (`refresh`), and requests get what that found; of a
-small log that has grown since, a request reads it. Until a large one was read by the policy that is adopted now, and
-with what was decided and erased by now, there is no answer: a figure of another policy is never shown.
+Every round of the loop reads the logs with new events (`refresh`) and stores the figures for requests. A request itself
+reads a small log that has grown since. For a large log there is no answer until the loop has read it with the adopted
+policy and all decisions and erasures: the figures of another policy are never shown.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,37 +28,37 @@ from app.labels.summaries.tables import LogSummary
 from app.labels.verdicts import Context
 from app.projects import service as projects
 
-#: The share of the time that may go into reading a log again and again.
+#: The largest share of the time that is spent on reading one log repeatedly.
 PART = 0.05
 
 Findings = Mapping[str, Sequence[wire.QuarantineFinding]]
 
 
 class Figures(Protocol):
-    """What is known of a log up to a watermark."""
+    """The figures of a log up to a watermark."""
 
     @property
     def watermark(self) -> int: ...
 
     def context(self) -> Context:
-        """Returns what the adopted policy needs beside the signals of one completion."""
+        """Returns the facts that the adopted policy needs in addition to the signals of one completion."""
         ...
 
     def approvals(self) -> list[wire.Approval]:
-        """Returns those of all checkpoints, by id."""
+        """Returns the approvals of all checkpoints, by id."""
         ...
 
     def findings(self, actors: Collection[str]) -> Findings:
-        """Returns what the rules find of these actors; those without findings are absent."""
+        """Returns the findings on these actors; actors without findings are absent."""
         ...
 
     def actors(self, state: wire.QuarantineState | None, after: str, limit: int) -> list[str]:
-        """Returns the first actors after this one, in the order of ids, that were found or decided on."""
+        """Returns the first actors after this one, in the order of ids, with a finding or a decision."""
         ...
 
 
 def figures(session: Session, project: str) -> Figures:
-    """Returns the figures of the adopted policy. Raises `Unavailable` while those of a large log are worked out."""
+    """Returns the figures of the adopted policy. Raises `Unavailable` until those of a large log are computed."""
     header, basis = store.summary(session, project), _basis(session, project)
     if labels.is_large(session, project):
         if header is None or _differs(header, basis, "policy_sha256", "erasures"):
@@ -71,8 +71,8 @@ def figures(session: Session, project: str) -> Figures:
 
 
 def stored_approvals(session: Session, project: str) -> dict[UUID, wire.Approval]:
-    """Returns the approvals that the loop found last, by checkpoint; none where the policy, or who is in quarantine,
-    has changed since.
+    """Returns the approvals that the loop last stored, by checkpoint; none if the policy, the decisions or the erasures
+    have changed since.
     """
     header = store.summary(session, project)
     if header is None or _differs(header, _basis(session, project)):
@@ -91,22 +91,22 @@ def refresh(session: Session, project: str) -> bool:
     began = perf_counter()
     fresh = _read(session, project, watermark, keep=True)
     projects.lock(session, project)
-    if projects.erasures(session, project) != basis["erasures"]:  # names in it may be those that were erased meanwhile
+    if projects.erasures(session, project) != basis["erasures"]:  # it may contain names that were erased meanwhile
         return False
     context = fresh.context()
-    found = {
+    header_values = {
         "watermark": watermark,
         "as_of": context.as_of,
         "rating_median": context.rating_median,
         "seconds": perf_counter() - began,
         "read_at": now(),
     }
-    store.put(session, project, {**basis, **found}, fresh.summary)
+    store.put(session, project, {**basis, **header_values}, fresh.summary)
     return True
 
 
 def forget(session: Session, project: str) -> None:
-    """Deletes what is stored, as names of an erased actor, or of what the actor spoke of, may be in it."""
+    """Deletes the stored figures, as they may contain the id of an erased actor, or of completions the actor judged."""
     store.forget(session, project)
 
 
@@ -115,12 +115,12 @@ class _Fresh:
     """The figures of a log that was just read."""
 
     watermark: int
-    beside: Context
+    facts: Context
     summary: Summary
     decisions: Mapping[str, wire.QuarantineDecision]
 
     def context(self) -> Context:
-        return self.beside
+        return self.facts
 
     def approvals(self) -> list[wire.Approval]:
         return self.summary.approvals
@@ -158,8 +158,8 @@ class _Stored:
     def findings(self, actors: Collection[str]) -> Findings:
         stored = store.findings(self._session, self._project, actors)
         return {
-            actor: [wire.QuarantineFinding.model_validate(finding) for finding in found]
-            for actor, found in stored.items()
+            actor: [wire.QuarantineFinding.model_validate(finding) for finding in findings]
+            for actor, findings in stored.items()
         }
 
     def actors(self, state: wire.QuarantineState | None, after: str, limit: int) -> list[str]:
@@ -173,7 +173,7 @@ def _read(session: Session, project: str, watermark: int, *, keep: bool) -> _Fre
 
 
 def _basis(session: Session, project: str) -> dict[str, Any]:
-    """Returns all that a summary rests on but the log."""
+    """Returns all that a summary rests on, except the log."""
     return {
         "policy_sha256": policies.adopted(session, project).sha256,
         "decisions": quarantine.decisions(session, project),

@@ -17,7 +17,7 @@ def summary(session: Session, project: str) -> LogSummary | None:
     return session.get(LogSummary, project, populate_existing=True)
 
 
-def put(session: Session, project: str, header: Mapping[str, Any], found: Summary) -> None:
+def put(session: Session, project: str, header: Mapping[str, Any], fresh: Summary) -> None:
     """Stores a summary in place of the one before. The caller holds the project's lock."""
     forget(session, project)
     session.execute(insert(LogSummary).values(project_id=project, **header))
@@ -28,7 +28,7 @@ def put(session: Session, project: str, header: Mapping[str, Any], found: Summar
             "desirable": row.desirable,
             "undesirable": row.undesirable,
         }
-        for row in found.approvals
+        for row in fresh.approvals
     )
     _insert(session, CheckpointApproval, approvals)
     actors = (
@@ -37,7 +37,7 @@ def put(session: Session, project: str, header: Mapping[str, Any], found: Summar
             "actor": actor,
             "findings": [finding.model_dump(mode="json", exclude_defaults=True) for finding in findings],
         }
-        for actor, findings in found.findings.items()
+        for actor, findings in fresh.findings.items()
     )
     _insert(session, ActorFindings, actors)
 
@@ -54,7 +54,7 @@ def approvals(session: Session, project: str) -> list[CheckpointApproval]:
 
 
 def findings(session: Session, project: str, actors: Collection[str]) -> dict[str, list[dict[str, Any]]]:
-    """Returns what was found of these actors; those without findings are absent."""
+    """Returns the findings on these actors; actors without findings are absent."""
     query = select(ActorFindings.actor, ActorFindings.findings).where(
         ActorFindings.project_id == project, is_any_of(ActorFindings.actor, actors)
     )
@@ -76,7 +76,7 @@ _ACTORS = text("""
 
 
 def actors(session: Session, project: str, state: str | None, after: str, limit: int) -> list[str]:
-    """Returns the ids of actors that were found or decided on, in their order."""
+    """Returns the ids of actors with a finding or a decision, in their order."""
     values = {"project": project, "state": state, "after": after, "limit": limit}
     return list(session.scalars(_ACTORS, values))
 

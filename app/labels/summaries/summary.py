@@ -1,5 +1,5 @@
-"""A log in a few figures: approval of each checkpoint, and what the rules find of each actor. Pure but for spilled
-parts of a large log.
+"""Summarises a log: the approval of each checkpoint, and the findings on each actor. Pure, except for spilled parts of
+a large log.
 """
 
 from collections import Counter
@@ -15,16 +15,18 @@ from thumbwheel import wire
 from app.labels.intervals import wilson
 from app.labels.resolving import Resolved
 
-#: Ids of checkpoints are the sender's: those with the most labels are kept.
+#: The ids of checkpoints come from the sender, in any number: those with the most labels are kept.
 MOST_CHECKPOINTS = 1_000
-#: Others of a ring that a finding names.
+#: The number of other members of a ring that a finding lists.
 RING_NAMED = 20
 
 
 @dataclass(frozen=True)
 class Summary:
-    """approvals  of each checkpoint that completions came from, without the votes of actors in quarantine, by id
-    findings   by actor, whatever was decided
+    """The figures of a log.
+
+    approvals  one for each checkpoint with completions, without the votes of actors in quarantine, by id
+    findings   by actor, regardless of decisions
     """
 
     approvals: list[wire.Approval]
@@ -32,7 +34,7 @@ class Summary:
 
 
 def summarised(resolved: Resolved) -> Summary:
-    """Returns the figures of a log. Texts that people wrote count for no checkpoint."""
+    """Returns the figures of a log. Edited texts count for no checkpoint."""
     labels: Counter[tuple[str, bool]] = Counter()
     checkpoints: set[str] = set()
     examples = np.unique(resolved.findings["examples"].explode().drop_nulls().to_numpy())
@@ -59,7 +61,7 @@ def summarised(resolved: Resolved) -> Summary:
 
 
 def approval(checkpoint_id: UUID, desirable: int, undesirable: int) -> wire.Approval:
-    """Returns the share of desirable completions with its Wilson interval, null where none has a label."""
+    """Returns the share of desirable completions with its Wilson interval, null if none has a label."""
     interval = wilson(desirable, desirable + undesirable)
     return wire.Approval(
         checkpoint_id=checkpoint_id,

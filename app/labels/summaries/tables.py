@@ -1,4 +1,4 @@
-"""What the last reading of a log found, so that no request has to read it. It can be made again from the log."""
+"""The figures from the last reading of a log, so that no request has to read it. They can be rebuilt from the log."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from app.feedback.tables import OwnId
 
 
 class LogSummary(Base):
-    """The reading itself: how far it went, and what it rests on beside the log."""
+    """The reading itself: its watermark, and what it rests on in addition to the log."""
 
     __tablename__ = "log_summaries"
 
@@ -41,7 +41,7 @@ class CheckpointApproval(Base):
 
 
 class ActorFindings(Base):
-    """What the adopted policy's rules find of one actor, whatever was decided."""
+    """The findings of the adopted policy's rules on one actor, regardless of decisions."""
 
     __tablename__ = "actor_findings"
 
