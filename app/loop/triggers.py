@@ -28,7 +28,7 @@ def decide(rules: wire.TriggerRules, now: Situation) -> Decision:
     "New" counts from the last run, whatever its end: a run that failed is not started again on the same labels.
     """
     if rules.new_per_class is None and rules.every_hours is None:
-        return Decision(start=False, reason="not by itself: the project has no trigger, runs start by API and CLI")
+        return Decision(start=False, reason="not automatically: the project has no trigger. Start runs by API or CLI")
     if now.active:
         return Decision(start=False, reason="not yet: a run is active")
     by_rule = [decision for decision in (_volume(rules, now), _period(rules, now)) if decision is not None]
@@ -55,8 +55,8 @@ def _volume(rules: wire.TriggerRules, now: Situation) -> Decision | None:
     missing = [f"{count} of {wanted} new {name} labels" for name, count in counts.items() if not count >= wanted]
     if missing:
         return Decision(start=False, reason=", ".join(missing))
-    found = " and ".join(f"{count} new {name}" for name, count in counts.items())
-    return Decision(start=True, reason=f"{found} labels, {wanted}{' of each' * now.both_classes} were asked for")
+    enough = " and ".join(f"{count} new {name}" for name, count in counts.items())
+    return Decision(start=True, reason=f"{enough} labels (required: {wanted}{' of each' * now.both_classes})")
 
 
 def _period(rules: wire.TriggerRules, now: Situation) -> Decision | None:

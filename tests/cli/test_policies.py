@@ -123,7 +123,7 @@ def test_a_label_is_explained(cli, thumbs):
     told = cli("policies", "explain", "c1").document
 
     assert (told["label"], told["reasons"]) == ("desirable", ["thumbs_up", "copy"])
-    assert "Nobody has said anything" in cli.refused("policies", "explain", "c9")
+    assert "Completion c9 has no feedback yet" in cli.refused("policies", "explain", "c9")
 
 
 def at_a_terminal(cli, *arguments):

@@ -52,15 +52,15 @@ def labellings(resolved: Resolved, texts: LogTexts) -> Iterator[Labelling]:
 def texts_of(rows: Collection[Labelling], texts: LogTexts) -> dict[str, Texts]:
     """Returns the texts of a few rows by id. Rows erased in the meantime are absent."""
     edits = texts.edited([row.edited for row in rows if row.edited is not None])
-    found: dict[str, Texts] = {}
+    by_id: dict[str, Texts] = {}
     for carrier in CARRIERS:
         carried = [row for row in rows if row.carrier == carrier]
         looks = texts.looks(carrier, sorted({row.position for row in carried}))
         for row in carried:
             if row.position in looks and (row.edited is None or row.edited in edits):
                 prompt, completion = looks[row.position]
-                found[row.completion_id] = Texts(prompt, completion if row.edited is None else edits[row.edited])
-    return found
+                by_id[row.completion_id] = Texts(prompt, completion if row.edited is None else edits[row.edited])
+    return by_id
 
 
 def _completions(labelled: Labelled) -> pl.DataFrame:

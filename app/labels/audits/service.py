@@ -167,11 +167,11 @@ def reasons_to_refuse(
     finished = next((audit for audit in audits if audit.pending == 0), None)
     if finished is not None:
         return [reason for part in finished.classes if (reason := _reason(finished, part, rule.minimum_precision))]
-    wanted = f"label policy {adopted.policy.name} asks for an audit of its labels within {rule.within_days:g} days"
+    wanted = f"label policy {adopted.policy.name} requires an audit of its labels within {rule.within_days:g} days"
     if audits:
         audit = audits[0]
         waiting = f"{audit.pending} of {audit.items} rows of audit {audit.id} wait for a verdict"
-        return [f"{wanted}, and {waiting}: go on with `thumbwheel audit review {audit.id}`"]
+        return [f"{wanted}, and {waiting}: continue with `thumbwheel audit review {audit.id}`"]
     return [f"{wanted}, and there is none: draw one with `thumbwheel audit start`"]
 
 
@@ -185,8 +185,8 @@ def _reason(audit: wire.Audit, part: wire.AuditClass, minimum: float) -> str | N
         f"{part.precision:.3f}, at least {part.low:.3f}"
     )
     return (
-        f"{result}, where label policy {audit.policy_name} asks for {minimum:g}: change the policy where it is wrong, "
-        "then audit again, more rows if these were too few, with `thumbwheel audit start --per-class`"
+        f"{result}, but label policy {audit.policy_name} requires {minimum:g}: correct the policy, then audit again, "
+        "with more rows if these were too few: `thumbwheel audit start --per-class`"
     )
 
 
@@ -216,14 +216,14 @@ def _require_both_classes(sample: Sample, project: str) -> None:
     desirable, undesirable = sample.rows[True], sample.rows[False]
     if not desirable and not undesirable:
         raise Refused(
-            f"Project {project} has no labelled row to audit: send feedback, and the texts that it is about.",
+            f"Project {project} has no labelled row to audit: send feedback, and the texts of the completions.",
             code="nothing_to_audit",
         )
     if not desirable or not undesirable:
         given, missing = ("desirable", "undesirable") if desirable else ("undesirable", "desirable")
         raise Refused(
-            f"All {desirable or undesirable} labelled rows of project {project} are {given}, and an audit looks at "
-            f"both classes: wait for {missing} ones, or see whether the label policy overlooks their signals.",
+            f"All {desirable or undesirable} labelled rows of project {project} are {given}, but an audit needs both "
+            f"classes: wait for {missing} ones, or check whether the label policy lacks a rule for their signals.",
             code="one_class",
         )
 

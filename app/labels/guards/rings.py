@@ -292,9 +292,7 @@ def _components(pairs: _Pairs) -> list[list[int]]:
     return list(groups.values())
 
 
-def _common(votes: _Votes, one: int, other: int) -> list[int]:
-    first, second = (
-        votes.completion[votes.begin[actor] : votes.begin[actor] + votes.count[actor]] for actor in (one, other)
-    )
+def _common(votes: _Votes, *pair: int) -> list[int]:
+    first, second = (votes.completion[votes.begin[actor] : votes.begin[actor] + votes.count[actor]] for actor in pair)
     common: list[int] = np.intersect1d(first, second, assume_unique=True).tolist()
     return common

@@ -59,7 +59,7 @@ def adopt(session: Session, project: str, version: int, reason: str, by: str) ->
     _require(session, project, version, adopted_version)
     if version == adopted_version:
         raise Refused(
-            f"Version {version} is adopted already: labels are given by it now.", code="label_policy_adopted_already"
+            f"Version {version} is adopted already. Nothing was changed.", code="label_policy_adopted_already"
         )
     newest = store.newest_adoptions_first(session, project, None, 1)
     row = store.append_adoption(

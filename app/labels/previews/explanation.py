@@ -107,17 +107,17 @@ def _name(desirable: bool | None) -> ResolvedLabel:
     return "nothing" if desirable is None else "desirable" if desirable else "undesirable"
 
 
-def _sentence(found: wire.LabelExplanation) -> str:
-    by = f"By policy {found.policy}, version {found.version}, completion {found.completion_id}"
-    counting = sum(signal.counts for signal in found.signals)
-    of = f"{counting} of {len(found.signals)} signals count{'s' if counting == 1 else ''}"
-    sides = f"{found.desirable:g} for desirable, {found.undesirable:g} for undesirable"
-    if not found.signals:
-        return f"{by} has no label: nobody has said anything of it yet."
-    if found.label != "nothing":
-        known = "" if found.completion is not None else ", but its text is not known yet, so it teaches nothing"
-        because = ", ".join(found.reasons)
-        return f"{by} is {found.label} at weight {found.weight:g} ({because}){known}: {of}, {sides}."
-    if found.reasons == [TIE]:
+def _sentence(shown: wire.LabelExplanation) -> str:
+    by = f"By policy {shown.policy}, version {shown.version}, completion {shown.completion_id}"
+    counting = sum(signal.counts for signal in shown.signals)
+    of = f"{counting} of {len(shown.signals)} signals count{'s' if counting == 1 else ''}"
+    sides = f"{shown.desirable:g} for desirable, {shown.undesirable:g} for undesirable"
+    if not shown.signals:
+        return f"{by} has no label: it has no feedback yet."
+    if shown.label != "nothing":
+        known = "" if shown.completion is not None else ", but its text is not known yet, so no run learns from it"
+        because = ", ".join(shown.reasons)
+        return f"{by} is {shown.label} at weight {shown.weight:g} ({because}){known}: {of}, {sides}."
+    if shown.reasons == [TIE]:
         return f"{by} has no label: both sides weigh the same, {of}, {sides}."
     return f"{by} has no label: {of}."

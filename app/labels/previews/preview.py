@@ -160,8 +160,8 @@ def with_names(completions: pl.DataFrame) -> pl.DataFrame:
 
 def _detail() -> pl.Expr:
     """Returns the detail, for ratings rounded down to steps: a scale of a thousand values would give as many lines."""
-    place = (pl.col("detail").cast(pl.Float64, strict=False) * STEPS).floor() / STEPS
-    return pl.when(pl.col("kind") == "rating").then(place.round(2).cast(pl.String)).otherwise("detail").alias("detail")
+    share = (pl.col("detail").cast(pl.Float64, strict=False) * STEPS).floor() / STEPS
+    return pl.when(pl.col("kind") == "rating").then(share.round(2).cast(pl.String)).otherwise("detail").alias("detail")
 
 
 def name_of_detail() -> pl.Expr:

@@ -68,7 +68,7 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
         look = Look(carrier.prompt, carrier.completion) if carrier else None
     if not signals and look is None:
         raise NotFound(
-            f"Nobody has said anything of completion {completion_id} yet, and it is not registered.",
+            f"Completion {completion_id} has no feedback yet and is not registered. Check the id.",
             code="completion_not_found",
         )
     figures = summaries.figures(session, project)
@@ -147,9 +147,9 @@ def _left_out(
     """Returns the actors in quarantine among these, with the reasons."""
     decided = quarantine.newest(session, project, actors=actors)
     findings = figures.findings([actor for actor in actors if actor not in decided])
-    found = {actor: tuple(quarantine.reason(finding.rule) for finding in rules) for actor, rules in findings.items()}
+    by_rule = {actor: tuple(quarantine.reason(finding.rule) for finding in own) for actor, own in findings.items()}
     confirmed = (actor for actor, taken in decided.items() if taken.decision == "confirmed")
-    return found | dict.fromkeys(confirmed, (quarantine.CONFIRMED,))
+    return by_rule | dict.fromkeys(confirmed, (quarantine.CONFIRMED,))
 
 
 def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tuple[int, Named]:
@@ -170,7 +170,7 @@ def _compared_with(session: Session, project: str, new: wire.NewPreview) -> tupl
     named = _stored(session, project, made_by.get("version", 0) if sha256 else policies.DEFAULT_VERSION)
     if sha256 not in (None, named.sha256):
         raise Refused(
-            f"Snapshot {new.snapshot_id} was made by a default that an older server had: say by `against` which "
+            f"Snapshot {new.snapshot_id} was made by the default policy of an older server. Set `against` to the "
             "version to compare with.",
             code="label_policy_gone",
         )

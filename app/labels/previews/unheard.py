@@ -36,15 +36,15 @@ def _why_unheard(policy: wire.LabelPolicy, kind: str, detail: str | None) -> str
         case "outcome":
             if detail in rules.outcome:
                 return None
-            return "no rule for this outcome: name it under signals.outcome, with nothing in it to ignore it"
+            return "no rule for this outcome: add it to signals.outcome; an empty rule ignores it"
         case "flag":
             if any(detail in tier.flags for tier in rules.flag.values()):
                 return None
-            return "no tier has this flag: put it into one under signals.flag, with says null to ignore it"
+            return "no tier has this flag: add it to one in signals.flag; a tier with says null ignores it"
         case "thumbs" | "edit" | "rating" | "preference" | "not_preferred" | "even":
             return None
         case implicit if implicit in IMPLICIT:
             says: SaysUnless | None = getattr(rules, "copy_" if implicit == "copy" else implicit)
-            return None if says is not None else f"signals.{implicit} is null: let it say something, if it should count"
+            return None if says is not None else f"signals.{implicit} is null: give it a label if it should count"
         case _:
-            return "this version of the server knows no such signal"
+            return "this version of the server does not know the signal"

@@ -31,7 +31,7 @@ def get(session: Session, project: str, actor: str) -> wire.QuarantinedActor:
     [shown] = _shown(session, project, summaries.figures(session, project), [actor])
     if not shown.findings and shown.decision is None:
         raise NotFound(
-            f"No rule finds the actor {actor!r}, and nothing was decided: the votes count.",
+            f"The actor {actor!r} is not in quarantine and has no decision: the votes count.",
             code="actor_not_quarantined",
         )
     return shown

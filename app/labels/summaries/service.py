@@ -188,8 +188,8 @@ def _approvals(session: Session, project: str) -> list[wire.Approval]:
 
 def _pending(why: str) -> Unavailable:
     return Unavailable(
-        f"These figures are being worked out: {why}. Try again in a moment; where this goes on, `thumbwheel doctor` "
-        "says whether the loop still runs.",
+        f"These figures are being computed: {why}. Try again in a moment. If this persists, `thumbwheel doctor` "
+        "reports whether the loop still runs.",
         code="summary_pending",
     )
 

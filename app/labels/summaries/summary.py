@@ -102,6 +102,6 @@ def _sentence(row: Mapping[str, Any]) -> str:
         side = "desirable" if row["desirable"] else "undesirable"
         return f"{row['share']:.1%} of {row['votes']} votes are {side}, of the others' {row['others_share']:.1%}"
     return (
-        f"one of {len(row['ring']) + 1} who judge the same completions: {row['together']} in common with the one most "
-        f"alike, {row['overlap']:.0%} of all that the two judged, {row['agreement']:.0%} of them alike"
+        f"one of {len(row['ring']) + 1} actors who judge the same completions: {row['together']} in common with the "
+        f"most similar one, {row['overlap']:.0%} of all that the two judged, with {row['agreement']:.0%} equal votes"
     )

@@ -308,7 +308,7 @@ def test_a_class_whose_interval_goes_below_the_minimum_is_named_with_its_figures
     assert (
         f"of the undesirable labels 19 of 20 were right in audit {audit.id}: precision 0.950, at least 0.764" in reason
     )
-    assert "asks for 0.8" in reason
+    assert "requires 0.8" in reason
     assert "`thumbwheel audit start --per-class`" in reason
 
 

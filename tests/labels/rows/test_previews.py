@@ -260,11 +260,11 @@ def test_ties_silence_and_late_texts_are_explained_too(log):
     register(DESK, "registered", {"prompt": "Hi", "completion": "Ho"})
 
     assert "both sides weigh the same" in explain("praised").sentence
-    assert "nobody has said anything" in explain("registered").sentence
+    assert "it has no feedback yet" in explain("registered").sentence
     assert explain("registered").completion == "Ho"
     assert "0 of 1 signals count" in explain("solved").sentence
     assert "text is not known yet" in explain("nowhere").sentence
-    with pytest.raises(NotFound, match="Nobody has said anything"):
+    with pytest.raises(NotFound, match="has no feedback yet and is not registered"):
         explain("elsewhere")
 
 

@@ -111,8 +111,8 @@ def test_a_ring_is_listed_with_the_others_in_it():
     assert (finding.rule, finding.ring_size, finding.ring) == ("ring", 3, ["three", "two"])
     assert (finding.together, finding.overlap, finding.agreement) == (20, 1.0, 1.0)
     assert finding.said == (
-        "one of 3 who judge the same completions: 20 in common with the one most alike, 100% of all that the two "
-        "judged, 100% of them alike"
+        "one of 3 actors who judge the same completions: 20 in common with the most similar one, 100% of all that the "
+        "two judged, with 100% equal votes"
     )
     assert len(set(finding.examples) & {f"ring/{number}" for number in range(20)}) == 5
 

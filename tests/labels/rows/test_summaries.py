@@ -142,9 +142,9 @@ def test_approvals_are_kept_of_the_checkpoints_with_the_most_labels_alone(monkey
 @pytest.mark.usefixtures("large")
 def test_figures_of_a_large_log_are_those_that_the_loop_found_last():
     store(DESK, [*thumbs("bot", 70, "up", apart=0.5), *thumbs("ann", 10, "down")])
-    with pytest.raises(Unavailable, match="being worked out"):
+    with pytest.raises(Unavailable, match="being computed"):
         approvals()
-    with pytest.raises(Unavailable, match="being worked out"):
+    with pytest.raises(Unavailable, match="being computed"):
         in_quarantine()
 
     loop.tick()
@@ -184,7 +184,7 @@ def test_a_figure_of_another_policy_or_of_other_decisions_is_never_shown():
     adopt(LabelPolicy.model_validate({"name": "deaf", "signals": {"thumbs": {"up": None, "down": None}}}))
 
     for figure in (approvals, in_quarantine):
-        with pytest.raises(Unavailable, match="being worked out"):
+        with pytest.raises(Unavailable, match="being computed"):
             figure()
     refresh()
     assert approvals() == {ONE: (0, 0)}

@@ -64,7 +64,7 @@ def test_a_project_of_desirable_labels_alone_learns_by_sft():
 
     (run,) = all_runs()
     assert run.recipe.objective == "sft"
-    assert run.trigger == "trigger: 20 new desirable labels, 20 were asked for"
+    assert run.trigger == "trigger: 20 new desirable labels (required: 20)"
 
 
 def test_a_trigger_for_pairs_that_are_not_there_says_what_is_missing():

@@ -35,7 +35,7 @@ def test_where_undesirable_rows_are_not_learnt_from_only_desirable_labels_are_wa
 
     started = decide(VOLUME, situation(100, 0, both_classes=False))
 
-    assert (started.start, started.reason) == (True, "100 new desirable labels, 100 were asked for")
+    assert (started.start, started.reason) == (True, "100 new desirable labels (required: 100)")
 
 
 def test_a_period_needs_its_hours_and_anything_new():
