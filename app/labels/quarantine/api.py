@@ -27,7 +27,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 def list_quarantine(
     session: Transaction,
     at: Reader,
-    state: Annotated[wire.QuarantineState | None, Query(description="only those in it")] = None,
+    state: Annotated[wire.QuarantineState | None, Query(description="only actors in this state")] = None,
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Page[wire.QuarantinedActor]:
@@ -61,7 +61,7 @@ def get_quarantined_actor(
 def list_quarantine_decisions(
     session: Transaction,
     at: Reader,
-    actor: Annotated[wire.Name | None, Query(description="only those on this actor")] = None,
+    actor: Annotated[wire.Name | None, Query(description="only decisions on this actor")] = None,
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Page[wire.QuarantineDecision]:
