@@ -48,7 +48,7 @@ LARGE = (
 
 
 def look(run_id: UUID, stopping: Callable[[], bool]) -> None:
-    """Work on the run if it waits for a worker. `stopping` says whether this worker was asked to end."""
+    """Works on the run if it waits for a worker. `stopping` returns whether this worker has to end."""
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     with transaction() as session:
         claimed = leases.claim(session, run_id, owner)
@@ -67,7 +67,7 @@ def look(run_id: UUID, stopping: Callable[[], bool]) -> None:
 
 
 def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
-    """Work on the run, and write how that ended. Raises `StaleLease`, `Unavailable`."""
+    """Works on the run, and records its end. Raises `StaleLease`, `Unavailable`."""
     lease = claimed.lease
     try:
         _work(claimed, heart)
@@ -138,8 +138,8 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
 
 
 def _clear_away(workdir: Path) -> None:
-    """Of a registered run's folder what is large: it is in the store, too, or of no use any more. Logs and figures
-    stay, to be looked into."""
+    """Removes the large files of a registered run's folder, which the store has or nobody needs. Logs and figures
+    stay for inspection."""
     for name in LARGE:
         path = workdir / name
         if path.is_dir():

@@ -26,7 +26,7 @@ _asked_to_stop = mmap.mmap(-1, 1)
 
 
 def stopping() -> bool:
-    """Whether this worker was asked to stop."""
+    """Returns whether this worker has to stop."""
     return _asked_to_stop[0] != 0
 
 
@@ -73,7 +73,7 @@ def _log(**_: Any) -> None:
 @worker_process_init.connect
 @beat_embedded_init.connect
 def _end_with_worker(**_: Any) -> None:
-    """Celery's children do not outlive a killed worker; nor does the trainer, which ends with them."""
+    """Ends Celery's children, and with them the trainer, when their worker is killed."""
     end_with_parent(signal.SIGKILL)
 
 

@@ -171,7 +171,7 @@ def _fork(name: str, request: ForkRequest, output: IO[bytes], check: Callable[[]
 
 
 def _is_safe() -> bool:
-    """Whether torch is a build for the CPU alone: no driver of an accelerator is initialised before a fork."""
+    """Returns whether torch is a CPU build: then no driver of an accelerator is initialised before a fork."""
     try:
         return sys.platform == "linux" and metadata.version("torch").endswith("+cpu")
     except metadata.PackageNotFoundError:
@@ -180,7 +180,7 @@ def _is_safe() -> bool:
 
 @contextmanager
 def _adopting() -> Iterator[None]:
-    """Within the block, a process whose parent ends becomes a child of this process instead of init."""
+    """Makes this process, instead of init, the parent of processes whose own parent ends during the block."""
     prctl = ctypes.CDLL(None).prctl
     if prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise NoAnswer
