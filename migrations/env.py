@@ -1,4 +1,4 @@
-"""How Alembic reaches our tables and our database."""
+"""Alembic's environment: our tables and our database."""
 
 from importlib import import_module
 from pathlib import Path

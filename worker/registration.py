@@ -1,4 +1,4 @@
-"""What a finished WORKDIR becomes: a manifest, a model card, and files in the artifact store."""
+"""Registration of a finished WORKDIR: a manifest, a model card, and files in the artifact store."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def recipe_of(workdir: Path) -> Recipe:
 
 
 def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str, Any]:
-    """All that is known about the checkpoint in WORKDIR/output.
+    """Returns the manifest of the checkpoint in WORKDIR/output.
 
     project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
     recipe (as it was trained by), training (the rest of training.json), scores (scores.json), gates, verdict, reasons,
@@ -90,8 +90,9 @@ def _damaged(damage: Damaged) -> Failed:
 
 
 def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
-    """Put everything into the artifact store, the card and the manifest too; path → sha256. Raises `Unavailable`, and
-    `Failed` where a file of the checkpoint is not as it was saved.
+    """Stores every file, including card and manifest, in the artifact store; returns the SHA-256 of each path.
+
+    Raises `Unavailable`, and `Failed` if a file of the checkpoint has changed since it was saved.
     """
     write_atomically(workdir / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
     write_atomically(workdir / CARD, card(manifest).encode())
@@ -105,16 +106,15 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
 
 
 def suspicions_of(workdir: Path) -> list[tuple[str, bool, float]]:
-    """What the scorer suspects of the holdout's labels: completion id, label and suspicion of each row; it may have had
-    too few rows to suspect anything.
-    """
+    """Returns completion id, label and suspicion of each held-out row; none if there were too few rows to judge."""
     found = _document(workdir / "suspicion.json")
     return list(zip(found["completion_id"], found["desirable"], found["suspicion"], strict=True))
 
 
 def keep_log_probs(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> None:
-    """Have later runs find the reference's log-probs that this one scored, however it ended; they hold for whoever has
-    the run. They save time and are needed by nobody, so nothing is raised where they cannot be kept.
+    """Stores the reference's log-probs of this run for later runs, however it ended.
+
+    They only save time, so nothing is raised if they cannot be stored.
     """
     scored = workdir / "reference.safetensors"
     if not is_sound(scored):

@@ -33,7 +33,7 @@ class Side:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What is known of a micro-batch before the policy has read it, on the policy's device."""
+    """A micro-batch before the policy reads it, on the policy's device."""
 
     rows: Sequence[Row]
     inputs: Inputs
@@ -122,7 +122,7 @@ class Collator:
         return [row.desirable for row in members]
 
     def _side(self, pairs: Sequence[Pair], reference: Reference, lenders: Sequence[int]) -> Side:
-        """`lenders`: the row whose completion each pair has."""
+        """Returns the reference's log-probs of `pairs`; `lenders` are the rows that their completions are from."""
         device, objective = self.reading.device, self.objective
         known = reference.log_probs(pairs, device) if objective.reference else torch.zeros(len(pairs), device=device)
         if not objective.by_token:

@@ -1,4 +1,4 @@
-"""What training starts from: rows as token ids, the policy as the shipped checkpoint, how many rows fit at once.
+"""The start of training: rows as token ids, the policy as the shipped checkpoint, how many rows fit at once.
 
 Nothing in here is worth saving when it is interrupted: the next attempt does it again.
 """

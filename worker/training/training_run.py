@@ -1,4 +1,4 @@
-"""What stays the same from the first step of a run to its last: the job, the policy, the plan, and who stops it."""
+"""The parts of a training run that stay the same from its first step to its last: job, policy, plan, stop request."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How far the policy has gone from the reference, measured while it trains.
+"""Measures how far the policy is from the reference, while it trains.
 
 On completions that the policy samples itself at temperature 1, each time for the same train prompts and from the same
 random numbers:
@@ -45,7 +45,7 @@ def check_steps(total_steps: int, checks: int) -> frozenset[int]:
 
 @contextmanager
 def put_in(weights: Mapping[str, nn.Parameter], values: Iterator[tuple[str, Tensor]]) -> Iterator[None]:
-    """Within the block each weight has its value of `values`; afterwards it is the very tensor that it was."""
+    """Gives each weight its value in `values` during the block, and its own tensor back afterwards."""
     before = {name: weight.data for name, weight in weights.items()}
     try:
         for name, value in values:
@@ -60,9 +60,11 @@ class StartingWeights:
     """The trained weights before the first update: in memory, or in a file that is read part by part."""
 
     def __init__(self, weights: Mapping[str, nn.Parameter], path: Path | None, *, reference: str, writes: bool) -> None:
-        """Call it while the policy still is the reference. `path`: the file, None for memory. `reference`: the
-        fingerprint of what the policy is. `writes`: whether this rank writes it; it does not where the file holds the
-        weights of this reference already.
+        """Stores the weights; the policy must still be the reference.
+
+        path       the file, None for memory
+        reference  the fingerprint of the policy
+        writes     whether this rank writes the file; it does not if the file has the weights of this reference
         """
         self._path = path
         self._kept: dict[str, Tensor] = {}
@@ -93,7 +95,7 @@ def _holds(path: Path, reference: str) -> bool:
 
 
 def _short(weight: Tensor) -> Tensor:
-    """In bfloat16 where that loses nothing, as with a base model that is stored so."""
+    """Returns the weight in bfloat16 if that loses nothing, as for a base model stored in it."""
     low = weight.to(torch.bfloat16)
     return (low if torch.equal(low.to(weight), weight) else weight).contiguous()
 

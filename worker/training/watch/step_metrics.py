@@ -64,7 +64,7 @@ class Measures:
         self._lengths += lengths
 
     def _hits(self, log_probs: LogProbs, losses: Losses) -> list[Tensor]:
-        """Weight of the right ones, and of all."""
+        """Returns the weight of the correct rows or pairs, and of all."""
         if self._objective.data == "pairs":
             weight_P = pair_weights(log_probs)
             chosen_P, rejected_P = pairs(losses.reward_B)
@@ -76,14 +76,14 @@ class Measures:
         return [(log_probs.weight_B * right_B).sum(), log_probs.weight_B.sum()]
 
     def totals(self, ranks: Ranks) -> list[float]:
-        """Over all ranks. Waits for the device."""
+        """Returns the sums over all ranks. Waits for the device."""
         assert self._sums is not None, "a step has at least one micro-batch"
         counts = torch.tensor([self._tokens, self._room], dtype=torch.float32).to(self._sums.device)
         found: list[float] = ranks.sum(torch.cat([self._sums, counts])).tolist()
         return found
 
     def line(self, totals: Sequence[float], seconds: float, examples: int) -> dict[str, Any]:
-        """`examples`: rows, or pairs, of the step over all ranks."""
+        """Returns a line of metrics; `examples` counts the rows or pairs of the step over all ranks."""
         *sums, rows, tokens, room = totals
         loss, z0, z0_raw, clamped, hits, hits_of, *by_class = sums
         rows = max(rows, 1.0)
