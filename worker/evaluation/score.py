@@ -58,7 +58,6 @@ from worker.training.watch.journal import Journal
 
 if TYPE_CHECKING:
     from worker.evaluation.passes import Tell
-    from worker.evaluation.statistics import Array
     from worker.training.data.rows import Row
     from worker.training.forward.logprobs import Reading
     from worker.training.models.policy import Arithmetic
@@ -98,6 +97,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from worker.evaluation import statistics
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
+    from worker.evaluation.sample_figures import drift_figures, length_figures
     from worker.evaluation.suspicion import suspicions
     from worker.training.data import batches
     from worker.training.data.dropped import read_split
@@ -189,13 +189,13 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
             statistics.calibration_error(0.5 * (1 + np.tanh(lift_N / 2)), desirable_N.astype(float)), absent
         ),
         "z0": z0,
-        "kl": _drift(
+        "kl": drift_figures(
             [drift_of_tokens(p, q) for p, q in zip(tokens_candidate, tokens_reference, strict=True)],
             settings.bootstrap,
             settings.confidence,
             recipe.seed,
         ),
-        "length": _lengths(samples, samples_reference, [len(row.completion) for row in rows]),
+        "length": length_figures(samples, samples_reference, [len(row.completion) for row in rows]),
         "auroc_vs_ancestor": over_prompts.interval(candidate_auroc, absent),
         "shipped_auroc_vs_ancestor": over_prompts.interval(shipped_auroc, absent),
         "auroc_difference": over_prompts.interval(statistics.difference(candidate_auroc, shipped_auroc), absent),
@@ -265,41 +265,6 @@ def _counter(journal: Journal, stop: StopRequest, total: int) -> "Tell":
         stop.raise_if_requested()
 
     return tell
-
-
-def _drift(drift_of: Sequence["Array"], resamples: int, confidence: float, seed: int) -> dict[str, Any]:
-    """Returns the figures of drift. Each sample has its own prompt, so resampling samples is resampling prompts."""
-    import numpy as np
-
-    from worker.evaluation import statistics
-
-    if not drift_of:
-        nothing = {"value": None, "low": None, "high": None, "reason": "no prompts were sampled"}
-        return {"nats_per_token": nothing, "nats_per_completion": nothing, "samples": 0}
-    nats_N = np.array([drift.sum() for drift in drift_of])
-    tokens_N = np.array([float(len(drift)) for drift in drift_of])
-    over_samples = statistics.Bootstrap(np.arange(len(nats_N)), np.ones(len(nats_N)), resamples, confidence, seed)
-    overflow = "the candidate gives samples that the reference finds all but impossible"
-    return {
-        "nats_per_token": over_samples.interval(statistics.ratio_of_sums(nats_N, tokens_N), overflow),
-        "nats_per_completion": over_samples.interval(statistics.mean(nats_N), overflow),
-        "samples": len(nats_N),
-    }
-
-
-def _lengths(
-    samples: Sequence["Pair"], samples_reference: Sequence["Pair"], holdout: Sequence[int]
-) -> dict[str, float | None]:
-    from statistics import median
-
-    after = float(median(len(completion) for _, completion in samples)) if samples else None
-    before = float(median(len(completion) for _, completion in samples_reference)) if samples_reference else None
-    return {
-        "candidate_median": after,
-        "reference_median": before,
-        "ratio": after / before if after and before else None,
-        "holdout_median": float(median(holdout)) if holdout else None,
-    }
 
 
 if __name__ == "__main__":

@@ -42,9 +42,7 @@ SESSION = {
     "work_mem": "64MB",
     "idle_in_transaction_session_timeout": "10s",
 }
-CONNECT_SECONDS = 5
-COMMAND_SECONDS = 30
-DRAIN_SECONDS = 60
+CONNECT_SECONDS, COMMAND_SECONDS, DRAIN_SECONDS = 5, 30, 60
 
 #: Errors that lie in a body; all others lie in Postgres or on the way there, and concern the whole batch.
 OF_A_BODY = (

@@ -294,5 +294,4 @@ def _components(pairs: _Pairs) -> list[list[int]]:
 
 def _common(votes: _Votes, *pair: int) -> list[int]:
     first, second = (votes.completion[votes.begin[actor] : votes.begin[actor] + votes.count[actor]] for actor in pair)
-    common: list[int] = np.intersect1d(first, second, assume_unique=True).tolist()
-    return common
+    return list(np.intersect1d(first, second, assume_unique=True).tolist())

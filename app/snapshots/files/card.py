@@ -6,40 +6,9 @@ The card leaves out what a manifest of an older snapshot lacks: plan, leakage.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from app.snapshots.files.card_words import DROPS, SIDES, SOURCES, SPLITS
 from app.snapshots.files.plot import Bar, diverging
 
-#: Descriptions of what was left out of the snapshot, by reason.
-_DROPS = {
-    "no_verdict": "completions whose signals are neither positive nor negative",
-    "tie": "completions with as much weight for as against",
-    "unknown_text": "labelled completions whose text is in no event and was not registered",
-    "tool_calls": "completions whose prompt has messages with more than a text, such as tool calls",
-    "duplicate": "rows whose prompt, completion and label another row has",
-    "outvoted": "rows whose prompt and completion others labelled the other way with more weight",
-    "quarantined": "completions with signals of actors in quarantine alone",
-    "capped": "rows that the caps on influence leave no weight",
-    "contradiction": "rows whose prompt and completion have both labels with equal weight",
-    "never_train": "labelled completions that an event excludes from training",
-    "actor_on_both_sides": "training rows of actors who have held-out rows, too (disjoint_actors)",
-    "conversation_on_other_side": (
-        "rows of prompts that many conversations share, whose own conversation is on the other side"
-    ),
-    "between_times": "rows of held-out days whose prompts training has from earlier days (holdout_days)",
-}
-_SPLITS = {
-    "train": "for training",
-    "holdout": "held out permanently, as the prompt decides",
-    "later": "held out for now: rows of the latest days with prompts new to training",
-}
-_SOURCES = {
-    "compared": "compared: the majority prefers the chosen one",
-    "edit": "edit: a user wrote the chosen one in place of the rejected one",
-    "derived": "derived: a desirable and an undesirable completion of one prompt, which nobody compared",
-}
-_SIDES = {
-    "prompts": "Prompts (without system messages)",
-    "completions": "Completions",
-}
 #: The card warns above this share of held-out prompts that share a run of words with training.
 _MANY = 0.05
 #: The card warns above this share of held-out rows with the answer of a training row.
@@ -65,7 +34,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "| split | | desirable | undesirable | desirable by weight | undesirable by weight |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {split} | {_SPLITS.get(split, '')} | {tally['desirable']} | {tally['undesirable']} "
+            f"| {split} | {SPLITS.get(split, '')} | {tally['desirable']} | {tally['undesirable']} "
             f"| {tally['weight_desirable']:g} | {tally['weight_undesirable']:g} |"
             for split, tally in counts.items()
         ),
@@ -159,7 +128,7 @@ def _pairs(pairs: Mapping[str, Any]) -> list[str]:
         "",
         "| pairs | for training | held out |",
         "|---|---|---|",
-        *(f"| {name} | {sources['train'][key]} | {sources['holdout'][key]} |" for key, name in _SOURCES.items()),
+        *(f"| {name} | {sources['train'][key]} | {sources['holdout'][key]} |" for key, name in SOURCES.items()),
         "",
         f"- Compared, but tied and so no pair: {pairs['tied']}",
         f"- Completions without a label, used for pairs alone: {for_pairs}",
@@ -232,7 +201,7 @@ def _leakage(report: Mapping[str, Any] | None, answers: Mapping[str, int] | None
             f"{actors['share_of_training_weight']:.0%} of the training weight"
         ),
     ]
-    for side, name in _SIDES.items():
+    for side, name in SIDES.items():
         words = report[side]
         if not words["longest_shared_words"]:
             lines.append(f"- {name}: no shared words")
@@ -293,7 +262,7 @@ def _reasons(by_split: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -
 
 
 def _drops(drops: Mapping[str, int]) -> list[str]:
-    return [f"- {count} {_DROPS.get(reason, reason)}" for reason, count in drops.items() if count] or ["Nothing."]
+    return [f"- {count} {DROPS.get(reason, reason)}" for reason, count in drops.items() if count] or ["Nothing."]
 
 
 def _cell(text: str) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from worker.training.data.packing import Packed, Pair
 from worker.training.data.padding import Sequences
+from worker.training.forward.arithmetic import autocast
 from worker.training.forward.attention import PACKED, laid_out
 from worker.training.forward.cpu_bfloat16 import lacks_bfloat16, linear_layers, multiplied_as_float32
 from worker.training.forward.head import Head
@@ -27,13 +28,6 @@ from worker.training.forward.router_balance import RouterSums, Routing
 
 #: torch's own compiler.
 COMPILER = "inductor"
-
-
-def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
-    """Returns a context of bfloat16 arithmetic over float32 weights; for float32, one without effect."""
-    if precision is torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=precision)
 
 
 @dataclass(frozen=True)

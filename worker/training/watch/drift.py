@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from app.durable import flush
 from worker.training.files.sealed import is_sound, read_cache, replace_sealed, write_sealed
-from worker.training.forward.logprobs import autocast
+from worker.training.forward.arithmetic import autocast
 from worker.training.machine.process import Refusal
 from worker.training.training_run import TrainingRun
 from worker.training.watch.sampling import Pair, chosen_prompts, drift_of_tokens, sample
