@@ -229,7 +229,7 @@ def test_figures_that_the_holdout_does_not_give_are_null_with_a_reason(
 def test_scoring_before_training_is_refused(tmp_path: Path, base: Path) -> None:
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
 
-    with pytest.raises(Refusal, match=r"output holds no trained checkpoint: run worker\.kto\.train first"):
+    with pytest.raises(Refusal, match=r"output holds no trained checkpoint: run the trainer first"):
         score(workdir)
 
 

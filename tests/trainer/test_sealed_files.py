@@ -243,7 +243,7 @@ def test_the_scorer_refuses_a_damaged_checkpoint(tmp_path: Path, calm: Path, fil
     workdir = Path(shutil.copytree(calm, tmp_path / "w"))
     spoil(workdir / "output" / file, one_bit)
 
-    with pytest.raises(Refusal, match=rf"output/{file} is damaged .* run worker\.kto\.train again"):
+    with pytest.raises(Refusal, match=rf"output/{file} is damaged .* run the trainer again"):
         score(workdir)
 
 

@@ -160,7 +160,7 @@ def test_pairs_are_what_was_compared_in_the_direction_of_the_majority_with_the_v
     assert built.manifest["pairs"]["tied"] == 2
     card = (tmp_path / "snapshot" / "card.md").read_text()
     assert "| compared: the majority prefers the chosen one | 1 | 0 |" in card
-    assert "as many votes each way, and no pair: 2" in card
+    assert "Compared, but tied and so no pair: 2" in card
 
 
 def test_pairs_derived_from_labels_are_made_where_the_recipe_asks_and_never_against_the_votes(tmp_path):

@@ -13,9 +13,8 @@ from app.database import transaction
 from app.feedback import service as feedback
 from app.labels.policies import service as policies
 from app.projects.tables import Project
-from app.snapshots import service as snapshots
+from app.snapshots.choosing import Chosen, choose
 from app.snapshots.selection.selected_rows import TRAIN
-from app.snapshots.service import Chosen
 from app.spill.texts import texts
 from tests.logged import store
 
@@ -62,7 +61,7 @@ def chosen(policy: LabelPolicy) -> Chosen:
     with transaction() as session, texts() as kept:
         stored, _ = policies.create(session, P, wire.NewLabelPolicy(policy=policy), "ann")
         policies.adopt(session, P, stored.version, "a test", "ann")
-        return snapshots.choose(session, P, wire.SnapshotRules(), feedback.watermark(session, P), kept)
+        return choose(session, P, wire.SnapshotRules(), feedback.watermark(session, P), kept)
 
 
 def of_attacker(found: Chosen) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from app.privacy.erasures import service as erasures
 from app.privacy.erasures.failures import MOST_ATTEMPTS
 from app.privacy.receipts import service as receipts
 from app.releases import service as releases
+from app.snapshots import choosing
 from app.snapshots import service as snapshots
 from tests.desk import DESK, checkpoint, execute, make_project, ready_to_finish, vote
 from tests.logged import store
@@ -146,13 +147,13 @@ def test_a_build_during_which_a_text_that_it_needs_is_erased_says_so(tmp_path, m
     store(DESK, [thumb(f"user {n}", f"c{n}", prompt=f"What of {n}?", completion=f"This, {n}.") for n in range(20)])
     rewritten = {"kind": "edit", "text": "Something else altogether, in words of my own."}
     store(DESK, [{"event_id": "e1", "completion_id": "c1", "actor": "eve", "signal": rewritten}])
-    gather = snapshots.gather
+    gather = choosing.gather
 
     def gather_after_an_erasure(*given):
         finish(ask("eve"))
         return gather(*given)
 
-    monkeypatch.setattr(snapshots, "gather", gather_after_an_erasure)
+    monkeypatch.setattr(choosing, "gather", gather_after_an_erasure)
     with transaction() as session, pytest.raises(snapshots.ErasedMeanwhile, match="while its snapshot was made"):
         snapshots.build(
             session, DESK, wire.SnapshotRules(minimum_per_class=1), "sft",

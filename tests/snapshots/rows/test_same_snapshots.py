@@ -203,7 +203,7 @@ def test_a_killed_build_leaves_nothing_that_is_seen_and_the_next_gives_the_same(
 
     # While it writes.
     process = database.start(folder)
-    until(lambda: process.poll() is not None or list(folder.parent.glob(".snapshot-*/*.parquet")))
+    until(lambda: process.poll() is not None or list(folder.parent.glob(".snapshot.part/*.parquet")))
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.returncode != 0, "it was quicker than the kill"
