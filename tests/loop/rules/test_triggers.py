@@ -18,7 +18,7 @@ def test_without_rules_nothing_starts_by_itself():
     decision = decide(wire.TriggerRules(), situation(1000, 1000))
 
     assert not decision.start
-    assert "by API and CLI" in decision.reason
+    assert "by API or CLI" in decision.reason
 
 
 def test_each_class_needs_its_new_labels():
