@@ -26,7 +26,7 @@ ARROW_BATCH = 2 << 20
 
 
 def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
-    """What `query` finds, as Arrow, streamed: several times as fast as rows, and in little memory.
+    """Yields the result of `query` as Arrow batches: several times as fast as rows, and in little memory.
 
     Over a connection of its own, which sees what is committed: for rows that no longer change. `query` has its values
     in it (see `literal`).
@@ -90,7 +90,7 @@ def _arrow_connections(url: URL, purpose: Purpose) -> QueuePool:
 
 
 def _still_there(connection: _ArrowConnection, _: object, __: object) -> None:
-    """Postgres may have been started anew since."""
+    """Raises `DisconnectionError` if the connection is dead, as after a restart of Postgres."""
     try:
         connection.execute("SELECT 1")
     except adbc_driver_manager.Error as error:

@@ -50,7 +50,7 @@ def key(api: TestClient) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def open_page(api: TestClient) -> Iterator[TestClient]:
-    """The same client, where the status page asks for no key."""
+    """A client of the same API whose status page needs no key."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("THUMBWHEEL_PAGE_ACCESS", "open")
         settings.current.cache_clear()

@@ -1,4 +1,4 @@
-"""What carries a completion's text in the log. Pure."""
+"""The rows of the log that carry the text of a completion. Pure."""
 
 from typing import Literal, get_args
 

@@ -25,7 +25,7 @@ class Cap(Body):
     share: float = Field(gt=0, le=1)
     rows: Annotated[
         float, Field(le=MOST, allow_inf_nan=False, json_schema_extra={"minimum": 1}), AfterValidator(_at_least_one_row)
-    ] = Field(description="weight of so many thumbs")
+    ] = Field(description="in the weight of one thumb each")
     times_equal: float = Field(10, ge=1, le=MOST, description="never less than this many times an equal share of all")
 
 
@@ -74,7 +74,7 @@ class Ring(Body):
 
 
 class Quarantine(Body):
-    """Whose votes wait for an operator's decision, and do not count until then."""
+    """The rules that put votes in quarantine: they wait for an operator's decision, and do not count until then."""
 
     burst: Burst | None = Burst()
     one_way: OneWay | None = OneWay()

@@ -69,7 +69,7 @@ class Pair(NamedTuple):
 
     @property
     def turned(self) -> "Pair":
-        """The same pair with chosen and rejected swapped."""
+        """Returns the pair with chosen and rejected swapped."""
         chosen, rejected = replace(self.rejected, desirable=True), replace(self.chosen, desirable=False)
         return Pair(chosen, rejected, (self.votes[1], self.votes[0], self.votes[2]))
 
