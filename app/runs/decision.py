@@ -18,7 +18,7 @@ from app.releases import service as releases
 
 
 def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, Any]) -> Recipe:
-    """Returns the unresolved recipe of the project with `changes` applied. Raises `Invalid` with a pointer per field."""
+    """Returns the project's unresolved recipe with `changes` applied. Raises `Invalid` with a pointer per field."""
     chosen = configuration.recipe
     combined = {**chosen.changes.given(), **changes}
     faults = faults_of_recipe(chosen.preset, combined)
