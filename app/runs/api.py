@@ -155,7 +155,7 @@ def reproduce_run(
 @router.get(
     "/v1/projects/{project}/readiness",
     operation_id="get_readiness",
-    summary="Ask whether a run could start",
+    summary="Check whether a run could start",
     response_model=wire.Readiness,
     responses=problems(404),
 )

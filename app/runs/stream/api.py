@@ -74,8 +74,8 @@ def beginning(
     responses=ANSWERS,
 )
 async def follow_run(run_id: UUID, request: Request, begins: Annotated[Place | None, Depends(beginning)]) -> Response:
-    """Streams the past and future events of a run: its history, the figures of each step, progress, warnings, and its end
-    as the last event. After an interruption, a request with `Last-Event-ID` continues the stream."""
+    """Streams the past and future events of a run: its history, the figures of each step, progress, warnings and, last,
+    its end. After an interruption, a request with `Last-Event-ID` continues the stream."""
     if begins is None:
         return Response(status_code=204)
     return EventStream(request.app.state.streams.follow(run_id, begins), headers=HEADERS)

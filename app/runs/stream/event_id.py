@@ -11,7 +11,7 @@ WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{1,6})(-end)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Place:
-    """A position in the events of a run: after row `number` of its history or metrics, and after `warnings` warnings."""
+    """A position in the events of a run: after row `number` of its history or metrics, and `warnings` warnings."""
 
     number: int = 0
     warnings: int = 0
@@ -26,7 +26,7 @@ class Place:
         match = WRITTEN.fullmatch(text)
         if match is None:
             raise Invalid(
-                "The last event id is none of this stream: leave it out to begin with the first event.",
+                "The last event id is not valid for this stream. Omit it to begin with the first event.",
                 code="invalid_event_id",
                 faults=[Fault("last_event_id", "is not an id of an event")],
             )
