@@ -31,7 +31,7 @@ def locked(session: Session, run_id: UUID) -> Run | None:
 
 
 def active_of(session: Session, project: str) -> UUID | None:
-    """Returns the id of the active run of the project, queued or claimed. Runs that wait behind it are ignored."""
+    """Returns the id of the active run of the project; None if there is none. Runs that wait are not active."""
     statement = select(Run.id).where(Run.project_id == project, Run.state.in_(ACTIVE), ~Run.waiting)
     return session.scalars(statement).one_or_none()
 
