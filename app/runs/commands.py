@@ -41,8 +41,8 @@ def pause(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
 
 
 def resume(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Lets a paused run continue. A run that waits for room on a disk is tried at once; any other run stays as it
-    is. Raises the errors of `pause`.
+    """Lets a paused run continue. A run that waits for room on a disk is tried at once. Any other run does not
+    change. Raises the errors of `pause`.
     """
     row = runs.require_locked(session, project, run_id)
     states.require_command(RunState(row.state), Command.RESUME)

@@ -139,7 +139,7 @@ class Command(StrEnum):
 
 
 C = Command
-#: A command without an effect is allowed: a paused run may be paused.
+#: A command whose effect already holds is allowed and changes nothing: a paused run may be paused.
 COMMANDS: Mapping[RunState, frozenset[Command]] = {
     **dict.fromkeys(ACTIVE - {S.CANCELLING}, frozenset({C.CANCEL, C.PAUSE, C.RESUME})),
     S.CANCELLING: frozenset({C.CANCEL}),
