@@ -18,33 +18,33 @@ from app import postgres_errors
 from app.database import POOL_SECONDS, Purpose
 from app.prefetch import ahead
 
-#: One query at a time over whole tables: compiling it costs more than it saves, and its hash tables should fit.
+#: Settings for single queries over whole tables: compilation costs more than it saves, and hash tables should fit.
 ARROW_SETTINGS = ("jit = off", "work_mem = '128MB'")
 
-#: Bytes of one batch, of which a few are in memory at a time.
+#: The size of a batch in bytes. A few batches are in memory at the same time.
 ARROW_BATCH = 2 << 20
 
 
 def arrow(session: Session, query: str) -> Iterator[pa.RecordBatch]:
     """Yields the result of `query` as Arrow batches: several times as fast as rows, and in little memory.
 
-    Over a connection of its own, which sees what is committed: for rows that no longer change. `query` has its values
-    in it (see `literal`).
+    Uses a separate connection, which sees only committed rows: for rows that no longer change. `query` contains its
+    values (see `literal`). Raises `Unavailable` as `app.database.transaction` does.
     """
     pool = _arrow_connections(session.get_bind().engine.url, session.info.get("purpose", Purpose.WORK))
     try:
         with closing(pool.connect()) as connection, connection.rows(query) as batches:
             yield from ahead(batches)
     except (adbc_driver_manager.Error, OSError, PoolTimeout) as error:  # OSError: in the middle of rows
-        passing = postgres_errors.passing(error)
-        if passing is None:
+        unavailable = postgres_errors.passing(error)
+        if unavailable is None:
             postgres_errors.hide_values(error)
             raise
-        raise passing from None  # the driver's message has the whole query in it, with its values
+        raise unavailable from None  # the message of the driver contains the query with its values
 
 
 class _ArrowConnection:
-    """Through the driver itself: its DB-API half loads pyarrow.dataset, and pandas with it."""
+    """A connection of the low-level driver. Its DB-API module would import pyarrow.dataset, and with it pandas."""
 
     def __init__(self, uri: str, statement_seconds: float | None) -> None:
         self._database = adbc_driver_postgresql.connect(uri)
@@ -74,7 +74,7 @@ class _ArrowConnection:
 
 @cache
 def _arrow_connections(url: URL, purpose: Purpose) -> QueuePool:
-    """Kept, as making one takes longer than a small query."""
+    """Returns the pool of a purpose. It is cached, because opening a connection takes longer than a small query."""
     uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
     # Each statement is a transaction of its own: there is nothing to roll back.
     pool = QueuePool(
@@ -85,11 +85,11 @@ def _arrow_connections(url: URL, purpose: Purpose) -> QueuePool:
         recycle=300,
         reset_on_return=None,
     )
-    event.listen(pool, "checkout", _still_there)
+    event.listen(pool, "checkout", _check_alive)
     return pool
 
 
-def _still_there(connection: _ArrowConnection, _: object, __: object) -> None:
+def _check_alive(connection: _ArrowConnection, _: object, __: object) -> None:
     """Raises `DisconnectionError` if the connection is dead, as after a restart of Postgres."""
     try:
         connection.execute("SELECT 1")
@@ -98,5 +98,5 @@ def _still_there(connection: _ArrowConnection, _: object, __: object) -> None:
 
 
 def literal(value: str | int | Sequence[str] | Sequence[int]) -> str:
-    """The value as SQL has it; of a sequence, an array."""
+    """Returns the value as an SQL literal; a sequence as an array."""
     return sql.Literal(value if isinstance(value, str | int) else list(value)).as_string(None)

@@ -32,7 +32,7 @@ from app import postgres_errors, settings
 
 
 def new_id() -> UUID:
-    """A UUIDv7: it sorts by the time at which it was made."""
+    """Returns a new UUIDv7, which sorts by the time of its creation."""
     return UUID(int=uuid6.uuid7().int)
 
 
@@ -59,11 +59,11 @@ class Base(DeclarativeBase):
 
 @unique
 class Purpose(Enum):
-    """The purposes of connections. Each has its own, so that none waits for another one's work.
+    """The purposes of connections. Each has a pool of its own, so that none waits for the work of another.
 
-    sessions           how many there are; 0: what the others leave of the setting `database_connections`
-    arrow              how many more carry whole tables as Arrow
-    statement_seconds  for how long one statement may run; None: as long as it takes
+    sessions           the number of connections; 0: the rest of the setting `database_connections`
+    arrow              the number of additional connections for whole tables as Arrow
+    statement_seconds  the longest duration of a statement; None: unlimited
     """
 
     def __init__(self, sessions: int, arrow: int, statement_seconds: float | None) -> None:
@@ -71,75 +71,75 @@ class Purpose(Enum):
         self.arrow = arrow
         self.statement_seconds = statement_seconds
 
-    #: Workers, the beat and the command line; in the API the outbox alone, on one connection.
+    #: Workers, the beat and the command line. In the API only the outbox uses it, with one connection.
     WORK = (15, 10, None)
     REQUESTS = (0, 2, 20)
-    #: Previews, explanations and whatever else reads a whole log for a request.
+    #: Previews, explanations and other requests that read a whole log.
     WHOLE_LOG = (2, 2, 120)
-    #: Keys of requests that bring feedback, and what is live.
+    #: Keys of requests that send feedback, and the current release.
     HOT = (2, 0, 5)
     STREAMS = (1, 0, 10)
     PROBES = (1, 0, 0.8)
 
 
-#: Connections of an API process besides those for `Purpose.REQUESTS`: see docs/decisions/admission.md.
+#: Connections of an API process other than those of `Purpose.REQUESTS`: see docs/decisions/admission.md.
 INTAKE, OUTBOX = 2, 1
 RESERVED = INTAKE + OUTBOX + sum(each.sessions + each.arrow for each in Purpose if each is not Purpose.WORK)
-#: For so long a connection is waited for: one that is being made, or one of the pool.
+#: Time-outs for a new connection, and for one of the pool.
 CONNECT_SECONDS, POOL_SECONDS = 5, 5
-#: For so long a statement of a request waits for somebody else's lock.
+#: The longest time that a statement of a request waits for a lock.
 LOCK_SECONDS = 10
-#: So long after the time-out of a statement its answer has to be there, else the connection is given up.
+#: Time after the time-out of a statement until the connection is given up because there is no answer.
 ANSWER_SECONDS = 5
-#: So long a transaction may do something else than talk to Postgres, as bring files; a frozen process's locks end then.
+#: The longest time that a transaction may be idle, as while files are copied. The locks of a frozen process end then.
 IDLE_SECONDS = 900
 
 
 def request_connections() -> int:
-    """How many requests may hold a connection at the same time."""
+    """Returns the number of requests that may hold a connection at the same time."""
     return settings.current().database_connections - RESERVED
 
 
-_made: list[Engine] = []
+_engines: list[Engine] = []
 
 
 @cache
 def _engine(purpose: Purpose) -> Engine:
     probing = purpose is Purpose.PROBES
-    made = create_engine(
+    created = create_engine(
         settings.current().need_database(),
         pool_size=purpose.sessions or request_connections(),
         max_overflow=0,
         pool_timeout=1 if probing else POOL_SECONDS,
         pool_pre_ping=True,
-        hide_parameters=True,  # they are what people wrote: no log holds them
+        hide_parameters=True,  # they are texts of users, which no log may contain
         connect_args={
             "connect_timeout": 1 if probing else CONNECT_SECONDS,
             "application_name": f"thumbwheel {purpose.name.lower().replace('_', ' ')}",
-            # A host that is gone without a word is noticed within half a minute.
+            # A host that disappears silently is noticed within half a minute.
             "keepalives_idle": 15,
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
         },
     )
-    postgres_errors.hide_values_of(made)
+    postgres_errors.hide_values_of(created)
     limits = f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
     if purpose.statement_seconds is not None:
         seconds = purpose.statement_seconds + ANSWER_SECONDS
-        event.listen(made, "do_connect", lambda _, __, args, options: _connected(args, options, seconds))
+        event.listen(created, "do_connect", lambda _, __, args, options: _connect(args, options, seconds))
         limits += (
             f"; SET statement_timeout = {purpose.statement_seconds * 1000:.0f}"
             f"; SET lock_timeout = {min(LOCK_SECONDS, purpose.statement_seconds) * 1000:.0f}"
         )
-    event.listen(made, "connect", lambda connection, _: _limit(connection, limits))
-    _made.append(made)
-    return made
+    event.listen(created, "connect", lambda connection, _: _set_limits(connection, limits))
+    _engines.append(created)
+    return created
 
 
 class _Connection(psycopg.Connection[Any]):
-    """Gives up a server that does not answer although its machine does, as a frozen one: a time-out of Postgres itself
-    would hold a thread for ever there.
+    """A connection that gives up on a server that does not answer although its machine does, as when it is frozen. The
+    time-outs of Postgres have no effect then, and a thread would wait for ever.
     """
 
     answer_seconds: float | None = None
@@ -154,52 +154,52 @@ class _Connection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"Postgres did not answer within {self.answer_seconds:g} s") from error
 
 
-def _connected(args: list[Any], options: dict[str, Any], seconds: float) -> _Connection:
+def _connect(args: list[Any], options: dict[str, Any], seconds: float) -> _Connection:
     connection = _Connection.connect(*args, **options)
     connection.answer_seconds = seconds
     return connection
 
 
-def _limit(connection: Any, limits: str) -> None:
+def _set_limits(connection: Any, limits: str) -> None:
     connection.autocommit = True
     connection.execute(limits)
     connection.autocommit = False
 
 
 def engine(purpose: Purpose = Purpose.WORK) -> Engine:
-    """The connections for a purpose, made when they are needed."""
+    """Returns the engine of a purpose, which opens connections when they are needed."""
     return _engine(purpose)
 
 
 def forget_connections() -> None:
-    """Closes every connection that nobody holds, and has the settings looked at again for new ones."""
-    while _made:
-        _made.pop().dispose()
+    """Closes all unused connections. New ones are opened with the current settings."""
+    while _engines:
+        _engines.pop().dispose()
     _engine.cache_clear()
 
 
 def end_when_idle(session: Session, seconds: float) -> None:
-    """Has Postgres end this transaction, and its connection, once it hears nothing for `seconds`: for locks that others
-    wait for, which a frozen process would hold.
+    """Makes Postgres end this transaction and its connection after `seconds` without a statement. Otherwise a frozen
+    process would keep locks that others wait for.
     """
     session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {seconds * 1000:.0f}"))
 
 
 def is_any_of(column: InstrumentedAttribute[Any], values: Iterable[Any]) -> ColumnElement[bool]:
-    """Returns `column = ANY(values)`: one parameter however many values there are, where `IN` has one for each and
-    Postgres takes 65,535.
+    """Returns `column = ANY(values)`, which has one parameter for any number of values. `IN` has one for each, and
+    Postgres accepts at most 65,535.
     """
     return column == any_(sql_cast(list(values), ARRAY(column.type)))
 
 
 @contextmanager
 def transaction(purpose: Purpose = Purpose.WORK, *, read_only: bool = False) -> Iterator[Session]:
-    """Yields a session whose work is committed when the block ends, and undone when it raises.
+    """Yields a session that is committed when the block ends, and rolled back when it raises.
 
-    read_only  Postgres refuses every write and every lock on rows
+    read_only  makes Postgres refuse every write and every lock on rows
 
-    Raises `Unavailable` where Postgres does not answer, has no connection to spare, takes no writes, or is too busy:
-    see `app.postgres_errors`. An error that would come again is raised as it is.
+    Raises `Unavailable` if Postgres does not answer, has no free connection, accepts no writes, or is too busy: see
+    `app.postgres_errors`. An error that would occur again is raised unchanged.
     """
     try:
         connections = engine(purpose)
@@ -209,7 +209,7 @@ def transaction(purpose: Purpose = Purpose.WORK, *, read_only: bool = False) -> 
             yield session
     except (DBAPIError, PoolTimeout) as error:
         refused_write = isinstance(getattr(error, "orig", None), psycopg.errors.ReadOnlySqlTransaction)
-        passing = None if read_only and refused_write else postgres_errors.passing(error)
-        if passing is None:
+        unavailable = None if read_only and refused_write else postgres_errors.passing(error)
+        if unavailable is None:
             raise
-        raise passing from error
+        raise unavailable from error

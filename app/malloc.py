@@ -1,4 +1,4 @@
-"""How malloc and Arrow return memory to the system: a process should not keep what a whole log took for a moment."""
+"""Makes malloc and Arrow return freed memory to the system, so that a process does not keep the peak of a whole log."""
 
 import ctypes
 
@@ -6,15 +6,16 @@ import pyarrow as pa
 
 #: Blocks of at least this size, in bytes, return to the system as soon as they are freed.
 LARGE_BLOCK = 256 * 1024
-#: Of mallopt(3).
+#: The parameter of mallopt(3) for the threshold of separate blocks.
 M_MMAP_THRESHOLD = -3
 
 
 def settle() -> None:
-    """Sets the allocators of this process up to return freed memory: for the mains of processes that read whole logs.
+    """Configures the allocators of this process to return freed memory. Called by the main functions of processes that
+    read whole logs.
 
     Arrow's own allocator would keep freed memory. So would glibc, which raises its threshold for separate blocks to
-    32 MiB once such a block was freed, unless the threshold is set. Other C libraries stay as they are.
+    32 MiB once such a block was freed, unless the threshold is set. Other C libraries are not changed.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -23,7 +24,7 @@ def settle() -> None:
 
 
 def give_back() -> None:
-    """Returns the free memory of smaller blocks to the system: malloc_trim(3), between two steps that need much."""
+    """Returns the free memory of smaller blocks to the system by malloc_trim(3), between two steps that need much."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -9,10 +9,11 @@ HOUSEKEEPING = "housekeeping"
 
 @dataclass(frozen=True)
 class Task:
-    """A function of `worker.tasks` as the senders of messages know it.
+    """A task of the workers, as the senders of messages know it.
 
-    name       the name in messages: it stays when the function moves
-    arguments  the names of the parameters; each one is the id of a row
+    name       the name in messages; it stays the same when the function in `worker.tasks` moves
+    queue      the queue that the task is sent to
+    arguments  the names of the parameters, each of which is the id of a row
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Messages that exist if and only if the transaction that wrote them committed.
+"""Messages to workers that exist if and only if the transaction that wrote them has committed.
 
-`put` writes a row beside the caller's rows. After the commit a relay sends it and deletes the row: a message is done
-when its row is gone. Sending is at least once, so a message only ever says "look at …". The only Celery in `app`.
+`put` writes a row in the transaction of the caller. After the commit a relay sends the message and deletes the row.
+Delivery is at least once, so every message only says "look at …". No other module of `app` uses Celery.
 """
 
 import logging
@@ -40,7 +40,7 @@ class Message(Base):
 
 
 def put(session: Session, task: Task, **arguments: UUID) -> None:
-    """Has a worker call `task` with `arguments` once the transaction of `session` has committed."""
+    """Queues a call of `task` with `arguments`. A worker makes it after the transaction of `session` has committed."""
     if set(arguments) != set(task.arguments):
         raise TypeError(f"{task.name} takes the arguments {task.arguments}, not {tuple(arguments)}")
     values = {name: str(value) for name, value in arguments.items()}
@@ -53,7 +53,7 @@ _bells: list[threading.Event] = []
 
 
 def _ring(_session: Session) -> None:
-    """Wakes the relays of this process. It is called after the release of a savepoint, too, when there is nothing to
+    """Wakes the relays of this process. SQLAlchemy calls it after the release of a savepoint, when there is nothing to
     send yet, and again after the commit.
     """
     for bell in _bells:
@@ -61,14 +61,14 @@ def _ring(_session: Session) -> None:
 
 
 def waiting(session: Session) -> tuple[int, datetime | None]:
-    """Returns the number of messages that are not sent yet, and since when the oldest waits."""
+    """Returns the number of unsent messages, and the creation time of the oldest one."""
     count, oldest = session.execute(select(func.count(), func.min(Message.created_at))).one()
     return count, oldest
 
 
 @cache
 def sender() -> Celery:
-    """Celery as a sender of messages; its workers are in `worker.main`."""
+    """Returns the Celery application that sends messages. That of the workers is in `worker.main`."""
     return Celery(
         "thumbwheel",
         broker=settings.current().need_redis(),
@@ -80,8 +80,8 @@ def sender() -> Celery:
 
 
 def deliver() -> int:
-    """Sends the messages that wait, oldest first, and returns their number. While the broker is away, the rows stay,
-    and nothing is raised.
+    """Sends the waiting messages, oldest first, and returns the number sent. If the broker cannot be reached, the rows
+    stay, and nothing is raised.
 
     Rows are locked while they are sent, so that relays in several processes share the work. The locks of a frozen
     process end after `SENDING_SECONDS`.
@@ -89,12 +89,12 @@ def deliver() -> int:
     sent = 0
     while True:
         with transaction() as session:
-            waiting = session.scalars(
+            messages = session.scalars(
                 select(Message).order_by(Message.id).limit(BATCH).with_for_update(skip_locked=True)
             ).all()
-            if waiting:
+            if messages:
                 end_when_idle(session, SENDING_SECONDS)
-            for message in waiting:
+            for message in messages:
                 try:
                     sender().send_task(message.task, kwargs=message.arguments, queue=message.queue)
                 except (OperationalError, RedisError, OSError) as error:
@@ -102,16 +102,16 @@ def deliver() -> int:
                     return sent
                 session.delete(message)
                 sent += 1
-        if len(waiting) < BATCH:
+        if len(messages) < BATCH:
             return sent
 
 
 @contextmanager
 def relay() -> Iterator[None]:
-    """Sends the messages of this process as soon as their transactions have committed, from a thread of its own, and
-    every few seconds those that other processes have left. What was committed within the block is sent before its end.
+    """Runs a thread that sends the messages of this process as soon as their transactions have committed. Every few
+    seconds it also sends those that other processes left. Messages committed within the block are sent before its end.
 
-    Start it after the fork, as a child process has no threads of its parent.
+    Start it after a fork, because a child process does not inherit threads.
     """
     bell = threading.Event()
     stopping = threading.Event()
@@ -125,7 +125,7 @@ def relay() -> Iterator[None]:
             try:
                 deliver()
             except Exception:
-                # The thread has to outlive a server that is away: the rows are still there.
+                # The thread has to survive an outage of a server: the rows are still there.
                 log.exception("the outbox could not be delivered, its messages wait")
 
     thread = threading.Thread(target=work, name="outbox-relay", daemon=True)

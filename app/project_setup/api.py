@@ -1,4 +1,4 @@
-"""The set-up of projects over HTTP."""
+"""The creation of projects over HTTP."""
 
 from typing import Annotated
 
@@ -15,10 +15,10 @@ router = APIRouter(tags=["projects"])
 
 
 def admin_of_all(caller: Annotated[Caller, Depends(may("admin"))]) -> Caller:
-    """Returns the caller, whose key opens every project. Raises `Forbidden`."""
+    """Returns the caller if its key is valid for all projects. Raises `Forbidden`."""
     if caller.project is not None:
         raise Forbidden(
-            f"Your key opens project {caller.project} alone: new projects need an admin key without a project.",
+            f"Your key is limited to project {caller.project}. Use an admin key for all projects to create one.",
             code="other_project",
         )
     return caller
@@ -27,13 +27,13 @@ def admin_of_all(caller: Annotated[Caller, Depends(may("admin"))]) -> Caller:
 @router.post(
     "/v1/projects",
     operation_id="create_project",
-    summary="Make a project",
+    summary="Create a project",
     status_code=201,
     response_model=wire.Project,
     responses=problems(409),
     dependencies=[Depends(admin_of_all)],
 )
 def create_project(new: wire.NewProject, session: Transaction) -> wire.Project:
-    """One product whose model is improved. Recipe and base model are checked at once; where only workers see the folder
-    (`THUMBWHEEL_BASE_MODELS=on_workers`), the first run looks into it."""
+    """Creates a project for one product whose model is to be improved. Recipe and base model are checked at once. If
+    only workers can read the folder (`THUMBWHEEL_BASE_MODELS=on_workers`), the first run checks the base model."""
     return service.create(session, new)

@@ -1,4 +1,4 @@
-"""The set-up of a project: all rows that a new project has, written in one transaction."""
+"""Creates projects with all of their rows in one transaction."""
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -8,7 +8,7 @@ from app.releases import service as releases
 
 
 def create(session: Session, new: wire.NewProject) -> wire.Project:
-    """Creates the project with its base model as first checkpoint and first release. Raises as `projects.create`."""
+    """Creates the project with its base model as first checkpoint and release. Raises what `projects.create` raises."""
     project = projects.create(session, new)
     releases.begin(session, project.project)
     return project

@@ -27,13 +27,14 @@ Writer = Annotated[Scoped, Depends(scoped("runs:write"))]
     response_model=wire.Run,
     responses=problems(404, 409),
 )
-def start_run(new: wire.NewRun, session: Transaction, at: Writer, asked: Once) -> wire.Run | Response:
-    """It is queued, with the project's configuration and the shipped checkpoint as they are now.
+def start_run(new: wire.NewRun, session: Transaction, at: Writer, keyed: Once) -> wire.Run | Response:
+    """Queues a run with the current configuration of the project and its shipped checkpoint.
 
-    Where a run is active, it is refused with that one's id; with `queue` it waits for its turn, and is decided then.
+    While another run is active, the request is refused with the id of that run. With `queue`, the new run waits for its
+    turn, and takes the configuration and the checkpoint of that moment.
     """
     trigger = f"asked for by {at.by}"
-    return asked.once(session, at.project, new, lambda: service.request(session, at.project, new, at.by, trigger))
+    return keyed.once(session, at.project, new, lambda: service.request(session, at.project, new, at.by, trigger))
 
 
 @router.get(
@@ -46,7 +47,7 @@ def start_run(new: wire.NewRun, session: Transaction, at: Writer, asked: Once) -
 def list_runs(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.Run]:
-    """Newest first."""
+    """Returns the runs of the project, newest first."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
@@ -54,7 +55,7 @@ def list_runs(
     "/v1/runs/{run_id}", operation_id="get_run", summary="Show a run", response_model=wire.Run, responses=problems(404)
 )
 def get_run(run_id: UUID, session: Transaction, at: Reader) -> wire.Run:
-    """Its state, progress, recipe and history."""
+    """Returns the state, progress, recipe and history of a run."""
     return service.get(session, at.project, run_id)
 
 
@@ -68,7 +69,7 @@ def get_run(run_id: UUID, session: Transaction, at: Reader) -> wire.Run:
 def get_run_metrics(
     run_id: UUID, session: Transaction, at: Reader, limit: Annotated[int, Query(ge=2, le=10_000)] = 1000
 ) -> wire.Metrics:
-    """Loss, rewards, z0 and more by optimizer step, thinned evenly to about `limit` steps."""
+    """Returns loss, rewards, z0 and other figures per optimizer step, thinned evenly to about `limit` steps."""
     return service.metrics(session, at.project, run_id, limit=limit)
 
 
@@ -81,7 +82,7 @@ def get_run_metrics(
     responses=problems(404, 409),
 )
 def cancel_run(run_id: UUID, session: Transaction, at: Writer) -> wire.Run:
-    """A queued run is cancelled with the answer, a working one within seconds."""
+    """Cancels a run: a queued run at once, a run that a worker holds within seconds."""
     return commands.cancel(session, at.project, run_id, at.by)
 
 
@@ -94,9 +95,10 @@ def cancel_run(run_id: UUID, session: Transaction, at: Writer) -> wire.Run:
     responses=problems(404, 409),
 )
 def pause_run(run_id: UUID, session: Transaction, at: Writer) -> wire.Run:
-    """No worker takes it until it is resumed; one that has it saves its state and gives it back within seconds.
+    """Keeps workers from the run until it is resumed. A worker that holds it saves its progress and gives it back
+    within seconds.
 
-    It keeps its state, and stays the project's active run.
+    The run keeps its state and stays the active run of the project.
     """
     return commands.pause(session, at.project, run_id, at.by)
 
@@ -110,7 +112,7 @@ def pause_run(run_id: UUID, session: Transaction, at: Writer) -> wire.Run:
     responses=problems(404, 409),
 )
 def resume_run(run_id: UUID, session: Transaction, at: Writer) -> wire.Run:
-    """It goes on from its saved state."""
+    """Lets a paused run continue from its saved progress."""
     return commands.resume(session, at.project, run_id, at.by)
 
 
@@ -123,13 +125,13 @@ def resume_run(run_id: UUID, session: Transaction, at: Writer) -> wire.Run:
     responses=problems(404, 409),
 )
 def retry_run(
-    run_id: UUID, session: Transaction, at: Writer, asked: Once, new: wire.RunAgain | None = None
+    run_id: UUID, session: Transaction, at: Writer, keyed: Once, new: wire.RunAgain | None = None
 ) -> wire.Run | Response:
-    """A new run with the same configuration, recipe, snapshot and reference. Where the working folder of the first one
-    still lies on the worker's machine, it goes on from the state that was saved there.
+    """Starts a new run with the same configuration, recipe, snapshot and reference. If the working folder of the first
+    run is still on the machine of the worker, the new run continues from the state that was saved there.
     """
     how = new or wire.RunAgain()
-    return asked.once(session, at.project, how, lambda: again.retry(session, at.project, run_id, how, at.by))
+    return keyed.once(session, at.project, how, lambda: again.retry(session, at.project, run_id, how, at.by))
 
 
 @router.post(
@@ -141,23 +143,23 @@ def retry_run(
     responses=problems(404, 409),
 )
 def reproduce_run(
-    run_id: UUID, session: Transaction, at: Writer, asked: Once, new: wire.RunAgain | None = None
+    run_id: UUID, session: Transaction, at: Writer, keyed: Once, new: wire.RunAgain | None = None
 ) -> wire.Run | Response:
-    """A new run, from the beginning, on the same snapshot by the recipe that was trained by. When it has succeeded,
-    `reproduces` says whether its weights are the same; on the same kind of machine they should be.
+    """Starts a new run from the beginning, on the same snapshot and with the recipe that the first run used. After it
+    has succeeded, `reproduces` is true if its weights are the same, as they should be on the same kind of machine.
     """
     how = new or wire.RunAgain()
-    return asked.once(session, at.project, how, lambda: again.reproduce(session, at.project, run_id, how, at.by))
+    return keyed.once(session, at.project, how, lambda: again.reproduce(session, at.project, run_id, how, at.by))
 
 
 @router.get(
     "/v1/projects/{project}/readiness",
     operation_id="get_readiness",
-    summary="Ask whether a run could start",
+    summary="Check whether a run could start",
     response_model=wire.Readiness,
     responses=problems(404),
 )
 @keeps_readings
 def get_readiness(session: Transaction, at: Reader) -> wire.Readiness:
-    """Label counts, and each reason that stands in the way with its remedy."""
+    """Returns the label counts, and each reason why no run can start, with its remedy."""
     return service.readiness(session, at.project)

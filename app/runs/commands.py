@@ -1,4 +1,4 @@
-"""Commands for a run that has not ended: cancel, pause, resume. `again` begins an ended run again."""
+"""Commands for a run that has not ended: cancel, pause and resume. `app.runs.again` repeats a run that has ended."""
 
 from uuid import UUID
 
@@ -12,9 +12,9 @@ from app.runs.transitions import service as transitions
 
 
 def cancel(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Ends the run at once, or has its worker end it within a second or two. A second call changes nothing.
+    """Ends the run at once, or lets its worker end it within a second or two. A second call changes nothing.
 
-    Raises `NotFound`, and `Conflict` where the run has succeeded or failed.
+    Raises `NotFound`, and `Conflict` if the run has succeeded or failed.
     """
     row = runs.require_locked(session, project, run_id)
     states.require_command(RunState(row.state), Command.CANCEL)
@@ -28,9 +28,9 @@ def cancel(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
 
 
 def pause(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Keeps workers away from the run; one that has it gives it back within a step. A second call changes nothing.
+    """Keeps workers away from the run. A worker that holds it gives it back within a step.
 
-    Raises `NotFound`, and `Conflict` where the run has ended or is about to.
+    A second call changes nothing. Raises `NotFound`, and `Conflict` if the run has ended or is being cancelled.
     """
     row = runs.require_locked(session, project, run_id)
     states.require_command(RunState(row.state), Command.PAUSE)
@@ -41,14 +41,14 @@ def pause(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
 
 
 def resume(session: Session, project: str, run_id: UUID, by: str) -> wire.Run:
-    """Lets a paused run go on, and tries one at once that waits for room on a disk; any other one stays as it is.
-    Raises as `pause`.
+    """Lets a paused run continue. A run that waits for room on a disk is tried at once. Any other run does not
+    change. Raises the errors of `pause`.
     """
     row = runs.require_locked(session, project, run_id)
     states.require_command(RunState(row.state), Command.RESUME)
     if row.paused or row.next_attempt_at is not None:
         row.paused, row.next_attempt_at = False, None
         transitions.note(session, row, TransitionKind.RESUMED, by, f"resumed by {by}")
-        if not row.waiting and row.lease_expires_at is None:  # else its worker rings when it gives the run back
+        if not row.waiting and row.lease_expires_at is None:  # otherwise its worker rings when it gives the run back
             runs.ring(session, row)
     return runs.get(session, project, run_id)

@@ -1,4 +1,4 @@
-"""What a run is decided by, and whether one could start: of the project as it is now."""
+"""Decides a run from the current state of its project: recipe, watermark, reference, and whether it may start."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +18,14 @@ from app.releases import service as releases
 
 
 def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, Any]) -> Recipe:
-    """The project's recipe with `changes` laid over it, not resolved. Raises `Invalid` with a pointer per field."""
+    """Returns the project's unresolved recipe with `changes` applied. Raises `Invalid` with a pointer per field."""
     chosen = configuration.recipe
-    together = {**chosen.changes.given(), **changes}
-    faults = faults_of_recipe(chosen.preset, together)
+    combined = {**chosen.changes.given(), **changes}
+    faults = faults_of_recipe(chosen.preset, combined)
     if faults:
-        what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
-        raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)
-    return recipe_of(chosen.preset, together)
+        listed = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
+        raise Invalid(f"The recipe is wrong: {listed}.", code="invalid_recipe", faults=faults)
+    return recipe_of(chosen.preset, combined)
 
 
 def readiness_of(
@@ -37,11 +37,11 @@ def readiness_of(
     *,
     since: int,
 ) -> wire.Readiness:
-    """Returns the readiness of the feedback up to `watermark`; `since`: after which a label is new. Raises
-    `Unavailable` while that of a large log is worked out.
+    """Returns the readiness of the feedback up to `watermark`. Labels after the position `since` count as new. Raises
+    `Unavailable` while the readiness of a large log is being computed.
     """
     project = configuration.project
-    found = snapshots.readiness(
+    readiness = snapshots.readiness(
         session,
         project,
         configuration.snapshot,
@@ -52,13 +52,13 @@ def readiness_of(
         shipped_checkpoint_id=shipped,
         pairs=recipe.pairs,
     )
-    reasons = [*found.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
-    return found.model_copy(update={"ready": not reasons, "reasons": reasons})
+    reasons = [*readiness.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
+    return readiness.model_copy(update={"ready": not reasons, "reasons": reasons})
 
 
 def decided_now(session: Session, configuration: wire.Project, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises `Invalid` for a recipe that is wrong by now, `Refused` where an audit of the labels stands in the way.
-    Too little feedback is found when the snapshot is made.
+    """Returns the deciding columns of a run that starts now. Whether there is enough feedback is checked when the
+    snapshot is built. Raises `Invalid` if the recipe has become wrong, and `Refused` as `require_audited` does.
     """
     project = configuration.project
     recipe = recipe_for(configuration, changes)
@@ -68,14 +68,14 @@ def decided_now(session: Session, configuration: wire.Project, changes: Mapping[
 
 
 def require_audited(session: Session, project: str) -> None:
-    """Raises `Refused` where the adopted label policy asks for an audit that does not hold."""
+    """Raises `Refused` if the adopted label policy requires an audit and there is none that holds."""
     reasons = audits.reasons_to_refuse(session, project, policies.adopted(session, project))
     if reasons:
         raise Refused("A run cannot start yet: " + "; ".join(reasons), code="not_ready", reasons=reasons)
 
 
 def decided(configuration: wire.Project, recipe: Recipe, watermark: int, reference: UUID) -> dict[str, Any]:
-    """The columns of a run that decide it."""
+    """Returns the columns that decide a run."""
     return {
         "configuration": configuration.model_dump(mode="json", include=set(wire.ProjectConfiguration.model_fields)),
         "recipe": recipe.model_dump(mode="json"),

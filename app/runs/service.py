@@ -1,5 +1,5 @@
-"""Runs: requested, read, and moved from state to state. Workers write to them by `app.runs.leases`, and who
-commands them by `app.runs.commands`.
+"""Requests runs, reads them, and moves them from state to state. Workers write to them through `app.runs.leases`;
+operators command them through `app.runs.commands`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ from app.runs.tables import GOES_ON, Run
 from app.runs.transitions import service as transitions
 from app.schema import Page, key_of_cursor, page_of
 
-#: Who moves a run on that waited.
+#: The actor in the history when a waiting run gets its turn.
 THUMBWHEEL = "thumbwheel"
 
 
@@ -38,28 +38,28 @@ class LastRun:
     watermark: int
 
 
-# -- requested and read -----------------------------------------------------------------------------------------------
+# -- requests and reading ---------------------------------------------------------------------------------------------
 
 
 def readiness(session: Session, project: str) -> wire.Readiness:
-    """Whether a run could start now, and what is missing. Raises `NotFound`."""
+    """Returns whether a run could start now, and what is missing. Raises `NotFound`."""
     configuration = projects.get(session, project)
     shipped = releases.current(session, project).checkpoint_id
     recipe = decision.recipe_for(configuration, {})
     watermark = feedback.watermark(session, project)
     ready = decision.readiness_of(session, configuration, recipe, watermark, shipped, since=_since(session, project))
-    named = unknown.unknown_checkpoints(session, project)
-    notices = [*ready.notices, *unknown.notices(named)]
-    return ready.model_copy(update={"unknown_checkpoints": named, "notices": notices})
+    unknown_checkpoints = unknown.unknown_checkpoints(session, project)
+    notices = [*ready.notices, *unknown.notices(unknown_checkpoints)]
+    return ready.model_copy(update={"unknown_checkpoints": unknown_checkpoints, "notices": notices})
 
 
 def readiness_reaches(session: Session, project: str) -> int:
-    """Up to where in the log `readiness` looks now."""
+    """Returns the position in the log up to which `readiness` looks now."""
     return snapshots.reach(session, project, feedback.watermark(session, project))
 
 
 def look_ahead(session: Session, project: str) -> bool:
-    """Works out for a large log whether a run could start; returns whether there was something new."""
+    """Computes in advance, for a large log, whether a run could start. Returns whether there was anything new."""
     if not snapshots.is_large(session, project):
         return False
     configuration = projects.get(session, project)
@@ -74,12 +74,12 @@ def look_ahead(session: Session, project: str) -> bool:
 
 
 def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: str) -> wire.Run:
-    """Queues a run with everything that decides it, as it is now; a worker gets the message after the commit.
+    """Queues a run with everything that decides it, as it is now. A worker gets the message after the commit.
 
-    Where a run is active and `new.queue` is set, it waits behind that, and is decided again when its turn comes. Where
-    the feedback did not do when a large log was last read, and has grown since, the worker decides as it makes the
-    snapshot. Raises `Conflict` where a run is active, `Invalid` for a wrong recipe, `Refused` where the feedback does
-    not do, `Unavailable` where a large log is yet to be read.
+    While another run is active and `new.queue` is set, the run waits behind it, and is decided again when its turn
+    comes. If a large log had too little feedback when it was last read, and has grown since, the worker decides when it
+    builds the snapshot. Raises `Conflict` if a run is active, `Invalid` for a wrong recipe, `Refused` if the feedback
+    is not sufficient, and `Unavailable` if a large log is yet to be read.
     """
     configuration = projects.lock(session, project)
     projects.require_open(session, project)
@@ -108,9 +108,9 @@ def enqueue(
     note: str | None,
     queue: bool,
 ) -> wire.Run:
-    """Insert a run with what was decided of it, and ring. The caller holds the project's lock.
+    """Inserts a run with the columns `decided`, and notifies the workers. The caller holds the lock of the project.
 
-    queue  wait where a run is active. Raises `Conflict` where one is, and this is not set.
+    queue  lets the run wait behind an active one; without it an active run raises `Conflict`
     """
     active = store.active_of(session, project)
     if active is not None and not queue:
@@ -126,7 +126,7 @@ def enqueue(
         with session.begin_nested():
             row = store.insert_run(session, values)
     except IntegrityError as error:
-        # Whoever does not take the project's lock meets the index.
+        # A writer without the lock of the project violates the unique index.
         active = store.active_of(session, project)
         if active is None:
             raise
@@ -140,25 +140,25 @@ def enqueue(
 
 
 def get(session: Session, project: str, run_id: UUID) -> wire.Run:
-    """Raises `NotFound`."""
+    """Returns the run with its history. Raises `NotFound`."""
     return _shown(session, [_require(session, project, run_id)])[0]
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Run]:
-    """The project's runs, newest first."""
+    """Returns a page of the project's runs, newest first."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     shown = {run.id: run for run in _shown(session, rows)}
     return page_of(rows, limit, lambda row: str(row.id), lambda row: shown[row.id])
 
 
 def metrics(session: Session, project: str, run_id: UUID, *, limit: int) -> wire.Metrics:
-    """The run's time series, thinned evenly to about `limit` steps. Raises `NotFound`."""
+    """Returns the time series of the run, thinned evenly to about `limit` steps. Raises `NotFound`."""
     run = _require(session, project, run_id)
     return wire.Metrics(run_id=run.id, steps=store.metrics_of(session, run.id, limit))
 
 
 def last(session: Session, project: str) -> LastRun | None:
-    """The project's newest run that has had its turn, however it ended; the watermark is the highest of all runs."""
+    """Returns the newest run that has had its turn, in any state, with the highest watermark of the project's runs."""
     row = store.newest_of(session, project)
     if row is None:
         return None
@@ -168,20 +168,20 @@ def last(session: Session, project: str) -> LastRun | None:
 
 
 def ended_before(session: Session, run_ids: Collection[UUID], moment: datetime) -> list[UUID]:
-    """Those of the runs that ended before `moment`."""
+    """Returns the ids of those runs that ended before `moment`."""
     return list(store.ended_before(session, run_ids, moment))
 
 
-# -- moved from state to state ----------------------------------------------------------------------------------------
+# -- from state to state ----------------------------------------------------------------------------------------------
 
 
 def locked(session: Session, run_id: UUID) -> Run | None:
-    """The run as it is now, held until the transaction ends."""
+    """Returns the current row of the run, locked until the transaction ends; None if there is none."""
     return store.locked(session, run_id)
 
 
 def require_locked(session: Session, project: str, run_id: UUID) -> Run:
-    """As `locked`. Raises `NotFound`."""
+    """Returns the current row of the run, locked until the transaction ends. Raises `NotFound`."""
     _require(session, project, run_id)
     row = store.locked(session, run_id)
     assert row is not None
@@ -189,7 +189,7 @@ def require_locked(session: Session, project: str, run_id: UUID) -> Run:
 
 
 def ring(session: Session, row: Run) -> None:
-    """Have a worker look at the run."""
+    """Notifies the workers to look at the run, once the transaction has committed."""
     row.rung_at = now()
     outbox.put(session, messages.LOOK_AT_RUN, run_id=row.id)
 
@@ -204,10 +204,10 @@ def end(
     *,
     kind: TransitionKind = TransitionKind.ENDED,
 ) -> None:
-    """Ends the run; the one that waits behind it goes on.
+    """Ends the run, and gives the next waiting run of the project its turn.
 
-    The project is locked only if no other transaction has it: one that builds a snapshot holds the project and writes
-    to its run then, so waiting here could deadlock. The next tick catches up.
+    The project is locked only if no other transaction holds it. A transaction that builds a snapshot holds the project
+    and then writes to its run, so waiting here could deadlock. The next tick catches up.
     """
     waited = row.waiting
     ended = {"reason": reason, "finished_at": now(), "lease_owner": None, "lease_expires_at": None, "paused": False}
@@ -218,15 +218,15 @@ def end(
 
 
 def let_waiting_go(session: Session) -> None:
-    """Gives each run its turn that waits behind none, as that turn was missed."""
+    """Gives a turn to the next waiting run of each project that has no active run, because that turn was missed."""
     for project in store.stuck_projects(session):
         let_next_go(session, project)
 
 
 def let_next_go(session: Session, project: str) -> None:
-    """Gives the run its turn that waits longest, unless one is active or another transaction has the project.
+    """Gives the longest waiting run its turn, unless a run is active or another transaction holds the project.
 
-    The project as it is now decides the run, unless it begins another one again. One that can no longer start fails.
+    The current project decides the run, unless it is a retry or a reproduction. A run that can no longer start fails.
     """
     configuration = projects.try_lock(session, project)
     while configuration is not None and store.active_of(session, project) is None:
@@ -251,8 +251,8 @@ def let_next_go(session: Session, project: str) -> None:
 
 
 def _since(session: Session, project: str) -> int:
-    before = last(session, project)
-    return before.watermark if before else 0
+    newest = last(session, project)
+    return newest.watermark if newest else 0
 
 
 def _run_active(run_id: UUID) -> Conflict:
@@ -271,7 +271,7 @@ def _require(session: Session, project: str, run_id: UUID) -> Run:
 
 
 def weights_of_source(session: Session, row: Run) -> str | None:
-    """SHA-256 of the weights that `row` is to reproduce; None where it reproduces none."""
+    """Returns the SHA-256 of the weights that `row` is to reproduce; None if it is not a reproduction."""
     return store.weights_of_sources(session, [row.id]).get(row.id, (None, None))[1]
 
 
@@ -286,13 +286,13 @@ def _shown(session: Session, rows: Sequence[Run]) -> list[wire.Run]:
                 "project": row.project_id,
                 "attempts": row.lease_epoch,
                 "transitions": history[row.id],
-                "reproduces": _same(weights.get(row.id)),
+                "reproduces": _are_equal(weights.get(row.id)),
             }
         )
         for row in rows
     ]
 
 
-def _same(weights: tuple[str | None, str | None] | None) -> bool | None:
-    """Of a run and its source; None where one of them has none."""
+def _are_equal(weights: tuple[str | None, str | None] | None) -> bool | None:
+    """Returns whether the weights of a run and of its source are equal; None if one of them has no weights."""
     return None if weights is None or None in weights else weights[0] == weights[1]

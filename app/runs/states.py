@@ -1,10 +1,10 @@
-"""The states of a run, which may follow which, and how they combine with its flags and its lease. Pure.
+"""The states of a run, the transitions between them, and their combinations with its flags and its lease. Pure.
 
     queued ─▶ snapshotting ─▶ referencing ─▶ training ─▶ evaluating ─▶ succeeded
     Each of these may become failed. A run that no worker holds is cancelled at once, a held one through cancelling.
 
 A run never goes back: a lost run that is claimed again keeps its state while it catches up. `paused` and `waiting` are
-not states but flags beside the state, which keep workers away. `MEANINGS` lists every legal combination.
+not states but additional flags, which keep workers away. `MEANINGS` lists every legal combination.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ S = RunState
 NEXT: Mapping[RunState, frozenset[RunState]] = {
     S.QUEUED: frozenset({S.SNAPSHOTTING, S.CANCELLED, S.FAILED}),
     S.SNAPSHOTTING: frozenset({S.REFERENCING, S.CANCELLING, S.CANCELLED, S.FAILED}),
-    # A trainer that finds its work done, after a kill between training and evaluating, goes straight on.
+    # A trainer whose work is already done, after a kill between training and evaluating, skips the training.
     S.REFERENCING: frozenset({S.TRAINING, S.EVALUATING, S.CANCELLING, S.CANCELLED, S.FAILED}),
     S.TRAINING: frozenset({S.EVALUATING, S.CANCELLING, S.CANCELLED, S.FAILED}),
     S.EVALUATING: frozenset({S.SUCCEEDED, S.CANCELLING, S.CANCELLED, S.FAILED}),
@@ -34,11 +34,11 @@ NEXT: Mapping[RunState, frozenset[RunState]] = {
 
 TERMINAL = frozenset(state for state, following in NEXT.items() if not following)
 ACTIVE = frozenset(RunState) - TERMINAL
-#: States of a run that a worker has begun and that is not being cancelled.
+#: The states of a run that a worker has begun and that is not being cancelled.
 WORKING = ACTIVE - {S.QUEUED, S.CANCELLING}
 IN_ORDER = (S.QUEUED, S.SNAPSHOTTING, S.REFERENCING, S.TRAINING, S.EVALUATING, S.SUCCEEDED)
 
-#: The run's state in each phase that trainer and scorer write to progress.jsonl.
+#: The state of a run in each phase that the trainer and the scorer write to progress.jsonl.
 STATE_OF_PHASE: Mapping[str, RunState] = {
     "loading": S.REFERENCING,
     "referencing": S.REFERENCING,
@@ -62,9 +62,9 @@ class Reaping(Enum):
     """The action of the reaper on a run."""
 
     LEAVE = auto()
-    RING = auto()  # asks workers to look at it again, where they were asked long ago
-    FREE = auto()  # takes it from the silent worker; no attempt is counted as lost
-    LOSE = auto()  # takes it from the silent worker, counts a lost attempt, rings or gives the run up
+    RING = auto()  # notifies workers again, if the last notification is long ago
+    FREE = auto()  # takes the run from the silent worker without counting a lost attempt
+    LOSE = auto()  # takes the run from the silent worker, counts a lost attempt, and notifies workers or fails it
     CANCEL = auto()
 
 
@@ -116,8 +116,8 @@ CONDITIONS: tuple[tuple[frozenset[RunState], bool, bool, Hold, Meaning], ...] = 
     (TERMINAL, False, False, Hold.FREE,
         Meaning("it has ended")),
 )  # fmt: skip
-#: Every legal condition; Postgres refuses the others. While a run waits for room on a disk, claim and reaper leave it
-#: until its `next_attempt_at`.
+#: Every legal condition; Postgres refuses all others. A run that waits for room on a disk is neither claimed nor reaped
+#: before its `next_attempt_at`.
 MEANINGS: Mapping[Condition, Meaning] = {
     Condition(state, paused, waiting, hold): meaning
     for states, paused, waiting, hold, meaning in CONDITIONS
@@ -139,7 +139,7 @@ class Command(StrEnum):
 
 
 C = Command
-#: A command whose effect is there already changes nothing and is allowed: a paused run may be paused.
+#: A command whose effect already holds is allowed and changes nothing: a paused run may be paused.
 COMMANDS: Mapping[RunState, frozenset[Command]] = {
     **dict.fromkeys(ACTIVE - {S.CANCELLING}, frozenset({C.CANCEL, C.PAUSE, C.RESUME})),
     S.CANCELLING: frozenset({C.CANCEL}),
@@ -153,7 +153,7 @@ def require_command(state: RunState, command: Command) -> None:
     """Raises `Conflict` with the allowed commands unless a run in this state allows `command`."""
     if command in COMMANDS[state]:
         return
-    allowed = sorted(name.name.lower() for name in COMMANDS[state])
+    allowed = sorted(permitted.name.lower() for permitted in COMMANDS[state])
     raise Conflict(
         f"The run is {state} and cannot be {command}. Allowed: {', '.join(allowed)}.",
         code="illegal_transition",
@@ -165,7 +165,7 @@ def require_command(state: RunState, command: Command) -> None:
 
 
 def following(state: RunState, *, held: bool) -> frozenset[RunState]:
-    """Returns the states that may follow; only a run that a worker holds is cancelled through `cancelling`."""
+    """Returns the states that may follow `state`. Only a run that a worker holds is cancelled through `cancelling`."""
     if S.CANCELLING not in NEXT[state]:
         return NEXT[state]
     return NEXT[state] - {S.CANCELLED if held else S.CANCELLING}
@@ -184,5 +184,5 @@ def require(state: RunState, wanted: RunState, *, held: bool) -> None:
 
 
 def ahead_of(state: RunState, phase_state: RunState) -> bool:
-    """Returns whether `phase_state` lies further on the way than `state`; both must be on it."""
+    """Returns whether `phase_state` comes after `state`. Both must be in `IN_ORDER`."""
     return IN_ORDER.index(phase_state) > IN_ORDER.index(state)

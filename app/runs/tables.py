@@ -1,4 +1,4 @@
-"""Runs: the row is the job. Lease and epoch decide who may write to it."""
+"""The tables of runs. A run's row is the job; its lease and epoch decide who may write to it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -29,15 +29,15 @@ from app.runs import states
 
 
 def _any_of(values: Iterable[StrEnum]) -> str:
-    """Returns the values as SQL writes them behind IN, in the order of their declaration."""
+    """Returns the values as the list of an SQL `IN`, in the given order."""
     return "(" + ", ".join(f"'{value}'" for value in values) + ")"
 
 
-def _these(chosen: frozenset[RunState]) -> str:
+def _states_in(chosen: frozenset[RunState]) -> str:
     return _any_of(state for state in RunState if state in chosen)
 
 
-ACTIVE = _these(states.ACTIVE)
+ACTIVE = _states_in(states.ACTIVE)
 
 
 class Run(Base):
@@ -93,14 +93,17 @@ class Run(Base):
     __table_args__ = (
         CheckConstraint("source IN ('retry', 'reproduction')", name="source"),
         CheckConstraint("(source IS NULL) = (source_run_id IS NULL)", name="source_of_a_run"),
-        # A state with its flags and its lease: `states.MEANINGS` lists what these allow.
+        # These constraints allow the combinations of state, flags and lease that `states.MEANINGS` lists.
         CheckConstraint(f"state IN {_any_of(RunState)}", name="state"),
         CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="whole_lease"),
         CheckConstraint(
-            f"lease_owner IS NULL OR state IN {_these(states.WORKING | {RunState.CANCELLING})}", name="held_is_claimed"
+            f"lease_owner IS NULL OR state IN {_states_in(states.WORKING | {RunState.CANCELLING})}",
+            name="held_is_claimed",
         ),
         CheckConstraint("state <> 'cancelling' OR lease_owner IS NOT NULL", name="cancelling_is_held"),
-        CheckConstraint(f"NOT paused OR state IN {_these(states.WORKING | {RunState.QUEUED})}", name="paused_goes_on"),
+        CheckConstraint(
+            f"NOT paused OR state IN {_states_in(states.WORKING | {RunState.QUEUED})}", name="paused_goes_on"
+        ),
         CheckConstraint("NOT waiting OR state = 'queued'", name="waiting_is_queued"),
         Index(
             "ix_runs_one_active_per_project",
@@ -114,7 +117,7 @@ class Run(Base):
 
 
 class RunTransition(Base):
-    """A row of a run's history: what happened, by whom, when and why; written in the same transaction."""
+    """A row of the history of a run, with kind, actor, time and reason. Written in the transaction of the change."""
 
     __tablename__ = "run_transitions"
 
@@ -131,22 +134,23 @@ class RunTransition(Base):
     __table_args__ = (
         CheckConstraint(f"kind IN {_any_of(RunTransitionKind)}", name="kind"),
         CheckConstraint("(from_state IS NULL) = (kind IN ('requested', 'waits'))", name="begins"),
-        CheckConstraint(f"(to_state IN {_these(states.TERMINAL)}) = (kind IN ('ended', 'given_up'))", name="ends"),
+        CheckConstraint(f"(to_state IN {_states_in(states.TERMINAL)}) = (kind IN ('ended', 'given_up'))", name="ends"),
         CheckConstraint("attempt > 0", name="attempt"),
         CheckConstraint("kind <> 'claimed' OR attempt IS NOT NULL", name="claimed_attempt"),
     )
 
 
-#: The columns of a run that no full disk holds up.
+#: The values of a run that no full disk holds up.
 GOES_ON: dict[str, None] = {"held_up_since": None, "held_up_by": None, "next_attempt_at": None}
 
-#: One number for whatever happens to a run, in the order in which it does: its writers hold the run's row meanwhile.
+#: The next number of the sequence that transitions and metrics share. It orders the events of a run, because every
+#: writer holds the row of the run.
 NEXT_NUMBER = "nextval('run_transitions_id_seq')"
 MEASURED_DRIFT = "(values ->> 'kl_nats_per_token') IS NOT NULL"
 
 
 class RunMetric(Base):
-    """A step in figures. One that was taken again after a kill replaces the first one, and gets a new number."""
+    """The figures of an optimizer step. A step that is repeated after a kill replaces its row and gets a new number."""
 
     __tablename__ = "run_metrics"
 

@@ -1,7 +1,7 @@
-"""Ended runs begun again, as runs of their own: what decided the first one decides the second one.
+"""Repeats ended runs as new runs, decided by the configuration, recipe, watermark and reference of the first run.
 
-retry      of one that failed or was cancelled; where its working folder still lies, it goes on from the saved state
-reproduce  of one with a snapshot; it begins again, by the recipe that the first one trained by
+retry      repeats a failed or cancelled run; it continues from the saved progress if the working folder still exists
+reproduce  repeats a run that has a snapshot from the beginning, with the recipe that the first run used
 """
 
 from typing import Literal
@@ -20,8 +20,10 @@ from app.snapshots.reading import service as snapshots
 
 
 def retry(session: Session, project: str, run_id: UUID, again: wire.RunAgain, by: str) -> wire.Run:
-    """Raises `NotFound`, `Conflict` where the run goes on or has succeeded, its snapshot was redacted, or a run is
-    active, and `Refused` where it has no snapshot and an audit of the labels is asked for by now.
+    """Queues a retry of the run, and returns the new run.
+
+    Raises `NotFound`; `Conflict` if the run has not ended or has succeeded, its snapshot was redacted, or another run
+    is active; and `Refused` if it has no snapshot and the label policy now requires an audit that is missing.
     """
     before = _ended(session, project, run_id, Command.RETRY)
     if before.snapshot_id is None:
@@ -30,7 +32,9 @@ def retry(session: Session, project: str, run_id: UUID, again: wire.RunAgain, by
 
 
 def reproduce(session: Session, project: str, run_id: UUID, again: wire.RunAgain, by: str) -> wire.Run:
-    """Raises `NotFound`, `Conflict` where the run goes on, it has no snapshot or that was redacted, or a run is
+    """Queues a reproduction of the run, and returns the new run.
+
+    Raises `NotFound`, and `Conflict` if the run has not ended, its snapshot is missing or redacted, or another run is
     active.
     """
     before = _ended(session, project, run_id, Command.REPRODUCE)
@@ -76,7 +80,7 @@ def _begin(
 
 
 def _require_whole(session: Session, project: str, run_id: UUID, snapshot_id: UUID, done: str) -> None:
-    """Raises `Conflict` where rows of the snapshot are gone."""
+    """Raises `Conflict` if rows of the snapshot were erased."""
     snapshot = snapshots.get(session, project, snapshot_id)
     if snapshot.redacted_at is not None:
         raise Conflict(

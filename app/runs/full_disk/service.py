@@ -1,4 +1,4 @@
-"""Runs that wait for room on a disk: given back without a lost attempt, tried again after growing pauses."""
+"""Gives runs back that a full disk stops, without a lost attempt, and has them tried again after growing pauses."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -19,10 +19,10 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 
 
 def hold_up(session: Session, lease: Lease, disk: str) -> None:
-    """Gives the run back until it is tried again, and fails it once the disk was full for `disk_full_hours`. A state or
-    step that it reaches for the first time ends the wait. Raises `StaleLease`.
+    """Gives the run back until it is tried again, or fails it if the disk has been full for `disk_full_hours`. The wait
+    ends when the run reaches a new state or step. Raises `StaleLease`.
 
-    disk  names it: the disk that holds /data
+    disk  the name of the disk, as "the disk that holds /data"
     """
     row = leases.locked(session, lease)
     if row.state == RunState.CANCELLING:
@@ -42,5 +42,5 @@ def hold_up(session: Session, lease: Lease, disk: str) -> None:
 
 
 def held_up(session: Session) -> Sequence[Run]:
-    """Returns the runs that wait, the longest first."""
+    """Returns the runs that wait for room on a disk, the longest wait first."""
     return store.held_up(session)

@@ -9,5 +9,5 @@ from app.runs.tables import Run
 
 
 def held_up(session: Session) -> Sequence[Run]:
-    """Returns the runs that a full disk holds up, the longest first."""
+    """Returns the runs that a full disk holds up, the longest wait first."""
     return session.scalars(select(Run).where(Run.held_up_since.is_not(None)).order_by(Run.held_up_since)).all()

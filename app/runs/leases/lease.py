@@ -1,4 +1,4 @@
-"""The right to write to a run. Pure."""
+"""The lease: the right of a worker to write to a run. Pure."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -8,7 +8,7 @@ from app.runs.states import RunState
 
 @dataclass(frozen=True)
 class Lease:
-    """It ends with the next claim, which raises the epoch, and when nobody renews it."""
+    """A worker's right to write to a run. It ends with its expiry or the next claim, which raises the epoch."""
 
     run_id: UUID
     owner: str
@@ -17,7 +17,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the worker of a run has to know of it."""
+    """The state of a run as its worker has to know it."""
 
     state: RunState
     paused: bool

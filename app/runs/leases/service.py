@@ -1,6 +1,6 @@
-"""What a worker does to a run that it holds: claim, renew, report, end; and what happens when it falls silent.
+"""Claims, renews, reports and ends runs for the workers that hold them, and reaps the runs of silent workers.
 
-Every write carries the lease and is refused with `StaleLease` once somebody else may have the run.
+Every write carries the lease, and raises `StaleLease` once another worker may hold the run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,20 +23,20 @@ from app.runs.states import Condition, Hold, Reaping, RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
 from app.runs.transitions import service as transitions
 
-#: A run that waits is made known again after so many seconds: its message may be lost with the broker's data.
+#: Seconds until workers are notified again of a waiting run: its message may be lost with the data of the broker.
 RING_AGAIN_SECONDS = 60.0
 REAPER = "reaper"
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A run as its worker finds it."""
+    """A run at the moment of its claim."""
 
     lease: Lease
     project: str
     state: RunState
     configuration: wire.ProjectConfiguration
-    recipe: Recipe  # resolved once there is a snapshot
+    recipe: Recipe  # resolved if there is a snapshot
     watermark: int
     reference_checkpoint_id: UUID
     snapshot_id: UUID | None
@@ -45,7 +45,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Report:
-    """News of a run's work; None where there is nothing new."""
+    """The progress of a run since the last report. Fields without news are None or empty."""
 
     done: int | None = None
     total: int | None = None
@@ -56,7 +56,7 @@ class Report:
 
 
 def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
-    """Takes the run; None where there is nothing to take, as for a second delivery of the message."""
+    """Claims the run. Returns None if it cannot be claimed, as after a second delivery of the message."""
     store.hold_briefly(session)
     before = runs.locked(session, run_id)
     if before is None:
@@ -72,8 +72,8 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
             _give_up_lost(session, row, owner, cause)
             return None
         transitions.note(session, row, TransitionKind.SILENT, owner, f"{cause}; it is tried again", attempt=lost)
-    begun = f"claimed, attempt {row.lease_epoch}"
-    transitions.note(session, row, TransitionKind.CLAIMED, owner, begun, before=state)
+    reason = f"claimed, attempt {row.lease_epoch}"
+    transitions.note(session, row, TransitionKind.CLAIMED, owner, reason, before=state)
     return Claimed(
         Lease(row.id, owner, row.lease_epoch),
         row.project_id,
@@ -88,23 +88,23 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
 
 
 def renew(session: Session, lease: Lease) -> Standing:
-    """Hold the run for another `lease_seconds`; how it stands. Raises `StaleLease`, as everything below does."""
+    """Renews the lease for another `lease_seconds`. Raises `StaleLease`, as every function with a lease does."""
     return _held(store.renew(session, lease, settings.current().lease_seconds), lease)
 
 
 def snapshotted(session: Session, lease: Lease, snapshot_id: UUID, recipe: Recipe) -> None:
-    """Keep the snapshot and the recipe that was resolved on it."""
+    """Stores the snapshot, and the recipe that was resolved for it."""
     _held(store.write(session, lease, {"snapshot_id": snapshot_id, "recipe": recipe.model_dump(mode="json")}), lease)
 
 
 def trained(session: Session, lease: Lease, recipe: Recipe) -> None:
-    """Keep the recipe as it was trained by, with what the trainer measured where the recipe said `auto`."""
+    """Stores the recipe that the trainer used, with the measured values in place of `auto`."""
     _held(store.write(session, lease, {"recipe": recipe.model_dump(mode="json")}), lease)
 
 
 def shrink(session: Session, lease: Lease, recipe: Recipe, reason: str) -> None:
-    """Stores a recipe that needs less memory, and the reason: in the history, and among the warnings until the next
-    report brings those of WORKDIR.
+    """Stores a recipe that needs less memory. The reason is added to the history, and to the warnings until the next
+    report replaces them with those of WORKDIR.
     """
     row = locked(session, lease)
     row.recipe = recipe.model_dump(mode="json")
@@ -113,28 +113,28 @@ def shrink(session: Session, lease: Lease, recipe: Recipe, reason: str) -> None:
 
 
 def note(session: Session, lease: Lease, kind: TransitionKind, reason: str) -> None:
-    """Adds a row to the run's history for something that its worker noticed or did."""
+    """Adds a row to the history of the run for an observation or action of its worker."""
     transitions.note(session, locked(session, lease), kind, lease.owner, reason)
 
 
 def keep_said(session: Session, lease: Lease, text: str) -> None:
-    """Keep the last lines of a process that did not end well."""
+    """Stores the last output lines of a process that failed."""
     _held(store.write(session, lease, {"said": text}), lease)
 
 
 def advance(session: Session, lease: Lease, to: RunState) -> RunState:
-    """Move the run on to `to`; a run that is there, further on or being cancelled stays. Its state."""
+    """Advances the run to state `to`, unless it is already there, further on, or being cancelled. Returns its state."""
     row = locked(session, lease)
     state = RunState(row.state)
     if state is RunState.CANCELLING or not states.ahead_of(state, to):
         return state
-    begins = {"phase_done": 0, "phase_total": 0, "eta_seconds": None}
-    transitions.move(session, row, to, TransitionKind.MOVED, lease.owner, "", {**begins, **GOES_ON})
+    reset = {"phase_done": 0, "phase_total": 0, "eta_seconds": None}
+    transitions.move(session, row, to, TransitionKind.MOVED, lease.owner, "", {**reset, **GOES_ON})
     return to
 
 
 def report(session: Session, lease: Lease, news: Report) -> None:
-    """Write progress, metrics, warnings and dropped rows."""
+    """Stores progress, metrics, warnings and dropped rows."""
     values: dict[str, Any] = {}
     if news.total is not None:
         values |= {"phase_done": news.done, "phase_total": news.total, "eta_seconds": news.eta_seconds}
@@ -160,9 +160,9 @@ def finish(
     files: Mapping[str, str],
     manifest: Mapping[str, Any],
 ) -> UUID:
-    """Register the checkpoint and end the run, both or neither; the checkpoint's id.
+    """Registers the checkpoint and ends the run in one transaction. Returns the id of the checkpoint.
 
-    Raises `Conflict` where the run is being cancelled.
+    Raises `Conflict` if the run is being cancelled.
     """
     row = locked(session, lease)
     states.require(RunState(row.state), RunState.SUCCEEDED, held=True)
@@ -178,29 +178,29 @@ def finish(
         files=files,
         manifest=manifest,
     )
-    said = f"checkpoint {checkpoint.id}: " + ("its gates passed" if not reasons else "its gates refused it")
+    reason = f"checkpoint {checkpoint.id}: " + ("its gates passed" if not reasons else "its gates refused it")
     original = runs.weights_of_source(session, row)
     if original is not None:
-        same = "the same as" if original == weights_sha256 else "others than"
-        said += f"; its weights are {same} those of run {row.source_run_id}"
+        comparison = "the same as" if original == weights_sha256 else "others than"
+        reason += f"; its weights are {comparison} those of run {row.source_run_id}"
     ended = {"checkpoint_id": checkpoint.id, "reason": None}
-    runs.end(session, row, RunState.SUCCEEDED, lease.owner, said, ended)
+    runs.end(session, row, RunState.SUCCEEDED, lease.owner, reason, ended)
     return checkpoint.id
 
 
 def fail(session: Session, lease: Lease, reason: str) -> None:
-    """End the run for good; one that is being cancelled is cancelled."""
+    """Ends the run as failed, or as cancelled if it is being cancelled."""
     _give_up(session, locked(session, lease), lease.owner, reason)
 
 
 def cancelled(session: Session, lease: Lease) -> None:
-    """End a run that is being cancelled, now that its processes are gone."""
+    """Ends a run that is being cancelled, after its processes have ended."""
     row = locked(session, lease)
     runs.end(session, row, RunState.CANCELLED, lease.owner, "its processes have ended", {"reason": row.reason})
 
 
 def release(session: Session, lease: Lease) -> None:
-    """Give the run back, its state saved; another worker continues it at once, unless it is paused."""
+    """Gives the run back with its progress saved. Another worker continues it at once, unless it is paused."""
     row = locked(session, lease)
     if row.state == RunState.CANCELLING:
         return cancelled(session, lease)
@@ -210,12 +210,12 @@ def release(session: Session, lease: Lease) -> None:
 
 
 def lose(session: Session, lease: Lease, cause: str) -> None:
-    """Give the run back after a death that may be chance; too many of them fail it."""
+    """Gives the run back after a death of its trainer that may be chance. It fails after `run_attempts` such deaths."""
     _lose(session, locked(session, lease), TransitionKind.LOST, lease.owner, cause)
 
 
 def reap(session: Session) -> int:
-    """Takes runs from workers that fell silent, and rings for runs that no worker took. Returns the number of both."""
+    """Takes runs from silent workers, and notifies workers of unclaimed runs. Returns the number of both."""
     store.hold_briefly(session)
     rows = store.silent(session)
     for row in rows:
@@ -229,10 +229,10 @@ def reap(session: Session) -> int:
                 _free(session, row)
             case Reaping.LOSE:
                 _lose(session, row, TransitionKind.SILENT, REAPER, cause)
-    unheard = store.unheard(session, RING_AGAIN_SECONDS)
-    for row in unheard:
+    unclaimed = store.unheard(session, RING_AGAIN_SECONDS)
+    for row in unclaimed:
         runs.ring(session, row)
-    return len(rows) + len(unheard)
+    return len(rows) + len(unclaimed)
 
 
 def _free(session: Session, row: Run) -> None:
@@ -250,7 +250,7 @@ def _lose(session: Session, row: Run, kind: TransitionKind, by: str, cause: str)
 
 
 def _may_be_tried_again(row: Run) -> bool:
-    """Count a lost attempt; whether another one may follow."""
+    """Counts a lost attempt. Returns whether another one may follow."""
     row.lost += 1
     return row.state != RunState.CANCELLING and row.lost < settings.current().run_attempts
 
@@ -281,7 +281,7 @@ def _stale(lease: Lease) -> StaleLease:
 
 
 def locked(session: Session, lease: Lease) -> Run:
-    """The run of `lease`, held until the transaction ends."""
+    """Returns the run of `lease`, locked until the transaction ends. Raises `StaleLease`."""
     store.hold_briefly(session)
     row = runs.locked(session, lease.run_id)
     if row is None or (row.lease_owner, row.lease_epoch) != (lease.owner, lease.epoch):

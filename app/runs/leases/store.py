@@ -1,4 +1,4 @@
-"""SQL of leases. What a worker writes carries its lease: `_held` is in every such statement."""
+"""SQL of leases. Every write of a worker carries its lease: `_held` is in each such statement."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,13 +30,13 @@ def _after(seconds: float) -> ColumnElement[datetime]:
 
 
 def hold_briefly(session: Session) -> None:
-    """Lets go of runs that this transaction locks, should its process be frozen, by the time its lease has expired."""
+    """Limits the locks of this transaction to the duration of a lease, in case its process is frozen."""
     end_when_idle(session, settings.current().lease_seconds)
 
 
 def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> Run | None:
-    """Takes the run if it waits for a worker, by one UPDATE, which begins a queued one. None where another worker has
-    it, it has ended, is paused, waits behind another run or for room on a disk.
+    """Claims the run by one UPDATE if it waits for a worker, and begins it if it is queued. Returns None if another
+    worker holds it, or it has ended, is paused, or waits behind another run or for room on a disk.
     """
     free = or_(Run.lease_expires_at.is_(None), Run.lease_expires_at < func.clock_timestamp())
     waits = (Run.state.in_({RunState.QUEUED, *WORKING}), ~Run.paused, ~Run.waiting, _is_due())
@@ -57,26 +57,26 @@ def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> R
 
 
 def write(session: Session, lease: Lease, values: dict[str, Any]) -> Standing | None:
-    """Write to the run of `lease`; how it stands, None where the lease is gone or the run has ended."""
+    """Writes to the run of `lease`. Returns its standing; None if the lease is lost or the run has ended."""
     hold_briefly(session)
     statement = update(Run).where(*_held(lease), Run.state.in_(ACTIVE)).values(**values)
-    found = session.execute(statement.returning(Run.state, Run.paused)).one_or_none()
-    return None if found is None else Standing(RunState(found.state), found.paused)
+    row = session.execute(statement.returning(Run.state, Run.paused)).one_or_none()
+    return None if row is None else Standing(RunState(row.state), row.paused)
 
 
 def go_on(session: Session, lease: Lease, step: int) -> None:
-    """Records that no full disk holds the run up any more, where `step` is one that it had not reached before."""
-    further = func.coalesce(Run.last_metrics["step"].as_integer(), 0) < step
-    statement = update(Run).where(*_held(lease), Run.held_up_since.is_not(None), further)
+    """Records that no full disk holds the run up any more, if it reaches `step` for the first time."""
+    is_new_step = func.coalesce(Run.last_metrics["step"].as_integer(), 0) < step
+    statement = update(Run).where(*_held(lease), Run.held_up_since.is_not(None), is_new_step)
     session.execute(statement.values(held_up_since=None, held_up_by=None))
 
 
 def renew(session: Session, lease: Lease, lease_seconds: float) -> Standing | None:
-    """Hold the run for `lease_seconds` from now; how it stands, None where the lease is gone or the run has ended."""
+    """Renews the lease for `lease_seconds` from now. Returns and fails as `write`."""
     return write(session, lease, {"lease_expires_at": _after(lease_seconds)})
 
 
-#: A step that was taken again after a kill replaces its row, which gets a new number; what is there is left as it is.
+#: A step that is repeated after a kill replaces its row, which gets a new number. Unchanged rows keep theirs.
 KEEP_METRICS = text(
     f"""
     INSERT INTO run_metrics (run_id, step, values)
@@ -91,30 +91,30 @@ KEEP_METRICS = text(
 
 
 def keep_metrics(session: Session, run_id: UUID, lines: Sequence[dict[str, Any]]) -> None:
-    """One row per step; of several lines of a step the last one counts."""
+    """Stores one row per step: the last line of each."""
     by_step = {line["step"]: line for line in lines}
     if by_step:
         session.execute(KEEP_METRICS, {"run_id": run_id, "lines": list(by_step.values())})
 
 
 def silent(session: Session) -> Sequence[Run]:
-    """Claimed runs whose lease has expired, paused ones, too, held until the transaction ends; those that others hold
-    are left out.
+    """Returns the claimed runs whose lease has expired, including paused ones, locked until the transaction ends. Skips
+    locked rows.
     """
-    asked = (
+    statement = (
         select(Run)
         .where(Run.state.in_({*WORKING, RunState.CANCELLING}), Run.lease_expires_at < func.clock_timestamp())
         .with_for_update(skip_locked=True, key_share=True)
     )
-    return session.scalars(asked, execution_options={"populate_existing": True}).all()
+    return session.scalars(statement, execution_options={"populate_existing": True}).all()
 
 
 def unheard(session: Session, seconds: float) -> Sequence[Run]:
-    """Runs that wait for a worker though one was asked `seconds` ago, or whose next attempt has become due since then;
-    held until the transaction ends.
+    """Returns the runs that still wait for a worker `seconds` after the last notification, or whose next attempt has
+    become due since then, locked until the transaction ends. Skips locked rows.
     """
     long_ago = func.clock_timestamp() - text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
-    asked = (
+    statement = (
         select(Run)
         .where(
             Run.state.in_({RunState.QUEUED, *WORKING}),
@@ -126,4 +126,4 @@ def unheard(session: Session, seconds: float) -> Sequence[Run]:
         )
         .with_for_update(skip_locked=True, key_share=True)
     )
-    return session.scalars(asked, execution_options={"populate_existing": True}).all()
+    return session.scalars(statement, execution_options={"populate_existing": True}).all()

@@ -1,4 +1,4 @@
-"""A run's events over HTTP, as a stream."""
+"""The events of a run over HTTP, as a stream."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,12 +16,12 @@ router = APIRouter(tags=["runs"])
 
 
 class EventStream(StreamingResponse):
-    """FastAPI's own kind wants the handler to be a generator, which could not answer 204."""
+    """A response of server-sent events. FastAPI's own class requires a generator, which could not answer 204."""
 
     media_type = "text/event-stream"
 
 
-#: Nobody on the way may keep events back: neither a cache, nor one that compresses, nor nginx.
+#: These headers prevent caches, compressing proxies and nginx from holding events back.
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 EXAMPLE = """\
@@ -39,7 +39,7 @@ id: 4711-0
 """
 ANSWERS: dict[int | str, dict[str, Any]] = {
     **problems(404),
-    204: {"description": "The last event was the end: there is nothing to follow"},
+    204: {"description": "The last event received was the end of the run: there is nothing to follow"},
     200: {
         "description": "Server-sent events, until the run ends. The data of each is a JSON object, by its `event` a "
         "RunTransitionEvent, RunMetricsEvent, RunProgressEvent, RunWarningEvent or RunEndEvent.",
@@ -53,13 +53,14 @@ def beginning(
     session: Transaction,
     at: Annotated[Scoped, Depends(scoped("runs:read"))],
     from_header: Annotated[
-        str | None, Header(alias="Last-Event-ID", description="`id` of the last event that is known")
+        str | None, Header(alias="Last-Event-ID", description="the `id` of the last event received")
     ] = None,
     last_event_id: Annotated[
-        str | None, Query(description="the same, for who cannot set the header, which counts where both are given")
+        str | None,
+        Query(description="the same for clients that cannot set the header, which wins if both are given"),
     ] = None,
     history: Annotated[
-        bool, Query(description="false: where no last event is named, begin with how the run stands now")
+        bool, Query(description="false: without a last event, begin with the current state of the run")
     ] = True,
 ) -> Place | None:
     return service.begin(session, at.project, run_id, from_header or last_event_id, history=history)
@@ -73,8 +74,8 @@ def beginning(
     responses=ANSWERS,
 )
 async def follow_run(run_id: UUID, request: Request, begins: Annotated[Place | None, Depends(beginning)]) -> Response:
-    """What has happened to it, and what happens from now on: its history, the figures of each step, how far it is, what
-    looks wrong, and its end, which is the last event. A stream that is cut goes on behind `Last-Event-ID`."""
+    """Streams the past and future events of a run: its history, the figures of each step, progress, warnings and, last,
+    its end. After an interruption, a request with `Last-Event-ID` continues the stream."""
     if begins is None:
         return Response(status_code=204)
     return EventStream(request.app.state.streams.follow(run_id, begins), headers=HEADERS)

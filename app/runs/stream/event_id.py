@@ -1,4 +1,4 @@
-"""Where in a run's events somebody is: what stands behind `id:`. Pure."""
+"""The ids of a run's events, each of which is a position in the stream. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{1,6})(-end)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Place:
-    """Behind the row of the run's history or metrics with this number, and behind so many of its warnings."""
+    """A position in the events of a run: after row `number` of its history or metrics, and `warnings` warnings."""
 
     number: int = 0
     warnings: int = 0
@@ -22,12 +22,12 @@ class Place:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Raises `Invalid` for what no event had as its id."""
-        found = WRITTEN.fullmatch(text)
-        if found is None:
+        """Parses the id of an event. Raises `Invalid` if `text` cannot be one."""
+        match = WRITTEN.fullmatch(text)
+        if match is None:
             raise Invalid(
-                "The last event id is none of this stream: leave it out to begin with the first event.",
+                "The last event id is not valid for this stream. Omit it to begin with the first event.",
                 code="invalid_event_id",
                 faults=[Fault("last_event_id", "is not an id of an event")],
             )
-        return cls(int(found[1]), int(found[2]), found[3] is not None)
+        return cls(int(match[1]), int(match[2]), match[3] is not None)

@@ -1,4 +1,4 @@
-"""What a stream of a run's events consists of, read in short transactions."""
+"""Reads the events of a run for its streams, in short transactions."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,15 +21,15 @@ from app.runs.stream import store
 from app.runs.stream.event_id import Place
 from app.runs.tables import Run, RunTransition
 
-#: Columns of a run that its progress shows as they are.
+#: Columns of a run that its progress shows unchanged.
 PROGRESS = ("state", "paused", "waiting", "phase_done", "phase_total", "held_up_by")
-#: Rows of history and metrics that are read at once.
+#: The largest number of rows of history and metrics that one query reads.
 PAGE = 500
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a run stands; `number` is the highest one that was written of it."""
+    """The current state of a run; `number` is the highest number among its history and metrics."""
 
     number: int
     progress: dict[str, Any]
@@ -42,7 +42,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Written:
-    """A row of the run's history or metrics, without its place in a stream."""
+    """A row of the history or metrics of a run, without its position in a stream."""
 
     number: int
     kind: type[RunTransitionEvent] | type[RunMetricsEvent]
@@ -50,17 +50,17 @@ class Written:
 
 
 def begin(session: Session, project: str, run_id: UUID, last_event_id: str | None, *, history: bool) -> Place | None:
-    """Where somebody begins who follows a run of the project; None where they have seen its end.
+    """Returns the position where a follower of the run begins; None if the follower has received its end.
 
-    last_event_id  of the last event that they know; None or empty: they know none
-    history        whether who knows none is told what has happened so far
+    last_event_id  the id of the last event that the follower received; None or empty if there is none
+    history        whether a follower without a last event receives the events so far
 
     Raises `NotFound`, `Invalid`.
     """
-    found = store.standing(session, run_id)
-    if found is None or found[0].project_id != project:
+    current = store.standing(session, run_id)
+    if current is None or current[0].project_id != project:
         raise NotFound(f"Project {project} has no run {run_id}.", code="run_not_found")
-    now = _standing(*found)
+    now = _standing(*current)
     if last_event_id:
         place = Place.read(last_event_id)
         return None if place.ended and now.ends_at(place) else replace(place, ended=False)
@@ -68,26 +68,26 @@ def begin(session: Session, project: str, run_id: UUID, last_event_id: str | Non
 
 
 def standing(run_id: UUID) -> Standing:
-    """How the run stands now. Raises `NotFound`, `Unavailable`."""
+    """Returns the current state of the run. Raises `NotFound`, `Unavailable`."""
     with transaction(Purpose.STREAMS) as session:
-        found = store.standing(session, run_id)
-        if found is None:
+        current = store.standing(session, run_id)
+        if current is None:
             raise NotFound(f"There is no run {run_id}.", code="run_not_found")
-        return _standing(*found)
+        return _standing(*current)
 
 
 def written_after(run_id: UUID, number: int) -> list[Written]:
-    """The next rows behind `number`, `PAGE` at most. Raises `Unavailable`."""
+    """Returns the next rows after `number`, `PAGE` at most. Raises `Unavailable`."""
     with transaction(Purpose.STREAMS) as session:
         return [_written(row) for row in store.written_after(session, run_id, number, PAGE)]
 
 
-# -- as events, each with the place behind it --------------------------------------------------------------------------
+# -- events, each with the position after it ---------------------------------------------------------------------------
 
 
 def told(row: Written, place: Place) -> tuple[AnyRunEvent, Place]:
-    behind = replace(place, number=row.number)
-    return row.kind(id=str(behind), **row.values), behind
+    after = replace(place, number=row.number)
+    return row.kind(id=str(after), **row.values), after
 
 
 def warned(message: str, place: Place) -> AnyRunEvent:

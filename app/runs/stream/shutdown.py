@@ -1,4 +1,4 @@
-"""Hearing that the server is asked to stop, before it waits for the responses that are open."""
+"""Reacts to the signals that stop the server before it waits for the open responses."""
 
 import signal
 import threading
@@ -9,25 +9,25 @@ from types import FrameType
 
 @contextmanager
 def told_to_stop(call: Callable[[], None]) -> Iterator[None]:
-    """While the block lasts, `call` is made when SIGTERM or SIGINT comes, and whoever listened before hears it, too.
+    """Calls `call` on SIGTERM or SIGINT while the block lasts, and then the handler that was installed before.
 
-    uvicorn ends the lifespan once every response is complete, so nothing in it could end a stream. Outside of the main
-    thread nobody hears signals: who runs a server there calls for itself.
+    uvicorn ends the lifespan only after every response is complete, so the lifespan cannot end a stream. Signals reach
+    only the main thread: a server in another thread has to make the call itself.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    listened = {number: listener for number, listener in found.items() if callable(listener)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: handler for number, handler in handlers.items() if callable(handler)}
 
-    def heard(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         call()
-        listened[signal.Signals(number)](number, frame)
+        previous[signal.Signals(number)](number, frame)
 
-    for number in listened:
-        signal.signal(number, heard)
+    for number in previous:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        for number, listener in listened.items():
-            signal.signal(number, listener)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,7 +1,7 @@
-"""SQL of streams: how a run stands, and what was written of it behind a number.
+"""SQL of streams: the current state of a run, and the rows of its history and metrics after a number.
 
-Transitions and metrics have their numbers from one sequence, and whoever writes one holds the run's row: of one run, a
-higher number is committed later.
+Transitions and metrics have their numbers from one sequence, and their writers hold the row of the run. So, within one
+run, a higher number is committed later.
 """
 
 from uuid import UUID
@@ -19,17 +19,17 @@ def number_of(row: Written) -> int:
 
 
 def standing(session: Session, run_id: UUID) -> tuple[Run, int] | None:
-    """The run, and the highest number that was written of it; None where there is none."""
+    """Returns the run, and the highest number among its history and metrics; None if there is no such run."""
     transitions = select(func.max(RunTransition.id)).where(RunTransition.run_id == Run.id).scalar_subquery()
     metrics = select(func.max(RunMetric.number)).where(RunMetric.run_id == Run.id).scalar_subquery()
-    found = session.execute(
+    row = session.execute(
         select(Run, func.coalesce(func.greatest(transitions, metrics), 0)).where(Run.id == run_id)
     ).one_or_none()
-    return None if found is None else (found[0], found[1])
+    return None if row is None else (row[0], row[1])
 
 
 def written_after(session: Session, run_id: UUID, number: int, limit: int) -> list[Written]:
-    """Transitions and metrics behind `number`, in the order in which they were written."""
+    """Returns the transitions and metrics after `number`, in the order in which they were written."""
     transitions = (
         select(RunTransition)
         .where(RunTransition.run_id == run_id, RunTransition.id > number)

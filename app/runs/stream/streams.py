@@ -1,6 +1,6 @@
-"""The open streams of one process: each follows a run until it ends, the follower goes, or the server stops.
+"""The open streams of one process: each follows a run until it ends, the follower disconnects, or the server stops.
 
-A stream that waits holds neither a thread nor a connection to Postgres: once a second it looks how its run stands, in a
+A waiting stream holds neither a thread nor a connection to Postgres. Once a second it reads the state of its run, in a
 short transaction that all streams of the run share.
 """
 
@@ -21,13 +21,13 @@ from app.runs.stream.event_id import Place
 
 log = logging.getLogger(__name__)
 
-#: So often a stream looks how its run stands.
+#: Seconds between two readings of a run by its streams.
 LOOK_SECONDS = 1.0
-#: A stream that has nothing to tell for so long says that it is there: proxies close silent connections.
+#: Seconds without an event after which a stream sends a comment, because proxies close silent connections.
 SILENT_SECONDS = 15.0
-#: After so long a stream ends; who follows comes back, and shows its key again.
+#: The longest duration of a stream. The follower then reconnects, and is authorized again.
 LONGEST_SECONDS = 3600.0
-#: A browser comes back so soon after a stream was cut.
+#: Milliseconds after which a browser reconnects when a stream was interrupted.
 RETRY_MILLISECONDS = 2000
 
 Key = TypeVar("Key", bound=Hashable)
@@ -35,7 +35,7 @@ Value = TypeVar("Value")
 
 
 class Shared(Generic[Key, Value]):
-    """`look` in a thread, once for all who ask for the same within `LOOK_SECONDS`."""
+    """Calls `look` in a thread, once for all requests of the same key within `LOOK_SECONDS`."""
 
     def __init__(self, look: Callable[[Key], Value]) -> None:
         self._look = look
@@ -46,13 +46,14 @@ class Shared(Generic[Key, Value]):
         self._looks = {known: look for known, look in self._looks.items() if now - look[0] < LOOK_SECONDS}
         if key not in self._looks:
             look = asyncio.create_task(asyncio.to_thread(self._look, key))
-            look.add_done_callback(lambda done: done.cancelled() or done.exception())  # though nobody waits any more
+            # An exception counts as retrieved even if nobody waits for the task any more.
+            look.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._looks[key] = (now, look)
         return await asyncio.shield(self._looks[key][1])
 
 
 class Streams:
-    """Made in the event loop that the streams run in."""
+    """The streams of one event loop, in which it has to be created."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -61,13 +62,13 @@ class Streams:
         self._written: Shared[tuple[UUID, int], list[service.Written]] = Shared(lambda of: service.written_after(*of))
 
     def stop(self) -> None:
-        """Have every stream end now; may be called from any thread, and by the handler of a signal."""
+        """Ends every stream now. May be called from any thread, and from a signal handler."""
         self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def follow(self, run_id: UUID, place: Place) -> AsyncIterator[bytes]:
-        """Server-sent events of the run behind `place`: the last one is `end`, unless the stream is cut before."""
+        """Yields the server-sent events of the run after `place`. The last one is `end`, unless the stream is cut."""
         yield format_sse_event(retry=RETRY_MILLISECONDS)
-        began = spoke = time.monotonic()
+        began = last_sent = time.monotonic()
         shown: Mapping[str, Any] | None = None
         warned: set[str] = set()
         while True:
@@ -77,11 +78,11 @@ class Streams:
                     for row in rows:
                         event, place = service.told(row, place)
                         yield _frame(event)
-                    spoke = time.monotonic()
+                    last_sent = time.monotonic()
             except Unavailable as error:
                 log.warning("run %s cannot be looked at for those who follow it: %s", run_id, error)
             else:
-                # The list begins again where training does, so what was told is known by its words.
+                # The list restarts with the training, so warnings already sent are recognised by their text.
                 warned = warned or set(now.warnings[: place.warnings])
                 place = replace(place, warnings=min(place.warnings, len(now.warnings)))
                 for count, message in enumerate(now.warnings, 1):
@@ -90,13 +91,13 @@ class Streams:
                         warned.add(message)
                         yield _frame(service.warned(message, place))
                 if now.progress != shown:
-                    shown, spoke = now.progress, time.monotonic()
+                    shown, last_sent = now.progress, time.monotonic()
                     yield _frame(service.progress(now, place))
                 if now.ends_at(place):
                     yield _frame(service.ended(now, place))
                     return
-            if time.monotonic() - spoke >= SILENT_SECONDS:
-                spoke = time.monotonic()
+            if time.monotonic() - last_sent >= SILENT_SECONDS:
+                last_sent = time.monotonic()
                 yield format_sse_event(comment="nothing new")
             if time.monotonic() - began >= LONGEST_SECONDS or await self._stopped_within(LOOK_SECONDS):
                 return

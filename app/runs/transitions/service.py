@@ -1,6 +1,6 @@
-"""The history of runs: every change of a run is written with its kind, in the same transaction.
+"""Writes the history of runs: a row with its kind for each change, in the same transaction.
 
-docs/commands-of-a-run.md has a table of the kinds. The caller holds the run's row.
+docs/commands-of-a-run.md has a table of the kinds. The caller holds the row of the run.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,10 +32,10 @@ def note(
     before: str | None = None,
     attempt: int | None = None,
 ) -> None:
-    """Writes what happened to a run.
+    """Writes a row of the history that concerns the current state of a run.
 
-    before   the state that the run had until now; None: the one that it has
-    attempt  the one that this concerns; None: the newest
+    before   the previous state of the run; None if it has not changed
+    attempt  the number of the attempt that the row concerns; None for the newest one
     """
     _write(session, row, before or row.state, kind, by, reason, attempt)
 
@@ -49,9 +49,9 @@ def move(
     reason: str,
     values: Mapping[str, Any] | None = None,
 ) -> None:
-    """Moves a run to state `to`, sets its other columns to `values`, and writes that.
+    """Moves a run to state `to`, sets other columns to `values`, and writes the transition to the history.
 
-    Raises `Conflict` where `to` may not follow, or another transaction was quicker.
+    Raises `Conflict` if `to` may not follow the current state, or if another transaction has changed it.
     """
     before = RunState(row.state)
     states.require(before, to, held=row.lease_owner is not None)
@@ -64,10 +64,10 @@ def move(
 
 def histories(session: Session, run_ids: Iterable[UUID]) -> dict[UUID, list[wire.RunTransition]]:
     """Returns the history of each run, oldest row first."""
-    found: dict[UUID, list[wire.RunTransition]] = {run_id: [] for run_id in run_ids}
-    for row in store.of_runs(session, found):
-        found[row.run_id].append(wire.RunTransition.model_validate(row))
-    return found
+    history_of: dict[UUID, list[wire.RunTransition]] = {run_id: [] for run_id in run_ids}
+    for row in store.of_runs(session, history_of):
+        history_of[row.run_id].append(wire.RunTransition.model_validate(row))
+    return history_of
 
 
 def _write(
