@@ -158,9 +158,7 @@ class Intake:
 
     def _require_room(self, bodies: int, size: int) -> None:
         if self._closing:
-            raise Unavailable(
-                "This server is stopping: retry in a moment, or send the request to another server.", code="stopping"
-            )
+            raise Unavailable("This server is stopping: retry in a moment, or at another server.", code="stopping")
         if self._queue and (bodies > self._room or size > self._room_bytes):
             raise Unavailable("More events arrive than Postgres can store: retry in a moment.", code="intake_full")
 
