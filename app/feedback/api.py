@@ -47,7 +47,7 @@ def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[s
                 "name": "project",
                 "in": "query",
                 "required": False,
-                "description": "the project; may be left out where the key opens one alone",
+                "description": "the project; optional if the key opens only one",
                 "schema": {"type": "string"},
             }
         ],

@@ -97,7 +97,7 @@ def _breaks_off(line: bytes) -> bool:
 
 
 def reason_to_refuse(head: bytes) -> str | None:
-    """Returns the reason not to read a file that begins with `head`, as the end of a sentence; None if it is readable."""
+    """Returns the reason to refuse a file that begins with `head`, as the end of a sentence; None if it is readable."""
     for magic, sentence in MAGIC.items():
         if head.startswith(magic):
             return sentence

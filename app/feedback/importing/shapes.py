@@ -59,7 +59,7 @@ def body_of(row: Any) -> Body:
 
 
 def ignored_fields(row: Row) -> tuple[str, ...]:
-    """Returns the fields that a row's event does not hold; none for a body of an event, whose extra fields are faults."""
+    """Returns the fields of a row that its event drops; none for a body of an event, whose extra fields are faults."""
     return () if isinstance(row.get("signal"), dict) else tuple(name for name in row if name not in FIELDS)
 
 
