@@ -91,10 +91,7 @@ def hide_values(error: BaseException) -> None:
             if isinstance(each, asyncpg.PostgresError):
                 each.detail = None
             if isinstance(each, asyncpg.DataError):
-                each.__cause__, each.__suppress_context__ = (
-                    None,
-                    True,
-                )  # the error of the encoder, which quotes the value
+                each.__cause__, each.__suppress_context__ = None, True  # the encoder's error, which quotes the value
 
 
 def hide_values_of(engine: Engine) -> None:
