@@ -1,4 +1,4 @@
-"""Files of the artifact store over HTTP, with what a client needs to verify them."""
+"""Serves files of the artifact store over HTTP, with the headers that a client needs to verify them."""
 
 import base64
 from itertools import chain
@@ -10,11 +10,11 @@ from app.artifacts import OpenFile
 
 
 def download(source: OpenFile) -> StreamingResponse:
-    """All of the file. `Content-Length` is its length, `ETag` its sha256 in hexadecimal, `Repr-Digest` (RFC 9530) the
-    same in base64.
+    """Returns a response with the whole file. `Content-Length` is its length, `ETag` its SHA-256 in hexadecimal,
+    `Repr-Digest` (RFC 9530) the same in base64.
 
-    Raises `DamagedArtifact` for a damaged file of one chunk, before anything is sent; of a longer one the connection
-    breaks before the last byte.
+    Raises `DamagedArtifact` for a damaged file of one chunk, before anything is sent; for a longer one the connection
+    is broken before the last byte.
     """
     chunks = source.chunks()
     try:

@@ -1,15 +1,15 @@
-"""What can go wrong, as the caller sees it. HTTP statuses are known in `app.web` alone.
+"""The errors that a caller may see. Only `app.web` maps them to HTTP statuses.
 
 ThumbwheelError
-├── Invalid        the request says something impossible; `faults` point at the fields
-├── TooLarge       the request is longer than what is taken at once
-├── Unauthenticated  no key, or one that nobody knows
-├── Forbidden      a known key that may not do this
-├── NotFound       no such thing, or none that this key may see
-├── Gone           it was there, and was deleted for good
+├── Invalid        the request is invalid; `faults` point at the fields
+├── TooLarge       the request exceeds a limit on its size
+├── Unauthenticated  no key, or an unknown one
+├── Forbidden      a known key without permission for this
+├── NotFound       it does not exist, or this key may not see it
+├── Gone           it existed and was deleted for good
 ├── Conflict       it contradicts what is stored
-├── Refused        a rule of the product says no; `reasons` are all of them, each with its remedy
-├── StaleLease     somebody else holds the run now: the writer has to stop
+├── Refused        a rule of the product forbids it; `reasons` holds each reason with its remedy
+├── StaleLease     another worker holds the run now: the writer has to stop
 └── Unavailable    a server that is needed does not answer: try again later
 """
 
@@ -18,50 +18,50 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-#: Faults that an answer names; the others are only counted.
+#: The largest number of faults that an answer lists; the others are only counted.
 MOST_FAULTS = 20
-#: Characters of a text that may quote what was sent.
+#: The largest number of characters in a text that may quote a request.
 MOST_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a request: where (a JSON pointer into the body, or a parameter's name) and what."""
+    """A fault of a request: its place (a JSON pointer into the body, or a parameter's name) and a message."""
 
     pointer: str
     message: str
 
 
 class Faults(list[Fault]):
-    """The first faults of a request, `MOST_FAULTS` at most, and how many there are in all."""
+    """The first faults of a request, `MOST_FAULTS` at most, and their total number."""
 
     def __init__(self, first: Iterable[Fault], total: int) -> None:
         super().__init__(islice(first, MOST_FAULTS))
         self.total = total
 
     def sentence(self) -> str:
-        """Returns the first fault, and how many more there are."""
+        """Returns the first fault and the number of further ones."""
         more = f" (and {self.total - 1:,} more)" if self.total > 1 else ""
         return f"{self[0].pointer or '/'}: {self[0].message}{more}."
 
 
 def brief(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Returns the text, cut where it is longer than `most` characters: it may quote what was sent."""
+    """Returns the text, truncated to `most` characters since it may quote a request."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def pointer_into(body: Any, location: Sequence[int | str], *, missing: bool) -> str:
-    """The JSON pointer of pydantic's `location` in `body`, empty for the body itself.
+    """Returns the JSON pointer of pydantic's `location` in `body`, empty for the body itself.
 
-    pydantic also names the branch of a union, which is in no body and left out here. `missing` says that the last part
-    is the name of a field that should be there.
+    pydantic also names the branch of a union, which the body does not contain and this leaves out. With `missing`, the
+    last part is the name of a missing field.
     """
     pointer = ""
-    place = body
+    value = body
     for number, part in enumerate(location, start=1):
-        within = isinstance(place, list) and isinstance(part, int) and part < len(place)
-        if within or (isinstance(place, dict) and part in place):
-            place = place[part]
+        within = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if within or (isinstance(value, dict) and part in value):
+            value = value[part]
         elif not (missing and number == len(location)):
             continue
         pointer += "/" + pointer_part(str(part))
@@ -69,12 +69,12 @@ def pointer_into(body: Any, location: Sequence[int | str], *, missing: bool) -> 
 
 
 def pointer_part(name: str) -> str:
-    """Escaped as RFC 6901 says; what is no Unicode cannot be sent back as it came."""
+    """Escapes a name as RFC 6901 requires; lone surrogates, which cannot be sent back, become question marks."""
     return name.encode(errors="replace").decode().replace("~", "~0").replace("/", "~1")
 
 
 class ThumbwheelError(Exception):
-    """`code` is stable and for machines; `message` is one sentence with the remedy, for people."""
+    """The base of all errors. `code` is stable, for programs; `message` is a sentence with the remedy, for people."""
 
     def __init__(
         self,

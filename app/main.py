@@ -1,4 +1,4 @@
-"""`create_app()`: the web process, put together."""
+"""`create_app()`: assembles the API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,28 +56,28 @@ DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
 
 Every request carries an API key as `Authorization: Bearer tw_…`. Errors are problem details (RFC 9457) with a stable
-`code`, and name the first 20 faults of a body. A body holds 1 MiB at most (a registered completion 4 MiB, a batch
-16 MiB), 20,000 values and 100 levels. Any request may be answered with 400 (it is not valid HTTP), 404 or 405 (there is
-no such path, or no such method of it; no path ends with a slash), 408 (it did not arrive in time), 414 or 431 (its
-address or its headers are too long), or 503 (too much at once: try again after `Retry-After` seconds). Listings come
-in pages: give `next_cursor` as `cursor`. A 2xx means that it is committed.
+`code`, and list the first 20 faults of a body. A body holds 1 MiB at most (a registered completion 4 MiB, a batch
+16 MiB), 20,000 values and 100 levels. Any request may be answered with 400 (it is not valid HTTP), 404 or 405 (the
+path or method is unknown; no path ends with a slash), 408 (it did not arrive in time), 414 or 431 (its address or its
+headers are too long), or 503 (the server is overloaded: retry after `Retry-After` seconds). Listings come in pages:
+pass `next_cursor` as `cursor`. A 2xx means that the change is committed.
 """
 TAGS = [
     {"name": "feedback", "description": "Events: what the model said and what the user thought of it."},
-    {"name": "labels", "description": "What the events of a completion add up to."},
-    {"name": "projects", "description": "One product whose model is improved, and what stands in the way of a run."},
-    {"name": "runs", "description": "Retraining jobs, and why one started by itself, or did not."},
+    {"name": "labels", "description": "Labels of completions, derived from their events."},
+    {"name": "projects", "description": "Products whose models are improved, and their readiness for a run."},
+    {"name": "runs", "description": "Retraining jobs, and the reasons for automatic starts."},
     {"name": "snapshots", "description": "Immutable datasets that runs learn from."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
-    {"name": "releases", "description": "The ledger of what was shipped when, and why."},
-    {"name": "privacy", "description": "Erasing a person, and what became of one event."},
-    {"name": "keys", "description": "Who may call."},
-    {"name": "health", "description": "For probes: no key needed."},
+    {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
+    {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
+    {"name": "keys", "description": "API keys."},
+    {"name": "health", "description": "Health checks for probes; no key needed."},
 ]
 
 
 def describe(api: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the shape of every problem, and of bodies that the receiver reads by itself."""
+    """Returns the OpenAPI document, with the schemas of problems and of the bodies that the receiver reads itself."""
     if api.openapi_schema is None:
         document = get_openapi(
             title=api.title,
@@ -97,7 +97,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
 
 
 def _describe_bodies(document: dict[str, Any]) -> None:
-    """Adds the answers of `BodyGate` to every operation that may be sent a body."""
+    """Adds the answers of `BodyGate` to every operation whose method may have a body."""
     answers = {str(status): answer for status, answer in problems().items()}
     answers |= {str(status): problems(413, 415)[status] for status in (413, 415)}
     for operations in document["paths"].values():
@@ -106,7 +106,7 @@ def _describe_bodies(document: dict[str, Any]) -> None:
                 operation["responses"] = dict(sorted({**operation["responses"], **answers}.items()))
 
 
-#: As the OpenAPI document shows them, and as a path is looked for: what lies below a completion comes before the
+#: In the order of the OpenAPI document, in which paths are matched too: paths below a completion come before
 #: completions, whose ids may hold any character.
 ROUTERS = (
     below_completion,
@@ -153,7 +153,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app() -> FastAPI:
-    """The API on the servers that the settings name; it does not start where they name none."""
+    """Returns the API on the servers that the settings name; it does not start without them."""
     telemetry.configure()
     api = FastAPI(
         title="Thumbwheel",
@@ -161,9 +161,9 @@ def create_app() -> FastAPI:
         version=version("thumbwheel-server"),
         openapi_tags=TAGS,
         lifespan=_lifespan,
-        docs_url=None,  # ours needs no CDN: app.dashboard.api_reference
+        docs_url=None,  # app.dashboard.api_reference needs no CDN
         redoc_url=None,
-        redirect_slashes=False,  # a path with a slash too many is 404, as documented, not a redirect without a body
+        redirect_slashes=False,  # a path that ends with a slash is 404, as documented, not a redirect without a body
     )
 
     async def authenticate(authorization: bytes) -> None:
@@ -174,7 +174,7 @@ def create_app() -> FastAPI:
         BodyGate, authenticate=authenticate, batches={BATCH_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
     )
     api.add_middleware(ErrorPages)
-    # The last one stands first: these operations pass the two above by.
+    # The last one added runs first: these operations bypass the two above.
     api.add_middleware(CurrentReleaseFastPath)
     api.add_middleware(IngestFastPath)
     install_error_handlers(api)

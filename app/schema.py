@@ -1,4 +1,4 @@
-"""Cursor pages, as every listing of the API has them."""
+"""Pages with cursors, for every listing of the API."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ Key = TypeVar("Key")
 
 
 class Page(BaseModel, Generic[Item]):
-    """One page of a listing, newest first. Ask for the next one with ``?cursor=``; null means that this is the last."""
+    """A page of a listing. Request the next one with ``?cursor=``; null marks the last page."""
 
     items: list[Item]
     next_cursor: str | None = Field(description="give it as `cursor` for the next page; null on the last one")
 
 
-#: No page gives out a longer cursor.
+#: No page returns a longer cursor.
 MOST_CHARACTERS = 1000
-#: Largest values of Postgres' integers.
+#: The largest values of Postgres's integers.
 MAX_INT4, MAX_INT8 = 2**31 - 1, 2**63 - 1
 
 
@@ -31,7 +31,7 @@ def encode_cursor(key: str) -> str:
 
 
 def decode_cursor(cursor: str | None) -> str | None:
-    """The key after which a page begins. Raises `Invalid` for a cursor that no page gave out."""
+    """Returns the key after which a page begins. Raises `Invalid` for a malformed cursor."""
     if cursor is None:
         return None
     try:
@@ -40,20 +40,20 @@ def decode_cursor(cursor: str | None) -> str | None:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:  # of base64 and of UTF-8 alike
         raise Invalid(
-            "The cursor is none that a page gave out: leave it out to begin with the first page.",
+            "The cursor is not valid: leave it out to begin with the first page.",
             code="invalid_cursor",
             faults=[Fault("cursor", "is not a cursor of this listing")],
         ) from error
 
 
 def key_of_cursor(cursor: str | None, read: Callable[[str], Key]) -> Key | None:
-    """The key after which a page begins, read by `read` (`UUID`, `int`). Raises `Invalid` as `decode_cursor` does."""
+    """Returns the key after which a page begins, parsed by `read` (`UUID`, `int`). Raises `Invalid`."""
     text = decode_cursor(cursor)
     try:
         return None if text is None else read(text)
     except ValueError as error:
         raise Invalid(
-            "The cursor is none of this listing: leave it out to begin with the first page.",
+            "The cursor does not belong to this listing: leave it out to begin with the first page.",
             code="invalid_cursor",
             faults=[Fault("cursor", "is not a cursor of this listing")],
         ) from error
@@ -67,7 +67,7 @@ def storable_key(text: str) -> str:
 
 
 def number_up_to(most: int) -> Callable[[str], int]:
-    """Returns a reader for `key_of_cursor`: of a whole number from 0 to `most`, as this server writes it."""
+    """Returns a parser for `key_of_cursor`, of whole numbers from 0 to `most` as this server writes them."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
@@ -78,7 +78,7 @@ def number_up_to(most: int) -> Callable[[str], int]:
 
 
 def page_of(rows: Sequence[Row], limit: int, key: Callable[[Row], str], item: Callable[[Row], Item]) -> Page[Item]:
-    """A page of `limit` from up to `limit` + 1 rows: the extra one tells that there are more."""
+    """Returns a page of `limit` items from up to `limit` + 1 rows; the extra row shows that there are more."""
     shown = rows[:limit]
     more = len(rows) > limit
     return Page(items=[item(row) for row in shown], next_cursor=encode_cursor(key(shown[-1])) if more else None)

@@ -1,7 +1,7 @@
 """The server process of the API: ``python -m app.server``, or `serve()` with another application.
 
-On SIGTERM or SIGINT it refuses new connections, answers every request that has begun, says `Connection: close` on each
-answer, and ends with exit code 0; see docs/decisions/connections-that-end-well.md.
+On SIGTERM or SIGINT it refuses new connections, answers every request that has begun, sends `Connection: close` with
+each answer, and ends with exit code 0; see docs/decisions/connections-that-end-well.md.
 """
 
 import argparse
@@ -29,19 +29,19 @@ from app.settings import Settings
 
 log = logging.getLogger("uvicorn.error")
 
-#: New objects after which a server looks for garbage in circles: by default 700, which is in the middle of a batch.
+#: New objects after which the garbage collector runs; the default of 700 falls in the middle of a batch.
 GARBAGE_THRESHOLD = 50_000
-#: For so long a thread may keep the event loop waiting; by default for 5 ms, several times what an event takes.
+#: Seconds for which a thread may keep the event loop waiting; the default of 5 ms is several times an event's cost.
 SWITCH_SECONDS = 0.0005
-#: Ticks of 0.1 s between two looks at the connections' time-outs.
+#: Ticks of 0.1 s between two checks of the connections' time-outs.
 TICKS = 5
 POLL_SECONDS = 0.05
-#: Files of a process that are no connections: pools, logs, libraries.
+#: Open files of a process besides connections: pools, logs, libraries.
 OTHER_FILES = 256
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server with bounds on connections, and an end that cuts no request."""
+    """uvicorn's server with limits on connections and a shutdown that finishes open requests."""
 
     def __init__(self, config: uvicorn.Config, limits: Limits, shutdown_seconds: float) -> None:
         super().__init__(config)
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _close_listeners(self) -> None:
-        """Close the listening sockets, and take over every connection that the kernel has already accepted."""
+        """Closes the listening sockets and takes over every connection that the kernel has already accepted."""
         loop = asyncio.get_running_loop()
         listeners = [socket.socket(fileno=os.dup(sock.fileno())) for server in self.servers for sock in server.sockets]
         for server in self.servers:
@@ -121,7 +121,7 @@ def served(
     log_level: str | None = None,
     configure_logs: bool = True,
 ) -> Server:
-    """The server of `application`, not started yet."""
+    """Returns the server of `application`, not started yet."""
     config = uvicorn.Config(
         application,
         factory=True,
@@ -142,7 +142,7 @@ def served(
 
 
 def _most_connections(wanted: int) -> int:
-    """The number of connections for which this process may open files, after asking the kernel for `wanted`."""
+    """Raises the limit on open files for `wanted` connections; returns the number of connections that it permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = int(wanted * 1.25) + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -152,11 +152,10 @@ def _most_connections(wanted: int) -> int:
 
 
 def create_tuned_app() -> FastAPI:
-    """`create_app()` for a process that does nothing else."""
+    """Returns the API, and tunes the memory and threads of this process, which must do nothing else."""
     malloc.settle()
     api = create_app()
-    # What is there now stays. To look through it for garbage, again and again, would stop every request for a tenth of
-    # a second at a time.
+    # The objects of now stay. Searching them for garbage again and again would stop all requests for 0.1 s each time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
@@ -165,8 +164,8 @@ def create_tuned_app() -> FastAPI:
 
 
 def serve(application: Callable[[], FastAPI], *, host: str, port: int, log_level: str | None = None) -> None:
-    """Serve `application` until SIGTERM or SIGINT, then leave with exit code 0. Call it in the main thread."""
-    # uvicorn puts its own handlers before these, and raises the signal again when all is answered.
+    """Serves `application` until SIGTERM or SIGINT, then exits with code 0. Call it in the main thread."""
+    # uvicorn's own handlers replace these; once all requests are answered, it raises the signal again.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     served(application, settings.current(), host=host, port=port, log_level=log_level).run()

@@ -1,4 +1,4 @@
-"""One frozen `Settings`, read once from the environment (prefix ``THUMBWHEEL_``) and from ``.env``."""
+"""The settings, read once from the environment (prefix ``THUMBWHEEL_``) and from ``.env``."""
 
 import os
 from functools import cache
@@ -19,12 +19,14 @@ PSYCOPG_ALONE = {
 }  # fmt: skip
 
 PREFIX = "THUMBWHEEL_"
-#: Read by docker-compose.yml alone.
+#: Variables that only docker-compose.yml reads.
 COMPOSE_NAMES = {"THUMBWHEEL_MODELS", "THUMBWHEEL_BIND"}
 
 
 def default_data_dir() -> Path:
-    """As root a folder of the system: embedded servers run as another user then, who may not enter root's home."""
+    """Returns the folder for data. For root it is a system folder, since embedded servers then run as another user, who
+    may not enter root's home.
+    """
     given = os.environ.get("XDG_DATA_HOME")
     if given:
         return Path(given) / "thumbwheel"
@@ -50,13 +52,13 @@ class Settings(BaseSettings):
         default_factory=default_data_dir, description="artifacts, working folders and embedded servers live here"
     )
     artifacts_url: str | None = Field(
-        None, description="where files by sha256 go, any fsspec URL; unset: a folder in data_dir"
+        None, description="where files are stored by their SHA-256, any fsspec URL; unset: a folder in data_dir"
     )
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8000, ge=0, le=65535, description="port of the API; 0 takes a free one")
     url: str = Field("http://127.0.0.1:8000", description="where clients (the CLI) find the API")
     api_key: str | None = Field(None, description="the key with which the CLI calls the API")
-    project: str | None = Field(None, description="the project on which the CLI works, where the key opens several")
+    project: str | None = Field(None, description="the project on which the CLI works; needed if the key opens several")
     base_models: Literal["here", "on_workers"] = Field(
         "here",
         description="who sees the folders of base models: here: the API checks them when they are named; on_workers: "
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
         4000, ge=1, description="open connections of an API process; requests on further ones are answered with 503"
     )
     shutdown_seconds: float = Field(
-        30, gt=0, description="seconds after SIGTERM within which the API answers what has begun; then it ends"
+        30, gt=0, description="seconds after SIGTERM within which the API finishes open requests; then it exits"
     )
     page_access: Literal["key", "open"] = Field(
         "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
@@ -85,19 +87,19 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = "text"
     lease_seconds: float = Field(
-        30, gt=0, description="a worker that is silent for so long has lost its run to the next one"
+        30, gt=0, description="a worker that is silent for this many seconds loses its run to the next one"
     )
-    run_attempts: int = Field(5, ge=1, description="a run that was lost so often fails for good")
+    run_attempts: int = Field(5, ge=1, description="a run that was lost this many times fails for good")
     disk_full_hours: float = Field(
         24, ge=0, description="hours for which a run is tried again while a disk is full; then it fails"
     )
     trainer_memory_gb: float | None = Field(
         None,
         gt=0,
-        description="gigabytes of memory (not a GPU's) that trainer and scorer may take each; unset: what there is",
+        description="gigabytes of memory (not a GPU's) that trainer and scorer may each use; unset: all that there is",
     )
     work_days: float = Field(
-        14, gt=0, description="so long after a run's end its working folder stays: a retry continues from what it holds"
+        14, gt=0, description="days for which a run's working folder is kept after its end: a retry continues from it"
     )
     tick_seconds: float = Field(
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
@@ -119,7 +121,7 @@ class Settings(BaseSettings):
 
     @property
     def work_dir(self) -> Path:
-        """Where runs have their working folders; on a disk that the workers of one machine share."""
+        """The folder that holds the working folders of runs, on a disk that the workers of one machine share."""
         return self.data_dir / "work"
 
     def need_database(self) -> str:
@@ -131,7 +133,7 @@ class Settings(BaseSettings):
         return self.database_url
 
     def need_libpq_database(self) -> str:
-        """The database as libpq and asyncpg write it, without what only psycopg understands."""
+        """Returns the database's URL for libpq and asyncpg, without the parameters that only psycopg understands."""
         parts = urlsplit(self.need_database())
         query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in PSYCOPG_ALONE])
         return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
@@ -146,12 +148,12 @@ class Settings(BaseSettings):
 
 
 def names() -> list[str]:
-    """Returns the names of all settings, as the environment has them."""
+    """Returns the names of the environment variables of all settings."""
     return [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
 
 
 def unknown_names() -> list[str]:
-    """Returns the names in the environment and in `.env` that look like settings and are none."""
+    """Returns the names in the environment and in `.env` that look like settings but are unknown."""
     file = Settings.model_config.get("env_file")
     given = {*os.environ, *(dotenv_values(str(file)) if file else ())}
     return sorted(name for name in given if name.startswith(PREFIX) and name not in {*names(), *COMPOSE_NAMES})
@@ -159,7 +161,7 @@ def unknown_names() -> list[str]:
 
 @cache
 def current() -> Settings:
-    """The settings of this process. Raises `Invalid` that names the variable."""
+    """Returns the settings of this process. Raises `Invalid`, which names the faulty variables."""
     try:
         return Settings()
     except ValidationError as error:

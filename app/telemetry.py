@@ -1,4 +1,4 @@
-"""Logs: one line per event, as text for people or as JSON for machines."""
+"""Configures logging: one line per event, as text for people or as JSON for programs."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from app import settings
 
-#: They tell of every call, and of three things at every tick of the beat: what matters would drown.
+#: Loggers that report every call, or every tick of the beat: only their warnings are logged.
 QUIET = ("httpx", "celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 
@@ -25,7 +25,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure() -> None:
-    """Send every log line of this process to stderr."""
+    """Sends every log line of this process to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     if settings.current().log_format == "json":
         handler.setFormatter(JsonLines())

@@ -20,7 +20,7 @@ router = APIRouter(tags=["feedback"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
 BATCH_PATH = "/v1/feedback/batch"
 COMPLETIONS_PATH = "/v1/completions/"
-#: Bodies that the receiver reads by itself: the document needs their shapes.
+#: Models of the bodies that the receiver reads itself: FastAPI would not add their schemas to the document.
 MODELS: tuple[type[BaseModel], ...] = (wire.Event, wire.Completion)
 
 _EVENT = {"$ref": "#/components/schemas/Event"}
@@ -31,12 +31,12 @@ _OBJECT = {
 
 
 def _receiver(request: Request) -> Receiver:
-    found: Receiver = request.app.state.receiver
-    return found
+    receiver: Receiver = request.app.state.receiver
+    return receiver
 
 
 def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[str, Any]:
-    """What the document says of an operation whose body the receiver reads."""
+    """Returns the parts of an operation's description that FastAPI cannot derive, since the receiver reads the body."""
     return {
         "requestBody": {
             "required": True,
@@ -47,7 +47,7 @@ def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[s
                 "name": "project",
                 "in": "query",
                 "required": False,
-                "description": "the project; may be left out where the key opens one alone",
+                "description": "the project; optional if the key opens only one",
                 "schema": {"type": "string"},
             }
         ],
@@ -88,8 +88,8 @@ async def record_feedback() -> Response:
     ),
 )
 async def record_feedback_batch(request: Request) -> Response:
-    """Up to 5,000 events or 16 MiB, as an array or one a line, compressed with gzip if you like. Valid items are
-    stored; what is wrong with the others is said item by item."""
+    """Takes up to 5,000 events or 16 MiB, as an array or as JSON lines, optionally compressed with gzip. Stores the
+    valid items and reports the faults of each of the others."""
     return await _receiver(request).batch(request)
 
 
@@ -125,8 +125,8 @@ def list_feedback(
     openapi_extra=_body({"$ref": "#/components/schemas/Completion"}, examples.COMPLETIONS),
 )
 async def register_completion(request: Request, completion_id: Annotated[wire.Name, Path()]) -> Response:
-    """What a model was given and what it wrote. Events may then name it by its id alone, and those that did before now
-    have their text. A registered completion is never changed."""
+    """Stores a prompt and its completion. Events may refer to it by its id alone, whether they come before or after it.
+    A registered completion is never changed."""
     return await _receiver(request).completion(request, completion_id)
 
 
@@ -140,5 +140,5 @@ async def register_completion(request: Request, completion_id: Annotated[wire.Na
 def get_completion(
     session: Transaction, at: Reader, completion_id: Annotated[wire.Name, Path()]
 ) -> wire.StoredCompletion:
-    """As it was registered."""
+    """Returns the completion as it was registered."""
     return service.completion(session, at.project, completion_id)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of feedback."""
+"""Examples of feedback for the OpenAPI document."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ _PROMPT = "Where is my parcel?"
 
 EVENTS: dict[str, Any] = {
     "thumb": {
-        "summary": "A thumb with everything that it is about",
+        "summary": "A thumb with its prompt and completion",
         "value": {
             "event_id": "vote-8f14e45f",
             "completion_id": "msg-1042",
@@ -17,7 +17,7 @@ EVENTS: dict[str, Any] = {
         },
     },
     "late": {
-        "summary": "A thumb that comes later, by completion id alone",
+        "summary": "A later thumb that refers to the completion by its id alone",
         "value": {
             "event_id": "vote-c9f0f895",
             "completion_id": "msg-1042",
@@ -55,7 +55,7 @@ EVENTS: dict[str, Any] = {
         },
     },
     "outcome": {
-        "summary": "What became of it, days later",
+        "summary": "An outcome, days later",
         "value": {
             "completion_id": "msg-1042",
             "actor": "ticketing",
@@ -74,7 +74,7 @@ EVENTS: dict[str, Any] = {
         },
     },
     "change of mind": {
-        "summary": "The same user thinks otherwise now",
+        "summary": "The same user replaces an earlier vote",
         "value": {
             "event_id": "vote-d3d94468",
             "completion_id": "msg-1042",
@@ -84,7 +84,7 @@ EVENTS: dict[str, Any] = {
         },
     },
     "retraction": {
-        "summary": "The user takes the vote back",
+        "summary": "The user retracts the vote",
         "value": {
             "completion_id": "msg-1042",
             "actor": "user-78",
@@ -96,7 +96,7 @@ EVENTS: dict[str, Any] = {
 
 BATCHES: dict[str, Any] = {
     "array": {"summary": "An array of events", "value": [EVENTS["thumb"]["value"], EVENTS["edit"]["value"]]},
-    "object": {"summary": "The same in an object", "value": {"events": [EVENTS["thumb"]["value"]]}},
+    "object": {"summary": "An object with an array of events", "value": {"events": [EVENTS["thumb"]["value"]]}},
 }
 
 COMPLETIONS: dict[str, Any] = {

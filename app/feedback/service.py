@@ -1,4 +1,4 @@
-"""Reading the feedback log, keeping room in it, and erasing of it. Its way in is `intake`."""
+"""Reads events, erases them, and adds partitions to the feedback log. Events are written by `ingest.group_commit`."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ from app.schema import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 
 log = logging.getLogger(__name__)
 
-#: The log has partitions up to so many days ahead; a month is 31 of them at most.
+#: Partitions are made for this many days ahead; a month has 31 at most.
 DAYS_AHEAD = 40
 
 
@@ -29,7 +29,7 @@ def page(
     completion_id: str | None = None,
     actor: str | None = None,
 ) -> Page[wire.StoredEvent]:
-    """Events, the newest first. Raises `Invalid` for a foreign cursor."""
+    """Returns a page of events, newest first. Raises `Invalid` for a cursor of another listing."""
     rows = store.newest(
         session,
         project,
@@ -42,17 +42,17 @@ def page(
 
 
 def event(session: Session, project: str, event_id: str) -> wire.StoredEvent:
-    """One event. Raises `NotFound`, also where it was erased."""
+    """Returns an event. Raises `NotFound` if it does not exist or was erased."""
     row, taken = store.event_of(session, project, event_id)
     if row is not None:
         return _stored(row)
     if taken:
-        raise NotFound(f"Event {event_id} was erased: nothing but its id is left of it.", code="event_erased")
+        raise NotFound(f"Event {event_id} was erased: only its id is left.", code="event_erased")
     raise NotFound(f"Project {project} has no event {event_id}: check the id.", code="event_not_found")
 
 
 def completion(session: Session, project: str, completion_id: str) -> wire.StoredCompletion:
-    """A registered completion. Raises `NotFound`, also where only events speak of it."""
+    """Returns a registered completion. Raises `NotFound`, even if events refer to the id."""
     row = store.completion_of(session, project, completion_id)
     if row is None:
         raise NotFound(
@@ -75,22 +75,22 @@ def completion(session: Session, project: str, completion_id: str) -> wire.Store
 
 
 def watermark(session: Session, project: str) -> int:
-    """The log's end: nothing at or below this position will appear later. 0 where there is nothing."""
+    """Returns the log's end: no row will appear at or below this position later. 0 for an empty log."""
     return store.watermark(session, project)
 
 
 def more_than(session: Session, project: str, events: int) -> bool:
-    """Whether the project has more events than so many; quick, however many it has."""
+    """Returns whether the project has more than `events` events; reads no more of them than that."""
     return store.more_than(session, project, events)
 
 
 def actor_sha256(project: str, actor: str) -> bytes:
-    """What a tombstone knows of an actor."""
+    """Returns the digest by which a tombstone identifies an actor."""
     return hashlib.sha256(f"{project}\0{actor}".encode()).digest()
 
 
 def keep_away(session: Session, project: str, actor_sha256: bytes) -> None:
-    """Refuse what the actor says from now on. Once this is committed and `watermark` was called, no event of the actor
+    """Refuses the actor's events from now on. Once this is committed and `watermark` was called, no event of the actor
     appears any more."""
     store.put_tombstone(session, project, actor_sha256)
 
@@ -100,27 +100,27 @@ def is_kept_away(session: Session, project: str, actor_sha256: bytes) -> bool:
 
 
 def let_back(session: Session, project: str, actor_sha256: bytes) -> None:
-    """Store again what the actor says."""
+    """Lets new events of the actor be stored again."""
     store.lift_tombstone(session, project, actor_sha256)
 
 
 def erase(session: Session, project: str, event_ids: Collection[str]) -> tuple[list[int], set[str]]:
-    """Erases the events, whose ids stay taken; returns the positions of those that were there, and their tables."""
+    """Erases the events, whose ids stay taken; returns the positions of those that existed, and their tables."""
     rows = store.erase_events(session, project, event_ids)
     return [row.position for row in rows], {row.table_name for row in rows}
 
 
 def erase_unheard_of(session: Session, project: str, completion_ids: Collection[str]) -> int:
-    """Erase those of the registered completions that no event is about; how many."""
-    found = store.unheard_of(session, project, completion_ids)
-    store.erase_completions(session, project, found)
-    return len(found)
+    """Erases the registered completions among these that no event refers to; returns their number."""
+    unreferenced = store.unheard_of(session, project, completion_ids)
+    store.erase_completions(session, project, unreferenced)
+    return len(unreferenced)
 
 
 def keep_months_ahead(session: Session) -> None:
-    """Make the partitions that events will soon need; to be called now and then.
+    """Creates the partitions that events will need within `DAYS_AHEAD` days; call it regularly.
 
-    Events of a month without one are stored in the partition for all others: nothing is lost, only slower to drop.
+    Events of a month without a partition go to the default partition: nothing is lost, but they are slower to drop.
     """
     month = _next(now())
     while month < now() + timedelta(days=DAYS_AHEAD):
@@ -130,7 +130,7 @@ def keep_months_ahead(session: Session) -> None:
 
 
 def _next(time: datetime) -> datetime:
-    """The first moment of the month after."""
+    """Returns the first moment of the following month."""
     first = time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return (first + timedelta(days=32)).replace(day=1)
 

@@ -1,4 +1,4 @@
-"""What an event says, and when two bodies are the same event. Pure: values in, values out."""
+"""Parses the bodies of events and completions, derives event ids, and compares two bodies. Pure."""
 
 import hashlib
 import json
@@ -18,21 +18,21 @@ _ACCEPT = wire.Implicit(kind="accept")
 
 
 def read(model: type[Model], body: bytes) -> Model | Faults:
-    """`body`, JSON text, as `model`; or what is wrong with it, each fault with a JSON pointer.
+    """Returns `body`, JSON text, as a `model`, or its faults, each with a JSON pointer.
 
-    Raises `ValueError` where it is no JSON at all.
+    Raises `ValueError` if it is not valid JSON.
     """
     try:
         return model.model_validate_json(body)
     except ValidationError:
-        # The quick way says little of JSON that it cannot read, a lone surrogate for example: look again, slowly.
+        # The quick parser reports little about JSON that it cannot read (a lone surrogate): parse it again, slowly.
         return parse(model, decoded(body))
 
 
 def decoded(body: bytes) -> Any:
-    """JSON text as values; what is no UTF-8 in a string becomes lone surrogates, so that the field can be named.
+    """Decodes JSON text. Bytes that are not UTF-8 become lone surrogates, so that a fault can name their field.
 
-    Raises `ValueError` where it is no JSON, is nested too deeply or holds a number that is too long.
+    Raises `ValueError` if it is not valid JSON, is nested too deeply or holds a number that is too long.
     """
     try:
         return json.loads(body.decode("utf-8", "surrogateescape"))
@@ -41,7 +41,7 @@ def decoded(body: bytes) -> Any:
 
 
 def parse(model: type[Model], item: Any) -> Model | Faults:
-    """`item`, a decoded JSON value, as `model`; or what is wrong with it, each fault with a JSON pointer."""
+    """Returns `item`, a decoded JSON value, as a `model`, or its faults, each with a JSON pointer."""
     try:
         return model.model_validate(item)
     except ValidationError as error:
@@ -55,14 +55,14 @@ def _fault_of(item: Any, fault: ErrorDetails) -> Fault:
 
 
 def as_stored(event: wire.Event) -> wire.Event:
-    """An edit that changed nothing says that the completion was accepted."""
+    """Returns the event as the log stores it: an edit that changed nothing becomes an acceptance."""
     if isinstance(event.signal, wire.Edit) and event.signal.text == event.completion:
         return event.model_copy(update={"signal": _ACCEPT})
     return event
 
 
 def document(event: wire.Event) -> dict[str, Any]:
-    """The event's body as JSON values. The event id is its name, not a part of it; times are seconds since 1970."""
+    """Returns the event's body as JSON values. The event id is not a part of it; times are seconds since 1970."""
     return {
         "completion_id": event.completion_id,
         "actor": event.actor,
@@ -79,7 +79,7 @@ def document(event: wire.Event) -> dict[str, Any]:
 
 
 def completion_document(completion: wire.Completion) -> dict[str, Any]:
-    """The body of a registered completion as JSON values."""
+    """Returns the body of a registered completion as JSON values."""
     return {
         "prompt": _prompt(completion.prompt),
         "completion": completion.completion,
@@ -93,21 +93,21 @@ def completion_document(completion: wire.Completion) -> dict[str, Any]:
 
 
 def id_of(event: wire.Event) -> str:
-    """The id that the caller gave, or else one made of completion id, actor, signal and time.
+    """Returns the caller's event id, or one derived from completion id, actor, signal and time.
 
-    Without a time, a second identical signal of the same actor is the first one sent again: who wants it to count
-    as a new one sends an event id or the time.
+    Without a time, a second identical signal of the same actor counts as a retry of the first; with an event id or a
+    time it counts as a new one.
     """
     if event.event_id is not None:
         return event.event_id
     body = document(event)
     parts = [body[name] for name in ("completion_id", "actor", "signal", "occurred_at")]
-    said = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return "derived-" + hashlib.sha256(said.encode()).hexdigest()[:32]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return "derived-" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def given_id(item: Any) -> str | None:
-    """The event id that a faulty item carries, where it carries a sound one."""
+    """Returns the event id of a faulty item; None if the item has no valid one."""
     try:
         return _EVENT_ID.validate_python(item["event_id"] if isinstance(item, dict) else None)
     except (KeyError, ValidationError):
@@ -115,19 +115,19 @@ def given_id(item: Any) -> str | None:
 
 
 def json_text(value: Any) -> str:
-    """JSON of a value or of models in it, fields that are not set left out."""
+    """Returns the JSON text of a value that may hold models, without the fields that are not set."""
     return to_json(value, exclude_none=True).decode() if value else "{}"
 
 
 def differences(stored: Any, given: Any, pointer: str = "") -> Iterator[str]:
-    """JSON pointers to where two documents differ; for a signal of another kind, the signal as a whole."""
+    """Yields JSON pointers to the differences of two documents; for signals of two kinds, the pointer to the signal."""
     if isinstance(stored, dict) and isinstance(given, dict) and stored.get("kind") == given.get("kind"):
         for name in sorted(stored.keys() | given.keys()):
-            there = f"{pointer}/{pointer_part(name)}"
+            inner = f"{pointer}/{pointer_part(name)}"
             if name in stored and name in given:
-                yield from differences(stored[name], given[name], there)
+                yield from differences(stored[name], given[name], inner)
             else:
-                yield there
+                yield inner
     elif stored != given:
         yield pointer
 

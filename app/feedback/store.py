@@ -1,4 +1,4 @@
-"""SQL that reads the feedback log, makes room in it, and erases of it."""
+"""SQL that reads the feedback log, adds partitions to it, and erases rows from it."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from app.feedback.tables import Completion, Event, EventId, Tombstone
 def newest(
     session: Session, project: str, *, before: int | None, limit: int, completion_id: str | None, actor: str | None
 ) -> Sequence[Event]:
-    """Up to `limit` events, the newest first, all of them older than position `before`."""
+    """Returns up to `limit` events, newest first, all before position `before`."""
     query = select(Event).where(Event.project_id == project)
     if before is not None:
         query = query.where(Event.position < before)
@@ -27,8 +27,8 @@ def newest(
 
 
 def event_of(session: Session, project: str, event_id: str) -> tuple[Event | None, bool]:
-    """The event, and whether its id was ever taken: of an erased event the id is left."""
-    asked = (
+    """Returns the event, and whether its id was ever taken: the id of an erased event stays taken."""
+    query = (
         select(EventId.event_id, Event)
         .join(
             Event,
@@ -39,7 +39,7 @@ def event_of(session: Session, project: str, event_id: str) -> tuple[Event | Non
         )
         .where(EventId.project_id == project, EventId.event_id == event_id)
     )
-    row = session.execute(asked).one_or_none()
+    row = session.execute(query).one_or_none()
     return (None, False) if row is None else (row.Event, True)
 
 
@@ -56,11 +56,11 @@ _NEWEST_POSITION = text("""
 
 
 def watermark(session: Session, project: str) -> int:
-    """The position of the newest event or completion, where every position up to it is committed or never will be.
+    """Returns the position of the newest event or completion; every position up to it is committed or never will be.
 
-    Positions are drawn before the commit, so a reader could see 7 while 6 is under way. Writers hold the log's lock
-    shared; to have it alone for a moment means that none is under way. Rolling back to the savepoint gives the lock
-    back at once, without ending the caller's transaction.
+    Positions are drawn before the commit, so a reader could see 7 before 6 is committed. Writers hold the log's lock
+    shared; once it is held exclusively, no write is in progress. Rolling back to the savepoint releases the lock
+    at once, without ending the caller's transaction.
     """
     savepoint = session.connection().begin_nested()
     try:
@@ -71,15 +71,16 @@ def watermark(session: Session, project: str) -> int:
 
 
 def more_than(session: Session, project: str, events: int) -> bool:
-    """Whether the project has more events than so many."""
-    asked = text("SELECT count(*) FROM (SELECT FROM events WHERE project_id = :project LIMIT :limit) AS first")
-    return session.execute(asked, {"project": project, "limit": events + 1}).scalar_one() > events
+    """Returns whether the project has more than `events` events."""
+    query = text("SELECT count(*) FROM (SELECT FROM events WHERE project_id = :project LIMIT :limit) AS first")
+    return session.execute(query, {"project": project, "limit": events + 1}).scalar_one() > events
 
 
 def make_month(session: Session, start: datetime, end: datetime) -> bool:
-    """Whether there is a new partition for the events received from `start` on, before `end`; both in UTC.
+    """Creates the partition for the events received from `start` until before `end`, both in UTC, unless it exists;
+    returns whether it was created.
 
-    Attached when it is made: to make it as a part would keep writers waiting for the whole table.
+    The table is created first and attached then: creating it as a partition would lock the whole log for writers.
     """
     name = f"events_{start:%Y_%m}"
     if session.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar_one() is not None:
@@ -89,7 +90,7 @@ def make_month(session: Session, start: datetime, end: datetime) -> bool:
     return True
 
 
-# -- erased -----------------------------------------------------------------------------------------------------------
+# -- erasure ----------------------------------------------------------------------------------------------------------
 
 _ERASE_EVENTS = text("""
     DELETE FROM events USING event_ids
@@ -99,11 +100,11 @@ _ERASE_EVENTS = text("""
     RETURNING events.position, CAST(CAST(events.tableoid AS regclass) AS text) AS table_name
 """)
 
-#: The completion itself, and one that was not preferred to another, by its id: what others say of it needs its text.
+#: Completions that no event is about and no preference rejected: any such event would need the text.
 _UNHEARD_OF = text("""
-    SELECT completion_id FROM completions asked
+    SELECT completion_id FROM completions known
     WHERE project_id = :project AND completion_id = ANY(:ids) AND NOT EXISTS (
-        SELECT FROM events WHERE (events.project_id, events.completion_id) = (asked.project_id, asked.completion_id))
+        SELECT FROM events WHERE (events.project_id, events.completion_id) = (known.project_id, known.completion_id))
     EXCEPT
     SELECT signal ->> 'rejected_completion_id' COLLATE "C" FROM events
     WHERE project_id = :project AND signal ->> 'kind' = 'preference'
@@ -111,17 +112,17 @@ _UNHEARD_OF = text("""
 
 
 def erase_events(session: Session, project: str, event_ids: Collection[str]) -> Sequence[Row[tuple[int, str]]]:
-    """Returns position and table_name of each event that was there. Their ids stay taken."""
+    """Erases the events and returns position and table_name of each that existed. Their ids stay taken."""
     return session.execute(_ERASE_EVENTS, {"project": project, "ids": list(event_ids)}).all()
 
 
 def unheard_of(session: Session, project: str, completion_ids: Collection[str]) -> list[str]:
-    """Those of the registered completions that no event is about."""
-    known = select(Completion.completion_id).where(
+    """Returns the registered completions among these that no event refers to."""
+    registered = select(Completion.completion_id).where(
         Completion.project_id == project, is_any_of(Completion.completion_id, completion_ids)
     )
-    ids = list(session.scalars(known))
-    # The other half of the query reads the whole log: only where there is something to find.
+    ids = list(session.scalars(registered))
+    # The second half of the query reads the whole log: skip it if none of the ids is registered.
     return list(session.scalars(_UNHEARD_OF, {"project": project, "ids": ids})) if ids else []
 
 

@@ -1,7 +1,7 @@
-"""The feedback log: append-only; change of mind and retraction are new rows.
+"""Tables of the feedback log: append-only; changed and retracted votes are new rows.
 
-Events lie in a partition for each month of their receipt. A unique index of a partitioned table holds within a
-partition only, so the ids of all events are in a table of their own, which says where each one lies.
+Events are partitioned by the month of their receipt. A unique index of a partitioned table holds only within a
+partition, so a separate table holds the ids of all events with their positions.
 """
 
 from datetime import datetime
@@ -17,15 +17,15 @@ from app.database import Base, Time
 
 #: A caller's own id. Compared byte by byte: quicker than in a language's order, and the same on every machine.
 OwnId = Annotated[str, mapped_column(String(128, collation="C"))]
-#: Text of JSON, kept as it came: JSONB would change numbers.
+#: JSON stored as it was sent: JSONB would change numbers.
 AsSent = Annotated[dict[str, Any], mapped_column(JSON)]
 
 
 class Event(Base):
-    """`position` rises with the order of commits only once the log's lock has been passed: see `store.watermark`.
+    """An event; `position` follows the order of commits only up to the watermark: see `store.watermark`.
 
-    Each project has a sequence of its own (see `log.sequence_name`), which completions share: positions tell
-    nothing of other projects.
+    Each project has a sequence of its own (see `ingest.append.sequence_name`), which completions share: positions
+    reveal nothing about other projects.
     """
 
     __tablename__ = "events"
@@ -43,7 +43,7 @@ class Event(Base):
     checkpoint_id: Mapped[UUID | None] = mapped_column(PG_UUID(as_uuid=True))
     supersedes: Mapped[OwnId | None]
     conversation_id: Mapped[OwnId | None]
-    # `metadata` is a name that the declarative base keeps for itself.
+    # The declarative base reserves the name `metadata`.
     extra: Mapped[AsSent] = mapped_column("metadata")
     never_train: Mapped[bool] = mapped_column(server_default=false())
     origin: Mapped[str | None] = mapped_column(
@@ -59,7 +59,7 @@ class Event(Base):
 
 
 class EventId(Base):
-    """Every id that an event ever had, and where the event lies; it outlives the event."""
+    """The id of an event, with its position and partition key; the row outlives the event."""
 
     __tablename__ = "event_ids"
 
@@ -70,7 +70,7 @@ class EventId(Base):
 
 
 class Tombstone(Base):
-    """An erased actor: nothing that they say is stored. Who it was is known to those alone who know the id."""
+    """An erased actor, whose new events are refused. Only a digest of the actor's id is stored."""
 
     __tablename__ = "tombstones"
 
@@ -80,7 +80,7 @@ class Tombstone(Base):
 
 
 class Completion(Base):
-    """What a model wrote, registered on its own: events may name it by its id alone."""
+    """A registered completion: events may refer to it by its id alone."""
 
     __tablename__ = "completions"
 

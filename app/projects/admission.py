@@ -1,4 +1,4 @@
-"""Who may write into which project, remembered for a moment: the way of an event asks thousands of times a second."""
+"""Caches for a moment which key may write to which project: ingest checks this thousands of times a second."""
 
 import asyncio
 import time
@@ -12,61 +12,62 @@ from app.capacity import Lane
 from app.projects import service as projects
 from app.projects.scoped import Scoped, project_of
 
-#: After so many seconds a key is looked up again, while its requests go on.
-ASKED_AGAIN_SECONDS = 0.5
-#: For so long a key that was revoked may still bring in feedback.
+#: Age in seconds after which an entry is looked up again in the background.
+REFRESH_SECONDS = 0.5
+#: Age in seconds at which an entry expires: a revoked key may send feedback for this long.
 REMEMBERED_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
 
-Asked = tuple[bytes, bytes]
+RequestKey = tuple[bytes, bytes]
 
 
 class Admission:
-    """Keys that may do what needs `scope`, and the project that each of their requests means.
+    """Admits requests whose key has `scope`, and finds the project of each.
 
-    A request is known by its Authorization header and its query string.
+    A request is identified by its Authorization header and its query string.
     """
 
     def __init__(self, scope: wire.Scope, lane: Lane) -> None:
         self._scope = scope
         self._lane = lane
-        self._remembered: dict[Asked, tuple[float, str]] = {}
-        self._asking: dict[Asked, asyncio.Task[str]] = {}
+        self._remembered: dict[RequestKey, tuple[float, str]] = {}
+        self._look_ups: dict[RequestKey, asyncio.Task[str]] = {}
 
     def remembered(self, authorization: bytes, query: bytes) -> str | None:
-        """The project of a request, where it was looked up a moment ago."""
-        found = self._remembered.get((authorization, query))
-        if found is None:
+        """Returns the project of a request if it is cached and fresh enough; None otherwise."""
+        entry = self._remembered.get((authorization, query))
+        if entry is None:
             return None
-        age = time.monotonic() - found[0]
-        if age > ASKED_AGAIN_SECONDS:
-            self._ask((authorization, query))
-        return found[1] if age < REMEMBERED_SECONDS else None
+        looked_up, project = entry
+        age = time.monotonic() - looked_up
+        if age > REFRESH_SECONDS:
+            self._start((authorization, query))
+        return project if age < REMEMBERED_SECONDS else None
 
     async def admit(self, authorization: bytes, query: bytes) -> str:
-        """The project of a request.
+        """Returns the project of a request.
 
-        Raises `Unauthenticated`, `Forbidden`, `NotFound`, `Invalid`, `Unavailable`: refusals are not remembered.
+        Raises `Unauthenticated`, `Forbidden`, `NotFound`, `Invalid`, `Unavailable`: refusals are not cached.
         """
-        known = self.remembered(authorization, query)
-        return known if known is not None else await asyncio.shield(self._ask((authorization, query)))
+        project = self.remembered(authorization, query)
+        return project if project is not None else await asyncio.shield(self._start((authorization, query)))
 
-    def _ask(self, asked: Asked) -> asyncio.Task[str]:
-        """One question at a time, however many requests wait for its answer."""
-        task = self._asking.get(asked)
+    def _start(self, request: RequestKey) -> asyncio.Task[str]:
+        """Starts a look-up, or joins the one in progress for the same key and query."""
+        task = self._look_ups.get(request)
         if task is None:
-            task = self._asking[asked] = asyncio.create_task(self._look_up(*asked))
-            task.add_done_callback(lambda done: self._answered(asked, done))
+            task = self._look_ups[request] = asyncio.create_task(self._look_up(*request))
+            task.add_done_callback(lambda done: self._answered(request, done))
         return task
 
-    def _answered(self, asked: Asked, task: asyncio.Task[str]) -> None:
-        del self._asking[asked]
+    def _answered(self, request: RequestKey, task: asyncio.Task[str]) -> None:
+        del self._look_ups[request]
         if task.cancelled() or task.exception() is not None:
-            self._remembered.pop(asked, None)
+            self._remembered.pop(request, None)
             return
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
-        self._remembered[asked] = (time.monotonic(), task.result())
+        self._remembered[request] = (time.monotonic(), task.result())
 
     async def _look_up(self, authorization: bytes, query: bytes) -> str:
         return await self._lane.run(lambda session: self._open_project(session, authorization, query))
@@ -78,7 +79,7 @@ class Admission:
 
 
 def scoped_by(session: Session, scope: wire.Scope, authorization: bytes, query: bytes) -> Scoped:
-    """The project of a request, by its Authorization header and query string; its key may do what needs `scope`.
+    """Returns the project of a request from its Authorization header and query string, if its key has `scope`.
 
     Raises `Unauthenticated`, `Forbidden`, `NotFound`, `Invalid`.
     """

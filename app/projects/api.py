@@ -25,11 +25,11 @@ router = APIRouter(tags=["projects"])
 def list_projects(
     session: Transaction,
     caller: Annotated[Caller, Depends(may("runs:read"))],
-    archived: Annotated[bool | None, Query(description="only archived ones, or only open ones")] = None,
+    archived: Annotated[bool | None, Query(description="true: only archived projects; false: only open ones")] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[wire.Project]:
-    """By name; a key of one project sees that one."""
+    """Returns the projects by name; a key of one project sees only that one."""
     return service.page(session, within=caller.project, archived=archived, cursor=cursor, limit=limit)
 
 
@@ -41,7 +41,7 @@ def list_projects(
     responses=problems(404),
 )
 def get_project(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs:read"))]) -> wire.Project:
-    """Its base model and configuration."""
+    """Returns the project's base model and configuration."""
     return service.get(session, at.project)
 
 
@@ -55,7 +55,7 @@ def get_project(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs
 def change_project(
     change: wire.ProjectChange, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
 ) -> wire.Project:
-    """Sections that are given replace the stored ones whole. Runs that were requested keep what they began with.
+    """Replaces each given section as a whole. Requested runs keep the configuration that they began with.
     `archived` closes the project to feedback and new runs, or opens it again; nothing is deleted. Another base model
     begins a new line of ancestry: `PUT /v1/projects/{project}/base-model`."""
     return service.change(session, at.project, change)

@@ -1,4 +1,4 @@
-"""Checks a folder that is named as a base model, by its files alone: nothing is loaded."""
+"""Checks by its files alone whether a folder holds a base model: nothing is loaded."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ ADAPTER = "adapter_config.json"
 
 
 def reasons_impossible(base_model: str) -> list[str]:
-    """Returns why the text names no folder at all: a relative path, or the name of a model on a hub."""
+    """Returns the reason why the text cannot be a folder: a relative path, or the name of a model on a hub."""
     if not base_model.startswith("/"):
         hub = base_model.count("/") == 1 and not base_model.startswith((".", "~"))
         what = "looks like the name of a model on a hub" if hub else "is a relative path"
@@ -19,7 +19,7 @@ def reasons_impossible(base_model: str) -> list[str]:
 
 
 def reasons_unusable(folder: Path) -> list[str]:
-    """Returns why the folder holds no base model that a run could train, each with its remedy; empty where it does.
+    """Returns the reasons why a run could not train the folder's model, each with its remedy; empty if it could.
 
     A base model is a folder with config.json, weights as safetensors, and a tokenizer.
     """
@@ -31,7 +31,7 @@ def reasons_unusable(folder: Path) -> list[str]:
             return [f"There is no folder {folder} here: check the path, or mount it into this machine or container."]
         names = {path.name for path in folder.iterdir()}
     except PermissionError:
-        return [f"{folder} cannot be read by this user: let it be read (chmod -R a+rX)."]
+        return [f"{folder} cannot be read by this user: grant read access (chmod -R a+rX)."]
     except (OSError, ValueError) as error:
         return [f"{folder} cannot be read ({error})."]
     reasons = []
@@ -45,7 +45,7 @@ def reasons_unusable(folder: Path) -> list[str]:
         reasons.append(f"{folder}/config.json needs code of its own (auto_map), which is never run.")
     reasons += _weights(folder, names)
     if not names.intersection(TOKENIZER_FILES):
-        reasons.append(f"{folder} has no tokenizer: save it beside the model with save_pretrained.")
+        reasons.append(f"{folder} has no tokenizer: save it next to the model with save_pretrained.")
     return reasons
 
 
@@ -64,8 +64,8 @@ def _weights(folder: Path, names: set[str]) -> list[str]:
     if safetensors:
         return _unreadable(folder, safetensors)
     others = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack")))
-    found = f" ({others[0]} is never loaded)" if others else ""
-    return [f"{folder} has no weights as safetensors{found}: save the model with save_pretrained."]
+    hint = f" ({others[0]} is never loaded)" if others else ""
+    return [f"{folder} has no weights as safetensors{hint}: save the model with save_pretrained."]
 
 
 def _unreadable(folder: Path, names: list[str]) -> list[str]:
@@ -75,9 +75,9 @@ def _unreadable(folder: Path, names: list[str]) -> list[str]:
                 length = int.from_bytes(file.read(8), "little")
                 header = file.read(1)
             if header != b"{" or length + 8 > (folder / name).stat().st_size:
-                return [f"{folder}/{name} is no safetensors file, or cut short: copy it again."]
+                return [f"{folder}/{name} is not a safetensors file, or is truncated: copy it again."]
         except PermissionError:
-            return [f"{folder}/{name} cannot be read by this user: let it be read (chmod a+r)."]
+            return [f"{folder}/{name} cannot be read by this user: grant read access (chmod a+r)."]
         except OSError as error:
             return [f"{folder}/{name} cannot be read ({error})."]
     return []

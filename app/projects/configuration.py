@@ -1,4 +1,4 @@
-"""Rules for a project's configuration, and how a change is laid over it. Pure."""
+"""Rules for a project's configuration and its changes. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +14,13 @@ SECTIONS = set(wire.ProjectConfiguration.model_fields)
 
 
 def changed(document: Mapping[str, Any], change: wire.ProjectChange) -> dict[str, Any]:
-    """Returns the stored document with the sections that the change gives: they replace the stored ones whole."""
+    """Returns the stored document with the sections of the change, each of which replaces the stored one as a whole."""
     given = {name for name in SECTIONS if getattr(change, name) is not None}
     return {**document, **change.model_dump(mode="json", include=given)}
 
 
 def faults_of_recipe(preset: str, changes: Mapping[str, Any]) -> list[Fault]:
-    """Returns what is wrong with preset and changes, as JSON pointers into the choice of a recipe; empty where nothing
-    is.
-    """
+    """Returns the faults of preset and changes, with JSON pointers into the choice of a recipe."""
     if preset not in PRESETS:
         return [Fault("/preset", f"there is no preset {preset!r}: choose one of {', '.join(PRESETS)}")]
     try:

@@ -1,4 +1,4 @@
-"""Which project a request is about."""
+"""Resolves the project of a request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ from app.errors import Fault, Forbidden, Invalid
 from app.projects import service
 from app.web.session import Transaction
 
-Named = Annotated[str | None, Field(description="the project; may be left out where the key opens one alone")]
+Named = Annotated[str | None, Field(description="the project; optional if the key opens only one")]
 
 
 @dataclass(frozen=True)
 class Scoped:
-    """The project of a request, and who asks: `by` is written into ledgers."""
+    """The project of a request, and its caller as the ledgers record it (`by`)."""
 
     project: str
     by: str
 
 
 def project_of(session: Session, caller: Caller, project: str | None) -> Scoped:
-    """The project that a caller means: that of the key, else `project`, which the request names.
+    """Returns the project of the caller's key, or else `project`, which the request names.
 
-    Raises `Forbidden` for a project that the key does not open, `NotFound` for an unknown one, `Invalid` where none is
-    named.
+    Raises `Forbidden` for a project that the key does not open, `NotFound` for an unknown one, and `Invalid` if the
+    request names none.
     """
     if caller.project is not None:
         if project not in (None, caller.project):
             raise Forbidden(
-                f"Your key opens project {caller.project} alone: leave out `project`, or use another key.",
+                f"Your key opens only project {caller.project}: leave out `project`, or use another key.",
                 code="other_project",
             )
         return Scoped(caller.project, caller.by)
     if project is None:
         raise Invalid(
-            "Your key opens every project: name one by the query parameter `project`.",
+            "Your key opens every project: name one with the query parameter `project`.",
             code="no_project",
             faults=[Fault("project", "is missing")],
         )
@@ -48,7 +48,7 @@ def project_of(session: Session, caller: Caller, project: str | None) -> Scoped:
 
 
 def scoped(scope: wire.Scope) -> Callable[[Session, Caller, str | None], Scoped]:
-    """A dependency: the project of a request whose key may do what needs `scope`. Raises as `project_of`."""
+    """Returns a dependency that resolves the project of a request whose key has `scope`; raises like `project_of`."""
 
     def resolve(session: Transaction, caller: Annotated[Caller, Depends(may(scope))], project: Named = None) -> Scoped:
         return project_of(session, caller, project)

@@ -1,4 +1,4 @@
-"""Projects: made, read, changed, and locked while something about one of them is decided."""
+"""Creates, reads and changes projects, and locks one while a decision about it is made."""
 
 import re
 from pathlib import Path
@@ -15,15 +15,15 @@ from app.projects.configuration import SECTIONS, changed, faults_of_recipe
 from app.projects.tables import Project
 from app.schema import Page, key_of_cursor, page_of
 
-#: As `wire.Slug`; what does not match was never stored, and may hold characters that Postgres refuses.
+#: The pattern of `wire.Slug`; other ids were never stored, and may hold characters that Postgres refuses.
 POSSIBLE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def create(session: Session, new: wire.NewProject) -> wire.Project:
-    """Inserts the project's row: for `project_setup.service.create` alone, as a project also has a base checkpoint and
-    a first release.
+    """Inserts the project's row. Only `project_setup.service.create` calls this, since a project also needs a base
+    checkpoint and a first release.
 
-    Raises `Conflict` where the project exists, `Invalid` with the fields of a wrong recipe.
+    Raises `Conflict` if the project exists, and `Invalid` with the fields of a wrong recipe.
     """
     _require_valid(new.recipe)
     _require_base_model(new.base_model)
@@ -42,12 +42,12 @@ def create(session: Session, new: wire.NewProject) -> wire.Project:
 
 
 def get(session: Session, project: str) -> wire.Project:
-    """Raises `NotFound`."""
+    """Returns a project. Raises `NotFound`."""
     return _shown(_require(store.of_id(session, project) if POSSIBLE_ID.fullmatch(project) else None, project))
 
 
 def change(session: Session, project: str, change: wire.ProjectChange) -> wire.Project:
-    """Replace the sections that are given. Runs that were requested keep what they began with.
+    """Replaces the given sections. Requested runs keep the configuration that they began with.
 
     Raises `NotFound`, and `Invalid` with the fields of a wrong recipe.
     """
@@ -62,9 +62,9 @@ def change(session: Session, project: str, change: wire.ProjectChange) -> wire.P
 
 
 def change_base_model(session: Session, project: str, base_model: str) -> None:
-    """Makes another base model the project's. The ledger tells of it: for `releases.service.start_over` alone.
+    """Replaces the project's base model. Only `releases.service.start_over` calls this, and records it in the ledger.
 
-    Raises `NotFound`, and `Invalid` where the folder holds no base model.
+    Raises `NotFound`, and `Invalid` if the folder holds no base model.
     """
     row = _require(store.locked(session, project), project)
     _require_base_model(base_model)
@@ -73,7 +73,7 @@ def change_base_model(session: Session, project: str, base_model: str) -> None:
 
 
 def require_open(session: Session, project: str) -> None:
-    """Raises `Conflict` where the project is archived: it takes no feedback and starts no run. `NotFound` where it is
+    """Raises `Conflict` if the project is archived and so takes no feedback and starts no run, and `NotFound` if it is
     unknown.
     """
     if get(session, project).archived_at is not None:
@@ -87,8 +87,8 @@ def require_open(session: Session, project: str) -> None:
 def page(
     session: Session, *, within: str | None, archived: bool | None, cursor: str | None, limit: int
 ) -> Page[wire.Project]:
-    """Returns projects by name; only `within` unless that is None; of archived and open ones those that `archived`
-    says, both where it is None.
+    """Returns a page of projects by name: only `within`, unless it is None; only archived or only open ones, unless
+    `archived` is None.
     """
     after = key_of_cursor(cursor, _possible)
     return page_of(store.by_id(session, within, archived, after, limit + 1), limit, lambda row: row.id, _shown)
@@ -110,7 +110,7 @@ def base_models(session: Session) -> dict[str, str]:
 
 
 def lock(session: Session, project: str) -> wire.Project:
-    """Hold the project's row until the transaction ends: decisions about one project happen one after the other.
+    """Locks the project's row until the transaction ends, so that decisions about one project are serialized.
 
     Raises `NotFound`.
     """
@@ -118,20 +118,20 @@ def lock(session: Session, project: str) -> wire.Project:
 
 
 def try_lock(session: Session, project: str) -> wire.Project | None:
-    """As `lock`, but None at once where another transaction holds the project: for whoever holds what that may want."""
+    """Locks the project like `lock`, but returns None if another transaction holds it: waiting could deadlock."""
     row = store.locked_unless_held(session, project)
     return None if row is None else _shown(row)
 
 
 def count_erasure(session: Session, project: str) -> None:
-    """Tell that something of the project's log is gone. Holds the project's row, as `lock` does."""
+    """Counts an erasure in the project's log. Locks the project's row, like `lock`."""
     store.count_erasure(session, project)
 
 
 def erasures(session: Session, project: str) -> int:
-    """How often something of the project's log was erased: what was read of the log at another count is void.
+    """Returns the number of erasures in the project's log: anything read from the log at another count is void.
 
-    Whoever keeps what they read compares it while they hold the project's lock.
+    Callers that store what they read compare the counts while they hold the project's lock.
     """
     return store.erasures(session, project)
 
@@ -159,12 +159,12 @@ def _require_valid(recipe: wire.RecipeChoice) -> None:
 
 
 def _require_base_model(base_model: str) -> None:
-    """Raises `Invalid` where this is no folder of a base model, as far as the machine can see it."""
-    look = reasons_unusable if settings.current().base_models == "here" else lambda _: reasons_impossible(base_model)
-    reasons = look(Path(base_model))
+    """Raises `Invalid` if this is not the folder of a base model, as far as this machine can tell."""
+    check = reasons_unusable if settings.current().base_models == "here" else lambda _: reasons_impossible(base_model)
+    reasons = check(Path(base_model))
     if reasons:
         remedy = (
-            " Where only workers see the folder, set THUMBWHEEL_BASE_MODELS=on_workers for the API."
+            " If only workers see the folder, set THUMBWHEEL_BASE_MODELS=on_workers for the API."
             if reasons[0].startswith("There is no folder")
             else ""
         )

@@ -11,7 +11,7 @@ from app.projects.tables import Project
 
 
 def insert_once(session: Session, values: dict[str, Any]) -> Project | None:
-    """The new row; None where the project exists already."""
+    """Inserts a project and returns its row; None if the project exists already."""
     statement = insert(Project).values(**values).on_conflict_do_nothing().returning(Project)
     return session.scalars(statement).one_or_none()
 
@@ -21,15 +21,15 @@ def of_id(session: Session, project: str) -> Project | None:
 
 
 def locked(session: Session, project: str) -> Project | None:
-    """The row as it is now, held until the transaction ends; events that refer to it are not kept waiting."""
-    asked = select(Project).where(Project.id == project).with_for_update(key_share=True)
-    return session.scalars(asked, execution_options={"populate_existing": True}).one_or_none()
+    """Returns the current row, locked until the transaction ends; inserts that refer to it are not blocked."""
+    query = select(Project).where(Project.id == project).with_for_update(key_share=True)
+    return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
 
 
 def locked_unless_held(session: Session, project: str) -> Project | None:
-    """As `locked`; None where another transaction holds it."""
-    asked = select(Project).where(Project.id == project).with_for_update(key_share=True, skip_locked=True)
-    return session.scalars(asked, execution_options={"populate_existing": True}).one_or_none()
+    """Returns the row like `locked`, or None if another transaction holds it."""
+    query = select(Project).where(Project.id == project).with_for_update(key_share=True, skip_locked=True)
+    return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
 
 
 def count_erasure(session: Session, project: str) -> None:
@@ -43,14 +43,14 @@ def erasures(session: Session, project: str) -> int:
 def by_id(
     session: Session, only: str | None, archived: bool | None, after: str | None, limit: int
 ) -> Sequence[Project]:
-    asked = select(Project).order_by(Project.id).limit(limit)
+    query = select(Project).order_by(Project.id).limit(limit)
     if archived is not None:
-        asked = asked.where(Project.archived_at.is_not(None) if archived else Project.archived_at.is_(None))
+        query = query.where(Project.archived_at.is_not(None) if archived else Project.archived_at.is_(None))
     if only is not None:
-        asked = asked.where(Project.id == only)
+        query = query.where(Project.id == only)
     if after is not None:
-        asked = asked.where(Project.id > after)
-    return session.scalars(asked).all()
+        query = query.where(Project.id > after)
+    return session.scalars(query).all()
 
 
 def open_ids(session: Session) -> list[str]:
@@ -63,5 +63,5 @@ def archived_ids(session: Session) -> list[str]:
 
 def base_models(session: Session) -> dict[str, str]:
     """Returns the base model of each project that is not archived."""
-    open_ones = select(Project.id, Project.base_model).where(Project.archived_at.is_(None))
-    return {row.id: row.base_model for row in session.execute(open_ones.order_by(Project.id))}
+    query = select(Project.id, Project.base_model).where(Project.archived_at.is_(None))
+    return {row.id: row.base_model for row in session.execute(query.order_by(Project.id))}

@@ -1,4 +1,4 @@
-"""Projects: one product whose model is improved."""
+"""The table of projects."""
 
 from datetime import datetime
 

@@ -127,7 +127,7 @@ def lost_in_message(message: Mapping[str, Any]) -> Fault | None:
 
 
 def is_invisible(text: str) -> bool:
-    """Whether no character of `text` can be seen: white space, control and format characters, variation selectors."""
+    """Returns whether `text` has no visible character, only white space, control characters and the like."""
     return not any(_is_visible(character) for character in text)
 
 

@@ -1,4 +1,4 @@
-"""Files of JSON lines, plain or gzipped, read one line at a time."""
+"""Reads files of JSON lines, plain or gzipped, one line at a time."""
 
 import gzip
 import hashlib
@@ -17,16 +17,16 @@ from app.feedback import signals
 from app.feedback.importing.recognition import reason_to_refuse, remedy_for_long
 from app.feedback.importing.shapes import Faulty, SaysNothing, as_text, body_of, comment_of, ignored_fields, rows_of
 
-MAX_LINE = 1 << 20  # bytes: what the API takes as one event
+MAX_LINE = 1 << 20  # bytes: the API's limit on one event
 ID_LENGTH = 128
-HEAD = 65_536  # bytes by which a file is recognised
+HEAD = 65_536  # bytes from which a file's format is recognised
 
 
 class Imported(NamedTuple):
     """The event of a line, or of a comment in it.
 
-    fault    why no run would learn from it
-    ignored  fields of the row that the event does not keep
+    fault    the reason for which no run would learn from it
+    ignored  fields of the row that the event does not hold
     """
 
     line: int
@@ -36,26 +36,26 @@ class Imported(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """The line is broken; `reason` says where."""
+    """A broken line, with the fault as `reason`."""
 
     line: int
     reason: str
 
 
 class Silent(NamedTuple):
-    """The line is sound and gives no event: a tie, or something that did not happen."""
+    """A valid line without an event: equal answers, or an act that did not happen."""
 
     line: int
     reason: str
 
 
 def read(path: Path) -> Iterator[Imported | Rejected | Silent]:
-    """Every line of `path` that is not empty. Event ids follow from what the lines say: importing a file again, also
-    with its lines in another order, stores nothing new.
+    """Yields the items of every line of `path` that is not empty. Event ids are derived from the content of the lines:
+    importing a file again, even with its lines in another order, stores nothing new.
 
     A line may hold several events, as `{"events": […]}` or as a page of `GET /v1/feedback`: each gives an item.
 
-    Raises `Invalid` where the file is recognised as something else than JSON lines, cannot be opened, or ends in the
+    Raises `Invalid` if the file is recognised as another format than JSON lines, cannot be opened, or ends in the
     middle of its gzip stream.
     """
     seen: Counter[bytes] = Counter()
@@ -79,7 +79,7 @@ def _items(number: int, row: Any, seen: Counter[bytes]) -> Iterator[Imported | R
     except SaysNothing as nothing:
         yield Silent(number, str(nothing))
         return
-    # Where nobody is named, each row is of somebody else: nobody's later row changes an earlier mind.
+    # Rows without an actor get one each, so that none replaces the vote of another.
     body.setdefault("actor", f"unknown-{hashlib.sha256(body['event_id'].encode()).hexdigest()[:16]}")
     parsed = _parsed(number, body)
     yield parsed._replace(ignored=ignored_fields(row)) if isinstance(parsed, Imported) else parsed
@@ -113,7 +113,7 @@ def _fault_of(event: wire.Event) -> Fault | None:
 
 
 def _id_of(row: dict[str, Any], seen: Counter[bytes]) -> str:
-    """The row's own id, or one made of its content and, where rows are equal, of which of them it is."""
+    """Returns the row's own id, or one derived from its content and, for equal rows, from their order."""
     given = as_text(row.get("event_id", row.get("id")), "id")
     if isinstance(given, str) and given and len(given) <= ID_LENGTH:
         return given
@@ -126,20 +126,20 @@ def _decoded(line: bytes) -> Any:
     if len(line) > MAX_LINE:
         raise Faulty(f"has over {MAX_LINE:,} bytes: {remedy_for_long(line)}")
     try:
-        # Decoded strictly first: json.loads guesses UTF-16 and UTF-32 where it is given bytes.
+        # Decoded strictly first: given bytes, json.loads also guesses UTF-16 and UTF-32.
         return json.loads(line.decode(), parse_constant=_no_number)
     except UnicodeDecodeError:
         raise Faulty("is not UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise Faulty(f"is no JSON: {error}") from None
+        raise Faulty(f"is not valid JSON: {error}") from None
 
 
 def _no_number(name: str) -> Any:
-    raise Faulty(f"is no JSON: {name} is no number")
+    raise Faulty(f"is not valid JSON: {name} is not a number of JSON")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered from 1; longer lines are cut just over `MAX_LINE`."""
+    """Yields the lines that are not empty, numbered from 1, each cut to at most `MAX_LINE` + 1 bytes."""
     if path.is_dir():
         raise Invalid(f"{path} is a directory: name its files, for example {path}/*.jsonl.", code="file_unreadable")
     try:

@@ -8,19 +8,19 @@ from typing import Any
 MAGIC = {
     b"PAR1": (
         "is a parquet file: write it as JSON lines first, "
-        "for example by polars: pl.read_parquet(FILE).write_ndjson(NEW)."
+        "for example with polars: pl.read_parquet(FILE).write_ndjson(NEW)."
     ),
     b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or save the table as JSON lines.",
     b"BZh": "is compressed with bzip2: decompress it first; only gzip is read.",
     b"\xfd7zXZ": "is compressed with xz: decompress it first; only gzip is read.",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd: decompress it first; only gzip is read.",
 }
-LINES = "one JSON object a line with the fields prompt, completion and label (true or false)"
+LINES = "one JSON object per line with the fields prompt, completion and label (true or false)"
 
 #: The beginning of a batch's body, or of a page of the listing.
 _BATCH = re.compile(rb'\{\s*"(events|items)"\s*:\s*\[')
 
-#: Keys that stand together in the rows of other tools' exports.
+#: Keys that occur together in the rows of other tools' exports.
 TOOLS: Mapping[str, tuple[frozenset[str], ...]] = {
     "Langfuse": (frozenset({"traceId", "dataType"}), frozenset({"traceId", "name", "value"})),
     "LangSmith": (frozenset({"run_id", "key", "score"}), frozenset({"run_type", "inputs"})),
@@ -36,7 +36,7 @@ TOOLS: Mapping[str, tuple[frozenset[str], ...]] = {
 }
 
 
-#: Conversations in one list of messages, a shape that several tools share, by the field that stands beside the list.
+#: Conversations in one list of messages, a shape that several tools share, by the extra field that comes with it.
 CONVERSATIONS: Mapping[str | None, str] = {
     "rejected_response": (
         "a conversation with a rejected answer, as ms-swift reads it: write the last message as chosen, "
@@ -53,25 +53,25 @@ CONVERSATIONS: Mapping[str | None, str] = {
 
 
 def origin_of(row: Mapping[str, Any]) -> str | None:
-    """Returns what a row of an unknown shape seems to be, and whose; None where it is not recognised."""
+    """Returns the format and tool that a row of unknown shape seems to come from; None if it is not recognised."""
     tool = next((tool for tool, shapes in TOOLS.items() if any(shape <= row.keys() for shape in shapes)), None)
     if tool is not None:
         return f"an export of {tool}"
     if "messages" not in row:
         return None
-    return next(said for field, said in CONVERSATIONS.items() if field is None or field in row)
+    return next(description for field, description in CONVERSATIONS.items() if field is None or field in row)
 
 
 def remedy_for_long(line: bytes) -> str:
-    """Returns what to do about a line that is too long, as the rest of a sentence."""
+    """Returns the remedy for a line that is too long, as the end of a sentence."""
     batch = _BATCH.match(line)
     if batch is None:
         return "shorten what it holds"
-    return f"write its {batch[1].decode()} one a line, for example by `jq -c '.{batch[1].decode()}[]' FILE > NEW`"
+    return f"write its {batch[1].decode()} one per line, for example with `jq -c '.{batch[1].decode()}[]' FILE > NEW`"
 
 
 def _remedy_for_document(lines: Sequence[bytes]) -> str | None:
-    """Returns the command that makes JSON lines of one JSON document; None where `lines` are not the beginning of one.
+    """Returns the command that converts one JSON document to JSON lines; None if `lines` do not begin one.
 
     The last of several lines may be cut off, and so may be a single one.
     """
@@ -85,7 +85,7 @@ def _remedy_for_document(lines: Sequence[bytes]) -> str | None:
 
 
 def _breaks_off(line: bytes) -> bool:
-    """Whether `line` is the beginning of a JSON value that goes on."""
+    """Returns whether `line` is the beginning of an incomplete JSON value."""
     text = line.decode("utf-8", "replace")
     try:
         json.loads(text)
@@ -97,7 +97,7 @@ def _breaks_off(line: bytes) -> bool:
 
 
 def reason_to_refuse(head: bytes) -> str | None:
-    """Returns why a file that begins with `head` cannot be read, as the rest of a sentence; None if it may be read."""
+    """Returns the reason to refuse a file that begins with `head`, as the end of a sentence; None if it is readable."""
     for magic, sentence in MAGIC.items():
         if head.startswith(magic):
             return sentence

@@ -1,4 +1,4 @@
-"""What a decoded line says. Pure: one JSON object in; the body of an event, or why there is none, out.
+"""Converts a decoded line to the body of an event, or gives the reason why it has none. Pure.
 
 Shapes: rows of events with a `kind` (preference, rating, edit, implicit, flag), and the rows that TRL's trainers read:
 prompt, completion and label, or prompt, chosen and rejected; each text a string or chat messages.
@@ -16,7 +16,7 @@ from app.feedback.importing.recognition import origin_of
 Row = Mapping[str, Any]
 Body = dict[str, Any]
 
-#: The signal of an observed act. An act that was observed not to happen says nothing: people read without copying.
+#: The signal of an observed act. An act that did not happen is no signal: people read without copying.
 _ACTS = {
     "copied": "copy", "copy": "copy", "accepted": "accept", "accept": "accept",
     "rejected": "reject", "reject": "reject", "regenerated": "regenerate", "regenerate": "regenerate",
@@ -36,17 +36,20 @@ _ROLES = {"human": "user", "gpt": "assistant"}
 
 
 class Faulty(Exception):
-    """The row is none that can be imported."""
+    """A row that cannot be imported."""
 
 
 class SaysNothing(Exception):
-    """The row is sound, and says neither good nor bad."""
+    """A valid row that judges the completion neither good nor bad."""
 
 
 def body_of(row: Any) -> Body:
-    """The event's body, but for `event_id` and `actor` where the row names none. Raises `Faulty`, `SaysNothing`."""
+    """Returns the event's body without `event_id`, and without `actor` if the row has none.
+
+    Raises `Faulty`, `SaysNothing`.
+    """
     if not isinstance(row, dict):
-        raise Faulty("is no JSON object")
+        raise Faulty("is not a JSON object")
     if "signal" in row and "completion_id" in row and isinstance(row["signal"], dict):
         return _event(row)
     shape = _shape(row)
@@ -56,7 +59,7 @@ def body_of(row: Any) -> Body:
 
 
 def ignored_fields(row: Row) -> tuple[str, ...]:
-    """Returns the fields of a row that no event keeps. A body of an event has none: those are refused by name."""
+    """Returns the fields of a row that its event drops; none for a body of an event, whose extra fields are faults."""
     return () if isinstance(row.get("signal"), dict) else tuple(name for name in row if name not in FIELDS)
 
 
@@ -70,7 +73,7 @@ def rows_of(document: Any) -> list[Any]:
 
 
 def comment_of(row: Row) -> Body | None:
-    """Returns the signal of a comment beside a judgement or a signal; None where there is none."""
+    """Returns the signal of a comment on a row that also has a judgement or a signal; None if there is no comment."""
     comment = row.get("comment")
     if comment is None or not row.keys() & {"kind", "label", "chosen", "signal"}:
         return None
@@ -87,9 +90,9 @@ def as_text(identity: Any, name: str) -> Any:
 
 
 def _event(row: Row) -> Body:
-    """The body of an event as the API takes it, or as `GET /v1/feedback` lists it."""
-    beside = ("position", "received_at", "comment")
-    body = {name: value for name, value in row.items() if name not in beside and value is not None}
+    """Returns the body of a row that is an event for the API, or one listed by `GET /v1/feedback`."""
+    extra = ("position", "received_at", "comment")
+    body = {name: value for name, value in row.items() if name not in extra and value is not None}
     if "received_at" not in row:
         body.setdefault("origin", "import")
     elif row.get("occurred_at") == row["received_at"]:
@@ -99,9 +102,9 @@ def _event(row: Row) -> Body:
 
 
 def completion_id_of(prompt: Any, text: str) -> str:
-    """Rows name no completion ids: votes on the same text for the same prompt are about the same completion."""
-    said = json.dumps([prompt, text], sort_keys=True, separators=(",", ":"))
-    return "imported-" + hashlib.sha256(said.encode()).hexdigest()[:32]
+    """Derives a completion id, which rows lack: votes on the same text for the same prompt share one completion."""
+    key = json.dumps([prompt, text], sort_keys=True, separators=(",", ":"))
+    return "imported-" + hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _shape(row: Row) -> Callable[[Row], Body]:
@@ -150,7 +153,7 @@ def _pair(row: Row) -> Body:
 
 
 def _preferred(prompt: Any, chosen: Any, rejected: Any, *, tie: bool = False) -> Body:
-    """A preference; its other side has no text where the answer is empty, which cannot be trained on."""
+    """Returns the body of a preference; an empty rejected answer, which cannot be trained on, is left out."""
     if tie and not _is_visible(_text(chosen, "the first answer", empty=True)):
         chosen, rejected = rejected, chosen
     better, worse = _text(chosen, "the preferred answer"), _text(rejected, "the other answer", empty=True)
@@ -161,21 +164,21 @@ def _preferred(prompt: Any, chosen: Any, rejected: Any, *, tie: bool = False) ->
         signal["rejected"] = worse
     if tie:
         signal["tie"] = True
-    return _said(prompt, better, signal)
+    return _body(prompt, better, signal)
 
 
 def _rating(row: Row) -> Body:
     scale = {"minimum": row.get("rating_min", 1), "maximum": row.get("rating_max", 5)}
     if isinstance(row.get("rating"), bool | str):
         raise Faulty(f"rating is {row['rating']!r}: must be a number")
-    return _one(row, {"kind": "rating", "value": row.get("rating"), **scale})
+    return _body_of_row(row, {"kind": "rating", "value": row.get("rating"), **scale})
 
 
 def _edit(row: Row) -> Body:
     edited = _text(row.get("edit"), "edit")
     if edited == _text(row.get("completion"), "completion"):
-        return _one(row, {"kind": "accept"})
-    return _one(row, {"kind": "edit", "text": edited})
+        return _body_of_row(row, {"kind": "accept"})
+    return _body_of_row(row, {"kind": "edit", "text": edited})
 
 
 def _implicit(row: Row) -> Body:
@@ -183,13 +186,13 @@ def _implicit(row: Row) -> Body:
     if not isinstance(act, str) or act not in _ACTS:
         raise Faulty(f"signal is {act!r}: must be one of {', '.join(_ACTS)}")
     if not _label(row):
-        raise SaysNothing(f"not {act}: what a user did not do says nothing")
-    return _one(row, {"kind": _ACTS[act]})
+        raise SaysNothing(f"not {act}: an act that did not happen is no signal")
+    return _body_of_row(row, {"kind": _ACTS[act]})
 
 
 def _labelled(row: Row) -> Body:
-    """A person's judgement: also that of an annotator who flags how a request was handled."""
-    return _one(row, {"kind": "thumbs", "value": "up" if _label(row) else "down"})
+    """Returns the body of a person's judgement, also of an annotator who flags how a request was handled."""
+    return _body_of_row(row, {"kind": "thumbs", "value": "up" if _label(row) else "down"})
 
 
 _KINDS: Mapping[str, Callable[[Row], Body]] = {
@@ -201,11 +204,11 @@ _KINDS: Mapping[str, Callable[[Row], Body]] = {
 }
 
 
-def _one(row: Row, signal: Body) -> Body:
-    return _said(_prompt(row), _text(row.get("completion"), "completion"), signal)
+def _body_of_row(row: Row, signal: Body) -> Body:
+    return _body(_prompt(row), _text(row.get("completion"), "completion"), signal)
 
 
-def _said(prompt: Any, completion: str, signal: Body) -> Body:
+def _body(prompt: Any, completion: str, signal: Body) -> Body:
     return {
         "completion_id": completion_id_of(prompt, completion),
         "prompt": prompt,
@@ -260,7 +263,7 @@ def _messages(prompt: list[Any]) -> list[Any]:
 
 
 def _text(answer: Any, name: str, *, empty: bool = False) -> str:
-    """The text of an answer that is a string or one message of the assistant. `empty`: whether it may have no text."""
+    """Returns the text of an answer that is a string or one message of the assistant; `empty` permits an empty text."""
     if answer is None:
         raise Faulty(f"{name} is missing")
     if isinstance(answer, list):

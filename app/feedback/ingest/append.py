@@ -1,8 +1,7 @@
-"""SQL of the way into the log, on asyncpg: each append is one statement, and so one transaction and one round trip.
+"""SQL that appends to the log, on asyncpg: each append is one statement, and so one transaction and one round trip.
 
-Positions are drawn under the log's lock (see `store.watermark`), ids are taken in a narrow table, and what is new goes
-into the log itself. Ids are taken sorted, and locks too: two writers of the same ones wait for each other, and not in a
-circle.
+Positions are drawn under the log's lock (see `store.watermark`), ids are claimed in a narrow table, and new rows go
+into the log itself. Ids and locks are taken in sorted order, so that two writers of the same ones cannot deadlock.
 """
 
 import json
@@ -18,7 +17,7 @@ import asyncpg
 Key = tuple[str, str]  # project, and an id in it
 
 #: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint,
-#: time, what it supersedes, conversation, metadata, whether never to train on it, origin. Signal, messages and metadata
+#: time, superseded event, conversation, metadata, whether never to train on it, origin. Signal, messages and metadata
 #: are JSON text.
 EventRow = tuple[
     str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str | None,
@@ -27,19 +26,19 @@ EventRow = tuple[
 #: Project, completion id, prompt, completion, checkpoint, conversation, sampling, token ids, log-probs, metadata.
 CompletionRow = tuple[str, str, str, str, UUID | None, str | None, str, str | None, str | None, str]
 
-#: What became of a row: new in the log; its id is there already; its actor was erased, and stays away.
+#: The outcome of a row: appended; its id exists already; refused, since its actor was erased.
 Fate = Literal["new", "there", "erased"]
 
 
 @cache
 def lock_key(project: str) -> int:
-    """The advisory lock of the project's log: writers share it, `store.watermark` has it alone for a moment."""
+    """Returns the key of the log's advisory lock: writers hold it shared, `store.watermark` takes it exclusively."""
     return int.from_bytes(sha256(f"thumbwheel feedback {project}".encode()).digest()[:8], "big", signed=True)
 
 
 @cache
 def sequence_name(project: str) -> str:
-    """The sequence of the positions in a project's log, as `log_sequence` in Postgres names it."""
+    """Returns the sequence of the positions in a project's log, named as by `log_sequence` in Postgres."""
     return f"log_positions_{sha256(project.encode()).hexdigest()[:32]}"
 
 
@@ -80,21 +79,21 @@ _APPEND_EVENTS = (
 
 
 async def append_events(connection: asyncpg.Connection, rows: Sequence[EventRow]) -> list[Fate]:
-    """Append the rows in their order, but for those of erased actors; what has an id that is there stays as it is.
+    """Appends the rows in their order, except those of erased actors; events whose id exists stay as they are.
 
-    Erased actors are looked for once the lock is held, and with what is committed then: an erasure that has put its
-    tombstone, and had the log's lock since, misses no event.
+    Erased actors are looked up once the lock is held, among the tombstones committed by then: an erasure that
+    committed its tombstone and then took the log's lock misses no event.
     """
     return await _append(connection, _APPEND_EVENTS, rows)
 
 
 async def try_to_append(connection: asyncpg.Connection) -> None:
-    """Append an event to some project, and undo it. Raises whatever keeps events out."""
+    """Appends an event to any project and rolls it back. Raises the error that an event would meet."""
     project = await connection.fetchval("SELECT id FROM projects LIMIT 1")
     if project is None:
         return
-    undone = connection.transaction()
-    await undone.start()
+    trial = connection.transaction()
+    await trial.start()
     try:
         row: EventRow = (
             project, f"trial {uuid4()}", "trial", "trial", '{"kind": "copy"}', None, None, None, None, None, None, None,
@@ -103,25 +102,25 @@ async def try_to_append(connection: asyncpg.Connection) -> None:
         await append_events(connection, [row])
     finally:
         if not connection.is_closed():
-            await undone.rollback()
+            await trial.rollback()
 
 
 def lacks_partition(error: Exception) -> bool:
-    """Whether the log has no partition for now. Postgres reports it as a check that a row violates."""
+    """Returns whether the error means that no partition takes the row. Postgres reports a check violation for it."""
     return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
 
 
 _EVENTS_OF = """
     SELECT i.project_id, i.event_id, e.completion_id, e.actor, e.signal, e.prompt, e.completion, e.checkpoint_id,
            e.occurred_at, e.supersedes, e.conversation_id, e.metadata, e.never_train
-    FROM unnest($1::text[], $2::text[]) AS asked (project_id, event_id)
-    JOIN event_ids i ON (i.project_id, i.event_id) = (asked.project_id, asked.event_id)
+    FROM unnest($1::text[], $2::text[]) AS requested (project_id, event_id)
+    JOIN event_ids i ON (i.project_id, i.event_id) = (requested.project_id, requested.event_id)
     JOIN events e ON (e.project_id, e.position, e.received_at) = (i.project_id, i.position, i.received_at)
 """
 
 
 async def events_of(connection: asyncpg.Connection, keys: Iterable[Key]) -> dict[Key, dict[str, Any]]:
-    """The stored events, as `signals.document` shows them; without those that were erased."""
+    """Returns the stored events in the form of `signals.document`, without erased ones."""
     return {
         (row["project_id"], row["event_id"]): {
             "completion_id": row["completion_id"],
@@ -164,20 +163,20 @@ _APPEND_COMPLETIONS = (
 
 
 async def append_completions(connection: asyncpg.Connection, rows: Sequence[CompletionRow]) -> list[Fate]:
-    """Register the rows; those whose id is there already are left as they are."""
+    """Registers the rows; completions whose id exists stay as they are."""
     return await _append(connection, _APPEND_COMPLETIONS, rows)
 
 
 _COMPLETIONS_OF = """
     SELECT c.project_id, c.completion_id, c.prompt, c.completion, c.checkpoint_id, c.conversation_id, c.sampling,
            c.token_ids, c.log_probs, c.metadata
-    FROM unnest($1::text[], $2::text[]) AS asked (project_id, completion_id)
-    JOIN completions c ON (c.project_id, c.completion_id) = (asked.project_id, asked.completion_id)
+    FROM unnest($1::text[], $2::text[]) AS requested (project_id, completion_id)
+    JOIN completions c ON (c.project_id, c.completion_id) = (requested.project_id, requested.completion_id)
 """
 
 
 async def completions_of(connection: asyncpg.Connection, keys: Iterable[Key]) -> dict[Key, dict[str, Any]]:
-    """The registered completions, as `signals.completion_document` shows them."""
+    """Returns the registered completions in the form of `signals.completion_document`."""
     return {
         (row["project_id"], row["completion_id"]): {
             "prompt": _decoded(row["prompt"]),
@@ -203,11 +202,11 @@ async def _append(connection: asyncpg.Connection, statement: str, rows: Sequence
 
 
 async def _fetch_by_key(connection: asyncpg.Connection, query: str, keys: Iterable[Key]) -> Sequence[Mapping[str, Any]]:
-    asked = list(keys)
-    found: Sequence[Mapping[str, Any]] = await connection.fetch(
-        query, [project for project, _ in asked], [own_id for _, own_id in asked]
+    pairs = list(keys)
+    rows: Sequence[Mapping[str, Any]] = await connection.fetch(
+        query, [project for project, _ in pairs], [own_id for _, own_id in pairs]
     )
-    return found
+    return rows
 
 
 def _decoded(text: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON, or JSON lines; compressed or not; never more than is allowed."""
+"""Reads the bodies of requests, JSON or JSON lines, compressed or not, within the limits on their size."""
 
 import io
 import zlib
@@ -15,19 +15,19 @@ from app.web import json_limits
 from app.web.bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES, MIB, require_decodable, too_large
 
 MAX_BATCH = 5000
-#: Empty lines are passed over; 16 MiB of them would keep others waiting.
+#: Empty lines are skipped, but 16 MiB of them would delay other requests.
 MAX_LINES = 2 * MAX_BATCH
-#: A gzip file may hold several members: as many as a writer of parts makes, not one a byte.
+#: A gzip file may hold several members: enough for a writer that compresses parts, not one per byte.
 MAX_MEMBERS = 100
-#: Decompressed at once.
+#: Bytes decompressed at once.
 STEP_BYTES = 256 * 1024
-#: Commas up to which a batch is cut into its items at once; beyond, they are counted first.
+#: A batch with more commas than this is counted before it is split into its items.
 FEW_COMMAS = 300_000
-#: Commas and opening brackets of a batch's items that the quick reader does not take, as 4 µs go into each: a second.
+#: Commas and opening brackets allowed in the items that the quick reader cannot read: at 4 µs each, a second.
 UNUSUAL_VALUES = 250_000
-#: A value of a faulty item costs about as much more, since its faults are collected and worded.
+#: The cost of a value in a faulty item relative to a valid one, since its faults are collected and described.
 FAULTY_WEIGHT = 5
-#: A row for the log, or the faults of an item with the id that it carries.
+#: A row for the log, or the faults of an item with its event id.
 Item = Entry | tuple[Faults, str | None]
 
 
@@ -41,30 +41,30 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 async def whole(chunks: AsyncIterator[bytes], encoding: str) -> bytes:
-    """The body, decompressed. Raises `Invalid` where it is not what `encoding` says, `TooLarge`."""
-    body = io.BytesIO()  # its value is no copy
+    """Returns the decompressed body. Raises `Invalid` if it does not match `encoding`, and `TooLarge`."""
+    body = io.BytesIO()  # getvalue() does not copy
     async for piece in chunks if encoding != "gzip" else _decompressed(chunks):
         body.write(piece)
     return body.getvalue()
 
 
 def split(body: bytes, *, lines: bool) -> Sequence[Any]:
-    """The items of a batch, each for `read`. Raises `Invalid` where it is no batch at all, or one too long."""
+    """Splits a batch into items for `BatchReader.read`. Raises `Invalid` if it is not a batch or is too long."""
     if not lines:
         return _split_array(body)
-    if body.count(b"\n") > MAX_LINES:  # before a list is made of them
+    if body.count(b"\n") > MAX_LINES:  # before they become a list
         raise _too_many("/")
-    found = [line for line in body.split(b"\n") if not line.isspace() and line]
-    if len(found) > MAX_BATCH:
+    items = [line for line in body.split(b"\n") if not line.isspace() and line]
+    if len(items) > MAX_BATCH:
         raise _too_many("/")
-    return found
+    return items
 
 
 class BatchReader:
     """Reads the items of one batch.
 
     Items of an unusual shape take many times as long as the others, and faulty ones longest, so a batch has a budget
-    for them. Once it is spent, such items are refused without a look.
+    for them. Once it is spent, such items are refused unread.
     """
 
     def __init__(self, project: str) -> None:
@@ -72,7 +72,7 @@ class BatchReader:
         self._left = UNUSUAL_VALUES
 
     def read(self, item: bytes | msgspec.Raw) -> Item:
-        """Returns a row for the log, or what is wrong with the item."""
+        """Returns a row for the log, or the faults of the item."""
         body = bytes(item)
         if len(body) > MAX_BODY_BYTES:
             return _fault(f"is larger than {MAX_BODY_BYTES // MIB} MiB: shorten what it holds"), None
@@ -81,12 +81,12 @@ class BatchReader:
             return entry
         if self._left <= 0:
             return _fault(
-                "was not read, as the batch holds too much of an unusual shape: send it in a smaller one"
+                "was not read, since the batch holds too many items of an unusual shape: send it in a smaller batch"
             ), None
-        found = _read_unusual(self._project, body)
+        result = _read_unusual(self._project, body)
         values = 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
-        self._left -= values if isinstance(found, Entry) else FAULTY_WEIGHT * values
-        return found
+        self._left -= values if isinstance(result, Entry) else FAULTY_WEIGHT * values
+        return result
 
 
 def _read_unusual(project: str, body: bytes) -> Item:
@@ -99,7 +99,7 @@ def _read_unusual(project: str, body: bytes) -> Item:
             return event_entry(project, event)
         return event, signals.given_id(signals.decoded(body))
     except ValueError as error:
-        return _fault(f"is no JSON ({error})"), None
+        return _fault(f"is not valid JSON ({error})"), None
 
 
 def _fault(message: str) -> Faults:
@@ -129,11 +129,11 @@ async def _decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _split_array(body: bytes) -> Sequence[Any]:
-    """The items as JSON text. Raises `Invalid` where the body is no JSON, whatever item that lies in."""
+    """Returns the items as JSON text. Raises `Invalid` if the body is not valid JSON, even if only one item is not."""
     if body.count(b",") <= FEW_COMMAS:
         try:
             decoded = _ARRAY.decode(body)
-        except (ValueError, RecursionError):  # a number, a text or a depth that only a slower reader takes
+        except (ValueError, RecursionError):  # a number, a text or a depth that only a slower reader accepts
             pass
         else:
             events = decoded if isinstance(decoded, list) else decoded.events
@@ -153,7 +153,7 @@ def _split_array(body: bytes) -> Sequence[Any]:
 
 
 def _require_json(item: bytes) -> None:
-    """Raises `Invalid` for an item that is no JSON. One too large or too deep is refused by itself, later."""
+    """Raises `Invalid` for an item that is not valid JSON. An item too large or too deep is refused alone, later."""
     try:
         _RAW.decode(item)
     except (ValueError, RecursionError):
@@ -166,18 +166,18 @@ def _values(body: bytes) -> Any:
         return signals.decoded(body)
     except ValueError as error:
         raise Invalid(
-            f"The body is no JSON: {error}.", code="invalid_json", faults=[Fault("/", "is no JSON")]
+            f"The body is not valid JSON: {error}.", code="invalid_json", faults=[Fault("/", "is not valid JSON")]
         ) from error
 
 
 def _refuse(body: Any) -> NoReturn:
-    """Raises `Invalid` for a JSON value that is no batch."""
+    """Raises `Invalid` for a JSON value that is not a batch."""
     if isinstance(body, dict):
         wrong = sorted(body.keys() - {"events"})
         if wrong:
-            raise _no_batch(f"/{brief(pointer_part(wrong[0]))}", "is not known")
-        raise _no_batch("/events", "is no array" if "events" in body else "is missing")
-    raise _no_batch("/", "is no array")
+            raise _no_batch(f"/{brief(pointer_part(wrong[0]))}", "is not a known field")
+        raise _no_batch("/events", "is not an array" if "events" in body else "is missing")
+    raise _no_batch("/", "is not an array")
 
 
 def _no_gzip(message: str) -> Invalid:
@@ -186,7 +186,7 @@ def _no_gzip(message: str) -> Invalid:
 
 def _no_batch(pointer: str, message: str) -> Invalid:
     return Invalid(
-        f"{pointer} {message}: send an array of events, an object with `events`, or an event a line.",
+        f"{pointer} {message}: send an array of events, an object with `events`, or one event per line.",
         code="invalid_request",
         faults=[Fault(pointer, message)],
     )

@@ -1,4 +1,4 @@
-"""Bodies of requests as rows of the log, on their way to Postgres."""
+"""Converts the bodies of requests to rows of the log."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from app.feedback.ingest import append, msgspec_reader
 
 
 class Entry(NamedTuple):
-    """One body on its way: `row` begins with project and id. `body` is looked at where the id is taken already."""
+    """A body that is to be stored: `row` begins with project and id; `body` is compared if the id is taken already."""
 
     row: tuple[Any, ...]
     body: Any
@@ -19,19 +19,19 @@ class Entry(NamedTuple):
 
 def event_entry(project: str, event: wire.Event) -> Entry:
     """Returns the event as a row of the log."""
-    kept = signals.as_stored(event)
-    prompt = kept.prompt
+    stored = signals.as_stored(event)
+    prompt = stored.prompt
     text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, signals.json_text(prompt))
     row: append.EventRow = (
-        project, signals.id_of(kept), kept.completion_id, kept.actor, signals.json_text(kept.signal), text, messages,
-        kept.completion, kept.checkpoint_id, kept.occurred_at, kept.supersedes, kept.conversation_id,
-        signals.json_text(kept.metadata), kept.never_train, kept.origin,
+        project, signals.id_of(stored), stored.completion_id, stored.actor, signals.json_text(stored.signal), text,
+        messages, stored.completion, stored.checkpoint_id, stored.occurred_at, stored.supersedes,
+        stored.conversation_id, signals.json_text(stored.metadata), stored.never_train, stored.origin,
     )  # fmt: skip
-    return Entry(row, kept)
+    return Entry(row, stored)
 
 
 def quick_entry(project: str, body: bytes) -> Entry | None:
-    """Returns the event in `body`, JSON text, as a row of the log; None where `wire.Event` has to read it first."""
+    """Returns the event in `body`, JSON text, as a row of the log; None if `wire.Event` has to parse it."""
     read = msgspec_reader.read(body, time.time())
     if read is None:
         return None
@@ -59,5 +59,5 @@ def completion_entry(project: str, completion_id: str, completion: wire.Completi
 
 
 def _array(numbers: Sequence[float] | None) -> str | None:
-    """Returns the numbers as Postgres writes arrays."""
+    """Returns the numbers as an array literal of Postgres."""
     return None if numbers is None else "{" + ",".join(map(repr, numbers)) + "}"

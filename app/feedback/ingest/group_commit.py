@@ -1,9 +1,9 @@
-"""Group commit: requests that come at the same time share one transaction, and are answered after its commit.
+"""Group commit: concurrent requests share one transaction, and are answered after its commit.
 
-    request ─▶ queue ─▶ writer: one statement, committed ─▶ each request hears what became of its bodies
+    request ─▶ queue ─▶ writer: one statement, committed ─▶ each request gets the outcomes of its bodies
 
 Nothing is answered before its commit. A body that Postgres refuses fails alone: the batch is halved until it is found.
-Where the queue is full, or Postgres away, a request is told to come again; whoever hangs up is stored all the same.
+If the queue is full or Postgres is unavailable, a request is answered with 503. Hanging up cancels no commit.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from app.feedback.ingest.entries import Entry
 
 log = logging.getLogger(__name__)
 
-#: Bodies of one transaction.
+#: The largest number of bodies in one transaction.
 MOST_BODIES = 500
-#: A first writer takes what waits at once; the others only so many, while it is still busy: the processor's time of a
-#: transaction is then shared by enough of them, and Postgres has work while requests are read.
+#: An idle intake writes waiting bodies at once. While a writer is busy, the next one starts at this number of bodies:
+#: enough to share the cost of a transaction, and Postgres has work while requests are read.
 CROWD = 8
 WRITERS = 2
-#: What may wait for its commit; beyond it a request is refused at once, with 503.
+#: Bounds on the queue; beyond them a request is refused at once, with 503.
 ROOM_BODIES = 20_000
 ROOM_BYTES = 256 * 1024 * 1024
-#: With memory for a batch of the longest bodies before it goes to disk.
+#: Settings of the session; `work_mem` holds a batch of the longest bodies.
 SESSION = {
     "application_name": "thumbwheel intake",
     "synchronous_commit": "on",
@@ -44,7 +44,7 @@ SESSION = {
 }
 CONNECT_SECONDS, COMMAND_SECONDS, DRAIN_SECONDS = 5, 30, 60
 
-#: Errors that lie in a body; all others lie in Postgres or on the way there, and concern the whole batch.
+#: Errors caused by a body; all others come from Postgres or the connection, and concern the whole batch.
 OF_A_BODY = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
@@ -56,16 +56,16 @@ OF_A_BODY = (
 
 
 class Outcome(NamedTuple):
-    """`erased`: it was erased, and stays away; `erased_actor`: so does whatever its actor says."""
+    """The outcome of one body. `erased`: its id was erased and is refused; `erased_actor`: its actor was."""
 
     id: str
     status: Literal["stored", "replayed", "conflict", "erased", "erased_actor"]
-    differs: tuple[str, ...] = ()  # JSON pointers, where it is a conflict
+    differs: tuple[str, ...] = ()  # JSON pointers, if the status is conflict
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is appended, and how to compare it with what is there."""
+    """A kind of body: the functions that append it and compare it with the stored one."""
 
     insert: Callable[..., Awaitable[list[append.Fate]]]
     stored: Callable[..., Awaitable[dict[append.Key, dict[str, Any]]]]
@@ -96,10 +96,10 @@ class _Waiting:
 
 
 class Intake:
-    """The way into the log for all requests of one process; to be used inside one event loop.
+    """The queue and writers of the log for all requests of one process; used inside one event loop.
 
-    database_url  as libpq writes it: ``postgresql://…``
-    room          bodies that may wait
+    database_url  a URL for libpq: ``postgresql://…``
+    room          the number of bodies that may wait
     """
 
     def __init__(self, database_url: str, *, room: int = ROOM_BODIES, writers: int = WRITERS) -> None:
@@ -115,11 +115,11 @@ class Intake:
         self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
 
     async def record(self, kind: Kind, entries: Sequence[Entry], size: int = 0) -> list[Outcome | ThumbwheelError]:
-        """What became of each entry, after the commit; an error for each one that Postgres refuses.
+        """Returns the outcome of each entry after the commit, or an error for an entry that Postgres refuses.
 
-        size  of the request, in bytes
+        size  the size of the request in bytes
 
-        Raises `Unavailable` where there is no room, or Postgres is away: nothing may be stored then, or some of it.
+        Raises `Unavailable` if the queue is full or Postgres is unavailable: some of the entries may be stored then.
         """
         outcomes: list[Outcome | ThumbwheelError] = []
         for start in range(0, len(entries), MOST_BODIES):  # one after the other: they keep their order in the log
@@ -136,9 +136,9 @@ class Intake:
         return outcomes
 
     async def require_writable(self) -> None:
-        """Raises `Unavailable` where Postgres would not store an event now, with the reason.
+        """Raises `Unavailable`, with the reason, if Postgres would not store an event now.
 
-        Where the last batch was stored, nothing is done. Else an event is appended and undone.
+        If the last batch was stored, this returns at once. Otherwise it appends an event and rolls it back.
         """
         if not self._takes_events:
             waiting = _Waiting(EVENTS, (), 0)
@@ -147,7 +147,7 @@ class Intake:
             await waiting.answer
 
     async def close(self) -> None:
-        """Take nothing more, store what was taken, and let go of Postgres."""
+        """Refuses new bodies, stores the waiting ones, and closes the connections to Postgres."""
         self._closing = True
         self._something.set()
         _, late = await asyncio.wait(self._writers, timeout=DRAIN_SECONDS)
@@ -156,9 +156,9 @@ class Intake:
 
     def _require_room(self, bodies: int, size: int) -> None:
         if self._closing:
-            raise Unavailable("This server is stopping: send it again, to another one or in a moment.", code="stopping")
+            raise Unavailable("This server is stopping: retry in a moment, or at another server.", code="stopping")
         if self._queue and (bodies > self._room or size > self._room_bytes):
-            raise Unavailable("More events come in than Postgres takes: send it again in a moment.", code="intake_full")
+            raise Unavailable("More events arrive than Postgres can store: retry in a moment.", code="intake_full")
 
     async def _write(self) -> None:
         connection: asyncpg.Connection | None = None
@@ -167,7 +167,7 @@ class Intake:
                 if connection is None or connection.is_closed():
                     connection = await self._connect()
                 await self._store(connection, batch)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the senders hear of it and the writer lives on
+            except Exception as error:  # noqa: BLE001 - any error goes to the senders, and the writer continues
                 self._takes_events = False
                 _fail(batch, error)
                 if connection is not None:
@@ -181,7 +181,7 @@ class Intake:
             await connection.close()
 
     async def _take(self) -> list[_Waiting]:
-        """What goes into the next transaction; nothing once all is stored and nothing more will come."""
+        """Waits for the requests of the next transaction; returns none once the intake is closed and all is stored."""
         while not (self._queue and (self._busy == 0 or self._queued >= CROWD or self._closing)):
             if self._closing:
                 return []
@@ -228,7 +228,7 @@ class Intake:
 async def _outcomes(
     connection: asyncpg.Connection, kind: Kind, entries: Sequence[Entry]
 ) -> list[Outcome | ThumbwheelError]:
-    """Store the entries in one transaction; where that fails by one of them, in halves."""
+    """Stores the entries in one transaction; if one of them makes it fail, stores each half by itself."""
     try:
         fates = await kind.insert(connection, [entry.row for entry in entries])
     except OF_A_BODY as error:
@@ -253,7 +253,7 @@ async def _outcomes(
 
 
 def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcome:
-    """Of what was erased the id is there, and nothing else."""
+    """Returns the outcome of an entry whose id exists; `stored` is None if the event was erased."""
     if stored is None:
         return Outcome(entry.row[1], "erased")
     given = kind.document(entry.body)
@@ -264,7 +264,7 @@ def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcom
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     passing = postgres_errors.passing(error)
-    if batch[0].trial:  # a probe asks every few seconds: nobody's event was lost
+    if batch[0].trial:  # a health probe, every few seconds: no event was lost
         refused = _no_partition() if append.lacks_partition(error) else None
         reason = postgres_errors.without_values(error)
         passing = passing or refused or Unavailable(f"Postgres refuses every event: {reason}.", code="events_refused")
@@ -286,12 +286,12 @@ def _no_partition() -> Unavailable:
 
 
 def _refused(error: Exception) -> Invalid:
-    return Invalid(f"Postgres cannot store this body ({error}): change it before you send it again.", code="unstorable")
+    return Invalid(f"Postgres cannot store this body ({error}): change it before you retry.", code="unstorable")
 
 
 @asynccontextmanager
 async def intake(database_url: str) -> AsyncIterator[Intake]:
-    """An intake while the block lasts; it ends once all that was taken is stored."""
+    """Provides an intake for the block, and stores all waiting bodies at its end."""
     running = Intake(database_url)
     try:
         yield running

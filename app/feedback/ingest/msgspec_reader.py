@@ -1,7 +1,7 @@
-"""The usual shapes of an event, read several times as fast as by pydantic. Pure.
+"""Parses the common shapes of an event several times as fast as pydantic. Pure.
 
-What this reader takes, `wire.Event` takes too, and as the same event: a property-based test holds the two together.
-Whatever it does not know, or does not like, it leaves to `wire.Event`, which also says what is wrong.
+`wire.Event` accepts everything that this reader accepts, as the same event: a property-based test compares the two.
+All other bodies are left to `wire.Event`, which also reports their faults.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from thumbwheel.wire.values import CLOCK_SKEW_SECONDS, EARLIEST, MAX_INTEGER, MA
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Place = Annotated[float, Meta(ge=-SCALE_LIMIT, le=SCALE_LIMIT)]
-#: To the microsecond: where more digits come, this reader would round and the other one cut.
+#: At most microseconds: of more digits, this reader would round the last and `wire.Event` would truncate.
 Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")]
 Value = str | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float | bool | None
 
@@ -63,7 +63,7 @@ _DECODER = msgspec.json.Decoder(Event)
 
 
 def read(body: bytes, now: float) -> tuple[Event, datetime | None] | None:
-    """An event with an id of its own from JSON text, and when it occurred; None where `wire.Event` has to look at it.
+    """Returns an event that carries an id, and the time at which it occurred; None if `wire.Event` has to parse it.
 
     now  seconds since 1970
     """
@@ -72,7 +72,7 @@ def read(body: bytes, now: float) -> tuple[Event, datetime | None] | None:
     try:
         event = _DECODER.decode(body)
         occurred_at = None if event.occurred_at is None else datetime.fromisoformat(event.occurred_at)
-    except (ValueError, RecursionError):  # also what msgspec raises for JSON that it cannot read, or not that deep
+    except (ValueError, RecursionError):  # msgspec's errors for invalid JSON and for deep nesting are among these
         return None
     if occurred_at is not None and not EARLIEST <= occurred_at.timestamp() <= now + CLOCK_SKEW_SECONDS:
         return None
@@ -84,7 +84,7 @@ def json_text(value: object) -> str:
 
 
 def _plausible(event: Event) -> bool:
-    """Whether it keeps the rules of `wire.Event` that no type can say."""
+    """Returns whether the event satisfies those rules of `wire.Event` that types cannot express."""
     signal, prompt, completion = event.signal, event.prompt, event.completion
     if event.event_id.isspace() or event.completion_id.isspace() or event.actor.isspace():
         return False
@@ -98,7 +98,7 @@ def _plausible(event: Event) -> bool:
     if event.conversation_id is not None and event.conversation_id.isspace():
         return False
     if isinstance(signal, Edit):
-        # An edit that changed nothing is stored as something else.
+        # An edit that changed nothing is stored as an acceptance.
         return bool(signal.text) and not signal.text.isspace() and signal.text != completion
     return not isinstance(signal, Rating) or (
         signal.minimum < signal.maximum and (signal.minimum <= signal.value <= signal.maximum)

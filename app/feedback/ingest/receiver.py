@@ -1,4 +1,4 @@
-"""Requests that bring feedback, from their bytes to the answer, in the event loop: no thread, no session in between."""
+"""Handles the requests that bring feedback in the event loop, without a thread or a database session."""
 
 import asyncio
 from collections.abc import Mapping
@@ -32,23 +32,23 @@ from app.web.problems import problem_response
 
 CREATED, OK, MIXED = 201, 200, 207
 ERASED = ("erased", "erased_actor")
-#: Items of a batch that are read and stored together.
+#: The number of items of a batch that are read and stored together.
 PART = 125
-#: A token and its log-prob are values of their own.
+#: Each token and each log-prob counts as a value.
 COMPLETION_VALUES = 2 * MAX_TOKENS + MOST_VALUES
-#: Characters of what is wrong with one item of a batch.
+#: The largest number of characters in the faults of one item of a batch.
 MOST_ERROR = 1000
 
 
 class Receiver:
-    """What takes the requests of one process: who may bring something, and the way into the log."""
+    """Receives the feedback of one process: admits each request by its key and appends its bodies to the log."""
 
     def __init__(self, intake: Intake, lane: Lane) -> None:
         self._intake = intake
         self._admission = Admission("feedback:write", lane)
 
     async def event(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One event, stored before the answer. Raises `Invalid`, `TooLarge`, `Conflict`, and what admission raises."""
+        """Stores an event and then answers. Raises `Invalid`, `TooLarge`, `Conflict`, and the errors of admission."""
         authorization = length = kind = encoding = b""
         chunked = False
         for name, value in scope["headers"]:
@@ -83,7 +83,7 @@ class Receiver:
         await send({"type": "http.response.body", "body": answer})
 
     async def completion(self, request: Request, completion_id: str) -> Response:
-        """One completion, registered before the answer. Raises as `event` does."""
+        """Registers a completion and then answers. Raises the same errors as `event`."""
         project = await self._project(request)
         body = await request.body()
         entry = completion_entry(project, completion_id, _read(wire.Completion, body, COMPLETION_VALUES))
@@ -91,10 +91,10 @@ class Receiver:
         return _receipt("completion_id", outcome)
 
     async def batch(self, request: Request) -> Response:
-        """Many events: what is valid is stored, and of each it is said what became of it.
+        """Stores the valid events of a batch and answers with the outcome of each item.
 
-        One part of the batch is on its way to Postgres while the next one is read; they go in their order, as later
-        events of an actor count before earlier ones.
+        While one part of the batch is being stored, the next one is read. The parts are stored in their order, since
+        later events of an actor count before earlier ones.
         """
         project = await self._project(request)
         kind = media_type(request.headers.get("content-type", ""))
@@ -112,7 +112,7 @@ class Receiver:
                     entries[index] = item
                 else:
                     answers[index] = _invalid(index, *item)
-                    await asyncio.sleep(0)  # others are answered between two faulty items
+                    await asyncio.sleep(0)  # other requests are answered between two faulty items
             if under_way is not None:
                 await under_way
             under_way = asyncio.create_task(self._part(entries, answers, len(body) * len(entries) // len(items)))
@@ -154,14 +154,14 @@ class Receiver:
 def _read(model: type[BaseModel], body: bytes, most_values: int = MOST_VALUES) -> Any:
     require_decodable(body, most_values)
     try:
-        read = signals.read(model, body)
+        result = signals.read(model, body)
     except ValueError as error:
         raise Invalid(
-            f"The body is no JSON: {error}.", code="invalid_json", faults=[Fault("/", "is no JSON")]
+            f"The body is not valid JSON: {error}.", code="invalid_json", faults=[Fault("/", "is not valid JSON")]
         ) from error
-    if not isinstance(read, list):
-        return read
-    faults = Faults((Fault(fault.pointer or "/", fault.message) for fault in read), read.total)
+    if not isinstance(result, list):
+        return result
+    faults = Faults((Fault(fault.pointer or "/", fault.message) for fault in result), result.total)
     raise Invalid(faults.sentence(), code="invalid_request", faults=faults)
 
 
@@ -179,8 +179,8 @@ def _answer(index: int, entry: Entry, outcome: Outcome | ThumbwheelError) -> dic
             "index": index, "event_id": entry.row[1], "status": "invalid", "error": outcome.message, "pointer": "",
         }  # fmt: skip
     if outcome.status in ERASED:
-        said = _erased(outcome, "event", "event_id")
-        return {"index": index, "event_id": outcome.id, "status": "erased", "error": said, "pointer": ""}
+        message = _erased(outcome, "event", "event_id")
+        return {"index": index, "event_id": outcome.id, "status": "erased", "error": message, "pointer": ""}
     answer = {"index": index, "event_id": outcome.id, "status": outcome.status}
     if outcome.status == "conflict":
         answer |= {"error": _conflict(outcome, "event", "event_id"), "pointer": outcome.differs[0]}
@@ -210,7 +210,7 @@ def _conflict(outcome: Outcome, what: str, name: str) -> str:
 def _erased(outcome: Outcome, what: str, name: str) -> str:
     if outcome.status == "erased_actor":
         return (
-            "The actor was erased, and nothing that they say is stored: send no more of it, or have an admin let "
-            "them come back (DELETE /v1/erasures/{id}/tombstone)."
+            "The actor was erased, and new events of theirs are refused: stop sending them, or have an admin let "
+            "the actor come back (DELETE /v1/erasures/{id}/tombstone)."
         )
-    return f"The {what} {outcome.id} was erased and stays away: what is said anew needs a new {name}."
+    return f"The {what} {outcome.id} was erased, and its id stays taken: new feedback needs a new {name}."

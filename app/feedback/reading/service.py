@@ -1,4 +1,4 @@
-"""Reading the log: the one place that knows how events and registered completions are stored, for labels and snapshots.
+"""Reads the log for labels and snapshots; no other code knows how events and registered completions are stored.
 
 LogSource  the log up to a watermark in columns, and the texts at positions
 LogTexts   the texts: prompts, completions, edits
@@ -18,7 +18,7 @@ LogSource = store.LogSource
 
 
 def end(session: Session, project: str, watermark: int) -> datetime | None:
-    """Returns when the newest event up to `watermark` was received; None for an empty log."""
+    """Returns the time at which the newest event up to `watermark` was received; None for an empty log."""
     return store.end(session, project, watermark)
 
 
@@ -41,7 +41,7 @@ class LogTexts:
     watermark: int
 
     def carried(self) -> Iterator[pa.RecordBatch]:
-        """Yields the texts of all completions but those that were not preferred, in no order: position, carrier (number
+        """Yields the texts of all completions except rejected ones, in no order: position, carrier (number
         in `carriers.CARRIERS`), prompt (JSON text), completion.
         """
         return store.carried(self.session, self.project, self.watermark)
@@ -51,7 +51,7 @@ class LogTexts:
         return store.LogSource(self.session, self.project, self.watermark).edited(positions)
 
     def rejected(self, positions: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """Returns prompt (JSON text) and text of the completions that were not preferred at these positions."""
+        """Returns prompt (JSON text) and text of the completions that were rejected at these positions."""
         return self.looks("rejected", positions)
 
     def looks(self, carrier: Carrier, positions: Sequence[int]) -> dict[int, tuple[str, str]]:

@@ -63,7 +63,7 @@ class LogSource:
 
     def events(self) -> Iterator[pa.RecordBatch]:
         """Yields the events without prompt and completion, in no order: position, completion_id, actor, moment and
-        by_arrival (see `event_time`), signal (JSON text without texts; a long preference has the other one's id and
+        by_arrival (see `event_time`), signal (JSON text without texts; a long preference has the rejected id and
         whether it `carries` a text), carries (whether it has a completion's text), never_train, checkpoint_id
         (16 bytes), supersedes.
         """
@@ -71,7 +71,7 @@ class LogSource:
             yield with_moments(self._events_about(self.about))
             return
         batches = arrow(self.session, f"SELECT {_EVENT} FROM events WHERE {self._here}")  # noqa: S608 - literals
-        for batch in batches:  # JSON and UUIDs come as what they are made of
+        for batch in batches:  # JSON and UUIDs arrive as extension types
             columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
             yield with_moments(pa.RecordBatch.from_pydict(columns))
 
@@ -98,11 +98,11 @@ class LogSource:
 
     def positions(self, event_ids: Collection[str]) -> dict[str, int]:
         """Returns the positions of the events with these ids."""
-        found = self.session.execute(
+        rows = self.session.execute(
             text("SELECT event_id, position FROM event_ids WHERE project_id = :project AND event_id = ANY(:ids)"),
             {"project": self.project, "ids": list(event_ids)},
         )
-        return dict(found.tuples().all())
+        return dict(rows.tuples().all())
 
     def registered(self) -> Iterator[pa.RecordBatch]:
         """Returns completion_id, position and checkpoint_id of the registered completions that an event is about."""
@@ -137,14 +137,14 @@ class LogSource:
         return self._texts_at(positions, "signal ->> 'text' AS text FROM events")
 
     def _texts_at(self, positions: Sequence[int], what: str) -> dict[int, str]:
-        found: dict[int, str] = {}
+        texts: dict[int, str] = {}
         for batch in arrow(
             self.session,
             f"SELECT position, {what} "
             f"WHERE project_id = {literal(self.project)} AND position = ANY({literal(positions)}::bigint[])",
         ):
-            found |= zip(batch["position"].to_pylist(), batch["text"].to_pylist(), strict=True)
-        return found
+            texts |= zip(batch["position"].to_pylist(), batch["text"].to_pylist(), strict=True)
+        return texts
 
 
 def carried(session: Session, project: str, watermark: int, *, since: int = 0) -> Iterator[pa.RecordBatch]:
@@ -202,14 +202,14 @@ def _named_later(session: Session, project: str, since: int, until: int) -> Iter
 def prompts_at(session: Session, project: str, carrier: Carrier, positions: Sequence[int]) -> dict[int, str]:
     """Returns the prompts of the completions that are carried at these positions, as JSON text."""
     table, _ = _CARRIED[carrier]
-    found: dict[int, str] = {}
+    prompts: dict[int, str] = {}
     for batch in arrow(
         session,
         f"SELECT position, prompt::text AS prompt FROM {table} "  # noqa: S608 - literals
         f"WHERE project_id = {literal(project)} AND position = ANY({literal(positions)}::bigint[])",
     ):
-        found |= zip(batch["position"].to_pylist(), batch["prompt"].to_pylist(), strict=True)
-    return found
+        prompts |= zip(batch["position"].to_pylist(), batch["prompt"].to_pylist(), strict=True)
+    return prompts
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -217,26 +217,26 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def end(session: Session, project: str, watermark: int) -> datetime | None:
-    """Returns when the newest event up to `watermark` was received; None for an empty log."""
-    found: datetime | None = session.scalar(
+    """Returns the time at which the newest event up to `watermark` was received; None for an empty log."""
+    received_at: datetime | None = session.scalar(
         text(
             "SELECT received_at FROM events WHERE project_id = :project AND position <= :watermark "
             "ORDER BY position DESC LIMIT 1"
         ),
         {"project": project, "watermark": watermark},
     )
-    return found
+    return received_at
 
 
 def count(session: Session, project: str, watermark: int) -> int:
     """Returns the number of events up to `watermark`."""
-    counted = text("SELECT count(*) FROM events WHERE project_id = :project AND position <= :watermark")
-    return session.execute(counted, {"project": project, "watermark": watermark}).scalar_one()
+    query = text("SELECT count(*) FROM events WHERE project_id = :project AND position <= :watermark")
+    return session.execute(query, {"project": project, "watermark": watermark}).scalar_one()
 
 
 def rating_median(session: Session, project: str, watermark: int, since: datetime, minimum: int) -> float | None:
     """Returns the median place of the ratings on their scales since then; None for fewer than `minimum`."""
-    found = session.execute(
+    row = session.execute(
         text(
             """
             SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY (value - low) / (high - low))
@@ -249,4 +249,4 @@ def rating_median(session: Session, project: str, watermark: int, since: datetim
         ),
         {"project": project, "watermark": watermark, "since": since},
     ).one()
-    return None if found[0] < minimum else found[1]
+    return None if row[0] < minimum else row[1]

@@ -1,4 +1,4 @@
-"""What goes over the wire: the models of the API's bodies, shared by client and server."""
+"""Models of the API's bodies, shared by client and server."""
 
 from thumbwheel.wire.audits import (
     Audit,

@@ -24,8 +24,8 @@ class NewAudit(Body):
 
 
 class AuditFigure(BaseModel):
-    """What was found of the labels of some items. Precision is the share of right ones, with Wilson's 95 % interval;
-    null while nobody has agreed or disagreed."""
+    """The results for a group of items. Precision is the share of correct labels, with Wilson's 95 % interval; null
+    while no verdict agrees or disagrees."""
 
     items: int
     judged: int = Field(description="items with the verdict agree or disagree; unsure ones say nothing of the label")

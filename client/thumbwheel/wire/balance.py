@@ -1,4 +1,4 @@
-"""What training rows are made of, how they are best balanced, and what they lack."""
+"""The composition of training rows, the advised balance, and the reasons against training on them."""
 
 from typing import Literal
 
@@ -34,7 +34,7 @@ class Segment(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why nothing should be learnt from the rows, for programs: `reason` says the same to people."""
+    """A reason not to train on the rows, in fields for programs; `reason` states it for people."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -50,7 +50,7 @@ class Refusal(BaseModel):
 
 
 class BalancePlan(BaseModel):
-    """How the classes stand, and which of the two ways of the recipe to even them is advised."""
+    """The sizes of the classes, and which of the recipe's two ways to balance them is advised."""
 
     model_config = ConfigDict(from_attributes=True)
 

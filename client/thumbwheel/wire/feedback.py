@@ -126,7 +126,7 @@ class StoredEvent(BaseModel):
 
 
 class Completion(Body):
-    """What a model was given and what it wrote, for events that name it by its id alone."""
+    """A prompt and the completion of a model, for events that refer to it by its id alone."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -17,9 +17,9 @@ def _at_least_one_row(rows: float) -> float:
 
 
 class Cap(Body):
-    """How much of the weight of all rows one of many may have: the smaller of a share and a number of rows.
+    """The largest weight that one actor or prompt may have: the smaller of a share of all weight and a number of rows.
 
-    Where there are few of them, a share so small would leave no data: then `times_equal` equal shares are allowed.
+    With few actors or prompts, such a share would leave no data: then `times_equal` equal shares are allowed.
     """
 
     share: float = Field(gt=0, le=1)

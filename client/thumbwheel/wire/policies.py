@@ -12,14 +12,14 @@ from thumbwheel.wire.values import Body, Name, Text, storable
 
 
 class Says(Body):
-    """What a signal says of its completion."""
+    """The verdict of a signal on its completion."""
 
     label: Label
     weight: Weight = 1
 
 
 class SaysUnless(Says):
-    """What a signal says once a while has passed in which nobody did something else about the same completion."""
+    """The verdict of a signal, unless a certain other signal on the same completion follows within a time."""
 
     unless: Literal["reopen", "escalate", "regenerate", "reject"] | None = Field(
         None, description="a signal that takes the verdict away"
@@ -104,14 +104,14 @@ class FlagTier(Body):
 
 
 class OutcomeRule(Body):
-    """What a named fact of the product says where it is true, and where it is false."""
+    """The verdicts of a named outcome, for true and for false."""
 
     true: SaysUnless | None = None
     false: SaysUnless | None = None
 
 
 class SignalRules(Body):
-    """For each kind of signal what it says; null: nothing. Comments never say anything."""
+    """The verdict of each kind of signal; null: none. Comments have no verdict."""
 
     thumbs: ThumbsRule = ThumbsRule()
     edit: EditRule = EditRule()
@@ -184,7 +184,7 @@ class SignalRules(Body):
 
 
 class AuditRule(Body):
-    """What an audit must have shown before a run starts."""
+    """The audit result that a run requires."""
 
     minimum_precision: float = Field(gt=0, lt=1, description="of the labels of each class, at the interval's low end")
     within_days: float = Field(90, gt=0, le=3660, description="how old the audit may be")
@@ -261,7 +261,7 @@ class StoredLabelPolicy(BaseModel):
 
 
 class NewAdoption(Body):
-    """From now on labels are given by this version."""
+    """A request to assign labels by this version from now on."""
 
     reason: Reason = Field("", description="why, for the ledger")
 

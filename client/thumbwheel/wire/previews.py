@@ -67,7 +67,7 @@ class ClassSize(BaseModel):
 
 
 class GuardEffect(BaseModel):
-    """What the guards of a policy do to the votes and rows."""
+    """The effect of a policy's guards on votes and rows."""
 
     quarantined_actors: int
     quarantined_votes: int
@@ -91,7 +91,7 @@ class PolicyEffect(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What a policy made of one completion. A label of nothing weighs 0."""
+    """A policy's label for one completion. The label `nothing` has weight 0."""
 
     label: ResolvedLabel
     weight: float
@@ -162,7 +162,7 @@ class ExplainedText(BaseModel):
 
 
 class LabelExplanation(BaseModel):
-    """What the adopted policy makes of one completion, and why."""
+    """The label of one completion under the adopted policy, with its reasons."""
 
     completion_id: str
     policy: str

@@ -13,7 +13,7 @@ ErasureState = Literal["pending", "running", "done", "failed"]
 
 
 class LivePeriod(BaseModel):
-    """From one release to the next."""
+    """A period during which a checkpoint was live, from its release to the next."""
 
     since: datetime
     until: datetime | None = Field(description="null: it is live")
@@ -43,7 +43,7 @@ class ErasedSnapshot(BaseModel):
     successor_id: UUID | None = Field(description="null: no row was left")
     successor_sha256: str | None
     rows: int = Field(description="that are gone")
-    shards: list[str] = Field(description="files that were written anew, or deleted")
+    shards: list[str] = Field(description="files that were rewritten or deleted")
 
 
 class ErasedTable(BaseModel):
@@ -59,7 +59,7 @@ class ErasedTable(BaseModel):
 
 
 class Certificate(BaseModel):
-    """What was erased, by numbers and ids of what is left of it."""
+    """The extent of an erasure, as counts and as ids, which contain no erased content."""
 
     events: int
     event_ids: list[str] = Field(description="the first 1,000; all of them: GET /v1/erasures/{id}/events")
@@ -102,7 +102,7 @@ class ErasedEvent(BaseModel):
 
 
 class ReceiptSignal(BaseModel):
-    """What the event says, as the label policy reads it."""
+    """The verdict of the event's signal under the label policy."""
 
     signal: dict[str, Any]
     says: str | None = Field(description="its reason; null: it says nothing")
@@ -136,7 +136,7 @@ class ReceiptSnapshot(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What became of one event."""
+    """The label of an event, and the snapshots, runs and checkpoints that rest on it."""
 
     event_id: str
     position: int

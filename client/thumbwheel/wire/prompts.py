@@ -1,4 +1,4 @@
-"""What a model was given: a text, or the messages of a chat."""
+"""Prompts: a text, or the messages of a chat."""
 
 from typing import Annotated, Literal, Self
 

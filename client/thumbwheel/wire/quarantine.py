@@ -14,7 +14,7 @@ QuarantineRule = Literal["burst", "one_way", "ring"]
 
 
 class QuarantineFinding(BaseModel):
-    """What one rule found, with the figures that it rests on; null where the rule has no such figure."""
+    """The finding of one rule, with the figures behind it; null if the rule has no such figure."""
 
     rule: QuarantineRule
     said: str = Field(description="the figures as a sentence")

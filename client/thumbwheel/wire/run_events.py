@@ -1,4 +1,4 @@
-"""What `GET /v1/runs/{run_id}/events` tells of a run while it happens: one JSON object per server-sent event."""
+"""The events of `GET /v1/runs/{run_id}/events`: one JSON object per server-sent event."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
@@ -35,7 +35,7 @@ class RunMetricsEvent(_RunEvent):
 
 
 class RunProgressEvent(_RunEvent):
-    """How far the run is now."""
+    """The current progress of the run."""
 
     event: Literal["progress"] = "progress"
     state: RunState
@@ -49,7 +49,7 @@ class RunProgressEvent(_RunEvent):
 
 
 class RunWarningEvent(_RunEvent):
-    """What looks wrong, and what to do."""
+    """A suspected problem of the run, with a remedy."""
 
     event: Literal["warning"] = "warning"
     message: str
@@ -67,7 +67,7 @@ class RunEndEvent(_RunEvent):
 AnyRunEvent = RunTransitionEvent | RunMetricsEvent | RunProgressEvent | RunWarningEvent | RunEndEvent
 RunEvent = Annotated[AnyRunEvent, Field(discriminator="event")]
 
-#: The models by the name that stands behind `event:` in the stream.
+#: The models by the name that follows `event:` in the stream.
 RUN_EVENTS: dict[str, type[AnyRunEvent]] = {
     model.model_fields["event"].default: model for model in get_args(AnyRunEvent)
 }

@@ -77,7 +77,7 @@ class Preference(Body):
 
 
 class Outcome(Body):
-    """What a fact of the product says, by its name there: ``ticket_solved``, ``tests_passed``."""
+    """A fact reported by the product, under the product's name for it: ``ticket_solved``, ``tests_passed``."""
 
     kind: Literal["outcome"] = "outcome"
     name: Name
@@ -85,7 +85,7 @@ class Outcome(Body):
 
 
 class Comment(Body):
-    """What the user wrote about the completion."""
+    """A remark of the user about the completion."""
 
     kind: Literal["comment"] = "comment"
     text: CompletionText

@@ -193,7 +193,7 @@ def test_equal_rows_are_votes_of_different_people(tmp_path):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ([1, 2], "no JSON object"),
+        ([1, 2], "not a JSON object"),
         ({"prompt": "Hi"}, "no known shape"),
         ({"kind": "applause"}, "kind is 'applause'"),
         ({"kind": ["edit"]}, "kind is"),

@@ -153,7 +153,7 @@ def test_a_batch_of_over_a_mebibyte_in_one_line_is_rejected_with_the_command_tha
     [item] = read(tmp_path, [{name: [BODY] * 20_000}])
 
     assert item == Rejected(
-        1, f"has over 1,048,576 bytes: write its {name} one a line, for example by `jq -c '.{name}[]' FILE > NEW`"
+        1, f"has over 1,048,576 bytes: write its {name} one per line, for example with `jq -c '.{name}[]' FILE > NEW`"
     )
 
 

@@ -63,7 +63,7 @@ def cut_short(model: Path) -> None:
         (pickled, "pytorch_model.bin is never loaded"),
         (adapter, "It holds an adapter: name the base model of that adapter"),
         (own_code, "needs code of its own (auto_map), which is never run"),
-        (cut_short, "is no safetensors file, or cut short"),
+        (cut_short, "is not a safetensors file, or is truncated"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(model: Path, spoil: Callable[[Path], None], reason: str) -> None:
