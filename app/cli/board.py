@@ -1,4 +1,4 @@
-"""A run as somebody at a terminal sees it: how far it is, and how its figures went."""
+"""The view of a run at a terminal: its progress, and its figures as lines."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from app.runs.states import TERMINAL
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-#: Title, name in the metrics, what stands behind the number.
+#: Title, name in the metrics, unit behind the number.
 SHOWN = (
     ("loss", "loss", ""),
     ("margin", "margin", ""),
@@ -24,11 +24,12 @@ WIDEST_BAR, WIDEST_LINE = 40, 60
 
 
 class Board:
-    """What is known of a run, gathered from its events."""
+    """The current state of a run, collected from its events; rich draws it."""
 
     def __init__(self) -> None:
         self.now: wire.RunProgressEvent | None = None
-        self.figures: dict[str, Any] = {}  # the newest of each: drift, say, is measured a few times in a run
+        #: The newest value of each metric; some, such as drift, are measured only a few times in a run.
+        self.figures: dict[str, Any] = {}
         self.note = ""
         self._steps: dict[int, Mapping[str, Any]] = {}
 
@@ -43,16 +44,20 @@ class Board:
             self.note = f"warning: {event.message}"
 
     def step(self, step: int, values: Mapping[str, Any]) -> None:
-        """One that was taken again replaces the first one."""
+        """Stores the metrics of a step; a repeated step replaces the earlier one."""
         self._steps[step] = values
         self.figures |= {name: value for name, value in values.items() if value is not None}
         if len(self._steps) > MOST_STEPS:
             drift = SHOWN[-1][1]
-            self._steps = {at: of for at, of in self._steps.items() if at % 2 or of.get(drift) is not None}
+            self._steps = {
+                number: metrics
+                for number, metrics in self._steps.items()
+                if number % 2 or metrics.get(drift) is not None
+            }
 
     @property
     def state(self) -> str:
-        """With what keeps it there."""
+        """The state of the run, with the reason why it does not proceed."""
         if self.now is None:
             return ""
         if self.now.paused:
@@ -62,7 +67,7 @@ class Board:
         return f"{self.now.state}, waiting for the run before it" if self.now.waiting else self.now.state
 
     def line(self) -> str:
-        """All of it in words."""
+        """Returns state, progress, pace and figures as one line of text."""
         now = self.now
         if now is None:
             return ""
@@ -92,11 +97,11 @@ class Board:
         yield head
         levels = BLOCKS if console.encoding.startswith("utf") else PLAIN
         for title, name, unit in SHOWN:
-            values = [found for step in sorted(self._steps) if (found := self._steps[step].get(name)) is not None]
+            values = [value for step in sorted(self._steps) if (value := self._steps[step].get(name)) is not None]
             if values:
-                said = f"  {figure(values[-1])}{unit}"
-                width = min(options.max_width - 8 - len(said), WIDEST_LINE)
-                yield Text(f"{title:<8}{sparkline(values, width, levels=levels)}{said}", no_wrap=True)
+                newest = f"  {figure(values[-1])}{unit}"
+                width = min(options.max_width - 8 - len(newest), WIDEST_LINE)
+                yield Text(f"{title:<8}{sparkline(values, width, levels=levels)}{newest}", no_wrap=True)
         if self.note:
             yield Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")
 
@@ -121,7 +126,7 @@ class Board:
 
 
 def noted(event: wire.RunTransitionEvent) -> str:
-    """A row of the history in one line."""
+    """Returns a transition as one line: when, the new state, the reason and who caused it."""
     what = event.to_state if event.from_state != event.to_state else ""
     why = event.reason if event.by in event.reason or not event.reason else f"{event.reason} ({event.by})"
     return "  ".join(part for part in (when(event.at), what, why) if part)

@@ -1,4 +1,4 @@
-"""What the commands that call the API share: their options, the client, and ids by their endings."""
+"""Shared parts of the commands that call the API: options, the client, and ids given by their last characters."""
 
 import re
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 Project = Annotated[
     str | None,
-    typer.Option("--project", "-p", help="The project, where the key opens several.  [default: THUMBWHEEL_PROJECT]"),
+    typer.Option("--project", "-p", help="The project, if the key opens several.  [default: THUMBWHEEL_PROJECT]"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table; a pipe gets it anyway.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (the default when output is piped).")]
 
 SHOWN_CHARACTERS = 8
 LEAST_CHARACTERS = 4
@@ -31,17 +31,18 @@ class Identified(Protocol):
 Item = TypeVar("Item", bound=Identified)
 
 
-#: Somebody waits at a terminal: seconds of silence are enough. Who stays longer (watching, importing) is more patient.
+#: A person waits at a terminal, so a few seconds without an answer are enough. Watching and importing take longer and
+#: try more often.
 TRIES = 3
 PATIENT_TRIES = 10
 
 
-#: Most calls are answered at once; what reads the whole log may take minutes.
+#: Most calls are answered at once; those that read the whole log may take minutes and set their own time-out.
 TIMEOUT_SECONDS = 30
 
 
 def connected(project: str | None = None, *, tries: int = TRIES, timeout: float = TIMEOUT_SECONDS) -> "Client":
-    """A client for the API and with the key of the settings."""
+    """Returns a client with the URL and the key of the settings."""
     from thumbwheel import Client
 
     chosen = settings.current()
@@ -49,12 +50,12 @@ def connected(project: str | None = None, *, tries: int = TRIES, timeout: float 
 
 
 def ending(identity: UUID | None) -> str:
-    """What tables show of an id; ids begin alike, since they begin with the time."""
+    """Returns the last characters of an id, for tables: ids begin alike, as they begin with the time."""
     return str(identity)[-SHOWN_CHARACTERS:] if identity else "–"
 
 
 def of_ending(given: str, items: Iterable[Item], what: str) -> UUID:
-    """The id that `given` is, or ends. Raises `Invalid` where none of `items` fits, or several do."""
+    """Returns the id that `given` is or ends. Raises `Invalid` if no item matches, or several do."""
     text = given.strip().lower()
     try:
         return UUID(text)
@@ -62,12 +63,13 @@ def of_ending(given: str, items: Iterable[Item], what: str) -> UUID:
         pass
     if not re.fullmatch(rf"[0-9a-f-]{{{LEAST_CHARACTERS},}}", text):
         raise Invalid(
-            f"{given!r} is no id of a {what}: give the whole one, or its last characters, at least {LEAST_CHARACTERS}.",
+            f"{given!r} is not the id of a {what}: give the whole id, or at least the last {LEAST_CHARACTERS} "
+            "characters of it.",
             code="invalid_id",
         )
-    found = [item.id for item in items if str(item.id).endswith(text)]
-    if not found:
+    matches = [item.id for item in items if str(item.id).endswith(text)]
+    if not matches:
         raise Invalid(f"No {what} has an id that ends with {text}.", code="unknown_id")
-    if len(found) > 1:
-        raise Invalid(f"{len(found)} ids of a {what} end with {text}: give more characters.", code="ambiguous_id")
-    return found[0]
+    if len(matches) > 1:
+        raise Invalid(f"{len(matches)} ids of a {what} end with {text}: give more characters.", code="ambiguous_id")
+    return matches[0]

@@ -1,4 +1,4 @@
-"""What a command found: a table for people, JSON for everything else."""
+"""The output of commands: a table at a terminal, JSON otherwise."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ Model = TypeVar("Model", bound="BaseModel")
 
 
 def as_table(as_json: bool) -> bool:
-    """Whether a person looks on and did not ask for JSON."""
+    """Returns whether to print a table: stdout is a terminal, and --json was not given."""
     return sys.stdout.isatty() and not as_json
 
 
@@ -29,7 +29,7 @@ def print_json(document: Any) -> None:
 
 
 def show_all(items: Iterable[Model], columns: Mapping[str, Callable[[Model], str]], *, as_json: bool) -> None:
-    """Each item in a row; as JSON an array of whole items."""
+    """Prints a table with a row per item, or a JSON array of the complete items."""
     if not as_table(as_json):
         print_json([item.model_dump(mode="json") for item in items])
         return
@@ -43,7 +43,7 @@ def show_all(items: Iterable[Model], columns: Mapping[str, Callable[[Model], str
 
 
 def show_one(item: Model, lines: Mapping[str, str], *, as_json: bool) -> None:
-    """One line per name; as JSON the whole item."""
+    """Prints a line per name, or the complete item as JSON."""
     if not as_table(as_json):
         print_json(item.model_dump(mode="json"))
         return
@@ -57,12 +57,12 @@ def show_one(item: Model, lines: Mapping[str, str], *, as_json: bool) -> None:
 
 
 def when(time: datetime | None) -> str:
-    """In UTC, as the API speaks it."""
+    """Returns the time in UTC, to the second; – if there is none."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if time else "–"
 
 
 def figure(value: Any, digits: int = 3) -> str:
-    """A number, or a figure of the scorer with its interval; – where there is none."""
+    """Returns a number, or a figure of the scorer with its interval, as text; – if there is none."""
     if isinstance(value, Mapping):
         middle, low, high = (value.get(name) for name in ("value", "low", "high"))
         if middle is None:

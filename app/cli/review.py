@@ -1,4 +1,4 @@
-"""Judging the rows of an audit, one key each."""
+"""Judging the rows of an audit with one key per row."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ KEYS = "y agree · n disagree · u unsure · b back · q quit"
 
 
 def reviewed(client: Client, audit_id: UUID) -> None:
-    """Show each row without a verdict and store what is said of it, until there is none left, or somebody quits."""
+    """Shows each row without a verdict and stores the verdict given, until none is left or the person quits."""
     with _keys() as next_key:
         _review(client, audit_id, next_key)
 
@@ -26,30 +26,30 @@ def _review(client: Client, audit_id: UUID, next_key: Callable[[], str]) -> None
     judged_before = audit.items - audit.pending
     queue = client.audits.items(audit_id, pending=True)
     seen: list[wire.AuditItem] = []
-    at = 0
+    index = 0
     while True:
-        if at == len(seen):
+        if index == len(seen):
             item = next(queue, None)
             if item is None:
                 return
             seen.append(item)
-        item = seen[at]
-        typer.echo(f"\n{judged_before + at + 1} of {audit.items}\n{shown(item)}\n{KEYS}")
+        item = seen[index]
+        typer.echo(f"\n{judged_before + index + 1} of {audit.items}\n{shown(item)}\n{KEYS}")
         key = next_key()
         if key in VERDICTS:
-            seen[at] = client.audits.give_verdict(audit_id, item.number, wire.NewAuditVerdict(verdict=VERDICTS[key]))
+            seen[index] = client.audits.give_verdict(audit_id, item.number, wire.NewAuditVerdict(verdict=VERDICTS[key]))
             typer.echo(VERDICTS[key])
-            at = len(seen) if seen[-1].verdict else len(seen) - 1
-        elif key == BACK and at > 0:
-            at -= 1
+            index = len(seen) if seen[-1].verdict else len(seen) - 1
+        elif key == BACK and index > 0:
+            index -= 1
         elif key == BACK:
-            typer.echo("This is where you began: `thumbwheel audit verdict` changes what was said before.")
+            typer.echo("This is the first row of this review: `thumbwheel audit verdict` changes earlier verdicts.")
         elif key == QUIT:
             return
 
 
 def shown(item: wire.AuditItem) -> str:
-    """A row as people read it."""
+    """Returns a row of an audit as text for a terminal."""
     parts = [
         f"row {item.number}, completion {item.completion_id}",
         *(f"{name}:\n{_indented(text)}" for name, text in _texts(item)),
@@ -66,8 +66,8 @@ def _texts(item: wire.AuditItem) -> list[tuple[str, str]]:
 
 def _turn(message: dict[str, object]) -> tuple[str, str]:
     calls = message.get("tool_calls")
-    said = [str(part) for part in (message.get("content"), calls and f"calls tools: {calls}") if part]
-    return f"prompt, {message['role']}", "\n".join(said)
+    parts = [str(part) for part in (message.get("content"), calls and f"calls tools: {calls}") if part]
+    return f"prompt, {message['role']}", "\n".join(parts)
 
 
 def _indented(text: str) -> str:
@@ -75,13 +75,16 @@ def _indented(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without what would move the cursor or change colours of a terminal."""
+    """Replaces control characters, which could move the cursor or change the colours of a terminal."""
     return "".join("�" if category(letter) == "Cc" and letter not in "\n\t" else letter for letter in text)
 
 
 @contextmanager
 def _keys() -> Iterator[Callable[[], str]]:
-    """What gives the next key: one pressed at a terminal, else the first letter of a line; the end of a pipe quits."""
+    """Yields a function that returns the next key: one pressed at a terminal, or the first letter of a line of a pipe.
+
+    The end of the pipe quits.
+    """
     if not sys.stdin.isatty():
         yield _first_of_line
     elif sys.platform == "win32":

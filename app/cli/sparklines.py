@@ -1,18 +1,18 @@
-"""Numbers as one line of text. Pure."""
+"""Charts of numbers in one line of text. Pure."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-#: For terminals without them.
+#: For terminals that cannot show the blocks.
 PLAIN = "_.-~=+*#"
 
 
 def sparkline(values: Sequence[float], width: int, *, levels: str = BLOCKS) -> str:
-    """`values` from left to right, `width` characters at most: each as high as the mean of its share of them.
+    """Returns a chart of at most `width` characters, each as high as the mean of the values that it stands for.
 
-    Where all are the same they lie in the middle. Those that are not finite are left out.
+    Equal values are drawn at middle height. Values that are not finite are left out.
     """
     finite = [value for value in values if isfinite(value)]
     means = _means(finite, min(width, len(finite)))

@@ -1,4 +1,4 @@
-"""A run as it goes: a live board for a terminal, a line per change for a pipe, an event a line as JSON."""
+"""Watching a run: a live board at a terminal, a line per change in a pipe, or an event per line as JSON."""
 
 import sys
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ SUCCEEDED, ENDED_OTHERWISE, INTERRUPTED = 0, 1, 130
 
 
 def watched(client: Client, run_id: UUID, *, as_json: bool) -> int:
-    """Show the run until it ends. 0 where it succeeded, else 1.
+    """Shows the run until it ends. Returns the exit code: 0 if it succeeded, else 1.
 
-    Raises `typer.Exit` with 130 on Ctrl-C, which leaves the run alone.
+    Raises `typer.Exit` with 130 on Ctrl-C, which does not stop the run.
     """
     try:
         if as_json:
@@ -31,7 +31,7 @@ def watched(client: Client, run_id: UUID, *, as_json: bool) -> int:
 
 
 def _as_json(client: Client, run_id: UUID) -> int:
-    """Every event since the run's beginning."""
+    """Prints every event of the run since its beginning."""
     state = ""
     for event in client.runs.follow(run_id):
         _write(event.model_dump_json())
@@ -41,16 +41,16 @@ def _as_json(client: Client, run_id: UUID) -> int:
 
 
 def _in_lines(client: Client, run_id: UUID) -> int:
-    """How it stands now, then what changes."""
-    said: object = None
+    """Prints the current progress, then a line per change."""
+    printed: object = None
     board = Board()
     for event in _seen(client, run_id, board):
         if isinstance(event, wire.RunTransitionEvent) and event.from_state == event.to_state:
             _write(noted(event))
         elif isinstance(event, wire.RunProgressEvent) and event.state not in TERMINAL:
             now = (board.state, event.phase_done, event.phase_total)
-            if now != said:
-                said = now
+            if now != printed:
+                printed = now
                 _write(board.line())
     return _ended(client, run_id)
 
@@ -66,7 +66,7 @@ def _on_a_board(client: Client, run_id: UUID) -> int:
 
 
 def _seen(client: Client, run_id: UUID, board: Board) -> Iterator[wire.AnyRunEvent]:
-    """What happens from now on, each event once the board has it; what was before is on the board already."""
+    """Yields new events after the board has taken them. The metrics of earlier steps are put on the board first."""
     filled = False
     for event in client.runs.follow(run_id, history=False):
         if not filled:
