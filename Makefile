@@ -60,6 +60,7 @@ check: venv ## style, types, import contracts, migrations, compose file: what CI
 	@.venv/bin/lint-imports
 	@PYTHONPATH=. $(PYTHON_VENV) tools/embedded.py sh -c '$(PYTHON_VENV) -m alembic upgrade head && $(PYTHON_VENV) -m alembic check'
 	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py --check
+	@$(PYTHON_VENV) tools/docstrings.py
 	@$(MAKE) --no-print-directory docker-config
 
 up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in ARGS, for example ARGS="--port 8080"
@@ -71,7 +72,7 @@ migrate: venv ## bring the database of THUMBWHEEL_DATABASE_URL to the newest tab
 openapi: venv ## write docs/openapi.json, the contract of the API, from the code
 	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py
 
-lock: venv ## write constraints.txt anew from pyproject.toml; UPGRADE=1 takes the newest versions
+lock: venv ## write constraints.txt from pyproject.toml; UPGRADE=1 takes the newest versions
 	@tools/lock $(if $(UPGRADE),--upgrade)
 
 docker-config: venv ## check docker-compose.yml, by docker too where it is installed

@@ -62,8 +62,9 @@ def demo(
 
 
 def _tell(stack: Stack, cache: Path, seed: int, *, as_json: bool, spent: float) -> None:
-    """Run the story to its end; its base models are kept in `cache`. Raises `typer.Exit` with its code where it did not
-    succeed.
+    """Runs the story to its end and keeps its base models in `cache`.
+
+    Raises `typer.Exit` with the exit code of a story that failed.
     """
     command: list[str | Path] = [sys.executable, "-m", "worker.demo", "--cache", cache, "--seed", str(seed)]
     command += ["--spent", f"{spent:.1f}", *(["--json"] if as_json else [])]
@@ -90,6 +91,6 @@ def _tell(stack: Stack, cache: Path, seed: int, *, as_json: bool, spent: float) 
 
 
 def _watch_until(stack: Stack, ended: threading.Event) -> None:
-    """Start again who died, until `ended` is set. Raises `Unavailable` when a server is gone."""
+    """Restarts processes that died, until `ended` is set. Raises `Unavailable` when a server is gone."""
     while not ended.wait(WATCH_SECONDS):
         stack.watch()

@@ -216,7 +216,7 @@ def _print_reasons(outcome: Outcome, heading: str, reasons: Counter[str]) -> Non
 
 
 def _places(lines: list[int], count: int) -> str:
-    """Names the first lines of a reason: "lines 3, 7, 9 and 11,987 more"."""
+    """Returns the first line numbers of a reason as text: "lines 3, 7, 9 and 11,987 more"."""
     listed = ", ".join(str(line) for line in lines)
     more = f" and {count - len(lines):,} more" if count > len(lines) else ""
     return f"{'line' if count == 1 else 'lines'} {listed}{more}"

@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def said(error: "ClientError") -> str:
-    """What the API, or its silence, means for somebody at a terminal, in one line."""
+    """Returns the error of a call in one line, with the remedy for somebody at a terminal."""
     from thumbwheel import ApiError, Unreachable
 
     message = error.message

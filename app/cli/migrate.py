@@ -20,7 +20,7 @@ LOCK_SECONDS, POLL_SECONDS = 600, 0.2
 
 
 def configuration() -> "Config":
-    """Alembic's configuration, wherever the package `migrations` is installed."""
+    """Returns Alembic's configuration for the folder where the package `migrations` is installed."""
     from alembic.config import Config
 
     from app.services.programs import package_folder

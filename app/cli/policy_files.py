@@ -16,7 +16,7 @@ TEXT, BOOL, DAY = (f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "time
 
 
 def read_document(path: Path) -> Any:
-    """What a file says, `-` being stdin. Raises `Invalid` where it cannot be read."""
+    """Returns the document in a file, or in stdin for `-`. Raises `Invalid` if it cannot be read."""
     name = "stdin" if str(path) == "-" else str(path)
     try:
         text = sys.stdin.read() if name == "stdin" else path.read_text(encoding="utf-8")

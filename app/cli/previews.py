@@ -1,4 +1,4 @@
-"""How previews of policies and explanations of labels look at a terminal."""
+"""Prints previews of policies and explanations of labels at a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ SIGNAL_COLUMNS = ("signal", "says", *LABELS)
 
 
 def show_preview(item: wire.Preview, *, as_json: bool) -> None:
-    """Both policies side by side, who flips, and what neither signal rule knows; as JSON the whole preview."""
+    """Prints both policies side by side, the flipped labels and signals without a rule; as JSON, the whole preview."""
     if not as_table(as_json):
         print_json(item.model_dump(mode="json"))
         return

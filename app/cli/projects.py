@@ -21,7 +21,7 @@ Changes = Annotated[
 
 
 def changes_of(given: list[str] | None) -> dict[str, Any]:
-    """``["beta=0.3", "lora.rank=8"]`` → ``{"beta": 0.3, "lora": {"rank": 8}}``. Raises `Invalid`."""
+    """Returns ``{"beta": 0.3, "lora": {"rank": 8}}`` for ``["beta=0.3", "lora.rank=8"]``. Raises `Invalid`."""
     changes: dict[str, Any] = {}
     for text in given or []:
         path, sign, value = text.partition("=")

@@ -39,7 +39,7 @@ class Split(StrEnum):
 
 
 class Pulled(BaseModel):
-    """What lies in a folder now."""
+    """A snapshot that was written to a folder."""
 
     snapshot_id: UUID
     sha256: str
@@ -102,7 +102,7 @@ def write(
     rows: Mapping[Split, int],
     told: Told = lambda _what, _done, _total: None,
 ) -> None:
-    """Turn the shards that lie in `files` into `form`, in the folder `made`. rows: of each split that is wanted."""
+    """Converts the shards in the folder `files` to `form`, in the folder `made`. rows: their number by split."""
     from app.snapshots.files import export
 
     for split, count in rows.items():
@@ -130,7 +130,7 @@ def _save(files: Path, made: Path, splits: Sequence[Split]) -> None:
 
 
 def _require_libraries(form: Format) -> None:
-    """Raise `Unavailable`, before anything is downloaded, where the format needs what is not installed."""
+    """Raises `Unavailable`, before anything is downloaded, if a library that the format needs is missing."""
     needed = {Format.parquet: [], Format.jsonl: ["pyarrow"], Format.datasets: ["pyarrow", "datasets"]}
     for library in needed[form]:
         try:
@@ -164,7 +164,7 @@ def _paths(found: wire.SnapshotDetail, splits: Sequence[Split], form: Format) ->
 def _require_same(
     folder: Path, found: wire.SnapshotDetail, form: Format, splits: Sequence[Split], wanted: set[str]
 ) -> None:
-    """Raise `Conflict` where the folder is another thing than this snapshot in this format."""
+    """Raises `Conflict` if the folder holds anything but this snapshot in this format."""
     if form is Format.parquet:
         names, hashed = wanted, wanted
     else:
@@ -184,7 +184,7 @@ def _require_same(
 
 @contextmanager
 def _aside(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Two paths beside `folder`, gone afterwards: for what is downloaded, and for what becomes the folder."""
+    """Yields two temporary paths next to `folder`: one for the download, one for the content of the folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

@@ -107,7 +107,7 @@ def pull(
 
 
 def _id_of(client: "Client", which: str) -> UUID:
-    """Of `latest`: the newest that is not redacted. Raises `NotFound`, `Invalid`."""
+    """Returns the id of a snapshot; `latest` is the newest that is not redacted. Raises `NotFound`, `Invalid`."""
     if which != LATEST:
         return of_ending(which, client.snapshots.list(), "snapshot")
     for item in client.snapshots.list():

@@ -41,17 +41,18 @@ class Stack:
     server_watch: ServerWatch
 
     def watch(self) -> None:
-        """Restart processes and embedded servers that died; call it every second or so, in the thread of `running`.
+        """Restarts processes and embedded servers that died; call it about once a second, in the thread of `running`.
 
-        Raises `Unavailable` where a server dies again and again.
+        Raises `Unavailable` if a server dies again and again.
         """
         self.server_watch.watch()
         self.supervisor.watch()
 
 
 def interruptible() -> None:
-    """Have SIGTERM, the terminal's end (but under nohup) and Ctrl-C all raise KeyboardInterrupt: Ctrl-C also where a
-    shell began us in the background, with SIGINT ignored.
+    """Makes SIGTERM, SIGHUP (but not under nohup) and Ctrl-C raise KeyboardInterrupt.
+
+    Ctrl-C does so even in a process that a shell started in the background, with SIGINT ignored.
 
     `sys.exit` in a handler could be taken for an error of whatever runs at that moment.
     """
@@ -66,7 +67,7 @@ def interruptible() -> None:
 
 @contextmanager
 def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = True) -> Iterator[Stack]:
-    """Run everything in `settings.data_dir` while the block lasts, in the thread that calls.
+    """Runs everything in `settings.data_dir` while the block lasts, in the calling thread.
 
     settings  what was set in them reaches every process; servers whose URL is set are used, the others are embedded;
               port 0 takes a free one
@@ -137,7 +138,7 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
 
 @contextmanager
 def _phase(say: Say, name: str) -> Iterator[None]:
-    """Report the beginning of a phase and its duration."""
+    """Reports the beginning of a phase and its duration."""
     began = time.monotonic()
     say("thumbwheel", f"Starting {name} …")
     yield
@@ -145,7 +146,7 @@ def _phase(say: Say, name: str) -> Iterator[None]:
 
 
 def require_free(host: str, port: int) -> None:
-    """Raise `Conflict` where somebody listens on the port already."""
+    """Raises `Conflict` if the port is in use already."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -159,7 +160,7 @@ def require_free(host: str, port: int) -> None:
 
 
 def migrate(environment: Mapping[str, str]) -> None:
-    """Bring the database of `environment` to the newest tables. Raises `Unavailable` with the last line said."""
+    """Migrates the database of `environment`. Raises `Unavailable` with the last line of output."""
     done = subprocess.run(
         services.tethered([sys.executable, "-m", "app.cli.main", "migrate"]),
         check=False,

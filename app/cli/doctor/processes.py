@@ -18,7 +18,7 @@ LOST_KEY = "if it is lost, `thumbwheel keys first --replace` makes another one"
 
 
 def started(chosen: Settings) -> bool:
-    """Whether anything is meant to run: servers are configured, or embedded ones were found."""
+    """Returns whether anything is meant to run: servers are configured, or embedded ones exist."""
     return chosen.database_url is not None
 
 
