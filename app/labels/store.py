@@ -7,7 +7,7 @@ import pyarrow as pa
 from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
-from app.arrow import arrow, literal
+from app.arrow_queries import arrow, literal
 from app.database import is_any_of
 from app.labels.tables import EditComparison
 from app.labels.whole_log.read import COMPARED

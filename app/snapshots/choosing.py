@@ -21,9 +21,9 @@ from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.snapshots.prompts import service as prompts
 from app.snapshots.prompts.sides import Sides
-from app.snapshots.selection.astray import astray_of
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.labelled_rows import Rows, ranks_of, rows_of
+from app.snapshots.selection.on_both_sides import rows_on_both_sides
 from app.snapshots.selection.select import select
 from app.snapshots.selection.selected_rows import Selection
 from app.snapshots.selection.with_texts import gather, keep
@@ -104,7 +104,7 @@ def choose(
     leaders = prompts.leaders_of(session, project, np.concatenate([keys, sides.strays.prompt]))
     leaders, of_strays = leaders[: len(keys)], leaders[len(keys) :]
     deciding = sides.now.of(leaders)
-    astray = astray_of(candidates, stored, sides.astray(project, of_strays, rules.holdout_share))
+    astray = rows_on_both_sides(candidates, stored, sides.astray(project, of_strays, rules.holdout_share))
     selection = select(
         candidates,
         drops,

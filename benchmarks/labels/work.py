@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from app import malloc
-from app.arrow import arrow
+from app.arrow_queries import arrow
 from app.database import transaction
 from app.labels import service as labels
 from app.labels.policies import service as policies

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.arrow import arrow
+from app.arrow_queries import arrow
 from app.database import transaction
 from app.labels import service as labels
 from app.labels.policies import service as policies

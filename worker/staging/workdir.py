@@ -12,7 +12,7 @@ from app.runs.leases.service import Claimed
 from app.runs.states import TransitionKind
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
-from worker.staging import inputs
+from worker.staging import input_checks
 from worker.staging.attempt_folders import STAGED, drop_earlier
 from worker.staging.inherit_state import continue_attempt, take_over
 from worker.training.files.sealed import seal_of, write_seal, write_sealed
@@ -42,7 +42,7 @@ def stage(claimed: Claimed, workdir: Path) -> UUID:
 
 def _stage_first(claimed: Claimed, workdir: Path) -> tuple[UUID, bytes]:
     """Fills `workdir` except for job.json; returns the snapshot's id and the content of job.json."""
-    shipped = inputs.reference(claimed, workdir / "reference")
+    shipped = input_checks.reference(claimed, workdir / "reference")
     snapshot_id, recipe = _stage_snapshot(claimed, workdir / "snapshot")
     with transaction() as session:
         snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, workdir / "scored-before")
@@ -90,7 +90,7 @@ def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
         prompts.place(session, claimed.project, claimed.watermark)
     with transaction() as session:
         if claimed.snapshot_id is not None:
-            inputs.snapshot(session, claimed.snapshot_id, folder)
+            input_checks.snapshot(session, claimed.snapshot_id, folder)
             return claimed.snapshot_id, claimed.recipe
         built = snapshots.build(
             session,

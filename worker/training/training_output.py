@@ -9,7 +9,7 @@ import torch
 from app.durable import folder_atomically
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.files.sealed import seal_of, unseal, write_seal, write_sealed
-from worker.training.machine.determinism import determinism
+from worker.training.machine.determinism_record import determinism_record
 from worker.training.models import policy as models
 from worker.training.reference import Reference
 from worker.training.state_saver import StateSaver
@@ -54,7 +54,7 @@ def _summary(run: TrainingRun, reference: Reference, saver: StateSaver) -> dict[
         "torch": torch.__version__,
         "threads": saver.threads,
         "memory": start.memory,
-        "determinism": determinism(start.arithmetic, saver.threads, world),
+        "determinism": determinism_record(start.arithmetic, saver.threads, world),
         "identity": job.identity,
         "findings": [
             {"code": finding.code, "message": finding.message}

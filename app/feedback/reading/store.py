@@ -9,7 +9,7 @@ import pyarrow as pa
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.arrow import arrow, literal
+from app.arrow_queries import arrow, literal
 from app.feedback.reading.carriers import CARRIERS, Carrier
 from app.feedback.reading.event_time import TIMES, TIMES_SQL, with_moments
 from app.feedback.reading.not_preferred import ID_SQL

@@ -9,7 +9,7 @@ from thumbwheel.wire.previews import ExplainedSignal, ExplainedText, ResolvedLab
 
 from app.feedback.reading.event_time import NO_TIME
 from app.labels.policy import TIE, Signal, Step, explain
-from app.labels.previews.looks import Look
+from app.labels.previews.shortened_texts import CompletionTexts
 from app.labels.verdicts import Context
 
 
@@ -32,7 +32,7 @@ class Said(NamedTuple):
 def explanation_of(
     completion_id: str,
     stored: wire.StoredLabelPolicy,
-    look: Look,
+    texts: CompletionTexts,
     said: Sequence[Said],
     context: Context,
     left_out: Mapping[str, Sequence[str]],
@@ -48,10 +48,10 @@ def explanation_of(
         for event in said
     ]
     heard = [signal for signal in signals if signal.actor not in left_out]
-    explanation = explain(stored.policy, look.completion, heard, context)
+    explanation = explain(stored.policy, texts.completion, heard, context)
     steps = {step.position: step for step in explanation.steps}
     unheard = [signal for signal in signals if signal.actor in left_out]
-    waiting = {step.position: step for step in explain(stored.policy, look.completion, unheard, context).steps}
+    waiting = {step.position: step for step in explain(stored.policy, texts.completion, unheard, context).steps}
     explained = [
         _explained(
             event,
@@ -73,8 +73,8 @@ def explanation_of(
         sentence="",
         desirable=explanation.desirable,
         undesirable=explanation.undesirable,
-        prompt=look.prompt,
-        completion=look.completion,
+        prompt=texts.prompt,
+        completion=texts.completion,
         signals=explained,
         texts=[
             ExplainedText(text=rewrite.text, weight=rewrite.weight, actors=list(rewrite.actors))

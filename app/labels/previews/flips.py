@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 from thumbwheel.wire.previews import Flip, FlipExample, Verdict
 
-from app.labels.previews.looks import Look, last_text, shortened
 from app.labels.previews.preview import LABELS, with_names
+from app.labels.previews.shortened_texts import CompletionTexts, last_text, shortened
 from app.labels.verdicts import THOUSANDTHS
 from app.labels.whole_log.labelled import Labelled
 
@@ -55,7 +55,7 @@ def examples_of(joined: pl.DataFrame) -> pl.DataFrame:
 
 
 def matrix(
-    joined: pl.DataFrame, shown: pl.DataFrame, texts: Mapping[str, Look], signals: Mapping[str, list[str]]
+    joined: pl.DataFrame, shown: pl.DataFrame, texts: Mapping[str, CompletionTexts], signals: Mapping[str, list[str]]
 ) -> list[Flip]:
     """Returns every pair of labels that occurs, with examples if the two differ.
 
@@ -66,7 +66,7 @@ def matrix(
     number = {(row[0], row[1]): row[2] for row in counts.iter_rows()}
     examples: dict[tuple[str, str], list[FlipExample]] = {}
     for row in shown.iter_rows(named=True):
-        text = texts.get(row["completion_id"], Look(None, None))
+        text = texts.get(row["completion_id"], CompletionTexts(None, None))
         examples.setdefault((row["name_before"], row["name_after"]), []).append(
             FlipExample(
                 completion_id=row["completion_id"],

@@ -18,8 +18,8 @@ from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.previews import flips, store, unheard
 from app.labels.previews.explanation import Said, explanation_of
-from app.labels.previews.looks import Look
 from app.labels.previews.preview import Named, effect, guards_of, only, said_since, signals_of
+from app.labels.previews.shortened_texts import CompletionTexts
 from app.labels.quarantine import service as quarantine
 from app.labels.summaries import service as summaries
 from app.labels.whole_log import resolve
@@ -43,7 +43,7 @@ def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Previe
     joined = flips.flipped(sides[0].labelled, sides[1].labelled)
     shown = flips.examples_of(joined)
     ids = shown["completion_id"].to_list()
-    looks = _looks(session, project, ids, watermark)
+    texts = _texts_of(session, project, ids, watermark)
     return wire.Preview(
         watermark=watermark,
         since=since,
@@ -51,7 +51,7 @@ def preview(session: Session, project: str, new: wire.NewPreview) -> wire.Previe
         completions=joined.height,
         before=sides[0].effect,
         after=sides[1].effect,
-        flips=flips.matrix(joined, shown, looks, signals_of(sides[1].labelled, ids)),
+        flips=flips.matrix(joined, shown, texts, signals_of(sides[1].labelled, ids)),
         unheard=unheard.unheard(after.policy, sides[1].labelled),
     )
 
@@ -61,24 +61,28 @@ def explain(session: Session, project: str, completion_id: str) -> wire.LabelExp
     watermark = feedback.watermark(session, project)
     stored = policies.adopted(session, project)
     signals = _signals(session, project, completion_id, watermark)
-    look = _looks(session, project, [completion_id], watermark).get(completion_id)
-    if look is None:
+    texts = _texts_of(session, project, [completion_id], watermark).get(completion_id)
+    if texts is None:
         by_position = sorted(signals, key=lambda signal: signal.position)
         carrier = next((signal for signal in by_position if signal.completion is not None), None)
-        look = Look(carrier.prompt, carrier.completion) if carrier else None
-    if not signals and look is None:
+        texts = CompletionTexts(carrier.prompt, carrier.completion) if carrier else None
+    if not signals and texts is None:
         raise NotFound(
             f"Completion {completion_id} has no feedback yet and is not registered. Check the id.",
             code="completion_not_found",
         )
     figures = summaries.figures(session, project)
     left_out = _left_out(session, project, {signal.actor for signal in signals}, figures)
-    return explanation_of(completion_id, stored, look or Look(None, None), signals, figures.context(), left_out)
+    return explanation_of(
+        completion_id, stored, texts or CompletionTexts(None, None), signals, figures.context(), left_out
+    )
 
 
-def _looks(session: Session, project: str, completion_ids: Collection[str], watermark: int) -> dict[str, Look]:
+def _texts_of(
+    session: Session, project: str, completion_ids: Collection[str], watermark: int
+) -> dict[str, CompletionTexts]:
     texts = completions.texts(session, project, completion_ids, watermark)
-    return {completion_id: Look(*text) for completion_id, text in texts.items()}
+    return {completion_id: CompletionTexts(*text) for completion_id, text in texts.items()}
 
 
 @dataclass(frozen=True)

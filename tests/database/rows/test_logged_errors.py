@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app import settings, telemetry
-from app.arrow import arrow, literal
+from app.arrow_queries import arrow, literal
 from app.database import engine, transaction
 from app.errors import Invalid, ThumbwheelError
 from app.feedback.ingest.entries import Entry

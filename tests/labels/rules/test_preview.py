@@ -9,8 +9,8 @@ from thumbwheel import wire
 from thumbwheel.wire.previews import GuardEffect
 
 from app.labels.previews.flips import examples_of, flipped, matrix
-from app.labels.previews.looks import Look, shortened
 from app.labels.previews.preview import Named, effect, guards_of, only, signals_of
+from app.labels.previews.shortened_texts import CompletionTexts, shortened
 from app.labels.previews.unheard import unheard
 from app.labels.whole_log.comparisons import COMPARISONS
 from app.labels.whole_log.labelled import Labelled
@@ -127,7 +127,10 @@ def test_an_effect_counts_signals_reasons_rows_and_weight():
 def test_who_flips_is_a_matrix_with_examples_that_show_the_reasons_of_both():
     joined = flipped(BEFORE, AFTER)
     shown = examples_of(joined)
-    texts = {"b": Look([{"role": "user", "content": "Where\nis it?"}], "On its way."), "d": Look("Hi", "Ho")}
+    texts = {
+        "b": CompletionTexts([{"role": "user", "content": "Where\nis it?"}], "On its way."),
+        "d": CompletionTexts("Hi", "Ho"),
+    }
 
     flips = matrix(joined, shown, texts, signals_of(AFTER, shown["completion_id"]))
 

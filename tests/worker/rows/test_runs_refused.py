@@ -22,7 +22,7 @@ from tests.saved_models import ADAPTED, BASE, safetensors, saved_adapter, saved_
 from worker.children.processes import Failed
 from worker.execute import look
 from worker.staging.attempt_folders import run_folder
-from worker.staging.inputs import require_libraries
+from worker.staging.input_checks import require_libraries
 
 REGISTERED = "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM checkpoints)"
 LORA = {"lora": {"rank": 4, "alpha": 8}}

@@ -7,7 +7,7 @@ import polars as pl
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from app.arrow import arrow, literal
+from app.arrow_queries import arrow, literal
 from app.feedback.reading.event_time import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.feedback.reading.not_preferred import ID_SQL, OTHER_SIDE_SQL
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from app.arrow import arrow, literal
+from app.arrow_queries import arrow, literal
 from app.database import transaction
 from app.errors import Unavailable
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 SHOWN_CHARACTERS = 240
 
 
-class Look(NamedTuple):
+class CompletionTexts(NamedTuple):
     """The texts of a completion and its prompt."""
 
     prompt: Any

@@ -14,7 +14,7 @@ from app.snapshots.selection.text_keys import numbered
 from app.spill.texts import Texts
 
 
-def astray_of(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[bytes]]) -> NDArray[np.int64]:
+def rows_on_both_sides(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[bytes]]) -> NDArray[np.int64]:
     """Returns the candidates whose rows `astray` lists under the keys of their prompts."""
     if not astray:
         return np.empty(0, dtype=np.int64)

@@ -17,7 +17,7 @@ GPU = (
 )
 
 
-def determinism(arithmetic: Arithmetic, threads: int, ranks: int) -> dict[str, Any]:
+def determinism_record(arithmetic: Arithmetic, threads: int, ranks: int) -> dict[str, Any]:
     """Returns the conditions of this process, with the promise that holds under them.
 
     Call it after `policy.ask_for_determinism`. `threads` counts those of CPU arithmetic, `ranks` the run's processes.
