@@ -38,12 +38,6 @@ from tests.logged import store
 pytestmark = pytest.mark.usefixtures("project")
 
 
-@pytest.fixture
-def project(database: str) -> None:
-    make_project()
-    vote()
-
-
 # -- requested --------------------------------------------------------------------------------------------------------
 
 

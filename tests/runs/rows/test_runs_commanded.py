@@ -27,7 +27,6 @@ from tests.desk import (
     execute,
     expire,
     finish,
-    make_project,
     messages,
     ready_to_finish,
     reap,
@@ -38,12 +37,6 @@ from tests.desk import (
 )
 
 pytestmark = pytest.mark.usefixtures("project")
-
-
-@pytest.fixture
-def project(database: str) -> None:
-    make_project()
-    vote()
 
 
 def command(do: Callable[..., wire.Run], run_id: UUID, *how: Any) -> wire.Run:

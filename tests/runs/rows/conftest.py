@@ -1,0 +1,11 @@
+"""The project of the tests of runs: a support desk with feedback for a snapshot."""
+
+import pytest
+
+from tests.desk import make_project, vote
+
+
+@pytest.fixture
+def project(database: str) -> None:
+    make_project()
+    vote()
