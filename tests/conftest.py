@@ -5,14 +5,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
-import redis
 from alembic import command
 from hypothesis import HealthCheck
 from hypothesis import settings as property_settings
@@ -20,6 +18,7 @@ from hypothesis import settings as property_settings
 from app import database as app_database
 from app import outbox, services, settings
 from app.cli.migrate import configuration
+from tests.emptied import Emptying
 
 if TYPE_CHECKING:
     from app.cli.stack import Stack
@@ -117,53 +116,18 @@ def migrated(servers: Servers) -> Servers:
     return servers
 
 
+@pytest.fixture(scope="session")
+def empty(migrated: Servers) -> Iterator[Emptying]:
+    """Empties the servers at each call."""
+    with closing(Emptying(migrated.database_url, migrated.redis_url)) as emptying:
+        yield emptying
+
+
 @pytest.fixture
-def database(migrated: Servers) -> Iterator[str]:
+def database(migrated: Servers, empty: Emptying) -> Iterator[str]:
     """The URL of a database with empty tables; `app.database` works on it. Emptied after the test, as is Valkey."""
     yield migrated.database_url
-    empty(migrated)
-
-
-#: A small table is emptied by DELETE: TRUNCATE makes new files for it, for its indexes and for all that refer to it.
-#: What DELETE leaves behind ends with the TRUNCATE that comes once the table has grown. All of it is one statement, at
-#: whose end foreign keys are checked. Tables with a trigger on DELETE, which refuses it, are truncated.
-EMPTY = """
-DO $$
-DECLARE
-    name regclass;
-    filled boolean;
-    refuses boolean;
-    deletes text[];
-BEGIN
-    PERFORM set_config('lock_timeout', '10s', true);  -- a transaction left open by the test is named, not waited for
-    FOR name IN
-        SELECT oid FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
-    LOOP
-        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', name);
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO filled;
-        refuses := EXISTS (SELECT FROM pg_trigger WHERE tgrelid = name AND tgtype & 8 > 0 AND NOT tgisinternal);
-        IF pg_table_size(name) > 256 * 1024 OR (filled AND refuses) THEN
-            EXECUTE format('TRUNCATE %s CASCADE', name);
-        ELSIF filled THEN
-            deletes := deletes || format('d%s AS (DELETE FROM %s)', name::oid, name);
-        END IF;
-    END LOOP;
-    IF deletes IS NOT NULL THEN
-        EXECUTE 'WITH ' || array_to_string(deletes, ', ') || ' SELECT';
-    END IF;
-    PERFORM setval(format('%I.%I', schemaname, sequencename), start_value, false)
-    FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL;
-END $$
-"""
-
-
-def empty(servers: Servers) -> None:
-    """Empties every table, restarts every sequence, and empties Valkey."""
-    with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute(EMPTY)
-    with redis.Redis.from_url(servers.redis_url) as client:
-        client.flushall()
+    empty()
 
 
 @pytest.fixture(scope="session")

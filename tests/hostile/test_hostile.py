@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.conftest import Servers, empty
+from tests.conftest import Servers
+from tests.emptied import Emptying
 from tests.hostile.__main__ import attack, warm_up
 from tests.hostile.server import Target, serving
 
@@ -18,10 +19,10 @@ BATCH = "/v1/feedback/batch?project=hostile"
 
 
 @pytest.fixture(scope="module")
-def target(migrated: Servers) -> Iterator[Target]:
+def target(migrated: Servers, empty: Emptying) -> Iterator[Target]:
     with serving(migrated.environment, migrated.folder / "hostile.log") as serving_target:
         yield serving_target
-    empty(migrated)
+    empty()
 
 
 def test_hostile_requests_over_every_operation_get_documented_answers_and_none_hangs(target: Target) -> None:
