@@ -26,7 +26,7 @@ class StoredRecipeChoice(RecipeChoice):
 
 
 class TriggerRules(Body):
-    """The conditions for automatic runs. If both are unset, runs start only by API and CLI."""
+    """The conditions for automatic runs. If both are unset, runs start only by API or CLI."""
 
     new_per_class: int | None = Field(
         None, ge=1, description="start when each class that the objective learns from has so many new labels"
