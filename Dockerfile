@@ -11,7 +11,7 @@ COPY constraints.txt ./
 RUN pip install --no-cache-dir -c constraints.txt uv && python -m venv /opt/thumbwheel
 COPY pyproject.toml README.md LICENSE ./
 COPY client client
-# The dependencies before the code: a change of code doesn't install them again.
+# Dependencies are installed before the code is copied, so that a change of code does not install them again.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /opt/thumbwheel/bin/python -c constraints.txt ./client \
     && uv pip install --python /opt/thumbwheel/bin/python -c constraints.txt -r pyproject.toml --extra server --extra s3
@@ -28,7 +28,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     -r pyproject.toml --extra server --extra s3 --extra worker
 
 FROM python:${PYTHON}-slim-bookworm AS base
-# The folder exists with the right owner before a volume is laid over it.
+# The folder has the right owner before a volume is mounted over it.
 RUN useradd --system --uid 10001 --create-home thumbwheel && install -d -o thumbwheel -g thumbwheel /var/lib/thumbwheel
 ENV PATH=/opt/thumbwheel/bin:$PATH PYTHONUNBUFFERED=1 THUMBWHEEL_ALIVE_FILE=/tmp/thumbwheel-alive \
     THUMBWHEEL_DATA_DIR=/var/lib/thumbwheel THUMBWHEEL_HOST=0.0.0.0 THUMBWHEEL_LOG_FORMAT=json
@@ -45,6 +45,6 @@ CMD ["python", "-m", "app.server", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
 COPY --from=build-worker /opt/thumbwheel /opt/thumbwheel
-# A worker is alive while it can take messages; a GPU that hangs shows in the run's lease, not here.
+# A worker is alive while it can take messages. This check does not see a hanging GPU; the run's lease does.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["alive", "worker"]
 CMD ["sh", "-c", "exec celery -A worker.main worker -Q runs -c 1 -n \"runs@$(hostname)\" --loglevel INFO"]

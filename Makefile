@@ -1,7 +1,7 @@
-# Every command of this project. Each one makes or refreshes .venv first, which is instant where nothing has changed.
+# Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-lookups bench-train bench-train-gpu chaos hostile real-feedback families check up migrate openapi lock docker-config venv
-# Compiled modules are kept, whatever the surroundings say: torch imports in half the time, and only what is used is compiled.
+# Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
 
@@ -14,46 +14,46 @@ venv: ## make .venv with every pinned dependency
 demo: venv ## the whole loop in six minutes on simulated users; options in ARGS, for example ARGS=--keep
 	@$(PYTHON_VENV) -m app.cli.main demo $(ARGS)
 
-test: venv ## every test, on real servers started for them; narrow it by ARGS, for example ARGS="tests/labels -x"
+test: venv ## every test, on real servers that the tests start; select some with ARGS, for example ARGS="tests/labels -x"
 	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
-test-slow: venv ## the trials that take minutes: the whole demo, with its figures asserted
+test-slow: venv ## the tests that take minutes: the whole demo, with its figures asserted
 	@$(PYTHON_VENV) -m pytest -m slow $(ARGS)
 
-study-kto: venv ## KTO against the claims of its paper, on the demo's support desk, in twenty minutes or so; a part by ONLY=baseline,no-z0 SEEDS=1
+study-kto: venv ## KTO against the claims of its paper, on the demo's support desk, in about twenty minutes; a part with ONLY=baseline,no-z0 SEEDS=1
 	@$(PYTHON_VENV) -m benchmarks.study_kto $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
-bench-ingest: venv ## events a second, single and in batches, beside an endpoint that stores nothing, an ORM and COPY; QUICK=1 in three minutes
+bench-ingest: venv ## events a second, single and in batches, against an endpoint that stores nothing, an ORM and COPY; QUICK=1 takes three minutes
 	@$(PYTHON_VENV) -m benchmarks.ingest $(if $(QUICK),--quick) $(ARGS)
 
-bench-labels: venv ## what labels of a million events cost, beside merely reading them; QUICK=1 of fewer
+bench-labels: venv ## the cost of labels of a million events, against reading the events; QUICK=1 takes fewer events
 	@$(PYTHON_VENV) -m benchmarks.labels $(if $(QUICK),--quick) $(ARGS)
 
-bench-snapshot: venv ## what a snapshot of a million events costs, beside merely copying them to parquet; QUICK=1 of fewer, NIGHTLY=1 of ten million, too
+bench-snapshot: venv ## the cost of a snapshot of a million events, against copying them to parquet; QUICK=1 takes fewer events, NIGHTLY=1 also ten million
 	@$(PYTHON_VENV) -m benchmarks.snapshots $(if $(QUICK),--quick) $(if $(NIGHTLY),--nightly) $(ARGS)
 
-bench-lookups: venv ## what people look up in a log of a million events, in milliseconds; QUICK=1 of fewer, NIGHTLY=1 of ten million, too
+bench-lookups: venv ## the time of lookups in a log of a million events; QUICK=1 takes fewer events, NIGHTLY=1 also ten million
 	@$(PYTHON_VENV) -m benchmarks.lookups $(if $(QUICK),--quick) $(if $(NIGHTLY),--nightly) $(ARGS)
 
-bench-train: venv ## our trainer beside TRL's: speed, memory, an ablation; a part in three minutes by ONLY=m15_bf16_lora; --thorough, --profile in ARGS
+bench-train: venv ## our trainer against TRL's: speed, memory, an ablation; a part in three minutes with ONLY=m15_bf16_lora; --thorough, --profile in ARGS
 	@$(PYTHON_VENV) -m benchmarks.train $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)
 
 bench-train-gpu: venv ## the same on one CUDA GPU with models of 0.5, 1.5 and 8 billion parameters
 	@$(PYTHON_VENV) -m benchmarks.train --gpu $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(ARGS)
 
-chaos: venv ## 50 runs while everything under them is killed, stopped, frozen or full, in a quarter of an hour; RUNS=4, SEED=1, ARGS
+chaos: venv ## 50 runs while workers, servers and disks are killed, stopped, frozen or filled, in a quarter of an hour; RUNS=4, SEED=1, ARGS
 	@$(PYTHON_VENV) -m tests.chaos.runs $(if $(RUNS),--runs $(RUNS),--results benchmarks/results/chaos.json) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-hostile: venv ## hostile requests over every operation of the API, then a crowd of 1,000 readers, in five minutes; SEED=1, ARGS
+hostile: venv ## hostile requests to every operation of the API, then a crowd of 1,000 readers, in five minutes; SEED=1, ARGS
 	@$(PYTHON_VENV) -m tests.hostile $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-real-feedback: venv ## files of real feedback go in whole: what their labels, pairs and splits rest on, in a quarter of an hour; DATA=folder ARGS
+real-feedback: venv ## import whole files of real feedback and check their labels, pairs and splits, in a quarter of an hour; DATA=folder ARGS
 	@$(PYTHON_VENV) -m tests.real_feedback $(if $(DATA),--data $(DATA)) $(ARGS)
 
-families: venv ## every model family of transformers, packed, padded or refused, beside single rows, in a quarter of an hour; a part by ONLY=llama,gptj
+families: venv ## every model family of transformers, packed, padded or refused, against single rows, in a quarter of an hour; a part with ONLY=llama,gptj
 	@$(PYTHON_VENV) -m tests.families $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-check: venv ## style, types, import contracts, migrations, compose file: what CI checks besides the tests
+check: venv ## style, types, import contracts, migrations, docstrings, compose file: everything that CI checks except the tests
 	@$(PYTHON_VENV) -m ruff check .
 	@$(PYTHON_VENV) -m ruff format --check --quiet .
 	@$(PYTHON_VENV) -m mypy
@@ -66,7 +66,7 @@ check: venv ## style, types, import contracts, migrations, compose file: what CI
 up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in ARGS, for example ARGS="--port 8080"
 	@$(PYTHON_VENV) -m app.cli.main up $(ARGS)
 
-migrate: venv ## bring the database of THUMBWHEEL_DATABASE_URL to the newest tables
+migrate: venv ## migrate the database of THUMBWHEEL_DATABASE_URL to the newest tables
 	@$(PYTHON_VENV) -m app.cli.main migrate
 
 openapi: venv ## write docs/openapi.json, the contract of the API, from the code
@@ -75,6 +75,6 @@ openapi: venv ## write docs/openapi.json, the contract of the API, from the code
 lock: venv ## write constraints.txt from pyproject.toml; UPGRADE=1 takes the newest versions
 	@tools/lock $(if $(UPGRADE),--upgrade)
 
-docker-config: venv ## check docker-compose.yml, by docker too where it is installed
+docker-config: venv ## check docker-compose.yml, also with docker if it is installed
 	@$(PYTHON_VENV) -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.gpu.yml
 	@if docker compose version >/dev/null 2>&1; then POSTGRES_PASSWORD=x REDIS_PASSWORD=x docker compose config --quiet; fi
