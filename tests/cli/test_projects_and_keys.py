@@ -53,8 +53,8 @@ def test_a_key_is_made_used_found_again_by_its_ending_and_revoked(cli):
 
 
 def test_an_ending_has_to_be_long_enough_and_known(cli):
-    assert "at least 4" in cli.refused("keys", "revoke", "abc")
-    assert "at least 4" in cli.refused("keys", "revoke", "dashboard")
+    assert "at least the last 4" in cli.refused("keys", "revoke", "abc")
+    assert "at least the last 4" in cli.refused("keys", "revoke", "dashboard")
     assert "No key has an id that ends with 00000000" in cli.refused("keys", "revoke", "00000000")
 
 

@@ -118,7 +118,7 @@ def test_a_table_that_others_keep_busy_is_tried_again_and_then_only_vacuumed():
             reader.execute("LOCK TABLE actor_findings IN ACCESS SHARE MODE")
             erasures.advance(done.id)
             assert shown(done).vacuumed_at is None
-        assert "keep it busy" in shown(done).trouble
+        assert "since it is busy" in shown(done).trouble
 
         erasures.advance(done.id)
 
