@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow study-kto bench-ingest bench-labels bench-snapshot bench-lookups bench-train bench-train-gpu chaos hostile real-feedback families check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto bench-ingest bench-labels bench-snapshot bench-lookups bench-train bench-train-gpu chaos hostile real-feedback families check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -14,8 +14,11 @@ venv: ## make .venv with every pinned dependency
 demo: venv ## the whole loop in six minutes on simulated users; options in ARGS, for example ARGS=--keep
 	@$(PYTHON_VENV) -m app.cli.main demo $(ARGS)
 
-test: venv ## every test, on real servers that the tests start; select some with ARGS, for example ARGS="tests/labels -x"
-	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+test: venv ## every test but the trials, on real servers started for them; narrow it by ARGS, for example ARGS="tests/labels -x"
+	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not trial" $(ARGS)
+
+test-trials: venv ## the trials, which CI runs too: kills, whole stories, ranks, fifty steps beside TRL, in ten minutes
+	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m trial $(ARGS)
 
 test-slow: venv ## the tests that take minutes: the whole demo, with its figures asserted
 	@$(PYTHON_VENV) -m pytest -m slow $(ARGS)

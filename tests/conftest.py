@@ -62,6 +62,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves the tests of a file to one process of pytest-xdist, which prepares what they share once.
+
+    The tests of the stack, one long group over several files, come first, so that no process waits for them at the end.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0].replace("/", ".")))
+    items.sort(key=lambda item: "stack" not in {mark.args[0] for mark in item.iter_markers("xdist_group") if mark.args})
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """An interrupted worker cannot clean up after itself: what it left is removed here."""
     if not hasattr(session.config, "workerinput"):

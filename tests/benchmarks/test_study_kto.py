@@ -80,6 +80,7 @@ def test_a_failed_trial_stays_in_the_document_and_out_of_the_means() -> None:
     assert "beta-0.1 (1 failed)" in shown.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.trial
 def test_a_study_trains_measures_and_keeps_each_trial(tmp_path: Path) -> None:
     few = replace(CONDITIONS[1], recipe=SHORT)
     conditions = [replace(BASELINE, recipe=SHORT), few]

@@ -59,6 +59,7 @@ def all_rows(lane: Timed) -> list[int]:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="TRL is not installed: there is nobody to race")
+@pytest.mark.trial
 def test_both_trainers_compute_the_same_and_are_timed_in_turn(tmp_path: Path) -> None:
     flags = Flags.now()
     child.main("race", TOY.name, str(tmp_path))
@@ -116,6 +117,7 @@ def test_a_switch_is_off_in_its_own_lane_alone(tmp_path: Path, base: Path) -> No
     assert window == batches.WINDOW
 
 
+@pytest.mark.trial
 def test_the_ablation_times_an_epoch_without_each_switch(tmp_path: Path) -> None:
     switches = (*SWITCHES, Switch("longer", "a recipe of its own", recipe={"seed": 7}))
 
@@ -211,6 +213,7 @@ def test_peak_memory_is_counted_from_where_it_was_forgotten() -> None:
     assert after["VmHWM"] - before["VmRSS"] == pytest.approx(kept.nbytes, rel=0.1)
 
 
+@pytest.mark.trial
 def test_memory_above_the_weights_is_that_of_training(tmp_path: Path, base: Path) -> None:
     # Large enough to be seen: 2.4 million weights, of which training keeps a gradient and two means.
     configuration = Configuration.of("m2_float32_full", part=True)
@@ -223,6 +226,7 @@ def test_memory_above_the_weights_is_that_of_training(tmp_path: Path, base: Path
     assert found > 2.5 * configuration.weight_bytes
 
 
+@pytest.mark.trial
 def test_a_profile_names_the_dearest_operations(tmp_path: Path, base: Path) -> None:
     told = profiled(ours(tmp_path / "profile", base, toy_chats(), TOY, name="ours"))
 

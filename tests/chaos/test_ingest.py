@@ -27,7 +27,7 @@ EVENTS = 8_000
 KILLS = range(1_200, EVENTS, 1_400)
 DEADLINE_SECONDS = 240
 
-pytestmark = pytest.mark.timeout(DEADLINE_SECONDS + 60)
+pytestmark = [pytest.mark.trial, pytest.mark.timeout(DEADLINE_SECONDS + 60)]
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from tests.trainer import tiny
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
 
 FAULTS = (
     "worker killed",

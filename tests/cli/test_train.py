@@ -78,6 +78,7 @@ def on_a_terminal(arguments: list[str]) -> str:
     return seen.decode()
 
 
+@pytest.mark.trial
 def test_ctrl_c_keeps_what_was_learnt_and_the_same_command_goes_on_to_the_end(alone, command, tmp_path):
     process = subprocess.Popen(
         [*THUMBWHEEL, *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT,

@@ -25,6 +25,7 @@ def target(migrated: Servers, empty: Emptying) -> Iterator[Target]:
     empty()
 
 
+@pytest.mark.trial
 def test_hostile_requests_over_every_operation_get_documented_answers_and_none_hangs(target: Target) -> None:
     figures = asyncio.run(attack(target, seed=7, most=600, seconds=60))
 

@@ -60,6 +60,7 @@ def trained(folder: Path, precision: str, **recipe: Any) -> list[dict[str, Any]]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.trial
 def test_a_run_in_bfloat16_follows_the_run_in_float32(tmp_path: Path, method: str) -> None:
     settings = {"method": method, "learning_rate": 1e-3 if method == "full" else 5e-3}
     low = trained(tmp_path, "bfloat16", **settings)

@@ -7,6 +7,8 @@ from tests.parity.compare import Table, worst
 
 WITHIN = 1e-5
 
+pytestmark = pytest.mark.trial
+
 
 def losses(found: Table) -> Table:
     return {name: compared for name, compared in found.items() if name.startswith("loss")}

@@ -187,6 +187,7 @@ def test_the_time_to_shut_down_is_bounded(servers, key):
         assert api.process.wait(DEADLINE_SECONDS) == 0
 
 
+@pytest.mark.trial
 def test_1500_half_sent_requests_are_closed_while_others_are_answered(servers, key):
     async def half_sent(api: Api, number: int) -> str:
         request = api.post(f"half-{number}")

@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from app import services
 
 
+@pytest.mark.trial
 def test_of_three_at_once_one_migrates_and_two_find_the_newest_tables(servers):
     with services.embedded_postgres(servers.folder / "migrated-at-once", durable=False) as empty:
         environment = {**os.environ, "THUMBWHEEL_DATABASE_URL": empty.url}

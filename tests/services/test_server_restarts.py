@@ -72,6 +72,7 @@ def pid_of(folder: Path, name: str) -> int:  # noqa: F811
     return services.processes.living_in(folder / "valkey" / "data")[0]
 
 
+@pytest.mark.trial
 def test_killed_servers_come_back_and_every_acknowledged_event_is_stored_once(folder):  # noqa: F811
     with up(folder, "--port", "0", base_models="on_workers") as terminal:
         url = terminal.wait_for(r"up: (http://127\.0\.0\.1:\d+) ")[1]

@@ -102,6 +102,7 @@ def test_up_answers_prints_its_first_key_once_and_one_ctrl_c_ends_everything(fol
         assert terminal.ended() == 0
 
 
+@pytest.mark.trial
 def test_nothing_outlives_a_killed_up_and_a_dead_child_is_started_again(folder):
     with up(folder, "--port", "0") as terminal:
         terminal.wait_for(r"up: http")

@@ -5,7 +5,7 @@ from thumbwheel import wire
 
 from tests.story.desk import desk, ended, events, processes_with, training_after
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 
 def test_a_cancelled_run_ends_within_seconds_and_leaves_no_process(stack, base_model):

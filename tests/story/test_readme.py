@@ -11,7 +11,7 @@ import pytest
 
 from app.cli.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("stack")]
 
 ROOT = Path(__file__).parents[2]
 

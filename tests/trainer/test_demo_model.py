@@ -42,12 +42,14 @@ def test_every_ticket_and_reply_survives_the_tokenizer() -> None:
         assert ids[: len(prompt_ids)] == prompt_ids
 
 
+@pytest.mark.trial
 def test_the_same_seed_makes_the_same_weights_and_another_seed_others(folders: list[Path]) -> None:
     one, again, other = map(weights_fingerprint, folders)
 
     assert one == again != other
 
 
+@pytest.mark.trial
 def test_samples_are_equal_for_equal_seeds_and_differ_between_seeds(desk: Desk) -> None:
     prompts = [new_ticket(Random(seed)).prompt for seed in range(12)]
 
@@ -57,6 +59,7 @@ def test_samples_are_equal_for_equal_seeds_and_differ_between_seeds(desk: Desk) 
     assert [draft.prompt_ids for draft in first] == desk.tokenizer(prompts)["input_ids"]
 
 
+@pytest.mark.trial
 def test_log_probabilities_are_those_of_the_model_itself(desk: Desk) -> None:
     draft = sample(desk, [new_ticket(Random(1)).prompt], 1)[0]
     ids = torch.tensor([[*draft.prompt_ids, *draft.token_ids]])
@@ -69,6 +72,7 @@ def test_log_probabilities_are_those_of_the_model_itself(desk: Desk) -> None:
     assert float(log_probabilities(desk, [draft])[0]) == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.trial
 def test_a_model_does_not_drift_from_itself_but_from_another(desk: Desk, folders: list[Path]) -> None:
     rng = Random(7)
     figures = measured(desk, [new_ticket(rng) for _ in range(24)], seed=1)

@@ -124,6 +124,7 @@ def test_a_policy_that_did_not_move_has_not_drifted(tmp_path: Path, base: Path) 
     assert sampled == reference
 
 
+@pytest.mark.trial
 def test_a_run_stopped_again_and_again_reports_the_same_numbers(
     tmp_path: Path, base: Path, adapter: Path, method: str, checked: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_every_objective_with_a_reference_starts_at_it(learnt: tuple[str, Path])
 
 
 @pytest.mark.parametrize("objective", ["bco", "tkto", "mo_kto", "sft", "dpo", "simpo"])
+@pytest.mark.trial
 def test_every_kind_of_objective_resumes_to_the_last_bit(tmp_path: Path, base: Path, objective: str) -> None:
     # given a run left alone, and one that is stopped again and again, inside accumulation and across epochs
     calm = stage(tmp_path / "calm", base, objective)

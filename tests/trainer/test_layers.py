@@ -76,6 +76,7 @@ def test_a_model_whose_feed_forward_part_has_another_name_is_left_as_it_is() -> 
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler silences its own by means that pytest undoes
+@pytest.mark.trial
 def test_compiled_layers_say_and_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logprobs, "COMPILER", "aot_eager")  # all but the making of machine code, which takes a minute
     model = tiny.model()

@@ -239,6 +239,7 @@ def test_a_process_limit_counts_as_what_is_free() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
+@pytest.mark.trial
 def test_a_process_that_memory_runs_out_for_says_so_and_fewer_rows_train_under_the_same_limit(
     tmp_path: Path,
 ) -> None:

@@ -65,6 +65,7 @@ def test_micro_batches_of_one_class_neither_hang_nor_give_nan(tmp_path: Path, ba
     assert_same_training(one, several)
 
 
+@pytest.mark.trial
 def test_stopped_ranks_continue_where_they_were(tmp_path: Path, base: Path) -> None:
     long = {"epochs": 8, "save_every_steps": 3}
     calm = tiny.stage(tmp_path / "calm", base, tiny.text_rows(), **long)

@@ -38,6 +38,7 @@ def test_a_list_of_end_tokens_is_understood_as_the_tokenizers_own_first() -> Non
 
 @pytest.mark.parametrize("name", ["stories260K", "babyllama361"])
 @pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.trial
 def test_real_feedback_trains_and_scores_a_real_model(tmp_path: Path, name: str, method: str) -> None:
     rows = [{key: row[key] for key in ("prompt", "completion", "label")} for row in real_rows(14)]
     workdir = tiny.stage(

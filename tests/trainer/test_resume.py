@@ -278,6 +278,7 @@ def test_sampling_is_stopped_between_two_tokens() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+@pytest.mark.trial
 def test_stopping_at_every_single_moment_changes_no_bit(tmp_path: Path, base: Path, adapter: Path, method: str) -> None:
     # given a job of 3 steps with 2 micro-batches each
     short: dict[str, Any] = {"adapter": adapter, "method": method, "epochs": 1}
@@ -298,6 +299,7 @@ def test_stopping_at_every_single_moment_changes_no_bit(tmp_path: Path, base: Pa
     assert digest(workdir) == digest(calm)
 
 
+@pytest.mark.trial
 def test_the_command_itself_trains_and_says_nothing_on_stderr(tmp_path: Path, base: Path, adapter: Path) -> None:
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method="lora", max_steps=2)
 

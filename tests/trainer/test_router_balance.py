@@ -47,6 +47,7 @@ def mixtures(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
 
 
 @pytest.mark.parametrize(("weight", "worlds"), [(0.02, [2]), (5.0, [2, 4])])
+@pytest.mark.trial
 def test_ranks_learn_what_one_process_learns_of_experts(
     tmp_path: Path, mixtures: dict[float, Path], weight: float, worlds: list[int]
 ) -> None:

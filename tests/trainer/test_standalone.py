@@ -218,6 +218,7 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real rows and models are not beside the repository")
 @pytest.mark.parametrize(("rows", "objective"), [("unpaired", "kto"), ("pairs", "dpo")])
+@pytest.mark.trial
 def test_real_rows_train_a_real_model(tmp_path, rows, objective):
     request = Request(
         data=(REAL / "trl" / f"hh_harmless.{rows}.eval.jsonl.gz",),

@@ -26,6 +26,7 @@ def work_until(erasure: wire.Erasure, done) -> wire.Erasure:
     raise AssertionError(shown(erasure))
 
 
+@pytest.mark.trial
 def test_an_actor_with_70_000_events_is_erased():
     with psycopg.connect(settings.current().need_libpq_database(), autocommit=True) as connection:
         connection.execute(

@@ -125,6 +125,7 @@ def columns(database: Database, table: str) -> list[str]:
         return [column.name for column in connection.execute(f"SELECT * FROM {table} LIMIT 0").description or ()]
 
 
+@pytest.mark.trial
 def test_a_restored_database_gives_the_same_snapshot(databases, original, hash_of_original):
     restored = databases()
     restore(dumped(original), restored)

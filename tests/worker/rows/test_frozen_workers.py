@@ -91,6 +91,7 @@ def artifacts_of(run_id):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.trial
 def test_a_frozen_worker_costs_one_attempt_and_the_weights_are_those_of_an_undisturbed_run(database, tmp_path):
     # given a worker that trains, and is frozen with its trainer after a few steps
     make_project(base_model=tiny.save_model(tmp_path / "base", seed=3), recipe=CHANGES)

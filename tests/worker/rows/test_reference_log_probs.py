@@ -148,6 +148,7 @@ def test_of_many_files_those_about_the_run_s_snapshot_come_first(desk: None, tmp
     assert "of this snapshot" in found
 
 
+@pytest.mark.trial
 def test_a_run_that_fails_leaves_what_it_scored_to_later_ones(desk: None, base_model: Path) -> None:
     # given a run whose trainer scored the reference in an earlier attempt; now its base model is gone
     claimed, _, workdir = staged()
