@@ -10,7 +10,7 @@ from thumbwheel import wire
 
 from app.cli.connection import AsJson, Project, connected, ending, of_ending
 from app.cli.listing import as_table, print_json, show_all, show_one, when
-from app.cli.pulling import Format, Split, pulled
+from app.cli.snapshot_pull import Format, Split, pulled
 from app.errors import NotFound
 
 if TYPE_CHECKING:

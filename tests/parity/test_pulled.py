@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.pulling import Format, Split, write
+from app.cli.snapshot_pull import Format, Split, write
 from tests import small_snapshot
 from tests.trainer import tiny
 
