@@ -1,4 +1,4 @@
-"""A snapshot into a folder: downloaded and verified aside, turned into the wanted format, renamed."""
+"""Pulls a snapshot into a folder: downloads and verifies it in a temporary one, converts it, and renames the result."""
 
 import shutil
 import tempfile
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from thumbwheel import Client
 
-#: Told of what, how much is done, and of how much, where that is known.
-Told = Callable[[str, int, int | None], None]
+#: A function that shows progress: the activity, the amount done, and the total if it is known.
+Report = Callable[[str, int, int | None], None]
 
 CARD, MANIFEST = "card.md", "manifest.json"
-MIXED = "the snapshot has texts and chats: a text became what a user said, and its completion what the assistant did"
+MIXED = "the snapshot has texts and chats: each text became a chat of a user's message and the assistant's answer"
 
 
 class Format(StrEnum):
@@ -38,8 +38,8 @@ class Split(StrEnum):
     later = "later"
 
 
-class Pulled(BaseModel):
-    """A snapshot that was written to a folder."""
+class PulledSnapshot(BaseModel):
+    """A snapshot in a folder. `new` is False if the folder had it already."""
 
     snapshot_id: UUID
     sha256: str
@@ -50,83 +50,88 @@ class Pulled(BaseModel):
     notes: list[str]
 
 
-def pulled(client: "Client", snapshot_id: UUID, folder: Path, form: Format, splits: Sequence[Split]) -> Pulled:
-    """The snapshot in `folder`, which is made, or has it already.
+def pull_snapshot(
+    client: "Client", snapshot_id: UUID, folder: Path, form: Format, splits: Sequence[Split]
+) -> PulledSnapshot:
+    """Pulls the snapshot into the new folder `folder`, or checks that an existing folder holds it.
 
-    Raises `Conflict` where something else lies there, `Unavailable` where a library is missing or this machine cannot
-    take it, and what the client raises.
+    Raises `Invalid` if the splits have no rows, `Conflict` if the folder holds something else, `Unavailable` if a
+    library is missing or the folder cannot be written, and the errors of the client.
     """
     _require_libraries(form)
-    found = client.snapshots.get(snapshot_id)
-    rows = {split: _rows_of(found, split) for split in splits}
+    snapshot = client.snapshots.get(snapshot_id)
+    rows = {split: _rows_of(snapshot, split) for split in splits}
     if not any(rows.values()):
         raise Invalid(f"Snapshot {snapshot_id} has no rows of {' or '.join(splits)}.", code="no_rows")
-    wanted = _paths(found, splits, form)
-    done = Pulled(
-        snapshot_id=found.id,
-        sha256=found.sha256,
+    paths = _paths(snapshot, splits, form)
+    pulled = PulledSnapshot(
+        snapshot_id=snapshot.id,
+        sha256=snapshot.sha256,
         folder=folder,
         format=form,
         rows={split: count for split, count in rows.items() if count or split is not Split.later},
         new=True,
-        notes=[MIXED] if form is not Format.parquet and _mixed(found.manifest) else [],
+        notes=[MIXED] if form is not Format.parquet and _mixed(snapshot.manifest) else [],
     )
     if folder.exists():
-        _require_same(folder, found, form, [split for split in splits if rows[split]], wanted)
-        return done.model_copy(update={"new": False})
+        _require_same(folder, snapshot, form, [split for split in splits if rows[split]], paths)
+        return pulled.model_copy(update={"new": False})
     try:
-        with _aside(folder) as (files, made), _bars() as bars:
-            told = _told(bars)
-            client.snapshots.pull(snapshot_id, files, paths=wanted, progress=told)
+        with _temporary_folders(folder) as (files, content), _bars() as bars:
+            report = _report_to(bars)
+            client.snapshots.pull(snapshot_id, files, paths=paths, progress=report)
             if form is Format.parquet:
-                files.rename(made)
+                files.rename(content)
             else:
-                made.mkdir()
+                content.mkdir()
                 for name in (CARD, MANIFEST):
                     if (files / name).exists():
-                        (files / name).rename(made / name)
-                write(found.manifest, files, made, form, rows, told)
-            made.rename(folder)
+                        (files / name).rename(content / name)
+                convert(snapshot.manifest, files, content, form, rows, report)
+            content.rename(folder)
     except OSError as error:
         raise Unavailable(
-            f"{folder} cannot be made: {error}: give another --to, or mend that.", code="folder_unusable"
+            f"{folder} cannot be created: {error}. Choose another --to, or remove the cause.", code="folder_unusable"
         ) from error
-    return done
+    return pulled
 
 
-def write(
+def convert(
     manifest: Mapping[str, Any],
     files: Path,
-    made: Path,
+    content: Path,
     form: Format,
     rows: Mapping[Split, int],
-    told: Told = lambda _what, _done, _total: None,
+    report: Report = lambda _activity, _done, _total: None,
 ) -> None:
-    """Converts the shards in the folder `files` to `form`, in the folder `made`. rows: their number by split."""
+    """Converts the shards in the folder `files` to `form` and writes them to the folder `content`.
+
+    rows  the number of rows of each split
+    """
     from app.snapshots.files import export
 
     for split, count in rows.items():
         if count:
-            found = export.batches(files, export.shards_of(manifest, [split]), chat=export.is_chat(manifest))
+            batches = export.batches(files, export.shards_of(manifest, [split]), chat=export.is_chat(manifest))
             if form is Format.jsonl:
-                target, write_all = made / f"{split}.jsonl", export.write_lines
+                target, write_all = content / f"{split}.jsonl", export.write_lines
             else:
                 target, write_all = files / f"{split}.arrow", export.write_arrow
-            write_all(found, target, _rows_told(told, f"writing {split}", count))
+            write_all(batches, target, _report_rows(report, f"writing {split}", count))
     if form is Format.datasets:
-        _save(files, made, [split for split, count in rows.items() if count])
+        _save(files, content, [split for split, count in rows.items() if count])
 
 
-def _rows_told(told: Told, what: str, total: int) -> Callable[[int], None]:
-    return lambda done: told(what, done, total)
+def _report_rows(report: Report, activity: str, total: int) -> Callable[[int], None]:
+    return lambda done: report(activity, done, total)
 
 
-def _save(files: Path, made: Path, splits: Sequence[Split]) -> None:
+def _save(files: Path, content: Path, splits: Sequence[Split]) -> None:
     import datasets
 
     datasets.disable_progress_bars()
-    mapped = {str(split): datasets.Dataset.from_file(str(files / f"{split}.arrow")) for split in splits}
-    datasets.DatasetDict(mapped).save_to_disk(str(made))
+    by_split = {str(split): datasets.Dataset.from_file(str(files / f"{split}.arrow")) for split in splits}
+    datasets.DatasetDict(by_split).save_to_disk(str(content))
 
 
 def _require_libraries(form: Format) -> None:
@@ -143,8 +148,8 @@ def _require_libraries(form: Format) -> None:
             ) from error
 
 
-def _rows_of(found: wire.SnapshotDetail, split: Split) -> int:
-    return sum(shard["rows"] for shard in found.manifest.get("shards", []) if shard["split"] == split)
+def _rows_of(snapshot: wire.SnapshotDetail, split: Split) -> int:
+    return sum(shard["rows"] for shard in snapshot.manifest.get("shards", []) if shard["split"] == split)
 
 
 def _mixed(manifest: Mapping[str, Any]) -> bool:
@@ -153,65 +158,65 @@ def _mixed(manifest: Mapping[str, Any]) -> bool:
     return export.is_mixed(manifest)
 
 
-def _paths(found: wire.SnapshotDetail, splits: Sequence[Split], form: Format) -> set[str]:
-    """The files that are needed: all of them as they are, of one split its shards alone, beside manifest and card."""
+def _paths(snapshot: wire.SnapshotDetail, splits: Sequence[Split], form: Format) -> set[str]:
+    """Returns the files to download: all for Parquet with every split, else the splits' shards, manifest and card."""
     if form is Format.parquet and len(splits) == len(Split):
-        return set(found.files)
-    shards = {shard["path"] for shard in found.manifest["shards"] if shard["split"] in splits}
-    return (shards | {CARD, MANIFEST}) & found.files.keys()
+        return set(snapshot.files)
+    shards = {shard["path"] for shard in snapshot.manifest["shards"] if shard["split"] in splits}
+    return (shards | {CARD, MANIFEST}) & snapshot.files.keys()
 
 
 def _require_same(
-    folder: Path, found: wire.SnapshotDetail, form: Format, splits: Sequence[Split], wanted: set[str]
+    folder: Path, snapshot: wire.SnapshotDetail, form: Format, splits: Sequence[Split], paths: set[str]
 ) -> None:
     """Raises `Conflict` if the folder holds anything but this snapshot in this format."""
     if form is Format.parquet:
-        names, hashed = wanted, wanted
+        names, hashed = paths, paths
     else:
         names = {f"{split}.jsonl" if form is Format.jsonl else str(split) for split in splits}
-        hashed = {CARD, MANIFEST} & found.files.keys()
+        hashed = {CARD, MANIFEST} & snapshot.files.keys()
     try:
-        there = {path.name for path in folder.iterdir()} - {"dataset_dict.json"}
-        same = there == names | hashed and all(sha256_of(folder / name) == found.files[name] for name in hashed)
+        present = {path.name for path in folder.iterdir()} - {"dataset_dict.json"}
+        same = present == names | hashed and all(sha256_of(folder / name) == snapshot.files[name] for name in hashed)
     except OSError:
         same = False
     if not same:
         raise Conflict(
-            f"{folder} is there already and is not snapshot {found.id} as {form}: give another --to, or remove it.",
+            f"{folder} exists already and is not snapshot {snapshot.id} as {form}: choose another --to, or remove it.",
             code="folder_taken",
         )
 
 
 @contextmanager
-def _aside(folder: Path) -> Iterator[tuple[Path, Path]]:
+def _temporary_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
     """Yields two temporary paths next to `folder`: one for the download, one for the content of the folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        yield place / "files", place / "made"
+        yield temporary / "files", temporary / "content"
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def _bars() -> "Iterator[Progress]":
-    """Progress with the time that is left, on stderr: stdout is for the result. Nothing in a pipe."""
+    """Shows progress bars with the remaining time on stderr, since stdout is for the result; no bars in a pipe."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    said = Console(stderr=True)
+    stderr = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=said, transient=True, disable=not said.is_terminal) as bars:
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
         yield bars
 
 
-def _told(bars: "Progress") -> Told:
-    """Shows how much of each file has come, or was written."""
+def _report_to(bars: "Progress") -> Report:
+    """Returns a function that shows each activity as a bar of its own."""
     tasks: dict[str, Any] = {}
 
-    def told(what: str, done: int, total: int | None) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total)
-        bars.update(tasks[what], completed=done, total=total)
+    def report(activity: str, done: int, total: int | None) -> None:
+        if activity not in tasks:
+            tasks[activity] = bars.add_task(activity, total=total)
+        bars.update(tasks[activity], completed=done, total=total)
 
-    return told
+    return report
