@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 
-#: Name of the advisory lock under which tables are migrated: any number that nothing else uses.
+#: Number of the advisory lock for migrations: any number that nothing else uses.
 MIGRATION_LOCK = 0x7477_6D31
 LOCK_SECONDS, POLL_SECONDS = 600, 0.2
 

@@ -208,7 +208,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "id": str(run.id),
         "state": _state(run),
         "why": run.reason or "–",
-        **({"waits for": held_up_in_words(run)} if run.held_up_by else {}),
+        **({"waiting": held_up_in_words(run)} if run.held_up_by else {}),
         "trigger": run.trigger,
         **(
             {"reproduces": "the same weights" if run.reproduces else "other weights"}
