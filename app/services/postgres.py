@@ -171,7 +171,7 @@ def _run(name: str, command: Sequence[str | Path], folder: Path, text: str = "")
     output = done.stdout + done.stderr
     if done.returncode or "ERROR:" in output:
         raise Unavailable(
-            f"A new database cannot be made in {folder}: {name} says {_last_fault(output)}", code="cannot_start"
+            f"A new database cannot be created in {folder}: {name} says {_last_fault(output)}", code="cannot_start"
         )
 
 
