@@ -68,8 +68,8 @@ def find_id(argument: str, items: Iterable[Item], noun: str) -> UUID:
         pass
     if not re.fullmatch(rf"[0-9a-f-]{{{LEAST_CHARACTERS},}}", text):
         raise Invalid(
-            f"{argument!r} is not the id of a {noun}: give the whole id or its last characters, at least "
-            f"{LEAST_CHARACTERS} of them.",
+            f"{argument!r} is not the id of a {noun}: give the whole id, or at least the last {LEAST_CHARACTERS} "
+            "characters of it.",
             code="invalid_id",
         )
     matches = [item.id for item in items if str(item.id).endswith(text)]
