@@ -21,7 +21,7 @@ bearer = HTTPBearer(
 
 @dataclass(frozen=True)
 class Caller:
-    """The holder of a request's key. `project`: the only project that the key opens, None for all projects."""
+    """The holder of a request's key. `project`: the only project that the key is valid for, None for all projects."""
 
     key_id: UUID
     name: str
@@ -53,15 +53,17 @@ def require(caller: Caller, scope: wire.Scope) -> Caller:
     return caller
 
 
-def known(session: Transaction, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
-    """A dependency that returns the caller, with any scopes. Raises `Unauthenticated`."""
+def authenticated(
+    session: Transaction, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> Caller:
+    """Returns the caller of a request, with any scopes; a dependency. Raises `Unauthenticated`."""
     return caller_of(session, credentials.credentials if credentials else None)
 
 
 def may(scope: wire.Scope) -> Callable[[Caller], Caller]:
-    """Returns a dependency that returns a caller with `scope`. It raises `Unauthenticated`, `Forbidden`."""
+    """Returns a dependency that returns a caller with `scope`. It raises `Unauthenticated` or `Forbidden`."""
 
-    def allowed(caller: Annotated[Caller, Depends(known)]) -> Caller:
+    def permitted(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
         return require(caller, scope)
 
-    return allowed
+    return permitted

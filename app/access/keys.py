@@ -1,7 +1,7 @@
-"""Makes API keys, and decides what they open. Pure.
+"""Creates secrets of API keys, and checks the scopes and validity of keys. Pure.
 
 A key is ``tw_`` and 256 random bits. Only its SHA-256 is stored: a secret that cannot be guessed needs no slow hash,
-and a slow hash would let any caller keep the processor busy.
+and a slow hash would let every caller keep the processor busy.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ def new_secret() -> str:
 
 
 def sha256_of(secret: str) -> bytes:
-    """Returns the hash of a secret, 32 bytes, under which its key is stored."""
+    """Returns the SHA-256 of a secret, 32 bytes, by which its key is stored."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
 def prefix_of(secret: str) -> str:
-    """Returns the beginning of the key, by which people recognise it; it is too short to guess the rest."""
+    """Returns the beginning of a secret, by which people recognise the key; it does not reveal the rest."""
     return secret[:PREFIX_LENGTH]
 
 

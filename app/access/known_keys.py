@@ -1,4 +1,4 @@
-"""Checks that a request has a known key before the rest of the request is read."""
+"""Checks that a request has a valid key before its body is read."""
 
 import time
 
@@ -12,21 +12,21 @@ MOST_CHARACTERS = 1000
 
 
 class KnownKeys:
-    """Remembers Authorization headers with a known key for a moment; refusals are not remembered."""
+    """Caches the Authorization headers with a valid key for a moment; refusals are not cached."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._until: dict[bytes, float] = {}
 
     async def require(self, authorization: bytes) -> None:
-        """Raises `Unauthenticated` for a header without a known key, `Unavailable` while Postgres does not answer."""
+        """Raises `Unauthenticated` for a header without a valid key, `Unavailable` while Postgres does not answer."""
         if self._until.get(authorization, 0) > time.monotonic():
             return
-        scheme, _, secret = authorization.decode("latin-1").partition(" ")
-        presented = secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
-        if presented is None or len(presented) > MOST_CHARACTERS:
+        scheme, _, credentials = authorization.decode("latin-1").partition(" ")
+        secret = credentials.strip() if scheme.lower() == "bearer" else ""
+        if not 0 < len(secret) <= MOST_CHARACTERS:
             raise Unauthenticated("Send your API key as `Authorization: Bearer tw_…`.", code="no_key")
-        await self._lane.run(lambda session: caller_of(session, presented))
+        await self._lane.run(lambda session: caller_of(session, secret))
         if len(self._until) >= MOST_REMEMBERED:
             self._until.clear()
         self._until[authorization] = time.monotonic() + REMEMBERED_SECONDS

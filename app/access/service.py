@@ -50,12 +50,12 @@ def replaced_first_admin_key(session: Session) -> str:
 def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wire.CreatedKey:
     """Creates a key. `within` is the only project of the caller, None for all projects.
 
-    Raises `Forbidden` for a key that opens more than `within`, `NotFound` for an unknown project, `Invalid` for a time
-    of expiry in the past.
+    Raises `Forbidden` for a key that is valid for more than `within`, `NotFound` for an unknown project, `Invalid` for
+    a time of expiry in the past.
     """
     if within is not None and new.project != within:
         raise Forbidden(
-            f"Your key opens project {within} alone: set project to {within!r} in the new key.", code="other_project"
+            f"Your key is limited to project {within}: set project to {within!r} in the new key.", code="other_project"
         )
     if new.expires_at is not None and new.expires_at <= now():
         fault = Fault("/expires_at", "is in the past: send a later time, or leave it out")
@@ -64,20 +64,20 @@ def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wir
 
 
 def list_keys(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Key]:
-    """Returns a page of keys, of the project `within` or of all, newest first, including revoked and expired ones."""
+    """Returns a page of keys, newest first, revoked and expired ones included. `within` as for `create_key`."""
     rows = store.newest_first(session, within, key_of_cursor(cursor, UUID), limit + 1)
-    return page_of(rows, limit, lambda row: str(row.id), _shown)
+    return page_of(rows, limit, lambda row: str(row.id), _without_secret)
 
 
 def revoke(session: Session, key_id: UUID, *, within: str | None) -> wire.Key:
-    """Revokes the key; a second call changes nothing. Raises `NotFound`, also for keys of other projects."""
+    """Revokes the key; a second call changes nothing. Raises `NotFound`, also for a key of another project."""
     key = store.locked(session, key_id, within)
     if key is None:
         raise NotFound(f"There is no key {key_id} that you may revoke.", code="key_not_found")
     if key.revoked_at is None:
         key.revoked_at = now()
         session.flush()
-    return _shown(key)
+    return _without_secret(key)
 
 
 def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
@@ -94,12 +94,12 @@ def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
         with session.begin_nested():
             row = store.insert_key(session, values)
     except IntegrityError as error:
-        # The import contracts keep projects out of this folder: the foreign key finds unknown ones.
+        # The import contracts forbid a look-up of the project here: the foreign key detects an unknown one.
         raise NotFound(f"There is no project {new.project}.", code="project_not_found") from error
-    return wire.CreatedKey(**_shown(row).model_dump(), secret=secret)
+    return wire.CreatedKey(**_without_secret(row).model_dump(), secret=secret)
 
 
-def _shown(row: ApiKey) -> wire.Key:
+def _without_secret(row: ApiKey) -> wire.Key:
     return wire.Key.model_validate(
         {
             "id": row.id,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.access.keys import ADMIN
 from app.access.tables import ApiKey
 
-#: Name of the advisory lock under which the first key is made: any number that nothing else uses.
+#: Number of the advisory lock for creating the first key: any number that nothing else uses.
 FIRST_KEY_LOCK = 0x7477_6B31
 
 
@@ -24,7 +24,7 @@ def of_secret(session: Session, secret_sha256: bytes) -> ApiKey | None:
 
 
 def locked(session: Session, key_id: UUID, project: str | None) -> ApiKey | None:
-    """Returns the key and locks it until the transaction ends; only keys of `project` unless that is None."""
+    """Returns the key and locks its row until the transaction ends; only a key of `project` unless that is None."""
     query = select(ApiKey).where(ApiKey.id == key_id).with_for_update()
     if project is not None:
         query = query.where(ApiKey.project_id == project)
@@ -41,7 +41,7 @@ def newest_first(session: Session, project: str | None, before: UUID | None, lim
 
 
 def hold_first_key_lock(session: Session) -> None:
-    """Takes the lock for making a first key, which other transactions wait for; it is released at the end."""
+    """Takes the lock for creating a first key, which makes other transactions wait until this one ends."""
     session.execute(select(func.pg_advisory_xact_lock(FIRST_KEY_LOCK)))
 
 
@@ -57,6 +57,6 @@ def has_open_admin_key(session: Session, at: datetime) -> bool:
 
 
 def revoke_named(session: Session, name: str, at: datetime) -> None:
-    """Revokes the valid admin keys of this name that open every project."""
+    """Revokes the valid admin keys of this name that administer every project."""
     conditions = ApiKey.scopes.any(ADMIN), ApiKey.project_id.is_(None), ApiKey.revoked_at.is_(None)  # type: ignore[arg-type]
     session.execute(update(ApiKey).where(ApiKey.name == name, *conditions).values(revoked_at=at))

@@ -1,4 +1,4 @@
-"""The view of a run at a terminal: its progress, and its figures as lines."""
+"""The view of a run at a terminal: its progress, and its figures as sparklines."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from app.runs.states import TERMINAL
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-#: Title, name in the metrics, unit behind the number.
+#: Title, name of the metric, unit after the number.
 SHOWN = (
     ("loss", "loss", ""),
     ("margin", "margin", ""),
@@ -39,7 +39,7 @@ class Board:
         elif isinstance(event, wire.RunMetricsEvent):
             self.step(event.step, event.values)
         elif isinstance(event, wire.RunTransitionEvent):
-            self.note = noted(event)
+            self.note = transition_line(event)
         elif isinstance(event, wire.RunWarningEvent):
             self.note = f"warning: {event.message}"
 
@@ -125,8 +125,8 @@ class Board:
         return parts
 
 
-def noted(event: wire.RunTransitionEvent) -> str:
-    """Returns a transition as one line: when, the new state, the reason and who caused it."""
-    what = event.to_state if event.from_state != event.to_state else ""
-    why = event.reason if event.by in event.reason or not event.reason else f"{event.reason} ({event.by})"
-    return "  ".join(part for part in (when(event.at), what, why) if part)
+def transition_line(event: wire.RunTransitionEvent) -> str:
+    """Returns a transition as one line: the time, the new state, the reason and its author."""
+    state = event.to_state if event.from_state != event.to_state else ""
+    reason = event.reason if event.by in event.reason or not event.reason else f"{event.reason} ({event.by})"
+    return "  ".join(part for part in (when(event.at), state, reason) if part)

@@ -1,4 +1,4 @@
-"""`thumbwheel checkpoints …`, and the ledger of what was shipped: `ship`, `rollback`, `releases`."""
+"""`thumbwheel checkpoints …`, and `ship`, `rollback` and `releases` for the ledger of releases."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,25 +6,25 @@ from typing import Annotated
 import typer
 from thumbwheel import wire
 
-from app.cli.connection import AsJson, Project, connected, ending, of_ending
+from app.cli.connection import AsJson, Project, connected, find_id, short_id
 from app.cli.listing import figure, show_all, show_one, when
 
 checkpoints = typer.Typer(help="Immutable weights with manifest and card.", no_args_is_help=True, rich_markup_mode=None)
 
-Which = Annotated[str, typer.Argument(help="Its id, or how that ends.")]
+Which = Annotated[str, typer.Argument(help="Its id, or its last characters.")]
 
 
 @checkpoints.command("list")
 def list_checkpoints(project: Project = None, as_json: AsJson = False) -> None:
     """List checkpoints, newest first."""
     columns = {
-        "id": lambda item: ending(item.id),
+        "id": lambda item: short_id(item.id),
         "live": lambda item: "live" if item.live else "",
         "kind": lambda item: item.kind,
         "verdict": lambda item: item.verdict,
         "AUROC": lambda item: figure(item.scores.get("auroc")),
         "KL nats/token": lambda item: figure((item.scores.get("kl") or {}).get("nats_per_token")),
-        "made": lambda item: when(item.created_at),
+        "created": lambda item: when(item.created_at),
     }
     with connected(project) as client:
         show_all(client.checkpoints.list(), columns, as_json=as_json)
@@ -34,55 +34,55 @@ def list_checkpoints(project: Project = None, as_json: AsJson = False) -> None:
 def show(checkpoint: Which, project: Project = None, as_json: AsJson = False) -> None:
     """Show a checkpoint: its verdict, figures and files."""
     with connected(project) as client:
-        found = client.checkpoints.get(of_ending(checkpoint, client.checkpoints.list(), "checkpoint"))
-    _show(found, as_json)
+        item = client.checkpoints.get(find_id(checkpoint, client.checkpoints.list(), "checkpoint"))
+    _show(item, as_json)
 
 
 @checkpoints.command()
 def pull(
     checkpoint: Which,
-    folder: Annotated[Path, typer.Argument(help="Where its files go.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for its files.")],
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a checkpoint's files, each verified by its hash."""
+    """Download a checkpoint's files and verify each by its hash."""
     with connected(project) as client:
-        pulled = client.checkpoints.pull(of_ending(checkpoint, client.checkpoints.list(), "checkpoint"), folder)
+        pulled = client.checkpoints.pull(find_id(checkpoint, client.checkpoints.list(), "checkpoint"), folder)
     lines = {"checkpoint": str(pulled.id), "folder": str(folder), "files, verified": str(len(pulled.files))}
     show_one(pulled, lines, as_json=as_json)
 
 
 def ship(
     checkpoint: Which,
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
     override_reason: Annotated[
-        str | None, typer.Option(help="Ship although its gates failed; recorded for good.")
+        str | None, typer.Option(help="Ship although its gates failed, for this reason; it is recorded permanently.")
     ] = None,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a checkpoint the one in production."""
+    """Put a checkpoint into production."""
     with connected(project) as client:
-        wanted = of_ending(checkpoint, client.checkpoints.list(), "checkpoint")
-        _show_release(client.releases.ship(wanted, reason=reason, override_reason=override_reason), as_json)
+        checkpoint_id = find_id(checkpoint, client.checkpoints.list(), "checkpoint")
+        _show_release(client.releases.ship(checkpoint_id, reason=reason, override_reason=override_reason), as_json)
 
 
 def rollback(
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go back to what was in production before."""
+    """Return to the previously shipped checkpoint."""
     with connected(project) as client:
         _show_release(client.releases.roll_back(reason=reason), as_json)
 
 
 def releases(project: Project = None, as_json: AsJson = False) -> None:
-    """List what was shipped when, and why, newest first."""
+    """List the releases with their reasons, newest first."""
     columns = {
         "no.": lambda item: str(item.number),
         "action": lambda item: item.action,
-        "checkpoint": lambda item: ending(item.checkpoint_id),
+        "checkpoint": lambda item: short_id(item.checkpoint_id),
         "by": lambda item: item.by,
         "at": lambda item: when(item.created_at),
         "why": lambda item: item.override_reason or item.reason,
@@ -100,7 +100,7 @@ def _show(item: wire.Checkpoint, as_json: bool) -> None:
         "live": "yes" if item.live else "no",
         "verdict": item.verdict,
         "reasons": "\n".join(item.reasons) or "–",
-        "made": when(item.created_at),
+        "created": when(item.created_at),
         "run": str(item.run_id or "–"),
         "trained against": str(item.parent_id or "–"),
         **{name: figure(value) for name, value in scores.items()},

@@ -1,4 +1,4 @@
-"""Shared parts of the commands that call the API: options, the client, and ids given by their last characters."""
+"""Shared parts of the commands that call the API: options, the client, and ids by their last characters."""
 
 import re
 from collections.abc import Iterable
@@ -31,13 +31,13 @@ class Identified(Protocol):
 Item = TypeVar("Item", bound=Identified)
 
 
-#: A person waits at a terminal, so a few seconds without an answer are enough. Watching and importing take longer and
-#: try more often.
+#: The number of times that a request is sent without an answer. A person at a terminal waits only a few seconds;
+#: commands that take long anyway, such as watching and importing, try more often.
 TRIES = 3
 PATIENT_TRIES = 10
 
 
-#: Most calls are answered at once; those that read the whole log may take minutes and set their own time-out.
+#: Most calls are answered at once; those that read the whole log may take minutes, with a longer time-out.
 TIMEOUT_SECONDS = 30
 
 
@@ -45,31 +45,36 @@ def connected(project: str | None = None, *, tries: int = TRIES, timeout: float 
     """Returns a client with the URL and the key of the settings."""
     from thumbwheel import Client
 
-    chosen = settings.current()
-    return Client(chosen.url, chosen.api_key, project or chosen.project, tries=tries, timeout=timeout)
+    config = settings.current()
+    return Client(config.url, config.api_key, project or config.project, tries=tries, timeout=timeout)
 
 
-def ending(identity: UUID | None) -> str:
-    """Returns the last characters of an id, for tables: ids begin alike, as they begin with the time."""
+def short_id(identity: UUID | None) -> str:
+    """Returns the last characters of an id, for tables: the first ones are the time, so they differ little."""
     return str(identity)[-SHOWN_CHARACTERS:] if identity else "–"
 
 
-def of_ending(given: str, items: Iterable[Item], what: str) -> UUID:
-    """Returns the id that `given` is or ends. Raises `Invalid` if no item matches, or several do."""
-    text = given.strip().lower()
+def find_id(argument: str, items: Iterable[Item], noun: str) -> UUID:
+    """Returns the id that the argument gives in full or by its last characters.
+
+    noun  the kind of the items, for messages
+
+    Raises `Invalid` if no item matches, or several do.
+    """
+    text = argument.strip().lower()
     try:
         return UUID(text)
     except ValueError:
         pass
     if not re.fullmatch(rf"[0-9a-f-]{{{LEAST_CHARACTERS},}}", text):
         raise Invalid(
-            f"{given!r} is not the id of a {what}: give the whole id, or at least the last {LEAST_CHARACTERS} "
+            f"{argument!r} is not the id of a {noun}: give the whole id, or at least the last {LEAST_CHARACTERS} "
             "characters of it.",
             code="invalid_id",
         )
     matches = [item.id for item in items if str(item.id).endswith(text)]
     if not matches:
-        raise Invalid(f"No {what} has an id that ends with {text}.", code="unknown_id")
+        raise Invalid(f"No {noun} has an id that ends with {text}.", code="unknown_id")
     if len(matches) > 1:
-        raise Invalid(f"{len(matches)} ids of a {what} end with {text}: give more characters.", code="ambiguous_id")
+        raise Invalid(f"The ids of {len(matches)} {noun}s end with {text}: give more characters.", code="ambiguous_id")
     return matches[0]

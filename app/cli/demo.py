@@ -1,4 +1,4 @@
-"""`thumbwheel demo`: a Thumbwheel of its own in a temporary folder, and the story of `worker.demo` told to it."""
+"""`thumbwheel demo`: runs the story of `worker.demo` on servers of its own in a temporary folder."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from app.errors import Unavailable
 
 WATCH_SECONDS = 0.5
 STORY_STOP_SECONDS = 10
-#: Servers of its own, whatever is set; and the volume rule should not keep anybody waiting.
+#: Settings of the demo, which replace the user's: servers of its own, and ticks so frequent that runs start soon.
 OWN = {
     "database_url": None,
     "redis_url": None,
@@ -28,9 +28,9 @@ INTERRUPTED = 130
 
 
 def demo(
-    seed: Annotated[int, typer.Option(min=0, max=100_000_000, help="Another seed is another story.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=100_000_000, help="Another seed gives other tickets and votes.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout at the end.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep everything running until Ctrl-C.")] = False,
 ) -> None:
     """Watch a tiny support desk's model learn from its users' thumbs: the whole loop, twice, in six minutes."""
     started = time.monotonic()
@@ -42,17 +42,17 @@ def demo(
         raise Unavailable(f"The demo stopped: {error}", code="data_folder_unusable") from error
     try:
         with services.temporary() as folder, (folder / "demo.log").open("w", buffering=1) as log:
-            own = settings.current().model_copy(update={**OWN, "data_dir": folder / "data"})
+            config = settings.current().model_copy(update={**OWN, "data_dir": folder / "data"})
 
             def note(name: str, line: str) -> None:
                 log.write(f"{name} | {line}\n")
 
             typer.echo("Starting Postgres, Valkey, API, worker and beat …", err=True)
-            with running(own, note, durable=False) as stack:
+            with running(config, note, durable=False) as stack:
                 typer.echo(f"Status page: {stack.base_url}", err=True)
-                _tell(stack, cache, seed, as_json=json, spent=time.monotonic() - started)
+                _run_story(stack, cache, seed, as_json=json, spent=time.monotonic() - started)
                 if keep:
-                    typer.echo(f"All of it goes on at {stack.base_url} until Ctrl-C. In another terminal:", err=True)
+                    typer.echo(f"Still running at {stack.base_url} until Ctrl-C. In another terminal:", err=True)
                     typer.echo(f"export THUMBWHEEL_URL={stack.base_url}", err=True)
                     typer.echo(f"export THUMBWHEEL_API_KEY={stack.admin_key}", err=True)
                     _watch_until(stack, threading.Event())
@@ -61,7 +61,7 @@ def demo(
         raise typer.Exit(0 if keep else INTERRUPTED) from None
 
 
-def _tell(stack: Stack, cache: Path, seed: int, *, as_json: bool, spent: float) -> None:
+def _run_story(stack: Stack, cache: Path, seed: int, *, as_json: bool, spent: float) -> None:
     """Runs the story to its end and keeps its base models in `cache`.
 
     Raises `typer.Exit` with the exit code of a story that failed.
@@ -91,6 +91,6 @@ def _tell(stack: Stack, cache: Path, seed: int, *, as_json: bool, spent: float) 
 
 
 def _watch_until(stack: Stack, ended: threading.Event) -> None:
-    """Restarts processes that died, until `ended` is set. Raises `Unavailable` when a server is gone."""
+    """Restarts processes that died, until `ended` is set. Raises `Unavailable` if a server died too often."""
     while not ended.wait(WATCH_SECONDS):
         stack.watch()

@@ -1,4 +1,4 @@
-"""The embedded servers of a running `thumbwheel up`, for commands that work on the database itself."""
+"""The embedded servers of a running `thumbwheel up`, for commands that use the database directly."""
 
 import os
 
@@ -7,12 +7,12 @@ from app.services import running
 
 
 def use_running_servers() -> None:
-    """Points this process at the embedded servers that serve the data folder, where no others are configured."""
-    chosen = settings.current()
+    """Points this process at the embedded servers of the data folder, unless others are configured."""
+    config = settings.current()
     urls = {}
-    if chosen.database_url is None:
-        urls["THUMBWHEEL_DATABASE_URL"] = running.postgres_url(chosen.data_dir / "postgres")
-    if chosen.redis_url is None:
-        urls["THUMBWHEEL_REDIS_URL"] = running.valkey_url(chosen.data_dir / "valkey")
+    if config.database_url is None:
+        urls["THUMBWHEEL_DATABASE_URL"] = running.postgres_url(config.data_dir / "postgres")
+    if config.redis_url is None:
+        urls["THUMBWHEEL_REDIS_URL"] = running.valkey_url(config.data_dir / "valkey")
     os.environ.update({name: url for name, url in urls.items() if url is not None})
     settings.current.cache_clear()

@@ -1,4 +1,4 @@
-"""`thumbwheel import FILE…`: files of events into the feedback log."""
+"""`thumbwheel import FILE…`: sends the events of files to the feedback log."""
 
 import json
 import sys
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 BATCH = 500
 REASONS_SHOWN = 10
 LINES_SHOWN = 3
-_WAITING = "what waits in quarantine is not known yet, as the log is being read: `thumbwheel readiness` says it soon"
+_PENDING = "the votes in quarantine are not counted yet, since the log is being read: see `thumbwheel readiness` later"
 
 
 @dataclass
 class Outcome:
     """The outcome of the lines of one file.
 
-    reasons       how often each reason was given, for rejected and silent lines
-    says_nothing  those of them that are given for silent lines
-    not_trained   how often each reason was given for which no run would learn from an event that is stored
-    ignored       how many rows have each field that no event keeps
-    first_lines   the first few lines of each reason
+    reasons       the number of rejected and silent lines by reason
+    says_nothing  the number of silent lines by reason
+    not_trained   the number of stored events that no run would learn from, by reason
+    ignored       the number of rows by field that events do not store
+    first_lines   the first few line numbers of each reason
     """
 
     file: str
@@ -57,53 +57,55 @@ class Outcome:
         if keep:
             self.rejects.append({"file": self.file, "line": line, "reason": reason})
 
-    def pass_over(self, line: int, reason: str) -> None:
+    def count_silent(self, line: int, reason: str) -> None:
         self.silent += 1
         self.says_nothing[reason] += 1
         self._count(line, reason)
 
-    def take(self, item: "Imported") -> None:
-        """Counts what an event that is sent loses, or will not be used for."""
+    def count_losses(self, item: "Imported") -> None:
+        """Counts the fields that an event loses, and the reason if no run would learn from it."""
         self.ignored.update(item.ignored)
         if item.fault is not None:
             self.not_trained[item.fault.sentence] += 1
-            self._name(item.line, item.fault.sentence)
+            self._add_line(item.line, item.fault.sentence)
 
     def document(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "rejects"}
 
     def _count(self, line: int, reason: str) -> None:
         self.reasons[reason] += 1
-        self._name(line, reason)
+        self._add_line(line, reason)
 
-    def _name(self, line: int, reason: str) -> None:
+    def _add_line(self, line: int, reason: str) -> None:
         lines = self.first_lines.setdefault(reason, [])
         if len(lines) < LINES_SHOWN:
             lines.append(line)
 
 
 def import_files(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON lines, plain or gzipped; - is stdin.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON lines, plain or gzipped; - for stdin.")],
     project: Project = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be stored; send nothing.")] = False,
-    rejects: Annotated[Path | None, typer.Option(metavar="FILE", help="Write rejected lines' numbers here.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be stored; send nothing.")] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File for the numbers of rejected lines.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send files of feedback: our events, or rows as TRL reads them. Doing it again stores nothing twice.
+    """Send files of feedback: events, or rows in TRL's formats. Sending a file again stores nothing twice.
 
-    Exit codes: 0 where nothing was rejected; 1 where some lines were; 2 where no line was understood, a file cannot
-    be read or the command is used wrongly.
+    Exit codes: 0 if no line was rejected; 1 if some were; 2 if no line was understood, a file cannot be read or the
+    command is used incorrectly.
     """
     from app.feedback import importing
 
     with TemporaryDirectory() as folder:
         paths = [_stdin_in(Path(folder)) if str(path) == "-" else path for path in files]
-        # Read once before anything is sent: a file that breaks off is refused whole, and the bar knows its length.
+        # Every file is read before any event is sent: a truncated one is refused as a whole, and the bar has a total.
         totals = [sum(1 for _ in importing.read(path)) for path in paths]
         with ExitStack() as stack:
             client = None if dry_run else stack.enter_context(connected(project, tries=PATIENT_TRIES))
             advance = stack.enter_context(_bar(sum(totals)))
-            outcomes = [_imported(client, path, advance, keep=rejects is not None) for path in paths]
+            outcomes = [_import_file(client, path, advance, keep=rejects is not None) for path in paths]
             notice = None if client is None else _quarantine_notice(client)
     if notice is not None:
         from rich.console import Console
@@ -117,11 +119,12 @@ def import_files(
     else:
         print_json([outcome.document() for outcome in outcomes])
     if any(outcome.rejected for outcome in outcomes):
-        raise typer.Exit(1 if any(o.stored + o.replayed + o.silent for o in outcomes) else 2)
+        understood = any(outcome.stored + outcome.replayed + outcome.silent for outcome in outcomes)
+        raise typer.Exit(1 if understood else 2)
 
 
 def _stdin_in(folder: Path) -> Path:
-    """Returns a file with all of stdin: it is read twice."""
+    """Returns a file with the content of stdin, since every file is read twice."""
     path = folder / "stdin"
     if not path.exists():
         with path.open("wb") as file:
@@ -129,8 +132,8 @@ def _stdin_in(folder: Path) -> Path:
     return path
 
 
-def _imported(client: "Client | None", path: Path, advance: Callable[[int], None], *, keep: bool) -> Outcome:
-    """Sends the events of a file, or counts them as stored where there is no client."""
+def _import_file(client: "Client | None", path: Path, advance: Callable[[int], None], *, keep: bool) -> Outcome:
+    """Sends the events of a file; without a client, only counts them as stored."""
     from app.feedback import importing
 
     outcome = Outcome(path.name)
@@ -140,10 +143,10 @@ def _imported(client: "Client | None", path: Path, advance: Callable[[int], None
             if isinstance(item, importing.Rejected):
                 outcome.reject(item.line, item.reason, keep=keep)
             elif isinstance(item, importing.Silent):
-                outcome.pass_over(item.line, item.reason)
+                outcome.count_silent(item.line, item.reason)
         events = [item for item in items if isinstance(item, importing.Imported)]
         for item in events:
-            outcome.take(item)
+            outcome.count_losses(item)
         if client is None:
             outcome.stored += len(events)
         else:
@@ -159,14 +162,17 @@ def _imported(client: "Client | None", path: Path, advance: Callable[[int], None
 
 
 def _quarantine_notice(client: "Client") -> str | None:
-    """Returns what waits in quarantine, where the key may read it; of a long log as the loop read it last."""
+    """Returns a notice of the votes in quarantine, None without any or if the key may not read it.
+
+    For a long log, the notice is as of its latest reading by the loop.
+    """
     from thumbwheel import ApiError, ClientError
 
     try:
         readiness = client.projects.readiness()
     except ApiError as error:
-        return _WAITING if error.code == "readiness_pending" else None
-    except ClientError:  # the key may be one that writes feedback alone, and everything is stored
+        return _PENDING if error.code == "readiness_pending" else None
+    except ClientError:  # the key may only write feedback, and everything is stored
         return None
     if readiness.quarantine is None or not readiness.quarantine.votes:
         return None
@@ -175,13 +181,13 @@ def _quarantine_notice(client: "Client") -> str | None:
 
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar with the time that is left, on stderr: stdout is for the result."""
+    """Shows a progress bar with the remaining time on stderr, since stdout is for the result."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    said = Console(stderr=True)
+    stderr = Console(stderr=True)
     columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=said, transient=True, disable=not said.is_terminal) as bar:
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("importing", total=total)
         yield lambda lines: bar.advance(task, lines)
 
@@ -210,12 +216,12 @@ def _print_reasons(outcome: Outcome, heading: str, reasons: Counter[str]) -> Non
         return
     console().print(f"\n{heading}", markup=False)
     for reason, count in reasons.most_common(REASONS_SHOWN):
-        console().print(f"{count:>8,}  {reason} ({_places(outcome.first_lines[reason], count)})", markup=False)
+        console().print(f"{count:>8,}  {reason} ({_line_numbers(outcome.first_lines[reason], count)})", markup=False)
     if len(reasons) > REASONS_SHOWN:
-        console().print(f"          … and {len(reasons) - REASONS_SHOWN:,} other reasons; all of them with --json")
+        console().print(f"          … and {len(reasons) - REASONS_SHOWN:,} other reasons; --json lists all of them")
 
 
-def _places(lines: list[int], count: int) -> str:
+def _line_numbers(lines: list[int], count: int) -> str:
     """Returns the first line numbers of a reason as text: "lines 3, 7, 9 and 11,987 more"."""
     listed = ", ".join(str(line) for line in lines)
     more = f" and {count - len(lines):,} more" if count > len(lines) else ""

@@ -1,4 +1,4 @@
-"""`thumbwheel keys …`."""
+"""`thumbwheel keys …`: creates, lists and revokes API keys."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, get_args
@@ -6,42 +6,42 @@ from typing import Annotated, get_args
 import typer
 from thumbwheel import wire
 
-from app.cli.connection import AsJson, connected, ending, of_ending
+from app.cli.connection import AsJson, connected, find_id, short_id
 from app.cli.listing import as_table, print_json, show_all, show_one, when
 from app.errors import Conflict
 
-keys = typer.Typer(help="Who may call the API.", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(help="API keys and their scopes.", no_args_is_help=True, rich_markup_mode=None)
 
 SCOPES = get_args(wire.Scope)
 
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for.")],
-    scope: Annotated[list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}; repeat it.")],
-    project: Annotated[str | None, typer.Option(help="The only project it opens.  [default: all of them]")] = None,
-    days: Annotated[float | None, typer.Option(min=0, help="Let it expire after so many days.")] = None,
+    name: Annotated[str, typer.Argument(help="Its name, which should say what it is for.")],
+    scope: Annotated[list[str], typer.Option(help=f"A scope; may be repeated: {', '.join(SCOPES)}.")],
+    project: Annotated[str | None, typer.Option(help="Limit it to this project.  [default: all projects]")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.  [default: never]")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key. It is shown this one time."""
+    """Create a key. Its secret is shown only this once."""
     expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
     with connected() as client:
-        made = client.keys.create(
+        created = client.keys.create(
             wire.NewKey.model_validate({"name": name, "scopes": scope, "project": project, "expires_at": expires_at})
         )
-    show_one(made, {"key, shown this once": made.secret, **_lines(made)}, as_json=as_json)
+    show_one(created, {"key, shown this once": created.secret, **_lines(created)}, as_json=as_json)
 
 
 @keys.command("list")
 def list_keys(as_json: AsJson = False) -> None:
-    """List keys, revoked and expired ones too."""
+    """List keys, including revoked and expired ones."""
     columns = {
-        "id": lambda key: ending(key.id),
+        "id": lambda key: short_id(key.id),
         "name": lambda key: key.name,
         "begins with": lambda key: key.prefix,
         "scopes": lambda key: ", ".join(key.scopes),
         "project": lambda key: key.project or "all",
-        "made": lambda key: when(key.created_at),
+        "created": lambda key: when(key.created_at),
         "expires": lambda key: when(key.expires_at),
         "revoked": lambda key: when(key.revoked_at),
     }
@@ -51,23 +51,21 @@ def list_keys(as_json: AsJson = False) -> None:
 
 @keys.command()
 def revoke(
-    key: Annotated[str, typer.Argument(help="Its id, or how that ends.")],
+    key: Annotated[str, typer.Argument(help="Its id, or its last characters.")],
     as_json: AsJson = False,
 ) -> None:
-    """Close a key from now on."""
+    """Revoke a key, from now on."""
     with connected() as client:
-        revoked = client.keys.revoke(of_ending(key, client.keys.list(), "key"))
+        revoked = client.keys.revoke(find_id(key, client.keys.list(), "key"))
     show_one(revoked, {**_lines(revoked), "revoked": when(revoked.revoked_at)}, as_json=as_json)
 
 
 @keys.command()
 def first(
-    replace: Annotated[
-        bool, typer.Option("--replace", help="The first key is lost: revoke it, and make another one.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Revoke a lost first key and create another one.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make the first admin key, in the database itself. Needs no key, only the password of the database.
+    """Create the first admin key directly in the database. Needs no key, only access to the database.
 
     The database is that of THUMBWHEEL_DATABASE_URL, or the embedded one of a running `thumbwheel up`. In containers:
     docker compose exec api thumbwheel keys first
@@ -81,8 +79,8 @@ def first(
         secret = replaced_first_admin_key(session) if replace else first_admin_key(session)
     if secret is None:
         raise Conflict(
-            "There is an admin key already: make others with it, by `thumbwheel keys create`. "
-            "If it is lost: `thumbwheel keys first --replace`.",
+            "There is an admin key already: create others with it, by `thumbwheel keys create`. "
+            "If it is lost, run `thumbwheel keys first --replace`.",
             code="admin_key_exists",
         )
     if as_table(as_json):

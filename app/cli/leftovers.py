@@ -1,4 +1,4 @@
-"""`thumbwheel leftovers`: files of the artifact store that no row names, and their removal."""
+"""`thumbwheel leftovers`: lists or deletes files of the artifact store that no row of the database names."""
 
 from typing import Annotated
 
@@ -11,24 +11,25 @@ MB = 1e6
 
 
 def leftovers(
-    days: Annotated[float, typer.Option(help="Only those that nobody touched for so many days.")] = 2,
+    days: Annotated[float, typer.Option(help="Only files that were not stored again for this many days.")] = 2,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List files of the artifact store that nothing in the database names: killed workers leave some. Run it where the
-    server's settings are; a store that several databases share has files of the others, which this one does not name.
+    """List files of the artifact store that no row of the database names; killed workers leave some.
+
+    Run it with the server's settings. If several databases share the store, it lists the files of the others, too.
     """
     from app.privacy.leftovers import service
 
-    found = service.leftovers(days)
+    files = service.leftovers(days)
     if delete:
-        service.remove(found)
+        service.remove(files)
     columns = {
-        "sha256": lambda one: one.sha256,
-        "MB": lambda one: f"{one.size / MB:.1f}",
-        "touched": lambda one: when(one.touched),
+        "sha256": lambda file: file.sha256,
+        "MB": lambda file: f"{file.size / MB:.1f}",
+        "stored": lambda file: when(file.touched),
     }
-    show_all(found, columns, as_json=as_json)
-    if as_table(as_json) and found:
-        what = "deleted" if delete else "to delete them: --delete"
-        console().print(f"{len(found)} files, {sum(one.size for one in found) / MB:.1f} MB; {what}")
+    show_all(files, columns, as_json=as_json)
+    if as_table(as_json) and files:
+        outcome = "deleted" if delete else "add --delete to delete them"
+        console().print(f"{len(files)} files, {sum(file.size for file in files) / MB:.1f} MB; {outcome}")

@@ -1,6 +1,6 @@
 """`thumbwheel …`: the command line. An expected failure is one line on stderr and exit code 2.
 
-Commands import what is heavy when they run, so that `--help` is quick.
+Commands import heavy modules only when they run, so that `--help` is quick.
 """
 
 import sys
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from thumbwheel import ClientError
 
 
-def print_version(wanted: bool) -> None:
-    if wanted:
+def print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"thumbwheel {version_of('thumbwheel-server')}")
         raise typer.Exit
 
@@ -56,19 +56,19 @@ def options(
 
 
 app.command(short_help="Run everything in this terminal, until Ctrl-C.")(up)
-app.command(short_help="Watch the whole loop on simulated users.")(demo)
+app.command(short_help="Watch the whole loop with simulated users.")(demo)
 app.command(short_help="Train on files, without any service.")(train)
-app.command(short_help="Say what works on this machine, what does not.")(doctor)
-app.command(short_help="Bring the database to the newest tables.")(migrate)
-app.command(short_help="List files in the store that nothing names.")(leftovers)
+app.command(short_help="Check this machine, settings and processes.")(doctor)
+app.command(short_help="Migrate the database to the newest tables.")(migrate)
+app.command(short_help="List files in the store that no row names.")(leftovers)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
 app.command("import", short_help="Send files of feedback.")(import_files)
-app.command(short_help="Say whether a run could start now.")(readiness)
+app.command(short_help="Show whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(audit, name="audit")
-app.command(short_help="Say what became of one event.")(receipt)
+app.command(short_help="Show what became of one event.")(receipt)
 app.add_typer(actors, name="actors")
 app.add_typer(erasures, name="erasures")
 app.add_typer(runs, name="runs")
@@ -76,8 +76,8 @@ app.add_typer(snapshot, name="snapshot")
 app.add_typer(checkpoints, name="checkpoints")
 app.command()(ship)
 app.command()(rollback)
-app.command(short_help="List what was shipped when, and why.")(releases)
-app.command(short_help="List why runs started by themselves, or not.")(triggers)
+app.command(short_help="List the releases with their reasons.")(releases)
+app.command(short_help="List why runs started automatically, or not.")(triggers)
 
 
 def main() -> None:
@@ -88,13 +88,13 @@ def main() -> None:
     except ThumbwheelError as error:
         _fail(error.message)
     except ClientError as error:
-        _fail(said(error))
+        _fail(line_of(error))
     except ValidationError as error:
         _fail("; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()) + ".")
 
 
-def said(error: "ClientError") -> str:
-    """Returns the error of a call in one line, with the remedy for somebody at a terminal."""
+def line_of(error: "ClientError") -> str:
+    """Returns the error of a call as one line, with the remedy for a person at a terminal."""
     from thumbwheel import ApiError, Unreachable
 
     message = error.message
@@ -105,7 +105,7 @@ def said(error: "ClientError") -> str:
             message += " The command line takes it from THUMBWHEEL_API_KEY; a lost admin key is replaced by "
             message += "`thumbwheel keys first --replace`."
         elif error.code == "no_project":
-            message = "Your key opens every project: name one by --project or THUMBWHEEL_PROJECT."
+            message = "Your key is valid for every project: name one by --project or THUMBWHEEL_PROJECT."
         message += "".join(f" {reason}" for reason in error.problem.get("reasons") or () if reason not in message)
     return " ".join(message.split())
 

@@ -1,4 +1,4 @@
-"""`thumbwheel migrate`: bring the tables of the database to those of this code."""
+"""`thumbwheel migrate`: migrates the database to the tables of this code."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 
-#: Name of the advisory lock under which tables are migrated: any number that nothing else uses.
+#: Number of the advisory lock for migrations: any number that nothing else uses.
 MIGRATION_LOCK = 0x7477_6D31
 LOCK_SECONDS, POLL_SECONDS = 600, 0.2
 
@@ -27,9 +27,9 @@ def configuration() -> "Config":
 
     folder = package_folder("migrations")
     assert folder is not None, "migrations are installed with the app"
-    chosen = Config()
-    chosen.set_main_option("script_location", str(folder).replace("%", "%%"))
-    return chosen
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
 
 
 def newest() -> str | None:
@@ -39,7 +39,7 @@ def newest() -> str | None:
 
 
 def revision_of(database_url: str) -> str | None:
-    """The migration at which the database is; None where it has no tables of ours."""
+    """Returns the revision of the database, None if it has no tables of ours."""
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import create_engine
 
@@ -52,10 +52,10 @@ def revision_of(database_url: str) -> str | None:
 
 
 @contextmanager
-def _alone(database_url: str) -> Iterator[None]:
-    """Has this process alone migrate the database while the block lasts; others wait for their turn.
+def _exclusively(database_url: str) -> Iterator[None]:
+    """Lets only this process migrate the database while the block lasts; others wait for their turn.
 
-    Raises `Unavailable` where another one takes longer than `LOCK_SECONDS`.
+    Raises `Unavailable` if another process takes longer than `LOCK_SECONDS`.
     """
     from sqlalchemy import create_engine, text
 
@@ -64,7 +64,7 @@ def _alone(database_url: str) -> Iterator[None]:
     waiting = False
     try:
         with engine.connect() as connection:
-            # Not by a query that waits: an index that is made concurrently would wait for that query's end.
+            # No query waits for the lock: CREATE INDEX CONCURRENTLY would wait for the end of that query.
             while not connection.scalar(text(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})")):
                 connection.commit()
                 if not waiting:
@@ -77,18 +77,18 @@ def _alone(database_url: str) -> Iterator[None]:
                         code="migration_under_way",
                     )
                 time.sleep(POLL_SECONDS)
-            connection.commit()  # the lock is the session's: it stays
+            connection.commit()  # the lock belongs to the session and stays
             yield
     finally:
         engine.dispose()
 
 
 def migrate() -> None:
-    """Bring the database of THUMBWHEEL_DATABASE_URL to the newest tables."""
+    """Migrate the database of THUMBWHEEL_DATABASE_URL to the newest tables."""
     from alembic import command
 
     url = settings.current().need_database()
-    with _alone(url):
+    with _exclusively(url):
         before = revision_of(url)
         command.upgrade(configuration(), "head")
     after = newest()

@@ -1,4 +1,4 @@
-"""`thumbwheel policies …`: what a thumb means."""
+"""`thumbwheel policies …`: stores, adopts and previews label policies."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +13,13 @@ from app.cli.policy_files import read_document
 from app.cli.previews import show_explanation, show_preview
 from app.errors import Invalid
 
-policies = typer.Typer(help="What a thumb means: label policies.", no_args_is_help=True, rich_markup_mode=None)
+policies = typer.Typer(
+    help="Label policies: what thumbs and other signals mean.", no_args_is_help=True, rich_markup_mode=None
+)
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A policy as YAML or JSON; - is stdin.")]
-Version = Annotated[int, typer.Argument(min=0, help="Its number; 0 is the server's default.")]
-#: The whole log is read twice.
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A policy as YAML or JSON; - for stdin.")]
+Version = Annotated[int, typer.Argument(min=0, help="Its number; 0 for the server's default.")]
+#: A preview reads the whole log twice.
 PREVIEW_SECONDS = 600
 
 
@@ -28,7 +30,7 @@ def list_policies(project: Project = None, as_json: AsJson = False) -> None:
         "version": lambda item: str(item.version),
         "in use": lambda item: "adopted" if item.adopted else "",
         "name": lambda item: item.policy.name,
-        "made": lambda item: when(item.created_at),
+        "created": lambda item: when(item.created_at),
         "by": lambda item: item.created_by or "–",
         "note": lambda item: item.note,
     }
@@ -42,23 +44,23 @@ def show(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a version with everything that it says, as YAML."""
+    """Show a version with its whole policy as YAML."""
     with connected(project) as client:
-        found = client.label_policies.adopted() if version is None else client.label_policies.get(version)
+        stored = client.label_policies.adopted() if version is None else client.label_policies.get(version)
     if not as_table(as_json):
-        print_json(found.model_dump(mode="json"))
+        print_json(stored.model_dump(mode="json"))
         return
     import yaml
 
-    _show(found, as_json)
+    _show(stored, as_json)
     typer.echo(
-        "\n" + yaml.safe_dump(found.policy.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False
+        "\n" + yaml.safe_dump(stored.policy.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False
     )
 
 
 @policies.command()
 def check(file: File, as_json: AsJson = False) -> None:
-    """Say whether a file is a policy; no server is needed."""
+    """Check whether a file is a valid policy. Needs no server."""
     from app.labels.policies.documents import sha256_of
 
     policy = _policy_of(file)
@@ -72,11 +74,11 @@ def check(file: File, as_json: AsJson = False) -> None:
 @policies.command()
 def create(
     file: File,
-    note: Annotated[str, typer.Option(help="Why it is as it is.")] = "",
+    note: Annotated[str, typer.Option(help="The reason for the policy.")] = "",
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Store a policy as the next version; it is used once it is adopted."""
+    """Store a policy as the next version, which is used once it is adopted."""
     policy = _policy_of(file)
     with connected(project) as client:
         _show(client.label_policies.create(policy, note=note), as_json)
@@ -85,26 +87,26 @@ def create(
 @policies.command()
 def adopt(
     version: Version,
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have labels given by a version from now on."""
+    """Derive labels by a version from now on."""
     with connected(project) as client:
-        done = client.label_policies.adopt(version, reason=reason)
+        adoption = client.label_policies.adopt(version, reason=reason)
     lines = {
-        "adopted": f"version {done.version}",
-        "entry": str(done.number),
-        "by": done.by,
-        "at": when(done.created_at),
-        "why": done.reason or "–",
+        "adopted": f"version {adoption.version}",
+        "entry": str(adoption.number),
+        "by": adoption.by,
+        "at": when(adoption.created_at),
+        "why": adoption.reason or "–",
     }
-    show_one(done, lines, as_json=as_json)
+    show_one(adoption, lines, as_json=as_json)
 
 
 @policies.command()
 def adoptions(project: Project = None, as_json: AsJson = False) -> None:
-    """List which version was adopted when, and why, newest first."""
+    """List the adoptions of versions with their reasons, newest first."""
     columns = {
         "no.": lambda item: str(item.number),
         "version": lambda item: str(item.version),
@@ -119,15 +121,15 @@ def adoptions(project: Project = None, as_json: AsJson = False) -> None:
 @policies.command()
 def preview(
     policy: Annotated[str, typer.Argument(metavar="FILE|VERSION", help="A file as for create, or a stored version.")],
-    days: Annotated[float | None, typer.Option(help="Feedback of so many days.  [default: 30]")] = None,
-    snapshot: Annotated[str | None, typer.Option(help="The log as it was for this snapshot, by its id.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days of feedback to use.  [default: 30]")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="Whole id of a snapshot: use the log as of it.")] = None,
     against: Annotated[
         int | None, typer.Option(min=0, help="Version to compare with.  [default: the adopted one, or the snapshot's]")
     ] = None,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a policy would change: counts, and who flips."""
+    """Show what a policy would change: counts and flipped labels."""
     chosen: dict[str, Any]
     chosen = {"version": int(policy)} if policy.isascii() and policy.isdigit() else {"policy": _policy_of(Path(policy))}
     new = wire.NewPreview(**chosen, days=days, snapshot_id=_uuid(snapshot), against=against)
@@ -137,7 +139,7 @@ def preview(
 
 @policies.command()
 def explain(
-    completion_id: Annotated[str, typer.Argument(help="Your own id of it.")],
+    completion_id: Annotated[str, typer.Argument(help="Your own id of the completion.")],
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
@@ -147,21 +149,21 @@ def explain(
 
 
 def _policy_of(file: Path) -> wire.LabelPolicy:
-    """Raises `Invalid` with everything that is wrong, on one line."""
+    """Returns the policy in a file. Raises `Invalid` with all its faults on one line."""
     from app.labels.policies.documents import read
 
-    found = read(read_document(file))
-    if isinstance(found, wire.LabelPolicy):
-        return found
-    what = "; ".join(f"{fault.pointer or 'the document'}: {fault.message}" for fault in found)
-    raise Invalid(f"{file} is no label policy: {what}.", code="invalid_label_policy", faults=found)
+    result = read(read_document(file))
+    if isinstance(result, wire.LabelPolicy):
+        return result
+    faults = "; ".join(f"{fault.pointer or 'the document'}: {fault.message}" for fault in result)
+    raise Invalid(f"{file} is not a label policy: {faults}.", code="invalid_label_policy", faults=result)
 
 
-def _uuid(given: str | None) -> UUID | None:
+def _uuid(text: str | None) -> UUID | None:
     try:
-        return None if given is None else UUID(given)
+        return None if text is None else UUID(text)
     except ValueError as error:
-        raise Invalid(f"{given} is no id of a snapshot: give the whole id.", code="invalid_id") from error
+        raise Invalid(f"{text} is not the id of a snapshot: give the whole id.", code="invalid_id") from error
 
 
 def _show(item: wire.StoredLabelPolicy, as_json: bool) -> None:
@@ -170,7 +172,7 @@ def _show(item: wire.StoredLabelPolicy, as_json: bool) -> None:
         "in use": "adopted" if item.adopted else f"no: `thumbwheel policies adopt {item.version}`",
         "name": item.policy.name,
         "sha256": item.sha256,
-        "made": when(item.created_at),
+        "created": when(item.created_at),
         "by": item.created_by or "–",
         "note": item.note or "–",
     }

@@ -1,4 +1,4 @@
-"""Label policies in files, as people write them: YAML or JSON."""
+"""Reads label policies from files in YAML or JSON."""
 
 import json
 import re
@@ -21,41 +21,41 @@ def read_document(path: Path) -> Any:
     try:
         text = sys.stdin.read() if name == "stdin" else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise Invalid(f"{name} cannot be read: {why}.", code="unreadable_file") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Invalid(f"{name} cannot be read: {reason}.", code="unreadable_file") from error
     try:
         return json.loads(text)
     except RecursionError as error:
         raise Invalid(f"{name} is nested too deeply.", code="unreadable_file") from error
     except ValueError as error:
         if path.suffix == ".json":
-            raise Invalid(f"{name} is no JSON: {error}.", code="unreadable_file") from error
+            raise Invalid(f"{name} is not JSON: {error}.", code="unreadable_file") from error
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a safe one
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except RecursionError as error:
         raise Invalid(f"{name} is nested too deeply.", code="unreadable_file") from error
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise Invalid(f"{name} is no YAML: {where}{error.problem}.", code="unreadable_file") from error
+        raise Invalid(f"{name} is not YAML: {where}{error.problem}.", code="unreadable_file") from error
     except yaml.YAMLError as error:
-        raise Invalid(f"{name} is no YAML: {' '.join(str(error).split())}.", code="unreadable_file") from error
+        raise Invalid(f"{name} is not YAML: {' '.join(str(error).split())}.", code="unreadable_file") from error
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose booleans are ``true`` and ``false`` alone, as in YAML 1.2, and whose keys are texts.
+    """Loads YAML with only ``true`` and ``false`` as booleans, as in YAML 1.2, and with all keys as text.
 
-    By YAML 1.1 an outcome's ``true:`` is no text, ``yes:`` is the same key, and an outcome called ``no`` is ``false``.
+    In YAML 1.1 an outcome's ``true:`` is not text, ``yes:`` is the same key, and an outcome called ``no`` is ``false``.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise ConstructorError(None, None, "a key is no text", key.start_mark)
+                raise ConstructorError(None, None, "a key is not text", key.start_mark)
             if key.value in seen:
-                raise ConstructorError(None, None, f"{key.value} is there twice: leave one of them", key.start_mark)
+                raise ConstructorError(None, None, f"{key.value} is there twice: keep one of them", key.start_mark)
             seen.add(key.value)
-        self.flatten_mapping(node)  # what `<<` merges in has keys, too
+        self.flatten_mapping(node)  # it merges further keys for `<<`
         for key, _ in node.value:
             if key.tag == BOOL:
                 key.value = key.value.lower()

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 COLOURS = {"desirable": "green", "undesirable": "red", "nothing": "dim"}
 TEXT_CHARACTERS = 160
 LABELS: tuple[ResolvedLabel, ...] = ("desirable", "undesirable", "nothing")
-NUMBERS = {*LABELS, "before", "after", "change", "weight", "times"}
+NUMBERS = {*LABELS, "before", "after", "change", "weight", "count"}
 SIGNAL_COLUMNS = ("signal", "says", *LABELS)
 
 
 def show_preview(item: wire.Preview, *, as_json: bool) -> None:
-    """Prints both policies side by side, the flipped labels and signals without a rule; as JSON, the whole preview."""
+    """Prints both policies side by side, flipped labels and signals without a rule; or the whole preview as JSON."""
     if not as_table(as_json):
         print_json(item.model_dump(mode="json"))
         return
@@ -29,18 +29,18 @@ def show_preview(item: wire.Preview, *, as_json: bool) -> None:
     out.print(_table("Rows", ("", "before", "after", "change"), _sizes(item.before, item.after)))
     out.print(_table("Signals, and the labels of their completions", SIGNAL_COLUMNS, _signals(item.before, item.after)))
     out.print(_table("Reasons", ("reason", "label", "before", "after", "change"), _reasons(item.before, item.after)))
-    out.print(_table("Who flips", ("before ↓   after →", *LABELS), _flips(item.flips)))
+    out.print(_table("Flipped labels", ("before ↓   after →", *LABELS), _flips(item.flips)))
     for flip in item.flips:
         if flip.examples:
-            head = ("completion", "what was said", "before", "after", "text")
-            out.print(_table(f"{flip.before} → {flip.after}: {_of(flip)}", head, _examples(flip), lines=True))
+            head = ("completion", "signals", "before", "after", "text")
+            out.print(_table(f"{flip.before} → {flip.after}: {_shown_of_all(flip)}", head, _examples(flip), lines=True))
     if item.unheard:
-        rows = [(one.kind, one.detail or "", f"{one.signals:,}", one.why) for one in item.unheard]
-        out.print(_table("The policy says nothing of", ("signal", "name", "times", "why"), rows))
+        rows = [(kind.kind, kind.detail or "", f"{kind.signals:,}", kind.why) for kind in item.unheard]
+        out.print(_table("Signals without a rule", ("signal", "name", "count", "why"), rows))
 
 
 def show_explanation(item: wire.LabelExplanation, *, as_json: bool) -> None:
-    """The sentence, then each signal on its way to the label; as JSON the whole explanation."""
+    """Prints the sentence and a table of the signals, or the whole explanation as JSON."""
     if not as_table(as_json):
         print_json(item.model_dump(mode="json"))
         return
@@ -48,40 +48,40 @@ def show_explanation(item: wire.LabelExplanation, *, as_json: bool) -> None:
     out.print(f"{item.sentence}\n")
     rows = [
         (
-            when(one.occurred_at),
-            one.actor,
-            _words(one.signal),
-            one.says or "–",
-            one.label,
-            f"{one.weight:g}" if one.says else "",
-            "✓" if one.counts else "",
-            one.why,
+            when(signal.occurred_at),
+            signal.actor,
+            _words(signal.signal),
+            signal.says or "–",
+            signal.label,
+            f"{signal.weight:g}" if signal.says else "",
+            "✓" if signal.counts else "",
+            signal.why,
         )
-        for one in item.signals
+        for signal in item.signals
     ]
     out.print(_table(None, ("at", "actor", "signal", "says", "label", "weight", "counts", "why"), rows))
     for text in item.texts:
         out.print(
-            f"Written instead, desirable at weight {text.weight:g}, by {', '.join(text.actors)}: {_cut(text.text)}"
+            f"Corrected text, desirable at weight {text.weight:g}, by {', '.join(text.actors)}: {_cut(text.text)}"
         )
 
 
 def _sizes(before: PolicyEffect, after: PolicyEffect) -> list[tuple[str, ...]]:
-    def of(name: str, one: float, other: float) -> tuple[str, ...]:
-        return name, f"{one:,g}", f"{other:,g}", _change(one, other)
+    def row(name: str, before: float, after: float) -> tuple[str, ...]:
+        return name, f"{before:,g}", f"{after:,g}", _change(before, after)
 
     rows = []
     for name in ("desirable", "undesirable"):
         sizes: Sequence[ClassSize] = [getattr(effect, name) for effect in (before, after)]
-        rows.append(of(f"{name} rows", sizes[0].rows, sizes[1].rows))
-        rows.append(of(f"{name} weight", sizes[0].weight, sizes[1].weight))
-        rows.append(of(f"{name}, text not known yet", sizes[0].without_text, sizes[1].without_text))
-    rows.append(of("nothing", before.nothing, after.nothing))
+        rows.append(row(f"{name} rows", sizes[0].rows, sizes[1].rows))
+        rows.append(row(f"{name} weight", sizes[0].weight, sizes[1].weight))
+        rows.append(row(f"{name}, text not known yet", sizes[0].without_text, sizes[1].without_text))
+    rows.append(row("nothing", before.nothing, after.nothing))
     guards = (before.guards, after.guards)
-    rows.append(of("actors in quarantine", *(one.quarantined_actors for one in guards)))
-    rows.append(of("their votes", *(one.quarantined_votes for one in guards)))
-    rows.append(of("rows that a cap makes lighter", *(one.capped_rows for one in guards)))
-    rows.append(of("weight under the caps", *(round(one.weight_after_caps, 1) for one in guards)))
+    rows.append(row("actors in quarantine", *(guard.quarantined_actors for guard in guards)))
+    rows.append(row("votes in quarantine", *(guard.quarantined_votes for guard in guards)))
+    rows.append(row("rows with less weight by a cap", *(guard.capped_rows for guard in guards)))
+    rows.append(row("weight after the caps", *(round(guard.weight_after_caps, 1) for guard in guards)))
     return rows
 
 
@@ -89,12 +89,12 @@ def _signals(before: PolicyEffect, after: PolicyEffect) -> list[tuple[str, ...]]
     says: dict[str, list[str]] = {}
     counts: dict[str, dict[str, list[int]]] = {}
     for side, effect in enumerate((before, after)):
-        for one in effect.signals:
-            name = f"{one.kind} {one.detail or ''}".rstrip()
-            says.setdefault(name, ["–", "–"])[side] = one.says or "–"
-            of = counts.setdefault(name, {label: [0, 0] for label in LABELS})
+        for signals in effect.signals:
+            name = f"{signals.kind} {signals.detail or ''}".rstrip()
+            says.setdefault(name, ["–", "–"])[side] = signals.says or "–"
+            by_label = counts.setdefault(name, {label: [0, 0] for label in LABELS})
             for label in LABELS:
-                of[label][side] += getattr(one, label)
+                by_label[label][side] += getattr(signals, label)
     return [
         (name, _both(*says[name]), *(_both(*map(_count, counts[name][label])) for label in LABELS))
         for name in sorted(counts)
@@ -112,29 +112,29 @@ def _count(number: int) -> str:
 def _reasons(before: PolicyEffect, after: PolicyEffect) -> list[tuple[str, ...]]:
     rows: dict[tuple[str, str], list[int]] = {}
     for side, effect in enumerate((before, after)):
-        for one in effect.reasons:
-            rows.setdefault((one.label, one.reason), [0, 0])[side] = one.rows
+        for reasons in effect.reasons:
+            rows.setdefault((reasons.label, reasons.reason), [0, 0])[side] = reasons.rows
     return [
-        (reason, label, f"{one:,}", f"{other:,}", _change(one, other))
-        for (label, reason), (one, other) in sorted(rows.items())
+        (reason, label, f"{old:,}", f"{new:,}", _change(old, new))
+        for (label, reason), (old, new) in sorted(rows.items())
     ]
 
 
 def _flips(flips: Iterable[Flip]) -> list[tuple[str, ...]]:
     counts = {(flip.before, flip.after): flip.completions for flip in flips}
-    return [(one, *(_count(counts.get((one, other), 0)) or "–" for other in LABELS)) for one in LABELS]
+    return [(old, *(_count(counts.get((old, new), 0)) or "–" for new in LABELS)) for old in LABELS]
 
 
 def _examples(flip: Flip) -> list[tuple[str, ...]]:
     return [
         (
-            one.completion_id,
-            "\n".join(one.signals),
-            _verdict(one.before),
-            _verdict(one.after),
-            f"{_cut(one.prompt)}\n→ {_cut(one.completion)}",
+            example.completion_id,
+            "\n".join(example.signals),
+            _verdict(example.before),
+            _verdict(example.after),
+            f"{_cut(example.prompt)}\n→ {_cut(example.completion)}",
         )
-        for one in flip.examples
+        for example in flip.examples
     ]
 
 
@@ -143,14 +143,14 @@ def _verdict(verdict: wire.previews.Verdict) -> str:
     return "\n".join((verdict.label + weight, *verdict.reasons))
 
 
-def _of(flip: Flip) -> str:
-    shown, all_of_them = len(flip.examples), flip.completions
-    return f"{shown} of {all_of_them:,}" if shown < all_of_them else f"{all_of_them:,}"
+def _shown_of_all(flip: Flip) -> str:
+    shown, total = len(flip.examples), flip.completions
+    return f"{shown} of {total:,}" if shown < total else f"{total:,}"
 
 
 def _words(signal: Mapping[str, object]) -> str:
-    told = (str(value) for name, value in signal.items() if name != "kind" and value is not None)
-    return _cut(" ".join((str(signal.get("kind")), *told)), 60)
+    values = (str(value) for name, value in signal.items() if name != "kind" and value is not None)
+    return _cut(" ".join((str(signal.get("kind")), *values)), 60)
 
 
 def _cut(text: str | None, characters: int = TEXT_CHARACTERS) -> str:
@@ -164,8 +164,8 @@ def _named(effect: PolicyEffect) -> str:
     return f"{effect.name} (version {effect.version})" if effect.version is not None else f"{effect.name} (not stored)"
 
 
-def _change(one: float, other: float) -> str:
-    return "" if one == other else f"{other - one:+,g}"
+def _change(before: float, after: float) -> str:
+    return "" if before == after else f"{after - before:+,g}"
 
 
 def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: bool = False) -> "Table":

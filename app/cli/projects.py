@@ -1,4 +1,4 @@
-"""`thumbwheel projects …`."""
+"""`thumbwheel projects …`: creates, shows, archives and changes projects."""
 
 import json
 from collections.abc import Sequence
@@ -16,31 +16,35 @@ projects = typer.Typer(help="Products whose models are improved.", no_args_is_he
 
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe, as lora.rank=8; repeat it."),
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Change a field of the recipe, such as lora.rank=8; may be repeated."
+    ),
 ]
 
 
-def changes_of(given: list[str] | None) -> dict[str, Any]:
+def changes_of(options: list[str] | None) -> dict[str, Any]:
     """Returns ``{"beta": 0.3, "lora": {"rank": 8}}`` for ``["beta=0.3", "lora.rank=8"]``. Raises `Invalid`."""
     changes: dict[str, Any] = {}
-    for text in given or []:
+    for text in options or []:
         path, sign, value = text.partition("=")
         if not sign or not all(path.split(".")):
-            raise Invalid(f"--set {text} is no change: write it as FIELD=VALUE.", code="invalid_option")
+            raise Invalid(f"--set: expected FIELD=VALUE, got {text!r}.", code="invalid_option")
         *sections, field = path.split(".")
         inner = changes
         for section in sections:
             inner = inner.setdefault(section, {})
             if not isinstance(inner, dict):
-                raise Invalid(f"--set {text} contradicts another --set {section}=…", code="invalid_option")
+                raise Invalid(
+                    f"--set {text} contradicts another --set {section}=…: leave one out.", code="invalid_option"
+                )
         inner[field] = _value(value)
     return changes
 
 
-def recipe_changes(given: list[str] | None) -> wire.RecipeChanges:
-    """Returns the changes of a recipe that ``--set`` gives. Raises `Invalid` with the name of each wrong field."""
+def recipe_changes(options: list[str] | None) -> wire.RecipeChanges:
+    """Returns the changes of a recipe by ``--set``. Raises `Invalid` with the name of each wrong field."""
     try:
-        return wire.RecipeChanges.model_validate(changes_of(given))
+        return wire.RecipeChanges.model_validate(changes_of(options))
     except ValidationError as error:
         faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
         raise Invalid(
@@ -59,21 +63,24 @@ def _value(text: str) -> Any:
 def create(
     project: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits, hyphens.")],
     base_model: Annotated[str, typer.Option(help="Folder of the base model, as the workers see it.")],
-    preset: Annotated[str, typer.Option(help="Recipe to begin with.")] = "lora-small",
+    preset: Annotated[str, typer.Option(help="Recipe to start from.")] = "lora-small",
     changes: Changes = None,
     new_per_class: Annotated[
-        int | None, typer.Option(help="Start a run when each class has so many new labels.")
+        int | None, typer.Option(help="Start a run after this many new labels of each class.")
     ] = None,
-    every_hours: Annotated[float | None, typer.Option(help="Start a run so often, if there is anything new.")] = None,
+    every_hours: Annotated[
+        float | None, typer.Option(help="Start a run at this interval, if there is anything new.")
+    ] = None,
     minimum_per_class: Annotated[
-        int, typer.Option(help="Refuse a run on fewer training rows of a class.")
+        int, typer.Option(help="Refuse a run with fewer training rows of a class.")
     ] = wire.SnapshotRules.model_fields["minimum_per_class"].default,
     events: Annotated[
-        Literal["all", "shipped"], typer.Option(help="Learn from the whole log, or from what is live alone.")
+        Literal["all", "shipped"],
+        typer.Option(help="Learn from the whole log, or only from the live checkpoint's completions."),
     ] = "all",
     as_json: AsJson = False,
 ) -> None:
-    """Make a project. Gates and the rest of the configuration: by the API."""
+    """Create a project. Gates and further configuration are set through the API."""
     new = wire.NewProject(
         project=project,
         base_model=base_model,
@@ -93,7 +100,7 @@ def list_projects(as_json: AsJson = False) -> None:
         "base model": lambda item: item.base_model,
         "recipe": lambda item: item.recipe.preset,
         "trigger": lambda item: _trigger(item.trigger),
-        "made": lambda item: when(item.created_at),
+        "created": lambda item: when(item.created_at),
         "archived": lambda item: when(item.archived_at),
     }
     with connected() as client:
@@ -114,10 +121,10 @@ def show(
 @projects.command()
 def archive(
     project: Annotated[str, typer.Argument(help="Its name.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Open it again.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Reopen the project.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Close a project to feedback and new runs. Nothing is deleted, and --undo opens it again."""
+    """Close a project to feedback and new runs. Nothing is deleted, and --undo reopens it."""
     with connected(project) as client:
         _show(client.projects.change(wire.ProjectChange(archived=not undo)), as_json)
 
@@ -126,12 +133,12 @@ def archive(
 def base_model(
     project: Annotated[str, typer.Argument(help="Its name.")],
     folder: Annotated[str, typer.Argument(help="Folder of the new base model, as the workers see it.")],
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Begin a new line of ancestry with another base model, which is live at once.
+    """Start a new line of checkpoints from another base model, which goes live at once.
 
-    No earlier checkpoint is a reference any more, or may ship, until its base model is the project's again.
+    Earlier checkpoints can neither ship nor be the reference until their base model is the project's again.
     """
     with connected(project) as client:
         release = client.projects.change_base_model(wire.NewBaseModel(base_model=folder, reason=reason))
@@ -144,7 +151,7 @@ def _show(item: wire.Project, as_json: bool) -> None:
     lines = {
         "project": item.project,
         "base model": item.base_model,
-        "made": when(item.created_at),
+        "created": when(item.created_at),
         "archived": when(item.archived_at),
         "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in changes.items())]),
         "trigger": _trigger(item.trigger),

@@ -1,4 +1,4 @@
-"""`thumbwheel quarantine …`: whose votes wait for a decision, and deciding."""
+"""`thumbwheel quarantine …`: lists actors in quarantine and decides on them."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -10,14 +10,14 @@ from app.cli.connection import AsJson, Project, connected
 from app.cli.listing import show_all, show_one, when
 
 quarantine = typer.Typer(
-    help="Actors whose votes do not count until somebody decides.", no_args_is_help=True, rich_markup_mode=None
+    help="Actors whose votes wait for an operator's decision.", no_args_is_help=True, rich_markup_mode=None
 )
 
-#: Every vote of the project is looked at.
+#: A listing reads every vote of the project.
 LIST_SECONDS = 600
 
-Actor = Annotated[str, typer.Argument(help="The actor's id, as events have it.")]
-Reason = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
+Actor = Annotated[str, typer.Argument(help="The actor's id, as in events.")]
+Reason = Annotated[str, typer.Option(help="The reason, which is stored with the decision.")]
 
 
 class State(StrEnum):
@@ -28,15 +28,15 @@ class State(StrEnum):
 
 @quarantine.command("list")
 def list_quarantine(
-    state: Annotated[State | None, typer.Option(help="Only those in it.")] = None,
+    state: Annotated[State | None, typer.Option(help="List only actors in this state.")] = None,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the actors that were found or decided on."""
+    """List the actors with findings or decisions."""
     columns = {
         "actor": lambda item: item.actor,
         "state": lambda item: item.state,
-        "found": lambda item: "; ".join(f"{one.rule}: {one.said}" for one in item.findings) or "–",
+        "findings": lambda item: "; ".join(f"{finding.rule}: {finding.said}" for finding in item.findings) or "–",
         "examples": lambda item: ", ".join(item.findings[0].examples[:2]) if item.findings else "–",
         "decided": lambda item: when(item.decision.at) if item.decision else "–",
         "why": lambda item: item.decision.reason if item.decision else "",
@@ -47,30 +47,31 @@ def list_quarantine(
 
 @quarantine.command()
 def show(actor: Actor, project: Project = None, as_json: AsJson = False) -> None:
-    """Show what was found of an actor, and what was decided."""
+    """Show the findings on an actor and the decision."""
     with connected(project, timeout=LIST_SECONDS) as client:
-        found = client.quarantine.get(actor)
-    decided = found.decision
-    rules: dict[str, str] = {one.rule: one.said for one in found.findings}
+        item = client.quarantine.get(actor)
+    decision = item.decision
+    rules: dict[str, str] = {finding.rule: finding.said for finding in item.findings}
+    examples = dict.fromkeys(example for finding in item.findings for example in finding.examples)
     lines = {
-        "actor": found.actor,
-        "state": found.state,
+        "actor": item.actor,
+        "state": item.state,
         **rules,
-        "examples": "\n".join(dict.fromkeys(example for one in found.findings for example in one.examples)) or "–",
-        "decided": f"{decided.decision} {when(decided.at)} by {decided.by}: {decided.reason}" if decided else "–",
+        "examples": "\n".join(examples) or "–",
+        "decided": f"{decision.decision} {when(decision.at)} by {decision.by}: {decision.reason}" if decision else "–",
     }
-    show_one(found, lines, as_json=as_json)
+    show_one(item, lines, as_json=as_json)
 
 
 @quarantine.command()
 def release(actor: Actor, reason: Reason, project: Project = None, as_json: AsJson = False) -> None:
-    """Have an actor's votes count, whatever the rules find."""
+    """Count an actor's votes, whatever the findings."""
     _decide(actor, "released", reason, project, as_json)
 
 
 @quarantine.command()
 def confirm(actor: Actor, reason: Reason, project: Project = None, as_json: AsJson = False) -> None:
-    """Leave an actor's votes out, found or not."""
+    """Exclude an actor's votes, whatever the findings."""
     _decide(actor, "confirmed", reason, project, as_json)
 
 
@@ -79,12 +80,12 @@ def _decide(
 ) -> None:
     new = wire.NewQuarantineDecision(actor=actor, decision=decision, reason=reason)
     with connected(project) as client:
-        taken = client.quarantine.decide(new)
+        stored = client.quarantine.decide(new)
     lines = {
-        "actor": taken.actor,
-        "decision": taken.decision,
-        "why": taken.reason,
-        "by": taken.by,
-        "at": when(taken.at),
+        "actor": stored.actor,
+        "decision": stored.decision,
+        "why": stored.reason,
+        "by": stored.by,
+        "at": when(stored.at),
     }
-    show_one(taken, lines, as_json=as_json)
+    show_one(stored, lines, as_json=as_json)

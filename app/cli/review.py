@@ -1,4 +1,4 @@
-"""Judging the rows of an audit with one key per row."""
+"""Shows the rows of an audit one by one and records a verdict with one key per row."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ BACK, QUIT = "b", "q"
 KEYS = "y agree · n disagree · u unsure · b back · q quit"
 
 
-def reviewed(client: Client, audit_id: UUID) -> None:
-    """Shows each row without a verdict and stores the verdict given, until none is left or the person quits."""
+def review_rows(client: Client, audit_id: UUID) -> None:
+    """Shows each row without a verdict and stores the verdict on it, until none is left or the person quits."""
     with _keys() as next_key:
         _review(client, audit_id, next_key)
 
@@ -34,7 +34,7 @@ def _review(client: Client, audit_id: UUID, next_key: Callable[[], str]) -> None
                 return
             seen.append(item)
         item = seen[index]
-        typer.echo(f"\n{judged_before + index + 1} of {audit.items}\n{shown(item)}\n{KEYS}")
+        typer.echo(f"\n{judged_before + index + 1} of {audit.items}\n{item_text(item)}\n{KEYS}")
         key = next_key()
         if key in VERDICTS:
             seen[index] = client.audits.give_verdict(audit_id, item.number, wire.NewAuditVerdict(verdict=VERDICTS[key]))
@@ -48,7 +48,7 @@ def _review(client: Client, audit_id: UUID, next_key: Callable[[], str]) -> None
             return
 
 
-def shown(item: wire.AuditItem) -> str:
+def item_text(item: wire.AuditItem) -> str:
     """Returns a row of an audit as text for a terminal."""
     parts = [
         f"row {item.number}, completion {item.completion_id}",

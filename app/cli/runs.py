@@ -1,22 +1,24 @@
-"""`thumbwheel runs …`, and what stands in the way of one."""
+"""`thumbwheel runs …`, `thumbwheel readiness` and `thumbwheel triggers`."""
 
 from typing import Annotated
 
 import typer
 from thumbwheel import Client, wire
 
-from app.cli.connection import PATIENT_TRIES, TRIES, AsJson, Project, connected, ending, of_ending
+from app.cli.connection import PATIENT_TRIES, TRIES, AsJson, Project, connected, find_id, short_id
 from app.cli.listing import figure, seconds, show_all, show_one, when
 from app.cli.projects import Changes, recipe_changes
-from app.cli.watch import watched
+from app.cli.watch import watch_run
 from app.errors import Invalid
 
 runs = typer.Typer(help="Retraining jobs.", no_args_is_help=True, rich_markup_mode=None)
 
-Which = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Its id, or how that ends.  [default: the newest]")]
-Note = Annotated[str | None, typer.Option(help="Why, for the record.")]
-Queue = Annotated[bool, typer.Option("--queue", help="Wait for its turn where a run of the project is active.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Stay and watch it.")]
+Which = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="Its id, or its last characters.  [default: the newest]")
+]
+Note = Annotated[str | None, typer.Option(help="The reason, for the record.")]
+Queue = Annotated[bool, typer.Option("--queue", help="Wait for its turn if a run of the project is active.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Watch the run until it ends.")]
 
 
 @runs.command()
@@ -28,22 +30,22 @@ def start(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a run with the project's recipe, changed for this one time by --set."""
+    """Start a run with the project's recipe, which --set changes for this run only."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
         run = client.runs.start(wire.NewRun(changes=recipe_changes(changes), note=note, queue=queue))
-        _show_begun(client, run, watch=watch, as_json=as_json)
+        _show_started(client, run, watch=watch, as_json=as_json)
 
 
 @runs.command("list")
 def list_runs(project: Project = None, as_json: AsJson = False) -> None:
     """List runs, newest first."""
     columns = {
-        "id": lambda run: ending(run.id),
+        "id": lambda run: short_id(run.id),
         "state": _state,
         "done": lambda run: f"{run.phase_done}/{run.phase_total}" if run.phase_total else "–",
         "trigger": lambda run: run.trigger,
         "at": lambda run: when(run.created_at),
-        "checkpoint": lambda run: ending(run.checkpoint_id),
+        "checkpoint": lambda run: short_id(run.checkpoint_id),
         "why": lambda run: run.reason or "",
     }
     with connected(project) as client:
@@ -52,37 +54,37 @@ def list_runs(project: Project = None, as_json: AsJson = False) -> None:
 
 @runs.command()
 def show(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
-    """Show a run: its state, its figures, what happened."""
+    """Show a run: its state, figures and history."""
     with connected(project) as client:
-        _show(chosen(client, run), as_json)
+        _show(run_of(client, run), as_json)
 
 
 @runs.command()
 def watch(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
-    """Watch a run until it ends. Exit code 1 where it failed or was cancelled."""
+    """Watch a run until it ends. Exit code 1 if it failed or was cancelled."""
     with connected(project, tries=PATIENT_TRIES) as client:
-        raise typer.Exit(watched(client, chosen(client, run).id, as_json=as_json))
+        raise typer.Exit(watch_run(client, run_of(client, run).id, as_json=as_json))
 
 
 @runs.command()
 def cancel(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
-    """Have a run end at its next step."""
+    """Cancel a run at its next step."""
     with connected(project) as client:
-        _show(client.runs.cancel(chosen(client, run).id), as_json)
+        _show(client.runs.cancel(run_of(client, run).id), as_json)
 
 
 @runs.command()
 def pause(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
-    """Have a run stop at its next step, its state saved, until it is resumed."""
+    """Pause a run at its next step, with its state saved, until it is resumed."""
     with connected(project) as client:
-        _show(client.runs.pause(chosen(client, run).id), as_json)
+        _show(client.runs.pause(run_of(client, run).id), as_json)
 
 
 @runs.command()
 def resume(run: Which = None, project: Project = None, as_json: AsJson = False) -> None:
-    """Have a paused run go on."""
+    """Resume a paused run."""
     with connected(project) as client:
-        _show(client.runs.resume(chosen(client, run).id), as_json)
+        _show(client.runs.resume(run_of(client, run).id), as_json)
 
 
 @runs.command()
@@ -94,10 +96,10 @@ def retry(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Begin a run again that failed or was cancelled, as a new one; it goes on from the saved state if it can."""
+    """Retry a failed or cancelled run as a new one, which continues from the saved state if possible."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
-        begun = client.runs.retry(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
-        _show_begun(client, begun, watch=watch, as_json=as_json)
+        new_run = client.runs.retry(run_of(client, run).id, wire.RunAgain(note=note, queue=queue))
+        _show_started(client, new_run, watch=watch, as_json=as_json)
 
 
 @runs.command()
@@ -109,30 +111,30 @@ def reproduce(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train an ended run again from its snapshot and recipe, as a new one, and say whether the weights are the same."""
+    """Repeat an ended run from its snapshot and recipe as a new one, and compare the weights."""
     with connected(project, tries=PATIENT_TRIES if watch else TRIES) as client:
-        begun = client.runs.reproduce(chosen(client, run).id, wire.RunAgain(note=note, queue=queue))
-        _show_begun(client, begun, watch=watch, as_json=as_json)
+        new_run = client.runs.reproduce(run_of(client, run).id, wire.RunAgain(note=note, queue=queue))
+        _show_started(client, new_run, watch=watch, as_json=as_json)
 
 
 def readiness(project: Project = None, as_json: AsJson = False) -> None:
-    """Say whether a run could start now, and what is missing. Exit code 1 when something is."""
+    """Show whether a run could start now, and what is missing. Exit code 1 if anything is."""
     with connected(project) as client:
-        found = client.projects.readiness(project or client.project_id or _only_project(client))
+        answer = client.projects.readiness(project or client.project_id or _only_project(client))
     lines = {
-        "ready": "yes" if found.ready else "no",
-        "labels": _counts(found.counts),
-        "new": _counts(found.new_counts),
-        "pairs": str(found.pairs),
-        "λ": f"{figure(found.lambda_desirable)} desirable, {figure(found.lambda_undesirable)} undesirable",
-        **_planned(found.plan),
-        "watermark": str(found.watermark),
-        "held out": _held_out(found.holdout),
-        "in the way": "\n".join(found.reasons) or "nothing",
-        "look at": "\n".join(found.notices) or "nothing",
+        "ready": "yes" if answer.ready else "no",
+        "labels": _counts(answer.counts),
+        "new": _counts(answer.new_counts),
+        "pairs": str(answer.pairs),
+        "λ": f"{figure(answer.lambda_desirable)} desirable, {figure(answer.lambda_undesirable)} undesirable",
+        **_plan_lines(answer.plan),
+        "watermark": str(answer.watermark),
+        "held out": _held_out(answer.holdout),
+        "missing": "\n".join(answer.reasons) or "nothing",
+        "notices": "\n".join(answer.notices) or "none",
     }
-    show_one(found, lines, as_json=as_json)
-    raise typer.Exit(0 if found.ready else 1)
+    show_one(answer, lines, as_json=as_json)
+    raise typer.Exit(0 if answer.ready else 1)
 
 
 def _held_out(holdout: wire.HoldoutForecast | None) -> str:
@@ -141,33 +143,34 @@ def _held_out(holdout: wire.HoldoutForecast | None) -> str:
     return f"{holdout.desirable} desirable, {holdout.undesirable} undesirable, about {holdout.prompts} prompts"
 
 
-def _planned(plan: wire.BalancePlan | None) -> dict[str, str]:
+def _plan_lines(plan: wire.BalancePlan | None) -> dict[str, str]:
     if plan is None:
         return {}
     up, down = plan.desirable, plan.undesirable
     rows = (
-        f"{up.rows} desirable, {down.rows} undesirable; they say as much as {up.effective:.0f} and {down.effective:.0f}"
+        f"{up.rows} desirable, {down.rows} undesirable; with their weights, worth {up.effective:.0f} and "
+        f"{down.effective:.0f} rows"
     )
     return {"training rows": rows, "advised": f"balance {plan.advised or '–'}: {plan.because}"}
 
 
 def triggers(project: Project = None, as_json: AsJson = False) -> None:
-    """List why runs started by themselves, or did not, newest first."""
+    """List why runs started automatically or did not, newest first."""
     columns = {
         "decided": lambda decision: when(decision.decided_at),
         "last seen": lambda decision: when(decision.last_seen_at),
         "started": lambda decision: "yes" if decision.started else "no",
-        "run": lambda decision: ending(decision.run_id),
+        "run": lambda decision: short_id(decision.run_id),
         "why": lambda decision: decision.reason,
     }
     with connected(project) as client:
         show_all(client.runs.trigger_decisions(), columns, as_json=as_json)
 
 
-def chosen(client: Client, given: str | None) -> wire.Run:
-    """The run with that id or ending, else the newest one. Raises `Invalid` where there is none."""
-    if given is not None:
-        return client.runs.get(of_ending(given, client.runs.list(), "run"))
+def run_of(client: Client, argument: str | None) -> wire.Run:
+    """Returns the run that the argument identifies, the newest run for None. Raises `Invalid` if there is none."""
+    if argument is not None:
+        return client.runs.get(find_id(argument, client.runs.list(), "run"))
     newest = next(client.runs.list(), None)
     if newest is None:
         raise Invalid("The project has no run yet: start one with `thumbwheel runs start`.", code="no_run")
@@ -175,9 +178,9 @@ def chosen(client: Client, given: str | None) -> wire.Run:
 
 
 def _only_project(client: Client) -> str | None:
-    """The project of a key that opens one alone."""
-    found = [item.project for item in client.projects.list()]
-    return found[0] if len(found) == 1 else None
+    """Returns the only project that the key may see, None if there are several or none."""
+    names = [item.project for item in client.projects.list()]
+    return names[0] if len(names) == 1 else None
 
 
 def _counts(counts: wire.ClassCounts) -> str:
@@ -185,18 +188,18 @@ def _counts(counts: wire.ClassCounts) -> str:
 
 
 def _state(run: wire.Run) -> str:
-    waits = (("paused", run.paused), ("waiting for its turn", run.waiting), ("disk full", run.held_up_by))
-    return ", ".join([run.state, *(why for why, so in waits if so)])
+    reasons = (("paused", run.paused), ("waiting for its turn", run.waiting), ("disk full", run.held_up_by))
+    return ", ".join([run.state, *(reason for reason, applies in reasons if applies)])
 
 
 def held_up_in_words(run: wire.Run) -> str:
-    tried = f"it is tried again at {when(run.next_attempt_at)}" if run.next_attempt_at else "it is being tried again"
-    return f"{run.held_up_by} (since {when(run.held_up_since)}; {tried})"
+    retry = f"next attempt at {when(run.next_attempt_at)}" if run.next_attempt_at else "an attempt is under way"
+    return f"{run.held_up_by} (since {when(run.held_up_since)}; {retry})"
 
 
-def _show_begun(client: Client, run: wire.Run, *, watch: bool, as_json: bool) -> None:
+def _show_started(client: Client, run: wire.Run, *, watch: bool, as_json: bool) -> None:
     if watch:
-        raise typer.Exit(watched(client, run.id, as_json=as_json))
+        raise typer.Exit(watch_run(client, run.id, as_json=as_json))
     _show(run, as_json)
 
 
@@ -205,7 +208,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "id": str(run.id),
         "state": _state(run),
         "why": run.reason or "–",
-        **({"waits": held_up_in_words(run)} if run.held_up_by else {}),
+        **({"waiting": held_up_in_words(run)} if run.held_up_by else {}),
         "trigger": run.trigger,
         **(
             {"reproduces": "the same weights" if run.reproduces else "other weights"}
@@ -225,8 +228,8 @@ def _show(run: wire.Run, as_json: bool) -> None:
         **{f"last {name}": figure(value) for name, value in (run.last_metrics or {}).items() if name in SHOWN},
         **({"dropped rows": "\n".join(map(dropped_in_words, run.dropped_rows))} if run.dropped_rows else {}),
         "warnings": "\n".join(run.warnings) or "none",
-        **({"said": run.said} if run.said else {}),
-        "what happened": "\n".join(
+        **({"last output": run.said} if run.said else {}),
+        "history": "\n".join(
             f"{when(step.at)}  {step.to_state}  {step.reason} ({step.by})" for step in run.transitions
         ),
     }

@@ -1,4 +1,4 @@
-"""`thumbwheel snapshot …`: the datasets that runs learn from, listed, shown and pulled."""
+"""`thumbwheel snapshot …`: lists, shows and pulls the datasets that runs learn from."""
 
 import sys
 from pathlib import Path
@@ -8,9 +8,9 @@ from uuid import UUID
 import typer
 from thumbwheel import wire
 
-from app.cli.connection import AsJson, Project, connected, ending, of_ending
+from app.cli.connection import AsJson, Project, connected, find_id, short_id
 from app.cli.listing import as_table, print_json, show_all, show_one, when
-from app.cli.pulling import Format, Split, pulled
+from app.cli.snapshot_pull import Format, Split, pull_snapshot
 from app.errors import NotFound
 
 if TYPE_CHECKING:
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 snapshot = typer.Typer(help="Immutable datasets that runs learn from.", no_args_is_help=True, rich_markup_mode=None)
 
 LATEST = "latest"
-Which = Annotated[str, typer.Argument(metavar="SNAPSHOT", help=f"Its id, how that ends, or {LATEST}.")]
+Which = Annotated[str, typer.Argument(metavar="SNAPSHOT", help=f"Its id, its last characters, or {LATEST}.")]
 
 
 @snapshot.command("list")
 def list_snapshots(project: Project = None, as_json: AsJson = False) -> None:
     """List snapshots, newest first."""
     columns = {
-        "id": lambda item: ending(item.id),
-        "made": lambda item: when(item.created_at),
+        "id": lambda item: short_id(item.id),
+        "created": lambda item: when(item.created_at),
         "watermark": lambda item: str(item.watermark),
         "policy": lambda item: f"{item.policy.name} {item.policy.version}" if item.policy else "–",
         "train up/down": lambda item: _rows(item, "train"),
         "holdout up/down": _held_out,
         "redacted, see": lambda item: (
-            (ending(item.successor_id) if item.successor_id else "gone") if item.redacted_at else ""
+            (short_id(item.successor_id) if item.successor_id else "gone") if item.redacted_at else ""
         ),
         "sha256": lambda item: item.sha256[:12],
     }
@@ -43,29 +43,29 @@ def list_snapshots(project: Project = None, as_json: AsJson = False) -> None:
 
 @snapshot.command()
 def show(which: Which, project: Project = None, as_json: AsJson = False) -> None:
-    """Show a snapshot: where it comes from, what is inside, its files. As JSON with its whole manifest."""
+    """Show a snapshot: its origin, its counts and its files. The JSON contains the whole manifest."""
     with connected(project) as client:
-        found = client.snapshots.get(_id_of(client, which))
+        item = client.snapshots.get(_id_of(client, which))
     lines = {
-        "id": str(found.id),
-        "sha256": found.sha256,
-        "made": when(found.created_at),
-        "watermark": str(found.watermark),
-        "policy": f"{found.policy.name} version {found.policy.version}" if found.policy else "–",
-        "train, up/down": _rows(found, "train"),
-        "holdout, up/down": _rows(found, "holdout"),
-        **({"later, up/down": _rows(found, "later")} if "later" in found.counts else {}),
-        "redacted": f"{when(found.redacted_at)}, see {found.successor_id or 'nothing: no row is left'}"
-        if found.redacted_at
+        "id": str(item.id),
+        "sha256": item.sha256,
+        "created": when(item.created_at),
+        "watermark": str(item.watermark),
+        "policy": f"{item.policy.name} version {item.policy.version}" if item.policy else "–",
+        "train, up/down": _rows(item, "train"),
+        "holdout, up/down": _rows(item, "holdout"),
+        **({"later, up/down": _rows(item, "later")} if "later" in item.counts else {}),
+        "redacted": f"{when(item.redacted_at)}, see {item.successor_id or 'nothing: no row is left'}"
+        if item.redacted_at
         else "no",
-        "files": "\n".join(sorted(found.files)),
+        "files": "\n".join(sorted(item.files)),
     }
-    show_one(found, lines, as_json=as_json)
+    show_one(item, lines, as_json=as_json)
 
 
 @snapshot.command()
 def card(which: Which, project: Project = None, as_json: AsJson = False) -> None:
-    """Print a snapshot's card: Markdown, in a pipe, too."""
+    """Print a snapshot's card as Markdown, also into a pipe."""
     with connected(project) as client:
         text = client.snapshots.card(_id_of(client, which))
     if as_json:
@@ -77,43 +77,43 @@ def card(which: Which, project: Project = None, as_json: AsJson = False) -> None
 @snapshot.command()
 def pull(
     which: Which,
-    to: Annotated[Path, typer.Option("--to", help="The folder that is made.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder to create.")],
     form: Annotated[
         Format,
         typer.Option(
             "--format",
-            help="parquet: the files as they are. jsonl: a file of lines for each split, as TRL reads them. "
-            "datasets: what `datasets.load_from_disk` opens.",
+            help="parquet: the files of the snapshot. jsonl: a file of JSON lines per split, as TRL reads them. "
+            "datasets: a folder for `datasets.load_from_disk`.",
         ),
     ] = Format.parquet,
-    split: Annotated[Split | None, typer.Option("--split", help="One of them alone.")] = None,
+    split: Annotated[Split | None, typer.Option("--split", help="Pull only this split.")] = None,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a snapshot, every file verified by its hash. The folder is there whole, or not at all."""
+    """Download a snapshot and verify every file by its hash. The folder appears only when it is complete."""
     with connected(project) as client:
-        done = pulled(client, _id_of(client, which), to, form, [split] if split else list(Split))
+        pulled = pull_snapshot(client, _id_of(client, which), to, form, [split] if split else list(Split))
     if as_table(as_json):
         lines = {
-            "snapshot": str(done.snapshot_id),
-            "sha256": done.sha256,
-            "folder": f"{done.folder}{'' if done.new else ', which had it already'}",
-            **{f"rows of {name}": f"{count:,}" for name, count in done.rows.items()},
-            **({"note": "\n".join(done.notes)} if done.notes else {}),
+            "snapshot": str(pulled.snapshot_id),
+            "sha256": pulled.sha256,
+            "folder": f"{pulled.folder}{'' if pulled.new else ', which had it already'}",
+            **{f"rows of {name}": f"{count:,}" for name, count in pulled.rows.items()},
+            **({"note": "\n".join(pulled.notes)} if pulled.notes else {}),
         }
-        show_one(done, lines, as_json=False)
+        show_one(pulled, lines, as_json=False)
     else:
-        print_json(done.model_dump(mode="json"))
+        print_json(pulled.model_dump(mode="json"))
 
 
 def _id_of(client: "Client", which: str) -> UUID:
     """Returns the id of a snapshot; `latest` is the newest that is not redacted. Raises `NotFound`, `Invalid`."""
     if which != LATEST:
-        return of_ending(which, client.snapshots.list(), "snapshot")
+        return find_id(which, client.snapshots.list(), "snapshot")
     for item in client.snapshots.list():
         if item.redacted_at is None:
             return item.id
-    raise NotFound("The project has no snapshot yet: a run makes one (`thumbwheel runs start`).", code="no_snapshot")
+    raise NotFound("The project has no snapshot yet: a run builds one (`thumbwheel runs start`).", code="no_snapshot")
 
 
 def _held_out(item: wire.Snapshot) -> str:
@@ -122,5 +122,5 @@ def _held_out(item: wire.Snapshot) -> str:
 
 
 def _rows(item: wire.Snapshot, split: str) -> str:
-    counted = item.counts.get(split)
-    return f"{counted.desirable:,}/{counted.undesirable:,}" if counted else "–"
+    counts = item.counts.get(split)
+    return f"{counts.desirable:,}/{counts.undesirable:,}" if counts else "–"

@@ -1,4 +1,4 @@
-"""Everything at once, for `thumbwheel up`, the demo and the story tests: Postgres, Valkey, API, workers and beat."""
+"""Runs Postgres, Valkey, API, workers and beat together, for `thumbwheel up`, the demo and the story tests."""
 
 import os
 import signal
@@ -52,9 +52,8 @@ class Stack:
 def interruptible() -> None:
     """Makes SIGTERM, SIGHUP (but not under nohup) and Ctrl-C raise KeyboardInterrupt.
 
-    Ctrl-C does so even in a process that a shell started in the background, with SIGINT ignored.
-
-    `sys.exit` in a handler could be taken for an error of whatever runs at that moment.
+    Ctrl-C does so even in a process that a shell started in the background, with SIGINT ignored. A handler that called
+    `sys.exit` could be mistaken for an error of the code that it interrupts.
     """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -69,13 +68,12 @@ def interruptible() -> None:
 def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = True) -> Iterator[Stack]:
     """Runs everything in `settings.data_dir` while the block lasts, in the calling thread.
 
-    settings  what was set in them reaches every process; servers whose URL is set are used, the others are embedded;
-              port 0 takes a free one
-    say       gets every line of every process
-    workers   for runs; 0 leaves runs to workers elsewhere
-    durable   False trades the data's safety against a crash of the machine for speed
+    settings  passed to every process; servers with a URL are used, the others are embedded; port 0 takes a free one
+    say       a function that gets every line of every process
+    workers   the number of workers for runs; 0 leaves runs to workers elsewhere
+    durable   False gives up the safety of the data against a crash of the machine for speed
 
-    Raises `Conflict` where the folder or the port is taken, `Unavailable` where something doesn't start.
+    Raises `Conflict` if the folder or the port is in use, `Unavailable` if a process does not start.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(services.claimed(settings.data_dir.absolute()))
@@ -96,24 +94,24 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
                     services.embedded_valkey(folder / "valkey", durable=durable, program=settings.valkey_server)
                 )
             redis_url = servers["Valkey"].url
-        base_url = f"http://{_dialled(settings.host)}:{port}"
-        chosen = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
-        environment = os.environ | {f"THUMBWHEEL_{name.upper()}": str(value) for name, value in chosen.items()}
+        base_url = f"http://{_reachable(settings.host)}:{port}"
+        explicit = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
+        environment = os.environ | {f"THUMBWHEEL_{name.upper()}": str(value) for name, value in explicit.items()}
         environment |= {
             "THUMBWHEEL_DATABASE_URL": database_url,
             "THUMBWHEEL_REDIS_URL": redis_url,
             "THUMBWHEEL_DATA_DIR": str(folder),
             "THUMBWHEEL_URL": base_url,
             "PYTHONUNBUFFERED": "1",
-            # Celery's advice against root says nothing new to whoever started everything as root.
+            # Celery's warning about root is no news to a person who started everything as root.
             "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
         }
         with phase("migrations"):
             migrate(environment)
         admin_key = _first_admin_key(database_url)
 
-        # When we are killed, so are the workers: the servers are gone with us, and Celery would wait for them. Its own
-        # children follow by `end_with_parent` in `worker.main`.
+        # If we are killed, the workers are killed, too: the servers end with us, and Celery would wait for them. The
+        # children of a worker follow by `end_with_parent` in `worker.main`.
         supervisor = Supervisor(say)
         runners = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
         stack.callback(supervisor.stop, [API], settings.shutdown_seconds + API_STOP_SECONDS)
@@ -132,7 +130,7 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         with phase("API, beat and workers" if runners else "API and beat"):
             answers = partial(_answers, f"{base_url}/livez")
             if not services.wait_until(lambda: answers() or not supervisor.alive(API), API_SECONDS) or not answers():
-                raise Unavailable("The API does not start: its lines above say why.", code="api_silent")
+                raise Unavailable("The API does not start: see its lines above.", code="api_silent")
         yield Stack(base_url, admin_key, environment, supervisor, ServerWatch(say, servers))
 
 
@@ -169,7 +167,7 @@ def migrate(environment: Mapping[str, str]) -> None:
         env=environment,
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise Unavailable(f"The tables of the database cannot be brought up to date: {last}", code="migration_failed")
 
 
@@ -196,8 +194,8 @@ def celery_command(name: str, queue: str) -> list[str | Path]:
     return [*worker, "-n", f"{name}@%h", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
 
 
-def _dialled(host: str) -> str:
-    """The address under which this machine reaches what listens on `host`."""
+def _reachable(host: str) -> str:
+    """Returns the address at which this machine reaches a server that listens on `host`."""
     if host in {"0.0.0.0", "::", ""}:  # noqa: S104
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

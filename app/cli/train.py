@@ -1,4 +1,4 @@
-"""`thumbwheel train`: the trainer alone, without database, queue or any other service, in a process of its own."""
+"""`thumbwheel train`: runs only the trainer, in a process of its own, without database, queue or other services."""
 
 import json
 import signal
@@ -16,23 +16,23 @@ from app import services
 from app.cli.projects import Changes, changes_of
 from app.errors import Invalid, Unavailable
 
-#: Of the worker's packages, those that say whether the rest is there.
+#: Packages that are installed only with the extra `worker`.
 NEEDED = ("torch", "transformers", "peft", "pyarrow", "matplotlib")
 
 
 def train(
     data: Annotated[
         list[Path],
-        typer.Option(metavar="FILE", help="Rows as TRL reads them: .jsonl, .json, .csv, .parquet; repeat it."),
+        typer.Option(metavar="FILE", help="Rows in TRL's formats: .jsonl, .json, .csv, .parquet; may be repeated."),
     ],
     model: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the base model.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the checkpoint and its figures.")],
     eval_data: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Held-out rows; all of --data is trained on then.")
+        list[Path] | None, typer.Option(metavar="FILE", help="Held-out rows; then training uses all of --data.")
     ] = None,
     holdout: Annotated[
         float,
-        typer.Option(min=0, max=0.9, metavar="SHARE", help="Else this share of the prompts is held out; 0 for none."),
+        typer.Option(min=0, max=0.9, metavar="SHARE", help="Without --eval-data: share of the prompts to hold out."),
     ] = 0.1,
     reference: Annotated[
         Path | None,
@@ -40,28 +40,30 @@ def train(
     ] = None,
     reuse: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="--out of an earlier training, to spare what its reference said; repeat it."),
+        typer.Option(metavar="DIR", help="--out of an earlier training with log-probs to reuse; may be repeated."),
     ] = None,
-    recipe: Annotated[str, typer.Option(metavar="PRESET", help="Recipe to begin with.")] = "lora-small",
+    recipe: Annotated[str, typer.Option(metavar="PRESET", help="Recipe to start from.")] = "lora-small",
     recipe_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSON with fields of the recipe, laid over it.")
+        Path | None, typer.Option(metavar="FILE", help="JSON with fields that replace the recipe's.")
     ] = None,
     changes: Changes = None,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Short for --set objective=…; the next four alike.")
+        str | None, typer.Option(metavar="NAME", help="Short for --set objective=…, as the next four are.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the data.")] = None,
     beta: Annotated[float | None, typer.Option(metavar="BETA", help="Strength of the pull to the reference.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Highest learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of every choice.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of all random choices.")] = None,
     allow_imbalance: Annotated[
-        bool, typer.Option("--allow-imbalance", help="Also where one class outweighs the other over 10 times.")
+        bool, typer.Option("--allow-imbalance", help="Train even if one class outweighs the other over 10 times.")
     ] = False,
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Do not score the held-out rows.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Drop what an earlier call left in --out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table; a pipe gets it anyway.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard the results of an earlier call in --out.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (the default when output is piped).")] = False,
 ) -> None:
-    """Train a model on files of feedback, without any service. The same command again continues what was interrupted.
+    """Train a model on files of feedback, without any service. The same command continues an interrupted training.
 
     Exit codes: 0 done, 2 refused, 75 stopped by Ctrl-C with the state saved.
     """
@@ -74,7 +76,7 @@ def train(
     shortcuts = {
         "objective": objective, "epochs": epochs, "beta": beta, "learning_rate": learning_rate, "seed": seed,
     }  # fmt: skip
-    asked_by_name = {name: value for name, value in shortcuts.items() if value is not None}
+    set_by_option = {name: value for name, value in shortcuts.items() if value is not None}
     request = {
         "data": list(map(str, data)),
         "eval_data": list(map(str, eval_data or [])),
@@ -84,7 +86,7 @@ def train(
         "reuse": list(map(str, reuse or [])),
         "out": str(out),
         "preset": recipe,
-        "changes": _all_changes(recipe_file, changes, asked_by_name),
+        "changes": _all_changes(recipe_file, changes, set_by_option),
         "allow_imbalance": allow_imbalance,
         "evaluate": not no_evaluate,
         "restart": restart,
@@ -93,20 +95,21 @@ def train(
     raise typer.Exit(_run([sys.executable, "-m", "worker.training.standalone", json.dumps(request)]))
 
 
-def _all_changes(file: Path | None, given: list[str] | None, shortcuts: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's fields, over them those of --set and of the options of their own. Raises `Invalid`."""
-    said = changes_of(given)
-    for name in shortcuts.keys() & said.keys():
+def _all_changes(file: Path | None, options: list[str] | None, shortcuts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the file's fields, overridden by --set and the options for single fields. Raises `Invalid`."""
+    changes = changes_of(options)
+    for name in shortcuts.keys() & changes.keys():
         option = name.replace("_", "-")
-        raise Invalid(f"--set {name}=… and --{option} say the same: leave one out.", code="invalid_option")
-    return _laid_over(_fields_of(file) if file else {}, {**said, **shortcuts})
+        raise Invalid(f"--set {name}=… and --{option} set the same field: leave one out.", code="invalid_option")
+    return _merged(_fields_of(file) if file else {}, {**changes, **shortcuts})
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
+def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields with the changes applied, also within nested objects."""
+    merged = dict(fields)
+    for name, value in changes.items():
         inner = merged.get(name)
-        merged[name] = _laid_over(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -118,13 +121,13 @@ def _fields_of(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise Invalid(f"--recipe-file {file} is not JSON: {error}.", code="invalid_option") from None
     if not isinstance(fields, dict):
-        raise Invalid(f"--recipe-file {file} holds no object of fields by name.", code="invalid_option")
+        raise Invalid(f"--recipe-file {file} is not a JSON object of fields.", code="invalid_option")
     return fields
 
 
 def _run(command: list[str]) -> int:
-    """The exit code of `command`, which has our terminal and gets our signals."""
-    # A terminal sends Ctrl-C to both of us; the trainer heeds it.
+    """Runs `command` with our terminal and our signals and returns its exit code."""
+    # A terminal sends Ctrl-C to both processes; the trainer handles it.
     before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     trainer = subprocess.Popen(services.tethered(command))
 
@@ -137,7 +140,7 @@ def _run(command: list[str]) -> int:
         signal.signal(number, handler)
     if code >= 0:
         return code
-    why = ", often for want of memory: lower micro_batch_size or max_length" if code == -signal.SIGKILL else ""
+    cause = ", often because memory ran out: lower micro_batch_size or max_length" if code == -signal.SIGKILL else ""
     name = signal.Signals(-code).name
-    sys.stderr.write(f"the trainer was ended by {name}{why}; the same command goes on from its last state\n")
+    sys.stderr.write(f"the trainer was ended by {name}{cause}; run the same command to continue from its last state\n")
     return 128 - code

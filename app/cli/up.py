@@ -1,4 +1,4 @@
-"""`thumbwheel up`: everything in one terminal, stopped by one Ctrl-C."""
+"""`thumbwheel up`: runs everything in one terminal until Ctrl-C."""
 
 import threading
 from pathlib import Path
@@ -19,7 +19,7 @@ WATCH_SECONDS = 0.5
 
 
 class Terminal:
-    """Lines of several processes under their names: coloured where a person looks on, plain where a file does."""
+    """Prints the lines of several processes after their names: in colour at a terminal, plain to a file."""
 
     def __init__(self, console: "Console") -> None:
         self.console = console
@@ -50,13 +50,13 @@ def up(
 
     from app.cli.stack import interruptible, running
 
-    given = {"port": port, "host": host, "data_dir": data_dir}
-    chosen = settings.current().model_copy(update={name: value for name, value in given.items() if value is not None})
+    options = {"port": port, "host": host, "data_dir": data_dir}
+    config = settings.current().model_copy(update={name: value for name, value in options.items() if value is not None})
     terminal = Terminal(Console(highlight=False))
     interruptible()
     try:
-        terminal.say("thumbwheel", f"starting in {chosen.data_dir}; Ctrl-C stops everything")
-        with running(chosen, terminal.say, workers=0 if no_worker else workers) as stack:
+        terminal.say("thumbwheel", f"starting in {config.data_dir}; Ctrl-C stops everything")
+        with running(config, terminal.say, workers=0 if no_worker else workers) as stack:
             _announce(terminal, stack)
             pause = threading.Event()
             while True:

@@ -24,13 +24,13 @@ router = APIRouter(include_in_schema=False)
 def status_page(
     session: Transaction,
     request: Request,
-    at: Annotated[Reader, Depends(reader)],
+    visitor: Annotated[Reader, Depends(reader)],
     project: Annotated[str | None, Query()] = None,
 ) -> HTMLResponse:
-    names = projects.ids(session) if at.project is None else [at.project]
+    names = projects.ids(session) if visitor.project is None else [visitor.project]
     chosen = project or (names[0] if names else None)
-    if chosen is not None and at.project not in (None, chosen):
-        raise Forbidden(f"This key opens only the project {at.project}.", code="other_project")
+    if chosen is not None and visitor.project not in (None, chosen):
+        raise Forbidden(f"This key is limited to project {visitor.project}.", code="other_project")
     view = page.view_of(session, chosen, request.app.state.page_readiness) if chosen else None
-    archived = projects.archived_ids(session) if at.project is None else []
+    archived = projects.archived_ids(session) if visitor.project is None else []
     return rendered("page.html", view=view, projects=names, archived=archived, now=now())

@@ -1,4 +1,4 @@
-"""The reference of the API at ``/docs``: Swagger UI, with files from a wheel, so that it needs no internet."""
+"""The API reference at ``/docs``: Swagger UI with files from a wheel, so that it needs no internet."""
 
 import importlib.util
 from pathlib import Path

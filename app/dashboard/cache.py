@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 Figure = TypeVar("Figure")
 
-#: A figure is shown for this many times the seconds that it took: the page costs a tenth of a core at most.
+#: A figure is shown for this many times the duration of its computation: the page costs a tenth of a core at most.
 REST = 10
 
 
@@ -19,9 +19,9 @@ class Remembered(Generic[Figure]):
     No request waits for another one: while a figure is computed again, other requests get the earlier figure.
     """
 
-    def __init__(self, work_out: Callable[[Session, str], Figure]) -> None:
-        self._work_out = work_out
-        self._figures: dict[str, tuple[float, Figure]] = {}  # with the time until which each is shown
+    def __init__(self, compute: Callable[[Session, str], Figure]) -> None:
+        self._compute = compute
+        self._figures: dict[str, tuple[float, Figure]] = {}  # each after the time until which it is shown
         self._locks: dict[str, threading.Lock] = {}
 
     def __call__(self, session: Session, project: str) -> Figure:
@@ -38,7 +38,7 @@ class Remembered(Generic[Figure]):
 
     def _refreshed(self, session: Session, project: str) -> Figure:
         began = time.monotonic()
-        figure = self._work_out(session, project)
+        figure = self._compute(session, project)
         end = time.monotonic()
         self._figures[project] = (end + REST * (end - began), figure)
         return figure

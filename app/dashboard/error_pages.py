@@ -1,4 +1,4 @@
-"""Shows errors outside of the API as pages to browsers, which ask for HTML; programs get problem+json."""
+"""Shows errors outside of the API as HTML pages to browsers, and as problem+json to programs."""
 
 import json
 from typing import Any
@@ -10,8 +10,8 @@ from app.dashboard.html import rendered
 
 PROBLEM = "application/problem+json"
 API = "/v1/"
-#: Headers of the problem that the page needs, too.
-KEPT = ("www-authenticate", "retry-after", "allow")
+#: Headers of the problem that the page keeps.
+COPIED = ("www-authenticate", "retry-after", "allow")
 
 
 class ErrorPages:
@@ -42,7 +42,7 @@ class ErrorPages:
 
 
 def _is_browser(headers: Headers) -> bool:
-    """Returns whether HTML is preferred: browsers name it first, programs name JSON or anything (``*/*``)."""
+    """Returns whether the client prefers HTML: browsers name it first, programs name JSON or any type (``*/*``)."""
     return headers.get("accept", "").lstrip().startswith(("text/html", "application/xhtml"))
 
 
@@ -56,6 +56,6 @@ def _page(problem: Message, body: bytes) -> ASGIApp:
     return rendered(
         "error.html",
         status=problem["status"],
-        headers={name: headers[name] for name in KEPT if name in headers},
+        headers={name: headers[name] for name in COPIED if name in headers},
         problem={"title": document["title"], "status": problem["status"], "detail": document["detail"]},
     )

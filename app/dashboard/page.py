@@ -25,7 +25,7 @@ from app.runs.states import TERMINAL
 
 SHOWN = 10
 PLOTTED_STEPS = 300
-#: Plots that are left out without figures: not every objective has a reference point, and drift is measured rarely.
+#: Plots that are omitted without figures: not every objective has a reference point, and drift is measured rarely.
 OPTIONAL = {"z0", "drift"}
 
 
@@ -92,12 +92,12 @@ def curves(steps: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
 
 
 def short(identity: UUID | str) -> str:
-    """Returns the end of an id: the beginning of a UUIDv7 is the time, which similar ids share."""
+    """Returns the end of an id: the beginning of a UUIDv7 is the time, which ids of about the same time share."""
     return str(identity)[-8:]
 
 
 def when(time: datetime) -> str:
-    """Returns the time as words, such as "5 min ago", or as a date after more than a day."""
+    """Returns the time as its age, such as "5 min ago", or as a date if it is more than a day ago."""
     seconds = (now() - time).total_seconds()
     return f"{duration(max(seconds, 0))} ago" if seconds < 86_400 else f"{time:%Y-%m-%d %H:%M} UTC"
 

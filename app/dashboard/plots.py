@@ -40,30 +40,30 @@ def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
     low_x, high_x, low_y, high_y = min(xs), max(xs), min(ys), max(ys)
     span_x, span_y = high_x - low_x or 1.0, high_y - low_y or 1.0
 
-    def place(point: Point) -> Point:
+    def to_pixels(point: Point) -> Point:
         x = LEFT + (point[0] - low_x) / span_x * (WIDTH - LEFT - RIGHT)
         y = HEIGHT - BOTTOM - (point[1] - low_y) / span_y * (HEIGHT - TOP - BOTTOM)
         return x, y
 
-    paths, legend = _axes(low_x, high_x, low_y, high_y, place), []
+    paths, legend = _axes(low_x, high_x, low_y, high_y, to_pixels), []
     for number, (name, points) in enumerate(drawn.items()):
-        placed = [place(point) for point in points]
+        pixels = [to_pixels(point) for point in points]
         colour = f"series-{number % SERIES}"
-        joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+        joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
         paths.append(f'<polyline class="{colour}" points="{joined}"/>')
-        if len(placed) <= FEW:
-            paths += [f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in placed]
+        if len(pixels) <= FEW:
+            paths += [f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in pixels]
         legend.append(f'<span class="{colour}">{escape(name)} {points[-1][1]:.3g}</span>')
     description = f"{title}: " + ", ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in drawn.items())
-    return Markup(  # noqa: S704 - numbers, and names that were escaped
+    return Markup(  # noqa: S704 - numbers and escaped names
         f'<figure class="plot">{heading}'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">{"".join(paths)}</svg>'
         f'<p class="legend">{" ".join(legend)}</p></figure>'
     )
 
 
-def _axes(low_x: float, high_x: float, low_y: float, high_y: float, place: Callable[[Point], Point]) -> list[str]:
-    """Returns both axes with the ends of their ranges, and zero if it is between them."""
+def _axes(low_x: float, high_x: float, low_y: float, high_y: float, to_pixels: Callable[[Point], Point]) -> list[str]:
+    """Returns both axes with the ends of their ranges, and a line at zero if zero is between them."""
     foot, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     marks = [
         f'<line class="axis" x1="{LEFT}" x2="{LEFT}" y1="{TOP}" y2="{foot}"/>',
@@ -74,12 +74,12 @@ def _axes(low_x: float, high_x: float, low_y: float, high_y: float, place: Calla
         marks.append(f'<text x="{right}" y="{HEIGHT - 5}" text-anchor="end">{high_x:.0f}</text>')
     labels = {low_y, high_y}
     if low_y < 0 < high_y:
-        _, zero = place((low_x, 0.0))
+        _, zero = to_pixels((low_x, 0.0))
         marks.append(f'<line class="zero" x1="{LEFT}" x2="{right}" y1="{zero:.1f}" y2="{zero:.1f}"/>')
         far_from_both = min(zero - TOP, foot - zero) > 10  # in units of the drawing: the height of a number
         labels |= {0.0} if far_from_both else set()
     for value in sorted(labels):
-        _, y = place((low_x, value))
+        _, y = to_pixels((low_x, value))
         marks.append(f'<text x="{LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     return marks
 
@@ -88,7 +88,7 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
     """Returns a share from 0 to 1 as a bar with its interval as a whisker, or a dash without one."""
     if value is None or low is None or high is None:
         return Markup('<span class="faint">–</span>')
-    return Markup(  # noqa: S704 - numbers alone
+    return Markup(  # noqa: S704 - only numbers
         f'<svg class="bar" viewBox="0 0 100 12" role="img" aria-label="{value:.0%}, {low:.0%} to {high:.0%}">'
         f'<rect width="100" height="12" class="empty"/><rect width="{100 * value:.1f}" height="12" class="full"/>'
         f'<line x1="{100 * low:.1f}" x2="{100 * high:.1f}" y1="6" y2="6" class="whisker"/></svg>'

@@ -22,12 +22,12 @@ class Reader:
 
 
 def reader(session: Transaction, credentials: Annotated[HTTPBasicCredentials | None, Depends(basic)]) -> Reader:
-    """Returns the reader of a request. The browser asks for a password, which is an API key with runs:read; the user
-    name does not matter."""
+    """Returns the reader of a request. The password is an API key with the scope runs:read; the user name does not
+    matter."""
     if settings.current().page_access == "open":
         return Reader(None)
     if credentials is None:
-        raise _unauthorized("give an API key as the password; the user name does not matter")
+        raise _unauthorized("enter an API key as the password; the user name does not matter")
     try:
         key = service.recognise(session, credentials.password)
     except Unauthenticated as error:

@@ -1,4 +1,4 @@
-"""Embedded servers for `thumbwheel up`, the demo and the tests: real Postgres and Valkey, no root, no Docker."""
+"""Embedded servers for `thumbwheel up`, the demo and the tests: Postgres and Valkey without root and Docker."""
 
 from app.services.die_with_parent import end_with_parent
 from app.services.folders import claimed, sweep, temporary

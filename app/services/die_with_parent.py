@@ -1,4 +1,4 @@
-"""Runs a command that ends with its parent process, even if that is ended by SIGKILL.
+"""Runs a command that ends with its parent process, even if SIGKILL ends the parent.
 
 It is a separate script, started as ``python -I -S die_with_parent.py PARENT SIGNAL USER LIMITS COMMAND…``, so that no
 code runs between fork and exec of a process with threads. It becomes the command, with the same process id.
@@ -19,9 +19,9 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(signal: int) -> None:
-    """Makes the kernel send `signal` to this process when the thread that started it ends (Linux; elsewhere nothing).
+    """Makes the kernel send `signal` to this process when the thread that started it ends; only on Linux.
 
-    Meant for a process that its parent forked without `main`; a forked child does not inherit it.
+    For a process that was forked without `main`; its own forked children do not inherit the setting.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)

@@ -16,13 +16,13 @@ from app.services.processes import first_closed_to, living_in, server_user, wait
 LOCK = "lock"
 TEMPORARY = "thumbwheel-"
 SETTLED_SECONDS = 60
-LEAST_FREE_BYTES = 200 * 1024**2  # a new Postgres cluster takes 40 MB, its log of changes 16 MB a piece
+LEAST_FREE_BYTES = 200 * 1024**2  # a new Postgres cluster takes 40 MB, and each segment of its log 16 MB
 
 
 def make(folder: Path) -> None:
-    """Makes `folder` and its parents. If we are root, the user that servers run as may pass through them.
+    """Creates `folder` and its parents. If we are root, the user that servers run as may pass through them.
 
-    Raises `Unavailable` if that is impossible.
+    Raises `Unavailable` if that fails.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -33,7 +33,7 @@ def make(folder: Path) -> None:
             raise NotADirectoryError(20, "Not a directory")
     except OSError as error:
         raise Unavailable(
-            f"The folder {folder} cannot be made ({error.strerror}): choose another one.", code="folder_unusable"
+            f"The folder {folder} cannot be created ({error.strerror}): choose another one.", code="folder_unusable"
         ) from error
 
 
@@ -58,17 +58,17 @@ def check_usable(folder: Path) -> None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """Claims `folder`, made if absent, for this process while the block lasts. Raises `Conflict` if another process has
-    claimed it.
+    """Claims `folder`, created if absent, for this process while the block lasts.
 
-    The kernel drops the claim with the process, however the process ends.
+    Raises `Conflict` if another process has claimed it, `Unavailable` if it cannot be written to. The kernel drops the
+    claim with the process, however the process ends.
     """
     make(folder)
     try:
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Unavailable(
-            f"The folder {folder} cannot be written ({error.strerror}): choose another one.", code="folder_unusable"
+            f"The folder {folder} cannot be written to ({error.strerror}): choose another one.", code="folder_unusable"
         ) from error
     try:
         try:
@@ -88,7 +88,7 @@ def claimed(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary() -> Iterator[Path]:
-    """Yields a claimed temporary folder and removes it. The next call removes folders of killed processes."""
+    """Yields a claimed temporary folder and removes it afterwards. Also removes the folders of killed processes."""
     sweep()
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
     try:
@@ -105,7 +105,7 @@ def sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/"):
         with suppress(OSError, Conflict, Unavailable):
             stat = folder.stat()
-            # A folder without a lock is new, or a process wrote into it while it was removed.
+            # A folder without a lock is new, or a process wrote to it during its removal.
             settled = (folder / LOCK).exists() or time.time() - stat.st_mtime > SETTLED_SECONDS
             if settled and stat.st_uid == os.geteuid():
                 _remove_deserted(folder)
@@ -119,7 +119,7 @@ def _remove_deserted(folder: Path) -> None:
 
 
 def secret(path: Path) -> str:
-    """Returns the random secret stored in `path`, readable by us alone; the first call makes it."""
+    """Returns the random secret in the file `path`, readable only by us; the first call creates it."""
     with suppress(FileNotFoundError):
         return path.read_text()
     aside = path.with_suffix(".new")

@@ -1,7 +1,7 @@
-"""Runs an embedded Postgres on a free port, which ends with this process and has its data in a folder.
+"""Runs an embedded Postgres on a free port; it ends with this process and has its data in a folder.
 
 Only the role `thumbwheel` may connect, from this machine, with a random password that is stored in the folder. It owns
-the database `thumbwheel` and may make others, but is no superuser.
+the database `thumbwheel` and may create others, but is not a superuser.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from app.services.programs import postgres_programs
 NAME = "thumbwheel"  # name of the role and of the database
 START_SECONDS = 120  # recovery after a crash replays the log of changes
 STOP_SECONDS = 30
-ATTEMPTS = 5  # another process may take the port after we found it free
+ATTEMPTS = 5  # another process may take the port that was free a moment before
 
 OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -29,7 +29,7 @@ OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # Errors of statements quote texts of users. The service logs the errors without the texts.
+    # Errors of statements quote texts of users; the service itself logs errors without these texts.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
@@ -53,10 +53,10 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 def embedded_postgres(
     folder: Path, *, durable: bool = True, programs: Path | None = None, port: int | None = None
 ) -> Iterator[Server]:
-    """Runs Postgres on the data in `folder`, made by the first call, while the block lasts.
+    """Runs Postgres on the data in `folder`, created by the first call, while the block lasts.
 
-    durable   False gives up the safety of the data against a crash of the machine for speed, for tests
-    programs  the folder of `postgres` and `initdb`; by default that of the wheel
+    durable   False gives up the safety of the data against a crash of the machine for speed, as tests do
+    programs  the folder of `postgres` and `initdb`; by default see `postgres_programs`
     port      None takes a free port
 
     Raises `Conflict` if another process uses the folder, `Invalid` if the server may not enter it or its data are of
@@ -68,7 +68,7 @@ def embedded_postgres(
         password = folders.secret(folder / "password")
         cluster = folder / "cluster"
         if not cluster.exists():
-            _make_cluster(binaries, folder, password, durable)
+            _create_cluster(binaries, folder, password, durable)
         _check_version(binaries, cluster)
         _clear_stale_pid(cluster)
         process, port = _start(binaries, folder, durable, port)
@@ -85,12 +85,12 @@ def _start_again(binaries: Path, folder: Path, durable: bool, port: int) -> Proc
     return _start(binaries, folder, durable, port)[0]
 
 
-def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> tuple[Process, int]:
+def _start(binaries: Path, folder: Path, durable: bool, fixed_port: int | None) -> tuple[Process, int]:
     cluster = folder / "cluster"
     options = OPTIONS | ({} if durable else FLEETING)
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     for _ in range(ATTEMPTS):
-        port = wanted or free_port()
+        port = fixed_port or free_port()
         # The log of an earlier server may show why it ended.
         if (folder / "log").exists():
             (folder / "log").replace(folder / "log.before")
@@ -101,7 +101,7 @@ def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> t
                 output=log,
                 environment=ENVIRONMENT,
                 folder=folder,
-                end_with=signal.SIGINT,  # fast shutdown: open transactions are undone, nothing is left to recover
+                end_with=signal.SIGINT,  # fast shutdown: rolls back open transactions and leaves nothing to recover
                 user=server_user(),
             )
         try:
@@ -115,7 +115,7 @@ def _start(binaries: Path, folder: Path, durable: bool, wanted: int | None) -> t
         if "Address already in use" not in output:
             break
     raise Unavailable(
-        f"Postgres does not start: {_last_fault(output)} (all of it: {folder / 'log'}).", code="cannot_start"
+        f"Postgres does not start: {_last_fault(output)} (full log: {folder / 'log'}).", code="cannot_start"
     )
 
 
@@ -128,8 +128,8 @@ def _ready(cluster: Path, pid: int) -> bool:
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def _make_cluster(binaries: Path, folder: Path, password: str, durable: bool) -> None:
-    """Makes a cluster in a temporary folder and renames it when it is complete, so that none is ever partial."""
+def _create_cluster(binaries: Path, folder: Path, password: str, durable: bool) -> None:
+    """Creates a cluster in a temporary folder and renames that when it is complete, so that no cluster is partial."""
     aside = folder / "cluster.new"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
@@ -171,14 +171,14 @@ def _run(name: str, command: Sequence[str | Path], folder: Path, text: str = "")
     output = done.stdout + done.stderr
     if done.returncode or "ERROR:" in output:
         raise Unavailable(
-            f"A new database cannot be made in {folder}: {name} says {_last_fault(output)}", code="cannot_start"
+            f"A new database cannot be created in {folder}: {name} says {_last_fault(output)}", code="cannot_start"
         )
 
 
 def _last_fault(output: str) -> str:
     lines = [line for line in output.splitlines() if line.strip()]
     faults = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "error:", "ERROR:"))]
-    return (faults or lines or ["nothing"])[-1].strip()
+    return (faults or lines or ["no output"])[-1].strip()
 
 
 def _check_version(binaries: Path, cluster: Path) -> None:
@@ -194,9 +194,9 @@ def _check_version(binaries: Path, cluster: Path) -> None:
 
 
 def _clear_stale_pid(cluster: Path) -> None:
-    """Waits for a server whose supervisor was killed, then deletes its pid file. We hold the claim, so no other starts.
+    """Waits for a server whose supervisor was killed, then deletes its pid file. Our claim keeps others from starting.
 
-    Postgres refuses to start if the number in the file belongs to another process by now.
+    Postgres refuses to start if the process id in the file belongs to another process by now.
     """
     stale = cluster / "postmaster.pid"
     if not stale.exists() or not Path("/proc/self/cwd").exists():

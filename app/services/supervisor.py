@@ -1,4 +1,4 @@
-"""Supervises child processes in one terminal: prefixes their lines, restarts dead ones, stops all in order."""
+"""Supervises child processes in one terminal: prefixes their lines, restarts dead ones, and stops all in order."""
 
 import signal
 import subprocess
@@ -67,7 +67,7 @@ class Supervisor:
                 child.deaths = 1 if steady else child.deaths + 1
                 pause = min(FIRST_PAUSE_SECONDS * 2 ** (child.deaths - 1), LONGEST_PAUSE_SECONDS)
                 child.restart_at = now + pause
-                self.say(child.name, f"{ending(code)}; starting it again in {pause:.0f} s")
+                self.say(child.name, f"{exit_reason(code)}; starting it again in {pause:.0f} s")
             elif child.restart_at is not None and now >= child.restart_at:
                 child.process, child.pump = self._launch(
                     child.name, child.command, child.environment, child.orphaned_with
@@ -104,6 +104,6 @@ class Supervisor:
                 self.say(name, line.decode(errors="replace").rstrip())
 
 
-def ending(code: int) -> str:
-    """Returns how a process ended, as a predicate."""
+def exit_reason(code: int) -> str:
+    """Returns the way in which a process ended, as a predicate: "was ended by SIGKILL"."""
     return f"was ended by {Signals(-code).name}" if code < 0 else f"ended by itself with exit code {code}"

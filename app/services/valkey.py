@@ -13,16 +13,16 @@ from app.services.processes import Process, Server, free_port, server_user
 from app.services.programs import valkey_program
 
 START_SECONDS = 60
-ATTEMPTS = 5  # another process may take the port after we found it free
+ATTEMPTS = 5  # another process may take the port that was free a moment before
 
 
 @contextmanager
 def embedded_valkey(
     folder: Path, *, durable: bool = True, program: Path | None = None, port: int | None = None
 ) -> Iterator[Server]:
-    """Runs Valkey on the data in `folder`, made by the first call, while the block lasts.
+    """Runs Valkey on the data in `folder`, created by the first call, while the block lasts.
 
-    durable  False keeps no data on disk, for tests
+    durable  False stores no data on disk, as tests do
     port     None takes a free port
 
     Raises `Conflict` if another process uses the folder, `Invalid` if the server may not enter it, `Unavailable`
@@ -44,9 +44,9 @@ def embedded_valkey(
             server.process.stop()
 
 
-def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int | None) -> tuple[Process, int]:
+def _start(binary: Path, folder: Path, password: str, durable: bool, fixed_port: int | None) -> tuple[Process, int]:
     for _ in range(ATTEMPTS):
-        port = wanted or free_port()
+        port = fixed_port or free_port()
         # The password goes into a file, since arguments are visible in the process list.
         configuration = folder / "data" / "valkey.conf"
         configuration.unlink(missing_ok=True)
@@ -79,8 +79,8 @@ def _start(binary: Path, folder: Path, password: str, durable: bool, wanted: int
         output = (folder / "log").read_text(errors="replace")
         if "Address already in use" not in output:
             break
-    last = (output.strip().splitlines() or ["nothing"])[-1]
-    raise Unavailable(f"Valkey does not start: {last} (all of it: {folder / 'log'}).", code="cannot_start")
+    last = (output.strip().splitlines() or ["no output"])[-1]
+    raise Unavailable(f"Valkey does not start: {last} (full log: {folder / 'log'}).", code="cannot_start")
 
 
 def _answers(port: int, password: str) -> bool:

@@ -25,7 +25,7 @@ from worker.demo.language import Ticket, new_ticket
 from worker.demo.measure import measured
 from worker.demo.story import PROJECT, USERS
 from worker.demo.users import some_users
-from worker.demo.votes import drafted, votes
+from worker.demo.votes import draft_replies, votes
 
 #: The live model's id in the events. No ledger looks at it here.
 CHECKPOINT = UUID(int=0)
@@ -79,7 +79,7 @@ def _content(base: Path, seed: int, size: Size) -> dict[str, object]:
     model = sampling.load(base)
     tickets = tickets_of(seed, size)
     figures = measured(model, tickets, seed)
-    drafts = drafted(model, size.drafts, "draft", seed, {ticket.prompt for ticket in tickets})
+    drafts = draft_replies(model, size.drafts, "draft", seed, {ticket.prompt for ticket in tickets})
     rows = rows_of(votes(drafts, some_users(USERS, Random(seed)), CHECKPOINT, seed))
     train = [example for split, example in rows if split == "train"]
     return {

@@ -43,7 +43,7 @@ def test_an_audit_of_200_rows_of_each_class_gives_wilsons_interval(cli, review):
     keys = ["u" if row % 10 == 0 else "n" if row % 7 == 0 else "y" for row in range(400)]
     first = review(*keys[:150])
     assert "1 of 400" in first.stdout
-    assert "250 of 400 rows wait" in first.stdout
+    assert "250 of 400 rows are left" in first.stdout
     second = review(*keys[150:])
 
     assert second.stdout.lstrip().startswith("151 of 400")
@@ -89,7 +89,7 @@ def test_at_a_terminal_a_single_key_is_enough(cli, client):
         for row, key in ((1, b"n"), (2, b"y"), (3, b"q")):
             _read_until(leader, f"{row} of 10", "q quit")
             os.write(leader, key)
-        _read_until(leader, "8 of 10 rows wait")
+        _read_until(leader, "8 of 10 rows are left")
         assert reviewing.wait(120) == 0
     finally:
         reviewing.kill()

@@ -24,7 +24,7 @@ def test_a_missing_and_a_wrong_key_are_told_apart_and_the_variable_is_named(cli)
 def test_a_key_of_all_projects_needs_one_named(cli):
     line = cli.refused("runs", "list", THUMBWHEEL_PROJECT="")
 
-    assert line == "Your key opens every project: name one by --project or THUMBWHEEL_PROJECT."
+    assert line == "Your key is valid for every project: name one by --project or THUMBWHEEL_PROJECT."
     assert cli("runs", "list", "--project", "acme", THUMBWHEEL_PROJECT="").document == []
 
 

@@ -67,8 +67,8 @@ def test_json_says_the_same_as_yaml(cli, policy, tmp_path):
         ("guards: {influence: {actor: {share: 0.1, rows: 0.5}}}", "/guards/influence/actor/rows: is below one row"),
         ("signals: {copy: yes}", "/signals/copy"),
         ("name: a\nname: b", "line 2: name is there twice"),
-        ("name: [", "is no YAML: line 1"),
-        ("? [a]\n: 1", "a key is no text"),
+        ("name: [", "is not YAML: line 1"),
+        ("? [a]\n: 1", "a key is not text"),
         ("", "the document: "),
     ],
 )
@@ -86,8 +86,8 @@ def test_a_file_that_cannot_be_read_is_one_line(cli, tmp_path):
     (tmp_path / "bytes.yaml").write_bytes(b"\xff")
 
     assert "No such file" in cli.refused("policies", "check", tmp_path / "nothing.yaml")
-    assert "is no JSON" in cli.refused("policies", "check", tmp_path / "policy.json")
-    assert "no UTF-8" in cli.refused("policies", "check", tmp_path / "bytes.yaml")
+    assert "is not JSON" in cli.refused("policies", "check", tmp_path / "policy.json")
+    assert "not UTF-8" in cli.refused("policies", "check", tmp_path / "bytes.yaml")
     assert "No such file" in cli.refused("policies", "preview", "1.5")
 
 
@@ -116,7 +116,7 @@ def test_a_preview_of_a_file_or_a_version_is_whole_to_a_pipe(cli, policy, thumbs
     assert (flip["before"], flip["after"], flip["completions"]) == ("desirable", "nothing", 1)
     assert flip["examples"][0]["completion_id"] == "c2"
     assert {(one["kind"], one["detail"]) for one in of_file["unheard"]} == {("outcome", "escalated"), ("copy", None)}
-    assert "no id of a snapshot" in cli.refused("policies", "preview", "1", "--snapshot", "abc")
+    assert "not the id of a snapshot" in cli.refused("policies", "preview", "1", "--snapshot", "abc")
 
 
 def test_a_label_is_explained(cli, thumbs):
@@ -148,7 +148,7 @@ def at_a_terminal(cli, *arguments):
 def test_a_terminal_gets_tables_of_what_changes(cli, policy, thumbs):
     shown = at_a_terminal(cli, "policies", "preview", policy)
 
-    for heading in ("Rows", "Signals", "Reasons", "Who flips", "desirable → nothing: 1", "says nothing of"):
+    for heading in ("Rows", "Signals", "Reasons", "Flipped labels", "desirable → nothing: 1", "Signals without a rule"):
         assert heading in shown
     assert "copy → –" in shown
     assert "Still." in shown

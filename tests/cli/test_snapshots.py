@@ -111,7 +111,7 @@ def test_where_there_are_texts_and_chats_all_are_chats_in_the_order_of_both_and_
 
     done = cli("snapshot", "pull", "latest", "--to", tmp_path / "pulled", "--format", "jsonl")
 
-    assert "a text became what a user said" in done.document["notes"][0]
+    assert "each text became a chat" in done.document["notes"][0]
     rows = lines(tmp_path / "pulled" / "train.jsonl")
     assert [row["position"] for row in rows] == list(range(8))
     for number, row in enumerate(rows):
@@ -150,7 +150,7 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(cli, made, tmp_path
 
     for arguments in (["--format", "parquet"], ["--format", "jsonl"], ["--split", "train"]):
         refused = cli.refused("snapshot", "pull", "latest", "--to", tmp_path / "pulled", *arguments)
-        assert "is there already and is not snapshot" in refused
+        assert "exists already and is not snapshot" in refused
     assert (tmp_path / "pulled" / "train-text.parquet").read_bytes() == b"not what was pulled"
 
 
@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_made_is_named(cli, made, tmp_path):
     made()
     (tmp_path / "file").touch()
 
-    assert "cannot be made" in cli.refused("snapshot", "pull", "latest", "--to", tmp_path / "file" / "pulled")
+    assert "cannot be created" in cli.refused("snapshot", "pull", "latest", "--to", tmp_path / "file" / "pulled")
 
 
 def test_where_there_is_no_snapshot_that_is_said(cli, tmp_path):

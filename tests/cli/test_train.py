@@ -142,10 +142,10 @@ def test_set_lies_over_the_recipe_file_field_by_field(alone, recipe, tmp_path):
     ("content", "options", "sentence"),
     [
         ("{", [], "recipe.json is not JSON"),
-        ("[]", [], "recipe.json holds no object"),
+        ("[]", [], "recipe.json is not a JSON object"),
         (None, [], "recipe.json cannot be read"),
-        ("{}", ["--beta", "1", "--set", "beta=2"], "--set beta=… and --beta say the same: leave one out"),
-        ("{}", ["--set", "beta"], "--set beta is no change: write it as FIELD=VALUE"),
+        ("{}", ["--beta", "1", "--set", "beta=2"], "--set beta=… and --beta set the same field: leave one out"),
+        ("{}", ["--set", "beta"], "--set: expected FIELD=VALUE, got 'beta'"),
     ],
 )
 def test_options_that_say_nothing_or_too_much_are_refused(recipe, tmp_path, content, options, sentence):

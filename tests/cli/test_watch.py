@@ -37,7 +37,7 @@ def test_a_change_is_a_line_and_ctrl_c_leaves_the_run_alone_and_says_so(cli, cli
     watching.send_signal(signal.SIGINT)
 
     _, said = watching.communicate(timeout=120)
-    assert said.startswith(f"Run {run.id} goes on: ")
+    assert said.startswith(f"Run {run.id} continues: ")
     assert said.count("\n") == 1
     assert watching.returncode == 130
     assert client.runs.get(run.id).state == "queued"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.pulling import Format, Split, write
+from app.cli.snapshot_pull import Format, Split, convert
 from tests import small_snapshot
 from tests.trainer import tiny
 
@@ -22,7 +22,7 @@ def test_trls_trainer_takes_two_steps_on_it(tmp_path: Path, form: Format, format
     small_snapshot.write(tmp_path / "files", formats)
     manifest = json.loads((tmp_path / "files" / "manifest.json").read_text())
     (tmp_path / "pulled").mkdir()
-    write(manifest, tmp_path / "files", tmp_path / "pulled", form, {Split.train: 8, Split.holdout: 4})
+    convert(manifest, tmp_path / "files", tmp_path / "pulled", form, {Split.train: 8, Split.holdout: 4})
 
     datasets.disable_progress_bars()
     loaded: Any

@@ -186,7 +186,7 @@ def test_a_server_that_cannot_start_says_why_in_one_sentence(folder):
 def test_a_folder_below_a_file_is_refused_in_one_sentence(folder):
     (folder / "file").write_text("")
 
-    with pytest.raises(Unavailable, match=r"cannot be made .*: choose another one"):
+    with pytest.raises(Unavailable, match=r"cannot be created .*: choose another one"):
         services.embedded_valkey(folder / "file" / "valkey").__enter__()
 
 

@@ -74,7 +74,7 @@ def test_stopping_a_process_ends_its_whole_group_also_when_it_does_not_listen(tm
 
 
 def test_a_program_that_is_not_there_is_named():
-    with pytest.raises(Unavailable, match="/no/such/program is not there"):
+    with pytest.raises(Unavailable, match="/no/such/program does not exist"):
         services.tethered(["/no/such/program"])
 
 

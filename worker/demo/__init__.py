@@ -2,6 +2,6 @@
 
 import os
 
-# Waiting threads should sleep: spinning ones slow everything down if API and trainer share the cores. torch reads the
-# variable when it is loaded.
+# Waiting threads should sleep: spinning ones slow everything down if the API and the trainer share the cores. torch
+# reads the variable when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,7 +1,7 @@
 """Runs the demo's story on a running Thumbwheel: `python -m worker.demo`.
 
 The service is the one at THUMBWHEEL_URL, with the admin key in THUMBWHEEL_API_KEY; `thumbwheel demo` starts one and
-calls this. The result is printed on stdout, everything else on stderr. Exit codes: 0 finished, 2 failed (one line on
+runs this. The result is printed on stdout, everything else on stderr. Exit codes: 0 finished, 2 failed (one line on
 stderr), 130 interrupted.
 """
 
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# These models load quickly; their progress bars would only disturb the story's.
+# The models load quickly, and their progress bars would interrupt the story's.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -34,7 +34,7 @@ def main() -> int:
     narrator = Narrator(Console(stderr=True))
     try:
         with tempfile.TemporaryDirectory(prefix="support-desk-") as folder, Client(project=PROJECT) as client:
-            tickets, chapters = Story(client, narrator, options.cache, Path(folder), options.seed).tell()
+            tickets, chapters = Story(client, narrator, options.cache, Path(folder), options.seed).run()
     except (Trouble, ClientError, OSError) as error:
         sys.stderr.write(f"The demo stopped: {error}\n")
         return 2
@@ -53,9 +53,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.demo", description="Run the demo's story.")
-    parser.add_argument("--cache", type=Path, required=True, help="folder that keeps base models for the next call")
+    parser.add_argument("--cache", type=Path, required=True, help="folder that stores base models for the next call")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON on stdout at the end")
     parser.add_argument("--spent", type=float, default=0.0, help="seconds that the start of the services took")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Measures a model on tickets that no user ever saw, so that no feedback contains them.
+"""Measures a model on tickets that no user saw, so that no feedback contains them.
 
 KL is the plain Monte Carlo mean of lp_model − lp_other over replies sampled from the model, in nats per reply (lp
 is the summed log-probability of its tokens). Intervals cover 95 %: Wilson's for shares, the normal one for the mean KL.

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from thumbwheel import wire
 
-Tell = Callable[[int, int, str], None]  # done, total, and a note
+Report = Callable[[int, int, str], None]  # done, total, and a note
 
 
 class Narrator:
@@ -22,19 +22,19 @@ class Narrator:
         self.console.print(f"  {text}", highlight=False)
 
     @contextmanager
-    def bar(self, what: str) -> Iterator[Tell]:
-        """Shows a progress bar with the title `what` during the block."""
+    def bar(self, title: str) -> Iterator[Report]:
+        """Shows a progress bar with this title during the block."""
         columns = (
             TextColumn("  {task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )  # fmt: skip
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(what, total=None, note="")
+            task = progress.add_task(title, total=None, note="")
 
-            def tell(done: int, total: int, note: str) -> None:
+            def report(done: int, total: int, note: str) -> None:
                 progress.update(task, completed=done, total=total or None, note=note)
 
-            yield tell
+            yield report
 
 
 def sentence_of(run: wire.Run) -> str:

@@ -15,7 +15,7 @@ from worker.demo.measure import Figure, Measured
 
 @dataclass(frozen=True)
 class Chapter:
-    """The figures of one model of the story: the base, or a round's. KLs are None without an earlier model."""
+    """The figures of one model of the story: the base, or a round's. The KLs are None without an earlier model."""
 
     name: str
     checkpoint_id: str
@@ -29,8 +29,9 @@ def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str
     """Returns the figures for a program.
 
     length_ratio  median words of the last round's replies over the base's
-    kl_nats       of the last round's model from the base, in nats per reply
-    intervals     [low, high] of the figures of the same names; rounds: the same figures after each round
+    kl_nats       KL of the last round's model from the base, in nats per reply
+    intervals     [low, high] of the figures with the same names
+    rounds        the same figures after each round
     """
     keys = ["base", *(f"round{number}" for number in range(1, len(chapters)))]
     by_key = dict(zip(keys, chapters, strict=True))
@@ -63,7 +64,7 @@ def _round(chapter: Chapter, base: Chapter) -> dict[str, float | None]:
 
 
 def table(chapters: Sequence[Chapter], tickets: int) -> Table:
-    title = f"Measured on {tickets} tickets that nobody had voted on (intervals cover 95 %)"
+    title = f"Measured on {tickets} tickets without votes (intervals cover 95 %)"
     rows = Table(title=title, title_justify="left")
     rows.add_column("")
     for chapter in chapters:
@@ -75,15 +76,15 @@ def table(chapters: Sequence[Chapter], tickets: int) -> Table:
         "median length, words",
         *(f"{chapter.measured.median_words:g} (×{chapter.measured.median_words / base:.2f})" for chapter in chapters),
     )
-    rows.add_row("KL from the base, nats a reply", *(_nats(chapter.kl_to_base) for chapter in chapters))
-    rows.add_row("KL from the one before", *(_nats(chapter.kl_to_previous) for chapter in chapters))
+    rows.add_row("KL from the base, nats per reply", *(_nats(chapter.kl_to_base) for chapter in chapters))
+    rows.add_row("KL from the previous model", *(_nats(chapter.kl_to_previous) for chapter in chapters))
     approvals = (chapter.approval for chapter in chapters)
     rows.add_row("users' approval, live", *(_percent(approval) if approval else "–" for approval in approvals))
     return rows
 
 
 def example(tickets: Sequence[Ticket], chapters: Sequence[Chapter]) -> RenderableType:
-    """Returns the first ticket with a bad reply at first and a good one in the last round, with the faults."""
+    """Returns the first ticket with a bad reply of the base and a good one of the last round, with the faults."""
     first, last = chapters[0], chapters[-1]
     pairs = zip(tickets, first.measured.replies, last.measured.replies, strict=True)
     for ticket, before, after in pairs:

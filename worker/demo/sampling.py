@@ -27,7 +27,7 @@ class Desk:
 
 @dataclass(frozen=True)
 class Draft:
-    """A sampled reply. `token_ids` end with the end-of-text token unless the reply ran into the limit."""
+    """A sampled reply. `token_ids` end with the end-of-text token unless the reply reached the limit."""
 
     prompt_ids: list[int]
     token_ids: list[int]
@@ -35,7 +35,7 @@ class Draft:
 
 
 def load(folder: Path, base: Path | None = None) -> Desk:
-    """Returns the model in `folder`, or, if that holds an adapter, the model in `base` with the adapter."""
+    """Returns the model in `folder`, or, if that contains an adapter, the model in `base` with the adapter."""
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
@@ -87,7 +87,7 @@ def log_probabilities(desk: Desk, drafts: Sequence[Draft]) -> torch.Tensor:
 def _continue(desk: Desk, ids_BT: torch.Tensor, generator: torch.Generator) -> list[list[int]]:
     end = desk.tokenizer.eos_token_id
     replies: list[list[int]] = [[] for _ in range(len(ids_BT))]
-    waiting = list(range(len(ids_BT)))
+    unfinished = list(range(len(ids_BT)))
     past = None
     tokens = ids_BT
     for _ in range(MAX_NEW_TOKENS):
@@ -95,16 +95,16 @@ def _continue(desk: Desk, ids_BT: torch.Tensor, generator: torch.Generator) -> l
         past = output.past_key_values
         p_BV = output.logits[:, -1].float().softmax(-1)
         tokens = torch.multinomial(p_BV, 1, generator=generator)
-        for row, token in zip(waiting, tokens[:, 0].tolist(), strict=True):
+        for row, token in zip(unfinished, tokens[:, 0].tolist(), strict=True):
             replies[row].append(token)
-        # Rows that have ended leave the batch, so that the longest reply does not cost as much as all of them.
-        going = (tokens[:, 0] != end).nonzero()[:, 0]
-        if len(going) == 0:
+        # Finished rows leave the batch, so that they cost nothing while the longest reply continues.
+        still_open = (tokens[:, 0] != end).nonzero()[:, 0]
+        if len(still_open) == 0:
             break
-        if len(going) < len(waiting):
-            past.batch_select_indices(going)
-            tokens = tokens[going]
-            waiting = [waiting[index] for index in going.tolist()]
+        if len(still_open) < len(unfinished):
+            past.batch_select_indices(still_open)
+            tokens = tokens[still_open]
+            unfinished = [unfinished[index] for index in still_open.tolist()]
     return replies
 
 

@@ -1,8 +1,8 @@
-"""Runs the story over HTTP, as a product backend and an operator would: two rounds of the loop.
+"""Runs the story over HTTP, as a product backend and an operator would, in two rounds of the loop.
 
 In a round, the live model drafts replies, simulated users vote, the volume rule starts a run, its checkpoint passes the
-gates and ships, and its replies to tickets without votes are compared with the earlier ones. The story itself starts no
-run.
+gates and ships, and its replies to tickets without votes are compared with earlier ones. The story itself
+starts no run.
 """
 
 import time
@@ -21,7 +21,7 @@ from worker.demo.narrator import Narrator, sentence_of
 from worker.demo.report import Chapter
 from worker.demo.sampling import Desk
 from worker.demo.users import User, some_users
-from worker.demo.votes import drafted, labels_to_expect, votes
+from worker.demo.votes import draft_replies, expected_labels, votes
 
 PROJECT = "support-desk"
 #: The learning rate of each round. Votes on a mostly good model leave little to learn: at the first round's rate, the
@@ -40,7 +40,7 @@ POLL_SECONDS = 0.3
 
 
 class Trouble(Exception):
-    """The story cannot go on; the message is one sentence for people."""
+    """The story cannot continue; the message is one sentence for people."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Story:
     client: Client
     narrator: Narrator
     cache: Path  # base models of earlier calls
-    folder: Path  # checkpoints that are pulled; the caller removes it
+    folder: Path  # for pulled checkpoints; the caller removes it
     seed: int
 
-    def tell(self) -> tuple[list[Ticket], list[Chapter]]:
-        """Runs the story; returns the held-out tickets and each model with its figures.
+    def run(self) -> tuple[list[Ticket], list[Chapter]]:
+        """Runs the story and returns the held-out tickets and each model with its figures.
 
         Raises `Trouble`, `ClientError`, `OSError`.
         """
@@ -82,8 +82,10 @@ class Story:
 
     def _base(self, tickets: list[Ticket]) -> Model:
         self.narrator.headline("A support desk gets a language model")
-        with self.narrator.bar("learning to write replies") as tell:
-            folder = base_model(self.cache, self.seed, lambda step, steps, loss: tell(step, steps, f"loss {loss:.2f}"))
+        with self.narrator.bar("learning to write replies") as report:
+            folder = base_model(
+                self.cache, self.seed, lambda step, steps, loss: report(step, steps, f"loss {loss:.2f}")
+            )
         self.client.projects.create(
             wire.NewProject(
                 project=PROJECT,
@@ -129,10 +131,10 @@ class Story:
         seed = self.seed * 10 + number
         held_out = {ticket.prompt for ticket in tickets}
         self.narrator.says(f"The model drafts {count:,} replies.")
-        drafts = drafted(live.desk, count, f"round{number}", seed, held_out)
+        drafts = draft_replies(live.desk, count, f"round{number}", seed, held_out)
         events = votes(drafts, users, live.checkpoint_id, seed)
         if number <= ROUNDS:
-            enough = int(TRIGGER_SHARE * min(labels_to_expect(events)))
+            enough = int(TRIGGER_SHARE * min(expected_labels(events)))
             trigger = wire.TriggerRules(new_per_class=enough)
             self.client.projects.change(wire.ProjectChange(trigger=trigger, recipe=self._recipe(number)))
             self.narrator.says(f"A run starts automatically after {enough} new labels of each class.")
@@ -160,13 +162,13 @@ class Story:
         raise Trouble(f"No run started within {TRIGGER_SECONDS} s of the votes: {reason}")
 
     def _checkpoint_of(self, run: wire.Run) -> wire.Checkpoint:
-        """Waits for the run and returns its checkpoint. Raises `Trouble` if the run fails or the gates refuse."""
-        with self.narrator.bar("KTO") as tell:
+        """Waits for the run and returns its checkpoint. Raises `Trouble` if the run fails or a gate refuses."""
+        with self.narrator.bar("KTO") as report:
             while run.finished_at is None:
-                tell(run.phase_done, run.phase_total, sentence_of(run))
+                report(run.phase_done, run.phase_total, sentence_of(run))
                 time.sleep(POLL_SECONDS)
                 run = self.client.runs.get(run.id)
-            tell(run.phase_done, run.phase_total, run.state)
+            report(run.phase_done, run.phase_total, run.state)
         if run.checkpoint_id is None:
             raise Trouble(f"The run {run.state}: {run.reason or 'it gave no reason'}")
         checkpoint = self.client.checkpoints.get(run.checkpoint_id)

@@ -1,7 +1,7 @@
 """Simulated users of the support desk, and their reactions to a reply. Pure.
 
 They judge by the hidden rule, as people would: mostly right, sometimes wrong. Content users often do not vote, annoyed
-ones nearly always do; some edit a bad reply instead of only voting it down; a few vote against everybody else. This
+ones nearly always do. Some edit a bad reply instead of only voting it down, and a few vote against the rule. This
 gives 25 thumbs up in 100 votes on a model whose replies are good in 43 of 100 cases.
 """
 
@@ -11,7 +11,7 @@ from typing import Literal
 
 from worker.demo.language import Ticket, corrected, good
 
-#: Share of content readers who vote. The others do not vote at all.
+#: Share of content readers who vote; the others do not.
 PRAISE_SHARE = 0.42
 #: Share of misjudged replies.
 NOISE_SHARE = 0.04
@@ -19,7 +19,7 @@ NOISE_SHARE = 0.04
 EDIT_SHARE = 0.25
 #: Share of users who vote bad replies up and good ones down.
 CONTRARY_SHARE = 0.02
-#: Share of replies that a second user reads as well.
+#: Share of replies that a second user reads, too.
 SECOND_READER_SHARE = 0.05
 
 
@@ -43,7 +43,7 @@ def some_users(count: int, rng: Random) -> list[User]:
 
 
 def reactions(users: list[User], ticket: Ticket, reply: str, rng: Random) -> list[Reaction]:
-    """Returns the reactions of the readers of a reply; none if nobody reacted."""
+    """Returns the reactions of the readers of a reply; empty if no reader reacted."""
     readers = rng.sample(users, 2 if rng.random() < SECOND_READER_SHARE else 1)
     return [reaction for user in readers if (reaction := _reaction(user, ticket, reply, rng))]
 

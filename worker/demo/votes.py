@@ -21,10 +21,10 @@ class Draft:
     reply: str
 
 
-def drafted(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = frozenset()) -> list[Draft]:
-    """Returns replies to about `count` new tickets, equal for equal seeds and models.
+def draft_replies(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = frozenset()) -> list[Draft]:
+    """Returns replies to about `count` new tickets, the same ones for the same seed and model.
 
-    `name` begins every completion id. Tickets whose prompt is in `held_out` are left out: no user ever sees them.
+    `name` begins every completion id. Tickets with a prompt in `held_out` are omitted: no user ever sees them.
     """
     rng = Random(seed)
     tickets = [ticket for ticket in (new_ticket(rng) for _ in range(count)) if ticket.prompt not in held_out]
@@ -32,7 +32,7 @@ def drafted(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = f
     return [
         Draft(f"{name}-{number}", ticket, reply.text)
         for number, (ticket, reply) in enumerate(zip(tickets, replies, strict=True), start=1)
-        if reply.text.strip()  # empty replies are not shown to anybody
+        if reply.text.strip()  # no user sees an empty reply
     ]
 
 
@@ -54,7 +54,7 @@ def votes(drafts: Sequence[Draft], users: list[User], checkpoint_id: UUID, seed:
     ]
 
 
-def labels_to_expect(events: Sequence[Event]) -> tuple[int, int]:
+def expected_labels(events: Sequence[Event]) -> tuple[int, int]:
     """Returns about how many desirable and undesirable labels these events give; an edit gives one of each."""
     ups = sum(isinstance(event.signal, Thumbs) and event.signal.value == "up" for event in events)
     edits = sum(isinstance(event.signal, Edit) for event in events)

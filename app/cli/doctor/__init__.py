@@ -1,4 +1,4 @@
-"""`thumbwheel doctor`: what this machine, its settings and the running processes can do, and what is wrong with them.
+"""`thumbwheel doctor`: checks this machine, its settings and the running processes.
 
 machine ─▶ settings ─▶ servers ─▶ folders ─▶ processes (API, workers, beat, queue) ─▶ projects
 """
@@ -37,42 +37,41 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
 
 
 def examine() -> list[Finding]:
-    """Returns every finding, in the order in which one would mend them."""
+    """Returns all findings, in the order in which to fix them."""
     findings = [machine.python_version()]
     try:
-        chosen = settings.current()
+        config = settings.current()
     except ThumbwheelError as error:
         return [*findings, Finding("Settings", "wrong", error.message)]
     findings.append(Finding("Settings", "ok", "readable"))
     try:
         use_running_servers()
-        chosen = settings.current()
+        config = settings.current()
     except ThumbwheelError as error:
         findings.append(Finding("Embedded servers", "wrong", error.message))
     for name, check in CHECKS.items():
-        findings.append(_tried(name, check, chosen))
+        findings.append(_checked(name, check, config))
     return findings
 
 
-def _tried(name: str, check: Callable[[Settings], Finding], chosen: Settings) -> Finding:
-    from sqlalchemy.exc import SQLAlchemyError  # late, as `thumbwheel --help` needs none of it
+def _checked(name: str, check: Callable[[Settings], Finding], config: Settings) -> Finding:
+    from sqlalchemy.exc import SQLAlchemyError  # imported late, to keep `thumbwheel --help` quick
 
     try:
-        return check(chosen)
+        return check(config)
     except ThumbwheelError as error:
         return Finding(name, "wrong", error.message)
     except SQLAlchemyError as error:
-        # Older tables: the check of Postgres says so.
-        return Finding(name, "note", f"not looked at: the tables are not this version's ({type(error).__name__})")
+        # The tables are older than this code, which the check of Postgres reports.
+        return Finding(name, "note", f"not checked: the tables are not this version's ({type(error).__name__})")
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Say what this machine, its settings and what runs on them can do, and what is wrong. Exit code 1 when something
-    is wrong.
+    """Check this machine, its settings and the running processes. Exit code 1 if something is wrong.
 
-    Where THUMBWHEEL_DATABASE_URL is not set, it looks at the embedded servers of a running `thumbwheel up`.
+    If THUMBWHEEL_DATABASE_URL is not set, it checks the embedded servers of a running `thumbwheel up`.
     """
     findings = examine()
     if as_json:

@@ -1,4 +1,4 @@
-"""One result of `thumbwheel doctor`."""
+"""The result of one check of `thumbwheel doctor`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,8 +8,8 @@ STYLE = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one thing. `note` is worth knowing and no fault; `wrong` makes the command fail, and `said` then
-    holds the remedy.
+    """The result of one check. `note` is worth knowing but not a fault; `wrong` makes the command fail, and `said`
+    then contains the remedy.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""Checks of the folders: each can be written and has space."""
+"""Checks of the folders: each can be written to and has space."""
 
 import os
 import shutil
@@ -10,40 +10,42 @@ from app.settings import Settings
 LOW_DISK_GB = 2  # one checkpoint of a small model with its training state
 
 
-def data_folder(chosen: Settings) -> Finding:
+def data_folder(config: Settings) -> Finding:
     """Checks the data folder, or the nearest one above it that exists."""
-    folder = chosen.data_dir.absolute()
+    folder = config.data_dir.absolute()
     fault = _reason_unusable(folder)
     if fault is not None:
-        return Finding("Data folder", "wrong", f"{fault}: set THUMBWHEEL_DATA_DIR to another one")
+        return Finding("Data folder", "wrong", f"{fault}: set THUMBWHEEL_DATA_DIR to another folder")
     return Finding("Data folder", "ok", f"{folder}, {_free_gb(folder):.0f} GB free")
 
 
-def working_folders(chosen: Settings) -> Finding:
-    """Checks the folders of runs and of embedded servers, each of which may lie on a disk of its own."""
-    folders = [chosen.work_dir.absolute()]
-    folders += [path for name in ("postgres", "valkey") if (path := chosen.data_dir.absolute() / name).exists()]
+def working_folders(config: Settings) -> Finding:
+    """Checks the folders of runs and of embedded servers, each of which may be on a disk of its own."""
+    folders = [config.work_dir.absolute()]
+    folders += [path for name in ("postgres", "valkey") if (path := config.data_dir.absolute() / name).exists()]
     faults = [fault for folder in folders if (fault := _reason_unusable(folder)) is not None]
     if faults:
-        return Finding("Working folders", "wrong", f"{'; '.join(faults)}: free some space, or mend its permissions")
+        return Finding("Working folders", "wrong", f"{'; '.join(faults)}: free some space, or fix the permissions")
     return Finding("Working folders", "ok", ", ".join(f"{path.name} {_free_gb(path):.0f} GB free" for path in folders))
 
 
-def artifact_store(chosen: Settings) -> Finding:
-    """Checks that artifacts can be kept: looks at a folder, tries out a bucket."""
+def artifact_store(config: Settings) -> Finding:
+    """Checks that artifacts can be stored: inspects a folder, or tries out a bucket."""
     from app import artifacts
 
-    if chosen.artifacts_url is None or artifacts.in_folder():
+    if config.artifacts_url is None or artifacts.in_folder():
         folder = Path(artifacts.location()).absolute()
         fault = _reason_unusable(folder)
         if fault is not None:
-            return Finding("Artifacts", "wrong", f"{fault}: set THUMBWHEEL_ARTIFACTS_URL to another one")
+            return Finding("Artifacts", "wrong", f"{fault}: set THUMBWHEEL_ARTIFACTS_URL to another folder")
         return Finding("Artifacts", "ok", f"in {folder}, {_free_gb(folder):.0f} GB free")
     artifacts.try_out()
     if artifacts.bucket_keeps_versions():
-        kept = "erased files stay there as old versions: turn versioning off, or let a rule of the bucket delete them"
-        return Finding("Artifacts", "note", f"{artifacts.location()} takes, gives and deletes, and {kept}")
-    return Finding("Artifacts", "ok", f"{artifacts.location()} takes, gives and deletes")
+        versions = "erased files stay there as old versions: turn versioning off, or let a lifecycle rule delete them"
+        return Finding(
+            "Artifacts", "note", f"{artifacts.location()}: storing, reading and deleting work, but {versions}"
+        )
+    return Finding("Artifacts", "ok", f"{artifacts.location()}: storing, reading and deleting work")
 
 
 def _existing(folder: Path) -> Path:
@@ -55,12 +57,12 @@ def _free_gb(folder: Path) -> float:
 
 
 def _reason_unusable(folder: Path) -> str | None:
-    """Returns what is wrong with the folder, or with the nearest one above it that exists."""
+    """Returns the reason why the folder, or its nearest existing parent, is unusable, or None."""
     existing = _existing(folder)
     if not existing.is_dir():
         return f"{existing} is a file, not a folder"
     if not os.access(existing, os.W_OK | os.X_OK):
-        return f"{existing} cannot be written by this user"
+        return f"{existing} cannot be written to by this user"
     if _free_gb(folder) < LOW_DISK_GB:
         return f"{folder}: only {_free_gb(folder):.1f} GB free, {LOW_DISK_GB} are needed"
     return None

@@ -27,22 +27,24 @@ def python_version() -> Finding:
     return Finding("Python", "ok", version)
 
 
-def torch(_chosen: Settings) -> Finding:
-    """Reports what trains here. A machine without torch can still serve the API."""
+def torch(_config: Settings) -> Finding:
+    """Reports torch and the GPUs. A machine without torch can still serve the API."""
     try:
         importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("Training", "note", "no torch here: runs need a worker elsewhere (extra `worker`)")
+        return Finding("Training", "note", "no torch on this machine: runs need a worker elsewhere (extra `worker`)")
     try:
         done = subprocess.run(
             [sys.executable, "-c", ASK_TORCH], check=False, capture_output=True, text=True, timeout=TORCH_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return Finding("Training", "wrong", f"torch does not load within {TORCH_SECONDS} s: look at the GPU's driver")
+        return Finding("Training", "wrong", f"torch does not load within {TORCH_SECONDS} s: check the GPU's driver")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return Finding("Training", "wrong", f"torch does not load ({last}): reinstall the extra `worker`")
     version = done.stdout.strip()
     if Path("/proc/driver/nvidia/version").exists() and version.endswith("no GPU"):
-        return Finding("Training", "wrong", f"{version}, though the driver is there: this torch is built without CUDA")
+        return Finding(
+            "Training", "wrong", f"{version}, although a GPU driver is installed: this torch is built without CUDA"
+        )
     return Finding("Training", "ok", version)

@@ -6,44 +6,42 @@ from app.settings import Settings
 SECONDS = 5
 
 
-def database(chosen: Settings) -> Finding:
-    """Checks that Postgres answers and has the tables of this code; without a URL, that an embedded one could run."""
+def database(config: Settings) -> Finding:
+    """Checks that Postgres answers and has the tables of this code; without a URL, that an embedded one could start."""
     import psycopg
 
     from app.cli import migrate
     from app.services.programs import postgres_programs
 
-    if chosen.database_url is None:
-        programs = postgres_programs(chosen.postgres_bin)
+    if config.database_url is None:
+        programs = postgres_programs(config.postgres_bin)
         return Finding("Postgres", "ok", f"embedded by `thumbwheel up`, which is not running; from {programs}")
-    url = chosen.database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    url = config.database_url.replace("postgresql+psycopg://", "postgresql://", 1)
     try:
         with psycopg.connect(url, connect_timeout=SECONDS) as connection:
             version = connection.info.server_version // 10_000
     except psycopg.Error as error:
         first = str(error).strip().splitlines()[0]
-        return Finding(
-            "Postgres", "wrong", f"does not answer ({first}): look at THUMBWHEEL_DATABASE_URL and the server"
-        )
-    at, newest = migrate.revision_of(chosen.database_url), migrate.newest()
+        return Finding("Postgres", "wrong", f"does not answer ({first}): check THUMBWHEEL_DATABASE_URL and the server")
+    at, newest = migrate.revision_of(config.database_url), migrate.newest()
     if at != newest:
         return Finding("Postgres", "wrong", f"{version}, tables at {at}, not at {newest}: run `thumbwheel migrate`")
     return Finding("Postgres", "ok", f"{version}, tables up to date")
 
 
-def broker(chosen: Settings) -> Finding:
+def broker(config: Settings) -> Finding:
     import redis
 
     from app.services.programs import valkey_program
 
-    if chosen.redis_url is None:
-        program = valkey_program(chosen.valkey_server)
+    if config.redis_url is None:
+        program = valkey_program(config.valkey_server)
         return Finding("Redis", "ok", f"embedded by `thumbwheel up`, which is not running; from {program}")
     try:
         with redis.Redis.from_url(
-            str(chosen.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS
+            str(config.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS
         ) as client:
             version = client.info("server")["redis_version"]
     except redis.RedisError as error:
-        return Finding("Redis", "wrong", f"does not answer ({error}): look at THUMBWHEEL_REDIS_URL and the server")
-    return Finding("Redis", "ok", f"speaks {version}")
+        return Finding("Redis", "wrong", f"does not answer ({error}): check THUMBWHEEL_REDIS_URL and the server")
+    return Finding("Redis", "ok", f"answers as version {version}")

@@ -1,4 +1,4 @@
-// Shows the OpenAPI document of this server; a key that is entered goes to this server alone.
+// Shows the OpenAPI document of this server. An entered key is sent only to this server.
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",

@@ -161,7 +161,7 @@ def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_a
         Client(url, api_key=admin_key, project="acme") as client,
         ThreadPoolExecutor(1) as pool,
     ):
-        code = pool.submit(watch.watched, client, claimed.lease.run_id, as_json=False)
+        code = pool.submit(watch.watch_run, client, claimed.lease.run_id, as_json=False)
         report(2, kl_nats_per_token=0.031)
         assert services.wait_until(lambda: has_said("2/9"), 120)
         report(3, kl_nats_per_token=None)
