@@ -34,7 +34,7 @@ def project_of(session: Session, caller: Caller, project: str | None) -> Scoped:
     if caller.project is not None:
         if project not in (None, caller.project):
             raise Forbidden(
-                f"Your key opens only project {caller.project}: leave out `project`, or use another key.",
+                f"Your key is limited to project {caller.project}: leave out `project`, or use another key.",
                 code="other_project",
             )
         return Scoped(caller.project, caller.by)
