@@ -26,7 +26,7 @@ from app.labels.edits import severity
 from app.labels.verdicts import (
     THOUSANDTHS,
     Context,
-    Verdict,
+    SignalVerdict,
     heaviest_first,
     of_edit,
     of_signal,
@@ -74,7 +74,7 @@ class Signal:
 class Vote(NamedTuple):
     """The verdict of one actor that counts. `positions`: the positions of the signals that it rests on."""
 
-    verdict: Verdict
+    verdict: SignalVerdict
     positions: frozenset[int]
 
 
@@ -164,7 +164,7 @@ def explain(policy: wire.LabelPolicy, text: str | None, signals: Sequence[Signal
     return Explanation(resolution, desirable / THOUSANDTHS, undesirable / THOUSANDTHS, tuple(steps))
 
 
-def verdict_of(policy: wire.LabelPolicy, text: str | None, signal: Signal, context: Context) -> Verdict | None:
+def verdict_of(policy: wire.LabelPolicy, text: str | None, signal: Signal, context: Context) -> SignalVerdict | None:
     """Returns the verdict of one signal on a completion `text`, None if it gives none."""
     body = signal.body
     if body["kind"] == "edit":
@@ -178,7 +178,7 @@ def _counted(
     """Returns the vote of each actor who has one."""
     standing = [signal for signal in signals if signal.stands]
     votes = _by_comparisons(policy, standing, context)
-    given: dict[tuple[str, int], list[tuple[Signal, Verdict]]] = {}
+    given: dict[tuple[str, int], list[tuple[Signal, SignalVerdict]]] = {}
     for signal in standing:
         verdict = verdict_of(policy, text, signal, context) if signal.preference is None else None
         if verdict is not None and _final(verdict, signal, standing, context):
@@ -219,7 +219,7 @@ def _latest(signals: Sequence[Signal]) -> list[Signal]:
     return [signal for signal in signals if signal.moment == newest]
 
 
-def _final(verdict: Verdict, signal: Signal, standing: Sequence[Signal], context: Context) -> bool:
+def _final(verdict: SignalVerdict, signal: Signal, standing: Sequence[Signal], context: Context) -> bool:
     """Returns whether the verdict's window, if it has one, is over, and no signal within it cancels the verdict."""
     if verdict.unless is None:
         return True
@@ -230,7 +230,7 @@ def _final(verdict: Verdict, signal: Signal, standing: Sequence[Signal], context
     )
 
 
-def _sides(verdicts: Iterable[Verdict]) -> tuple[int, int]:
+def _sides(verdicts: Iterable[SignalVerdict]) -> tuple[int, int]:
     weights = [0, 0]
     for verdict in verdicts:
         weights[verdict.desirable] += verdict.weight
@@ -259,7 +259,7 @@ def _rewrites(rule: wire.EditRule, text: str | None, signals: Iterable[Signal]) 
 
 
 def _why(
-    signal: Signal, verdict: Verdict | None, vote: Vote | None, signals: Sequence[Signal], context: Context
+    signal: Signal, verdict: SignalVerdict | None, vote: Vote | None, signals: Sequence[Signal], context: Context
 ) -> str:
     """Returns `COUNTS` if a signal counts, otherwise the reason why not."""
     standing = [other for other in signals if other.stands]

@@ -34,7 +34,7 @@ SMALL = 5_000
 
 
 @dataclass(frozen=True)
-class Source(reading.LogSource):
+class ComparedLogSource(reading.LogSource):
     """The log with the stored comparisons of its edits, for `whole_log.read`."""
 
     def compared(self) -> Iterator[pa.RecordBatch]:
@@ -69,7 +69,7 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
           no label.
     """
     with _turn(session, project):
-        log, new = read.read(Source(session, project, watermark), policy.signals.edit)
+        log, new = read.read(ComparedLogSource(session, project, watermark), policy.signals.edit)
     if keep:
         store.keep_compared(session, project, new)
     return log
@@ -77,7 +77,7 @@ def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: 
 
 def standing(session: Session, project: str, completion_ids: Collection[str], watermark: int) -> dict[int, bool]:
     """Returns for each event about these completions, by position, whether it stands: see `read.standing`."""
-    return read.standing(Source(session, project, watermark, about=completion_ids))
+    return read.standing(ComparedLogSource(session, project, watermark, about=completion_ids))
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def logs(
         if keep:
             store.keep_compared(session, project, new)
 
-    source = Source(session, project, watermark)
+    source = ComparedLogSource(session, project, watermark)
     with _turn(session, project), parted(source, policy.signals.edit, -(-events // part), keep_compared, near) as log:
         yield log
 

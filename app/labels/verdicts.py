@@ -25,7 +25,7 @@ class Context:
     rating_median: float | None = None
 
 
-class Verdict(NamedTuple):
+class SignalVerdict(NamedTuple):
     rank: int  # 0 is the most explicit
     desirable: bool
     weight: int  # in thousandths
@@ -47,7 +47,7 @@ def preference_in(body: Mapping[str, Any]) -> int | None:
             return None
 
 
-def of_edit(policy: wire.LabelPolicy, severity: Severity) -> Verdict | None:
+def of_edit(policy: wire.LabelPolicy, severity: Severity) -> SignalVerdict | None:
     """Returns the verdict of an edit of this severity on the original, None if the policy gives none."""
     rule = policy.signals.edit
     match severity:
@@ -61,7 +61,7 @@ def of_edit(policy: wire.LabelPolicy, severity: Severity) -> Verdict | None:
             return _says(policy, "edit", rule.rewrite, "edit_rewritten")
 
 
-def of_signal(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> Verdict | None:
+def of_signal(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> SignalVerdict | None:
     """Returns the verdict of a signal other than an edit, None if the policy gives none."""
     rules = policy.signals
     match body["kind"]:
@@ -97,7 +97,7 @@ def rewrite_weight(rule: wire.EditRule, severity: Severity) -> float | None:
     return {"rewrite": rule.rewritten_text, "substantive": rule.substantive_text}.get(severity)
 
 
-def _of_rating(policy: wire.LabelPolicy, place: float, context: Context) -> Verdict | None:
+def _of_rating(policy: wire.LabelPolicy, place: float, context: Context) -> SignalVerdict | None:
     rule = policy.signals.rating
     if rule.thresholds.kind == "fixed":
         high, low = place >= rule.thresholds.desirable_from, place <= rule.thresholds.undesirable_to
@@ -110,7 +110,7 @@ def _of_rating(policy: wire.LabelPolicy, place: float, context: Context) -> Verd
     return _says(policy, "rating", rule.low, "rating_low") if low else None
 
 
-def _of_flags(policy: wire.LabelPolicy, flags: Sequence[str]) -> Verdict | None:
+def _of_flags(policy: wire.LabelPolicy, flags: Sequence[str]) -> SignalVerdict | None:
     """Returns the heaviest verdict among the tiers of these flags."""
     verdicts = [
         verdict
@@ -121,22 +121,22 @@ def _of_flags(policy: wire.LabelPolicy, flags: Sequence[str]) -> Verdict | None:
     return min(verdicts, key=heaviest_first, default=None)
 
 
-def _of_outcome(policy: wire.LabelPolicy, name: str, *, is_true: bool) -> Verdict | None:
+def _of_outcome(policy: wire.LabelPolicy, name: str, *, is_true: bool) -> SignalVerdict | None:
     rule = policy.signals.outcome.get(name)
     if rule is None:
         return None
     return _says(policy, "outcome", rule.true if is_true else rule.false, f"outcome_{name}_{str(is_true).lower()}")
 
 
-def _says(policy: wire.LabelPolicy, group: str, says: Says | None, reason: str) -> Verdict | None:
+def _says(policy: wire.LabelPolicy, group: str, says: Says | None, reason: str) -> SignalVerdict | None:
     if says is None:
         return None
     rank = [str(name) for name in policy.precedence].index(group)
-    verdict = Verdict(rank, says.label == "desirable", round(says.weight * THOUSANDTHS), reason)
+    verdict = SignalVerdict(rank, says.label == "desirable", round(says.weight * THOUSANDTHS), reason)
     if isinstance(says, SaysUnless) and says.unless is not None:
         return verdict._replace(unless=says.unless, within=timedelta(hours=says.within_hours))
     return verdict
 
 
-def heaviest_first(verdict: Verdict) -> tuple[int, int, str]:
+def heaviest_first(verdict: SignalVerdict) -> tuple[int, int, str]:
     return -verdict.weight, verdict.rank, verdict.reason

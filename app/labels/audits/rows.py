@@ -35,7 +35,7 @@ class Labelling(NamedTuple):
     edited: int | None
 
 
-class Texts(NamedTuple):
+class RowTexts(NamedTuple):
     prompt: str  # JSON
     completion: str
 
@@ -49,17 +49,17 @@ def labellings(resolved: Resolved, texts: LogTexts) -> Iterator[Labelling]:
         yield from _rewrites(labelled, texts)
 
 
-def texts_of(rows: Collection[Labelling], texts: LogTexts) -> dict[str, Texts]:
+def texts_of(rows: Collection[Labelling], texts: LogTexts) -> dict[str, RowTexts]:
     """Returns the texts of a few rows by id. Rows erased in the meantime are absent."""
     edits = texts.edited([row.edited for row in rows if row.edited is not None])
-    by_id: dict[str, Texts] = {}
+    by_id: dict[str, RowTexts] = {}
     for carrier in CARRIERS:
         carried = [row for row in rows if row.carrier == carrier]
         looks = texts.looks(carrier, sorted({row.position for row in carried}))
         for row in carried:
             if row.position in looks and (row.edited is None or row.edited in edits):
                 prompt, completion = looks[row.position]
-                by_id[row.completion_id] = Texts(prompt, completion if row.edited is None else edits[row.edited])
+                by_id[row.completion_id] = RowTexts(prompt, completion if row.edited is None else edits[row.edited])
     return by_id
 
 

@@ -14,9 +14,9 @@ from app.errors import NotFound, Refused
 from app.feedback import service as feedback
 from app.feedback.reading.service import LogTexts
 from app.labels.audits import store
-from app.labels.audits.rows import Labelling, Texts, labellings, texts_of
+from app.labels.audits.rows import Labelling, RowTexts, labellings, texts_of
 from app.labels.audits.sample import Sample, Stratum, draw, kind_of
-from app.labels.audits.shown import Tally, shown_audit, shown_item
+from app.labels.audits.shown import VerdictTally, shown_audit, shown_item
 from app.labels.audits.store import NO_SUSPICION
 from app.labels.audits.tables import LabelAudit, LabelAuditItem
 from app.labels.policies import service as policies
@@ -198,7 +198,7 @@ def _stratum(row: Labelling, ours: set[UUID]) -> Stratum:
     return Stratum(row.label, row.checkpoint_id if row.checkpoint_id in ours else None, kind_of(row.reason))
 
 
-def _item(audit_id: UUID, number: int, row: Labelling, texts: Texts) -> dict[str, Any]:
+def _item(audit_id: UUID, number: int, row: Labelling, texts: RowTexts) -> dict[str, Any]:
     return {
         "audit_id": audit_id,
         "number": number,
@@ -250,7 +250,7 @@ def _key_of(row: LabelAuditItem) -> str:
 
 
 def _shown(session: Session, rows: Sequence[LabelAudit]) -> list[wire.Audit]:
-    tallies: dict[UUID, list[Tally]] = {row.id: [] for row in rows}
+    tallies: dict[UUID, list[VerdictTally]] = {row.id: [] for row in rows}
     for tally in store.tallies(session, tallies):
         tallies[tally.audit_id].append(tally)
     return [shown_audit(row, tallies[row.id]) for row in rows]

@@ -12,7 +12,7 @@ from app.labels.audits.tables import LabelAudit, LabelAuditItem
 from app.labels.intervals import wilson
 
 
-class Tally(NamedTuple):
+class VerdictTally(NamedTuple):
     """The number of items of one audit with the same label and reason, in all and by newest verdict."""
 
     audit_id: UUID
@@ -24,8 +24,8 @@ class Tally(NamedTuple):
     unsure: int
 
 
-def shown_audit(row: LabelAudit, tallies: Sequence[Tally]) -> wire.Audit:
-    by_kind: dict[tuple[bool, str], list[Tally]] = {}
+def shown_audit(row: LabelAudit, tallies: Sequence[VerdictTally]) -> wire.Audit:
+    by_kind: dict[tuple[bool, str], list[VerdictTally]] = {}
     for tally in sorted(tallies, key=lambda tally: (not tally.label, kind_of(tally.reason))):
         by_kind.setdefault((tally.label, kind_of(tally.reason)), []).append(tally)
     derived = {"project", "items", "pending", "classes", "kinds"}
@@ -46,7 +46,7 @@ def shown_audit(row: LabelAudit, tallies: Sequence[Tally]) -> wire.Audit:
     )
 
 
-def _figure(tallies: Iterable[Tally]) -> dict[str, Any]:
+def _figure(tallies: Iterable[VerdictTally]) -> dict[str, Any]:
     items = agreed = disagreed = unsure = 0
     for tally in tallies:
         items, unsure = items + tally.items, unsure + tally.unsure

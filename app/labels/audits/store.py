@@ -9,7 +9,7 @@ from sqlalchemy import column, func, insert, select, table, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
-from app.labels.audits.shown import Tally
+from app.labels.audits.shown import VerdictTally
 from app.labels.audits.tables import LabelAudit, LabelAuditItem, LabelAuditVerdict, LabelSuspicion
 
 #: Checkpoints belong to a neighbouring room; only their ids are read.
@@ -72,8 +72,8 @@ def since(session: Session, project: str, moment: datetime, labelling_sha256: st
     return session.scalars(query.order_by(LabelAudit.id.desc())).all()
 
 
-def tallies(session: Session, audits: Iterable[UUID]) -> list[Tally]:
-    return [Tally(*row) for row in session.execute(_TALLIES, {"audits": list(audits)})]
+def tallies(session: Session, audits: Iterable[UUID]) -> list[VerdictTally]:
+    return [VerdictTally(*row) for row in session.execute(_TALLIES, {"audits": list(audits)})]
 
 
 def queue(

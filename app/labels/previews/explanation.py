@@ -13,7 +13,7 @@ from app.labels.previews.shortened_texts import CompletionTexts
 from app.labels.verdicts import Context
 
 
-class Said(NamedTuple):
+class CompletionEvent(NamedTuple):
     """One event from the view of the completion it is about; see `policy.Signal`."""
 
     event_id: str
@@ -33,7 +33,7 @@ def explanation_of(
     completion_id: str,
     stored: wire.StoredLabelPolicy,
     texts: CompletionTexts,
-    said: Sequence[Said],
+    said: Sequence[CompletionEvent],
     context: Context,
     left_out: Mapping[str, Sequence[str]],
 ) -> wire.LabelExplanation:
@@ -84,7 +84,7 @@ def explanation_of(
     return shown.model_copy(update={"sentence": _sentence(shown)})
 
 
-def _explained(event: Said, step: Step, why: str, counts: bool) -> ExplainedSignal:
+def _explained(event: CompletionEvent, step: Step, why: str, counts: bool) -> ExplainedSignal:
     return ExplainedSignal(
         event_id=event.event_id,
         position=event.position,
@@ -99,7 +99,7 @@ def _explained(event: Said, step: Step, why: str, counts: bool) -> ExplainedSign
     )
 
 
-def _why(event: Said, step: Step) -> str:
+def _why(event: CompletionEvent, step: Step) -> str:
     return "takes back what the actor said" if event.signal["kind"] == "retract" else step.why
 
 

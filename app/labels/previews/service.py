@@ -17,7 +17,7 @@ from app.labels import service as labels
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.previews import flips, store, unheard
-from app.labels.previews.explanation import Said, explanation_of
+from app.labels.previews.explanation import CompletionEvent, explanation_of
 from app.labels.previews.preview import Named, effect, guards_of, only, said_since, signals_of
 from app.labels.previews.shortened_texts import CompletionTexts
 from app.labels.quarantine import service as quarantine
@@ -124,11 +124,11 @@ class _Reading:
         return self._logs[key]
 
 
-def _signals(session: Session, project: str, completion_id: str, watermark: int) -> list[Said]:
+def _signals(session: Session, project: str, completion_id: str, watermark: int) -> list[CompletionEvent]:
     rows = completions.signals_about(session, project, completion_id, watermark)
     stands = labels.standing(session, project, {row.completion_id for row in rows}, watermark)
     return [
-        Said(
+        CompletionEvent(
             event_id=row.event_id,
             position=row.position,
             occurred_at=row.moment,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.feedback.reading.not_preferred import EVEN, NOT_PREFERRED, id_of
-from app.labels.whole_log.events import UNKNOWN_EDIT, Compared, id_hash
+from app.labels.whole_log.events import UNKNOWN_EDIT, ComparisonEvents, id_hash
 
 
 class _Signal(msgspec.Struct):
@@ -33,7 +33,7 @@ class _Signal(msgspec.Struct):
 _SIGNAL = msgspec.json.Decoder(_Signal)
 
 
-class _Part(NamedTuple):
+class _BatchColumns(NamedTuple):
     """The events of one batch, or the sides of its preferences that were not preferred."""
 
     position: NDArray[np.int64]
@@ -63,7 +63,7 @@ class Signals:
 
 
 @dataclass(frozen=True)
-class Columns:
+class EventColumns:
     """The log's events in columns. A preference has two rows: `source` is the row of the event itself."""
 
     position: NDArray[np.int64]
@@ -81,17 +81,17 @@ class Columns:
     checkpoints: pa.Array
     signals: Signals
     edit_rows: NDArray[np.int64]
-    compared: Compared
+    compared: ComparisonEvents
     supersedes: Mapping[int, str]  # row → event id
 
     @staticmethod
-    def of(batches: Iterable[pa.RecordBatch]) -> "Columns":
+    def of(batches: Iterable[pa.RecordBatch]) -> "EventColumns":
         signals = Signals()
         signals.number({"kind": "preference"})
         not_preferred, even = (signals.number({"kind": kind}) for kind in (NOT_PREFERRED, EVEN))
-        parts: list[_Part] = []
+        parts: list[_BatchColumns] = []
         sources, edit_rows = [], []
-        compared = [Compared.none()]
+        compared = [ComparisonEvents.none()]
         supersedes: dict[int, str] = {}
         start = 0
         for batch in batches:
@@ -104,7 +104,7 @@ class Columns:
             position, moment = as_numpy(batch["position"]), as_numpy(batch["moment"].cast(pa.int64()))
             here = np.arange(start, start + len(batch), dtype=np.int32)
             parts.append(
-                _Part(
+                _BatchColumns(
                     position, batch["completion_id"].dictionary_encode(), actor, moment,
                     as_numpy(batch["by_arrival"]), numbers[indices],
                     as_numpy(batch["carries"]), as_numpy(batch["never_train"]),
@@ -124,10 +124,12 @@ class Columns:
                 others = [distinct[index] for index in indices[preferences].tolist()]
                 ids = pl.Series(batch["completion_id"]).gather(preferences)
                 other_ids = _strings(map(_Signal.other, others, ids.to_list()))
-                compared.append(Compared(here[preferences], id_hash(other_ids)))
-                compared.append(Compared(np.arange(start, start + len(ids), dtype=np.int32), id_hash(ids.to_arrow())))
+                compared.append(ComparisonEvents(here[preferences], id_hash(other_ids)))
+                compared.append(
+                    ComparisonEvents(np.arange(start, start + len(ids), dtype=np.int32), id_hash(ids.to_arrow()))
+                )
                 parts.append(
-                    _Part(
+                    _BatchColumns(
                         position[preferences], other_ids.dictionary_encode(), actor.take(as_arrow(preferences)),
                         moment[preferences], parts[-1].by_arrival[preferences],
                         np.array([even if other.tie else not_preferred for other in others], dtype=np.uint32),
@@ -138,12 +140,12 @@ class Columns:
                 )  # fmt: skip
                 sources.append(here[preferences])
                 start += len(preferences)
-        columns = {name: [getattr(part, name) for part in parts] for name in _Part._fields}
+        columns = {name: [getattr(part, name) for part in parts] for name in _BatchColumns._fields}
         parts.clear()
         completion, completions = _unified(columns.pop("completion"))
         actor, actors = _unified(columns.pop("actor"))
         checkpoint, checkpoints = _unified(columns.pop("checkpoint"))
-        return Columns(
+        return EventColumns(
             position=_joined(columns.pop("position"), np.int64),
             completion=completion.view(np.uint32),
             actor=actor.view(np.uint32),
@@ -159,11 +161,11 @@ class Columns:
             checkpoints=checkpoints,
             signals=signals,
             edit_rows=_joined(edit_rows, np.int64),
-            compared=Compared(*map(np.concatenate, zip(*compared, strict=True))),
+            compared=ComparisonEvents(*map(np.concatenate, zip(*compared, strict=True))),
             supersedes=supersedes,
         )
 
-    def about(self, completions: NDArray[np.bool_]) -> "Columns":
+    def about(self, completions: NDArray[np.bool_]) -> "EventColumns":
         """Returns only the rows about these completions. `supersedes` is dropped, so evaluate it before."""
         chosen = completions[self.completion]
         row = np.where(chosen, np.cumsum(chosen, dtype=np.int32) - 1, np.int32(-1))
@@ -182,7 +184,7 @@ class Columns:
             source=row[self.source[chosen]],
             completions=self.completions.filter(as_arrow(completions)),
             edit_rows=row[self.edit_rows[chosen[self.edit_rows]]].astype(np.int64),
-            compared=Compared(row[self.compared.row], self.compared.other).where(chosen[self.compared.row]),
+            compared=ComparisonEvents(row[self.compared.row], self.compared.other).where(chosen[self.compared.row]),
             supersedes={},
         )
 

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from app.labels.verdicts import preference_in
-from app.labels.whole_log.events import Events, Log, changes, id_hash
+from app.labels.whole_log.events import Log, LogEvents, changes, id_hash
 
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "completion": pl.UInt32,
@@ -39,7 +39,7 @@ class Judgements(NamedTuple):
     two         index in `Log.compared` of the first event about this completion and the other one
     """
 
-    events: Events
+    events: LogEvents
     other: NDArray[np.uint64]
     preference: NDArray[np.int8]
     first: NDArray[np.bool_]
@@ -58,7 +58,7 @@ class Judgements(NamedTuple):
         """Returns each judgement once, from the view of the first of the two."""
         return self.where(self.first)
 
-    def of_completions(self) -> Events:
+    def of_completions(self) -> LogEvents:
         """Returns one event for each actor and completion that the actor mostly prefers, or mostly does not prefer."""
         pair = self.events.pair
         begins = np.flatnonzero(changes(pair))

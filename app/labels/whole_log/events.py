@@ -17,7 +17,7 @@ UNKNOWN_EDIT = "unknown"
 NAME = pl.Categorical()
 
 
-class Events(NamedTuple):
+class LogEvents(NamedTuple):
     """Columns of events; `moment` is in µs since 1970, 0 where no time is known; `completion`, `actor` and `signal` are
     numbers. `by_arrival`: whether the moment is that of the receipt; the position in the log then orders equal ones."""
 
@@ -28,14 +28,14 @@ class Events(NamedTuple):
     by_arrival: NDArray[np.bool_]
     signal: NDArray[np.uint32]
 
-    def where(self, chosen: NDArray[Any] | slice) -> "Events":
+    def where(self, chosen: NDArray[Any] | slice) -> "LogEvents":
         """Returns the events that a mask, row numbers or a slice choose."""
-        return Events._make(column[chosen] for column in self)
+        return LogEvents._make(column[chosen] for column in self)
 
-    def with_more(self, others: "Events") -> "Events":
+    def with_more(self, others: "LogEvents") -> "LogEvents":
         """Returns these events followed by the others."""
         columns: list[tuple[NDArray[Any], NDArray[Any]]] = list(zip(self, others, strict=True))
-        return Events._make(map(np.concatenate, columns))
+        return LogEvents._make(map(np.concatenate, columns))
 
     @property
     def pair(self) -> NDArray[np.int64]:
@@ -55,18 +55,18 @@ class Events(NamedTuple):
         return same
 
 
-class Compared(NamedTuple):
+class ComparisonEvents(NamedTuple):
     """Events that compare two completions. `row`: row of the event · `other`: hash of the other completion's id."""
 
     row: NDArray[np.int32]
     other: NDArray[np.uint64]
 
     @staticmethod
-    def none() -> "Compared":
-        return Compared(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.uint64))
+    def none() -> "ComparisonEvents":
+        return ComparisonEvents(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.uint64))
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Compared":
-        return Compared(self.row[chosen], self.other[chosen])
+    def where(self, chosen: NDArray[np.bool_]) -> "ComparisonEvents":
+        return ComparisonEvents(self.row[chosen], self.other[chosen])
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Log:
     rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
     """
 
-    events: Events
+    events: LogEvents
     stands: NDArray[np.bool_]
-    compared: Compared
+    compared: ComparisonEvents
     signals: Sequence[dict[str, Any]]
     completions: pl.DataFrame
     actors: pl.Series

@@ -20,8 +20,8 @@ from thumbwheel import wire
 
 from app.feedback.reading.carriers import Carrier
 from app.labels.whole_log.columns import as_arrow, as_numpy, not_preferred
-from app.labels.whole_log.events import NAME, Compared, Events, Log
-from app.labels.whole_log.read import Source, read
+from app.labels.whole_log.events import NAME, ComparisonEvents, Log, LogEvents
+from app.labels.whole_log.read import WholeLogSource, read
 from app.spill.batches import Spill
 
 #: Events that are sorted into parts at a time; the batches of each part are then large enough for their overhead.
@@ -61,7 +61,9 @@ class Whole:
 
 
 @contextmanager
-def parted(source: Source, rule: wire.EditRule, parts: int, keep: Keep, near: Path | None = None) -> Iterator[Logs]:
+def parted(
+    source: WholeLogSource, rule: wire.EditRule, parts: int, keep: Keep, near: Path | None = None
+) -> Iterator[Logs]:
     """Yields the log in `parts` parts. Each is read at its first request, and from then on loaded from disk.
 
     keep  receives the comparisons of edits that the source had not stored, in the order of the log, after all parts
@@ -75,7 +77,9 @@ def parted(source: Source, rule: wire.EditRule, parts: int, keep: Keep, near: Pa
 class _Parted:
     """The parts on disk. `unread`: the events by part, until all parts were read · `logs`: the parts that were read."""
 
-    def __init__(self, source: Source, rule: wire.EditRule, parts: int, keep: Keep, unread: Spill, logs: Spill) -> None:
+    def __init__(
+        self, source: WholeLogSource, rule: wire.EditRule, parts: int, keep: Keep, unread: Spill, logs: Spill
+    ) -> None:
         self._source, self._rule, self._keep, self._unread, self._logs = source, rule, keep, unread, logs
         self._signals: list[Sequence[dict[str, Any]] | None] = [None] * parts
         actors = _sort_into_parts(source, unread, parts)
@@ -89,7 +93,7 @@ class _Parted:
         return self._read(number) if signals is None else self._stored(number, signals)
 
     def _read(self, number: int) -> Log:
-        part = _Part(self._source, self._unread, number, len(self))
+        part = _PartSource(self._source, self._unread, number, len(self))
         log, new = read(part, self._rule, part.has)
         actor = as_numpy(pc.index_in(log.actors.to_arrow().cast(pa.string()), self._actors))
         log = replace(
@@ -113,9 +117,11 @@ class _Parted:
     def _stored(self, number: int, signals: Sequence[dict[str, Any]]) -> Log:
         events = self._logs.frame("events", number)
         return Log(
-            events=Events._make(events[name].to_numpy() for name in Events._fields),
+            events=LogEvents._make(events[name].to_numpy() for name in LogEvents._fields),
             stands=events["stands"].to_numpy(),
-            compared=Compared._make(self._logs.frame("compared", number)[name].to_numpy() for name in Compared._fields),
+            compared=ComparisonEvents._make(
+                self._logs.frame("compared", number)[name].to_numpy() for name in ComparisonEvents._fields
+            ),
             signals=signals,
             completions=self._logs.frame("completions", number).with_columns(pl.col("checkpoint_id").cast(NAME)),
             actors=self.actors,
@@ -127,7 +133,7 @@ def _part_of(ids: pa.Array, parts: int) -> NDArray[np.uint64]:
     return (pl.Series(ids, dtype=pl.String).hash() % parts).to_numpy()
 
 
-def _sort_into_parts(source: Source, unread: Spill, parts: int) -> pa.Array:
+def _sort_into_parts(source: WholeLogSource, unread: Spill, parts: int) -> pa.Array:
     """Writes all events to disk by part. Returns their actors."""
     actors = _Distinct()
     for batch in _together(source.events(), AT_ONCE):
@@ -190,10 +196,10 @@ class _Distinct:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _PartSource:
     """One part as a source of its own."""
 
-    source: Source
+    source: WholeLogSource
     unread: Spill
     number: int
     parts: int

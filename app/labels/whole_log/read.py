@@ -16,8 +16,8 @@ from thumbwheel import wire
 from app.feedback.reading.carriers import CARRIERS, Carrier
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
 from app.labels.verdicts import rewrite_weight
-from app.labels.whole_log.columns import Columns, as_arrow, as_numpy
-from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Events, Log, text_key
+from app.labels.whole_log.columns import EventColumns, as_arrow, as_numpy
+from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Log, LogEvents, text_key
 
 LATEST = np.iinfo(np.int64).max
 #: Edits whose texts are in memory at a time.
@@ -36,7 +36,7 @@ COMPARED = pl.Schema(
 )
 
 
-class Source(Protocol):
+class WholeLogSource(Protocol):
     """A source of the log: its events, registered completions, texts and stored comparisons of edits."""
 
     def events(self) -> Iterable[pa.RecordBatch]: ...
@@ -55,13 +55,13 @@ class Source(Protocol):
 
 
 def read(
-    source: Source, rule: wire.EditRule, has: Callable[[pa.Array], NDArray[np.bool_]] | None = None
+    source: WholeLogSource, rule: wire.EditRule, has: Callable[[pa.Array], NDArray[np.bool_]] | None = None
 ) -> tuple[Log, pl.DataFrame]:
     """Returns the log, with edits judged by `rule`; and the comparisons of edits that the source had not stored.
 
     has  returns for completion ids which of them are wanted; events about others only decide which events stand
     """
-    rows = Columns.of(source.events())
+    rows = EventColumns.of(source.events())
     stands = _standing(source, rows)
     if has is not None:
         wanted = has(rows.completions)
@@ -69,7 +69,7 @@ def read(
     carriers = _Carriers.of(source, rows)
     signal, rewritten, new = _edits(source, rule, rows, stands, carriers)
     log = Log(
-        events=Events(rows.position, rows.completion, rows.actor, rows.moment, rows.by_arrival, signal),
+        events=LogEvents(rows.position, rows.completion, rows.actor, rows.moment, rows.by_arrival, signal),
         stands=stands,
         compared=rows.compared,
         signals=rows.signals.bodies,
@@ -80,17 +80,17 @@ def read(
     return log, new
 
 
-def standing(source: Source) -> dict[int, bool]:
+def standing(source: WholeLogSource) -> dict[int, bool]:
     """Returns for each event of the source, by position, whether it stands: it retracts nothing itself, and its actor
     has neither retracted nor replaced it.
     """
-    rows = Columns.of(source.events())
+    rows = EventColumns.of(source.events())
     stands = _standing(source, rows)
     own = rows.source == np.arange(len(rows.source))
     return dict(zip(rows.position[own].tolist(), stands[own].tolist(), strict=True))
 
 
-def _standing(source: Source, rows: Columns) -> NDArray[np.bool_]:
+def _standing(source: WholeLogSource, rows: EventColumns) -> NDArray[np.bool_]:
     """Returns for each row whether it counts: it is no retraction, and its actor has neither retracted nor replaced
     it.
     """
@@ -150,7 +150,7 @@ class _Carriers:
     checkpoints: Sequence[str | None]
 
     @staticmethod
-    def of(source: Source, rows: Columns) -> "_Carriers":
+    def of(source: WholeLogSource, rows: EventColumns) -> "_Carriers":
         count = len(rows.completions)
         first, carried = np.full(count, LATEST), np.full(count, LATEST)
         np.minimum.at(first, rows.completion, rows.position)
@@ -189,7 +189,7 @@ class _Carriers:
         """Returns the carrier of the text of each of these completions."""
         return [CARRIERS[number] for number in self.carrier[completion].tolist()]
 
-    def frame(self, rows: Columns) -> pl.DataFrame:
+    def frame(self, rows: EventColumns) -> pl.DataFrame:
         return pl.DataFrame(
             {
                 "completion_id": pl.Series(rows.completions, dtype=pl.String),
@@ -203,7 +203,7 @@ class _Carriers:
 
 
 def _edits(
-    source: Source, rule: wire.EditRule, rows: Columns, stands: NDArray[np.bool_], carriers: _Carriers
+    source: WholeLogSource, rule: wire.EditRule, rows: EventColumns, stands: NDArray[np.bool_], carriers: _Carriers
 ) -> tuple[NDArray[np.uint32], pl.DataFrame, pl.DataFrame]:
     """Returns the signals of all rows, those of edits by severity; the edited texts that become rows of their own:
     position and key; and the new comparisons.
@@ -239,7 +239,7 @@ def _edits(
     return signal, pl.concat(keys), new if floor == FLOOR else new.clear()
 
 
-def _stored(source: Source, position: NDArray[np.int64]) -> pl.DataFrame:
+def _stored(source: WholeLogSource, position: NDArray[np.int64]) -> pl.DataFrame:
     """Returns the stored comparisons of the edits at these positions, which ascend."""
     frames = (pl.DataFrame(pl.from_arrow(batch)).cast(COMPARED) for batch in source.compared())
     wanted = (frame.filter(_are_among(frame["position"].to_numpy(), position)) for frame in frames)
@@ -260,7 +260,7 @@ def _judged(comparisons: pl.DataFrame, rule: wire.EditRule, floor: float) -> NDA
 
 
 def _compared(
-    source: Source,
+    source: WholeLogSource,
     floor: float,
     position: NDArray[np.int64],
     original: NDArray[np.int64],

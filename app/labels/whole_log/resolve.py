@@ -17,9 +17,9 @@ from thumbwheel import wire
 
 from app.feedback.reading.event_time import NO_TIME
 from app.labels.policy import NO_VERDICT, QUARANTINED, TIE
-from app.labels.verdicts import THOUSANDTHS, Context, Verdict, preference_in, rewrite_weight
+from app.labels.verdicts import THOUSANDTHS, Context, SignalVerdict, preference_in, rewrite_weight
 from app.labels.whole_log.comparisons import Judgements, judgements_of
-from app.labels.whole_log.events import NAME, Events, Log, changes, microseconds
+from app.labels.whole_log.events import NAME, Log, LogEvents, changes, microseconds
 from app.labels.whole_log.labelled import Labelled
 from app.labels.whole_log.verdicts_of_signals import Verdicts, kinds_of, verdict_of
 
@@ -36,7 +36,7 @@ def judgements(policy: wire.LabelPolicy, log: Log, context: Context) -> pl.DataF
     compared   Boolean: whether the vote is a comparison of two completions
     """
     verdicts = Verdicts([verdict_of(policy, body, context) for body in log.signals])
-    counted = _Counted.of(policy, log, log.stands, verdicts, context)
+    counted = _CountedEvents.of(policy, log, log.stands, verdicts, context)
     return counted.judgements(len(log.completions), verdicts)
 
 
@@ -63,7 +63,7 @@ def resolve(
         counts = counts & ~out
     kinds = kinds_of(log.signals)
     verdicts = Verdicts([verdict_of(policy, body, context) for body in log.signals])
-    counted = _Counted.of(policy, log, counts, verdicts, context)
+    counted = _CountedEvents.of(policy, log, counts, verdicts, context)
     votes = counted.votes(verdicts)
     return Labelled(
         completions=_completions(log.completions, votes, verdicts, silenced),
@@ -78,25 +78,25 @@ def resolve(
 
 
 @dataclass(frozen=True)
-class _Counted:
+class _CountedEvents:
     """The events that count: one for each actor and completion without comparisons, and the judgements in these."""
 
-    one_by_one: Events
+    one_by_one: LogEvents
     compared: Judgements
 
     @staticmethod
     def of(
         policy: wire.LabelPolicy, log: Log, counts: NDArray[np.bool_], verdicts: Verdicts, context: Context
-    ) -> "_Counted":
+    ) -> "_CountedEvents":
         compares = np.array([preference_in(body) is not None for body in log.signals], dtype=bool)
         rules = policy.signals.preference
         says = rules.preferred is not None or rules.not_preferred is not None
         kinds = kinds_of(log.signals)["kind"].to_numpy()
         alone = ~compares & verdicts.says
         final = _final(log.events, counts, alone, verdicts, kinds, context)
-        return _Counted(_latest(final, verdicts), judgements_of(log, counts & says))
+        return _CountedEvents(_latest(final, verdicts), judgements_of(log, counts & says))
 
-    def votes(self, verdicts: Verdicts) -> Events:
+    def votes(self, verdicts: Verdicts) -> LogEvents:
         """Returns the one event of each actor about each completion that counts."""
         compared = self.compared.of_completions()
         if not len(compared.position):
@@ -121,7 +121,7 @@ class _Counted:
         )
 
 
-def _votes(votes: Events, verdicts: Verdicts) -> pl.DataFrame:
+def _votes(votes: LogEvents, verdicts: Verdicts) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "completion": votes.completion,
@@ -135,7 +135,7 @@ def _votes(votes: Events, verdicts: Verdicts) -> pl.DataFrame:
     )
 
 
-def _said(kinds: pl.DataFrame, events: "Events", verdicts: Verdicts) -> pl.DataFrame:
+def _said(kinds: pl.DataFrame, events: "LogEvents", verdicts: Verdicts) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "kind": kinds["kind"].gather(events.signal),
@@ -147,24 +147,24 @@ def _said(kinds: pl.DataFrame, events: "Events", verdicts: Verdicts) -> pl.DataF
 
 
 def _final(
-    events: Events,
+    events: LogEvents,
     counts: NDArray[np.bool_],
     says: NDArray[np.bool_],
     verdicts: Verdicts,
     kind: NDArray[np.object_],
     context: Context,
-) -> Events:
+) -> LogEvents:
     """Returns the counting events whose signal `says` something; its window, if any, is over without an objection."""
     final = counts & says[events.signal]
     for signal, verdict in enumerate(verdicts.found):
         if verdict is not None and verdict.unless is not None:
             waiting = np.flatnonzero(final & (events.signal == signal))
             objections = events.where(counts & (kind == verdict.unless)[events.signal])
-            final[waiting[~_unopposed(events.where(waiting), objections, verdict, context)]] = False
+            final[waiting[~_holds(events.where(waiting), objections, verdict, context)]] = False
     return events.where(final)
 
 
-def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: Context) -> NDArray[np.bool_]:
+def _holds(waiting: LogEvents, objections: LogEvents, verdict: SignalVerdict, context: Context) -> NDArray[np.bool_]:
     """Returns for each waiting event whether its window is over without an objection to the same completion."""
     end = waiting.moment + verdict.within // timedelta(microseconds=1)
     pairs = (
@@ -185,7 +185,7 @@ def _unopposed(waiting: Events, objections: Events, verdict: Verdict, context: C
     return unopposed
 
 
-def _latest(events: Events, verdicts: Verdicts) -> Events:
+def _latest(events: LogEvents, verdicts: Verdicts) -> LogEvents:
     """Returns one event of each actor about each completion, ordered by both: the latest one of the lowest rank.
     If events of one rank contradict each other in their newest moment, that rank is ignored; if they agree, the
     heaviest counts.
@@ -199,7 +199,7 @@ def _latest(events: Events, verdicts: Verdicts) -> Events:
     return events.where(chosen[np.argsort(pair[chosen])])
 
 
-def _latest_rows(events: Events, verdicts: Verdicts) -> NDArray[np.int64]:
+def _latest_rows(events: LogEvents, verdicts: Verdicts) -> NDArray[np.int64]:
     """Returns the rows that `_latest` chooses. Sorts by every key, which is slow, only if moments coincide."""
     pair, rank = events.pair, verdicts.rank[events.signal]
     # The last event of each pair in this order is chosen.
@@ -222,7 +222,7 @@ def _latest_rows(events: Events, verdicts: Verdicts) -> NDArray[np.int64]:
 
 
 def _completions(
-    completions: pl.DataFrame, votes: Events, verdicts: Verdicts, silenced: NDArray[np.bool_]
+    completions: pl.DataFrame, votes: LogEvents, verdicts: Verdicts, silenced: NDArray[np.bool_]
 ) -> pl.DataFrame:
     """Adds the labels: the heavier side, the weight of its heaviest verdict, its reasons with the heaviest first."""
     desirable, weight = verdicts.desirable[votes.signal], verdicts.weight[votes.signal]
@@ -264,7 +264,7 @@ def _lists(values: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
     return pl.Series(pa.LargeListArray.from_arrays(pl.Series(offsets).to_arrow(), values.to_arrow()))
 
 
-def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.bool_]) -> pl.DataFrame:
+def _rewrites(rule: wire.EditRule, log: Log, events: LogEvents, counts: NDArray[np.bool_]) -> pl.DataFrame:
     """Returns the latest edits of each actor whose texts become rows of their own. The same text is one row per
     completion, at its first position and with the weight of its heaviest edit.
     """
@@ -295,5 +295,5 @@ def _rewrites(rule: wire.EditRule, log: Log, events: Events, counts: NDArray[np.
     )
 
 
-def _frame(events: Events, *names: str) -> pl.DataFrame:
+def _frame(events: LogEvents, *names: str) -> pl.DataFrame:
     return pl.DataFrame({name: getattr(events, name) for name in names})

@@ -8,14 +8,14 @@ import polars as pl
 from thumbwheel import wire
 
 from app.labels import verdicts
-from app.labels.verdicts import Context, Verdict
+from app.labels.verdicts import Context, SignalVerdict
 from app.labels.whole_log.events import NAME, UNKNOWN_EDIT
 
 
 class Verdicts:
     """The verdicts by index of the signal. `order` ranks them as reasons are reported: the heaviest first."""
 
-    def __init__(self, found: Sequence[Verdict | None]) -> None:
+    def __init__(self, found: Sequence[SignalVerdict | None]) -> None:
         self.found = found
         self.says = np.array([verdict is not None for verdict in found], dtype=bool)
         self.rank = np.array([verdict.rank if verdict else 0 for verdict in found], dtype=np.int8)
@@ -31,7 +31,7 @@ class Verdicts:
         )
 
 
-def verdict_of(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> Verdict | None:
+def verdict_of(policy: wire.LabelPolicy, body: Mapping[str, Any], context: Context) -> SignalVerdict | None:
     if body["kind"] != "edit":
         return verdicts.of_signal(policy, body, context)
     severity = body["severity"]
