@@ -22,12 +22,12 @@ from app.labels.quarantine import service as quarantine
 from app.snapshots.prompts import service as prompts
 from app.snapshots.prompts.sides import Sides
 from app.snapshots.selection.candidates import Candidates
-from app.snapshots.selection.labelled_rows import Rows, ranks_of, rows_of
+from app.snapshots.selection.labelled_rows import LabelledRows, ranks_of, rows_of
 from app.snapshots.selection.on_both_sides import rows_on_both_sides
 from app.snapshots.selection.select import select
 from app.snapshots.selection.selected_rows import Selection
 from app.snapshots.selection.with_texts import gather, keep
-from app.spill.texts import Texts
+from app.spill.texts import SpilledTexts
 
 DEFAULT_PAIRS: PairsFrom = Recipe().pairs
 
@@ -60,7 +60,7 @@ def choose(
     project: str,
     rules: wire.SnapshotRules,
     watermark: int,
-    stored: Texts,
+    stored: SpilledTexts,
     *,
     checkpoint_id: UUID | None = None,
     since: int = 0,
@@ -86,7 +86,7 @@ def choose(
         )
         ranks = ranks_of(actors)
 
-        def parts() -> Iterator[Rows]:
+        def parts() -> Iterator[LabelledRows]:
             for log_part, labelled in resolved.parts():
                 new.update(labels.count(log_part, labelled, since=since, checkpoint_id=checkpoint_id).model_dump())
                 rows, dropped = rows_of(labelled, ranks, checkpoint_id=only)
@@ -121,7 +121,7 @@ def choose(
     return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)
 
 
-def _nearly(candidates: Candidates, stored: Texts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:
+def _nearly(candidates: Candidates, stored: SpilledTexts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:
     """Returns (N, 2) numbers of prompt and completion, equal for texts that are nearly equal."""
     of_prompt = duplicates.near(candidates.prompts.groups(stored), rules)
     of_completion = duplicates.near(candidates.completions(stored), rules)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 MOST = np.iinfo(np.int32).max
 
 
-class Columns:
+class SpilledColumns:
     """Named arrays, each in an unnamed file that disappears with this object or with the process."""
 
     def __init__(self, near: Path | None = None) -> None:

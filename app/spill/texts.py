@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
-class Texts:
+class SpilledTexts:
     """Texts one after another in a file. `near`: the folder for further files on the same disk."""
 
     def __init__(self, file: IO[bytes], near: Path | None = None) -> None:
@@ -34,13 +34,13 @@ class Texts:
 
 
 @contextmanager
-def texts(near: Path | None = None) -> Iterator[Texts]:
+def texts(near: Path | None = None) -> Iterator[SpilledTexts]:
     """Yields texts in an unnamed file, on the disk of `near` if given, which disappears with the block or process."""
     folder = None if near is None else near.parent
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder, buffering=1 << 20) as file:
-        yield Texts(file, folder)
+        yield SpilledTexts(file, folder)
 
 
 def strings(texts_in_utf8: Sequence[bytes]) -> pa.Array:

@@ -17,7 +17,7 @@ WIDEST_IMBALANCE = 10
 
 
 @dataclass
-class Tally:
+class ClassTally:
     """Rows and summed row weights by class, and the pairs that they make."""
 
     desirable: int = 0
@@ -53,7 +53,7 @@ class Refusal:
     remedy: str
 
 
-def refusals(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[Refusal]:
+def refusals(train: ClassTally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[Refusal]:
     """Returns the reasons against training with `objective` on these rows, each with a remedy."""
     if needs == "pairs":
         return _too_few_pairs(train, rules, objective)
@@ -67,7 +67,7 @@ def refusals(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Nee
     return reasons
 
 
-def reasons_to_refuse(train: Tally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[str]:
+def reasons_to_refuse(train: ClassTally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[str]:
     """Returns the reasons of `refusals` as sentences."""
     return [refusal.reason for refusal in refusals(train, rules, objective, needs)]
 
@@ -101,7 +101,7 @@ def nothing_left(capped: int) -> Refusal:
     return Refusal("capped", None, capped, 0, None, f"{cause}: {remedy}", remedy)
 
 
-def warnings(holdout: Tally) -> list[str]:
+def warnings(holdout: ClassTally) -> list[str]:
     """Returns warnings about shortages that do not refuse the snapshot and will matter later."""
     missing = [name for name in ("desirable", "undesirable") if getattr(holdout, name) == 0]
     return [
@@ -117,7 +117,7 @@ _HOW = {
 }
 
 
-def _too_few_rows(train: Tally, rules: wire.SnapshotRules, needs: Needs) -> list[Refusal]:
+def _too_few_rows(train: ClassTally, rules: wire.SnapshotRules, needs: Needs) -> list[Refusal]:
     reasons: list[Refusal] = []
     need = rules.minimum_per_class
     of: Literal["desirable", "undesirable"]
@@ -131,7 +131,7 @@ def _too_few_rows(train: Tally, rules: wire.SnapshotRules, needs: Needs) -> list
     return reasons
 
 
-def _too_few_pairs(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
+def _too_few_pairs(train: ClassTally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
     need, more = rules.minimum_per_class, _more(train.pairs, rules)
     if train.pairs == 0:
         remedy = (
@@ -152,7 +152,7 @@ def _more(have: float, rules: wire.SnapshotRules, need: float | None = None) -> 
     return ceil(((rules.minimum_per_class if need is None else need) - have) / (1 - rules.holdout_share))
 
 
-def _one_class(train: Tally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
+def _one_class(train: ClassTally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
     if train.desirable == train.undesirable:
         return []
     only: Literal["desirable", "undesirable"] = "desirable" if train.desirable else "undesirable"
@@ -171,7 +171,7 @@ def _unusable(*weights: float) -> list[Refusal]:
     return [Refusal("unusable_weights", None, None, None, None, reason, remedy)]
 
 
-def _uneven(train: Tally, rules: wire.SnapshotRules) -> list[Refusal]:
+def _uneven(train: ClassTally, rules: wire.SnapshotRules) -> list[Refusal]:
     up, down = train.weight_desirable, train.weight_undesirable
     if rules.allow_imbalance or (up * WIDEST_IMBALANCE >= down and down * WIDEST_IMBALANCE >= up):
         return []

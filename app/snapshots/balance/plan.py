@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from thumbwheel.wire.recipe import BALANCE_BAND, Recipe, balanced_lambdas
 
-from app.snapshots.balance.enough import Tally
+from app.snapshots.balance.enough import ClassTally
 
 #: A class with a smaller share of the rows than this is better repeated than weighted: over a tenth of the
 #: micro-batches of 8 rows would have only one class.
@@ -71,10 +71,10 @@ class Plan:
     because: str
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> ClassTally:
         """The counts and weights that `app.snapshots.balance.enough` judges."""
         up, down = self.desirable, self.undesirable
-        return Tally(up.rows, down.rows, up.weight, down.weight, self.pairs)
+        return ClassTally(up.rows, down.rows, up.weight, down.weight, self.pairs)
 
     def document(self) -> dict[str, Any]:
         """Returns the plan as JSON for the manifest and for `wire.BalancePlan`."""

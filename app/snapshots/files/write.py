@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from app.durable import flush, sha256_of
 from app.prefetch import ahead
-from app.snapshots.balance.enough import Tally, warnings
+from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.files.card import card
 from app.snapshots.files.parquet import (
     AT_ONCE,
@@ -41,11 +41,11 @@ from app.snapshots.prompts.split import Split
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.pairs import SOURCES
 from app.snapshots.selection.selected_rows import FORMATS, SPLITS, Format, Selection
-from app.spill.arrays import Columns
-from app.spill.texts import Texts, strings
+from app.spill.arrays import SpilledColumns
+from app.spill.texts import SpilledTexts, strings
 
 
-def write_rows(selection: Selection, candidates: Candidates, texts: Texts, folder: Path) -> dict[str, Any]:
+def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts, folder: Path) -> dict[str, Any]:
     """Writes the shards, pairs and members. Returns their entries for the manifest."""
     shards: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     places = []
@@ -101,7 +101,7 @@ def canonical(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def counts_of(tally: Tally) -> dict[str, float]:
+def counts_of(tally: ClassTally) -> dict[str, float]:
     return {
         "desirable": tally.desirable,
         "undesirable": tally.undesirable,
@@ -165,12 +165,12 @@ class _Rows:
         position: NDArray[np.int32],
         selection: Selection,
         candidates: Candidates,
-        texts: Texts,
+        texts: SpilledTexts,
     ) -> None:
         self._kind, self._texts, self._many = kind, texts, len(rows)
         self._reasons = pa.array(candidates.reasons, pa.string())
         self._checkpoints = pa.array([*candidates.checkpoints, None], pa.string())
-        self._columns = Columns(texts.near)
+        self._columns = SpilledColumns(texts.near)
         put = self._columns.put
         alone = selection.for_pairs
         labels = len(selection.label)

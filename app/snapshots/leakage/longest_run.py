@@ -27,7 +27,7 @@ _LOOK = np.uint64(64 - _LOOK_BITS)
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedRun:
     """The longest shared run. `words`: its length, 0 if no word is shared · `run`: its words, separated by spaces ·
     `texts`: the number of texts of the first side that share at least the requested number of words in a row.
     """
@@ -37,7 +37,7 @@ class Shared:
     texts: int
 
 
-def longest_shared(first: Sequence[str], second: Sequence[str], *, at_least: int, seed: int = 0) -> Shared:
+def longest_shared(first: Sequence[str], second: Sequence[str], *, at_least: int, seed: int = 0) -> SharedRun:
     """Returns the longest shared run, the first one in `second` if several are as long. Words are separated by single
     spaces.
 
@@ -59,8 +59,8 @@ def longest_shared(first: Sequence[str], second: Sequence[str], *, at_least: int
         if longest:
             if not any(f" {run} " in f" {text} " for text in first):  # a hash collision: one chance in millions
                 return longest_shared(first, second, at_least=at_least, seed=seed + 1)
-            return Shared(longest, run, int(overlapping.sum()))
-    return Shared(0, "", 0)
+            return SharedRun(longest, run, int(overlapping.sum()))
+    return SharedRun(0, "", 0)
 
 
 class _Words:

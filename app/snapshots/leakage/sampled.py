@@ -10,13 +10,13 @@ from app.snapshots.prompts.sides import Moved
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.selected_rows import SPLITS, TRAIN, Selection
 from app.snapshots.selection.text_keys import numbered
-from app.spill.texts import Texts
+from app.spill.texts import SpilledTexts
 
 #: Conversations that changed sides and are listed one by one.
 LISTED = 20
 
 
-def leakage_of(selection: Selection, candidates: Candidates, texts: Texts) -> dict[str, Any]:
+def leakage_of(selection: Selection, candidates: Candidates, texts: SpilledTexts) -> dict[str, Any]:
     """Returns the report of `app.snapshots.leakage.report` on how the sides overlap."""
     held_out = selection.split != TRAIN
     leakage = Leakage()

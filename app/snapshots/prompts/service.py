@@ -134,7 +134,7 @@ def sides_of(session: Session, project: str, watermark: int) -> Sides:
 
 
 def _group_of(prompt: Prompt) -> str | None:
-    """Returns the group text of a prompt, or None for a prompt that no snapshot can have: see `text_keys.Said`."""
+    """Returns the group text of a prompt, or None for one that no snapshot can have: see `text_keys.TextCollector`."""
     if isinstance(prompt, list) and any(message.keys() != {"role", "content"} for message in prompt):
         return None
     return group_of(prompt)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from app.durable import sha256_of
-from app.snapshots.balance.enough import Tally, warnings
+from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.balance.plan import Cell
 from app.snapshots.files.parquet import (
     GROUP,
@@ -90,7 +90,7 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
     gone: dict[str, set[int]] = {}
     for member in members_of(folder / MEMBERS, completion_ids):
         gone.setdefault(member.shard, set()).add(member.number)
-    tallies: dict[Split, _Counted] = {split: _Counted() for split in manifest["counts"]}
+    tallies: dict[Split, _SplitTotals] = {split: _SplitTotals() for split in manifest["counts"]}
     shards: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     numbers = {}
     listed = [(True, shard) for shard in manifest["shards"]]
@@ -132,11 +132,11 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
     return Rest(sum(map(len, gone.values())), sorted(gone), parts, tallies["train"].cells())
 
 
-class _Counted:
+class _SplitTotals:
     """The counts and sums of a split's rows."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally = ClassTally()
         self.reasons: Counter[str] = Counter()
         self._cells: dict[tuple[str | None, str, bool], list[float]] = {}
 

@@ -12,15 +12,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.snapshots.selection.text_keys import AT_ONCE, Prompts
-from app.spill.arrays import Columns
-from app.spill.texts import Texts
+from app.spill.arrays import SpilledColumns
+from app.spill.texts import SpilledTexts
 
 
 @dataclass(frozen=True)
 class Candidates:
     """N rows in columns on disk; each access reads its column again."""
 
-    columns: Columns
+    columns: SpilledColumns
     rows: int
     checkpoints: Sequence[str]
     reasons: Sequence[str]
@@ -108,7 +108,7 @@ class Candidates:
         """The (row, actor) of each actor on the row's winning side; actors are ranked by id."""
         return self.columns.read("member row"), self.columns.read("member actor")
 
-    def completions(self, texts: Texts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
+    def completions(self, texts: SpilledTexts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
         """Yields the text of each row, or of the rows in `which`."""
         place, length = self.place, self.length
         if which is not None:

@@ -21,7 +21,7 @@ from app.labels.whole_log.labelled import Labelled
 COMPARED, THUMB = "compared", THOUSANDTHS
 
 
-class Compared(NamedTuple):
+class ComparisonVotes(NamedTuple):
     """E comparisons of two completions, each pair once.
 
     completion  number of the first completion
@@ -35,7 +35,7 @@ class Compared(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class LabelledRows:
     """The columns of N rows about C completions.
 
     ids                  (C,) ids of the completions
@@ -65,7 +65,7 @@ class Rows:
     reason: NDArray[np.int16]
     moment: NDArray[np.int64]
     members: tuple[NDArray[np.int32], NDArray[np.int32]]
-    compared: Compared
+    compared: ComparisonVotes
 
 
 def ranks_of(actors: pl.Series) -> NDArray[np.int32]:
@@ -77,7 +77,7 @@ def ranks_of(actors: pl.Series) -> NDArray[np.int32]:
 
 def rows_of(
     labelled: Labelled, ranks: NDArray[np.int32], *, checkpoint_id: str | None = None
-) -> tuple[Rows, Counter[str]]:
+) -> tuple[LabelledRows, Counter[str]]:
     """Returns the rows, and the number of completions that give none, by reason.
 
     ranks          ranks of the actors, from `ranks_of`
@@ -132,7 +132,7 @@ def rows_of(
         [votes["actor"].to_numpy()[won], rewrites["actors"].explode().to_numpy(), comparers["actors"].to_numpy()]
     )
     first = compared.filter("first")
-    return Rows(
+    return LabelledRows(
         ids=completions["completion_id"].gather(which).to_arrow(),
         checkpoint=checkpoint,
         checkpoints=checkpoints,
@@ -156,7 +156,7 @@ def rows_of(
             np.concatenate([voted, of_rewrites, (len(own) + len(rewrites) + of_alone).astype(np.int32)]),
             ranks[actors],
         ),
-        compared=Compared(
+        compared=ComparisonVotes(
             np.searchsorted(which, first["completion"].to_numpy()).astype(np.int32),
             first["other"].to_numpy(),
             first.select("preferred", "not_preferred", "even").cast(pl.Int32).to_numpy(),

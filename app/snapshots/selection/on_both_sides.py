@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from app.snapshots.prompts.conversations import row_of_answer, row_of_completion
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.text_keys import numbered
-from app.spill.texts import Texts
+from app.spill.texts import SpilledTexts
 
 
-def rows_on_both_sides(candidates: Candidates, texts: Texts, astray: Mapping[bytes, set[bytes]]) -> NDArray[np.int64]:
+def rows_on_both_sides(
+    candidates: Candidates, texts: SpilledTexts, astray: Mapping[bytes, set[bytes]]
+) -> NDArray[np.int64]:
     """Returns the candidates whose rows `astray` lists under the keys of their prompts."""
     if not astray:
         return np.empty(0, dtype=np.int64)

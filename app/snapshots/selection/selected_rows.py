@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thumbwheel import wire
 
-from app.snapshots.balance.enough import Tally
+from app.snapshots.balance.enough import ClassTally
 from app.snapshots.prompts.split import Split
 from app.snapshots.selection.pairs import Pairs
 
@@ -66,7 +66,7 @@ class Selection:
     counts: wire.ClassCounts
     drops: Counter[str]
     capped: dict[str, int]
-    tallies: Mapping[Split, Tally]
+    tallies: Mapping[Split, ClassTally]
     for_pairs: "RowsForPairs"
     pairs: Pairs
 
@@ -85,16 +85,16 @@ class Selection:
         return self.pairs.where(splits[self.pairs.chosen] == SPLITS.index(split))
 
     @property
-    def train(self) -> Tally:
+    def train(self) -> ClassTally:
         return self.tallies["train"]
 
 
-def tally_of(selection: Selection, split: Split) -> Tally:
+def tally_of(selection: Selection, split: Split) -> ClassTally:
     rows = selection.split == SPLITS.index(split)
     up, down = rows & selection.label, rows & ~selection.label
     split_of_row = np.concatenate([selection.split, selection.for_pairs.split])
     pairs = np.count_nonzero(split_of_row[selection.pairs.chosen] == SPLITS.index(split))
-    return Tally(
+    return ClassTally(
         desirable=int(np.count_nonzero(up)),
         undesirable=int(np.count_nonzero(down)),
         weight_desirable=float(selection.weight[up].sum()),

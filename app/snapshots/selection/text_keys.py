@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.labels.guards.text import normalised
 from app.snapshots.prompts.split import group_of, key_of
-from app.spill.texts import Texts
+from app.spill.texts import SpilledTexts
 
 KEY = 16  # bytes
 #: Texts that are read, or requested, at a time.
@@ -45,7 +45,7 @@ class Prompts:
     length: NDArray[np.int32]
     chat: NDArray[np.bool_]
 
-    def groups(self, texts: Texts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
+    def groups(self, texts: SpilledTexts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
         """Yields the group text of each prompt, or of those in `which`; see `split.group_of`."""
         numbers = np.arange(len(self.key)) if which is None else which
         for start in range(0, len(numbers), AT_ONCE):
@@ -55,13 +55,13 @@ class Prompts:
                 yield group_of(msgspec.json.decode(text) if chat else text.decode("utf-8", "surrogatepass"))
 
 
-class Said:
+class TextCollector:
     """Collects texts as they come.
 
     A prompt that comes again after many others is stored again; `prompts` finds the equal ones.
     """
 
-    def __init__(self, texts: Texts, *, exact: bool) -> None:
+    def __init__(self, texts: SpilledTexts, *, exact: bool) -> None:
         self._texts = texts
         self._exact = exact
         self._known: dict[bytes, int] = {}

@@ -18,15 +18,15 @@ from app.feedback.reading.carriers import CARRIERS
 from app.labels.guards.text import normalised
 from app.labels.whole_log.events import id_hash
 from app.snapshots.selection.candidates import Candidates
-from app.snapshots.selection.labelled_rows import Rows
-from app.snapshots.selection.text_keys import AT_ONCE, Said, digest, encoded, numbered
-from app.spill.arrays import Columns
-from app.spill.texts import Texts
+from app.snapshots.selection.labelled_rows import LabelledRows
+from app.snapshots.selection.text_keys import AT_ONCE, TextCollector, digest, encoded, numbered
+from app.spill.arrays import SpilledColumns
+from app.spill.texts import SpilledTexts
 
 Integer = TypeVar("Integer", bound=np.integer[Any])
 
 
-class Source(Protocol):
+class TextSource(Protocol):
     """A source of texts: the log."""
 
     def carried(self) -> Iterable[pa.RecordBatch]: ...
@@ -40,13 +40,13 @@ class Source(Protocol):
 class KeptRows:
     """Rows on disk, without their texts. The names are sorted."""
 
-    columns: Columns
+    columns: SpilledColumns
     checkpoints: Sequence[str]
     reasons: Sequence[str]
 
 
 def gather(
-    rows: KeptRows, source: Source, texts: Texts, duplicates: wire.guard_rules.Duplicates
+    rows: KeptRows, source: TextSource, texts: SpilledTexts, duplicates: wire.guard_rules.Duplicates
 ) -> tuple[Candidates, int]:
     """Returns the candidates, which are the rows with their texts, and the number of completions that are left out
     since their prompts are more than texts.
@@ -54,7 +54,7 @@ def gather(
     The columns of `rows` become the columns of the candidates.
     """
     columns = rows.columns
-    read = Said(texts, exact=duplicates.exact)
+    read = TextCollector(texts, exact=duplicates.exact)
     carried = _carried(columns, source, read)
     columns.drop("position", "carrier")
     of, rewrite = columns.read("completion"), columns.read("rewrite")
@@ -86,9 +86,9 @@ def gather(
     return candidates, tool_calls
 
 
-def keep(parts: Iterable[Rows], near: Path | None) -> KeptRows:
+def keep(parts: Iterable[LabelledRows], near: Path | None) -> KeptRows:
     """Stores the rows of all parts in columns on the disk of `near`, and returns them."""
-    columns = Columns(near)
+    columns = SpilledColumns(near)
     names: tuple[dict[str, int], dict[str, int]] = ({}, {})
     completions, labels = 0, 0
     for rows in parts:
@@ -124,7 +124,7 @@ def _renamed(number: NDArray[Integer], names: Sequence[str], known: dict[str, in
 
 
 def _edited(
-    rewrite: NDArray[np.int64], prompt: NDArray[np.int32], source: Source, read: Said
+    rewrite: NDArray[np.int64], prompt: NDArray[np.int32], source: TextSource, read: TextCollector
 ) -> tuple[NDArray[np.uint64], dict[str, NDArray[Any]]]:
     """Returns 64 bits of the hash of each edited text, and its offset, length and key."""
     count = len(rewrite)
@@ -140,7 +140,7 @@ def _edited(
     return edit, {"place": offset, "length": length, "said": key}
 
 
-def _leave_out(columns: Columns, usable: NDArray[np.bool_]) -> None:
+def _leave_out(columns: SpilledColumns, usable: NDArray[np.bool_]) -> None:
     """Removes rows whose prompts are unusable."""
     for name in ("completion", "judged", "label", "weight", "reason", "moment"):
         columns.put(name, columns.read(name)[usable])
@@ -151,7 +151,7 @@ def _leave_out(columns: Columns, usable: NDArray[np.bool_]) -> None:
     columns.put("member actor", actor[member])
 
 
-def _carried(columns: Columns, source: Source, read: Said) -> dict[str, NDArray[Any]]:
+def _carried(columns: SpilledColumns, source: TextSource, read: TextCollector) -> dict[str, NDArray[Any]]:
     """Returns columns with a value for each completion: `prompt`, the number of its prompt, -1 for an unusable one;
     `place` and `length`, the offset and the bytes of its text; `said`, the key of its text."""
     position, carrier = columns.read("position"), columns.read("carrier")
@@ -188,7 +188,7 @@ def _carried(columns: Columns, source: Source, read: Said) -> dict[str, NDArray[
     return {"prompt": prompt, "place": place, "length": length, "said": said}
 
 
-def _link(columns: Columns) -> None:
+def _link(columns: SpilledColumns) -> None:
     """Replaces the columns that name compared completions by `compared`, (E, 2) numbers of their candidates; drops
     comparisons with a completion that has no candidate."""
     first, other, votes = (columns.read(f"compared {name}") for name in ("completion", "other", "votes"))
@@ -210,7 +210,7 @@ def _link(columns: Columns) -> None:
     columns.put("compared votes", votes)
 
 
-def _settled(candidates: Candidates, texts: Texts) -> NDArray[np.uint64]:
+def _settled(candidates: Candidates, texts: SpilledTexts) -> NDArray[np.uint64]:
     """Returns `said` after a comparison of the whole texts whose keys are equal."""
     number = numbered(candidates.said)
     several = np.flatnonzero(np.bincount(number)[number] > 1)

@@ -5,18 +5,18 @@ from math import inf, nan
 import pytest
 from thumbwheel import wire
 
-from app.snapshots.balance.enough import Needs, Tally, reasons_to_refuse, warnings
+from app.snapshots.balance.enough import ClassTally, Needs, reasons_to_refuse, warnings
 
 
-def tally(up: int, down: int, weight_up: float | None = None, weight_down: float | None = None) -> Tally:
-    return Tally(up, down, up if weight_up is None else weight_up, down if weight_down is None else weight_down)
+def tally(up: int, down: int, weight_up: float | None = None, weight_down: float | None = None) -> ClassTally:
+    return ClassTally(up, down, up if weight_up is None else weight_up, down if weight_down is None else weight_down)
 
 
 def rules(**more) -> wire.SnapshotRules:
     return wire.SnapshotRules(**{"minimum_per_class": 100, "holdout_share": 0.1, **more})
 
 
-def refusals(train: Tally, asked: wire.SnapshotRules, objective: str = "kto") -> list[str]:
+def refusals(train: ClassTally, asked: wire.SnapshotRules, objective: str = "kto") -> list[str]:
     needs: dict[str, Needs] = {"dpo": "pairs", "sft": "desirable rows"}
     return reasons_to_refuse(train, asked, objective, needs.get(objective, "both classes"))
 
@@ -81,9 +81,9 @@ def test_an_objective_that_compares_is_refused_without_a_single_pair():
 
 
 def test_pairs_are_counted_not_classes_and_need_no_balance():
-    assert refusals(Tally(120, 5000, 120, 5000, pairs=150), rules(), "dpo") == []
+    assert refusals(ClassTally(120, 5000, 120, 5000, pairs=150), rules(), "dpo") == []
 
-    [reason] = refusals(Tally(120, 5000, 120, 5000, pairs=55), rules(), "dpo")
+    [reason] = refusals(ClassTally(120, 5000, 120, 5000, pairs=55), rules(), "dpo")
 
     assert "55 training pairs, 100 are needed (snapshot.minimum_per_class): about 50 more pairs" in reason
 

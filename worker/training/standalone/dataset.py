@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from thumbwheel.wire.recipe import PAIRED, PairsFrom, Recipe
 
-from app.snapshots.balance.enough import WIDEST_IMBALANCE, Tally
+from app.snapshots.balance.enough import WIDEST_IMBALANCE, ClassTally
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.selection.pairs import Source, pairs_of
 from worker.training.machine.process import Refusal
@@ -72,8 +72,8 @@ class Side:
         return [*self.given_pairs, *not_compared]
 
     @property
-    def tally(self) -> Tally:
-        tally = Tally()
+    def tally(self) -> ClassTally:
+        tally = ClassTally()
         for example in self.examples:
             tally.add(example.desirable, example.weight)
         return tally
@@ -232,7 +232,7 @@ def _mostly_dropped(data: Dataset, fact: str) -> Refusal:
     return Refusal("data", f"{first.name}: {first.fault.sentence} ({fact}, {count} for this reason)")
 
 
-def _require_both_classes(data: Dataset, tally: Tally, objective: str) -> None:
+def _require_both_classes(data: Dataset, tally: ClassTally, objective: str) -> None:
     if tally.desirable == 0 or tally.undesirable == 0:
         only, missing = ("desirable", "undesirable") if tally.desirable else ("undesirable", "desirable")
         other = ", or use sft" if only == "desirable" else ""
@@ -243,7 +243,7 @@ def _require_both_classes(data: Dataset, tally: Tally, objective: str) -> None:
         )
 
 
-def _require_balance(data: Dataset, tally: Tally) -> None:
+def _require_balance(data: Dataset, tally: ClassTally) -> None:
     up, down = tally.weight_desirable, tally.weight_undesirable
     if not (up <= WIDEST_IMBALANCE * down and down <= WIDEST_IMBALANCE * up):
         rare = "desirable" if up < down else "undesirable"

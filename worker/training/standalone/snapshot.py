@@ -9,7 +9,7 @@ from thumbwheel.row_checks import REASONS
 from thumbwheel.wire.recipe import PairsFrom
 
 from app.durable import sha256_of
-from app.snapshots.balance.enough import Tally
+from app.snapshots.balance.enough import ClassTally
 from worker.training.files.sealed import write_sealed
 from worker.training.standalone.dataset import Dataset, Side
 from worker.training.standalone.examples import VOTES, Dropped, Example
@@ -120,7 +120,7 @@ def _write_table(path: Path, columns: Mapping[str, tuple[Any, list[Any]]]) -> No
         writer.write_table(table, row_group_size=GROUP)
 
 
-def _counts(tally: Tally) -> dict[str, float]:
+def _counts(tally: ClassTally) -> dict[str, float]:
     return {
         "desirable": tally.desirable,
         "undesirable": tally.undesirable,
