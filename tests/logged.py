@@ -8,10 +8,10 @@ from thumbwheel import wire
 
 from app import settings
 from app.errors import ThumbwheelError
-from app.feedback.ingest.entries import Entry, completion_entry, event_entry
-from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, Kind, Outcome, intake
+from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry
+from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Kind, intake
 
-Answer = Outcome | ThumbwheelError
+Answer = BodyOutcome | ThumbwheelError
 
 
 def record(project: str, events: Iterable[dict[str, Any] | wire.Event]) -> list[Answer]:
@@ -23,7 +23,7 @@ def record(project: str, events: Iterable[dict[str, Any] | wire.Event]) -> list[
 def store(project: str, events: Iterable[dict[str, Any] | wire.Event]) -> None:
     """Have them all in the log, or fail."""
     for answer in record(project, events):
-        assert isinstance(answer, Outcome), answer
+        assert isinstance(answer, BodyOutcome), answer
         assert answer.status in ("stored", "replayed"), answer
 
 
@@ -35,7 +35,7 @@ def register(project: str, completion_id: str, completion: dict[str, Any]) -> An
     return answer
 
 
-def _send(kind: Kind, entries: list[Entry]) -> list[Answer]:
+def _send(kind: Kind, entries: list[IngestEntry]) -> list[Answer]:
     async def send() -> list[Answer]:
         async with intake(settings.current().need_libpq_database()) as way_in:
             return await way_in.record(kind, entries)

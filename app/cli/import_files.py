@@ -29,7 +29,7 @@ _PENDING = "the votes in quarantine are not counted yet, since the log is being 
 
 
 @dataclass
-class Outcome:
+class ImportOutcome:
     """The outcome of the lines of one file.
 
     reasons       the number of rejected and silent lines by reason
@@ -132,11 +132,11 @@ def _stdin_in(folder: Path) -> Path:
     return path
 
 
-def _import_file(client: "Client | None", path: Path, advance: Callable[[int], None], *, keep: bool) -> Outcome:
+def _import_file(client: "Client | None", path: Path, advance: Callable[[int], None], *, keep: bool) -> ImportOutcome:
     """Sends the events of a file; without a client, only counts them as stored."""
     from app.feedback import importing
 
-    outcome = Outcome(path.name)
+    outcome = ImportOutcome(path.name)
     lines = importing.read(path)
     while items := list(islice(lines, BATCH)):
         for item in items:
@@ -192,7 +192,7 @@ def _bar(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda lines: bar.advance(task, lines)
 
 
-def _print(outcomes: list[Outcome], *, dry_run: bool) -> None:
+def _print(outcomes: list[ImportOutcome], *, dry_run: bool) -> None:
     from rich.table import Table
 
     table = Table("file", box=None, header_style="bold", pad_edge=False)
@@ -211,7 +211,7 @@ def _print(outcomes: list[Outcome], *, dry_run: bool) -> None:
             console().print(f"\n{outcome.file}: fields that are not imported: {fields}", markup=False)
 
 
-def _print_reasons(outcome: Outcome, heading: str, reasons: Counter[str]) -> None:
+def _print_reasons(outcome: ImportOutcome, heading: str, reasons: Counter[str]) -> None:
     if not reasons:
         return
     console().print(f"\n{heading}", markup=False)

@@ -10,7 +10,7 @@ from thumbwheel import wire
 
 from app.errors import Fault, Faults, Invalid, TooLarge, brief, pointer_part
 from app.feedback import signals
-from app.feedback.ingest.entries import Entry, event_entry, quick_entry
+from app.feedback.ingest.entries import IngestEntry, event_entry, quick_entry
 from app.web import json_limits
 from app.web.bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES, MIB, require_decodable, too_large
 
@@ -28,7 +28,7 @@ UNUSUAL_VALUES = 250_000
 #: The cost of a value in a faulty item relative to a valid one, since its faults are collected and described.
 FAULTY_WEIGHT = 5
 #: A row for the log, or the faults of an item with its event id.
-Item = Entry | tuple[Faults, str | None]
+Item = IngestEntry | tuple[Faults, str | None]
 
 
 class _Object(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,7 +85,7 @@ class BatchReader:
             ), None
         result = _read_unusual(self._project, body)
         values = 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
-        self._left -= values if isinstance(result, Entry) else FAULTY_WEIGHT * values
+        self._left -= values if isinstance(result, IngestEntry) else FAULTY_WEIGHT * values
         return result
 
 

@@ -10,14 +10,14 @@ from app.feedback import signals
 from app.feedback.ingest import append, msgspec_reader
 
 
-class Entry(NamedTuple):
+class IngestEntry(NamedTuple):
     """A body that is to be stored: `row` begins with project and id; `body` is compared if the id is taken already."""
 
     row: tuple[Any, ...]
     body: Any
 
 
-def event_entry(project: str, event: wire.Event) -> Entry:
+def event_entry(project: str, event: wire.Event) -> IngestEntry:
     """Returns the event as a row of the log."""
     stored = signals.as_stored(event)
     prompt = stored.prompt
@@ -27,10 +27,10 @@ def event_entry(project: str, event: wire.Event) -> Entry:
         messages, stored.completion, stored.checkpoint_id, stored.occurred_at, stored.supersedes,
         stored.conversation_id, signals.json_text(stored.metadata), stored.never_train, stored.origin,
     )  # fmt: skip
-    return Entry(row, stored)
+    return IngestEntry(row, stored)
 
 
-def quick_entry(project: str, body: bytes) -> Entry | None:
+def quick_entry(project: str, body: bytes) -> IngestEntry | None:
     """Returns the event in `body`, JSON text, as a row of the log; None if `wire.Event` has to parse it."""
     read = msgspec_reader.read(body, time.time())
     if read is None:
@@ -45,17 +45,17 @@ def quick_entry(project: str, body: bytes) -> Entry | None:
         messages, event.completion, event.checkpoint_id, occurred_at, event.supersedes, event.conversation_id,
         msgspec_reader.json_text(event.metadata), event.never_train, None,
     )  # fmt: skip
-    return Entry(row, body)
+    return IngestEntry(row, body)
 
 
-def completion_entry(project: str, completion_id: str, completion: wire.Completion) -> Entry:
+def completion_entry(project: str, completion_id: str, completion: wire.Completion) -> IngestEntry:
     """Returns the registered completion as a row of its table."""
     row: append.CompletionRow = (
         project, completion_id, signals.json_text(completion.prompt), completion.completion, completion.checkpoint_id,
         completion.conversation_id, signals.json_text(completion.sampling), _array(completion.token_ids),
         _array(completion.log_probs), signals.json_text(completion.metadata),
     )  # fmt: skip
-    return Entry(row, completion)
+    return IngestEntry(row, completion)
 
 
 def _array(numbers: Sequence[float] | None) -> str | None:

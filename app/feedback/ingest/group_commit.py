@@ -22,7 +22,7 @@ from app import postgres_errors
 from app.errors import MOST_FAULTS, Invalid, ThumbwheelError, Unavailable
 from app.feedback import signals
 from app.feedback.ingest import append
-from app.feedback.ingest.entries import Entry
+from app.feedback.ingest.entries import IngestEntry
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,16 @@ OF_A_BODY = (
 )
 
 
-class Outcome(NamedTuple):
+class BodyOutcome(NamedTuple):
     """The outcome of one body. `erased`: its id was erased and is refused; `erased_actor`: its actor was."""
 
     id: str
     status: Literal["stored", "replayed", "conflict", "erased", "erased_actor"]
     differs: tuple[str, ...] = ()  # JSON pointers, if the status is conflict
+
+
+#: The result for one body: its outcome after the commit, or an error if Postgres refuses it.
+Result = BodyOutcome | ThumbwheelError
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,9 @@ COMPLETIONS = Kind(append.append_completions, append.completions_of, signals.com
 @dataclass(eq=False)
 class _Waiting:
     kind: Kind
-    entries: Sequence[Entry]
+    entries: Sequence[IngestEntry]
     size: int
-    answer: asyncio.Future[list[Outcome | ThumbwheelError]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    answer: asyncio.Future[list[Result]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
     def trial(self) -> bool:
@@ -114,14 +116,14 @@ class Intake:
         self._takes_events = False
         self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
 
-    async def record(self, kind: Kind, entries: Sequence[Entry], size: int = 0) -> list[Outcome | ThumbwheelError]:
+    async def record(self, kind: Kind, entries: Sequence[IngestEntry], size: int = 0) -> list[Result]:
         """Returns the outcome of each entry after the commit, or an error for an entry that Postgres refuses.
 
         size  the size of the request in bytes
 
         Raises `Unavailable` if the queue is full or Postgres is unavailable: some of the entries may be stored then.
         """
-        outcomes: list[Outcome | ThumbwheelError] = []
+        outcomes: list[Result] = []
         for start in range(0, len(entries), MOST_BODIES):  # one after the other: they keep their order in the log
             part = entries[start : start + MOST_BODIES]
             self._require_room(len(part), size)
@@ -225,9 +227,7 @@ class Intake:
                 waiting.answer.set_result(answer)
 
 
-async def _outcomes(
-    connection: asyncpg.Connection, kind: Kind, entries: Sequence[Entry]
-) -> list[Outcome | ThumbwheelError]:
+async def _outcomes(connection: asyncpg.Connection, kind: Kind, entries: Sequence[IngestEntry]) -> list[Result]:
     """Stores the entries in one transaction; if one of them makes it fail, stores each half by itself."""
     try:
         fates = await kind.insert(connection, [entry.row for entry in entries])
@@ -241,25 +241,25 @@ async def _outcomes(
         half = len(entries) // 2
         return await _outcomes(connection, kind, entries[:half]) + await _outcomes(connection, kind, entries[half:])
     if fates.count("new") == len(fates):
-        return [Outcome(entry.row[1], "stored") for entry in entries]
+        return [BodyOutcome(entry.row[1], "stored") for entry in entries]
     there = {entry.row[:2] for entry, fate in zip(entries, fates, strict=True) if fate == "there"}
     stored = await kind.stored(connection, there) if there else {}
     return [
-        Outcome(entry.row[1], "stored" if fate == "new" else "erased_actor")
+        BodyOutcome(entry.row[1], "stored" if fate == "new" else "erased_actor")
         if fate != "there"
         else _compared(kind, entry, stored.get(entry.row[:2]))
         for entry, fate in zip(entries, fates, strict=True)
     ]
 
 
-def _compared(kind: Kind, entry: Entry, stored: dict[str, Any] | None) -> Outcome:
+def _compared(kind: Kind, entry: IngestEntry, stored: dict[str, Any] | None) -> BodyOutcome:
     """Returns the outcome of an entry whose id exists; `stored` is None if the event was erased."""
     if stored is None:
-        return Outcome(entry.row[1], "erased")
+        return BodyOutcome(entry.row[1], "erased")
     given = kind.document(entry.body)
     if stored == given:
-        return Outcome(entry.row[1], "replayed")
-    return Outcome(entry.row[1], "conflict", tuple(islice(signals.differences(stored, given), MOST_FAULTS)))
+        return BodyOutcome(entry.row[1], "replayed")
+    return BodyOutcome(entry.row[1], "conflict", tuple(islice(signals.differences(stored, given), MOST_FAULTS)))
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

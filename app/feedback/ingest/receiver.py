@@ -15,8 +15,8 @@ from app.capacity import Lane
 from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, brief
 from app.feedback import signals
 from app.feedback.ingest import bodies
-from app.feedback.ingest.entries import Entry, completion_entry, event_entry, quick_entry
-from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, Intake, Kind, Outcome
+from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry, quick_entry
+from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Intake, Kind, Result
 from app.projects.admission import Admission
 from app.web.bodies import (
     JSON_LINES,
@@ -105,10 +105,10 @@ class Receiver:
         reader = bodies.BatchReader(project)
         under_way: asyncio.Task[None] | None = None
         for start in range(0, len(items), PART):
-            entries: dict[int, Entry] = {}
+            entries: dict[int, IngestEntry] = {}
             for index in range(start, min(start + PART, len(items))):
                 item = reader.read(items[index])
-                if isinstance(item, Entry):
+                if isinstance(item, IngestEntry):
                     entries[index] = item
                 else:
                     answers[index] = _invalid(index, *item)
@@ -125,7 +125,7 @@ class Receiver:
         receipt = {"stored": stored, "replayed": replayed, "rejected": rejected, "items": answers}
         return _json(receipt, MIXED if rejected else OK)
 
-    async def _part(self, entries: Mapping[int, Entry], answers: list[dict[str, Any]], size: int) -> None:
+    async def _part(self, entries: Mapping[int, IngestEntry], answers: list[dict[str, Any]], size: int) -> None:
         outcomes = await self._intake.record(EVENTS, list(entries.values()), size)
         for (index, entry), outcome in zip(entries.items(), outcomes, strict=True):
             answers[index] = _answer(index, entry, outcome)
@@ -134,7 +134,7 @@ class Receiver:
         authorization = request.headers.get("authorization", "").encode("latin-1")
         return await self._admission.admit(authorization, request.scope["query_string"])
 
-    async def _one(self, kind: Kind, entry: Entry, size: int, what: str, name: str) -> Outcome:
+    async def _one(self, kind: Kind, entry: IngestEntry, size: int, what: str, name: str) -> BodyOutcome:
         [outcome] = await self._intake.record(kind, [entry], size)
         if isinstance(outcome, ThumbwheelError):
             raise outcome
@@ -165,7 +165,7 @@ def _read(model: type[BaseModel], body: bytes, most_values: int = MOST_VALUES) -
     raise Invalid(faults.sentence(), code="invalid_request", faults=faults)
 
 
-def _receipt(name: str, outcome: Outcome) -> Response:
+def _receipt(name: str, outcome: BodyOutcome) -> Response:
     return _json({name: outcome.id, "status": outcome.status}, CREATED if outcome.status == "stored" else OK)
 
 
@@ -173,7 +173,7 @@ def _json(value: Any, status: int) -> Response:
     return Response(to_json(value), status, media_type="application/json")
 
 
-def _answer(index: int, entry: Entry, outcome: Outcome | ThumbwheelError) -> dict[str, Any]:
+def _answer(index: int, entry: IngestEntry, outcome: Result) -> dict[str, Any]:
     if isinstance(outcome, ThumbwheelError):
         return {
             "index": index, "event_id": entry.row[1], "status": "invalid", "error": outcome.message, "pointer": "",
@@ -199,7 +199,7 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _conflict(outcome: Outcome, what: str, name: str) -> str:
+def _conflict(outcome: BodyOutcome, what: str, name: str) -> str:
     fields = ", ".join(outcome.differs)
     return (
         f"The {what} {outcome.id} is stored with another {fields}: send the same body to retry, "
@@ -207,7 +207,7 @@ def _conflict(outcome: Outcome, what: str, name: str) -> str:
     )
 
 
-def _erased(outcome: Outcome, what: str, name: str) -> str:
+def _erased(outcome: BodyOutcome, what: str, name: str) -> str:
     if outcome.status == "erased_actor":
         return (
             "The actor was erased, and new events of theirs are refused: stop sending them, or have an admin let "

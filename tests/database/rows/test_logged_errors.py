@@ -14,7 +14,7 @@ from app import settings, telemetry
 from app.arrow_queries import arrow, literal
 from app.database import engine, transaction
 from app.errors import Invalid, ThumbwheelError
-from app.feedback.ingest.entries import Entry
+from app.feedback.ingest.entries import IngestEntry
 from app.feedback.ingest.group_commit import EVENTS, intake
 from tests.desk import DESK, execute, make_project
 from tests.logged import record
@@ -111,7 +111,7 @@ def test_a_value_that_cannot_even_be_sent_is_not_quoted_in_the_log(database, log
 
     async def send() -> list[object]:
         async with intake(settings.current().need_libpq_database()) as way_in:
-            return await way_in.record(EVENTS, [Entry(row, None)])
+            return await way_in.record(EVENTS, [IngestEntry(row, None)])
 
     [answer] = asyncio.run(send())
 

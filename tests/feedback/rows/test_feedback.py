@@ -17,8 +17,8 @@ from app.database import transaction
 from app.errors import Invalid, NotFound, Unavailable
 from app.feedback import service
 from app.feedback.ingest import append
-from app.feedback.ingest.entries import Entry, event_entry
-from app.feedback.ingest.group_commit import EVENTS, MOST_BODIES, Intake, Outcome
+from app.feedback.ingest.entries import IngestEntry, event_entry
+from app.feedback.ingest.group_commit import EVENTS, MOST_BODIES, BodyOutcome, Intake
 from app.projects.tables import Project
 from tests.logged import Answer, record, register
 
@@ -36,13 +36,13 @@ def thumb(completion_id: str = "c1", value: str = "up", **more) -> dict:
     return {"completion_id": completion_id, "actor": "ann", "signal": {"kind": "thumbs", "value": value}, **more}
 
 
-def entry(**more) -> Entry:
+def entry(**more) -> IngestEntry:
     return event_entry(P, wire.Event.model_validate(thumb(**more)))
 
 
-def one(body: dict) -> Outcome:
+def one(body: dict) -> BodyOutcome:
     [answer] = record(P, [body])
-    assert isinstance(answer, Outcome), answer
+    assert isinstance(answer, BodyOutcome), answer
     return answer
 
 
@@ -85,7 +85,7 @@ def test_another_body_under_the_same_id_is_a_conflict_that_names_the_fields(proj
 
     answer = one(thumb(event_id="e1", value="down", metadata={"page": 2, "same": True}))
 
-    assert answer == Outcome("e1", "conflict", ("/metadata/page", "/signal/value"))
+    assert answer == BodyOutcome("e1", "conflict", ("/metadata/page", "/signal/value"))
     assert [event.signal["value"] for event in log()] == ["up"]
 
 
@@ -113,9 +113,9 @@ def test_of_equal_ids_at_once_the_first_is_stored_and_the_others_are_compared_wi
     answers = record(P, [thumb(event_id="a"), thumb(event_id="a"), thumb(event_id="a", value="down")])
 
     assert answers == [
-        Outcome("a", "stored"),
-        Outcome("a", "replayed"),
-        Outcome("a", "conflict", ("/signal/value",)),
+        BodyOutcome("a", "stored"),
+        BodyOutcome("a", "replayed"),
+        BodyOutcome("a", "conflict", ("/signal/value",)),
     ]
     assert len(log()) == 1
 
@@ -144,7 +144,7 @@ def test_two_projects_may_use_the_same_event_id(project):
         session.add(Project(id="other", base_model="/models/base", configuration={}))
 
     assert one(thumb(event_id="e1")).status == "stored"
-    assert record("other", [thumb(event_id="e1")]) == [Outcome("e1", "stored")]
+    assert record("other", [thumb(event_id="e1")]) == [BodyOutcome("e1", "stored")]
 
 
 def test_an_id_is_unique_over_all_months(project):
@@ -188,8 +188,8 @@ def test_a_completion_is_registered_once_and_never_changed(project):
     first, again = register(P, "c1", body), register(P, "c1", body)
     other = register(P, "c1", {**body, "completion": "Never.", "token_ids": None, "log_probs": None})
 
-    assert (first, again) == (Outcome("c1", "stored"), Outcome("c1", "replayed"))
-    assert other == Outcome("c1", "conflict", ("/completion", "/log_probs", "/token_ids"))
+    assert (first, again) == (BodyOutcome("c1", "stored"), BodyOutcome("c1", "replayed"))
+    assert other == BodyOutcome("c1", "conflict", ("/completion", "/log_probs", "/token_ids"))
     with transaction() as session:
         stored = service.completion(session, P, "c1")
         assert stored.model_dump(include=set(body)) == body
@@ -274,7 +274,7 @@ def test_nobody_is_answered_before_the_commit(project):
                 sent = asyncio.create_task(intake.record(EVENTS, [entry(event_id="e1")]))
                 await _until_a_writer_waits(watching)
                 assert not sent.done()
-            assert await sent == [Outcome("e1", "stored")]
+            assert await sent == [BodyOutcome("e1", "stored")]
 
     asyncio.run(scenario())
 
@@ -343,7 +343,7 @@ def test_a_poison_event_fails_alone(poison):
     answers = record(P, [thumb(event_id=f"e{n}", actor="poison" if n in (3, 40) else "ann") for n in range(100)])
 
     assert [n for n, answer in enumerate(answers) if isinstance(answer, Invalid)] == [3, 40]
-    assert sum(isinstance(answer, Outcome) and answer.status == "stored" for answer in answers) == 98
+    assert sum(isinstance(answer, BodyOutcome) and answer.status == "stored" for answer in answers) == 98
     with transaction() as session:
         assert session.execute(text("SELECT count(*) FROM events")).scalar_one() == 98
     assert isinstance(record(P, [thumb(event_id="e3", actor="poison")])[0], Invalid)
@@ -357,7 +357,7 @@ def test_an_event_of_a_project_that_is_not_there_fails_alone(project):
 
     answers = asyncio.run(scenario())
 
-    assert answers[0] == Outcome("e1", "stored")
+    assert answers[0] == BodyOutcome("e1", "stored")
     assert isinstance(answers[1], Invalid)
 
 
@@ -373,7 +373,7 @@ def test_while_postgres_is_away_senders_are_told_to_come_again_and_then_stored(p
                     WHERE application_name = 'thumbwheel intake'""")
                 with pytest.raises(Unavailable):
                     await sent
-            assert await intake.record(EVENTS, [entry(event_id="e2")]) == [Outcome("e2", "stored")]
+            assert await intake.record(EVENTS, [entry(event_id="e2")]) == [BodyOutcome("e2", "stored")]
 
     asyncio.run(scenario())
 
