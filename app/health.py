@@ -53,11 +53,11 @@ async def live() -> Live:
 )
 async def ready(request: Request) -> Ready:
     """Shows that Postgres answers within a second, has current tables and takes events. Redis may be away."""
-    readiness: Readiness = request.app.state.readiness
+    readiness: ReadinessProbe = request.app.state.readiness
     return await readiness()
 
 
-class Readiness:
+class ReadinessProbe:
     """Checks whether this process can take requests, once for all probes that come within `KEPT_SECONDS`."""
 
     def __init__(self, intake: Intake) -> None:

@@ -1,7 +1,7 @@
 """The HTTP/1.1 protocol of the API: uvicorn's, with bounds on requests and a graceful shutdown.
 
 A connection is closed without an answer only if no request has begun on it. Time-outs are checked by one sweep over
-all connections (`Server` in `app.server`), so that a request costs no timer of its own.
+all connections (`ApiServer` in `app.server`), so that a request costs no timer of its own.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Limits:
     connections: int = 4000
 
 
-class State(ServerState):
+class ApiServerState(ServerState):
     """The state that all connections of one server share."""
 
     def __init__(self, limits: Limits) -> None:
@@ -81,7 +81,7 @@ TOO_MANY_CONNECTIONS = problem_response(
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. `server_state` has to be a `State`."""
+    """One connection. `server_state` has to be a `ApiServerState`."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        assert isinstance(server_state, State)
+        assert isinstance(server_state, ApiServerState)
         self.state = server_state
         self.refusal: Response | None = None  # the answer to the request that the parser has just rejected
         self.finished = False  # the last answer is written or about to be: further bytes are ignored

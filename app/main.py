@@ -29,7 +29,7 @@ from app.feedback.api import router as feedback
 from app.feedback.ingest.fast_path import IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
-from app.health import Readiness, health
+from app.health import ReadinessProbe, health
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
 from app.labels.policies.api import router as label_policies
@@ -42,7 +42,7 @@ from app.privacy.receipts.api import router as receipts
 from app.project_setup.api import router as project_setup
 from app.projects.api import router as projects
 from app.releases.api import router as releases
-from app.releases.current import CurrentRelease, CurrentReleaseFastPath
+from app.releases.current import CurrentReleaseEndpoint, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
@@ -141,11 +141,11 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     api.state.streams = streams = Streams()
     lane = Lane(Purpose.HOT)
     async with intake(settings.current().need_libpq_database()) as way_in:
-        api.state.readiness = readiness = Readiness(way_in)
+        api.state.readiness = readiness = ReadinessProbe(way_in)
         api.state.receiver = receiver = Receiver(way_in, lane)
         api.state.event_answerer = receiver.event
         api.state.known_keys = KnownKeys(lane)
-        api.state.current_release = CurrentRelease(lane)
+        api.state.current_release = CurrentReleaseEndpoint(lane)
         with outbox.relay(), told_to_stop(streams.stop):
             yield
         readiness.close()

@@ -29,7 +29,7 @@ RETRY_SECONDS = 5.0
 SENDING_SECONDS = 60.0
 
 
-class Message(Base):
+class OutboxMessage(Base):
     __tablename__ = "outbox"
 
     id: Mapped[Id]
@@ -44,7 +44,7 @@ def put(session: Session, task: Task, **arguments: UUID) -> None:
     if set(arguments) != set(task.arguments):
         raise TypeError(f"{task.name} takes the arguments {task.arguments}, not {tuple(arguments)}")
     values = {name: str(value) for name, value in arguments.items()}
-    session.add(Message(task=task.name, queue=task.queue, arguments=values))
+    session.add(OutboxMessage(task=task.name, queue=task.queue, arguments=values))
     event.listen(session, "after_commit", _ring)
 
 
@@ -62,7 +62,7 @@ def _ring(_session: Session) -> None:
 
 def waiting(session: Session) -> tuple[int, datetime | None]:
     """Returns the number of unsent messages, and the creation time of the oldest one."""
-    count, oldest = session.execute(select(func.count(), func.min(Message.created_at))).one()
+    count, oldest = session.execute(select(func.count(), func.min(OutboxMessage.created_at))).one()
     return count, oldest
 
 
@@ -90,7 +90,7 @@ def deliver() -> int:
     while True:
         with transaction() as session:
             messages = session.scalars(
-                select(Message).order_by(Message.id).limit(BATCH).with_for_update(skip_locked=True)
+                select(OutboxMessage).order_by(OutboxMessage.id).limit(BATCH).with_for_update(skip_locked=True)
             ).all()
             if messages:
                 end_when_idle(session, SENDING_SECONDS)

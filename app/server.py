@@ -23,7 +23,7 @@ from uvicorn.config import HTTPProtocolType
 from uvicorn.importer import import_from_string
 
 from app import malloc, settings
-from app.http_protocol import Limits, Protocol, State
+from app.http_protocol import ApiServerState, Limits, Protocol
 from app.main import create_app
 from app.settings import Settings
 
@@ -40,12 +40,12 @@ POLL_SECONDS = 0.05
 OTHER_FILES = 256
 
 
-class Server(uvicorn.Server):
+class ApiServer(uvicorn.Server):
     """uvicorn's server with limits on connections and a shutdown that finishes open requests."""
 
     def __init__(self, config: uvicorn.Config, limits: Limits, shutdown_seconds: float) -> None:
         super().__init__(config)
-        self.state = State(limits)
+        self.state = ApiServerState(limits)
         self.server_state = self.state
         self.shutdown_seconds = shutdown_seconds
 
@@ -120,7 +120,7 @@ def served(
     port: int,
     log_level: str | None = None,
     configure_logs: bool = True,
-) -> Server:
+) -> ApiServer:
     """Returns the server of `application`, not started yet."""
     config = uvicorn.Config(
         application,
@@ -138,7 +138,7 @@ def served(
         body_seconds=chosen.body_seconds,
         connections=min(chosen.max_connections, _most_connections(chosen.max_connections)),
     )
-    return Server(config, limits, chosen.shutdown_seconds)
+    return ApiServer(config, limits, chosen.shutdown_seconds)
 
 
 def _most_connections(wanted: int) -> int:

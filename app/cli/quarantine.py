@@ -20,7 +20,7 @@ Actor = Annotated[str, typer.Argument(help="The actor's id, as in events.")]
 Reason = Annotated[str, typer.Option(help="The reason, which is stored with the decision.")]
 
 
-class State(StrEnum):
+class ActorState(StrEnum):
     QUARANTINED = "quarantined"
     CONFIRMED = "confirmed"
     RELEASED = "released"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @quarantine.command("list")
 def list_quarantine(
-    state: Annotated[State | None, typer.Option(help="List only actors in this state.")] = None,
+    state: Annotated[ActorState | None, typer.Option(help="List only actors in this state.")] = None,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:

@@ -79,7 +79,7 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         folder = stack.enter_context(services.claimed(settings.data_dir.absolute()))
         port = settings.port or services.free_port()
         require_free(settings.host, port)
-        servers: dict[str, services.Server] = {}
+        servers: dict[str, services.EmbeddedServer] = {}
         phase = partial(_phase, say)
         database_url, redis_url = settings.database_url, str(settings.redis_url or "")
         if database_url is None:

@@ -4,15 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Header
-from fastapi import Request as HttpRequest
+from fastapi import Depends, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app.errors import Fault, Invalid
 from app.idempotency import service
-from app.idempotency.service import HEADER, Answer, Request
+from app.idempotency.service import HEADER, Answer, KeyedRequest
 
 Done = TypeVar("Done", bound=BaseModel)
 
@@ -39,7 +38,7 @@ class Keyed:
         if self.key is None:
             return do()
         sent = None if body is None else body.model_dump(mode="json")
-        request = Request(project, self.key, self.operation, sent)
+        request = KeyedRequest(project, self.key, self.operation, sent)
         before = service.begin(session, request)
         if before is not None:
             return JSONResponse(before.body, before.status, headers={"Idempotency-Replayed": "true"})
@@ -49,7 +48,7 @@ class Keyed:
 
 
 def _keyed(
-    request: HttpRequest,
+    request: Request,
     idempotency_key: Annotated[str | None, Header(alias=HEADER, description=ABOUT, max_length=LONGEST)] = None,
 ) -> Keyed:
     status = request.scope["route"].status_code or 200

@@ -27,7 +27,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Request:
+class KeyedRequest:
     """A request with a key. `operation`: method and path; `body`: parsed JSON."""
 
     project: str
@@ -40,7 +40,7 @@ class Request:
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()
 
 
-def begin(session: Session, request: Request) -> Answer | None:
+def begin(session: Session, request: KeyedRequest) -> Answer | None:
     """Returns the earlier answer to the request, or None if this transaction has to perform it.
 
     Raises `Conflict` while another transaction performs it, `Invalid` if the key was used for another request.
@@ -63,7 +63,7 @@ def begin(session: Session, request: Request) -> Answer | None:
     return Answer(stored.status, stored.response)
 
 
-def keep(session: Session, request: Request, answer: Answer) -> None:
+def keep(session: Session, request: KeyedRequest, answer: Answer) -> None:
     """Stores the answer for further requests with this key, if this transaction commits."""
     store.keep(
         session,

@@ -23,7 +23,7 @@ from app.feedback import service as feedback
 from app.idempotency import service as idempotency
 from app.labels.summaries import service as summaries
 from app.loop import store
-from app.loop.triggers import Decision, Situation, decide, due
+from app.loop.triggers import Decision, TriggerFacts, decide, due
 from app.privacy.erasures import service as erasures
 from app.projects import service as projects
 from app.releases import service as releases
@@ -118,7 +118,7 @@ def _decide(session: Session, project: str) -> None:
         return
     last = runs.last(session, project)
     ready = runs.readiness(session, project)
-    situation = Situation(
+    situation = TriggerFacts(
         new=ready.new_counts,
         hours_since_last_run=_hours_since(last),
         active=last is not None and last.state not in TERMINAL,

@@ -7,7 +7,7 @@ from thumbwheel import wire
 
 
 @dataclass(frozen=True)
-class Situation:
+class TriggerFacts:
     new: wire.ClassCounts  # labels since the last run's watermark
     hours_since_last_run: float | None  # None: there was none
     active: bool
@@ -22,7 +22,7 @@ class Decision:
     reason: str
 
 
-def decide(rules: wire.TriggerRules, now: Situation) -> Decision:
+def decide(rules: wire.TriggerRules, now: TriggerFacts) -> Decision:
     """Decides whether to start a run, with the reason. Without a rule, none starts.
 
     "New" counts from the last run, whatever its end: a run that failed is not started again on the same labels.
@@ -45,7 +45,7 @@ def due(rules: wire.TriggerRules, hours_since_last_run: float | None) -> bool:
     return rules.every_hours is not None and (hours_since_last_run is None or hours_since_last_run >= rules.every_hours)
 
 
-def _volume(rules: wire.TriggerRules, now: Situation) -> Decision | None:
+def _volume(rules: wire.TriggerRules, now: TriggerFacts) -> Decision | None:
     if rules.new_per_class is None:
         return None
     wanted = rules.new_per_class
@@ -59,7 +59,7 @@ def _volume(rules: wire.TriggerRules, now: Situation) -> Decision | None:
     return Decision(start=True, reason=f"{enough} labels (required: {wanted}{' of each' * now.both_classes})")
 
 
-def _period(rules: wire.TriggerRules, now: Situation) -> Decision | None:
+def _period(rules: wire.TriggerRules, now: TriggerFacts) -> Decision | None:
     if rules.every_hours is None:
         return None
     hours = now.hours_since_last_run
@@ -71,7 +71,7 @@ def _period(rules: wire.TriggerRules, now: Situation) -> Decision | None:
     return Decision(start=True, reason=f"{since}, and there are new labels")
 
 
-def _after(now: Situation) -> str:
+def _after(now: TriggerFacts) -> str:
     if now.last_run_ended_badly is None:
         return ""
     return f" (the last run {now.last_run_ended_badly}: start one by hand to use the same labels again)"

@@ -36,13 +36,13 @@ class _Live(NamedTuple):
 
 
 class CurrentReleaseFastPath(FastPath):
-    """Middleware that passes the operation to `api.state.current_release`: see `CurrentRelease`."""
+    """Middleware that passes the operation to `api.state.current_release`: see `CurrentReleaseEndpoint`."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, "GET", CURRENT_PATH, "current_release")
 
 
-class CurrentRelease:
+class CurrentReleaseEndpoint:
     """Answers `GET /v1/releases/current` in the event loop, on connections of its own."""
 
     def __init__(self, lane: Lane) -> None:

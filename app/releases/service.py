@@ -31,7 +31,7 @@ def current(session: Session, project: str) -> wire.CurrentRelease:
 def begin(session: Session, project: str) -> None:
     """Begins the ledger of a project that was just inserted: its base model is live."""
     base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
-    _append(session, project, Entry(1, base, "start", None), "the project's base model", "thumbwheel")
+    _append(session, project, LedgerEntry(1, base, "start", None), "the project's base model", "thumbwheel")
 
 
 def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.Release:
@@ -55,7 +55,7 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A new entry of the ledger, before it is written."""
 
     number: int
@@ -64,7 +64,7 @@ class Entry:
     override_reason: str | None
 
 
-def _next(session: Session, project: str, new: wire.NewRelease) -> Entry:
+def _next(session: Session, project: str, new: wire.NewRelease) -> LedgerEntry:
     live = _live(session, project)
     if new.rollback:
         return _roll_back(session, project, live, new)
@@ -80,7 +80,7 @@ def _next(session: Session, project: str, new: wire.NewRelease) -> Entry:
             code="gates_failed",
             reasons=checkpoint.reasons,
         )
-    return Entry(live.number + 1, checkpoint, "ship", new.override_reason)
+    return LedgerEntry(live.number + 1, checkpoint, "ship", new.override_reason)
 
 
 def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) -> wire.Release:
@@ -96,7 +96,7 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
     projects.change_base_model(session, project, new.base_model)
     base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
     reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
-    entry = Entry(live.number + 1, base, "start", override_reason=None)
+    entry = LedgerEntry(live.number + 1, base, "start", override_reason=None)
     return _shown(_append(session, project, entry, reason[:REASON_CHARACTERS], by))
 
 
@@ -124,7 +124,7 @@ def _live(session: Session, project: str) -> Release:
     return row
 
 
-def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease) -> Entry:
+def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease) -> LedgerEntry:
     """Returns the entry of a rollback. A second rollback goes one release further back; it does not undo the first."""
     shipped: list[Release] = []
     for entry in reversed(store.newest_first(session, project, None, None)):
@@ -143,10 +143,10 @@ def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelea
     checkpoint = checkpoints.get(session, project, earlier.checkpoint_id)
     # An earlier override of its gates had a reason, so a rollback to it needs no new reason.
     overridden = earlier.override_reason if checkpoint.verdict == "failed" else None
-    return Entry(live.number + 1, checkpoint, "rollback", new.override_reason or overridden)
+    return LedgerEntry(live.number + 1, checkpoint, "rollback", new.override_reason or overridden)
 
 
-def _append(session: Session, project: str, entry: Entry, reason: str, by: str) -> Release:
+def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by: str) -> Release:
     return store.append(
         session,
         {

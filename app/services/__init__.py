@@ -3,12 +3,12 @@
 from app.services.die_with_parent import end_with_parent
 from app.services.folders import claimed, sweep, temporary
 from app.services.postgres import embedded_postgres
-from app.services.processes import Process, Server, free_port, tethered, wait_until
+from app.services.processes import EmbeddedServer, Process, free_port, tethered, wait_until
 from app.services.valkey import embedded_valkey
 
 __all__ = [
+    "EmbeddedServer",
     "Process",
-    "Server",
     "claimed",
     "embedded_postgres",
     "embedded_valkey",

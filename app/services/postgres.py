@@ -14,7 +14,7 @@ from pathlib import Path
 
 from app.errors import Invalid, Unavailable
 from app.services import folders
-from app.services.processes import Process, Server, free_port, living_in, server_user, tethered, wait_until
+from app.services.processes import EmbeddedServer, Process, free_port, living_in, server_user, tethered, wait_until
 from app.services.programs import postgres_programs
 
 NAME = "thumbwheel"  # name of the role and of the database
@@ -52,7 +52,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 @contextmanager
 def embedded_postgres(
     folder: Path, *, durable: bool = True, programs: Path | None = None, port: int | None = None
-) -> Iterator[Server]:
+) -> Iterator[EmbeddedServer]:
     """Runs Postgres on the data in `folder`, created by the first call, while the block lasts.
 
     durable   False gives up the safety of the data against a crash of the machine for speed, as tests do
@@ -73,7 +73,7 @@ def embedded_postgres(
         _clear_stale_pid(cluster)
         process, port = _start(binaries, folder, durable, port)
         url = f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"
-        server = Server(url, process, partial(_start_again, binaries, folder, durable, port))
+        server = EmbeddedServer(url, process, partial(_start_again, binaries, folder, durable, port))
         try:
             yield server
         finally:

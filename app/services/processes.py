@@ -213,7 +213,7 @@ class Process:
 
 
 @dataclass
-class Server:
+class EmbeddedServer:
     """An embedded server: its permanent URL, its process, and a function that starts the next process."""
 
     url: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.errors import Unavailable
-from app.services.processes import Server
+from app.services.processes import EmbeddedServer
 from app.services.supervisor import Say, exit_reason
 
 MAX_RESTARTS = 5
@@ -33,7 +33,7 @@ class Restarts:
 class ServerWatch:
     """Watches embedded servers. Use it in the thread that started them: they end with that thread."""
 
-    def __init__(self, say: Say, servers: Mapping[str, Server]) -> None:
+    def __init__(self, say: Say, servers: Mapping[str, EmbeddedServer]) -> None:
         self.say = say
         self.servers = servers
         self.restarts = {name: Restarts() for name in servers}
@@ -59,7 +59,7 @@ class ServerWatch:
         self.restart_at[name] = now + pause
         self.say(name, f"{reason}; restarting it" + (f" in {pause:.0f} s" if pause else ""))
 
-    def _restart(self, name: str, server: Server) -> None:
+    def _restart(self, name: str, server: EmbeddedServer) -> None:
         del self.restart_at[name]
         began = time.monotonic()
         try:

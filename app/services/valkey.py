@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.errors import Unavailable
 from app.services import folders
-from app.services.processes import Process, Server, free_port, server_user
+from app.services.processes import EmbeddedServer, Process, free_port, server_user
 from app.services.programs import valkey_program
 
 START_SECONDS = 60
@@ -19,7 +19,7 @@ ATTEMPTS = 5  # another process may take the port that was free a moment before
 @contextmanager
 def embedded_valkey(
     folder: Path, *, durable: bool = True, program: Path | None = None, port: int | None = None
-) -> Iterator[Server]:
+) -> Iterator[EmbeddedServer]:
     """Runs Valkey on the data in `folder`, created by the first call, while the block lasts.
 
     durable  False stores no data on disk, as tests do
@@ -37,7 +37,7 @@ def embedded_valkey(
         folders.give_to_server(data)
         process, port = _start(binary, folder, password, durable, port)
         url = f"redis://:{password}@127.0.0.1:{port}/0"
-        server = Server(url, process, lambda: _start(binary, folder, password, durable, port)[0])
+        server = EmbeddedServer(url, process, lambda: _start(binary, folder, password, durable, port)[0])
         try:
             yield server
         finally:

@@ -18,7 +18,7 @@ from app import services
 from app.access import service as access
 from app.cli.stack import migrate
 from app.project_setup import service as project_setup
-from app.services import Server, free_port, tethered, wait_until
+from app.services import EmbeddedServer, free_port, tethered, wait_until
 from app.settings import Settings
 from benchmarks.ingest.peers import Base
 
@@ -49,7 +49,7 @@ class Served:
 class Backend:
     """Postgres and Valkey, with a project and a key that may write into it."""
 
-    database: Server
+    database: EmbeddedServer
     environment: dict[str, str]
     key: str
 

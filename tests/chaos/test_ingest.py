@@ -18,7 +18,7 @@ import pytest
 
 from app import services
 from app.cli.stack import migrate
-from app.services import Server, free_port, tethered, wait_until
+from app.services import EmbeddedServer, free_port, tethered, wait_until
 from benchmarks.ingest.load import Connection, connect, message
 
 CLIENTS = 64
@@ -42,7 +42,7 @@ class Machine:
     kills: list[str] = field(default_factory=list)
     running: dict[str, ExitStack] = field(default_factory=dict)
     api: subprocess.Popen[bytes] | None = None
-    database: Server | None = None
+    database: EmbeddedServer | None = None
 
     @property
     def environment(self) -> dict[str, str]:

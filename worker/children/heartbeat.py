@@ -17,7 +17,7 @@ from app.database import transaction
 from app.durable import write_atomically
 from app.errors import StaleLease
 from app.runs.leases import service as leases
-from app.runs.leases.lease import Lease, Standing
+from app.runs.leases.lease import Lease, LeasedRun
 from app.runs.states import RunState
 from worker.training.machine.lease_watch import LEASE
 
@@ -42,7 +42,7 @@ class Heartbeat:
         self.seconds = settings.current().lease_seconds
         self._renewed_at = time.monotonic()
         self._gone = False
-        self._standing: Standing | None = None
+        self._standing: LeasedRun | None = None
         self._shown: Path | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"heartbeat of {lease.run_id}", daemon=True)

@@ -16,7 +16,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeasedRun:
     """The state of a run as its worker has to know it."""
 
     state: RunState

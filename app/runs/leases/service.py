@@ -18,7 +18,7 @@ from app.errors import StaleLease
 from app.runs import service as runs
 from app.runs import states
 from app.runs.leases import store
-from app.runs.leases.lease import Lease, Standing
+from app.runs.leases.lease import Lease, LeasedRun
 from app.runs.states import Condition, Hold, Reaping, RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
 from app.runs.transitions import service as transitions
@@ -87,7 +87,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
     )
 
 
-def renew(session: Session, lease: Lease) -> Standing:
+def renew(session: Session, lease: Lease) -> LeasedRun:
     """Renews the lease for another `lease_seconds`. Raises `StaleLease`, as every function with a lease does."""
     return _held(store.renew(session, lease, settings.current().lease_seconds), lease)
 
@@ -267,7 +267,7 @@ def _give_up(session: Session, row: Run, by: str, reason: str, kind: TransitionK
         runs.end(session, row, RunState.FAILED, by, reason, kind=kind)
 
 
-def _held(standing: Standing | None, lease: Lease) -> Standing:
+def _held(standing: LeasedRun | None, lease: Lease) -> LeasedRun:
     if standing is None:
         raise _stale(lease)
     return standing

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app import settings
 from app.database import end_when_idle
-from app.runs.leases.lease import Lease, Standing
+from app.runs.leases.lease import Lease, LeasedRun
 from app.runs.states import ACTIVE, WORKING, RunState
 from app.runs.tables import NEXT_NUMBER, Run
 
@@ -56,12 +56,12 @@ def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> R
     return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
 
 
-def write(session: Session, lease: Lease, values: dict[str, Any]) -> Standing | None:
+def write(session: Session, lease: Lease, values: dict[str, Any]) -> LeasedRun | None:
     """Writes to the run of `lease`. Returns its standing; None if the lease is lost or the run has ended."""
     hold_briefly(session)
     statement = update(Run).where(*_held(lease), Run.state.in_(ACTIVE)).values(**values)
     row = session.execute(statement.returning(Run.state, Run.paused)).one_or_none()
-    return None if row is None else Standing(RunState(row.state), row.paused)
+    return None if row is None else LeasedRun(RunState(row.state), row.paused)
 
 
 def go_on(session: Session, lease: Lease, step: int) -> None:
@@ -71,7 +71,7 @@ def go_on(session: Session, lease: Lease, step: int) -> None:
     session.execute(statement.values(held_up_since=None, held_up_by=None))
 
 
-def renew(session: Session, lease: Lease, lease_seconds: float) -> Standing | None:
+def renew(session: Session, lease: Lease, lease_seconds: float) -> LeasedRun | None:
     """Renews the lease for `lease_seconds` from now. Returns and fails as `write`."""
     return write(session, lease, {"lease_expires_at": _after(lease_seconds)})
 

@@ -28,7 +28,7 @@ PAGE = 500
 
 
 @dataclass(frozen=True)
-class Standing:
+class StreamedRun:
     """The current state of a run; `number` is the highest number among its history and metrics."""
 
     number: int
@@ -67,7 +67,7 @@ def begin(session: Session, project: str, run_id: UUID, last_event_id: str | Non
     return Place() if history else Place(now.number, len(now.warnings))
 
 
-def standing(run_id: UUID) -> Standing:
+def standing(run_id: UUID) -> StreamedRun:
     """Returns the current state of the run. Raises `NotFound`, `Unavailable`."""
     with transaction(Purpose.STREAMS) as session:
         current = store.standing(session, run_id)
@@ -94,11 +94,11 @@ def warned(message: str, place: Place) -> AnyRunEvent:
     return RunWarningEvent(id=str(place), message=message)
 
 
-def progress(now: Standing, place: Place) -> AnyRunEvent:
+def progress(now: StreamedRun, place: Place) -> AnyRunEvent:
     return RunProgressEvent(id=str(place), **now.progress)
 
 
-def ended(now: Standing, place: Place) -> AnyRunEvent:
+def ended(now: StreamedRun, place: Place) -> AnyRunEvent:
     assert now.end is not None
     return RunEndEvent(id=str(replace(place, ended=True)), **now.end)
 
@@ -106,12 +106,12 @@ def ended(now: Standing, place: Place) -> AnyRunEvent:
 # -- inside ------------------------------------------------------------------------------------------------------------
 
 
-def _standing(row: Run, number: int) -> Standing:
+def _standing(row: Run, number: int) -> StreamedRun:
     shown = {name: getattr(row, name) for name in PROGRESS}
     training = row.state == RunState.TRAINING
     speed = (row.last_metrics or {}).get("tokens_per_second") if training else None
     ended = row.state in TERMINAL
-    return Standing(
+    return StreamedRun(
         number,
         {**shown, "eta_seconds": row.eta_seconds, "tokens_per_second": speed},
         tuple(row.warnings),

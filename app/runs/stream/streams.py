@@ -34,7 +34,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class Shared(Generic[Key, Value]):
+class SharedLookup(Generic[Key, Value]):
     """Calls `look` in a thread, once for all requests of the same key within `LOOK_SECONDS`."""
 
     def __init__(self, look: Callable[[Key], Value]) -> None:
@@ -58,8 +58,10 @@ class Streams:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        self._standing: Shared[UUID, service.Standing] = Shared(service.standing)
-        self._written: Shared[tuple[UUID, int], list[service.Written]] = Shared(lambda of: service.written_after(*of))
+        self._standing: SharedLookup[UUID, service.StreamedRun] = SharedLookup(service.standing)
+        self._written: SharedLookup[tuple[UUID, int], list[service.Written]] = SharedLookup(
+            lambda of: service.written_after(*of)
+        )
 
     def stop(self) -> None:
         """Ends every stream now. May be called from any thread, and from a signal handler."""
@@ -102,7 +104,7 @@ class Streams:
             if time.monotonic() - began >= LONGEST_SECONDS or await self._stopped_within(LOOK_SECONDS):
                 return
 
-    def _behind(self, place: Place, now: service.Standing) -> bool:
+    def _behind(self, place: Place, now: service.StreamedRun) -> bool:
         return place.number < now.number and not self._stopping.is_set()
 
     async def _stopped_within(self, seconds: float) -> bool:

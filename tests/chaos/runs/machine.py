@@ -15,7 +15,7 @@ import httpx
 from app import services
 from app.cli.stack import API, BEAT, api_command, celery_command, migrate
 from app.messages import HOUSEKEEPING, RUNS
-from app.services import Process, Server, free_port, wait_until
+from app.services import EmbeddedServer, Process, free_port, wait_until
 
 POSTGRES, REDIS = "Postgres", "Redis"
 #: Size of the disk that working folders are on, where this machine lets us mount one.
@@ -32,7 +32,7 @@ class Machine:
     api_port: int = field(default_factory=free_port)
     postgres_port: int = field(default_factory=free_port)
     redis_port: int = field(default_factory=free_port)
-    servers: dict[str, Server] = field(default_factory=dict)
+    servers: dict[str, EmbeddedServer] = field(default_factory=dict)
     children: dict[str, Process] = field(default_factory=dict)
     has_disk: bool = False  # whether `work` is a disk of its own, which can be full
     _contexts: dict[str, ExitStack] = field(default_factory=dict)

@@ -3,15 +3,15 @@
 import pytest
 from thumbwheel import wire
 
-from app.loop.triggers import Situation, decide
+from app.loop.triggers import TriggerFacts, decide
 
 VOLUME = wire.TriggerRules(new_per_class=100)
 PERIOD = wire.TriggerRules(every_hours=24)
 
 
-def situation(desirable: int = 0, undesirable: int = 0, *, hours: float | None = 30, **rest) -> Situation:
+def situation(desirable: int = 0, undesirable: int = 0, *, hours: float | None = 30, **rest) -> TriggerFacts:
     new = wire.ClassCounts(desirable=desirable, undesirable=undesirable)
-    return Situation(new=new, hours_since_last_run=hours, **{"active": False, **rest})
+    return TriggerFacts(new=new, hours_since_last_run=hours, **{"active": False, **rest})
 
 
 def test_without_rules_nothing_starts_by_itself():
