@@ -82,7 +82,7 @@ REASONS: Mapping[str, Reason] = {
 }
 
 
-class Fault(NamedTuple):
+class RowFault(NamedTuple):
     """The reason why a row is dropped. `reason` is a key of `REASONS`; `detail` names the value, where it helps."""
 
     reason: str
@@ -94,7 +94,7 @@ class Fault(NamedTuple):
         return f"{meaning}{f' ({self.detail})' if self.detail else ''}: {remedy}"
 
 
-def fault_of(prompt: Any, answer: Any) -> Fault | None:
+def fault_of(prompt: Any, answer: Any) -> RowFault | None:
     """Returns the first reason that shows without a model; None for a row without fault.
 
     `prompt` and `answer` are texts or lists of messages with role and content.
@@ -102,28 +102,28 @@ def fault_of(prompt: Any, answer: Any) -> Fault | None:
     if isinstance(answer, str):
         return _fault_of_text(answer)
     if not prompt:
-        return Fault("empty_prompt")
+        return RowFault("empty_prompt")
     for message in (*prompt, *(answer or ())):
         if fault := fault_of_message(message):
             return fault
     if not answer:
-        return Fault("empty_answer")
+        return RowFault("empty_answer")
     roles = [message["role"] for message in answer]
     if roles != ["assistant"]:
-        return Fault("answer_not_assistant", f"role {', '.join(roles)}")
+        return RowFault("answer_not_assistant", f"role {', '.join(roles)}")
     return _fault_of_text(answer[0]["content"])
 
 
-def lost_in_row(row: Mapping[str, Any]) -> Fault | None:
+def lost_in_row(row: Mapping[str, Any]) -> RowFault | None:
     """Returns the fault of a row with columns that belong to what the model reads and are not in its texts."""
     lost = [name for name in LOST_COLUMNS if row.get(name)]
-    return Fault("lost_fields", ", ".join(lost)) if lost else None
+    return RowFault("lost_fields", ", ".join(lost)) if lost else None
 
 
-def lost_in_message(message: Mapping[str, Any]) -> Fault | None:
+def lost_in_message(message: Mapping[str, Any]) -> RowFault | None:
     """Returns the fault of a message with fields beside role and content that the model would read."""
     lost = [name for name in LOST_FIELDS if message.get(name)]
-    return Fault("lost_fields", ", ".join(lost)) if lost else None
+    return RowFault("lost_fields", ", ".join(lost)) if lost else None
 
 
 def is_invisible(text: str) -> bool:
@@ -139,20 +139,20 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
     )
 
 
-def fault_of_message(message: Mapping[str, Any]) -> Fault | None:
+def fault_of_message(message: Mapping[str, Any]) -> RowFault | None:
     """Returns the fault of one message."""
     if message.get("role") not in ROLES:
-        return Fault("unknown_role", str(message.get("role")))
+        return RowFault("unknown_role", str(message.get("role")))
     if not isinstance(message.get("content"), str):
         # An assistant's turn that only calls a tool has no content.
-        return lost_in_message(message) or Fault("content_not_text", _kind(message.get("content")))
+        return lost_in_message(message) or RowFault("content_not_text", _kind(message.get("content")))
     return lost_in_message(message)
 
 
-def _fault_of_text(answer: str) -> Fault | None:
+def _fault_of_text(answer: str) -> RowFault | None:
     if not answer:
-        return Fault("empty_answer")
-    return Fault("invisible_answer") if is_invisible(answer) else None
+        return RowFault("empty_answer")
+    return RowFault("invisible_answer") if is_invisible(answer) else None
 
 
 def _kind(content: Any) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from thumbwheel.row_checks import Fault
+from thumbwheel.row_checks import RowFault
 
 from tests.trainer import tiny
 from worker.training.data.chat_template import Conversation, Template
@@ -63,12 +63,12 @@ def messages(*turns: tuple[str, str]) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in turns]
 
 
-def conversation(source: str, prompt: list[dict[str, str]], answer: str = "yo") -> Conversation | Fault:
+def conversation(source: str, prompt: list[dict[str, str]], answer: str = "yo") -> Conversation | RowFault:
     return template(source).conversation(prompt, messages(("assistant", answer)))
 
 
 def reason(outcome: Any) -> str | None:
-    return outcome.reason if isinstance(outcome, Fault) else None
+    return outcome.reason if isinstance(outcome, RowFault) else None
 
 
 PROMPTS = {
@@ -111,7 +111,7 @@ IGNORES_SYSTEM = (
 def test_a_system_message_that_is_ignored_is_a_fault_also_where_its_text_stands_elsewhere(system: str) -> None:
     outcome = conversation(IGNORES_SYSTEM, messages(("system", system), ("user", "hi")))
 
-    assert outcome == Fault("template_changes_prompt", "the message of system")
+    assert outcome == RowFault("template_changes_prompt", "the message of system")
 
 
 CHANGES_ANSWER = {
@@ -172,7 +172,7 @@ def test_a_prompt_that_loses_outer_white_space_alone_is_kept_as_it_is_served_and
     assert isinstance(kept, Encoded)
     served = tokens.tokenizer.apply_chat_template(SPACED, add_generation_prompt=True, return_dict=False)
     assert kept.prompt.tolist() == served
-    assert dropped == Fault("template_changes_answer")
+    assert dropped == RowFault("template_changes_answer")
 
 
 @pytest.mark.parametrize(

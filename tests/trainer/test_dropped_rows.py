@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from thumbwheel.row_checks import REASONS, Fault, fault_of, is_invisible
+from thumbwheel.row_checks import REASONS, RowFault, fault_of, is_invisible
 
 from tests.trainer import asking, tiny
 from worker.training.data.tokens import Encoded, Tokens
@@ -33,13 +33,13 @@ def with_template(template: str) -> Tokens:
     return Tokens(tokenizer, None)
 
 
-def of_chat(template: str, answer: str = "yo", prompt: list[dict[str, str]] | None = None) -> Encoded | Fault:
+def of_chat(template: str, answer: str = "yo", prompt: list[dict[str, str]] | None = None) -> Encoded | RowFault:
     [row] = with_template(template).encode_chat([prompt or ASKED], [[{"role": "assistant", "content": answer}]])
     return row
 
 
-def reason(row: Encoded | Fault) -> str | None:
-    return row.reason if isinstance(row, Fault) else None
+def reason(row: Encoded | RowFault) -> str | None:
+    return row.reason if isinstance(row, RowFault) else None
 
 
 def turns(of_assistant: str, *, opens: str = "<|assistant|>", of_others: str = "{{ m['content'] }}") -> str:

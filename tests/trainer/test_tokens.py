@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from thumbwheel.row_checks import Fault
+from thumbwheel.row_checks import RowFault
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -34,7 +34,7 @@ def test_a_text_completion_ends_with_exactly_one_end_token() -> None:
 def test_a_completion_with_an_end_token_in_it_is_no_token_ids_but_a_fault() -> None:
     tokens = Tokens(tiny.tokenizer(), None)
 
-    assert tokens.encode_text(["Q:"], ["a<|end|>b"]) == [Fault("control_tokens_in_answer", "<|end|>")]
+    assert tokens.encode_text(["Q:"], ["a<|end|>b"]) == [RowFault("control_tokens_in_answer", "<|end|>")]
 
 
 def test_the_boundary_is_the_common_prefix_where_tokens_merge_across_it() -> None:
@@ -74,7 +74,7 @@ def test_a_chat_turn_keeps_the_templates_own_end_and_not_the_newline_behind_it()
 def test_a_chat_row_on_a_model_without_a_chat_template_is_a_fault() -> None:
     prompt, completion = [{"role": "user", "content": "hi"}], [{"role": "assistant", "content": "yo"}]
 
-    assert Tokens(tiny.tokenizer(), None).encode_chat([prompt], [completion]) == [Fault("no_chat_template")]
+    assert Tokens(tiny.tokenizer(), None).encode_chat([prompt], [completion]) == [RowFault("no_chat_template")]
 
 
 def test_the_end_is_the_tokenizers_else_the_first_of_the_models_list() -> None:

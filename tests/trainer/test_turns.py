@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from thumbwheel.row_checks import Fault
+from thumbwheel.row_checks import RowFault
 
 from tests.trainer import tiny
 from tests.trainer.test_chat_template import FAMILIES, messages
@@ -16,14 +16,14 @@ from worker.training.train import train
 ASKED = ("user", "How late is it?")
 
 
-def encoded(template: str, prompt: list[dict[str, str]], answer: str) -> Encoded | Fault:
+def encoded(template: str, prompt: list[dict[str, str]], answer: str) -> Encoded | RowFault:
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = template
     [row] = Tokens(tokenizer, None).encode_chat([prompt], [messages(("assistant", answer))])
     return row
 
 
-def texts(row: Encoded | Fault) -> tuple[str, str]:
+def texts(row: Encoded | RowFault) -> tuple[str, str]:
     assert isinstance(row, Encoded), row
     decode = tiny.tokenizer().decode
     return decode(row.prompt), decode(row.completion)
@@ -84,7 +84,7 @@ CANNOT_CONTINUE = {
 def test_a_turn_that_the_template_cannot_continue_drops_the_row_by_name(case: str) -> None:
     row = encoded(CANNOT_CONTINUE[case], messages(ASKED, ("assistant", "It is")), " noon" + "." * 50)
 
-    assert isinstance(row, Fault)
+    assert isinstance(row, RowFault)
     assert row.reason == "template_prefill"
     assert "It is" not in row.detail
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thumbwheel import wire
-from thumbwheel.row_checks import Fault, fault_of
+from thumbwheel.row_checks import RowFault, fault_of
 
 from app.errors import Invalid
 from app.feedback import signals
@@ -31,7 +31,7 @@ class Imported(NamedTuple):
 
     line: int
     event: wire.Event
-    fault: Fault | None = None
+    fault: RowFault | None = None
     ignored: tuple[str, ...] = ()
 
 
@@ -96,14 +96,14 @@ def _parsed(number: int, body: dict[str, Any]) -> Imported | Rejected:
     return Rejected(number, "; ".join(f"{fault.pointer or 'the row'}: {fault.message}" for fault in event))
 
 
-def _fault_of(event: wire.Event) -> Fault | None:
+def _fault_of(event: wire.Event) -> RowFault | None:
     """Returns the reason for which a run would drop the event's texts, as far as it shows without a model."""
     answers = [event.completion]
     if isinstance(event.signal, wire.Edit):
         answers.append(event.signal.text)
     elif isinstance(event.signal, wire.Preference):
         answers.append(event.signal.rejected)
-    faults: Iterator[Fault | None]
+    faults: Iterator[RowFault | None]
     if isinstance(event.prompt, list):
         prompt = [message.model_dump(exclude_none=True) for message in event.prompt]
         faults = (fault_of(prompt, [{"role": "assistant", "content": text}]) for text in answers if text is not None)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from thumbwheel.row_checks import Fault, is_invisible, lost_in_message, lost_in_row
+from thumbwheel.row_checks import RowFault, is_invisible, lost_in_message, lost_in_row
 
 from app.feedback.importing.recognition import origin_of
 
@@ -282,7 +282,7 @@ def _text(answer: Any, name: str, *, empty: bool = False) -> str:
     if not answer.strip():
         raise Faulty(f"{name} is empty")
     if is_invisible(answer):
-        raise Faulty(f"{name}: {Fault('invisible_answer').sentence}")
+        raise Faulty(f"{name}: {RowFault('invisible_answer').sentence}")
     return answer
 
 

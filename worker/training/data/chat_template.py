@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from thumbwheel.row_checks import Fault
+from thumbwheel.row_checks import RowFault
 
 from worker.training.machine.process import Refusal, first_line
 
@@ -49,7 +49,7 @@ class Template:
         #: roles of a prompt, index of a message, its beginning (0) or end (1) → whether white space is stripped there
         self._takes_space_at: dict[tuple[tuple[str, ...], int, int], bool] = {}
 
-    def conversation(self, prompt: Sequence[Any], answer: Sequence[Any]) -> Conversation | Fault:
+    def conversation(self, prompt: Sequence[Any], answer: Sequence[Any]) -> Conversation | RowFault:
         """Returns the rendered conversation, or the fault that keeps the row from training.
 
         Raises `Refusal` if the template prints the time: no row of such a model would be trained as it was served.
@@ -57,7 +57,7 @@ class Template:
         with the same template, so the model has read the prompt without it.
         """
         if not self.exists:
-            return Fault("no_chat_template")
+            return RowFault("no_chat_template")
         continued = prompt[-1]["role"] == "assistant"
         beginning = str(prompt[-1]["content"]) if continued else ""
         text = str(answer[0]["content"])
@@ -71,27 +71,27 @@ class Template:
         except Refusal:
             raise
         except NotContinued:
-            return Fault("template_prefill")
+            return RowFault("template_prefill")
         except Exception as error:  # noqa: BLE001 - templates are programs and raise what they like
-            return Fault("template_error", first_line(error))
+            return RowFault("template_error", first_line(error))
         if not whole.startswith(opened):
-            return Fault("template_prefill") if continued else self._fault_of_opening(prompt, opened)
+            return RowFault("template_prefill") if continued else self._fault_of_opening(prompt, opened)
         starts = self._starts(messages, whole)
         for message, offsets in zip(messages[:-1], starts[:-1], strict=True):
             stripped = message["content"].strip()
             if stripped and not any(start + len(stripped) <= len(opened) for start in offsets):
-                return Fault("template_changes_prompt", f"the message of {message['role']}")
+                return RowFault("template_changes_prompt", f"the message of {message['role']}")
         turn = whole_turn["content"]
         before = len(turn) - len(turn.lstrip())
         begins = [at - before + len(beginning) for at in starts[-1] if at - before + len(beginning) >= len(opened)]
         start = next((at for at in begins if whole.startswith(text, at)), None)
         if start is None:
-            return Fault("template_changes_answer")
+            return RowFault("template_changes_answer")
         if whole[len(opened) : start].strip():
             if continued:
-                return Fault("template_prefill")
+                return RowFault("template_prefill")
             if opened == self._render(prompt):
-                return Fault("template_generation_prompt")
+                return RowFault("template_generation_prompt")
             # The template inserts text that serving does not, such as an empty block of reasoning: the answer was
             # sampled directly after the opened prompt.
             whole, start = opened + whole[start:], len(opened)
@@ -115,12 +115,12 @@ class Template:
                     return True
         return False
 
-    def _fault_of_opening(self, prompt: Sequence[Any], opened: str) -> Fault:
+    def _fault_of_opening(self, prompt: Sequence[Any], opened: str) -> RowFault:
         """Returns the fault of a conversation that does not begin with the opened prompt."""
         closed = self._rendered(prompt)
         # Only what the template itself writes is quoted: the detail outlives an erased text.
         opening = opened.removeprefix(closed) if closed is not None and opened.startswith(closed) else ""
-        return Fault("template_generation_prompt", f"it opens with {opening!r}" if opening else "")
+        return RowFault("template_generation_prompt", f"it opens with {opening!r}" if opening else "")
 
     def _starts(self, messages: Sequence[Mapping[str, Any]], whole: str) -> list[list[int]]:
         """Returns the offsets in `whole` at which the text of each message begins, without white space around it.

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from thumbwheel.row_checks import Fault
+from thumbwheel.row_checks import RowFault
 
 
 class ControlTokens:
@@ -30,16 +30,16 @@ class ControlTokens:
             return None
         return next((token for token in self._texts if token in text), None)
 
-    def fault_of(self, answer: str) -> Fault | None:
+    def fault_of(self, answer: str) -> RowFault | None:
         """Returns the fault of an empty answer or of one with a control token in it.
 
         An end token at the very end is the answer's own end and not a part of it.
         """
         body = self.without_end(answer)
         if not body:
-            return Fault("empty_answer")
+            return RowFault("empty_answer")
         control = self._first_in(body)
-        return None if control is None else Fault("control_tokens_in_answer", control)
+        return None if control is None else RowFault("control_tokens_in_answer", control)
 
     def without_end(self, answer: str) -> str:
         """Returns `answer` without the end tokens after it and without white space around it."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from thumbwheel.row_checks import REASONS, Fault, fault_of
+from thumbwheel.row_checks import REASONS, RowFault, fault_of
 from thumbwheel.wire.recipe import PAIR_SOURCES, PairsFrom
 
 from worker.training.data.tokenised import keep, kept, tokens_fingerprint
@@ -54,7 +54,7 @@ class Drop(NamedTuple):
     shard: str
     row: int  # in the shard, from 0
     completion_id: str
-    fault: Fault
+    fault: RowFault
 
     @property
     def line(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def read_rows(
     """
     fingerprint = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens) if tokenised else None
     stored = kept(tokenised, fingerprint) if tokenised and fingerprint else None
-    every: list[Encoded | Fault] = []
+    every: list[Encoded | RowFault] = []
     result = Rows([])
     placed: list[tuple[int, Row, tuple[str, int]]] = []
     dropped: list[tuple[int, Drop]] = []
@@ -150,9 +150,9 @@ def read_rows(
             every += encoded
             for index, row in enumerate(encoded):
                 prompt, completion_id = batch["prompt"][index], str(batch["completion_id"][index])
-                usable = row if isinstance(row, Fault) else _fitted(row, max_length, vocabulary)
-                if isinstance(row, Fault) or isinstance(usable, Fault):
-                    drop = Drop(shard.split, shard.path, first + index, completion_id, cast(Fault, usable))
+                usable = row if isinstance(row, RowFault) else _fitted(row, max_length, vocabulary)
+                if isinstance(row, RowFault) or isinstance(usable, RowFault):
+                    drop = Drop(shard.split, shard.path, first + index, completion_id, cast(RowFault, usable))
                     dropped.append((batch["position"][index], drop))
                     continue
                 result.truncated += usable.tokens_cut > 0
@@ -186,7 +186,7 @@ def read_rows(
 
 def _encoded(
     batch: Mapping[str, list[Any]], tokens: Tokens, *, chat: bool, weigh_tokens: bool
-) -> list[Encoded | Fault]:
+) -> list[Encoded | RowFault]:
     """Returns the token ids of each row, or its fault. Faults that show without the model are found first."""
     result: list[Any] = [fault_of(*texts) for texts in zip(batch["prompt"], batch["completion"], strict=True)]
     sound = [index for index, fault in enumerate(result) if fault is None]
@@ -201,14 +201,14 @@ def _encoded(
     return result
 
 
-def _fitted(row: Encoded, max_length: int, vocabulary: int | None) -> Fitted | Fault:
+def _fitted(row: Encoded, max_length: int, vocabulary: int | None) -> Fitted | RowFault:
     if vocabulary is not None:
         largest = int(max(row.prompt.max(), row.completion.max()))
         if largest >= vocabulary:
-            return Fault(
+            return RowFault(
                 "beyond_vocabulary", f"the tokenizer makes token {largest}, the model knows {vocabulary} tokens"
             )
-    return fit(row.prompt, row.completion, max_length) or Fault("too_long")
+    return fit(row.prompt, row.completion, max_length) or RowFault("too_long")
 
 
 def read_pairs(folder: Path, file: PairsFile | None, read: Rows, pairs: PairsFrom) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ import transformers
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from thumbwheel.row_checks import Fault
+from thumbwheel.row_checks import RowFault
 
 from worker.training.data.tokens import Encoded, Tokens
 from worker.training.files.sealed import is_sound, write_sealed
@@ -45,10 +45,10 @@ def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | Fault]) -> None:
+def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | RowFault]) -> None:
     """Writes `encoded`, in the reading order of the shards' rows, to `path` under `fingerprint`."""
     content: dict[str, NDArray[Any]] = {}
-    faults = {index: row for index, row in enumerate(encoded) if isinstance(row, Fault)}
+    faults = {index: row for index, row in enumerate(encoded) if isinstance(row, RowFault)}
     for name in Encoded._fields:
         parts = [getattr(row, name) for row in encoded if getattr(row, name, None) is not None]
         if parts:
@@ -57,7 +57,7 @@ def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | Fault]) -> No
     write_sealed(path, save(content, metadata={"fingerprint": fingerprint, "faults": json.dumps(faults)}))
 
 
-def kept(path: Path, fingerprint: str) -> list[Encoded | Fault] | None:
+def kept(path: Path, fingerprint: str) -> list[Encoded | RowFault] | None:
     """Returns the rows stored in `path`, or None if it has another fingerprint or is damaged."""
     if not is_sound(path):
         return None
@@ -65,7 +65,7 @@ def kept(path: Path, fingerprint: str) -> list[Encoded | Fault] | None:
         with safe_open(str(path), framework="np") as file:
             if (file.metadata() or {}).get("fingerprint") != fingerprint:
                 return None
-            faults = {int(index): Fault(*fault) for index, fault in json.loads(file.metadata()["faults"]).items()}
+            faults = {int(index): RowFault(*fault) for index, fault in json.loads(file.metadata()["faults"]).items()}
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
     except (OSError, SafetensorError):
         return None

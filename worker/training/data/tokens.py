@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from thumbwheel.row_checks import Fault
+from thumbwheel.row_checks import RowFault
 
 from worker.training.data.chat_template import Conversation, Template
 from worker.training.data.row_faults import ControlTokens, is_written, writes_spaces
@@ -43,7 +43,7 @@ class Encoded(NamedTuple):
 
 
 #: The placeholder of a row until its tokens are checked.
-_UNCHECKED = Fault("empty_answer")
+_UNCHECKED = RowFault("empty_answer")
 
 
 class Fitted(NamedTuple):
@@ -80,7 +80,7 @@ class Tokens:
 
     def encode_text(
         self, prompts: Sequence[str], completions: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
-    ) -> list[Encoded | Fault]:
+    ) -> list[Encoded | RowFault]:
         """Returns each row's token ids, or the fault for which it is dropped."""
         rows = [
             Conversation(prompt, prompt + completion, len(prompt), completion)
@@ -90,7 +90,7 @@ class Tokens:
 
     def encode_chat(
         self, prompts: Sequence[Any], completions: Sequence[Any], spans: Sequence[Sequence[Span]] | None = None
-    ) -> list[Encoded | Fault]:
+    ) -> list[Encoded | RowFault]:
         """Returns each row's token ids, or the fault for which it is dropped.
 
         A completion is one message of the assistant; `spans` count its characters. Raises `Refusal` if the chat
@@ -115,21 +115,21 @@ class Tokens:
 
     def _encode(
         self,
-        rows: Sequence[Conversation | Fault],
+        rows: Sequence[Conversation | RowFault],
         spans: Sequence[Sequence[Span]] | None,
         *,
         special: bool,
-    ) -> list[Encoded | Fault]:
+    ) -> list[Encoded | RowFault]:
         if spans is not None and not self.tokenizer.is_fast:
             raise Refusal(
                 "spans",
                 "base_model: its tokenizer gives no character offsets of tokens, so spans cannot weigh tokens: "
                 "add tokenizer.json, or set objective to kto",
             )
-        result: list[Encoded | Fault] = []
+        result: list[Encoded | RowFault] = []
         sound: list[tuple[int, Conversation]] = []
         for index, row in enumerate(rows):
-            fault = row if isinstance(row, Fault) else self._control.fault_of(row.answer)
+            fault = row if isinstance(row, RowFault) else self._control.fault_of(row.answer)
             result.append(fault or _UNCHECKED)
             if fault is None and isinstance(row, Conversation):
                 sound.append((index, row))
@@ -160,14 +160,14 @@ class Tokens:
             result[index] = Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights)
         return result
 
-    def _fault_of_tokens(self, row: Conversation, completion: list[int], written: str) -> Fault | None:
+    def _fault_of_tokens(self, row: Conversation, completion: list[int], written: str) -> RowFault | None:
         """Returns the fault of the row's tokens. `written` is the decoded text of the completion before its end."""
         if len(completion) < SHORTEST:
-            return Fault("empty_answer")
+            return RowFault("empty_answer")
         if not self._end_set.isdisjoint(completion[:-1]):
-            return Fault("end_not_once")
+            return RowFault("end_not_once")
         unchanged = is_written(self._control.without_end(row.answer), written, with_spaces=self._with_spaces)
-        return None if unchanged else Fault("tokenizer_changes_answer")
+        return None if unchanged else RowFault("tokenizer_changes_answer")
 
     def _end_once(self, completion: list[int]) -> list[int]:
         """Returns the completion with exactly one end token.

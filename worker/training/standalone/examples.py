@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from thumbwheel.row_checks import Fault, fault_of, fault_of_message, lost_in_row
+from thumbwheel.row_checks import RowFault, fault_of, fault_of_message, lost_in_row
 
 from worker.training.machine.process import Refusal
 from worker.training.standalone.labels import Labels, row_error, shown
@@ -53,7 +53,7 @@ class Dropped(NamedTuple):
     """A row whose training would differ from what was judged, with its fault."""
 
     name: str  # of the row: file and line
-    fault: Fault
+    fault: RowFault
 
 
 class Pair(NamedTuple):
@@ -94,7 +94,7 @@ def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> 
     return parsed
 
 
-def _fault_of_record(fields: Mapping[str, Any]) -> Fault | None:
+def _fault_of_record(fields: Mapping[str, Any]) -> RowFault | None:
     """Returns the fault of a record with content other than texts."""
     if (fault := lost_in_row(fields)) is not None:
         return fault
