@@ -19,7 +19,7 @@ from app.errors import ThumbwheelError
 from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
 from worker.children.processes import Failed
-from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums
+from worker.training.files.sealed import DamagedFile, is_sound, read, seal_of, sums
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _files_of(output: Path) -> dict[str, str]:
     """Returns the SHA-256 of each file as it was saved; `store` compares it with what is there. Raises `Failed`."""
     try:
         saved = sums(seal_of(output))
-    except Damaged as damage:
+    except DamagedFile as damage:
         raise _damaged(damage) from None
     if saved is None:
         raise Failed(f"{seal_of(output)} is missing: retry the run, which saves its weights again")
@@ -81,11 +81,11 @@ def _files_of(output: Path) -> dict[str, str]:
 def _document(path: Path) -> Any:
     try:
         return json.loads(read(path))
-    except Damaged as damage:
+    except DamagedFile as damage:
         raise _damaged(damage) from None
 
 
-def _damaged(damage: Damaged) -> Failed:
+def _damaged(damage: DamagedFile) -> Failed:
     return Failed(f"{damage}: retry the run, which makes it again; check this disk for faults")
 
 
@@ -101,7 +101,7 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
     for path, digest in manifest["files"].items():
         if stored[path] != digest:
-            raise _damaged(Damaged(places[path], "its content differs from its SHA-256"))
+            raise _damaged(DamagedFile(places[path], "its content differs from its SHA-256"))
     return stored
 
 

@@ -21,7 +21,7 @@ from benchmarks.kto_study.desk import Desk, Example, Size, tickets_of
 from worker.demo import sampling
 from worker.demo.language import reasons_against
 from worker.demo.measure import kl_nats, measured
-from worker.demo.sampling import Draft, log_probabilities
+from worker.demo.sampling import SampledReply, log_probabilities
 from worker.evaluation.statistics import auroc
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.train import train
@@ -138,8 +138,8 @@ def _measured(output: Path, desk: Desk, seed: int, size: Size) -> dict[str, Any]
     }
 
 
-def _draft(desk: sampling.Desk, row: Example) -> Draft:
+def _draft(desk: sampling.Desk, row: Example) -> SampledReply:
     """A row as if it had been sampled: with the end-of-text token that the trainer counts too."""
     prompt_ids: list[int] = desk.tokenizer(row.prompt)["input_ids"]
     reply_ids: list[int] = desk.tokenizer(row.completion)["input_ids"]
-    return Draft(prompt_ids, [*reply_ids, desk.tokenizer.eos_token_id], row.completion)
+    return SampledReply(prompt_ids, [*reply_ids, desk.tokenizer.eos_token_id], row.completion)

@@ -19,21 +19,21 @@ from thumbwheel.wire.recipe import Recipe
 from benchmarks.train.configurations import Configuration
 from benchmarks.train.lane import Lane, Swaps
 from benchmarks.train.rows import Chats
-from worker.training.data.batches import Block, Plan
+from worker.training.data.batches import BatchPlan, Block
 from worker.training.machine.process import StopRequest
 
 PLAN = "worker.training.data.batches:plan"
 LEARNING_RATE, MAX_LENGTH, SEED = 1e-4, 1024, 42
 
 
-class InOrder(Plan):
+class InOrder(BatchPlan):
     """Every epoch takes the blocks in the same order, so that the steps of two epochs can be compared."""
 
     def steps(self, epoch: int, blocks_per_step: int, seed: int) -> list[list[Block]]:  # noqa: ARG002
         return [list(self.blocks[at : at + blocks_per_step]) for at in range(0, len(self.blocks), blocks_per_step)]
 
 
-def batches_of_trl(count: int, rows_per_step: int) -> Plan:
+def batches_of_trl(count: int, rows_per_step: int) -> BatchPlan:
     """Rows in order; each borrows the completion of the one before it in its batch, the first that of the last."""
     starts = range(0, count, rows_per_step)
     blocks = [tuple(range(start, min(start + rows_per_step, count))) for start in starts]
@@ -47,14 +47,14 @@ def ours(
     configuration: Configuration,
     *,
     name: str,
-    given: Plan | None = None,
+    given: BatchPlan | None = None,
     swaps: Swaps | None = None,
     recipe: dict[str, Any] | None = None,
     max_length: int = MAX_LENGTH,
 ) -> Lane:
     """`given`: in the place of its own plan. `recipe`: changes."""
     stage(folder, base, chats, configuration, {"max_length": max_length, **(recipe or {})})
-    plans: list[Plan] = []
+    plans: list[BatchPlan] = []
 
     def loop(lane: Lane) -> None:
         from worker.training.train import train
@@ -67,8 +67,8 @@ def ours(
     def lengths() -> Sequence[Sequence[int]]:
         return [[chats.rows[row].tokens for row in block.rows] for block in plans[-1].blocks]
 
-    def planned(own: Callable[..., Plan]) -> Callable[..., Plan]:
-        def plan(*arguments: Any, **settings: Any) -> Plan:
+    def planned(own: Callable[..., BatchPlan]) -> Callable[..., BatchPlan]:
+        def plan(*arguments: Any, **settings: Any) -> BatchPlan:
             made = given or own(*arguments, **settings)
             first = tuple(block for step in made.steps(0, 1, SEED) for block in step)
             plans.append(InOrder(first, made.mismatched))

@@ -20,7 +20,7 @@ from worker.training.machine.ranks import Ranks
 from worker.training.microbatch import Collator
 from worker.training.models.policy import router_coefficient
 from worker.training.objectives import OBJECTIVES
-from worker.training.reference import Reference
+from worker.training.reference import ReferenceScores
 from worker.training.reference_scoring import score_block
 
 
@@ -58,7 +58,7 @@ def figures(
     def collator(model: Any) -> Collator:
         return Collator(Reading(model, precision, packed=packed, chunked=packed), read, recipe, MAX_LENGTH, Ranks())
 
-    scored = Reference("")
+    scored = ReferenceScores("")
     if objective.reference:
         score_block(scored, block, collator(reference))
     reads = collator(policy)

@@ -26,7 +26,7 @@ def prepared(rows: list[dict[str, Any]], **more: Any) -> Any:
         return made.train_dataset
 
 
-def planned(rows: list[dict[str, Any]], micro_batch: int) -> tuple[list[Any], batches.Plan]:
+def planned(rows: list[dict[str, Any]], micro_batch: int) -> tuple[list[Any], batches.BatchPlan]:
     read = ours.tokenised(rows)
     return read, batches.plan(read, micro_batch, even_classes=False, seed=1)
 

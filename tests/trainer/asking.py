@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.trainer import tiny
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 
 SMALL: dict[str, Any] = {
     "batch_size": 8, "micro_batch_size": 4, "max_length": 64, "learning_rate": 1e-2, "save_every_steps": 2,
@@ -47,8 +47,9 @@ def pairs(count: int = 24) -> list[dict[str, Any]]:
     ]
 
 
-def request(folder: Path, base: Path, rows: Rows | None, *, out: str = "out", **options: Any) -> Request:
+def request(folder: Path, base: Path, rows: Rows | None, *, out: str = "out", **options: Any) -> TrainingRequest:
     """For a small training in `folder` on `rows`; options of the request, and fields of the recipe, by name."""
     data = [written(folder / "rows.jsonl", tiny.text_rows(40) if rows is None else rows)]
-    asked = {name: options.pop(name) for name in Request.model_fields if name in options}
-    return Request(**{"model": base, "data": data, "out": folder / out, "changes": {**SMALL, **options}, **asked})
+    asked = {name: options.pop(name) for name in TrainingRequest.model_fields if name in options}
+    needed = {"model": base, "data": data, "out": folder / out, "changes": {**SMALL, **options}}
+    return TrainingRequest(**{**needed, **asked})

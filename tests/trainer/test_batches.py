@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.training.data.batches import Plan, plan
+from worker.training.data.batches import BatchPlan, plan
 from worker.training.data.rows import Row
 
 
@@ -21,7 +21,7 @@ def row(prompt: int, completion: int, *, desirable: bool = True, length: int = 3
     )
 
 
-def faults(made: Plan, rows: list[Row]) -> list[tuple[int, int]]:
+def faults(made: BatchPlan, rows: list[Row]) -> list[tuple[int, int]]:
     return [
         (one, other)
         for block in made.blocks

@@ -14,10 +14,10 @@ import pytest
 from tests.trainer import asking, tiny
 from tests.trainer.asking import pairs
 from tests.trainer.test_standalone_staging import manifest, pairs_in, refused, shard, staged
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 from worker.training.train import train
 
-Ask = Callable[..., Request]
+Ask = Callable[..., TrainingRequest]
 PROMPT = "Where is my parcel?"
 
 

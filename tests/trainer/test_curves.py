@@ -96,10 +96,10 @@ def test_speed_is_that_of_the_last_steps_together():
 
 
 def test_the_bar_fits_into_a_terminal_of_eighty_columns(monkeypatch, capsys):
-    from worker.training.watch.journal import Bar
+    from worker.training.watch.journal import ProgressBar
 
     monkeypatch.setenv("COLUMNS", "80")
-    bar = Bar()
+    bar = ProgressBar()
     bar.show("training", 99_999, 100_000, [line(1, kl_nats_per_token=0.0123, z0=1.234, tokens_per_second=98_765.0)])
     bar.close()
 

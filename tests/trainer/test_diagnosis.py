@@ -13,7 +13,7 @@ from thumbwheel.wire.recipe import Recipe
 
 from tests.trainer import tiny
 from worker.training.data import batches
-from worker.training.data.rows import Row, Rows
+from worker.training.data.rows import Row, TokenisedRows
 from worker.training.train import train
 from worker.training.watch.diagnosis import findings
 from worker.training.watch.plan_diagnosis import of_rows
@@ -290,14 +290,14 @@ def row(number: int, *, prompt: int, completion: int, desirable: bool, weight: f
     )
 
 
-def rows(count: int = 40, *, prompts: int = 40, desirable: int = 20, weight: float = 1.0) -> Rows:
+def rows(count: int = 40, *, prompts: int = 40, desirable: int = 20, weight: float = 1.0) -> TokenisedRows:
     made = [
         row(n, prompt=n % prompts, completion=n + 100, desirable=n < desirable, weight=weight) for n in range(count)
     ]
-    return Rows(made)
+    return TokenisedRows(made)
 
 
-def said(read: Rows, of: Recipe, context: int | None = 1000) -> dict[str, str]:
+def said(read: TokenisedRows, of: Recipe, context: int | None = 1000) -> dict[str, str]:
     plan = batches.plan(read.rows, 4, even_classes=of.balance == "batch", seed=1, mismatched=of.objective == "kto")
     return {finding.code: finding.message for finding in of_rows(read, plan, of, context)}
 
@@ -323,7 +323,7 @@ def test_duplicate_heavy_blocks_are_said_and_paired_blocks_are_not() -> None:
 
     assert "share their prompt or completion" in said(read, recipe())["duplicates"]
     assert "duplicates" not in said(read, recipe(objective="apo_zero_unpaired"))
-    alike = Rows([row(n, prompt=n, completion=n % 5, desirable=n < 20) for n in range(40)])
+    alike = TokenisedRows([row(n, prompt=n, completion=n % 5, desirable=n < 20) for n in range(40)])
     assert "duplicates" in said(alike, recipe())
 
 

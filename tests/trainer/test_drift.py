@@ -21,7 +21,7 @@ from worker.training.models import policy as models
 from worker.training.prepare import prepared
 from worker.training.train import train
 from worker.training.training_run import TrainingRun
-from worker.training.watch.drift import Drift, StartingWeights, check_steps, put_in
+from worker.training.watch.drift import DriftChecks, StartingWeights, check_steps, put_in
 from worker.training.watch.journal import Journal
 from worker.training.watch.sampling import chosen_prompts, drift_of_tokens, sample
 
@@ -214,18 +214,18 @@ def test_the_reference_is_put_in_and_the_policy_comes_back_untouched(tmp_path: P
 
 
 @pytest.fixture
-def watched(tmp_path: Path, base: Path) -> tuple[Drift, Any]:
+def watched(tmp_path: Path, base: Path) -> tuple[DriftChecks, Any]:
     """A drift that has begun, over four steps, and its policy."""
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), max_steps=4, **CHECKED)
     job = read_job(workdir)
     start = prepared(job, Ranks())
     with closing(Journal(workdir)) as journal:
-        begun = Drift(TrainingRun.planned(job, start, journal, Ranks(), StopRequest()))
+        begun = DriftChecks(TrainingRun.planned(job, start, journal, Ranks(), StopRequest()))
         begun.begin()
         return begun, start.policy
 
 
-def test_measuring_leaves_model_and_random_state_as_they_were(watched: tuple[Drift, Any]) -> None:
+def test_measuring_leaves_model_and_random_state_as_they_were(watched: tuple[DriftChecks, Any]) -> None:
     begun, policy = watched
     before, own = torch.random.get_rng_state(), policy.generation_config
     policy(input_ids=torch.zeros((1, 3), dtype=torch.int64)).logits.sum().backward()
@@ -237,7 +237,7 @@ def test_measuring_leaves_model_and_random_state_as_they_were(watched: tuple[Dri
     assert all(weight.grad is None for weight in policy.parameters())
 
 
-def test_a_policy_of_nan_is_refused_by_name_of_the_step(watched: tuple[Drift, Any]) -> None:
+def test_a_policy_of_nan_is_refused_by_name_of_the_step(watched: tuple[DriftChecks, Any]) -> None:
     begun, policy = watched
     with torch.no_grad():
         policy.lm_head.weight.fill_(float("nan"))

@@ -11,7 +11,7 @@ import torch
 from tests.trainer import tiny
 from worker.training.data.packing import Packed, Pair
 from worker.training.forward import attention
-from worker.training.forward.attention import Layout, Segment
+from worker.training.forward.attention import Layout, PackedSegment
 from worker.training.forward.logprobs import Reading
 from worker.training.forward.readings import reading_of
 
@@ -100,7 +100,7 @@ def test_the_memory_of_the_prompts_carries_no_gradient() -> None:
 def test_attention_that_leaks_across_rows_is_noticed_and_rows_are_padded(monkeypatch: pytest.MonkeyPatch) -> None:
     def leaking(module: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         end = query.shape[2]
-        with attention.laid_out(Layout((Segment(0, end),))):
+        with attention.laid_out(Layout((PackedSegment(0, end),))):
             return attention.packed_attention(module, query, key, value, *args, **kwargs)
 
     monkeypatch.setitem(attention.transformers.AttentionInterface._global_mapping, attention.PACKED, leaking)

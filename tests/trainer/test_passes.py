@@ -15,7 +15,7 @@ from tests.trainer.test_packing import alone, rows
 from worker.evaluation.passes import batches, log_probs, sums
 from worker.evaluation.score import score
 from worker.training.forward import attention
-from worker.training.forward.attention import Layout, Segment
+from worker.training.forward.attention import Layout, PackedSegment
 from worker.training.forward.logprobs import Reading
 from worker.training.train import train
 
@@ -105,7 +105,7 @@ def test_a_model_that_cannot_be_packed_is_scored_padded_and_that_is_said(
 
     def leaking(module: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         """Rows attend to the rows before them."""
-        with attention.laid_out(Layout((Segment(0, query.shape[2]),))):
+        with attention.laid_out(Layout((PackedSegment(0, query.shape[2]),))):
             return attention.packed_attention(module, query, key, value, *args, **kwargs)
 
     monkeypatch.setitem(transformers.AttentionInterface._global_mapping, attention.PACKED, leaking)

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 
 from tests.trainer import tiny
 from worker.training.machine.process import Stopped
-from worker.training.reference import Reference
+from worker.training.reference import ReferenceScores
 from worker.training.train import train
 
 ROWS = tiny.text_rows()
@@ -156,11 +156,11 @@ def with_one_key_less(_content: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [cut, without_counts, with_one_key_less, lambda _: b"", lambda _: b"\xff" * 64])
 def test_a_damaged_file_is_passed_over(tmp_path: Path, first: Path, damage: Callable[[bytes], bytes]) -> None:
     # given two files under one fingerprint, of which the first is damaged
-    known = Reference("f", {b"k" * 16: np.array([-2.5], np.float32)})
+    known = ReferenceScores("f", {b"k" * 16: np.array([-2.5], np.float32)})
     known.save(tmp_path / "whole")
     (tmp_path / "damaged").write_bytes(damage((tmp_path / "whole").read_bytes()))
 
-    reference = Reference("f")
+    reference = ReferenceScores("f")
     reference.look_in([tmp_path / "damaged", tmp_path / "nowhere", tmp_path / "whole"])
 
     assert {key: list(values) for key, values in reference.earlier.items()} == {b"k" * 16: [-2.5]}

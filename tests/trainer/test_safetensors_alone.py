@@ -18,7 +18,7 @@ from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.machine.process import Refusal
 from worker.training.models import adapters, policy
 from worker.training.standalone.folder import asked_for
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 from worker.training.train import train
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def test_a_base_model_of_pickles_is_refused(tmp_path: Path, base: Path, name: st
     assert weights_fingerprint(folder) is None
     by_trainer = refusal(train, tiny.stage(tmp_path / "w", folder, tiny.text_rows()))
     by_loading = refusal(policy.load_weights, folder, torch.float32, CPU)
-    asked = Request(data=(tmp_path / "rows.jsonl",), model=folder, out=tmp_path / "out")
+    asked = TrainingRequest(data=(tmp_path / "rows.jsonl",), model=folder, out=tmp_path / "out")
     (tmp_path / "rows.jsonl").touch()
     by_command = refusal(asked_for, asked, asked.recipe())
 

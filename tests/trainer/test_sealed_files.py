@@ -17,7 +17,16 @@ from app.durable import write_atomically
 from tests.trainer import asking, tiny
 from worker.evaluation.score import score
 from worker.training.files import sealed as sealed_files
-from worker.training.files.sealed import Damaged, is_sound, read, read_cache, seal_of, verify, write_seal, write_sealed
+from worker.training.files.sealed import (
+    DamagedFile,
+    is_sound,
+    read,
+    read_cache,
+    seal_of,
+    verify,
+    write_seal,
+    write_sealed,
+)
 from worker.training.job import read_job
 from worker.training.machine.process import REFUSED, Refusal, StopRequest
 from worker.training.standalone.training import train_alone
@@ -107,13 +116,13 @@ def test_any_bit_of_a_file_or_of_its_seal_is_noticed(tmp_path: Path) -> None:
             changed = bytearray(content)
             changed[bit // 8] ^= 1 << bit % 8
             spoilt.write_bytes(changed)
-            with pytest.raises(Damaged):
+            with pytest.raises(DamagedFile):
                 read(path)
         assert not is_sound(path)
         assert read_cache(path) is None
         for length in range(len(content)):
             spoilt.write_bytes(content[:length])
-            with pytest.raises(Damaged):
+            with pytest.raises(DamagedFile):
                 read(path)
         spoilt.write_bytes(content)
     assert read(path) == read_cache(path) == b'{"length": 3}'
@@ -129,7 +138,7 @@ def test_a_missing_file_of_a_sealed_folder_is_noticed(tmp_path: Path) -> None:
 
     (output / "config.json").unlink()
 
-    with pytest.raises(Damaged, match=r"config\.json is damaged \(it is missing\)"):
+    with pytest.raises(DamagedFile, match=r"config\.json is damaged \(it is missing\)"):
         verify(seal_of(output))
 
 

@@ -16,10 +16,10 @@ from tests.trainer import asking, tiny
 from tests.trainer.asking import SMALL, pairs
 from worker.training.machine.process import Refusal, Stopped, StopRequest
 from worker.training.standalone import folder
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 from worker.training.standalone.training import train_alone
 
-Ask = Callable[..., Request]
+Ask = Callable[..., TrainingRequest]
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def again(ask: Ask, finished: Path, tmp_path: Path) -> Ask:
     return lambda rows=None, **options: ask(rows, **{"max_steps": 1, "holdout": 0.3, **options})
 
 
-def trained(request: Request) -> dict[str, Any]:
+def trained(request: TrainingRequest) -> dict[str, Any]:
     return train_alone(request, StopRequest())
 
 
-def refused(request: Request) -> str:
+def refused(request: TrainingRequest) -> str:
     with pytest.raises(Refusal) as refusal:
         trained(request)
     return refusal.value.message
@@ -220,7 +220,7 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 @pytest.mark.parametrize(("rows", "objective"), [("unpaired", "kto"), ("pairs", "dpo")])
 @pytest.mark.trial
 def test_real_rows_train_a_real_model(tmp_path, rows, objective):
-    request = Request(
+    request = TrainingRequest(
         data=(REAL / "trl" / f"hh_harmless.{rows}.eval.jsonl.gz",),
         model=REAL / "models" / "stories260K",
         out=tmp_path / "out",

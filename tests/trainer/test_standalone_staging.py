@@ -15,10 +15,10 @@ from tests.trainer.asking import pairs, written
 from worker.training.job import read_job
 from worker.training.machine.process import Refusal, StopRequest
 from worker.training.standalone.folder import Folder
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 from worker.training.standalone.training import stage
 
-Ask = Callable[..., Request]
+Ask = Callable[..., TrainingRequest]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def ask(tmp_path: Path, base: Path) -> Ask:
     return lambda rows=None, **options: asking.request(tmp_path, base, rows, **options)
 
 
-def staged(request: Request) -> Path:
+def staged(request: TrainingRequest) -> Path:
     """The WORKDIR, as the trainer accepts it."""
     folder = Folder(request.out)
     with folder.alone():
@@ -35,7 +35,7 @@ def staged(request: Request) -> Path:
     return folder.work
 
 
-def refused(request: Request) -> str:
+def refused(request: TrainingRequest) -> str:
     with pytest.raises(Refusal) as refusal:
         staged(request)
     return refusal.value.message

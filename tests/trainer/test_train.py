@@ -21,13 +21,13 @@ from worker.training.machine.process import Refusal
 from worker.training.models import adapters
 from worker.training.models import policy as models
 from worker.training.objectives import OBJECTIVES, LogProbs
-from worker.training.reference import Reference, matched, mismatched, reference_fingerprint
+from worker.training.reference import ReferenceScores, matched, mismatched, reference_fingerprint
 from worker.training.train import train
 
 CPU = torch.device("cpu")
 
 
-def rows_and_plan(workdir: Path) -> tuple[list[Row], batches.Plan]:
+def rows_and_plan(workdir: Path) -> tuple[list[Row], batches.BatchPlan]:
     job = read_job(workdir)
     tokens = models.load_tokens(job.base)
     rows = read_rows(workdir / "snapshot", job.shards_of("train"), tokens, job.recipe.max_length).rows
@@ -76,7 +76,7 @@ def test_the_reference_is_the_shipped_adapter_and_not_the_bare_base(tmp_path: Pa
     rows, plan = rows_and_plan(workdir)
     job = read_job(workdir)
     arithmetic = models.Arithmetic(CPU, torch.float32)
-    cached = Reference.load(workdir / "reference.safetensors", reference_fingerprint(job, arithmetic, 64))
+    cached = ReferenceScores.load(workdir / "reference.safetensors", reference_fingerprint(job, arithmetic, 64))
     online = adapters.load_adapter(models.load_weights(base, torch.float32, CPU), adapter)
     bare = models.load_weights(base, torch.float32, CPU)
     for block in plan.blocks:

@@ -13,7 +13,7 @@ from app.database import transaction
 from app.runs.leases import service as leases
 from app.runs.states import RunState, TransitionKind
 from worker.children.heartbeat import Heartbeat
-from worker.children.processes import Failed, OutOfMemory, attend
+from worker.children.processes import ChildOutOfMemory, Failed, attend
 from worker.training.files.sealed import is_sound, replace_sealed, unseal, write_sealed
 from worker.training.machine.out_of_memory import remedies, smaller
 from worker.training.watch.journal import append
@@ -27,12 +27,13 @@ MOST_HALVINGS = 12
 def train(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worker.training.train") -> RunState:
     """Runs the trainer to its end and returns the run's state.
 
-    Raises what `attend` raises, except for `OutOfMemory`: it raises `Failed` if memory runs out with the fewest rows.
+    Raises what `attend` raises, except for `ChildOutOfMemory`: it raises `Failed` if memory runs out with the fewest
+    rows.
     """
     while True:
         try:
             return attend("trainer", module, workdir, heart, state)
-        except OutOfMemory as shortage:
+        except ChildOutOfMemory as shortage:
             _shrink(workdir, heart, shortage)
 
 
@@ -44,7 +45,7 @@ def score(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worke
     for _ in range(MOST_HALVINGS):
         try:
             return attend("scorer", module, workdir, heart, state)
-        except OutOfMemory as shortage:
+        except ChildOutOfMemory as shortage:
             reason = f"memory ran out while the holdout was scored, again with fewer rows at once: {shortage.cause}"
             with transaction() as session:
                 leases.note(session, heart.lease, TransitionKind.SHRUNK, reason)
@@ -52,7 +53,7 @@ def score(workdir: Path, heart: Heartbeat, state: RunState, module: str = "worke
     raise Failed(f"memory ran out {MOST_HALVINGS} times while the holdout was scored: use a machine with more memory")
 
 
-def _shrink(workdir: Path, heart: Heartbeat, shortage: OutOfMemory) -> None:
+def _shrink(workdir: Path, heart: Heartbeat, shortage: ChildOutOfMemory) -> None:
     recipe = Recipe.model_validate_json((workdir / "recipe.json").read_bytes())
     size = shortage.facts.get("micro_batch_size", recipe.micro_batch_size)
     if not isinstance(size, int):

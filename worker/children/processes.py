@@ -54,7 +54,7 @@ class DiskFull(Ended):
     """The disk is full; the run may continue once there is room. `cause` names the disk."""
 
 
-class OutOfMemory(Ended):
+class ChildOutOfMemory(Ended):
     """Memory ran out; fewer rows at once may fit. `facts` are the process's own figures."""
 
     def __init__(self, cause: str, facts: Mapping[str, Any]) -> None:
@@ -76,8 +76,8 @@ def heed(heart: Heartbeat) -> None:
 def attend(name: str, module: str, workdir: Path, heart: Heartbeat, state: RunState) -> RunState:
     """Runs ``python -m module WORKDIR`` to its end, reports its progress and returns the run's state at the end.
 
-    Raises `Cancelled`, `Left`, `Lost`, `Failed`, `OutOfMemory`, `DiskFull` and `StaleLease`, but not before the process
-    and its process group have ended. If its end was not requested, its last output is kept on the run.
+    Raises `Cancelled`, `Left`, `Lost`, `Failed`, `ChildOutOfMemory`, `DiskFull` and `StaleLease`, but not before the
+    process and its process group have ended. If its end was not requested, its last output is kept on the run.
     """
     log_path = workdir / "trainer.log"
     heart.show_in(workdir)
@@ -118,7 +118,7 @@ def _ended(name: str, workdir: Path, code: int, last: str) -> Ended:
     if code == REFUSED:
         return Failed(str(failure.get("message", last)))
     if code == OUT_OF_MEMORY:
-        return OutOfMemory(str(failure.get("message", last)), failure)
+        return ChildOutOfMemory(str(failure.get("message", last)), failure)
     if code == DISK_FULL:
         return DiskFull(disk_of(workdir))
     if code < 0:

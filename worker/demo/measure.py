@@ -10,7 +10,7 @@ from math import sqrt
 from statistics import fmean, median, stdev
 
 from worker.demo.language import Ticket, good, invented_refund
-from worker.demo.sampling import Desk, Draft, log_probabilities, sample
+from worker.demo.sampling import Desk, SampledReply, log_probabilities, sample
 
 Z = 1.959964  # 97.5 % of a standard normal lie below
 
@@ -27,7 +27,7 @@ class Measured:
     good_share: Figure
     invented_refund_share: Figure
     median_words: float
-    replies: list[Draft]
+    replies: list[SampledReply]
 
 
 def measured(desk: Desk, tickets: Sequence[Ticket], seed: int) -> Measured:
@@ -42,7 +42,7 @@ def measured(desk: Desk, tickets: Sequence[Ticket], seed: int) -> Measured:
     )
 
 
-def kl_nats(desk: Desk, other: Desk, replies: Sequence[Draft]) -> Figure:
+def kl_nats(desk: Desk, other: Desk, replies: Sequence[SampledReply]) -> Figure:
     """Returns KL(desk ‖ other) per reply; `replies` must be samples of `desk`."""
     log_ratios = (log_probabilities(desk, replies) - log_probabilities(other, replies)).tolist()
     value, half = fmean(log_ratios), Z * stdev(log_ratios) / sqrt(len(log_ratios))

@@ -26,7 +26,7 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Draft:
+class SampledReply:
     """A sampled reply. `token_ids` end with the end-of-text token unless the reply reached the limit."""
 
     prompt_ids: list[int]
@@ -56,21 +56,21 @@ def _model(folder: Path) -> Any:
 
 
 @torch.inference_mode()
-def sample(desk: Desk, prompts: Sequence[str], seed: int) -> list[Draft]:
+def sample(desk: Desk, prompts: Sequence[str], seed: int) -> list[SampledReply]:
     """Returns one reply per prompt, in their order. Prompts of equal length share a batch, so nothing is padded."""
     generator = torch.Generator(desk.model.device).manual_seed(seed)
     prompt_ids: list[list[int]] = desk.tokenizer(list(prompts))["input_ids"]
-    drafts: dict[int, Draft] = {}
+    drafts: dict[int, SampledReply] = {}
     for indices in _equally_long(prompt_ids):
         ids_BT = torch.tensor([prompt_ids[index] for index in indices], device=desk.model.device)
         for index, reply in zip(indices, _continue(desk, ids_BT, generator), strict=True):
             text = desk.tokenizer.decode(reply, skip_special_tokens=True)
-            drafts[index] = Draft(prompt_ids[index], reply, text)
+            drafts[index] = SampledReply(prompt_ids[index], reply, text)
     return [drafts[index] for index in range(len(prompts))]
 
 
 @torch.inference_mode()
-def log_probabilities(desk: Desk, drafts: Sequence[Draft]) -> torch.Tensor:
+def log_probabilities(desk: Desk, drafts: Sequence[SampledReply]) -> torch.Tensor:
     """Returns the log-probability of each draft given its prompt, (len(drafts),): nats, summed over tokens, float64."""
     total = torch.zeros(len(drafts), dtype=torch.float64)
     for indices in _equally_long([[*draft.prompt_ids, *draft.token_ids] for draft in drafts]):

@@ -13,7 +13,7 @@ from worker.demo.users import Reaction, User, reactions
 
 
 @dataclass(frozen=True)
-class Draft:
+class ShownReply:
     """A reply that was shown to a user. `completion_id` is the support desk's own id for it."""
 
     completion_id: str
@@ -21,7 +21,7 @@ class Draft:
     reply: str
 
 
-def draft_replies(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = frozenset()) -> list[Draft]:
+def draft_replies(desk: Desk, count: int, name: str, seed: int, held_out: Set[str] = frozenset()) -> list[ShownReply]:
     """Returns replies to about `count` new tickets, the same ones for the same seed and model.
 
     `name` begins every completion id. Tickets with a prompt in `held_out` are omitted: no user ever sees them.
@@ -30,13 +30,13 @@ def draft_replies(desk: Desk, count: int, name: str, seed: int, held_out: Set[st
     tickets = [ticket for ticket in (new_ticket(rng) for _ in range(count)) if ticket.prompt not in held_out]
     replies = sample(desk, [ticket.prompt for ticket in tickets], seed)
     return [
-        Draft(f"{name}-{number}", ticket, reply.text)
+        ShownReply(f"{name}-{number}", ticket, reply.text)
         for number, (ticket, reply) in enumerate(zip(tickets, replies, strict=True), start=1)
         if reply.text.strip()  # no user sees an empty reply
     ]
 
 
-def votes(drafts: Sequence[Draft], users: list[User], checkpoint_id: UUID, seed: int) -> list[Event]:
+def votes(drafts: Sequence[ShownReply], users: list[User], checkpoint_id: UUID, seed: int) -> list[Event]:
     """Returns the users' reactions to the drafts as events, with fixed ids: a repeated post stores nothing twice."""
     rng = Random(seed)
     return [

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from worker.evaluation import statistics
 from worker.evaluation.statistics import Array, Bootstrap
-from worker.training.data.rows import Row, Rows
+from worker.training.data.rows import Row, TokenisedRows
 from worker.training.job import Job, Shard
 
 #: Largest number of training rows for the fit; if there are more, they are drawn at random.
@@ -34,7 +34,7 @@ _WORD = re.compile(r"\w+")
 
 def dumb_readers(
     job: Job,
-    read: Rows,
+    read: TokenisedRows,
     in_order: Sequence[Row],
     r_N: Array,
     own_reference_N: Array,
@@ -100,7 +100,7 @@ class _Train:
         value = float(statistics.auroc(length_M, self._label_M)(self._weight_M[None, :])[0])
         return 1.0 if value >= 0.5 else -1.0
 
-    def bag_of_words(self, job: Job, read: Rows, in_order: Sequence[Row]) -> Array | str:
+    def bag_of_words(self, job: Job, read: TokenisedRows, in_order: Sequence[Row]) -> Array | str:
         """Returns a score of each held-out row by its words, (N,), or the reason why there is none."""
         if not self.both_classes or not in_order:
             return self.reason

@@ -50,7 +50,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.evaluation.rows_at_once import RowsAtOnce, micro_batch_size_of
-from worker.training.files.sealed import Damaged, seal_of, verify, write_sealed
+from worker.training.files.sealed import DamagedFile, seal_of, verify, write_sealed
 from worker.training.job import Job, read_job
 from worker.training.machine.out_of_memory import is_out_of_memory
 from worker.training.machine.process import Refusal, StopRequest, libraries_are_loaded, run, whatever_the_rows
@@ -76,7 +76,7 @@ def score(workdir: Path, stop: StopRequest | None = None) -> None:
             raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run the trainer first")
         try:
             verify(seal_of(job.output))
-        except Damaged as damage:
+        except DamagedFile as damage:
             raise Refusal("output_damaged", f"{damage}: run the trainer again, which rebuilds it") from None
         at_once = RowsAtOnce.of(job)
         try:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from thumbwheel.wire.recipe import Recipe
 
 from worker.staging.attempt_folders import STAGED, epoch_of, run_folder, staged_folders
-from worker.training.files.sealed import SUFFIX, Damaged, read
+from worker.training.files.sealed import SUFFIX, DamagedFile, read
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def continue_attempt(workdir: Path) -> bytes | None:
     try:
         job = read(earlier[0] / STAGED)
         read(earlier[0] / "recipe.json")
-    except Damaged as damage:
+    except DamagedFile as damage:
         log.warning("%s: the run is staged again, and training begins from the start", damage)
         return None
     for name in (*INPUTS, *SAVED, *LOGS):
@@ -76,7 +76,7 @@ def take_over(source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:
 def _recipe_in(folder: Path) -> Recipe | None:
     try:
         return Recipe.model_validate_json(read(folder / "recipe.json"))
-    except (OSError, ValidationError, Damaged):
+    except (OSError, ValidationError, DamagedFile):
         return None
 
 

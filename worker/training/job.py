@@ -18,7 +18,7 @@ from worker.training.machine.process import Refusal
 Document = TypeVar("Document", bound=BaseModel)
 
 
-class Reference(BaseModel):
+class ReferenceModel(BaseModel):
     kind: Literal["base", "adapter"]
     path: str | None = None
     fingerprint: str | None = None
@@ -30,7 +30,7 @@ class JobFile(BaseModel):
     run_id: str
     base_model: str = Field(description="absolute folder")
     base_fingerprint: str | None = None
-    reference: Reference
+    reference: ReferenceModel
     reference_checkpoint_id: str | None = None
     ancestor: str | None = Field(None, description="folder of the very first base model, if base_model is another")
 
@@ -132,7 +132,7 @@ def read_job(workdir: Path) -> Job:
     )
 
 
-def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, str | None]:
+def _shipped_adapter(workdir: Path, reference: ReferenceModel) -> tuple[Path | None, str | None]:
     if reference.kind == "base":
         return None, None
     folder = workdir / (reference.path or "reference")
@@ -143,7 +143,7 @@ def _shipped_adapter(workdir: Path, reference: Reference) -> tuple[Path | None, 
     model_folders.require_adapter_weights(folder)
     try:
         sealed.verify(sealed.seal_of(folder))
-    except sealed.Damaged as damage:
+    except sealed.DamagedFile as damage:
         raise Refusal("reference_damaged", f"reference: {damage}: stage the shipped checkpoint again") from None
     fingerprint = weights_fingerprint(folder)
     assert fingerprint is not None, "the adapter's weights are there"
@@ -197,7 +197,7 @@ def _document(path: Path, model: type[Document]) -> Document:
         content: Any = json.loads(sealed.read(path))
     except FileNotFoundError:
         raise Refusal("job_incomplete", f"{path.name} is missing in WORKDIR: stage the job again") from None
-    except sealed.Damaged as damage:
+    except sealed.DamagedFile as damage:
         raise Refusal(
             "job_damaged",
             f"{damage}: stage the job again; if you changed the file yourself, remove {path.name}{sealed.SUFFIX}",

@@ -19,11 +19,11 @@ from worker.training.data.tokens import fit_weights
 from worker.training.forward.logprobs import Forward, Inputs, Reading, by_row
 from worker.training.machine.ranks import Ranks
 from worker.training.objectives import OBJECTIVES, LogProbs, Objective, TokenLogProbs
-from worker.training.reference import Pair, Reference, matched, mismatched
+from worker.training.reference import Pair, ReferenceScores, matched, mismatched
 
 
 @dataclass(frozen=True)
-class Side:
+class BatchSide:
     """Rows with their own completions, or with mismatched ones."""
 
     pairs: Sequence[Pair]
@@ -37,8 +37,8 @@ class MicroBatch:
 
     rows: Sequence[Row]
     inputs: Inputs
-    own: Side
-    mismatched: Side | None
+    own: BatchSide
+    mismatched: BatchSide | None
     tokens_B: Tensor
     desirable_B: Tensor
     weight_B: Tensor
@@ -93,7 +93,7 @@ class Collator:
         """Returns this rank's share of `block`. The two rows of a pair stay together."""
         return self.ranks.share(block, unit=2 if self.objective.data == "pairs" else 1)
 
-    def collate(self, block: Block, reference: Reference) -> MicroBatch:
+    def collate(self, block: Block, reference: ReferenceScores) -> MicroBatch:
         """Returns this rank's share of `block` as tensors."""
         share, device, objective = self.share(block), self.reading.device, self.objective
         members = [self.rows[row] for row in share.rows]
@@ -121,19 +121,19 @@ class Collator:
             return [place % 2 == 0 for place in range(len(members))]
         return [row.desirable for row in members]
 
-    def _side(self, pairs: Sequence[Pair], reference: Reference, lenders: Sequence[int]) -> Side:
+    def _side(self, pairs: Sequence[Pair], reference: ReferenceScores, lenders: Sequence[int]) -> BatchSide:
         """Returns the reference's log-probs of `pairs`; `lenders` are the rows that their completions are from."""
         device, objective = self.reading.device, self.objective
         known = reference.log_probs(pairs, device) if objective.reference else torch.zeros(len(pairs), device=device)
         if not objective.by_token:
-            return Side(pairs, known, None)
+            return BatchSide(pairs, known, None)
         weights = [
             torch.ones(len(completion))
             if (given := self.rows[lender].token_weights) is None
             else torch.from_numpy(fit_weights(given, len(completion)))
             for lender, (_, completion) in zip(lenders, pairs, strict=True)
         ]
-        return Side(pairs, known, (torch.cat(weights) if weights else torch.zeros(0)).to(device))
+        return BatchSide(pairs, known, (torch.cat(weights) if weights else torch.zeros(0)).to(device))
 
     def _labels(self, members: Sequence[Row]) -> Tensor:
         value = {True: 1.0, False: -1.0, None: 0.0}
@@ -142,12 +142,12 @@ class Collator:
         return torch.tensor(given).reshape(len(members), len(names))
 
 
-def _by_row(side: Side, read: Forward) -> Tensor:
+def _by_row(side: BatchSide, read: Forward) -> Tensor:
     """Returns lp_ref_B."""
     return side.reference if side.weight_N is None else by_row(side.reference, read.row_N, read.completions)
 
 
-def _by_token(side: Side | None, read: Forward | None) -> TokenLogProbs | None:
+def _by_token(side: BatchSide | None, read: Forward | None) -> TokenLogProbs | None:
     if side is None or read is None or side.weight_N is None:
         return None
     return TokenLogProbs(read.lp_N, side.reference, read.row_N, side.weight_N)

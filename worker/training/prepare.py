@@ -12,7 +12,7 @@ from torch import nn
 from worker.training import refusals
 from worker.training.adamw import adamw
 from worker.training.data import dropped
-from worker.training.data.rows import Rows, read_pairs, read_rows
+from worker.training.data.rows import TokenisedRows, read_pairs, read_rows
 from worker.training.data.tokens import Tokens
 from worker.training.forward.logprobs import Reading
 from worker.training.forward.readings import is_compiled, reading_of, tried
@@ -33,7 +33,7 @@ class Start:
     tokens: Tokens
     context: int | None  # tokens that the base model was made for, where it says
     max_length: int
-    read: Rows
+    read: TokenisedRows
     dropped: dict[str, Any]  # what training.json says of dropped rows
     pairs: list[tuple[int, int]]
     policy: Any
@@ -51,7 +51,7 @@ class Start:
 
 
 def prepared(job: Job, ranks: Ranks) -> Start:
-    """Raises `Refusal` on anything an operator can mend, want of memory for a single row too."""
+    """Raises `TrainingRefusal` on anything an operator can mend, want of memory for a single row too."""
     remedy = f"take a smaller base model, {remedies(job.recipe)}"
     with whatever_the_rows(f"base_model: the weights in {job.base} and one row", remedy):
         return _prepared(job, ranks)

@@ -54,7 +54,7 @@ def mismatched(rows: Sequence[Row], block: Block, max_length: int) -> list[Pair]
     return pairs
 
 
-class Reference:
+class ReferenceScores:
     """The lp_ref of sequences, in float32: (1,) for each, or (C,) by token.
 
     known    the log-probs that this run needs
@@ -103,7 +103,7 @@ class Reference:
         for file in files:
             if seal_of(file).exists() and not is_sound(file):
                 continue
-            for key, values in Reference._stored(file, self.fingerprint).known.items():
+            for key, values in ReferenceScores._stored(file, self.fingerprint).known.items():
                 if np.isfinite(values).all():
                     self.earlier.setdefault(key, values)
 
@@ -118,12 +118,12 @@ class Reference:
         write_sealed(path, save(content, metadata={"fingerprint": self.fingerprint}))
 
     @classmethod
-    def load(cls, path: Path, fingerprint: str) -> "Reference":
+    def load(cls, path: Path, fingerprint: str) -> "ReferenceScores":
         """Returns the log-probs in `path`; none if it has another fingerprint or is damaged."""
         return cls._stored(path, fingerprint) if is_sound(path) else cls(fingerprint)
 
     @classmethod
-    def _stored(cls, path: Path, fingerprint: str) -> "Reference":
+    def _stored(cls, path: Path, fingerprint: str) -> "ReferenceScores":
         try:
             with safe_open(str(path), framework="np") as file:
                 if (file.metadata() or {}).get("fingerprint") != fingerprint:

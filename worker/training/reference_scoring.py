@@ -9,11 +9,11 @@ from worker.training.forward.logprobs import Forward
 from worker.training.machine.out_of_memory import is_out_of_memory
 from worker.training.machine.process import Stopped
 from worker.training.microbatch import Collator
-from worker.training.reference import Pair, Reference, matched, mismatched, reference_fingerprint
+from worker.training.reference import Pair, ReferenceScores, matched, mismatched, reference_fingerprint
 from worker.training.training_run import TrainingRun
 
 
-def scored_reference(run: TrainingRun, collator: Collator) -> Reference:
+def scored_reference(run: TrainingRun, collator: Collator) -> ReferenceScores:
     """Returns the reference's log-probs of all that the run reads.
 
     Each comes from reference.safetensors where an earlier attempt scored it, from the files of earlier runs where one
@@ -23,7 +23,7 @@ def scored_reference(run: TrainingRun, collator: Collator) -> Reference:
     kept = run.job.workdir / "reference.safetensors"
     packed, by_token = start.reading.packed, objective.by_token
     fingerprint = reference_fingerprint(run.job, start.arithmetic, start.max_length, by_token=by_token, packed=packed)
-    reference = Reference.load(kept, fingerprint)
+    reference = ReferenceScores.load(kept, fingerprint)
     if not objective.reference:
         return reference
     before = len(reference.known)
@@ -38,19 +38,19 @@ def scored_reference(run: TrainingRun, collator: Collator) -> Reference:
     except Exception as error:
         # With fewer rows at once these hold as well.
         if is_out_of_memory(error) and ranks.world == 1:
-            Reference(fingerprint, reference.known).save(kept)
+            ReferenceScores(fingerprint, reference.known).save(kept)
         raise
     known = ranks.gather(reference.known)
     reference.cached = len(known.keys() & reference.earlier.keys())
     reference.scored = len(known) - reference.cached
     if ranks.writes and len(known) > before:
-        Reference(fingerprint, known).save(kept)
+        ReferenceScores(fingerprint, known).save(kept)
     if stopped:
         raise Stopped
     return reference
 
 
-def score_block(reference: Reference, block: Block, collator: Collator) -> None:
+def score_block(reference: ReferenceScores, block: Block, collator: Collator) -> None:
     """Adds this rank's rows of `block` to what `reference` knows, with their mismatched completions where these count.
 
     What an attempt at this run knows already is read again with its block, so that a continued run computes what an
@@ -79,7 +79,7 @@ def score_block(reference: Reference, block: Block, collator: Collator) -> None:
             _learn(reference, pairs, collator.reading.read(pairs)[0], by_token=by_token)
 
 
-def _learn(reference: Reference, pairs: Sequence[Pair], read: Forward, *, by_token: bool) -> None:
+def _learn(reference: ReferenceScores, pairs: Sequence[Pair], read: Forward, *, by_token: bool) -> None:
     if by_token:
         reference.learn(pairs, read.lp_N, [len(completion) for _, completion in pairs])
     else:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from thumbwheel.wire.recipe import Recipe
 
-from worker.training.data.rows import Rows
+from worker.training.data.rows import TokenisedRows
 from worker.training.job import Job
 from worker.training.machine.out_of_memory import micro_batch_sizes
 from worker.training.machine.process import Refusal
@@ -34,7 +34,7 @@ def require_possible_job(job: Job) -> None:
         lora.require_continuable(policy.blueprint(job.base), shipped, recipe, targets)
 
 
-def require_possible_rows(job: Job, read: Rows, pairs: Sequence[tuple[int, int]], max_length: int) -> None:
+def require_possible_rows(job: Job, read: TokenisedRows, pairs: Sequence[tuple[int, int]], max_length: int) -> None:
     """Raises `Refusal` if the recipe does not fit the train rows.
 
     `max_length` is the number of tokens that recipe and context allow; `pairs`, for an objective of pairs, are those
@@ -67,7 +67,7 @@ def _no_pairs(recipe: Recipe, why: str) -> Refusal:
     )
 
 
-def _require_labels(recipe: Recipe, read: Rows) -> None:
+def _require_labels(recipe: Recipe, read: TokenisedRows) -> None:
     given = {name for row in read.rows for name in row.labels}
     for label in recipe.labels:
         values = [row.labels[label.name] for row in read.rows if label.name in row.labels]
@@ -87,7 +87,7 @@ def _require_labels(recipe: Recipe, read: Rows) -> None:
             )
 
 
-def _require_prompts_fit(job: Job, read: Rows, max_length: int) -> None:
+def _require_prompts_fit(job: Job, read: TokenisedRows, max_length: int) -> None:
     if 2 * read.prompts_too_long <= len(read.rows):
         return
     enough = int(np.quantile(read.lengths, HELD_SHARE, method="higher"))
@@ -101,7 +101,7 @@ def _require_prompts_fit(job: Job, read: Rows, max_length: int) -> None:
     raise Refusal("context", f"recipe.json: max_length is {max_length}, {fault}: raise it, {remedy}")
 
 
-def rows_of_an_epoch(recipe: Recipe, read: Rows, pairs: Sequence[tuple[int, int]]) -> int:
+def rows_of_an_epoch(recipe: Recipe, read: TokenisedRows, pairs: Sequence[tuple[int, int]]) -> int:
     desirable = sum(row.desirable for row in read.rows)
     kind = OBJECTIVES[recipe.objective].data
     if kind == "rows":

@@ -25,7 +25,7 @@ from thumbwheel.wire.recipe import Recipe
 from torch import Tensor, nn
 
 from app.durable import flush, folder_atomically
-from worker.training.files.sealed import Damaged, verify, write_seal
+from worker.training.files.sealed import DamagedFile, verify, write_seal
 from worker.training.machine.process import Refusal
 
 KEPT = 2
@@ -161,7 +161,7 @@ def _sound_state(path: Path) -> dict[str, Any] | None:
     """Returns the content of state.json, or None if a file is damaged or the seal is missing."""
     try:
         sealed = verify(path / SEAL)
-    except Damaged:
+    except DamagedFile:
         return None
     state: dict[str, Any] | None = json.loads((path / STATE).read_bytes()) if sealed else None
     return state

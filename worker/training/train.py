@@ -51,16 +51,16 @@ if TYPE_CHECKING:
 
     from worker.training.microbatch import Collator
     from worker.training.prepare import Start
-    from worker.training.reference import Reference
+    from worker.training.reference import ReferenceScores
     from worker.training.state_saver import StateSaver
     from worker.training.training_run import TrainingRun
-    from worker.training.watch.drift import Drift
+    from worker.training.watch.drift import DriftChecks
 
 
 def train(workdir: Path, stop: StopRequest | None = None) -> None:
     """Trains the job in `workdir`, continuing an interrupted one; a finished one is left as it is.
 
-    Raises `Refusal`, `OutOfMemory`, `Stopped`.
+    Raises `TrainingRefusal`, `OutOfMemory`, `Stopped`.
     """
     stop = stop or StopRequest()
     with stop.at_once():
@@ -95,14 +95,14 @@ def _train(training: "TrainingRun") -> None:
     from worker.training.reference_scoring import scored_reference
     from worker.training.state_saver import StateSaver, resumed
     from worker.training.training_output import write_output
-    from worker.training.watch.drift import Drift
+    from worker.training.watch.drift import DriftChecks
     from worker.training.watch.notices_at_start import notices_at_start
 
     start, journal = training.start, training.journal
     # The policy scores the plan while it still is the shipped checkpoint. Only then is a saved state loaded.
     collator = Collator(start.reading, start.read.rows, training.recipe, start.max_length, training.ranks)
     reference = scored_reference(training, collator)
-    drift = Drift(training)
+    drift = DriftChecks(training)
     drift.begin()
     position, passed_over = resumed(training)
     journal.continue_after(position.step)
@@ -118,7 +118,11 @@ def _train(training: "TrainingRun") -> None:
 
 
 def _take_steps(
-    training: "TrainingRun", collator: "Collator", reference: "Reference", drift: "Drift", saver: "StateSaver"
+    training: "TrainingRun",
+    collator: "Collator",
+    reference: "ReferenceScores",
+    drift: "DriftChecks",
+    saver: "StateSaver",
 ) -> None:
     """Takes the optimizer steps that are left: forward, loss, backward, clip, step, measure, save.
 
@@ -209,7 +213,7 @@ def _take_steps(
 
 def _measure(
     training: "TrainingRun",
-    drift: "Drift",
+    drift: "DriftChecks",
     saver: "StateSaver",
     step: int,
     figures: dict[str, Any],

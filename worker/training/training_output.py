@@ -11,13 +11,13 @@ from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.files.sealed import seal_of, unseal, write_seal, write_sealed
 from worker.training.machine.determinism_record import determinism_record
 from worker.training.models import policy as models
-from worker.training.reference import Reference
+from worker.training.reference import ReferenceScores
 from worker.training.state_saver import StateSaver
 from worker.training.training_run import TrainingRun
 from worker.training.watch import diagnosis
 
 
-def write_output(run: TrainingRun, reference: Reference, saver: StateSaver) -> None:
+def write_output(run: TrainingRun, reference: ReferenceScores, saver: StateSaver) -> None:
     """Saves the policy, then the summary: each whole or not at all, with its seal."""
     job = run.job
     unseal(job.output)
@@ -33,7 +33,7 @@ def write_output(run: TrainingRun, reference: Reference, saver: StateSaver) -> N
     write_sealed(job.workdir / "training.json", json.dumps(content, indent=1).encode())
 
 
-def _summary(run: TrainingRun, reference: Reference, saver: StateSaver) -> dict[str, Any]:
+def _summary(run: TrainingRun, reference: ReferenceScores, saver: StateSaver) -> dict[str, Any]:
     job, recipe, start, world = run.job, run.recipe, run.start, run.ranks.world
     device = start.arithmetic.device
     return {

@@ -7,7 +7,7 @@ from itertools import islice
 from thumbwheel.wire.recipe import Recipe
 
 from worker.training.data import batches
-from worker.training.data.batches import Block, Plan
+from worker.training.data.batches import BatchPlan, Block
 from worker.training.job import Job
 from worker.training.machine.process import Stopped, StopRequest
 from worker.training.machine.ranks import Ranks
@@ -21,7 +21,7 @@ class TrainingRun:
 
     job: Job
     start: Start
-    plan: Plan
+    plan: BatchPlan
     journal: Journal
     ranks: Ranks
     stop: StopRequest
@@ -70,7 +70,7 @@ class TrainingRun:
             raise Stopped
 
 
-def _plan(recipe: Recipe, start: Start) -> Plan:
+def _plan(recipe: Recipe, start: Start) -> BatchPlan:
     """Returns which rows make each micro-batch, and whose completion each row is mismatched with."""
     rows, objective = start.read.rows, start.objective
     if objective.data == "pairs":

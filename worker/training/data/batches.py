@@ -31,7 +31,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     blocks: tuple[Block, ...]
     mismatched: bool = True  # whether partners were chosen
 
@@ -71,7 +71,7 @@ def plan(
     seed: int,
     mismatched: bool = True,
     only: Sequence[int] | None = None,
-) -> Plan:
+) -> BatchPlan:
     """Returns a plan of blocks of `micro_batch_size` rows; the last block may be smaller, but has two rows at least.
 
     Each row is used at least once. `even_classes` makes every block half desirable, half undesirable (an odd size
@@ -88,18 +88,18 @@ def plan(
             _chunks(_sorted_in_windows(order, lengths, WINDOW * micro_batch_size), micro_batch_size)
         )
     if not mismatched:
-        return Plan(tuple(_without_partners(group) for group in groups), mismatched=False)
-    return Plan(tuple(Block(tuple(group), _partners(rows, group)) for group in _swap_until_paired(rows, groups)))
+        return BatchPlan(tuple(_without_partners(group) for group in groups), mismatched=False)
+    return BatchPlan(tuple(Block(tuple(group), _partners(rows, group)) for group in _swap_until_paired(rows, groups)))
 
 
-def plan_pairs(rows: Sequence[Row], pairs: Sequence[tuple[int, int]], micro_batch_size: int, *, seed: int) -> Plan:
+def plan_pairs(rows: Sequence[Row], pairs: Sequence[tuple[int, int]], micro_batch_size: int, *, seed: int) -> BatchPlan:
     """Returns a plan of blocks of `micro_batch_size` / 2 pairs, each pair once. The last block may be smaller."""
     order = np.random.default_rng([seed, 0]).permutation(len(pairs))
     longer = np.array([max(rows[chosen].length, rows[rejected].length) for chosen, rejected in pairs])
     half = micro_batch_size // 2
     groups = _chunks(_sorted_in_windows(order, longer, WINDOW * half), half)
     blocks = (_without_partners([row for pair in group for row in pairs[pair]]) for group in groups)
-    return Plan(tuple(blocks), mismatched=False)
+    return BatchPlan(tuple(blocks), mismatched=False)
 
 
 def _without_partners(group: Sequence[int]) -> Block:

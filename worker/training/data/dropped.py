@@ -13,9 +13,9 @@ from typing import Any, Literal
 from thumbwheel.row_checks import counts_in_words
 
 from app.durable import write_atomically
-from worker.training.data.rows import Rows, read_rows
+from worker.training.data.rows import TokenisedRows, read_rows
 from worker.training.data.tokens import Tokens
-from worker.training.files.sealed import Damaged, read, write_sealed
+from worker.training.files.sealed import DamagedFile, read, write_sealed
 from worker.training.job import Job
 from worker.training.machine.process import Refusal
 
@@ -31,7 +31,9 @@ def tokens_file(workdir: Path, split: Split) -> Path:
     return workdir / ("tokens.safetensors" if split == "train" else f"tokens-{split}.safetensors")
 
 
-def read_split(job: Job, split: Split, tokens: Tokens, max_length: int, vocabulary: int, *, keeps: bool = True) -> Rows:
+def read_split(
+    job: Job, split: Split, tokens: Tokens, max_length: int, vocabulary: int, *, keeps: bool = True
+) -> TokenisedRows:
     """Returns the rows of one split, read by the rules that hold for all splits. Raises `Refusal`."""
     return read_rows(
         job.workdir / "snapshot",
@@ -44,13 +46,15 @@ def read_split(job: Job, split: Split, tokens: Tokens, max_length: int, vocabula
     )
 
 
-def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: int, *, writes: bool) -> dict[str, Any]:
+def checked(
+    job: Job, train: TokenisedRows, tokens: Tokens, max_length: int, vocabulary: int, *, writes: bool
+) -> dict[str, Any]:
     """Checks the rows of the other splits by the rules of the train rows; writes dropped.jsonl if `writes`.
 
     Returns the part of training.json that describes dropped rows. Raises `Refusal` if no train row or no held-out row
     is left.
     """
-    reads: dict[str, Rows] = {"train": train}
+    reads: dict[str, TokenisedRows] = {"train": train}
     for split in OTHERS:
         if job.shards_of(split):
             reads[split] = read_split(job, split, tokens, max_length, vocabulary, keeps=writes)
@@ -77,7 +81,7 @@ def checked(job: Job, train: Rows, tokens: Tokens, max_length: int, vocabulary: 
 def _content(path: Path) -> bytes:
     try:
         return read(path)
-    except Damaged as damage:
+    except DamagedFile as damage:
         raise Refusal("snapshot_damaged", f"snapshot: {damage}: stage it again") from None
 
 

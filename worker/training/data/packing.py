@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.training.data.tokens import Ids
-from worker.training.forward.attention import Bounds, Layout, Segment
+from worker.training.forward.attention import Bounds, Layout, PackedSegment
 
 Pair = tuple[Ids, Ids]
 
@@ -64,7 +64,7 @@ def _pack(
     positions: list[NDArray[Any]] = []
     source: list[NDArray[Any]] = []
     row: list[NDArray[Any]] = []
-    segments: list[Segment] = []
+    segments: list[PackedSegment] = []
     end = 0
     for number, ((prompt, completion), prefix) in enumerate(zip(pairs, prefixes, strict=True)):
         start = end
@@ -73,13 +73,13 @@ def _pack(
             positions.append(np.arange(len(prompt) + len(completion)))
             end += len(prompt) + len(completion)
             source.append(np.arange(end - len(completion) - 1, end - 1))
-            segments.append(Segment(start, end))
+            segments.append(PackedSegment(start, end))
         else:
             ids.append(completion)
             positions.append(np.arange(len(prompt), len(prompt) + len(completion)))
             end += len(completion)
             source += [np.array([-(prefix + len(prompt))]), np.arange(start, end - 1)]
-            segments.append(Segment(start, end, (prefix, prefix + len(prompt))))
+            segments.append(PackedSegment(start, end, (prefix, prefix + len(prompt))))
         row.append(np.full(len(completion), number))
 
     def tensor(parts: Sequence[NDArray[Any]]) -> Tensor:

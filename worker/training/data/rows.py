@@ -64,7 +64,7 @@ class Drop(NamedTuple):
 
 
 @dataclass
-class Rows:
+class TokenisedRows:
     rows: list[Row]
     drops: list[Drop] = field(default_factory=list)
     control_tokens_in_prompts: int = 0  # usable rows with text in the prompt that is read as a control token
@@ -126,7 +126,7 @@ def read_rows(
     tokenised: Path | None = None,
     keeps: bool = True,
     vocabulary: int | None = None,
-) -> Rows:
+) -> TokenisedRows:
     """Returns the usable rows of `shards` and the dropped rows with their faults. Raises `Refusal`.
 
     The usable rows are in order of position, tokenised and cut to `max_length`. `weigh_tokens` turns the rows' spans
@@ -136,7 +136,7 @@ def read_rows(
     fingerprint = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens) if tokenised else None
     stored = kept(tokenised, fingerprint) if tokenised and fingerprint else None
     every: list[Encoded | RowFault] = []
-    result = Rows([])
+    result = TokenisedRows([])
     placed: list[tuple[int, Row, tuple[str, int]]] = []
     dropped: list[tuple[int, Drop]] = []
     for shard in shards:
@@ -211,7 +211,7 @@ def _fitted(row: Encoded, max_length: int, vocabulary: int | None) -> Fitted | R
     return fit(row.prompt, row.completion, max_length) or RowFault("too_long")
 
 
-def read_pairs(folder: Path, file: PairsFile | None, read: Rows, pairs: PairsFrom) -> list[tuple[int, int]]:
+def read_pairs(folder: Path, file: PairsFile | None, read: TokenisedRows, pairs: PairsFrom) -> list[tuple[int, int]]:
     """Returns (chosen, rejected) as indices into `read.rows`, for pairs from the sources that `pairs` names.
 
     Pairs with a dropped row are left out. A snapshot that does not record the sources of its pairs is read whole.

@@ -25,7 +25,7 @@ LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 LIST = re.compile(rf"({LINE.pattern})+")
 
 
-class Damaged(Exception):
+class DamagedFile(Exception):
     """A sealed file is missing or differs from its seal, or a seal cannot be read."""
 
     def __init__(self, path: Path, fault: str) -> None:
@@ -70,7 +70,7 @@ def unseal(path: Path) -> None:
 
 
 def sums(seal: Path) -> dict[str, str] | None:
-    """Returns the SHA-256 of each sealed file by its path, or None without a seal. Raises `Damaged`."""
+    """Returns the SHA-256 of each sealed file by its path, or None without a seal. Raises `DamagedFile`."""
     try:
         text = seal.read_text("utf-8")
     except FileNotFoundError:
@@ -78,12 +78,12 @@ def sums(seal: Path) -> dict[str, str] | None:
     except UnicodeDecodeError:
         text = ""
     if LIST.fullmatch(text) is None:
-        raise Damaged(seal, "it is not a list of SHA-256 sums")
+        raise DamagedFile(seal, "it is not a list of SHA-256 sums")
     return {name: digest for digest, name in LINE.findall(text)}
 
 
 def verify(seal: Path) -> bool:
-    """Verifies all files of a seal; returns False without a seal. Raises `Damaged`."""
+    """Verifies all files of a seal; returns False without a seal. Raises `DamagedFile`."""
     expected = sums(seal)
     for name, digest in (expected or {}).items():
         _require(seal.parent / name, digest)
@@ -91,11 +91,11 @@ def verify(seal: Path) -> bool:
 
 
 def read(path: Path) -> bytes:
-    """Returns the content of an input, verified if it is sealed. Raises `Damaged` and `FileNotFoundError`."""
+    """Returns the content of an input, verified if it is sealed. Raises `DamagedFile` and `FileNotFoundError`."""
     content = path.read_bytes()
     expected = sums(seal_of(path))
     if expected is not None and hashlib.sha256(content).hexdigest() != expected.get(path.name):
-        raise Damaged(path, "its content differs from its SHA-256")
+        raise DamagedFile(path, "its content differs from its SHA-256")
     return content
 
 
@@ -103,7 +103,7 @@ def is_sound(path: Path) -> bool:
     """Returns whether a cache exists and is sealed and undamaged. Logs damage."""
     try:
         return path.exists() and verify(seal_of(path))
-    except Damaged as damage:
+    except DamagedFile as damage:
         _log(damage)
         return False
 
@@ -114,12 +114,12 @@ def read_cache(path: Path) -> bytes | None:
         return read(path) if seal_of(path).exists() else None
     except FileNotFoundError:
         return None
-    except Damaged as damage:
+    except DamagedFile as damage:
         _log(damage)
         return None
 
 
-def _log(damage: Damaged) -> None:
+def _log(damage: DamagedFile) -> None:
     log.warning("%s: it is rebuilt; check this disk for faults", damage)
 
 
@@ -127,11 +127,11 @@ def _require(path: Path, digest: str) -> None:
     try:
         actual = sha256_of(path)
     except FileNotFoundError:
-        raise Damaged(path, "it is missing") from None
+        raise DamagedFile(path, "it is missing") from None
     except OSError as error:
-        raise Damaged(path, f"it cannot be read: {error.strerror}") from None
+        raise DamagedFile(path, f"it cannot be read: {error.strerror}") from None
     if actual != digest:
-        raise Damaged(path, "its content differs from its SHA-256")
+        raise DamagedFile(path, "its content differs from its SHA-256")
 
 
 def _write(seal: Path, digests: dict[str, str]) -> None:

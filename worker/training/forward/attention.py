@@ -34,7 +34,7 @@ except ImportError:  # an older torch
 PACKED = "thumbwheel_packed"
 
 
-class Segment(NamedTuple):
+class PackedSegment(NamedTuple):
     start: int
     end: int
     prefix: tuple[int, int] | None = None  # tokens start … end of the forward that is recalled
@@ -50,7 +50,7 @@ class Bounds(NamedTuple):
     places_K: Tensor | None  # offsets of the keys in the recalled forward and this one; None: this one's, in order
 
     @classmethod
-    def of(cls, segments: Sequence[Segment], recalled: int, device: torch.device) -> "Bounds":
+    def of(cls, segments: Sequence[PackedSegment], recalled: int, device: torch.device) -> "Bounds":
         """Returns the bounds of `segments`; `recalled` is the number of tokens of the forward with the prefixes."""
         queries = [segment.end - segment.start for segment in segments]
         prefixes = [segment.prefix or (0, 0) for segment in segments]
@@ -70,7 +70,7 @@ class Bounds(NamedTuple):
 class Layout:
     """The positions of the segments of one forward, with its remembered keys and values."""
 
-    segments: tuple[Segment, ...]
+    segments: tuple[PackedSegment, ...]
     remembers: bool = False
     recalls: "Layout | None" = None
     bounds: Bounds | None = None  # if all segments are read in one call

@@ -31,12 +31,12 @@ def main(document: str) -> int:
     prepare_environment()
     gc.disable()  # until the trainer has loaded its libraries
 
-    from worker.training.standalone.request import Request
+    from worker.training.standalone.request import TrainingRequest
     from worker.training.standalone.summary import show
     from worker.training.standalone.training import train_alone
 
     try:
-        request = Request.model_validate_json(document)
+        request = TrainingRequest.model_validate_json(document)
         summary = train_alone(request, stop)
     except ValidationError as error:
         fault = error.errors()[0]

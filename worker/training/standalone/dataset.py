@@ -16,7 +16,7 @@ from worker.training.machine.process import Refusal
 from worker.training.standalone.examples import COLUMNS, Dropped, Example, Pair, example_of
 from worker.training.standalone.labels import Labels
 from worker.training.standalone.reading import read
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 
 #: Replaces a project's name in the split: a prompt is on the same side in every call, in any file.
 PROJECT = "thumbwheel train"
@@ -38,7 +38,7 @@ class CountedPair(NamedTuple):
 
 
 @dataclass
-class Side:
+class DatasetSide:
     """Train or holdout, in the order of the files."""
 
     examples: list[Example] = field(default_factory=list)
@@ -82,8 +82,8 @@ class Side:
 @dataclass
 class Dataset:
     files: str  # the names of the train files, for messages
-    train: Side = field(default_factory=Side)
-    holdout: Side = field(default_factory=Side)
+    train: DatasetSide = field(default_factory=DatasetSide)
+    holdout: DatasetSide = field(default_factory=DatasetSide)
     dropped: Counter[str] = field(default_factory=Counter)
     #: Rows that would not be trained as they were judged, with their split.
     faulty: list[tuple[str, Dropped]] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Dataset:
     ignored: set[str] = field(default_factory=set)
 
 
-def read_dataset(request: Request, recipe: Recipe) -> Dataset:
+def read_dataset(request: TrainingRequest, recipe: Recipe) -> Dataset:
     """Returns train and holdout of `request`'s files.
 
     Raises `Refusal` naming file, line, field, value and remedy.

@@ -21,9 +21,9 @@ from thumbwheel.wire.recipe import Recipe
 from app.durable import flush, folder_atomically, sha256_of
 from worker.training.files import model_folders
 from worker.training.files.fingerprint import weights_fingerprint
-from worker.training.files.sealed import Damaged, is_sound, read, seal_of, sums, write_seal, write_sealed
+from worker.training.files.sealed import DamagedFile, is_sound, read, seal_of, sums, write_seal, write_sealed
 from worker.training.machine.process import Refusal, first_line
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 
 #: Files that are put next to the checkpoint's own; training.json comes last and marks them as complete.
 REPORTS = ("metrics.jsonl", "warnings.jsonl", "dropped.jsonl", "curves.png", "scores.json", "training.json")
@@ -87,8 +87,8 @@ class Folder:
                 raise ValueError("it is not a JSON object")
         except FileNotFoundError:
             return False
-        except (Damaged, ValueError) as error:
-            fault = error.fault if isinstance(error, Damaged) else first_line(error)
+        except (DamagedFile, ValueError) as error:
+            fault = error.fault if isinstance(error, DamagedFile) else first_line(error)
             raise Refusal(
                 "out",
                 f"--out {self.out}: {self.work / 'request.json'} is damaged ({fault}): name another folder, or add "
@@ -125,7 +125,7 @@ class Folder:
         """Returns whether OUT holds a finished, undamaged training, including its scores if `scores` is set."""
         try:
             saved = sums(seal_of(self.work / "output")) or {}
-        except Damaged:
+        except DamagedFile:
             return False
         names = ["training.json", *(["scores.json"] * scores)]
         return (
@@ -160,7 +160,7 @@ def _has(path: Path, digest: str) -> bool:
     return path.is_file() and sha256_of(path) == digest
 
 
-def asked_for(request: Request, recipe: Recipe) -> dict[str, Any]:
+def asked_for(request: TrainingRequest, recipe: Recipe) -> dict[str, Any]:
     """Returns the settings that determine training and scores, with files by their content. Raises `Refusal`."""
     return {
         "data": [{"name": path.name, "sha256": _sha256(path)} for path in request.data],
@@ -241,7 +241,7 @@ def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
             )
         try:
             write_sealed(target / f"{number}.safetensors", read(source))
-        except Damaged as damage:
+        except DamagedFile as damage:
             raise Refusal("reuse", f"--reuse {out}: {damage}: leave this --reuse out") from None
 
 

@@ -11,7 +11,7 @@ from thumbwheel.wire.recipe import PRESETS, Recipe, recipe_of
 from worker.training.machine.process import Refusal
 
 
-class Request(BaseModel):
+class TrainingRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: tuple[Path, ...] = Field(min_length=1, description="files of rows")

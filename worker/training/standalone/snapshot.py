@@ -11,7 +11,7 @@ from thumbwheel.wire.recipe import PairsFrom
 from app.durable import sha256_of
 from app.snapshots.balance.enough import ClassTally
 from worker.training.files.sealed import write_sealed
-from worker.training.standalone.dataset import Dataset, Side
+from worker.training.standalone.dataset import Dataset, DatasetSide
 from worker.training.standalone.examples import VOTES, Dropped, Example
 
 #: Rows of one row group.
@@ -70,7 +70,7 @@ def _dropped_line(split: str, dropped: Dropped) -> dict[str, Any]:
     return {**location, **dropped.fault._asdict(), "meaning": meaning, "remedy": remedy}
 
 
-def _write_shard(path: Path, side: Side, rows: Sequence[int]) -> None:
+def _write_shard(path: Path, side: DatasetSide, rows: Sequence[int]) -> None:
     """Writes a shard of the side's examples with the indices `rows`, which are all text or all chat."""
     import pyarrow as pa
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from thumbwheel.row_checks import REASONS
 
-from worker.training.files.sealed import Damaged, read
+from worker.training.files.sealed import DamagedFile, read
 from worker.training.machine.process import Refusal
 from worker.training.watch.journal import figures, lines
 
@@ -105,6 +105,6 @@ def figure(value: Any) -> str:
 def _document(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(read(path))
-    except Damaged as damage:
+    except DamagedFile as damage:
         raise Refusal("out", f"{damage}: add --restart to train again") from None
     return content

@@ -11,7 +11,7 @@ from worker.training.files.sealed import is_sound, read_cache, write_sealed
 from worker.training.machine.process import Refusal, StopRequest
 from worker.training.standalone.dataset import Dataset, read_dataset, require_enough
 from worker.training.standalone.folder import Folder, asked_for, copy_adapter, copy_log_probs
-from worker.training.standalone.request import Request
+from worker.training.standalone.request import TrainingRequest
 from worker.training.standalone.snapshot import write_snapshot
 from worker.training.standalone.summary import holdout_rows, summary_of
 
@@ -24,7 +24,7 @@ DAMAGED = frozenset(
 )  # fmt: skip
 
 
-def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
+def train_alone(request: TrainingRequest, stop: StopRequest) -> dict[str, Any]:
     """Begins or continues the training of `request` in its OUT and returns its summary.
 
     A finished training is left as it is. Raises `Refusal` for any fault that the caller can correct, and `Stopped`
@@ -47,7 +47,7 @@ def train_alone(request: Request, stop: StopRequest) -> dict[str, Any]:
         return summary_of(folder.out, work, finished_before=finished_before)
 
 
-def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
+def stage(folder: Folder, request: TrainingRequest, stop: StopRequest) -> None:
     """Fills WORKDIR for `request`, unless that was done by an earlier call. Raises `Refusal`."""
     recipe = request.recipe()
     requested = asked_for(request, recipe)
@@ -69,7 +69,7 @@ def stage(folder: Folder, request: Request, stop: StopRequest) -> None:
         write_sealed(folder.work / "job.json", content)
 
 
-def _train(work: Path, request: Request, stop: StopRequest) -> None:
+def _train(work: Path, request: TrainingRequest, stop: StopRequest) -> None:
     # Loading takes seconds, and neither a refusal nor a finished training needs it.
     from worker.training.train import train_and_draw
 
@@ -94,7 +94,7 @@ def _first_chat_row(work: Path) -> str:
     return str(pq.read_table(path, columns=["completion_id"])["completion_id"][0])
 
 
-def _fill(work: Path, request: Request, recipe: Recipe, data: Dataset, requested: Mapping[str, Any]) -> None:
+def _fill(work: Path, request: TrainingRequest, recipe: Recipe, data: Dataset, requested: Mapping[str, Any]) -> None:
     """Writes all of WORKDIR except job.json."""
     snapshot = work / "snapshot"
     snapshot.mkdir()

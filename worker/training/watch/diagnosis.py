@@ -12,9 +12,9 @@ from typing import Any
 from thumbwheel.wire.recipe import WITHOUT_LAMBDA, Recipe
 
 from worker.training.objectives import OBJECTIVES
-from worker.training.watch.plan_diagnosis import Finding, of_rows
+from worker.training.watch.plan_diagnosis import Diagnosis, of_rows
 
-__all__ = ["Finding", "findings", "of_rows"]
+__all__ = ["Diagnosis", "findings", "of_rows"]
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -45,12 +45,12 @@ NORMS_APART = 10
 LENGTH_BAND = (0.8, 1.25)
 
 
-def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
+def findings(metrics: Metrics, recipe: Recipe) -> list[Diagnosis]:
     """Returns the findings from the lines of metrics.jsonl so far, the most serious first.
 
     Findings never move the learning rate in different directions: the more serious one decides.
     """
-    kept: list[Finding] = []
+    kept: list[Diagnosis] = []
     for rule in RULES:
         finding = rule(metrics, recipe)
         if finding is None:
@@ -63,7 +63,7 @@ def findings(metrics: Metrics, recipe: Recipe) -> list[Finding]:
     return kept
 
 
-def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
+def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
     # Without a reference a reward does not measure the distance from the start, and it is below 0 from the first step.
     if not OBJECTIVES[recipe.objective].reference or len(metrics) < 2 * SPAN:
         return None
@@ -71,7 +71,7 @@ def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
         now, before = _mean(metrics[-SPAN:], name), _mean(metrics[-2 * SPAN : -SPAN], name)
         if now is None or before is None or not (now < before and now < FALLEN):
             return None
-    return Finding(
+    return Diagnosis(
         "rewards_fall",
         "the rewards of both classes fall together: the learning rate is too high for this beta: lower learning_rate "
         f"(it is {recipe.learning_rate:g}) or raise beta (it is {recipe.beta:g})",
@@ -79,7 +79,7 @@ def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Finding | None:
     )
 
 
-def _classes_are_not_separated(metrics: Metrics, recipe: Recipe) -> Finding | None:
+def _classes_are_not_separated(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
     """Finds rewards of both classes that have moved alike, or a margin that stays at or below 0."""
     if not OBJECTIVES[recipe.objective].reference or OBJECTIVES[recipe.objective].labels:
         return None
@@ -100,8 +100,8 @@ def _classes_are_not_separated(metrics: Metrics, recipe: Recipe) -> Finding | No
     return _not_separated(desirable, undesirable, recipe)
 
 
-def _not_separated(desirable: float, undesirable: float, recipe: Recipe) -> Finding:
-    return Finding(
+def _not_separated(desirable: float, undesirable: float, recipe: Recipe) -> Diagnosis:
+    return Diagnosis(
         "classes_not_separated",
         f"the rewards of both classes move alike ({desirable:.3g} for desirable rows, {undesirable:.3g} for "
         "undesirable ones): the policy changes without telling the classes apart: check whether the labels say "
@@ -110,7 +110,7 @@ def _not_separated(desirable: float, undesirable: float, recipe: Recipe) -> Find
     )
 
 
-def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
+def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
     if len(metrics) < 2 * SPAN or len(metrics) < metrics[-1]["total_steps"] // 2:
         return None
     at_first = LOSS_AT_FIRST.get(recipe.objective)
@@ -139,14 +139,14 @@ def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
         if nats > MOVED_NATS and desirable - undesirable < ALIKE_SHARE * recipe.beta * nats:
             return _not_separated(desirable, undesirable, recipe)
         if nats > MOVED_NATS:
-            return Finding(
+            return Diagnosis(
                 "beta_too_small",
                 f"{where_it_stays}, but the policy has moved by {nats:.3g} nats: beta (it is {recipe.beta:g}) is so "
                 "small that the loss does not follow: raise beta",
             )
         if way > STILL:
             return None
-    return Finding(
+    return Diagnosis(
         "nothing_learned",
         f"{where_it_stays}: nothing is learned: raise learning_rate (it is {recipe.learning_rate:g}) or check whether "
         "the labels say anything about the completions",
@@ -154,7 +154,7 @@ def _nothing_is_learned(metrics: Metrics, recipe: Recipe) -> Finding | None:
     )
 
 
-def _z0_is_clamped(metrics: Metrics, recipe: Recipe) -> Finding | None:
+def _z0_is_clamped(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
     seen = [line for line in metrics[-4 * SPAN :] if line.get("z0_clamped_share") is not None]
     if len(seen) < 2 * SPAN:
         return None
@@ -162,7 +162,7 @@ def _z0_is_clamped(metrics: Metrics, recipe: Recipe) -> Finding | None:
     # Near 0 the clamp depends on chance and changes nothing.
     if clamped <= CLAMPED_SHARE * len(seen) or recipe.beta * fmean(line["z0_raw"] for line in seen) > -STILL:
         return None
-    return Finding(
+    return Diagnosis(
         "z0_clamped",
         f"z0 was below 0 and cut off there in {clamped} of the last {len(seen)} steps: completions of other prompts "
         "lose probability, so the reference point says nothing about drift: lower learning_rate "
@@ -171,7 +171,7 @@ def _z0_is_clamped(metrics: Metrics, recipe: Recipe) -> Finding | None:
     )
 
 
-def _gradients_are_apart(metrics: Metrics, recipe: Recipe) -> Finding | None:
+def _gradients_are_apart(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
     names = ("gradient_norm_desirable", "gradient_norm_undesirable")
     pairs = [[line[name] for name in names] for line in metrics if all(line.get(n) is not None for n in names)][-2:]
     for strong, weak, side in (("desirable", "undesirable", 0), ("undesirable", "desirable", 1)):
@@ -179,7 +179,7 @@ def _gradients_are_apart(metrics: Metrics, recipe: Recipe) -> Finding | None:
             norms = f"{pairs[-1][side]:.3g} and {pairs[-1][1 - side]:.3g}"
             where = " in labels" if recipe.objective in WITHOUT_LAMBDA else ""
             batch = "" if where or recipe.balance == "batch" else ", or set balance to batch"
-            return Finding(
+            return Diagnosis(
                 "gradients_apart",
                 f"{strong} rows pull over {NORMS_APART} times as hard as {weak} ones (gradient norms {norms}), which "
                 f"are hardly learnt from: raise lambda_{weak}{where}{batch}",
@@ -187,11 +187,11 @@ def _gradients_are_apart(metrics: Metrics, recipe: Recipe) -> Finding | None:
     return None
 
 
-def _drift_is_over_budget(metrics: Metrics, recipe: Recipe) -> Finding | None:
+def _drift_is_over_budget(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
     kl = metrics[-1].get("kl_nats_per_token") if metrics else None
     if kl is None or kl <= recipe.drift.kl_budget:
         return None
-    return Finding(
+    return Diagnosis(
         "drift_over_budget",
         f"the policy is {kl:.3g} nats a token away from the reference, drift.kl_budget is {recipe.drift.kl_budget:g}: "
         f"raise beta (it is {recipe.beta:g}), lower learning_rate (it is {recipe.learning_rate:g}) or train less",
@@ -199,7 +199,7 @@ def _drift_is_over_budget(metrics: Metrics, recipe: Recipe) -> Finding | None:
     )
 
 
-def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Finding | None:
+def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
     needed = min(2, recipe.drift.checks)
     checks = [
         (line["sampled_length_median"], line["reference_length_median"])
@@ -215,7 +215,7 @@ def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Finding | None:
     ):
         if all(drifted):
             sampled, reference = checks[-1]
-            return Finding(
+            return Diagnosis(
                 "length_drift",
                 f"completions get {way}: {sampled:g} tokens in the median, the reference's have {reference:g}: check "
                 f"whether desirable rows are {way} than undesirable ones, raise beta (it is {recipe.beta:g}) or lower "
@@ -226,7 +226,7 @@ def _lengths_drift(metrics: Metrics, recipe: Recipe) -> Finding | None:
 
 
 #: The most serious first.
-RULES: Sequence[Callable[[Metrics, Recipe], Finding | None]] = (
+RULES: Sequence[Callable[[Metrics, Recipe], Diagnosis | None]] = (
     _both_rewards_fall,
     _classes_are_not_separated,
     _drift_is_over_budget,

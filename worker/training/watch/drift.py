@@ -100,7 +100,7 @@ def _short(weight: Tensor) -> Tensor:
     return (low if torch.equal(low.to(weight), weight) else weight).contiguous()
 
 
-class Drift:
+class DriftChecks:
     """The drift checks of one run."""
 
     def __init__(self, run: TrainingRun) -> None:

@@ -34,7 +34,7 @@ class Journal:
         self.metrics: list[dict[str, Any]] = []
         self._phase: Phase | None = None
         self._written_at = 0.0
-        self._bar = Bar() if writes and sys.stdout.isatty() else None
+        self._bar = ProgressBar() if writes and sys.stdout.isatty() else None
         self._damage = DamageHandler(self)
         sealed.log.addHandler(self._damage)
 
@@ -88,7 +88,7 @@ class DamageHandler(logging.Handler):
         self._journal.warn(0, "file_damaged", record.getMessage(), again=True)
 
 
-class Bar:
+class ProgressBar:
     """A progress bar for a terminal: a line per phase with the remaining time, then the newest step's figures."""
 
     def __init__(self) -> None:

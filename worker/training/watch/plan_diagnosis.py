@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from thumbwheel.wire.recipe import WITHOUT_LAMBDA, Recipe
 
-from worker.training.data.batches import Plan
-from worker.training.data.rows import Row, Rows
+from worker.training.data.batches import BatchPlan
+from worker.training.data.rows import Row, TokenisedRows
 
 TRUNCATED_SHARE = 0.05
 #: Share of a block's rows that may have a prompt or completion in common: such rows pull in the same direction and
@@ -17,7 +17,7 @@ DUPLICATE_SHARE = 0.25
 LAMBDA_BAND = (1.0, 1.5)
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """A problem and its remedy.
 
     learning_rate   direction in which the remedy moves the learning rate, None if it does not
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     learning_rate: Literal["lower", "raise"] | None = None
 
 
-def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list[Finding]:
+def of_rows(read: TokenisedRows, plan: BatchPlan, recipe: Recipe, context: int | None) -> list[Diagnosis]:
     """Returns the warnings about the rows and their plan before the first step.
 
     `context` is the number of tokens that the base model was made for.
@@ -36,14 +36,14 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
     findings = []
     if context is not None and context < recipe.max_length:
         findings.append(
-            Finding(
+            Diagnosis(
                 "context",
                 f"max_length is {recipe.max_length}, the base model was made for {context}: rows are cut there",
             )
         )
     if read.truncated > TRUNCATED_SHARE * len(read.rows):
         findings.append(
-            Finding(
+            Diagnosis(
                 "many_truncated",
                 f"{read.truncated} of {len(read.rows)} rows were cut, {read.tokens_cut} tokens in all: raise "
                 f"max_length (it is {recipe.max_length}) if the base model's context allows it",
@@ -51,7 +51,7 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
         )
     if plan.unpaired:
         findings.append(
-            Finding(
+            Diagnosis(
                 "unpaired_rows",
                 f"{plan.unpaired} rows share prompt or completion with all others of their micro-batch: they do not "
                 "enter z0; raise micro_batch_size, or collect more varied prompts",
@@ -60,7 +60,7 @@ def of_rows(read: Rows, plan: Plan, recipe: Recipe, context: int | None) -> list
     return [*findings, *_duplicates(read.rows, plan), *_lambdas(read.rows, plan, recipe)]
 
 
-def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
+def _duplicates(rows: Sequence[Row], plan: BatchPlan) -> list[Diagnosis]:
     if not plan.mismatched:
         return []
     total = sharing = 0
@@ -74,7 +74,7 @@ def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
     if sharing <= DUPLICATE_SHARE * total:
         return []
     return [
-        Finding(
+        Diagnosis(
             "duplicates",
             f"{sharing} of {total} rows share their prompt or completion with another row of their micro-batch: z0 "
             "rests on few different completions: raise micro_batch_size, or collect more varied feedback",
@@ -82,7 +82,7 @@ def _duplicates(rows: Sequence[Row], plan: Plan) -> list[Finding]:
     ]
 
 
-def _lambdas(rows: Sequence[Row], plan: Plan, recipe: Recipe) -> list[Finding]:
+def _lambdas(rows: Sequence[Row], plan: BatchPlan, recipe: Recipe) -> list[Diagnosis]:
     if recipe.objective in WITHOUT_LAMBDA:
         return []
     taken = [rows[row] for block in plan.blocks for row in block.rows]
@@ -92,7 +92,7 @@ def _lambdas(rows: Sequence[Row], plan: Plan, recipe: Recipe) -> list[Finding]:
     if pull_d == 0 or pull_u == 0 or low - 1e-6 <= pull_d / pull_u <= high + 1e-6:
         return []
     return [
-        Finding(
+        Diagnosis(
             "lambda_band",
             f"lambda_desirable and lambda_undesirable weigh desirable rows {pull_d / pull_u:.3g} times as much as "
             f"undesirable ones, recommended is {low:g} to {high:g}: set both to auto, unless this is intended",
