@@ -7,6 +7,7 @@ of one (--only, --seeds) does not. Exit codes: 0 done, 2 the arguments make no s
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -18,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
-from functools import cache as once
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from benchmarks.kto_study.conditions import CONDITIONS, Condition
 from benchmarks.kto_study.desk import Desk, Size, made
 from benchmarks.kto_study.summary import claims_of, document, machine, table
 from benchmarks.kto_study.trial import PRESET, figures_of
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
@@ -91,7 +91,7 @@ def trial(folder: Path, condition: Condition, desk: Desk, seed: int, size: Size)
     """
     try:
         figures = figures_of(folder / "work", condition, desk, seed, size)
-    except Refusal as refusal:
+    except TrainingRefusal as refusal:
         figures = {"failure": str(refusal)}
     write_atomically(folder / "figures.json", json.dumps(figures).encode())
     shutil.rmtree(folder / "work", ignore_errors=True)
@@ -104,7 +104,7 @@ def key(code: str, seed: int, size: Size, condition: Condition | None = None) ->
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@once
+@functools.cache
 def code_hash() -> str:
     """SHA-256 over `CODE` and the study's own, as they were when the study began."""
     files = [file for place in CODE for file in sorted((ROOT / place).rglob("*.py")) or [ROOT / place]]

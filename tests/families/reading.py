@@ -24,7 +24,7 @@ from worker.training.data.packing import Pair
 from worker.training.data.rows import Row
 from worker.training.forward.logprobs import Forward, Reading
 from worker.training.forward.readings import reading_of, tried
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 from worker.training.models import lora
 from worker.training.models import policy as models
 from worker.training.reference import matched, mismatched
@@ -102,7 +102,7 @@ def _result(folder: Path, precision: Precision, method: Method) -> Result:
         read = rows()
         reading = reading_of(policy, tried(read, MAX_LENGTH), dtype, weights)
         return _compared(exact, reading, read, precision, method)
-    except Refusal as refusal:
+    except TrainingRefusal as refusal:
         return Result(precision, method, "refused", refusal.message.replace(str(folder), "the folder"))
     except Exception as error:  # noqa: BLE001 - it is what the table is for
         return Result(precision, method, "crashed", f"{type(error).__name__}: {first_line(error)}")

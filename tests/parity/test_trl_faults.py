@@ -15,7 +15,7 @@ from tests.trainer import tiny
 from worker.training.data import batches
 from worker.training.data.batches import Block
 from worker.training.data.tokens import Tokens
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.machine.ranks import Ranks
 from worker.training.train import train
 
@@ -114,7 +114,7 @@ def test_trl_reports_a_finite_loss_over_a_row_that_is_nan_and_destroys_the_weigh
     model.save_pretrained(tmp_path / "base")
     tiny.tokenizer().save_pretrained(tmp_path / "base")
     workdir = tiny.stage(tmp_path / "work", tmp_path / "base", rows, objective="apo_zero_unpaired")
-    with pytest.raises(Refusal, match=r"NaN.*completion_id c3") as refused:
+    with pytest.raises(TrainingRefusal, match=r"NaN.*completion_id c3") as refused:
         train(workdir)
     assert refused.value.code == "not_finite"
     assert not (workdir / "output").exists()

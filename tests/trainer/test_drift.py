@@ -14,7 +14,7 @@ from tests.trainer import tiny
 from worker.training.data.rows import read_rows
 from worker.training.forward.logprobs import Reading
 from worker.training.job import read_job
-from worker.training.machine.process import Refusal, Stopped, StopRequest
+from worker.training.machine.process import Stopped, StopRequest, TrainingRefusal
 from worker.training.machine.ranks import Ranks
 from worker.training.models import adapters
 from worker.training.models import policy as models
@@ -242,5 +242,5 @@ def test_a_policy_of_nan_is_refused_by_name_of_the_step(watched: tuple[DriftChec
     with torch.no_grad():
         policy.lm_head.weight.fill_(float("nan"))
 
-    with pytest.raises(Refusal, match=r"step 2: log-probs of completions that the policy sampled are NaN"):
+    with pytest.raises(TrainingRefusal, match=r"step 2: log-probs of completions that the policy sampled are NaN"):
         begun.after(2)

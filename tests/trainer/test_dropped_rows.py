@@ -11,7 +11,7 @@ from thumbwheel.row_checks import REASONS, RowFault, fault_of, is_invisible
 
 from tests.trainer import asking, tiny
 from worker.training.data.tokens import Encoded, Tokens
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.standalone.dataset import read_dataset, require_enough
 from worker.training.train import train
 
@@ -85,7 +85,7 @@ def test_what_a_template_fills_in_before_the_answer_is_not_trained() -> None:
 
 
 def test_a_template_that_prints_the_clock_is_refused_once_with_the_remedy() -> None:
-    with pytest.raises(Refusal, match=r"prints the current time.*write a fixed date into the template"):
+    with pytest.raises(TrainingRefusal, match=r"prints the current time.*write a fixed date into the template"):
         of_chat("{{ strftime_now('%Y') }}" + turns(PLAIN))
 
 
@@ -201,7 +201,9 @@ def test_where_all_rows_fall_the_refusal_begins_with_the_reason_and_its_remedy(t
     shutil.copytree(base, bare)
     (bare / "chat_template.jinja").unlink(missing_ok=True)
 
-    with pytest.raises(Refusal, match=r"all 12 train rows are dropped.*no chat template: add chat_template\.jinja"):
+    with pytest.raises(
+        TrainingRefusal, match=r"all 12 train rows are dropped.*no chat template: add chat_template\.jinja"
+    ):
         train(tiny.stage(tmp_path / "w", bare, tiny.chat_rows(), tiny.chat_rows(4)))
 
     # and the counts by reason are there all the same
@@ -242,7 +244,7 @@ def test_the_files_of_roles_fields_and_control_tokens_are_refused_by_their_first
         request = asking.request(tmp_path, base, None, data=[cases / name])
         data = read_dataset(request, request.recipe())
         assert not data.train.examples or name == "message_fields.jsonl"
-        with pytest.raises(Refusal, match=sentence):
+        with pytest.raises(TrainingRefusal, match=sentence):
             require_enough(data, request.recipe(), allow_imbalance=False)
     row = json.loads((cases / "control_tokens.jsonl").read_text())
     tokenizer = tiny.tokenizer(chat=True)

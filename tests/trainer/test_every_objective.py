@@ -165,5 +165,5 @@ def test_the_running_mean_of_bco_is_told_and_saved(tmp_path: Path, base: Path) -
 def test_a_paired_objective_needs_pairs(tmp_path: Path, base: Path) -> None:
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), objective="dpo")
 
-    with pytest.raises(policy.Refusal, match=r"objective: dpo .*pairs"):
+    with pytest.raises(policy.TrainingRefusal, match=r"objective: dpo .*pairs"):
         train(workdir)

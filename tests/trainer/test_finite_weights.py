@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.trainer import tiny
 from worker.training.files.finite_weights import is_finite
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.train import train
 
 TENSOR = "model.layers.1.mlp.up_proj.weight"
@@ -29,7 +29,7 @@ def test_a_base_model_with_a_broken_weight_is_refused_by_its_file_and_tensor(
     spoil(folder / "model.safetensors", TENSOR, value)
     workdir = tiny.stage(tmp_path / "w", folder, tiny.text_rows(), method=method)
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(TrainingRefusal) as refused:
         train(workdir)
 
     assert refused.value.code == "weights_not_finite"
@@ -49,7 +49,7 @@ def test_the_shard_that_holds_the_broken_weight_is_named(tmp_path: Path) -> None
     spoil(shard, TENSOR, float("nan"))
     workdir = tiny.stage(tmp_path / "w", folder, tiny.text_rows())
 
-    with pytest.raises(Refusal, match=rf"the tensor {TENSOR} in {shard} holds 1 of 512 numbers"):
+    with pytest.raises(TrainingRefusal, match=rf"the tensor {TENSOR} in {shard} holds 1 of 512 numbers"):
         train(workdir)
 
 
@@ -62,7 +62,7 @@ def test_a_shipped_adapter_with_a_broken_weight_is_refused_by_its_file_and_tenso
     spoil(adapter / "adapter_model.safetensors", tensor, float("nan"))
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method=method)
 
-    with pytest.raises(Refusal, match=rf"reference: the tensor {tensor} in .*: ship another checkpoint"):
+    with pytest.raises(TrainingRefusal, match=rf"reference: the tensor {tensor} in .*: ship another checkpoint"):
         train(workdir)
 
 
@@ -75,7 +75,9 @@ def test_weights_beyond_the_runs_precision_are_refused_by_name(tmp_path: Path) -
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     workdir = tiny.stage(tmp_path / "w", folder, tiny.text_rows())
 
-    with pytest.raises(Refusal, match=rf"base_model: the weight {TENSOR} from .* is infinite in the precision of this"):
+    with pytest.raises(
+        TrainingRefusal, match=rf"base_model: the weight {TENSOR} from .* is infinite in the precision of this"
+    ):
         train(workdir)
 
 

@@ -12,7 +12,7 @@ from peft import PeftModel
 from thumbwheel.wire.recipe import Recipe
 
 from tests.trainer import tiny
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import lora
 from worker.training.train import train
 
@@ -55,7 +55,7 @@ def warned(workdir: Path) -> dict[str, str]:
 def test_where_all_linear_modules_cannot_be_the_remedy_names_ones_that_can(kind: type) -> None:
     small = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
     model = blueprint(kind) if kind is transformers.NemotronHConfig else blueprint(kind, **small)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(TrainingRefusal) as refused:
         lora.require_targets(model, recipe())
 
     assert re.search(r"'out_proj' is incompatible", refused.value.message)
@@ -70,7 +70,7 @@ def test_where_all_linear_modules_cannot_be_the_remedy_names_ones_that_can(kind:
 def test_a_target_of_another_family_is_refused_with_those_of_this_one() -> None:
     model = blueprint(transformers.MambaConfig, hidden_size=64, num_hidden_layers=1, vocab_size=64)
 
-    with pytest.raises(Refusal, match=r"no module q_proj: use some of dt_proj, in_proj, x_proj$"):
+    with pytest.raises(TrainingRefusal, match=r"no module q_proj: use some of dt_proj, in_proj, x_proj$"):
         lora.require_targets(model, recipe(target_modules=["q_proj"]))
 
 
@@ -101,7 +101,9 @@ def test_llama_4_trains_under_lora_without_its_routers(tmp_path: Path) -> None:
 def test_a_router_as_the_target_is_refused_in_a_sentence() -> None:
     model = blueprint(transformers.Llama4TextConfig, **SIZES, **LLAMA4)
 
-    with pytest.raises(Refusal, match=r"target_modules: router of the base model computes no linear product.*: use "):
+    with pytest.raises(
+        TrainingRefusal, match=r"target_modules: router of the base model computes no linear product.*: use "
+    ):
         lora.require_targets(model, recipe(target_modules=["router"]))
 
 

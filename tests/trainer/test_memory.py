@@ -20,7 +20,7 @@ from worker.training.job import read_job
 from worker.training.machine import free_memory, memory
 from worker.training.machine.memory import MEASURED, SHARE, measured_micro_batch
 from worker.training.machine.out_of_memory import is_disk_full, is_out_of_memory, smaller
-from worker.training.machine.process import OUT_OF_MEMORY, Refusal
+from worker.training.machine.process import OUT_OF_MEMORY, TrainingRefusal
 from worker.training.machine.ranks import Ranks
 from worker.training.models import policy as models
 
@@ -171,9 +171,11 @@ def test_measuring_leaves_no_trace() -> None:
 
 
 def test_where_two_rows_do_not_fit_the_remedy_is_named() -> None:
-    with pytest.raises(Refusal, match=r"micro_batch_size: 2 rows of 59 tokens .*lower max_length .*method to lora"):
+    with pytest.raises(
+        TrainingRefusal, match=r"micro_batch_size: 2 rows of 59 tokens .*lower max_length .*method to lora"
+    ):
         measured(tiny.model(), recipe(), free=MIB // 4)
-    with pytest.raises(Refusal, match=r"batch_size \(it is 23\) to a multiple of 4"):
+    with pytest.raises(TrainingRefusal, match=r"batch_size \(it is 23\) to a multiple of 4"):
         measured(tiny.model(), recipe(batch_size=23), free=MIB // 4)
 
 
@@ -307,7 +309,7 @@ def test_a_scorer_that_memory_runs_out_for_takes_half_the_rows_the_next_time_and
 ) -> None:
     job = read_job(tiny.stage(tmp_path / "w", base, tiny.text_rows()))
     taken, end = [], None
-    while not isinstance(end, Refusal):
+    while not isinstance(end, TrainingRefusal):
         rows = RowsAtOnce.of(job)
         taken.append((rows.read, rows.sampled))
         end = rows.too_many(job, MemoryError("no room"))

@@ -22,7 +22,7 @@ from worker.training.forward.float32_weights import weights_in_float32
 from worker.training.forward.logprobs import Reading
 from worker.training.forward.readings import reading_of, tried
 from worker.training.forward.unpackable import reason_to_pad
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import lora
 
 KINDS = [("float32", "full"), ("float32", "lora"), ("bfloat16", "full"), ("bfloat16", "lora")]
@@ -243,5 +243,5 @@ def test_a_model_that_sees_tokens_ahead_is_refused() -> None:
         for weight in model.parameters():
             weight.mul_(5)
 
-    with pytest.raises(Refusal, match=r"sees tokens ahead.*is_decoder"):
+    with pytest.raises(TrainingRefusal, match=r"sees tokens ahead.*is_decoder"):
         chosen(model)

@@ -13,7 +13,7 @@ from thumbwheel.wire.recipe import Recipe
 from tests.trainer import tiny
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.job import read_job
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import lora, policy
 from worker.training.train import train
 
@@ -29,8 +29,8 @@ def hollow(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     return folder
 
 
-def refusal(workdir: Path) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(workdir: Path) -> TrainingRefusal:
+    with pytest.raises(TrainingRefusal) as refused:
         train(workdir)
     assert "\n" not in refused.value.message
     assert not (workdir / "output").exists()

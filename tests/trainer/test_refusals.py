@@ -15,7 +15,7 @@ from thumbwheel.wire.recipe import ObjectiveName
 
 from tests.trainer import tiny
 from worker.training.forward.logprobs import Reading
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import policy
 from worker.training.objectives import OBJECTIVES
 from worker.training.train import train
@@ -137,7 +137,7 @@ def test_what_an_operator_can_mend_is_refused_in_one_sentence(tmp_path: Path, ba
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
     spoil(workdir)
 
-    with pytest.raises(Refusal, match=expected) as refusal:
+    with pytest.raises(TrainingRefusal, match=expected) as refusal:
         train(workdir)
 
     assert "\n" not in refusal.value.message
@@ -163,7 +163,7 @@ def test_a_recipe_in_conflict_with_the_shipped_adapter_is_refused(
 ) -> None:
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method="lora", lora=lora)
 
-    with pytest.raises(Refusal, match=expected):
+    with pytest.raises(TrainingRefusal, match=expected):
         train(workdir)
 
 
@@ -171,7 +171,7 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path, adapter: Path) ->
     wider = tiny.save_model(tmp_path / "wider", hidden_size=32)
     workdir = tiny.stage(tmp_path / "w", wider, tiny.text_rows(), adapter=adapter, method="lora")
 
-    with pytest.raises(Refusal, match=r"reference: the adapter in .* does not load on this base model"):
+    with pytest.raises(TrainingRefusal, match=r"reference: the adapter in .* does not load on this base model"):
         train(workdir)
 
 
@@ -180,7 +180,7 @@ def test_a_tampered_adapter_is_refused(tmp_path: Path, base: Path, adapter: Path
     job = tiny.document(workdir / "job.json")
     change(workdir / "job.json", reference={**job["reference"], "fingerprint": "1" * 64})
 
-    with pytest.raises(Refusal, match=r"reference: .*11111111.*stage the shipped checkpoint again"):
+    with pytest.raises(TrainingRefusal, match=r"reference: .*11111111.*stage the shipped checkpoint again"):
         train(workdir)
 
 
@@ -189,7 +189,7 @@ def test_a_state_of_another_recipe_is_refused(tmp_path: Path, base: Path) -> Non
     train(workdir)
     change(workdir / "recipe.json", beta=0.2)
 
-    with pytest.raises(Refusal, match=r"state: step-000004 was made with another recipe"):
+    with pytest.raises(TrainingRefusal, match=r"state: step-000004 was made with another recipe"):
         train(workdir)
 
 
@@ -225,7 +225,7 @@ def test_a_batch_that_is_not_finite_is_kept_and_shows_the_fault_again(
     workdir = tiny.stage(tmp_path / "w", broken, rows, objective=objective, epochs=1, drift={"checks": 0}, **labels)
 
     with pytest.raises(
-        Refusal, match=r"step \d+: a log-prob or loss is NaN .*completion_id .*not-finite-step-"
+        TrainingRefusal, match=r"step \d+: a log-prob or loss is NaN .*completion_id .*not-finite-step-"
     ) as refusal:
         train(workdir)
 

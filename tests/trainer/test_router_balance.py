@@ -15,7 +15,7 @@ from tests.trainer.test_ranks import alone, run
 from worker.training.data.packing import Pair
 from worker.training.forward.logprobs import Forward, Reading
 from worker.training.forward.router_balance import Choices, RouterSums, Routing, coefficient_of
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 
 def furthest_apart(one: Path, other: Path) -> float:
@@ -154,5 +154,5 @@ def test_routers_that_mix_tokens_are_refused() -> None:
         is_moe=True, num_experts=16, num_experts_per_tok=2,
     )  # fmt: skip
 
-    with pytest.raises(Refusal, match="use a Doge model without experts"):
+    with pytest.raises(TrainingRefusal, match="use a Doge model without experts"):
         Routing.of(transformers.AutoModelForCausalLM.from_config(doge))

@@ -15,7 +15,7 @@ from tests.trainer import tiny
 from worker.demo import sampling
 from worker.evaluation.score import score
 from worker.training.files.fingerprint import weights_fingerprint
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import adapters, policy
 from worker.training.standalone.folder import asked_for
 from worker.training.standalone.request import TrainingRequest
@@ -43,8 +43,8 @@ def trapped(source: Path, target: Path, name: str) -> Path:
     return target
 
 
-def refusal(call: Any, *arguments: Any) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(call: Any, *arguments: Any) -> TrainingRefusal:
+    with pytest.raises(TrainingRefusal) as refused:
         call(*arguments)
     assert "\n" not in refused.value.message
     return refused.value

@@ -17,7 +17,7 @@ from app.durable import sha256_of
 from app.snapshots.selection.pairs import pairs_of
 from tests.trainer import tiny
 from worker.evaluation.score import score
-from worker.training.machine.process import Refusal, Stopped
+from worker.training.machine.process import Stopped, TrainingRefusal
 from worker.training.train import train
 from worker.training.watch.sampling import chosen_prompts, sample
 
@@ -229,7 +229,7 @@ def test_figures_that_the_holdout_does_not_give_are_null_with_a_reason(
 def test_scoring_before_training_is_refused(tmp_path: Path, base: Path) -> None:
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
 
-    with pytest.raises(Refusal, match=r"output holds no trained checkpoint: run the trainer first"):
+    with pytest.raises(TrainingRefusal, match=r"output holds no trained checkpoint: run the trainer first"):
         score(workdir)
 
 

@@ -28,7 +28,7 @@ from worker.training.files.sealed import (
     write_sealed,
 )
 from worker.training.job import read_job
-from worker.training.machine.process import REFUSED, Refusal, StopRequest
+from worker.training.machine.process import REFUSED, StopRequest, TrainingRefusal
 from worker.training.standalone.training import train_alone
 from worker.training.train import train
 
@@ -252,7 +252,7 @@ def test_the_scorer_refuses_a_damaged_checkpoint(tmp_path: Path, calm: Path, fil
     workdir = Path(shutil.copytree(calm, tmp_path / "w"))
     spoil(workdir / "output" / file, one_bit)
 
-    with pytest.raises(Refusal, match=rf"output/{file} is damaged .* run the trainer again"):
+    with pytest.raises(TrainingRefusal, match=rf"output/{file} is damaged .* run the trainer again"):
         score(workdir)
 
 
@@ -304,7 +304,7 @@ def prepared(tmp_path: Path, base: Path, adapter: Path) -> Path:
 def test_a_damaged_input_is_refused_by_name_with_a_remedy(prepared: Path, file: str, damage: Damage) -> None:
     spoil(prepared / file, damage)
 
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(TrainingRefusal) as refusal:
         read_job(prepared)
 
     place = Path(file)
@@ -369,7 +369,9 @@ def test_a_damaged_request_is_refused_in_a_sentence(
         damage = cut_short
     spoil(request, damage)
 
-    with pytest.raises(Refusal, match=r"^--out .*/work/request\.json is damaged \(.*\): name another folder, or add"):
+    with pytest.raises(
+        TrainingRefusal, match=r"^--out .*/work/request\.json is damaged \(.*\): name another folder, or add"
+    ):
         again()
 
 
@@ -399,7 +401,7 @@ def test_a_training_whose_job_is_damaged_is_refused_and_can_be_begun_again(
     for file in ("recipe.json", "snapshot/train-text.parquet", "request.json"):
         whole = (work / file).read_bytes()
         spoil(work / file, one_bit)
-        with pytest.raises(Refusal, match=r"(is damaged|another sha256).*--restart"):
+        with pytest.raises(TrainingRefusal, match=r"(is damaged|another sha256).*--restart"):
             again()
         if file != "request.json":
             (work / file).write_bytes(whole)

@@ -14,7 +14,7 @@ from peft import PeftModel
 
 from tests.trainer import asking, tiny
 from tests.trainer.asking import SMALL, pairs
-from worker.training.machine.process import Refusal, Stopped, StopRequest
+from worker.training.machine.process import Stopped, StopRequest, TrainingRefusal
 from worker.training.standalone import folder
 from worker.training.standalone.request import TrainingRequest
 from worker.training.standalone.training import train_alone
@@ -47,7 +47,7 @@ def trained(request: TrainingRequest) -> dict[str, Any]:
 
 
 def refused(request: TrainingRequest) -> str:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(TrainingRefusal) as refusal:
         trained(request)
     return refusal.value.message
 

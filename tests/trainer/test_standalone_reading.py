@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.asking import written
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.standalone.examples import Example, Pair, example_of
 from worker.training.standalone.labels import Labels
 from worker.training.standalone.reading import read
@@ -150,7 +150,7 @@ BAD_ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
 def test_a_bad_row_is_refused_with_its_place_and_a_remedy(rows, sentence, tmp_path):
     path = written(tmp_path / "bad.jsonl", rows)
 
-    with pytest.raises(Refusal, match=sentence) as refused:
+    with pytest.raises(TrainingRefusal, match=sentence) as refused:
         examples(path)
 
     assert refused.value.message.startswith(f"{path} line {len(rows)}: ")
@@ -178,12 +178,12 @@ def test_a_file_that_cannot_be_read_is_refused_with_what_is_wrong(name, tmp_path
     content, sentence = BAD_FILES[name]
     (tmp_path / name).write_bytes(content)
 
-    with pytest.raises(Refusal, match=sentence):
+    with pytest.raises(TrainingRefusal, match=sentence):
         list(read(tmp_path / name))
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="there is no such file"):
+    with pytest.raises(TrainingRefusal, match="there is no such file"):
         list(read(tmp_path / "none.jsonl"))
-    with pytest.raises(Refusal, match="is a folder"):
+    with pytest.raises(TrainingRefusal, match="is a folder"):
         list(read(tmp_path))

@@ -13,7 +13,7 @@ import pytest
 from tests.trainer import asking, tiny
 from tests.trainer.asking import pairs, written
 from worker.training.job import read_job
-from worker.training.machine.process import Refusal, StopRequest
+from worker.training.machine.process import StopRequest, TrainingRefusal
 from worker.training.standalone.folder import Folder
 from worker.training.standalone.request import TrainingRequest
 from worker.training.standalone.training import stage
@@ -36,7 +36,7 @@ def staged(request: TrainingRequest) -> Path:
 
 
 def refused(request: TrainingRequest) -> str:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(TrainingRefusal) as refusal:
         staged(request)
     return refusal.value.message
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.trainer import tiny
 from worker.training.data.tokens import Tokens, common_prefix, fit
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 END = 256
 
@@ -84,7 +84,7 @@ def test_the_end_is_the_tokenizers_else_the_first_of_the_models_list() -> None:
 
     assert Tokens(own, [7, END]).ends == (END, 7)
     assert Tokens(bare, [9999, 7, 8]).end == 7
-    with pytest.raises(Refusal, match="eos"):
+    with pytest.raises(TrainingRefusal, match="eos"):
         Tokens(bare, None)
 
 

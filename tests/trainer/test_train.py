@@ -17,7 +17,7 @@ from worker.training.data.rows import Row, read_rows
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.forward.logprobs import Reading
 from worker.training.job import read_job
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import adapters
 from worker.training.models import policy as models
 from worker.training.objectives import OBJECTIVES, LogProbs
@@ -323,7 +323,7 @@ def test_a_number_that_is_not_finite_names_step_and_rows_and_keeps_the_batch(tmp
     rows[5]["prompt"] = "A"
     workdir = tiny.stage(tmp_path / "w", folder, rows, epochs=1)
 
-    with pytest.raises(Refusal, match=r"step \d+: .*NaN.*c5.*not-finite-step-") as refusal:
+    with pytest.raises(TrainingRefusal, match=r"step \d+: .*NaN.*c5.*not-finite-step-") as refusal:
         train(workdir)
 
     assert refusal.value.code == "not_finite"

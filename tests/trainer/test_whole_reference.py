@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.trainer import tiny
 from worker.training.job import read_job
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import lora
 from worker.training.models import policy as models
 
@@ -135,7 +135,7 @@ def test_target_parameters_are_merged_into_full_weights(tmp_path: Path) -> None:
 
 def refusal(tmp_path: Path, base: Path, adapter: Path, **recipe: Any) -> str:
     job = read_job(tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, **recipe))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(TrainingRefusal) as refused:
         models.load_policy(job, ARITHMETIC)
     assert "\n" not in refused.value.message
     return refused.value.message
@@ -237,5 +237,7 @@ def test_full_weights_are_not_saved_without_a_tensor_that_the_base_model_has(tmp
     save_file(tensors | {"value_head.weight": torch.ones(1, 16)}, base / "model.safetensors", {"format": "pt"})
     job = read_job(tiny.stage(tmp_path / "w", base, tiny.text_rows()))
 
-    with pytest.raises(Refusal, match=r"value_head\.weight; full weights would be saved without them: set method to l"):
+    with pytest.raises(
+        TrainingRefusal, match=r"value_head\.weight; full weights would be saved without them: set method to l"
+    ):
         models.load_policy(job, ARITHMETIC)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from worker.training.files.sealed import read_cache, write_sealed
 from worker.training.job import Job
-from worker.training.machine.process import OutOfMemory, Refusal, first_line
+from worker.training.machine.process import OutOfMemory, TrainingRefusal, first_line
 
 FILE = "scoring-batch.json"
 #: Number of rows in one forward if neither the recipe nor a measurement determines it.
@@ -37,10 +37,10 @@ class RowsAtOnce:
         halvings = 0 if stored is None else int(json.loads(stored)["halvings"])
         return cls(max(1, micro_batch_size_of(job) >> halvings), max(1, job.recipe.batch_size >> halvings), halvings)
 
-    def too_many(self, job: Job, error: Exception) -> OutOfMemory | Refusal:
+    def too_many(self, job: Job, error: Exception) -> OutOfMemory | TrainingRefusal:
         """Returns the exception to raise after `error`, a lack of memory; the next attempt uses half as many rows."""
         if self.read == self.sampled == 1:
-            return Refusal(
+            return TrainingRefusal(
                 "memory",
                 f"a single row of the holdout does not fit into memory ({first_line(error)}): lower "
                 f"evaluation.kl_max_new_tokens (it is {job.recipe.evaluation.kl_max_new_tokens}) or max_length (it is "

@@ -53,7 +53,7 @@ from worker.evaluation.rows_at_once import RowsAtOnce, micro_batch_size_of
 from worker.training.files.sealed import DamagedFile, seal_of, verify, write_sealed
 from worker.training.job import Job, read_job
 from worker.training.machine.out_of_memory import is_out_of_memory
-from worker.training.machine.process import Refusal, StopRequest, libraries_are_loaded, run, whatever_the_rows
+from worker.training.machine.process import StopRequest, TrainingRefusal, libraries_are_loaded, run, whatever_the_rows
 from worker.training.watch.journal import Journal
 
 if TYPE_CHECKING:
@@ -67,17 +67,18 @@ if TYPE_CHECKING:
 def score(workdir: Path, stop: StopRequest | None = None) -> None:
     """Scores WORKDIR/output.
 
-    Raises `Refusal`, `OutOfMemory` if the next call will read fewer rows at once, or `Stopped` if `stop` is requested.
+    Raises `TrainingRefusal`, `OutOfMemory` if the next call will read fewer rows at once, or `Stopped` if `stop` is
+    requested.
     """
     stop = stop or StopRequest()
     with stop.at_once(), closing(Journal(workdir)) as journal:
         job = read_job(workdir)
         if not any((job.output / name).is_file() for name in ("adapter_config.json", "config.json")):
-            raise Refusal("output_missing", "WORKDIR/output holds no trained checkpoint: run the trainer first")
+            raise TrainingRefusal("output_missing", "WORKDIR/output holds no trained checkpoint: run the trainer first")
         try:
             verify(seal_of(job.output))
         except DamagedFile as damage:
-            raise Refusal("output_damaged", f"{damage}: run the trainer again, which rebuilds it") from None
+            raise TrainingRefusal("output_damaged", f"{damage}: run the trainer again, which rebuilds it") from None
         at_once = RowsAtOnce.of(job)
         try:
             _score(job, journal, stop, at_once)
@@ -159,7 +160,9 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     for name, lp_N in (("candidate", own_candidate), ("reference", own_reference), ("ancestor", own_ancestor)):
         if not np.isfinite(lp_N).all():
             odd = rows[in_order[int(np.flatnonzero(~np.isfinite(lp_N))[0])]].completion_id
-            raise Refusal("not_finite", f"the {name} gives NaN or infinite log-probs, first for {odd}: do not ship it")
+            raise TrainingRefusal(
+                "not_finite", f"the {name} gives NaN or infinite log-probs, first for {odd}: do not ship it"
+            )
     z0 = max(0.0, float((others_candidate - others_reference)[paired_N].mean())) if paired_N.any() else 0.0
     lift_N = recipe.beta * (r_N - z0)
 

@@ -24,7 +24,7 @@ from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
 from worker.children.processes import Failed
 from worker.training.files import model_folders
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 DISTRIBUTION, EXTRA = "thumbwheel-server", "worker"
 #: The files in which transformers lists the known types of models.
@@ -54,7 +54,7 @@ def reference(claimed: Claimed, folder: Path) -> Staged:
             model_folders.require_adapter(
                 shipped.adapter, claimed.recipe, shapes, "delete this file, it is fetched again"
             )
-    except Refusal as refusal:
+    except TrainingRefusal as refusal:
         raise Failed(refusal.message) from None
     return shipped
 

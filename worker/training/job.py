@@ -13,7 +13,7 @@ from app.durable import sha256_of
 from app.snapshots.prompts.split import Split
 from worker.training.files import model_folders, sealed
 from worker.training.files.fingerprint import weights_fingerprint
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -97,12 +97,12 @@ class Job:
 
 
 def read_job(workdir: Path) -> Job:
-    """Reads and checks job.json, recipe.json and the manifest. Raises `Refusal`."""
+    """Reads and checks job.json, recipe.json and the manifest. Raises `TrainingRefusal`."""
     file = _document(workdir / "job.json", JobFile)
     recipe = _document(workdir / "recipe.json", Recipe)
     manifest = _document(workdir / "snapshot" / "manifest.json", Manifest)
     if not recipe.resolved:
-        raise Refusal("recipe_unresolved", "recipe.json still holds auto: resolve it before it is staged")
+        raise TrainingRefusal("recipe_unresolved", "recipe.json still holds auto: resolve it before it is staged")
     _verify_shards(workdir / "snapshot", manifest)
     base = Path(file.base_model)
     model_folders.require_config(base)
@@ -110,7 +110,7 @@ def read_job(workdir: Path) -> Job:
     fingerprint = weights_fingerprint(base)
     assert fingerprint is not None, "there are safetensors files"
     if file.base_fingerprint not in (None, fingerprint):
-        raise Refusal(
+        raise TrainingRefusal(
             "base_fingerprint",
             f"base_fingerprint: the weights in {base} are {fingerprint[:12]}…, the job was made for "
             f"{str(file.base_fingerprint)[:12]}…: restore those weights, or start a run with the new base model",
@@ -137,18 +137,18 @@ def _shipped_adapter(workdir: Path, reference: ReferenceModel) -> tuple[Path | N
         return None, None
     folder = workdir / (reference.path or "reference")
     if not (folder / "adapter_config.json").is_file():
-        raise Refusal(
+        raise TrainingRefusal(
             "reference_missing", f"reference: {folder} holds no adapter_config.json: stage the shipped adapter"
         )
     model_folders.require_adapter_weights(folder)
     try:
         sealed.verify(sealed.seal_of(folder))
     except sealed.DamagedFile as damage:
-        raise Refusal("reference_damaged", f"reference: {damage}: stage the shipped checkpoint again") from None
+        raise TrainingRefusal("reference_damaged", f"reference: {damage}: stage the shipped checkpoint again") from None
     fingerprint = weights_fingerprint(folder)
     assert fingerprint is not None, "the adapter's weights are there"
     if reference.fingerprint not in (None, fingerprint):
-        raise Refusal(
+        raise TrainingRefusal(
             "reference_fingerprint",
             f"reference: the adapter in {folder} is {fingerprint[:12]}…, the job was made for "
             f"{str(reference.fingerprint)[:12]}…: stage the shipped checkpoint again",
@@ -157,7 +157,7 @@ def _shipped_adapter(workdir: Path, reference: ReferenceModel) -> tuple[Path | N
 
 
 def _require_adapter_of(base_fingerprint: str, folder: Path) -> None:
-    """Raises `Refusal` if the adapter was trained on another base model.
+    """Raises `TrainingRefusal` if the adapter was trained on another base model.
 
     Adapters from elsewhere do not record their base model and pass.
     """
@@ -166,11 +166,11 @@ def _require_adapter_of(base_fingerprint: str, folder: Path) -> None:
     except FileNotFoundError:
         return
     except (ValueError, KeyError, TypeError):
-        raise Refusal(
+        raise TrainingRefusal(
             "reference_missing", f"reference: {folder / 'origin.json'} is damaged: stage the shipped checkpoint again"
         ) from None
     if trained_on != base_fingerprint:
-        raise Refusal(
+        raise TrainingRefusal(
             "adapter_of_another_base",
             f"reference: the adapter in {folder} was trained on the base model {str(trained_on)[:12]}…, base_model is "
             f"{base_fingerprint[:12]}…: name the base model that it was trained on, or start from the bare base model",
@@ -185,25 +185,29 @@ def _verify_shards(folder: Path, manifest: Manifest) -> None:
     for listed in listed_files:
         path = folder / listed.path
         if not path.is_file():
-            raise Refusal(
+            raise TrainingRefusal(
                 "shard_missing", f"snapshot: {listed.path} is in the manifest but not in the folder: stage it again"
             )
         if sha256_of(path) != listed.sha256:
-            raise Refusal("shard_hash", f"snapshot: {listed.path} has another sha256 than the manifest: stage it again")
+            raise TrainingRefusal(
+                "shard_hash", f"snapshot: {listed.path} has another sha256 than the manifest: stage it again"
+            )
 
 
 def _document(path: Path, model: type[Document]) -> Document:
     try:
         content: Any = json.loads(sealed.read(path))
     except FileNotFoundError:
-        raise Refusal("job_incomplete", f"{path.name} is missing in WORKDIR: stage the job again") from None
+        raise TrainingRefusal("job_incomplete", f"{path.name} is missing in WORKDIR: stage the job again") from None
     except sealed.DamagedFile as damage:
-        raise Refusal(
+        raise TrainingRefusal(
             "job_damaged",
             f"{damage}: stage the job again; if you changed the file yourself, remove {path.name}{sealed.SUFFIX}",
         ) from None
     except ValueError as error:
-        raise Refusal("job_malformed", f"{path.name} is not valid JSON ({error}): stage the job again") from None
+        raise TrainingRefusal(
+            "job_malformed", f"{path.name} is not valid JSON ({error}): stage the job again"
+        ) from None
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -212,4 +216,4 @@ def _document(path: Path, model: type[Document]) -> Document:
         field = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or part.isidentifier())
         reason = fault["msg"].removeprefix("Value error, ")
         value = "" if isinstance(fault["input"], dict) else f" (it is {fault['input']!r})"
-        raise Refusal("job_malformed", f"{path.name}: {field + ': ' if field else ''}{reason}{value}") from None
+        raise TrainingRefusal("job_malformed", f"{path.name}: {field + ': ' if field else ''}{reason}{value}") from None

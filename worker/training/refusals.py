@@ -11,7 +11,7 @@ from thumbwheel.wire.recipe import Recipe
 from worker.training.data.rows import TokenisedRows
 from worker.training.job import Job
 from worker.training.machine.out_of_memory import micro_batch_sizes
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.models import lora, policy
 from worker.training.objectives import OBJECTIVES
 
@@ -20,7 +20,7 @@ HELD_SHARE = 0.95
 
 
 def require_possible_job(job: Job) -> None:
-    """Raises `Refusal` if the recipe does not fit the configurations of the base model and the shipped adapter."""
+    """Raises `TrainingRefusal` if the recipe does not fit the configuration of the base model or the adapter."""
     recipe = job.recipe
     shipped = lora.read_config(job.adapter) if job.adapter is not None else None
     if OBJECTIVES[recipe.objective].data == "pairs" and job.pairs is None:
@@ -35,7 +35,7 @@ def require_possible_job(job: Job) -> None:
 
 
 def require_possible_rows(job: Job, read: TokenisedRows, pairs: Sequence[tuple[int, int]], max_length: int) -> None:
-    """Raises `Refusal` if the recipe does not fit the train rows.
+    """Raises `TrainingRefusal` if the recipe does not fit the train rows.
 
     `max_length` is the number of tokens that recipe and context allow; `pairs`, for an objective of pairs, are those
     with both rows in `read`.
@@ -50,7 +50,7 @@ def require_possible_rows(job: Job, read: TokenisedRows, pairs: Sequence[tuple[i
     elif objective.data == "rows":
         read.require_both_classes()
     elif objective.data == "desirable rows" and not any(row.desirable for row in read.rows):
-        raise Refusal(
+        raise TrainingRefusal(
             "one_class",
             f"snapshot: none of the {len(read.rows)} usable train rows is desirable, {recipe.objective} learns from "
             "those alone: collect desirable feedback (edits give it)",
@@ -59,8 +59,8 @@ def require_possible_rows(job: Job, read: TokenisedRows, pairs: Sequence[tuple[i
     _require_filled_micro_batch(recipe, rows_of_an_epoch(recipe, read, pairs))
 
 
-def _no_pairs(recipe: Recipe, why: str) -> Refusal:
-    return Refusal(
+def _no_pairs(recipe: Recipe, why: str) -> TrainingRefusal:
+    return TrainingRefusal(
         "no_pairs",
         f"recipe.json: objective: {recipe.objective} learns from pairs, two completions of one prompt, and {why}: set "
         "objective to kto, or collect preferences between two answers to one prompt",
@@ -73,14 +73,14 @@ def _require_labels(recipe: Recipe, read: TokenisedRows) -> None:
         values = [row.labels[label.name] for row in read.rows if label.name in row.labels]
         if not values:
             existing = f"they have {', '.join(sorted(given))}" if given else "they have none"
-            raise Refusal(
+            raise TrainingRefusal(
                 "label_missing",
                 f"recipe.json: labels: no train row has the label {label.name}, {existing}: name labels that the "
                 "snapshot has",
             )
         if len(set(values)) == 1:
             kind, missing = ("desirable", "undesirable") if values[0] else ("undesirable", "desirable")
-            raise Refusal(
+            raise TrainingRefusal(
                 "one_class",
                 f"recipe.json: labels: all {len(values)} train rows with the label {label.name} are {kind} by it, KTO "
                 f"needs both classes: collect {missing} feedback or remove the label",
@@ -94,11 +94,11 @@ def _require_prompts_fit(job: Job, read: TokenisedRows, max_length: int) -> None
     fault = f"{read.prompts_too_long} of {len(read.rows)} prompts alone do not fit"
     remedy = f"{enough} tokens would hold {100 * HELD_SHARE:.0f} % of the rows whole"
     if max_length < job.recipe.max_length:
-        raise Refusal(
+        raise TrainingRefusal(
             "context",
             f"base_model: {fault} into its context of {max_length} tokens: take one with a longer context, {remedy}",
         )
-    raise Refusal("context", f"recipe.json: max_length is {max_length}, {fault}: raise it, {remedy}")
+    raise TrainingRefusal("context", f"recipe.json: max_length is {max_length}, {fault}: raise it, {remedy}")
 
 
 def rows_of_an_epoch(recipe: Recipe, read: TokenisedRows, pairs: Sequence[tuple[int, int]]) -> int:
@@ -118,7 +118,7 @@ def _require_filled_micro_batch(recipe: Recipe, rows: int) -> None:
         what, remedy = f"no divisor of batch_size {recipe.batch_size} is", "set batch_size to a multiple of 4, or "
     else:
         what, remedy = f"it is {requested}, not", f"set it to {sizes[-1]}, or " if sizes else ""
-    raise Refusal(
+    raise TrainingRefusal(
         "micro_batch_size",
         f"recipe.json: micro_batch_size: {what} between 2 and the {rows} rows of an epoch: {remedy}collect more "
         "feedback",

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from app.durable import flush, folder_atomically
 from worker.training.files.sealed import DamagedFile, verify, write_seal
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 KEPT = 2
 WEIGHTS, MOMENTS, STATE = FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
@@ -104,7 +104,7 @@ def resume(
 
     Returns the position of the run, or None without a checkpoint, and the names of the checkpoints that were skipped
     and put aside, newest first. These are damaged, or have another micro-batch size, which was measured again after
-    micro-batch.json was damaged. Raises `Refusal` if the checkpoint belongs to another job.
+    micro-batch.json was damaged. Raises `TrainingRefusal` if the checkpoint belongs to another job.
     """
     passed_over: list[str] = []
     for path in _newest_first(folder):
@@ -115,7 +115,7 @@ def resume(
             passed_over.append(path.name)
             continue
         if state["identity"] != identity:
-            raise Refusal(
+            raise TrainingRefusal(
                 "state_of_another_job",
                 f"state: {path.name} was made with another recipe, snapshot or model: use a new WORKDIR or remove it",
             )

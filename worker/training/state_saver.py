@@ -14,7 +14,7 @@ def resumed(run: TrainingRun) -> tuple[Position, list[str]]:
     """Loads the newest sound training checkpoint into the policy and the optimizer.
 
     Returns where the run is, step 0 where there is no checkpoint; and the names of those that did not verify. Raises
-    `Refusal` where the checkpoint belongs to another job.
+    `TrainingRefusal` where the checkpoint belongs to another job.
     """
     start = run.start
     position, passed_over = saved_state.resume(

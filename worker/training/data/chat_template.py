@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from thumbwheel.row_checks import RowFault
 
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 
 #: Positions of a mark, as a share of the text. A mark may split a word that the template looks for, so several
 #: positions are tried.
@@ -52,9 +52,9 @@ class Template:
     def conversation(self, prompt: Sequence[Any], answer: Sequence[Any]) -> Conversation | RowFault:
         """Returns the rendered conversation, or the fault that keeps the row from training.
 
-        Raises `Refusal` if the template prints the time: no row of such a model would be trained as it was served.
-        White space that the template strips from the ends of a prompt's message is no fault: the serving stack renders
-        with the same template, so the model has read the prompt without it.
+        Raises `TrainingRefusal` if the template prints the time: no row of such a model would be trained as it was
+        served. White space that the template strips from the ends of a prompt's message is no fault: the serving stack
+        renders with the same template, so the model has read the prompt without it.
         """
         if not self.exists:
             return RowFault("no_chat_template")
@@ -68,7 +68,7 @@ class Template:
             whole = self._render(messages)
             if self._may_print_the_clock:
                 self._require_no_clock(prompt)
-        except Refusal:
+        except TrainingRefusal:
             raise
         except NotContinued:
             return RowFault("template_prefill")
@@ -200,7 +200,7 @@ class Template:
         )
 
     def _require_no_clock(self, prompt: Sequence[Any]) -> None:
-        """Raises `Refusal` if the template renders `prompt` differently at two different times."""
+        """Raises `TrainingRefusal` if the template renders `prompt` differently at two different times."""
         source = self._tokenizer.get_chat_template()
         early, late = (
             self._opened(
@@ -211,7 +211,7 @@ class Template:
             for year in ("1999", "2099")
         )
         if early != late:
-            raise Refusal(
+            raise TrainingRefusal(
                 "template_clock",
                 "base_model: its chat template prints the current time (strftime_now), so a prompt is not trained as "
                 "it was served: write a fixed date into the template",

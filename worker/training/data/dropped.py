@@ -17,7 +17,7 @@ from worker.training.data.rows import TokenisedRows, read_rows
 from worker.training.data.tokens import Tokens
 from worker.training.files.sealed import DamagedFile, read, write_sealed
 from worker.training.job import Job
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 #: Number of dropped rows that a summary names, in total and for each reason.
 NAMED, EXAMPLES = 20, 3
@@ -34,7 +34,7 @@ def tokens_file(workdir: Path, split: Split) -> Path:
 def read_split(
     job: Job, split: Split, tokens: Tokens, max_length: int, vocabulary: int, *, keeps: bool = True
 ) -> TokenisedRows:
-    """Returns the rows of one split, read by the rules that hold for all splits. Raises `Refusal`."""
+    """Returns the rows of one split, read by the rules that hold for all splits. Raises `TrainingRefusal`."""
     return read_rows(
         job.workdir / "snapshot",
         job.shards_of(split),
@@ -51,8 +51,8 @@ def checked(
 ) -> dict[str, Any]:
     """Checks the rows of the other splits by the rules of the train rows; writes dropped.jsonl if `writes`.
 
-    Returns the part of training.json that describes dropped rows. Raises `Refusal` if no train row or no held-out row
-    is left.
+    Returns the part of training.json that describes dropped rows. Raises `TrainingRefusal` if no train row or no
+    held-out row is left.
     """
     reads: dict[str, TokenisedRows] = {"train": train}
     for split in OTHERS:
@@ -82,7 +82,7 @@ def _content(path: Path) -> bytes:
     try:
         return read(path)
     except DamagedFile as damage:
-        raise Refusal("snapshot_damaged", f"snapshot: {damage}: stage it again") from None
+        raise TrainingRefusal("snapshot_damaged", f"snapshot: {damage}: stage it again") from None
 
 
 def by_reason(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from thumbwheel.wire.recipe import PAIR_SOURCES, PairsFrom
 from worker.training.data.tokenised import keep, kept, tokens_fingerprint
 from worker.training.data.tokens import SHORTEST, Encoded, Fitted, Ids, Span, Tokens, Weights, fit, fit_weights
 from worker.training.job import PairsFile, Shard
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
 #: Columns that only some objectives need: several labels of a row, spans of a completion with their own weights.
@@ -86,15 +86,15 @@ class TokenisedRows:
         return dict(Counter(drop.fault.reason for drop in self.drops).most_common())
 
     def require_any(self, what: str) -> None:
-        """Raises `Refusal` if all rows are dropped. `what` names them in the message."""
+        """Raises `TrainingRefusal` if all rows are dropped. `what` names them in the message."""
         if self.drops and not self.rows:
             raise self._mostly_dropped(f"all {self.dropped} {what} are dropped")
 
-    def _mostly_dropped(self, fact: str) -> Refusal:
+    def _mostly_dropped(self, fact: str) -> TrainingRefusal:
         """Returns a refusal that states `fact` and the most frequent reason with its first row."""
         reason, count = next(iter(self.reasons.items()))
         first = next(drop for drop in self.drops if drop.fault.reason == reason)
-        return Refusal(
+        return TrainingRefusal(
             reason,
             f"{'base_model' if reason in OF_THE_MODEL else 'snapshot'}: {fact}, {count} of them for one reason, first "
             f"{first.completion_id}: {first.fault.sentence}",
@@ -109,7 +109,7 @@ class TokenisedRows:
                     "class"
                 )
             kind, missing = ("undesirable", "desirable") if desirable == 0 else ("desirable", "undesirable")
-            raise Refusal(
+            raise TrainingRefusal(
                 "one_class",
                 f"snapshot: {len(self.rows)} usable train rows, all {kind}, {self.dropped} dropped: KTO needs "
                 f"both classes, collect {missing} feedback" + (" (edits give it)" if missing == "desirable" else ""),
@@ -127,7 +127,7 @@ def read_rows(
     keeps: bool = True,
     vocabulary: int | None = None,
 ) -> TokenisedRows:
-    """Returns the usable rows of `shards` and the dropped rows with their faults. Raises `Refusal`.
+    """Returns the usable rows of `shards` and the dropped rows with their faults. Raises `TrainingRefusal`.
 
     The usable rows are in order of position, tokenised and cut to `max_length`. `weigh_tokens` turns the rows' spans
     into token weights. `tokenised` is the file that keeps token ids for the next attempt at a run; `keeps` allows this
@@ -215,7 +215,7 @@ def read_pairs(folder: Path, file: PairsFile | None, read: TokenisedRows, pairs:
     """Returns (chosen, rejected) as indices into `read.rows`, for pairs from the sources that `pairs` names.
 
     Pairs with a dropped row are left out. A snapshot that does not record the sources of its pairs is read whole.
-    Raises `Refusal`.
+    Raises `TrainingRefusal`.
     """
     if file is None:
         return []
@@ -227,7 +227,7 @@ def read_pairs(folder: Path, file: PairsFile | None, read: TokenisedRows, pairs:
         columns = [table[name].to_pylist() for name in names]
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        raise Refusal("pairs_unreadable", f"snapshot: {file.path} is not a list of pairs: {reason}") from None
+        raise TrainingRefusal("pairs_unreadable", f"snapshot: {file.path} is not a list of pairs: {reason}") from None
     places = (
         (read.places.get((shard, chosen)), read.places.get((rejected_shard, rejected)))
         for shard, chosen, rejected_shard, rejected in zip(*columns, strict=True)
@@ -240,13 +240,15 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
         file = pq.ParquetFile(folder / shard.path)
         missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
         if missing:
-            raise Refusal(
+            raise TrainingRefusal(
                 "shard_columns", f"snapshot: {shard.path} lacks the column {missing[0]}: build the snapshot again"
             )
         if not pa.types.is_boolean(file.schema_arrow.field("label").type):
-            raise Refusal("shard_columns", f"snapshot: the label column of {shard.path} is not boolean: build it again")
+            raise TrainingRefusal(
+                "shard_columns", f"snapshot: the label column of {shard.path} is not boolean: build it again"
+            )
         if file.metadata.num_rows != shard.rows:
-            raise Refusal(
+            raise TrainingRefusal(
                 "shard_rows",
                 f"snapshot: {shard.path} has {file.metadata.num_rows} rows, the manifest says {shard.rows}: rebuild it",
             )
@@ -256,7 +258,7 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         message = f"snapshot: {shard.path} is not a readable parquet file: {reason}"
-        raise Refusal("shard_unreadable", message) from None
+        raise TrainingRefusal("shard_unreadable", message) from None
 
 
 def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:

@@ -19,7 +19,7 @@ from thumbwheel.row_checks import RowFault
 
 from worker.training.data.chat_template import Conversation, Template
 from worker.training.data.row_faults import ControlTokens, is_written, writes_spaces
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 Ids = NDArray[np.int32]
 Weights = NDArray[np.float32]
@@ -64,7 +64,7 @@ class Tokens:
             dict.fromkeys(i for i in (own, *listed) if i is not None and i < len(tokenizer))
         )
         if not self.ends:
-            raise Refusal(
+            raise TrainingRefusal(
                 "no_eos",
                 "base_model: neither the tokenizer nor generation_config.json names an eos token: set eos_token in "
                 "tokenizer_config.json, else completions never learn to end",
@@ -93,7 +93,7 @@ class Tokens:
     ) -> list[Encoded | RowFault]:
         """Returns each row's token ids, or the fault for which it is dropped.
 
-        A completion is one message of the assistant; `spans` count its characters. Raises `Refusal` if the chat
+        A completion is one message of the assistant; `spans` count its characters. Raises `TrainingRefusal` if the chat
         template prints the time.
         """
         rows = [
@@ -121,7 +121,7 @@ class Tokens:
         special: bool,
     ) -> list[Encoded | RowFault]:
         if spans is not None and not self.tokenizer.is_fast:
-            raise Refusal(
+            raise TrainingRefusal(
                 "spans",
                 "base_model: its tokenizer gives no character offsets of tokens, so spans cannot weigh tokens: "
                 "add tokenizer.json, or set objective to kto",

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 
 class Broken(NamedTuple):
@@ -21,7 +21,7 @@ class Broken(NamedTuple):
 
 
 def require_finite_weights(weights: Mapping[str, Tensor], folder: Path, field: str, remedy: str) -> None:
-    """Raises `Refusal` if one of `weights`, loaded from `folder`, is NaN or infinite.
+    """Raises `TrainingRefusal` if one of `weights`, loaded from `folder`, is NaN or infinite.
 
     field    the operator's name for the folder: base_model or reference
     """
@@ -30,12 +30,12 @@ def require_finite_weights(weights: Mapping[str, Tensor], folder: Path, field: s
         return
     broken = next(_broken(folder), None)
     if broken is None:  # finite in the file, but out of range in the precision of the run
-        raise Refusal(
+        raise TrainingRefusal(
             "weights_not_finite",
             f"{field}: the weight {names[0]} from {folder} is infinite in the precision of this run: set precision to "
             "float32",
         )
-    raise Refusal(
+    raise TrainingRefusal(
         "weights_not_finite",
         f"{field}: the tensor {broken.name} in {broken.file} holds {broken.numbers} of {broken.of} numbers that are "
         f"NaN or infinite: {remedy}",

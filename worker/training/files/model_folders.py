@@ -14,7 +14,7 @@ from typing import Any
 
 from thumbwheel.wire.recipe import Recipe
 
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 
 #: Name of a tensor → its shape.
 Shapes = dict[str, tuple[int, ...]]
@@ -34,13 +34,13 @@ LORA_FIELDS = {"rank": "r", "alpha": "lora_alpha", "rslora": "use_rslora", "dora
 
 
 def require_config(folder: Path) -> None:
-    """Raises `Refusal` unless `folder` holds a saved model that is not an adapter."""
+    """Raises `TrainingRefusal` unless `folder` holds a saved model that is not an adapter."""
     if not (folder / "config.json").is_file():
-        raise Refusal(
+        raise TrainingRefusal(
             "base_model_missing", f"base_model: {folder} holds no config.json: name a folder with a saved model"
         )
     if (folder / ADAPTER_CONFIG).is_file():  # transformers would load the model that the adapter names, wherever it is
-        raise Refusal(
+        raise TrainingRefusal(
             "base_model_missing",
             f"base_model: {folder} holds {ADAPTER_CONFIG}, so it is an adapter's: name the folder of the model that "
             "the adapter was trained on, and give the adapter as the reference",
@@ -48,7 +48,7 @@ def require_config(folder: Path) -> None:
 
 
 def require_safetensors(folder: Path) -> None:
-    """Raises `Refusal` unless all weights of the model in `folder` are in safetensors files."""
+    """Raises `TrainingRefusal` unless all weights of the model in `folder` are in safetensors files."""
     if not any(folder.glob("*.safetensors")):
         raise without_weights(folder)
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
@@ -57,31 +57,31 @@ def require_safetensors(folder: Path) -> None:
     files = sorted({str(name) for name in file_of.values()} if isinstance(file_of, dict) else ())
     other = [name for name in files if not name.endswith(".safetensors")]
     if other:
-        raise Refusal(
+        raise TrainingRefusal(
             "unsafe_weights",
             f"base_model: {folder / INDEX} names {other[0]}, which is not a safetensors file: save the model again "
             "with save_pretrained",
         )
 
 
-def without_weights(folder: Path) -> Refusal:
+def without_weights(folder: Path) -> TrainingRefusal:
     """Returns the refusal of a model folder without safetensors files."""
     pickles = _pickles(folder)
     if pickles:
         return _unsafe("base_model", folder, pickles, "load the model with transformers")
-    return Refusal(
+    return TrainingRefusal(
         "base_model_missing", f"base_model: {folder} holds no weights (*.safetensors): name a complete folder"
     )
 
 
 def require_adapter_weights(folder: Path) -> None:
-    """Raises `Refusal` unless the weights of the adapter in `folder` are in a safetensors file."""
+    """Raises `TrainingRefusal` unless the weights of the adapter in `folder` are in a safetensors file."""
     if (folder / ADAPTER_WEIGHTS).is_file():
         return
     pickles = _pickles(folder)
     if pickles:
         raise _unsafe("reference", folder, pickles, "load the adapter with peft")
-    raise Refusal(
+    raise TrainingRefusal(
         "reference_missing", f"reference: {folder} holds no {ADAPTER_WEIGHTS}: stage the shipped adapter again"
     )
 
@@ -97,8 +97,8 @@ def _pickles(folder: Path) -> list[str]:
     return sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
 
 
-def _unsafe(field: str, folder: Path, pickles: list[str], load: str) -> Refusal:
-    return Refusal(
+def _unsafe(field: str, folder: Path, pickles: list[str], load: str) -> TrainingRefusal:
+    return TrainingRefusal(
         "unsafe_weights",
         f"{field}: {folder} holds {pickles[0]} and no *.safetensors: such files can run code and are never loaded: "
         f"if you trust the file, {load} and write it again with save_pretrained",
@@ -106,7 +106,7 @@ def _unsafe(field: str, folder: Path, pickles: list[str], load: str) -> Refusal:
 
 
 def require_model(folder: Path, remedy: str) -> tuple[dict[str, Any], Shapes]:
-    """Returns the config of the model in `folder` and the shapes of its weights. Raises `Refusal`.
+    """Returns the config of the model in `folder` and the shapes of its weights. Raises `TrainingRefusal`.
 
     There are no shapes if the weights are in safetensors files with unusual names.
 
@@ -117,7 +117,7 @@ def require_model(folder: Path, remedy: str) -> tuple[dict[str, Any], Shapes]:
     require_safetensors(folder)
     shapes = _weights(folder, remedy)
     if not any(True for pattern in TOKENIZERS for _ in folder.glob(pattern)):
-        raise Refusal("tokenizer", f"base_model: {folder} holds no tokenizer: add the model's tokenizer.json")
+        raise TrainingRefusal("tokenizer", f"base_model: {folder} holds no tokenizer: add the model's tokenizer.json")
     if (folder / "tokenizer.json").is_file():
         _document("base_model", folder / "tokenizer.json", remedy)
     return config, shapes
@@ -146,7 +146,7 @@ def _weights(folder: Path, remedy: str) -> Shapes:
 
 
 def require_adapter(folder: Path, recipe: Recipe, base: Shapes, remedy: str) -> None:
-    """Raises `Refusal` unless the shipped adapter is complete, matches the recipe and has the shapes of `base`.
+    """Raises `TrainingRefusal` unless the shipped adapter is complete, matches the recipe and has the shapes of `base`.
 
     remedy  the advice for a damaged file
     """
@@ -162,7 +162,7 @@ def require_adapter(folder: Path, recipe: Recipe, base: Shapes, remedy: str) -> 
 
 
 def _require_fitting(name: str, shape: tuple[int, ...], base: Shapes) -> None:
-    """Raises `Refusal` if a matrix of the adapter does not fit its module.
+    """Raises `TrainingRefusal` if a matrix of the adapter does not fit its module.
 
     A is [rank, inputs] and B [outputs, rank] of a module whose weight is [outputs, inputs], or its transpose. Some
     models save weights under other names than their modules have; those are not checked.
@@ -176,9 +176,9 @@ def _require_fitting(name: str, shape: tuple[int, ...], base: Shapes) -> None:
         raise misfit(f"it has {size} features for {module}, whose weight is {' × '.join(map(str, adapted))}")
 
 
-def misfit(why: str) -> Refusal:
+def misfit(why: str) -> TrainingRefusal:
     """Returns the refusal of an adapter that does not fit its base model."""
-    return Refusal(
+    return TrainingRefusal(
         "adapter_unloadable",
         f"reference: the shipped adapter does not fit this base model ({why}): stage the adapter that was trained on "
         "it",
@@ -186,7 +186,7 @@ def misfit(why: str) -> Refusal:
 
 
 def require_same_lora(recipe: Recipe, shipped: Mapping[str, Any]) -> None:
-    """Raises `Refusal` unless the recipe describes the shipped adapter, which training continues as it is.
+    """Raises `TrainingRefusal` unless the recipe describes the shipped adapter, which training continues as it is.
 
     shipped  its configuration, by the names of peft
     """
@@ -194,7 +194,7 @@ def require_same_lora(recipe: Recipe, shipped: Mapping[str, Any]) -> None:
         wanted = getattr(recipe.lora, field)
         actual = shipped.get(name, wanted)
         if wanted != actual:
-            raise Refusal(
+            raise TrainingRefusal(
                 "adapter_conflict",
                 f"recipe.json: lora.{field} is {_as_json(wanted)}, the shipped adapter has {_as_json(actual)}: "
                 f"set lora.{field} to {_as_json(actual)}, or method to full to merge the adapter",
@@ -202,7 +202,7 @@ def require_same_lora(recipe: Recipe, shipped: Mapping[str, Any]) -> None:
 
 
 def shapes_of(field: str, path: Path, remedy: str) -> Shapes:
-    """Returns the shapes of the tensors in a safetensors file, by its header. Raises `Refusal`.
+    """Returns the shapes of the tensors in a safetensors file, by its header. Raises `TrainingRefusal`.
 
     The length of the file must agree with the header.
     """
@@ -233,12 +233,14 @@ def _document(field: str, path: Path, remedy: str) -> dict[str, Any]:
     return content
 
 
-def _damaged(field: str, path: Path, why: str, remedy: str) -> Refusal:
-    return Refusal(f"{field}_damaged", f"{field}: {path} is damaged ({why}): {remedy}")
+def _damaged(field: str, path: Path, why: str, remedy: str) -> TrainingRefusal:
+    return TrainingRefusal(f"{field}_damaged", f"{field}: {path} is damaged ({why}): {remedy}")
 
 
-def _incomplete(folder: Path, what: str, first: str) -> Refusal:
-    return Refusal("base_model_incomplete", f"base_model: {folder} lacks {what}, first {first}: restore the folder")
+def _incomplete(folder: Path, what: str, first: str) -> TrainingRefusal:
+    return TrainingRefusal(
+        "base_model_incomplete", f"base_model: {folder} lacks {what}, first {first}: restore the folder"
+    )
 
 
 def _as_json(value: object) -> str:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -126,7 +126,7 @@ def packed_attention(
     layout = _current
     assert layout is not None, "a packed model reads packed rows: see laid_out"
     if others.get("s_aux") is not None:
-        raise Refusal("packing", "attention sinks cannot be packed")
+        raise TrainingRefusal("packing", "attention sinks cannot be packed")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     layout.attended.add(layer)
     if layout.remembers:

@@ -22,7 +22,7 @@ from worker.training.forward.logprobs import Inputs, Reading
 from worker.training.forward.single_rows import LOOSE, TIGHT, Batch, Distance, SingleRows
 from worker.training.forward.unpackable import has_experts, layers_of, reason_to_pad
 from worker.training.machine.out_of_memory import is_out_of_memory
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 from worker.training.reference import matched, mismatched
 
 #: Allowed difference in lp of two forwards of the same weights, by precision: per nat of |lp|, and at least.
@@ -55,7 +55,7 @@ def reading_of(
     """Returns the fastest way of reading `model` that gives the same log-probs as single rows.
 
     It changes neither weights nor the state of a random generator. `weights` are the trained ones, whose gradients are
-    compared too. Raises `Refusal` if not even padded rows agree with single rows.
+    compared too. Raises `TrainingRefusal` if not even padded rows agree with single rows.
     """
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -65,12 +65,12 @@ def reading_of(
                 if not batches:  # the run stops at such a row and names it
                     return Reading(model, precision, packed=False, chunked=False, padded_because=NOT_FINITE)
                 way, chunked, reason = _Trial(model, batches, weights).chosen(precision)
-        except Refusal:
+        except TrainingRefusal:
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            raise Refusal(
+            raise TrainingRefusal(
                 "base_model_unreadable",
                 f"base_model: the model fails on a single row as the recipe trains it ({first_line(error)}): change "
                 "method or lora.target_modules, or name another model",
@@ -119,13 +119,13 @@ def _reason_against(packed: Reading, batches: Sequence[Batch], weights: Sequence
 
 
 def _require_runs(padded: Reading, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> None:
-    """Raises `Refusal` if the model's own code fails in 16 bits."""
+    """Raises `TrainingRefusal` if the model's own code fails in 16 bits."""
     try:
         _step(padded, batches, weights)
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise Refusal(
+        raise TrainingRefusal(
             "precision",
             f"recipe.json: precision: the base model fails in {_name(padded.precision)} ({first_line(error)}): set "
             "precision to float32",
@@ -213,7 +213,7 @@ class _Trial:
 
     @torch.no_grad()
     def _require_causal(self, pair: Pair) -> None:
-        """Raises `Refusal` if a log-prob depends on later tokens."""
+        """Raises `TrainingRefusal` if a log-prob depends on later tokens."""
         prompt, completion = pair
         alone = Reading.plain(self._model)
         whole_N, cut_N = (alone.read([(prompt, read)])[0].lp_N for read in (completion, completion[:-1]))
@@ -235,8 +235,8 @@ def _require_all_layers(model: Any, inputs: Sequence[Inputs]) -> None:
             raise _NotAllLayers(f"{layers - attended} of its {layers} layers mix tokens by code of their own")
 
 
-def _unreadable(why: str) -> Refusal:
-    return Refusal(
+def _unreadable(why: str) -> TrainingRefusal:
+    return TrainingRefusal(
         "base_model_unreadable",
         f"base_model: the model cannot be trained on rows of different lengths: {why}: name a decoder-only model "
         "(is_decoder in config.json), or shorten max_length",

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.machine.ranks import Ranks
 
 #: Smallest number of experts of a mixture: some families call a dense model a mixture of none or one.
@@ -62,12 +62,12 @@ class Routing(NamedTuple):
 
     @classmethod
     def of(cls, model: Any) -> "Routing | None":
-        """Returns the experts of `model`, or None if its code computes no such loss. Raises `Refusal`."""
+        """Returns the experts of `model`, or None if its code computes no such loss. Raises `TrainingRefusal`."""
         base = _without_adapter(model)
         config: Any = getattr(base, "config", None)
         if getattr(config, "model_type", None) == "doge":
             if config.is_moe:
-                raise Refusal(
+                raise TrainingRefusal(
                     "router_mixes_tokens",
                     "base_model: the routers of a Doge mixture of experts choose by several tokens at once, later ones "
                     "too, so it gives no log-prob of a completion: use a Doge model without experts, or another model",
@@ -100,7 +100,7 @@ class Routing(NamedTuple):
 
 
 def coefficient_of(model: Any) -> float:
-    """Returns the weight of the loss relative to the objective's; 0 if `model` computes none. Raises `Refusal`."""
+    """Returns the weight of the loss relative to the objective's; 0 if `model` has none. Raises `TrainingRefusal`."""
     if Routing.of(model) is None:
         return 0.0
     base = _without_adapter(model)

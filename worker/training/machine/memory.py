@@ -33,7 +33,7 @@ from worker.training.files.sealed import read_cache, write_sealed
 from worker.training.forward.logprobs import Reading
 from worker.training.job import Job
 from worker.training.machine.out_of_memory import is_out_of_memory, micro_batch_sizes
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.machine.ranks import Ranks
 from worker.training.models.policy import Arithmetic
 from worker.training.objectives import OBJECTIVES
@@ -92,7 +92,7 @@ def measured_micro_batch(
     """Returns the largest micro-batch that fits, and the figures behind the choice.
 
     `free` is the number of bytes that this rank may use, `at_most` the number of rows. Call it on every rank, before
-    the optimizer has a state; it has no lasting effect. Raises `Refusal` on all ranks if two rows do not fit.
+    the optimizer has a state; it has no lasting effect. Raises `TrainingRefusal` on all ranks if two rows do not fit.
     """
     trained = sum(weight.numel() * weight.element_size() for weight in weights.values())
     on_gpu = arithmetic.device.type == "cuda"
@@ -136,7 +136,7 @@ def measured_micro_batch(
         divide = "" if sizes[0] == 2 else f", set batch_size (it is {recipe.batch_size}) to a multiple of 4"
         method = "" if recipe.method == "lora" else ", set method to lora"
         keep = ", set activation_checkpointing to auto" if recipe.activation_checkpointing == "off" else ""
-        raise Refusal(
+        raise TrainingRefusal(
             "memory",
             f"recipe.json: micro_batch_size: {sizes[0]} rows of {lengths[0]} tokens do not fit into {SHARE:.0%} of the "
             f"{least / GIB:.3g} GiB that are free after loading the weights: lower max_length (it is "

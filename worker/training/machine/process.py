@@ -2,10 +2,10 @@
 
 It imports nothing heavy, so `--help` and a wrong WORKDIR are answered immediately.
 
-    Refusal       an expected failure: failure.json, one sentence on stderr, exit 2
-    OutOfMemory   a smaller micro-batch may fit: failure.json with the number of rows, one sentence, exit 71
-    a full disk   nothing that was saved is lost: one sentence, failure.json if there is room, exit 73
-    Stopped       after SIGTERM or Ctrl-C with the state saved: exit 75, start again to continue
+    TrainingRefusal   an expected failure: failure.json, one sentence on stderr, exit 2
+    OutOfMemory       a smaller micro-batch may fit: failure.json with the number of rows, one sentence, exit 71
+    a full disk       nothing that was saved is lost: one sentence, failure.json if there is room, exit 73
+    Stopped           after SIGTERM or Ctrl-C with the state saved: exit 75, start again to continue
     anything else is a crash with a traceback
 """
 
@@ -29,7 +29,7 @@ from worker.training.machine.out_of_memory import is_disk_full, is_out_of_memory
 DONE, REFUSED, OUT_OF_MEMORY, DISK_FULL, STOPPED = 0, 2, 71, 73, 75
 
 
-class Refusal(Exception):
+class TrainingRefusal(Exception):
     """An expected failure. The message names what happened, the field, and the remedy."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -134,7 +134,7 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
         work(workdir.absolute(), stop)
     except Stopped:
         return STOPPED
-    except Refusal as refusal:
+    except TrainingRefusal as refusal:
         _report(workdir, refusal.code, refusal.message)
         return REFUSED
     except OutOfMemory as shortage:
@@ -154,13 +154,13 @@ def run(module: str, description: str, work: Callable[[Path, StopRequest], None]
 
 @contextmanager
 def whatever_the_rows(what: str, remedy: str) -> Iterator[None]:
-    """Raises `Refusal` if memory runs out in the block, where fewer rows in a micro-batch would not help."""
+    """Raises `TrainingRefusal` if memory runs out in the block, where fewer rows in a micro-batch would not help."""
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise Refusal("memory", f"{what} do not fit into memory ({first_line(error)}): {remedy}") from error
+        raise TrainingRefusal("memory", f"{what} do not fit into memory ({first_line(error)}): {remedy}") from error
 
 
 def disk_of(workdir: Path) -> str:

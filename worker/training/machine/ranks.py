@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from worker.training.data.batches import Block
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Ranks:
         refusals: dict[int, tuple[str, str]] = {}
         try:
             yield
-        except Refusal as refusal:
+        except TrainingRefusal as refusal:
             if self.world == 1:
                 raise
             refusals[self.rank] = (refusal.code, refusal.message)
         if self.any(bool(refusals)):
-            raise Refusal(*min(self.gather(refusals).items())[1])
+            raise TrainingRefusal(*min(self.gather(refusals).items())[1])

@@ -20,7 +20,7 @@ from torch import Tensor
 from worker.training.files import model_folders
 from worker.training.files.finite_weights import require_finite_weights
 from worker.training.machine.out_of_memory import is_out_of_memory
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 from worker.training.models import lora
 
 #: Fields of adapter_config.json that an adapter may set and still be trained on or merged as it is.
@@ -43,7 +43,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
 
     trainable   whether the low-rank matrices require gradients; nothing else does
 
-    Raises `Refusal` if the adapter does not fit or a tensor would be lost.
+    Raises `TrainingRefusal` if the adapter does not fit or a tensor would be lost.
     """
     model_folders.require_adapter_weights(folder)
     config = lora.read_config(folder)
@@ -62,7 +62,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise Refusal(
+        raise TrainingRefusal(
             "adapter_unloadable",
             f"reference: the adapter in {folder} does not load on this base model ({first_line(error)}): "
             f"stage the adapter that was trained on it; if it came with more tokens than the base model has, "
@@ -70,7 +70,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         ) from None
     if result.unexpected_keys:
         names = sorted(result.unexpected_keys)
-        raise Refusal(
+        raise TrainingRefusal(
             "adapter_tensors",
             f"reference: the base model has no place for {_counted(names)} of the adapter in {folder}, which would be "
             f"lost: stage the adapter that was trained on this base model, or {REMEDY}",
@@ -108,7 +108,7 @@ def save_adapter(policy: Any, folder: Path, shipped: Path | None) -> None:
 
 
 def require_supported(folder: Path, config: PeftConfig) -> None:
-    """Raises `Refusal` if the adapter in `folder` has a setting that training would lose or compute differently."""
+    """Raises `TrainingRefusal` if the adapter in `folder` has a setting that training would lose or change."""
     if not isinstance(config, LoraConfig):
         return
     known = {field.name for field in fields(config)}
@@ -123,7 +123,7 @@ def require_supported(folder: Path, config: PeftConfig) -> None:
 
 
 def require_same_tokenizer(folder: Path, base: Path) -> None:
-    """Raises `Refusal` if the adapter in `folder` has a tokenizer or chat template other than the base model's.
+    """Raises `TrainingRefusal` if the adapter in `folder` has a tokenizer or chat template other than the base model's.
 
     Training and serving tokenise with the base model's, so the adapter's own would be lost.
     """
@@ -132,7 +132,7 @@ def require_same_tokenizer(folder: Path, base: Path) -> None:
     own, bases = (_tokenizer_facts(path) for path in (folder, base))
     for what in own:
         if own[what] is not None and own[what] != bases[what]:
-            raise Refusal(
+            raise TrainingRefusal(
                 "adapter_tokenizer",
                 f"reference: the adapter in {folder} has another {what} than the base model in {base}: remove the "
                 f"adapter's tokenizer files if they do not matter, or copy them into the base model's folder",
@@ -148,7 +148,7 @@ def _tokenizer_facts(folder: Path) -> dict[str, Any]:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
-        raise Refusal(
+        raise TrainingRefusal(
             "tokenizer",
             f"the tokenizer in {folder} does not load ({first_line(error)}): restore its files, or remove all of them "
             "from an adapter's folder",
@@ -160,16 +160,16 @@ def _tokenizer_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _incomplete(folder: Path, names: list[str]) -> Refusal:
-    return Refusal(
+def _incomplete(folder: Path, names: list[str]) -> TrainingRefusal:
+    return TrainingRefusal(
         "adapter_tensors",
         f"reference: the adapter in {folder} lacks {_counted(names)}: restore {model_folders.ADAPTER_WEIGHTS}, or "
         "stage another adapter",
     )
 
 
-def _unsupported(folder: Path, what: str) -> Refusal:
-    return Refusal("adapter_unsupported", f"reference: the adapter in {folder} {what}: {REMEDY}")
+def _unsupported(folder: Path, what: str) -> TrainingRefusal:
+    return TrainingRefusal("adapter_unsupported", f"reference: the adapter in {folder} {what}: {REMEDY}")
 
 
 def _counted(names: list[str]) -> str:

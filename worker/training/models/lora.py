@@ -17,7 +17,7 @@ from thumbwheel.wire.recipe import Recipe
 from torch import nn
 
 from worker.training.files import model_folders
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 
 #: Number of dimensions of a weight from which it is not a bias or norm.
 MATRIX = 2
@@ -42,12 +42,12 @@ def fresh_config(recipe: Recipe, exclude: Sequence[str] = ()) -> LoraConfig:
 
 
 def read_config(folder: Path) -> PeftConfig:
-    """Returns the configuration of the adapter in `folder`. Raises `Refusal`."""
+    """Returns the configuration of the adapter in `folder`. Raises `TrainingRefusal`."""
     try:
         with peft_quiet():
             return PeftConfig.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
-        raise Refusal(
+        raise TrainingRefusal(
             "adapter_unloadable",
             f"reference: the adapter in {folder} has no readable adapter_config.json ({first_line(error)}): "
             "stage the shipped checkpoint again",
@@ -56,7 +56,7 @@ def read_config(folder: Path) -> PeftConfig:
 
 def require_mergeable(shipped: PeftConfig) -> None:
     if not _mergeable(shipped):
-        raise Refusal(
+        raise TrainingRefusal(
             "adapter_conflict",
             f"recipe.json: method is full, the shipped adapter is of type {_kind(shipped)}, which cannot be merged "
             "into the weights: ship a LoRA adapter or full weights first",
@@ -68,7 +68,7 @@ def _mergeable(shipped: PeftConfig) -> bool:
 
 
 def require_targets(blueprint: Any, recipe: Recipe) -> set[str]:
-    """Returns the names of the modules of the base model that get an adapter. Raises `Refusal`."""
+    """Returns the names of the modules of the base model that get an adapter. Raises `TrainingRefusal`."""
     targets = recipe.lora.target_modules
     unfit = unfit_modules(blueprint)
     fault = "" if targets == "all-linear" else _fault_of_targets(blueprint, targets, unfit)
@@ -83,7 +83,7 @@ def require_targets(blueprint: Any, recipe: Recipe) -> set[str]:
         remedy = "none of its modules accepts an adapter, set method to full"
     elif targets == "all-linear":
         remedy = f"set it to {json.dumps(possible)}, which accept one"
-    raise Refusal("lora_targets", f"recipe.json: lora.target_modules: {fault}: {remedy}")
+    raise TrainingRefusal("lora_targets", f"recipe.json: lora.target_modules: {fault}: {remedy}")
 
 
 def _fault_of_targets(blueprint: Any, targets: Sequence[str], unfit: Sequence[str]) -> str:
@@ -172,13 +172,13 @@ def warning_of_reach(policy: Any, recipe: Recipe) -> str | None:
 
 
 def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, targets: set[str]) -> None:
-    """Raises `Refusal` unless the recipe describes the shipped adapter, which training continues as it is.
+    """Raises `TrainingRefusal` unless the recipe describes the shipped adapter, which training continues as it is.
 
     `targets` are the modules that `require_targets` returned; `blueprint`, the base model's, is consumed.
     """
     if not isinstance(shipped, LoraConfig):
         remedy = "set method to full" if _mergeable(shipped) else "ship a LoRA adapter or full weights first"
-        raise Refusal(
+        raise TrainingRefusal(
             "adapter_conflict",
             f"recipe.json: method is lora, the shipped adapter is of type {_kind(shipped)}: {remedy}",
         )
@@ -189,7 +189,7 @@ def require_continuable(blueprint: Any, shipped: PeftConfig, recipe: Recipe, tar
         raise model_folders.misfit(first_line(error)) from None
     if shipped_targets != targets:
         names = sorted({name.rpartition(".")[2] for name in shipped_targets})
-        raise Refusal(
+        raise TrainingRefusal(
             "adapter_conflict",
             f"recipe.json: lora.target_modules differs from the shipped adapter's, which are {names}: "
             "set lora.target_modules to these, or method to full to merge the adapter",

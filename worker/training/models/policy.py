@@ -26,7 +26,7 @@ from worker.training.files.finite_weights import require_finite_weights
 from worker.training.forward.router_balance import coefficient_of
 from worker.training.job import Job
 from worker.training.machine.out_of_memory import is_out_of_memory
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 from worker.training.models import adapters, lora
 
 transformers.logging.set_verbosity_error()
@@ -45,7 +45,9 @@ class Arithmetic:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         capable = device.type == "cpu" or torch.cuda.is_bf16_supported()
         if recipe.precision == "bfloat16" and not capable:
-            raise Refusal("precision", "recipe.json: precision: this GPU has no bfloat16: set precision to float32")
+            raise TrainingRefusal(
+                "precision", "recipe.json: precision: this GPU has no bfloat16: set precision to float32"
+            )
         automatic = recipe.precision == "auto" and device.type == "cuda" and capable
         low = recipe.precision == "bfloat16" or automatic
         return cls(device, torch.bfloat16 if low else torch.float32)
@@ -65,7 +67,7 @@ def load_tokens(folder: Path) -> Tokens:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - a folder can be broken in any way
-        raise Refusal(
+        raise TrainingRefusal(
             "tokenizer",
             f"base_model: the tokenizer in {folder} does not load ({first_line(error)}): add tokenizer.json",
         ) from None
@@ -85,7 +87,7 @@ def context_length(folder: Path) -> int | None:
 
 
 def blueprint(folder: Path) -> Any:
-    """Returns the model in `folder` without its weights: modules, shapes and names. Raises `Refusal`."""
+    """Returns the model in `folder` without its weights: modules, shapes and names. Raises `TrainingRefusal`."""
     config = _config(folder)
     try:
         with torch.device("meta"):
@@ -95,12 +97,12 @@ def blueprint(folder: Path) -> Any:
 
 
 def vocabulary(folder: Path) -> int:
-    """Returns the number of tokens in the embedding of the model in `folder`. Raises `Refusal`."""
+    """Returns the number of tokens in the embedding of the model in `folder`. Raises `TrainingRefusal`."""
     return int(blueprint(folder).get_input_embeddings().weight.shape[0])
 
 
 def load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """Returns the causal language model in `folder` with all its weights. Raises `Refusal`."""
+    """Returns the causal language model in `folder` with all its weights. Raises `TrainingRefusal`."""
     return _load_weights(folder, dtype, device)[0]
 
 
@@ -122,7 +124,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, device: torch.device) -> tup
         raise _unloadable(folder, error) from None
     broken = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
     if broken:
-        raise Refusal(
+        raise TrainingRefusal(
             "base_model_incomplete",
             f"base_model: {folder} lacks {len(broken)} weights that its config.json requires, first {broken[0]}: "
             "restore the folder",
@@ -139,14 +141,14 @@ def _config(folder: Path) -> Any:
         raise _unloadable(folder, error) from None
 
 
-def _unloadable(folder: Path, error: Exception) -> Refusal:
+def _unloadable(folder: Path, error: Exception) -> TrainingRefusal:
     if "trust_remote_code" in str(error):
-        return Refusal(
+        return TrainingRefusal(
             "remote_code",
             f"base_model: {folder} needs code of its own (auto_map in its config.json), which is never run: name a "
             "model of a type that transformers knows",
         )
-    return Refusal(
+    return TrainingRefusal(
         "base_model_unloadable",
         f"base_model: {folder} does not load as a causal language model ({first_line(error)}): "
         "name a folder that transformers' AutoModelForCausalLM can read",
@@ -161,7 +163,7 @@ def load_policy(job: Job, arithmetic: Arithmetic) -> Any:
     if recipe.method == "full":
         model, unused = _load_weights(job.base, torch.float32, arithmetic.device)
         if unused:
-            raise Refusal(
+            raise TrainingRefusal(
                 "base_model_tensors",
                 f"base_model: {job.base} holds {len(unused)} tensors that a causal language model of its type does not "
                 f"use, first {unused[0]}; full weights would be saved without them: set method to lora, or remove "

@@ -1,8 +1,8 @@
 """Runs one training without any service: `python -m worker.training.standalone REQUEST`.
 
-REQUEST is a JSON document (`worker.training.standalone.request.Request`), which `thumbwheel train` makes from its
-options. The summary is printed on stdout: a table on a terminal, otherwise one JSON object. Exit codes: 0 done,
-2 refused with one line on stderr, 71 memory ran out, 75 stopped after the state was saved; any other is a crash.
+REQUEST is a JSON document (`worker.training.standalone.request.TrainingRequest`), which `thumbwheel train` makes from
+its options. The summary is printed on stdout: a table on a terminal, otherwise one JSON object. Exit codes: 0 done, 2
+refused with one line on stderr, 71 memory ran out, 75 stopped after the state was saved; any other is a crash.
 """
 
 import gc
@@ -18,9 +18,9 @@ from worker.training.machine.process import (
     REFUSED,
     STOPPED,
     OutOfMemory,
-    Refusal,
     Stopped,
     StopRequest,
+    TrainingRefusal,
     prepare_environment,
 )
 
@@ -41,7 +41,7 @@ def main(document: str) -> int:
     except ValidationError as error:
         fault = error.errors()[0]
         return _refused(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
-    except Refusal as refusal:
+    except TrainingRefusal as refusal:
         return _refused(refusal.message)
     except OutOfMemory as shortage:
         _say(" ".join(shortage.message.split()))

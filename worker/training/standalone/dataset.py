@@ -12,7 +12,7 @@ from thumbwheel.wire.recipe import PAIRED, PairsFrom, Recipe
 from app.snapshots.balance.enough import WIDEST_IMBALANCE, ClassTally
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.selection.pairs import Source, pairs_of
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.standalone.examples import COLUMNS, Dropped, Example, Pair, example_of
 from worker.training.standalone.labels import Labels
 from worker.training.standalone.reading import read
@@ -94,7 +94,7 @@ class Dataset:
 def read_dataset(request: TrainingRequest, recipe: Recipe) -> Dataset:
     """Returns train and holdout of `request`'s files.
 
-    Raises `Refusal` naming file, line, field, value and remedy.
+    Raises `TrainingRefusal` naming file, line, field, value and remedy.
     """
     data = Dataset(", ".join(map(str, request.data)))
     held_out: set[str] = set()
@@ -183,7 +183,7 @@ def _group(row: Example | Pair) -> str:
 
 
 def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> None:
-    """Raises `Refusal` if the train rows are too few or too uneven for `recipe.objective`."""
+    """Raises `TrainingRefusal` if the train rows are too few or too uneven for `recipe.objective`."""
     objective, tally = recipe.objective, data.train.tally
     rows = len(data.train.examples)
     if rows == 0:
@@ -197,13 +197,13 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
     if objective in PAIRED:
         usable = 2 * len(data.train.pairs(recipe.pairs))
         if usable == 0 and recipe.pairs != "derived":
-            raise Refusal(
+            raise TrainingRefusal(
                 "no_pairs",
                 f"objective: {objective} needs pairs, {data.files} compares no answers: give chosen and rejected, set "
                 "pairs to derived, which makes pairs of desirable and undesirable rows, or use kto",
             )
         if usable == 0:
-            raise Refusal(
+            raise TrainingRefusal(
                 "no_pairs",
                 f"objective: {objective} needs pairs, no prompt of {data.files} has both a desirable and an "
                 "undesirable completion: use kto or apo_zero_unpaired, or give chosen and rejected",
@@ -225,11 +225,11 @@ def require_enough(data: Dataset, recipe: Recipe, *, allow_imbalance: bool) -> N
         )
 
 
-def _mostly_dropped(data: Dataset, fact: str) -> Refusal:
+def _mostly_dropped(data: Dataset, fact: str) -> TrainingRefusal:
     """Returns the refusal that names the most frequent reason and the first row with it."""
     (reason, count), *_ = Counter(row.fault.reason for _, row in data.faulty).most_common(1)
     first = next(row for _, row in data.faulty if row.fault.reason == reason)
-    return Refusal("data", f"{first.name}: {first.fault.sentence} ({fact}, {count} for this reason)")
+    return TrainingRefusal("data", f"{first.name}: {first.fault.sentence} ({fact}, {count} for this reason)")
 
 
 def _require_both_classes(data: Dataset, tally: ClassTally, objective: str) -> None:
@@ -254,5 +254,5 @@ def _require_balance(data: Dataset, tally: ClassTally) -> None:
         )
 
 
-def _refusal(data: Dataset, message: str) -> Refusal:
-    return Refusal("data", f"{data.files}: {message}")
+def _refusal(data: Dataset, message: str) -> TrainingRefusal:
+    return TrainingRefusal("data", f"{data.files}: {message}")

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from thumbwheel.row_checks import RowFault, fault_of, fault_of_message, lost_in_row
 
-from worker.training.machine.process import Refusal
+from worker.training.data.tokens import Span
+from worker.training.machine.process import TrainingRefusal
 from worker.training.standalone.labels import Labels, row_error, shown
 from worker.training.standalone.reading import Record
 
@@ -26,12 +27,6 @@ Text = str | list[Message]
 
 VOTES = ("votes_chosen", "votes_rejected", "votes_even")
 COLUMNS = ("prompt", "completion", "label", "chosen", "rejected", "weight", "labels", "spans", *VOTES)
-
-
-class Span(NamedTuple):
-    start: int
-    end: int
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class Pair(NamedTuple):
 def example_of(record: Record, labels: Labels, *, label_needed: bool = True) -> Example | Pair | Dropped:
     """Returns the example or pair in `record`, or the reason to drop it.
 
-    `label_needed` is False if an absent label means desirable. Raises `Refusal` if the file has a wrong format.
+    `label_needed` is False if an absent label means desirable. Raises `TrainingRefusal` if the file has a wrong format.
     """
     if (fault := _fault_of_record(record.fields)) is not None:
         return Dropped(record.name, fault)
@@ -275,7 +270,7 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
-def _missing(record: Record, name: str) -> Refusal:
+def _missing(record: Record, name: str) -> TrainingRefusal:
     return row_error(
         record.place,
         f"there is no column {name}, found {', '.join(map(str, record.fields)) or 'none'}: name the columns prompt, "

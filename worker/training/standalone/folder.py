@@ -22,7 +22,7 @@ from app.durable import flush, folder_atomically, sha256_of
 from worker.training.files import model_folders
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.files.sealed import DamagedFile, is_sound, read, seal_of, sums, write_seal, write_sealed
-from worker.training.machine.process import Refusal, first_line
+from worker.training.machine.process import TrainingRefusal, first_line
 from worker.training.standalone.request import TrainingRequest
 
 #: Files that are put next to the checkpoint's own; training.json comes last and marks them as complete.
@@ -42,7 +42,7 @@ class Folder:
     def alone(self) -> Iterator[None]:
         """Creates the folder and locks it in the block; removes it afterwards if it is new and still empty.
 
-        Raises `Refusal` if it cannot be written, belongs to somebody else, or is in use by another training.
+        Raises `TrainingRefusal` if it cannot be written, belongs to somebody else, or is in use by another training.
         """
         is_new = not self.out.exists()
         try:
@@ -50,13 +50,13 @@ class Folder:
             lock = os.open(self.out, os.O_RDONLY)
         except OSError as error:
             message = f"--out {self.out} cannot be created ({error.strerror}): name another folder"
-            raise Refusal("out", message) from None
+            raise TrainingRefusal("out", message) from None
         try:
             self._require_ours()
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Refusal(
+                raise TrainingRefusal(
                     "out", f"--out {self.out}: another training works there: wait for its end, or name another folder"
                 ) from None
             yield
@@ -68,18 +68,18 @@ class Folder:
 
     def _require_ours(self) -> None:
         if not os.access(self.out, os.W_OK | os.X_OK):
-            raise Refusal("out", f"--out {self.out} cannot be written: name another folder")
+            raise TrainingRefusal("out", f"--out {self.out} cannot be written: name another folder")
         entries = {path.name for path in self.out.iterdir()} - {".work.part", ".work.old"}
         if entries and not (self.work / "request.json").is_file():
-            raise Refusal(
+            raise TrainingRefusal(
                 "out", f"--out {self.out} holds {min(entries)} and no training of this command: name an empty folder"
             )
 
     def begun_with(self, requested: Mapping[str, Any]) -> bool:
         """Returns whether the training in this folder was begun with exactly this request.
 
-        It returns False also for another request, if nothing has been learnt yet. Raises `Refusal` if a training of
-        another request would be lost, or if request.json is damaged.
+        It returns False also for another request, if nothing has been learnt yet. Raises `TrainingRefusal` if a
+        training of another request would be lost, or if request.json is damaged.
         """
         try:
             before = json.loads(read(self.work / "request.json"))
@@ -89,14 +89,14 @@ class Folder:
             return False
         except (DamagedFile, ValueError) as error:
             fault = error.fault if isinstance(error, DamagedFile) else first_line(error)
-            raise Refusal(
+            raise TrainingRefusal(
                 "out",
                 f"--out {self.out}: {self.work / 'request.json'} is damaged ({fault}): name another folder, or add "
                 "--restart to train again",
             ) from None
         changed = differences(before, requested)
         if changed and ((self.work / "training.json").exists() or any(self.work.glob("state/step-*"))):
-            raise Refusal(
+            raise TrainingRefusal(
                 "out",
                 f"--out {self.out} was begun with something else ({'; '.join(changed)}): name another folder, or add "
                 "--restart to train again",
@@ -161,7 +161,7 @@ def _has(path: Path, digest: str) -> bool:
 
 
 def asked_for(request: TrainingRequest, recipe: Recipe) -> dict[str, Any]:
-    """Returns the settings that determine training and scores, with files by their content. Raises `Refusal`."""
+    """Returns the settings that decide training and scores, with files by their content. Raises `TrainingRefusal`."""
     return {
         "data": [{"name": path.name, "sha256": _sha256(path)} for path in request.data],
         "eval_data": [{"name": path.name, "sha256": _sha256(path)} for path in request.eval_data],
@@ -177,14 +177,14 @@ def _sha256(path: Path) -> str:
     try:
         return sha256_of(path)
     except FileNotFoundError:
-        raise Refusal("data", f"{path}: there is no such file") from None
+        raise TrainingRefusal("data", f"{path}: there is no such file") from None
     except OSError as error:
-        raise Refusal("data", f"{path} cannot be read: {error.strerror}") from None
+        raise TrainingRefusal("data", f"{path} cannot be read: {error.strerror}") from None
 
 
 def _fingerprint(option: str, folder: Path, config: str, what: str) -> str:
     if not folder.is_dir():
-        raise Refusal("model", f"{option} {folder}: there is no such folder: name one on this machine")
+        raise TrainingRefusal("model", f"{option} {folder}: there is no such folder: name one on this machine")
     fingerprint = weights_fingerprint(folder)
     if fingerprint is None and (folder / config).is_file():
         if option == "--model":
@@ -194,7 +194,7 @@ def _fingerprint(option: str, folder: Path, config: str, what: str) -> str:
         lacks = "weights (*.safetensors)" if (folder / config).is_file() else config
         whole = option == "--reference" and (folder / "config.json").is_file()
         remedy = "give whole weights as --model" if whole else f"name the folder of {what}"
-        raise Refusal("model", f"{option} {folder} holds no {lacks}: {remedy}")
+        raise TrainingRefusal("model", f"{option} {folder} holds no {lacks}: {remedy}")
     return fingerprint
 
 
@@ -229,12 +229,15 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
-    """Copies the reference's log-probs of the trainings in `outs`; the trainer decides which fit. Raises `Refusal`."""
+    """Copies the reference's log-probs of the trainings in `outs`; the trainer decides which fit.
+
+    Raises `TrainingRefusal`.
+    """
     target.mkdir()
     for number, out in enumerate(outs):
         source = out / "work" / "reference.safetensors"
         if not source.is_file():
-            raise Refusal(
+            raise TrainingRefusal(
                 "reuse",
                 f"--reuse {out} holds no work/{source.name}: name the --out of an earlier training that has its work "
                 "folder still and an objective with a reference",
@@ -242,7 +245,7 @@ def copy_log_probs(outs: Sequence[Path], target: Path) -> None:
         try:
             write_sealed(target / f"{number}.safetensors", read(source))
         except DamagedFile as damage:
-            raise Refusal("reuse", f"--reuse {out}: {damage}: leave this --reuse out") from None
+            raise TrainingRefusal("reuse", f"--reuse {out}: {damage}: leave this --reuse out") from None
 
 
 def copy_adapter(source: Path, target: Path) -> None:

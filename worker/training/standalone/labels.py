@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 
 class Labels:
@@ -29,9 +29,9 @@ def _kind_of_label(value: Any) -> str | None:
     return "text" if isinstance(value, str) and value.strip().lower() in ("true", "false") else None
 
 
-def row_error(place: str, message: str) -> Refusal:
+def row_error(place: str, message: str) -> TrainingRefusal:
     """Returns the refusal of a row; `place` is its file and line."""
-    return Refusal("data", f"{place}: {message}")
+    return TrainingRefusal("data", f"{place}: {message}")
 
 
 def shown(value: Any) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 KNOWN = ".jsonl, .json, .csv, .parquet (all but parquet also with .gz)"
 #: Columns of a CSV file that hold JSON; all others hold text, or numbers in columns of numbers.
@@ -26,19 +26,19 @@ class Record(NamedTuple):
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yields every record of `path`, in its order. Raises `Refusal` naming file and line if it cannot be read."""
+    """Yields the records of `path` in order. Raises `TrainingRefusal` naming file and line if it cannot be read."""
     if not path.exists():
-        raise Refusal("data", f"{path}: there is no such file: name a file of {KNOWN}")
+        raise TrainingRefusal("data", f"{path}: there is no such file: name a file of {KNOWN}")
     if path.is_dir():
-        raise Refusal("data", f"{path} is a folder: name its files one by one")
+        raise TrainingRefusal("data", f"{path} is a folder: name its files one by one")
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     reader = {"jsonl": _json, "json": _json, "csv": _csv, "parquet": _parquet}.get(kind)
     if reader is None:
-        raise Refusal("data", f"{path}: no known kind of file: name one of {KNOWN}")
+        raise TrainingRefusal("data", f"{path}: no known kind of file: name one of {KNOWN}")
     try:
         yield from reader(path)
     except (OSError, EOFError, zlib.error) as error:
-        raise Refusal("data", f"{path} cannot be read: {_reason(error)}") from None
+        raise TrainingRefusal("data", f"{path} cannot be read: {_reason(error)}") from None
 
 
 def _json(path: Path) -> Iterator[Record]:
@@ -66,12 +66,14 @@ def _decoded(content: bytes, place: str) -> Any:
     try:
         return json.loads(content.decode("utf-8-sig"), parse_constant=_no_number)
     except UnicodeDecodeError:
-        raise Refusal("data", f"{place} is not UTF-8: save the file as UTF-8") from None
+        raise TrainingRefusal("data", f"{place} is not UTF-8: save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         line = f" in line {error.lineno}" if " line " not in place else ""
-        raise Refusal("data", f"{place} is not JSON ({error.msg} at column {error.colno}{line}): correct it") from None
+        raise TrainingRefusal(
+            "data", f"{place} is not JSON ({error.msg} at column {error.colno}{line}): correct it"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise Refusal("data", f"{place} is not JSON ({error}): correct it") from None
+        raise TrainingRefusal("data", f"{place} is not JSON ({error}): correct it") from None
 
 
 def _no_number(name: str) -> Any:
@@ -81,7 +83,9 @@ def _no_number(name: str) -> Any:
 def _record(path: Path, unit: str, number: int, row: Any) -> Record:
     place = f"{path} {unit} {number}"
     if not isinstance(row, dict):
-        raise Refusal("data", f"{place} is {_kind(row)}, not an object: write one object with named columns a row")
+        raise TrainingRefusal(
+            "data", f"{place} is {_kind(row)}, not an object: write one object with named columns a row"
+        )
     return Record(place, f"{path.name} {unit} {number}", row)
 
 
@@ -96,21 +100,21 @@ def _csv(path: Path) -> Iterator[Record]:
             lines = csv.reader(file, strict=True)
             header = next(lines, [])
             if len(set(header)) < len(header):
-                raise Refusal("data", f"{path} line 1: two columns have the same name: {', '.join(header)}")
+                raise TrainingRefusal("data", f"{path} line 1: two columns have the same name: {', '.join(header)}")
             for cells in lines:
                 place = f"{path} line {lines.line_num}"
                 if not cells:
                     continue
                 if len(cells) != len(header):
-                    raise Refusal(
+                    raise TrainingRefusal(
                         "data", f"{place} has {len(cells)} cells, the header has {len(header)}: put texts in quotes"
                     )
                 fields = {name: _cell(name, cell, place) for name, cell in zip(header, cells, strict=True)}
                 yield _record(path, "line", lines.line_num, fields)
     except UnicodeDecodeError:
-        raise Refusal("data", f"{path} is not UTF-8: save the file as UTF-8") from None
+        raise TrainingRefusal("data", f"{path} is not UTF-8: save the file as UTF-8") from None
     except csv.Error as error:
-        raise Refusal("data", f"{path} line {lines.line_num} is not valid CSV ({error}): correct it") from None
+        raise TrainingRefusal("data", f"{path} line {lines.line_num} is not valid CSV ({error}): correct it") from None
 
 
 def _cell(name: str, cell: str, place: str) -> Any:
@@ -139,7 +143,7 @@ def _parquet(path: Path) -> Iterator[Record]:
                 number += 1
                 yield _record(path, "row", number, row)
     except pa.ArrowException as error:
-        raise Refusal("data", f"{path} is not a readable parquet file: {_reason(error)}") from None
+        raise TrainingRefusal("data", f"{path} is not a readable parquet file: {_reason(error)}") from None
 
 
 def _opened(path: Path) -> IO[bytes]:

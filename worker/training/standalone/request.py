@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from thumbwheel.wire.recipe import PRESETS, Recipe, recipe_of
 
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 
 
 class TrainingRequest(BaseModel):
@@ -36,13 +36,15 @@ class TrainingRequest(BaseModel):
         return 0.0 if self.eval_data else self.holdout
 
     def recipe(self) -> Recipe:
-        """Returns the requested recipe, with `auto` unresolved. Raises `Refusal` naming field, value and remedy."""
+        """Returns the recipe, with `auto` unresolved. Raises `TrainingRefusal` naming field, value and remedy."""
         if self.preset not in PRESETS:
-            raise Refusal("recipe", f"recipe: there is no preset {self.preset}: use one of {', '.join(PRESETS)}")
+            raise TrainingRefusal(
+                "recipe", f"recipe: there is no preset {self.preset}: use one of {', '.join(PRESETS)}"
+            )
         try:
             return recipe_of(self.preset, self.changes)
         except ValidationError as error:
-            raise Refusal("recipe", _sentence(error)) from None
+            raise TrainingRefusal("recipe", _sentence(error)) from None
 
 
 def _sentence(error: ValidationError) -> str:

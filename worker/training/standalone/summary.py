@@ -9,7 +9,7 @@ from typing import Any
 from thumbwheel.row_checks import REASONS
 
 from worker.training.files.sealed import DamagedFile, read
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.watch.journal import figures, lines
 
 #: Figures of the scorer that the table shows → their names there.
@@ -106,5 +106,5 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(read(path))
     except DamagedFile as damage:
-        raise Refusal("out", f"{damage}: add --restart to train again") from None
+        raise TrainingRefusal("out", f"{damage}: add --restart to train again") from None
     return content

@@ -8,7 +8,7 @@ from typing import Any
 from thumbwheel.wire.recipe import PAIRED, Recipe, resolve
 
 from worker.training.files.sealed import is_sound, read_cache, write_sealed
-from worker.training.machine.process import Refusal, StopRequest
+from worker.training.machine.process import StopRequest, TrainingRefusal
 from worker.training.standalone.dataset import Dataset, read_dataset, require_enough
 from worker.training.standalone.folder import Folder, asked_for, copy_adapter, copy_log_probs
 from worker.training.standalone.request import TrainingRequest
@@ -27,8 +27,8 @@ DAMAGED = frozenset(
 def train_alone(request: TrainingRequest, stop: StopRequest) -> dict[str, Any]:
     """Begins or continues the training of `request` in its OUT and returns its summary.
 
-    A finished training is left as it is. Raises `Refusal` for any fault that the caller can correct, and `Stopped`
-    after saving the state if `stop` is requested.
+    A finished training is left as it is. Raises `TrainingRefusal` for any fault that the caller can correct, and
+    `Stopped` after saving the state if `stop` is requested.
     """
     folder = Folder(request.out)
     work = folder.work
@@ -48,7 +48,7 @@ def train_alone(request: TrainingRequest, stop: StopRequest) -> dict[str, Any]:
 
 
 def stage(folder: Folder, request: TrainingRequest, stop: StopRequest) -> None:
-    """Fills WORKDIR for `request`, unless that was done by an earlier call. Raises `Refusal`."""
+    """Fills WORKDIR for `request`, unless that was done by an earlier call. Raises `TrainingRefusal`."""
     recipe = request.recipe()
     requested = asked_for(request, recipe)
     if request.restart or not folder.begun_with(requested):
@@ -75,12 +75,12 @@ def _train(work: Path, request: TrainingRequest, stop: StopRequest) -> None:
 
     try:
         train_and_draw(work, stop)
-    except Refusal as refusal:
+    except TrainingRefusal as refusal:
         if refusal.code in DAMAGED:
-            raise Refusal(refusal.code, f"{refusal.message} (--restart does that, and trains again)") from None
+            raise TrainingRefusal(refusal.code, f"{refusal.message} (--restart does that, and trains again)") from None
         if refusal.code != "no_chat_template":
             raise
-        raise Refusal(
+        raise TrainingRefusal(
             refusal.code,
             f"{_first_chat_row(work)} is a chat, the tokenizer of --model {request.model} has no chat template: add "
             "chat_template.jinja to that folder, or give prompts and completions as text",

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from app.durable import flush
 from worker.training.files.sealed import is_sound, read_cache, replace_sealed, write_sealed
 from worker.training.forward.arithmetic import autocast
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.training_run import TrainingRun
 from worker.training.watch.sampling import Pair, chosen_prompts, drift_of_tokens, sample
 
@@ -129,8 +129,8 @@ class DriftChecks:
     def after(self, step: int) -> Figures:
         """Returns the drift after `step`, all None where it is not measured there. Frees the gradients.
 
-        Raises `Refusal` on a number that is not finite, and `Stopped` where the run is to stop: weights and random
-        state are as before then, too.
+        Raises `TrainingRefusal` on a number that is not finite, and `Stopped` where the run is to stop: weights and
+        random state are as before then, too.
         """
         if step not in self._steps:
             return NOT_MEASURED
@@ -143,7 +143,7 @@ class DriftChecks:
             reference_N = self._log_probs(samples)
         kl = float(drift_of_tokens(policy_N, reference_N).mean())
         if not math.isfinite(kl):
-            raise Refusal(
+            raise TrainingRefusal(
                 "not_finite",
                 f"step {step}: log-probs of completions that the policy sampled are NaN or infinite: lower "
                 "learning_rate or set precision to float32",

@@ -19,7 +19,7 @@ from torch import Tensor
 from app.durable import write_atomically
 from worker.training.data.rows import Row
 from worker.training.forward.readings import SAME_WITHIN
-from worker.training.machine.process import Refusal
+from worker.training.machine.process import TrainingRefusal
 from worker.training.microbatch import MicroBatch
 from worker.training.objectives import OBJECTIVES, LogProbs, Losses
 from worker.training.reference import Pair
@@ -100,7 +100,7 @@ class Watch:
         self._seen.append(Seen(batch.rows, mismatched, figures, finite_B))
 
     def require_finite(self) -> None:
-        """Raises `Refusal` naming the rows whose log-probs or loss are NaN or infinite."""
+        """Raises `TrainingRefusal` naming the rows whose log-probs or loss are NaN or infinite."""
         seen, self._seen = self._seen, []
         if not seen or bool(torch.cat([batch.finite_B for batch in seen]).all()):
             return
@@ -145,7 +145,7 @@ def _refuse(
     named = ", ".join(row.completion_id for row in odd[:5]) + (" …" if len(odd) > 5 else "")
     # Before the first update no learning rate has had an effect.
     lower = "" if step == 1 else "lower learning_rate, "
-    raise Refusal(
+    raise TrainingRefusal(
         "not_finite",
         f"step {step}: {what} is NaN or infinite, rows with completion_id {named}: the batch is kept in {name}; "
         f"{lower}set precision to float32, or remove these rows",
