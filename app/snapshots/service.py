@@ -19,8 +19,8 @@ from app.durable import folder_atomically
 from app.errors import Conflict, NotFound, Refused, Unavailable
 from app.projects import service as projects
 from app.snapshots import store
-from app.snapshots.balance.enough import Needs, Refusal, nothing_left, refusals, too_little_held_out
-from app.snapshots.balance.plan import Cell, Plan, plan
+from app.snapshots.balance.enough import Needs, nothing_left, refusals, too_little_held_out
+from app.snapshots.balance.plan import Cell, plan, tally_of
 from app.snapshots.balance.spread import Spread, holdout_of, spread_of
 from app.snapshots.choosing import DEFAULT_PAIRS, choose
 from app.snapshots.files.parquet import CARD, MANIFEST, PAIRS
@@ -100,9 +100,11 @@ def forecast(
         )
 
 
-def refusals_of(planned: Plan, capped: int, rules: wire.SnapshotRules, objective: ObjectiveName) -> list[Refusal]:
+def refusals_of(
+    planned: wire.BalancePlan, capped: int, rules: wire.SnapshotRules, objective: ObjectiveName
+) -> list[wire.Refusal]:
     """Returns the reasons against training on these rows, each with a remedy."""
-    reasons = refusals(planned.tally, rules, objective, _needs(objective))
+    reasons = refusals(tally_of(planned), rules, objective, _needs(objective))
     return [*reasons, nothing_left(capped)] if reasons and capped else reasons
 
 
@@ -162,7 +164,7 @@ def build(
             "rules": rules.model_dump(mode="json"),
             "checkpoint_id": None if only is None else str(only),
             "lambda": lambdas_of(planned),
-            "plan": planned.document(),
+            "plan": planned.model_dump(),
             "leakage": leakage,
             "conversations": conversations_of(
                 selection, candidates, chosen.leaders, chosen.sides.moved(project, rules.holdout_share)
@@ -234,7 +236,7 @@ def usable_pairs(counts: Mapping[Source, int], pairs: PairsFrom) -> int:
     return sum(count for source, count in counts.items() if source in PAIR_SOURCES[pairs])
 
 
-def lambdas_of(planned: Plan) -> dict[str, float] | None:
+def lambdas_of(planned: wire.BalancePlan) -> dict[str, float] | None:
     """Returns λ desirable and λ undesirable, or None unless both classes have rows."""
     if planned.lambda_desirable is None or planned.lambda_undesirable is None:
         return None

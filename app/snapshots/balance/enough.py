@@ -35,25 +35,7 @@ class ClassTally:
             self.weight_undesirable += weight
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A reason against training on the rows.
-
-    of      what is missing · have, need: rows or pairs; their weight if the code is "uneven"
-    more    about how many new labels or pairs would be enough, as the holdout takes its share of them
-    reason  all of it in one sentence
-    """
-
-    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped", "holdout"]
-    of: Literal["desirable", "undesirable", "pairs", "prompts"] | None
-    have: float | None
-    need: float | None
-    more: int | None
-    reason: str
-    remedy: str
-
-
-def refusals(train: ClassTally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[Refusal]:
+def refusals(train: ClassTally, rules: wire.SnapshotRules, objective: str, needs: Needs) -> list[wire.Refusal]:
     """Returns the reasons against training with `objective` on these rows, each with a remedy."""
     if needs == "pairs":
         return _too_few_pairs(train, rules, objective)
@@ -72,7 +54,7 @@ def reasons_to_refuse(train: ClassTally, rules: wire.SnapshotRules, objective: s
     return [refusal.reason for refusal in refusals(train, rules, objective, needs)]
 
 
-def too_little_held_out(holdout: wire.HoldoutForecast, gates: wire.Gates, share: float) -> list[Refusal]:
+def too_little_held_out(holdout: wire.HoldoutForecast, gates: wire.Gates, share: float) -> list[wire.Refusal]:
     """Returns the reasons why no checkpoint could pass the gates on this holdout, empty if one could.
 
     share   the share of the prompt groups that is held out
@@ -90,15 +72,19 @@ def too_little_held_out(holdout: wire.HoldoutForecast, gates: wire.Gates, share:
             of_them = "on new prompts" if of == "prompts" else f"that are {of}"
             remedy = f"about {more} more labels {of_them}, or a larger snapshot.holdout_share"
             reason = f"{have} {what} would be held out, {need} are needed (gates.minimum_holdout_{setting}): {remedy}"
-            reasons.append(Refusal("holdout", of, have, need, more, reason, remedy))
+            reasons.append(
+                wire.Refusal(code="holdout", of=of, have=have, need=need, more=more, reason=reason, remedy=remedy)
+            )
     return reasons
 
 
-def nothing_left(capped: int) -> Refusal:
+def nothing_left(capped: int) -> wire.Refusal:
     """Returns the additional refusal for rows that the caps on influence leave without weight."""
     remedy = "raise guards.influence in the label policy, or collect feedback of others"
     cause = f"the caps on influence leave {capped} rows no weight, as nearly all are of one actor or of one prompt"
-    return Refusal("capped", None, capped, 0, None, f"{cause}: {remedy}", remedy)
+    return wire.Refusal(
+        code="capped", of=None, have=capped, need=0, more=None, reason=f"{cause}: {remedy}", remedy=remedy
+    )
 
 
 def warnings(holdout: ClassTally) -> list[str]:
@@ -117,8 +103,8 @@ _HOW = {
 }
 
 
-def _too_few_rows(train: ClassTally, rules: wire.SnapshotRules, needs: Needs) -> list[Refusal]:
-    reasons: list[Refusal] = []
+def _too_few_rows(train: ClassTally, rules: wire.SnapshotRules, needs: Needs) -> list[wire.Refusal]:
+    reasons: list[wire.Refusal] = []
     need = rules.minimum_per_class
     of: Literal["desirable", "undesirable"]
     for of, rows in (("desirable", train.desirable), ("undesirable", train.undesirable)):
@@ -127,11 +113,13 @@ def _too_few_rows(train: ClassTally, rules: wire.SnapshotRules, needs: Needs) ->
         more = _more(rows, rules)
         remedy = f"about {more} more {of} labels ({_HOW[of]})"
         reason = f"{rows} {of} training rows, {need} are needed (snapshot.minimum_per_class): {remedy}"
-        reasons.append(Refusal("too_few", of, rows, need, more, reason, remedy))
+        reasons.append(
+            wire.Refusal(code="too_few", of=of, have=rows, need=need, more=more, reason=reason, remedy=remedy)
+        )
     return reasons
 
 
-def _too_few_pairs(train: ClassTally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
+def _too_few_pairs(train: ClassTally, rules: wire.SnapshotRules, objective: str) -> list[wire.Refusal]:
     need, more = rules.minimum_per_class, _more(train.pairs, rules)
     if train.pairs == 0:
         remedy = (
@@ -139,11 +127,25 @@ def _too_few_pairs(train: ClassTally, rules: wire.SnapshotRules, objective: str)
             "undesirable completions of one prompt, or set its objective to kto, which needs no pairs"
         )
         none = f"no two completions of one prompt were compared, {objective} learns from such pairs"
-        return [Refusal("no_pairs", "pairs", 0, need, more, f"{none}: {remedy}", remedy)]
+        return [
+            wire.Refusal(
+                code="no_pairs", of="pairs", have=0, need=need, more=more, reason=f"{none}: {remedy}", remedy=remedy
+            )
+        ]
     if not train.pairs >= need:
         remedy = f"about {more} more pairs ({_HOW['pairs']})"
         few = f"{train.pairs} training pairs, {need} are needed (snapshot.minimum_per_class)"
-        return [Refusal("too_few", "pairs", train.pairs, need, more, f"{few}: {remedy}", remedy)]
+        return [
+            wire.Refusal(
+                code="too_few",
+                of="pairs",
+                have=train.pairs,
+                need=need,
+                more=more,
+                reason=f"{few}: {remedy}",
+                remedy=remedy,
+            )
+        ]
     return _unusable(train.weight_desirable, train.weight_undesirable)
 
 
@@ -152,26 +154,38 @@ def _more(have: float, rules: wire.SnapshotRules, need: float | None = None) -> 
     return ceil(((rules.minimum_per_class if need is None else need) - have) / (1 - rules.holdout_share))
 
 
-def _one_class(train: ClassTally, rules: wire.SnapshotRules, objective: str) -> list[Refusal]:
+def _one_class(train: ClassTally, rules: wire.SnapshotRules, objective: str) -> list[wire.Refusal]:
     if train.desirable == train.undesirable:
         return []
     only: Literal["desirable", "undesirable"] = "desirable" if train.desirable else "undesirable"
     missing: Literal["desirable", "undesirable"] = "undesirable" if train.desirable else "desirable"
     remedy = f"collect {missing} labels"
     reason = f"every training row is {only}: {objective} needs both classes, {remedy}"
-    return [Refusal("one_class", missing, 0, rules.minimum_per_class, _more(0, rules), reason, remedy)]
+    return [
+        wire.Refusal(
+            code="one_class",
+            of=missing,
+            have=0,
+            need=rules.minimum_per_class,
+            more=_more(0, rules),
+            reason=reason,
+            remedy=remedy,
+        )
+    ]
 
 
-def _unusable(*weights: float) -> list[Refusal]:
+def _unusable(*weights: float) -> list[wire.Refusal]:
     if all(0 < weight < inf for weight in weights):
         return []
     sums = " and ".join(f"{weight:g}" for weight in weights)
     remedy = "look at the weights in the label policy, and at guards.influence"
     reason = f"the row weights add up to {sums}: unusable"
-    return [Refusal("unusable_weights", None, None, None, None, reason, remedy)]
+    return [
+        wire.Refusal(code="unusable_weights", of=None, have=None, need=None, more=None, reason=reason, remedy=remedy)
+    ]
 
 
-def _uneven(train: ClassTally, rules: wire.SnapshotRules) -> list[Refusal]:
+def _uneven(train: ClassTally, rules: wire.SnapshotRules) -> list[wire.Refusal]:
     up, down = train.weight_desirable, train.weight_undesirable
     if rules.allow_imbalance or (up * WIDEST_IMBALANCE >= down and down * WIDEST_IMBALANCE >= up):
         return []
@@ -182,4 +196,8 @@ def _uneven(train: ClassTally, rules: wire.SnapshotRules) -> list[Refusal]:
     cause = (
         f"desirable to undesirable is {up:g} : {down:g} by weight, outside 1:{WIDEST_IMBALANCE} … {WIDEST_IMBALANCE}:1"
     )
-    return [Refusal("uneven", rare, have, need, more, f"{cause}: {remedy}", remedy)]
+    return [
+        wire.Refusal(
+            code="uneven", of=rare, have=have, need=need, more=more, reason=f"{cause}: {remedy}", remedy=remedy
+        )
+    ]

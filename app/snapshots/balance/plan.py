@@ -6,10 +6,11 @@ the rarer one, with λ = 1. The same ratio is then that of the mean row weights.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import fsum, inf
-from typing import Any, Literal
+from typing import Literal
 
+from thumbwheel import wire
 from thumbwheel.wire.recipe import BALANCE_BAND, Recipe, balanced_lambdas
 
 from app.snapshots.balance.enough import ClassTally
@@ -34,70 +35,53 @@ class Cell:
     squares: float
 
 
-@dataclass(frozen=True)
-class ClassPlan:
-    """The rows of a class. `effective`: the effective sample size (Σw)² / Σw² (Kish, Survey Sampling, 1965)."""
-
-    rows: int
-    weight: float
-    effective: float
-
-
-@dataclass(frozen=True)
-class Segment:
-    by: Literal["checkpoint", "reason"]
-    name: str | None
-    desirable: int
-    undesirable: int
-    weight_desirable: float
-    weight_undesirable: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The composition of the training rows, with advice. `balance_by_weights`, `balance_by_batch`: the ratio above in
-    the two ways. These, λ and `advised` are None unless both classes have rows.
-    """
-
-    desirable: ClassPlan
-    undesirable: ClassPlan
-    pairs: int
-    segments: tuple[Segment, ...]
-    lambda_desirable: float | None
-    lambda_undesirable: float | None
-    balance_by_weights: float | None
-    balance_by_batch: float | None
-    advised: Literal["weights", "batch"] | None
-    because: str
-
-    @property
-    def tally(self) -> ClassTally:
-        """The counts and weights that `app.snapshots.balance.enough` judges."""
-        up, down = self.desirable, self.undesirable
-        return ClassTally(up.rows, down.rows, up.weight, down.weight, self.pairs)
-
-    def document(self) -> dict[str, Any]:
-        """Returns the plan as JSON for the manifest and for `wire.BalancePlan`."""
-        return {**asdict(self), "segments": [asdict(segment) for segment in self.segments]}
-
-
-def plan(cells: Iterable[Cell], *, pairs: int) -> Plan:
+def plan(cells: Iterable[Cell], *, pairs: int) -> wire.BalancePlan:
     """Returns the plan of all training rows, given as cells in any order. It is the same for every objective; the
-    advice concerns the objectives that learn from classes."""
+    advice concerns the objectives that learn from classes.
+
+    `balance_by_weights` and `balance_by_batch` are the ratio above in the two ways. These, λ and `advised` are None
+    unless both classes have rows.
+    """
     known = sorted(cells, key=lambda cell: (cell.checkpoint or "", cell.reason, cell.desirable))
     up, down = (_class([cell for cell in known if cell.desirable is desirable]) for desirable in (True, False))
-    segments = (*_segments("checkpoint", known), *_segments("reason", known))
+    segments = [*_segments("checkpoint", known), *_segments("reason", known)]
     if not (0 < up.weight < inf and 0 < down.weight < inf):
-        because = "the training rows are not of both classes"
-        return Plan(up, down, pairs, segments, None, None, None, None, None, because)
+        return wire.BalancePlan(
+            desirable=up,
+            undesirable=down,
+            pairs=pairs,
+            segments=segments,
+            lambda_desirable=None,
+            lambda_undesirable=None,
+            balance_by_weights=None,
+            balance_by_batch=None,
+            advised=None,
+            because="the training rows are not of both classes",
+        )
     for_up, for_down = balanced_lambdas(up.weight, down.weight)
-    by_weights = for_up * up.weight / (for_down * down.weight)
     by_batch = (up.weight / up.rows) / (down.weight / down.rows)
     advised, because = _advised(up, down, by_batch)
-    return Plan(up, down, pairs, segments, for_up, for_down, by_weights, by_batch, advised, because)
+    return wire.BalancePlan(
+        desirable=up,
+        undesirable=down,
+        pairs=pairs,
+        segments=segments,
+        lambda_desirable=for_up,
+        lambda_undesirable=for_down,
+        balance_by_weights=for_up * up.weight / (for_down * down.weight),
+        balance_by_batch=by_batch,
+        advised=advised,
+        because=because,
+    )
 
 
-def _advised(up: ClassPlan, down: ClassPlan, by_batch: float) -> tuple[Literal["weights", "batch"], str]:
+def tally_of(plan: wire.BalancePlan) -> ClassTally:
+    """Returns the counts and weights that `app.snapshots.balance.enough` judges."""
+    up, down = plan.desirable, plan.undesirable
+    return ClassTally(up.rows, down.rows, up.weight, down.weight, plan.pairs)
+
+
+def _advised(up: wire.ClassPlan, down: wire.ClassPlan, by_batch: float) -> tuple[Literal["weights", "batch"], str]:
     rare = "desirable" if up.rows < down.rows else "undesirable"
     share = min(up.rows, down.rows) / (up.rows + down.rows)
     if share >= RARE:
@@ -118,12 +102,14 @@ def _advised(up: ClassPlan, down: ClassPlan, by_batch: float) -> tuple[Literal["
     )
 
 
-def _class(cells: Sequence[Cell]) -> ClassPlan:
+def _class(cells: Sequence[Cell]) -> wire.ClassPlan:
+    """Returns the rows of a class, with their effective sample size (Σw)² / Σw² (Kish, Survey Sampling, 1965)."""
     weight, squares = fsum(cell.weight for cell in cells), fsum(cell.squares for cell in cells)  # in any order
-    return ClassPlan(sum(cell.rows for cell in cells), weight, weight**2 / squares if squares > 0 else 0.0)
+    effective = weight**2 / squares if squares > 0 else 0.0
+    return wire.ClassPlan(rows=sum(cell.rows for cell in cells), weight=weight, effective=effective)
 
 
-def _segments(by: Literal["checkpoint", "reason"], cells: Sequence[Cell]) -> list[Segment]:
+def _segments(by: Literal["checkpoint", "reason"], cells: Sequence[Cell]) -> list[wire.Segment]:
     """Returns the largest segments, largest first, and one segment for the rest."""
     parts: dict[str | None, list[Cell]] = {}
     for cell in cells:
@@ -134,6 +120,13 @@ def _segments(by: Literal["checkpoint", "reason"], cells: Sequence[Cell]) -> lis
     return [*listed, _segment(by, OTHERS, rest)] if rest else listed
 
 
-def _segment(by: Literal["checkpoint", "reason"], name: str | None, cells: Sequence[Cell]) -> Segment:
+def _segment(by: Literal["checkpoint", "reason"], name: str | None, cells: Sequence[Cell]) -> wire.Segment:
     up, down = (_class([cell for cell in cells if cell.desirable is desirable]) for desirable in (True, False))
-    return Segment(by, name, up.rows, down.rows, up.weight, down.weight)
+    return wire.Segment(
+        by=by,
+        name=name,
+        desirable=up.rows,
+        undesirable=down.rows,
+        weight_desirable=up.weight,
+        weight_undesirable=down.weight,
+    )

@@ -116,7 +116,7 @@ def _redact(
     if remaining.parts["shards"] or remaining.parts["pairs"]["shards"]:
         manifest = _manifest(snapshot, remaining.parts, remaining.rows)
         planned = plan(remaining.cells, pairs=remaining.parts["pairs"]["train"])
-        manifest |= {"plan": planned.document(), "lambda": snapshots.lambdas_of(planned)}
+        manifest |= {"plan": planned.model_dump(), "lambda": snapshots.lambdas_of(planned)}
         write_about(manifest, rest)
         successor = snapshots.register(session, snapshot.project_id, snapshot.watermark, manifest, rest)
     for sha256 in store.forget_log_probs(session, snapshot.id):

@@ -2,13 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 
 class ClassPlan(BaseModel):
     """The training rows of one class."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     rows: int
     weight: float = Field(description="of all rows together, after the caps on influence")
@@ -20,8 +18,6 @@ class ClassPlan(BaseModel):
 
 class Segment(BaseModel):
     """Training rows that have something in common."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     by: Literal["checkpoint", "reason"]
     name: str | None = Field(
@@ -36,8 +32,6 @@ class Segment(BaseModel):
 class Refusal(BaseModel):
     """A reason not to train on the rows, in fields for programs; `reason` states it for people."""
 
-    model_config = ConfigDict(from_attributes=True)
-
     code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped", "holdout"]
     of: Literal["desirable", "undesirable", "pairs", "prompts"] | None = Field(description="what is missing")
     have: float | None = Field(
@@ -51,8 +45,6 @@ class Refusal(BaseModel):
 
 class BalancePlan(BaseModel):
     """The sizes of the classes, and which of the recipe's two ways to balance them is advised."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     desirable: ClassPlan
     undesirable: ClassPlan

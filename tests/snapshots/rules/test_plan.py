@@ -1,6 +1,6 @@
 """How classes stand, and how a recipe best evens them."""
 
-from dataclasses import asdict
+import json
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from thumbwheel import wire
 from thumbwheel.wire.recipe import BALANCE_BAND
 
 from app.snapshots.balance.enough import nothing_left, refusals
-from app.snapshots.balance.plan import OTHERS, SEGMENTS, Cell, Plan, plan
+from app.snapshots.balance.plan import OTHERS, SEGMENTS, Cell, plan, tally_of
 
 RULES = wire.SnapshotRules(minimum_per_class=100)
 
@@ -18,7 +18,7 @@ def cell(desirable: bool, rows: int, each: float = 1.0, reason: str = "thumb", c
     return Cell(checkpoint, reason, desirable, rows, rows * each, rows * each**2)
 
 
-def planned(*cells: Cell, pairs: int = 0) -> Plan:
+def planned(*cells: Cell, pairs: int = 0) -> wire.BalancePlan:
     return plan(cells, pairs=pairs)
 
 
@@ -34,7 +34,7 @@ cells = st.lists(
 def test_lambda_is_in_its_band_or_the_rows_are_refused(rows):
     found = planned(*rows)
 
-    if not refusals(found.tally, RULES, "kto", "both classes"):
+    if not refusals(tally_of(found), RULES, "kto", "both classes"):
         ratio = found.lambda_desirable * found.desirable.weight / (found.lambda_undesirable * found.undesirable.weight)
         assert BALANCE_BAND[0] <= ratio <= BALANCE_BAND[1]
         assert found.balance_by_weights == pytest.approx(ratio)
@@ -107,16 +107,21 @@ def test_the_order_of_the_cells_changes_nothing():
     assert planned(*several) == planned(*reversed(several))
 
 
-def test_the_plan_and_refusals_go_over_the_wire_as_they_are():
-    found = planned(cell(True, 60), cell(False, 900), pairs=4)
-    refused = [*refusals(found.tally, RULES, "kto", "both classes"), nothing_left(7)]
+def test_refusals_name_what_is_missing_and_how_much():
+    reasons = [
+        *refusals(tally_of(planned(cell(True, 60), cell(False, 900))), RULES, "kto", "both classes"),
+        nothing_left(7),
+    ]
 
-    assert wire.BalancePlan.model_validate(found.document()).model_dump() == found.document()
-    shown = [wire.Refusal.model_validate(one) for one in refused]
-    assert [one.model_dump() for one in shown] == [asdict(one) for one in refused]
-    assert [(one.code, one.of, one.have, one.need, one.more) for one in shown] == [
+    assert [(reason.code, reason.of, reason.have, reason.need, reason.more) for reason in reasons] == [
         ("too_few", "desirable", 60, 100, 45),
         ("uneven", "desirable", 60, 90, 34),
         ("capped", None, 7, 0, None),
     ]
-    assert "guards.influence" in shown[-1].remedy
+    assert "guards.influence" in reasons[-1].remedy
+
+
+def test_a_plan_in_a_manifest_is_the_plan_that_was_made():
+    made = planned(cell(True, 60), cell(False, 900), pairs=4)
+
+    assert wire.BalancePlan.model_validate_json(json.dumps(made.model_dump())) == made

@@ -42,7 +42,7 @@ NEW: dict[str, Any] = {
             Cell("0190-a", "thumbs_down", False, 100, 100.0, 100.0),
         ],
         pairs=7,
-    ).document(),
+    ).model_dump(),
     "leakage": {
         "groups_on_both_sides": 0,
         "actors": {"train": 50, "holdout": 9, "on_both_sides": 3, "share_of_training_weight": 0.21},
@@ -143,7 +143,7 @@ def test_much_overlap_is_pointed_out():
 
 
 def test_one_class_has_a_card():
-    manifest = {**NEW, "lambda": None, "plan": plan([Cell(None, "thumbs_up", True, 3, 3.0, 3.0)], pairs=0).document()}
+    manifest = {**NEW, "lambda": None, "plan": plan([Cell(None, "thumbs_up", True, 3, 3.0, 3.0)], pairs=0).model_dump()}
 
     assert "of one class" in card(manifest)
 
