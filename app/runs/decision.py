@@ -13,7 +13,7 @@ from app.feedback import service as feedback
 from app.labels.audits import service as audits
 from app.labels.policies import service as policies
 from app.projects.configuration import faults_of_recipe
-from app.readiness import service as snapshots
+from app.readiness import service as readiness
 from app.releases import service as releases
 
 
@@ -41,7 +41,7 @@ def readiness_of(
     `Unavailable` while the readiness of a large log is being computed.
     """
     project = configuration.project
-    readiness = snapshots.readiness(
+    ready = readiness.readiness(
         session,
         project,
         configuration.snapshot,
@@ -52,8 +52,8 @@ def readiness_of(
         shipped_checkpoint_id=shipped,
         pairs=recipe.pairs,
     )
-    reasons = [*readiness.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
-    return readiness.model_copy(update={"ready": not reasons, "reasons": reasons})
+    reasons = [*ready.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
+    return ready.model_copy(update={"ready": not reasons, "reasons": reasons})
 
 
 def decided_now(session: Session, configuration: wire.Project, changes: Mapping[str, Any]) -> dict[str, Any]:

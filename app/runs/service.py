@@ -18,7 +18,7 @@ from app.database import now
 from app.errors import Conflict, Invalid, NotFound, Refused
 from app.feedback import service as feedback
 from app.projects import service as projects
-from app.readiness import service as snapshots
+from app.readiness.service import is_large, reach, refresh
 from app.releases import service as releases
 from app.runs import decision, store
 from app.runs.states import RunState, TransitionKind
@@ -55,15 +55,15 @@ def readiness(session: Session, project: str) -> wire.Readiness:
 
 def readiness_reaches(session: Session, project: str) -> int:
     """Returns the position in the log up to which `readiness` looks now."""
-    return snapshots.reach(session, project, feedback.watermark(session, project))
+    return reach(session, project, feedback.watermark(session, project))
 
 
 def look_ahead(session: Session, project: str) -> bool:
     """Computes in advance, for a large log, whether a run could start. Returns whether there was anything new."""
-    if not snapshots.is_large(session, project):
+    if not is_large(session, project):
         return False
     configuration = projects.get(session, project)
-    return snapshots.refresh(
+    return refresh(
         session,
         project,
         configuration.snapshot,

@@ -76,15 +76,15 @@ def main() -> int:
 
 def measure(file: Path, folder: Path, model: Path, console: Console) -> dict[str, Any]:
     """Returns the figures of one file."""
-    from tests.real_feedback import figures as of  # the settings are those of the database that was just started
+    from tests.real_feedback import figures  # the settings are those of the database that was just started
 
     name = _name(file)
     console.print(f"{name}: imported in both orders", highlight=False)
-    events, lines = of.imported(file)
-    of.in_log(name, events)
-    of.in_log(f"{name}-reversed", events[::-1])
-    labels, reversed_labels = of.labels_of(name), of.labels_of(f"{name}-reversed")
-    readiness = of.readiness_of(name)
+    events, lines = figures.imported(file)
+    figures.in_log(name, events)
+    figures.in_log(f"{name}-reversed", events[::-1])
+    labels, reversed_labels = figures.labels_of(name), figures.labels_of(f"{name}-reversed")
+    readiness = figures.readiness_of(name)
     with_lines = file_lines(file)
     found: dict[str, Any] = {
         "events": len(events),
@@ -98,13 +98,13 @@ def measure(file: Path, folder: Path, model: Path, console: Console) -> dict[str
         "notices": readiness.notices,
     }
     console.print(f"{name}: split", highlight=False)
-    manifest = of.snapshot_of(name, folder)
+    manifest = figures.snapshot_of(name, folder)
     if isinstance(manifest, str):
         return found | {"refused": manifest}
-    shards = of.shards_in(folder)
-    train, holdout = of.of_split(shards, "train"), of.of_split(shards, "holdout")
-    found |= of.pairs_checked(of.pairs_in(folder, shards), events)
-    found |= of.conversations_on_both_sides(events, train, holdout)
+    shards = figures.shards_in(folder)
+    train, holdout = figures.of_split(shards, "train"), figures.of_split(shards, "holdout")
+    found |= figures.pairs_checked(figures.pairs_in(folder, shards), events)
+    found |= figures.conversations_on_both_sides(events, train, holdout)
     found |= {"contained": manifest["leakage"]["contained"], "equal_answers": manifest["equal_answers"]}
     if model.is_dir():
         console.print(f"{name}: readers that know nothing", highlight=False)

@@ -16,7 +16,7 @@ from app.runs import decision, states
 from app.runs import service as runs
 from app.runs.states import Command, RunState
 from app.runs.tables import Run
-from app.snapshots.reading import service as snapshots
+from app.snapshots.reading import service as reading
 
 
 def retry(session: Session, project: str, run_id: UUID, again: wire.RunAgain, by: str) -> wire.Run:
@@ -81,7 +81,7 @@ def _begin(
 
 def _require_whole(session: Session, project: str, run_id: UUID, snapshot_id: UUID, done: str) -> None:
     """Raises `Conflict` if rows of the snapshot were erased."""
-    snapshot = snapshots.get(session, project, snapshot_id)
+    snapshot = reading.get(session, project, snapshot_id)
     if snapshot.redacted_at is not None:
         raise Conflict(
             f"Run {run_id} cannot be {done}: somebody was erased from its snapshot {snapshot_id} at "
