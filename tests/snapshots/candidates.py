@@ -25,8 +25,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Said:
-    """A labelled completion. `minutes`: when it was said, after noon."""
+class Reply:
+    """A labelled completion. `minutes`: the time of its label, after noon."""
 
     number: int
     prompt: Any
@@ -44,7 +44,7 @@ class Said:
 
 @dataclass(frozen=True)
 class _Source:
-    said: Sequence[Said] = field(default_factory=list)
+    said: Sequence[Reply] = field(default_factory=list)
 
     def carried(self) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict(
@@ -63,7 +63,7 @@ class _Source:
         raise AssertionError(positions)
 
 
-def gathered(said: Sequence[Said], duplicates: Duplicates | None = None) -> tuple[Candidates, Counter[str]]:
+def gathered(said: Sequence[Reply], duplicates: Duplicates | None = None) -> tuple[Candidates, Counter[str]]:
     """The candidates, in the order of `said`."""
     names = sorted({actor for one in said for actor in one.by}, reverse=True)
     votes = [(row, names.index(actor), one) for row, one in enumerate(said) for actor in one.by]

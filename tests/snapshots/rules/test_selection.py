@@ -13,12 +13,12 @@ from app.snapshots.leakage.report import on_both_sides
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.select import select
 from app.snapshots.selection.selected_rows import SPLITS, TRAIN, Selection
-from tests.snapshots.candidates import NOON, Said, gathered
+from tests.snapshots.candidates import NOON, Reply, gathered
 
 NO_CAPS = {"influence": {"actor": None, "prompt": None}}
 
 
-def selected(*said: Said, rules: SnapshotRules | None = None, **guards: Any) -> tuple[Selection, Candidates]:
+def selected(*said: Reply, rules: SnapshotRules | None = None, **guards: Any) -> tuple[Selection, Candidates]:
     policy = LabelPolicy.model_validate({"guards": guards or NO_CAPS})
     candidates, drops = gathered(said, policy.guards.duplicates)
     nobody = np.empty(0, np.int64)
@@ -34,14 +34,14 @@ def ids(selection: Selection, candidates: Candidates) -> list[str]:
 
 
 def test_texts_that_differ_in_case_and_spaces_are_one_row():
-    twice = [Said(1, "Where is it?", "It arrives  tomorrow."), Said(2, "where is IT?", "It arrives tomorrow.")]
+    twice = [Reply(1, "Where is it?", "It arrives  tomorrow."), Reply(2, "where is IT?", "It arrives tomorrow.")]
 
     assert ids(*selected(*twice)) == ["c1"]
     assert ids(*selected(*twice, duplicates={"exact": False})) == ["c1", "c2"]
 
 
 def test_who_agreed_on_a_duplicate_shares_its_weight():
-    selection, _ = selected(Said(1, "Why?", "So.", actors=("ann",)), Said(2, "Why?", "So.", actors=("bob",)))
+    selection, _ = selected(Reply(1, "Why?", "So.", actors=("ann",)), Reply(2, "Why?", "So.", actors=("bob",)))
 
     assert [row for row, _ in zip(*selection.members, strict=True)] == [0, 0]
     assert [row for _, row in zip(*selection.cluster, strict=True)] == [0, 0]
@@ -52,7 +52,7 @@ def test_sides_of_a_text_that_weigh_the_same_are_no_row_whatever_fractions_they_
     sides = [(0.1, True), (0.2, True), (0.3, False)]
 
     selection, _ = selected(
-        *(Said(number, "Why?", "So.", label=label, weight=weight) for number, (weight, label) in enumerate(sides))
+        *(Reply(number, "Why?", "So.", label=label, weight=weight) for number, (weight, label) in enumerate(sides))
     )
 
     assert not len(selection.candidate)
@@ -61,7 +61,7 @@ def test_sides_of_a_text_that_weigh_the_same_are_no_row_whatever_fractions_they_
 
 def test_of_a_text_the_first_row_of_the_heavier_side_stays():
     selection, candidates = selected(
-        Said(1, "Why?", "So.", label=False), Said(3, "Why?", "So.", minutes=5), Said(2, "Why?", "So.", minutes=7)
+        Reply(1, "Why?", "So.", label=False), Reply(3, "Why?", "So.", minutes=5), Reply(2, "Why?", "So.", minutes=7)
     )
 
     assert ids(selection, candidates) == ["c3"]
@@ -70,7 +70,7 @@ def test_of_a_text_the_first_row_of_the_heavier_side_stays():
 
 
 def test_what_must_never_be_trained_on_is_no_row():
-    selection, candidates = selected(Said(1, "Why?", "So.", never_train=True), Said(2, "Why?", "No."))
+    selection, candidates = selected(Reply(1, "Why?", "So.", never_train=True), Reply(2, "Why?", "No."))
 
     assert ids(selection, candidates) == ["c2"]
     assert selection.drops["never_train"] == 1
@@ -79,7 +79,7 @@ def test_what_must_never_be_trained_on_is_no_row():
 def test_a_prompt_of_more_than_texts_gives_no_row():
     calls = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": []}]
 
-    selection, candidates = selected(Said(1, calls, "So."), Said(2, "Why?", "No."))
+    selection, candidates = selected(Reply(1, calls, "So."), Reply(2, "Why?", "No."))
 
     assert ids(selection, candidates) == ["c2"]
     assert selection.drops["tool_calls"] == 1
@@ -88,7 +88,7 @@ def test_a_prompt_of_more_than_texts_gives_no_row():
 PROMPTS = st.integers(0, 12).map(lambda number: f"Question {number}?")
 SAID = st.lists(
     st.builds(
-        Said,
+        Reply,
         number=st.integers(0, 10**6),
         prompt=PROMPTS,
         text=st.sampled_from(["Yes.", "yes. ", "No.", "Perhaps."]),
@@ -145,7 +145,7 @@ def test_the_order_in_which_candidates_come_makes_no_difference(said, rules, see
     assert one.drops == other.drops
 
 
-@pytest.mark.parametrize("said", [[], [Said(1, "Why?", "So.")]])
+@pytest.mark.parametrize("said", [[], [Reply(1, "Why?", "So.")]])
 def test_hardly_any_rows_are_no_error(said):
     selection, _ = selected(*said)
 
