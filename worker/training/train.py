@@ -22,11 +22,11 @@ Assumes:
     - each process holds the whole policy
 
 Raises:
-    Refusal         an operator can mend the cause: a job, recipe, snapshot or model that cannot be trained, or a number
-                    that is not finite
-    OutOfMemory     the micro-batch does not fit into memory; with fewer rows it may
-    Stopped         the run was stopped; its state is saved
-    AssertionError  an invariant does not hold, such as r = 0 before the first update: a fault of the trainer
+    TrainingRefusal  an operator can mend the cause: a job, recipe, snapshot or model that cannot be trained, or a
+                     number that is not finite
+    OutOfMemory      the micro-batch does not fit into memory; with fewer rows it may
+    Stopped          the run was stopped; its state is saved
+    AssertionError   an invariant does not hold, such as r = 0 before the first update: a fault of the trainer
 
 torch and transformers are imported once the job has been read, so that a bad job is refused at once.
 """
