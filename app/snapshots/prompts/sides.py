@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.snapshots.prompts.conversations import Join
 from app.snapshots.prompts.split import Side, rank_of, split_of
 from app.snapshots.selection.text_keys import numbered
 
@@ -33,9 +34,25 @@ class Joins:
     position: NDArray[np.int64]
     earlier: NDArray[np.int64]
 
+    def followed_by(self, later: Sequence[Join]) -> "Joins":
+        """Returns these joins and then the later ones, in the order of the log."""
+        if not later:
+            return self
+        leader, other, position, earlier = zip(*sorted(later, key=_place_in_log), strict=True)
+        return Joins(
+            np.concatenate([self.leader, np.frombuffer(b"".join(leader), np.uint64).reshape(-1, 2)]),
+            np.concatenate([self.other, np.frombuffer(b"".join(other), np.uint64).reshape(-1, 2)]),
+            np.concatenate([self.position, np.array(position, np.int64)]),
+            np.concatenate([self.earlier, np.array(earlier, np.int64)]),
+        )
+
     def up_to(self, watermark: int) -> "Joins":
         end = int(np.searchsorted(self.position, watermark, side="right"))
         return Joins(self.leader[:end], self.other[:end], self.position[:end], self.earlier[:end])
+
+
+def _place_in_log(join: Join) -> tuple[int, bytes, bytes]:
+    return join.position, join.leader, join.other
 
 
 @dataclass(frozen=True)
