@@ -76,9 +76,7 @@ def placed_up_to(session: Session, project: str, watermark: int) -> Placed:
             return prompts
 
 
-def _new_rows(
-    session: Session, project: str, placed: int, watermark: int, unstored: NewRows
-) -> Iterator[NewRows]:
+def _new_rows(session: Session, project: str, placed: int, watermark: int, unstored: NewRows) -> Iterator[NewRows]:
     """Yields the rows about the prompts after position `placed`, `AT_ONCE` prompts at a time.
 
     unstored  the rows of earlier steps that the caller has not stored

@@ -8,17 +8,19 @@ from thumbwheel import wire
 
 from app.database import transaction
 from app.feedback import service as feedback
+from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.runs import service as runs
 from tests.desk import DESK, make_project
 from tests.logged import store
 
-WORDS = "parcel order shop invoice refund warehouse courier address morning evening number colour size box".split()
+WORDS = ("parcel", "order", "shop", "invoice", "refund", "warehouse", "courier", "address", "morning", "colour")
 
 
 @pytest.fixture(autouse=True)
-def _project(database):
+def _project(database, monkeypatch):
     make_project()
+    monkeypatch.setattr(summaries, "PART", 1e9)  # the loop reads the log in every round
 
 
 def sentence(rng: random.Random) -> str:
@@ -26,12 +28,12 @@ def sentence(rng: random.Random) -> str:
 
 
 def store_chats(numbers: range) -> None:
-    """Stores chats of a short and a long turn: a thumb on each answer, and an edit of every second one."""
+    """Stores chats of a short and two long turns, and nearly equal questions: thumbs on all answers, and edits."""
     for number in numbers:
         rng = random.Random(number)
         chat = [{"role": "user", "content": "Hi"}]
         events = []
-        for turn in range(2):
+        for turn in range(3):
             answer = sentence(rng)
             about = {
                 "completion_id": f"chat {number} turn {turn}",
@@ -44,17 +46,29 @@ def store_chats(numbers: range) -> None:
             if number % 2:
                 events.append({**about, "signal": {"kind": "edit", "text": f"{answer} {sentence(rng)}"}})
             chat += [{"role": "assistant", "content": answer}, {"role": "user", "content": sentence(rng)}]
+        long_question = f"{' '.join(WORDS * 6)} {number}"
+        thumb = {"kind": "thumbs", "value": "up"}
+        events.append({"completion_id": f"long {number}", "actor": f"user {number}", "prompt": long_question,
+                       "completion": sentence(rng), "signal": thumb})  # fmt: skip
         store(DESK, events)
 
 
 def readiness(*, read_only: bool) -> wire.Readiness:
     with transaction(read_only=read_only) as session:
-        return runs.readiness(session, DESK)
+        found = runs.readiness(session, DESK)
+    return found.model_copy(update={"unknown_checkpoints": None})  # the loop counts them
 
 
 def stored() -> dict[str, int]:
     """The numbers of rows about prompts and edits."""
-    tables = ("prompt_leaders", "conversation_links", "conversation_joins", "conversation_strays", "edit_comparisons")
+    tables = [
+        "prompt_leaders",
+        "led_prompts",
+        "conversation_links",
+        "conversation_joins",
+        "conversation_strays",
+        "edit_comparisons",
+    ]
     with transaction() as session:
         return {table: session.scalar(text(f"SELECT count(*) FROM {table}")) for table in tables}
 
@@ -69,9 +83,10 @@ def test_a_request_finds_the_same_before_and_after_the_loop_has_stored_what_is_n
     after = readiness(read_only=True)
 
     assert before == after
+    assert stored()["led_prompts"] > 0
     assert before.holdout is not None
     assert before.holdout.desirable > 0
-    assert before.counts.desirable > 80
+    assert before.counts.desirable > 120
 
 
 def test_only_the_loop_stores_the_groups_of_prompts_and_the_comparisons_of_edits():

