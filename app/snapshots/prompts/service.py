@@ -71,7 +71,7 @@ def placed_up_to(session: Session, project: str, watermark: int) -> Placed:
         if placed < watermark:
             for rows in _new_rows(session, project, placed, watermark, unstored):
                 unstored.add(rows)
-        prompts = _read(session, project, watermark, unstored)
+        prompts = _read(session, project, watermark, placed, unstored)
         if store.placed(session, project) == placed:  # otherwise another transaction stored some of them meanwhile
             return prompts
 
@@ -90,6 +90,8 @@ def _new_rows(session: Session, project: str, placed: int, watermark: int, unsto
         rows, linked = placing.place(prompts)
         _join(session, project, linked, rows, unstored)
         yield rows
+        if len(prompts) < AT_ONCE:  # these were the last ones
+            return
         prompts = texts.prompts_after(prompts["position"][-1].as_py(), AT_ONCE)
 
 
@@ -114,17 +116,30 @@ def _join(session: Session, project: str, prompts: Sequence[Linked], rows: NewRo
     rows.add_strays(strays)
 
 
-def _read(session: Session, project: str, watermark: int, unstored: NewRows) -> Placed:
-    """Returns what is stored about the prompts up to `watermark`, together with the rows that are not stored."""
+def _read(session: Session, project: str, watermark: int, placed: int, unstored: NewRows) -> Placed:
+    """Returns the stored rows about the prompts up to `watermark`, and those after `placed` that are not stored."""
     led, leader = store.led(session, project)
     joins = store.joins(session, project, watermark).followed_by(unstored.joins)
-    strays = store.strays(session, project, watermark, unstored)
+    strays = store.strays(session, project, watermark).with_more(_more_strays(session, project, placed, unstored))
     snapshots = store.earlier_snapshots(session, project, watermark)
     return Placed(
         _keys(led, *unstored.led.keys()),
         _keys(leader, *unstored.led.values()),
         Sides.of(project, joins, snapshots, strays),
     )
+
+
+def _more_strays(session: Session, project: str, placed: int, unstored: NewRows) -> list[tuple[bytes, bytes, bytes]]:
+    """Returns row, prompt and other leader of the strays that are not stored, and of the stored ones whose link is
+    not stored."""
+    if not unstored.prompts:
+        return []
+    stored = {stray.row: stray for stray in store.every_stray(session, project)}
+    new_links = {link for link, first in unstored.links.items() if first.position > placed}
+    strays = [stray for stray in stored.values() if stray.link in new_links]
+    strays += [stray for row, stray in unstored.strays.items() if row not in stored]
+    known = store.known_links(session, project, {stray.link for stray in strays}) | unstored.links
+    return [(stray.row, stray.prompt, known[stray.link].leader) for stray in strays if stray.link in known]
 
 
 def _keys(*parts: bytes) -> NDArray[np.uint64]:

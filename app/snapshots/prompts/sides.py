@@ -13,7 +13,7 @@ Legend: E joins, N leaders of joined groups, P prompts.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,8 +40,8 @@ class Joins:
             return self
         leader, other, position, earlier = zip(*sorted(later, key=_place_in_log), strict=True)
         return Joins(
-            np.concatenate([self.leader, np.frombuffer(b"".join(leader), np.uint64).reshape(-1, 2)]),
-            np.concatenate([self.other, np.frombuffer(b"".join(other), np.uint64).reshape(-1, 2)]),
+            np.concatenate([self.leader, _keys(leader)]),
+            np.concatenate([self.other, _keys(other)]),
             np.concatenate([self.position, np.array(position, np.int64)]),
             np.concatenate([self.earlier, np.array(earlier, np.int64)]),
         )
@@ -49,6 +49,10 @@ class Joins:
     def up_to(self, watermark: int) -> "Joins":
         end = int(np.searchsorted(self.position, watermark, side="right"))
         return Joins(self.leader[:end], self.other[:end], self.position[:end], self.earlier[:end])
+
+
+def _keys(keys: Iterable[bytes]) -> NDArray[np.uint64]:
+    return np.frombuffer(b"".join(keys), np.uint64).reshape(-1, 2)
 
 
 def _place_in_log(join: Join) -> tuple[int, bytes, bytes]:
@@ -100,6 +104,13 @@ class Strays:
     row: NDArray[np.uint64]
     prompt: NDArray[np.uint64]
     other: NDArray[np.uint64]
+
+    def with_more(self, more: Sequence[tuple[bytes, bytes, bytes]]) -> "Strays":
+        """Returns these rows and more, each with the keys of its prompt and of the other leader."""
+        if not more:
+            return self
+        row, prompt, other = (_keys(column) for column in zip(*more, strict=True))
+        return Strays(*map(np.concatenate, ((self.row, row), (self.prompt, prompt), (self.other, other))))
 
 
 @dataclass(frozen=True)

@@ -139,37 +139,27 @@ def _keep_strays(session: Session, project: str, strays: Mapping[bytes, Stray]) 
 
 
 _STRAYS = text("""
-    WITH strays AS (
-        SELECT row, prompt, link FROM conversation_strays WHERE project_id = :project AND position <= :watermark
-        UNION ALL
-        SELECT new.* FROM unnest(CAST(:rows AS bytea[]), CAST(:prompts AS bytea[]), CAST(:links_of_rows AS bytea[]))
-            AS new (row, prompt, link)
-        WHERE NOT EXISTS (SELECT FROM conversation_strays WHERE project_id = :project AND row = new.row)
-    ), led AS (
-        SELECT strays.row, strays.prompt, coalesce(stored.leader, new.leader) AS leader
-        FROM strays
-        LEFT JOIN conversation_links AS stored
-            ON stored.project_id = :project AND stored.link = strays.link AND stored.position <= :watermark
-        LEFT JOIN unnest(CAST(:links AS bytea[]), CAST(:leaders AS bytea[])) AS new (link, leader)
-            ON new.link = strays.link
-    )
-    SELECT string_agg(row, '' ORDER BY row), string_agg(prompt, '' ORDER BY row), string_agg(leader, '' ORDER BY row)
-    FROM led WHERE leader IS NOT NULL
+    SELECT string_agg(row, '' ORDER BY row), string_agg(prompt, '' ORDER BY row),
+           string_agg(links.leader, '' ORDER BY row)
+    FROM conversation_strays strays JOIN conversation_links links USING (project_id, link)
+    WHERE project_id = :project AND strays.position <= :watermark AND links.position <= :watermark
 """)
 
 
-def strays(session: Session, project: str, watermark: int, unstored: NewRows) -> Strays:
-    """Returns the rows up to a watermark that stay apart from their conversations; stored rows, and others."""
-    new = unstored.strays.values()
-    values = {
-        "rows": [stray.row for stray in new],
-        "prompts": [stray.prompt for stray in new],
-        "links_of_rows": [stray.link for stray in new],
-        "links": list(unstored.links),
-        "leaders": [first.leader for first in unstored.links.values()],
-    }
-    row = session.execute(_STRAYS, {"project": project, "watermark": watermark, **values}).one()
+def strays(session: Session, project: str, watermark: int) -> Strays:
+    """Returns the rows up to a watermark that stay apart from their conversations."""
+    row = session.execute(_STRAYS, {"project": project, "watermark": watermark}).one()
     return Strays(*(np.frombuffer(bytes(column or b""), np.uint64).reshape(-1, 2) for column in row))
+
+
+def every_stray(session: Session, project: str) -> list[Stray]:
+    """Returns all stored strays, including those whose link no other prompt has had yet."""
+    rows = session.execute(
+        select(
+            ConversationStray.row, ConversationStray.prompt, ConversationStray.link, ConversationStray.position
+        ).where(ConversationStray.project_id == project)
+    )
+    return [Stray(bytes(row), bytes(prompt), bytes(link), position) for row, prompt, link, position in rows]
 
 
 _JOINS = text("""
