@@ -12,7 +12,7 @@ from app.dashboard.reader import Reader, reader
 from app.database import now
 from app.errors import Forbidden
 from app.projects import service as projects
-from app.web.session import Transaction, keeps_readings
+from app.web.session import Transaction
 
 STATIC = Path(__file__).parent / "static"
 
@@ -20,7 +20,6 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/", response_class=HTMLResponse)
-@keeps_readings
 def status_page(
     session: Transaction,
     request: Request,

@@ -1,7 +1,7 @@
 """The loop: the work of every few seconds.
 
     runs whose worker fell silent are requeued ─▶ waiting runs continue
-        ─▶ due erasures continue ─▶ for each project: start a run if due, summarise new events
+        ─▶ due erasures continue ─▶ for each project: start a run if due, summarise new events, group new prompts
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -32,6 +32,7 @@ from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
 from app.runs.states import TERMINAL, RunState
 from app.schema import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
+from app.snapshots.prompts import service as prompts
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def tick() -> None:
             look_at(project)
         except Exception:
             log.exception("project %s could not be decided on, trying again", project)
-        _summarise(project)
+        _read_new(project)
     with transaction() as session:
         store.record_tick(session)
 
@@ -78,13 +79,18 @@ def _make_room() -> None:
         log.exception("the feedback log got no partition for the months to come, trying again")
 
 
-def _summarise(project: str) -> None:
-    """Reads new events of a log into its summary. A failure does not stop the loop."""
+def _read_new(project: str) -> None:
+    """Reads new events of a log into its summary, and stores the groups of its new prompts, so that requests need not
+    work them out. A failure does not stop the loop.
+    """
     try:
         with transaction() as session:
-            summaries.refresh(session, project)
+            is_new = summaries.refresh(session, project)
+        if is_new:
+            with transaction() as session:
+                prompts.place(session, project, feedback.watermark(session, project))
     except Exception:
-        log.exception("the log of project %s could not be summarised, trying again", project)
+        log.exception("the log of project %s could not be read, trying again", project)
 
 
 def look_at(project: str) -> None:

@@ -1,7 +1,8 @@
 """Decides whether the feedback is ready for a snapshot to train on.
 
-A request reads a small log itself. A large log takes seconds, so the loop reads it in the background (`refresh`) and no
-request does. The result may then be a little older than the log; its watermark shows up to where it goes.
+A request reads a small log itself and stores nothing. A large log takes seconds, so the loop reads it in the background
+(`refresh`) and no request does. The result may then be a little older than the log; its watermark shows up to where it
+goes.
 """
 
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def readiness(
             raise _pending()
         forecast: Mapping[str, Any] = stored.found
     else:
-        forecast = _look(session, project, rules, watermark, since, shipped_checkpoint_id)
+        forecast = _look(session, project, rules, watermark, since, shipped_checkpoint_id, store_new=False)
     return _shown(forecast, rules, gates, objective, pairs, since)
 
 
@@ -95,7 +96,8 @@ def refresh(
         resting = timedelta(seconds=stored.found["seconds"] / PART)
         if stored.found["watermark"] == watermark or now() - stored.at < resting:
             return False
-    store.keep(session, project, basis, _look(session, project, rules, watermark, since, shipped_checkpoint_id))
+    forecast = _look(session, project, rules, watermark, since, shipped_checkpoint_id, store_new=True)
+    store.keep(session, project, basis, forecast)
     return True
 
 
@@ -133,10 +135,18 @@ def _look(
     watermark: int,
     since: int,
     shipped_checkpoint_id: UUID | None,
+    *,
+    store_new: bool,
 ) -> dict[str, Any]:
     began = perf_counter()
     forecast = snapshots.forecast(
-        session, project, rules, watermark=watermark, since=since, shipped_checkpoint_id=shipped_checkpoint_id
+        session,
+        project,
+        rules,
+        watermark=watermark,
+        since=since,
+        shipped_checkpoint_id=shipped_checkpoint_id,
+        store_new=store_new,
     )
     return {
         "watermark": watermark,

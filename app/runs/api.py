@@ -12,7 +12,7 @@ from app.runs import commands, service
 from app.runs.again import service as again
 from app.schema import Page
 from app.web.problems import problems
-from app.web.session import Transaction, keeps_readings
+from app.web.session import Transaction
 
 router = APIRouter(tags=["runs"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
@@ -159,7 +159,6 @@ def reproduce_run(
     response_model=wire.Readiness,
     responses=problems(404),
 )
-@keeps_readings
 def get_readiness(session: Transaction, at: Reader) -> wire.Readiness:
     """Returns the label counts, and each reason why no run can start, with its remedy."""
     return service.readiness(session, at.project)

@@ -62,23 +62,27 @@ def choose(
     watermark: int,
     stored: SpilledTexts,
     *,
+    store_new: bool,
     checkpoint_id: UUID | None = None,
     since: int = 0,
     pairs: PairsFrom = DEFAULT_PAIRS,
 ) -> Chosen:
-    """Chooses the rows from the feedback up to `watermark`, and stores their texts in `kept`.
+    """Chooses the rows from the feedback up to `watermark`, and collects their texts in `stored`.
 
+    store_new      stores the groups of new prompts and the comparisons of new edits. That saves time later, and
+                   changes no row
     checkpoint_id  if given, only completions of this checkpoint give rows
     since          signals after this position count as new
     """
     adopted = policies.adopted(session, project)
     guards = adopted.policy.guards
-    prompts.place(session, project, watermark)
+    if store_new:
+        prompts.place(session, project, watermark)
     decisions = quarantine.decisions(session, project)
     only = None if checkpoint_id is None else str(checkpoint_id)
     new: Counter[str] = Counter()
     drops: Counter[str] = Counter()
-    with resolving.resolved(session, project, adopted.policy, watermark, near=stored.near) as resolved:
+    with resolving.resolved(session, project, adopted.policy, watermark, keep=store_new, near=stored.near) as resolved:
         left_out, as_of, actors = resolved.left_out, resolved.as_of, resolved.actors
         by_reason = Counter(reason for reasons in left_out.values() for reason in reasons)
         waiting = wire.QuarantineForecast(
@@ -99,9 +103,10 @@ def choose(
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
     malloc.give_back()
-    sides = prompts.sides_of(session, project, watermark)
-    keys = candidates.prompts.key
-    leaders = prompts.leaders_of(session, project, np.concatenate([keys, sides.strays.prompt]))
+    placed = prompts.placed_up_to(session, project, watermark)
+    sides, keys = placed.sides, candidates.prompts.key
+    leaders = placed.leaders_of(np.concatenate([keys, sides.strays.prompt]))
+    del placed
     leaders, of_strays = leaders[: len(keys)], leaders[len(keys) :]
     deciding = sides.now.of(leaders)
     astray = rows_on_both_sides(candidates, stored, sides.astray(project, of_strays, rules.holdout_share))

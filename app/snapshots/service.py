@@ -82,11 +82,17 @@ def forecast(
     watermark: int,
     since: int,
     shipped_checkpoint_id: UUID | None,
+    store_new: bool,
 ) -> Forecast:
-    """Returns the forecast for the feedback up to `watermark`; signals after `since` are new. Reads the whole log."""
+    """Returns the forecast for the feedback up to `watermark`; signals after `since` are new. Reads the whole log. For
+    `store_new` see `choosing.choose`.
+    """
     only = _only(rules, shipped_checkpoint_id)
     with texts() as stored:
-        chosen = choose(session, project, rules, watermark, stored, checkpoint_id=only, since=since, pairs="derived")
+        chosen = choose(
+            session, project, rules, watermark, stored,
+            store_new=store_new, checkpoint_id=only, since=since, pairs="derived",
+        )  # fmt: skip
         selection = chosen.selection
         return Forecast(
             counts=selection.counts,
@@ -131,7 +137,7 @@ def build(
     erasures = projects.erasures(session, project)
     with texts(near=folder) as stored:
         try:
-            chosen = choose(session, project, rules, watermark, stored, checkpoint_id=only, pairs=pairs)
+            chosen = choose(session, project, rules, watermark, stored, store_new=True, checkpoint_id=only, pairs=pairs)
         except KeyError as error:  # a text was erased after the log was read
             if projects.erasures(session, project) != erasures:
                 raise _erased_meanwhile(project) from error

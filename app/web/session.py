@@ -1,4 +1,4 @@
-"""Provides the session of a request: its transaction, on connections for its purpose."""
+"""Provides the session of a request: its transaction, on connections for its purpose, read-only for a GET."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, TypeVar
@@ -10,7 +10,6 @@ from app.capacity import Capacity
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 _WHOLE_LOG: set[Callable[..., Any]] = set()
-_KEEPS_READINGS: set[Callable[..., Any]] = set()
 SAFE_METHODS = {"GET", "HEAD"}
 
 
@@ -20,18 +19,10 @@ def reads_whole_log(handler: Handler) -> Handler:
     return handler
 
 
-def keeps_readings(handler: Handler) -> Handler:
-    """Marks a handler of GET that stores what it derived from the log, as the groups of new prompts, for the next
-    reader. It changes no answer. The transaction of any other GET is read-only.
-    """
-    _KEEPS_READINGS.add(handler)
-    return handler
-
-
 async def _session(request: Request) -> AsyncIterator[Session]:
     capacity: Capacity = request.app.state.capacity
     handler = request.scope["endpoint"]
-    read_only = request.method in SAFE_METHODS and handler not in _KEEPS_READINGS
+    read_only = request.method in SAFE_METHODS
     async with capacity.session(whole_log=handler in _WHOLE_LOG, read_only=read_only) as session:
         yield session
 

@@ -69,7 +69,7 @@ def begin(session: Session, project: str, run_id: UUID, last_event_id: str | Non
 
 def standing(run_id: UUID) -> StreamedRun:
     """Returns the current state of the run. Raises `NotFound`, `Unavailable`."""
-    with transaction(Purpose.STREAMS) as session:
+    with transaction(Purpose.STREAMS, read_only=True) as session:
         current = store.standing(session, run_id)
         if current is None:
             raise NotFound(f"There is no run {run_id}.", code="run_not_found")
@@ -78,7 +78,7 @@ def standing(run_id: UUID) -> StreamedRun:
 
 def written_after(run_id: UUID, number: int) -> list[Written]:
     """Returns the next rows after `number`, `PAGE` at most. Raises `Unavailable`."""
-    with transaction(Purpose.STREAMS) as session:
+    with transaction(Purpose.STREAMS, read_only=True) as session:
         return [_written(row) for row in store.written_after(session, run_id, number, PAGE)]
 
 

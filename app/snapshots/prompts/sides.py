@@ -13,12 +13,13 @@ Legend: E joins, N leaders of joined groups, P prompts.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.snapshots.prompts.conversations import Join
 from app.snapshots.prompts.split import Side, rank_of, split_of
 from app.snapshots.selection.text_keys import numbered
 
@@ -33,9 +34,29 @@ class Joins:
     position: NDArray[np.int64]
     earlier: NDArray[np.int64]
 
+    def followed_by(self, later: Sequence[Join]) -> "Joins":
+        """Returns these joins and then the later ones, in the order of the log."""
+        if not later:
+            return self
+        leader, other, position, earlier = zip(*sorted(later, key=_place_in_log), strict=True)
+        return Joins(
+            np.concatenate([self.leader, _keys(leader)]),
+            np.concatenate([self.other, _keys(other)]),
+            np.concatenate([self.position, np.array(position, np.int64)]),
+            np.concatenate([self.earlier, np.array(earlier, np.int64)]),
+        )
+
     def up_to(self, watermark: int) -> "Joins":
         end = int(np.searchsorted(self.position, watermark, side="right"))
         return Joins(self.leader[:end], self.other[:end], self.position[:end], self.earlier[:end])
+
+
+def _keys(keys: Iterable[bytes]) -> NDArray[np.uint64]:
+    return np.frombuffer(b"".join(keys), np.uint64).reshape(-1, 2)
+
+
+def _place_in_log(join: Join) -> tuple[int, bytes, bytes]:
+    return join.position, join.leader, join.other
 
 
 @dataclass(frozen=True)
@@ -83,6 +104,13 @@ class Strays:
     row: NDArray[np.uint64]
     prompt: NDArray[np.uint64]
     other: NDArray[np.uint64]
+
+    def with_more(self, more: Sequence[tuple[bytes, bytes, bytes]]) -> "Strays":
+        """Returns these rows and more, each with the keys of its prompt and of the other leader."""
+        if not more:
+            return self
+        row, prompt, other = (_keys(column) for column in zip(*more, strict=True))
+        return Strays(*map(np.concatenate, ((self.row, row), (self.prompt, prompt), (self.other, other))))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import is_any_of
 from app.snapshots.prompts.conversations import Join, Known, Stray
 from app.snapshots.prompts.groups import LEADERS
+from app.snapshots.prompts.placing import NewRows
 from app.snapshots.prompts.sides import EarlierSnapshots, Joins, Strays
 from app.snapshots.tables import (
     ConversationJoin,
@@ -56,13 +57,23 @@ def leaders(session: Session, project: str) -> pa.Table:
     return pa.table([_fixed(data, field.type) for data, field in zip(row, LEADERS, strict=True)], schema=LEADERS)
 
 
-def add_leaders(session: Session, project: str, rows: pa.Table, start: int) -> None:
+def keep(session: Session, project: str, rows: NewRows) -> None:
+    """Stores the rows about placed prompts."""
+    for start, leaders in rows.leaders:
+        _add_leaders(session, project, leaders, start)
+    _add_led(session, project, rows.led)
+    _keep_links(session, project, rows.links)
+    _add_joins(session, project, rows.joins)
+    _keep_strays(session, project, rows.strays)
+
+
+def _add_leaders(session: Session, project: str, rows: pa.Table, start: int) -> None:
     values = [{"project_id": project, "number": start + number, **row} for number, row in enumerate(rows.to_pylist())]
     if values:
         session.execute(insert(PromptLeader), values)
 
 
-def add_led(session: Session, project: str, led: Mapping[bytes, bytes]) -> None:
+def _add_led(session: Session, project: str, led: Mapping[bytes, bytes]) -> None:
     values = [{"project_id": project, "key": key, "leader": leader} for key, leader in sorted(led.items())]
     if values:
         session.execute(insert(LedPrompt).on_conflict_do_nothing(), values)
@@ -91,8 +102,10 @@ _KEEP_LINKS = text("""
 """)
 
 
-def keep_links(session: Session, project: str, links: Mapping[bytes, Known]) -> None:
+def _keep_links(session: Session, project: str, links: Mapping[bytes, Known]) -> None:
     """Inserts new links, and updates the number of groups that the others have joined."""
+    if not links:
+        return
     rows = sorted(links.items())
     columns = {
         "link": [link for link, _ in rows],
@@ -113,17 +126,16 @@ def joins_of(session: Session, project: str, leaders: Collection[bytes]) -> set[
     return {(bytes(leader), bytes(other)) for leader, other in rows}
 
 
-def keep_joins(session: Session, project: str, joins: Sequence[Join]) -> None:
+def _add_joins(session: Session, project: str, joins: Sequence[Join]) -> None:
     if joins:
         session.execute(insert(ConversationJoin), [{"project_id": project, **join._asdict()} for join in joins])
 
 
-def keep_strays(session: Session, project: str, strays: Sequence[Stray]) -> None:
-    """Inserts the strays whose rows are not stored yet; the first of several strays of one row is stored."""
-    first_of_rows = {stray.row: stray for stray in strays[::-1]}
-    values = [{"project_id": project, **stray._asdict()} for stray in first_of_rows.values()]
+def _keep_strays(session: Session, project: str, strays: Mapping[bytes, Stray]) -> None:
+    """Inserts the strays whose rows are not stored yet."""
+    values = [{"project_id": project, **stray._asdict()} for _, stray in sorted(strays.items())]
     if values:
-        session.execute(insert(ConversationStray).on_conflict_do_nothing(), sorted(values, key=lambda row: row["row"]))
+        session.execute(insert(ConversationStray).on_conflict_do_nothing(), values)
 
 
 _STRAYS = text("""
@@ -138,6 +150,16 @@ def strays(session: Session, project: str, watermark: int) -> Strays:
     """Returns the rows up to a watermark that stay apart from their conversations."""
     row = session.execute(_STRAYS, {"project": project, "watermark": watermark}).one()
     return Strays(*(np.frombuffer(bytes(column or b""), np.uint64).reshape(-1, 2) for column in row))
+
+
+def every_stray(session: Session, project: str) -> list[Stray]:
+    """Returns all stored strays, including those whose link no other prompt has had yet."""
+    rows = session.execute(
+        select(
+            ConversationStray.row, ConversationStray.prompt, ConversationStray.link, ConversationStray.position
+        ).where(ConversationStray.project_id == project)
+    )
+    return [Stray(bytes(row), bytes(prompt), bytes(link), position) for row, prompt, link, position in rows]
 
 
 _JOINS = text("""

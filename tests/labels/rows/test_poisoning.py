@@ -61,7 +61,7 @@ def chosen(policy: LabelPolicy) -> Chosen:
     with transaction() as session, texts() as kept:
         stored, _ = policies.create(session, P, wire.NewLabelPolicy(policy=policy), "ann")
         policies.adopt(session, P, stored.version, "a test", "ann")
-        return choose(session, P, wire.SnapshotRules(), feedback.watermark(session, P), kept)
+        return choose(session, P, wire.SnapshotRules(), feedback.watermark(session, P), kept, store_new=False)
 
 
 def of_attacker(found: Chosen) -> NDArray[np.bool_]:

@@ -50,7 +50,7 @@ def test_the_log_of_an_older_version_is_looked_through_again_and_keeps_its_rows_
 
     with transaction() as session:
         assert prompts.place(session, "desk", 3) == 3
-        joins = prompts.sides_of(session, "desk", 3).joins
+        joins = prompts.placed_up_to(session, "desk", 3).sides.joins
     assert joins.position.tolist() == [2]
     with psycopg.connect(older, autocommit=True) as connection:
         rows = connection.execute(

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.snapshots.prompts.conversations import Join
 from app.snapshots.prompts.sides import EarlierSnapshots, Joins, Sides, Strays, decide
 from app.snapshots.prompts.split import rank_of, split_of
 
@@ -121,3 +122,15 @@ def test_a_larger_share_takes_nothing_out_of_the_holdout():
         if split_of(P, one.tobytes(), 0.2) == "holdout":
             assert split_of(P, one.tobytes(), 0.5) == "holdout"
     assert rank_of(P, key(1)) != rank_of("other", key(1))
+
+
+def test_joins_that_follow_others_are_in_the_order_in_which_they_are_stored():
+    low, middle, high = sorted(map(key, range(3)))
+    later = [Join(high, low, 20, 10), Join(middle, high, 20, 10), Join(middle, low, 20, 10), Join(high, middle, 10, 5)]
+
+    joins = joins_of([(1, 0)]).followed_by(later)
+
+    assert joins.position.tolist() == [10, 10, 20, 20, 20]
+    assert joins.earlier.tolist() == [0, 5, 10, 10, 10]
+    pairs = [(leader.tobytes(), other.tobytes()) for leader, other in zip(joins.leader, joins.other, strict=True)]
+    assert pairs == [(key(1), key(0)), (high, middle), (middle, low), (middle, high), (high, low)]
