@@ -84,7 +84,7 @@ def table(results: Mapping[str, Any], desks: Mapping[int, Mapping[str, float]]) 
         rows.add_column(column, justify="right", no_wrap=True)
     base_good = interval([figures["good_share"] for figures in desks.values()])
     base_refunds = interval([figures["invented_refund_share"] for figures in desks.values()])
-    rows.add_row("base model", _cell(base_good, 100, 1), "", _said(base_refunds, 100, 1), "", "", "", "")
+    rows.add_row("base model", _cell(base_good, 100, 1), "", _cell(base_refunds, 100, 1), "", "", "", "")
     starts = {claim.conditions[0].name for claim in CLAIMS} | {BASELINE.name}
     for name, condition in results["conditions"].items():
         if name in starts:
