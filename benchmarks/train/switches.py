@@ -34,13 +34,13 @@ def apart(inputs: Callable[..., Inputs]) -> Callable[..., Inputs]:
 
 
 def not_fused(adamw: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    def made(*arguments: Any) -> torch.optim.Optimizer:
+    def unfused(*arguments: Any) -> torch.optim.Optimizer:
         optimizer = adamw(*arguments)
         for group in optimizer.param_groups:
             group["fused"] = False
         return optimizer
 
-    return made
+    return unfused
 
 
 SWITCHES: tuple[Switch, ...] = (

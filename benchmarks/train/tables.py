@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def lanes_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def lanes_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         [
             "configuration",
@@ -18,7 +18,7 @@ def lanes_table(found: Mapping[str, Mapping[str, Any]]) -> str:
             "useful FLOPs",
         ]
     ]
-    for name, figures in found.items():
+    for name, figures in results.items():
         for name_of_lane, lane in figures.get("lanes", {}).items():
             low, high = lane["seconds_per_step_quartiles"]
             peak, share = lane["peak_bytes_above_weights"], lane.get("flop_utilisation")
@@ -40,10 +40,10 @@ RATIOS = {
 }  # fmt: skip
 
 
-def ratios_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def ratios_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [["configuration", *RATIOS.values(), "predicted memory", "loss difference"]]
     failures = []
-    for name, figures in found.items():
+    for name, figures in results.items():
         if "failed" in figures:
             failures.append(f"{name} failed: {figures['failed']}")
             continue
@@ -54,11 +54,11 @@ def ratios_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([*([aligned(rows)] if len(rows) > 1 else []), *failures])
 
 
-def ablation_table(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+def ablation_table(name: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns a table of the time of an epoch and of the reference pass without each feature, as multiples."""
-    whole = found["all"]
+    whole = results["all"]
     rows = [[f"{name} without", "epoch", "reference pass"]]
-    for switch, times in found.items():
+    for switch, times in results.items():
         if switch != "all":
             share = [
                 times[key] / whole[key] if whole[key] else 1.0 for key in ("seconds_per_epoch", "reference_seconds")
