@@ -1,6 +1,6 @@
-"""Studies and measurements that take minutes: each has a make target, and leaves its figures in benchmarks/results."""
+"""Studies and measurements that take minutes. Each has a make target and writes its figures to benchmarks/results."""
 
 import os
 
-#: Projects of benchmarks name a base model that nothing loads.
+#: No benchmark loads its project's base model.
 os.environ.setdefault("THUMBWHEEL_BASE_MODELS", "on_workers")

@@ -1,4 +1,4 @@
-"""What was measured on: enough to compare figures, nothing that names the machine."""
+"""Describes the machine of a measurement: enough to compare figures, without the machine's name."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def described(*packages: str) -> dict[str, Any]:
-    """Processor, memory and Python, and the versions of `packages`."""
+    """Returns processor, cores, memory, Python and the versions of `packages`."""
     return {
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),

@@ -1,9 +1,9 @@
 """`make study-kto`: KTO on the demo's support desk against those claims of its paper that fit a small machine.
 
 Each condition is trained once per seed through a WORKDIR, as the service does it, and measured as the demo measures.
-What is finished is kept under --cache, so an interrupted study goes on where it was. Tells on stderr how it goes; on
-stdout come a table and, in the last line, all figures as one JSON object. A whole study goes to --out as well, a part
-of one (--only, --seeds) does not. Exit codes: 0 done, 2 the arguments make no study, 130 interrupted.
+Finished trials are cached under --cache, so an interrupted study resumes. Progress goes to stderr; a table and, in the
+last line, all figures as one JSON object go to stdout. A complete study is also written to --out, a part of one
+(--only, --seeds) is not. Exit codes: 0 done, 2 invalid arguments, 130 interrupted.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# Read when torch is loaded: two trials side by side must not take each other's cores.
+# Torch reads these when it is loaded. Parallel trials must not compete for cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -40,7 +40,7 @@ from worker.training.machine.process import TrainingRefusal
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3)
-#: What the figures depend on: another code has another place in the cache.
+#: The code that the figures depend on. A change to it invalidates the cache.
 CODE = (
     "worker/training",
     "worker/demo",
@@ -49,16 +49,16 @@ CODE = (
     "app/snapshots",
     "client/thumbwheel/wire/recipe.py",
 )
-#: Columns of the table where nobody watches: in a file nothing needs to be cut.
+#: Width of the table if stdout is not a terminal: wide enough that no cell is cut.
 WIDTH = 140
-#: Of a trial's time, about what the training takes; the rest is measuring.
+#: Approximate share of a trial's time that the training takes. The rest is measurement.
 TRAINING_SHARE = 0.75
 
 
 def study(
     conditions: Sequence[Condition], seeds: Sequence[int], size: Size, cache: Path, pool: Executor, console: Console
 ) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
-    """Try each condition with each seed. The document of what was found, and the figures of each seed's base model."""
+    """Runs each condition with each seed; returns the results, and the figures of each seed's base model."""
     code = code_hash()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip
@@ -66,8 +66,12 @@ def study(
         task = bar.add_task("support desks", total=None)
         folders = {seed: cache / f"desk-{key(code, seed, size)}" for seed in seeds}
         desks = dict(zip(seeds, pool.map(made, folders.values(), seeds, [size] * len(seeds)), strict=True))
-        trials = {(one.name, seed): cache / key(code, seed, size, one) for one in conditions for seed in seeds}
-        by_name = {one.name: one for one in conditions}
+        trials = {
+            (condition.name, seed): cache / key(code, seed, size, condition)
+            for condition in conditions
+            for seed in seeds
+        }
+        by_name = {condition.name: condition for condition in conditions}
         running: dict[Future[dict[str, Any]], tuple[str, int]] = {
             pool.submit(trial, trials[name, seed], by_name[name], desks[seed], seed, size): (name, seed)
             for name, seed in trials
@@ -79,15 +83,18 @@ def study(
             done, waiting = wait(waiting, timeout=1)
             for future in done:
                 name, seed = running[future]
-                console.print(f"seed {seed} {name}: {_told(future.result())}", highlight=False)
-            bar.update(task, completed=sum(share_done(trials[it]) for it in running.values()))
-    results = {it: json.loads((folder / "figures.json").read_bytes()) for it, folder in trials.items()}
+                console.print(f"seed {seed} {name}: {_summary(future.result())}", highlight=False)
+            bar.update(task, completed=sum(share_done(trials[name_and_seed]) for name_and_seed in running.values()))
+    results = {
+        name_and_seed: json.loads((folder / "figures.json").read_bytes()) for name_and_seed, folder in trials.items()
+    }
     return document(conditions, seeds, results), {seed: desk.base_figures for seed, desk in desks.items()}
 
 
 def trial(folder: Path, condition: Condition, desk: Desk, seed: int, size: Size) -> dict[str, Any]:
-    """The figures of one condition and seed, kept as figures.json in `folder`; a training that is refused or that
-    gives NaN is a finding too.
+    """Runs one condition with one seed; returns its figures and stores them as figures.json in `folder`.
+
+    A training that is refused or that gives NaN is a result, too: its figures hold the reason as `failure`.
     """
     try:
         figures = figures_of(folder / "work", condition, desk, seed, size)
@@ -99,21 +106,21 @@ def trial(folder: Path, condition: Condition, desk: Desk, seed: int, size: Size)
 
 
 def key(code: str, seed: int, size: Size, condition: Condition | None = None) -> str:
-    """The name in the cache of what these decide."""
+    """Returns the name of the folder in the cache for these inputs."""
     parts = [code, seed, asdict(size), condition and asdict(condition)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @functools.cache
 def code_hash() -> str:
-    """SHA-256 over `CODE` and the study's own, as they were when the study began."""
-    files = [file for place in CODE for file in sorted((ROOT / place).rglob("*.py")) or [ROOT / place]]
+    """Returns the SHA-256 of `CODE` and of the study's own code, as they were when the study began."""
+    files = [file for path in CODE for file in sorted((ROOT / path).rglob("*.py")) or [ROOT / path]]
     files += sorted((ROOT / "benchmarks" / "kto_study").glob("*.py"))
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
 def share_done(folder: Path) -> float:
-    """Of one trial, from 0 to 1."""
+    """Returns the finished share of a trial, from 0 to 1."""
     if (folder / "figures.json").exists():
         return 1.0
     try:
@@ -123,14 +130,14 @@ def share_done(folder: Path) -> float:
     return float(TRAINING_SHARE * last["done"] / max(1, last["total"])) if last["phase"] == "training" else 0.0
 
 
-def _told(figures: Mapping[str, Any]) -> str:
+def _summary(figures: Mapping[str, Any]) -> str:
     if "failure" in figures:
         return str(figures["failure"])
     return f"{figures['good_share']:.1%} good, KL {figures['kl_nats']:.2f}, length × {figures['length_ratio']:.2f}"
 
 
-def _alone() -> None:
-    """In each process of the pool: one thread, and an end at once when somebody interrupts the study."""
+def _set_up_worker() -> None:
+    """Sets up a process of the pool: it has one thread, and ends at once if the study is interrupted."""
     import torch
 
     torch.set_num_threads(1)
@@ -139,54 +146,54 @@ def _alone() -> None:
 
 def main() -> int:
     options = _options()
-    conditions = [one for one in CONDITIONS if not options.only or one.name in options.only]
+    conditions = [condition for condition in CONDITIONS if not options.only or condition.name in options.only]
     console, started = Console(stderr=True), time.monotonic()
     size = Size()
-    pool = ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), _alone)
+    pool = ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), _set_up_worker)
     try:
-        found, desks = study(conditions, options.seeds, size, options.cache, pool, console)
+        results, desks = study(conditions, options.seeds, size, options.cache, pool, console)
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
-        sys.stderr.write("Interrupted: the same command goes on from here.\n")
+        sys.stderr.write("Interrupted. Run the same command again to resume.\n")
         return 130
     pool.shutdown()
-    result = Console(width=None if sys.stdout.isatty() else WIDTH)
-    result.print(table(found, desks))
-    for claim in claims_of(found["conditions"]):
-        result.print(f"The paper on {claim}", highlight=False)
-    told = {
+    output = Console(width=None if sys.stdout.isatty() else WIDTH)
+    output.print(table(results, desks))
+    for claim in claims_of(results["conditions"]):
+        output.print(f"The paper on {claim}", highlight=False)
+    report = {
         "study": "kto",
         "preset": PRESET,
         "size": asdict(size),
         "seeds": options.seeds,
         "base_models": {str(seed): figures for seed, figures in desks.items()},
-        **found,
+        **results,
         "machine": machine(options.jobs),
-        "seconds": round(time.monotonic() - started, 1),  # of this call: less where the cache had something
+        "seconds": round(time.monotonic() - started, 1),  # of this call, without cached trials
     }
     if len(conditions) == len(CONDITIONS) and tuple(options.seeds) == SEEDS:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.out, (json.dumps(told, indent=1) + "\n").encode())
-    sys.stdout.write(json.dumps(told) + "\n")
+        write_atomically(options.out, (json.dumps(report, indent=1) + "\n").encode())
+    sys.stdout.write(json.dumps(report) + "\n")
     return 0
 
 
 def _options() -> argparse.Namespace:
-    names = [one.name for one in CONDITIONS]
+    names = [condition.name for condition in CONDITIONS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_kto", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", type=_names, default=[], help=f"some of {', '.join(names)}; with commas between")
-    parser.add_argument("--seeds", type=_seeds, default=list(SEEDS), help="with commas between (default 1,2,3)")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="trials side by side")
-    parser.add_argument("--cache", type=Path, default=ROOT / "var" / "study-kto", help="where finished trials are kept")
+    parser.add_argument("--only", type=_names, default=[], help=f"conditions, separated by commas: {', '.join(names)}")
+    parser.add_argument("--seeds", type=_seeds, default=list(SEEDS), help="separated by commas (default 1,2,3)")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="number of parallel trials")
+    parser.add_argument("--cache", type=Path, default=ROOT / "var" / "study-kto", help="folder of finished trials")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "study-kto.json")
     options = parser.parse_args()
     unknown = set(options.only) - set(names)
     if unknown:
-        parser.error(f"--only: there is no condition {min(unknown)}: choose from {', '.join(names)}")
+        parser.error(f"--only: unknown condition {min(unknown)!r}. Choose from {', '.join(names)}")
     if not 1 <= len(set(options.seeds)) <= 10 or len(set(options.seeds)) != len(options.seeds):
         parser.error("--seeds: give between 1 and 10 seeds, each once")
     if options.jobs < 1:
-        parser.error(f"--jobs: {options.jobs} trials side by side are none: give 1 or more")
+        parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
     return options
 
 

@@ -1,4 +1,4 @@
-"""Write `thumbs.jsonl`: replies of the demo's support desk with a thumb each, as TRL's unpaired trainers read them.
+"""Writes `thumbs.jsonl`: replies of the demo's support desk with one thumb each, in the format of TRL's trainers.
 
 python examples/make_thumbs.py > examples/thumbs.jsonl
 """

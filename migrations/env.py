@@ -7,19 +7,20 @@ from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
 import app
-import app.outbox  # the only table outside of a module `tables`
+import app.outbox  # has the only table outside of a module `tables`
 from app import postgres_errors, settings
 from app.database import Base
 
-# The metadata knows a table once its module was imported.
+# A table is in the metadata once its module is imported.
 PACKAGE = Path(app.__path__[0])
 for path in sorted(PACKAGE.rglob("tables.py")):
     import_module(".".join(["app", *path.relative_to(PACKAGE).with_suffix("").parts]))
 
 
 def known_to_the_models(name: str | None, kind: str, _: object) -> bool:
-    """Months of the log are made as time goes by: no model names them. Nor does one name the index of an expression,
-    which Alembic cannot compare.
+    """Returns whether Alembic should compare an object with the models.
+
+    The log's monthly partitions have no models. Alembic cannot compare the index of an expression.
     """
     if kind == "index":
         return name != "ix_events_project_id_rejected"
@@ -30,7 +31,7 @@ def run() -> None:
     engine = create_engine(settings.current().need_database(), poolclass=NullPool, hide_parameters=True)
     postgres_errors.hide_values_of(engine)
     with engine.connect() as connection:
-        # A migration that waits for a lock makes every query behind it wait, too: better fail and be run again.
+        # A migration that waits for a lock blocks every query behind it: it fails instead, and can be run again.
         connection.execute(text("SET lock_timeout = '10s'"))
         connection.commit()
         context.configure(

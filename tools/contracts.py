@@ -1,4 +1,4 @@
-"""Import contracts of our own for import-linter, whose configuration in pyproject.toml names this module."""
+"""Our own import contracts for import-linter. Its configuration in pyproject.toml names this module."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,11 +65,11 @@ class OwnTables(Contract):
         for module, table, home, line in check.metadata["strangers"]:
             output.print_error(f"{module} names {table} (l.{line}), a table of {home}: call a service there instead.")
         for permission in check.metadata["unneeded"]:
-            output.print_error(f"{permission} is allowed and not needed: remove it.")
+            output.print_error(f"{permission} is allowed but not needed: remove it.")
 
 
 def source_of(module: str) -> str:
-    """Returns the text of a module of this repository; an empty one where it has no file."""
+    """Returns the source of a module of this repository, or an empty text if it has no file."""
     path = ROOT / module.replace(".", "/")
     files = (path.with_suffix(".py"), path / "__init__.py")
     return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")

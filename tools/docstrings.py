@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-FOLDERS = ("app", "worker", "client", "tools", "migrations/env.py")
+FOLDERS = ("app", "worker", "client", "tools", "benchmarks", "tests", "migrations/env.py")
 REGISTRY = Path("app/cli/main.py")
 #: First words of a sentence without a verb or a subject.
 FRAGMENT = re.compile(
@@ -27,9 +27,9 @@ ODD = re.compile(r"\b(anew|whoever|in vain|so many|by way of)\b", re.IGNORECASE)
 
 
 def faults_in(source: str, commands: Collection[str] = ()) -> Iterator[tuple[int, str]]:
-    """Yields line number and first line of each docstring that begins otherwise or has an odd word.
+    """Yields line number and first line of each docstring that begins differently or has an odd word.
 
-    commands  names of the source's functions that another file registers as commands
+    commands  names of the functions in `source` that another file registers as commands
     """
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

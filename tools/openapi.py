@@ -1,4 +1,4 @@
-"""Writes docs/openapi.json from the code; with --check it only reports a stale file, by exit code 1."""
+"""Writes docs/openapi.json from the code. With --check, only reports a stale file, with exit code 1."""
 
 import json
 import sys

@@ -14,7 +14,7 @@ _CLAUSE = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE|USING|TABLE)\s+(?:ONLY\s+)?({
 
 @cache
 def named_in(source: str) -> frozenset[tuple[str, int]]:
-    """Returns each name that stands where SQL has a table, with its line."""
+    """Returns each name at the place of a table in SQL, with its line."""
     tree = ast.parse(source)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     names = set()

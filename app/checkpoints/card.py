@@ -17,7 +17,7 @@ FIGURES = (
     (("shipped_auroc_vs_ancestor",), "the shipped checkpoint's", "the same figure for the reference"),
     (("auroc_difference",), "difference of the two", "above 0: better than the shipped checkpoint"),
     (("dumb_readers", "bag_of_words"), "AUROC of a bag of words", "fitted to the training rows without the model"),
-    (("dumb_readers", "length"), "AUROC of the length", "by the number of the completion's tokens alone"),
+    (("dumb_readers", "length"), "AUROC of the length", "only by the number of the completion's tokens"),
     (("dumb_readers", "reference"), "AUROC of the reference's log-prob", "per token, before training"),
     (("dumb_readers", "auroc_over_best"), "AUROC above the best of these three", "above 0: learnt more than they show"),
 )
@@ -104,9 +104,11 @@ def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence
     named = [f"- {row['completion_id']} ({row['split']}): {row['reason']}" for row in dropped.get("rows") or ()]
     parts += ["The first of them:", "\n".join(named)] if named else []
     prompts = sum((dropped.get("control_tokens_in_prompts") or {}).values())
-    parts += [f"{prompts:,} prompts have control tokens, read as the serving stack reads them."] if prompts else []
+    parts += (
+        [f"{prompts:,} prompts have control tokens, which are read as the serving stack reads them."] if prompts else []
+    )
     trimmed = sum((dropped.get("prompts_trimmed") or {}).values())
-    parts += [f"{trimmed:,} prompts lose the white space at their ends to the chat template."] if trimmed else []
+    parts += [f"The chat template trims the white space at the ends of {trimmed:,} prompts."] if trimmed else []
     return parts
 
 

@@ -62,7 +62,7 @@ def _over_dumb_readers(gates: wire.Gates, scores: Mapping[str, Any]) -> list[str
     reason = (
         f"dumb_readers.auroc_over_best: the lower bound of AUROC above the best dumb reader's ({best}) is "
         f"{_shown(over, 'low')}, it must be {margin:g} at least: see the overlap of the sides in the snapshot's card, "
-        "and collect feedback on more different prompts"
+        "and collect feedback on more prompts"
     )
     return [reason]
 
@@ -83,7 +83,7 @@ def _too_far(gates: wire.Gates, scores: Mapping[str, Any], training: Mapping[str
         lengths = "unknown" if isnan(after) or isnan(before) else f"{after:g} tokens, the reference's {before:g}"
         reasons.append(
             f"length.ratio: the median length of sampled completions is {lengths}, it must be "
-            f"{gates.length_ratio_low:g} to {gates.length_ratio_high:g} times the reference's: look whether desirable "
+            f"{gates.length_ratio_low:g} to {gates.length_ratio_high:g} times the reference's: check whether desirable "
             "rows are longer or shorter than undesirable ones, raise beta or lower the learning rate"
         )
     return [*reasons, *_refused_findings(gates, training)]
@@ -94,7 +94,7 @@ def _refused_findings(gates: wire.Gates, training: Mapping[str, Any]) -> list[st
         return []
     findings = training.get("findings")
     if not isinstance(findings, Sequence):
-        return ["findings: what the trainer found after its last step is unknown: train again"]
+        return ["findings: the trainer's findings after its last step are unknown: train again"]
     return [
         f"{finding['code']}: {finding['message']}" for finding in findings if finding["code"] in gates.refused_findings
     ]

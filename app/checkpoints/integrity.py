@@ -1,7 +1,7 @@
 """Verifies that the artifact store still has the files of a checkpoint, undamaged.
 
 Hashing weights takes seconds to minutes. One thread per process does it, outside of any transaction; a request waits
-for it for a bounded time, and is then answered 503. The verification goes on, and the repeated request finds its
+for it for a bounded time and then gets status 503. The verification continues, and the repeated request finds its
 result. A result serves one request within a few minutes, since a disk may fail later.
 """
 
@@ -42,7 +42,7 @@ class Verifications:
             damage_found = result.result(WAIT_SECONDS if waits else 0)
         except NotYet:
             raise Unavailable(
-                "The checkpoint's files are being verified, which takes a while: repeat the request in some seconds.",
+                "The checkpoint's files are being verified, which takes a while: repeat the request in a few seconds.",
                 code="verifying_weights",
             ) from None
         except Unavailable:

@@ -17,7 +17,7 @@ from app.errors import NotFound
 from app.projects import service as projects
 from app.schema import Page, key_of_cursor, page_of
 
-#: Files of a checkpoint that no model is loaded from.
+#: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST = "README.md", "manifest.json"
 
 
@@ -108,7 +108,7 @@ def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
-    """The project's checkpoints, newest first; its first base model is the oldest."""
+    """Returns the project's checkpoints, newest first; the oldest is its first base model."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     live = store.live_id(session, project)
     return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))

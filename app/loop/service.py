@@ -1,6 +1,6 @@
-"""The loop: the work of every few seconds.
+"""The loop: background work that is done every few seconds.
 
-    runs whose worker fell silent are requeued ─▶ waiting runs continue
+    runs of silent workers are requeued ─▶ waiting runs continue
         ─▶ due erasures continue ─▶ for each project: start a run if due, summarise new events, group new prompts
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
@@ -59,14 +59,14 @@ def tick() -> None:
                 runs.look_ahead(session, project)
             look_at(project)
         except Exception:
-            log.exception("project %s could not be decided on, trying again", project)
+            log.exception("no decision could be made about project %s, trying again", project)
         _read_new(project)
     with transaction() as session:
         store.record_tick(session)
 
 
 def last_tick(session: Session) -> datetime | None:
-    """Returns when the last round ended, None before the first one."""
+    """Returns the end of the last round, or None before the first one."""
     return store.last_tick(session)
 
 
@@ -76,7 +76,7 @@ def _make_room() -> None:
         with transaction() as session:
             feedback.keep_months_ahead(session)
     except Exception:
-        log.exception("the feedback log got no partition for the months to come, trying again")
+        log.exception("no partition of the feedback log could be created for the months ahead, trying again")
 
 
 def _read_new(project: str) -> None:
@@ -141,7 +141,7 @@ def _decide(session: Session, project: str) -> None:
 
 
 def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
-    """Returns all that a decision rests on. The labels follow from the log up to its last event."""
+    """Returns the facts that a decision rests on. The log up to its last event determines the labels."""
     last = runs.last(session, configuration.project)
     return {
         "watermark": runs.readiness_reaches(session, configuration.project),

@@ -41,14 +41,14 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
     is live already, or if there is no release to roll back to; `NotFound` for an unknown checkpoint; `Unavailable`
     while its files are verified.
     """
-    # The weights are verified before the lock is taken, so that no other request waits for that.
+    # The weights are verified before the lock is taken, so that no other request waits for it.
     verified = _next(session, project, new).checkpoint.id
     checkpoints.require_whole(session, project, verified)
     projects.lock(session, project)
     entry = _next(session, project, new)
     if entry.checkpoint.id != verified:
         raise Refused(
-            "Another release was written meanwhile: check the live release, then repeat the request.",
+            "Another release was written in the meantime: check the live release, then repeat the request.",
             code="released_meanwhile",
         )
     return _shown(_append(session, project, entry, new.reason, by))

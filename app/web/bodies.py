@@ -88,14 +88,14 @@ class BodyGate:
         batch = path in self.batches
         kind = media_type(headers.get("content-type", ""))
         if not (_is_json(kind) or (batch and kind in JSON_LINES)):
-            return f"{NOT_JSON} For one event a line, use `application/x-ndjson`." if batch else NOT_JSON
+            return f"{NOT_JSON} For one event per line, use `application/x-ndjson`." if batch else NOT_JSON
         return _reason_not_plain(
             headers.get("content-encoding", "identity"), ("identity", "gzip") if batch else ("identity",)
         )
 
 
 def require_decodable(body: bytes, most_values: int = json_limits.MOST_VALUES) -> None:
-    """Raises `Invalid` for a JSON text that is nested too deeply, or holds too many values."""
+    """Raises `Invalid` for a JSON text that is nested too deeply or has too many values."""
     reason = json_limits.reason_to_refuse(body, most_values)
     if reason is not None:
         raise Invalid(f"The body {reason}.", code="invalid_json", faults=[Fault("/", reason)])
@@ -114,11 +114,11 @@ def reason_not_json(content_type: bytes, content_encoding: bytes) -> str | None:
     return _reason_not_plain(content_encoding.decode("latin-1"), ("identity",))
 
 
-def _reason_not_plain(content_encoding: str, taken: Collection[str]) -> str | None:
+def _reason_not_plain(content_encoding: str, supported: Collection[str]) -> str | None:
     encoding = content_encoding.strip().lower()
-    if encoding in taken:
+    if encoding in supported:
         return None
-    remedy = "compress the body with gzip, or send it as it is" if "gzip" in taken else "send the body as it is"
+    remedy = "compress the body with gzip, or send it as it is" if "gzip" in supported else "send the body as it is"
     return f"The Content-Encoding {encoding} is not supported: {remedy}."
 
 

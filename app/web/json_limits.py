@@ -24,7 +24,7 @@ class TooMuchError(ValueError):
 def reason_to_refuse(body: bytes, most_values: int = MOST_VALUES) -> str | None:
     """Returns the reason why a JSON text is too large to be decoded, or None if it is not."""
     opened = body.count(b"[") + body.count(b"{")
-    if opened <= MOST_LEVELS and body.count(b",") + opened < most_values:  # an upper bound, and quick
+    if opened <= MOST_LEVELS and body.count(b",") + opened < most_values:  # a quick upper bound
         return None
     level, values = 0, 1
     for match in _TOKEN.finditer(body):

@@ -49,7 +49,7 @@ TITLE = {
 
 #: Types of faults that are the code of the whole problem.
 NAMED_BY_MODELS = {"invalid_recipe"}
-#: The most characters of a problem's sentence, which may quote the request.
+#: The longest `detail` of a problem, which may quote the request.
 MOST_DETAIL = 2000
 
 
@@ -167,7 +167,7 @@ def _on_invalid(_: Request, error: Exception) -> JSONResponse:
 def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 400 and error.__cause__ is not None:
-        # FastAPI raises this for a body that Python cannot read: no UTF-8, nested too deeply, or a number too long.
+        # FastAPI raises this for a body that Python cannot read: not UTF-8, nested too deeply, or a number too long.
         detail = f"The body cannot be read ({type(error.__cause__).__name__}): send plain JSON in UTF-8."
         return problem_response(422, "invalid_json", detail, faults=(Fault("/", "is not valid JSON"),))
     if error.status_code == 413:

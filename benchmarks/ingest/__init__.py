@@ -1,1 +1,1 @@
-"""`make bench-ingest`: how fast events come in, beside an endpoint that stores nothing and the obvious way."""
+"""`make bench-ingest`: the rate of ingest, against an endpoint that stores nothing and the obvious implementation."""

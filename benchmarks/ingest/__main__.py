@@ -1,9 +1,9 @@
-"""`make bench-ingest`: single events, batches and memory, as ratios to what is measured beside them in the same run.
+"""`make bench-ingest`: single events, batches and memory, as ratios to other servers measured in the same run.
 
-Clients, API and Postgres (fsync on) share this machine's cores. Rounds of each server follow one another, and the
-median round counts. Tells on stderr how it goes; on stdout come a table and, in the last line, all figures as one JSON
-object. A whole run leaves them in benchmarks/results too; --quick measures less, for a look. Exit codes: 0 done,
-1 a request was answered otherwise than it should be.
+Clients, API and Postgres (fsync on) share this machine's cores. The servers take turns round by round, and the median
+round counts. Progress goes to stderr; a table and, in the last line, all figures as one JSON object go to stdout. A
+whole run also writes them to benchmarks/results; --quick measures less and writes nothing. Exit codes: 0 done, 1 a
+request got an unexpected answer.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CLIENTS = 64
 BATCH = 500
 BATCHES, LINES = "/v1/feedback/batch", "application/x-ndjson"
 BATCH_CLIENTS = 4
-#: Samples of the memory before this share of the load are its warm-up.
+#: The share of the load, at its beginning, that is a warm-up for the memory.
 WARM_SHARE = 0.2
 
 
@@ -51,11 +51,11 @@ QUICK = Effort(rounds=3, seconds=4, batches=24, memory_seconds=30, memory_every=
 
 
 class Wrong(Exception):
-    """A request was answered otherwise than it should be."""
+    """A request got an unexpected answer."""
 
 
 class Bench:
-    """One run: its servers, and events that no two requests share."""
+    """One run: its servers, and a supply of events of which each request takes its own."""
 
     def __init__(self, effort: Effort, servers: Backend, console: Console) -> None:
         self.effort = effort
@@ -73,12 +73,12 @@ class Bench:
         return _all(load, 201)
 
     async def batches(self, served: Served) -> float:
-        """Events a second through the batch endpoint."""
-        made = [
+        """Returns the events per second through the batch endpoint."""
+        messages = [
             message(BATCHES, self.bodies.lines(self._skip(BATCH), BATCH), key=self.servers.key, kind=LINES)
             for _ in range(self.effort.batches)
         ]
-        waiting = iter(made)
+        waiting = iter(messages)
         connections = [await connect(served.url) for _ in range(BATCH_CLIENTS)]
         began = time.perf_counter()
 
@@ -86,20 +86,20 @@ class Bench:
             for sent in waiting:
                 status, body = await connections[number].request(sent)
                 if status != 200:
-                    raise Wrong(f"a batch was answered {status}: {body[:300]!r}")
+                    raise Wrong(f"a batch got status {status}, expected 200: {body[:300]!r}")
 
         await asyncio.gather(*map(client, range(BATCH_CLIENTS)))
-        per_second = len(made) * BATCH / (time.perf_counter() - began)
+        per_second = len(messages) * BATCH / (time.perf_counter() - began)
         await close(connections)
         return per_second
 
     async def copied(self, copying: Copying) -> float:
-        """Rows a second by COPY."""
+        """Returns the rows per second by COPY."""
         total = self.effort.batches * BATCH
         return await copying.rows_per_second(copying.rows(self.bodies, self._skip(total), total))
 
     async def memory(self, served: Served, per_second: float) -> list[tuple[float, float]]:
-        """(seconds, MB) of the API process under a steady load."""
+        """Returns samples (seconds, MB) of the API process's memory under a steady load."""
         samples: list[tuple[float, float]] = []
         began = time.perf_counter()
         loading = asyncio.create_task(
@@ -112,7 +112,7 @@ class Bench:
         return samples
 
     async def profile(self) -> dict[str, Any]:
-        """Processor microseconds of one event: of the API by what they are for, of Postgres, of the client."""
+        """Returns the processor microseconds per event: of the API by purpose, of Postgres, and of the client."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "profile.json"
             with serving(PROFILED, self.servers.environment | {"BENCHMARK_PROFILE": str(file)}) as profiled:
@@ -125,15 +125,16 @@ class Bench:
             1e6 * (late - early) / len(load.latencies) for early, late in zip(before, after, strict=True)
         )
         total = sum(samples.values())
-        shares = {room: api * taken / total for room, taken in sorted(samples.items(), key=lambda item: -item[1])}
+        by_room = sorted(samples.items(), key=lambda item: -item[1])
+        shares = {room: api * hits / total for room, hits in by_room}
         return {"api": api, "api_by_room": shares, "postgres": postgres, "client": client}
 
     def _post(self, _: int) -> bytes:
         return message("/v1/feedback", self.bodies.body(next(self.numbers)), key=self.servers.key)
 
-    def _skip(self, many: int) -> int:
+    def _skip(self, size: int) -> int:
         start = next(self.numbers)
-        self.numbers = count(start + many)
+        self.numbers = count(start + size)
         return start
 
 
@@ -144,21 +145,21 @@ async def measure(bench: Bench) -> dict[str, Any]:
         serving(PEERS["empty"], environment) as empty,
         serving(PEERS["orm"], environment) as orm,
     ):
-        named = {"empty": empty, "ours": ours, "orm": orm}
-        for served in named.values():
+        servers = {"empty": empty, "ours": ours, "orm": orm}
+        for served in servers.values():
             await bench.single(served, seconds=1)
-        rounds: dict[str, list[Load]] = {name: [] for name in named}
+        rounds: dict[str, list[Load]] = {name: [] for name in servers}
         at_half: dict[str, list[Load]] = {"ours": [], "empty": []}
         for number in range(bench.effort.rounds):
-            for name, served in named.items():
+            for name, served in servers.items():
                 rounds[name].append(await bench.single(served))
                 if name in at_half:
-                    # Half of its own maximum just now: at half of ours the empty endpoint may be close to its own.
+                    # Half of each server's own maximum: half of ours may be close to the empty endpoint's maximum.
                     at_half[name].append(await bench.at(served, rounds[name][-1].per_second / 2))
-            told = ", ".join(f"{name} {loads[-1].per_second:,.0f}" for name, loads in rounds.items())
+            latest = ", ".join(f"{name} {loads[-1].per_second:,.0f}" for name, loads in rounds.items())
             late, usual = 1e3 * at_half["ours"][-1].quantile(0.99), 1e3 * at_half["empty"][-1].quantile(0.5)
-            bench.console.print(f"round {number + 1}: requests/s {told}", highlight=False)
-            bench.console.print(f"at half of it: p99 {late:.2f} ms, empty p50 {usual:.2f} ms", highlight=False)
+            bench.console.print(f"round {number + 1}: requests/s {latest}", highlight=False)
+            bench.console.print(f"at half load: p99 {late:.2f} ms, empty p50 {usual:.2f} ms", highlight=False)
         rates = {name: [load.per_second for load in loads] for name, loads in rounds.items()}
         ours_per_second = median(rates["ours"])
         p99 = median([load.quantile(0.99) for load in at_half["ours"]])
@@ -184,7 +185,7 @@ async def measure(bench: Bench) -> dict[str, Any]:
                 for ours, empty in zip(at_half["ours"], at_half["empty"], strict=True)
             ]
         ),
-        "batch_vs_copy": median([one / other for one, other in zip(batches, copies, strict=True)]),
+        "batch_vs_copy": median([batch / copied for batch, copied in zip(batches, copies, strict=True)]),
         "memory_slope_mb_per_min": slope(samples) * 60,
         "requests_per_second": ours_per_second,
         "empty_requests_per_second": median(rates["empty"]),
@@ -203,8 +204,8 @@ async def measure(bench: Bench) -> dict[str, Any]:
 
 
 def slope(samples: Sequence[tuple[float, float]]) -> float:
-    """MB a second by least squares, without the warm-up."""
-    warm = [one for one in samples if one[0] >= WARM_SHARE * samples[-1][0]]
+    """Returns the slope in MB per second, by least squares without the warm-up."""
+    warm = [sample for sample in samples if sample[0] >= WARM_SHARE * samples[-1][0]]
     mean_x = sum(x for x, _ in warm) / len(warm)
     mean_y = sum(y for _, y in warm) / len(warm)
     spread = sum((x - mean_x) ** 2 for x, _ in warm)
@@ -212,20 +213,20 @@ def slope(samples: Sequence[tuple[float, float]]) -> float:
 
 
 def table(figures: dict[str, Any]) -> Table:
-    shown = Table("", "measured", "beside it", "ratio", "to reach", title="Ingest", title_justify="left")
+    shown = Table("", "measured", "compared with", "ratio", "target", title="Ingest", title_justify="left")
     shown.add_row(
         "single events/s, 64 clients, each committed before its answer", f"{figures['requests_per_second']:,.0f}",
         f"empty endpoint {figures['empty_requests_per_second']:,.0f}", f"{figures['vs_empty_endpoint']:.2f}",
         "≥ 1.0, goal 1.4",
     )  # fmt: skip
     shown.add_row(
-        "the same", f"{figures['requests_per_second']:,.0f}",
-        f"an ORM INSERT a request {figures['orm_requests_per_second']:,.0f}", f"{figures['vs_orm_insert']:.1f}",
+        "single events/s", f"{figures['requests_per_second']:,.0f}",
+        f"an ORM INSERT per request {figures['orm_requests_per_second']:,.0f}", f"{figures['vs_orm_insert']:.1f}",
         "≥ 7, goal 10",
     )  # fmt: skip
     shown.add_row(
-        "p99 at half of that load, ms", f"{figures['p99_ms_at_half_load']:.2f}",
-        f"p50 of the empty endpoint at half of its load {figures['empty_p50_ms_at_half_load']:.2f}",
+        "p99 at half load, ms", f"{figures['p99_ms_at_half_load']:.2f}",
+        f"p50 of the empty endpoint at half its load {figures['empty_p50_ms_at_half_load']:.2f}",
         f"{figures['p99_over_empty_p50']:.1f}", "≤ 5",
     )  # fmt: skip
     shown.add_row(
@@ -236,26 +237,26 @@ def table(figures: dict[str, Any]) -> Table:
     memory = figures["memory_mb"]
     shown.add_row(
         f"memory of the API over {memory['minutes']:.0f} min at half load, MB", f"{memory['last']:.0f}",
-        f"at the start {memory['first']:.0f}", f"{figures['memory_slope_mb_per_min']:+.2f} a minute", "flat",
+        f"at the start {memory['first']:.0f}", f"{figures['memory_slope_mb_per_min']:+.2f} per minute", "flat",
     )  # fmt: skip
     return shown
 
 
 def ceiling(figures: dict[str, Any]) -> str:
-    """What the ceiling is made of, in a sentence."""
-    spent = figures["processor_us_per_event"]
-    rooms = ", ".join(f"{room} {us:.0f}" for room, us in spent["api_by_room"].items() if us >= 0.5)
+    """Returns a sentence with the processor time per event, which sets the ceiling."""
+    cost = figures["processor_us_per_event"]
+    rooms = ", ".join(f"{room} {us:.0f}" for room, us in cost["api_by_room"].items() if us >= 0.5)
     return (
-        f"The ceiling: an event takes {spent['api']:.0f} µs of one core in the API ({rooms}), "
-        f"{spent['postgres']:.0f} µs in Postgres and {spent['client']:.0f} µs in the client."
+        f"The ceiling: an event takes {cost['api']:.0f} µs of one core in the API ({rooms}), "
+        f"{cost['postgres']:.0f} µs in Postgres and {cost['client']:.0f} µs in the client."
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description="How fast events come in.")
-    parser.add_argument("--quick", action="store_true", help="under three minutes; nothing is kept")
-    asked = parser.parse_args(arguments)
-    effort = QUICK if asked.quick else WHOLE
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description="Measures the rate of ingest.")
+    parser.add_argument("--quick", action="store_true", help="takes under three minutes and writes no results")
+    options = parser.parse_args(arguments)
+    effort = QUICK if options.quick else WHOLE
     console = Console(stderr=True)
     try:
         with backend() as servers:
@@ -268,7 +269,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     Console(width=None if sys.stdout.isatty() else 150).print(table(figures))
     print(ceiling(figures))
-    if not asked.quick:
+    if not options.quick:
         RESULTS.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     print(json.dumps(document, ensure_ascii=False))
     return 0
@@ -276,7 +277,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _all(load: Load, status: int) -> Load:
     if set(load.statuses) != {status}:
-        raise Wrong(f"answers by status: {load.statuses}, all should be {status}")
+        raise Wrong(f"answers by status: {load.statuses}, expected only {status}")
     return load
 
 

@@ -2,13 +2,12 @@
 
 import json
 import random
-from collections.abc import Iterator
 from uuid import UUID
 
 import uuid6
 
 PROMPT, COMPLETION = 600, 800
-KINDS = 64  # different texts: enough that nothing is learnt by heart
+KINDS = 64  # different texts: enough that no cache of them helps
 _WORDS = [
     "the",
     "parcel",
@@ -64,19 +63,19 @@ _WORDS = [
 
 
 class Bodies:
-    """An endless supply, the same for the same seed but for the event ids."""
+    """An endless supply of events. Except for the event ids, it depends only on the seed."""
 
     def __init__(self, seed: int = 1) -> None:
         rng = random.Random(seed)
         self._kinds = [self._kind(rng) for _ in range(KINDS)]
 
     def body(self, number: int) -> bytes:
-        """An event with an id of its own."""
+        """Returns an event, with a new id, as JSON."""
         head = f'{{"event_id":"{uuid6.uuid7()}","completion_id":"msg-{number}","actor":"user-{number % 5000}",'
         return head.encode() + self._kinds[number % KINDS]
 
     def lines(self, start: int, count: int) -> bytes:
-        """A batch, an event a line."""
+        """Returns a batch with one event per line."""
         return b"\n".join(self.body(number) for number in range(start, start + count))
 
     @staticmethod
@@ -96,8 +95,3 @@ class Bodies:
             "metadata": {"page": rng.randrange(10), "locale": "en"},
         }
         return json.dumps(rest, ensure_ascii=False)[1:].encode()
-
-
-def numbered(start: int = 0) -> Iterator[int]:
-    """Numbers that no two loads share."""
-    return iter(range(start, 10**12))

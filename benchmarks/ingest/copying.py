@@ -1,4 +1,4 @@
-"""The fastest way of the same rows into the same table: asyncpg's COPY, without ids that could be there already."""
+"""The fastest way to write the same rows to the same table: asyncpg's COPY, without a check for repeated ids."""
 
 import json
 import time
@@ -16,13 +16,13 @@ COLUMNS = (
     "project_id", "event_id", "completion_id", "actor", "signal", "prompt", "completion", "checkpoint_id",
     "occurred_at", "supersedes", "conversation_id", "metadata", "never_train", "origin", "position", "received_at",
 )  # fmt: skip
-ROWS = 5000  # of one COPY and one commit
-#: Far from the positions that the log itself gives.
+ROWS = 5000  # per COPY and commit
+#: Far above the positions that the log itself assigns.
 FIRST_POSITION = 10**15
 
 
 class Copying:
-    """COPY over one connection. Rows are made before the clock starts."""
+    """COPY over one connection. The rows are created before the clock starts."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url

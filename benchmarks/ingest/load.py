@@ -1,4 +1,4 @@
-"""Clients of an HTTP server that cost little themselves: they share the cores with what they measure."""
+"""HTTP clients with little overhead, since they share the cores with the server that they measure."""
 
 import asyncio
 import time
@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 
 class Hung(ConnectionError):
-    """The server closed the connection before its answer was whole."""
+    """The server closed the connection before its answer was complete."""
 
 
 class Connection(asyncio.Protocol):
-    """One connection that is kept, one request at a time; understands answers with a Content-Length alone."""
+    """A persistent connection for one request at a time. It reads only answers with a Content-Length."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     def request(self, message: bytes) -> "asyncio.Future[tuple[int, bytes]]":
-        """Status and body. Raises `Hung` where the server goes away."""
+        """Sends a request and returns its status and body. Raises `Hung` if the server closes the connection."""
         if self._transport is None:
             raise Hung("the connection is closed")
         self._answer = asyncio.get_running_loop().create_future()
@@ -65,11 +65,11 @@ async def connect(url: str) -> Connection:
 async def close(connections: Iterable[Connection]) -> None:
     for connection in connections:
         connection.close()
-    await asyncio.sleep(0)  # the loop's turn in which they end
+    await asyncio.sleep(0)  # lets the event loop close them
 
 
 def message(path: str, body: bytes, *, key: str | None = None, kind: str = "application/json") -> bytes:
-    """A POST as bytes."""
+    """Returns a POST request as bytes."""
     authorization = f"Authorization: Bearer {key}\r\n" if key else ""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\n{authorization}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -79,7 +79,7 @@ def message(path: str, body: bytes, *, key: str | None = None, kind: str = "appl
 
 @dataclass
 class Load:
-    """What a load came to: answers by status, and for each the seconds from when it was due."""
+    """The result of a load: the count of answers by status, and each answer's seconds since the request was due."""
 
     seconds: float = 0.0
     statuses: dict[int, int] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Load:
 
 
 async def closed(url: str, make: Callable[[int], bytes], *, clients: int, seconds: float) -> Load:
-    """Every client sends its next request when the last one is answered."""
+    """Runs a load in which every client sends its next request when the last one is answered."""
     load, numbers = Load(), iter(range(10**9))
     connections = [await connect(url) for _ in range(clients)]
     began = time.perf_counter()
@@ -117,7 +117,7 @@ async def closed(url: str, make: Callable[[int], bytes], *, clients: int, second
 
 
 async def steady(url: str, make: Callable[[int], bytes], *, clients: int, seconds: float, per_second: float) -> Load:
-    """Requests are due at even intervals, whatever the server does: one that waits for a free client is late."""
+    """Runs a load at even intervals that the server cannot slow down: the wait for a free client counts as latency."""
     load, numbers = Load(), iter(range(int(seconds * per_second)))
     connections = [await connect(url) for _ in range(clients)]
     began = time.perf_counter() + 0.05

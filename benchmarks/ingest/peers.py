@@ -1,6 +1,6 @@
-"""What our ingest is compared with, served beside it by the same uvicorn.
+"""The servers that our ingest is compared with, each run by the same uvicorn.
 
-empty  an endpoint that validates the same body with pydantic, and does nothing else: what FastAPI itself costs
+empty  an endpoint that validates the same body with pydantic, and does nothing else: the cost of FastAPI itself
 orm    the obvious implementation: one async SQLAlchemy session and one INSERT per request
 """
 
@@ -46,7 +46,7 @@ def empty() -> FastAPI:
     api = FastAPI()
 
     @api.post("/v1/feedback", status_code=201)
-    async def record(event: wire.Event) -> Received:  # noqa: ARG001 - it is validated, and that is all
+    async def record(event: wire.Event) -> Received:  # noqa: ARG001 - it is only validated
         return Received(status="ignored")
 
     return api
@@ -59,8 +59,8 @@ def orm() -> FastAPI:
     sessions = async_sessionmaker(engine, expire_on_commit=False)
 
     async def session() -> AsyncIterator[AsyncSession]:
-        async with sessions() as made:
-            yield made
+        async with sessions() as new_session:
+            yield new_session
 
     @api.post("/v1/feedback", status_code=201)
     async def record(event: wire.Event, db: Annotated[AsyncSession, Depends(session)]) -> Received:

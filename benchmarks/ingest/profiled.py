@@ -1,8 +1,8 @@
-"""Our API with a sampling profiler in it: where the processor's time of a request goes.
+"""Our API with a sampling profiler, which counts what the processor time of a request is spent on.
 
-Every millisecond of processor time the frames of the event loop are looked at; the innermost one of a known room takes
-the sample. What C code does for a frame counts as the frame's. The counts are written to the file that the environment
-variable BENCHMARK_PROFILE names, when the server stops.
+A sample is taken every millisecond of processor time and counts for the room of the innermost frame that has one. C
+code counts for the frame that calls it. When the server stops, the counts are written to the file that the environment
+variable BENCHMARK_PROFILE names.
 """
 
 import json
@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from app.server import create_tuned_app
 
 SECONDS = 0.001
-#: Part of a file's path (and function, after a colon) → what its time is for. The first match takes it.
+#: Part of a file's path (and function, after a colon) → the room of its time. The first match counts.
 ROOMS = (
     ("app/feedback/ingest/msgspec_reader.py:json_text", "the row and its JSON"),
     ("app/feedback/ingest/msgspec_reader.py", "JSON and validation of the body"),
@@ -69,10 +69,10 @@ def create() -> FastAPI:
 def _room(frame: FrameType | None) -> str:
     while frame is not None:
         code = frame.f_code
-        place = f"{code.co_filename}:{code.co_name}"
+        location = f"{code.co_filename}:{code.co_name}"
         for part, room in ROOMS:
             path, _, function = part.partition(":")
-            if path in place and (not function or place.endswith(f":{function}")):
+            if path in location and (not function or location.endswith(f":{function}")):
                 return room
         frame = frame.f_back
     return "the event loop"

@@ -1,4 +1,4 @@
-"""The servers that are measured: a Postgres with fsync on, our API, and its peers, each in a process of its own."""
+"""The measured servers: a Postgres with fsync on, our API, and its peers, each in a process of its own."""
 
 import json
 import os
@@ -33,7 +33,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Served:
-    """A process of uvicorn."""
+    """A uvicorn process."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -47,14 +47,14 @@ class Served:
 
 @dataclass(frozen=True)
 class Backend:
-    """Postgres and Valkey, with a project and a key that may write into it."""
+    """Postgres and Valkey, with a project and a key that may write to it."""
 
     database: EmbeddedServer
     environment: dict[str, str]
     key: str
 
     def postgres_cpu_seconds(self) -> float:
-        """Of the server and of all its sessions that still run; ended ones count with the server."""
+        """Returns the processor time of the server, which includes its ended sessions, and of its running sessions."""
         parent = self.database.process.pid
         return sum(_cpu_seconds(pid, children=pid == parent) for pid in [parent, *_children(parent)])
 
@@ -84,13 +84,13 @@ def backend() -> Iterator[Backend]:
 
 @contextmanager
 def serving(application: str, environment: dict[str, str]) -> Iterator[Served]:
-    """`application`, a factory as uvicorn names it, in one process of its own."""
+    """Serves `application`, the import path of a factory, in a process of its own."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "app.server", "--application", application, "--port", str(port)]
     process = subprocess.Popen(tethered([*command, "--log-level", "warning"]), env=environment)
     try:
         if not wait_until(lambda: _answers(url) or process.poll() is not None, START_SECONDS) or process.poll():
-            raise RuntimeError(f"{application} does not start")
+            raise RuntimeError(f"{application} did not start")
         yield Served(url, process)
     finally:
         process.terminate()
@@ -98,8 +98,8 @@ def serving(application: str, environment: dict[str, str]) -> Iterator[Served]:
 
 
 def profile_of(file: Path) -> dict[str, int]:
-    found: dict[str, int] = json.loads(file.read_text())
-    return found
+    samples: dict[str, int] = json.loads(file.read_text())
+    return samples
 
 
 def _answers(url: str) -> bool:

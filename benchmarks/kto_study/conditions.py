@@ -1,7 +1,7 @@
-"""What is tried, and what the paper says about it. Pure.
+"""The conditions of the study, and the claims of the paper that they test. Pure.
 
-The paper is arXiv 2402.01306. Its first version was read for these sentences; where a later version says more, the
-claim names it. Nobody there measured a model of this size, so a difference is no refutation.
+The paper is arXiv 2402.01306. The claims follow its first version unless they name a later one. The paper measures no
+model of this size, so a different result does not refute it.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to train. What is not named here is as in `baseline`: the demo's preset on all rows, λ by `auto`."""
+    """One way to train. The defaults are those of `baseline`: the demo's preset on all rows, λ by `auto`."""
 
     name: str
-    keep_desirable: float = 1.0  # share of the desirable rows that is kept, drawn by chance
-    flipped: float = 0.0  # share of the labels of each class that is turned round, drawn by chance
+    keep_desirable: float = 1.0  # share of the desirable rows that is kept, drawn at random
+    flipped: float = 0.0  # share of the labels of each class that is flipped, drawn at random
     recipe: Mapping[str, Any] = field(default_factory=dict)  # changes to the preset
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and the conditions that try it. The baseline is tried against each."""
+    """A claim of the paper, and the conditions that test it. Each of them is compared with the baseline."""
 
     about: str
     says: str
@@ -61,13 +61,12 @@ CLAIMS = (
     Claim(
         "no z0",
         "A reference point of 0 in place of z0 costs 4.0 points of GSM8K and 3.6 of BBH on Zephyr-β-SFT.",
-        "later versions, section 4.3 and table 2, by way of a summary of version 5",
+        "later versions, section 4.3 and table 2, as a summary of version 5 quotes it",
         (Condition("no-z0", recipe={"objective": "apo_zero_unpaired"}),),
     ),
     Claim(
         "β",
-        "β = 0.1 is close to best on most datasets; the lower it is, the less is moving away from the reference "
-        "penalised.",
+        "β = 0.1 is close to best on most datasets; a lower β penalises moving away from the reference less.",
         "version 1, section 4.1",
         (
             Condition("beta-0.1", recipe={"beta": 0.1}),

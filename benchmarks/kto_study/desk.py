@@ -1,6 +1,6 @@
-"""The support desk of one seed: its base model, what its users said of the base's replies, and tickets to measure on.
+"""The support desk of one seed: its base model, its users' votes on that model's replies, and tickets to measure on.
 
-Made once per seed and kept; every condition of a seed starts from the same weights, the same votes, the same tickets.
+It is created once per seed and cached, so every condition of a seed starts from the same weights, votes and tickets.
 """
 
 import json
@@ -27,7 +27,7 @@ from worker.demo.story import PROJECT, USERS
 from worker.demo.users import some_users
 from worker.demo.votes import draft_replies, votes
 
-#: The live model's id in the events. No ledger looks at it here.
+#: The live model's id in the events. Nothing looks it up here.
 CHECKPOINT = UUID(int=0)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOLDOUT_SHARE = 0.1
@@ -36,8 +36,8 @@ HOLDOUT_SHARE = 0.1
 @dataclass(frozen=True)
 class Size:
     drafts: int = 3600
-    rows_per_class: int = 900  # of the train rows, the first ones in the order of the log
-    tickets: int = 800  # that no user sees: figures are measured on them
+    rows_per_class: int = 900  # the first train rows in the order of the log
+    tickets: int = 800  # no user sees these: figures are measured on them
     base_steps: int = STEPS
 
 
@@ -50,7 +50,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Desk:
-    """`train` holds as many desirable as undesirable rows; `holdout` what users said of prompts of its own."""
+    """A base model with its feedback. `train` has as many desirable as undesirable rows; `holdout` other prompts."""
 
     base: Path
     train: list[Example]
@@ -64,7 +64,7 @@ def tickets_of(seed: int, size: Size) -> list[Ticket]:
 
 
 def made(folder: Path, seed: int, size: Size) -> Desk:
-    """The desk kept in `folder`; made there if it is not. Raises ValueError where the votes give too few rows."""
+    """Returns the desk in `folder`, creating it on first use. Raises ValueError if the votes give too few rows."""
     base = folder / "base"
     if not (folder / "desk.json").exists():
         with folder_atomically(base) as unfinished:
@@ -93,7 +93,7 @@ def _content(base: Path, seed: int, size: Size) -> dict[str, object]:
     }
 
 
-#: The objective is studied, not who votes: every edit teaches, and nobody's weight is capped.
+#: The study is about the objective, not about the voters: every edit gives a row, and no weight is capped.
 POLICY = LabelPolicy.model_validate(
     {
         "name": "study",
@@ -105,7 +105,7 @@ POLICY = LabelPolicy.model_validate(
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """A completion with a label, or what somebody wrote in place of one."""
+    """A completion with its label, or a user's rewrite of one."""
 
     prompt: str
     completion: str
@@ -115,7 +115,7 @@ class LabelledRow:
 
 
 def rows_of(events: Sequence[Event]) -> list[tuple[str, Example]]:
-    """The rows, each with its side of the split, that a snapshot of these events holds by `POLICY`."""
+    """Returns the rows that a snapshot of these events holds under `POLICY`, each with its side of the split."""
     same: dict[bytes, list[LabelledRow]] = defaultdict(list)
     for row in _labelled(events):
         same[text.key_of(row.prompt, row.completion)].append(row)
@@ -130,21 +130,21 @@ def rows_of(events: Sequence[Event]) -> list[tuple[str, Example]]:
 
 
 def _heavier(rows: Sequence[LabelledRow]) -> LabelledRow | None:
-    """Of rows that say the same the first one of the heavier side; None where the sides are equal."""
+    """Returns the first row of the heavier side among rows of the same text; None if both sides weigh the same."""
     balance = sum(round(1000 * row.weight) * (1 if row.label else -1) for row in rows)
     return next((row for row in rows if balance and row.label == (balance > 0)), None)
 
 
 def _labelled(events: Sequence[Event]) -> Iterator[LabelledRow]:
-    """Yields the rows of each completion; an event's place in the log is its place here."""
-    said: dict[str, list[tuple[int, Event]]] = defaultdict(list)
+    """Yields the rows of each completion. An event's position in the log is its number here, from 1."""
+    by_completion: dict[str, list[tuple[int, Event]]] = defaultdict(list)
     for position, event in enumerate(events, start=1):
-        said[event.completion_id].append((position, event))
-    for about in said.values():
-        position, first = about[0]
+        by_completion[event.completion_id].append((position, event))
+    for numbered in by_completion.values():
+        position, first = numbered[0]
         signals = [
-            Signal(place, START + timedelta(seconds=place), event.actor, event.signal.model_dump())
-            for place, event in about
+            Signal(number, START + timedelta(seconds=number), event.actor, event.signal.model_dump())
+            for number, event in numbered
         ]
         resolution = resolve(POLICY, first.completion, signals, Context(as_of=START + timedelta(days=365)))
         prompt = str(first.prompt)
@@ -157,13 +157,13 @@ def _labelled(events: Sequence[Event]) -> Iterator[LabelledRow]:
 
 
 def _even(rows: Sequence[Example], per_class: int) -> list[Example]:
-    """The first `per_class` rows of each class, in their order."""
+    """Returns the first `per_class` rows of each class, in their order."""
     left = {True: per_class, False: per_class}
-    kept = []
+    chosen = []
     for row in rows:
         if left[row.desirable]:
             left[row.desirable] -= 1
-            kept.append(row)
+            chosen.append(row)
     if any(left.values()):
         raise ValueError(f"{left[True]} desirable and {left[False]} undesirable rows are missing: draft more replies")
-    return kept
+    return chosen

@@ -1,8 +1,8 @@
-"""From the figures of every seed to means with intervals, and the table of them. Pure but for the machine's name.
+"""Computes means with intervals from the figures of all seeds, and their table. Pure except for `machine`.
 
 An interval is Student's t over seeds, 95 %: mean ± t(n − 1) · s / √n. With three seeds t is 4.30, so it is wide, and
-it takes the figures for normal. The difference from the baseline is taken seed by seed first: both started from the
-same weights and votes.
+it assumes normally distributed figures. The difference from the baseline is computed per seed first, since both
+started from the same weights and votes.
 """
 
 import os
@@ -28,23 +28,23 @@ Results = Mapping[tuple[str, int], Mapping[str, Any]]  # (condition's name, seed
 
 
 def document(conditions: Sequence[Condition], seeds: Sequence[int], results: Results) -> dict[str, Any]:
-    """What was found, for a program: every seed's figures, and what they come to."""
+    """Returns the results for programs: the figures of each seed, and their means."""
     return {
         "conditions": {
-            one.name: {
-                "changes": {name: value for name, value in asdict(one).items() if name != "name"},
-                "over_seeds": {figure: _over_seeds(one, figure, seeds, results) for figure in FIGURES},
-                "difference_of_good_share": _difference(one, seeds, results),
-                "seeds": {str(seed): results[one.name, seed] for seed in seeds},
+            condition.name: {
+                "changes": {name: value for name, value in asdict(condition).items() if name != "name"},
+                "over_seeds": {figure: _over_seeds(condition, figure, seeds, results) for figure in FIGURES},
+                "difference_of_good_share": _difference(condition, seeds, results),
+                "seeds": {str(seed): results[condition.name, seed] for seed in seeds},
             }
-            for one in conditions
+            for condition in conditions
         },
         "claims": [
             {
                 "about": claim.about,
                 "says": claim.says,
                 "source": f"arXiv 2402.01306, {claim.source}",
-                "conditions": [one.name for one in claim.conditions],
+                "conditions": [condition.name for condition in claim.conditions],
             }
             for claim in CLAIMS
         ],
@@ -53,7 +53,7 @@ def document(conditions: Sequence[Condition], seeds: Sequence[int], results: Res
 
 
 def interval(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean with its interval; no interval of one value, nothing of none."""
+    """Returns the mean with its interval. One value has no interval; without values the mean is None, too."""
     if not values:
         return {"mean": None, "low": None, "high": None}
     mean = fmean(values)
@@ -63,45 +63,48 @@ def interval(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def _over_seeds(one: Condition, figure: str, seeds: Sequence[int], results: Results) -> dict[str, float | None]:
-    return interval([results[one.name, seed][figure] for seed in seeds if figure in results[one.name, seed]])
+def _over_seeds(condition: Condition, figure: str, seeds: Sequence[int], results: Results) -> dict[str, float | None]:
+    of_condition = [results[condition.name, seed] for seed in seeds]
+    return interval([figures[figure] for figures in of_condition if figure in figures])
 
 
-def _difference(one: Condition, seeds: Sequence[int], results: Results) -> dict[str, float | None]:
-    """Good share minus the baseline's of the same seed."""
-    pairs = [(results.get((BASELINE.name, seed), {}), results[one.name, seed]) for seed in seeds]
-    return interval([it["good_share"] - base["good_share"] for base, it in pairs if "good_share" in base.keys() & it])
+def _difference(condition: Condition, seeds: Sequence[int], results: Results) -> dict[str, float | None]:
+    """Returns the interval of the good share minus the baseline's of the same seed."""
+    pairs = [(results.get((BASELINE.name, seed), {}), results[condition.name, seed]) for seed in seeds]
+    return interval(
+        [own["good_share"] - base["good_share"] for base, own in pairs if "good_share" in base.keys() & own.keys()]
+    )
 
 
-def table(found: Mapping[str, Any], desks: Mapping[int, Mapping[str, float]]) -> Table:
-    """`desks`: the figures of each seed's base model."""
+def table(results: Mapping[str, Any], desks: Mapping[int, Mapping[str, float]]) -> Table:
+    """Returns the table of the results. `desks` has the figures of each seed's base model."""
     rows = Table(title=f"KTO on the support desk, {len(desks)} seeds: mean ± half of the 95 % interval")
     rows.add_column("", no_wrap=True)
     for column in ("good, %", "vs baseline", "refunds, %", "unclear, %", "KL, nats", "length ×", "AUROC"):
         rows.add_column(column, justify="right", no_wrap=True)
     base_good = interval([figures["good_share"] for figures in desks.values()])
     base_refunds = interval([figures["invented_refund_share"] for figures in desks.values()])
-    rows.add_row("base model", _said(base_good, 100, 1), "", _said(base_refunds, 100, 1), "", "", "", "")
+    rows.add_row("base model", _cell(base_good, 100, 1), "", _cell(base_refunds, 100, 1), "", "", "", "")
     starts = {claim.conditions[0].name for claim in CLAIMS} | {BASELINE.name}
-    for name, one in found["conditions"].items():
+    for name, condition in results["conditions"].items():
         if name in starts:
             rows.add_section()
-        over = one["over_seeds"]
-        failed = sum("failure" in figures for figures in one["seeds"].values())
+        over = condition["over_seeds"]
+        failed = sum("failure" in figures for figures in condition["seeds"].values())
         rows.add_row(
             name + (f" ({failed} failed)" if failed else ""),
-            _said(over["good_share"], 100, 1),
-            "" if name == BASELINE.name else _said(one["difference_of_good_share"], 100, 1, "+"),
-            _said(over["invented_refund_share"], 100, 1),
-            _said(over["unclear_share"], 100, 1),
-            _said(over["kl_nats"], 1, 2),
-            _said(over["length_ratio"], 1, 2),
-            _said(over["auroc"], 1, 3),
+            _cell(over["good_share"], 100, 1),
+            "" if name == BASELINE.name else _cell(condition["difference_of_good_share"], 100, 1, "+"),
+            _cell(over["invented_refund_share"], 100, 1),
+            _cell(over["unclear_share"], 100, 1),
+            _cell(over["kl_nats"], 1, 2),
+            _cell(over["length_ratio"], 1, 2),
+            _cell(over["auroc"], 1, 3),
         )
     return rows
 
 
-def _said(figure: Mapping[str, float | None], times: float, digits: int, sign: str = "") -> str:
+def _cell(figure: Mapping[str, float | None], times: float, digits: int, sign: str = "") -> str:
     if figure["mean"] is None:
         return "–"
     mean = f"{times * figure['mean']:{sign}.{digits}f}"
@@ -109,12 +112,12 @@ def _said(figure: Mapping[str, float | None], times: float, digits: int, sign: s
 
 
 def claims_of(names: Iterable[str]) -> list[str]:
-    """The paper's sentences about the conditions that were tried."""
+    """Returns the paper's claims about the conditions of these names."""
     tried = set(names)
     return [
         f"{claim.about}: {claim.says} ({claim.source})"
         for claim in CLAIMS
-        if tried & {one.name for one in claim.conditions}
+        if tried & {condition.name for condition in claim.conditions}
     ]
 
 

@@ -1,4 +1,4 @@
-"""One condition on one desk: WORKDIR as the service stages it, the trainer, and what its model is worth."""
+"""One condition on one desk: a WORKDIR as the service stages it, the training, and the measurement of its model."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ PRESET = "cpu-demo"
 
 
 def figures_of(workdir: Path, condition: Condition, desk: Desk, seed: int, size: Size) -> dict[str, Any]:
-    """Train `condition` in `workdir`, going on where an earlier call was interrupted, and measure the model."""
+    """Trains `condition` in `workdir`, resuming an interrupted training, and returns the figures of the model."""
     if not (workdir / "job.json").exists():
         stage(workdir, condition, desk, seed)
     train(workdir)
@@ -38,7 +38,7 @@ def figures_of(workdir: Path, condition: Condition, desk: Desk, seed: int, size:
 
 
 def stage(workdir: Path, condition: Condition, desk: Desk, seed: int) -> None:
-    """Fill `workdir` (docs/workdir.md says with what); job.json comes last."""
+    """Fills `workdir` as docs/workdir.md describes. job.json comes last."""
     rows = treated(desk.train, condition, seed)
     desirable = sum(row.desirable for row in rows)
     recipe = recipe_of(PRESET, {"seed": seed, **condition.recipe})
@@ -57,15 +57,17 @@ def stage(workdir: Path, condition: Condition, desk: Desk, seed: int) -> None:
 
 
 def treated(rows: Sequence[Example], condition: Condition, seed: int) -> list[Example]:
-    """`rows` in their order, fewer or with labels turned round as `condition` says; the same for the same seed."""
+    """Returns `rows` in their order, without those that `condition` drops and with its flipped labels, by the seed."""
     rng = Random(f"{condition.name} {seed}")
-    places = {label: [at for at, row in enumerate(rows) if row.desirable == label] for label in (True, False)}
+    by_class = {label: [index for index, row in enumerate(rows) if row.desirable == label] for label in (True, False)}
     flipped = {
-        at for of_class in places.values() for at in rng.sample(of_class, round(condition.flipped * len(of_class)))
+        index for indices in by_class.values() for index in rng.sample(indices, round(condition.flipped * len(indices)))
     }
-    dropped = set(rng.sample(places[True], round((1 - condition.keep_desirable) * len(places[True]))))
+    dropped = set(rng.sample(by_class[True], round((1 - condition.keep_desirable) * len(by_class[True]))))
     return [
-        replace(row, desirable=row.desirable != (at in flipped)) for at, row in enumerate(rows) if at not in dropped
+        replace(row, desirable=row.desirable != (index in flipped))
+        for index, row in enumerate(rows)
+        if index not in dropped
     ]
 
 
@@ -77,7 +79,7 @@ def _write_shard(path: Path, rows: Sequence[Example]) -> dict[str, Any]:
             "label": [row.desirable for row in rows],
             "weight": [1.0] * len(rows),
             "reason": ["study"] * len(rows),
-            "completion_id": [f"row-{at}" for at in range(len(rows))],
+            "completion_id": [f"row-{index}" for index in range(len(rows))],
             "checkpoint_id": pa.nulls(len(rows), pa.string()),
             "position": list(range(len(rows))),
         }
@@ -87,7 +89,7 @@ def _write_shard(path: Path, rows: Sequence[Example]) -> dict[str, Any]:
 
 
 def _training(workdir: Path) -> dict[str, Any]:
-    """What the trainer says of itself: rows, λ, steps, z0, warnings."""
+    """Returns the figures of the training: rows, λ, steps, z0, warnings."""
     recipe = Recipe.model_validate_json((workdir / "recipe.json").read_bytes())
     summary = json.loads((workdir / "training.json").read_bytes())
     labels = pq.read_table(workdir / "snapshot" / "train-text.parquet", columns=["label"])["label"].to_pylist()
@@ -106,9 +108,9 @@ def _training(workdir: Path) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None where an objective has no such figure."""
-    given = [value for value in values if value is not None]
-    return fmean(given) if given else None
+    """Returns the mean; None if the objective has no such figure."""
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -116,7 +118,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _measured(output: Path, desk: Desk, seed: int, size: Size) -> dict[str, Any]:
-    """The demo's own figures on tickets that no user saw; AUROC of the log-ratio against the users' held-out votes."""
+    """Returns the demo's figures on tickets that no user saw, and the log-ratio's AUROC against the held-out votes."""
     model, base = sampling.load(output), sampling.load(desk.base)
     tickets = tickets_of(seed, size)
     figures = measured(model, tickets, seed)
@@ -139,7 +141,7 @@ def _measured(output: Path, desk: Desk, seed: int, size: Size) -> dict[str, Any]
 
 
 def _draft(desk: sampling.Desk, row: Example) -> SampledReply:
-    """A row as if it had been sampled: with the end-of-text token that the trainer counts too."""
+    """Returns a row as a sampled draft, with the end-of-text token that the trainer counts, too."""
     prompt_ids: list[int] = desk.tokenizer(row.prompt)["input_ids"]
     reply_ids: list[int] = desk.tokenizer(row.completion)["input_ids"]
     return SampledReply(prompt_ids, [*reply_ids, desk.tokenizer.eos_token_id], row.completion)

@@ -1,1 +1,1 @@
-"""What labels cost: a whole log resolved, beside merely reading its rows."""
+"""`make bench-labels`: the cost of resolving a whole log, against only reading its rows."""

@@ -1,11 +1,11 @@
-"""`make bench-labels`: a log of a million events resolved by the default policy, beside merely reading its rows.
+"""`make bench-labels`: resolving a log of a million events by the default policy, against only reading its rows.
 
-Both by ADBC out of the same Postgres, in turns, each in a process of its own; the median counts. Edits are compared
-with their originals before: a server does so once for each edit. How long the first time takes, with all of that, is
-told apart (`seconds_first`).
+Both read the same Postgres by ADBC, in turns, each in a process of its own; the median counts. Edits are compared with
+their originals beforehand, as a server does once per edit. The time of the first reading, which includes these
+comparisons, is a figure of its own (`seconds_first`).
 
-Tells on stderr how it goes; on stdout come a table and, in the last line, all figures as one JSON object, which a whole
-run leaves in benchmarks/results too.
+Progress goes to stderr; a table and, in the last line, all figures as one JSON object go to stdout. A whole run also
+writes them to benchmarks/results.
 """
 
 import argparse
@@ -36,18 +36,20 @@ MOST_MB = 400
 
 def measure(events: int, rounds: int, console: Console) -> dict[str, Any]:
     once = measured(compare, events)
-    console.print(f"first, with all edits compared: {once['seconds']:.1f} s", highlight=False)
+    console.print(f"first reading, with all edits compared: {once['seconds']:.1f} s", highlight=False)
     runs: dict[str, list[dict[str, float]]] = {"read": [], "resolve": [], "guard": []}
     for number in range(rounds):
         for name, work in (("read", read), ("resolve", resolve), ("guard", guard)):
             runs[name].append(measured(work, events))
-        told = ", ".join(f"{name} {each[-1]['seconds']:.2f} s" for name, each in runs.items())
-        console.print(f"round {number + 1}: {told}", highlight=False)
-    pairs = list(zip(runs["read"], runs["resolve"], runs["guard"], strict=True))
+        latest = ", ".join(f"{name} {each[-1]['seconds']:.2f} s" for name, each in runs.items())
+        console.print(f"round {number + 1}: {latest}", highlight=False)
+    by_round = list(zip(runs["read"], runs["resolve"], runs["guard"], strict=True))
     return {
         "events": events,
-        "seconds_over_read": median(two["seconds"] / one["seconds"] for one, two, _ in pairs),
-        "seconds_over_read_guarded": median(three["seconds"] / one["seconds"] for one, _, three in pairs),
+        "seconds_over_read": median(resolved["seconds"] / read_only["seconds"] for read_only, resolved, _ in by_round),
+        "seconds_over_read_guarded": median(
+            guarded["seconds"] / read_only["seconds"] for read_only, _, guarded in by_round
+        ),
         "seconds_first": once["seconds"],
         "peak_mb": max(run["peak_mb"] for run in runs["resolve"]),
         "peak_mb_guarded": max(run["peak_mb"] for run in runs["guard"]),
@@ -56,11 +58,11 @@ def measure(events: int, rounds: int, console: Console) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> Table:
-    shown = Table("", "seconds", "over reading", "peak MB", "to reach", title="Labels", title_justify="left")
+    shown = Table("", "seconds", "× reading", "peak MB", "target", title="Labels", title_justify="left")
     for name, what, ratio, peak in (
-        ("read", "every row by ADBC, nothing else", 1.0, None),
+        ("read", "only reading every row by ADBC", 1.0, None),
         ("resolve", "labels, weights, reasons", figures["seconds_over_read"], figures["peak_mb"]),
-        ("guard", "and who is in quarantine", figures["seconds_over_read_guarded"], figures["peak_mb_guarded"]),
+        ("guard", "labels and quarantine", figures["seconds_over_read_guarded"], figures["peak_mb_guarded"]),
     ):
         seconds = median(run["seconds"] for run in figures["runs"][name])
         bound = f"≤ 1.0, ≤ {MOST_MB} MB" if name == "resolve" else ""
@@ -69,25 +71,25 @@ def table(figures: dict[str, Any]) -> Table:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.labels", description="What labels cost.")
-    parser.add_argument("--quick", action="store_true", help=f"{FEW:,} events, once; nothing is kept")
-    asked = parser.parse_args(arguments)
-    events = FEW if asked.quick else EVENTS
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.labels", description="Measures the cost of labels.")
+    parser.add_argument("--quick", action="store_true", help=f"{FEW:,} events and one round; writes no results")
+    options = parser.parse_args(arguments)
+    events = FEW if options.quick else EVENTS
     console = Console(stderr=True)
     with services.temporary() as folder, services.embedded_postgres(folder / "postgres") as database:
-        # The settings of this process and of those that it starts.
+        # Settings of this process and of its children.
         os.environ["THUMBWHEEL_DATABASE_URL"] = database.url
         os.environ["THUMBWHEEL_REDIS_URL"] = "redis://127.0.0.1:1/0"
         os.environ["THUMBWHEEL_DATA_DIR"] = str(folder / "data")
         migrate(dict(os.environ))
         with transaction() as session:
             project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
-        console.print(f"{events:,} events are written", highlight=False)
+        console.print(f"writing {events:,} events", highlight=False)
         fill(database.url, PROJECT, events)
-        figures = measure(events, 1 if asked.quick else 5, console)
+        figures = measure(events, 1 if options.quick else 5, console)
     document = figures | {"machine": described("polars", "pyarrow", "numpy", "rapidfuzz", "adbc-driver-postgresql")}
     Console(width=None if sys.stdout.isatty() else 120).print(table(figures))
-    if not asked.quick:
+    if not options.quick:
         RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document))
     return 0

@@ -1,4 +1,4 @@
-"""A log as products make it: few actors and prompts with most of the votes, several signals a completion."""
+"""A realistic log: a few actors and prompts have most of the votes, and a completion has several signals."""
 
 import json
 import random
@@ -27,7 +27,7 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fill(database_url: str, project: str, events: int, seed: int = 1) -> None:
-    """Write so many events into the project's log, without the way through the API."""
+    """Writes this number of events straight into the project's log, bypassing the API."""
     with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key(project)])
         with cursor.copy(f"COPY events ({', '.join(COLUMNS)}) FROM STDIN") as copy:
@@ -42,21 +42,21 @@ def rows(project: str, events: int, seed: int) -> Iterator[tuple[object, ...]]:
     rng = random.Random(seed)
     texts = [_text(rng, COMPLETION) for _ in range(2000)]
     prompts = [_text(rng, PROMPT) for _ in range(2000)]
-    alive: list[tuple[str, str, str]] = []  # completions that may be spoken of again: id, prompt, text
+    alive: list[tuple[str, str, str]] = []  # completions that may get more signals: id, prompt, text
     received = _START
     for position in range(1, events + 1):
         received += timedelta(milliseconds=rng.randrange(1, 40))
         fresh = not alive or rng.random() < 0.4
         if fresh:
             number = _zipf(rng, PROMPTS)
-            said = f"msg-{position}", f"{number}: {prompts[number % 2000]}", f"{texts[position % 2000]} {position}"
-            alive.append(said)
+            item = f"msg-{position}", f"{number}: {prompts[number % 2000]}", f"{texts[position % 2000]} {position}"
+            alive.append(item)
             if len(alive) > 5000:
                 alive[rng.randrange(len(alive))] = alive[-1]
                 alive.pop()
         else:
-            said = alive[rng.randrange(len(alive))]
-        completion_id, prompt, completion = said
+            item = alive[rng.randrange(len(alive))]
+        completion_id, prompt, completion = item
         yield (
             project, f"event-{position}", completion_id, f"user-{_zipf(rng, ACTORS)}",
             json.dumps(_signal(rng, completion), ensure_ascii=False, separators=(",", ":")),
@@ -86,15 +86,15 @@ def _signal(rng: random.Random, completion: str) -> dict[str, object]:
 
 
 def _edited(rng: random.Random, text: str) -> str:
-    """A typo mended, a sentence changed, or all of it written anew; each as often as the others."""
+    """Returns the text with one letter doubled, with a sentence changed, or entirely rewritten, each equally likely."""
     words = text.split(" ")
     match rng.randrange(3):
         case 0:
-            at = rng.randrange(len(words))
-            words[at] = words[at][:-1] + words[at][-1:] * 2
+            index = rng.randrange(len(words))
+            words[index] = words[index][:-1] + words[index][-1:] * 2
         case 1:
-            at = rng.randrange(max(1, len(words) - 12))
-            words[at : at + 12] = rng.choices(_WORDS, k=12)
+            start = rng.randrange(max(1, len(words) - 12))
+            words[start : start + 12] = rng.choices(_WORDS, k=12)
         case _:
             words = rng.choices(_WORDS, k=len(words))
     return " ".join(words)
@@ -109,6 +109,6 @@ def _text(rng: random.Random, length: int) -> str:
     return " ".join(words)
 
 
-def _zipf(rng: random.Random, many: int) -> int:
-    """1/rank, by inverse of its continuous form."""
-    return int(many ** rng.random())
+def _zipf(rng: random.Random, count: int) -> int:
+    """Returns a rank below `count`, with a probability of about 1/rank: the inverse of the continuous distribution."""
+    return int(count ** rng.random())

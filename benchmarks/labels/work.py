@@ -1,4 +1,4 @@
-"""What is measured, each time in a process of its own."""
+"""The measured work, each time in a process of its own."""
 
 import multiprocessing
 import resource
@@ -19,31 +19,31 @@ PROJECT = "bench"
 
 
 def read(session: Session, events: int) -> dict[str, float]:
-    """Every column of the same rows."""
+    """Reads every column of the same rows."""
     rows = sum(batch.num_rows for batch in arrow(session, f"SELECT * FROM events WHERE project_id = '{PROJECT}'"))
     assert rows == events
     return {}
 
 
 def compare(session: Session, events: int) -> dict[str, float]:
-    """Keep how edits compare with their originals, as a server does with those that are new."""
+    """Compares the edits with their originals and stores the results, as a server does for new edits."""
     labels.log_of(session, PROJECT, policies.adopted(session, PROJECT).policy, events, keep=True)
     return {}
 
 
 def resolve(session: Session, events: int) -> dict[str, float]:
-    """Labels, weights and reasons of every completion."""
+    """Resolves labels, weights and reasons of every completion."""
     policy = policies.adopted(session, PROJECT).policy
     began = time.perf_counter()
     log = labels.log_of(session, PROJECT, policy, events)
-    taken = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     context = labels.context(session, PROJECT, policy, events)
     labelled = whole_log.resolve(policy, log, context)
-    return {"seconds_reading_log": taken, "labelled": labelled.completions["label"].drop_nulls().len()}
+    return {"seconds_reading_log": seconds, "labelled": labelled.completions["label"].drop_nulls().len()}
 
 
 def guard(session: Session, events: int) -> dict[str, float]:
-    """The same, and who is left out."""
+    """Resolves the same, and determines which actors and rows the quarantine leaves out."""
     policy = policies.adopted(session, PROJECT).policy
     log, context = labels.log_of(session, PROJECT, policy, events), labels.context(session, PROJECT, policy, events)
     labelled = whole_log.resolve(policy, log, context, judged=True)
@@ -51,7 +51,7 @@ def guard(session: Session, events: int) -> dict[str, float]:
 
 
 def measured(work: Callable[[Session, int], dict[str, float]], events: int) -> dict[str, float]:
-    """Seconds, MB at the peak, and what the work says; from a fresh process."""
+    """Runs the work in a new process; returns seconds, peak MB and the work's own figures."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (work, events))
 
@@ -60,7 +60,7 @@ def _measure(work: Callable[[Session, int], dict[str, float]], events: int) -> d
     malloc.settle()  # as servers and workers do
     with transaction() as session:
         before, began = time.process_time(), time.perf_counter()
-        said = work(session, events)
+        figures = work(session, events)
         seconds, cpu = time.perf_counter() - began, time.process_time() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    return {"seconds": seconds, "processor_seconds": cpu, "peak_mb": peak} | said
+    return {"seconds": seconds, "processor_seconds": cpu, "peak_mb": peak} | figures

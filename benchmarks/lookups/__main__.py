@@ -1,8 +1,8 @@
-"""`make bench-lookups`: what people look up in a log of a million events, over HTTP, while nobody else asks.
+"""`make bench-lookups`: lookups in a log of a million events over HTTP, without any other load.
 
-Nothing here may read the log: `NIGHTLY=1` does the same with ten million events, and says how many times as long it
-takes. How it goes is on stderr; on stdout come a table and, in the last line, all figures as one JSON object, which a
-whole run leaves in benchmarks/results too.
+No lookup may read the whole log: `NIGHTLY=1` also measures ten million events and reports the growth. Progress goes to
+stderr; a table and, in the last line, all figures as one JSON object go to stdout. A whole run also writes them to
+benchmarks/results.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def measure(events: int, console: Console) -> dict[str, float]:
     """Returns the 95th percentile of each lookup, in milliseconds."""
     with backend() as servers:
         os.environ |= servers.environment
-        console.print(f"{events:,} events are written", highlight=False)
+        console.print(f"writing {events:,} events", highlight=False)
         # In a process of its own, as the settings of a process never change.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
             secret, seconds = processes.submit(prepare, servers.database.url, events).result()
@@ -48,16 +48,16 @@ def measure(events: int, console: Console) -> dict[str, float]:
 
 
 def lookups(client: httpx.Client, secret: str) -> dict[str, Callable[[int], dict[str, Any]]]:
-    """Returns what is requested in each round, by name; another completion, event and actor each time."""
+    """Returns the lookups by name. Each gives the request of a round, for a different completion, event and actor."""
     quarantined = client.get("/v1/quarantine", params={"limit": 50}).raise_for_status().json()["items"]
     if not quarantined:
-        raise RuntimeError("nobody is in quarantine")
+        raise RuntimeError("no actor is in quarantine")
     events = client.get("/v1/feedback", params={"limit": 200}).raise_for_status().json()["items"]
     rare = sorted({event["actor"] for event in events}, key=lambda actor: -int(actor.removeprefix("user-")))
 
     def event(number: int) -> dict[str, Any]:
-        found: dict[str, Any] = events[number % len(events)]
-        return found
+        item: dict[str, Any] = events[number % len(events)]
+        return item
 
     return {
         "label_explained": lambda n: {"url": f"/v1/completions/{event(n)['completion_id']}/label"},
@@ -79,15 +79,15 @@ def p95(client: httpx.Client, request: Callable[[int], dict[str, Any]], console:
         began = time.perf_counter()
         client.request("GET", **request(number)).raise_for_status()
         milliseconds.append(1000 * (time.perf_counter() - began))
-    found = quantiles(milliseconds[1:], n=20)[-1]  # the first one fills caches
-    console.print(f"{name}: p95 {found:.1f} ms, the slowest {max(milliseconds):.1f} ms", highlight=False)
-    return found
+    percentile = quantiles(milliseconds[1:], n=20)[-1]  # the first request fills caches
+    console.print(f"{name}: p95 {percentile:.1f} ms, the slowest {max(milliseconds):.1f} ms", highlight=False)
+    return percentile
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lookups", description="What lookups cost.")
-    parser.add_argument("--quick", action="store_true", help=f"{FEW:,} events; nothing is kept")
-    parser.add_argument("--nightly", action="store_true", help=f"{NIGHTLY:,} events, too")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lookups", description="Measures the time of lookups.")
+    parser.add_argument("--quick", action="store_true", help=f"{FEW:,} events; writes no results")
+    parser.add_argument("--nightly", action="store_true", help=f"also {NIGHTLY:,} events")
     options = parser.parse_args(arguments)
     console = Console(stderr=True)
     sizes = [FEW] if options.quick else [MILLION, NIGHTLY] if options.nightly else [MILLION]

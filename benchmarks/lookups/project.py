@@ -1,4 +1,4 @@
-"""A project with a long log, as the loop leaves it."""
+"""A project with a long log, after a round of the loop."""
 
 import time
 
@@ -16,7 +16,7 @@ PROJECT = "lookups"
 
 
 def prepare(database_url: str, events: int) -> tuple[str, float]:
-    """Fills a project's log and takes a round of the loop; returns an API key and the seconds of the round."""
+    """Fills a project's log and runs one round of the loop; returns an API key and the round's seconds."""
     with transaction() as session:
         project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
         new = wire.NewKey(name="reader", scopes=["feedback:read", "runs:read"], project=PROJECT)
@@ -33,7 +33,7 @@ def prepare(database_url: str, events: int) -> tuple[str, float]:
 
 
 def register_ids(database_url: str) -> None:
-    """Writes the ids of events that were copied into the log past the API."""
+    """Registers the ids of events that were copied into the log, bypassing the API."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO event_ids (project_id, event_id, position, received_at) "

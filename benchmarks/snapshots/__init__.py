@@ -1,1 +1,1 @@
-"""What a snapshot costs: of logs of several sizes, beside merely copying their rows to parquet."""
+"""`make bench-snapshot`: the cost of a snapshot for logs of several sizes, against only copying their rows."""

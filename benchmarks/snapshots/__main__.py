@@ -1,9 +1,9 @@
-"""`make bench-snapshot`: snapshots of logs of several sizes, beside merely copying their rows to parquet.
+"""`make bench-snapshot`: snapshots of logs of several sizes, against only copying their rows to parquet.
 
-Both by ADBC out of the same Postgres, in turns, each in a process of its own; the median counts. Before, prompts are
-placed in groups and edits compared, as a server does once for each event: how long that takes is told apart
-(`seconds_ahead`). Tells on stderr how it goes; on stdout come a table and, in the last line, all figures as one JSON
-object, which a whole run leaves in benchmarks/results too.
+Both read the same Postgres by ADBC, in turns, each in a process of its own; the median counts. Prompts are placed in
+groups and edits compared beforehand, as a server does once per event; the time of that is a figure of its own
+(`seconds_ahead`). Progress goes to stderr; a table and, in the last line, all figures as one JSON object go to stdout.
+A whole run also writes them to benchmarks/results.
 """
 
 import argparse
@@ -32,14 +32,14 @@ MOST_TIMES, MOST_MB, MOST_EXPONENT, MOST_MS = 3.0, 600, 1.1, 50
 
 
 def measure(events: int, rounds: int, console: Console) -> dict[str, Any]:
-    """One size, on a Postgres of its own."""
+    """Measures one size, on a Postgres of its own."""
     with services.temporary() as folder, services.embedded_postgres(folder / "postgres") as database:
-        # The settings of this process and of those that it starts.
+        # Settings of this process and of its children.
         os.environ["THUMBWHEEL_DATABASE_URL"] = database.url
         os.environ["THUMBWHEEL_REDIS_URL"] = "redis://127.0.0.1:1/0"
         os.environ["THUMBWHEEL_DATA_DIR"] = str(folder / "data")
         migrate(dict(os.environ))
-        console.print(f"{events:,} events are written", highlight=False)
+        console.print(f"writing {events:,} events", highlight=False)
         measured(create, events)
         fill(database.url, PROJECT, events)
         once = measured(ahead, events)
@@ -50,35 +50,35 @@ def measure(events: int, rounds: int, console: Console) -> dict[str, Any]:
         for number in range(rounds):
             runs["copy"].append(measured(copy, events))
             runs["build"].append(measured(build, events))
-            told = ", ".join(f"{name} {each[-1]['seconds']:.1f} s" for name, each in runs.items())
-            console.print(f"  round {number + 1}: {told}, {runs['build'][-1]['peak_mb']:.0f} MB", highlight=False)
-        asked = measured(ready, events)
+            latest = ", ".join(f"{name} {each[-1]['seconds']:.1f} s" for name, each in runs.items())
+            console.print(f"  round {number + 1}: {latest}, {runs['build'][-1]['peak_mb']:.0f} MB", highlight=False)
+        readiness = measured(ready, events)
     pairs = zip(runs["copy"], runs["build"], strict=True)
     return {
         "events": events,
-        "seconds_over_copy": median(made["seconds"] / copied["seconds"] for copied, made in pairs),
+        "seconds_over_copy": median(built["seconds"] / copied["seconds"] for copied, built in pairs),
         "seconds_copy": median(run["seconds"] for run in runs["copy"]),
         "seconds": median(run["seconds"] for run in runs["build"]),
         "peak_mb": max(run["peak_mb"] for run in runs["build"]),
         "seconds_ahead": once["seconds"],
         "peak_mb_ahead": once["peak_mb"],
-        "readiness_ms": asked["milliseconds"],
+        "readiness_ms": readiness["milliseconds"],
         "runs": runs,
         "ahead": once,
-        "ready": asked,
+        "ready": readiness,
     }
 
 
 def table(sizes: Sequence[dict[str, Any]], exponent: float | None) -> Table:
     shown = Table(
-        "", *(f"{size['events']:,} events" for size in sizes), "to reach", title="Snapshots", title_justify="left"
+        "", *(f"{size['events']:,} events" for size in sizes), "target", title="Snapshots", title_justify="left"
     )
     rows: list[tuple[str, str, str]] = [
-        ("seconds, merely copied", "seconds_copy", ""),
-        ("seconds, a snapshot", "seconds", ""),
-        ("times as long as the copy", "seconds_over_copy", f"≤ {MOST_TIMES:g} at {SIZES[-1]:,}"),
-        ("MB at the peak", "peak_mb", f"≤ {MOST_MB}"),
-        ("once for each event, seconds", "seconds_ahead", ""),
+        ("seconds, copy", "seconds_copy", ""),
+        ("seconds, snapshot", "seconds", ""),
+        ("× the copy", "seconds_over_copy", f"≤ {MOST_TIMES:g} at {SIZES[-1]:,}"),
+        ("peak MB", "peak_mb", f"≤ {MOST_MB}"),
+        ("seconds, once per event", "seconds_ahead", ""),
         ("readiness, ms", "readiness_ms", f"≤ {MOST_MS}"),
     ]
     for what, name, bound in rows:
@@ -87,7 +87,10 @@ def table(sizes: Sequence[dict[str, Any]], exponent: float | None) -> Table:
         )
     if exponent is not None:
         shown.add_row(
-            "time grows as events to the power of", *([""] * (len(sizes) - 1)), f"{exponent:.2f}", f"≤ {MOST_EXPONENT}"
+            "exponent of the growth",
+            *([""] * (len(sizes) - 1)),
+            f"{exponent:.2f}",
+            f"≤ {MOST_EXPONENT}",
         )
     return shown
 
@@ -97,16 +100,18 @@ def exponent_of(small: dict[str, Any], large: dict[str, Any]) -> float:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.snapshots", description="What snapshots cost.")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK[-1]:,} events at most, once; nothing is kept")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.snapshots", description="Measures snapshots.")
     parser.add_argument(
-        "--nightly", action="store_true", help=f"{NIGHTLY:,} events, too: needs an hour and 40 GB of disk"
+        "--quick", action="store_true", help=f"{QUICK[-1]:,} events at most, one round; writes no results"
     )
-    asked = parser.parse_args(arguments)
+    parser.add_argument(
+        "--nightly", action="store_true", help=f"also {NIGHTLY:,} events: needs an hour and 40 GB of disk"
+    )
+    options = parser.parse_args(arguments)
     console = Console(stderr=True)
-    sizes = [measure(events, 1 if asked.quick else 3, console) for events in (QUICK if asked.quick else SIZES)]
+    sizes = [measure(events, 1 if options.quick else 3, console) for events in (QUICK if options.quick else SIZES)]
     exponent = exponent_of(*sizes)
-    if asked.nightly:
+    if options.nightly:
         sizes.append(measure(NIGHTLY, 1, console))
     document = {
         "sizes": {str(size["events"]): size for size in sizes},
@@ -115,7 +120,7 @@ def main(arguments: Sequence[str]) -> int:
         "machine": described("polars", "pyarrow", "numpy", "adbc-driver-postgresql"),
     }
     Console(width=None if sys.stdout.isatty() else 120).print(table(sizes, exponent))
-    if not asked.quick:
+    if not options.quick:
         RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document))
     return 0

@@ -1,4 +1,4 @@
-"""What is measured, each time in a process of its own."""
+"""The measured work, each time in a process of its own."""
 
 import tempfile
 import time
@@ -22,19 +22,19 @@ from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
 from benchmarks.labels.work import PROJECT
 
-ASKED = 30
-#: Of which a row group of the copy is made: about 30 MB.
+REQUESTS = 30
+#: Batches in a row group of the copy, about 30 MB.
 BATCHES = 16
 
 
 def create(session: Session, _: int) -> dict[str, float]:
-    """The project."""
+    """Creates the project."""
     project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
     return {}
 
 
 def copy(session: Session, events: int) -> dict[str, float]:
-    """Every column of the same rows into one parquet file, compressed as a snapshot's shards are."""
+    """Copies every column of the same rows into one parquet file, compressed as a snapshot's shards are."""
     with tempfile.TemporaryDirectory() as folder:
         path, writer, rows = Path(folder) / "events.parquet", None, 0
         batches = arrow(session, f"SELECT * FROM events WHERE project_id = '{PROJECT}'")
@@ -55,18 +55,18 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def ahead(session: Session, events: int) -> dict[str, float]:
-    """What a server does once for each event, as it comes: prompts placed in groups, edits compared."""
+    """Places prompts in groups and compares edits, as a server does once for each new event."""
     began = time.perf_counter()
-    looked_at = prompts.place(session, PROJECT, events)
-    placed = time.perf_counter() - began
+    prompt_count = prompts.place(session, PROJECT, events)
+    seconds = time.perf_counter() - began
     with labels.logs(session, PROJECT, policies.adopted(session, PROJECT).policy, events, keep=True) as logs:
         for number in range(len(logs)):
             logs.part(number)
-    return {"prompts": looked_at, "seconds_placing": placed}
+    return {"prompts": prompt_count, "seconds_placing": seconds}
 
 
 def build(session: Session, events: int) -> dict[str, float]:
-    """Labelled, without duplicates, capped, split, written, stored and registered."""
+    """Builds a snapshot: labels, removes duplicates, caps, splits, writes, stores and registers its rows."""
     with tempfile.TemporaryDirectory() as folder:
         built = snapshots.build(
             session, PROJECT, wire.SnapshotRules(), "kto", watermark=events, seed=1, shipped_checkpoint_id=uuid4(),
@@ -77,14 +77,14 @@ def build(session: Session, events: int) -> dict[str, float]:
 
 
 def ready(_: Session, __: int) -> dict[str, float]:
-    """What GET …/readiness does, when the log was looked at."""
-    with transaction() as looking:
-        runs.look_ahead(looking, PROJECT)
-    taken = []
-    for _ in range(ASKED):
+    """Computes the answer of GET …/readiness repeatedly, after the new events were read."""
+    with transaction() as session:
+        runs.look_ahead(session, PROJECT)
+    seconds = []
+    for _ in range(REQUESTS):
         began = time.perf_counter()
-        with transaction() as asking:
-            found = runs.readiness(asking, PROJECT)
-        taken.append(time.perf_counter() - began)
-    assert found.ready
-    return {"milliseconds": 1000 * median(taken), "worst_milliseconds": 1000 * max(taken)}
+        with transaction() as session:
+            readiness = runs.readiness(session, PROJECT)
+        seconds.append(time.perf_counter() - began)
+    assert readiness.ready
+    return {"milliseconds": 1000 * median(seconds), "worst_milliseconds": 1000 * max(seconds)}

@@ -10,11 +10,11 @@ from benchmarks.train.configurations import Shape
 
 
 def save_base(folder: Path, shape: Shape, tokenizer: Any) -> int:
-    """Returns the number of its parameters."""
+    """Saves the model in `folder` and returns the number of its parameters."""
     transformers.utils.logging.disable_progress_bar()
     on_gpu = torch.cuda.is_available()
     torch.manual_seed(0)
-    # Weights of billions of parameters are stored as they are published.
+    # Large models are stored in bfloat16, as they are published.
     with torch.device("cuda" if on_gpu else "cpu"):
         model = transformers.AutoModelForCausalLM.from_config(
             config_of(shape, tokenizer), dtype=torch.bfloat16 if on_gpu else torch.float32

@@ -1,6 +1,6 @@
 """One task in a process of its own: `python -m benchmarks.train.child TASK CONFIGURATION FOLDER [part]`.
 
-Each leaves TASK.json in FOLDER, where the first one also leaves the rows and the base model for the others.
+Each task writes TASK.json to FOLDER; the first one also writes the rows and the base model for the others.
 """
 
 import json
@@ -26,13 +26,13 @@ from benchmarks.train.theirs import trl
 
 
 def prepare(folder: Path, configuration: Configuration) -> Chats:
-    """Rows and base model, made where they are not there yet."""
+    """Returns the rows of `folder`, creating them and the base model on first use."""
     if (folder / "rows.json").exists():
         return Chats.load(folder / "rows.json")
-    made, tokenizer = chats(configuration.effort.rows, configuration.shape.vocabulary)
+    rows, tokenizer = chats(configuration.effort.rows, configuration.shape.vocabulary)
     save_base(folder / "base", configuration.shape, tokenizer)
-    made.save(folder / "rows.json")
-    return made
+    rows.save(folder / "rows.json")
+    return rows
 
 
 def race_of(folder: Path, configuration: Configuration) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def race_of(folder: Path, configuration: Configuration) -> dict[str, Any]:
 
 
 def ablation_of(folder: Path, configuration: Configuration, switches: Sequence[Switch] = SWITCHES) -> dict[str, Any]:
-    """Seconds of an epoch and of the reference pass, of all and without each."""
+    """Returns the seconds of an epoch and of the reference pass, with all switches on and with each one off."""
     rows = prepare(folder, configuration)
     lanes = [ours(folder / "ablation", folder / "base", rows, configuration, name="all")]
     for switch in switches:
@@ -74,10 +74,10 @@ def ablation_of(folder: Path, configuration: Configuration, switches: Sequence[S
         settings: dict[str, Any] = {"name": switch.name, "swaps": switch.swaps, "recipe": dict(switch.recipe)}
         lanes.append(ours(workdir, folder / "base", rows, configuration, **settings))
     timed, _ = race(lanes, configuration.effort)
-    what = {switch.name: switch.what for switch in switches}
+    descriptions = {switch.name: switch.what for switch in switches}
     return {
         name: {
-            "what": what.get(name, ""),
+            "what": descriptions.get(name, ""),
             "seconds_per_epoch": sum(lane.seconds) * configuration.effort.blocks / len(lane.seconds),
             "reference_seconds": lane.reference_seconds,
         }
@@ -89,25 +89,25 @@ def main(task: str, name: str, at: str, *options: str) -> None:
     logging.getLogger("trl").setLevel(logging.ERROR)
     folder, configuration = Path(at), Configuration.of(name, part="part" in options)
     kind, _, side = task.partition("-")
-    found: Any
+    result: Any
     if kind == "race":
-        found = race_of(folder, configuration)
+        result = race_of(folder, configuration)
     elif task == "memory-foretold":
-        found = foretold(folder / task, folder / "base", prepare(folder, configuration), configuration)
+        result = foretold(folder / task, folder / "base", prepare(folder, configuration), configuration)
     elif kind == "memory":
-        found = peak_bytes(side, folder, prepare(folder, configuration), configuration)
+        result = peak_bytes(side, folder, prepare(folder, configuration), configuration)
     elif kind == "ablation":
-        found = ablation_of(folder, configuration)
+        result = ablation_of(folder, configuration)
     elif kind == "profile":
         rows = prepare(folder, configuration)
-        found = profiled(ours(folder / task, folder / "base", rows, configuration, name="ours"))
+        result = profiled(ours(folder / task, folder / "base", rows, configuration, name="ours"))
     elif kind == "ceiling":
-        found = ceiling()
+        result = ceiling()
     else:
-        assert kind == "growth", f"{task} is no task"
+        assert kind == "growth", f"unknown task {task}"
         prepare(folder, configuration)
-        found = growth(folder, configuration, *map(int, options))
-    (folder / f"{task}.json").write_text(json.dumps(found))
+        result = growth(folder, configuration, *map(int, options))
+    (folder / f"{task}.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What is measured: shapes of models, precisions, methods. Parameters of a shape are counted with tied weights once.
+"""The measured configurations: model shapes, precisions, methods. Tied weights count once as parameters of a shape.
 
-Small shapes are Llama's and Qwen2's in small, with random weights; m60 has the real vocabulary of GPT-2, the
-smaller ones fold the token ids into a vocabulary that fits their size. Large shapes are those of the published models.
+Small shapes are scaled-down Llama and Qwen2 models with random weights; m60 has the real vocabulary of GPT-2, the
+smaller ones fold the token ids into a vocabulary that fits their size. Large shapes are those of published models.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Without norms and biases, which are less than a thousandth."""
+        """The number of weights without norms and biases, which are less than a thousandth."""
         return self.body + self.head * (1 if self.tied else 2)
 
 
@@ -58,13 +58,13 @@ GPU = ("g05_bf16_lora", "g15_bf16_lora", "g8_bf16_lora")
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured."""
+    """The amount of measurement: rows, steps, epochs, time."""
 
-    rows_per_step: int  # of the one micro-batch of an optimizer step
-    blocks: int  # optimizer steps of an epoch
+    rows_per_step: int  # in the only micro-batch of an optimizer step
+    blocks: int  # optimizer steps per epoch
     warm_up: int = 3  # steps before any is timed; their losses are compared
-    passes: int = 1  # epochs that are timed at most; one at least
-    seconds: float = 60.0  # no further epoch is begun that would end later
+    passes: int = 1  # timed epochs at most; at least one
+    seconds: float = 60.0  # no further epoch begins if it would end later
     lanes: tuple[str, ...] = LANES
 
     @property
@@ -81,8 +81,8 @@ EFFORTS: Mapping[str, Effort] = {
     "g15": Effort(32, 8, passes=2, seconds=30),
     "g8": Effort(32, 4, warm_up=2, seconds=30, lanes=("trl", "ours_same")),
 }
-#: Of `QUICK=1` and of `ONLY=…`: a look within three minutes, without TRL's lane of sorted rows and with three quarters
-#: of the rows in a step.
+#: The effort of `QUICK=1` and `ONLY=…`, which take three minutes: they also leave out TRL's lane of sorted rows and a
+#: quarter of the rows in a step.
 PART: Mapping[str, Any] = {"blocks": 2, "warm_up": 1, "passes": 3, "seconds": 30.0}
 
 
@@ -103,18 +103,18 @@ class Configuration:
 
     @property
     def weight_bytes(self) -> int:
-        """Of one copy of the base model: frozen weights are in the precision that is computed in."""
+        """The size of one copy of the base model. Frozen weights have the precision of the computation."""
         low = self.precision == "bf16" and self.method == "lora"
         return self.shape.parameters * (2 if low else 4)
 
     @property
     def tolerance(self) -> float:
-        """Largest relative difference of the losses of one step: rounding, and no more."""
+        """The largest relative difference of the losses of one step that rounding explains."""
         return 1e-5 if self.precision == "float32" else 1e-2
 
     @classmethod
     def of(cls, name: str, *, part: bool = False) -> Self:
-        """Raises ValueError with a sentence."""
+        """Returns the configuration of this name. Raises ValueError, with a message for the user, if there is none."""
         parts = name.split("_")
         for precision in get_args(Precision):
             for method in get_args(Method):
@@ -125,6 +125,6 @@ class Configuration:
                         effort = replace(effort, rows_per_step=effort.rows_per_step * 3 // 4, lanes=lanes, **PART)
                     return cls(parts[0], precision, method, effort)
         raise ValueError(
-            f"ONLY: there is no configuration {name}: join a shape of {', '.join(SHAPES)}, float32 or bf16, and full "
-            "or lora by _, as in m15_bf16_lora"
+            f"ONLY: there is no configuration {name}. Join a shape ({', '.join(SHAPES)}), float32 or bf16, and full or "
+            "lora with underscores, as in m15_bf16_lora."
         )

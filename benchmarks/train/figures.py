@@ -1,10 +1,10 @@
-"""From seconds to ratios. Pure.
+"""Computes ratios from the seconds of the lanes. Pure.
 
-A ratio over 1 says that ours is faster. Tokens are real ones, of prompts and completions; those of the mismatched pass
-and of the reference pass are work, not output, and are not counted.
+A ratio above 1 means that ours is faster. Tokens are those of prompts and completions; the mismatched pass and the
+reference pass are work, not output, so their tokens do not count.
 
     step_ratio              median over the rounds of seconds of trl / seconds of ours_same: the same block in turn
-    step_ratio_of_cpu_time  the same of the time that the process had: far from step_ratio, the machine was busy
+    step_ratio_of_cpu_time  the same for CPU time; if it is far from step_ratio, the machine was busy
     step_ratio_best_trl     all timed steps of trl_best / all of ours: the same rows, each side in blocks of its own
     job_ratio_n_epochs      min(trl, trl_precomputed) / ours of: reference pass + n · epoch
     job_ratio_n_epochs_best_trl  the same against trl_best
@@ -23,10 +23,10 @@ EPOCHS = (1, 3)
 
 @dataclass(frozen=True)
 class Timed:
-    """One lane."""
+    """The times, lengths and losses of one lane."""
 
-    loading_seconds: float  # and whatever else is done once, however many rows there are; in no ratio
-    reference_seconds: float  # its pass over all rows, 0 where it scores them online
+    loading_seconds: float  # and other work independent of the number of rows; in no ratio
+    reference_seconds: float  # its pass over all rows, 0 if it scores them online
     seconds: Sequence[float]  # of each timed step
     cpu_seconds: Sequence[float]  # the same, of all threads
     lengths: Sequence[Sequence[int]]  # tokens of the rows of each step
@@ -36,12 +36,12 @@ class Timed:
 
 @dataclass(frozen=True)
 class Work:
-    """What one optimizer step of a lane is: means over an epoch."""
+    """The work of a lane in one epoch, as means over the timed epochs."""
 
     epoch_seconds: float
     reference_seconds: float
     tokens: int  # of an epoch
-    padding_share: float  # where its blocks are padded to their longest row
+    padding_share: float  # if its blocks are padded to their longest row
 
     @classmethod
     def of(cls, timed: Timed, passes: float) -> "Work":
@@ -56,12 +56,15 @@ class Work:
 def figures(
     configuration: Configuration, timed: Mapping[str, Timed], difference: float, peaks: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Of one configuration, as the last line of the output has them. `peaks`: bytes above the weights by lane."""
+    """Returns the figures of one configuration, as in the last line of the output.
+
+    peaks  bytes above the weights, by lane
+    """
     blocks = configuration.effort.blocks
     work = {name: Work.of(lane, len(lane.seconds) / blocks) for name, lane in timed.items()}
     rounds = _by_round(timed["trl"].seconds, timed["ours_same"].seconds)
     of_cpu_time = _by_round(timed["trl"].cpu_seconds, timed["ours_same"].cpu_seconds)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "step_ratio": median(rounds),
         "step_ratio_quartiles": quartiles(rounds),
         "step_ratio_of_cpu_time": None if timed["trl"].peak_bytes else median(of_cpu_time),
@@ -69,19 +72,19 @@ def figures(
     }
     own, best = work.get("ours"), work.get("trl_best")
     if own and best:
-        found["step_ratio_best_trl"] = best.epoch_seconds / own.epoch_seconds
+        result["step_ratio_best_trl"] = best.epoch_seconds / own.epoch_seconds
     for epochs in EPOCHS:
-        jobs = {name: one.job(epochs) for name, one in work.items()}
+        jobs = {name: lane.job(epochs) for name, lane in work.items()}
         as_run = min(jobs["trl"], jobs.get("trl_precomputed", jobs["trl"]))
         name = f"job_ratio_{epochs}_epoch{'s' * (epochs > 1)}"
-        found[name] = as_run / jobs["ours"] if own else None
-        found[f"{name}_best_trl"] = jobs["trl_best"] / jobs["ours"] if own and best else None
-    found["memory_ratio"] = _ratio(peaks, "ours_same", "trl")
-    found["memory_ratio_lean_trl"] = _ratio(peaks, "ours_same", "trl_lean")
-    found["padding_share"] = work["trl"].padding_share
-    found["max_loss_difference"] = difference
-    found["lanes"] = {name: _lane(work[name], timed[name], peaks.get(name)) for name in timed}
-    return found
+        result[name] = as_run / jobs["ours"] if own else None
+        result[f"{name}_best_trl"] = jobs["trl_best"] / jobs["ours"] if own and best else None
+    result["memory_ratio"] = _ratio(peaks, "ours_same", "trl")
+    result["memory_ratio_lean_trl"] = _ratio(peaks, "ours_same", "trl_lean")
+    result["padding_share"] = work["trl"].padding_share
+    result["max_loss_difference"] = difference
+    result["lanes"] = {name: _lane(work[name], timed[name], peaks.get(name)) for name in timed}
+    return result
 
 
 def _by_round(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
@@ -108,12 +111,12 @@ def _lane(work: Work, timed: Timed, peak: int | None) -> dict[str, Any]:
 
 
 def useful_flops(configuration: Configuration, prompt_tokens: int, completion_tokens: int) -> float:
-    """Of one optimizer step's rows: linear layers alone, no padding, nothing computed twice.
+    """Returns the FLOPs of these tokens: only linear layers, without padding and without recomputation.
 
-    2 FLOPs for a weight and a token in each direction: forward, gradient of activations, and with full fine-tuning
-    gradient of weights; then one forward of the mismatched completions, whose prompts are known. Log-probs of the
-    reference are kept. The head counts at completions alone. Per token of a share f of prompt tokens and N weights this
-    is 6N + 2N(1−f), with LoRA 4N + 2N(1−f).
+    2 FLOPs per weight and token in each direction: forward, gradient of activations, and with full fine-tuning gradient
+    of weights; then one forward of the mismatched completions, whose prompts were read before. Log-probs of the
+    reference are cached. The head counts only at completions. With a share f of prompt tokens and N weights this is
+    6N + 2N(1−f) per token, with LoRA 4N + 2N(1−f).
     """
     shape = configuration.shape
     passes = 6 if configuration.method == "full" else 4
@@ -122,7 +125,7 @@ def useful_flops(configuration: Configuration, prompt_tokens: int, completion_to
 
 
 def rounded(value: Any) -> Any:
-    """Numbers of a document to four significant digits, small ones (losses, ratios) and large ones alike."""
+    """Returns a document with its numbers rounded to four significant digits, whatever their size."""
     if isinstance(value, dict):
         return {name: rounded(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What the GPU benchmark adds: the rate of a large matrix product, and how a token's cost grows with the length."""
+"""Measures on a GPU: the rate of a large matrix product, and the growth of a token's cost with the length."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ PRODUCTS = 20
 
 
 def ceiling() -> dict[str, Any]:
-    """FLOPs a second of a bfloat16 product of 8192 × 8192 matrices, the median of 20. On CPU: float32, 512 × 512."""
+    """Returns the FLOPs per second of a product of 8192 × 8192 bfloat16 matrices (CPU: 512 × 512, float32), median."""
     on_gpu = torch.cuda.is_available()
     size, dtype, device = (8_192, torch.bfloat16, "cuda") if on_gpu else (512, torch.float32, "cpu")
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
@@ -35,27 +35,32 @@ def ceiling() -> dict[str, Any]:
 
 
 def growth(folder: Path, configuration: Configuration, short: int, long: int) -> dict[str, Any]:
-    """Seconds per token of our steps at two completion lengths, with as many tokens a step; prompts are half as long as
-    the short completions. `folder` holds the base model.
+    """Returns the seconds per token of our steps at two completion lengths, with equal tokens per step.
+
+    Prompts are half as long as the short completions. `folder` has the base model.
     """
     base = _reading_words(folder, configuration.shape.vocabulary)
     prompt, rows = short // 2, 4
-    found: dict[int, float] = {}
+    seconds: dict[int, float] = {}
     for length in (short, long):
         count = round(rows * (prompt + long) / (prompt + length))
         effort = Effort(count, 1, warm_up=2, passes=5, seconds=20)
         chats = of_length(count, prompt, length, configuration.shape.vocabulary)
         changed = replace(configuration, effort=effort)
-        # A row is as long as it was meant to be: nothing is cut.
+        # No row is cut.
         room = prompt + long + 1
         lane = ours(folder / f"length-{length}", base, chats, changed, name=str(length), max_length=room)
         timed, _ = race([lane], effort)
-        found[length] = median(timed[str(length)].seconds) / (count * (prompt + length))
-    return {"lengths": [short, long], "seconds_per_token": list(found.values()), "ratio": found[long] / found[short]}
+        seconds[length] = median(timed[str(length)].seconds) / (count * (prompt + length))
+    return {
+        "lengths": [short, long],
+        "seconds_per_token": list(seconds.values()),
+        "ratio": seconds[long] / seconds[short],
+    }
 
 
 def _reading_words(folder: Path, vocabulary: int) -> Path:
-    """The base model of `folder` with a tokenizer that reads single words."""
+    """Creates a copy of the base model in `folder` with a tokenizer of single words, and returns its folder."""
     base = folder / "base-of-words"
     base.mkdir()
     for path in (folder / "base").iterdir():

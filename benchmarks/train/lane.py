@@ -1,8 +1,8 @@
 """A lane: one trainer that runs its own loop, and pauses at each event until it is its turn again.
 
 It runs as a greenlet, so all lanes share one thread: the same pool of arithmetic threads, the same arenas of the
-allocator. What a trainer sets in torch for the whole process is set in its own turns only, and so is what a lane swaps.
-Warnings are not heard here.
+allocator. A trainer's process-wide torch settings apply only during its own turns, and so do a lane's swaps. Warnings
+are ignored.
 """
 
 import importlib
@@ -18,27 +18,27 @@ from unittest.mock import patch
 import torch
 from greenlet import greenlet
 
-#: loaded: what is done once, however many rows there are · reference: a piece of that pass · step: a whole one
+#: loaded: the work independent of the number of rows · reference: a part of that pass · step: a whole optimizer step
 Event = Literal["loaded", "reference", "step"]
-#: "package.module:name", or "package.module:Class.name" → what it is during this lane's turns, made of what it was.
+#: "package.module:name" or "package.module:Class.name" → function from the original to the value during the turns.
 Swaps = Mapping[str, Callable[[Any], Any]]
 
 
 class Turn(NamedTuple):
-    """What a lane did until it paused."""
+    """A lane's turn, up to its pause."""
 
     event: Event
     seconds: float
-    cpu_seconds: float  # of all threads: what other work on the machine takes away is not in them
+    cpu_seconds: float  # of all threads, without other work on the machine
 
 
 class Ended(Exception):
-    """A trainer came to its end before it was told to."""
+    """A trainer ended before its lane was closed."""
 
 
 @dataclass
 class Lane:
-    """`loop(lane)` runs the trainer, calls `pause` at each event, and never ends by itself."""
+    """One trainer. `loop(lane)` runs it, calls `pause` at each event, and never ends by itself."""
 
     name: str
     loop: Callable[["Lane"], None]
@@ -53,24 +53,24 @@ class Lane:
         self._flags = Flags.now()
 
     def advance(self) -> Turn:
-        """On to the next event."""
+        """Runs the trainer up to its next event. Raises `Ended`."""
         with self._surroundings():
             started, cpu_started = perf_counter(), process_time()
             event: Event | None = self._greenlet.switch()
             seconds, cpu_seconds = perf_counter() - started, process_time() - cpu_started
         if event is None:
-            raise Ended(f"{self.name} ended before it was told to: it was given too few epochs")
+            raise Ended(f"{self.name} ended too early: it has too few epochs")
         return Turn(event, seconds, cpu_seconds)
 
     def until(self, event: Event) -> float:
-        """On to the next `event`; seconds."""
+        """Runs the trainer up to its next `event`; returns the seconds that it took."""
         turns = [self.advance()]
         while turns[-1].event != event:
             turns.append(self.advance())
         return sum(turn.seconds for turn in turns)
 
     def pause(self, event: Event) -> None:
-        """Called by the trainer."""
+        """Ends the turn at this event. The trainer's loop calls this."""
         _wait_for_device()
         self._greenlet.parent.switch(event)
 
@@ -87,9 +87,9 @@ class Lane:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            for place, made_of in self.swaps.items():
-                owner, attribute = owner_of(place)
-                stack.enter_context(patch.object(owner, attribute, made_of(getattr(owner, attribute))))
+            for path, replacement in self.swaps.items():
+                owner, attribute = owner_of(path)
+                stack.enter_context(patch.object(owner, attribute, replacement(getattr(owner, attribute))))
             self._flags.set()
             before = _allocated()
             try:
@@ -105,16 +105,16 @@ class Lane:
             self.held_bytes += torch.cuda.memory_allocated() - before
 
 
-def owner_of(place: str) -> tuple[Any, str]:
-    """Who owns it, and its name there."""
-    module, _, path = place.partition(":")
-    *owners, attribute = path.split(".")
+def owner_of(path: str) -> tuple[Any, str]:
+    """Returns the module or class that has the attribute at `path`, and the attribute's name."""
+    module, _, name = path.partition(":")
+    *owners, attribute = name.split(".")
     return reduce(getattr, owners, importlib.import_module(module)), attribute
 
 
 @dataclass(frozen=True)
 class Flags:
-    """What a trainer may set in torch for the whole process."""
+    """Process-wide torch settings that a trainer may change."""
 
     deterministic: bool
     warn_only: bool
@@ -145,7 +145,7 @@ def _wait_for_device() -> None:
 
 
 def _allocated() -> int:
-    """Bytes on the GPU; from now on the peak is counted anew."""
+    """Returns the allocated bytes on the GPU, and resets the peak."""
     if not torch.cuda.is_available():
         return 0
     torch.cuda.reset_peak_memory_stats()

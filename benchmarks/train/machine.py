@@ -1,4 +1,4 @@
-"""What it was measured on: enough to compare figures, nothing that names the machine."""
+"""Describes the machine of a measurement: enough to compare figures, without the machine's name."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
 
 
 def allocator(maps: str) -> str:
-    """Of malloc, by the libraries that `maps` (/proc/self/maps) lists; both sides have the same."""
+    """Returns the name of the malloc library that `maps` (/proc/self/maps) lists. Both sides use the same one."""
     for name in ("jemalloc", "tcmalloc", "mimalloc"):
         if name in maps:
             return name

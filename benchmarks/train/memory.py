@@ -1,9 +1,9 @@
-"""Peak memory of one lane alone, in a process of its own: two steps, the second on the largest block there is.
+"""Measures the peak memory of one lane in a process of its own: two steps, the second on the largest block.
 
-Counted is the resident memory of the process at its highest between loading and the end of the second step (reference
-pass, activations, gradients, optimizer, a second model where there is one), less what the process held before the model
-was loaded, less one copy of the weights. A toy lane runs first: libraries and their buffers are in that baseline. On a
-GPU it is the memory of the framework's allocator, counted by lane in `lane`, and needs no process.
+The figure is the highest resident memory between loading and the end of the second step (reference pass, activations,
+gradients, optimizer, a second model if there is one), less the resident memory before the model was loaded, less one
+copy of the weights. A toy lane runs first, so that this baseline includes the libraries and their buffers. On a GPU,
+`lane` counts the memory of the framework's allocator by lane, so no such process is needed.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,10 @@ STEPS = 2
 
 
 def lane_of(side: str, folder: Path, base: Path, chats: Chats, configuration: Configuration) -> Lane:
-    """`side`: trl and ours_same as in a race; trl_lean precomputes the reference and computes activations twice."""
+    """Returns the lane of a side: trl or ours_same as in a race, or trl_lean.
+
+    trl_lean precomputes the reference, sorts the rows by length and recomputes activations.
+    """
     if side == "ours_same":
         given = batches_of_trl(len(chats.rows), configuration.effort.rows_per_step)
         return ours(folder, base, chats, configuration, name=side, given=given)
@@ -38,7 +41,10 @@ def lane_of(side: str, folder: Path, base: Path, chats: Chats, configuration: Co
 
 
 def peak_bytes(side: str, folder: Path, chats: Chats, configuration: Configuration) -> int:
-    """`folder` holds the base model. Of this process: call it once, before anything else is computed."""
+    """Returns the peak memory of a side in this process. Call it once, before any other computation.
+
+    folder  has the base model
+    """
     toy = Configuration.of(f"toy_{configuration.precision}_{configuration.method}")
     toy_rows, tokenizer = toy_rows_of(toy.effort.rows, toy.shape.vocabulary)
     toy_chats = _largest_blocks(toy_rows, toy)
@@ -53,8 +59,9 @@ def peak_bytes(side: str, folder: Path, chats: Chats, configuration: Configurati
 
 
 def foretold(folder: Path, base: Path, chats: Chats, configuration: Configuration) -> dict[str, Any]:
-    """What the trainer foretells of its peak, from one and two rows, and what a step of its largest micro-batch needs:
-    bytes of gradients, moments and live tensors above the weights.
+    """Returns the peak that the trainer predicts from one and two rows, and that of a step of its largest micro-batch.
+
+    Both are bytes of gradients, moments and live tensors above the weights.
     """
     rows_per_step = configuration.effort.rows_per_step
     stage(folder, base, chats, configuration, {"max_length": MAX_LENGTH, "micro_batch_size": "auto"})
@@ -64,7 +71,7 @@ def foretold(folder: Path, base: Path, chats: Chats, configuration: Configuratio
     policy = models.load_policy(job, arithmetic)
     weights = models.trained_weights(policy)
     reading = reading_of(policy, tried(read.rows, MAX_LENGTH), arithmetic.precision)
-    _, told = measured_micro_batch(
+    _, prediction = measured_micro_batch(
         reading, weights, read.rows, job.recipe, arithmetic, MAX_LENGTH, Ranks(), free=2**60, at_most=rows_per_step
     )
     longest = sorted(read.rows, key=lambda row: row.length, reverse=True)[:rows_per_step]
@@ -72,11 +79,15 @@ def foretold(folder: Path, base: Path, chats: Chats, configuration: Configuratio
     others = [(prompt, own[number - 1][1]) for number, (prompt, _) in enumerate(own)]
 
     def step() -> None:
-        found, _ = reading.read(own, others)
-        found.lp_B.sum().backward()  # type: ignore[no-untyped-call]
+        logprobs, _ = reading.read(own, others)
+        logprobs.lp_B.sum().backward()  # type: ignore[no-untyped-call]
 
-    peak = measured_peak(step, weights, policy, arithmetic.device) + told["bytes_of_gradients_and_moments"]
-    return {"foretold_bytes": told["bytes_needed"], "peak_bytes": round(peak), "ratio": told["bytes_needed"] / peak}
+    peak = measured_peak(step, weights, policy, arithmetic.device) + prediction["bytes_of_gradients_and_moments"]
+    return {
+        "foretold_bytes": prediction["bytes_needed"],
+        "peak_bytes": round(peak),
+        "ratio": prediction["bytes_needed"] / peak,
+    }
 
 
 def _run(lane: Lane, loaded: Callable[[], None] = lambda: None) -> None:
@@ -88,7 +99,7 @@ def _run(lane: Lane, loaded: Callable[[], None] = lambda: None) -> None:
 
 
 def _largest_blocks(chats: Chats, configuration: Configuration) -> Chats:
-    """Rows of the batches that have the longest rows, the longest last."""
+    """Returns the rows of the batches with the longest rows, the longest last."""
     per_step = configuration.effort.rows_per_step
     batches = [chats.rows[start : start + per_step] for start in range(0, len(chats.rows), per_step)]
     chosen = sorted(batches, key=lambda batch: max(row.tokens for row in batch))[-STEPS:]
@@ -96,11 +107,11 @@ def _largest_blocks(chats: Chats, configuration: Configuration) -> Chats:
 
 
 def forget_peak() -> None:
-    """From here on VmHWM is counted anew (proc(5), clear_refs)."""
+    """Resets VmHWM, the peak of resident memory (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident() -> dict[str, int]:
-    """Bytes, now (VmRSS) and at most (VmHWM)."""
+    """Returns the sizes in /proc/self/status in bytes: now (VmRSS), at the peak (VmHWM) and others."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
     return {words[0].rstrip(":"): 1024 * int(words[1]) for words in lines if words[-1] == "kB"}

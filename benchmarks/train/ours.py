@@ -1,8 +1,8 @@
 """Our lane: `worker.training.train.train` on a WORKDIR, unchanged.
 
-It is watched through what it promises to its callers: it asks now and then whether it should stop, and appends a line
-to metrics.jsonl after each optimizer step. The first question after a new line is the end of a step. Its plan of blocks
-is listened in on: there the model is loaded and tried, and the reference pass begins.
+The lane follows it through its public contract: the trainer checks for a stop request now and then, and appends a line
+to metrics.jsonl after each optimizer step. The first check after a new line is the end of a step. The lane also
+intercepts the plan of blocks: at that point the model is loaded and tried, and the reference pass begins.
 """
 
 import hashlib
@@ -27,14 +27,15 @@ LEARNING_RATE, MAX_LENGTH, SEED = 1e-4, 1024, 42
 
 
 class InOrder(BatchPlan):
-    """Every epoch takes the blocks in the same order, so that the steps of two epochs can be compared."""
+    """A plan with the same order of blocks in every epoch, so that the steps of two epochs can be compared."""
 
     def steps(self, epoch: int, blocks_per_step: int, seed: int) -> list[list[Block]]:  # noqa: ARG002
-        return [list(self.blocks[at : at + blocks_per_step]) for at in range(0, len(self.blocks), blocks_per_step)]
+        starts = range(0, len(self.blocks), blocks_per_step)
+        return [list(self.blocks[start : start + blocks_per_step]) for start in starts]
 
 
 def batches_of_trl(count: int, rows_per_step: int) -> BatchPlan:
-    """Rows in order; each borrows the completion of the one before it in its batch, the first that of the last."""
+    """Returns TRL's plan: rows in order, each with the completion of the row before it in its batch (cyclically)."""
     starts = range(0, count, rows_per_step)
     blocks = [tuple(range(start, min(start + rows_per_step, count))) for start in starts]
     return InOrder(tuple(Block(block, block[-1:] + block[:-1]) for block in blocks))
@@ -52,7 +53,11 @@ def ours(
     recipe: dict[str, Any] | None = None,
     max_length: int = MAX_LENGTH,
 ) -> Lane:
-    """`given`: in the place of its own plan. `recipe`: changes."""
+    """Returns our lane.
+
+    given   a plan that replaces the trainer's own
+    recipe  changes to the recipe
+    """
     stage(folder, base, chats, configuration, {"max_length": max_length, **(recipe or {})})
     plans: list[BatchPlan] = []
 
@@ -69,9 +74,9 @@ def ours(
 
     def planned(own: Callable[..., BatchPlan]) -> Callable[..., BatchPlan]:
         def plan(*arguments: Any, **settings: Any) -> BatchPlan:
-            made = given or own(*arguments, **settings)
-            first = tuple(block for step in made.steps(0, 1, SEED) for block in step)
-            plans.append(InOrder(first, made.mismatched))
+            source = given or own(*arguments, **settings)
+            first = tuple(block for step in source.steps(0, 1, SEED) for block in step)
+            plans.append(InOrder(first, source.mismatched))
             lane.pause("loaded")
             return plans[-1]
 
@@ -82,7 +87,7 @@ def ours(
 
 
 class Watch(StopRequest):
-    """Never asks to stop; pauses the lane where the trainer looks."""
+    """A stop request that never stops the trainer, but pauses the lane at the trainer's checks."""
 
     def __init__(self, folder: Path, lane: Lane) -> None:
         self._metrics, self._lane = folder / "metrics.jsonl", lane
@@ -104,7 +109,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def stage(folder: Path, base: Path, chats: Chats, configuration: Configuration, changes: dict[str, Any]) -> None:
-    """A WORKDIR."""
+    """Writes a WORKDIR to `folder`. `changes` are changes to the recipe."""
     (folder / "snapshot").mkdir(parents=True)
     shard = folder / "snapshot" / "train.parquet"
     columns = [
@@ -116,8 +121,8 @@ def stage(folder: Path, base: Path, chats: Chats, configuration: Configuration, 
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(columns), shard)
     digest = hashlib.sha256(shard.read_bytes()).hexdigest()
-    listed = {"path": shard.name, "split": "train", "format": "text", "rows": len(columns), "sha256": digest}
-    _write(folder / "snapshot" / "manifest.json", {"shards": [listed], "counts": {}})
+    entry = {"path": shard.name, "split": "train", "format": "text", "rows": len(columns), "sha256": digest}
+    _write(folder / "snapshot" / "manifest.json", {"shards": [entry], "counts": {}})
     job = {
         "run_id": "benchmark",
         "base_model": str(base),

@@ -1,7 +1,7 @@
-"""Lanes beside each other: reference passes in turn, warm-up steps, equal losses, then timed steps in turn.
+"""Runs lanes in turn: reference passes, warm-up steps, a comparison of the losses, then timed steps.
 
-Losses are compared after the warm-up, before time is spent, and once more at the end: the first one is that of a policy
-which still is its reference, the same whatever a trainer computes.
+Losses are compared after the warm-up, before the long part, and once more at the end. The first loss alone shows
+nothing: the policy still equals its reference, so it is the same whatever a trainer computes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from benchmarks.train.lane import Lane, Turn
 
 
 class Unequal(Exception):
-    """Two trainers do not compute the same: a ratio of their speeds would say nothing."""
+    """Two trainers compute different losses, so a ratio of their speeds would mean nothing."""
 
 
 def race(
     lanes: Sequence[Lane], effort: Effort, *, equal: tuple[str, str] | None = None, tolerance: float = 0.0
 ) -> tuple[Mapping[str, Timed], float]:
-    """What was timed by lane, and the largest relative difference of the losses of `equal` over all steps.
+    """Returns the times by lane, and the largest relative difference between the losses of `equal` over all steps.
 
-    Raises `Unequal` where it exceeds `tolerance`.
+    Raises `Unequal` if the difference exceeds `tolerance`.
     """
     warm_up = effort.warm_up
     try:
@@ -55,7 +55,7 @@ def race(
 
 
 def require_equal(lanes: Sequence[Lane], tolerance: float) -> float:
-    """How far the losses of two lanes are apart so far; 0 where none are compared. Raises `Unequal`."""
+    """Returns the largest relative difference of the losses of two lanes so far; 0 without lanes. Raises `Unequal`."""
     if not lanes:
         return 0.0
     ours, theirs = (lane.losses() for lane in lanes)
@@ -70,7 +70,7 @@ def largest_difference(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def _reference_passes(lanes: Sequence[Lane]) -> dict[str, float]:
-    """In turn, as the steps: seconds by lane. The step that follows a lane's last piece is its first warm-up step."""
+    """Runs the reference passes in turn, up to each lane's first warm-up step; returns the seconds by lane."""
     seconds = {lane.name: 0.0 for lane in lanes}
     waiting = list(lanes)
     while waiting:
@@ -84,7 +84,7 @@ def _reference_passes(lanes: Sequence[Lane]) -> dict[str, float]:
 
 
 def _timed_passes(lanes: Sequence[Lane], effort: Effort) -> tuple[dict[str, list[Turn]], int]:
-    """The steps of each lane, and the number of epochs that they are."""
+    """Runs the timed steps; returns them by lane, and the number of their epochs."""
     turns: dict[str, list[Turn]] = {lane.name: [] for lane in lanes}
     blocks = len(lanes[0].rows())
     started = perf_counter()
@@ -104,5 +104,5 @@ def _step(lane: Lane) -> Turn:
 
 
 def _in_order(blocks: Sequence[Sequence[int]], warm_up: int, passes: int) -> Sequence[Sequence[int]]:
-    """The blocks of the timed steps: those after the warm-up, round and round."""
+    """Returns the blocks of the timed steps, which follow the warm-up and repeat with each epoch."""
     return [blocks[(warm_up + number) % len(blocks)] for number in range(passes * len(blocks))]

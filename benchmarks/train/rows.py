@@ -1,10 +1,10 @@
 """Rows with the lengths of real chats, and the tokenizer that gives them those lengths.
 
-Where ../shared/data of the project's root is there, prompts and completions are real ones, read with GPT-2's tokenizer:
+If ../shared/data exists next to the project's root, prompts and completions are real ones, read with GPT-2's tokenizer:
 prompts of 30 to 300 tokens, completions of 20 to 400, three harmless-chat rows to one of topical chat, which makes two
-fifths of a random batch of 8 padding. Elsewhere lengths are log-normal within the same bounds.
+fifths of a random batch of 8 padding. Otherwise lengths are log-normal within the same bounds.
 
-Rows are evenly spaced over all lengths, so that few of them have the spread of many.
+The chosen rows are evenly spaced over all lengths, so that a few rows have the same spread as all.
 
 A model with a smaller vocabulary reads words w0, w1, …: the token ids, folded into its vocabulary.
 """
@@ -30,7 +30,7 @@ class TextRow:
     completion: str
     desirable: bool
     prompt_tokens: int
-    completion_tokens: int  # the end token among them
+    completion_tokens: int  # with the end token
 
     @property
     def tokens(self) -> int:
@@ -52,27 +52,27 @@ class Chats:
 
 
 def chats(count: int, vocabulary: int) -> tuple[Chats, Any]:
-    """`count` rows in random order, no prompt or completion twice; and their tokenizer."""
+    """Returns `count` rows in random order, without repeated prompts or completions, and their tokenizer."""
     if (DATA / "tokenizers" / "gpt2").is_dir() and (DATA / "trl").is_dir():
         from transformers import AutoTokenizer
 
         gpt2 = AutoTokenizer.from_pretrained(DATA / "tokenizers" / "gpt2", local_files_only=True)
-        found = _real(gpt2)
+        conversations = _real(gpt2)
         source = "real chats (hh_harmless and topical_chat, 3 to 1), lengths by GPT-2's tokenizer"
         if vocabulary >= len(gpt2):
             rows = [
                 TextRow(prompt, completion, desirable, len(p), len(c) + 1)
-                for prompt, completion, desirable, p, c in found
+                for prompt, completion, desirable, p, c in conversations
             ]
             return Chats(source, tuple(_evenly_spaced(rows, count))), gpt2
-        ids = [(p, c, desirable) for _, _, desirable, p, c in found]
+        ids = [(p, c, desirable) for _, _, desirable, p, c in conversations]
     else:
         ids, source = _synthetic(), "synthetic chats, log-normal lengths"
     return Chats(source, tuple(_evenly_spaced(_in_words(ids, vocabulary), count))), word_tokenizer(vocabulary)
 
 
 def of_length(count: int, prompt: int, completion: int, vocabulary: int) -> Chats:
-    """Rows of random words, all of the same lengths; for `word_tokenizer`."""
+    """Returns rows of random words for `word_tokenizer`, all of the same lengths."""
     generator = np.random.default_rng(SEED)
     ids = [
         (
@@ -86,13 +86,13 @@ def of_length(count: int, prompt: int, completion: int, vocabulary: int) -> Chat
 
 
 def padding_share(lengths: Sequence[int], rows_per_step: int) -> float:
-    """Of batches of so many rows in this order, padded to their longest."""
+    """Returns the share of padding in batches of `rows_per_step` rows in this order, padded to their longest."""
     batches = [lengths[start : start + rows_per_step] for start in range(0, len(lengths), rows_per_step)]
     return 1 - sum(lengths) / sum(max(batch) * len(batch) for batch in batches)
 
 
 def word_tokenizer(vocabulary: int) -> Any:
-    """Reads w0 … w(vocabulary − 2), each one token, and an end token."""
+    """Returns a tokenizer with one token for each of the words w0 … w(vocabulary − 2), and an end token."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -112,22 +112,22 @@ def _real(gpt2: Any) -> list[tuple[str, str, bool, Ids, Ids]]:
 
 
 def _read(name: str, gpt2: Any, lines: int | None) -> list[tuple[str, str, bool, Ids, Ids]]:
-    """Rows within the bounds, desirable and undesirable in turn, no prompt or completion twice."""
+    """Returns rows within the bounds, alternately desirable and undesirable, without repeated texts."""
     with gzip.open(DATA / "trl" / name) as file:
         content = [json.loads(line) for line in file.readlines()[:lines]]
     histories = ["\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in row["prompt"]) for row in content]
     prompts = [f"{history}\n\nAssistant:" for history in histories]
     completions = [f" {row['completion'][0]['content'].strip()}" for row in content]
     seen: set[str] = set()
-    found: list[tuple[str, str, bool, Ids, Ids]] = []
+    rows: list[tuple[str, str, bool, Ids, Ids]] = []
     ids = zip(gpt2(prompts)["input_ids"], gpt2(completions)["input_ids"], strict=True)
     for prompt, completion, row, (p, c) in zip(prompts, completions, content, ids, strict=True):
         fits = PROMPT[0] <= len(p) <= PROMPT[1] and COMPLETION[0] <= len(c) + 1 <= COMPLETION[1]
-        wanted = row["label"] is (len(found) % 2 == 0)
+        wanted = row["label"] is (len(rows) % 2 == 0)
         if fits and wanted and not {prompt, completion} & seen:
             seen |= {prompt, completion}
-            found.append((prompt, completion, row["label"], p, c))
-    return found
+            rows.append((prompt, completion, row["label"], p, c))
+    return rows
 
 
 def _synthetic(count: int = 1_000) -> list[tuple[Ids, Ids, bool]]:
@@ -149,5 +149,5 @@ def _in_words(rows: Sequence[tuple[Ids, Ids, bool]], vocabulary: int) -> list[Te
 
 def _evenly_spaced(rows: Sequence[TextRow], count: int) -> list[TextRow]:
     ordered = sorted(rows, key=lambda row: (row.tokens, row.prompt))
-    chosen = [ordered[int((at + 0.5) * len(ordered) / count)] for at in range(count)]
+    chosen = [ordered[int((number + 0.5) * len(ordered) / count)] for number in range(count)]
     return [chosen[index] for index in np.random.default_rng(SEED).permutation(count)]

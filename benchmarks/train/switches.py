@@ -1,6 +1,6 @@
-"""What the ablation turns off, one at a time: `ours` without it, beside `ours`.
+"""The switches of the ablation, which compares `ours` with each of them off to `ours`.
 
-A switch is off by what its lane swaps in the trainer's modules during its own turns (a constant, a function), or by the
+A lane turns a switch off by swapping a constant or a function in the trainer's modules during its own turns, or by
 fields of its recipe.
 """
 
@@ -18,13 +18,13 @@ from worker.training.forward.logprobs import Inputs
 @dataclass(frozen=True)
 class Switch:
     name: str
-    what: str  # is off
+    what: str  # the feature that it turns off
     swaps: Swaps = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 def apart(inputs: Callable[..., Inputs]) -> Callable[..., Inputs]:
-    """A `Reading.inputs` by which prompts are read once more for the other completions."""
+    """Returns a `Reading.inputs` that reads the prompts once more for the other completions."""
 
     def of(reading: Any, pairs: Any, others: Any = None) -> Inputs:
         own, _ = inputs(reading, pairs)
@@ -34,19 +34,19 @@ def apart(inputs: Callable[..., Inputs]) -> Callable[..., Inputs]:
 
 
 def not_fused(adamw: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    def made(*arguments: Any) -> torch.optim.Optimizer:
+    def unfused(*arguments: Any) -> torch.optim.Optimizer:
         optimizer = adamw(*arguments)
         for group in optimizer.param_groups:
             group["fused"] = False
         return optimizer
 
-    return made
+    return unfused
 
 
 SWITCHES: tuple[Switch, ...] = (
     Switch(
         "packing",
-        "packed rows, and prompts read once",
+        "packed rows, prompts read once",
         {"worker.training.forward.readings:reason_to_pad": lambda _own: lambda _model: "it is switched off"},
     ),
     Switch(
@@ -61,17 +61,17 @@ SWITCHES: tuple[Switch, ...] = (
     ),
     Switch(
         "kept",
-        "logits of a trained head kept for the way back",
+        "logits of a trained head kept for the backward pass",
         {"worker.training.forward.head:KEPT_VOCABULARY": lambda _own: 0},
     ),
     Switch(
         "last",
-        "the last feed-forward part at completions alone",
+        "the last feed-forward part only at completions",
         {"worker.training.forward.logprobs:last_feed_forward_at": lambda _own: lambda _layers, _places: nullcontext()},
     ),
     Switch(
         "products",
-        "bfloat16 multiplied as float32 where a CPU has none",
+        "bfloat16 multiplied as float32 on a CPU without it",
         {
             "worker.training.forward.logprobs:lacks_bfloat16": lambda _own: lambda _device: False,
             "worker.training.forward.head:lacks_bfloat16": lambda _own: lambda _device: False,

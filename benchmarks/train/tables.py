@@ -1,15 +1,15 @@
-"""What people read. Pure."""
+"""Formats the figures as tables for people. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def lanes_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def lanes_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         [
             "configuration",
             "lane",
-            "ms a step",
+            "ms per step",
             "quartiles",
             "tokens/s",
             "padding",
@@ -18,15 +18,15 @@ def lanes_table(found: Mapping[str, Mapping[str, Any]]) -> str:
             "useful FLOPs",
         ]
     ]
-    for name, figures in found.items():
-        for lane, told in figures.get("lanes", {}).items():
-            low, high = told["seconds_per_step_quartiles"]
-            peak, share = told["peak_bytes_above_weights"], told.get("flop_utilisation")
+    for name, figures in results.items():
+        for name_of_lane, lane in figures.get("lanes", {}).items():
+            low, high = lane["seconds_per_step_quartiles"]
+            peak, share = lane["peak_bytes_above_weights"], lane.get("flop_utilisation")
             rows.append(
                 [
-                    name, lane, f"{1e3 * told['seconds_per_step']:,.0f}", f"{1e3 * low:,.0f}–{1e3 * high:,.0f}",
-                    f"{told['tokens_per_second']:,.0f}", f"{told['padding_share_if_padded']:.0%}",
-                    f"{told['reference_seconds']:.1f}", "" if peak is None else f"{peak / 1e6:,.0f}",
+                    name, name_of_lane, f"{1e3 * lane['seconds_per_step']:,.0f}", f"{1e3 * low:,.0f}–{1e3 * high:,.0f}",
+                    f"{lane['tokens_per_second']:,.0f}", f"{lane['padding_share_if_padded']:.0%}",
+                    f"{lane['reference_seconds']:.1f}", "" if peak is None else f"{peak / 1e6:,.0f}",
                     "" if share is None else f"{share:.0%}",
                 ]
             )  # fmt: skip
@@ -40,35 +40,35 @@ RATIOS = {
 }  # fmt: skip
 
 
-def ratios_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [["configuration", *RATIOS.values(), "memory foretold", "losses differ by"]]
+def ratios_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [["configuration", *RATIOS.values(), "predicted memory", "loss difference"]]
     failures = []
-    for name, figures in found.items():
+    for name, figures in results.items():
         if "failed" in figures:
             failures.append(f"{name} failed: {figures['failed']}")
             continue
-        told = ["" if (value := figures.get(ratio)) is None else f"{value:.2f}" for ratio in RATIOS]
-        foretold = figures.get("memory_foretold")
-        told.append("" if foretold is None else f"{foretold['ratio']:.2f}")
-        rows.append([name, *told, f"{figures['max_loss_difference']:.0e}"])
+        cells = ["" if (value := figures.get(ratio)) is None else f"{value:.2f}" for ratio in RATIOS]
+        prediction = figures.get("memory_foretold")
+        cells.append("" if prediction is None else f"{prediction['ratio']:.2f}")
+        rows.append([name, *cells, f"{figures['max_loss_difference']:.0e}"])
     return "\n".join([*([aligned(rows)] if len(rows) > 1 else []), *failures])
 
 
-def ablation_table(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:
-    """How many times as long an epoch and the reference pass take without each."""
-    whole = found["all"]
+def ablation_table(name: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns a table of the time of an epoch and of the reference pass without each feature, as multiples."""
+    whole = results["all"]
     rows = [[f"{name} without", "epoch", "reference pass"]]
-    for switch, told in found.items():
+    for switch, times in results.items():
         if switch != "all":
             share = [
-                told[key] / whole[key] if whole[key] else 1.0 for key in ("seconds_per_epoch", "reference_seconds")
+                times[key] / whole[key] if whole[key] else 1.0 for key in ("seconds_per_epoch", "reference_seconds")
             ]
-            rows.append([told["what"], *(f"{value:.2f} ×" for value in share)])
+            rows.append([times["what"], *(f"{value:.2f} ×" for value in share)])
     return aligned(rows)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns: text to the left, figures to the right."""
+    """Returns the rows as aligned columns: the first to the left, the others to the right."""
     widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""TRL's lanes: `KTOTrainer.train()`, unchanged, told of its events by a callback and by methods that pass on."""
+"""TRL's lanes: `KTOTrainer.train()`, unchanged. A callback and methods that delegate report its events."""
 
 import os
 from collections.abc import Sequence
@@ -26,12 +26,14 @@ def trl(
     checkpointing: bool = False,
     max_length: int = 1024,
 ) -> Lane:
-    """As installed: online reference, rows as they come. `precompute`: the reference's log-probs before the first step.
-    `by_length`: rows sorted by it.
+    """Returns TRL's lane, by default as installed: reference online, rows in the given order.
+
+    precompute  computes the reference's log-probs before the first step
+    by_length   sorts the rows by length
     """
     rows = sorted(chats.rows, key=lambda row: row.tokens) if by_length else list(chats.rows)
     losses: list[Tensor] = []
-    os.environ.setdefault("TQDM_DISABLE", "1")  # read where it precomputes
+    os.environ.setdefault("TQDM_DISABLE", "1")  # TRL reads this when it precomputes
 
     def loop(lane: Lane) -> None:
         settings = _settings(folder, configuration, precompute=precompute, checkpointing=checkpointing)
@@ -51,7 +53,7 @@ def _settings(folder: Path, configuration: Configuration, *, precompute: bool, c
         "gradient_checkpointing": checkpointing, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
         "precompute_ref_log_probs": precompute, "learning_rate": LEARNING_RATE, "lr_scheduler_type": "constant",
         "per_device_train_batch_size": effort.rows_per_step, "num_train_epochs": 100, "seed": SEED,
-        # With adapters, frozen weights are in the precision that is computed in, as ours are.
+        # With adapters, frozen weights have the precision of the computation, as ours do.
         "model_init_kwargs": {"dtype": "bfloat16" if low and configuration.method == "lora" else "float32"},
     }  # fmt: skip
 
@@ -74,14 +76,14 @@ def _trainer(
     class Watched(KTOTrainer):  # type: ignore[misc]
         def _precompute_ref_logps(self, *arguments: Any, **more: Any) -> Any:
             lane.pause("loaded")
-            found = super()._precompute_ref_logps(*arguments, **more)
+            logprobs = super()._precompute_ref_logps(*arguments, **more)
             lane.pause("reference")
-            return found
+            return logprobs
 
         def compute_ref_log_probs(self, *arguments: Any, **more: Any) -> Any:
-            found = super().compute_ref_log_probs(*arguments, **more)
+            logprobs = super().compute_ref_log_probs(*arguments, **more)
             lane.pause("reference")
-            return found
+            return logprobs
 
         def compute_loss(self, *arguments: Any, **more: Any) -> Any:
             loss = super().compute_loss(*arguments, **more)
@@ -106,13 +108,13 @@ def _trainer(
     table = datasets.Dataset.from_list(
         [{"prompt": row.prompt, "completion": row.completion, "label": row.desirable} for row in rows]
     )
-    made = Watched(
+    trainer = Watched(
         model=str(base),
         args=KTOConfig(**settings),
         train_dataset=table,
         processing_class=AutoTokenizer.from_pretrained(base, local_files_only=True),
         **adapter,
     )
-    made.remove_callback(PrinterCallback)
-    made.add_callback(Steps())
-    return made
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Steps())
+    return trainer

@@ -2,7 +2,7 @@
 
 ClientError
 ├── ApiError     the API refused the call
-├── Unreachable  no complete answer came, after several attempts
+├── Unreachable  no complete answer arrived, after several attempts
 └── Damaged      a downloaded file is not the registered one
 """
 
@@ -25,7 +25,7 @@ class ClientError(Exception):
 class ApiError(ClientError):
     """The API refused the call. `code` is stable; `problem` is the whole answer (RFC 9457).
 
-    retry_after  seconds to wait according to the answer, if it says so
+    retry_after  seconds to wait according to the answer, or None
     attempts     number of attempts
     """
 
@@ -49,7 +49,7 @@ class ApiError(ClientError):
 
 
 class Unreachable(ClientError):
-    """No complete answer came: the connection was refused, broken or silent."""
+    """No complete answer arrived: the connection was refused, broken or silent."""
 
     def __init__(self, url: str, cause: Exception, attempts: int = 1, seconds: float = 0.0) -> None:
         reason = str(cause) or type(cause).__name__
@@ -71,7 +71,7 @@ def successful(response: httpx.Response) -> httpx.Response:
         problem = response.json()
         raise ApiError(response.status_code, problem["code"], problem["detail"], problem, retry_after)
     except (ValueError, KeyError, TypeError):
-        # Not an answer of the API, but of a proxy or of another server on that port.
+        # The answer is not from the API but from a proxy or another server on that port.
         message = f"{response.request.url} answered {response.status_code} {response.reason_phrase}."
         raise ApiError(response.status_code, f"http_{response.status_code}", message, {}, retry_after) from None
 

@@ -1,4 +1,4 @@
-"""Rules for rows that cannot be trained as they were judged: reasons, remedies, checks that need no model. Pure.
+"""Rules for rows that cannot be trained as they were judged: reasons, remedies, checks without a model. Pure.
 
 The trainer, the scorer, `thumbwheel train` and the service use the same reasons and the same words.
 """
@@ -14,7 +14,7 @@ LOST_FIELDS = (
     "function_call", "tool_calls", "tool_call_id", "reasoning_content", "reasoning", "thinking", "images", "image",
     "videos", "video", "audio",
 )  # fmt: skip
-#: The same of a row.
+#: The same for columns of a row.
 LOST_COLUMNS = ("tools", "tool_calls", "function_call", "functions", "images", "image", "videos", "video", "audio")
 #: Characters that show nothing although their Unicode category is that of a letter, a mark or a symbol.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
@@ -26,7 +26,7 @@ class Reason(NamedTuple):
     remedy: str
 
 
-#: Why a row is dropped, by the code that summaries and documents use.
+#: The reasons why a row is dropped, by the code in summaries and documents.
 REASONS: Mapping[str, Reason] = {
     "empty_answer": Reason("the answer is empty", "remove the rows, or send the answer's text"),
     "invisible_answer": Reason(
@@ -83,7 +83,7 @@ REASONS: Mapping[str, Reason] = {
 
 
 class RowFault(NamedTuple):
-    """The reason why a row is dropped. `reason` is a key of `REASONS`; `detail` names the value, where it helps."""
+    """The reason why a row is dropped. `reason` is a key of `REASONS`; `detail` names the value if that helps."""
 
     reason: str
     detail: str = ""
@@ -115,13 +115,13 @@ def fault_of(prompt: Any, answer: Any) -> RowFault | None:
 
 
 def lost_in_row(row: Mapping[str, Any]) -> RowFault | None:
-    """Returns the fault of a row with columns that belong to what the model reads and are not in its texts."""
+    """Returns the fault of a row with columns that a model should read but that are not in its texts."""
     lost = [name for name in LOST_COLUMNS if row.get(name)]
     return RowFault("lost_fields", ", ".join(lost)) if lost else None
 
 
 def lost_in_message(message: Mapping[str, Any]) -> RowFault | None:
-    """Returns the fault of a message with fields beside role and content that the model would read."""
+    """Returns the fault of a message with fields, other than role and content, that a model should read."""
     lost = [name for name in LOST_FIELDS if message.get(name)]
     return RowFault("lost_fields", ", ".join(lost)) if lost else None
 

@@ -14,7 +14,7 @@ from app.feedback import service as feedback
 MOST_IDS = 1_000
 #: Events that are read in one transaction.
 LOOKED_AT = 50_000
-#: Ids in a response, and in a sentence.
+#: The number of ids in a response, and in a notice.
 SHOWN, NAMED = 20, 3
 
 
@@ -48,10 +48,10 @@ def notices(unknown: wire.UnknownCheckpoints) -> list[str]:
     """Returns a sentence with the remedy if events name checkpoints that the project does not have."""
     if not unknown.events:
         return []
-    named = ", ".join(f"{each.checkpoint_id} ({each.events:,})" for each in unknown.first[:NAMED])
+    named = ", ".join(f"{item.checkpoint_id} ({item.events:,})" for item in unknown.first[:NAMED])
     more = ", …" if unknown.ids > NAMED or unknown.further_events else ""
     notice = (
         f"{unknown.events:,} events name a checkpoint that the project does not have: {named}{more}. "
-        "They count for no checkpoint: send the checkpoint_id that GET /v1/releases/current answers, or none."
+        "They count for no checkpoint: send the checkpoint_id that GET /v1/releases/current returns, or none."
     )
     return [notice]

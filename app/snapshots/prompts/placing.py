@@ -111,7 +111,7 @@ def _strays(prompt: Prompt, links: list[Link], position: int) -> list[Stray]:
 
 
 def _group_of(prompt: Prompt) -> str | None:
-    """Returns the group text of a prompt, or None for a prompt that no snapshot can have: see `text_keys.TextCollector`."""
+    """Returns the group text of a prompt, or None for one that no snapshot can have: see `TextCollector`."""
     if isinstance(prompt, list) and any(message.keys() != {"role", "content"} for message in prompt):
         return None
     return group_of(prompt)

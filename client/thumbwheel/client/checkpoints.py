@@ -24,7 +24,7 @@ class Checkpoints:
     def pull(self, checkpoint_id: UUID, folder: Path) -> wire.Checkpoint:
         """Downloads the files of a checkpoint into `folder` and verifies the SHA-256 of each.
 
-        A complete file that is there already is kept. Raises `Damaged` if the content is not the registered one.
+        An existing complete file is not downloaded again. Raises `Damaged` if the content is not the registered one.
         """
         checkpoint = self.get(checkpoint_id)
         for path, sha256 in checkpoint.files.items():

@@ -1,4 +1,4 @@
-"""`Completions`: what a model was given and what it wrote."""
+"""`Completions`: prompts and the completions of a model."""
 
 from urllib.parse import quote
 

@@ -1,4 +1,4 @@
-"""Downloads of checkpoint and snapshot files: complete and verified, or not there at all."""
+"""Downloads checkpoint and snapshot files: a file is complete and verified, or does not exist."""
 
 import hashlib
 import os
@@ -20,9 +20,9 @@ Progress = Callable[[int, int | None], None]
 
 
 def download(http: Http, path: str, target: Path, sha256: str, progress: Progress = lambda _done, _total: None) -> None:
-    """Downloads `path` of the API to `target`. A complete file that is there already is kept.
+    """Downloads `path` of the API to `target`. An existing complete file is not downloaded again.
 
-    The content is hashed while it arrives, in a file beside the target that is renamed only if the hash is `sha256`. A
+    The content is hashed while it arrives, in a file next to the target that is renamed only if the hash is `sha256`. A
     broken connection is resumed if the server supports `Range`, and started from the beginning if it does not. The
     limits of the client's retries count from the last byte gained.
 
@@ -52,7 +52,7 @@ def download(http: Http, path: str, target: Path, sha256: str, progress: Progres
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Returns the place of a file in `folder`. Raises `Damaged` for a path that leads out of it."""
+    """Returns the path of a file in `folder`. Raises `Damaged` for a path that leads out of it."""
     relative = PurePosixPath(path)
     if relative.is_absolute() or ".." in relative.parts or not relative.parts:
         raise Damaged(f"The server names a file outside of its folder: {path!r}.")
@@ -71,7 +71,7 @@ def _worth_repeating(error: BaseException) -> bool:
 
 
 class _Partial:
-    """The part of a file that has arrived, in a file beside its target, with its hash so far."""
+    """The part of a file that has arrived, in a file next to its target, with its hash so far."""
 
     def __init__(self, target: Path, sha256: str) -> None:
         self.target = target

@@ -12,7 +12,7 @@ class Erasures:
         self._http = http
 
     def start(self, actor: str) -> wire.Erasure:
-        """Starts to erase all events of an actor; from now on, none of theirs is stored."""
+        """Starts to erase all events of an actor; from now on, no event of theirs is stored."""
         answer = self._http.send("DELETE", "/v1/actors", parameters={"actor": actor}, safe=True)
         return wire.Erasure.model_validate(answer.json())
 

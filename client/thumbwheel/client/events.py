@@ -37,7 +37,7 @@ class Events:
         return self._http.pages(wire.StoredEvent, "/v1/feedback", filters)
 
     def receipt(self, event_id: str) -> wire.Receipt:
-        """Returns the label that came of an event, and the snapshots, runs and checkpoints that rest on it."""
+        """Returns the label that resulted from an event, and the snapshots, runs and checkpoints that rest on it."""
         return self._http.get(wire.Receipt, f"/v1/feedback/{quote(event_id, safe='')}/receipt")
 
 

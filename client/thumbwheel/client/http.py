@@ -1,4 +1,4 @@
-"""`Http`: calls to the API with the key, the project and retries. The areas of the client are made of these."""
+"""`Http`: calls to the API with the key, the project and retries. The areas of the client use it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -65,7 +65,7 @@ class Http:
         scoped: bool = True,
         drop_unset: bool = False,
     ) -> Model:
-        """Sends `body` as JSON and returns the answer. `drop_unset` leaves out the fields that nobody set."""
+        """Sends `body` as JSON and returns the answer. `drop_unset` omits unset fields."""
         content = body.model_dump(mode="json", exclude_unset=drop_unset) if body is not None else None
         answer = self.send(method, path, json=content, safe=safe, once=once, scoped=scoped)
         return model.model_validate(answer.json())

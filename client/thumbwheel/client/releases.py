@@ -12,7 +12,7 @@ class Releases:
         self._http = http
 
     def ship(self, checkpoint_id: UUID, *, reason: str = "", override_reason: str | None = None) -> wire.Release:
-        """Puts a checkpoint into production. `override_reason` says why, if its gates did not pass."""
+        """Puts a checkpoint into production. A checkpoint that failed its gates needs `override_reason`."""
         new = wire.NewRelease(checkpoint_id=checkpoint_id, reason=reason, override_reason=override_reason)
         return self._http.call(wire.Release, "POST", "/v1/releases", new, once=True)
 

@@ -1,4 +1,4 @@
-"""`Runs`: retraining jobs, what happens to them, and why they started."""
+"""`Runs`: retraining jobs, their events, and the decisions to start them."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -56,5 +56,5 @@ class Runs:
         return self._http.call(wire.Run, "POST", f"/v1/runs/{run_id}/reproduce", again or wire.RunAgain(), once=True)
 
     def trigger_decisions(self) -> Iterator[wire.TriggerDecision]:
-        """Yields why runs were started automatically, or were not, newest first."""
+        """Yields the decisions to start a run automatically, or not to, newest first."""
         return self._http.pages(wire.TriggerDecision, "/v1/trigger-decisions")

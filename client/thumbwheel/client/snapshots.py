@@ -40,8 +40,8 @@ class Snapshots:
         paths     downloads only these files
         progress  is called with a file's path, the number of bytes that have arrived, and their total if it is known
 
-        A complete file that is there already is kept. Raises `Damaged` if the content is not the registered one, and
-        `ApiError` 410 with `successor_id` if the snapshot was redacted.
+        An existing complete file is not downloaded again. Raises `Damaged` if the content is not the registered
+        one, and `ApiError` 410 with `successor_id` if the snapshot was redacted.
         """
         snapshot = self.get(snapshot_id)
         for path, sha256 in snapshot.files.items():

@@ -1,4 +1,4 @@
-"""Audits of labels: people look at a sample of rows and say whether each label is right."""
+"""Audits of labels: people judge whether the labels of a sample of rows are right."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ class AuditFigure(BaseModel):
     while no verdict agrees or disagrees."""
 
     items: int
-    judged: int = Field(description="items with the verdict agree or disagree; unsure ones say nothing of the label")
+    judged: int = Field(description="items with the verdict agree or disagree; unsure does not count")
     agreed: int
     unsure: int
     precision: float | None
@@ -43,7 +43,7 @@ class AuditClass(AuditFigure):
 
 class AuditKind(AuditFigure):
     label: Label
-    kind: str = Field(description="of the signal that weighed most", examples=["thumbs"])
+    kind: str = Field(description="kind of the signal with the most weight", examples=["thumbs"])
 
 
 class Audit(BaseModel):
@@ -81,8 +81,8 @@ class AuditItem(BaseModel):
     completion: str
     label: Label
     weight: float
-    reason: str = Field(description="what gave the label most of all", examples=["thumbs_down"])
-    kind: str = Field(description="of the signal behind the reason", examples=["thumbs"])
+    reason: str = Field(description="the reason that contributed most to the label", examples=["thumbs_down"])
+    kind: str = Field(description="kind of the signal behind the reason", examples=["thumbs"])
     checkpoint_id: UUID | None
     suspicion: float | None = Field(description="0 to 1: how unlikely the label is to a model that never saw it")
     verdict: AuditVerdict | None = Field(description="the newest one")

@@ -38,7 +38,9 @@ class Refusal(BaseModel):
         description="training rows; their weight where the code is uneven; held-out rows or prompts where it is holdout"
     )
     need: float | None = Field(description="the least that is enough, in the same unit")
-    more: int | None = Field(description="about so many new labels or pairs help: the holdout takes its share of them")
+    more: int | None = Field(
+        description="approximate number of new labels or pairs that are needed, with the holdout's share"
+    )
     reason: str
     remedy: str = Field(description="what to do, in a few words")
 

@@ -44,18 +44,18 @@ class Event(Body):
         None, description="your id of this event; a retry with the same id stores nothing twice"
     )
     completion_id: Name = Field(description="your own id of the model output that this is about")
-    actor: Name = Field(description="who did it: an opaque id")
+    actor: Name = Field(description="opaque id of the user who gave the feedback")
     signal: Signal
     prompt: Prompt | None = None
     completion: CompletionText | None = None
     checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced the completion, where known")
-    occurred_at: PastTime | None = Field(None, description="when the user did it; unset: when it is received")
+    occurred_at: PastTime | None = Field(None, description="time of the user's action; unset: the time of receipt")
     supersedes: Name | None = Field(
-        None, description="event_id of what the same actor said of this completion before, and which counts no more"
+        None, description="event_id of an earlier event of the same actor on this completion, which this event replaces"
     )
     conversation_id: Name | None = Field(None, description=CONVERSATION)
-    metadata: Metadata = Field({}, description="whatever you want to find again beside it")
-    never_train: bool = Field(default=False, description="true: keep what is said here out of every snapshot")
+    metadata: Metadata = Field({}, description="your own data, stored with it")
+    never_train: bool = Field(default=False, description="true: keep this event out of every snapshot")
     origin: Literal["import"] | None = Field(
         None,
         description="import: copied from elsewhere; without occurred_at its time is unknown",
@@ -111,7 +111,7 @@ class StoredEvent(BaseModel):
     event_id: str
     position: int = Field(description="place in the project's log: later is higher")
     received_at: datetime
-    occurred_at: datetime = Field(description="that of the receipt where none was sent")
+    occurred_at: datetime = Field(description="the time of receipt if none was sent")
     completion_id: str
     actor: str
     signal: dict[str, Any]
@@ -154,8 +154,8 @@ class Completion(Body):
             list[Annotated[float, Field(le=0, allow_inf_nan=False)]], Field(max_length=MAX_TOKENS, fail_fast=True)
         ]
         | None
-    ) = Field(None, description="of each token when it was sampled, in nats")
-    metadata: Metadata = Field({}, description="whatever you want to find again beside it")
+    ) = Field(None, description="log-prob of each token when it was sampled, in nats")
+    metadata: Metadata = Field({}, description="your own data, stored with it")
 
     @model_validator(mode="after")
     def _one_log_prob_a_token(self) -> Self:

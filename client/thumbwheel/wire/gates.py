@@ -1,4 +1,4 @@
-"""The gates: what evaluation must show before a checkpoint may ship."""
+"""The gates: the conditions on the evaluation of a checkpoint before it may ship."""
 
 from pydantic import Field
 
@@ -41,5 +41,5 @@ class Gates(Body):
     refused_findings: tuple[Name, ...] = Field(
         ("rewards_fall", "classes_not_separated"),
         max_length=20,
-        description="codes of the trainer's findings that must not hold after the last step",
+        description="codes of the trainer's findings that must not occur after the last step",
     )

@@ -51,7 +51,7 @@ class Duplicates(Body):
 
 
 class Burst(Body):
-    """More votes of one actor in so short a time than a person who reads could give."""
+    """More votes of one actor within a short time than a person could give after reading."""
 
     votes: int = Field(60, ge=2, le=MOST)
     seconds: float = Field(60, gt=0, le=366 * 86_400)
@@ -65,7 +65,7 @@ class OneWay(Body):
 
 
 class Ring(Body):
-    """Actors who judge the same completions in the same way, far more often than by chance."""
+    """Actors who judge the same completions in the same way far more often than by chance."""
 
     together: int = Field(10, ge=2, le=MOST, description="completions that two actors both judged")
     overlap: float = Field(0.8, gt=0, le=1, description="of all that either judged (Jaccard)")

@@ -1,4 +1,4 @@
-"""API keys: who may do what."""
+"""API keys and their scopes."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -22,7 +22,9 @@ class NewKey(Body):
 class Key(BaseModel):
     id: UUID
     name: str
-    prefix: str = Field(description="how the key begins, to find it again; the rest is stored only as a hash")
+    prefix: str = Field(
+        description="the first characters of the key, to identify it; the rest is stored only as a hash"
+    )
     scopes: list[Scope]
     project: str | None
     created_at: datetime

@@ -1,4 +1,4 @@
-"""Label policies: what a signal means and how much it counts, as a document that is never changed once it is stored."""
+"""Label policies: the meaning and weight of each signal, as a document that never changes once it is stored."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -77,7 +77,7 @@ class MedianThresholds(Body):
 
     kind: Literal["median"] = "median"
     days: float = Field(90, gt=0, le=3660, description="the window before the end of the log in which ratings count")
-    minimum: int = Field(20, ge=1, le=MOST, description="with fewer ratings in the window none says anything")
+    minimum: int = Field(20, ge=1, le=MOST, description="with fewer ratings in the window, none gives a label")
 
 
 class RatingRule(Body):
@@ -245,7 +245,7 @@ class NewLabelPolicy(Body):
     )
 
     policy: LabelPolicy
-    note: Annotated[Text, Field(max_length=2000)] = Field("", description="why it is as it is")
+    note: Annotated[Text, Field(max_length=2000)] = Field("", description="the reasons for its rules")
 
 
 class StoredLabelPolicy(BaseModel):

@@ -1,4 +1,4 @@
-"""Previews: what another label policy would make of the same feedback; and the label of one completion, explained."""
+"""Previews: the labels of the same feedback under another policy; and the label of one completion, explained."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -16,8 +16,8 @@ DEFAULT_DAYS = 30.0
 
 
 class NewPreview(Body):
-    """A `policy`, or a stored `version`, on the completions of which something was said in the last `days`; or on the
-    log as it was for a snapshot. Compared with `against`; unset: with the adopted policy, for a snapshot with its own.
+    """A `policy`, or a stored `version`, on completions with feedback in the last `days`, or on the log of a snapshot.
+    It is compared with `against`; unset: with the adopted policy, or for a snapshot with its own.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"policy": {"precedence": [
@@ -43,7 +43,7 @@ class SignalCount(BaseModel):
 
     kind: str
     detail: str | None = Field(description="thumbs: its value; flag, outcome: its name; rating: its place, 0 to 1")
-    says: str | None = Field(description="the reason that it gives; null: it says nothing")
+    says: str | None = Field(description="the reason that it gives; null: it has no verdict")
     desirable: int
     undesirable: int
     nothing: int
@@ -117,7 +117,7 @@ class Flip(BaseModel):
 
 
 class Unheard(BaseModel):
-    """Signals in the feedback of which the previewed policy says nothing."""
+    """Signals in the feedback without a verdict under the previewed policy."""
 
     kind: str
     detail: str | None
@@ -128,7 +128,7 @@ class Unheard(BaseModel):
 class Preview(BaseModel):
     """`before` is the policy that is compared with, `after` the previewed one."""
 
-    watermark: int = Field(description="the log's end: position of the last event that was looked at")
+    watermark: int = Field(description="the log's end: position of the last event that was read")
     since: datetime | None = Field(description="null for a snapshot")
     snapshot_id: UUID | None
     completions: int
@@ -146,7 +146,7 @@ class ExplainedSignal(BaseModel):
     occurred_at: datetime
     actor: str
     signal: dict[str, Any]
-    says: str | None = Field(description="the reason that it gives; null: it says nothing")
+    says: str | None = Field(description="the reason that it gives; null: it has no verdict")
     label: ResolvedLabel
     weight: float
     counts: bool
@@ -154,7 +154,7 @@ class ExplainedSignal(BaseModel):
 
 
 class ExplainedText(BaseModel):
-    """A text that somebody wrote in place of the completion: a desirable row of its own."""
+    """A user's rewrite of the completion: a desirable row of its own."""
 
     text: str
     weight: float

@@ -63,7 +63,7 @@ class Certificate(BaseModel):
 
     events: int
     event_ids: list[str] = Field(description="the first 1,000; all of them: GET /v1/erasures/{id}/events")
-    completions: int = Field(description="registered texts of which nobody else said anything")
+    completions: int = Field(description="registered texts without feedback from another actor")
     audit_items: int = Field(description="rows in samples of audits")
     suspicions: int = Field(description="labels that looked wrong to a checkpoint")
     quarantine_decisions: int
@@ -91,7 +91,7 @@ class Erasure(BaseModel):
     vacuumed_at: datetime | None = Field(
         None, description="since when no table that it touched has to be vacuumed; null: not yet, or unknown"
     )
-    tombstone: bool = Field(description="whether what this actor says is refused now")
+    tombstone: bool = Field(description="whether feedback of this actor is refused now")
     lifted_at: datetime | None = Field(description="since when this actor may come back")
     lifted_by: str | None
     certificate: Certificate | None = Field(None, description="once it is done; a listing leaves it out")
@@ -105,7 +105,7 @@ class ReceiptSignal(BaseModel):
     """The verdict of the event's signal under the label policy."""
 
     signal: dict[str, Any]
-    says: str | None = Field(description="its reason; null: it says nothing")
+    says: str | None = Field(description="its reason; null: it has no verdict")
     label: ResolvedLabel
     weight: float
     counts: bool
@@ -128,7 +128,7 @@ class ReceiptSnapshot(BaseModel):
     """A row of a snapshot that rests on the event's completion."""
 
     snapshot_id: UUID
-    completion_id: str = Field(description="of the row: the completion, or what somebody wrote in place of it")
+    completion_id: str = Field(description="of the row: the completion, or a user's rewrite of it")
     split: Literal["train", "holdout", "later"]
     label: ResolvedLabel = Field(description="nothing: the row is there for pairs alone")
     weight: float

@@ -1,4 +1,4 @@
-"""Projects: what is configured of a product whose model is improved."""
+"""Projects: the configuration for a product whose model is improved."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -29,9 +29,11 @@ class TriggerRules(Body):
     """The conditions for automatic runs. If both are unset, runs start only by API or CLI."""
 
     new_per_class: int | None = Field(
-        None, ge=1, description="start when each class that the objective learns from has so many new labels"
+        None, ge=1, description="start when each class that the objective learns from has this many new labels"
     )
-    every_hours: float | None = Field(None, gt=0, le=24 * 365, description="start so often, if there is anything new")
+    every_hours: float | None = Field(
+        None, gt=0, le=24 * 365, description="start after this many hours, if there are new labels"
+    )
 
 
 class SnapshotRules(Body):

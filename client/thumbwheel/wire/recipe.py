@@ -42,7 +42,7 @@ class Section(BaseModel):
 
 
 class Lora(Section):
-    """Low-rank adapters as peft has them. Dropout is no field: the reference and the policy pass would disagree."""
+    """Low-rank adapters as in peft. There is no dropout: the reference and the policy pass would disagree."""
 
     rank: int = Field(16, ge=1, le=1024, description="rank r of the update")
     alpha: int = Field(32, ge=1, le=4096, description="the update is scaled by alpha / rank")

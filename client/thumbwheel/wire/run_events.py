@@ -10,7 +10,7 @@ from thumbwheel.wire.runs import RunState, RunTransitionKind
 
 
 class _RunEvent(BaseModel):
-    id: str = Field(description="where in the stream this is: as Last-Event-ID, the stream goes on behind it")
+    id: str = Field(description="position in the stream: sent as Last-Event-ID, the stream resumes after it")
 
 
 class RunTransitionEvent(_RunEvent):
@@ -27,7 +27,7 @@ class RunTransitionEvent(_RunEvent):
 
 
 class RunMetricsEvent(_RunEvent):
-    """The figures of an optimizer step. One that is taken again after a kill is told again: it replaces the first."""
+    """The figures of an optimizer step. A step that is repeated after a kill is reported again."""
 
     event: Literal["metrics"] = "metrics"
     step: int

@@ -104,7 +104,7 @@ class Run(BaseModel):
     project: str
     state: RunState
     reason: str | None = Field(description="why it failed or was cancelled")
-    trigger: str = Field(description="who or what asked for it, and why")
+    trigger: str = Field(description="who or what requested it, and why")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -127,7 +127,7 @@ class Run(BaseModel):
     reproduces: bool | None = Field(
         None, description="of a reproduction that succeeded: whether its weights are its source's, by their sha256"
     )
-    said: str | None = Field(None, description="the last lines that its trainer or scorer wrote where one failed")
+    said: str | None = Field(None, description="the last lines of output of its trainer or scorer, if one failed")
     held_up_by: str | None = Field(None, description="which disk is full, where that stopped it, and the remedy")
     held_up_since: datetime | None = Field(None, description="when that disk stopped it first")
     next_attempt_at: datetime | None = Field(None, description="when it is tried again; null while it is tried")
@@ -179,7 +179,7 @@ class UnknownCheckpoints(BaseModel):
     ids: int = Field(description="different ids, the first 1,000 at most")
     further_events: int = Field(description="events of these that named further ids")
     first: list[UnknownCheckpoint] = Field(description="the first 20, by their number of events")
-    position: int = Field(description="up to where the log was looked at; it is looked at in the background")
+    position: int = Field(description="position up to which the log has been read, in the background")
 
 
 class Readiness(BaseModel):
@@ -194,7 +194,7 @@ class Readiness(BaseModel):
     unknown_checkpoints: UnknownCheckpoints | None = None
     lambda_desirable: float | None
     lambda_undesirable: float | None
-    pairs: int = Field(0, description="a desirable beside an undesirable completion of one training prompt")
+    pairs: int = Field(0, description="pairs of a desirable and an undesirable completion of one training prompt")
     holdout: HoldoutForecast | None = Field(None, description="what would be held out")
     quarantine: QuarantineForecast | None = Field(None, description="what waits for a decision, or was decided against")
     notices: list[str] = Field([], description="what stops no run and may spoil its result, each with its remedy")

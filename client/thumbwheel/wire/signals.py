@@ -1,4 +1,4 @@
-"""Signals: what a user did about a completion. `kind` tells which one it is."""
+"""Signals: the actions of a user on a completion. `kind` names the action."""
 
 from typing import Annotated, Literal, Self
 
@@ -92,8 +92,8 @@ class Comment(Body):
 
 
 class Retract(Body):
-    """The user takes back what the event named by `supersedes` said; without it, all that they said of this completion
-    so far. What was said stays in the log, and counts no more."""
+    """The user retracts the event named by `supersedes`, or without it all their feedback on this completion so far.
+    Retracted events stay in the log and no longer count."""
 
     kind: Literal["retract"] = "retract"
 

@@ -26,7 +26,7 @@ class Snapshot(BaseModel):
     id: UUID
     project: str
     sha256: str = Field(description="of manifest.json, which names the hash of every shard")
-    watermark: int = Field(description="position of the last event that was looked at")
+    watermark: int = Field(description="position of the last event that was read")
     created_at: datetime
     policy: SnapshotPolicy | None
     counts: dict[str, RowCounts] = Field(

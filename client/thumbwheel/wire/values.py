@@ -57,7 +57,7 @@ def storable_value(value: JsonValue, depth: int = 0) -> JsonValue:
 
 
 def meant(text: str) -> str:
-    """A text that says something."""
+    """Returns the text. Raises ValueError if it is empty or has a NUL character."""
     if "\x00" in text:
         raise ValueError("holds a NUL character: remove it")
     if not text or text.isspace():

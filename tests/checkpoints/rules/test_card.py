@@ -110,6 +110,6 @@ def test_the_card_says_which_rows_were_dropped_and_what_prompts_lose():
         "| 1 | holdout | max_length leaves nothing of the answer | raise max_length |",
         "- c7 (train): unknown_role",
         "3 prompts have control tokens",
-        "1,234 prompts lose the white space at their ends to the chat template.",
+        "The chat template trims the white space at the ends of 1,234 prompts.",
     ):
         assert said in text

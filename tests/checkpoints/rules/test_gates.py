@@ -109,7 +109,7 @@ def test_a_model_that_has_become_three_times_as_wordy_is_refused():
 
     assert reason.startswith(
         "length.ratio: the median length of sampled completions is 104 tokens, the reference's 32, it must be 0.5 to 2 "
-        "times the reference's: look whether desirable rows are longer"
+        "times the reference's: check whether desirable rows are longer"
     )
 
 
