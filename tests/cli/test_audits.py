@@ -34,6 +34,7 @@ def review(cli) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.mark.trial
 def test_an_audit_of_200_rows_of_each_class_gives_wilsons_interval(cli, review):
     vote(500, project="acme")
     started = cli("audit", "start").document

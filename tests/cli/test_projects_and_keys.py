@@ -83,6 +83,7 @@ def test_a_lost_first_key_is_replaced_and_opens_nothing_any_more(bare, migrated)
 
 
 @pytest.mark.xdist_group("stack")
+@pytest.mark.trial
 def test_the_first_key_of_the_embedded_stack_is_found_by_its_data_folder(bare, stack):
     folder = stack.environment["THUMBWHEEL_DATA_DIR"]
 

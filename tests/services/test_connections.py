@@ -97,6 +97,7 @@ class Sent:
     closes_announced: int = 0
 
 
+@pytest.mark.trial
 def test_sigterm_cuts_no_request_of_64_clients_that_keep_their_connections(servers, key):
     sent = Sent()
 
@@ -171,6 +172,7 @@ def test_sigterm_waits_for_a_request_that_has_begun_and_for_one_on_an_idle_conne
         assert api.process.wait(DEADLINE_SECONDS) == 0
 
 
+@pytest.mark.trial
 def test_the_time_to_shut_down_is_bounded(servers, key):
     async def scenario(api: Api) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)

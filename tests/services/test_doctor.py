@@ -143,6 +143,7 @@ def test_servers_that_do_not_answer_and_a_closed_folder_are_wrong_each_with_its_
     assert "secret" not in done.stdout
 
 
+@pytest.mark.trial
 def test_a_bucket_is_tried_out_and_one_that_is_missing_is_wrong(tmp_path, monkeypatch):
     with bucket_server() as environment:
         for name, value in environment.items():

@@ -83,6 +83,7 @@ def up(folder: Path, *options: str, **settings: str) -> Iterator[Terminal]:
         terminal.process.wait()
 
 
+@pytest.mark.trial
 def test_up_answers_prints_its_first_key_once_and_one_ctrl_c_ends_everything(folder):
     with up(folder, "--port", "0", "--no-worker") as terminal:
         address = terminal.wait_for(r"up: (http://127\.0\.0\.1:\d+) ")[1]

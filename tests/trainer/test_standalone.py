@@ -117,6 +117,7 @@ def test_what_was_not_evaluated_can_be_later(again):
     assert not later["finished_before"]
 
 
+@pytest.mark.trial
 def test_what_was_interrupted_ends_with_the_same_bits(ask):
     whole, parts = ask(out="whole", evaluate=False), ask(out="parts", evaluate=False)
     trained(whole)

@@ -83,5 +83,6 @@ async def story(url: str, key: str, folder: Path) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.trial
 def test_requests_hear_503_while_postgres_is_frozen_and_are_served_when_it_goes_on(server, migrated: Servers) -> None:
     asyncio.run(story(*server, migrated.folder / "postgres"))

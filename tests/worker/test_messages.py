@@ -114,6 +114,7 @@ def test_a_relay_sends_what_was_committed_before_it_ends(servers):
     assert messages() == []
 
 
+@pytest.mark.trial
 def test_a_worker_alone_has_the_run_behind_a_failed_one_go_on(migrated, database, tmp_path):
     make_project(base_model=tmp_path / "nothing")
     vote()

@@ -69,6 +69,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("module", sorted(warm_start.FORKED))
+@pytest.mark.trial
 def test_a_forked_process_says_and_ends_as_a_started_one(tmp_path: Path, module: str) -> None:
     usual = subprocess.run([sys.executable, "-m", module, tmp_path], capture_output=True)
 

@@ -89,6 +89,7 @@ def told(project: str, policy: LabelPolicy, part: int) -> dict:
     kept=st.booleans(),
     part=st.integers(1, 3),
 )
+@pytest.mark.trial
 def test_a_log_in_parts_has_the_labels_of_the_whole_log(
     fresh_project, events, policy, confirmed, registered, kept, part
 ):

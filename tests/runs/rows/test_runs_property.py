@@ -228,6 +228,7 @@ class Runs(RuleBasedStateMachine):
 
 
 @pytest.mark.usefixtures("database")
+@pytest.mark.trial
 def test_runs_keep_their_rules_whatever_is_asked_of_them_and_whatever_their_workers_do():
     run_state_machine_as_test(
         Runs,

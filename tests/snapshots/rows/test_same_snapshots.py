@@ -197,6 +197,7 @@ def until(what: Callable[[], object]) -> None:
         assert monotonic() < end, "in vain"
 
 
+@pytest.mark.trial
 def test_a_killed_build_leaves_nothing_that_is_seen_and_the_next_gives_the_same(databases, original, hash_of_original):
     database = databases()
     restore(dumped(original), database)

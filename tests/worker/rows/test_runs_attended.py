@@ -94,6 +94,7 @@ def test_a_store_that_has_to_be_mended_fails_the_run_before_it_starts_and_says_w
     assert execute("SELECT count(*) FROM snapshots") == [(0,)]
 
 
+@pytest.mark.trial
 def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run, base_model):
     look(run.id, lambda: True)
 
