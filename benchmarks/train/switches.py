@@ -80,11 +80,7 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(
         "ahead",
         "micro-batches prepared ahead",
-        {
-            "worker.training.data.prefetch:prepared_ahead": lambda _own: (
-                lambda prepare, items: (prepare(item) for item in items)
-            )
-        },
+        {"app.prefetch:prepared_ahead": lambda _own: lambda prepare, items, **_: (prepare(item) for item in items)},
     ),
     Switch("fused", "AdamW in one pass", {"worker.training.adamw:adamw": not_fused}),
     Switch("bucketing", "blocks of rows of similar length", {"worker.training.data.batches:WINDOW": lambda _own: 1}),

@@ -40,6 +40,7 @@ from itertools import chain, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app import prefetch
 from worker.training.files.sealed import is_sound, read_cache
 from worker.training.job import Job, read_job
 from worker.training.machine.out_of_memory import is_out_of_memory, remedies, smaller
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from worker.training.state_saver import StateSaver
     from worker.training.training_run import TrainingRun
     from worker.training.watch.drift import DriftChecks
+
+#: Micro-batches that are prepared in advance. More would hold memory and gain nothing, since preparation is short.
+AHEAD = 2
 
 
 def train(workdir: Path, stop: StopRequest | None = None) -> None:
@@ -131,7 +135,6 @@ def _take_steps(
     """
     import torch
 
-    from worker.training.data import prefetch
     from worker.training.schedule import learning_rate_at
     from worker.training.watch import class_gradients, guards
     from worker.training.watch.step_metrics import Measures
@@ -142,7 +145,8 @@ def _take_steps(
 
     steps, steps_ahead = tee(training.steps_after(saver.resumed_at.step))
     blocks_ahead = chain.from_iterable(steps_ahead)
-    with closing(prefetch.prepared_ahead(lambda block: collator.collate(block, reference), blocks_ahead)) as batches:
+    collated = prefetch.prepared_ahead(lambda block: collator.collate(block, reference), blocks_ahead, depth=AHEAD)
+    with closing(collated) as batches:
         for step, blocks in enumerate(steps, saver.resumed_at.step + 1):
             # The denominator of the loss is known before the first micro-batch: rows of the whole step, or pairs.
             rows = sum(len(block.rows) for block in blocks)
