@@ -1,4 +1,4 @@
-"""What evaluation must show before a checkpoint may ship."""
+"""Gates: the evaluation results that a checkpoint needs before it may ship."""
 
 import copy
 from typing import Any
