@@ -1,4 +1,4 @@
-"""What the command line says before it does anything."""
+"""The overview of the command line, and the modules that it loads at its start."""
 
 import subprocess
 import sys

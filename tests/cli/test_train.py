@@ -1,4 +1,4 @@
-"""`thumbwheel train`: files in, a checkpoint out, and no service anywhere."""
+"""`thumbwheel train` makes a checkpoint from files, without any service."""
 
 import json
 import os
@@ -25,7 +25,7 @@ ENVIRONMENT = {
 
 @pytest.fixture
 def alone() -> CommandLine:
-    """In a process of its own, on a machine without servers: nothing says where one is."""
+    """The command line in a separate process, without the address of any server."""
     return CommandLine(in_own_process, ENVIRONMENT)
 
 
@@ -43,7 +43,7 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(rows: Path, recipe: Path, tmp_path: Path) -> list[str]:
-    """A training of some seconds that would be interrupted easily."""
+    """The arguments of a training that takes some seconds, so that a test can interrupt it."""
     base = tiny.save_model(tmp_path / "base")
     options = [
         "--data",
@@ -63,7 +63,7 @@ def command(rows: Path, recipe: Path, tmp_path: Path) -> list[str]:
 
 
 def on_a_terminal(arguments: list[str]) -> str:
-    """What somebody sees who runs it."""
+    """Runs a command on a terminal and returns the text that it shows."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([*THUMBWHEEL, *arguments], stdout=theirs, stderr=theirs, env=ENVIRONMENT)
     os.close(theirs)
@@ -71,7 +71,7 @@ def on_a_terminal(arguments: list[str]) -> str:
     try:
         while part := os.read(ours, 65536):
             seen += part
-    except OSError:  # Linux tells so that the other end is closed
+    except OSError:  # Linux raises this once the other end is closed
         pass
     os.close(ours)
     assert process.wait() == 0, seen

@@ -16,7 +16,7 @@ from app.cli.board import Board
 
 @pytest.fixture
 def run(client) -> wire.Run:
-    """One that waits for a worker."""
+    """A run that waits for a worker."""
     for number in range(20):
         vote = "up" if number % 2 else "down"
         client.feedback(f"msg-{number}", "user-1", vote, prompt=f"Question {number}?", completion=f"Answer {number}.")
@@ -65,7 +65,7 @@ def progress(**how) -> wire.RunProgressEvent:
 
 @pytest.fixture
 def board() -> Board:
-    """Behind 30 steps."""
+    """The board after 30 steps."""
     board = Board()
     board.take(progress())
     for step in range(1, 31):
