@@ -1,4 +1,4 @@
-"""Previews of policies, and labels explained, on a small log counted by hand."""
+"""Previews of policies and explanations of labels, on a small log with counts made by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -89,11 +89,11 @@ def test_a_preview_counts_what_flips_against_the_adopted_policy_and_shows_it(log
     flips = {(flip.before, flip.after): flip for flip in found.flips}
     assert {pair: flip.completions for pair, flip in flips.items()} == {
         ("desirable", "desirable"): 1,  # praised
-        ("desirable", "undesirable"): 1,  # wrong: the outcome outdoes the thumb
+        ("desirable", "undesirable"): 1,  # wrong: the outcome outranks the thumb
         ("desirable", "nothing"): 1,  # copied
         ("undesirable", "undesirable"): 2,  # nowhere, edited
         ("nothing", "desirable"): 1,  # solved
-        ("nothing", "nothing"): 1,  # spoken of
+        ("nothing", "nothing"): 1,  # mentioned
     }
     assert found.completions == 7  # not the old one
     [wrong] = flips["desirable", "undesirable"].examples

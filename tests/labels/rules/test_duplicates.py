@@ -1,4 +1,4 @@
-"""Texts that are one text."""
+"""Texts that count as the same text."""
 
 import random
 
@@ -72,7 +72,7 @@ def test_the_order_of_the_words_matters():
 
 
 def test_small_steps_do_not_lead_far_away():
-    """Each text is alike to the one before it, the last has nothing in common with the first."""
+    """The texts are similar to their predecessors, but the last has nothing in common with the first."""
     start, end = text(1, 100), text(2, 100)
     steps = [" ".join(end[:number] + start[number:]) for number in range(0, 101, 2)]
 

@@ -35,7 +35,7 @@ def rating(value: float, minimum: float = 1, maximum: float = 5) -> dict:
 
 
 def said(*signals: tuple[str, dict], text: str | None = TEXT) -> Resolution:
-    """(actor, signal), a minute after one another."""
+    """Resolves a completion from its (actor, signal) pairs, sent a minute apart."""
     return resolve(
         text,
         [Signal(number, NOON + timedelta(minutes=number), actor, body) for number, (actor, body) in enumerate(signals)],
@@ -179,7 +179,7 @@ def test_a_label_has_a_weight_and_a_reason(drawn):
 
 
 def test_the_wilson_interval_is_that_of_the_literature():
-    """Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20."""
+    """The source is Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20."""
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     assert wilson(0, 0) is None
