@@ -136,7 +136,7 @@ def test_a_batch_comes_as_lines_too_each_of_them_judged_alone(api):
 
 
 def test_a_batch_keeps_its_order_in_the_log(api):
-    """Of an actor the latest counts: an order that is lost would turn a mind back."""
+    """The latest vote of an actor counts, so another order could restore an earlier vote."""
     body = lines(*({**THUMB, "event_id": f"e{number}"} for number in range(900)))
 
     assert api.post(BATCH, content=body, headers=LINES).json()["stored"] == 900

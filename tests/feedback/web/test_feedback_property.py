@@ -1,4 +1,4 @@
-"""Any event that is accepted is stored, and read back as it was sent; any other is a problem of its sender."""
+"""An accepted event is stored and read back as it was sent; any other gets a problem with a 4xx status."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -197,7 +197,7 @@ def test_the_quick_reader_takes_special_cases_as_the_full_one_does_or_leaves_the
     assert_taken_alike(body)
 
 
-#: Signal, messages and metadata in a row of the log.
+#: The indices of signal, messages and metadata in a row of the log.
 JSON_PLACES = (4, 6, 12)
 
 
