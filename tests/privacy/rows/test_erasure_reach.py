@@ -1,4 +1,4 @@
-"""Erasures and snapshots: what is erased is in no byte of any file that is left, and in no table."""
+"""After an erasure, no remaining file or table contains the erased text."""
 
 import random
 from pathlib import Path
@@ -34,17 +34,17 @@ def name_of(actor: int) -> str:
 
 
 def words_of(actor: int) -> str:
-    """In everything that the actor says, and in nothing else."""
+    """Returns a word that is in every text of the actor and nowhere else."""
     return f"secret{actor:03}x"
 
 
 def files() -> set[Path]:
-    """Of the artifact store, whose files of other tests are still there."""
+    """Returns the files of the artifact store, including those of earlier tests."""
     return {path for path in Path(settings.current().artifacts).rglob("*") if path.is_file()}
 
 
 def said(rng: random.Random, count: int, first: int = 0) -> list[dict[str, object]]:
-    """Events of several actors about completions that they partly share, with texts of each of them."""
+    """Returns events of several actors about partly shared completions, with texts by each actor."""
     events = []
     for number in range(first, first + count):
         actor, completion = rng.randrange(ACTORS), rng.randrange(count * 2 // 3)
