@@ -1,4 +1,4 @@
-"""The recipe: defaults, ranges, and what `auto` becomes."""
+"""The recipe: defaults, ranges, and the values that replace `auto`."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -24,7 +24,7 @@ OBJECTIVES = get_args(ObjectiveName)
 
 
 def needed_by(objective: str) -> dict[str, Any]:
-    """What a recipe has to say beside its objective."""
+    """Returns the objective and the other settings that it requires."""
     return {"objective": objective, **({"labels": LABELS} if objective == "mo_kto" else {})}
 
 
@@ -126,7 +126,7 @@ def test_a_micro_batch_of_auto_is_left_for_the_trainer_to_measure():
     assert resolved.micro_batch_size == "auto"
 
 
-# -- what objectives ask for ------------------------------------------------------------------------------------------
+# -- what objectives require ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("objective", sorted(WITHOUT_LAMBDA))

@@ -1,4 +1,4 @@
-"""A run's events as a stream: told once, in order, resumed behind any of them."""
+"""The stream of a run's events: each is sent once, in order, and a client may resume after any of them."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def key(database) -> str:
 
 @pytest.fixture
 def training(key) -> Lease:
-    """A run at its training, of which a worker tells."""
+    """The lease of a run that is in training."""
     lease = claim(request().id).lease
     advance(lease, RunState.REFERENCING, RunState.TRAINING)
     return lease
@@ -112,7 +112,7 @@ def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_th
         known = list(islice(stream, 7))  # queued, snapshotting, referencing, training; three steps
     assert steps(known) == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
-    # The worker dies; the next one goes on from the state behind step 1, and tells what it finds.
+    # The worker dies; the next one continues from the state after step 1 and reports its steps.
     again = claim_again(training)
     report(again, 1)
     report(again, 2, 3, 4, loss=0.4)
@@ -125,7 +125,7 @@ def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_th
         assert [(change.kind, change.attempt) for change in changes] == [("lost", 1), ("claimed", 2), ("ended", 2)]
         assert changes[-1].to_state == "failed"
         assert {event.id for event in known}.isdisjoint(event.id for event in missed)
-        # A browser names the end by the header or the parameter, and is told not to come back.
+        # A browser that resumes after the last event gets a status that stops it from reconnecting.
         assert raw(url, key, training.run_id, last_event_id=missed[-1].id).status_code == 204
 
 

@@ -241,7 +241,7 @@ def test_what_was_refused_keeps_no_key_and_may_be_sent_again(api):
 
 
 def test_a_request_whose_first_try_is_still_worked_on_is_a_conflict_at_once(api):
-    with transaction() as session:  # of the first try
+    with transaction() as session:  # of the first request
         idempotency.begin(session, idempotency.KeyedRequest("acme", "key-1", "POST /v1/runs", None))
         refused = start_once(api, "key-1")
 

@@ -1,4 +1,4 @@
-"""A run that a full disk holds up says so wherever people look: over HTTP, on the page, in its stream, in the CLI."""
+"""HTTP, status page, event stream and CLI all show that a full disk delays a run."""
 
 import json
 
