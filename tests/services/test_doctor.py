@@ -1,4 +1,4 @@
-"""`thumbwheel doctor`: what is right is said, what is wrong comes with its remedy and exit code 1."""
+"""`thumbwheel doctor` lists what works; a fault comes with its remedy and exit code 1."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]
 
 @pytest.fixture(autouse=True)
 def without_torch(tmp_path, monkeypatch):
-    """Loading the real one takes seconds, and what it says depends on the machine."""
+    """Replaces torch, which takes seconds to load and depends on the machine."""
     (tmp_path / "torch.py").write_text(
         "__version__ = '2'\nclass cuda:\n    is_available = staticmethod(lambda: False)\n"
     )
