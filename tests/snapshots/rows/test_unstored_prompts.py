@@ -1,4 +1,4 @@
-"""A prompt that is not stored yet is read with the group and the side that it gets when it is stored."""
+"""Reads of an unstored prompt return the group and the side that it gets when it is stored."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def _project(database, monkeypatch):
 
 
 def turns_of(number: int) -> list[dict[str, Any]]:
-    """The thumbs of one chat: a short greeting, then longer turns; some chats have an id, or share a stock phrase."""
+    """Returns the thumbs of a chat: a short greeting, then longer turns. Some chats have an id or a shared phrase."""
     rng = random.Random(number)
     said = list(GREETING)
     events = []
@@ -52,7 +52,7 @@ def turns_of(number: int) -> list[dict[str, Any]]:
 
 
 def nearly_equal(number: int) -> dict[str, Any]:
-    """A thumb on an answer to a long question, of which only the number at its end differs."""
+    """Returns a thumb on an answer to a long question. The questions differ only in the number at their end."""
     return {
         "completion_id": f"long {number}",
         "actor": f"user {number}",
