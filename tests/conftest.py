@@ -163,7 +163,7 @@ def stack() -> Iterator["Stack"]:
 def shared_data() -> Path:
     """The folder of real event files and small models. Tests are skipped if it is not next to the checkout."""
     if not SHARED_DATA.is_dir():
-        pytest.skip("there is no folder shared/data beside the checkout: this test needs its real files")
+        pytest.skip("there is no folder shared/data next to the checkout: this test needs its real files")
     return SHARED_DATA
 
 

@@ -67,12 +67,12 @@ def write(
             for position, kind in ((position, formats[position % len(formats)]) for position in range(size))
         ]
         counts[split] = {
-            "desirable": sum(said["label"] for _, said in rows),
-            "undesirable": sum(not said["label"] for _, said in rows),
+            "desirable": sum(values["label"] for _, values in rows),
+            "undesirable": sum(not values["label"] for _, values in rows),
         }
         for kind in formats:
             path = folder / f"{split}-{kind}.parquet"
-            of_kind = [said for its, said in rows if its == kind]
+            of_kind = [values for its, values in rows if its == kind]
             if not of_kind:
                 continue
             pq.write_table(pa.Table.from_pylist(of_kind, schema=columns(kind == "chat")), path)

@@ -148,10 +148,10 @@ def test_what_cannot_be_is_said_in_a_line(cli):
 
 def _read_until(leader: int, *parts: str) -> None:
     """Reads a terminal until all of `parts` have appeared, one after the other."""
-    said = ""
+    output = ""
     for part in parts:
-        while part not in said:
+        while part not in output:
             ready, _, _ = select.select([leader], [], [], 60)
-            assert ready, f"{part!r} did not come after {said!r}"
-            said += os.read(leader, 4096).decode(errors="replace")
-        said = said.split(part, 1)[1]
+            assert ready, f"{part!r} did not appear after {output!r}"
+            output += os.read(leader, 4096).decode(errors="replace")
+        output = output.split(part, 1)[1]

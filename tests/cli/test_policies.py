@@ -120,9 +120,9 @@ def test_a_preview_of_a_file_or_a_version_is_whole_to_a_pipe(cli, policy, thumbs
 
 
 def test_a_label_is_explained(cli, thumbs):
-    told = cli("policies", "explain", "c1").document
+    explanation = cli("policies", "explain", "c1").document
 
-    assert (told["label"], told["reasons"]) == ("desirable", ["thumbs_up", "copy"])
+    assert (explanation["label"], explanation["reasons"]) == ("desirable", ["thumbs_up", "copy"])
     assert "Completion c9 has no feedback yet" in cli.refused("policies", "explain", "c9")
 
 

@@ -131,11 +131,11 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(command, tmp_path):
 
 def test_set_lies_over_the_recipe_file_field_by_field(alone, recipe, tmp_path):
     recipe.write_text(json.dumps({"lora": {"rank": 0}, "beta": -1}))
-    asked = ["train", "--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
+    arguments = ["train", "--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
 
-    assert "lora.rank is 0" in alone.refused(*asked, "--set", "lora.alpha=8", "--beta", "0.2")
-    assert "beta is -1" in alone.refused(*asked, "--set", "lora.rank=8")
-    assert "rows: there is no such file" in alone.refused(*asked, "--set", "lora.rank=8", "--beta", "0.2")
+    assert "lora.rank is 0" in alone.refused(*arguments, "--set", "lora.alpha=8", "--beta", "0.2")
+    assert "beta is -1" in alone.refused(*arguments, "--set", "lora.rank=8")
+    assert "rows: there is no such file" in alone.refused(*arguments, "--set", "lora.rank=8", "--beta", "0.2")
 
 
 @pytest.mark.parametrize(
@@ -152,6 +152,6 @@ def test_options_that_say_nothing_or_too_much_are_refused(recipe, tmp_path, cont
     recipe.write_text(content or "")
     if content is None:
         recipe.unlink()
-    asked: list[Any] = ["--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
+    arguments: list[Any] = ["--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
 
-    assert sentence in CommandLine(in_this_process, {}).refused("train", *asked, *options)
+    assert sentence in CommandLine(in_this_process, {}).refused("train", *arguments, *options)

@@ -112,16 +112,16 @@ def moment_of(event: Row[Any]) -> tuple[datetime, int]:
 def mentions(event: Row[Any], standing: bool) -> Iterator[tuple[str, Mention]]:
     """Yields the completions that an event mentions; a preference mentions two."""
     moment = moment_of(event)
-    beside = (event.position, moment, moment[1] > 0, event.actor)
+    details = (event.position, moment, moment[1] > 0, event.actor)
     rejected, other = event.signal.get("rejected"), None
     if event.signal["kind"] == "preference":
         other = id_of(event.completion_id, rejected, event.signal.get("rejected_completion_id"))
     own = (event.prompt, event.completion, event.checkpoint_id)
-    yield event.completion_id, Mention(*beside, event.signal, other, standing, *own)
+    yield event.completion_id, Mention(*details, event.signal, other, standing, *own)
     if other is not None:
         prompt = None if rejected is None else event.prompt
         body = {"kind": EVEN if event.signal.get("tie") else NOT_PREFERRED}
-        yield other, Mention(*beside, body, event.completion_id, standing, prompt, rejected, None)
+        yield other, Mention(*details, body, event.completion_id, standing, prompt, rejected, None)
 
 
 def _resolved(

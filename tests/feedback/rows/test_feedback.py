@@ -165,8 +165,8 @@ def test_an_id_is_unique_over_all_months(project):
 def test_months_are_made_ahead_and_once(project):
     def months() -> list[str]:
         with transaction() as session:
-            asked = "SELECT relid::text FROM pg_partition_tree('events') WHERE isleaf ORDER BY 1"
-            return [name for (name,) in session.execute(text(asked))]
+            query = "SELECT relid::text FROM pg_partition_tree('events') WHERE isleaf ORDER BY 1"
+            return [name for (name,) in session.execute(text(query))]
 
     before = months()
     with psycopg.connect(url(), autocommit=True) as connection:
@@ -253,7 +253,7 @@ async def _until_a_writer_waits(watching: asyncpg.Connection) -> None:
     for _ in range(100_000):
         if await watching.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
             return
-    raise AssertionError("nobody waits for the log's lock")
+    raise AssertionError("no writer waits for the lock of the log")
 
 
 def test_requests_that_come_together_share_one_transaction(project):

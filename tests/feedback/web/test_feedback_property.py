@@ -208,8 +208,8 @@ def assert_taken_alike(body: bytes) -> None:
     read = wire.Event.model_validate_json(body)
     full = event_entry("p", read)
     assert signals.as_stored(read) == read
-    for place, (one, other) in enumerate(zip(quick.row, full.row, strict=True)):
-        if place in JSON_PLACES and one is not None and other is not None:
+    for index, (one, other) in enumerate(zip(quick.row, full.row, strict=True)):
+        if index in JSON_PLACES and one is not None and other is not None:
             assert json.loads(one) == json.loads(other)
         else:
             assert one == other

@@ -190,7 +190,7 @@ def _until_somebody_waits() -> None:
         for _ in range(100_000):
             if connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (0,):
                 return
-    raise AssertionError("nobody waits for the project's lock")
+    raise AssertionError("no transaction waits for the lock of the project")
 
 
 def test_who_asks_what_counted_then_keeps_nobody_waiting(burst):

@@ -105,5 +105,5 @@ def test_equal_texts_are_in_one_cluster_and_numbers_leave_none_out(texts):
 
     assert sorted(set(found)) == list(range(len(set(found))))
     numbers = {}
-    for said, number in zip(map(normalised, texts), found, strict=True):
-        assert numbers.setdefault(said, number) == number
+    for content, number in zip(map(normalised, texts), found, strict=True):
+        assert numbers.setdefault(content, number) == number

@@ -93,8 +93,8 @@ def test_the_order_of_the_rows_does_not_matter(rows, rules, random):
     random.shuffle(order)
     turned = Rows([])
     turned.weight, turned.prompt = rows.weight[order], rows.prompt[order]
-    place = np.argsort(order)
-    turned.row, turned.actor = place[rows.row][::-1], rows.actor[::-1]
+    rank = np.argsort(order)
+    turned.row, turned.actor = rank[rows.row][::-1], rows.actor[::-1]
 
     expected, found = rows.under(rules).weight[order], turned.under(rules).weight
 

@@ -101,10 +101,10 @@ def test_labels_are_not_resolved_again_while_nothing_has_changed():
     vote(30)
     loop.tick()
     before = last_arrow()
-    asked: list[str] = []
+    statements: list[str] = []
 
     def note(*arguments: object) -> None:
-        asked.append(str(arguments[2]))
+        statements.append(str(arguments[2]))
 
     event.listen(engine(), "before_cursor_execute", note)
     try:
@@ -112,7 +112,7 @@ def test_labels_are_not_resolved_again_while_nothing_has_changed():
     finally:
         event.remove(engine(), "before_cursor_execute", note)
 
-    about_events = {statement.strip() for statement in asked if "FROM events" in statement}
+    about_events = {statement.strip() for statement in statements if "FROM events" in statement}
     assert all("max(position)" in one or one.startswith("SELECT count(*) FROM (SELECT FROM") for one in about_events)
     assert last_arrow() == before
 

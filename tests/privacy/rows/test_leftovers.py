@@ -76,8 +76,8 @@ def test_what_an_unregistered_file_says_of_an_erased_actor_can_be_removed(tmp_pa
     checkpoint(tmp_path)
     killed = put(tmp_path, "shard of a killed build: user 3 asked Question 3?")
     with transaction() as session:
-        asked = erasures.request(session, DESK, "user 3", by="test")
-    erasures.advance(asked.id)
+        erasure = erasures.request(session, DESK, "user 3", by="test")
+    erasures.advance(erasure.id)
     age(3)
 
     # The erasure deletes the data of redacted snapshots; their manifests and cards stay.

@@ -155,13 +155,13 @@ def test_pauses_grow_with_the_time_waited(run: wire.Run, waited: float, pause: f
     hold_up(claimed.lease)
 
     history = shown(run.id).transitions[-1].reason
-    told = float(history.removesuffix(" s").rpartition(" ")[2])
-    assert told == pause if waited in (0, 4 * 3600) else pause <= told < pause + 60
+    written_pause = float(history.removesuffix(" s").rpartition(" ")[2])
+    assert written_pause == pause if waited in (0, 4 * 3600) else pause <= written_pause < pause + 60
 
 
 def test_nobody_has_the_run_before_its_pause_is_over_and_then_a_worker_is_told_once(run: wire.Run) -> None:
     hold_up(claim(run.id).lease)
-    told = len(messages())
+    message_count = len(messages())
 
     with transaction() as session:
         assert leases.claim(session, run.id, "worker 2") is None
@@ -169,7 +169,7 @@ def test_nobody_has_the_run_before_its_pause_is_over_and_then_a_worker_is_told_o
     held_up_for(run, timedelta(seconds=5))
     assert (reap(), reap()) == (1, 0)
 
-    assert len(messages()) == told + 1
+    assert len(messages()) == message_count + 1
     assert claim(run.id, "worker 2").lease.epoch == 2
 
 
@@ -229,12 +229,12 @@ def test_a_state_that_is_reached_ends_the_wait(run: wire.Run) -> None:
 
 def test_whoever_made_room_has_it_tried_at_once(run: wire.Run) -> None:
     hold_up(claim(run.id).lease)
-    told = len(messages())
+    message_count = len(messages())
 
     with transaction() as session:
         commands.resume(session, DESK, run.id, "ann")
 
-    assert len(messages()) == told + 1
+    assert len(messages()) == message_count + 1
     assert claim(run.id).lease.epoch == 2
 
 

@@ -307,8 +307,8 @@ def test_a_reproduction_says_whether_its_weights_are_those_of_its_source(same, t
 
     run = shown(second.lease.run_id)
     assert (run.source, run.reproduces) == ("reproduction", same)
-    told = "the same as" if same else "others than"
-    assert run.transitions[-1].reason.endswith(f"; its weights are {told} those of run {first.lease.run_id}")
+    comparison = "the same as" if same else "others than"
+    assert run.transitions[-1].reason.endswith(f"; its weights are {comparison} those of run {first.lease.run_id}")
 
 
 def test_a_run_without_a_snapshot_cannot_be_reproduced_and_one_with_a_redacted_one_not_begun_again(tmp_path):

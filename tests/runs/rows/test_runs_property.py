@@ -177,8 +177,8 @@ class Runs(RuleBasedStateMachine):
             runs.let_waiting_go(session)
 
     def _active(self) -> list[UUID]:
-        asked = "SELECT id FROM runs WHERE project_id = :project AND NOT waiting AND finished_at IS NULL"
-        return [row[0] for row in execute(asked, project=self.project)]
+        query = "SELECT id FROM runs WHERE project_id = :project AND NOT waiting AND finished_at IS NULL"
+        return [row[0] for row in execute(query, project=self.project)]
 
     def _counts(self) -> tuple[int, int]:
         (row,) = execute(

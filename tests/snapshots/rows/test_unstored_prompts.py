@@ -32,7 +32,7 @@ def _project(database, monkeypatch):
 def turns_of(number: int) -> list[dict[str, Any]]:
     """Returns the thumbs of a chat: a short greeting, then longer turns. Some chats have an id or a shared phrase."""
     rng = random.Random(number)
-    said = list(GREETING)
+    messages = list(GREETING)
     events = []
     for turn in range(4):
         answer = (
@@ -41,13 +41,13 @@ def turns_of(number: int) -> list[dict[str, Any]]:
         event = {
             "completion_id": f"chat {number} turn {turn}",
             "actor": f"user {number}",
-            "prompt": list(said),
+            "prompt": list(messages),
             "completion": answer,
             "signal": {"kind": "thumbs", "value": "up"},
         }
         events.append(event | ({"conversation_id": f"chat {number}"} if number % 2 else {}))
         question = " ".join(rng.choices(WORDS, k=14)) if turn or number % 3 else "Where is it? It was sent a week ago."
-        said += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
+        messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
     return events
 
 

@@ -28,8 +28,8 @@ def message(rng: random.Random, number: int) -> str:
 def growing_chat(seed: int, turns: int, *, system: bool = False, window: int | None = None) -> list[list[dict]]:
     """Returns the prompt of each turn of a chat. `window`: the number of latest messages in a prompt."""
     rng = random.Random(seed)
-    said = [message(rng, seed) for _ in range(2 * turns - 1)]
-    chat = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
+    texts = [message(rng, seed) for _ in range(2 * turns - 1)]
+    chat = [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(texts)]
     prompts = [chat[: 2 * turn + 1] for turn in range(turns)]
     if window is not None:
         prompts = [prompt[-window:] for prompt in prompts]
@@ -38,8 +38,8 @@ def growing_chat(seed: int, turns: int, *, system: bool = False, window: int | N
 
 def as_transcript(prompt: list[dict]) -> str:
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
-    said = "\n\n".join(f"{names[turn['role']]}: {turn['content']}" for turn in prompt)
-    return f"{said}\n\nAssistant:"
+    turns = "\n\n".join(f"{names[turn['role']]}: {turn['content']}" for turn in prompt)
+    return f"{turns}\n\nAssistant:"
 
 
 def conversations(prompts: list) -> dict[int, int]:
