@@ -23,13 +23,13 @@ def admin_key(database: str) -> str:
 
 @pytest.fixture(scope="session")
 def application() -> FastAPI:
-    """Started anew by each test that asks for `api`; its routes, which take a tenth of a second, are prepared once."""
+    """Creates the application once, as its routes take a tenth of a second. Each test that uses `api` starts it."""
     return create_app()
 
 
 @pytest.fixture
 def api(application: FastAPI, admin_key: str) -> Iterator[TestClient]:
-    """A client that may do everything. Its project `acme` has a base model that nobody looks at."""
+    """A client with an admin key. The base model of its project `acme` is never loaded."""
     with TestClient(application, headers={"Authorization": f"Bearer {admin_key}"}) as client:
         made = client.post("/v1/projects", json={"project": "acme", "base_model": "/models/base"})
         assert made.status_code == 201, made.text
@@ -38,7 +38,7 @@ def api(application: FastAPI, admin_key: str) -> Iterator[TestClient]:
 
 @pytest.fixture
 def key(api: TestClient) -> Callable[..., dict[str, str]]:
-    """`key("runs:read", project="acme")`: headers with a new key of these scopes."""
+    """A function: `key("runs:read", project="acme")` returns headers with a new key of these scopes."""
 
     def make(*scopes: wire.Scope, project: str | None = None) -> dict[str, str]:
         made = api.post("/v1/keys", json={"name": "a test", "scopes": list(scopes), "project": project})

@@ -1,4 +1,4 @@
-"""Real servers for the tests: a Postgres and a Valkey per worker of pytest-xdist, on free ports, gone afterwards."""
+"""Real servers for the tests: a Postgres and a Valkey per worker of pytest-xdist, on free ports, removed afterwards."""
 
 import os
 import shutil
@@ -29,18 +29,17 @@ pytest_plugins = ["tests.api_fixtures"]
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-# The tests say what the environment is: a developer's own settings stay out of them.
+# The tests set the environment; a developer's own settings do not affect them.
 for name in [name for name in os.environ if name.startswith("THUMBWHEEL_")]:
     del os.environ[name]
 settings.Settings.model_config["env_file"] = None
 
-#: What the folders of a whole run of the tests may take.
+#: The space that the temporary folders of a whole test run may take.
 ROOM_BYTES = 6 * 2**30
 
 
 def keep_temporary_folders_in_memory() -> None:
-    """Keeps temporary folders in memory where there is room: most files are flushed to the disk, as they must be, and
-    tests would wait for that."""
+    """Keeps temporary folders in memory if there is room, as flushing files to a disk would slow the tests."""
     memory = Path("/dev/shm")
     usable = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
     if usable and "TMPDIR" not in os.environ:
@@ -50,21 +49,21 @@ def keep_temporary_folders_in_memory() -> None:
 
 keep_temporary_folders_in_memory()
 
-# As many examples as by default, however long a busy machine takes for one.
+# The default number of examples, without a deadline: a busy machine may take long for an example.
 property_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 property_settings.load_profile("patient")
 
-# Tiny models, several tests at once: more threads, or threads that spin while they wait, only get in each other's way.
+# Models are tiny and several tests run at once: more threads, or threads that spin while they wait, would slow them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# The same sums on every processor: MKL chooses its kernels by it otherwise, and a bound of parity with TRL that one of
-# them keeps is missed by another in the last digit.
+# MKL chooses its kernels by the processor unless this is set. Their sums differ in the last digit, and a bound on the
+# parity with TRL would hold on some processors only.
 os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves the tests of a file to one process of pytest-xdist, which prepares what they share once.
+    """Assigns all tests of a file to one process of pytest-xdist, so that their shared fixtures are prepared once.
 
     The tests of the stack, one long group over several files, come first, so that no process waits for them at the end.
     """
@@ -75,14 +74,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """An interrupted worker cannot clean up after itself: what it left is removed here."""
+    """Removes the files of interrupted workers, which could not clean up."""
     if not hasattr(session.config, "workerinput"):
         services.sweep()
 
 
 @dataclass(frozen=True)
 class Servers:
-    """`environment` is what a process of ours needs to work on them."""
+    """The environment that a Thumbwheel process needs to use the test servers."""
 
     database_url: str
     redis_url: str
@@ -94,12 +93,12 @@ class Servers:
             "THUMBWHEEL_DATABASE_URL": self.database_url,
             "THUMBWHEEL_REDIS_URL": self.redis_url,
             "THUMBWHEEL_DATA_DIR": str(self.folder / "data"),
-            "THUMBWHEEL_BASE_MODELS": "on_workers",  # most tests name a folder that nobody loads
+            "THUMBWHEEL_BASE_MODELS": "on_workers",  # most tests name a folder that is never loaded
         }
 
 
 def forget_settings() -> None:
-    """Have the settings, and what was made of them, read again."""
+    """Clears the cached settings and the connections made from them, so that the next use reads the environment."""
     app_database.forget_connections()
     for cached in (settings.current, outbox.sender):
         cached.cache_clear()
@@ -107,7 +106,7 @@ def forget_settings() -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """An empty Postgres and an empty Valkey; the environment of this process points at them."""
+    """An empty Postgres and an empty Valkey. The environment of this process points to them."""
     with ExitStack() as stack:
         folder = stack.enter_context(services.temporary())
         database = stack.enter_context(services.embedded_postgres(folder / "postgres", durable=False))
@@ -137,18 +136,19 @@ def empty(migrated: Servers) -> Iterator[Emptying]:
 
 @pytest.fixture
 def database(migrated: Servers, empty: Emptying) -> Iterator[str]:
-    """The URL of a database with empty tables; `app.database` works on it. Emptied after the test, as is Valkey."""
+    """The URL of a database with empty tables, which `app.database` uses. It and Valkey are emptied after the test."""
     yield migrated.database_url
     empty()
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator["Stack"]:
-    """The whole thing on free ports, with quick ticks and an admin key: API, worker and beat as processes of their own.
+    """The whole stack on free ports, with quick ticks and an admin key: API, worker and beat as separate processes.
 
-    Tests that use it want ``pytestmark = pytest.mark.xdist_group("stack")``: one worker runs them all on one stack.
+    Tests that use it need ``pytestmark = pytest.mark.xdist_group("stack")``, so that one worker runs all of them on one
+    stack.
     """
-    from app.cli.stack import running  # only who asks for the stack needs every part of it
+    from app.cli.stack import running  # only tests of the stack need all of its parts
 
     with services.temporary() as folder, (folder / "lines.log").open("w") as lines:
         chosen = settings.Settings(
@@ -161,13 +161,13 @@ def stack() -> Iterator["Stack"]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real files of events and small models, where they lie beside the checkout."""
+    """The folder of real event files and small models. Tests are skipped if it is not next to the checkout."""
     if not SHARED_DATA.is_dir():
-        pytest.skip("there is no folder shared/data beside the checkout: this test needs its real files")
+        pytest.skip("there is no folder shared/data next to the checkout: this test needs its real files")
     return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
 def python() -> str:
-    """The interpreter for processes that a test starts."""
+    """The Python interpreter for processes that a test starts."""
     return sys.executable

@@ -1,4 +1,4 @@
-"""A project with feedback, and runs of it in any state, without a worker."""
+"""A project with feedback, and its runs in any state, without a worker."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ def make_project(project: str = DESK, *, base_model: Path = Path("/models/base")
 
 
 def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequence[str] = ("up", "down")) -> None:
-    """Thumbs in turn, each about a completion of its own."""
+    """Stores alternating thumbs up and down, each about a different completion."""
     events = [
         wire.Event(
             event_id=f"e{number}",
@@ -90,7 +90,7 @@ def advance(lease: Lease, *states: RunState) -> None:
 
 
 def ready_to_finish(folder: Path, project: str = DESK, **new: Any) -> Claimed:
-    """A claimed run of which all that remains is its end."""
+    """Returns a claimed run that has done everything but finish."""
     claimed = claim(request(project, **new).id)
     snapshot(claimed, folder)
     advance(claimed.lease, RunState.REFERENCING, RunState.TRAINING, RunState.EVALUATING)
@@ -105,7 +105,7 @@ def finish(
     reasons: Sequence[str] = (),
     files: Mapping[str, Path] | None = None,
 ) -> UUID:
-    """Register a checkpoint of `files`; unless they are given, of one weight file that is unlike any other."""
+    """Registers a checkpoint with `files`, or else with one weight file that is unique to the run."""
     weights = folder / "adapter_model.safetensors"
     if files is None:
         weights.write_text(f"weights of run {claimed.lease.run_id}")
@@ -123,19 +123,19 @@ def finish(
 
 
 def checkpoint(folder: Path, project: str = DESK, **how: Any) -> UUID:
-    """A run from request to registered checkpoint."""
+    """Takes a run from its request to a registered checkpoint and returns the id of the checkpoint."""
     return finish(ready_to_finish(folder, project), folder, **how)
 
 
 def execute(statement: str, **values: Any) -> Any:
-    """SQL as an operator types it; the rows."""
+    """Executes SQL as an operator would and returns the rows, if there are any."""
     with transaction() as session:
         done = session.execute(text(statement), values)
         return done.all() if done.returns_rows else None
 
 
 def expire(run_id: UUID) -> None:
-    """As if the worker had been silent for longer than its lease."""
+    """Expires the lease of a run, as if its worker had been silent for longer."""
     execute("UPDATE runs SET lease_expires_at = now() - interval '1 second' WHERE id = :id", id=run_id)
 
 
@@ -145,12 +145,12 @@ def reap() -> int:
 
 
 def messages() -> list[str]:
-    """The runs that workers are asked to look at, oldest message first."""
+    """The ids of the runs in the outbox's messages to workers, oldest message first."""
     return [row[0] for row in execute("SELECT arguments ->> 'run_id' FROM outbox ORDER BY id")]
 
 
 def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    """What the calls, begun at the same moment, returned or raised."""
+    """Starts `count` calls at the same moment and returns the result or ThumbwheelError of each."""
     gate = threading.Barrier(count)
 
     def begin(number: int) -> Any:

@@ -1,4 +1,4 @@
-"""Empties the servers between two tests, over connections that it keeps."""
+"""Empties the servers between two tests over connections that stay open."""
 
 import psycopg
 import redis
@@ -18,9 +18,9 @@ FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL
 class Emptying:
     """Empties every table, restarts every sequence and empties Valkey.
 
-    A small table is emptied by DELETE: TRUNCATE makes new files for it, for its indexes and for all that refer to it.
-    What DELETE leaves behind ends with the TRUNCATE that comes once the table has grown. All tables are in one
-    statement, at whose end foreign keys are checked. Tables with a trigger on DELETE, which refuses it, are truncated.
+    DELETE empties a small table, as TRUNCATE would create new files for it, its indexes and every table that refers to
+    it. Once dead rows have made a table large, it is truncated. One statement deletes from all tables, and foreign keys
+    are checked at its end. Tables whose trigger refuses DELETE are truncated.
     """
 
     def __init__(self, database_url: str, redis_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Events brought into the log as requests bring them, without HTTP."""
+"""Writes events to the log as requests do, but without HTTP."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,20 +15,20 @@ Answer = BodyOutcome | ThumbwheelError
 
 
 def record(project: str, events: Iterable[dict[str, Any] | wire.Event]) -> list[Answer]:
-    """What became of each event."""
+    """Sends events to the log and returns the outcome or error of each."""
     models = [event if isinstance(event, wire.Event) else wire.Event.model_validate(event) for event in events]
     return _send(EVENTS, [event_entry(project, event) for event in models])
 
 
 def store(project: str, events: Iterable[dict[str, Any] | wire.Event]) -> None:
-    """Have them all in the log, or fail."""
+    """Stores all events in the log, and fails the test if any of them is refused."""
     for answer in record(project, events):
         assert isinstance(answer, BodyOutcome), answer
         assert answer.status in ("stored", "replayed"), answer
 
 
 def register(project: str, completion_id: str, completion: dict[str, Any]) -> Answer:
-    """What became of a completion that is registered."""
+    """Registers a completion and returns the outcome or error."""
     [answer] = _send(
         COMPLETIONS, [completion_entry(project, completion_id, wire.Completion.model_validate(completion))]
     )

@@ -1,4 +1,4 @@
-"""A database of its own at an older version, for tests of migrations."""
+"""A separate database at an older schema version, for tests of migrations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from tests.conftest import Servers, forget_settings
 
 @contextmanager
 def older_database(servers: Servers, monkeypatch: pytest.MonkeyPatch, revision: str) -> Iterator[str]:
-    """The URL of the database, on which `app.database` works while the block lasts."""
+    """Yields the URL of the database. `app.database` uses it until the block ends."""
     name = f"older_{uuid4().hex}"
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -1,4 +1,4 @@
-"""Folders as models and adapters are saved in, of zeros: they look sound, and torch is not needed to make them."""
+"""Saved models and adapters whose weights are zeros: valid folders that are made without torch."""
 
 import json
 import struct
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Of a model of one layer: name of each weight → its shape.
+#: The weights of a model of one layer: name → shape.
 BASE = {"model.embed_tokens.weight": (20, 8), "model.layers.0.self_attn.q_proj.weight": (8, 8)}
 ADAPTED = "base_model.model.model.layers.0.self_attn.q_proj"
 ADAPTER = {f"{ADAPTED}.lora_A.weight": (4, 8), f"{ADAPTED}.lora_B.weight": (8, 4)}
@@ -32,7 +32,7 @@ def saved_model(folder: Path, **config: Any) -> Path:
 
 
 def saved_adapter(folder: Path, shapes: Mapping[str, tuple[int, int]] = ADAPTER, **config: Any) -> dict[str, Path]:
-    """A LoRA adapter of rank 4; its files by their names."""
+    """Saves a LoRA adapter of rank 4 and returns its files by name."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "use_rslora": False, "use_dora": False, **config}
     (folder / "adapter_config.json").write_text(json.dumps(chosen))

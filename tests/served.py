@@ -16,14 +16,16 @@ from app.main import create_app
 
 @cache
 def _api() -> FastAPI:
-    """One for all tests of this process: its routes are prepared at the first request, for a tenth of a second."""
+    """Creates the API once per process, as preparing its routes at the first request takes a tenth of a second."""
     return create_app()
 
 
 @contextmanager
 def served(port: int | None = None) -> Iterator[str]:
-    """The URL of an API on the servers of the settings, while the block lasts; one at a time. `port`: None takes a free
-    one."""
+    """Serves the API on the servers of the settings until the block ends and yields its URL. One may run at a time.
+
+    port  None takes a free port
+    """
     port = port or services.free_port()
     before = logging.root.handlers[:]
     server = api_server.served(_api, settings.current(), host="127.0.0.1", port=port, configure_logs=False)
@@ -37,6 +39,6 @@ def served(port: int | None = None) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        _api().state.streams.stop()  # no signal tells it, in a thread
+        _api().state.streams.stop()  # a thread receives no signal
         thread.join()
         logging.root.handlers[:] = before  # the API's own writes to a stderr that ends with the test

@@ -1,4 +1,4 @@
-"""A small snapshot as files, and registered: for tests of what is done with one, not of how it is built."""
+"""A small snapshot, as files or registered, for tests of the use of snapshots rather than of how they are built."""
 
 import itertools
 import json
@@ -55,7 +55,10 @@ def row(number: int, position: int, *, chat: bool) -> dict[str, Any]:
 def write(
     folder: Path, formats: Sequence[str] = ("text", "chat"), train: int = 8, holdout: int = 4, later: int = 0
 ) -> Mapping[str, str]:
-    """So many rows of each split, in turn of each format, with positions as they come. path → sha256."""
+    """Writes a snapshot whose splits have the given numbers of rows and returns its files as path → sha256.
+
+    Formats alternate, and positions count up within each split.
+    """
     folder.mkdir(parents=True)
     shards, counts, numbers = [], {}, itertools.count()
     for split, size in (("train", train), ("holdout", holdout), ("later", later)):
@@ -64,12 +67,12 @@ def write(
             for position, kind in ((position, formats[position % len(formats)]) for position in range(size))
         ]
         counts[split] = {
-            "desirable": sum(said["label"] for _, said in rows),
-            "undesirable": sum(not said["label"] for _, said in rows),
+            "desirable": sum(values["label"] for _, values in rows),
+            "undesirable": sum(not values["label"] for _, values in rows),
         }
         for kind in formats:
             path = folder / f"{split}-{kind}.parquet"
-            of_kind = [said for its, said in rows if its == kind]
+            of_kind = [values for its, values in rows if its == kind]
             if not of_kind:
                 continue
             pq.write_table(pa.Table.from_pylist(of_kind, schema=columns(kind == "chat")), path)
@@ -87,7 +90,7 @@ def write(
 
 
 def register(folder: Path, project: str = "acme") -> UUID:
-    """The snapshot that lies in `folder`, as if a run had built it."""
+    """Registers the snapshot in `folder`, as if a run had built it, and returns its id."""
     files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
     with transaction() as session:
         snapshot = Snapshot(

@@ -1,4 +1,4 @@
-"""The command line as its users have it: arguments and variables in; exit code and two streams out."""
+"""The command line as users call it: arguments and variables in; exit code and two streams out."""
 
 import json
 import os
@@ -32,13 +32,13 @@ class Done:
 
     @property
     def document(self) -> Any:
-        """What stdout says, as JSON."""
+        """The JSON document on stdout."""
         return json.loads(self.out)
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Called with arguments, and with variables that are other than in `environment`."""
+    """The command line with an environment. A call passes arguments, and variables that override the environment."""
 
     run: Callable[[list[str], dict[str, str]], Done]
     environment: dict[str, str]
@@ -47,7 +47,7 @@ class CommandLine:
         return self.run([str(argument) for argument in arguments], {**self.environment, **environment})
 
     def refused(self, *arguments: str | Path, **environment: str) -> str:
-        """The one line that an expected failure prints."""
+        """Requires exit code 2 and a single line on stderr, and returns that line."""
         done = self(*arguments, **environment)
         assert done.code == 2, done
         assert done.out == ""
@@ -67,7 +67,7 @@ def in_own_process(arguments: list[str], environment: dict[str, str]) -> Done:
 
 
 def in_this_process(arguments: list[str], environment: dict[str, str]) -> Done:
-    """The same, without the second that a process takes to start."""
+    """Runs a command in this process, which saves the second that a new process takes to start."""
     with pytest.MonkeyPatch.context() as patch, StringIO() as out, StringIO() as err:
         patch.setattr(sys, "argv", ["thumbwheel", *arguments])
         for name, value in environment.items():
@@ -82,7 +82,7 @@ def in_this_process(arguments: list[str], environment: dict[str, str]) -> Done:
 
 @pytest.fixture
 def bare(database) -> CommandLine:
-    """In a process of its own, without a key, an API or servers."""
+    """The command line in a separate process, without a key, an API or servers."""
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("THUMBWHEEL_")}
     return CommandLine(in_own_process, {**surroundings, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"})
 
@@ -95,7 +95,7 @@ def admin_key(database) -> str:
     return key
 
 
-@pytest.fixture(scope="module")  # no longer: its relay would send the messages that other tests look for
+@pytest.fixture(scope="module")  # not of the session: its relay would send the messages that other tests look for
 def served_url(migrated) -> Iterator[str]:
     with served() as at:
         yield at
@@ -103,7 +103,7 @@ def served_url(migrated) -> Iterator[str]:
 
 @pytest.fixture
 def cli(served_url, admin_key) -> CommandLine:
-    """Against an API behind a real socket, with an admin key and the project `acme`, which is the one worked on."""
+    """The command line for an API behind a real socket, with an admin key and `acme` as the current project."""
     with Client(served_url, admin_key) as client:
         client.projects.create(
             wire.NewProject(
@@ -125,7 +125,7 @@ def cli(served_url, admin_key) -> CommandLine:
 
 @pytest.fixture
 def client(cli) -> Iterator[Client]:
-    """The same API from Python, with the same key and project."""
+    """A Python client of the same API, with the same key and project."""
     names = ("THUMBWHEEL_URL", "THUMBWHEEL_API_KEY", "THUMBWHEEL_PROJECT")
     with Client(*(cli.environment[name] for name in names)) as client:
         yield client
@@ -133,7 +133,7 @@ def client(cli) -> Iterator[Client]:
 
 @pytest.fixture
 def registered(cli, client, tmp_path) -> Callable[..., UUID]:
-    """`registered(reasons=[…])`: a checkpoint of `acme` with two files, as a run would have registered it."""
+    """A function: `registered(reasons=[…])` registers a checkpoint of `acme` with two files, as a run would."""
 
     def register(*, reasons: list[str] | None = None) -> UUID:
         files = {"adapter_model.safetensors": b"weights", "README.md": b"# card"}

@@ -1,4 +1,4 @@
-"""`thumbwheel audit …`: drawn, judged by a key a row, read."""
+"""`thumbwheel audit …`: draws an audit, takes a key for each row, shows the result."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ REVIEW = [sys.executable, "-m", "app.cli.main", "audit", "review"]
 
 @pytest.fixture
 def review(cli) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`review("y", "n", …)`: a review in a process of its own, which is given these lines through a pipe."""
+    """A function: `review("y", "n", …)` runs a review in a separate process and sends these lines through a pipe."""
 
     def run(*keys: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -40,7 +40,7 @@ def test_an_audit_of_200_rows_of_each_class_gives_wilsons_interval(cli, review):
     started = cli("audit", "start").document
     assert [part["items"] for part in started["classes"]] == [200, 200]
 
-    # Every 10th row is unsure, every 7th of the others wrong: given in two sittings.
+    # Every 10th row is unsure, every 7th of the others wrong. The review takes two sessions.
     keys = ["u" if row % 10 == 0 else "n" if row % 7 == 0 else "y" for row in range(400)]
     first = review(*keys[:150])
     assert "1 of 400" in first.stdout
@@ -147,11 +147,11 @@ def test_what_cannot_be_is_said_in_a_line(cli):
 
 
 def _read_until(leader: int, *parts: str) -> None:
-    """Read a terminal until all of `parts` have come, one after the other."""
-    said = ""
+    """Reads a terminal until all of `parts` have appeared, one after the other."""
+    output = ""
     for part in parts:
-        while part not in said:
+        while part not in output:
             ready, _, _ = select.select([leader], [], [], 60)
-            assert ready, f"{part!r} did not come after {said!r}"
-            said += os.read(leader, 4096).decode(errors="replace")
-        said = said.split(part, 1)[1]
+            assert ready, f"{part!r} did not appear after {output!r}"
+            output += os.read(leader, 4096).decode(errors="replace")
+        output = output.split(part, 1)[1]

@@ -1,4 +1,4 @@
-"""The client from Python: what it repeats, and what it says when it gives up."""
+"""The Python client: the requests that it repeats, and its errors when it gives up."""
 
 import json
 import threading
@@ -22,8 +22,10 @@ EVENT = wire.Event(completion_id="msg-1", actor="user-1", signal=wire.Thumbs(val
 def answering(
     *answers: tuple[int, Any] | None, keys: list[str | None] | None = None
 ) -> Iterator[tuple[str, list[Any]]]:
-    """A server that gives these answers in turn, None by hanging up; its URL, and the bodies that it was sent. `keys`
-    gets the Idempotency-Key of each."""
+    """Serves these answers in turn and closes the connection for None. Yields the URL and the list of received bodies.
+
+    keys  a list to which the Idempotency-Key of each request is added
+    """
     left, bodies = list(answers), []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Files that the client downloads: whole and verified under their name, or not there."""
+"""Downloads of the client: a file is whole and verified under its name, or absent."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from thumbwheel import Client, Damaged, Unreachable
 CONTENT = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = "adapter_model.safetensors"
-#: Writes an answer to the file's request.
+#: A function that writes an answer to the request for the file.
 Serve = Callable[[BaseHTTPRequestHandler, int], None]
 
 
@@ -34,12 +34,12 @@ def answer(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **he
     for name, value in {"Content_Length": str(len(body)), "Connection": "close", **headers}.items():
         handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
-    with suppress(ConnectionError):  # the client may have seen enough
+    with suppress(ConnectionError):  # the client may have closed the connection
         handler.wfile.write(body)
 
 
 def cut(handler: BaseHTTPRequestHandler, start: int, sent: int) -> None:
-    """Announces all that is left and closes the connection after `sent` bytes of it."""
+    """Announces all remaining bytes and closes the connection after `sent` of them."""
     status = 206 if start else 200
     headers = {"Content_Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
     answer(handler, CONTENT[start : start + sent], status, Content_Length=str(len(CONTENT) - start), **headers)
@@ -47,8 +47,8 @@ def cut(handler: BaseHTTPRequestHandler, start: int, sent: int) -> None:
 
 @contextmanager
 def serving(*serves: Serve) -> Iterator[tuple[str, list[int]]]:
-    """A server that answers the file's requests in turn, then by the last one for ever; its URL, and the first byte
-    that each request asked for."""
+    """Serves the file with these answers in turn and repeats the last one. Yields the URL and a list of the first byte
+    that each request asks for."""
     left, starts = list(serves), list[int]()
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,8 +59,8 @@ def serving(*serves: Serve) -> Iterator[tuple[str, list[int]]]:
             if "/files/" not in self.path:
                 answer(self, checkpoint())
                 return
-            asked = re.match(r"bytes=(\d+)-$", self.headers.get("Range", ""))
-            starts.append(int(asked[1]) if asked else 0)
+            byte_range = re.match(r"bytes=(\d+)-$", self.headers.get("Range", ""))
+            starts.append(int(byte_range[1]) if byte_range else 0)
             (left.pop(0) if len(left) > 1 else left[0])(self, starts[-1])
 
         def log_message(self, *_: object) -> None:
@@ -86,7 +86,7 @@ def pull(url, folder, tries: int = 5) -> None:
 
 
 def test_a_broken_download_is_resumed_where_it_broke(tmp_path):
-    # More breaks than a call has attempts: each one gained something.
+    # There are more breaks than attempts, but each attempt gained some bytes.
     steps = [lambda handler, start: cut(handler, start, 1_500_000)] * 3
     with serving(*steps, lambda handler, start: cut(handler, start, len(CONTENT))) as (url, starts):
         pull(url, tmp_path, tries=2)
@@ -152,7 +152,7 @@ def test_a_download_that_never_ends_leaves_nothing_and_keeps_what_was_there(tmp_
         pull(url, tmp_path, tries=3)
 
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"an older one"]
-    assert len(starts) == 6  # the first three gained 1,000 bytes, the next ones nothing
+    assert len(starts) == 6  # the first three attempts gained 1,000 bytes, the later ones none
 
 
 def test_a_file_that_is_there_whole_is_not_downloaded(tmp_path):

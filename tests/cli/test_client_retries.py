@@ -1,4 +1,4 @@
-"""Retries of the client against a real server that fails: which calls, how long, and the final error."""
+"""Retries of the client against a real server that fails: which calls, for how long, and the final error."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ class Failing:
 
 @contextmanager
 def failing(*answers: Answer) -> Iterator[Failing]:
-    """A server that gives these answers in turn, then the last one for ever."""
+    """Serves these answers in turn and repeats the last one."""
     state = Failing("", list(answers))
 
     class Handler(BaseHTTPRequestHandler):
@@ -98,7 +98,7 @@ def failing(*answers: Answer) -> Iterator[Failing]:
 
 @pytest.fixture
 def pauses() -> list[float]:
-    """The seconds that a client waited."""
+    """The pauses of a client, in seconds."""
     return []
 
 
@@ -192,7 +192,7 @@ def test_retry_after_is_waited_for_as_seconds_and_as_a_date(pauses):
         client.events.record(EVENT)
 
     assert 3 < pauses[0] <= 3.2
-    assert 0 < pauses[1] < 8  # the date lies behind the clock of that server, or before it
+    assert 0 < pauses[1] < 8  # the date is later or earlier than the clock of that server
 
 
 def test_retry_after_is_waited_for_by_reads_keyed_calls_streams_and_downloads(pauses, tmp_path):

@@ -1,4 +1,4 @@
-"""Who calls which API about which project: what goes wrong there is one line with the remedy."""
+"""The key, API address and project of a command: each mistake is one line with the remedy."""
 
 from app import services
 

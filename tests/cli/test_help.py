@@ -1,4 +1,4 @@
-"""What the command line says before it does anything."""
+"""The overview of the command line, and the modules that it loads at its start."""
 
 import subprocess
 import sys
@@ -14,9 +14,9 @@ def test_the_overview_names_every_command_with_a_whole_sentence(bare):
         "up demo train doctor migrate import readiness ship rollback releases triggers projects keys runs checkpoints "
         "snapshot receipt actors erasures policies quarantine audit leftovers"
     )
-    said = {line.split()[0]: line for line in done.out.split("Commands:")[1].splitlines() if line.strip()}
-    assert set(said) == set(commands.split())
-    assert all(line.endswith(".") and not line.endswith("...") for line in said.values())
+    summaries = {line.split()[0]: line for line in done.out.split("Commands:")[1].splitlines() if line.strip()}
+    assert set(summaries) == set(commands.split())
+    assert all(line.endswith(".") and not line.endswith("...") for line in summaries.values())
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():

@@ -41,7 +41,7 @@ def test_a_policy_is_checked_without_a_server(bare, policy):
 
     assert done.code == 0, done.err
     outcomes = done.document["policy"]["signals"]["outcome"]
-    # YAML's true and false are the sides of an outcome, its no a name.
+    # YAML's true and false are the two values of an outcome; its `no` is a name.
     assert set(outcomes) == {"ticket_solved", "no"}
     assert outcomes["ticket_solved"]["false"] == {
         "label": "undesirable",
@@ -120,9 +120,9 @@ def test_a_preview_of_a_file_or_a_version_is_whole_to_a_pipe(cli, policy, thumbs
 
 
 def test_a_label_is_explained(cli, thumbs):
-    told = cli("policies", "explain", "c1").document
+    explanation = cli("policies", "explain", "c1").document
 
-    assert (told["label"], told["reasons"]) == ("desirable", ["thumbs_up", "copy"])
+    assert (explanation["label"], explanation["reasons"]) == ("desirable", ["thumbs_up", "copy"])
     assert "Completion c9 has no feedback yet" in cli.refused("policies", "explain", "c9")
 
 
@@ -138,7 +138,7 @@ def at_a_terminal(cli, *arguments):
         while chunk := os.read(leader, 4096):
             printed += chunk
     except OSError:
-        pass  # Linux says so when the other side is closed
+        pass  # Linux raises this once the other side is closed
     finally:
         os.close(leader)
     assert process.wait() == 0

@@ -127,7 +127,7 @@ def test_a_terminal_gets_a_table(cli):
         while chunk := os.read(leader, 4096):
             printed += chunk
     except OSError:
-        pass  # Linux says so when the other side is closed
+        pass  # Linux raises this once the other side is closed
     finally:
         os.close(leader)
 

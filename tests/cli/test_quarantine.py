@@ -14,7 +14,7 @@ from tests.logged import store
 
 @pytest.fixture
 def bot(cli) -> None:
-    """`bot` votes faster than anybody reads."""
+    """Stores votes of `bot`, 70 in 35 seconds, and of `ann` at a normal speed."""
     store("acme", [*thumbs("bot", 70, apart=0.5, value="both"), *thumbs("ann", 3, apart=50)])
 
 
@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_table_with_the_figures(cli, bot):
         while chunk := os.read(leader, 4096):
             printed += chunk
     except OSError:
-        pass  # Linux says so when the other side is closed
+        pass  # Linux raises this once the other side is closed
     finally:
         os.close(leader)
 

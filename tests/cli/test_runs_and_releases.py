@@ -12,7 +12,7 @@ from app.cli.runs import dropped_in_words as in_words
 
 @pytest.fixture
 def labelled(client) -> None:
-    """Enough of both classes for the project's low bar."""
+    """Stores enough labels of both classes for the low minimum of the project."""
     for number in range(20):
         client.feedback(
             f"msg-{number}",

@@ -14,8 +14,10 @@ from tests import small_snapshot
 
 @pytest.fixture
 def made(cli, tmp_path) -> Callable[..., UUID]:
-    """`made("text")`: the id of a snapshot with such rows, 8 for training and 4 held out, and so many later ones; its
-    files are in `built`."""
+    """A function: `made("text", later=2)` registers a snapshot of text rows and returns its id.
+
+    It has 8 rows for training, 4 held out and `later` later ones. Its files are in `built`.
+    """
 
     def make(*formats: str, later: int = 0) -> UUID:
         small_snapshot.write(tmp_path / "built", formats or ("text", "chat"), later=later)

@@ -1,4 +1,4 @@
-"""`thumbwheel train`: files in, a checkpoint out, and no service anywhere."""
+"""`thumbwheel train` makes a checkpoint from files, without any service."""
 
 import json
 import os
@@ -25,7 +25,7 @@ ENVIRONMENT = {
 
 @pytest.fixture
 def alone() -> CommandLine:
-    """In a process of its own, on a machine without servers: nothing says where one is."""
+    """The command line in a separate process, without the address of any server."""
     return CommandLine(in_own_process, ENVIRONMENT)
 
 
@@ -43,7 +43,7 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(rows: Path, recipe: Path, tmp_path: Path) -> list[str]:
-    """A training of some seconds that would be interrupted easily."""
+    """The arguments of a training that takes some seconds, so that a test can interrupt it."""
     base = tiny.save_model(tmp_path / "base")
     options = [
         "--data",
@@ -63,7 +63,7 @@ def command(rows: Path, recipe: Path, tmp_path: Path) -> list[str]:
 
 
 def on_a_terminal(arguments: list[str]) -> str:
-    """What somebody sees who runs it."""
+    """Runs a command on a terminal and returns the text that it shows."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([*THUMBWHEEL, *arguments], stdout=theirs, stderr=theirs, env=ENVIRONMENT)
     os.close(theirs)
@@ -71,7 +71,7 @@ def on_a_terminal(arguments: list[str]) -> str:
     try:
         while part := os.read(ours, 65536):
             seen += part
-    except OSError:  # Linux tells so that the other end is closed
+    except OSError:  # Linux raises this once the other end is closed
         pass
     os.close(ours)
     assert process.wait() == 0, seen
@@ -131,11 +131,11 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(command, tmp_path):
 
 def test_set_lies_over_the_recipe_file_field_by_field(alone, recipe, tmp_path):
     recipe.write_text(json.dumps({"lora": {"rank": 0}, "beta": -1}))
-    asked = ["train", "--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
+    arguments = ["train", "--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
 
-    assert "lora.rank is 0" in alone.refused(*asked, "--set", "lora.alpha=8", "--beta", "0.2")
-    assert "beta is -1" in alone.refused(*asked, "--set", "lora.rank=8")
-    assert "rows: there is no such file" in alone.refused(*asked, "--set", "lora.rank=8", "--beta", "0.2")
+    assert "lora.rank is 0" in alone.refused(*arguments, "--set", "lora.alpha=8", "--beta", "0.2")
+    assert "beta is -1" in alone.refused(*arguments, "--set", "lora.rank=8")
+    assert "rows: there is no such file" in alone.refused(*arguments, "--set", "lora.rank=8", "--beta", "0.2")
 
 
 @pytest.mark.parametrize(
@@ -152,6 +152,6 @@ def test_options_that_say_nothing_or_too_much_are_refused(recipe, tmp_path, cont
     recipe.write_text(content or "")
     if content is None:
         recipe.unlink()
-    asked: list[Any] = ["--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
+    arguments: list[Any] = ["--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
 
-    assert sentence in CommandLine(in_this_process, {}).refused("train", *asked, *options)
+    assert sentence in CommandLine(in_this_process, {}).refused("train", *arguments, *options)

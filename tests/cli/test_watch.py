@@ -16,7 +16,7 @@ from app.cli.board import Board
 
 @pytest.fixture
 def run(client) -> wire.Run:
-    """One that waits for a worker."""
+    """A run that waits for a worker."""
     for number in range(20):
         vote = "up" if number % 2 else "down"
         client.feedback(f"msg-{number}", "user-1", vote, prompt=f"Question {number}?", completion=f"Answer {number}.")
@@ -36,9 +36,9 @@ def test_a_change_is_a_line_and_ctrl_c_leaves_the_run_alone_and_says_so(cli, cli
 
     watching.send_signal(signal.SIGINT)
 
-    _, said = watching.communicate(timeout=120)
-    assert said.startswith(f"Run {run.id} continues: ")
-    assert said.count("\n") == 1
+    _, output = watching.communicate(timeout=120)
+    assert output.startswith(f"Run {run.id} continues: ")
+    assert output.count("\n") == 1
     assert watching.returncode == 130
     assert client.runs.get(run.id).state == "queued"
 
@@ -49,10 +49,10 @@ def test_as_json_every_event_since_the_beginning_is_a_line(cli, client, run):
     done = cli("runs", "watch", "--json")
 
     assert done.code == 1
-    told = [json.loads(line) for line in done.out.splitlines()]
-    assert [item["event"] for item in told] == ["transition", "transition", "progress", "end"]
-    assert [item["to_state"] for item in told[:2]] == ["queued", "cancelled"]
-    assert told[-1]["state"] == "cancelled"
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [item["event"] for item in events] == ["transition", "transition", "progress", "end"]
+    assert [item["to_state"] for item in events[:2]] == ["queued", "cancelled"]
+    assert events[-1]["state"] == "cancelled"
 
 
 def progress(**how) -> wire.RunProgressEvent:
@@ -65,7 +65,7 @@ def progress(**how) -> wire.RunProgressEvent:
 
 @pytest.fixture
 def board() -> Board:
-    """Behind 30 steps."""
+    """The board after 30 steps."""
     board = Board()
     board.take(progress())
     for step in range(1, 31):

@@ -1,5 +1,5 @@
-"""The labels of a log completion by completion, by the pure policy: slow, plain, and sharing no code with the way that
-whole logs take.
+"""Labels a log completion by completion with the pure policy. It is slow and simple, and shares no code with the labels
+of whole logs.
 """
 
 from collections import defaultdict
@@ -34,8 +34,8 @@ COMPLETIONS = text("""
 
 @dataclass(frozen=True)
 class Resolved:
-    """One completion with its label. `position` is that of its registration or of the event that first carried its
-    text, else of the first event.
+    """A completion with its label. `position` is that of its registration, or of the event that first carried its text,
+    or else of its first event.
     """
 
     completion_id: str
@@ -48,7 +48,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Mention:
-    """An event, seen from a completion that it speaks of."""
+    """An event, from the point of view of a completion that it mentions."""
 
     position: int
     moment: tuple[datetime, int]
@@ -65,7 +65,7 @@ class Mention:
 def resolved(
     session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int, left_out: Collection[str] = ()
 ) -> Iterator[Resolved]:
-    """Yields every completion that an event up to `watermark` speaks of, by id, without the signals of some actors."""
+    """Yields every completion that an event up to `watermark` mentions, by id, without the signals in `left_out`."""
     values = {"project": project, "watermark": watermark}
     events = session.execute(EVENTS, values).all()
     registered = {row.completion_id: row for row in session.execute(COMPLETIONS, values)}
@@ -81,14 +81,14 @@ def resolved(
 def resolve_all(
     session: Session, project: str, policy: wire.LabelPolicy, *, watermark: int, left_out: Collection[str] = ()
 ) -> Labelled:
-    """Returns what the way for whole logs makes of the log up to `watermark`, without the signals of some actors."""
+    """Resolves the log up to `watermark` as a whole, without the signals of the actors in `left_out`."""
     log = labels.log_of(session, project, policy, watermark)
     context = labels.context(session, project, policy, watermark)
     return whole_log.resolve(policy, log, context, sorted(left_out), judged=True)
 
 
 def stands(event: Row[Any], events: Collection[Row[Any]]) -> bool:
-    """Returns whether the event says something that its actor has neither taken back nor replaced."""
+    """Returns whether the event has a signal that its actor has neither retracted nor replaced."""
     if event.signal["kind"] == "retract":
         return False
     for change in events:
@@ -103,25 +103,25 @@ def stands(event: Row[Any], events: Collection[Row[Any]]) -> bool:
 
 
 def moment_of(event: Row[Any]) -> tuple[datetime, int]:
-    """Returns when an event happened. Its place in the log counts where its time is that of the receipt."""
+    """Returns the time of an event, and its position in the log if the time is that of the receipt."""
     if event.occurred_at is not None:
         return event.occurred_at, 0
     return (NO_TIME, 0) if event.origin == "import" else (event.received_at, event.position)
 
 
 def mentions(event: Row[Any], standing: bool) -> Iterator[tuple[str, Mention]]:
-    """Yields the completions that an event speaks of: a preference of two."""
+    """Yields the completions that an event mentions; a preference mentions two."""
     moment = moment_of(event)
-    beside = (event.position, moment, moment[1] > 0, event.actor)
+    details = (event.position, moment, moment[1] > 0, event.actor)
     rejected, other = event.signal.get("rejected"), None
     if event.signal["kind"] == "preference":
         other = id_of(event.completion_id, rejected, event.signal.get("rejected_completion_id"))
     own = (event.prompt, event.completion, event.checkpoint_id)
-    yield event.completion_id, Mention(*beside, event.signal, other, standing, *own)
+    yield event.completion_id, Mention(*details, event.signal, other, standing, *own)
     if other is not None:
         prompt = None if rejected is None else event.prompt
         body = {"kind": EVEN if event.signal.get("tie") else NOT_PREFERRED}
-        yield other, Mention(*beside, body, event.completion_id, standing, prompt, rejected, None)
+        yield other, Mention(*details, body, event.completion_id, standing, prompt, rejected, None)
 
 
 def _resolved(
@@ -150,7 +150,7 @@ def _resolved(
 def without(
     policy: wire.LabelPolicy, completion: str | None, signals: list[Signal], context: Context, left_out: Collection[str]
 ) -> Resolution:
-    """Returns the resolution without the signals of some actors; `quarantined` where nobody else has a verdict."""
+    """Returns the resolution without the signals of `left_out`; `quarantined` if no other actor has a verdict."""
     left = [signal for signal in signals if signal.actor not in left_out]
     resolution = resolve(policy, completion, left, context)
     silenced = any(signal.stands and signal.actor in left_out for signal in signals)

@@ -1,4 +1,4 @@
-"""A class name stands for one thing in the whole repository, and no import is renamed to a word that says nothing."""
+"""A class name stands for one thing in the whole repository, and no import gets a meaningless alias."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 CODE = ("app", "worker", "client/thumbwheel")
 ALL = (*CODE, "tests", "tools", "benchmarks", "migrations")
 
-#: Classes of one name in different kinds of files are forms of the same thing.
+#: Classes with the same name in different kinds of files are forms of the same thing.
 KINDS = {
     r"client/thumbwheel/wire/\w+\.py": "document",
     r"client/thumbwheel/client/\w+\.py": "area of the client",
@@ -20,7 +20,7 @@ KINDS = {
     r"app/feedback/ingest/msgspec_reader\.py": "quickly parsed document",
 }
 
-#: Pronouns, prepositions and participles, which could be the name of anything.
+#: Pronouns, prepositions and participles, which could name anything.
 BARE = frozenset(
     {"asked", "found", "given", "it", "made", "many", "of", "one", "other", "others", "said", "seen", "that", "told"}
 )
@@ -37,7 +37,7 @@ def sources(folders: tuple[str, ...]) -> dict[str, str]:
 
 
 def repeated(code: Mapping[str, str]) -> dict[str, list[str]]:
-    """Returns the class names that stand for several things, each with its files. Only files that may repeat a name are
+    """Returns each class name that stands for several things, with its files. Only files that may repeat a name are
     parsed."""
     candidates = defaultdict(list)
     for path, text in code.items():

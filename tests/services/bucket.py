@@ -1,4 +1,4 @@
-"""An S3 on this machine, by moto, for whoever has to store something in a bucket."""
+"""A local S3 server (moto) for tests that store artifacts in a bucket."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ BUCKET = "artifacts"
 
 @contextmanager
 def bucket_server() -> Iterator[Mapping[str, str]]:
-    """What a process of ours needs in its environment to store artifacts in a bucket of it."""
+    """Runs the server until the block ends and yields the environment of a process that stores artifacts there."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -33,12 +33,12 @@ def bucket_server() -> Iterator[Mapping[str, str]]:
             "AWS_MAX_ATTEMPTS": "1",
         }
     finally:
-        httpx.post(f"{url}/moto-api/reset")  # else the next server of this process has the same buckets
+        httpx.post(f"{url}/moto-api/reset")  # otherwise the next server of this process would have the same buckets
         server.stop()
 
 
 def bucket() -> s3fs.S3FileSystem:
-    """The server of this process's environment, looked at past our code, with the bucket made where it is missing."""
+    """Connects to the server of the environment with s3fs alone, and creates the bucket if it is missing."""
     found = s3fs.S3FileSystem(use_listings_cache=False, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     if not found.exists(BUCKET):
         found.mkdir(BUCKET)

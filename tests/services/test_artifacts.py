@@ -1,4 +1,4 @@
-"""Artifacts in a folder and in a bucket: whole or not at all, and what fails says what helps."""
+"""Artifacts in a folder and in a bucket: complete or absent, and errors that state a remedy."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def s3() -> Iterator[Mapping[str, str]]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A store in a folder, of which nothing is there yet."""
+    """The folder of a store that has not been created yet."""
     monkeypatch.setenv("THUMBWHEEL_ARTIFACTS_URL", str(tmp_path / "store"))
     settings.current.cache_clear()
     yield tmp_path / "store"
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def in_bucket(s3: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A store in a bucket; the bucket, emptied afterwards."""
+    """The bucket of a store, which is emptied after the test."""
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
     settings.current.cache_clear()
@@ -63,7 +63,7 @@ def file(tmp_path: Path) -> Callable[[bytes], Path]:
 
 
 def tamper(sha256: str, content: bytes) -> None:
-    """Put other bytes where the store has the file."""
+    """Replaces the bytes of a stored file."""
     path = artifacts.path_of(sha256)
     if path.startswith(f"{BUCKET}/"):
         bucket().pipe_file(path, content)
@@ -88,7 +88,7 @@ def policy_that_denies(s3: Any, *actions: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("store")
 def test_all_files_are_listed_with_their_size_and_the_time_when_they_were_stored(file):
-    began = datetime.now(UTC) - timedelta(seconds=2)  # a bucket tells whole seconds
+    began = datetime.now(UTC) - timedelta(seconds=2)  # a bucket's times are whole seconds
     stored = [artifacts.put(file(content)) for content in (b"one", b"two and more")]
 
     found = sorted(artifacts.stored(), key=lambda one: one.size)
@@ -99,7 +99,7 @@ def test_all_files_are_listed_with_their_size_and_the_time_when_they_were_stored
 
 @pytest.mark.usefixtures("store")
 def test_what_is_put_is_fetched_streamed_and_deleted_and_each_may_be_done_again(file, tmp_path):
-    content = b"rows" * 5_000_000  # more than one part of an upload
+    content = b"rows" * 5_000_000  # larger than one part of an upload
     put = artifacts.put(file(content))
 
     assert artifacts.put(file(content)) == put

@@ -1,4 +1,4 @@
-"""docker-compose.yml and .env.example: what the documents promise reaches the containers."""
+"""The settings that docker-compose.yml and .env.example document reach the containers."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 EXAMPLE = set(re.findall(r"^#?((?:THUMBWHEEL|AWS)_[A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-#: Settings that a container has by its image, or that make no sense in one: each with its reason.
+#: Settings that the image fixes or that have no use in a container, each with its reason.
 NOT_HANDED_ON = {
     "THUMBWHEEL_DATA_DIR": "the volume",
     "THUMBWHEEL_HOST": "every address of the container",

@@ -1,4 +1,4 @@
-"""Connections to a real server process: bounds on what a client sends, and an end that cuts no request."""
+"""Connections to a real server process: limits on requests, and a shutdown that interrupts none."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ class Api:
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
     async def exchange(self, request: bytes) -> tuple[int, dict[str, str], dict]:
-        """The answer to `request` on a connection of its own, which the server has to close."""
+        """Sends `request` on a new connection, which the server must close, and returns the answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(request)
@@ -83,7 +83,7 @@ def key(database: str) -> str:
 
 
 async def answer_on(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], dict]:
-    """Raises `IncompleteReadError` where the connection ends before the answer does."""
+    """Reads status, headers and body. Raises `IncompleteReadError` if the connection ends before the answer does."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
     body = await reader.readexactly(int(headers["content-length"]))
@@ -251,7 +251,7 @@ def test_too_long_urls_and_headers_and_malformed_requests_are_refused_as_problem
             status, headers, problem = await api.exchange(request.encode())
             assert headers["content-type"] == "application/problem+json"
             outcomes.append((status, problem["code"]))
-        # A fault in what follows a complete request leaves that request its own answer.
+        # Invalid data after a complete request does not affect the answer to that request.
         assert (await api.exchange(api.post("whole") + b"no http at all\r\n\r\n"))[0] == 201
         return outcomes
 

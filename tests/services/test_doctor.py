@@ -1,4 +1,4 @@
-"""`thumbwheel doctor`: what is right is said, what is wrong comes with its remedy and exit code 1."""
+"""`thumbwheel doctor` lists what works; a fault comes with its remedy and exit code 1."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]
 
 @pytest.fixture(autouse=True)
 def without_torch(tmp_path, monkeypatch):
-    """Loading the real one takes seconds, and what it says depends on the machine."""
+    """Replaces torch, which takes seconds to load and depends on the machine."""
     (tmp_path / "torch.py").write_text(
         "__version__ = '2'\nclass cuda:\n    is_available = staticmethod(lambda: False)\n"
     )
@@ -49,11 +49,11 @@ def test_all_is_well_while_everything_runs(stack, tmp_path):
     done = doctor("--json", **environment, THUMBWHEEL_API_KEY=stack.admin_key or "")
 
     assert done.returncode == 0, done.stdout
-    said = findings(done)
+    report = findings(done)
     assert set(states(done)) >= {"API", "API key", "Workers", "Last tick", "Messages", "Base models"}
-    assert said["Postgres"]["said"].endswith("tables up to date")
-    assert "runs: worker@" in said["Workers"]["said"]
-    assert said["Training"]["said"] == "torch 2, no GPU"
+    assert report["Postgres"]["said"].endswith("tables up to date")
+    assert "runs: worker@" in report["Workers"]["said"]
+    assert report["Training"]["said"] == "torch 2, no GPU"
 
 
 @pytest.mark.xdist_group("stack")
@@ -76,11 +76,11 @@ def test_servers_without_api_worker_and_beat_are_wrong_each_with_its_remedy(migr
     done = doctor("--json", **migrated.environment | {"THUMBWHEEL_DATA_DIR": str(tmp_path), "THUMBWHEEL_URL": address})
 
     assert done.returncode == 1
-    said = findings(done)
+    report = findings(done)
     assert [name for name, state in states(done).items() if state == "wrong"] == ["API", "Workers", "Last tick"]
-    assert "set THUMBWHEEL_URL to where it runs" in said["API"]["said"]
-    assert "no worker takes runs and housekeeping: start `celery" in said["Workers"]["said"]
-    assert "start the beat" in said["Last tick"]["said"]
+    assert "set THUMBWHEEL_URL to where it runs" in report["API"]["said"]
+    assert "no worker takes runs and housekeeping: start `celery" in report["Workers"]["said"]
+    assert "start the beat" in report["Last tick"]["said"]
 
 
 def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(migrated, database, tmp_path):
@@ -94,11 +94,11 @@ def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(m
         "--json", **migrated.environment | {"THUMBWHEEL_DATA_DIR": str(tmp_path), "THUMBWHEEL_BASE_MODELS": "here"}
     )
 
-    said = findings(done)
-    assert said["Base models"]["state"] == "wrong"
-    assert said["Base models"]["said"].startswith("desk: There is no folder /models/none here")
-    assert said["Messages"]["state"] == "wrong"
-    assert re.search(r"1 wait in the outbox, the oldest for 6\d\d s", said["Messages"]["said"])
+    report = findings(done)
+    assert report["Base models"]["state"] == "wrong"
+    assert report["Base models"]["said"].startswith("desk: There is no folder /models/none here")
+    assert report["Messages"]["state"] == "wrong"
+    assert re.search(r"1 wait in the outbox, the oldest for 6\d\d s", report["Messages"]["said"])
 
 
 def test_a_misspelt_setting_is_wrong_and_the_right_name_is_suggested(tmp_path):
@@ -128,12 +128,12 @@ def test_servers_that_do_not_answer_and_a_closed_folder_are_wrong_each_with_its_
     )
 
     assert done.returncode == 1
-    said = findings(done)
-    assert "THUMBWHEEL_DATABASE_URL" in said["Postgres"]["said"]
-    assert "THUMBWHEEL_REDIS_URL" in said["Redis"]["said"]
-    assert "THUMBWHEEL_DATA_DIR" in said["Data folder"]["said"]
-    assert "THUMBWHEEL_ARTIFACTS_URL" in said["Artifacts"]["said"]
-    assert "is a file, not a folder" in said["Data folder"]["said"]
+    report = findings(done)
+    assert "THUMBWHEEL_DATABASE_URL" in report["Postgres"]["said"]
+    assert "THUMBWHEEL_REDIS_URL" in report["Redis"]["said"]
+    assert "THUMBWHEEL_DATA_DIR" in report["Data folder"]["said"]
+    assert "THUMBWHEEL_ARTIFACTS_URL" in report["Artifacts"]["said"]
+    assert "is a file, not a folder" in report["Data folder"]["said"]
     assert {name for name, state in states(done).items() if state == "wrong"} >= {
         "Postgres",
         "Redis",

@@ -1,4 +1,4 @@
-"""The embedded Postgres and Valkey: what they keep, what they refuse, and that nothing of them is left."""
+"""The embedded Postgres and Valkey: durability, refusals, and no processes left behind."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def supervisor(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """Another process that runs both servers; with their URLs."""
+    """Starts a process that runs both servers. Yields it and the URLs of Postgres and Valkey."""
     process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, folder], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

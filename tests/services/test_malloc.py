@@ -1,4 +1,4 @@
-"""Only mains change how a process allocates memory; importing a module never does."""
+"""Only `main` functions change how a process allocates memory; an import never does."""
 
 import os
 import subprocess

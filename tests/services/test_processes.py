@@ -1,4 +1,4 @@
-"""Processes and folders of ours: none outlives us, none is shared."""
+"""Child processes end with their parent, and a folder belongs to one process."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ time.sleep(600)
 
 
 def lives(pid: int) -> bool:
-    """A number that exists is not a process that lives: zombies count as dead."""
+    """Returns whether a process is alive; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -100,8 +100,8 @@ def test_killed_servers_come_back_and_every_acknowledged_event_is_stored_once(fo
             # An erasure goes through the outbox, the restarted broker and a worker to the restarted database.
             erasure = client.delete("/v1/actors", params={"project": "desk", "actor": "a0"})
             assert erasure.status_code == 202, erasure.text
-            place = erasure.headers["Location"]
-            assert services.wait_until(lambda: client.get(place).json()["state"] == "done", PATIENCE_SECONDS)
+            location = erasure.headers["Location"]
+            assert services.wait_until(lambda: client.get(location).json()["state"] == "done", PATIENCE_SECONDS)
 
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended() == 0
@@ -112,7 +112,7 @@ def test_restarts_come_after_growing_pauses_and_end_at_a_bound_in_a_window_of_ti
 
     assert [restarts.next_pause(now) for now in range(MAX_RESTARTS)] == [0, 1, 2, 4, 8]
     assert restarts.next_pause(MAX_RESTARTS) is None
-    assert restarts.next_pause(WINDOW_SECONDS + 0.5) == 8  # one restart has left the window
+    assert restarts.next_pause(WINDOW_SECONDS + 0.5) == 8  # one restart is no longer in the window
     assert restarts.next_pause(3 * WINDOW_SECONDS) == 0
 
 

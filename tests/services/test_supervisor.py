@@ -1,4 +1,4 @@
-"""The processes behind one terminal: who dies is said and started again, and everybody stops when asked."""
+"""The supervisor reports and restarts children that die, and stops all of them on request."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""`thumbwheel up` as an operator meets it: one terminal, one Ctrl-C, nothing left."""
+"""`thumbwheel up` in a terminal: Ctrl-C stops it and leaves no process behind."""
 
 import os
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 
 class Terminal:
-    """`thumbwheel up` in a session of its own, and what it has printed."""
+    """The process of `thumbwheel up`, in a separate session, and its output."""
 
     def __init__(self, folder: Path, *options: str, **settings: str) -> None:
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith("THUMBWHEEL_")}
@@ -56,13 +56,13 @@ class Terminal:
 
 
 def processes_on(folder: Path) -> list[str]:
-    """Processes of ours that were told to work on `folder`, zombies not counted."""
+    """Returns the commands of living processes that have `folder` in their environment or arguments."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            told = f"THUMBWHEEL_DATA_DIR={folder}\0".encode() in (process / "environ").read_bytes()
+            has_setting = f"THUMBWHEEL_DATA_DIR={folder}\0".encode() in (process / "environ").read_bytes()
             command = (process / "cmdline").read_bytes()
-            if command and (told or f"{folder}".encode() in command):
+            if command and (has_setting or f"{folder}".encode() in command):
                 found.append(command.replace(b"\0", b" ").decode())
     return found
 

@@ -1,4 +1,7 @@
-"""``python -m tests.snapshots.building FOLDER``: builds the snapshot of the project `bench`, to be killed meanwhile."""
+"""Builds a snapshot of the project `bench` in a process that a test can kill.
+
+Usage: ``python -m tests.snapshots.building FOLDER``
+"""
 
 import sys
 from pathlib import Path

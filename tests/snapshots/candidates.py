@@ -1,4 +1,4 @@
-"""Candidates of a snapshot out of a few words: what labels and texts would give."""
+"""Builds snapshot candidates from short descriptions, without labels or texts in a database."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Reply:
-    """A labelled completion. `minutes`: the time of its label, after noon."""
+    """A labelled completion. `minutes`: the time of its label in minutes after noon."""
 
     number: int
     prompt: Any
@@ -64,7 +64,7 @@ class _Source:
 
 
 def gathered(said: Sequence[Reply], duplicates: Duplicates | None = None) -> tuple[Candidates, Counter[str]]:
-    """The candidates, in the order of `said`."""
+    """Returns the candidates in the order of `said`, and the counts of dropped rows by reason."""
     names = sorted({actor for one in said for actor in one.by}, reverse=True)
     votes = [(row, names.index(actor), one) for row, one in enumerate(said) for actor in one.by]
     labelled = Labelled(

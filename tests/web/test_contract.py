@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document, called with what it allows and with what it does not: it keeps its word."""
+"""Every operation of the OpenAPI document is called with valid and invalid input and answers as documented."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ CHECKS = (
 
 @schemathesis.serializer("application/x-ndjson")
 def _lines(_: object, value: Any) -> bytes:
-    """Generated values as they are: what a line holds is tried elsewhere."""
+    """Serializes a generated value unchanged. Other tests cover the content of lines."""
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
@@ -58,7 +58,7 @@ def _labels() -> Iterator[Any]:
 
 @pytest.fixture
 def key(database: str) -> dict[str, str]:
-    """Headers of an admin; there is a project `acme`."""
+    """The headers of an admin key in a database with the project `acme`."""
     with transaction() as session:
         project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
         made = access.create_key(session, wire.NewKey(name="t", scopes=["admin"], project=None), within=None)
@@ -73,9 +73,9 @@ def url(key: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def session(url: str) -> Iterator[requests.Session]:
-    """One connection for the hundreds of calls of an operation."""
+    """A connection that the hundreds of calls of an operation share."""
     with requests.Session() as session:
-        session.trust_env = False  # a look into the environment and ~/.netrc at each call
+        session.trust_env = False  # saves a read of the environment and ~/.netrc per call
         yield session
 
 
@@ -95,8 +95,10 @@ def test_no_call_is_a_server_error_or_answered_otherwise_than_the_document_says(
 
 
 def tried(label: str, call: Callable[[schemathesis.Case], None]) -> Callable[[], None]:
-    """What `schema.parametrize()` makes of one operation. That makes the calls of all operations before the first test
-    begins, in every process of pytest-xdist, and most of them are for another process.
+    """Returns the test that `schema.parametrize()` would make for one operation.
+
+    `parametrize()` generates the calls of all operations before the first test, in every process of pytest-xdist,
+    although most of them belong to another process.
     """
     [operation] = [found.ok() for found in schema.get_all_operations() if found.ok().label == label]
     feedback = FeedbackSources(constants_value_source=make_constants_value_source(schema))

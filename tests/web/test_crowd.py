@@ -1,4 +1,4 @@
-"""Many requests at the same moment: everybody is answered, and what must not wait goes on."""
+"""Many simultaneous requests: all are answered, and probes and events do not wait for them."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tests.hostile.crowd import Connection, _event, crowd
 from tests.served import served
 
 CLIENTS = 400
-#: More events than any request reads.
+#: Inserts more events than a request reads.
 LONG_LOG = """
     INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, metadata, position,
                         received_at)
@@ -29,7 +29,7 @@ def server(api):
 
 
 async def at_once(url, key, path, *, method="GET", body=b"", clients=CLIENTS):
-    """Statuses of many requests for `path`, and of probes and events meanwhile."""
+    """Sends many requests for `path` and returns their statuses, and those of other requests during and after them."""
     headers = f"Authorization: Bearer {key}\r\n"
     connections = [Connection(url, headers) for _ in range(clients)]
     for one in connections:
@@ -61,7 +61,7 @@ def test_many_previews_of_a_long_log_keep_neither_probes_nor_events_waiting(serv
     path, body = "/v1/label-policies/preview?project=acme", json.dumps({"version": 0, "days": 3650}).encode()
     statuses, beside, after = asyncio.run(at_once(*server, path, method="POST", body=body, clients=45))
 
-    assert set(statuses) == {200, 503}  # two at a time
+    assert set(statuses) == {200, 503}  # two run at a time
     assert beside == [200, 201]
     assert after == [200, 200]
 

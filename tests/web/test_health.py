@@ -1,4 +1,4 @@
-"""Probes: what a load balancer and an orchestrator ask."""
+"""The probes of load balancers and orchestrators."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.conftest import forget_settings
 
 @pytest.fixture
 def elsewhere(servers, monkeypatch):
-    """Have the settings read anew from a changed environment, and as they were afterwards."""
+    """Yields a function that changes the environment and returns a client of an API with the new settings."""
 
     with ExitStack() as clients:
 
@@ -81,7 +81,7 @@ def codes_of_probe_and_event(api: TestClient, wanted: int) -> tuple[str | None, 
         ready, posted = api.get("/readyz"), post_event(api)
         if ready.status_code == wanted and posted.status_code == {200: 201}.get(wanted, wanted):
             return ready.json().get("code"), posted.json().get("code")
-        threading.Event().wait(0.05)  # what was found is kept for half a second
+        threading.Event().wait(0.05)  # a result is cached for half a second
     raise AssertionError(f"/readyz answers {ready.status_code} while POST answers {posted.status_code}")
 
 
@@ -93,14 +93,14 @@ def owner(database: str) -> Iterator[psycopg.Connection]:
 
 
 def set_read_only(database: str, value: str) -> None:
-    """For the database as an administrator does, and for connections that are open, which are closed."""
+    """Changes the read-only setting of the database as an administrator would, and closes open connections."""
     with owner(database) as connection:
         connection.execute(f"ALTER DATABASE thumbwheel {value}")
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
                            " AND usename = current_user AND datname = current_database()")  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of connections that were closed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # from closed connections
 def test_it_is_not_ready_while_postgres_is_read_only_and_every_event_is_refused(api, database):
     assert codes_of_probe_and_event(api, 200) == (None, None)
     set_read_only(database, "SET default_transaction_read_only = on")

@@ -1,4 +1,4 @@
-"""The OpenAPI document is the contract: fresh, complete, and true about problems and keys."""
+"""The OpenAPI document is current, complete, and correct about problems and keys."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Postgres stops answering without going away, as on a frozen machine: requests hear 503 in time, and none hangs."""
+"""Postgres freezes without closing its connections: requests get 503 in time, and none hangs."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.conftest import Servers
 from tests.hostile.crowd import Connection, _event
 from tests.served import served
 
-#: Far above every time-out here, far below the time for which Postgres stays frozen: for ever.
+#: Far above every time-out of the server. Postgres stays frozen for longer than this.
 HANG_SECONDS = 60
 OPERATIONS = [
     ("POST", "/v1/feedback"), ("POST", "/v1/feedback/batch"), ("GET", "/v1/feedback"), ("GET", "/v1/runs"),
@@ -27,7 +27,7 @@ OPERATIONS = [
 
 @contextmanager
 def frozen(folder: Path) -> Iterator[None]:
-    """Stops every process of the server whose data lie in `folder` while the block lasts."""
+    """Stops every process of the server with its data in `folder` until the block ends."""
     stopped = living_in(folder)
     assert stopped
     try:
@@ -41,7 +41,7 @@ def frozen(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def server(api, monkeypatch):
-    """An API with shorter time-outs, as each of them is waited for here."""
+    """The URL and key of an API with short time-outs, as the tests wait for each of them."""
     monkeypatch.setattr(group_commit, "COMMAND_SECONDS", 1)
     monkeypatch.setattr(app_database, "CONNECT_SECONDS", 2)
     monkeypatch.setattr(app_database, "ANSWER_SECONDS", 0.5)
@@ -54,7 +54,7 @@ def server(api, monkeypatch):
 
 
 async def statuses_of(url: str, key: str, paths: list[tuple[str, str]]) -> list[int]:
-    """Statuses of requests that are sent at the same moment."""
+    """Sends requests at the same moment and returns their statuses."""
     connections = [Connection(url, f"Authorization: Bearer {key}\r\n") for _ in paths]
     async with asyncio.timeout(HANG_SECONDS):
         bodies = [_event() if method == "POST" else b"" for method, _ in paths]
@@ -75,7 +75,7 @@ async def statuses_of(url: str, key: str, paths: list[tuple[str, str]]) -> list[
 async def story(url: str, key: str, folder: Path) -> None:
     assert set(await statuses_of(url, key, OPERATIONS)) <= {200, 201, 207}
     with frozen(folder):
-        for _ in range(2):  # on connections that were open, and on new ones
+        for _ in range(2):  # on open connections, and on new ones
             statuses = await statuses_of(url, key, [*OPERATIONS, ("GET", "/readyz"), ("GET", "/livez")])
             assert statuses == [503] * (len(OPERATIONS) + 1) + [200]
     async with asyncio.timeout(HANG_SECONDS):

@@ -1,5 +1,5 @@
-"""Postgres dies by kill -9 and recovers while requests of every kind come in: they hear 503, never 500, and then all is
-well."""
+"""Postgres is killed and recovers while requests of every kind arrive: they get 503, never 500, and then succeed
+again."""
 
 import asyncio
 import os
@@ -38,13 +38,13 @@ async def killed_meanwhile(url, key, database):
     for _ in range(KILLS):
         answered = statuses[201]
         async with asyncio.timeout(30):
-            while statuses[201] < answered + 20:  # it serves
+            while statuses[201] < answered + 20:  # it serves requests
                 await asyncio.sleep(0.02)
         with psycopg.connect(database) as connection:
             (victim,) = connection.execute(
                 "SELECT pid FROM pg_stat_activity WHERE application_name = 'thumbwheel intake' LIMIT 1"
             ).fetchone()
-        os.kill(victim, signal.SIGKILL)  # Postgres ends all others, and recovers from its log
+        os.kill(victim, signal.SIGKILL)  # Postgres ends all other processes and recovers from its log
         refused = statuses[503]
         async with asyncio.timeout(30):
             while statuses[503] == refused:
@@ -58,7 +58,7 @@ async def killed_meanwhile(url, key, database):
     return statuses
 
 
-# A cursor of a connection that was killed is not closed by anybody.
+# Nothing closes the cursor of a killed connection.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_requests_hear_503_while_postgres_is_away_and_are_served_again(server, database):
     statuses = asyncio.run(killed_meanwhile(*server, database))

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a request, the answer is a problem that names it: never a 500."""
+"""Every invalid request gets a problem that names the fault, never a 500."""
 
 import json
 import socket

@@ -21,7 +21,7 @@ def rename(session: Transaction) -> None:
 
 @pytest.fixture(scope="module")
 def writing_application() -> FastAPI:
-    """The API with operations that write."""
+    """The API with an additional GET and POST that write."""
     application = create_app()
     application.add_api_route("/write", rename, methods=["GET", "POST"])
     return application
@@ -50,14 +50,14 @@ def test_a_post_writes(writer):
 
 
 def contents() -> dict[str, str]:
-    """A digest of every table's rows."""
+    """Returns a digest of the rows of each table."""
     tables = execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'")
     every_row = "SELECT md5(coalesce(string_agg(t::text, '' ORDER BY t::text), '')) FROM {} t"
     return {name: execute(every_row.format(name))[0][0] for (name,) in tables}
 
 
 def store_chats_and_edits() -> None:
-    """Stores prompts of every kind, with edits, which nothing has read yet."""
+    """Stores unread prompts of every kind, with edits."""
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, how can I help you today?"}]
     for number in range(4):
         asked = {"role": "user", "content": f"Where is my parcel with the number {number}, sent a week ago?"}
@@ -69,7 +69,7 @@ def store_chats_and_edits() -> None:
 
 
 def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
-    """Makes a project with everything that can be read, and returns the values of path parameters."""
+    """Creates a project with all readable resources and returns the values of path parameters."""
     make_project()
     vote()
     claimed = ready_to_finish(folder)

@@ -1,4 +1,4 @@
-"""What a key is and what it opens."""
+"""The format of API keys, and the requests that their scopes allow."""
 
 from datetime import UTC, datetime, timedelta
 

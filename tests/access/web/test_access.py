@@ -1,4 +1,4 @@
-"""Keys over HTTP: who may call, and what they may hand out."""
+"""Keys over HTTP: which calls a key allows, and which keys it may create."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Checkpoints as rows: registered once, never changed, staged as what they stand on."""
+"""Checkpoints as rows: registered once, never changed, staged together with the weights that they are based on."""
 
 import pytest
 from sqlalchemy.exc import DatabaseError

@@ -1,4 +1,4 @@
-"""Events that name a checkpoint which the project does not have: stored, counted within a bound, and shown."""
+"""Events that name an unknown checkpoint are stored, counted up to a limit, and shown."""
 
 from uuid import UUID, uuid4
 
@@ -20,7 +20,7 @@ def _project(database):
 
 
 def name(checkpoints: list[UUID], first: int = 0, project: str = DESK) -> None:
-    """One event for each of the checkpoint ids."""
+    """Stores an event for each of the checkpoint ids."""
     ids = enumerate(checkpoints, start=first)
     store(project, [thumb("ann", f"c{number}", checkpoint_id=str(named)) for number, named in ids])
 

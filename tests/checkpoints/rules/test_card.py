@@ -38,7 +38,7 @@ MANIFEST: dict[str, Any] = {
 def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
     text = card(MANIFEST)
 
-    for said in (
+    for sentence in (
         "library_name: peft",
         "# support-desk: checkpoint of run run-1",
         "tags: [kto, thumbwheel]",
@@ -54,7 +54,7 @@ def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
         "Trained on 900 rows in 28 steps; 2 rows were dropped and 1 cut to fit.",
         "12 tokens, of the reference's unknown.",
     ):
-        assert said in text
+        assert sentence in text
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_the_card_says_which_rows_were_dropped_and_what_prompts_lose():
 
     text = card({**MANIFEST, "training": {**MANIFEST["training"], "dropped": dropped}})
 
-    for said in (
+    for sentence in (
         "| 2 | train | a message has an unknown role | use one of system, developer, user, assistant, tool |",
         "| 1 | holdout | max_length leaves nothing of the answer | raise max_length |",
         "- c7 (train): unknown_role",
         "3 prompts have control tokens",
         "The chat template trims the white space at the ends of 1,234 prompts.",
     ):
-        assert said in text
+        assert sentence in text

@@ -1,4 +1,4 @@
-"""What evaluation must show before a checkpoint may ship."""
+"""Gates: the evaluation results that a checkpoint needs before it may ship."""
 
 import copy
 from typing import Any
@@ -24,10 +24,10 @@ COLLAPSED = {"code": "rewards_fall", "message": "the rewards of both classes fal
 
 def changed(*path: str, to: Any) -> dict[str, Any]:
     scores = copy.deepcopy(GOOD)
-    place = scores
+    section = scores
     for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = to
+        section = section[name]
+    section[path[-1]] = to
     return scores
 
 

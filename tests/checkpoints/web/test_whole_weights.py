@@ -1,4 +1,4 @@
-"""Weights are whole when they ship and when they are downloaded: a damaged file is refused by its name."""
+"""Weights are verified when they ship and when they are downloaded: a damaged file is refused, with its name."""
 
 import base64
 import hashlib
@@ -128,7 +128,7 @@ def test_an_adapter_on_damaged_weights_does_not_ship(api, made, tmp_path):
 
 
 def test_where_verifying_takes_long_a_request_is_told_to_repeat_and_the_repeated_one_succeeds(api, made, monkeypatch):
-    # given a verification that waits until it is let go
+    # given a verification that waits for a signal
     monkeypatch.setattr(integrity, "WAIT_SECONDS", 0.0)
     go, busy = threading.Event(), threading.Event()
     integrity.VERIFICATIONS._thread.submit(lambda: (busy.set(), go.wait(60)))
@@ -140,7 +140,7 @@ def test_where_verifying_takes_long_a_request_is_told_to_repeat_and_the_repeated
     assert int(answer.headers["Retry-After"]) > 0
     assert ledger(api) == ["start"]
     go.set()
-    integrity.VERIFICATIONS._thread.submit(lambda: None).result(60)  # behind the verification
+    integrity.VERIFICATIONS._thread.submit(lambda: None).result(60)  # after the verification
     assert release(api, checkpoint_id=made[0]).status_code == 201
 
 

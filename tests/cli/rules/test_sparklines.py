@@ -1,4 +1,4 @@
-"""Numbers as one line of text."""
+"""Sparklines: numbers as a line of text."""
 
 from math import inf, nan
 

@@ -1,4 +1,4 @@
-"""The status page in a real browser: what a person sees, and that nothing on it is broken."""
+"""The status page in a real browser: its visible content, and no errors in the console."""
 
 import shutil
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def faults() -> list[str]:
-    """Errors in the console of the page: none, unless a test takes out what it has provoked."""
+    """A list of the errors in the console of the page. A test removes those that it provokes; no other may be left."""
     return []
 
 
@@ -130,7 +130,7 @@ def test_every_text_has_enough_contrast_and_a_phone_needs_no_sideways_scrolling(
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{stack.base_url}/?project=page-{scheme}")
-    # Every class of a text that a page of some project may have.
+    # Every CSS class of a text that the page of a project may have.
     page.evaluate(
         """() => {
           const names = "faint failed passed live training stale series-0 series-1 series-2 series-3";

@@ -1,4 +1,4 @@
-"""Plots are markup made of numbers alone."""
+"""Plots are markup that contains only numbers."""
 
 from app.dashboard import plots
 from app.dashboard.page import curves

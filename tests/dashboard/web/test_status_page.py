@@ -1,4 +1,4 @@
-"""The status page as markup: whom it lets in, and that every state of a project renders."""
+"""The markup of the status page: the keys that open it, and its content in each state of a project."""
 
 import re
 from collections.abc import Callable

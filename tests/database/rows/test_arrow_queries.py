@@ -1,4 +1,4 @@
-"""Rows out of Postgres as Arrow."""
+"""Queries of Postgres that return Arrow tables."""
 
 import pytest
 from sqlalchemy import text

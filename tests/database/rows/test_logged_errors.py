@@ -1,4 +1,4 @@
-"""Errors of Postgres in the log: they say what is wrong, and quote nothing that people wrote."""
+"""Errors of Postgres in the log state the cause and quote no text of users."""
 
 import asyncio
 import io
@@ -30,7 +30,7 @@ REFUSALS = {
 
 @pytest.fixture
 def logged(database):
-    """What the log of a process holds, tracebacks included."""
+    """Yields a function that returns the log of this process so far, including tracebacks."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(telemetry.JsonLines())
@@ -41,7 +41,7 @@ def logged(database):
 
 @pytest.fixture
 def refusing(database):
-    """A log of feedback that refuses completions in three ways, by what is in `metadata`."""
+    """A feedback log that refuses completions in one of three ways, chosen by their `metadata`."""
     make_project()
     execute("""
         CREATE FUNCTION refuse_somehow() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
-"""What a transaction makes of errors of Postgres: those that pass are called so, others are raised as they are."""
+"""Errors of Postgres in a transaction: transient ones become errors of Thumbwheel, others are raised unchanged."""
 
 import psycopg
 import pytest

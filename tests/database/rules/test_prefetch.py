@@ -1,4 +1,4 @@
-"""Items that are prepared ahead come in order, and a failure in its place."""
+"""Prefetched items arrive in order, and an error arrives in the place of its item."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The feedback log: stored once and after the commit alone, compared with what is there, ended by a watermark."""
+"""The feedback log: events are acknowledged after the commit, compared with stored ones, and covered by a watermark."""
 
 import asyncio
 import threading
@@ -148,7 +148,7 @@ def test_two_projects_may_use_the_same_event_id(project):
 
 
 def test_an_id_is_unique_over_all_months(project):
-    """Received in January, sent again today."""
+    """An event that was received in January is sent again today."""
     one(thumb(event_id="e1"))
     with psycopg.connect(url(), autocommit=True) as connection:
         connection.execute("ALTER TABLE events DISABLE TRIGGER refuse_update")
@@ -165,8 +165,8 @@ def test_an_id_is_unique_over_all_months(project):
 def test_months_are_made_ahead_and_once(project):
     def months() -> list[str]:
         with transaction() as session:
-            asked = "SELECT relid::text FROM pg_partition_tree('events') WHERE isleaf ORDER BY 1"
-            return [name for (name,) in session.execute(text(asked))]
+            query = "SELECT relid::text FROM pg_partition_tree('events') WHERE isleaf ORDER BY 1"
+            return [name for (name,) in session.execute(text(query))]
 
     before = months()
     with psycopg.connect(url(), autocommit=True) as connection:
@@ -239,7 +239,7 @@ async def way_in(**options) -> AsyncIterator[Intake]:
 
 @asynccontextmanager
 async def blocked() -> AsyncIterator[asyncpg.Connection]:
-    """Nobody writes to the log while the block lasts."""
+    """Holds the lock of the log, so that other writers wait until the block ends."""
     connection = await asyncpg.connect(url())
     try:
         async with connection.transaction():
@@ -253,7 +253,7 @@ async def _until_a_writer_waits(watching: asyncpg.Connection) -> None:
     for _ in range(100_000):
         if await watching.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
             return
-    raise AssertionError("nobody waits for the log's lock")
+    raise AssertionError("no writer waits for the lock of the log")
 
 
 def test_requests_that_come_together_share_one_transaction(project):
@@ -326,7 +326,7 @@ def test_a_stop_stores_what_was_taken_and_takes_no_more(project):
 
 @pytest.fixture
 def poison(project) -> Iterator[None]:
-    """Postgres refuses events of the actor `poison`."""
+    """Makes Postgres refuse events of the actor `poison`."""
     with psycopg.connect(url(), autocommit=True) as connection:
         connection.execute("""
             CREATE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -394,7 +394,7 @@ def test_the_watermark_is_the_newest_position(project):
 
 
 def test_the_watermark_waits_for_events_that_are_under_way(project):
-    """Position 1 is drawn and not committed when position 2 is committed: the watermark may not be 2 without 1."""
+    """The transaction of position 1 is open when position 2 is committed: the watermark must not reach 2 before 1."""
 
     def ask() -> int:
         with transaction() as session:
@@ -422,7 +422,7 @@ def test_who_asked_for_the_watermark_does_not_keep_writers_waiting(project):
         service.watermark(session, P)
         session.execute(text("SELECT 1"))
 
-        assert one(thumb()).status == "stored"  # in a transaction of its own, while this one is open
+        assert one(thumb()).status == "stored"  # in a second transaction, while this one is open
 
 
 def test_the_same_event_from_many_threads_is_stored_once(project):
@@ -441,7 +441,7 @@ def test_the_same_event_from_many_threads_is_stored_once(project):
 
 
 def test_the_same_events_in_another_order_do_not_wait_in_a_circle(project):
-    """Two writers of the same ids, many times over: one of them stores each, none is ended by Postgres."""
+    """The same 200 ids are sent by two writers in opposite orders: one stores each, and Postgres ends neither."""
     ids = [f"e{number}" for number in range(200)]
 
     async def scenario() -> list[list[Answer]]:

@@ -1,4 +1,4 @@
-"""Positions in the log: each project has its own, in order and without telling of other projects."""
+"""Positions in the log: each project has its own sequence, which reveals nothing about other projects."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -18,7 +18,7 @@ from tests.privacy.rows.test_erasures import thumb
 
 
 def positions(project: str = DESK) -> list[int]:
-    """Returns the positions of the project's events, the newest first; of a database of any version."""
+    """Returns the positions of the project's events, newest first. It works with every version of the database."""
     rows = execute("SELECT position FROM events WHERE project_id = :project ORDER BY position DESC", project=project)
     return [position for (position,) in rows]
 
@@ -61,7 +61,7 @@ def test_project_ids_as_long_as_an_identifier_have_a_sequence_each(database):
 
 @pytest.fixture
 def older(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A database of its own, at the version with one sequence for all projects, with two projects' feedback."""
+    """A separate database at the version with one sequence for all projects, with feedback of two projects."""
     name = f"older_{uuid4().hex}"
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -1,4 +1,4 @@
-"""Files of feedback, line by line: what is said, what is broken, what says nothing."""
+"""Feedback files, line by line: events, broken lines, and lines without a signal."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Files and rows as people have them: recognised, converted where that is safe, refused with the remedy elsewhere."""
+"""Common file formats are recognised, converted if that is safe, and otherwise refused with a remedy."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Compressed bodies: whole gzip of few members, whatever chunks it comes in, and never more than is allowed."""
+"""Compressed bodies: complete gzip data with few members, in chunks of any size, up to the limits."""
 
 import asyncio
 import gzip

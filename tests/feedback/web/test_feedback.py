@@ -136,7 +136,7 @@ def test_a_batch_comes_as_lines_too_each_of_them_judged_alone(api):
 
 
 def test_a_batch_keeps_its_order_in_the_log(api):
-    """Of an actor the latest counts: an order that is lost would turn a mind back."""
+    """The latest vote of an actor counts, so another order could restore an earlier vote."""
     body = lines(*({**THUMB, "event_id": f"e{number}"} for number in range(900)))
 
     assert api.post(BATCH, content=body, headers=LINES).json()["stored"] == 900
@@ -295,12 +295,12 @@ def test_every_kind_of_signal_is_stored_as_it_was_sent(api):
 
 
 def test_a_conversation_id_is_stored_with_events_and_completions_and_is_part_of_what_a_retry_repeats(api):
-    said = {"prompt": "Where is it?", "completion": "On its way.", "conversation_id": "chat-7"}
-    assert api.post(URL, json={**THUMB, **said, "event_id": "e1"}).status_code == 201
-    assert api.put("/v1/completions/c2?project=acme", json=said).status_code == 201
+    content = {"prompt": "Where is it?", "completion": "On its way.", "conversation_id": "chat-7"}
+    assert api.post(URL, json={**THUMB, **content, "event_id": "e1"}).status_code == 201
+    assert api.put("/v1/completions/c2?project=acme", json=content).status_code == 201
 
-    other = api.post(URL, json={**THUMB, **said, "event_id": "e1", "conversation_id": "chat-8"})
-    again = api.put("/v1/completions/c2?project=acme", json={**said, "conversation_id": "chat-8"})
+    other = api.post(URL, json={**THUMB, **content, "event_id": "e1", "conversation_id": "chat-8"})
+    again = api.put("/v1/completions/c2?project=acme", json={**content, "conversation_id": "chat-8"})
 
     assert api.get(URL).json()["items"][0]["conversation_id"] == "chat-7"
     assert api.get("/v1/completions/c2?project=acme").json()["conversation_id"] == "chat-7"

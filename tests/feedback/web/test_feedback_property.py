@@ -1,4 +1,4 @@
-"""Any event that is accepted is stored, and read back as it was sent; any other is a problem of its sender."""
+"""An accepted event is stored and read back as it was sent; any other gets a problem with a 4xx status."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -197,7 +197,7 @@ def test_the_quick_reader_takes_special_cases_as_the_full_one_does_or_leaves_the
     assert_taken_alike(body)
 
 
-#: Signal, messages and metadata in a row of the log.
+#: The indices of signal, messages and metadata in a row of the log.
 JSON_PLACES = (4, 6, 12)
 
 
@@ -208,8 +208,8 @@ def assert_taken_alike(body: bytes) -> None:
     read = wire.Event.model_validate_json(body)
     full = event_entry("p", read)
     assert signals.as_stored(read) == read
-    for place, (one, other) in enumerate(zip(quick.row, full.row, strict=True)):
-        if place in JSON_PLACES and one is not None and other is not None:
+    for index, (one, other) in enumerate(zip(quick.row, full.row, strict=True)):
+        if index in JSON_PLACES and one is not None and other is not None:
             assert json.loads(one) == json.loads(other)
         else:
             assert one == other

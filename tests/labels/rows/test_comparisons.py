@@ -1,4 +1,4 @@
-"""Comparisons: what labels and pairs of a snapshot are made of, whatever the order in which they came."""
+"""Comparisons give the same labels and pairs of a snapshot in any order of arrival."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -40,7 +40,7 @@ def make(project: str) -> None:
 
 
 def preferred(chosen: str, rejected: str, actor: str = "ann", **more) -> dict:
-    """Without a time, as an import is. The text of a completion follows from its id."""
+    """Returns a preference without a time, like an imported one. The text of a completion follows from its id."""
     return {
         "completion_id": chosen,
         "actor": actor,
@@ -96,7 +96,7 @@ def rows_in(folder: Path) -> dict[str, list[dict]]:
 
 
 def pairs_in(folder: Path) -> list[Pair]:
-    """(chosen, rejected, source, votes for each and for neither) of every pair, by the ids of its rows."""
+    """Returns (chosen id, rejected id, source, votes for chosen, for rejected and for neither) of every pair."""
     rows = rows_in(folder)
     return sorted(
         (
@@ -168,7 +168,7 @@ def test_pairs_derived_from_labels_are_made_where_the_recipe_asks_and_never_agai
         P,
         [
             *(preferred("good", "bad", actor) for actor in ("ann", "bob")),
-            # By the labels, bad is desirable and good is not.
+            # The labels make bad desirable and good undesirable.
             *(thumb("bad", "up", actor) for actor in ("cy", "dan", "eve")),
             *(thumb("good", "down", actor) for actor in ("cy", "dan", "eve")),
             thumb("other", "up", "gus"),
@@ -264,7 +264,7 @@ EVENTS = st.lists(
     min_size=1,
     max_size=14,
 )
-#: So that there is always something to learn from.
+#: Enough events for a snapshot with both classes.
 ENOUGH = [
     *(preferred("x", "y", actor) for actor in ("gus", "hal")),
     *(thumb(name, value, "gus") for name, value in (("v", "up"), ("w", "down"), ("u", "down"))),
@@ -305,7 +305,7 @@ def test_labels_and_pairs_do_not_depend_on_the_order_of_lines_without_times(
 
 
 def require_that_pairs_are_what_was_compared(events: list[dict], pairs: list[Pair]) -> None:
-    """By a count of its own."""
+    """Counts the comparisons of each pair independently and requires that `pairs` agree with them."""
     judged: dict[tuple[str, str, str], set[int]] = defaultdict(set)
     for event in events:
         if event["signal"]["kind"] == "preference":
@@ -313,8 +313,8 @@ def require_that_pairs_are_what_was_compared(events: list[dict], pairs: list[Pai
             preference = 0 if event["signal"].get("tie") else 1 if one < other else -1
             judged[min(one, other), max(one, other), event["actor"]].add(preference)
     votes: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for (one, other, _), said in judged.items():
-        votes[one, other].append(said.pop() if len(said) == 1 else 0)
+    for (one, other, _), preferences in judged.items():
+        votes[one, other].append(preferences.pop() if len(preferences) == 1 else 0)
     expected = {}
     for (one, other), each in votes.items():
         if sum(each):

@@ -1,4 +1,4 @@
-"""Audits in Postgres: what is drawn, what is judged, what a policy may ask for before a run starts."""
+"""Audits in Postgres: the sample, the verdicts, and the audit that a policy may require before a run starts."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -44,11 +44,11 @@ def judge(audit: wire.Audit, number: int, verdict: str, *, by: str = BY, note: s
 
 
 def judge_all(audit: wire.Audit, *, wrong: int = 0) -> None:
-    """Everything is right but the first `wrong` rows of each class."""
+    """Gives a verdict on every row: the first `wrong` rows of each class are wrong, all others right."""
     items = queue(audit).items
     for label in ("desirable", "undesirable"):
-        for place, item in enumerate(item for item in items if item.label == label):
-            judge(audit, item.number, "disagree" if place < wrong else "agree")
+        for index, item in enumerate(item for item in items if item.label == label):
+            judge(audit, item.number, "disagree" if index < wrong else "agree")
 
 
 def adopt(**policy) -> wire.StoredLabelPolicy:
@@ -268,7 +268,7 @@ def test_an_audit_of_another_project_or_a_row_that_it_lacks_is_unknown():
         judge(audit, 11, "agree")
 
 
-# -- what a policy asks for -------------------------------------------------------------------------------------------
+# -- what a policy requires --------------------------------------------------------------------------------------------
 
 
 def test_a_policy_that_asks_for_no_audit_refuses_nothing():
@@ -304,7 +304,7 @@ def test_a_class_whose_interval_goes_below_the_minimum_is_named_with_its_figures
 
     [reason] = reasons()
 
-    # Wilson's interval of 19 of 20 begins at 0.764, that of 20 of 20 at 0.839.
+    # Wilson's interval begins at 0.764 for 19 of 20 and at 0.839 for 20 of 20.
     assert (
         f"of the undesirable labels 19 of 20 were right in audit {audit.id}: precision 0.950, at least 0.764" in reason
     )

@@ -1,4 +1,4 @@
-"""Versions of label policies, and the ledger of adoptions: appended, never changed, one after the other."""
+"""Versions of label policies and the ledger of adoptions: both are only appended to, one entry at a time."""
 
 import pytest
 from sqlalchemy.exc import DatabaseError

@@ -1,4 +1,4 @@
-"""Labels of a log in Postgres: late signals, other sides of preferences, filters, approval."""
+"""Labels of a log in Postgres: late signals, rejected completions of preferences, filters, approval."""
 
 import json
 from typing import NamedTuple
@@ -39,7 +39,7 @@ def event(completion_id: str, signal: dict | str, *, actor: str = "ann", text: s
 
 
 def say(*events: dict) -> int:
-    """The watermark after them."""
+    """Stores events and returns the watermark after them."""
     store(P, events)
     with transaction() as session:
         return feedback.watermark(session, P)
@@ -87,7 +87,7 @@ def test_a_thumb_that_comes_before_the_text_counts():
     row = rows()["c1"]
 
     assert (row.prompt, row.completion, row.label, row.reason) == ("Where is it?", "Tomorrow.", False, "thumbs_down")
-    assert row.position == 2  # where the text came
+    assert row.position == 2  # where the text arrived
 
 
 def test_a_completion_without_a_text_gives_no_row_and_is_counted():
@@ -129,7 +129,7 @@ def test_a_preference_gives_a_row_for_each_answer():
 
 
 def test_both_sides_of_preferences_are_votes_on_one_completion():
-    """ann prefers one answer, bob and eve the other."""
+    """The actor ann prefers one answer, bob and eve prefer the other."""
     one_over_two = {"kind": "preference", "rejected": "Two.", "rejected_completion_id": "c2"}
     two_over_one = {"kind": "preference", "rejected": "One.", "rejected_completion_id": "c1"}
     say(

@@ -1,4 +1,4 @@
-"""A log in one part and in several: the same labels."""
+"""A log has the same labels whether it is read in one part or in several."""
 
 from collections.abc import Callable
 from itertools import count
@@ -19,7 +19,7 @@ from tests.labels.rows.test_labels_of_whole_logs import COMPLETIONS, POLICIES, T
 from tests.logged import register, store
 
 NOTHING_IN_PARTS = 10**6
-#: Said of one completion, and about another one, too; and taken back.
+#: Signals that involve two completions, by text or by id, and retractions.
 PREFERENCES = st.one_of(
     st.sampled_from(TEXTS).map(lambda text: {"kind": "preference", "rejected": f"{text} Yes?"}),
     st.sampled_from(COMPLETIONS).map(lambda other: {"kind": "preference", "rejected_completion_id": other}),
@@ -40,8 +40,8 @@ def fresh_project(database) -> Callable[[], str]:
     return make
 
 
-def told(project: str, policy: LabelPolicy, part: int) -> dict:
-    """Everything that does not rest on who is numbered how, of a log in parts of so many events."""
+def results_of(project: str, policy: LabelPolicy, part: int) -> dict:
+    """Resolves a log in parts of `part` events and returns all results that do not depend on the numbers of actors."""
     with transaction() as session:
         watermark = feedback.watermark(session, project)
         with resolving.resolved(session, project, policy, watermark, part=part) as resolved:
@@ -57,7 +57,7 @@ def told(project: str, policy: LabelPolicy, part: int) -> dict:
                     for row in labelled.votes.iter_rows(named=True)
                 ]
                 rewrites += [
-                    (ids[row.pop("completion")], sorted(names[one] for one in row.pop("actors")), *row.values())
+                    (ids[row.pop("completion")], sorted(names[actor] for actor in row.pop("actors")), *row.values())
                     for row in labelled.rewrites.iter_rows(named=True)
                 ]
                 events += [
@@ -109,8 +109,8 @@ def test_a_log_in_parts_has_the_labels_of_the_whole_log(
         with transaction() as session:
             labels.log_of(session, project, policy, feedback.watermark(session, project), keep=True)
 
-    in_parts = told(project, policy, part)
-    whole = told(project, policy, NOTHING_IN_PARTS)
+    in_parts = results_of(project, policy, part)
+    whole = results_of(project, policy, NOTHING_IN_PARTS)
 
     assert sum(in_parts.pop("twice")) == sum(whole.pop("twice"))
     assert in_parts == whole

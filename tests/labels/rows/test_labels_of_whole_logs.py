@@ -1,4 +1,4 @@
-"""A whole log at once and completion by completion: the same labels."""
+"""A whole log has the same labels as its completions have one by one."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -46,7 +46,7 @@ SIGNALS = st.one_of(
     st.just({"kind": "comment", "text": "Hm."}),
 )
 
-#: Known, that of the receipt, and unknown.
+#: Times of events: known, that of the receipt, and unknown.
 TIMES = st.one_of(
     st.integers(0, 40).map(lambda hours: {"occurred_at": (NOON + timedelta(hours=hours)).isoformat()}),
     st.just({}),
@@ -56,7 +56,7 @@ TIMES = st.one_of(
 
 @st.composite
 def logs(draw, signals=SIGNALS) -> list[dict]:
-    """Events with late signals, changes of mind, retractions, chains of replacements, duplicates, ties, equal times,
+    """Draws events with late signals, changes of mind, retractions, chains of replacements, duplicates, ties, equal and
     unknown times."""
     events = []
     for event_id in IDS[: draw(st.integers(1, len(IDS)))]:
@@ -101,7 +101,7 @@ POLICIES = st.sampled_from(
 
 
 def both(project: str, policy: LabelPolicy, left_out: tuple[str, ...] = ()) -> tuple[dict, dict]:
-    """Of each completion what is compared; one by one, and at once."""
+    """Returns the label and its details for each completion, once resolved one by one and once as a whole log."""
     with transaction() as session:
         watermark = feedback.watermark(session, project)
         one_by_one = {

@@ -1,4 +1,4 @@
-"""One actor with 30 % of all votes, each praising one phrase: what the guards leave of them."""
+"""An attacker has 30 % of all votes, all for one phrase: the share that the guards leave."""
 
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -57,7 +57,7 @@ def _log(database):
 
 
 def chosen(policy: LabelPolicy) -> Chosen:
-    """The rows as a snapshot takes them."""
+    """Adopts a policy and returns the rows that a snapshot would have."""
     with transaction() as session, texts() as kept:
         stored, _ = policies.create(session, P, wire.NewLabelPolicy(policy=policy), "ann")
         policies.adopt(session, P, stored.version, "a test", "ann")
@@ -65,7 +65,7 @@ def chosen(policy: LabelPolicy) -> Chosen:
 
 
 def of_attacker(found: Chosen) -> NDArray[np.bool_]:
-    """Which training rows the attacker has a part in."""
+    """Returns a mask of the training rows to which the attacker contributed."""
     row, actor = found.selection.members
     number = sorted(found.actors.to_list()).index(ATTACKER)
     theirs = np.zeros(len(found.selection.weight), dtype=bool)
@@ -74,7 +74,7 @@ def of_attacker(found: Chosen) -> NDArray[np.bool_]:
 
 
 def share(found: Chosen) -> float:
-    """Of the weight of all training rows, what the attacker has."""
+    """Returns the attacker's share of the weight of all training rows."""
     weight = found.selection.weight
     return float(weight[of_attacker(found)].sum() / weight[found.selection.split == TRAIN].sum())
 

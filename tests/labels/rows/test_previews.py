@@ -1,4 +1,4 @@
-"""Previews of policies, and labels explained, on a small log counted by hand."""
+"""Previews of policies and explanations of labels, on a small log with counts made by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -89,11 +89,11 @@ def test_a_preview_counts_what_flips_against_the_adopted_policy_and_shows_it(log
     flips = {(flip.before, flip.after): flip for flip in found.flips}
     assert {pair: flip.completions for pair, flip in flips.items()} == {
         ("desirable", "desirable"): 1,  # praised
-        ("desirable", "undesirable"): 1,  # wrong: the outcome outdoes the thumb
+        ("desirable", "undesirable"): 1,  # wrong: the outcome outranks the thumb
         ("desirable", "nothing"): 1,  # copied
         ("undesirable", "undesirable"): 2,  # nowhere, edited
         ("nothing", "desirable"): 1,  # solved
-        ("nothing", "nothing"): 1,  # spoken of
+        ("nothing", "nothing"): 1,  # mentioned
     }
     assert found.completions == 7  # not the old one
     [wrong] = flips["desirable", "undesirable"].examples
@@ -233,8 +233,8 @@ def test_a_label_is_explained_signal_by_signal(log):
     assert (found.label, found.weight, found.reasons, found.version) == ("desirable", 1.0, ["thumbs_up"], 0)
     assert (found.desirable, found.undesirable) == (2.0, 1.0)
     assert (found.prompt, found.completion) == ("Question praised?", "Answer praised.")
-    told = {(one.actor, one.signal["kind"], one.says): (one.counts, one.label) for one in found.signals}
-    assert told == {
+    effects = {(one.actor, one.signal["kind"], one.says): (one.counts, one.label) for one in found.signals}
+    assert effects == {
         ("ann", "thumbs", "thumbs_up"): (True, "desirable"),
         ("ann", "copy", "copy"): (False, "desirable"),
         ("bob", "thumbs", "thumbs_up"): (False, "desirable"),
@@ -324,12 +324,13 @@ def test_what_is_explained_is_the_label(fresh_project, events, policy, registere
         watermark = feedback.watermark(session, project)
 
         for one in resolved(session, project, policy, watermark=watermark):
-            told = previews.explain(session, project, one.completion_id)
+            explanation = previews.explain(session, project, one.completion_id)
 
-            assert told.label == {True: "desirable", False: "undesirable", None: "nothing"}[one.resolution.label]
-            assert (told.weight, told.reasons) == (one.resolution.weight, list(one.resolution.reasons))
-            assert told.completion == one.completion
+            assert explanation.label == {True: "desirable", False: "undesirable", None: "nothing"}[one.resolution.label]
+            assert (explanation.weight, explanation.reasons) == (one.resolution.weight, list(one.resolution.reasons))
+            assert explanation.completion == one.completion
             sums = dict.fromkeys(("desirable", "undesirable", "nothing"), 0.0)
-            for signal in told.signals:
+            for signal in explanation.signals:
                 sums[signal.label] += signal.weight * signal.counts
-            assert (sums["desirable"], sums["undesirable"]) == pytest.approx((told.desirable, told.undesirable))
+            expected = (explanation.desirable, explanation.undesirable)
+            assert (sums["desirable"], sums["undesirable"]) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Actors in quarantine: found in the log, and what was decided of them, then and now."""
+"""Actors in quarantine: their detection in the log, and the decisions about them at any time."""
 
 import threading
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ def _project(database):
 
 
 def thumbs(actor: str, count: int, *, apart: float, value: str = "up") -> list[dict]:
-    """Thumbs of one actor about completions of their own, so many seconds apart."""
+    """Returns thumbs of one actor, each about a different completion, `apart` seconds apart."""
     return [
         {
             "completion_id": f"{actor}/{number}",
@@ -68,7 +68,7 @@ def listed(**filters) -> list[wire.QuarantinedActor]:
 
 @pytest.fixture
 def burst() -> None:
-    """`bot` votes 70 times in 35 seconds, `ann` as often in an hour and on both sides."""
+    """Stores 70 votes of `bot` within 35 seconds and 70 of `ann` within an hour."""
     say(thumbs("bot", 70, apart=0.5, value="both"), thumbs("ann", 70, apart=50, value="both"))
 
 
@@ -169,7 +169,8 @@ def test_what_was_decided_later_does_not_change_what_counted_then(burst):
 
 
 def test_what_counted_then_waits_for_a_decision_that_is_under_way(burst):
-    """Its time has passed, its transaction has not ended: to overlook it now would be to see it the next time."""
+    """A decision has a time in the past, but its transaction is open. If it were ignored, a later query about that time
+    would have another result."""
     seen: list[dict[str, tuple[str, ...]]] = []
 
     with transaction() as session:
@@ -189,14 +190,14 @@ def _until_somebody_waits() -> None:
         for _ in range(100_000):
             if connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (0,):
                 return
-    raise AssertionError("nobody waits for the project's lock")
+    raise AssertionError("no transaction waits for the lock of the project")
 
 
 def test_who_asks_what_counted_then_keeps_nobody_waiting(burst):
     with transaction() as session:
         service.newest(session, P, as_of=now())
 
-        decide("bot", "released")  # in a transaction of its own, while this one is open
+        decide("bot", "released")  # in a second transaction, while this one is open
 
 
 def test_decisions_at_the_same_moment_are_counted_one_after_the_other(burst):
@@ -266,7 +267,7 @@ def test_a_decision_is_never_changed(burst, change):
 
 
 def compares(actor: str, count: int, **more) -> list[dict]:
-    """Comparisons of one actor, each of two completions of their own."""
+    """Returns comparisons of one actor, each between two different completions."""
     return [
         {
             "completion_id": f"{actor}/{number}",

@@ -1,4 +1,4 @@
-"""Approvals and quarantine without a reading of the log for each request; approvals that are what the labels say."""
+"""Requests for approvals and quarantine do not read the whole log, and approvals agree with the labels."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ def _project(database):
 
 @pytest.fixture
 def large(monkeypatch) -> None:
-    """Makes every log a large one, to be read as often as it grows."""
+    """Treats every log as a large one that is read whenever it grows."""
     monkeypatch.setattr(labels, "SMALL", 0)
     monkeypatch.setattr(summaries, "PART", 1e9)
 

@@ -1,4 +1,4 @@
-"""Which rows an audit draws: properties of the stratified sample."""
+"""The rows that an audit draws: properties of the stratified sample."""
 
 import tracemalloc
 from collections import Counter
@@ -121,7 +121,7 @@ def test_what_is_kept_of_a_large_project_are_a_few_ids_of_each_stratum():
     tracemalloc.stop()
 
     assert len(sample.numbers) == 2 * 20
-    assert peak < 400_000  # bytes; the ids alone would be two millions
+    assert peak < 400_000  # bytes; the ids alone would take two million
 
 
 @pytest.mark.parametrize(

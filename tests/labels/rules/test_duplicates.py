@@ -1,4 +1,4 @@
-"""Texts that are one text."""
+"""Texts that count as the same text."""
 
 import random
 
@@ -72,7 +72,7 @@ def test_the_order_of_the_words_matters():
 
 
 def test_small_steps_do_not_lead_far_away():
-    """Each text is alike to the one before it, the last has nothing in common with the first."""
+    """The texts are similar to their predecessors, but the last has nothing in common with the first."""
     start, end = text(1, 100), text(2, 100)
     steps = [" ".join(end[:number] + start[number:]) for number in range(0, 101, 2)]
 
@@ -105,5 +105,5 @@ def test_equal_texts_are_in_one_cluster_and_numbers_leave_none_out(texts):
 
     assert sorted(set(found)) == list(range(len(set(found))))
     numbers = {}
-    for said, number in zip(map(normalised, texts), found, strict=True):
-        assert numbers.setdefault(said, number) == number
+    for content, number in zip(map(normalised, texts), found, strict=True):
+        assert numbers.setdefault(content, number) == number

@@ -1,4 +1,4 @@
-"""Whether an edit changed what the text says."""
+"""Edits that change the content of a text, and edits that do not."""
 
 import pytest
 from hypothesis import given
@@ -78,7 +78,7 @@ def test_many_edits_are_judged_as_each_one(pairs):
     st.integers(0, 20),
 )
 def test_a_comparison_that_was_kept_gives_the_same_severity_or_asks_for_the_texts(pairs, cosmetic_from, rewrite_below):
-    # Repeated, some are long, which makes a difference.
+    # Repetition makes some texts long; long texts are judged differently.
     originals, edited = [one * 9 for one, _ in pairs], [other * 9 for _, other in pairs]
     rule = EditRule(cosmetic_from=cosmetic_from / 20, rewrite_below=rewrite_below / 20)
 

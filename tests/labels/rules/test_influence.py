@@ -14,7 +14,7 @@ UNLIMITED = Influence(actor=None, prompt=None)
 
 
 class Rows:
-    """Rows as (weight, actors, group of prompts)."""
+    """Rows, each with a weight, its actors and a group of prompts."""
 
     def __init__(self, rows: list[tuple[float, list[int], int]]) -> None:
         self.weight = np.array([weight for weight, _, _ in rows], np.float64)
@@ -27,13 +27,13 @@ class Rows:
         return capped(self.weight, (self.row, self.actor), self.prompt, rules)
 
     def shares(self, result: Capped) -> tuple[np.ndarray, np.ndarray]:
-        """What each actor, and each group, has in the end: the shares of the rows, as far as they are kept."""
+        """Returns the weight that remains for each actor and for each group after the caps."""
         equal = (self.weight / np.maximum(np.bincount(self.row, minlength=len(self.weight)), 1))[self.row]
         kept = equal * result.actors[self.actor] * result.prompts[self.prompt[self.row]]
         return np.bincount(self.actor, kept), np.bincount(self.prompt, result.weight)
 
     def limits(self, rules: Influence, result: Capped) -> tuple[float, float]:
-        """The caps, from the rules' own words."""
+        """Returns the caps in weight that the rules set for an actor and for a group."""
         weighs = self.weight[self.row] > 0
         counts = len(set(self.actor[weighs].tolist())), len(set(self.prompt[self.weight > 0].tolist()))
         total = result.weight.sum()
@@ -93,8 +93,8 @@ def test_the_order_of_the_rows_does_not_matter(rows, rules, random):
     random.shuffle(order)
     turned = Rows([])
     turned.weight, turned.prompt = rows.weight[order], rows.prompt[order]
-    place = np.argsort(order)
-    turned.row, turned.actor = place[rows.row][::-1], rows.actor[::-1]
+    rank = np.argsort(order)
+    turned.row, turned.actor = rank[rows.row][::-1], rows.actor[::-1]
 
     expected, found = rows.under(rules).weight[order], turned.under(rules).weight
 
@@ -114,13 +114,13 @@ def test_how_much_is_added_up_at_once_changes_no_bit(rows, rules, at_once):
 
 @given(_rows, _caps.filter(lambda cap: cap is not None))
 def test_one_kind_of_cap_always_leaves_something(rows, cap):
-    """`times_equal` is 1 or more: equal shares for all are always possible."""
+    """A `times_equal` of 1 or more always allows equal shares for all."""
     for rules in (Influence(actor=cap, prompt=None), Influence(actor=None, prompt=cap)):
         assert (rows.under(rules).weight.sum() > 0) == (rows.weight.sum() > 0)
 
 
 def test_the_total_is_the_largest_that_holds():
-    """100 actors of one row each and one of 900: with 10 % of T it has 100 / 9 rows, where T = 100 + T / 10."""
+    """The log has 100 actors with one row each and one with 900. 10 % of T = 100 + T / 10 is 100 / 9 rows."""
     rows = Rows([(1.0, [actor], actor) for actor in range(100)] + [(1.0, [100], 100 + n) for n in range(900)])
 
     result = rows.under(Influence(actor=Cap(share=0.1, rows=5_000, times_equal=1), prompt=None))
@@ -147,7 +147,7 @@ def test_few_actors_may_have_ten_equal_shares_each():
 
 
 def test_who_votes_along_with_somebody_over_the_cap_keeps_the_own_share():
-    """Actor 0 is on the winning side of every row, beside somebody else."""
+    """The winning side of every row is actor 0 and one other actor, a different one each time."""
     rows = Rows([(1.0, [0, 1 + n], n) for n in range(100)])
 
     result = rows.under(Influence(actor=Cap(share=0.02, rows=5_000, times_equal=1), prompt=None))
@@ -158,7 +158,7 @@ def test_who_votes_along_with_somebody_over_the_cap_keeps_the_own_share():
 
 
 def test_one_prompt_that_everybody_tries_does_not_take_the_other_rows_with_it():
-    """99 of 100 rows of each actor are about one prompt: once that is cut, no actor is over the cap."""
+    """A single prompt has 99 of the 100 rows of each actor. Once it is capped, no actor exceeds the cap."""
     rows = Rows([(1.0, [actor], 0 if n < 99 else 1 + actor) for actor in range(200) for n in range(100)])
 
     result = rows.under(
@@ -170,7 +170,7 @@ def test_one_prompt_that_everybody_tries_does_not_take_the_other_rows_with_it():
 
 
 def test_where_no_weights_can_hold_both_caps_nothing_is_left():
-    """All but one actor judge one prompt alone, and the last one all others."""
+    """The last actor judges all prompts but one; the other actors judge only that one."""
     rows = Rows([(1.0, [actor], 0) for actor in range(50)] + [(1.0, [50], 1 + n) for n in range(50)])
 
     result = rows.under(

@@ -1,4 +1,4 @@
-"""The guide shows the default as it is, and policies that are ones."""
+"""The guide shows the current default, and all of its policies are valid."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_each_policy_of_the_guide_is_one(tmp_path, text):
 
 
 def _filled(document):
-    """What implicit signals are shown without: that they wait for nothing."""
+    """Adds to implicit signals the fields that the guide omits, with their defaults: they wait for no other signal."""
     for name in ("accept", "copy", "reject", "regenerate", "escalate", "reopen"):
         document["signals"][name] = {**document["signals"][name], "unless": None, "within_hours": 24}
     return document

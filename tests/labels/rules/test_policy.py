@@ -34,8 +34,8 @@ def rating(value: float, minimum: float = 1, maximum: float = 5) -> dict:
     return {"kind": "rating", "value": value, "minimum": minimum, "maximum": maximum}
 
 
-def said(*signals: tuple[str, dict], text: str | None = TEXT) -> Resolution:
-    """(actor, signal), a minute after one another."""
+def resolution_of(*signals: tuple[str, dict], text: str | None = TEXT) -> Resolution:
+    """Resolves a completion from its (actor, signal) pairs, sent a minute apart."""
     return resolve(
         text,
         [Signal(number, NOON + timedelta(minutes=number), actor, body) for number, (actor, body) in enumerate(signals)],
@@ -65,14 +65,14 @@ def said(*signals: tuple[str, dict], text: str | None = TEXT) -> Resolution:
     ],
 )
 def test_one_signal_gives_its_label_weight_and_reason(signal, label, weight, reason):
-    resolution = said(("ann", signal))
+    resolution = resolution_of(("ann", signal))
 
     assert (resolution.label, resolution.weight, resolution.reasons) == (label, weight, (reason,))
 
 
 def test_who_changes_their_mind_counts_with_the_last_verdict():
-    assert said(("ann", UP), ("ann", DOWN)).label is False
-    assert said(("ann", UP), ("ann", DOWN), ("ann", UP)).label is True
+    assert resolution_of(("ann", UP), ("ann", DOWN)).label is False
+    assert resolution_of(("ann", UP), ("ann", DOWN), ("ann", UP)).label is True
 
 
 def test_time_decides_what_is_last_not_the_place_in_the_log():
@@ -89,60 +89,60 @@ def test_the_place_in_the_log_decides_at_equal_times():
     ("stronger", "weaker"), [(UP, REWRITE), (COSMETIC, rating(1)), (rating(5), NOT_PREFERRED), (PREFERRED, REJECT)]
 )
 def test_the_more_explicit_kind_of_an_actor_counts_whichever_came_first(stronger, weaker):
-    assert said(("ann", stronger), ("ann", weaker)).label is True
-    assert said(("ann", weaker), ("ann", stronger)).label is True
+    assert resolution_of(("ann", stronger), ("ann", weaker)).label is True
+    assert resolution_of(("ann", weaker), ("ann", stronger)).label is True
 
 
 def test_a_signal_without_a_verdict_hides_no_other():
-    assert said(("ann", rating(4)), ("ann", COPY)).reasons == ("copy",)
+    assert resolution_of(("ann", rating(4)), ("ann", COPY)).reasons == ("copy",)
 
 
 def test_the_majority_of_the_actors_decides():
-    resolution = said(("ann", UP), ("bob", DOWN), ("eve", DOWN))
+    resolution = resolution_of(("ann", UP), ("bob", DOWN), ("eve", DOWN))
 
     assert (resolution.label, resolution.reasons) == (False, ("thumbs_down",))
 
 
 def test_one_actor_has_one_voice_however_often_they_speak():
-    assert said(("ann", UP), ("bob", DOWN), ("bob", UP), ("bob", DOWN)).label is None
+    assert resolution_of(("ann", UP), ("bob", DOWN), ("bob", UP), ("bob", DOWN)).label is None
 
 
 def test_equal_sides_give_nothing():
-    assert said(("ann", UP), ("bob", DOWN)).reasons == ("tie",)
-    assert said(("ann", COPY), ("bob", REGENERATE), ("eve", REGENERATE)).label is None
+    assert resolution_of(("ann", UP), ("bob", DOWN)).reasons == ("tie",)
+    assert resolution_of(("ann", COPY), ("bob", REGENERATE), ("eve", REGENERATE)).label is None
 
 
 def test_a_thumb_outweighs_what_was_done_without_judging():
-    resolution = said(("ann", COPY), ("bob", DOWN))
+    resolution = resolution_of(("ann", COPY), ("bob", DOWN))
 
     assert (resolution.label, resolution.weight) == (False, 1)
 
 
 def test_the_reasons_begin_with_the_heaviest():
-    resolution = said(("ann", COPY), ("bob", UP), ("eve", REJECT))
+    resolution = resolution_of(("ann", COPY), ("bob", UP), ("eve", REJECT))
 
     assert (resolution.weight, resolution.reasons) == (1, ("thumbs_up", "copy"))
 
 
 def test_a_rewrite_is_a_desirable_text_of_its_own():
-    [rewrite] = said(("ann", REWRITE)).rewrites
+    [rewrite] = resolution_of(("ann", REWRITE)).rewrites
 
     assert (rewrite.text, rewrite.weight, rewrite.position) == (REWRITE["text"], 1, 0)
 
 
 def test_the_last_edit_of_an_actor_counts_and_equal_texts_are_one():
     other = {"kind": "edit", "text": "Nobody knows where it is, sorry."}
-    resolution = said(("ann", other), ("ann", REWRITE), ("bob", REWRITE))
+    resolution = resolution_of(("ann", other), ("ann", REWRITE), ("bob", REWRITE))
 
     assert [(rewrite.text, rewrite.position) for rewrite in resolution.rewrites] == [(REWRITE["text"], 1)]
 
 
 def test_a_cosmetic_edit_gives_no_second_row():
-    assert said(("ann", COSMETIC)).rewrites == ()
+    assert resolution_of(("ann", COSMETIC)).rewrites == ()
 
 
 def test_an_edit_of_an_unknown_text_says_nothing():
-    resolution = said(("ann", REWRITE), text=None)
+    resolution = resolution_of(("ann", REWRITE), text=None)
 
     assert (resolution.label, resolution.rewrites) == (None, ())
 
@@ -172,14 +172,14 @@ def test_the_order_in_which_signals_are_read_does_not_matter(drawn, random):
 
 @given(_signals)
 def test_a_label_has_a_weight_and_a_reason(drawn):
-    resolution = said(*((actor, body) for actor, body, _ in drawn))
+    resolution = resolution_of(*((actor, body) for actor, body, _ in drawn))
 
     assert (resolution.weight > 0) == (resolution.label is not None)
     assert resolution.reasons
 
 
 def test_the_wilson_interval_is_that_of_the_literature():
-    """Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20."""
+    """The source is Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20."""
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     assert wilson(0, 0) is None

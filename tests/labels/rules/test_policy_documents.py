@@ -1,4 +1,4 @@
-"""A policy as a document: one form, and everything that is wrong with it named by its pointer and rule."""
+"""Policy documents: one canonical form, and every mistake is reported with its pointer and rule."""
 
 import json
 

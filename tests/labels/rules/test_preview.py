@@ -1,4 +1,4 @@
-"""Two policies on the same few completions, counted by hand."""
+"""Two policies compared on a few completions, with counts made by hand."""
 
 from dataclasses import replace
 
@@ -21,7 +21,11 @@ NO_GUARDS = GuardEffect(
 
 
 def labelled(*rows, said=(), rewrites=(), votes=()):
-    """rows: (completion id, label, weight in thousandths, reasons); said: (row, kind, detail, says)."""
+    """Builds a labelled log.
+
+    rows  (completion id, label, weight in thousandths, reasons)
+    said  (row, kind, detail, says)
+    """
     return Labelled(
         completions=pl.DataFrame(
             {
@@ -106,7 +110,7 @@ def test_an_effect_counts_signals_reasons_rows_and_weight():
     found = effect(named(name="careful"), BEFORE, NO_GUARDS)
 
     assert (found.version, found.name, found.nothing) == (3, "careful", 1)
-    # Two completions and the text that somebody wrote; weights are of rows that can be learnt from.
+    # Two completions and a rewritten text. Weights count only rows that can be used for training.
     assert found.desirable.model_dump() == {"rows": 3, "weight": 2.5, "without_text": 0}
     assert found.undesirable.model_dump() == {"rows": 1, "weight": 1.0, "without_text": 1}
     assert [(one.reason, one.label, one.rows, one.weight) for one in found.reasons] == [
@@ -236,7 +240,7 @@ def test_the_effect_of_the_guards_is_what_quarantine_leaves_out_and_what_caps_ta
 
     assert (found.quarantined_actors, found.quarantined_votes) == (1, 10)
     assert (found.capped_rows, found.weight_before_caps) == (50, 100.0)
-    # A tenth of what is left: 50 / 0.9 - 50.
+    # A tenth of the remaining weight: 50 / 0.9 - 50.
     assert found.weight_after_caps == pytest.approx(50 / 0.9, abs=1e-3)
 
 
@@ -249,7 +253,7 @@ def test_texts_that_somebody_wrote_count_for_their_writers_in_the_caps():
 
     assert guards_of(free, both, [], both, prompts).weight_after_caps == 2.0
     capped = guards_of(one_row, both, [], both, prompts)
-    # Actor 3 has 1 and half of 1; two thirds of it are left, actor 4 keeps the other half.
+    # Actor 3 has a weight of 1.5, of which two thirds remain. Actor 4 keeps the other half.
     assert (capped.capped_rows, capped.weight_after_caps) == (2, 1.5)
 
 

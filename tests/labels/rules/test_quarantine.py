@@ -1,4 +1,4 @@
-"""Bursts, votes on one side alone, and rings, found among votes."""
+"""Detection of bursts, one-sided votes and rings."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def found(votes: list[Vote], **rules: Burst | OneWay | Ring) -> list[dict]:
 def crowd(
     actors: int, each: int, *, share: float, seed: int = 1, first: int = 100, completions: int = 10_000
 ) -> list[Vote]:
-    """Actors from `first` on, who judge what they meet, `share` of it desirable, through a day."""
+    """Returns a day of votes of actors numbered from `first`, `share` of them desirable, about random completions."""
     draw = random.Random(seed)
     return [
         (actor, completion, draw.uniform(0, 86_400), draw.random() < share)
@@ -139,7 +139,7 @@ def test_where_nearly_everybody_praises_who_praises_is_not_found():
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
 def test_actors_who_vote_as_everybody_does_are_not_found(share):
-    """Among 20 projects of 300 actors each; the share alone would find many of those of 0.98."""
+    """The votes are of 20 projects of 300 actors each. A rule on the share alone would find many actors at 0.98."""
     for seed in range(20):
         draw = np.random.default_rng(seed)
         votes = pl.DataFrame(
@@ -164,7 +164,7 @@ def test_against_a_handful_of_other_votes_nobody_is_found():
 @pytest.mark.parametrize(("n", "m"), [(50, 50), (50, 400), (200, 7), (1, 1)])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.97])
 def test_the_bound_on_two_shares_is_above_the_probability(n, m, share):
-    """Every outcome of both, with its probability, against what the bound says of outcomes so far apart."""
+    """Sums the probabilities of all outcomes that are at least x apart and compares them with the bound at x."""
     heads, other = (each.astype(float) for each in np.indices((n + 1, m + 1)))
     far = chance.two_shares(heads.ravel(), np.full(heads.size, float(n)), other.ravel(), np.full(heads.size, float(m)))
     likely = np.outer(*(
@@ -188,16 +188,16 @@ RING = Ring()
 
 
 def ring_of(actors: list[int], completions: range, *, dissent: int = 0) -> list[Vote]:
-    """All judge all completions, every third undesirable; the last one otherwise on `dissent` of them."""
+    """Returns votes of all actors on all completions, each third undesirable. The last actor disagrees on `dissent`."""
     return [
         (
             actor,
             completion,
             actor * 1000.0 + completion,
-            (completion % 3 > 0) ^ (actor == actors[-1] and place < dissent),
+            (completion % 3 > 0) ^ (actor == actors[-1] and index < dissent),
         )
         for actor in actors
-        for place, completion in enumerate(completions)
+        for index, completion in enumerate(completions)
     ]
 
 
@@ -220,7 +220,7 @@ def test_a_ring_is_found_in_whatever_order_its_votes_come():
 
 
 def test_a_ring_on_completions_that_others_judge_too_and_with_votes_elsewhere_is_found():
-    """Their completions have two or three other voters each; each of the three has two votes of their own."""
+    """The completions of the ring have two or three other voters each, and each member votes on two others."""
     cover = [(actor, 5000 + actor * 10 + number, 0.0, True) for actor in (3, 5, 9) for number in range(2)]
     others = crowd(500, 30, share=0.7, completions=6000)
 
@@ -244,7 +244,7 @@ def test_who_judges_the_same_in_another_way_is_in_no_ring():
 
 
 def test_people_who_judge_the_same_popular_completions_are_no_ring():
-    """Each of 60 judges nearly all of the same 25, on which everybody agrees."""
+    """The 60 actors judge 24 of the same 25 completions each, and all of them agree."""
     draw = random.Random(1)
     votes = [
         (actor, completion, 0.0, completion % 4 > 0) for actor in range(60) for completion in draw.sample(range(25), 24)
@@ -254,7 +254,7 @@ def test_people_who_judge_the_same_popular_completions_are_no_ring():
 
 
 def test_nor_where_the_popular_ones_are_few_among_many():
-    """150 judge the answers that the start page shows; elsewhere thousands of votes are on others."""
+    """Votes of 150 actors are about the answers on the start page; thousands of other votes are about other answers."""
     draw = random.Random(1)
     canned = [
         (1000 + actor, 50_000 + number, 0.0, number % 4 > 0)
@@ -270,7 +270,7 @@ def test_people_who_judge_at_random_are_no_ring():
 
 
 def test_everybody_who_is_linked_by_others_is_in_the_ring():
-    """Neighbours share nine tenths, the ends of the chain less than the rule asks."""
+    """Neighbours in the chain share nine tenths, but its ends share less than the rule requires."""
     votes = crowd(200, 30, share=0.7)
     for actor in range(6):
         votes += ring_of([actor], range(20_000 + actor * 3, 20_030 + actor * 3))
@@ -281,7 +281,7 @@ def test_everybody_who_is_linked_by_others_is_in_the_ring():
 @given(st.integers(0, 10_000))
 @settings(max_examples=30)
 def test_pairs_that_are_compared_leave_none_out_that_the_rule_would_link(seed):
-    """Against all pairs, one by one, in a crowd of small sets that overlap much."""
+    """Compares the result with a check of all pairs, in a crowd whose small sets overlap heavily."""
     draw = random.Random(seed)
     votes = []
     for actor in range(25):
@@ -321,7 +321,7 @@ def test_findings_come_by_actor_and_rule_and_nothing_is_found_in_nothing():
 
 @pytest.mark.parametrize("at_once", [1, 7, 40, 1000])
 def test_how_much_is_looked_at_at_once_changes_nothing(monkeypatch, at_once):
-    """Bursts, one-sided votes, and rings of which some judge more than others, with gaps between actors' numbers."""
+    """Bursts, one-sided votes and rings of unequal size occur, with gaps between the numbers of actors."""
     votes = crowd(60, 30, share=0.6, completions=900) + ring_of([3, 5, 9, 2000], range(20_000, 20_020), dissent=1)
     votes += ring_of([4, 6], range(300, 330)) + ring_of([7], range(303, 331)) + ring_of([70], range(300, 335))
     votes += [(8, 5000 + number, number * 0.1, number % 60 > 0) for number in range(300)]
@@ -336,7 +336,7 @@ def test_how_much_is_looked_at_at_once_changes_nothing(monkeypatch, at_once):
 
 
 def compared(votes: list[Vote], *, sent: bool = True) -> pl.DataFrame:
-    """The same votes, each about two completions; `sent`: whether the time was."""
+    """Returns the votes as comparisons of two completions. `sent`: whether they have a time."""
     table = frame(votes).with_columns(pl.lit(value=True).alias("compared"))
     return table if sent else table.with_columns(pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("moment"))
 

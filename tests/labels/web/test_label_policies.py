@@ -1,4 +1,4 @@
-"""Label policies over HTTP: stored, adopted, previewed, explained; and what is wrong with one."""
+"""Label policies over HTTP: storage, adoption, previews, explanations, and the errors of an invalid one."""
 
 from tests.desk import at_once
 from tests.logged import register, store

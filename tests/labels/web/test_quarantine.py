@@ -11,7 +11,7 @@ ODD = "üser/7?&#😀 "
 
 @pytest.fixture
 def found(api):
-    """`bot` and an actor with an odd id vote faster than anybody reads; `ann` does not."""
+    """The API after 70 fast votes each of `bot` and an actor with an odd id, and three slow votes of `ann`."""
     events = [event for actor in ("bot", ODD) for event in thumbs(actor, 70, apart=0.5, value="both")]
     answer = api.post("/v1/feedback/batch", params=PROJECT, json=[*events, *thumbs("ann", 3, apart=50)])
     assert answer.json()["stored"] == 143, answer.text

@@ -1,4 +1,4 @@
-"""The tick: runs that start by themselves, decisions that can be read, work that is not done twice."""
+"""The tick: automatic runs, readable decisions, and no work that is done twice."""
 
 from datetime import datetime
 
@@ -54,9 +54,7 @@ def test_a_project_of_desirable_labels_alone_learns_by_sft():
     make_project(
         trigger={"new_per_class": 20},
         recipe={"changes": {"objective": "sft"}},
-        gates={
-            "minimum_holdout_per_class": 0
-        },  # held-out rows of one class pass no gate: somebody ships it by override
+        gates={"minimum_holdout_per_class": 0},  # held-out rows of one class pass no gate, so it ships by override
     )
     vote(20, values=["up"])
 
@@ -91,10 +89,10 @@ def test_the_same_decision_again_only_moves_when_it_was_last_seen():
 
 
 def last_arrow() -> datetime | None:
-    """When a whole log was last read."""
+    """Returns the time at which a whole log was last read."""
     with transaction() as session:
-        asked = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name = 'thumbwheel arrow'"
-        return session.scalar(text(asked))
+        query = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name = 'thumbwheel arrow'"
+        return session.scalar(text(query))
 
 
 def test_labels_are_not_resolved_again_while_nothing_has_changed():
@@ -103,10 +101,10 @@ def test_labels_are_not_resolved_again_while_nothing_has_changed():
     vote(30)
     loop.tick()
     before = last_arrow()
-    asked: list[str] = []
+    statements: list[str] = []
 
     def note(*arguments: object) -> None:
-        asked.append(str(arguments[2]))
+        statements.append(str(arguments[2]))
 
     event.listen(engine(), "before_cursor_execute", note)
     try:
@@ -114,7 +112,7 @@ def test_labels_are_not_resolved_again_while_nothing_has_changed():
     finally:
         event.remove(engine(), "before_cursor_execute", note)
 
-    about_events = {statement.strip() for statement in asked if "FROM events" in statement}
+    about_events = {statement.strip() for statement in statements if "FROM events" in statement}
     assert all("max(position)" in one or one.startswith("SELECT count(*) FROM (SELECT FROM") for one in about_events)
     assert last_arrow() == before
 

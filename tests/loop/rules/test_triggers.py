@@ -1,4 +1,4 @@
-"""When a run starts by itself."""
+"""Triggers: the conditions for an automatic run."""
 
 import pytest
 from thumbwheel import wire

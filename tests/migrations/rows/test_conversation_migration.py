@@ -1,4 +1,4 @@
-"""A project of the version before conversations is taken over with its log, and back again."""
+"""A project of the version before conversations is migrated with its log, and back."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A project of an older version, whose ledger nobody has looked at, gets its first checkpoint and release."""
+"""The migration completes the ledger of an older project with its first checkpoint and release."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The histories of an older version get kinds and attempts from their sentences, and back."""
+"""The migration derives kinds and attempts from the sentences of older histories, and reverses that."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,7 +14,7 @@ from tests.older_database import older_database
 
 BEFORE, AFTER = "0023", "0024"
 BASE, RUN, OTHER = (uuid4() for _ in range(3))
-#: Of one run: who wrote what, the state after it, and the kind and attempt that it is.
+#: The history of a run: author, text, state after it, and the expected kind and attempt.
 HISTORY = [
     ("key a", f"asked for by key a; it waits behind run {OTHER}", "queued", "waits", None),
     ("thumbwheel", "its turn has come", "queued", "turn", None),
@@ -131,7 +131,7 @@ def test_rows_of_runs_that_no_version_writes_are_put_right(older):
         "SELECT state, paused, waiting, lease_owner, lease_expires_at <= now() FROM runs ORDER BY state"
     )
     assert rows.fetchall() == [
-        ("cancelling", False, False, "nobody", True),  # which the reaper ends
+        ("cancelling", False, False, "nobody", True),  # the reaper ends it
         ("failed", False, False, None, None),
         ("queued", True, True, None, None),
         ("succeeded", False, False, None, None),

@@ -1,4 +1,4 @@
-"""The log of an older version moves into months and keeps every event; and back again."""
+"""The migration of an older log to monthly partitions keeps every event, in both directions."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Erasures and snapshots: what is erased is in no byte of any file that is left, and in no table."""
+"""After an erasure, no remaining file or table contains the erased text."""
 
 import random
 from pathlib import Path
@@ -34,17 +34,17 @@ def name_of(actor: int) -> str:
 
 
 def words_of(actor: int) -> str:
-    """In everything that the actor says, and in nothing else."""
+    """Returns a word that is in every text of the actor and nowhere else."""
     return f"secret{actor:03}x"
 
 
 def files() -> set[Path]:
-    """Of the artifact store, whose files of other tests are still there."""
+    """Returns the files of the artifact store, including those of earlier tests."""
     return {path for path in Path(settings.current().artifacts).rglob("*") if path.is_file()}
 
 
-def said(rng: random.Random, count: int, first: int = 0) -> list[dict[str, object]]:
-    """Events of several actors about completions that they partly share, with texts of each of them."""
+def random_events(rng: random.Random, count: int, first: int = 0) -> list[dict[str, object]]:
+    """Returns events of several actors about partly shared completions, with texts by each actor."""
     events = []
     for number in range(first, first + count):
         actor, completion = rng.randrange(ACTORS), rng.randrange(count * 2 // 3)
@@ -77,9 +77,9 @@ def texts_of(paths: set[Path]) -> dict[str, str]:
 @pytest.mark.parametrize("seed", range(3))
 def test_erased_words_are_in_no_file_and_in_no_table(seed, tmp_path):
     rng, others = random.Random(seed), files()
-    store(DESK, said(rng, 150))
+    store(DESK, random_events(rng, 150))
     before = checkpoint(tmp_path / "1")
-    store(DESK, said(rng, 50, first=150))
+    store(DESK, random_events(rng, 50, first=150))
     checkpoint(tmp_path / "2")
     actors = rng.sample(range(ACTORS), 3)
     there = "".join(texts_of(files() - others).values())
@@ -127,8 +127,8 @@ def test_while_a_file_of_a_snapshot_cannot_be_read_the_erasure_waits_and_then_en
     vote()
     ready_to_finish(tmp_path)
     [(sha256,)] = execute("SELECT files ->> 'members.parquet' FROM snapshots")
-    place = Path(artifacts.path_of(sha256))
-    aside = place.rename(place.with_suffix(".aside"))
+    path = Path(artifacts.path_of(sha256))
+    aside = path.rename(path.with_suffix(".aside"))
     erasure = ask("user 7")
 
     for _ in range(MOST_ATTEMPTS + 3):
@@ -137,7 +137,7 @@ def test_while_a_file_of_a_snapshot_cannot_be_read_the_erasure_waits_and_then_en
     waiting = shown(erasure)
     assert waiting.state == "running"
     assert sha256 in waiting.trouble
-    aside.rename(place)
+    aside.rename(path)
     done = finish(erasure)
     assert (done.trouble, len(done.certificate.snapshots), done.certificate.checkpoints) == (None, 1, [])
     assert [run.state for run in done.certificate.runs] == ["evaluating"]

@@ -1,4 +1,4 @@
-"""Erasures in Postgres: what keeps an actor away, what is erased, and what happens when a step goes wrong."""
+"""Erasures in Postgres: the block on an actor, the erased data, and failures of a step."""
 
 import asyncio
 import threading
@@ -58,7 +58,7 @@ def shown(erasure: wire.Erasure) -> wire.Erasure:
 
 
 def finish(erasure: wire.Erasure) -> wire.Erasure:
-    """As a worker does that gets message after message."""
+    """Advances an erasure until it is done, like a worker that receives one message after another."""
     for _ in range(20):
         erasures.advance(erasure.id)
         if shown(erasure).state == "done":
@@ -72,7 +72,7 @@ def lift(erasure: wire.Erasure) -> wire.Erasure:
 
 
 def tables_with(words: str) -> list[str]:
-    """Tables any row of which has these words in it, whatever the column."""
+    """Returns the tables that contain these words in any column of any row."""
     names = execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
     return [
         name
@@ -102,7 +102,7 @@ def test_an_actor_of_the_same_id_in_another_project_may_speak():
 
 
 def test_an_event_that_waited_for_the_log_while_its_actor_was_erased_is_refused():
-    """Its statement began before the tombstone was there, and goes on after the erasure has looked."""
+    """The event's statement began before the tombstone existed and continues after the erasure has read the log."""
     store(DESK, [thumb("eve", "c1")])
     late = event_entry(DESK, wire.Event.model_validate({**thumb("eve", "c2"), "event_id": "late"})).row
 
@@ -275,7 +275,7 @@ def test_a_message_that_was_lost_is_sent_again_by_the_tick():
     execute("DELETE FROM outbox")
 
     loop.tick()
-    assert _asked_for() == []  # not yet: a worker may be at it
+    assert _asked_for() == []  # not yet: a worker may be busy with it
     execute("UPDATE erasures SET next_attempt_at = now()")
     with transaction() as session:
         erasures.ring_due(session)

@@ -1,4 +1,4 @@
-"""Files of the artifact store that no row names: what a killed build leaves is found once it is old, and no more."""
+"""Files of the artifact store without a row: those that a killed build leaves are found once they are old."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ DAYS = 2
 
 @pytest.fixture(autouse=True)
 def _store(database, tmp_path, monkeypatch):
-    """A store of its own, as others' files are nobody's here."""
+    """Uses a separate store, as files of other tests would be leftovers here."""
     monkeypatch.setenv("THUMBWHEEL_ARTIFACTS_URL", str(tmp_path / "store"))
     settings.current.cache_clear()
     make_project()
@@ -34,14 +34,14 @@ def put(folder: Path, content: str) -> str:
 
 
 def age(days: float) -> None:
-    """As if all that is in the store had been there for so long."""
+    """Sets the modification time of every stored file to `days` ago."""
     then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
-    for one in artifacts.stored():
-        os.utime(artifacts.path_of(one.sha256), (then, then))
+    for file in artifacts.stored():
+        os.utime(artifacts.path_of(file.sha256), (then, then))
 
 
 def found() -> set[str]:
-    return {one.sha256 for one in leftovers.leftovers(DAYS)}
+    return {file.sha256 for file in leftovers.leftovers(DAYS)}
 
 
 def test_only_old_files_that_nothing_names_are_left_over_and_removed(tmp_path):
@@ -49,7 +49,7 @@ def test_only_old_files_that_nothing_names_are_left_over_and_removed(tmp_path):
     checkpoint(tmp_path)
     named = {one.sha256 for one in artifacts.stored()}
     orphan = put(tmp_path, "rows of a build that was killed")
-    assert found() == set()  # too young: its row may be about to come
+    assert found() == set()  # too young: its row may follow soon
 
     age(3)
 
@@ -76,11 +76,11 @@ def test_what_an_unregistered_file_says_of_an_erased_actor_can_be_removed(tmp_pa
     checkpoint(tmp_path)
     killed = put(tmp_path, "shard of a killed build: user 3 asked Question 3?")
     with transaction() as session:
-        asked = erasures.request(session, DESK, "user 3", by="test")
-    erasures.advance(asked.id)
+        erasure = erasures.request(session, DESK, "user 3", by="test")
+    erasures.advance(erasure.id)
     age(3)
 
-    # What redacted snapshots had is deleted by the erasure; their manifests and cards stay.
+    # The erasure deletes the data of redacted snapshots; their manifests and cards stay.
     assert found() == {killed}
 
 

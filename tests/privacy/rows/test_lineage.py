@@ -1,4 +1,4 @@
-"""What was made of a snapshot: runs, checkpoints, and when they were live."""
+"""The lineage of a snapshot: its runs and checkpoints, and the periods in which those were live."""
 
 import pytest
 from thumbwheel import wire

@@ -1,4 +1,4 @@
-"""Erasures in bounded parts: of more events than Postgres takes parameters, and through deaths between the parts."""
+"""Erasures in bounded parts: more events than Postgres takes parameters, and workers that die between parts."""
 
 import psycopg
 import pytest
@@ -52,7 +52,7 @@ def words_of(actor: str) -> str:
 
 
 def feedback_of(actor: str, first: int) -> None:
-    """Enough for many parts: votes on own and on others' texts, edits, registered texts, a decision."""
+    """Stores feedback for many parts: votes on own and on others' texts, edits, registered texts, a decision."""
     own = words_of(actor)
     texts = [{"prompt": f"Where is {own}, {n}?", "completion": f"Here is {own}, {n}."} for n in range(9)]
     store(DESK, [thumb(actor, f"{actor}{n}", **texts[n]) for n in range(9)])
@@ -67,7 +67,7 @@ def feedback_of(actor: str, first: int) -> None:
 
 
 def die_and_come_back(erasure: wire.Erasure) -> None:
-    """The message for the next part is lost with the worker; the tick rings once the worker's time is over."""
+    """Loses the message for the next part with the worker, and lets the tick send it again after the worker's time."""
     execute("DELETE FROM outbox")
     execute("UPDATE erasures SET next_attempt_at = now()")
     with transaction() as session:
@@ -76,7 +76,7 @@ def die_and_come_back(erasure: wire.Erasure) -> None:
 
 
 def comparable(certificate: wire.Certificate) -> dict:
-    """Without what another actor's erasure of the same feedback has of its own."""
+    """Returns a certificate without the values that differ between erasures of two actors with the same feedback."""
     left = certificate.model_dump(exclude={"event_ids", "checkpoints", "tables"})
     left["snapshots"] = [
         (redacted["rows"], [shard for shard in redacted["shards"] if "for-pairs" not in shard])

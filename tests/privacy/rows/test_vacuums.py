@@ -32,7 +32,7 @@ def erased(actor: str = "eve", **more) -> wire.Erasure:
 
 
 def vacuum_all(erasure: wire.Erasure) -> wire.Erasure:
-    """As a worker does that gets message after message."""
+    """Advances an erasure often enough to finish, like a worker that receives one message after another."""
     for _ in range(20):
         erasures.advance(erasure.id)
     return shown(erasure)
@@ -114,7 +114,7 @@ def test_a_table_that_others_keep_busy_is_tried_again_and_then_only_vacuumed():
     done = erased()
     with psycopg.connect(settings.current().need_libpq_database()) as reader:
         for _ in range(vacuum.MOST_REWRITES):
-            # No snapshot, and so no older transaction: a lock alone.
+            # It holds a lock but no snapshot, so it does not count as an older transaction.
             reader.execute("LOCK TABLE actor_findings IN ACCESS SHARE MODE")
             erasures.advance(done.id)
             assert shown(done).vacuumed_at is None

@@ -25,7 +25,7 @@ def thumb(actor: str, event_id: str, **more) -> dict[str, object]:
 
 @pytest.fixture
 def told(api):
-    """Something of two actors, one of whom has an odd id, and an odd event id."""
+    """The API with events of two actors. One of them has an odd id, and one of its events too."""
     for event in (thumb("ann", "a1"), thumb(ODD, ODD), thumb(ODD, "o2", completion_id="c2")):
         answer = api.post("/v1/feedback", params=PROJECT, json=event)
         assert answer.status_code == 201, answer.text

@@ -1,4 +1,4 @@
-"""What is recognised as a folder of a base model, and the remedy where it is none."""
+"""Folders of base models are recognised, and other folders are refused with a remedy."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Projects over HTTP, and which project a request is about."""
+"""Projects over HTTP, and the choice of the project of a request."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,7 +184,7 @@ def test_a_request_is_about_the_project_of_its_key_else_about_the_one_it_names(a
 
 @pytest.fixture
 def seen_here(api: TestClient) -> Iterator[TestClient]:
-    """The API looks into the folders of base models."""
+    """The API with a setting that makes it check the folders of base models."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("THUMBWHEEL_BASE_MODELS", "here")
         settings.current.cache_clear()

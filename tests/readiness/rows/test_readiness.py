@@ -1,4 +1,4 @@
-"""Readiness of a large log: worked out in the background, shown at once."""
+"""Readiness of a large log is computed in the background and shown immediately."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +21,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def _project(database, monkeypatch):
     make_project()
     monkeypatch.setattr(labels, "SMALL", 10)
-    monkeypatch.setattr(readiness, "PART", 1e9)  # looked at as often as it is asked
+    monkeypatch.setattr(readiness, "PART", 1e9)  # computed for every request
 
 
 def ready() -> wire.Readiness:

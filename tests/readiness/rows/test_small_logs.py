@@ -1,4 +1,4 @@
-"""Readiness of a small log: a request works it out and stores nothing, and the loop stores what the next one needs."""
+"""Readiness of a small log: a request computes it and stores nothing; the loop stores data for the next request."""
 
 import random
 
@@ -28,7 +28,7 @@ def sentence(rng: random.Random) -> str:
 
 
 def store_chats(numbers: range) -> None:
-    """Stores chats of a short and two long turns, and nearly equal questions: thumbs on all answers, and edits."""
+    """Stores chats with a short and two long turns, nearly equal questions, thumbs on all answers, and edits."""
     for number in numbers:
         rng = random.Random(number)
         chat = [{"role": "user", "content": "Hi"}]
@@ -60,7 +60,7 @@ def readiness(*, read_only: bool) -> wire.Readiness:
 
 
 def stored() -> dict[str, int]:
-    """The numbers of rows about prompts and edits."""
+    """Returns the number of rows in each table about prompts and edits."""
     tables = [
         "prompt_leaders",
         "led_prompts",

@@ -1,4 +1,4 @@
-"""The ledger: what is live is its newest entry, and Postgres guards what may get in."""
+"""The ledger: its newest entry is live, and Postgres refuses entries that break its rules."""
 
 from pathlib import Path
 

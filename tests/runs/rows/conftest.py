@@ -1,4 +1,4 @@
-"""The project of the tests of runs: a support desk with feedback for a snapshot."""
+"""The project for tests of runs: a support desk with enough feedback for a snapshot."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A full disk ends no run: it is given back, waits with growing pauses, and goes on once there is room."""
+"""A full disk ends no run: the run is released, waits with growing pauses, and continues once there is room."""
 
 import errno
 import json
@@ -50,7 +50,7 @@ def hold_up(lease: Lease) -> None:
 
 
 def held_up_for(run: wire.Run, waited: timedelta) -> None:
-    """Sets the run back, as if it had waited for so long and its next attempt were due."""
+    """Changes the run as if it had waited for this time and its next attempt were due."""
     execute(
         "UPDATE runs SET held_up_since = :since, next_attempt_at = now() WHERE id = :id",
         since=now() - waited,
@@ -58,7 +58,7 @@ def held_up_for(run: wire.Run, waited: timedelta) -> None:
     )
 
 
-# -- where it is full -------------------------------------------------------------------------------------------------
+# -- full disks -------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_finds_no_room_for_its_folder_waits_and_goes_on_once_there_is_some(run: wire.Run) -> None:
@@ -74,7 +74,7 @@ def test_a_run_that_finds_no_room_for_its_folder_waits_and_goes_on_once_there_is
         f"given back, as the disk that holds {folder} is full: make room there; it is tried again in 5 s"
     )
     assert execute("SELECT lost, lease_owner FROM runs") == [(0, None)]
-    assert not folder.exists()  # it takes room, and holds nothing that another attempt could use
+    assert not folder.exists()  # it takes space and has no data for another attempt
 
     held_up_for(run, timedelta(seconds=5))
     look(run.id, lambda: True)
@@ -97,7 +97,7 @@ def test_a_trainer_that_finds_no_room_has_its_run_wait(run: wire.Run, monkeypatc
 
 @pytest.fixture
 def full_store(run: wire.Run) -> Iterator[Path]:
-    """A file that takes all the room of the artifact store, which is a small disk of its own."""
+    """A file that fills the artifact store, which is a separate small disk."""
     store = Path(settings.current().artifacts)
     store.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "full", str(store)]
@@ -131,7 +131,7 @@ def test_a_line_that_finds_no_room_is_not_half_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.warn(1, "first", "a" * 100)
 
-    with files_no_larger_than(200), pytest.raises(OSError) as full:  # noqa: PT011 - the number is looked at
+    with files_no_larger_than(200), pytest.raises(OSError) as full:  # noqa: PT011 - the test checks errno
         journal.warn(2, "second", "b" * 100)
     journal.warn(3, "third", "c" * 100)
     journal.close()
@@ -155,13 +155,13 @@ def test_pauses_grow_with_the_time_waited(run: wire.Run, waited: float, pause: f
     hold_up(claimed.lease)
 
     history = shown(run.id).transitions[-1].reason
-    told = float(history.removesuffix(" s").rpartition(" ")[2])
-    assert told == pause if waited in (0, 4 * 3600) else pause <= told < pause + 60
+    written_pause = float(history.removesuffix(" s").rpartition(" ")[2])
+    assert written_pause == pause if waited in (0, 4 * 3600) else pause <= written_pause < pause + 60
 
 
 def test_nobody_has_the_run_before_its_pause_is_over_and_then_a_worker_is_told_once(run: wire.Run) -> None:
     hold_up(claim(run.id).lease)
-    told = len(messages())
+    message_count = len(messages())
 
     with transaction() as session:
         assert leases.claim(session, run.id, "worker 2") is None
@@ -169,7 +169,7 @@ def test_nobody_has_the_run_before_its_pause_is_over_and_then_a_worker_is_told_o
     held_up_for(run, timedelta(seconds=5))
     assert (reap(), reap()) == (1, 0)
 
-    assert len(messages()) == told + 1
+    assert len(messages()) == message_count + 1
     assert claim(run.id, "worker 2").lease.epoch == 2
 
 
@@ -229,12 +229,12 @@ def test_a_state_that_is_reached_ends_the_wait(run: wire.Run) -> None:
 
 def test_whoever_made_room_has_it_tried_at_once(run: wire.Run) -> None:
     hold_up(claim(run.id).lease)
-    told = len(messages())
+    message_count = len(messages())
 
     with transaction() as session:
         commands.resume(session, DESK, run.id, "ann")
 
-    assert len(messages()) == told + 1
+    assert len(messages()) == message_count + 1
     assert claim(run.id).lease.epoch == 2
 
 

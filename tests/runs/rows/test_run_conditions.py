@@ -1,5 +1,5 @@
-"""A run's state, pause, turn and lease: Postgres stores the legal combinations alone, and claim and reaper do what
-`states.MEANINGS` says of each.
+"""A run's state, pause, turn and lease: Postgres stores only legal combinations, and claim and reaper treat each as
+`states.MEANINGS` documents.
 """
 
 from collections.abc import Iterator

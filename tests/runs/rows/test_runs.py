@@ -1,4 +1,4 @@
-"""Runs as rows: one active per project, one worker per run, nothing lost, nothing written by a stale worker."""
+"""Runs as rows: one active run per project, one worker per run, no lost work, no writes of a stale worker."""
 
 from collections.abc import Callable
 from typing import Any
@@ -402,7 +402,7 @@ def test_an_ended_run_cannot_be_cancelled(tmp_path):
         cancel(claimed.lease.run_id)
 
 
-# -- told -------------------------------------------------------------------------------------------------------------
+# -- reported ---------------------------------------------------------------------------------------------------------
 
 
 DROPPED = {

@@ -1,4 +1,4 @@
-"""Runs that are paused, wait for their turn, or begin an older one again."""
+"""Runs that are paused, wait for their turn, or reproduce an older one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -226,7 +226,7 @@ def test_a_turn_that_was_missed_since_somebody_held_the_project_comes_with_the_n
     active, waiting = request(), request(queue=True)
     with transaction() as session:
         projects.lock(session, DESK)
-        cancel(active.id)  # in a transaction of its own, which does not wait
+        cancel(active.id)  # in a second transaction, which does not wait
         assert shown(waiting.id).waiting
 
     loop.tick()
@@ -243,7 +243,7 @@ def test_runs_that_are_asked_for_while_the_active_one_ends_neither_double_nor_ge
     assert execute("SELECT count(*) FILTER (WHERE NOT waiting), count(*) FROM runs WHERE state = 'queued'") == [(1, 3)]
 
 
-# -- begun again ------------------------------------------------------------------------------------------------------
+# -- reproduced -------------------------------------------------------------------------------------------------------
 
 
 def test_a_retry_is_a_new_run_by_what_decided_the_first_one(tmp_path):
@@ -307,8 +307,8 @@ def test_a_reproduction_says_whether_its_weights_are_those_of_its_source(same, t
 
     run = shown(second.lease.run_id)
     assert (run.source, run.reproduces) == ("reproduction", same)
-    told = "the same as" if same else "others than"
-    assert run.transitions[-1].reason.endswith(f"; its weights are {told} those of run {first.lease.run_id}")
+    comparison = "the same as" if same else "others than"
+    assert run.transitions[-1].reason.endswith(f"; its weights are {comparison} those of run {first.lease.run_id}")
 
 
 def test_a_run_without_a_snapshot_cannot_be_reproduced_and_one_with_a_redacted_one_not_begun_again(tmp_path):
@@ -346,7 +346,7 @@ def test_a_run_begun_again_does_not_make_old_labels_new(tmp_path):
     assert (found.id, found.watermark) == (second.id, 50)
 
 
-# -- told -------------------------------------------------------------------------------------------------------------
+# -- history ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_history_tells_who_had_the_run_when_and_how_each_attempt_ended():
@@ -357,7 +357,7 @@ def test_the_history_tells_who_had_the_run_when_and_how_each_attempt_ended():
     reap()
     claim(run.id, "worker 3")
     expire(run.id)
-    claimed = claim(run.id, "worker 4")  # before the reaper came
+    claimed = claim(run.id, "worker 4")  # before the reaper notices
     with transaction() as session:
         leases.lose(session, claimed.lease, "the trainer was ended by SIGKILL")
 

@@ -1,4 +1,4 @@
-"""Whatever is asked of runs, and whatever their workers do, in any order: what has to hold of the rows holds."""
+"""The invariants of runs hold for all commands and all actions of workers, in any order."""
 
 from collections.abc import Callable
 from itertools import count, pairwise
@@ -78,7 +78,7 @@ def done_or_refused(do: Callable[[Session], Any]) -> tuple[Any, Conflict | Stale
 
 
 class Runs(RuleBasedStateMachine):
-    """A project of its own per example."""
+    """Random commands and worker actions. Each example has a separate project."""
 
     known = Bundle("known")
     held = Bundle("held")
@@ -177,8 +177,8 @@ class Runs(RuleBasedStateMachine):
             runs.let_waiting_go(session)
 
     def _active(self) -> list[UUID]:
-        asked = "SELECT id FROM runs WHERE project_id = :project AND NOT waiting AND finished_at IS NULL"
-        return [row[0] for row in execute(asked, project=self.project)]
+        query = "SELECT id FROM runs WHERE project_id = :project AND NOT waiting AND finished_at IS NULL"
+        return [row[0] for row in execute(query, project=self.project)]
 
     def _counts(self) -> tuple[int, int]:
         (row,) = execute(
@@ -208,7 +208,7 @@ class Runs(RuleBasedStateMachine):
             self._history_gives_the_run_as_it_stands(run)
 
     def _history_gives_the_run_as_it_stands(self, run: wire.Run) -> None:
-        """One attempt at a time, and each kind of transition changes what its documentation says, no more."""
+        """Checks that attempts do not overlap and that each kind of transition has only its documented effects."""
         claims, held, paused, waiting = 0, False, False, False
         for move in run.transitions:
             assert (move.kind in {"requested", "waits"}) == (move is run.transitions[0])
@@ -236,7 +236,7 @@ def test_runs_keep_their_rules_whatever_is_asked_of_them_and_whatever_their_work
             max_examples=10,
             stateful_step_count=40,
             deadline=None,
-            phases=[Phase.generate],  # to make a failing example smaller would take minutes
+            phases=[Phase.generate],  # shrinking a failing example would take minutes
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),

@@ -1,4 +1,4 @@
-"""The recipe: defaults, ranges, and what `auto` becomes."""
+"""The recipe: defaults, ranges, and the values that replace `auto`."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -24,7 +24,7 @@ OBJECTIVES = get_args(ObjectiveName)
 
 
 def needed_by(objective: str) -> dict[str, Any]:
-    """What a recipe has to say beside its objective."""
+    """Returns the objective and the other settings that it requires."""
     return {"objective": objective, **({"labels": LABELS} if objective == "mo_kto" else {})}
 
 
@@ -126,7 +126,7 @@ def test_a_micro_batch_of_auto_is_left_for_the_trainer_to_measure():
     assert resolved.micro_batch_size == "auto"
 
 
-# -- what objectives ask for ------------------------------------------------------------------------------------------
+# -- what objectives require ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("objective", sorted(WITHOUT_LAMBDA))
@@ -139,11 +139,11 @@ def test_an_objective_that_weighs_no_classes_resolves_to_1_even_where_there_is_o
 
 @pytest.mark.parametrize("objective", sorted(WITHOUT_LAMBDA))
 def test_weights_of_classes_are_refused_where_there_are_none_to_weigh(objective):
-    said = refusal({**needed_by(objective), "lambda_undesirable": 1.5})
-    assert f"lambda_undesirable has no meaning for {objective}, which weighs no classes: leave it out" in said
+    message = refusal({**needed_by(objective), "lambda_undesirable": 1.5})
+    assert f"lambda_undesirable has no meaning for {objective}, which weighs no classes: leave it out" in message
 
-    said = refusal({**needed_by(objective), "balance": "batch"})
-    assert f"balance batch has no meaning for {objective}: set balance to weights" in said
+    message = refusal({**needed_by(objective), "balance": "batch"})
+    assert f"balance batch has no meaning for {objective}: set balance to weights" in message
 
 
 @pytest.mark.parametrize("objective", sorted(set(OBJECTIVES) - WITHOUT_LAMBDA))
@@ -155,11 +155,11 @@ def test_every_other_objective_takes_weights_of_classes_and_balanced_batches(obj
 
 @pytest.mark.parametrize("objective", sorted(PAIRED))
 def test_a_batch_that_would_split_a_pair_is_refused_with_the_next_even_one(objective):
-    said = refusal({"objective": objective, "batch_size": 30, "micro_batch_size": 5})
-    assert f"micro_batch_size 5 is odd, {objective} takes pairs of rows: set micro_batch_size to 6" in said
+    message = refusal({"objective": objective, "batch_size": 30, "micro_batch_size": 5})
+    assert f"micro_batch_size 5 is odd, {objective} takes pairs of rows: set micro_batch_size to 6" in message
 
-    said = refusal({"objective": objective, "batch_size": 33, "micro_batch_size": "auto"})
-    assert f"batch_size 33 is odd, {objective} takes pairs of rows: set batch_size to 34" in said
+    message = refusal({"objective": objective, "batch_size": 33, "micro_batch_size": "auto"})
+    assert f"batch_size 33 is odd, {objective} takes pairs of rows: set batch_size to 34" in message
 
     assert recipe_of("lora-small", {"batch_size": 30, "micro_batch_size": 5}).micro_batch_size == 5
 

@@ -1,4 +1,4 @@
-"""Changes of a recipe and recipes as they were stored: what is read, what is written, what is refused."""
+"""Recipe changes and stored recipes: parsing, serialization, and refused values."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ CHANGES = [
     {"learning_rate": "auto", "micro_batch_size": 4, "compile": True},
 ]
 
-#: SHA-256 of the JSON of each preset, as it was before recipes were typed on the wire: runs are compared by it.
+#: SHA-256 of the JSON of each preset before recipes were typed on the wire. Runs are compared by this hash.
 CANONICAL = {
     "cpu-demo": "dce772aa9e5c8c3fecc1ca94de0b6378a81dd5123d86f459106f5bf6d55aa612",
     "lora-small": "4de685c284b4b6204e4a77462814e1d9a94586e4751e1e9eda9e3e7a7c74bdba",

@@ -1,4 +1,4 @@
-"""The states of a run."""
+"""The states of a run and its legal transitions."""
 
 from itertools import pairwise
 from pathlib import Path

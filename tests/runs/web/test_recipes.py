@@ -1,4 +1,4 @@
-"""Recipes over HTTP: what the OpenAPI document says of their fields, and where a wrong change is refused."""
+"""Recipes over HTTP: their fields in the OpenAPI document, and the errors of an invalid change."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def schemas() -> dict[str, Any]:
 
 
 def resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """The schema that `schema` refers to."""
+    """Returns the schema to which `schema` refers."""
     return schemas[schema["$ref"].rpartition("/")[2]]
 
 
@@ -84,7 +84,7 @@ def test_a_wrong_change_is_refused_with_the_pointer_of_its_field(api: TestClient
 
 
 def test_recipes_and_changes_that_another_version_stored_are_shown_as_they_are(api: TestClient) -> None:
-    # given a project and a run with fields that this version does not know, or would refuse
+    # given a project and a run with fields that are unknown to this version or invalid
     changes = {"beta": -1, "momentum": 0.9, "lora": {"rank": 8, "dropout": 0.1}}
     recipe = {"objective": "kto", "method": "lora", "beta": 99, "momentum": 0.9}
     rules = {"minimum_per_class": 5, "holdout_share": 0.3}

@@ -1,4 +1,4 @@
-"""A run's events as a stream: told once, in order, resumed behind any of them."""
+"""The stream of a run's events: each is sent once, in order, and a client may resume after any of them."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def key(database) -> str:
 
 @pytest.fixture
 def training(key) -> Lease:
-    """A run at its training, of which a worker tells."""
+    """The lease of a run that is in training."""
     lease = claim(request().id).lease
     advance(lease, RunState.REFERENCING, RunState.TRAINING)
     return lease
@@ -92,16 +92,16 @@ def test_a_stream_tells_all_that_has_happened_in_its_order_and_closes_with_the_e
     assert answer.headers["x-accel-buffering"] == "no"
     assert "no-cache" in answer.headers["cache-control"]
     assert answer.text.startswith("retry: 2000\n\n")
-    told = [message for message in EventSource(answer).iter_sse() if message.data]
+    messages = [message for message in EventSource(answer).iter_sse() if message.data]
     changes = ["transition"] * 4
-    assert [message.event for message in told] == [
+    assert [message.event for message in messages] == [
         *changes, "metrics", "metrics", "transition", "warning", "progress", "end",
     ]  # fmt: skip
-    assert [json.loads(frame.data)["kind"] for frame in told if frame.event == "transition"] == [
+    assert [json.loads(frame.data)["kind"] for frame in messages if frame.event == "transition"] == [
         "requested", "claimed", "moved", "moved", "ended",
     ]  # fmt: skip
-    assert '"to_state":"failed"' in told[6].data
-    assert '"reason":"the test is over"' in told[-1].data
+    assert '"to_state":"failed"' in messages[6].data
+    assert '"reason":"the test is over"' in messages[-1].data
 
 
 def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_though_the_server_is_another_one(
@@ -112,7 +112,7 @@ def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_th
         known = list(islice(stream, 7))  # queued, snapshotting, referencing, training; three steps
     assert steps(known) == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
-    # The worker dies; the next one goes on from the state behind step 1, and tells what it finds.
+    # The worker dies; the next one continues from the state after step 1 and reports its steps.
     again = claim_again(training)
     report(again, 1)
     report(again, 2, 3, 4, loss=0.4)
@@ -125,7 +125,7 @@ def test_who_comes_back_gets_what_they_missed_and_steps_that_were_taken_again_th
         assert [(change.kind, change.attempt) for change in changes] == [("lost", 1), ("claimed", 2), ("ended", 2)]
         assert changes[-1].to_state == "failed"
         assert {event.id for event in known}.isdisjoint(event.id for event in missed)
-        # A browser names the end by the header or the parameter, and is told not to come back.
+        # A browser that resumes after the last event gets a status that stops it from reconnecting.
         assert raw(url, key, training.run_id, last_event_id=missed[-1].id).status_code == 204
 
 
@@ -159,28 +159,28 @@ def test_news_arrives_while_the_stream_is_open_and_an_idle_stream_holds_no_conne
 
 
 def test_a_server_that_stops_ends_its_streams_and_the_client_goes_on_at_the_next_one(key, training):
-    told: list[AnyRunEvent] = []
+    events: list[AnyRunEvent] = []
 
     def follow() -> None:
         with Client(url, key, tries=20) as client:
             for event in client.runs.follow(training.run_id):
-                told.append(event)
+                events.append(event)
 
     with ThreadPoolExecutor(1) as pool:
         with served() as url:
             following = pool.submit(follow)
             report(training, 1)
-            assert services.wait_until(lambda: told, 120)
+            assert services.wait_until(lambda: events, 120)
         report(training, 2)
         with served(urlsplit(url).port):
             report(training, 3)
             fail(training)
             following.result(30)
 
-    assert steps(told) == [(1, 0.5), (2, 0.5), (3, 0.5)]
-    assert [event.to_state for event in told if isinstance(event, RunTransitionEvent)][-1] == "failed"
-    assert len({event.id for event in told if isinstance(event, RunTransitionEvent)}) == 5
-    assert told[-1].event == "end"
+    assert steps(events) == [(1, 0.5), (2, 0.5), (3, 0.5)]
+    assert [event.to_state for event in events if isinstance(event, RunTransitionEvent)][-1] == "failed"
+    assert len({event.id for event in events if isinstance(event, RunTransitionEvent)}) == 5
+    assert events[-1].event == "end"
 
 
 def test_whoever_is_told_to_stop_hears_a_signal_besides_those_who_heard_it_before():

@@ -144,7 +144,7 @@ def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_a
     monkeypatch.setattr(streams, "LOOK_SECONDS", 0.01)
     claimed = claim(start(api).json()["id"])
     advance(claimed.lease, RunState.REFERENCING, RunState.TRAINING)
-    said = ""
+    output = ""
 
     def report(step, **figures):
         line = {"step": step, "loss": 0.5, "reward_desirable": 0.1, "reward_undesirable": -0.2, "z0": None, **figures}
@@ -152,9 +152,9 @@ def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_a
             leases.report(session, claimed.lease, leases.Report(done=step, total=9, metrics=[line]))
 
     def has_said(words):
-        nonlocal said
-        said += capsys.readouterr().out
-        return words in said
+        nonlocal output
+        output += capsys.readouterr().out
+        return words in output
 
     with (
         served() as url,
@@ -170,7 +170,7 @@ def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_a
             leases.fail(session, claimed.lease, "the test is over")
 
         assert code.result(20) == 1
-    assert "training  3/9  loss 0.500  rewards 0.10/-0.20  drift 0.031 nats/token" in said.splitlines()
+    assert "training  3/9  loss 0.500  rewards 0.10/-0.20  drift 0.031 nats/token" in output.splitlines()
 
 
 def test_a_run_is_paused_resumed_and_what_cannot_be_asked_is_a_409_that_says_what_can(api):
@@ -241,7 +241,7 @@ def test_what_was_refused_keeps_no_key_and_may_be_sent_again(api):
 
 
 def test_a_request_whose_first_try_is_still_worked_on_is_a_conflict_at_once(api):
-    with transaction() as session:  # of the first try
+    with transaction() as session:  # of the first request
         idempotency.begin(session, idempotency.KeyedRequest("acme", "key-1", "POST /v1/runs", None))
         refused = start_once(api, "key-1")
 

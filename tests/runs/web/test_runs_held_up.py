@@ -1,4 +1,4 @@
-"""A run that a full disk holds up says so wherever people look: over HTTP, on the page, in its stream, in the CLI."""
+"""HTTP, status page, event stream and CLI all show that a full disk delays a run."""
 
 import json
 
@@ -35,5 +35,5 @@ def test_a_run_that_waits_for_room_on_a_disk_says_so_everywhere(open_page: TestC
 
     api.post(f"/v1/runs/{run.id}/cancel", params={"project": "acme"})
     stream = api.get(f"/v1/runs/{run.id}/events", params={"project": "acme"}).text
-    told = [json.loads(line.removeprefix("data: ")) for line in stream.splitlines() if line.startswith("data: ")]
-    assert any(event.get("reason", "").startswith("given back, as the disk") for event in told if event.get("reason"))
+    events = [json.loads(line.removeprefix("data: ")) for line in stream.splitlines() if line.startswith("data: ")]
+    assert any(event.get("reason", "").startswith("given back, as the disk") for event in events if event.get("reason"))

@@ -1,4 +1,4 @@
-"""A conversation is on one side of the split, in every snapshot, and the card lists what had to move."""
+"""A conversation is on one side of the split in every snapshot, and the card lists moved prompts."""
 
 import gzip
 import json
@@ -44,7 +44,7 @@ def build(folder: Path, watermark: int | None = None, rules: wire.SnapshotRules 
 
 
 def sides(folder: Path) -> dict[str, set[str]]:
-    """For each completion of a row its sides: what the files hold, and nothing else."""
+    """Returns the sides of the split that contain each completion, read from the files alone."""
     found = defaultdict(set)
     for path in [*folder.glob("train-*.parquet"), *folder.glob("holdout-*.parquet")]:
         for completion_id in pq.read_table(path, columns=["completion_id"])["completion_id"].to_pylist():
@@ -53,7 +53,7 @@ def sides(folder: Path) -> dict[str, set[str]]:
 
 
 def on_both_sides(folder: Path, conversation_of: Mapping[str, str]) -> list[str]:
-    """Conversations with rows on both sides, by the ids that the test knows."""
+    """Returns the conversations with rows on both sides, by the ids that the test passes."""
     found = defaultdict(set)
     for completion_id, there in sides(folder).items():
         found[conversation_of[completion_id]] |= there
@@ -65,7 +65,7 @@ def words(rng: random.Random) -> str:
 
 
 def chat(number: int, turns: int = TURNS) -> list[dict]:
-    """The events of one conversation: a thumb on each of its answers."""
+    """Returns the events of a conversation: a thumb on each of its answers."""
     rng = random.Random(number)
     said: list[dict] = [{"role": "system", "content": "You work at the desk of a shop and answer in two sentences."}]
     events = []
@@ -160,8 +160,8 @@ def test_a_conversation_id_joins_what_shares_no_words_also_where_it_comes_later(
 
 
 def forget_conversations() -> None:
-    """Leave what a version without conversations would have left: its snapshots say nothing of them, prompts are
-    placed, and nothing is joined."""
+    """Changes the database to that of a version without conversations: snapshots do not mention them, and prompts are
+    placed but not joined."""
     with transaction() as session:
         session.execute(text("ALTER TABLE snapshots DISABLE TRIGGER refuse_update"))
         session.execute(text("UPDATE snapshots SET manifest = manifest - 'conversations'"))
@@ -212,7 +212,7 @@ def test_a_prompt_that_bridges_two_conversations_of_a_snapshot_takes_what_was_he
     for number in range(40):
         events = chat(number, 5)
         for event in events:
-            event["prompt"] = event["prompt"][-5:]  # the window moves: first and last share nothing
+            event["prompt"] = event["prompt"][-5:]  # the window moves, so first and last share nothing
         store(P, [events[0], events[4]])
         bridges.append([events[1], events[2], events[3]])
     build(tmp_path / "first")
@@ -258,7 +258,7 @@ def test_a_snapshot_is_the_same_however_often_and_late_its_prompts_were_placed(t
 
 
 def imported(path: Path, conversation_of: Callable[[dict], str], lines: int) -> tuple[list[wire.Event], dict[str, str]]:
-    """The events of a file's first lines, and the conversation of each completion by what the file says."""
+    """Returns the events of a file's first lines, and the conversation of each completion according to the file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in islice(file, lines)]
     events, conversations = [], {}
@@ -272,7 +272,7 @@ def imported(path: Path, conversation_of: Callable[[dict], str], lines: int) -> 
 
 
 def talk_of(row: dict) -> str:
-    """The id of a line names the talk and the turn."""
+    """Returns the id of the talk, which the id of the line contains before the turn."""
     return row["id"].rpartition("-")[0]
 
 
@@ -286,7 +286,7 @@ def test_no_conversation_of_real_talks_is_on_both_sides_where_their_ids_are_sent
 
 
 def test_no_conversation_of_real_talks_is_on_both_sides_where_they_are_derived(shared_data, tmp_path):
-    """Only the latest five messages of these talks were sent, in turns by both partners."""
+    """The log has only the latest five messages of these talks, in turns by both partners."""
     events, talks = imported(shared_data / "events" / "topical_chat_ratings.jsonl.gz", talk_of, 3000)
     store(P, events)
 
@@ -296,7 +296,7 @@ def test_no_conversation_of_real_talks_is_on_both_sides_where_they_are_derived(s
 
 
 def test_no_chat_of_real_programmers_is_on_both_sides(shared_data, tmp_path):
-    """Which chat a line belongs to is found out by comparing all of them: one begins with the other."""
+    """The test assigns lines to chats by comparing all of them: a later prompt begins with an earlier one."""
     with gzip.open(shared_data / "events" / "realhumaneval_chat.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = list(map(json.loads, file))
     store(

@@ -1,4 +1,4 @@
-"""Real feedback becomes a snapshot, or is refused with what is missing."""
+"""Real feedback becomes a snapshot, or an error states what is missing."""
 
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.logged import store
 P = "real"
 LINES = 500
 RULES = wire.SnapshotRules(minimum_per_class=5, allow_imbalance=True)
-#: Its people say nothing against: only what was copied is told.
+#: A file without negative signals: it records only copied answers.
 ONE_CLASS = "realhumaneval_chat"
 
 

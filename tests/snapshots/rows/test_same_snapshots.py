@@ -1,4 +1,4 @@
-"""The same feedback is the same snapshot: in another database, in another order, after a build that was killed."""
+"""Equal feedback gives equal snapshots in another database, in another order, and after a killed build."""
 
 import os
 import random
@@ -28,7 +28,7 @@ TABLES = ("projects", "completions", "events", "event_ids")
 MINUTE = 60.0
 NULL = rb"\N"
 
-#: A table's rows, as COPY writes them.
+#: The rows of each table, in the format of COPY.
 Dump = dict[str, list[list[bytes]]]
 
 
@@ -46,7 +46,7 @@ class Database:
         return subprocess.Popen(command, cwd=ROOT, env=os.environ | self.environment | {"PYTHONPATH": str(ROOT)})
 
     def build(self, folder: Path) -> str:
-        """The hash."""
+        """Builds the snapshot on this database and returns the hash of its manifest."""
         before = {name: os.environ[name] for name in self.environment}
         app_database.engine().dispose()
         os.environ.update(self.environment)
@@ -65,7 +65,7 @@ class Database:
 
 @pytest.fixture(scope="module")
 def databases(servers, tmp_path_factory) -> Iterator[Callable[[], Database]]:
-    """Makes databases with our tables, and nothing in them."""
+    """Yields a function that creates a database with empty tables."""
     made: list[str] = []
     owner = app_database.engine().url.render_as_string(hide_password=False).replace("+psycopg", "")
 
@@ -80,7 +80,7 @@ def databases(servers, tmp_path_factory) -> Iterator[Callable[[], Database]]:
         made.append(name)
         return database
 
-    make()  # which the others are copies of
+    make()  # the other databases are copies of it
     yield make
     with psycopg.connect(owner, autocommit=True) as connection:
         for name in made:
@@ -144,14 +144,14 @@ def test_rows_that_lie_in_another_order_give_the_same_snapshot(databases, origin
 
 
 def test_events_that_arrived_in_another_order_give_the_same_snapshot(databases, original):
-    """But for prompts that say nearly the same: which one leads their group is the one that came first, for ever."""
+    """The prompts differ widely here, as the first of several nearly equal prompts leads their group permanently."""
     dump, rng = dumped(original), random.Random(3)
     names = {table: columns(original, table) for table in ("events", "event_ids")}
     prompt, event_id, position, checkpoint = (
         names["events"].index(name) for name in ("prompt", "event_id", "position", "checkpoint_id")
     )
     for row in dump["events"]:
-        row[checkpoint] = NULL  # the log of the benchmark has several of them for one completion
+        row[checkpoint] = NULL  # the log of the benchmark has several for a completion
         if row[prompt] != NULL:
             row[prompt] = (
                 b'"'
@@ -194,7 +194,7 @@ def test_one_event_more_is_another_snapshot(databases, original, hash_of_origina
 def until(what: Callable[[], object]) -> None:
     end = monotonic() + MINUTE
     while not what():
-        assert monotonic() < end, "in vain"
+        assert monotonic() < end, "the condition did not become true within a minute"
 
 
 @pytest.mark.trial
@@ -203,16 +203,16 @@ def test_a_killed_build_leaves_nothing_that_is_seen_and_the_next_gives_the_same(
     restore(dumped(original), database)
     folder = database.folder / "work" / "snapshot"
 
-    # While it writes.
+    # The first build is killed while it writes.
     process = database.start(folder)
     until(lambda: process.poll() is not None or list(folder.parent.glob(".snapshot.part/*.parquet")))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert process.returncode != 0, "it was quicker than the kill"
+    assert process.returncode != 0, "the build ended before it was killed"
     assert not folder.exists()
     assert database.snapshots() == []
 
-    # When all is written, and it waits to register it.
+    # The second build is killed after it has written everything and waits to register the snapshot.
     with psycopg.connect(database.url) as connection:
         connection.execute("SELECT FROM projects FOR NO KEY UPDATE")
         process = database.start(folder)

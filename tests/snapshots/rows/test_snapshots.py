@@ -56,7 +56,7 @@ def say(*events: dict) -> None:
 
 
 def say_enough() -> None:
-    """30 up and 30 down about strings, 20 about chats, one rewritten, one copied."""
+    """Stores 30 thumbs up and 30 down about text prompts, 20 about chats, a rewrite and a copy."""
     say(
         *(thumb(number, "up" if number % 2 else "down") for number in range(60)),
         *(
@@ -68,7 +68,7 @@ def say_enough() -> None:
     )
 
 
-#: Gates that ask nothing of the holdout.
+#: Gates without requirements for the holdout.
 NO_GATE = wire.Gates(minimum_holdout_per_class=0, minimum_holdout_prompts=0)
 
 
@@ -209,8 +209,10 @@ def test_a_staged_snapshot_is_the_one_that_was_built(tmp_path):
 
 
 def stored_when_somebody_was_erased(folder: Path, known: Path) -> dict[str, bool]:
-    """Which files of a snapshot the store has that was read before an erasure and could not be registered after it.
-    `known.parquet` is a file that it shares with another one."""
+    """Registers a snapshot that was read before an erasure, which fails, and returns whether the store has each file.
+
+    known  a file of another snapshot, which this one has as `known.parquet`
+    """
     small_snapshot.write(folder)
     shutil.copy(known, folder / "known.parquet")
     with transaction() as session:
@@ -276,7 +278,7 @@ def test_equal_texts_are_one_row_and_contradictions_follow_the_weight(tmp_path):
 
 
 def said_pairs(folder: Path) -> list[tuple[str, str, str, str]]:
-    """(shard, prompt, chosen, rejected) in words."""
+    """Returns the text of each pair as (shard, prompt, chosen, rejected)."""
     rows = {path.name: pq.read_table(path).to_pylist() for path in folder.glob("*-*.parquet")}
     found = []
     for pair in table(folder, "pairs"):

@@ -1,4 +1,4 @@
-"""A prompt that is not stored yet is read with the group and the side that it gets when it is stored."""
+"""Reads of an unstored prompt return the group and the side that it gets when it is stored."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -30,9 +30,9 @@ def _project(database, monkeypatch):
 
 
 def turns_of(number: int) -> list[dict[str, Any]]:
-    """The thumbs of one chat: a short greeting, then longer turns; some chats have an id, or share a stock phrase."""
+    """Returns the thumbs of a chat: a short greeting, then longer turns. Some chats have an id or a shared phrase."""
     rng = random.Random(number)
-    said = list(GREETING)
+    messages = list(GREETING)
     events = []
     for turn in range(4):
         answer = (
@@ -41,18 +41,18 @@ def turns_of(number: int) -> list[dict[str, Any]]:
         event = {
             "completion_id": f"chat {number} turn {turn}",
             "actor": f"user {number}",
-            "prompt": list(said),
+            "prompt": list(messages),
             "completion": answer,
             "signal": {"kind": "thumbs", "value": "up"},
         }
         events.append(event | ({"conversation_id": f"chat {number}"} if number % 2 else {}))
         question = " ".join(rng.choices(WORDS, k=14)) if turn or number % 3 else "Where is it? It was sent a week ago."
-        said += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
+        messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
     return events
 
 
 def nearly_equal(number: int) -> dict[str, Any]:
-    """A thumb on an answer to a long question, of which only the number at its end differs."""
+    """Returns a thumb on an answer to a long question. The questions differ only in the number at their end."""
     return {
         "completion_id": f"long {number}",
         "actor": f"user {number}",

@@ -1,4 +1,4 @@
-"""When rows are too few or too uneven for what is to be learnt."""
+"""Refusals of rows that are too few or too uneven for the objective."""
 
 from math import inf, nan
 
@@ -30,7 +30,7 @@ def test_too_few_rows_say_how_many_more_labels_are_needed():
     [reason] = refusals(tally(55, 300), rules())
 
     assert "55 desirable training rows, 100 are needed" in reason
-    assert "about 50 more desirable labels" in reason  # 45 more rows, of which the holdout takes a tenth
+    assert "about 50 more desirable labels" in reason  # 45 more training rows; the holdout takes a tenth
 
 
 def test_one_class_is_refused_even_where_nothing_else_is_asked_for():

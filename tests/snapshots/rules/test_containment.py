@@ -1,4 +1,4 @@
-"""Held-out prompts within training prompts, and held-out answers that training has."""
+"""Held-out prompts inside training prompts, and held-out answers that are also training answers."""
 
 import polars as pl
 from hypothesis import given, settings
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.snapshots.leakage.containment import Answers, contained
 from app.snapshots.prompts.conversations import OPENING
 
-#: Words of which four are long enough to be looked for.
+#: Prompts of at least four such words are long enough for the search.
 prompts = st.lists(st.sampled_from(["parcels", "refunds", "answers"]), min_size=4, max_size=7).map(" ".join)
 
 

@@ -1,4 +1,4 @@
-"""Which prompts belong to one conversation, by what they say."""
+"""Conversations of prompts, derived from their text."""
 
 import random
 from itertools import pairwise
@@ -26,10 +26,10 @@ def message(rng: random.Random, number: int) -> str:
 
 
 def growing_chat(seed: int, turns: int, *, system: bool = False, window: int | None = None) -> list[list[dict]]:
-    """Returns the prompts of each turn of one chat. `window`: the number of the last messages that are sent."""
+    """Returns the prompt of each turn of a chat. `window`: the number of latest messages in a prompt."""
     rng = random.Random(seed)
-    said = [message(rng, seed) for _ in range(2 * turns - 1)]
-    chat = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
+    texts = [message(rng, seed) for _ in range(2 * turns - 1)]
+    chat = [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(texts)]
     prompts = [chat[: 2 * turn + 1] for turn in range(turns)]
     if window is not None:
         prompts = [prompt[-window:] for prompt in prompts]
@@ -38,16 +38,16 @@ def growing_chat(seed: int, turns: int, *, system: bool = False, window: int | N
 
 def as_transcript(prompt: list[dict]) -> str:
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
-    said = "\n\n".join(f"{names[turn['role']]}: {turn['content']}" for turn in prompt)
-    return f"{said}\n\nAssistant:"
+    turns = "\n\n".join(f"{names[turn['role']]}: {turn['content']}" for turn in prompt)
+    return f"{turns}\n\nAssistant:"
 
 
 def conversations(prompts: list) -> dict[int, int]:
-    """Place of each prompt → the least place of a prompt of its conversation, when they arrive in this order."""
+    """Maps the index of each prompt to the lowest index in its conversation. Prompts arrive in the given order."""
     known: dict[bytes, Known] = {}
     keys = [key_of(group_of(prompt)) for prompt in prompts]
     joins, _ = join(
-        [Linked(key, place, links_of(prompt)) for place, (key, prompt) in enumerate(zip(keys, prompts, strict=True))],
+        [Linked(key, index, links_of(prompt)) for index, (key, prompt) in enumerate(zip(keys, prompts, strict=True))],
         known,
         set(),
     )
@@ -61,17 +61,17 @@ def conversations(prompts: list) -> dict[int, int]:
     for made in joins:
         root[find(made.leader)] = find(made.other)
     first: dict[bytes, int] = {}
-    for place, key in enumerate(keys):
-        first.setdefault(find(key), place)
-    return {place: first[find(key)] for place, key in enumerate(keys)}
+    for index, key in enumerate(keys):
+        first.setdefault(find(key), index)
+    return {index: first[find(key)] for index, key in enumerate(keys)}
 
 
 def separated(chats: list[list], rng: random.Random) -> list[set[int]]:
-    """For each chat, the conversations that its prompts are in, when all prompts arrive in a random order."""
+    """Returns the conversations of each chat's prompts, after all prompts arrive in a random order."""
     order = [(chat, turn) for chat, prompts in enumerate(chats) for turn in range(len(prompts))]
     rng.shuffle(order)
     found = conversations([chats[chat][turn] for chat, turn in order])
-    return [{found[place] for place, (of, _) in enumerate(order) if of == chat} for chat in range(len(chats))]
+    return [{found[index] for index, (of, _) in enumerate(order) if of == chat} for chat in range(len(chats))]
 
 
 @settings(max_examples=60)
@@ -91,7 +91,7 @@ def test_a_growing_chat_is_one_conversation_in_whatever_order_its_turns_arrive(s
     found = separated(prompts, random.Random(seed))
 
     assert [len(of_chat) for of_chat in found] == [1] * len(prompts)
-    assert len(set.union(*found)) == len(prompts)  # and unrelated ones stay apart, whatever the system says
+    assert len(set.union(*found)) == len(prompts)  # unrelated chats stay apart, with any system message
 
 
 def test_chats_that_begin_with_a_greeting_stay_apart():

@@ -1,4 +1,4 @@
-"""Prompts that say nearly the same are one group, for ever."""
+"""Nearly equal prompts are one group, permanently."""
 
 import random
 from hashlib import blake2b
@@ -41,7 +41,7 @@ def leaders(texts: list[str], groups: Groups | None = None, at_a_time: int = 100
     return found
 
 
-#: Few texts of few words, so that many are nearly equal.
+#: Variants of five short texts, so that many are nearly equal.
 nearly = st.builds(
     lambda seed, places: changed(text(seed, 25), *places), st.integers(0, 4), st.lists(st.integers(0, 24), max_size=4)
 )
@@ -153,7 +153,7 @@ def test_groups_made_by_other_rules_are_refused():
 
 
 def test_a_sketch_is_the_same_for_ever():
-    """Written down once: groups that were kept, and the side of every prompt in them, depend on it."""
+    """The expected values must never change, as stored groups and the sides of their prompts depend on them."""
     long = b"Where is my parcel? It was sent on Monday, and the page says nothing at all about it."
     repeated = b"ab" * 40
 
@@ -169,7 +169,7 @@ def jaccard(one: bytes, other: bytes) -> float:
 
 
 def joins(similarity: float) -> float:
-    """The formula of the module."""
+    """Computes the probability that two texts are joined, with the formula of the module's documentation."""
     agree = similarity + (1 - similarity) / 4
     enough = sum(comb(BINS, n) * agree**n * (1 - agree) ** (BINS - n) for n in range(AGREEING, BINS + 1))
     return (1 - (1 - similarity**ROWS) ** BANDS) * enough
@@ -196,7 +196,7 @@ def test_texts_join_as_often_as_the_formula_says(length):
     joined = (first.bands == second.bands).any(axis=1) & (agree >= AGREEING)
 
     expected = np.array([joins(one) for one in similarities])
-    error = 4 * np.sqrt((expected * (1 - expected)).sum()) + 1  # of independent draws
+    error = 4 * np.sqrt((expected * (1 - expected)).sum()) + 1  # for independent draws
     assert abs(joined.sum() - expected.sum()) < error
     bias = agree / BINS - (np.array(similarities) * 3 / 4 + 1 / 4)
     assert abs(bias.mean()) < 4 * 0.5 / np.sqrt(BINS * len(pairs))

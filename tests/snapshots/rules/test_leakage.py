@@ -1,4 +1,4 @@
-"""What both sides of a snapshot share."""
+"""The report on texts that both sides of a snapshot share."""
 
 import json
 from hashlib import blake2b
@@ -21,7 +21,7 @@ def key(text: str) -> bytes:
 
 
 def report(train: list[str], holdout: list[str], at_a_time: int = 100) -> dict:
-    """Of rows whose completions are their prompts backwards."""
+    """Returns the leakage report on rows whose completions are the words of their prompts in reverse order."""
     found = Leakage()
     for split, texts in (("train", train), ("holdout", holdout)):
         for start in range(0, len(texts), at_a_time):

@@ -1,4 +1,4 @@
-"""Which rows of a snapshot make pairs."""
+"""The pairs of a snapshot, derived from its rows."""
 
 from collections import Counter
 

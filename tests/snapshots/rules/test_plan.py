@@ -1,4 +1,4 @@
-"""How classes stand, and how a recipe best evens them."""
+"""The balance of the classes, and the best way for a recipe to correct it."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_lambda_is_in_its_band_or_the_rows_are_refused(rows):
         assert BALANCE_BAND[0] <= ratio <= BALANCE_BAND[1]
         assert found.balance_by_weights == pytest.approx(ratio)
         assert min(found.lambda_desirable, found.lambda_undesirable) == 1
-        assert max(found.lambda_desirable, found.lambda_undesirable) <= 13.4  # where recipes take up to 1000
+        assert max(found.lambda_desirable, found.lambda_undesirable) <= 13.4  # recipes allow up to 1000
         assert found.advised == "weights" or BALANCE_BAND[0] * 0.999 <= found.balance_by_batch <= BALANCE_BAND[1]
 
 

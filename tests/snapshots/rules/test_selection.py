@@ -1,4 +1,4 @@
-"""Which rows a snapshot has: duplicates, sides, and what caps leave."""
+"""The selection of a snapshot's rows: duplicates, sides, and caps."""
 
 from datetime import timedelta
 from typing import Any
@@ -48,7 +48,7 @@ def test_who_agreed_on_a_duplicate_shares_its_weight():
 
 
 def test_sides_of_a_text_that_weigh_the_same_are_no_row_whatever_fractions_they_are_made_of():
-    """0.1 + 0.2 is not 0.3 in floats."""
+    """The weights are chosen such that float addition is inexact: 0.1 + 0.2 is not 0.3."""
     sides = [(0.1, True), (0.2, True), (0.3, False)]
 
     selection, _ = selected(

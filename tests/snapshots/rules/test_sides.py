@@ -1,4 +1,4 @@
-"""Which prompt decides on the side of a conversation, and what may move."""
+"""The prompt that decides on the side of a conversation, and the prompts that may move."""
 
 from hashlib import blake2b
 
@@ -22,7 +22,7 @@ def keys(numbers: list[int]) -> np.ndarray:
 
 
 def joins_of(pairs: list[tuple[int, int]]) -> Joins:
-    """Group n came at position 10 n, and is joined with an earlier one then."""
+    """Returns joins in which group n arrives at position 10 n and is joined with an earlier one."""
     ordered = sorted(pairs)
     return Joins(
         keys([late for late, _ in ordered]),
@@ -41,7 +41,7 @@ def first_on(side: str, *, after: int = 0) -> int:
     return next(number for number in range(after + 1, 1000) if split_of(P, key(number), SHARE) == side)
 
 
-#: (a later group, an earlier one)
+#: Pairs of (later group, earlier group).
 pairs = st.lists(
     st.tuples(st.integers(1, 30), st.integers(1, 30)).filter(lambda pair: pair[0] > pair[1]), max_size=30, unique=True
 )
@@ -58,7 +58,7 @@ def test_joined_groups_are_on_one_side_and_nothing_leaves_training(joined, water
         now = sides_of(there, EarlierSnapshots(watermarks[:place]), known)
         assert all(now[late] == now[early] for late, early in there)
         assert not [one for one, side in before.items() if side == "train" and now[one] != "train"]
-        # Held out groups leave the holdout only for a conversation that training had.
+        # Held-out groups leave the holdout only for a conversation that was in training.
         for one, side in before.items():
             if side == "holdout" and now[one] == "train":
                 assert any(before.get(other) == "train" and now[other] == "train" for other in before)

@@ -1,4 +1,4 @@
-"""The card of a dataset: what an operator reads before a run."""
+"""The dataset card that an operator reads before a run."""
 
 import copy
 from typing import Any

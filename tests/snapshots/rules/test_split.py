@@ -1,4 +1,4 @@
-"""The holdout belongs to the prompt."""
+"""The prompt alone decides whether a row is held out."""
 
 import pytest
 from hypothesis import given
@@ -45,7 +45,7 @@ def test_a_group_is_its_own_group(prompt):
 
 
 def test_the_split_is_fixed_for_ever():
-    """Written down once: a change would move rows that models were trained on into the holdout."""
+    """The expected prompts must never change: a change would move trained rows into the holdout."""
     held = [n for n in range(100) if side_of(f"prompt {n}", 0.1) == "holdout"]
 
     assert held == [2, 4, 15, 18, 20, 25, 27, 45, 56, 64, 72, 82, 91, 93, 99]

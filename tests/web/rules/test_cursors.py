@@ -1,4 +1,4 @@
-"""Cursors: what a page gives out is taken, and nothing else."""
+"""Cursors: only those that a page returns are accepted."""
 
 from uuid import UUID, uuid4
 
