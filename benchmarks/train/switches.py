@@ -80,7 +80,11 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(
         "ahead",
         "micro-batches prepared ahead",
-        {"app.prefetch:prepared_ahead": lambda _own: lambda prepare, items, **_: (prepare(item) for item in items)},
+        {
+            "worker.training.train:prepared_ahead": lambda _own: (
+                lambda prepare, items, **_: (prepare(item) for item in items)
+            )
+        },
     ),
     Switch("fused", "AdamW in one pass", {"worker.training.adamw:adamw": not_fused}),
     Switch("bucketing", "blocks of rows of similar length", {"worker.training.data.batches:WINDOW": lambda _own: 1}),

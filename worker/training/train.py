@@ -40,7 +40,7 @@ from itertools import chain, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import prefetch
+from app.prefetch import prepared_ahead
 from worker.training.files.sealed import is_sound, read_cache
 from worker.training.job import Job, read_job
 from worker.training.machine.out_of_memory import is_out_of_memory, remedies, smaller
@@ -130,8 +130,7 @@ def _take_steps(
 ) -> None:
     """Takes the optimizer steps that are left: forward, loss, backward, clip, step, measure, save.
 
-    On a GPU the host waits for the device once in a step, when all of it is queued; more often in the first one, where
-    invariants are checked, and where drift or the gradients of classes are measured.
+    On a GPU the host waits once in a step, after queueing it; more often in the first one, for drift and class norms.
     """
     import torch
 
@@ -143,10 +142,9 @@ def _take_steps(
     objective, reading, weights, optimizer = start.objective, start.reading, start.weights, start.optimizer
     running, total_steps = saver.resumed_at.running, training.total_steps
 
-    steps, steps_ahead = tee(training.steps_after(saver.resumed_at.step))
-    blocks_ahead = chain.from_iterable(steps_ahead)
-    collated = prefetch.prepared_ahead(lambda block: collator.collate(block, reference), blocks_ahead, depth=AHEAD)
-    with closing(collated) as batches:
+    steps, ahead = tee(training.steps_after(saver.resumed_at.step))
+    batches = prepared_ahead(lambda block: collator.collate(block, reference), chain.from_iterable(ahead), depth=AHEAD)
+    with closing(batches):
         for step, blocks in enumerate(steps, saver.resumed_at.step + 1):
             # The denominator of the loss is known before the first micro-batch: rows of the whole step, or pairs.
             rows = sum(len(block.rows) for block in blocks)
