@@ -73,6 +73,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "stack" not in {mark.args[0] for mark in item.iter_markers("xdist_group") if mark.args})
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stops a worker of pytest-xdist whose tests have no group in their ids: several stacks would run at once."""
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError(
+            "This pytest-xdist does not group tests with this pytest: see `pytest` in pyproject.toml."
+        )
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Removes the files of interrupted workers, which could not clean up."""
     if not hasattr(session.config, "workerinput"):
