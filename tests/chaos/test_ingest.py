@@ -23,7 +23,7 @@ from benchmarks.ingest.load import Connection, connect, message
 
 CLIENTS = 64
 EVENTS = 8_000
-#: Acknowledged events after which something is killed, in turn the API and Postgres.
+#: Counts of acknowledged events at which a server is killed, in turn the API and Postgres.
 KILLS = range(1_200, EVENTS, 1_400)
 DEADLINE_SECONDS = 240
 
@@ -74,7 +74,7 @@ class Machine:
         self.start_api()
 
     def stop_postgres_at_once(self) -> None:
-        """As `pg_ctl stop -m immediate` does: no checkpoint, no goodbye; the next start recovers from the log."""
+        """Stops Postgres like `pg_ctl stop -m immediate`, without a checkpoint; its next start recovers the log."""
         assert self.database is not None
         os.kill(self.database.process.pid, signal.SIGQUIT)
         assert wait_until(lambda: not self.database.process.alive(), 120)
@@ -122,7 +122,7 @@ def test_every_acknowledged_event_is_there_once_after_kills_of_the_api_and_of_po
 
 
 def _kill(ours: Machine, acknowledged: list[str], posting: threading.Thread) -> None:
-    """In the thread that started them: processes end with it."""
+    """Kills API and Postgres in turn, in the thread that started them, since they end with that thread."""
     for turn, after in enumerate(KILLS):
         wait_until(lambda after=after: len(acknowledged) >= after or not posting.is_alive(), DEADLINE_SECONDS)
         (ours.kill_api, ours.stop_postgres_at_once)[turn % 2]()
@@ -152,7 +152,7 @@ async def _post(ours: Machine, acknowledged: list[str]) -> None:
 
     async with asyncio.timeout(DEADLINE_SECONDS):
         await asyncio.gather(*map(client, range(CLIENTS)))
-        await asyncio.sleep(0)  # the loop's turn in which connections end
+        await asyncio.sleep(0)  # one turn of the event loop, in which connections close
 
 
 def _thumb(key: str, event_id: str) -> bytes:

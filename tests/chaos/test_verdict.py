@@ -1,4 +1,4 @@
-"""The chaos suite sees what it looks for: each wrong thing, made up, is counted."""
+"""The verdict of the chaos suite counts each kind of violation, shown on invented runs."""
 
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -18,20 +18,19 @@ def claimed(worker: str) -> Told:
     return Told("claimed", worker, "training", "")
 
 
-def row(run_id: UUID, made: Checkpoint | None, **changes: object) -> Row:
-    told = [claimed(FIRST), Told("silent", "reaper", "training", ""), claimed(SECOND)]
-    plain = Row(
-        run_id, "desk", "succeeded", None, SNAPSHOT, made.id if made else None, None, 2, 1, steps=[1, 2], history=told
-    )
+def row(run_id: UUID, registered: Checkpoint | None, **changes: object) -> Row:
+    history = [claimed(FIRST), Told("silent", "reaper", "training", ""), claimed(SECOND)]
+    checkpoint_id = registered.id if registered else None
+    plain = Row(run_id, "desk", "succeeded", None, SNAPSHOT, checkpoint_id, None, 2, 1, steps=[1, 2], history=history)
     return replace(plain, **changes)
 
 
 def judged(weights: str = "a" * 64, **changes: object) -> Verdict:
-    """Of an undisturbed run and a disturbed one, which `changes` are made to."""
-    calm, made = checkpoint(CALM), checkpoint(RUN, weights)
-    rows = {CALM: row(CALM, calm), RUN: row(RUN, made, **changes)}
-    kept = [calm, made] if rows[RUN].checkpoint_id else [calm]
-    return judge([RUN], {"desk": CALM}, rows, kept)
+    """Returns the verdict on an undisturbed run and on a disturbed one with `changes`."""
+    calm, disturbed = checkpoint(CALM), checkpoint(RUN, weights)
+    rows = {CALM: row(CALM, calm), RUN: row(RUN, disturbed, **changes)}
+    registered = [calm, disturbed] if rows[RUN].checkpoint_id else [calm]
+    return judge([RUN], {"desk": CALM}, rows, registered)
 
 
 def wrong(verdict: Verdict) -> set[str]:
@@ -43,9 +42,9 @@ def test_a_run_that_two_workers_had_one_after_the_other_is_all_right():
 
 
 def test_a_worker_that_writes_after_another_one_did_ran_at_the_same_time():
-    told = [claimed(FIRST), claimed(SECOND), Told("moved", FIRST, "evaluating", "")]
+    history = [claimed(FIRST), claimed(SECOND), Told("moved", FIRST, "evaluating", "")]
 
-    assert wrong(judged(history=told)) == {"ran_twice"}
+    assert wrong(judged(history=history)) == {"ran_twice"}
 
 
 def test_other_weights_another_snapshot_and_missing_steps_are_seen():

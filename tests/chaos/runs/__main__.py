@@ -1,4 +1,4 @@
-"""`make chaos`; `python -m tests.chaos.runs --runs 4` for a short one. Exits with 1 where anything is wrong."""
+"""`make chaos`; `python -m tests.chaos.runs --runs 4` for a short one. Exits with 1 if anything is wrong."""
 
 import argparse
 import json
@@ -32,18 +32,18 @@ from tests.chaos.runs.watching import Seen, Watch
 from tests.story.desk import events
 
 RESULTS = Path("benchmarks/results/chaos.json")
-#: Small and quick to start, with steps enough for a fault to come between them.
+#: A small and quick recipe with enough steps for faults to strike between them.
 RECIPE: dict[str, Any] = {
     "method": "full", "learning_rate": 5e-3, "beta": 0.2, "batch_size": 8, "micro_batch_size": 4, "epochs": 5,
     "max_length": 96, "save_every_steps": 3, "drift": {"checks": 0},
     "evaluation": {"kl_prompts": 2, "kl_max_new_tokens": 4, "bootstrap": 100},
 }  # fmt: skip
-#: A fault waits so long for a run in the state that it wants, then it strikes another one; then it gives up.
+#: Seconds until a fault strikes a run in any state, if none is in the state that it needs, and until it is dropped.
 PATIENT_SECONDS, IMPATIENT_SECONDS = 15.0, 30.0
 GAP_SECONDS = 1.0
-#: Until the last messages are sent, once everything is back.
+#: Time limit for sending the last messages after all faults are undone.
 AFTERMATH_SECONDS = 15.0
-#: Of the time given, for what still goes on when nothing new is begun.
+#: Share of the time in which the last runs end: no run and no fault begins in it.
 SETTLING_SHARE = 0.2
 
 
@@ -68,7 +68,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
             making = stack.enter_context(subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL))
         ours = stack.enter_context(machine(folder, options.workers, options.lease))
         if options.base_model is None and making.wait():
-            raise RuntimeError("the toy model cannot be made")
+            raise RuntimeError("the toy model cannot be created")
         clients = _clients(ours, base_model, options.projects)
         messages.double()
         with Watch(ours.settings["THUMBWHEEL_DATABASE_URL"]) as watch:
@@ -117,7 +117,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
         say(f"Only {len(tickets.accepted)} of {options.runs} runs fitted into {options.minutes:g} minutes.\n")
         wrong = True
     if never:
-        say(f"There was no time or no chance for these: {', '.join(never)}.\n")
+        say(f"These faults found no time or no run to strike: {', '.join(never)}.\n")
         wrong = wrong or options.only is None
     if options.results:
         whole = {"machine": described("torch", "transformers"), **result}
@@ -133,19 +133,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--lease", type=float, default=8.0, help="seconds after which a silent worker has lost its run")
     parser.add_argument("--base-model", type=Path, help="a folder with a tiny model; by default one is made")
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="what strikes when; else random")
-    parser.add_argument("--minutes", type=float, default=14.5, help="what has not ended then counts as stuck")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="seed of the faults (random)")
+    parser.add_argument("--minutes", type=float, default=14.5, help="runs that have not ended by then count as stuck")
     parser.add_argument("--only", action="append", choices=list(STRIKES), help="these faults alone; may be repeated")
-    parser.add_argument("--results", type=Path, help=f"where the figures are kept, for example {RESULTS}")
-    parser.add_argument("--keep", type=Path, help="a folder to which everything is copied at the end, logs too")
+    parser.add_argument("--results", type=Path, help=f"file to which the figures are written, for example {RESULTS}")
+    parser.add_argument("--keep", type=Path, help="folder to which all files, logs included, are copied at the end")
     return parser.parse_args()
 
 
 def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
-    """One of each new project, which has feedback."""
+    """Creates projects with feedback and returns a client for each."""
     with transaction() as session:
         key = first_admin_key(session)
-    made = []
+    clients = []
     for number in range(projects):
         client = Client(ours.url, key, f"desk-{number}", tries=TRIES)
         client.projects.create(
@@ -163,12 +163,12 @@ def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
             )
         )
         client.events.record_many(events(60))
-        made.append(client)
-    return made
+        clients.append(client)
+    return clients
 
 
 def _undisturbed(clients: list[Client]) -> dict[str, UUID]:
-    """A run of each project, left alone. Raises `RuntimeError` where one does not succeed."""
+    """Runs each project once without faults and returns the ids. Raises `RuntimeError` if a run does not succeed."""
     started = {client: client.runs.start() for client in clients}
     for client, run in started.items():
         while (now := client.runs.get(run.id)).state not in ("succeeded", "failed", "cancelled"):
@@ -181,7 +181,9 @@ def _undisturbed(clients: list[Client]) -> dict[str, UUID]:
 def _disturbed(
     options: argparse.Namespace, chaos: Chaos, clients: list[Client], tickets: Tickets, begun: float
 ) -> list[str]:
-    """Run after run, blow upon blow, until everything has ended or time is up; who died unasked."""
+    """Starts runs and strikes faults until every run has ended or time is up; returns the processes that ended by
+    themselves.
+    """
     end = begun + 60 * options.minutes
     closing = end - 60 * options.minutes * SETTLING_SHARE
     desks = [Desk(client, tickets) for client in clients]

@@ -1,4 +1,4 @@
-"""Clients that keep runs going, a thread per project. They know nothing of the faults: the library tries again."""
+"""Clients that start run after run, in a thread per project. They ignore the faults: the library retries."""
 
 import threading
 import time
@@ -21,10 +21,10 @@ PAUSE_SECONDS = 2.0
 
 @dataclass
 class Tickets:
-    """Runs to be asked for, with what is to be done to each; and those that the API accepted."""
+    """The runs to request, with an act on each, and the runs that the API accepted."""
 
     wishes: Sequence[Wish]
-    accepted: dict[UUID, str] = field(default_factory=dict)  # run → what was asked of it
+    accepted: dict[UUID, str] = field(default_factory=dict)  # run → the act on it
     closed: bool = False
     errors: list[str] = field(default_factory=list)
     _next: int = 0
@@ -55,11 +55,11 @@ class Desk(threading.Thread):
         to_retry: UUID | None = None
         try:
             while not self.stopping.is_set() and (wish := self.tickets.take()) is not None:
-                asked = [(self._start(wish, to_retry), wish)]
+                started = [(self._start(wish, to_retry), wish)]
                 if wish.another and (next_wish := self.tickets.take()) is not None:
-                    asked.append((self._start(next_wish, None, behind=True), next_wish))
+                    started.append((self._start(next_wish, None, behind=True), next_wish))
                 to_retry = None
-                for run_id, its_wish in asked:
+                for run_id, its_wish in started:
                     ended = self._see_to_its_end(run_id, its_wish)
                     if ended in ("failed", "cancelled") and its_wish.again:
                         to_retry = run_id
@@ -67,8 +67,8 @@ class Desk(threading.Thread):
             self.tickets.errors.append(f"{self.name}: {type(error).__name__}: {error.message}")
 
     def _start(self, wish: Wish, to_retry: UUID | None, *, behind: bool = False) -> UUID:
-        """The run that the API accepted. Where nobody answers, the next call carries another Idempotency-Key: what the
-        one before may have started is then found by what the API says is active.
+        """Starts or retries a run and returns its id. If the API does not answer, the next call carries another
+        Idempotency-Key; the refusal then names the run that the call before may have started.
         """
         while True:
             try:
@@ -107,5 +107,5 @@ class Desk(threading.Thread):
                 self.stopping.wait(PAUSE_SECONDS)
                 self.client.runs.resume(run.id)
         except ApiError as error:
-            if error.status != 409:  # it has ended meanwhile
+            if error.status != 409:  # the run has ended meanwhile
                 raise

@@ -1,4 +1,4 @@
-"""What is left when everything has ended: rows, files and processes, read for the verdict."""
+"""The evidence for the verdict, read when everything has ended: rows of runs and checkpoints, and stored files."""
 
 import json
 from collections import defaultdict
@@ -17,28 +17,30 @@ from tests.chaos.runs.verdict import Checkpoint, Row, Told
 
 
 def rows() -> dict[UUID, Row]:
-    """Every run, with its history, oldest first."""
+    """Returns every run by id, with its history, oldest transition first."""
     with transaction() as session:
-        told: dict[UUID, list[Told]] = defaultdict(list)
+        history_of: dict[UUID, list[Told]] = defaultdict(list)
         for move in _all(session, 'SELECT run_id, kind, "by", to_state, reason FROM run_transitions ORDER BY id'):
-            told[move.pop("run_id")].append(Told(**move))
-        asked = (
+            history_of[move.pop("run_id")].append(Told(**move))
+        query = (
             "SELECT id, project_id AS project, state, reason, snapshot_id, checkpoint_id, lease_owner AS owner, "
             "lease_epoch AS epoch, lost, "
             "ARRAY(SELECT step FROM run_metrics WHERE run_id = runs.id ORDER BY step) AS steps FROM runs"
         )
-        return {row["id"]: Row(**row, history=told[row["id"]]) for row in _all(session, asked)}
+        return {row["id"]: Row(**row, history=history_of[row["id"]]) for row in _all(session, query)}
 
 
 def checkpoints() -> list[Checkpoint]:
-    """Those that runs registered."""
+    """Returns the checkpoints that runs registered."""
     with transaction() as session:
-        asked = "SELECT id, run_id, weights_sha256, files FROM checkpoints WHERE kind <> 'base'"
-        return [Checkpoint(**row) for row in _all(session, asked)]
+        query = "SELECT id, run_id, weights_sha256, files FROM checkpoints WHERE kind <> 'base'"
+        return [Checkpoint(**row) for row in _all(session, query)]
 
 
 def damaged(registered: list[Checkpoint]) -> list[str]:
-    """What of the artifact store is not what its name says, and what of `registered` is missing or says otherwise."""
+    """Returns a sentence for each stored file whose hash differs from its name, and for each checkpoint of `registered`
+    with missing files or contradicting hashes.
+    """
     wrong = [
         f"{path} in the artifact store has another content than its name says"
         for path in sorted(Path(settings.current().artifacts, "sha256").glob("*/*"))
@@ -50,11 +52,11 @@ def damaged(registered: list[Checkpoint]) -> list[str]:
             wrong.append(f"checkpoint {checkpoint.id}: {', '.join(missing)} not in the artifact store")
             continue
         manifest = json.loads(Path(artifacts.path_of(checkpoint.files[MANIFEST])).read_bytes())
-        told = {checkpoint.weights_sha256, manifest["weights_sha256"], checkpoint.files["model.safetensors"]}
-        if len(told) > 1:
+        hashes = {checkpoint.weights_sha256, manifest["weights_sha256"], checkpoint.files["model.safetensors"]}
+        if len(hashes) > 1:
             wrong.append(f"checkpoint {checkpoint.id}: row, manifest and file of its weights differ")
     return wrong
 
 
-def _all(session: Session, asked: str) -> list[dict[str, Any]]:
-    return [dict(row) for row in session.execute(text(asked)).mappings()]
+def _all(session: Session, query: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in session.execute(text(query)).mappings()]

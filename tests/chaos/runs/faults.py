@@ -1,4 +1,4 @@
-"""Each fault: what it does, and how it is undone later. All of it in the thread that owns the processes."""
+"""The faults, and how each is undone later. All of this runs in the thread that owns the processes."""
 
 import heapq
 import itertools
@@ -23,10 +23,10 @@ from tests.chaos.runs.stale import StaleWrites
 from tests.chaos.runs.watching import Seen, Watch, parent_of
 
 AWAY_SECONDS = 20.0
-#: A frozen worker wakes when its run went on elsewhere, at the latest after this.
+#: A frozen worker wakes when another one has taken its run, at the latest after this time.
 LONGEST_FREEZE_SECONDS = 30.0
 FULL_SECONDS = 20.0
-#: At most, once a run has found no room.
+#: The longest time for which the disk stays full after a run has failed for lack of space.
 MISSED_SECONDS = 12.0
 
 
@@ -45,7 +45,7 @@ class Chaos:
     watch: Watch
     stale: StaleWrites = field(default_factory=StaleWrites)
     struck: list[Struck] = field(default_factory=list)
-    away: set[str] = field(default_factory=set)  # what is down or frozen now
+    away: set[str] = field(default_factory=set)  # servers, processes and resources that are down, frozen or full
     _later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
@@ -58,11 +58,11 @@ class Chaos:
 
     @property
     def lasting(self) -> bool:
-        """Whether something is left to be undone."""
+        """Tells whether a fault is still to be undone."""
         return bool(self._later)
 
     def strike(self, blow: Blow, run: Seen) -> bool:
-        """Whether the fault could strike now; `run` is in the state that the blow wanted, or in another one."""
+        """Strikes a run, in the state that the blow names or in another; returns whether the fault was possible now."""
         met = FAULTS[blow.fault](self, blow, run)
         if met is None:
             return False
@@ -113,7 +113,7 @@ def _workers_child_killed(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | 
 
 
 def _worker_asked(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
-    """By SIGTERM: it has the state saved, gives the run back and ends."""
+    """Sends SIGTERM to the worker: it has the trainer save its state, releases the run and ends."""
     name = _runner_of(chaos, run)
     if name is None:
         return None
@@ -132,7 +132,7 @@ def _worker_asked(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
 
 
 def _worker_frozen(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
-    """With its child, and every second time with its trainer, until another worker has the run."""
+    """Freezes a worker and its child, and every second time its trainer, until another worker holds the run."""
     name = _runner_of(chaos, run)
     if name is None or run.owner is None or run.owner_pid is None:
         return None
@@ -201,7 +201,7 @@ def _redis_lost(chaos: Chaos, blow: Blow, _run: Seen) -> list[UUID] | None:
 
 
 def _postgres_stopped(chaos: Chaos, blow: Blow, _run: Seen) -> list[UUID] | None:
-    """As `pg_ctl stop -m immediate` does; every fourth time for longer than a lease."""
+    """Stops Postgres as `pg_ctl stop -m immediate` does; every fourth time for longer than a lease."""
     if POSTGRES in chaos.away:
         return None
     chaos.away.add(POSTGRES)
@@ -213,7 +213,9 @@ def _postgres_stopped(chaos: Chaos, blow: Blow, _run: Seen) -> list[UUID] | None
 
 
 def _disk_full(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
-    """Of the disk of working folders; where there is none of its own, the trainer may write no longer files."""
+    """Fills the disk of the working folders. If they have no disk of their own, limits the size of the files that the
+    trainer may write.
+    """
     if "disk" in chaos.away:
         return None
     if not chaos.machine.has_disk:
@@ -229,8 +231,8 @@ def _disk_full(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
     begun = time.monotonic()
 
     def look() -> None:
-        """Space comes back some seconds after somebody has missed it."""
-        met.extend(found for found in chaos.everybody() if found not in met)  # begun meanwhile
+        """Schedules the removal of the ballast for some seconds after the run has failed for lack of space."""
+        met.extend(run_id for run_id in chaos.everybody() if run_id not in met)  # runs that began meanwhile
         now = chaos.watch.runs[run.id]
         if now.owner == run.owner and now.epoch == run.epoch and time.monotonic() - begun < FULL_SECONDS:
             return chaos.later(0.2, look)
@@ -245,7 +247,7 @@ def _disk_full(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
 
 
 def _fill(path: Path) -> None:
-    """Take all the space that there is."""
+    """Fills the disk with one file."""
     with suppress(OSError), path.open("wb", buffering=0) as ballast:
         while True:
             ballast.write(b"\0" * (1 << 20))
@@ -255,7 +257,7 @@ def _fill(path: Path) -> None:
 
 
 def _old_messages(chaos: Chaos, _blow: Blow, _run: Seen) -> list[UUID] | None:
-    """Every message that was ever sent, once more."""
+    """Sends every message of the past once more."""
     if {REDIS, POSTGRES} & chaos.away:
         return None
     try:

@@ -18,7 +18,7 @@ from app.messages import HOUSEKEEPING, RUNS
 from app.services import EmbeddedServer, Process, free_port, wait_until
 
 POSTGRES, REDIS = "Postgres", "Redis"
-#: Size of the disk that working folders are on, where this machine lets us mount one.
+#: Size of the disk for working folders, if this machine allows mounting one.
 DISK = "96m"
 
 
@@ -55,7 +55,7 @@ class Machine:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Of Thumbwheel."""
+        """The settings of Thumbwheel, as environment variables."""
         return {
             "THUMBWHEEL_DATABASE_URL": self.servers[POSTGRES].url,
             "THUMBWHEEL_REDIS_URL": self.servers[REDIS].url,
@@ -72,7 +72,7 @@ class Machine:
     def start_server(self, name: str) -> None:
         context = ExitStack()
         if name == POSTGRES:
-            # Durable, as otherwise an immediate stop may lose what was committed.
+            # Durable: otherwise an immediate stop may lose committed transactions.
             server = context.enter_context(
                 services.embedded_postgres(self.folder / "postgres", port=self.postgres_port)
             )
@@ -81,7 +81,7 @@ class Machine:
         self.servers[name], self._contexts[name] = server, context
 
     def end_server(self, name: str, sign: signal.Signals) -> None:
-        """By a signal that ends it at once."""
+        """Ends a server by a signal that takes effect immediately."""
         process = self.servers[name].process
         os.kill(process.pid, sign)
         if not wait_until(lambda: not process.alive(), 60):
@@ -89,7 +89,7 @@ class Machine:
         self._contexts.pop(name).close()
 
     def lose_data_of_redis(self) -> None:
-        """Of the one that is stopped."""
+        """Deletes the data of Redis, which must be stopped."""
         shutil.rmtree(self.folder / "valkey" / "data")
 
     def start_child(self, name: str) -> None:
@@ -107,13 +107,13 @@ class Machine:
             )
 
     def kill_child(self, name: str) -> None:
-        """The process alone: what it started has to end by itself."""
+        """Kills the process alone; its child processes have to end by themselves."""
         process = self.children[name]
         os.kill(process.pid, signal.SIGKILL)
         process.popen.wait()
 
     def lines(self, text: str) -> int:
-        """How many lines of all workers' logs hold `text`."""
+        """Counts the lines that contain `text` in the logs of all workers."""
         return sum(
             text in line for name in self.runners for line in (self.logs / name).read_text(errors="replace").split("\n")
         )
@@ -138,22 +138,22 @@ class Machine:
 
 @contextmanager
 def machine(folder: Path, workers: int, lease_seconds: float) -> Iterator[Machine]:
-    """Everything runs while the block lasts; this process's settings are the machine's, too."""
-    made = Machine(folder, workers, lease_seconds)
-    made.logs.mkdir()
-    made.work.mkdir(parents=True)
+    """Runs all processes while the block lasts; the settings of this process are the machine's, too."""
+    running = Machine(folder, workers, lease_seconds)
+    running.logs.mkdir()
+    running.work.mkdir(parents=True)
     try:
-        made.has_disk = _mounted(made.work)
-        made.start_server(POSTGRES)
-        made.start_server(REDIS)
-        os.environ.update(made.settings)
-        migrate(made.environment)
-        for name in (API, *made.runners, BEAT):
-            made.start_child(name)
-        made.await_api()
-        yield made
+        running.has_disk = _mounted(running.work)
+        running.start_server(POSTGRES)
+        running.start_server(REDIS)
+        os.environ.update(running.settings)
+        migrate(running.environment)
+        for name in (API, *running.runners, BEAT):
+            running.start_child(name)
+        running.await_api()
+        yield running
     finally:
-        made.close()
+        running.close()
 
 
 def answers(url: str) -> bool:
@@ -164,7 +164,7 @@ def answers(url: str) -> bool:
 
 
 def _mounted(folder: Path) -> bool:
-    """Whether `folder` could be made a small disk of its own: root may on most machines, others may not."""
+    """Mounts a small disk at `folder`, which root may do on most machines, and returns whether that was possible."""
     if os.geteuid() != 0 or sys.platform != "linux" or shutil.which("mount") is None:
         return False
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=711", "chaos", str(folder)]
@@ -172,6 +172,6 @@ def _mounted(folder: Path) -> bool:
 
 
 def _continue(pid: int) -> None:
-    """Wake what may be frozen: it could not obey otherwise."""
+    """Wakes a process that may be frozen, since a frozen process cannot obey other signals."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Every message twice or thrice: Postgres itself doubles what is put into the outbox, and keeps what was sent."""
+"""Delivers every message two or three times: a trigger in Postgres copies the rows of the outbox and records them."""
 
 from typing import Any
 
@@ -25,19 +25,19 @@ FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION chaos_double()""",
 
 
 def double() -> None:
-    """From now on."""
+    """Creates the trigger that copies each new message of the outbox once or twice."""
     with transaction() as session:
         for statement in DOUBLING:
             session.execute(text(statement))
 
 
 def everything_sent() -> list[tuple[str, str, dict[str, Any]]]:
-    """Task, queue and arguments of each message so far. Raises `Unavailable`."""
+    """Returns task, queue and arguments of each message so far. Raises `Unavailable`."""
     with transaction() as session:
         return [(row[0], row[1], row[2]) for row in session.execute(text("SELECT * FROM chaos_messages"))]
 
 
 def waiting() -> int:
-    """Messages that are not sent yet. Raises `Unavailable`."""
+    """Counts the messages that are not sent yet. Raises `Unavailable`."""
     with transaction() as session:
         return int(session.execute(text("SELECT count(*) FROM outbox")).scalar_one())

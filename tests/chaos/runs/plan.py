@@ -1,4 +1,4 @@
-"""What strikes when, and what clients do to their runs: all of it from a seed. Pure."""
+"""The plan of faults and of the clients' acts, drawn from a seed. Pure."""
 
 import random
 from collections.abc import Mapping
@@ -22,33 +22,33 @@ STRIKES: Mapping[str, int] = {
     "old messages sent again": 4,
 }
 MOMENTS = ("snapshotting", "referencing", "training", "training", "training", "evaluating")
-#: Faults that want a run at a certain point; the others strike whatever runs.
+#: Faults that need a run in a certain state; the others strike any run.
 MOMENT_OF: Mapping[str, str] = {"trainer killed": "training", "scorer killed": "evaluating", "disk full": "training"}
 
 
 @dataclass(frozen=True)
 class Blow:
     fault: str
-    run: float  # when so many runs have been asked for
-    pause: float  # and then after so many seconds,
-    moment: str  # when a run is in this state
-    dice: float  # in [0, 1): for how long, which of several
+    run: float  # number of requested runs at which the fault becomes due
+    pause: float  # seconds to wait after that
+    moment: str  # state in which a run is struck
+    dice: float  # in [0, 1): decides on durations and variants of the fault
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a client does to a run once it is in the state `at`."""
+    """An act of a client on a run that has reached the state `at`."""
 
     what: str  # "nothing", "cancel" or "pause"
     at: str
-    again: bool  # whether a run that was cancelled, or that failed, is retried
-    another: bool  # whether the next one is asked for at once, to wait for the end of this one
+    again: bool  # whether a run that was cancelled or failed is retried
+    another: bool  # whether the next run is requested at once and waits for the end of this one
 
 
 def blows(seed: int, runs: int, only: frozenset[str] | None = None) -> list[Blow]:
-    """Each fault as often as STRIKES says of 50 runs, once at least; in the order in which they strike."""
+    """Draws the strikes in their order: each fault as often per 50 runs as STRIKES says, and at least once."""
     dice = random.Random(f"{seed} blows")
-    made = [
+    planned = [
         Blow(
             fault,
             dice.uniform(0, max(0.0, runs - 1.5)),
@@ -60,14 +60,14 @@ def blows(seed: int, runs: int, only: frozenset[str] | None = None) -> list[Blow
         if only is None or fault in only
         for _ in range(max(1, round(often * runs / 50)))
     ]
-    return sorted(made, key=lambda blow: blow.run)
+    return sorted(planned, key=lambda blow: blow.run)
 
 
 def wishes(seed: int, runs: int) -> list[Wish]:
-    """Of each run."""
+    """Draws an act of the client for each run."""
     dice = random.Random(f"{seed} wishes")
-    found = []
+    drawn = []
     for _ in range(runs):
         what = dice.choices(("nothing", "cancel", "pause"), weights=(16, 2, 2))[0]
-        found.append(Wish(what, dice.choice(("queued", *MOMENTS)), dice.random() < 0.6, dice.random() < 0.15))
-    return found
+        drawn.append(Wish(what, dice.choice(("queued", *MOMENTS)), dice.random() < 0.6, dice.random() < 0.15))
+    return drawn

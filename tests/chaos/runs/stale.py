@@ -1,4 +1,4 @@
-"""What a worker that was frozen past its lease could write, tried with its own lease once somebody else has the run."""
+"""Attempts the writes of a worker that was frozen past its lease, after another worker has claimed its run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ WRITES: Mapping[str, Write] = {
 
 
 class _NotRefused(Exception):
-    """Raised so that what was accepted is undone."""
+    """Raised to roll back a write that was accepted."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class StaleWrites:
     accepted: list[str] = field(default_factory=list)
 
     def attempt(self, lease: Lease) -> int | None:
-        """Try every write with a lease that is gone; how many were refused, None where Postgres is away."""
+        """Attempts every write with an expired lease; returns the number of refusals, or None if Postgres is away."""
         refused = 0
         for name, write in WRITES.items():
             try:

@@ -1,4 +1,4 @@
-"""What people see: a bar on the way, a table at the end."""
+"""The progress bar during the runs, and the table of faults at the end."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 WIDTH = 30
-#: Without a terminal, a line in so many seconds.
+#: Seconds between two lines if stderr is not a terminal.
 LINE_SECONDS = 20.0
 
 
@@ -19,7 +19,7 @@ class Bar:
     shown: float = 0.0
 
     def show(self, done: int, faults: int, now: str, *, last: bool = False) -> None:
-        """`now` says what is wrong at this moment."""
+        """Updates the bar; `now` names the processes and resources that are away at the moment."""
         live = self.sink.isatty()
         at = time.monotonic()
         if not last and at - self.shown < (0.5 if live else LINE_SECONDS):
@@ -43,7 +43,7 @@ def _clock(seconds: float) -> str:
 
 
 def table(by_fault: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown."""
+    """Formats the outcomes of each fault as a Markdown table."""
     if not by_fault:
         return "no fault struck"
     heads = ["fault", *next(iter(by_fault.values()))]

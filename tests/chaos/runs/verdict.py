@@ -1,4 +1,4 @@
-"""What may not be, counted. Pure."""
+"""Counts violations of what must hold after any fault. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +31,7 @@ class Row:
     owner: str | None
     epoch: int
     lost: int
-    steps: Sequence[int]  # of its time series, in order
+    steps: Sequence[int]  # steps of its time series, in order
     history: Sequence[Told]
 
 
@@ -45,19 +45,19 @@ class Checkpoint:
 
 @dataclass
 class Verdict:
-    """Each a list of sentences; all empty where nothing is wrong."""
+    """Violations of each kind, as sentences; all lists are empty if nothing is wrong."""
 
-    lost: list[str] = field(default_factory=list)  # accepted, but no such run
-    unasked: list[str] = field(default_factory=list)  # a run that no trigger accounts for
-    stuck: list[str] = field(default_factory=list)  # not ended, or ended and still held
-    ran_twice: list[str] = field(default_factory=list)  # by two workers at once
+    lost: list[str] = field(default_factory=list)  # accepted runs without a row
+    unasked: list[str] = field(default_factory=list)  # rows that nobody requested
+    stuck: list[str] = field(default_factory=list)  # runs that have not ended, or are still held by a worker
+    ran_twice: list[str] = field(default_factory=list)  # runs of two workers at once
     registered_twice: list[str] = field(default_factory=list)
-    half_registered: list[str] = field(default_factory=list)  # success without checkpoint, or the other way round
-    hash_mismatches: list[str] = field(default_factory=list)  # files, and weights beside those of undisturbed runs
-    steps_missing: list[str] = field(default_factory=list)  # in the time series of a run that succeeded
-    unexplained: list[str] = field(default_factory=list)  # failed, other than after too many lost attempts
+    half_registered: list[str] = field(default_factory=list)  # successes without checkpoint, or the reverse
+    hash_mismatches: list[str] = field(default_factory=list)  # damaged files; weights unlike the undisturbed run's
+    steps_missing: list[str] = field(default_factory=list)  # gaps in the time series of runs that succeeded
+    unexplained: list[str] = field(default_factory=list)  # failures for another cause than too many lost attempts
     stale_writes_accepted: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)  # a client's call was refused, or a process ended by itself
+    unexpected: list[str] = field(default_factory=list)  # refused calls, and processes that ended by themselves
 
     @property
     def counts(self) -> dict[str, int]:
@@ -74,33 +74,33 @@ def judge(
     rows: Mapping[UUID, Row],
     checkpoints: Sequence[Checkpoint],
 ) -> Verdict:
-    """What rows and checkpoints say. `calm`: the undisturbed run of each project."""
-    found = Verdict()
-    asked = {*accepted, *calm.values()}
-    found.lost = [f"run {run_id} was accepted and is not there" for run_id in asked - rows.keys()]
-    found.unasked = [f"run {run_id} was asked for by nobody" for run_id in rows.keys() - asked]
+    """Judges rows and checkpoints. `calm` is the undisturbed run of each project."""
+    verdict = Verdict()
+    requested = {*accepted, *calm.values()}
+    verdict.lost = [f"run {run_id} was accepted and is not there" for run_id in requested - rows.keys()]
+    verdict.unasked = [f"run {run_id} was asked for by nobody" for run_id in rows.keys() - requested]
     registered = Counter(checkpoint.run_id for checkpoint in checkpoints)
-    found.registered_twice = [f"run {run_id}: {times} times" for run_id, times in registered.items() if times > 1]
-    made = {checkpoint.id: checkpoint for checkpoint in checkpoints}
+    verdict.registered_twice = [f"run {run_id}: {times} times" for run_id, times in registered.items() if times > 1]
+    checkpoint_of = {checkpoint.id: checkpoint for checkpoint in checkpoints}
     for row in rows.values():
         who = f"run {row.id} of {row.project}"
         if row.state not in ENDED or row.owner is not None:
-            found.stuck.append(f"{who}: {row.state}, held by {row.owner}; {_last(row)}")
+            verdict.stuck.append(f"{who}: {row.state}, held by {row.owner}; {_last(row)}")
         if (again := _came_back(row.history)) is not None:
-            found.ran_twice.append(f"{who}: {again} went on after another worker had it")
-        if (row.state == "succeeded") != (row.checkpoint_id in made) or (row.id in registered) != (
+            verdict.ran_twice.append(f"{who}: {again} went on after another worker had it")
+        if (row.state == "succeeded") != (row.checkpoint_id in checkpoint_of) or (row.id in registered) != (
             row.checkpoint_id is not None
         ):
-            found.half_registered.append(f"{who}: {row.state} with checkpoint {row.checkpoint_id}")
+            verdict.half_registered.append(f"{who}: {row.state} with checkpoint {row.checkpoint_id}")
         if row.state == "succeeded" and list(row.steps) != list(range(1, len(row.steps) + 1)):
-            found.steps_missing.append(f"{who}: of {row.steps[-1]} steps, {len(row.steps)} are told")
+            verdict.steps_missing.append(f"{who}: of {row.steps[-1]} steps, {len(row.steps)} are told")
         if row.state == "failed" and (not row.history or row.history[-1].kind != "given_up"):
-            found.unexplained.append(f"{who}: {row.reason}")
-        if row.checkpoint_id in made and row.project in calm:
+            verdict.unexplained.append(f"{who}: {row.reason}")
+        if row.checkpoint_id in checkpoint_of and row.project in calm:
             like = rows[calm[row.project]]
-            differ = _differences(row, like, made)
-            found.hash_mismatches += [f"{who}: another {what} than the undisturbed run" for what in differ]
-    return found
+            differ = _differences(row, like, checkpoint_of)
+            verdict.hash_mismatches += [f"{who}: another {what} than the undisturbed run" for what in differ]
+    return verdict
 
 
 def _came_back(history: Sequence[Told]) -> str | None:
@@ -112,11 +112,11 @@ def _came_back(history: Sequence[Told]) -> str | None:
     return next((owner for owner, times in Counter(owners).items() if times > 1), None)
 
 
-def _differences(row: Row, like: Row, made: Mapping[UUID, Checkpoint]) -> list[str]:
+def _differences(row: Row, like: Row, checkpoint_of: Mapping[UUID, Checkpoint]) -> list[str]:
     assert row.checkpoint_id is not None
-    weights = made[row.checkpoint_id].weights_sha256
+    weights = checkpoint_of[row.checkpoint_id].weights_sha256
     differ = [] if row.snapshot_id == like.snapshot_id else ["snapshot"]
-    if like.checkpoint_id is None or made[like.checkpoint_id].weights_sha256 != weights:
+    if like.checkpoint_id is None or checkpoint_of[like.checkpoint_id].weights_sha256 != weights:
         differ.append(f"weights ({weights[:12]})")
     return differ
 
@@ -126,7 +126,7 @@ def _last(row: Row) -> str:
 
 
 def outcomes(struck: Mapping[str, Sequence[Collection[UUID]]], rows: Mapping[UUID, Row]) -> dict[str, dict[str, Any]]:
-    """By fault: how often it struck, how many runs it met, and how these ended."""
+    """Returns for each fault how often it struck, how many runs it met, and how these ended."""
     table = {}
     for fault, times in struck.items():
         met = {run_id for runs in times for run_id in runs}

@@ -1,4 +1,4 @@
-"""What is seen from outside: the rows of runs, and the processes that work in their folders."""
+"""Watches from outside: the rows of runs, and the processes that work in their folders."""
 
 import re
 import threading
@@ -41,8 +41,8 @@ class Watch:
     database_url: str
     runs: Mapping[UUID, Seen] = field(default_factory=dict)
     trainers: Mapping[UUID, Mapping[int, str]] = field(default_factory=dict)  # run → process id → command
-    twice: dict[UUID, str] = field(default_factory=dict)  # runs in whose folder two worked at once
-    most: int = 0  # trainers and scorers at once, of all runs
+    twice: dict[UUID, str] = field(default_factory=dict)  # run → processes that shared its folder
+    most: int = 0  # largest number of trainers and scorers at once, over all runs
     looks: int = 0
     _stopping: threading.Event = field(default_factory=threading.Event)
     _connection: psycopg.Connection[tuple[UUID, str, str, str | None, str | None, int]] | None = None
@@ -75,7 +75,7 @@ class Watch:
             self._read_rows()
 
     def _suspect(self, run_id: UUID) -> None:
-        """Two that were read one after the other need not have been there at once."""
+        """Records two trainers in one folder if a second look confirms them: the first one may have just ended."""
         time.sleep(0.05)
         both = crowded().get(run_id, {})
         if both:
@@ -89,7 +89,7 @@ class Watch:
                 "SELECT id, project_id, state, reason, lease_owner, lease_epoch FROM runs"
             ).fetchall()
         except psycopg.OperationalError:
-            # Postgres is away, as it should be at times.
+            # Postgres is away: one of the faults.
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
@@ -98,7 +98,7 @@ class Watch:
 
 
 def working() -> dict[UUID, dict[int, str]]:
-    """Living trainers and scorers by run, without what they forked themselves."""
+    """Returns the living trainers and scorers of each run, without their own child processes."""
     by_run: dict[UUID, dict[int, str]] = defaultdict(dict)
     for (run_id, _), processes in _by_folder().items():
         by_run[run_id] |= processes
@@ -111,7 +111,7 @@ def crowded() -> dict[UUID, dict[int, str]]:
 
 
 def _by_folder() -> dict[tuple[UUID, str], dict[int, str]]:
-    found: dict[tuple[UUID, str], dict[int, str]] = defaultdict(dict)
+    processes_of: dict[tuple[UUID, str], dict[int, str]] = defaultdict(dict)
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -121,11 +121,11 @@ def _by_folder() -> dict[tuple[UUID, str], dict[int, str]]:
                 continue
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             if state not in "ZX":
-                found[UUID(match[1]), match[2] or ""][int(folder.name)] = match[0].partition(" ")[0]
+                processes_of[UUID(match[1]), match[2] or ""][int(folder.name)] = match[0].partition(" ")[0]
                 parents[int(folder.name)] = int(parent)
     return {
-        place: {pid: command for pid, command in processes.items() if parents[pid] not in processes}
-        for place, processes in found.items()
+        folder: {pid: command for pid, command in processes.items() if parents[pid] not in processes}
+        for folder, processes in processes_of.items()
     }
 
 
