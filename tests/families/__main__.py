@@ -1,8 +1,8 @@
 """`make families`: reads a toy of every causal language model family of the installed transformers as the trainer
 would, and compares it with single rows. The last line is JSON.
 
-Each family is read in a process of its own, so that a crash is a line of the table. Of a whole run the figures are kept
-in benchmarks/results/families.json, and the table in docs/parity.md is written from them.
+Each family is read in a process of its own, so that a crash is a line of the table. A run over all families
+stores its figures in benchmarks/results/families.json and writes the table in docs/parity.md from them.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from benchmarks.machine import described
 from tests.families import table, toys
 from tests.families.reading import SETTINGS, NotBuilt, Result, results_of
 
-#: Forked, a process has torch and transformers imported.
+#: Forked, so that torch and transformers are already imported.
 PROCESSES = multiprocessing.get_context("fork")
-#: Seconds that a family may take between two of its results.
+#: Time limit in seconds from one result of a family to the next.
 PATIENCE = 600
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="A,B", help="families, as config.json names them; nothing is kept then")
+    parser.add_argument("--only", metavar="A,B", help="families, as config.json names them; nothing is stored then")
     chosen = parser.parse_args()
     known = toys.families()
     families = chosen.only.split(",") if chosen.only else known
@@ -42,15 +42,15 @@ def main() -> int:
     figures = table.figures(lines)
     if not chosen.only:
         machine = described("torch", "transformers", "peft")
-        kept = {"figures": figures, "machine": machine, "families": lines}
-        table.RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
-        table.write(kept)
+        stored = {"figures": figures, "machine": machine, "families": lines}
+        table.RESULTS.write_text(json.dumps(stored, indent=1) + "\n")
+        table.write(stored)
     print(json.dumps(figures))
     return int(bool(figures["wrong"] or figures["crashed"]))
 
 
 def line_of(family: str) -> dict[str, Any]:
-    """Returns what reading `family` came to: a result for each precision and method, or why there is no toy of it."""
+    """Returns a result of `family` for each precision and method, or the reason why no toy of it was built."""
     here, there = multiprocessing.Pipe(duplex=False)
     process = PROCESSES.Process(target=_read, args=(family, there))
     process.start()

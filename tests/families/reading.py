@@ -35,16 +35,16 @@ SETTINGS: Sequence[tuple[Precision, Method]] = [
     (precision, method) for precision in ("float32", "bf16") for method in ("lora", "full")
 ]
 MAX_LENGTH = 72
-#: Parameters of a model that is no toy any more.
+#: Number of parameters from which a model no longer counts as a toy.
 LARGEST = 20_000_000
-#: Differences from single rows in float32 that rounding explains: nats for each nat of a log-prob and at least, and the
-#: share of a gradient's norm.
+#: Differences from single rows in float32 that rounding explains: of a log-prob, relative and absolute in nats, and of
+#: a gradient, as a share of its norm.
 RELATIVE, ABSOLUTE, GRADIENT = 2e-5, 1e-3, 2e-3
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one family is read with one precision and method."""
+    """The trainer's reading of one family with one precision and method, and its differences from single rows."""
 
     precision: Precision
     method: Method
@@ -57,7 +57,7 @@ class Result:
 
 
 def rows() -> list[Row]:
-    """Rows of 6 to 60 tokens, in no order of length."""
+    """Returns rows of 7 to 55 tokens, not sorted by length."""
     choose = np.random.default_rng(5)
 
     def ids(count: int) -> Any:
@@ -71,7 +71,7 @@ def rows() -> list[Row]:
 
 
 class NotBuilt(Exception):
-    """A family of which there is no toy that reads a row, and why."""
+    """Raised with the reason if no toy of a family can be built or read a row."""
 
 
 def results_of(family: str, settings: Sequence[tuple[Precision, Method]] = SETTINGS) -> Iterator[Result]:
@@ -104,7 +104,7 @@ def _result(folder: Path, precision: Precision, method: Method) -> Result:
         return _compared(exact, reading, read, precision, method)
     except TrainingRefusal as refusal:
         return Result(precision, method, "refused", refusal.message.replace(str(folder), "the folder"))
-    except Exception as error:  # noqa: BLE001 - it is what the table is for
+    except Exception as error:  # noqa: BLE001 - the table is to show any error
         return Result(precision, method, "crashed", f"{type(error).__name__}: {first_line(error)}")
 
 
@@ -124,33 +124,33 @@ def _policy(folder: Path, dtype: torch.dtype, method: Method) -> Any:
 
 
 def _compared(exact: Any, reading: Reading, read: Sequence[Row], precision: Precision, method: Method) -> Result:
-    """`exact`: a copy of the policy in float32."""
+    """Compares `reading` with single rows. `exact` is a copy of the policy in float32."""
     block = Block((0, 1, 2, 3, 4), (1, 2, 3, 4, 0))
     own, others = matched(read, block), mismatched(read, block, MAX_LENGTH)
     expected_B, expected_gradient = _alone(exact, own, gradient=True)
     expected_others_B, _ = _alone(exact, others, gradient=False)
 
     way = Reading(exact, packed=reading.packed, chunked=reading.chunked)
-    found, found_others = way.read(own, others)
-    assert found_others is not None
-    found_gradient = _gradient(exact, found.lp_B)
-    apart, apart_others = (found.lp_B - expected_B).abs(), (found_others.lp_B - expected_others_B).abs()
-    apart_gradient = float((found_gradient - expected_gradient).norm() / expected_gradient.norm())
+    forward, forward_others = way.read(own, others)
+    assert forward_others is not None
+    gradient = _gradient(exact, forward.lp_B)
+    difference, difference_others = (forward.lp_B - expected_B).abs(), (forward_others.lp_B - expected_others_B).abs()
+    difference_of_gradient = float((gradient - expected_gradient).norm() / expected_gradient.norm())
 
     computed = _step(reading, own, others)
     right = (
-        bool((apart <= ABSOLUTE + RELATIVE * expected_B.abs()).all())
-        and bool((apart_others <= ABSOLUTE + RELATIVE * expected_others_B.abs()).all())
-        and apart_gradient <= GRADIENT
+        bool((difference <= ABSOLUTE + RELATIVE * expected_B.abs()).all())
+        and bool((difference_others <= ABSOLUTE + RELATIVE * expected_others_B.abs()).all())
+        and difference_of_gradient <= GRADIENT
     )
     return Result(
         precision,
         method,
         ("packed" if reading.packed else "padded") if right else "wrong",
         reading.padded_because or "",
-        float(apart.max()),
-        float(apart_others.max()),
-        apart_gradient,
+        float(difference.max()),
+        float(difference_others.max()),
+        difference_of_gradient,
         float(((computed.lp_B - expected_B).abs() / expected_B.abs()).max()),
     )
 
@@ -158,22 +158,22 @@ def _compared(exact: Any, reading: Reading, read: Sequence[Row], precision: Prec
 def _step(reading: Reading, own: Sequence[Pair], others: Sequence[Pair]) -> Forward:
     """Takes a forward and a backward pass, as training does with a micro-batch."""
     routed = models.router_coefficient(reading.model) > 0
-    found, _ = reading.read(own, others, router_loss=routed)
-    loss = found.lp_B.sum() if found.router_loss is None else found.lp_B.sum() + found.router_loss
+    forward, _ = reading.read(own, others, router_loss=routed)
+    loss = forward.lp_B.sum() if forward.router_loss is None else forward.lp_B.sum() + forward.router_loss
     loss.backward()  # type: ignore[no-untyped-call]
-    return found
+    return forward
 
 
 def _alone(model: Any, pairs: Sequence[Pair], *, gradient: bool) -> tuple[Tensor, Tensor | None]:
-    """lp of each row from all its logits, in the plainest way, and their gradient."""
-    found = []
+    """Returns lp of each row, read alone and summed from all its logits, and if requested their gradient."""
+    sums = []
     with torch.set_grad_enabled(gradient):
         for prompt, completion in pairs:
             ids = torch.from_numpy(np.concatenate([prompt, completion])).long()[None]
             log_probs = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0].float(), -1)
-            places = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
-            found.append(log_probs[places, ids[0, places + 1]].sum())
-    lp_B = torch.stack(found)
+            positions = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
+            sums.append(log_probs[positions, ids[0, positions + 1]].sum())
+    lp_B = torch.stack(sums)
     return lp_B.detach(), _gradient(model, lp_B) if gradient else None
 
 
@@ -181,10 +181,10 @@ def _gradient(model: Any, lp_B: Tensor) -> Tensor:
     """Returns the gradient of lp of the first row − lp of the second + …, all weights in one vector."""
     factors = lp_B.new_tensor([(-1.0) ** row for row in range(len(lp_B))])
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    found = torch.autograd.grad((lp_B * factors).sum(), weights, allow_unused=True)
+    gradients = torch.autograd.grad((lp_B * factors).sum(), weights, allow_unused=True)
     return torch.cat(
         [
             (torch.zeros_like(weight) if gradient is None else gradient).flatten()
-            for weight, gradient in zip(weights, found, strict=True)
+            for weight, gradient in zip(weights, gradients, strict=True)
         ]
     )

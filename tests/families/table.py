@@ -12,7 +12,7 @@ BEGIN, END = "<!-- families: written by make families -->", "<!-- end of familie
 OUTCOMES = ("packed", "padded", "refused", "wrong", "crashed")
 MEASURES = ("log_prob", "mismatched", "gradient", "in_bf16")
 
-#: Families by another name, and those that transformers has no longer, or not of its own.
+#: A family of the table: its results, or the reason why no toy was built.
 Line = Mapping[str, Any]
 
 
@@ -25,7 +25,7 @@ def figures(lines: Mapping[str, Line]) -> dict[str, int]:
 
 
 def summary(line: Line) -> str:
-    """Returns one line for people who wait."""
+    """Returns a summary of one line for the terminal."""
     if "not_built" in line:
         return f"not built ({line['not_built'][:80]})"
     figures_of = ", ".join(f"{name} {value:.1e}" for name in MEASURES[:3] if (value := worst(line, name)) is not None)
@@ -33,7 +33,7 @@ def summary(line: Line) -> str:
 
 
 def ways(line: Line) -> str:
-    """Returns the outcome, or each with its settings where they differ."""
+    """Returns the outcome, or each outcome with its settings if they differ."""
     outcomes: dict[str, list[str]] = {}
     for result in line["results"]:
         outcomes.setdefault(result["outcome"], []).append(f"{result['precision']} {result['method']}")
@@ -42,8 +42,8 @@ def ways(line: Line) -> str:
     by_method = {
         method: {r["outcome"] for r in line["results"] if r["method"] == method} for method in ("lora", "full")
     }
-    if all(len(found) == 1 for found in by_method.values()):
-        return ", ".join(f"{method}: {found.pop()}" for method, found in by_method.items())
+    if all(len(distinct) == 1 for distinct in by_method.values()):
+        return ", ".join(f"{method}: {distinct.pop()}" for method, distinct in by_method.items())
     return ", ".join(f"{outcome}: {' and '.join(settings)}" for outcome, settings in outcomes.items())
 
 
@@ -52,8 +52,8 @@ def worst(line: Line, measure: str) -> float | None:
     return max((value for result in line["results"] if (value := result[measure]) is not None), default=None)
 
 
-def markdown(kept: Mapping[str, Any]) -> Iterator[str]:
-    counted, machine, lines = kept["figures"], kept["machine"], kept["families"]
+def markdown(stored: Mapping[str, Any]) -> Iterator[str]:
+    counted, machine, lines = stored["figures"], stored["machine"], stored["families"]
     versions = ", ".join(f"{name} {machine[name]}" for name in ("transformers", "torch", "peft"))
     outcomes = ", ".join(f"{counted[name]} {name}" for name in OUTCOMES)
     yield f"{versions}: {counted['families']} families, four readings each: {outcomes}."
@@ -73,11 +73,11 @@ def markdown(kept: Mapping[str, Any]) -> Iterator[str]:
             yield f"- {family}: {line['not_built']}"
 
 
-def write(kept: Mapping[str, Any]) -> None:
+def write(stored: Mapping[str, Any]) -> None:
     """Puts the table between its marks in docs/parity.md."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(before + "\n".join([BEGIN, "", *markdown(kept), "", END]) + after)
+    PAGE.write_text(before + "\n".join([BEGIN, "", *markdown(stored), "", END]) + after)
 
 
 def _cell(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A sample of `make families`: what cannot be packed is padded, and all says what single rows say."""
+"""A sample of `make families`: families that cannot be packed are padded, and readings equal those of single rows."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from tests.families import table, toys
 from tests.families.reading import Method, Outcome, Result, results_of
 
-#: Families, the way that is right for each, and what stands in the way of packing.
+#: Family, method, expected outcome, and a part of the reason against packing.
 SAMPLE: list[tuple[str, Method, Outcome, str]] = [
     ("llama4_text", "full", "padded", "differ from single rows"),  # chunks of attention shorter than the rows
     ("deepseek_v2", "lora", "packed", ""),  # latent attention, experts
@@ -29,7 +29,7 @@ def test_a_family_trains_on_what_single_rows_say(family: str, method: Method, ou
 
 def test_outcomes_are_counted_by_reading_and_families_without_a_toy_apart() -> None:
     readings = [Result("float32", "lora", "refused"), Result("float32", "full", "padded")]
-    lines = {"a": {"results": [vars(one) for one in readings]}, "b": {"not_built": "why"}}
+    lines = {"a": {"results": [vars(reading) for reading in readings]}, "b": {"not_built": "why"}}
 
     assert table.figures(lines) == {
         "families": 1, "packed": 0, "padded": 1, "refused": 1, "wrong": 0, "crashed": 0, "not_built": 1,
@@ -38,9 +38,9 @@ def test_outcomes_are_counted_by_reading_and_families_without_a_toy_apart() -> N
 
 
 def test_the_page_shows_the_table_of_the_last_whole_run() -> None:
-    kept = json.loads(table.RESULTS.read_text())
+    stored = json.loads(table.RESULTS.read_text())
 
     shown = table.PAGE.read_text().partition(table.BEGIN)[2].partition(table.END)[0]
-    assert shown.strip().splitlines() == list(table.markdown(kept))
-    assert kept["figures"]["wrong"] == kept["figures"]["crashed"] == 0
-    assert set(kept["families"]) >= {"llama", "qwen3", "gemma3_text", "mistral"} & set(toys.families())
+    assert shown.strip().splitlines() == list(table.markdown(stored))
+    assert stored["figures"]["wrong"] == stored["figures"]["crashed"] == 0
+    assert set(stored["families"]) >= {"llama", "qwen3", "gemma3_text", "mistral"} & set(toys.families())

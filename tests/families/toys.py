@@ -10,10 +10,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 #: Tokens of a toy's vocabulary, of its context, and of its sliding window, which is shorter than the rows.
 VOCABULARY, CONTEXT, WINDOW = 260, 256, 8
-#: Layers of a toy, more where a family has more kinds of them.
+#: Number of layers of a toy; one per kind if a family has more kinds of layers.
 LAYERS = 2
 
-#: A toy's sizes, by the names that configs have for them. A config takes those that it has.
+#: Sizes of a toy, by the names in configs. A config takes the names that it has.
 SIZES: Mapping[str, Any] = {
     **dict.fromkeys(("vocab_size", "decoder_vocab_size", "unpadded_vocab_size"), VOCABULARY),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "embedding_dim", "emb_dim", "embedding_size"), 32),
@@ -58,14 +58,14 @@ SIZES: Mapping[str, Any] = {
     "global_attn_every_n_layers": 2, "attention_hidden_size": 32, "decoder_start_token_id": 2,
 }  # fmt: skip
 
-#: What a config calls the kinds of its layers.
+#: Names in configs for the list of layer kinds.
 KINDS = ("layer_types", "mlp_layer_types", "layers_block_type")
 
 #: Layers that read the keys and values of earlier ones.
 SHARING = {
     "num_hidden_layers": 4, "num_kv_shared_layers": 2, "layer_types": 2 * ["sliding_attention", "full_attention"],
 }  # fmt: skip
-#: What some families need besides.
+#: Additional arguments of some families.
 OF_FAMILY: Mapping[str, Mapping[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
     "dbrx": {
@@ -161,14 +161,14 @@ def _sizes(kind: Any) -> dict[str, Any]:
     if "kv_lora_rank" in names and "num_key_value_heads" in names:  # latent attention has as many keys as queries
         sizes |= {"num_key_value_heads": sizes.get("num_attention_heads", 4)}
     kinds = {name: _value(published, name) for name in KINDS if name in names}
-    kinds = {name: list(dict.fromkeys(given)) for name, given in kinds.items() if given}
+    kinds = {name: list(dict.fromkeys(listed)) for name, listed in kinds.items() if listed}
     layers = max([LAYERS, *(len(distinct) for distinct in kinds.values())])
     sizes |= {name: layers for name, value in SIZES.items() if value == "layers" and name in names}
     return sizes | {name: [distinct[n % len(distinct)] for n in range(layers)] for name, distinct in kinds.items()}
 
 
 def _value(config: Any, name: str) -> Any:
-    """None too where a config refuses to say, as the value differs from layer to layer."""
+    """Returns a value of a config, or None if it is missing or raises because it differs from layer to layer."""
     try:
         return getattr(config, name, None)
     except Exception:  # noqa: BLE001 - transformers has an exception of its own for this
