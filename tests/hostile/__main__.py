@@ -1,4 +1,4 @@
-"""`make hostile`: every operation of the API under hostile requests, and what that cost. The last line is JSON."""
+"""`make hostile`: sends hostile requests to every operation of the API, measures their cost, prints JSON at the end."""
 
 import argparse
 import asyncio
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 async def attack(target: server.Target, seed: int, most: int, seconds: float) -> dict[str, float]:
-    """Sends up to `most` hostile requests, and returns what they came to."""
+    """Sends up to `most` hostile requests and returns the counts of their answers."""
     idle = warm_up(target)
     document = httpx.get(f"{target.url}/openapi.json", timeout=30).json()
     rng = random.Random(seed)
@@ -62,7 +62,7 @@ async def attack(target: server.Target, seed: int, most: int, seconds: float) ->
 
 
 def warm_up(target: server.Target) -> float:
-    """Returns the memory of the server in MB after a plain event, from which on its peak is counted."""
+    """Returns the memory of the server in MB after a plain event, and starts to measure its peak."""
     answer = httpx.post(
         f"{target.url}/v1/feedback?project={server.PROJECT}",
         json=PLAIN,

@@ -1,6 +1,6 @@
-"""A crowd that asks at the same moment, wave after wave, and how the API serves others meanwhile.
+"""A crowd of clients that send requests at the same moment, in waves, and the service that others get meanwhile.
 
-The crowd is a process of its own, so that it keeps nobody waiting but the API.
+The crowd runs in a separate process, so that only the API is slowed down.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ import uuid
 from collections import Counter
 from urllib.parse import urlsplit
 
-#: Beyond this an answer counts as a hang.
+#: Time after which a missing answer counts as a hang.
 HANG_SECONDS = 20.0
 PAUSE_SECONDS = 0.5
 WRITERS = 4
 
 
 class Connection:
-    """One keep-alive connection that speaks as much HTTP/1.1 as this needs; connected again after an answer that
+    """One keep-alive connection with the little HTTP/1.1 that the crowd needs. It connects again after an answer that
     closes it."""
 
     def __init__(self, url: str, headers: str) -> None:
@@ -32,7 +32,7 @@ class Connection:
             self._streams = await asyncio.open_connection(self._host, self._port)
 
     async def request(self, method: str, path: str, body: bytes = b"") -> int:
-        """The status; 0 for a hang, -1 for a broken connection."""
+        """Sends a request and returns the status: 0 for a hang, -1 for a broken connection."""
         try:
             async with asyncio.timeout(HANG_SECONDS):
                 return await self._request(method, path, body)
@@ -65,13 +65,13 @@ class Connection:
 
 
 async def crowd(url: str, api_key: str, project: str, readers: int = 1000, seconds: float = 10) -> dict[str, float]:
-    """What `readers` of the current release, who ask at the same moment for `seconds`, do to an API.
+    """Measures an API while `readers` clients request the current release at the same moments, for `seconds`.
 
-    ingest_p99_quiet_ms, ingest_p99_ms  of single events, before and meanwhile
+    ingest_p99_quiet_ms, ingest_p99_ms  latency of single events, before and meanwhile
     livez_max_ms                        the slowest answer of the probe meanwhile
     hangs                               requests without an answer, or whose connection broke
-    recovered_seconds                   after the crowd has left, until a read and an event are answered at once
-    errors_503, errors_5xx_other        answers of all kinds
+    recovered_seconds                   time from the end of the crowd until a read and an event succeed
+    errors_503, errors_5xx_other        answers with these statuses, to all requests
     """
     headers = f"Authorization: Bearer {api_key}\r\n"
     statuses: Counter[int] = Counter()
@@ -82,7 +82,7 @@ async def crowd(url: str, api_key: str, project: str, readers: int = 1000, secon
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert crowded.stdout is not None
-    await crowded.stdout.readline()  # everybody is connected
+    await crowded.stdout.readline()  # all readers are connected
     until = time.monotonic() + seconds
     await asyncio.gather(
         _write(url, headers, project, until, busy, statuses), _probe(url, headers, until, probes, statuses)
@@ -136,14 +136,14 @@ async def _probe(url: str, headers: str, until: float, took: list[float], status
 async def _read(url: str, api_key: str, project: str, readers: int, seconds: float) -> None:
     connections = [Connection(url, f"Authorization: Bearer {api_key}\r\n") for _ in range(readers)]
     for start in range(0, readers, 100):
-        await asyncio.gather(*(one.connect() for one in connections[start : start + 100]))
+        await asyncio.gather(*(each.connect() for each in connections[start : start + 100]))
     _say("connected")
     statuses: Counter[int] = Counter()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         statuses.update(
             await asyncio.gather(
-                *(one.request("GET", f"/v1/releases/current?project={project}") for one in connections)
+                *(each.request("GET", f"/v1/releases/current?project={project}") for each in connections)
             )
         )
         await asyncio.sleep(PAUSE_SECONDS)

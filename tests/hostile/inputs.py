@@ -59,7 +59,7 @@ GZIPPED: tuple[bytes, ...] = (
 
 @dataclass(frozen=True)
 class Operation:
-    """`statuses` are the documented ones."""
+    """An operation of the API. `statuses` are the documented ones."""
 
     method: str
     path: str
@@ -80,12 +80,12 @@ class Sent:
 
 
 def operations_of(document: dict[str, Any]) -> list[Operation]:
-    found = []
+    operations = []
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             parameters = operation.get("parameters", [])
             content = operation.get("requestBody", {}).get("content", {})
-            found.append(
+            operations.append(
                 Operation(
                     method.upper(),
                     path,
@@ -96,11 +96,11 @@ def operations_of(document: dict[str, Any]) -> list[Operation]:
                     tuple(content),
                 )
             )
-    return found
+    return operations
 
 
 def _example(document: dict[str, Any], content: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A body that the document gives as an example, with every property that it names."""
+    """Returns the example body of the document, with None for properties without an example."""
     if content is None:
         return None
     schema = content.get("schema", {})
@@ -111,7 +111,7 @@ def _example(document: dict[str, Any], content: dict[str, Any] | None) -> dict[s
 
 
 def requests_to(operation: Operation, key: str, rng: random.Random) -> Iterator[Sent]:
-    """Yields every hostile request to the operation, in no order."""
+    """Yields every hostile request to the operation, in no particular order."""
     known = (b"Authorization", b"Bearer " + key.encode())
     sound = {name: b"hostile" if name == "project" else b"1" for name in operation.in_path}
     query = {"project": b"hostile"} if "project" in operation.in_query else {}
@@ -149,7 +149,7 @@ def _mutated(example: dict[str, Any], rng: random.Random) -> Iterator[bytes]:
     for name in example:
         for value in rng.sample(VALUES, 8):
             if name == "archived" and value is True:
-                continue  # what is sent to a closed project reaches nothing
+                continue  # requests to a closed project would reach nothing
             yield json.dumps({key: value if key == name else kept for key, kept in example.items() if kept is not None}
                              | {name: value}).encode()  # fmt: skip
     yield json.dumps(example | {"unknown": 1}).encode()

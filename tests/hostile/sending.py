@@ -1,4 +1,4 @@
-"""Sends hostile requests over connections of their own, and counts what came back."""
+"""Sends hostile requests, each over a new connection, and counts the answers."""
 
 import asyncio
 import json
@@ -12,9 +12,9 @@ from tests.hostile.server import Target
 
 HANG_SECONDS = 30
 AT_ONCE = 8
-#: Answers of the router, for what is no call of the operation.
+#: Answers of the router to requests that match no operation.
 NO_OPERATION = {"http_404", "http_405"}
-#: Answers of the connection to what is no request that an operation could see; the description of the API names them.
+#: Answers before any operation sees the request; the description of the API names them.
 OF_THE_CONNECTION = {"malformed_request", "url_too_long", "headers_too_large", "headers_timeout", "body_timeout"}
 
 
@@ -36,7 +36,7 @@ class Counts:
 
 
 async def send_all(target: Target, requests: Iterable[Sent], on_each: Callable[[Counts], None]) -> Counts:
-    """Sends all requests, some at a time; what is wrong is counted."""
+    """Sends all requests, a few at a time, and counts wrong answers."""
     counts, waiting = Counts(), iter(requests)
 
     async def work() -> None:
@@ -68,7 +68,7 @@ async def _send(target: Target, sent: Sent, counts: Counts) -> None:
 
 
 async def _answer(target: Target, sent: Sent) -> tuple[int, bytes]:
-    """Returns the status and the whole answer; status 0 where the connection ended without one."""
+    """Returns the status and the whole answer; the status is 0 if the connection ended without an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     try:
         length = b"Transfer-Encoding: chunked" if sent.chunked else b"Content-Length: %d" % len(sent.body)
@@ -84,7 +84,7 @@ async def _answer(target: Target, sent: Sent) -> tuple[int, bytes]:
         sending = asyncio.create_task(_write(writer, b"\r\n".join(lines) + b"\r\n\r\n", body))
         answer = await _read(reader)
         sending.cancel()
-        if answer.startswith(b"HTTP/1.1 100 "):  # it may go on; the answer comes after it
+        if answer.startswith(b"HTTP/1.1 100 "):  # an interim response; the final one follows
             answer = answer.partition(b"\r\n\r\n")[2]
         return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0, answer
     finally:
@@ -94,7 +94,7 @@ async def _answer(target: Target, sent: Sent) -> tuple[int, bytes]:
 
 
 async def _write(writer: asyncio.StreamWriter, head: bytes, body: bytes) -> None:
-    with suppress(OSError):  # answered before all was read
+    with suppress(OSError):  # the API answered and closed before reading everything
         writer.write(head + body)
         await writer.drain()
 

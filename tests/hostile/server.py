@@ -1,4 +1,4 @@
-"""The API in a process of its own, whose memory and processor time are counted."""
+"""The API in a separate process whose memory and processor time are measured."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ class Target:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def forget_peak(self) -> None:
-        """Has the kernel count the peak of memory from now on."""
+        """Resets the peak of memory that the kernel records."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def memory_mb(self) -> float:
@@ -53,7 +53,7 @@ class Target:
 
 @contextmanager
 def serving(environment: Mapping[str, str], log: Path) -> Iterator[Target]:
-    """Serves migrated servers, with a project and the key of an admin, while the block lasts."""
+    """Serves the API on migrated servers with a project and an admin key, while the block lasts."""
     engine = create_engine(Settings(database_url=environment["THUMBWHEEL_DATABASE_URL"]).need_database())
     with Session(engine) as session, session.begin():
         key = access.create_key(session, wire.NewKey(name="hostile", scopes=["admin"], project=None), within=None)
@@ -74,7 +74,7 @@ def serving(environment: Mapping[str, str], log: Path) -> Iterator[Target]:
 
 @contextmanager
 def embedded() -> Iterator[Target]:
-    """Serves on a Postgres and a Valkey of its own."""
+    """Serves the API on a new Postgres and Valkey, while the block lasts."""
     with ExitStack() as stack:
         folder = stack.enter_context(services.temporary())
         database = stack.enter_context(services.embedded_postgres(folder / "postgres", durable=False))

@@ -1,4 +1,4 @@
-"""A short run of `make hostile`, and what each kind of costly request costs beside a plain event."""
+"""A short run of `make hostile`, and the cost of each kind of costly request relative to a plain event."""
 
 import asyncio
 import gzip
@@ -41,7 +41,7 @@ EVENT = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value
 
 
 def lines(count: int, event: dict[str, object]) -> bytes:
-    """Returns `count` events, each about a completion of its own."""
+    """Returns `count` events about different completions."""
     numbered = (EVENT | {"completion_id": f"c{number}"} | event for number in range(count))
     return "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in numbered).encode()
 
@@ -98,7 +98,7 @@ def test_a_costly_request_takes_little_more_memory_and_processor_time_than_an_ev
         assert 400 <= answer.status_code < 500, answer.text[:300]
         assert len(answer.content) < 64 * 1024
     except (httpx.WriteError, httpx.ReadError):
-        pass  # refused and closed before all of it was sent
+        pass  # the API refused it and closed before all was sent
 
     assert target.peak_mb() - idle <= MOST_MB
     assert target.cpu_seconds() - before <= MOST_CPU_SECONDS
