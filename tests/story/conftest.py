@@ -1,4 +1,4 @@
-"""What the stories share."""
+"""The base model that the stories share."""
 
 from pathlib import Path
 

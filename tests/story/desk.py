@@ -1,4 +1,4 @@
-"""A tiny support desk for the stories: a random model, replies whose quality a few words give away, a project."""
+"""A tiny support desk for the stories: a project, a random model, and replies whose quality shows in a few words."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from app.cli.stack import Stack
 
 TOPICS = ("parcel", "refund", "order", "card", "box", "delay", "invoice", "account")
 GOOD, BAD = " sorry, help is soon here", " wait, no card no box"
-#: Quick to learn what the replies above differ in; figures of a toy, so the budget of drift is wide.
+#: A recipe that quickly learns the difference between the replies above.
 RECIPE: dict[str, Any] = {
     "method": "full", "learning_rate": 5e-3, "beta": 0.2, "batch_size": 8, "micro_batch_size": 4, "epochs": 6,
     "max_length": 96, "save_every_steps": 5,
@@ -26,7 +26,7 @@ ENDED = {"succeeded", "failed", "cancelled"}
 
 
 def events(count: int, start: int = 0) -> list[wire.Event]:
-    """Every second one good."""
+    """Returns votes on replies, of which every second one is good."""
     return [
         wire.Event(
             event_id=f"vote-{number}",
@@ -42,7 +42,7 @@ def events(count: int, start: int = 0) -> list[wire.Event]:
 
 @contextmanager
 def desk(stack: Stack, project: str, base_model: Path, **configuration: Any) -> Iterator[Client]:
-    """A client of a new project."""
+    """Creates a project and yields a client for it."""
     with Client(stack.base_url, stack.admin_key, project) as client:
         chosen = {
             "recipe": {"preset": "cpu-demo", "changes": RECIPE},
@@ -60,13 +60,13 @@ def desk(stack: Stack, project: str, base_model: Path, **configuration: Any) -> 
 
 
 def wait(stack: Stack, what: str, condition: Callable[[], Any], seconds: float = 240) -> Any:
-    """What `condition` returned once it was true; dead processes are started again meanwhile."""
+    """Waits until `condition` returns a true value and returns it; restarts dead processes meanwhile."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen in time"
         stack.watch()
         time.sleep(0.1)
-    return found
+    return value
 
 
 def ended(stack: Stack, client: Client, run_id: UUID) -> wire.Run:
@@ -78,7 +78,7 @@ def ended(stack: Stack, client: Client, run_id: UUID) -> wire.Run:
 
 
 def training_after(stack: Stack, client: Client, run_id: UUID, steps: int) -> wire.Run:
-    """The run once it has told of so many steps."""
+    """Waits until the run has reported `steps` steps and returns it."""
 
     def look() -> wire.Run | None:
         run = client.runs.get(run_id)
@@ -89,8 +89,8 @@ def training_after(stack: Stack, client: Client, run_id: UUID, steps: int) -> wi
 
 
 def processes_with(text: str) -> dict[int, str]:
-    """Living processes whose command line holds `text`."""
-    found = {}
+    """Returns the living processes whose command line contains `text`, by process id."""
+    processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -98,5 +98,5 @@ def processes_with(text: str) -> dict[int, str]:
         except OSError:
             continue
         if text in command and state not in "ZX" and int(folder.name) != os.getpid():
-            found[int(folder.name)] = command
-    return found
+            processes[int(folder.name)] = command
+    return processes

@@ -1,4 +1,4 @@
-"""`thumbwheel demo` as a newcomer meets it. The whole story takes minutes: `make test-slow` tells it."""
+"""`thumbwheel demo`, run as a newcomer would. The whole demo takes minutes and belongs to `make test-slow`."""
 
 import json
 import os
@@ -18,15 +18,15 @@ def test_two_rounds_of_thumbs_make_the_replies_clearly_better_at_the_same_length
 
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
-    told = json.loads(line)
-    good, intervals = told["good_share"], told["intervals"]["good_share"]
+    result = json.loads(line)
+    good, intervals = result["good_share"], result["intervals"]["good_share"]
     for name in ("round1", "round2"):
         assert good[name] - good["base"] >= 0.25
         assert intervals[name][0] > intervals["base"][1]
-        assert 0.85 <= told["rounds"][name]["length_ratio"] <= 1.15
-    assert told["length_ratio"] == told["rounds"]["round2"]["length_ratio"]
-    assert 0 < told["kl_nats"] < 20
-    base, _, last = told["approval"].values()
+        assert 0.85 <= result["rounds"][name]["length_ratio"] <= 1.15
+    assert result["length_ratio"] == result["rounds"]["round2"]["length_ratio"]
+    assert 0 < result["kl_nats"] < 20
+    base, _, last = result["approval"].values()
     assert last > base
 
 

@@ -1,4 +1,4 @@
-"""Runs that are cancelled; those that are killed are in tests/chaos."""
+"""Cancelled runs. Killed ones are tested in tests/chaos."""
 
 import pytest
 from thumbwheel import wire

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def shell_blocks(markdown: str) -> list[str]:
-    """The blocks marked ``sh``; those marked ``console`` are for reading."""
+    """Returns the blocks marked ``sh``; blocks marked ``console`` are only for reading."""
     return re.findall(r"^```sh\n(.*?)^```$", markdown, re.DOTALL | re.MULTILINE)
 
 

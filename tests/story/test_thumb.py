@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 
 def labels_of_snapshot(stack: Stack, pulled: Path) -> dict[str, bool]:
-    """completion id → label, of every row of the snapshot that the pulled checkpoint names."""
+    """Returns completion id → label for every row of the snapshot that the pulled checkpoint names."""
     store = Path(stack.environment["THUMBWHEEL_DATA_DIR"]) / "artifacts" / "sha256"
 
     def stored(sha256: str) -> bytes:
@@ -38,16 +38,16 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         assert client.events.record(thumb).status == "replayed"
         assert client.releases.current().action == "start"
 
-        # Not yet: the trigger says what is missing.
+        # Before there are enough labels, the trigger names how many are missing.
         assert client.events.record_many(others[:50]).stored == 50
 
-        def said() -> list[str]:
+        def refusals() -> list[str]:
             return [decision.reason for decision in client.runs.trigger_decisions() if not decision.started]
 
-        wait(stack, "a decision", lambda: any("of 40 new desirable labels" in reason for reason in said()))
+        wait(stack, "a decision", lambda: any("of 40 new desirable labels" in reason for reason in refusals()))
         assert not list(client.runs.list())
 
-        # Enough: it starts by itself, and goes through every state.
+        # With enough labels a run starts automatically and passes through every state.
         assert client.events.record_many(others[50:]).stored == 30
         (run,) = wait(stack, "the start of a run", lambda: list(client.runs.list()))
         run = ended(stack, client, run.id)
@@ -59,7 +59,7 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         steps = client.runs.metrics(run.id).steps
         assert [line["step"] for line in steps] == list(range(1, steps[-1]["total_steps"] + 1))
 
-        # What it registered is whole, says what it is, and is not live yet.
+        # The registered checkpoint is complete, described by its card, and not live yet.
         checkpoint = client.checkpoints.pull(run.checkpoint_id, tmp_path / "weights")
         assert (checkpoint.kind, checkpoint.verdict, checkpoint.live) == ("weights", "passed", False), checkpoint
         assert weights_fingerprint(tmp_path / "weights") == checkpoint.weights_sha256
@@ -67,7 +67,7 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         assert "learnt" in (tmp_path / "weights" / "README.md").read_text()
         assert labels_of_snapshot(stack, tmp_path / "weights")[thumb.completion_id] is True
 
-        # Shipped, it is what serving gets, and what the next run starts from.
+        # Once shipped, it is the current release.
         release = client.releases.ship(checkpoint.id, reason="the story")
         current = client.releases.current()
         assert (current.id, current.checkpoint.id, current.checkpoint.live) == (release.id, checkpoint.id, True)
@@ -75,7 +75,7 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         known = httpx.get(f"{stack.base_url}/v1/releases/current?project=thumb", headers=headers)
         assert known.status_code == 304
 
-        # The next run starts from the shipped weights: its adapter stands on them.
+        # The next run starts from the shipped weights, on which its adapter stands.
         lora = wire.NewRun(changes={"method": "lora", "epochs": 1, "lora": {"rank": 2, "alpha": 4}})
         second = ended(stack, client, client.runs.start(lora).id)
         assert second.state == "succeeded", second.reason
@@ -84,10 +84,10 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
         trained = json.loads((tmp_path / "adapter" / "manifest.json").read_bytes())["training"]
         assert trained["base_fingerprint"] == checkpoint.weights_sha256
 
-        # Its receipt says which weights the thumb is in. Erased, it is in no snapshot and in no working folder.
+        # The receipt of the thumb names the weights that it influenced. Its erasure removes the working folders.
         learnt = {checkpoint.id, adapter.id}
-        assert {one.checkpoint_id for one in client.events.receipt(thumb.event_id).checkpoints} == learnt
-        folders = [Path(stack.environment["THUMBWHEEL_DATA_DIR"]) / "work" / str(one.id) for one in (run, second)]
+        assert {each.checkpoint_id for each in client.events.receipt(thumb.event_id).checkpoints} == learnt
+        folders = [Path(stack.environment["THUMBWHEEL_DATA_DIR"]) / "work" / str(each.id) for each in (run, second)]
         assert all(folder.is_dir() for folder in folders)
         begun = client.erasures.start(thumb.actor)
 
@@ -96,9 +96,9 @@ def test_a_thumb_goes_from_post_to_the_release_that_it_influenced(stack, base_mo
 
         certified = wait(stack, "the erasure", certificate)
         assert thumb.event_id in certified.event_ids
-        assert {one.checkpoint_id for one in certified.checkpoints} == learnt
+        assert {each.checkpoint_id for each in certified.checkpoints} == learnt
         wait(stack, "the end of the working folders", lambda: not any(folder.exists() for folder in folders))
 
-        # Rolling back is one call.
+        # A rollback is one call.
         assert client.releases.roll_back().checkpoint_id == run.reference_checkpoint_id
         assert client.releases.current().checkpoint.kind == "base"
