@@ -16,7 +16,7 @@ from app.messages import HOUSEKEEPING, LOOK_AT_RUN, RUNS, TASKS, TICK
 from tests.desk import make_project, messages, request, shown, vote
 
 ROOT = Path(__file__).parents[2]
-#: For what a fault would keep for ever.
+#: Seconds after which a wait counts as a hang.
 PATIENCE = 240
 
 
@@ -27,7 +27,7 @@ def strings_of(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def registered(migrated):
-    """The workers' own tasks by name."""
+    """The tasks of the workers by name, without those of Celery."""
     from worker.main import app  # reads the settings
 
     app.loader.import_default_modules()
@@ -64,7 +64,7 @@ def test_a_message_with_other_arguments_than_its_task_has_is_not_written(databas
 
 @pytest.fixture
 def never_polls(monkeypatch):
-    """Relays send only when a commit wakes them."""
+    """Lets relays send only when a commit wakes them."""
     monkeypatch.setattr(outbox, "RETRY_SECONDS", 2 * PATIENCE)
 
 

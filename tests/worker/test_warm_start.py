@@ -1,4 +1,4 @@
-"""Trainer and scorer forked from a process with their libraries imported: a child as one that is started."""
+"""Trainer and scorer are forked from a process that has imported their libraries, and behave like new processes."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def started(workdir: Path, module: str = "worker.training.train", check=nothing,
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fork servers that import nothing in advance: they start at once."""
+    """Lets fork servers import nothing in advance, so that they start immediately."""
     monkeypatch.setattr(warm_start, "PRELOADED", ())
     monkeypatch.setattr(warm_start, "_server", None)
     yield
@@ -48,7 +48,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> Path:
-    """A WORKDIR whose job never comes: a trainer in it waits until it is ended."""
+    """A WORKDIR without a job, in which a trainer waits until it is ended."""
     os.mkfifo(tmp_path / "job.json")
     return tmp_path
 
@@ -102,7 +102,7 @@ def test_no_thread_that_a_fork_would_lose_runs_in_the_fork_server(waiting: Path)
         server = warm_start._server
     assert server is not None
     names = {(task / "comm").read_text().strip() for task in Path(f"/proc/{server.process.pid}/task").iterdir()}
-    # jemalloc, which pyarrow brings, starts its thread again in the child.
+    # jemalloc, a part of pyarrow, restarts its thread in the child.
     assert len(names - {"jemalloc_bg_thd"}) == 1
 
 
@@ -115,7 +115,7 @@ def test_a_stop_reaches_a_forked_process(waiting: Path) -> None:
 
 @pytest.mark.usefixtures("light")
 def test_one_environment_is_what_the_process_and_its_libraries_have(waiting: Path) -> None:
-    """Libraries read it while they are imported: another environment needs another server."""
+    """Starts a process with another environment, which needs another server, as libraries read it at import."""
     with started(waiting):
         first = warm_start._server
     assert first is not None

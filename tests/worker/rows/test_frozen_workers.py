@@ -35,7 +35,7 @@ CHANGES = {
         "evaluation": {"kl_prompts": 2, "kl_max_new_tokens": 2, "bootstrap": 100},
     },
 }  # fmt: skip
-PATIENCE = 240  # seconds, for what a hang would keep for ever
+PATIENCE = 240  # seconds after which a wait counts as a hang
 
 
 def _own_namespace() -> list[str]:
@@ -69,7 +69,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def working(pids: list[int]) -> list[int]:
-    """Those of `pids` that are alive."""
+    """Returns the living processes among `pids`."""
     alive = []
     for pid in pids:
         try:
@@ -81,7 +81,7 @@ def working(pids: list[int]) -> list[int]:
 
 
 def artifacts_of(run_id):
-    """What a worker could write that counts: the run's row, its history, its metrics, its checkpoint."""
+    """Returns all rows that a worker may write for a run: run, history, metrics and checkpoint."""
     return (
         execute("SELECT * FROM runs WHERE id = :id", id=run_id),
         execute("SELECT * FROM run_transitions WHERE run_id = :id ORDER BY id", id=run_id),
@@ -93,7 +93,7 @@ def artifacts_of(run_id):
 @pytest.mark.timeout(600)
 @pytest.mark.trial
 def test_a_frozen_worker_costs_one_attempt_and_the_weights_are_those_of_an_undisturbed_run(database, tmp_path):
-    # given a worker that trains, and is frozen with its trainer after a few steps
+    # given a worker that is frozen with its trainer after a few steps
     make_project(base_model=tiny.save_model(tmp_path / "base", seed=3), recipe=CHANGES)
     vote(60)
     run = request()
@@ -121,7 +121,7 @@ def test_a_frozen_worker_costs_one_attempt_and_the_weights_are_those_of_an_undis
         assert (ended.state, ended.attempts) == ("succeeded", 2)
         assert execute("SELECT lost FROM runs WHERE id = :id", id=run.id) == [(1,)]
 
-        # and the thawed one writes nothing that counts, and ends
+        # and the thawed worker changes no row and ends
         before = artifacts_of(run.id)
         for pid in everything:
             os.kill(pid, signal.SIGCONT)
@@ -129,7 +129,7 @@ def test_a_frozen_worker_costs_one_attempt_and_the_weights_are_those_of_an_undis
         assert wait_until(lambda: not working(everything), PATIENCE)
         assert artifacts_of(run.id) == before
 
-    # and a trainer that nobody disturbed has the same weights
+    # and an undisturbed trainer arrives at the same weights
     train(undisturbed)
     trained = json.loads((undisturbed / "training.json").read_bytes())
     assert execute("SELECT weights_sha256 FROM checkpoints WHERE run_id = :id", id=run.id) == [
@@ -175,7 +175,7 @@ def test_a_trainer_whose_folder_was_taken_over_ends_by_itself(tmp_path):
 
 
 def test_a_trainer_whose_lease_is_renewed_works_on(database, tmp_path, monkeypatch):
-    """Longer than the lease lasts without a renewal."""
+    """Waits for longer than the lease lasts without a renewal."""
     make_project(base_model=saved_model(tmp_path / "base"))
     vote()
     claimed = claim(request().id)
@@ -192,7 +192,7 @@ def test_no_process_is_signalled_by_a_number_in_a_file(database, tmp_path, monke
     claimed = claim(request().id)
     workdir = workdir_of(claimed.lease)
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
-        # a lock as earlier versions wrote it, whose process id belongs to a stranger by now
+        # a lock of an earlier version, whose process id now belongs to another program
         run_folder(claimed.lease.run_id).mkdir(parents=True)
         for folder in (run_folder(claimed.lease.run_id), workdir):
             folder.mkdir(exist_ok=True)

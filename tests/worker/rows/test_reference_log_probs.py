@@ -1,4 +1,4 @@
-"""The reference's log-probs from run to run: through the real store, to the real trainer."""
+"""The reference's log-probs are passed from run to run through the real store to the real trainer."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def desk(database: str, base_model: Path) -> None:
 
 
 def staged(**new: Any) -> tuple[Claimed, UUID, Path]:
-    """A run with its WORKDIR as its trainer finds it."""
+    """Claims a run and stages its WORKDIR for the trainer."""
     claimed = claim(request(**new).id)
     workdir = workdir_of(claimed.lease)
     return claimed, stage(claimed, workdir), workdir
@@ -62,7 +62,7 @@ def test_what_one_run_scored_the_next_ones_over_the_same_reference_take(desk: No
     from tests.trainer import tiny
     from worker.training.train import train
 
-    # given a run that is trained, and fails after that
+    # given a run that fails after its training
     tiny.save_model(tmp_path / "base")
     changes = {"method": "full", "micro_batch_size": 4, "batch_size": 16, "epochs": 1, "drift": {"checks": 0}}
 
@@ -71,18 +71,18 @@ def test_what_one_run_scored_the_next_ones_over_the_same_reference_take(desk: No
         train(workdir)
         registration.keep_log_probs(claimed, snapshot_id, workdir)
         end(claimed)
-        found: dict[str, int] = json.loads((workdir / "training.json").read_bytes())["reference"]
-        return found
+        figures: dict[str, int] = json.loads((workdir / "training.json").read_bytes())["reference"]
+        return figures
 
     first = trained()
     assert first["scored"] > 0
     assert first["cached"] == 0
 
-    # then one with another recipe scores nothing, and stores nothing twice
+    # then a run with another recipe scores nothing and stores nothing twice
     assert trained(beta=0.4) == {"scored": 0, "cached": first["scored"]}
     assert rows() == 1
 
-    # and one over a larger snapshot scores what is new, and the pairs that this mismatches
+    # and a run on a larger snapshot scores the new rows and the new mismatched pairs
     vote(10, start=40)
     larger = trained()
     assert larger["cached"] >= first["scored"] / 2

@@ -1,4 +1,4 @@
-"""What a worker does with a run: real processes in a real WORKDIR, without Celery."""
+"""A worker processes a run with real processes in a real WORKDIR, without Celery."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -99,7 +99,7 @@ def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run, base_mod
     look(run.id, lambda: True)
 
     assert shown(run.id).state == "snapshotting"
-    # Once for the request, once for the return; a relay, which only a worker process has, would have sent them.
+    # One for the request, one for the return; no relay sends them, since only worker processes have one.
     assert messages() == [str(run.id)] * 2
     workdir = run_folder(run.id) / "epoch-1"
     job = json.loads((workdir / "job.json").read_bytes())
@@ -153,7 +153,7 @@ def test_lines_are_read_whole_and_a_replaced_file_from_its_beginning(tmp_path):
             file.write('ep": 3}\n')
         assert lines.read() == ([{"step": 3}], False)
 
-        # A resumed trainer cuts what it takes again, and writes on, longer than before.
+        # A resumed trainer cuts the lines of steps that it repeats, and writes more lines than before.
         (tmp_path / "aside").write_text('{"step": 1}\n' + '{"step": 22}\n' * 9)
         (tmp_path / "aside").replace(path)
 
@@ -170,7 +170,7 @@ def test_progress_becomes_a_report_of_the_run_s_state_alone(tmp_path):
         with progress.open("a") as file:
             file.write(json.dumps({"phase": phase, "done": done, "total": 10, "at": at}) + "\n")
 
-    tell("training", 9, 0)  # of an earlier attempt
+    tell("training", 9, 0)  # a line of an earlier attempt
     with closing(Follower(tmp_path)) as follower:
         assert not follower.read()
         tell("loading", 0, 1)
@@ -199,15 +199,15 @@ def test_progress_becomes_a_report_of_the_run_s_state_alone(tmp_path):
 
 @pytest.fixture
 def trained(run, workdir):
-    """A claimed run whose WORKDIR is as trainer and scorer leave it, where the micro-batch was left to the machine."""
+    """A claimed run with its WORKDIR after trainer and scorer, with an automatic micro-batch size."""
     claimed = claim(run.id)
     stage(claimed, workdir)
-    asked = json.loads((workdir / "recipe.json").read_bytes())
+    recipe = json.loads((workdir / "recipe.json").read_bytes())
     training = {"kind": "adapter", "weights_sha256": "ab" * 32, "steps": 3, "pairs_trained": None}
     judged = {"completion_id": ["c1", "c2"], "desirable": [True, False], "suspicion": [0.25, 0.5]}
     documents = {
-        "recipe": {**asked, "micro_batch_size": "auto"},
-        "training": {**training, "recipe": {**asked, "micro_batch_size": 4}},
+        "recipe": {**recipe, "micro_batch_size": "auto"},
+        "training": {**training, "recipe": {**recipe, "micro_batch_size": 4}},
         "scores": {"rows": 4},
         "suspicion": judged,
     }
@@ -268,11 +268,11 @@ def test_the_trainer_learns_nothing_of_our_settings(run, workdir, monkeypatch):
     assert claimed.project == DESK
 
 
-# -- what it lacks, says and leaves behind ----------------------------------------------------------------------------
+# -- memory, output and leftovers -------------------------------------------------------------------------------------
 
 
 def module(workdir, monkeypatch, source, name="says"):
-    """A trainer of our own: `source` after some imports, WORKDIR is `w`."""
+    """Writes a stand-in for the trainer: some imports, WORKDIR as `w`, then `source`. Returns the module's name."""
     monkeypatch.setenv("PYTHONPATH", str(workdir))
     head = "import json, os, pathlib, resource, signal, subprocess, sys, time\nw = pathlib.Path(sys.argv[1])\n"
     (workdir / f"{name}.py").write_text(head + source)
@@ -288,7 +288,7 @@ def alive(pid):
 
 @pytest.fixture
 def staged(run, workdir):
-    """A claimed run and its WORKDIR, whose recipe asks for 16 rows at once of 32."""
+    """A claimed run with its WORKDIR and a recipe of 32 rows in micro-batches of 16."""
     claimed = claim(run.id)
     stage(claimed, workdir)
     recipe = {**json.loads((workdir / "recipe.json").read_bytes()), "batch_size": 32, "micro_batch_size": 16}
@@ -316,18 +316,18 @@ def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_
         halve_on_oom.train(workdir, heart, RunState.REFERENCING, trainer)
 
     assert (workdir / "tried").read_text().split() == ["16", "8", "4"]
-    told = shown(staged.lease.run_id)
-    assert (told.recipe.batch_size, told.recipe.micro_batch_size) == (32, 4)
-    notes = [line.reason for line in told.transitions if line.kind == "shrunk"]
-    assert notes == told.warnings
+    run = shown(staged.lease.run_id)
+    assert (run.recipe.batch_size, run.recipe.micro_batch_size) == (32, 4)
+    notes = [line.reason for line in run.transitions if line.kind == "shrunk"]
+    assert notes == run.warnings
     assert notes[0].startswith(
         "memory ran out with 16 rows at once: training begins again with a micro_batch_size of 8"
     )
     assert execute("SELECT lost, lease_epoch FROM runs") == [(0, 1)]
-    # training begins again, with what the reference had said
+    # training begins again with the log-probs of the reference that were scored already
     assert not (workdir / "state").exists()
-    kept = sorted(path.read_text() for path in (workdir / "scored-before").glob("*.safetensors"))
-    assert kept == ["16", "8"]
+    scored = sorted(path.read_text() for path in (workdir / "scored-before").glob("*.safetensors"))
+    assert scored == ["16", "8"]
     lines = (workdir / "warnings.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 0]
 

@@ -1,4 +1,4 @@
-"""What cannot be trained fails its run in the first second: no snapshot is built, no process with torch is started."""
+"""Runs that cannot be trained fail in the first second, before a snapshot is built or a process with torch starts."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ LORA = {"lora": {"rank": 4, "alpha": 8}}
 
 @pytest.fixture
 def base(database: str, tmp_path: Path) -> Path:
-    """The base model of the project, sound until a test spoils it."""
+    """The base model of the project, intact until a test damages it."""
     folder = saved_model(tmp_path / "base")
     make_project(base_model=folder)
     vote()
@@ -38,7 +38,7 @@ def base(database: str, tmp_path: Path) -> Path:
 
 
 def refused(**new: Any) -> str:
-    """Why a run fails that a worker looks at: said in its state and in its history, and nothing else is left of it."""
+    """Requests a run that the worker must refuse; returns the reason in its row and history, its only traces."""
     run = request(**new)
     before = execute(REGISTERED)
 
@@ -57,10 +57,10 @@ def refused(**new: Any) -> str:
 
 
 def ship(folder: Path, files: dict[str, Path], kind: str = "adapter") -> str:
-    made = register(ready_to_finish(folder), folder, files=files, kind=kind)
+    checkpoint_id = register(ready_to_finish(folder), folder, files=files, kind=kind)
     with transaction() as session:
-        releases.ship(session, DESK, wire.NewRelease(checkpoint_id=made), "key test")
-    return str(made)
+        releases.ship(session, DESK, wire.NewRelease(checkpoint_id=checkpoint_id), "key test")
+    return str(checkpoint_id)
 
 
 def cut(path: Path) -> None:
@@ -68,7 +68,7 @@ def cut(path: Path) -> None:
 
 
 def in_two_files(folder: Path) -> None:
-    """The weights as large models have them: an index, and two files, of which the second one is gone."""
+    """Splits the weights as in large models: an index and two files, of which the second is missing."""
     (folder / "model.safetensors").unlink()
     names = dict(zip(BASE, ("model-1.safetensors", "model-2.safetensors"), strict=True))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
@@ -137,7 +137,7 @@ def test_a_base_model_that_cannot_be_loaded_fails_the_run_with_one_sentence(base
 
 
 def test_a_model_s_name_in_place_of_its_folder_is_told_apart_from_a_folder(database: str) -> None:
-    make_project()  # a project of an earlier version may name such a one; today it is refused when it is named
+    make_project()  # projects of earlier versions may have one; today it is refused at configuration
     execute("UPDATE projects SET base_model = 'acme/some-model-7b'")
     execute("ALTER TABLE checkpoints DISABLE TRIGGER USER")
     execute("UPDATE checkpoints SET base_model = 'acme/some-model-7b'")

@@ -1,4 +1,4 @@
-"""A retried run finds what its source saved, where that lies on this machine."""
+"""A retried run continues from the state of its source, if that state is on this machine."""
 
 import json
 
@@ -16,7 +16,7 @@ from worker.staging.workdir import stage
 
 @pytest.fixture
 def failed(database, tmp_path):
-    """A run that failed with a saved state, and its WORKDIR; the micro-batch was left to the machine."""
+    """A run that failed with a saved state, and its WORKDIR; its micro-batch size is automatic."""
     make_project(base_model=saved_model(tmp_path / "base"))
     vote()
     claimed = claim(request(changes={"micro_batch_size": "auto"}).id)

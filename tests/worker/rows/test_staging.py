@@ -1,4 +1,4 @@
-"""Each attempt has a folder of its own, which takes over what earlier ones saved."""
+"""Each attempt has a separate folder, which takes over what earlier attempts saved."""
 
 import json
 

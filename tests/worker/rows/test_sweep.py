@@ -1,4 +1,4 @@
-"""Working folders that go: of runs on snapshots that were redacted, and of those that ended long ago."""
+"""Removes the working folders of runs on redacted snapshots, and of runs that ended long ago."""
 
 import pytest
 
@@ -26,22 +26,22 @@ def redact(snapshot_id) -> None:
 def test_folders_of_ended_runs_go_where_rows_were_erased_and_others_stay(tmp_path):
     runs = []
     for number in range(2):
-        made = checkpoint(tmp_path / str(number))
-        runs += execute("SELECT run_id, snapshot_id FROM checkpoints WHERE id = :id", id=made)
+        checkpoint_id = checkpoint(tmp_path / str(number))
+        runs += execute("SELECT run_id, snapshot_id FROM checkpoints WHERE id = :id", id=checkpoint_id)
         vote(10, start=100 + 10 * number)
     going_on = claim(request().id)
     snapshot(going_on, tmp_path / "2")
-    [(of_it,)] = execute("SELECT snapshot_id FROM runs WHERE id = :id", id=going_on.lease.run_id)
+    [(redacted,)] = execute("SELECT snapshot_id FROM runs WHERE id = :id", id=going_on.lease.run_id)
     folders = [run_folder(run_id) for run_id in (runs[0][0], runs[1][0], going_on.lease.run_id)]
-    kept = settings.current().work_dir / "weights"
-    for folder in (*folders, kept):
+    weights = settings.current().work_dir / "weights"
+    for folder in (*folders, weights):
         (folder / "snapshot").mkdir(parents=True)
     redact(runs[0][1])
-    redact(of_it)
+    redact(redacted)
 
     sweep()
 
-    assert [folder.exists() for folder in (*folders, kept)] == [False, True, True, True]
+    assert [folder.exists() for folder in (*folders, weights)] == [False, True, True, True]
 
 
 def test_folders_of_runs_that_ended_long_ago_go_and_of_those_that_go_on_never(tmp_path):
