@@ -1,9 +1,9 @@
-"""What both sides are given: rows, pairs, and a reference that differs from the policy.
+"""The inputs of both sides: rows, pairs, and a reference that differs from the policy.
 
-Chosen for what float32 can show. A log-ratio is a small difference of large sums, so completions are short (the last
-digit of a sum of 20 nats is 2e-6) and the reference is several nats away from the policy: then r and z0 have digits to
-compare. β·(r − z0) stays below 3 or so: towards its ends a sigmoid has none, whoever computes it. The policy itself is
-a plain random model, whose gradients have digits too.
+They are chosen for the precision of float32. A log-ratio is a small difference of large sums, so completions are short
+(the last digit of a sum of 20 nats is 2e-6) and the reference is several nats away from the policy: then r and z0 have
+enough digits to compare. β·(r − z0) stays below 3 or so, since a saturated sigmoid has no digits on either side. The
+policy is a plain random model, whose gradients have enough digits too.
 """
 
 import copy
@@ -20,7 +20,7 @@ MAX_LENGTH = 96
 
 
 def unpaired(count: int = 8, *, desirable: bool | None = None, letters: int = 1) -> list[dict[str, Any]]:
-    """Rows whose completions are words cut to `letters`, all different. Every third one desirable, or one class."""
+    """Returns rows whose completions are different words cut to `letters`; every third is desirable, or all alike."""
     return [
         {
             "prompt": row["prompt"],
@@ -34,7 +34,7 @@ def unpaired(count: int = 8, *, desirable: bool | None = None, letters: int = 1)
 def preferences(
     count: int = 3, *, letters: tuple[int, int] = (2, 1), prompt: str | None = None
 ) -> list[dict[str, str]]:
-    """Pairs whose completions, chosen and rejected, are words cut to `letters`; one `prompt` for all where given."""
+    """Returns pairs whose chosen and rejected completions are words cut to `letters`; `prompt`, if given, is shared."""
     prompts, words = tiny.sentences(count, seed=3), tiny.WORDS
     return [
         {
@@ -47,7 +47,7 @@ def preferences(
 
 
 def as_rows(pairs: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Pairs as rows of ours: chosen, rejected, chosen, rejected, …"""
+    """Returns pairs as rows of the trainer: chosen, rejected, chosen, rejected, …"""
     return [
         {"prompt": pair["prompt"], "completion": pair[name], "label": name == "chosen"}
         for pair in pairs
@@ -56,8 +56,8 @@ def as_rows(pairs: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
 
 
 def sharpened(model: Any, times: float = 4.0) -> Any:
-    """A copy with logits so many times as large: surer of itself, and so mostly wrong. As a reference it finds every
-    completion less likely than the model does: r > 0 and z0 > 0.
+    """Returns a copy with logits multiplied by `times`: surer of itself, and so mostly wrong. As a reference it gives
+    every completion a lower probability than the model does: r > 0 and z0 > 0.
     """
     copied = copy.deepcopy(model)
     with torch.no_grad():
@@ -66,7 +66,7 @@ def sharpened(model: Any, times: float = 4.0) -> Any:
 
 
 def taught(model: Any, steps: int = 2) -> Any:
-    """A copy that has seen the rows. As a reference it finds them likelier than the model does: r < 0, z0 clamped."""
+    """Returns a copy trained on the rows. As a reference it gives them a higher probability: r < 0, z0 clamped."""
     copied = copy.deepcopy(model)
     weights = [weight for weight in copied.parameters() if weight.requires_grad]
     encoded = tiny.tokenizer()([row["prompt"] + row["completion"] for row in unpaired(12)])["input_ids"]
@@ -84,7 +84,7 @@ def taught(model: Any, steps: int = 2) -> Any:
 
 
 def overdone(adapted: Any, times: float = 5.0) -> Any:
-    """A copy whose adapters do so many times as much: another adapter of the same base, and far from zero."""
+    """Returns a copy with an adapter `times` as strong: another adapter of the same base, far from zero."""
     copied = copy.deepcopy(adapted)
     with torch.no_grad():
         for name, weight in copied.named_parameters():

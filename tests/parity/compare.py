@@ -1,8 +1,8 @@
-"""How far two trainers' figures are apart.
+"""Relative differences between the figures of two trainers.
 
-A number: |ours − theirs| / |theirs|. A gradient: ‖ours − theirs‖₂ / ‖theirs‖₂ for each tensor, and of these the
-largest. The norm of a tensor is the measure, not its single elements: an element that is nearly zero is a difference of
-large numbers, has no correct digits in float32, and moves the weights as little as it weighs in the norm.
+For a number: |ours − theirs| / |theirs|. For a gradient: the largest of ‖ours − theirs‖₂ / ‖theirs‖₂ over its tensors.
+Tensors are compared by norm and not by element: an element near zero is a difference of large numbers, has no correct
+digits in float32, and moves the weights as little as it counts in the norm.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Figures:
-    """What one side computes for one micro-batch."""
+    """The results of one side for one micro-batch."""
 
     numbers: Mapping[str, float]
     gradients: Mapping[str, Tensor]
@@ -35,30 +35,30 @@ def number(ours: float, theirs: float) -> Compared:
 
 
 def gradient(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Compared:
-    """Both norms over all weights, with the relative difference of the worst tensor."""
-    assert ours.keys() == theirs.keys(), "both sides have to train the same weights"
-    apart = [_share(_norm(ours[name].double() - theirs[name].double()), _norm(theirs[name])) for name in ours]
-    return Compared(_norm(*ours.values()), _norm(*theirs.values()), _largest(apart))
+    """Returns both norms over all weights with the relative difference of the worst tensor."""
+    assert ours.keys() == theirs.keys(), "both sides must train the same weights"
+    differences = [_share(_norm(ours[name].double() - theirs[name].double()), _norm(theirs[name])) for name in ours]
+    return Compared(_norm(*ours.values()), _norm(*theirs.values()), _largest(differences))
 
 
 def whole_gradient(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Compared:
-    """Both norms over all weights, with the relative difference of all weights together."""
-    apart = _norm(*(ours[name].double() - theirs[name].double() for name in theirs))
+    """Returns both norms over all weights with the relative difference of all weights together."""
+    difference = _norm(*(ours[name].double() - theirs[name].double() for name in theirs))
     norm = _norm(*theirs.values())
-    return Compared(_norm(*ours.values()), norm, _share(apart, norm))
+    return Compared(_norm(*ours.values()), norm, _share(difference, norm))
 
 
 def table(ours: Figures, theirs: Figures) -> Table:
-    """Every number, and `gradient`."""
-    assert ours.numbers.keys() == theirs.numbers.keys(), "both sides have to give the same figures"
+    """Compares every number, and the gradients as `gradient`."""
+    assert ours.numbers.keys() == theirs.numbers.keys(), "both sides must report the same figures"
     compared = {name: number(ours.numbers[name], theirs.numbers[name]) for name in ours.numbers}
     return compared | {"gradient": gradient(ours.gradients, theirs.gradients)}
 
 
 def both_ways(padded: Figures, packed: Figures, theirs: Figures) -> Table:
-    """`table` of rows that are padded, as theirs are, and under names that begin with `packed` every number and the
-    gradient of rows that are packed, as we train. Packed sums run in another order, so a small tensor is rounded
-    otherwise: there the whole gradient is compared.
+    """Compares our padded rows and our packed rows with theirs, which are padded; the names of the packed figures
+    begin with `packed`. Packed sums run in another order, so small tensors are rounded differently: the gradient of
+    packed rows is compared as a whole.
     """
     numbers = {f"packed {name}": number(packed.numbers[name], theirs.numbers[name]) for name in theirs.numbers}
     gradients = {"packed gradient": whole_gradient(packed.gradients, theirs.gradients)}
@@ -66,12 +66,12 @@ def both_ways(padded: Figures, packed: Figures, theirs: Figures) -> Table:
 
 
 def worst(*tables: Table) -> float:
-    """The largest relative difference of all; NaN where one is."""
-    return _largest([compared.relative for one in tables for compared in one.values()])
+    """Returns the largest relative difference of all tables, or NaN if any difference is NaN."""
+    return _largest([compared.relative for each in tables for compared in each.values()])
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
-    """Of every trained weight, tied ones once; zeros where none has arrived."""
+    """Returns the gradient of every trained weight, tied ones once; zeros for a weight without gradient."""
     return {
         name: weight.new_zeros(weight.shape) if weight.grad is None else weight.grad.detach().clone()
         for name, weight in model.named_parameters()

@@ -1,7 +1,7 @@
-"""Whole runs beside TRL's KTOTrainer, fifty optimizer steps: every step's loss, and where the weights end.
+"""Compares whole runs with TRL's KTOTrainer: the loss of each of fifty optimizer steps, and the final weights.
 
-Ours is `worker.training.train.train` on a staged WORKDIR. TRL is fed our plan: the same rows in the same micro-batches,
-and, because it pairs each row with the one before it and we with the one behind it, each micro-batch in reverse.
+Our side is `worker.training.train.train` on a staged WORKDIR. TRL gets our plan, the same rows in the same
+micro-batches. Each micro-batch is reversed, because TRL pairs a row with the row before it and our plan with the next.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """Prompts and completions all different, so that every rotation is a legal pairing."""
+    """Returns rows with different prompts and completions, so that every rotation is a valid pairing."""
     return [{**row, "completion": f" {number}{row['completion']}"} for number, row in enumerate(tiny.text_rows(ROWS))]
 
 
@@ -45,9 +45,9 @@ def compared(
     accumulated: int = 1,
     learning_rate: float = 1e-3,
 ) -> Table:
-    """Of a full fine-tuning of a random model, or of a LoRA that continues a shipped adapter which is not zero.
+    """Compares a full fine-tuning of a random model, or a LoRA that continues a shipped, nonzero adapter.
 
-    `accumulated`: micro-batches of a step.
+    accumulated  micro-batches per step
     """
     batch = MICRO_BATCH * accumulated
     recipe = recipe_of(
@@ -67,12 +67,12 @@ def compared(
         ours = [line["loss"] for line in tiny.lines(workdir / "metrics.jsonl")]
         start, ended = _weights(adapter or base), _weights(workdir / "output")
         losses, theirs_ended = _of_trl(base, adapter, _in_trls_order(recipe), recipe)
-    assert len(ours) == len(losses) == steps, "both sides take every step"
+    assert len(ours) == len(losses) == steps, "both sides must take every step"
     by_step = [number(*pair) for pair in zip(ours, losses, strict=True)]
     return {
         "loss, first step": by_step[0],
         "loss, last step": by_step[-1],
-        f"loss, worst of {steps} steps": max(by_step, key=lambda one: one.relative),
+        f"loss, worst of {steps} steps": max(by_step, key=lambda loss: loss.relative),
         "way of the weights": _way(start, ended, theirs_ended),
     }
 
@@ -88,20 +88,20 @@ def _in_trls_order(recipe: Any) -> list[dict[str, Any]]:
     ]  # fmt: skip
     for block in blocks:
         behind = (*block.rows[1:], block.rows[0])
-        assert not plan.mismatched or block.partners == behind, "every row is paired with the one behind it"
+        assert not plan.mismatched or block.partners == behind, "every row is paired with the next one"
     return [given[row] for block in blocks for row in reversed(block.rows)]
 
 
 def _of_trl(
     base: Path, adapter: Path | None, ordered: Sequence[Any], recipe: Any
 ) -> tuple[list[float], dict[str, Tensor]]:
-    """The loss of every optimizer step, and the trained weights."""
+    """Returns the loss of every optimizer step of TRL and the trained weights."""
     from trl import KTOConfig, KTOTrainer
 
     losses: list[Tensor] = []
 
     class Recorded(KTOTrainer):
-        """Keeps the losses as they are: what it logs is rounded."""
+        """A trainer that records its losses without the rounding of its log."""
 
         def compute_loss(self, *given: Any, **more: Any) -> Tensor:
             loss: Tensor = super().compute_loss(*given, **more)
@@ -119,15 +119,17 @@ def _of_trl(
         "adam_beta1": recipe.adam_beta1, "adam_beta2": recipe.adam_beta2, "adam_epsilon": recipe.adam_epsilon,
         "max_grad_norm": recipe.max_gradient_norm,
     }  # fmt: skip
-    with theirs.trainer(Recorded, KTOConfig, model, ordered, arguments=arguments, **more) as made:
-        made.train()
-        found = {name.replace(".default", ""): weight.detach() for name, weight in made.model.named_parameters()}
+    with theirs.trainer(Recorded, KTOConfig, model, ordered, arguments=arguments, **more) as trl_trainer:
+        trl_trainer.train()
+        weights = {
+            name.replace(".default", ""): weight.detach() for name, weight in trl_trainer.model.named_parameters()
+        }
     in_step = torch.stack(losses).view(-1, recipe.batch_size // MICRO_BATCH)
-    return in_step.mean(1).tolist(), found
+    return in_step.mean(1).tolist(), weights
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    """Of the model or of the adapter that is saved in `folder`."""
+    """Loads the weights of the model or adapter in `folder`."""
     if (folder / "adapter_model.safetensors").exists():
         return load_file(folder / "adapter_model.safetensors")
     return {
@@ -137,7 +139,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _way(start: dict[str, Tensor], ours: dict[str, Tensor], theirs_ended: dict[str, Tensor]) -> Compared:
-    """How far all weights went, ‖w_end − w_start‖, and how far apart the worst tensor ends, relative to its own way."""
+    """Compares ‖w_end − w_start‖ of all weights; the difference is the worst tensor's, relative to its own way."""
     return gradient(
         {name: ours[name] - weight for name, weight in start.items()},
         {name: theirs_ended[name] - weight for name, weight in start.items()},

@@ -1,6 +1,6 @@
-"""KTO a third time, straight from its formula: float64, each row alone and unpadded, all logits, no tricks.
+"""Computes KTO a third time, directly by its formula: in float64, each row alone and unpadded, from all logits.
 
-It says which side is right where two float32 computations differ, and holds for models that TRL does not know.
+It shows which side is right if two float32 computations differ, and covers models that TRL does not support.
 """
 
 import copy
@@ -18,7 +18,7 @@ from worker.training.data.rows import Row
 
 
 def figures(policy: Any, reference: Any, rows: Sequence[RowDict], recipe: Recipe) -> Figures:
-    """Row i borrows the completion of row i − 1 for z0."""
+    """Computes the figures of one micro-batch; for z0, row i borrows the completion of row i − 1."""
     exact_policy, exact_reference = _in_float64(policy), _in_float64(reference)
     read = tokenised(rows)
     routed: list[tuple[Tensor, ...]] = []
@@ -48,14 +48,15 @@ def figures(policy: Any, reference: Any, rows: Sequence[RowDict], recipe: Recipe
 
 def _in_float64(model: Any) -> Any:
     copied = copy.deepcopy(model).double()
-    copied.set_experts_implementation("eager")  # the fast one for experts knows no float64
+    copied.set_experts_implementation("eager")  # the fast implementation has no float64
     copied.zero_grad(set_to_none=True)
     return copied
 
 
 def log_prob(model: Any, row: Row, completed_by: Row, routed: list[tuple[Tensor, ...]] | None = None) -> Tensor:
-    """Σ_t log π(y_t | x, y_<t) of `row`'s prompt with a completion. `routed`: where router logits go, [tokens, experts]
-    for each layer."""
+    """Returns Σ_t log π(y_t | x, y_<t) for the prompt of `row` and the completion of `completed_by`. Router logits are
+    appended to `routed`, as [tokens, experts] for each layer.
+    """
     ids = torch.tensor([[*row.prompt.tolist(), *completed_by.completion.tolist()]])
     output = model(input_ids=ids)
     if routed is not None and getattr(output, "router_logits", None) is not None:
@@ -65,7 +66,7 @@ def log_prob(model: Any, row: Row, completed_by: Row, routed: list[tuple[Tensor,
 
 
 def router_loss(routed: Sequence[tuple[Tensor, ...]], config: Any) -> Tensor:
-    """E · Σ_e f_e · P_e over the tokens of all rows and layers, f_e the share of tokens that go to expert e and P_e its
+    """Returns E · Σ_e f_e · P_e over the tokens of all rows and layers; f_e is the share of tokens of expert e, P_e its
     mean probability (Fedus et al., JMLR 2022, arXiv 2101.03961, equations 4 to 6, there with one expert a token).
     """
     probabilities = torch.cat([torch.cat(layers) for layers in routed]).softmax(dim=-1)

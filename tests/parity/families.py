@@ -1,4 +1,4 @@
-"""One batch of KTO for every kind of decoder: ours beside the exact formula, and beside TRL's KTOTrainer."""
+"""Compares one batch of KTO, for every kind of decoder, with the exact formula and with TRL's KTOTrainer."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from tests.parity import cases, exact, ours, unpaired
 from tests.parity.compare import Table, table
 from tests.trainer import tiny
 
-#: What each is here for. The cap of gemma2 is low enough to bend the logits of a random model.
+#: Families with the feature that each covers. The cap of gemma2 is low enough to change the logits of a random model.
 FAMILIES: Mapping[str, dict[str, Any]] = {
     "llama": {},  # the plain case
     "qwen2": {},  # tied embeddings, biases
@@ -36,10 +36,10 @@ def given(family: str) -> Given:
 
 
 def beside_the_formula(family: str, precision: torch.dtype = torch.float32) -> Table:
-    one = given(family)
-    return table(ours.figures(*one, precision=precision), exact.figures(*one))
+    inputs = given(family)
+    return table(ours.figures(*inputs, precision=precision), exact.figures(*inputs))
 
 
 def beside_trl(family: str) -> Table:
-    one = given(family)
-    return unpaired.compared(one.policy, one.reference, one.rows, lambdas=(1.7, 1.0))
+    inputs = given(family)
+    return unpaired.compared(inputs.policy, inputs.reference, inputs.rows, lambdas=(1.7, 1.0))

@@ -1,4 +1,4 @@
-"""Our side: rows as the trainer reads them, one block, the loss that the loop makes of it."""
+"""Our side: reads rows as the trainer does and computes the loss of one block as its loop does."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def tokenised(rows: Sequence[RowDict], max_length: int = MAX_LENGTH) -> list[Row
 
 
 def rotated(count: int) -> Block:
-    """One block whose row i borrows the completion of row i − 1, as in TRL."""
+    """Returns one block in which row i borrows the completion of row i − 1, as in TRL."""
     return Block(tuple(range(count)), tuple((row - 1) % count for row in range(count)))
 
 
@@ -48,8 +48,10 @@ def figures(
     precision: torch.dtype = torch.float32,
     packed: bool = True,
 ) -> Figures:
-    """Of all `rows` as one micro-batch and one optimizer step. `reference`: the model that scores lp_ref. `packed`: the
-    way that training takes; else padded, with the model's own head.
+    """Computes the figures of all `rows` as one micro-batch and one optimizer step.
+
+    reference  the model that scores lp_ref
+    packed     rows are packed, as in training; else padded, with the model's own head
     """
     objective, read = OBJECTIVES[recipe.objective], tokenised(rows)
     block = rotated(len(read)) if objective.mismatched else Block(tuple(range(len(read))), (None,) * len(read))
@@ -82,7 +84,7 @@ def figures(
 def beside(
     theirs: Figures, policy: Any, reference: Any, rows: Sequence[RowDict], recipe: Recipe, *, loss_alone: bool = False
 ) -> Table:
-    """Both of our ways of reading rows, beside `theirs`. `loss_alone`: which tells no other number."""
+    """Compares our padded and our packed figures with `theirs`. `loss_alone`: they have no other number."""
     ways = [figures(policy, reference, rows, recipe, packed=packed) for packed in (False, True)]
     if loss_alone:
         ways = [Figures({"loss": way.numbers["loss"]}, way.gradients) for way in ways]

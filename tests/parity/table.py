@@ -1,4 +1,4 @@
-"""`python -m tests.parity.table`: every comparison with TRL as one Markdown table on stdout. Writes no file."""
+"""`python -m tests.parity.table`: prints every comparison with TRL as one Markdown table. Writes no file."""
 
 import logging
 import tempfile
@@ -15,7 +15,7 @@ from tests.trainer import tiny
 
 
 def comparisons() -> Iterator[tuple[str, Callable[[], Table]]]:
-    """(what is compared, the comparison)"""
+    """Yields the name of each comparison and a function that computes it."""
     policy = tiny.model()
     sharper, taught = cases.sharpened(policy), cases.taught(policy)
     rows, pairs = cases.unpaired(), cases.preferences()
@@ -52,8 +52,8 @@ def markdown() -> Iterator[str]:
     yield "| compared | quantity | ours | TRL 1.16 | relative difference |"
     yield "|---|---|---:|---:|---:|"
     for name, compare in comparisons():
-        for quantity, found in compare().items():
-            yield f"| {name} | {quantity} | {found.ours:.7g} | {found.theirs:.7g} | {found.relative:.1e} |"
+        for quantity, figures in compare().items():
+            yield f"| {name} | {quantity} | {figures.ours:.7g} | {figures.theirs:.7g} | {figures.relative:.1e} |"
 
 
 if __name__ == "__main__":
@@ -61,4 +61,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     for line in markdown():
-        print(line, flush=True)  # noqa: T201 - the table is what this module is for
+        print(line, flush=True)  # noqa: T201 - this module prints the table

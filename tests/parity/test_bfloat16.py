@@ -1,7 +1,7 @@
-"""bfloat16 arithmetic over float32 weights: what stays in float32, and how far the rest may be off.
+"""bfloat16 arithmetic over float32 weights: which parts stay in float32, and the errors of the rest.
 
 bfloat16 keeps 8 bits, so one rounding is up to 2⁻⁹ = 0.2 % of a number. The bounds are 1 % for loss, z0 and rewards,
-which are sums of many such roundings that mostly cancel, and 5 % for a gradient tensor, which has more behind it.
+which are sums of many such roundings that mostly cancel, and 5 % for a gradient tensor, which has more of them.
 """
 
 from pathlib import Path
@@ -20,20 +20,20 @@ from worker.training.train import train
 
 @pytest.mark.parametrize("family", [name for name in families.FAMILIES if name != "mixtral"])
 def test_a_batch_in_bfloat16_is_near_the_formula_in_float64(family: str) -> None:
-    found = families.beside_the_formula(family, torch.bfloat16)
+    compared = families.beside_the_formula(family, torch.bfloat16)
 
-    gradient = found.pop("gradient")
-    assert worst(found) <= 0.01
+    gradient = compared.pop("gradient")
+    assert worst(compared) <= 0.01
     assert gradient.relative <= 0.05
-    assert worst(found) > 1e-6, "it really is bfloat16"
+    assert worst(compared) > 1e-6, "no difference at all: this was not bfloat16"
 
 
 def test_experts_in_bfloat16_are_near_too_though_a_token_at_the_border_may_change_its_expert() -> None:
-    """So a router's gradient has no bound to name; the loss has."""
-    found = families.beside_the_formula("mixtral", torch.bfloat16)
+    """Bounds the loss alone: a token that changes its expert changes the gradient of the router without limit."""
+    compared = families.beside_the_formula("mixtral", torch.bfloat16)
 
-    del found["gradient"]
-    assert worst(found) <= 0.01
+    del compared["gradient"]
+    assert worst(compared) <= 0.01
 
 
 def test_the_softmax_over_the_vocabulary_is_float32_over_bfloat16_logits() -> None:

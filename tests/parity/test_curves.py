@@ -1,4 +1,4 @@
-"""Fifty steps of the whole trainer follow TRL's within 1e-5."""
+"""Fifty steps of the whole trainer equal TRL's within 1e-5."""
 
 import pytest
 
@@ -10,28 +10,29 @@ WITHIN = 1e-5
 pytestmark = pytest.mark.trial
 
 
-def losses(found: Table) -> Table:
-    return {name: compared for name, compared in found.items() if name.startswith("loss")}
+def losses(table: Table) -> Table:
+    return {name: compared for name, compared in table.items() if name.startswith("loss")}
 
 
 @pytest.mark.parametrize(("objective", "accumulated"), [("kto", 2), ("apo_zero_unpaired", 1)])
 def test_the_loss_of_fifty_steps_of_full_fine_tuning_equals_trls(objective: str, accumulated: int) -> None:
-    found = curves.compared(objective, accumulated=accumulated)
+    table = curves.compared(objective, accumulated=accumulated)
 
-    assert worst(losses(found)) <= WITHIN
-    assert found["way of the weights"].ours > 1, "something is learnt"
+    assert worst(losses(table)) <= WITHIN
+    assert table["way of the weights"].ours > 1, "the weights must change"
 
 
 def test_the_loss_of_fifty_steps_of_lora_against_a_shipped_adapter_that_is_not_zero_equals_trls() -> None:
-    found = curves.compared(lora=True, learning_rate=5e-3)
+    table = curves.compared(lora=True, learning_rate=5e-3)
 
-    assert worst(losses(found)) <= WITHIN
-    assert found["way of the weights"].ours > 1, "something is learnt"
+    assert worst(losses(table)) <= WITHIN
+    assert table["way of the weights"].ours > 1, "the weights must change"
 
 
 def test_a_mixture_of_experts_ends_where_trls_does() -> None:
-    """The weights tell: TRL's loss has the routers' loss in it and ours is logged without. 1e-4, because a weight near
-    1 that went a hundredth has five digits of its way left."""
-    found = curves.compared(family="mixtral", steps=10, accumulated=2)
+    """Compares the weights, since TRL logs its loss with the routers' loss and the trainer without. The bound is 1e-4:
+    a weight near 1 that moved by a hundredth keeps five digits of that difference.
+    """
+    table = curves.compared(family="mixtral", steps=10, accumulated=2)
 
-    assert found["way of the weights"].relative <= 1e-4
+    assert table["way of the weights"].relative <= 1e-4

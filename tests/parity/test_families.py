@@ -1,4 +1,4 @@
-"""KTO on every kind of decoder that the trainer is for."""
+"""KTO on every kind of decoder that the trainer supports."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.parity.compare import worst
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_loss_z0_rewards_and_gradients_equal_the_formula_in_float64(family: str) -> None:
-    """5e-6: float32 keeps seven digits of a log-prob, and a gradient adds up hundreds of products of them."""
+    """Allows 5e-6: float32 keeps seven digits of a log-prob, and a gradient sums hundreds of products of them."""
     assert worst(families.beside_the_formula(family)) <= 5e-6
 
 

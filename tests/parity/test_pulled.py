@@ -1,4 +1,4 @@
-"""What `thumbwheel snapshot pull` writes goes into TRL's KTOTrainer without change."""
+"""The files of `thumbwheel snapshot pull` train TRL's KTOTrainer without a change."""
 
 import json
 import math

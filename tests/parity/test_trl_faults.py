@@ -1,4 +1,4 @@
-"""What TRL 1.16's KTOTrainer does that ours must not: each test shows TRL doing it, then ours on the same rows."""
+"""Faults of the KTOTrainer of TRL 1.16: each test shows TRL's, then that ours has none on the same rows."""
 
 import copy
 import math
@@ -21,9 +21,9 @@ from worker.training.train import train
 
 
 def prepared(rows: list[dict[str, Any]], **more: Any) -> Any:
-    """The dataset that TRL makes of `rows`."""
-    with theirs.kto_trainer(tiny.model(), rows, ref_model=tiny.model(), **more) as made:
-        return made.train_dataset
+    """Returns the dataset that TRL prepares from `rows`."""
+    with theirs.kto_trainer(tiny.model(), rows, ref_model=tiny.model(), **more) as trl_trainer:
+        return trl_trainer.train_dataset
 
 
 def planned(rows: list[dict[str, Any]], micro_batch: int) -> tuple[list[Any], batches.BatchPlan]:
@@ -32,7 +32,7 @@ def planned(rows: list[dict[str, Any]], micro_batch: int) -> tuple[list[Any], ba
 
 
 def test_trl_pairs_a_single_row_left_over_with_itself_and_we_leave_no_row_single() -> None:
-    """A row's own completion makes r' = r: the last micro-batch measures its reward against itself."""
+    """A row paired with its own completion has r' = r, so the last micro-batch measures its reward against itself."""
     rows = cases.unpaired(5)
 
     last = prepared(rows, arguments={"per_device_train_batch_size": 4})[4]
@@ -45,12 +45,12 @@ def test_trl_pairs_a_single_row_left_over_with_itself_and_we_leave_no_row_single
 
 
 def test_trl_pairs_a_prompt_with_its_own_other_completion_and_we_never_do() -> None:
-    """Two answers to one prompt, as a split preference has: the one is no mismatched completion for the other."""
+    """Uses two answers to one prompt, as in a split preference: neither is a mismatched completion for the other."""
     rows = cases.as_rows(cases.preferences(4))
 
-    found = prepared(rows, arguments={"per_device_train_batch_size": 4})
-    assert found[1]["KL_completion_ids"] == found[0]["completion_ids"]
-    assert found[1]["prompt"] == found[0]["prompt"]
+    dataset = prepared(rows, arguments={"per_device_train_batch_size": 4})
+    assert dataset[1]["KL_completion_ids"] == dataset[0]["completion_ids"]
+    assert dataset[1]["prompt"] == dataset[0]["prompt"]
 
     read, plan = planned(rows, 4)
     assert plan.unpaired == 0
@@ -75,7 +75,7 @@ def test_trl_pairs_a_row_with_a_completion_equal_to_its_own_and_we_never_do() ->
 
 
 def test_trl_refuses_to_shuffle_and_we_shuffle_whole_blocks_so_that_every_pair_stays() -> None:
-    """TRL's pairs live in the order of the rows. Ours live in blocks, and an epoch shuffles the order of blocks."""
+    """The pairs of TRL depend on the order of rows. Ours depend on blocks, and an epoch shuffles whole blocks."""
     rows = [{**row, "completion": f" {number}"} for number, row in enumerate(tiny.text_rows(32))]
 
     with pytest.raises(ValueError, match="requires `train_sampling_strategy='sequential'`"):
@@ -88,7 +88,7 @@ def test_trl_refuses_to_shuffle_and_we_shuffle_whole_blocks_so_that_every_pair_s
 
 
 def broken_rows_and_model() -> tuple[list[dict[str, Any]], Any]:
-    """A model of finite weights that says NaN of every z, and one row that has some."""
+    """Returns rows, of which one contains the letter z, and a model of finite weights that computes NaN for every z."""
     rows = [{**row, "prompt": row["prompt"].replace("z", "s")} for row in cases.unpaired()]
     rows[3]["completion"] = " zz"
     model = tiny.model("gpt_neox")
@@ -100,7 +100,7 @@ def broken_rows_and_model() -> tuple[list[dict[str, Any]], Any]:
 def test_trl_reports_a_finite_loss_over_a_row_that_is_nan_and_destroys_the_weights_where_we_stop_and_name_the_row(
     tmp_path: Path,
 ) -> None:
-    """`losses.nanmean()` and the rewards' `nansum` leave the row out of what is logged. Its gradient stays in."""
+    """The `nanmean()` of losses and the `nansum` of rewards hide the row in the log, but its gradient still counts."""
     rows, model = broken_rows_and_model()
     given = copy.deepcopy(model)
     arguments = {"loss_type": "apo_zero_unpaired", "max_steps": 2, "logging_steps": 1}
@@ -147,19 +147,20 @@ def test_trl_drops_a_row_whose_prompt_is_too_long_and_we_train_on_what_fits() ->
 
 
 def test_trl_lets_rows_of_a_short_last_micro_batch_count_more_and_we_count_every_row_once() -> None:
-    """A step of 4 and 2 rows: TRL takes the mean of two means, 1/8 for each of the four rows and 1/4 for each of the
-    two. Ours divides by the rows of the step, 1/6 each."""
+    """A step of 4 and 2 rows: TRL takes the mean of two means, so each of the four rows counts 1/8 and each of the two
+    1/4. Ours divides by the rows of the step, so each counts 1/6.
+    """
     from transformers import TrainerCallback
 
     policy = tiny.model()
     reference = cases.sharpened(policy)
     rows = cases.unpaired(6)
     recipe = ours.recipe_of("apo_zero_unpaired")
-    found: dict[str, torch.Tensor] = {}
+    of_trl: dict[str, torch.Tensor] = {}
 
     class Gradients(TrainerCallback):
         def on_pre_optimizer_step(self, *_: Any, model: Any, **__: Any) -> None:
-            found.update(gradients(model))
+            of_trl.update(gradients(model))
 
     arguments = {
         "loss_type": "apo_zero_unpaired", "beta": recipe.beta, "per_device_train_batch_size": 4,
@@ -167,19 +168,19 @@ def test_trl_lets_rows_of_a_short_last_micro_batch_count_more_and_we_count_every
     }  # fmt: skip
     with theirs.kto_trainer(
         copy.deepcopy(policy), rows, ref_model=copy.deepcopy(reference), arguments=arguments
-    ) as made:
-        made.add_callback(Gradients())
-        made.train()
+    ) as trl_trainer:
+        trl_trainer.add_callback(Gradients())
+        trl_trainer.train()
 
     uneven = [{**row, "weight": 6 / 8 if number < 4 else 6 / 4} for number, row in enumerate(rows)]
     every_row_once = ours.figures(policy, reference, rows, recipe).gradients
     last_rows_twice = ours.figures(policy, reference, uneven, recipe).gradients
-    assert gradient(last_rows_twice, found).relative <= 1e-5
-    assert gradient(every_row_once, found).relative > 1e-2
+    assert gradient(last_rows_twice, of_trl).relative <= 1e-5
+    assert gradient(every_row_once, of_trl).relative > 1e-2
 
 
 def test_trl_trains_on_some_rows_twice_where_they_do_not_divide_among_ranks_and_we_share_each_row_once() -> None:
-    """accelerate fills up the last micro-batch of a rank with rows from the beginning (`even_batches`, its default)."""
+    """The default `even_batches` of accelerate fills the last micro-batch of a rank with rows from the beginning."""
     from accelerate.data_loader import BatchSamplerShard
     from trl import KTOConfig
 
@@ -201,7 +202,7 @@ def test_trl_trains_on_some_rows_twice_where_they_do_not_divide_among_ranks_and_
 def test_trl_ends_a_chat_completion_as_its_template_does_and_we_with_exactly_one_end_token(
     after_message: str, theirs_ends: str, ours_ends: str
 ) -> None:
-    """What stands behind the end token is never sampled, and a completion without one never learns to end."""
+    """The text after an end token is never sampled, and a completion without end token does not teach to end."""
     template = (
         "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}" + after_message + "{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"

@@ -25,25 +25,25 @@ def policy() -> Any:
 def test_loss_rewards_z0_and_gradients_equal_trls(
     policy: Any, objective: str, beta: float, lambdas: tuple[float, float]
 ) -> None:
-    found = unpaired.compared(
+    compared = unpaired.compared(
         policy, cases.sharpened(policy), cases.unpaired(), objective=objective, beta=beta, lambdas=lambdas
     )
 
-    assert worst(found) <= WITHIN
-    assert found["reward of desirable"].ours > 0
-    assert ("z0" in found) == (objective == "kto")
-    assert objective != "kto" or found["z0"].ours > 1
+    assert worst(compared) <= WITHIN
+    assert compared["reward of desirable"].ours > 0
+    assert ("z0" in compared) == (objective == "kto")
+    assert objective != "kto" or compared["z0"].ours > 1
 
 
 @pytest.mark.parametrize("beta", [0.02, 0.1, 0.3])
 def test_where_the_policy_has_fallen_behind_its_reference_z0_is_clamped_to_exactly_0_as_in_trl(
     policy: Any, beta: float
 ) -> None:
-    found = unpaired.compared(policy, cases.taught(policy), cases.unpaired(), beta=beta, lambdas=(1.7, 1.0))
+    compared = unpaired.compared(policy, cases.taught(policy), cases.unpaired(), beta=beta, lambdas=(1.7, 1.0))
 
-    assert worst(found) <= WITHIN
-    assert found["z0"].ours == found["z0"].theirs == 0
-    assert found["reward of desirable"].ours < 0
+    assert worst(compared) <= WITHIN
+    assert compared["z0"].ours == compared["z0"].theirs == 0
+    assert compared["reward of desirable"].ours < 0
 
 
 @pytest.mark.parametrize("objective", ["kto", "apo_zero_unpaired"])
@@ -51,11 +51,11 @@ def test_where_the_policy_has_fallen_behind_its_reference_z0_is_clamped_to_exact
 def test_a_batch_of_one_class_equals_trls(policy: Any, objective: str, desirable: bool) -> None:
     rows = cases.unpaired(desirable=desirable)
 
-    found = unpaired.compared(policy, cases.sharpened(policy), rows, objective=objective, lambdas=(1.7, 1.2))
+    compared = unpaired.compared(policy, cases.sharpened(policy), rows, objective=objective, lambdas=(1.7, 1.2))
 
-    assert worst(found) <= WITHIN
-    assert ("reward of desirable" in found) is desirable
-    assert ("reward of undesirable" in found) is not desirable
+    assert worst(compared) <= WITHIN
+    assert ("reward of desirable" in compared) is desirable
+    assert ("reward of undesirable" in compared) is not desirable
 
 
 @pytest.mark.parametrize("kind", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["lora", "rslora", "dora"])
@@ -65,14 +65,14 @@ def test_an_adapter_measured_against_a_shipped_one_that_is_not_zero_equals_trls(
 ) -> None:
     policy, shipped = unpaired.adapters(tmp_path, **kind)
 
-    found = unpaired.compared(policy, shipped, cases.unpaired(letters=2), objective=objective, lambdas=(1.7, 1.0))
+    compared = unpaired.compared(policy, shipped, cases.unpaired(letters=2), objective=objective, lambdas=(1.7, 1.0))
 
-    if "use_dora" in kind and "packed z0" in found:
-        # A mean of differences of log-probs of twenty nats, with a norm of each weight's columns in them: one more
-        # rounding of the last digit than TRL, which pads, has.
-        assert found.pop("packed z0").relative <= 2 * WITHIN
-    assert worst(found) <= WITHIN
-    assert found["reward of desirable"].ours > 0.1, "the shipped adapter, not the bare base, is the reference"
+    if "use_dora" in kind and "packed z0" in compared:
+        # This mean of differences of log-probs of twenty nats contains a norm of the columns of each weight: it has
+        # one more rounding of the last digit than TRL's, which pads.
+        assert compared.pop("packed z0").relative <= 2 * WITHIN
+    assert worst(compared) <= WITHIN
+    assert compared["reward of desirable"].ours > 0.1, "the shipped adapter, not the bare base, is the reference"
 
 
 def test_trl_reads_the_same_tokens_as_we_do(policy: Any) -> None:

@@ -1,6 +1,6 @@
-"""TRL's side: its trainers, built as a user of TRL builds them; what they tokenise, collate and log is their own.
+"""TRL's side: its trainers, built as a user of TRL builds them, with their own tokenising, collating and logging.
 
-TRL is imported where it is used: to load it takes seconds, and who only collects tests should not wait for it.
+TRL is imported where it is used, because loading it takes seconds and would delay the collection of tests.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ from tests.parity.cases import MAX_LENGTH
 from tests.parity.compare import Figures, gradients
 from tests.trainer import tiny
 
-#: TRL's name of a figure → ours.
+#: TRL's name of a figure → our name.
 NUMBERS = {"kl": "z0", "rewards/chosen": "reward of desirable", "rewards/rejected": "reward of undesirable"}
 
 
@@ -26,8 +26,8 @@ def trainer(
     chat_template: str | None = None,
     **more: Any,
 ) -> Iterator[Any]:
-    """A trainer of `kind` on `rows`, with `settings` over `more["arguments"]`: float32, CPU, no dropout, rows in their
-    order, all in one batch unless told otherwise, nothing reported or saved.
+    """Yields a trainer of `kind` on `rows`, whose `settings` get `more["arguments"]`: float32, CPU, no dropout, rows in
+    order and in one batch unless the arguments differ, nothing reported or saved.
     """
     import datasets
     from transformers.trainer_callback import PrinterCallback
@@ -46,29 +46,29 @@ def trainer(
         dataset = datasets.Dataset.from_list([dict(row) for row in rows])
         tokenizer = tiny.tokenizer()
         tokenizer.chat_template = chat_template
-        made = kind(model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer, **more)
-        made.remove_callback(PrinterCallback)
-        made.model.train()
-        yield made
+        trl_trainer = kind(model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer, **more)
+        trl_trainer.remove_callback(PrinterCallback)
+        trl_trainer.model.train()
+        yield trl_trainer
 
 
 @contextmanager
 def kto_trainer(model: Any, rows: Sequence[Mapping[str, Any]], **more: Any) -> Iterator[Any]:
-    """KTOTrainer; without `ref_model` in `more`, of a model with adapters, which TRL copies as the reference."""
+    """Yields a KTOTrainer. Without `ref_model` in `more` the model must have adapters, the reference of TRL."""
     from trl import KTOConfig, KTOTrainer
 
-    with trainer(KTOTrainer, KTOConfig, model, rows, **more) as made:
-        yield made
+    with trainer(KTOTrainer, KTOConfig, model, rows, **more) as trl_trainer:
+        yield trl_trainer
 
 
-def figures(made: Any, weights: Mapping[str, Any]) -> Figures:
-    """Of the trainer's first batch, with `weights` in the place of its model's."""
-    missing = made.model.load_state_dict(weights, strict=False)
-    assert not missing.unexpected_keys, "TRL's model has other weights than ours"
-    made.model.zero_grad(set_to_none=True)
-    loss = made.compute_loss(made.model, next(iter(made.get_train_dataloader())))
+def figures(trl_trainer: Any, weights: Mapping[str, Any]) -> Figures:
+    """Computes the figures of the trainer's first batch, after its model has taken `weights`."""
+    keys = trl_trainer.model.load_state_dict(weights, strict=False)
+    assert not keys.unexpected_keys, "TRL's model has other weights than ours"
+    trl_trainer.model.zero_grad(set_to_none=True)
+    loss = trl_trainer.compute_loss(trl_trainer.model, next(iter(trl_trainer.get_train_dataloader())))
     loss.backward()
-    made.log({"loss": loss.item()})
-    logged = made.state.log_history[-1]
+    trl_trainer.log({"loss": loss.item()})
+    logged = trl_trainer.state.log_history[-1]
     numbers = {"loss": loss.item()} | {ours: logged[name] for name, ours in NUMBERS.items() if name in logged}
-    return Figures(numbers, gradients(made.model))
+    return Figures(numbers, gradients(trl_trainer.model))

@@ -1,4 +1,4 @@
-"""KTO and apo_zero_unpaired beside TRL's KTOTrainer, for one batch."""
+"""Compares one batch of KTO and apo_zero_unpaired with TRL's KTOTrainer."""
 
 import copy
 from collections.abc import Sequence
@@ -29,21 +29,21 @@ def compared(
 
 
 def of_trl(policy: Any, reference: Any, rows: Sequence[RowDict], arguments: dict[str, Any]) -> Figures:
-    """Of all rows as one batch. A policy with adapters starts as `reference`: TRL keeps its own frozen copy of that
-    adapter, and only then are the policy's weights put in.
+    """Computes TRL's figures of all rows as one batch. A policy with adapters starts as `reference`: TRL freezes a copy
+    of that adapter, and the weights of the policy are loaded after that.
     """
     adapted = hasattr(policy, "peft_config")
     frozen = {} if adapted else {"ref_model": copy.deepcopy(reference)}
-    with theirs.kto_trainer(copy.deepcopy(reference), rows, arguments=arguments, **frozen) as made:
-        found = theirs.figures(made, policy.state_dict())
+    with theirs.kto_trainer(copy.deepcopy(reference), rows, arguments=arguments, **frozen) as trl_trainer:
+        figures = theirs.figures(trl_trainer, policy.state_dict())
     if arguments.get("loss_type") == "apo_zero_unpaired":  # TRL logs a 0 that it does not use
-        found = Figures({name: found.numbers[name] for name in found.numbers if name != "z0"}, found.gradients)
-    return found
+        figures = Figures({name: figures.numbers[name] for name in figures.numbers if name != "z0"}, figures.gradients)
+    return figures
 
 
 def adapters(folder: Path, **kind: bool) -> tuple[Any, Any]:
-    """(policy, shipped): two adapters of one base that is sure of itself, so that adapters change much. `kind`: of
-    LoRA.
+    """Returns (policy, shipped): two adapters of one base with sharp predictions, which adapters change much. `kind` is
+    the variant of LoRA.
     """
     base = cases.sharpened(tiny.model(), 5)
     base.save_pretrained(folder / "base")
