@@ -1,4 +1,4 @@
-"""What the tests of the trainer without a service share: files of rows in every format, and requests over them."""
+"""Files of rows in every format, and requests over them, for the tests of training without a service."""
 
 import csv
 import gzip
@@ -23,7 +23,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def written(path: Path, rows: Rows) -> Path:
-    """`rows` as the kind of file that `path` names."""
+    """Writes `rows` in the format of the suffix of `path` and returns `path`."""
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(list(rows)), path)
@@ -48,8 +48,8 @@ def pairs(count: int = 24) -> list[dict[str, Any]]:
 
 
 def request(folder: Path, base: Path, rows: Rows | None, *, out: str = "out", **options: Any) -> TrainingRequest:
-    """For a small training in `folder` on `rows`; options of the request, and fields of the recipe, by name."""
+    """Returns a request for a small training on `rows` in `folder`; `options` are fields of it or of the recipe."""
     data = [written(folder / "rows.jsonl", tiny.text_rows(40) if rows is None else rows)]
-    asked = {name: options.pop(name) for name in TrainingRequest.model_fields if name in options}
+    fields = {name: options.pop(name) for name in TrainingRequest.model_fields if name in options}
     needed = {"model": base, "data": data, "out": folder / out, "changes": {**SMALL, **options}}
-    return TrainingRequest(**{**needed, **asked})
+    return TrainingRequest(**{**needed, **fields})

@@ -1,4 +1,4 @@
-"""CPU, one thread: what these tests compare bit for bit depends on both."""
+"""Settings of torch for these tests: one thread on the CPU, since bitwise comparisons depend on both."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every objective a second time: in Python's floats, row by row, straight from the papers.
+"""Computes every objective a second time: in Python's floats, row by row, by the formulas of the papers.
 
 Each function gives the weighted losses of the rows (or pairs) of a micro-batch.
 """

@@ -1,4 +1,4 @@
-"""Judged completions in plain Python numbers, and the tensors that an objective is given for them."""
+"""Judged completions in plain Python numbers, and the tensors that objectives get for them."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ LABELS = [
 
 @dataclass(frozen=True)
 class Completion:
-    """Log-probs of its tokens, in nats."""
+    """A completion, by the log-probs of its tokens in nats."""
 
     policy: tuple[float, ...]
     reference: tuple[float, ...]
@@ -45,11 +45,11 @@ class Judged:
     mismatched: Completion | None
     desirable: bool
     weight: float = 1.0
-    labels: tuple[float, ...] = (0.0, 0.0)  # one for each of LABELS: +1, −1, or 0 where not given
+    labels: tuple[float, ...] = (0.0, 0.0)  # one for each of LABELS: +1, −1, or 0 without a label
 
 
 def judged(rows: int = 8, seed: int = 0) -> list[Judged]:
-    """Chosen and rejected in turn, so that they also are pairs. The policy has gone towards the mismatched ones."""
+    """Returns desirable and undesirable rows in turn, which also form pairs. Mismatched ones are likelier than before."""
     choose = random.Random(seed)
 
     def completion(shift: float) -> Completion:
@@ -81,7 +81,7 @@ def log_probs(
     running: tuple[float, float] = (0.0, 0.0),
     over_ranks: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> LogProbs:
-    """Gradients reach `tokens.policy_N`, by way of policy_B too."""
+    """Returns the tensors of the rows. Gradients reach `tokens.policy_N`, also through policy_B."""
 
     def column(values: Sequence[Any]) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
@@ -100,7 +100,7 @@ def log_probs(
     if policy_N is None:
         policy_N = column([p for row in rows for p in row.own.policy]).requires_grad_()
     own = tokens([row.own for row in rows], policy_N)
-    # Where there is no partner anything may stand: the row itself, as in the trainer.
+    # Without a partner any value may be here; as in the trainer it is the row itself.
     mismatched = tokens([row.mismatched or row.own for row in rows], None)
     return LogProbs(
         policy_B=by_row(own.policy_N, own),
@@ -120,7 +120,7 @@ def log_probs(
 
 
 def slopes(losses: Losses, given: LogProbs) -> Tensor:
-    """d Σ loss / d log-prob of each token of the rows, [N]."""
+    """Returns d Σ loss / d log-prob for each token of the rows, [N]."""
     assert given.tokens is not None
     (slope_N,) = torch.autograd.grad(losses.loss_B.sum(), given.tokens.policy_N)
     return slope_N

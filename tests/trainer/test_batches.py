@@ -1,4 +1,4 @@
-"""The plan: every row used, partners really mismatched, only the order of blocks changes."""
+"""The plan of batches uses every row, mismatches partners, and changes only the order of blocks between epochs."""
 
 from collections import Counter
 
@@ -52,7 +52,7 @@ def test_no_partner_is_the_row_itself_nor_has_its_prompt_or_completion(
     assert all(2 <= len(block.rows) <= max(3, micro_batch_size) for block in made.blocks)
     for block in made.blocks:
         lent = [partner for partner in block.partners if partner is not None]
-        assert len(lent) == len(set(lent)), "a completion is lent once"
+        assert len(lent) == len(set(lent)), "a completion may be lent only once"
 
 
 def test_split_preference_pairs_are_all_paired_with_strangers() -> None:

@@ -1,4 +1,4 @@
-"""Whether a chat template keeps every message: each is followed through the template, also where its text is short."""
+"""Checks that a chat template keeps every message, by following each through the template, even a short one."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from worker.training.data.chat_template import Conversation, Template
 from worker.training.data.tokens import Encoded, Tokens
 from worker.training.train import train
 
-#: As families of models write their turns, shortened.
+#: Shortened templates of several families of models.
 FAMILIES = {
     "chatml": (
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

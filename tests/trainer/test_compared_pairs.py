@@ -1,4 +1,4 @@
-"""Pairs that people compared, read by the trainer and from files: votes, sources, rows without a label."""
+"""Compared pairs, read by the trainer and from files: votes, sources, rows without a label."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def compared(chosen: str, rejected: str, **votes: Any) -> dict[str, Any]:
 
 
 def answers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Enough pairs to train on, and these."""
+    """Returns `rows` with enough further pairs to train on."""
     return [*rows, *pairs(8)]
 
 
@@ -105,7 +105,7 @@ def test_votes_beside_a_completion_are_refused(ask):
 
 
 def stage_compared(workdir: Path, base: Path, **recipe: Any) -> Path:
-    """A snapshot as the service builds it: labelled rows, one row for pairs alone, pairs with their sources."""
+    """Stages a snapshot like the service: labelled rows, one row for pairs alone, pairs with their sources."""
     rows = tiny.paired_rows()
     tiny.stage(workdir, base, rows, objective="dpo", **recipe)
     folder = workdir / "snapshot"
@@ -137,7 +137,7 @@ def stage_compared(workdir: Path, base: Path, **recipe: Any) -> Path:
 
 
 def shard_like(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With the columns that the shard has besides."""
+    """Returns `rows` with the missing columns of the shard."""
     [example] = pq.read_table(folder / "train-0.parquet").slice(0, 1).to_pylist()
     return [{**example, **row} for row in rows]
 

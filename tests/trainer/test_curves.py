@@ -61,7 +61,7 @@ def test_every_line_has_a_style_of_its_own_in_its_panel():
     for panel in PANELS:
         styles = [(curve.colour, curve.style) for curve in panel.curves]
         assert len(set(styles)) == len(styles)
-        assert len({style for _, style in styles}) == len(styles), "colour alone tells nothing to some readers"
+        assert len({style for _, style in styles}) == len(styles), "lines must differ by more than colour"
 
 
 def test_long_runs_are_drawn_as_means_of_neighbours():

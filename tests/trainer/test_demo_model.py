@@ -1,4 +1,4 @@
-"""The demo's model: a folder that transformers loads, text that survives the tokenizer, samples that are its own."""
+"""The demo's model: its folder loads in transformers, its tokenizer keeps text, its samples are its own."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from worker.training.files.fingerprint import weights_fingerprint
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three models of two steps: two of the same seed, one of another."""
+    """The folders of three models after two steps: two with the same seed, one with another."""
     made = [tmp_path_factory.mktemp("desk") / name for name in ("one", "again", "other")]
     for folder, seed in zip(made, (1, 1, 2), strict=True):
         train_base_model(folder, seed, steps=2)

@@ -1,4 +1,4 @@
-"""What looks wrong is said, with a remedy; a healthy run is left in peace."""
+"""Problems of a training are reported with a remedy; a healthy run gets no warning."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def metrics(steps: int, line: Line = lambda _step: {}, total_steps: int = 40) -> list[dict[str, Any]]:
-    """A healthy run of KTO, but for what `line` says of a step."""
+    """Returns the metrics of a healthy run of KTO, with the changes of `line` to each step."""
     noise = np.random.default_rng(0).normal(0, 0.05, (steps + 1, 2))
     return [
         {
@@ -49,7 +49,7 @@ def codes(lines: list[dict[str, Any]], of: Recipe | None = None) -> list[str]:
     return [finding.code for finding in findings(lines, of or recipe())]
 
 
-#: Rewards of a policy that stays the reference.
+#: Rewards of a policy that remains equal to the reference.
 STILL = {"reward_desirable": 0.001, "reward_undesirable": 0.001, "margin": 0.0}
 
 SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
@@ -188,7 +188,7 @@ def test_no_two_remedies_move_the_learning_rate_in_different_directions(first: s
 
 
 def test_a_collapsed_run_is_not_also_told_to_raise_its_learning_rate() -> None:
-    # given rewards that fall together, and losses at which nothing would seem to be learned
+    # given rewards that fall together, and losses that suggest that nothing is learnt
     def collapsed(step: int) -> dict[str, Any]:
         fall = -0.2 * step
         rewards = {"reward_desirable": fall, "reward_undesirable": fall - 0.001, "margin": 0.001}

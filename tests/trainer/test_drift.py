@@ -1,4 +1,4 @@
-"""Drift while training: what it measures, and that training does not notice."""
+"""Drift during training: its measurement, and that it does not change the training."""
 
 import shutil
 from contextlib import closing
@@ -52,7 +52,7 @@ def method(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory, base: Path, adapter: Path, method: str) -> Path:
-    """A whole run over a shipped adapter, with four checks."""
+    """The WORKDIR of a whole run over a shipped adapter, with four checks."""
     workdir = tmp_path_factory.mktemp("checked") / "w"
     train(tiny.stage(workdir, base, tiny.text_rows(), adapter=adapter, method=method, **CHECKED))
     return workdir
@@ -82,7 +82,7 @@ def test_training_does_not_notice_that_its_drift_is_measured(
 def test_the_figures_are_those_of_samples_of_the_trained_policy(
     base: Path, adapter: Path, method: str, checked: Path
 ) -> None:
-    # given the checkpoint that the run ended with, and the shipped one, each loaded on its own
+    # given the last checkpoint of the run and the shipped one, each loaded separately
     job = read_job(checked)
     tokens = models.load_tokens(base)
     rows = read_rows(checked / "snapshot", job.shards_of("train"), tokens, 64).rows
@@ -99,7 +99,7 @@ def test_the_figures_are_those_of_samples_of_the_trained_policy(
             between=nothing,
         )  # fmt: skip
 
-    # when each samples, and both score what the trained one said
+    # when each model samples, and both score the samples of the trained one
     said = drawn(trained)
     with torch.no_grad():
         policy_N, reference_N = (
@@ -147,7 +147,7 @@ def test_a_run_stopped_again_and_again_reports_the_same_numbers(
 def test_a_run_killed_without_notice_reports_the_same_numbers(
     tmp_path: Path, base: Path, adapter: Path, method: str, checked: Path
 ) -> None:
-    # given what is left of a run that died after its fifth step, its last state from the fourth
+    # given the files of a run that died after its fifth step, with its last state from the fourth
     workdir = tmp_path / "w"
     shutil.copytree(checked, workdir, symlinks=True)
     (workdir / "training.json").unlink()
@@ -215,7 +215,7 @@ def test_the_reference_is_put_in_and_the_policy_comes_back_untouched(tmp_path: P
 
 @pytest.fixture
 def watched(tmp_path: Path, base: Path) -> tuple[DriftChecks, Any]:
-    """A drift that has begun, over four steps, and its policy."""
+    """Returns a drift that has begun, over four steps, and its policy."""
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), max_steps=4, **CHECKED)
     job = read_job(workdir)
     start = prepared(job, Ranks())

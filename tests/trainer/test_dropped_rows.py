@@ -1,4 +1,4 @@
-"""Rows that would not be trained as they were judged: dropped, counted by reason and named, and no run ends by one."""
+"""Rows that cannot be trained as they were judged are dropped, counted by reason and named; no run fails by one."""
 
 import json
 import shutil
@@ -78,7 +78,7 @@ def test_what_a_template_fills_in_before_the_answer_is_not_trained() -> None:
     # given a template that writes an empty block of reasoning into finished turns, but opens none
     row = of_chat(turns("<think>\n\n</think>\n\n{{ m['content'] }}"))
 
-    # then the answer stands right behind the opened prompt, as it did when it was served
+    # then the answer follows the opened prompt directly, as it was served
     assert isinstance(row, Encoded)
     assert tiny.tokenizer().decode(row.prompt) == "<|user|>hi<|end|>\n<|assistant|>"
     assert tiny.tokenizer().decode(row.completion) == "yo<|end|>"
@@ -206,7 +206,7 @@ def test_where_all_rows_fall_the_refusal_begins_with_the_reason_and_its_remedy(t
     ):
         train(tiny.stage(tmp_path / "w", bare, tiny.chat_rows(), tiny.chat_rows(4)))
 
-    # and the counts by reason are there all the same
+    # and the counts by reason are written all the same
     [counted] = tiny.document(tmp_path / "w" / "dropped-by-reason.json")  # type: ignore[misc]
     assert (counted["reason"], counted["count"], counted["splits"]) == (
         "no_chat_template", 16, {"train": 12, "holdout": 4},

@@ -1,4 +1,4 @@
-"""Readers that know nothing of the candidate, beside which it is judged."""
+"""Baselines that know nothing of the candidate, with which its scores are compared."""
 
 import random
 from pathlib import Path
@@ -25,7 +25,7 @@ def row(number: int, *, label: bool, completion: str, prompt: Any = None) -> dic
 
 
 def read_by(workdir: Path, base: Path, train: list[dict], holdout: list[dict], reference: Any = None) -> dict[str, Any]:
-    """What the scorer would say, with rewards that know nothing either; `reference`: its log-probs by row."""
+    """Returns the scorer's figures for constant rewards. `reference` is the reference's log-probs by row."""
     tiny.stage(workdir, base, train, holdout)
     job = read_job(workdir)
     read = read_split(job, "holdout", load_tokens(base), 128, 260)
@@ -40,7 +40,7 @@ def read_by(workdir: Path, base: Path, train: list[dict], holdout: list[dict], r
 
 
 def rows_of(count: int, seed: int, *, good: str, bad: str) -> list[dict[str, Any]]:
-    """Half of them have `good`, which is desirable, and half `bad`, among words that say nothing."""
+    """Returns rows of random words, half desirable with the word `good` and half undesirable with `bad`."""
     rng = random.Random(seed)
     words = ["order", "box", "card", "today", "wait"]
     return [
@@ -67,7 +67,7 @@ def test_a_bag_of_words_finds_the_word_that_decides(tmp_path: Path, base: Path) 
 
 
 def test_words_of_prompts_and_of_completions_are_told_apart(tmp_path: Path, base: Path) -> None:
-    """Each row has both words; what decides is which of them the completion has."""
+    """Uses rows that have both words: the one in the completion decides."""
     swapped = [
         row(number, label=label, prompt="never" if label else "sorry", completion="sorry" if label else "never")
         for number, label in enumerate([True, False] * 30)

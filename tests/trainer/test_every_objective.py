@@ -1,4 +1,4 @@
-"""Whole runs with each objective: what it learns from, that it learns, and that it resumes to the last bit."""
+"""Whole runs with each objective: its rows, that it learns, and that it resumes bit for bit."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -33,13 +33,13 @@ def stage(workdir: Path, base: Path, objective: str, **recipe: Any) -> Path:
     return tiny.stage(workdir, base, rows(objective), objective=objective, **labels, **recipe)
 
 
-#: One worker of pytest-xdist has all tests of one objective, so that its run is made once.
+#: One worker of pytest-xdist gets all tests of an objective, so that its run happens once.
 OBJECTIVE = [pytest.param(name, marks=pytest.mark.xdist_group(f"objective {name}")) for name in get_args(ObjectiveName)]
 
 
 @pytest.fixture(scope="module")
 def learnt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[str, Path]:
-    """An objective, and a whole run with it."""
+    """An objective and the WORKDIR of a whole run with it."""
     objective = str(request.param)
     workdir = stage(tmp_path_factory.mktemp("learnt") / "w", base, objective, epochs=6)
     train(workdir)
@@ -81,7 +81,7 @@ def test_every_objective_with_a_reference_starts_at_it(learnt: tuple[str, Path])
 @pytest.mark.parametrize("objective", ["bco", "tkto", "mo_kto", "sft", "dpo", "simpo"])
 @pytest.mark.trial
 def test_every_kind_of_objective_resumes_to_the_last_bit(tmp_path: Path, base: Path, objective: str) -> None:
-    # given a run left alone, and one that is stopped again and again, inside accumulation and across epochs
+    # given an undisturbed run, and one that is stopped repeatedly, inside accumulation and across epochs
     calm = stage(tmp_path / "calm", base, objective)
     train(calm)
     workdir = stage(tmp_path / "w", base, objective)
@@ -134,7 +134,7 @@ def test_without_spans_tkto_trains_what_kto_trains(tmp_path: Path, base: Path) -
 
 
 def test_kto_without_partners_is_apo(tmp_path: Path, base: Path) -> None:
-    # given rows that all share one prompt, so that no completion is a mismatched one
+    # given rows that share one prompt, so that there are no mismatched completions
     same = [{**row, "prompt": "same:"} for row in tiny.text_rows()]
     kto = tiny.stage(tmp_path / "kto", base, same)
     apo = tiny.stage(tmp_path / "apo", base, same, objective="apo_zero_unpaired")

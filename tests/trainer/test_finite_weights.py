@@ -67,7 +67,7 @@ def test_a_shipped_adapter_with_a_broken_weight_is_refused_by_its_file_and_tenso
 
 
 def test_weights_beyond_the_runs_precision_are_refused_by_name(tmp_path: Path) -> None:
-    # given a weight that float64 has and float32 has not
+    # given a weight that is finite in float64 and not in float32
     folder = tiny.save_model(tmp_path / "base")
     weights = load_file(folder / "model.safetensors")
     weights[TENSOR] = weights[TENSOR].double()

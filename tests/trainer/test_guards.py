@@ -1,4 +1,4 @@
-"""Before the first update the policy is the reference: anything else is our bug, and crashes."""
+"""Before the first update the policy equals the reference: a difference is a bug and raises."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ LP = torch.tensor([-12.0, -40.0, -3.0, -25.0])
 
 
 def at_start(rows: int = 4) -> LogProbs:
-    """Policy and reference say the same."""
+    """Returns log-probs that are the same under policy and reference."""
     each = torch.arange(rows).repeat_interleave(2)
     tokens = TokenLogProbs(LP[each] / 2, LP[each] / 2, each, torch.tensor([5.0, 0.5])[torch.arange(2 * rows) % 2])
     return LogProbs(
@@ -57,7 +57,7 @@ def test_a_policy_that_is_another_crashes_where_there_is_a_reference(objective: 
     if OBJECTIVES[objective].reference:
         with pytest.raises(AssertionError, match=r"r must be 0, it reaches 0\.01"):
             check(objective, moved)
-        check(objective, moved, torch.bfloat16)  # where that cannot be told apart
+        check(objective, moved, torch.bfloat16)  # in which the difference is below the precision
     else:
         check(objective, moved)
 

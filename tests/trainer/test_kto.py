@@ -34,7 +34,7 @@ def test_the_reference_point_is_clamped_after_the_mean_and_kept_raw_beside() -> 
 
 
 def test_the_reference_point_is_clamped_after_the_sum_over_ranks() -> None:
-    other_rank = torch.tensor([-6.0, 2.0], dtype=torch.float64)  # Σ r' and how many
+    other_rank = torch.tensor([-6.0, 2.0], dtype=torch.float64)  # Σ r' and the number of rows
 
     ours = kto(log_probs([row(0, 4), row(0, 10)], over_ranks=lambda sums: sums + other_rank), RECIPE)
 
@@ -79,7 +79,7 @@ def test_the_reference_point_has_no_gradient_and_no_row_weights() -> None:
 
 @pytest.mark.parametrize("name", KTO_LIKE)
 def test_extreme_rewards_saturate(name: ObjectiveName) -> None:
-    """Proposition 4.1: as a row's reward goes either way without end, its gradient goes to 0."""
+    """Checks proposition 4.1: as the reward of a row goes to ±∞, its gradient goes to 0."""
     objective, recipe = OBJECTIVES[name], recipe_for(name)
 
     def steepness(r: float) -> float:
@@ -113,7 +113,7 @@ def test_symmetric_label_noise_scales_and_shifts_the_loss_and_nothing_else(noise
 
 @pytest.mark.parametrize("majority", [True, False])
 def test_contradictory_labels_pull_towards_the_majority(majority: bool) -> None:
-    """Theorem 4.3, where both classes weigh the same: three of five judge the same completion alike."""
+    """Checks theorem 4.3 for equal weights of both classes: three of five verdicts on one completion agree."""
     even = recipe_for("kto", lambda_desirable=1.0, lambda_undesirable=1.0)
     verdicts = [majority] * 3 + [not majority] * 2
     random.Random(0).shuffle(verdicts)
@@ -121,4 +121,4 @@ def test_contradictory_labels_pull_towards_the_majority(majority: bool) -> None:
 
     slope = float(slopes(kto(given, even), given).sum())
 
-    assert (slope < 0) is majority  # descending makes the completion likelier, or less likely
+    assert (slope < 0) is majority  # a step of descent raises or lowers the probability of the completion

@@ -1,4 +1,4 @@
-"""Layers computed twice, or in part, give the log-probs and gradients of layers computed whole and once."""
+"""Layers computed twice or in parts give the same log-probs and gradients as layers computed once as a whole."""
 
 import pytest
 import torch
@@ -75,10 +75,10 @@ def test_a_model_whose_feed_forward_part_has_another_name_is_left_as_it_is() -> 
         assert last.other.forward == before
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's compiler silences its own by means that pytest undoes
+@pytest.mark.filterwarnings("ignore")  # pytest undoes the way in which torch's compiler silences its warnings
 @pytest.mark.trial
 def test_compiled_layers_say_and_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logprobs, "COMPILER", "aot_eager")  # all but the making of machine code, which takes a minute
+    monkeypatch.setattr(logprobs, "COMPILER", "aot_eager")  # all of it but the machine code, which takes a minute
     model = tiny.model()
     own, others = rows()
     reading = Reading(model, packed=True, chunked=True)

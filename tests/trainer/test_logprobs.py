@@ -21,7 +21,7 @@ def pairs() -> list[tuple[Ids, Ids]]:
 
 
 def alone(model: torch.nn.Module, prompt: Ids, completion: Ids) -> torch.Tensor:
-    """The definition, in float64: the whole row, all logits, one log-prob per completion token."""
+    """Returns log-probs by definition, in float64: the whole row, all logits, one log-prob per completion token."""
     ids = torch.from_numpy(np.concatenate([prompt, completion])).long()[None]
     log_probs = torch.log_softmax(model(input_ids=ids).logits[0].double(), dim=-1)
     return torch.stack([log_probs[position - 1, ids[0, position]] for position in range(len(prompt), ids.shape[1])])
@@ -38,7 +38,7 @@ def test_padded_rows_with_the_head_at_completions_equal_each_row_alone(family: s
         expected = [alone(model, prompt, completion) for prompt, completion in pairs()]
 
     torch.testing.assert_close(ours.double(), torch.cat(expected), rtol=1e-5, atol=1e-5)
-    assert seen[0][:2] == (1, 4 + 7 + 2 + 12), "the head works at completion positions only"
+    assert seen[0][:2] == (1, 4 + 7 + 2 + 12), "the head is to compute completion positions only"
 
 
 def test_a_row_sums_its_completion_tokens_and_never_its_prompt_or_padding() -> None:

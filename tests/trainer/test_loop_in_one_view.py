@@ -1,4 +1,4 @@
-"""A reader of the trainer sees a whole optimizer step in one function, and no call that is too long to take in."""
+"""A whole optimizer step of the trainer is in one function, without very long calls."""
 
 import ast
 import inspect
@@ -9,7 +9,7 @@ from worker.training import train
 
 MODULE = ast.parse(inspect.getsource(train))
 LOOP = next(node for node in ast.walk(MODULE) if isinstance(node, ast.FunctionDef) and node.name == "_take_steps")
-#: What happens in a step, in order, and the calls that do it.
+#: The parts of a step in their order, and the calls of each.
 STEP = {
     "forward": "reading.forward",
     "loss": "objective.loss",

@@ -1,4 +1,4 @@
-"""The places of adapters in a model: the remedy names modules that exist, and what none reaches is said."""
+"""The modules of a model that adapters reach: remedies name existing modules, unreached weights are reported."""
 
 import json
 import re
@@ -87,7 +87,7 @@ def test_llama_4_trains_under_lora_without_its_routers(tmp_path: Path) -> None:
     assert {"q_proj", "k_proj", "v_proj", "o_proj"} <= adapted
     assert "router" not in adapted
     assert tiny.lines(workdir / "metrics.jsonl")[-1]["gradient_norm"] > 0
-    # and it is continued, and loads by peft alone
+    # and the adapter is continued, and loads with peft alone
     again = tiny.stage(
         tmp_path / "again", folder, tiny.text_rows(), adapter=workdir / "output", method="lora", max_steps=1
     )

@@ -1,4 +1,4 @@
-"""The micro-batch that fits is measured: its need grows with its rows as foretold, and what is free decides."""
+"""The size of the micro-batch is measured: its memory grows with its rows as predicted, and free memory decides."""
 
 import errno
 import resource
@@ -53,7 +53,7 @@ def measured(
 
 
 def room_for(count: int, policy: Any) -> float:
-    """Bytes that so many rows need, all as long as the longest, and hardly more."""
+    """Returns the bytes of memory for `count` rows of the largest length, with hardly any spare."""
     _, found = measured(policy, recipe(activation_checkpointing="off"))
     tokens = count * found["longest_row"]
     need = found["bytes_whatever_the_tokens"] + tokens * found["bytes_by_token"]
@@ -61,7 +61,7 @@ def room_for(count: int, policy: Any) -> float:
 
 
 class TwoAlike(Ranks):
-    """The first of two ranks that find the same."""
+    """The first of two ranks with equal measurements."""
 
     def gather(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
         return {0: values[0], 1: values[0]}

@@ -1,4 +1,4 @@
-"""What holds for every objective: its formula, its gradient, row weights, ranks, and inputs at the edge."""
+"""Properties of every objective: formula, gradient, row weights, ranks, and extreme inputs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ def test_the_gradient_equals_finite_differences(name: ObjectiveName) -> None:
     held: list[Tensor] = []
 
     def hold(sums: Tensor) -> Tensor:
-        """z0 and δ as they were at first: they are no part of what is differentiated."""
+        """Returns the first z0 and δ for every call, since they are not differentiated."""
         held[:] = held or [sums.detach()]
         return held[0]
 
@@ -87,7 +87,7 @@ def test_rewards_are_told_row_by_row(name: ObjectiveName) -> None:
 
 
 def whole(name: ObjectiveName, rows: list[Judged]) -> list[Judged]:
-    """What one weight is for: the first row without a partner, so that z0 stays; or the first pair."""
+    """Returns the rows that one weight scales: the first pair, or the first row without partner, so that z0 stays."""
     return rows[:2] if name in PAIRED else [replace(rows[0], mismatched=None)]
 
 
@@ -200,7 +200,7 @@ def test_while_the_policy_is_the_reference_losses_are_known_and_rewards_nought(n
 
 
 def on_two_ranks(name: ObjectiveName, parts: Sequence[Sequence[Judged]]) -> list[Losses]:
-    """The losses of each part, where the sums of both are added up as an all-reduce does."""
+    """Returns the losses of each part, with the sums of both added up as by an all-reduce."""
 
     def sums_of(part: Sequence[Judged]) -> list[Tensor]:
         asked: list[Tensor] = []
@@ -213,7 +213,7 @@ def on_two_ranks(name: ObjectiveName, parts: Sequence[Sequence[Judged]]) -> list
         return asked
 
     first, second = (sums_of(part) for part in parts)
-    added = [mine + theirs for mine, theirs in zip(first, second, strict=True)]  # each rank takes part in each exchange
+    added = [mine + theirs for mine, theirs in zip(first, second, strict=True)]  # each rank joins each exchange
 
     def losses(part: Sequence[Judged], answers: Iterator[Tensor]) -> Losses:
         return loss_of(name, log_probs(part, over_ranks=lambda _: next(answers)))
@@ -250,7 +250,7 @@ def test_a_rank_without_rows_has_no_loss_and_a_gradient_of_nothing(name: Objecti
 
 @every_objective
 def test_no_objective_waits_for_a_value_from_the_device(name: ObjectiveName) -> None:
-    given = log_probs(judged(), dtype=torch.float32, device="meta")  # tensors without values: reading one is an error
+    given = log_probs(judged(), dtype=torch.float32, device="meta")  # tensors without values: reading one raises
 
     ours = loss_of(name, given)
 

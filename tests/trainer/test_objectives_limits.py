@@ -1,4 +1,4 @@
-"""What single objectives are known by: limits in which they meet another one, and where their gradients end."""
+"""Properties of single objectives: limits in which they equal another one, and the ends of their gradients."""
 
 import math
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ def test_bco_shifts_by_the_mean_reward_of_all_micro_batches_so_far() -> None:
 
 
 def test_bco_keeps_the_sum_of_rewards_in_float64_when_it_trains_in_float32() -> None:
-    many = 2.0**30  # so many rows that float32 would not notice four more
+    many = 2.0**30  # a number of rows to which float32 cannot add four
 
     ours = OBJECTIVES["bco"].loss(
         log_probs([one_token(1.0, True)] * 4, dtype=torch.float32, running=(0.0, many)), recipe_for("bco")
@@ -156,8 +156,8 @@ def test_bco_with_nothing_but_weightless_rows_shifts_by_nought() -> None:
     [
         (1.0, True, -1.7),
         (1.1, True, -1.7 * 1.1),
-        (1.3, True, 0.0),  # likelier by more than clip_range: enough
-        (0.5, True, -1.7 * 0.5),  # gone the wrong way: pulled back
+        (1.3, True, 0.0),  # the probability rose by more than clip_range: enough
+        (0.5, True, -1.7 * 0.5),  # moved the wrong way: pulled back
         (1.0, False, 1.1),
         (0.9, False, 1.1 * 0.9),
         (0.7, False, 0.0),

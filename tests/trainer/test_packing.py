@@ -1,4 +1,4 @@
-"""Rows read in one sequence without padding say what each says alone, and prompts read once say what they say twice."""
+"""Rows in one sequence give the log-probs of single rows, also if a prompt with two completions is read once."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def rows(count: int = 6, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """Prompts with their completions, and with others; one prompt is cut to make room for the other completion."""
+    """Returns prompts with their own and with other completions; one prompt is cut for the length of the other one."""
     choose = np.random.default_rng(seed)
 
     def ids(low: int, high: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def rows(count: int = 6, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
 
 
 def alone(model: Any, pairs: Sequence[Pair]) -> torch.Tensor:
-    """lp of each row from all its logits, in the plainest way."""
+    """Returns lp of each row, read alone and summed from all its logits."""
     found = []
     for prompt, completion in pairs:
         ids = torch.from_numpy(np.concatenate([prompt, completion])).long()[None]
@@ -80,7 +80,7 @@ def test_the_mismatched_pass_computes_completion_tokens_alone() -> None:
 
     assert other is not None
     assert read.tokens == read.room == sum(len(prompt) + len(completion) for prompt, completion in own)
-    cut = len(others[2][0])  # this prompt was another one, so it was read again
+    cut = len(others[2][0])  # this prompt is shortened, so it is read again
     assert other.tokens == sum(len(completion) for _, completion in others) + cut
 
 
@@ -120,7 +120,7 @@ def test_positions_that_do_not_restart_are_noticed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Packed, "of", running_on)
 
     assert not reading_of(tiny.model("gpt2"), [rows()], torch.float32).packed
-    # Rotary positions are relative: a row moved as a whole says the same, and only the prompts' memory is misplaced.
+    # Rotary positions are relative: a row that is moved as a whole is the same, only the stored prompts are misplaced.
     assert not reading_of(tiny.model("llama"), [rows()], torch.float32).packed
 
 
@@ -191,7 +191,7 @@ def varlen_of_each(
     window_size: tuple[int, int],
     enable_gqa: bool,
 ) -> torch.Tensor:
-    """What the GPU's kernel promises, segment by segment: [T, H, D], the last query at the last key."""
+    """Computes attention as the GPU kernel does, segment by segment, [T, H, D]; the last query is at the last key."""
     found = []
     queries, keys = ([int(end) for end in ends] for ends in (cu_seq_q, cu_seq_k))
     for (q0, q1), (k0, k1) in zip(pairwise(queries), pairwise(keys), strict=True):
@@ -231,7 +231,7 @@ def test_segments_taken_at_once_by_a_gpus_kernel_say_what_they_say_one_by_one(
 
 
 def test_a_model_with_soft_capped_attention_is_taken_segment_by_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "varlen_attn", None)  # would not be called
+    monkeypatch.setattr(attention, "varlen_attn", None)  # it must not be called
     own, others = rows()
 
     read, _ = Reading(tiny.model("gemma2"), packed=True, chunked=True, at_once=True).read(own, others)

@@ -1,5 +1,5 @@
-"""At the start of a run packed rows are compared with single rows in float32, whatever the run computes in: small
-faults of packing are noticed, and rows are padded.
+"""The start of a run compares packed rows with single rows in float32, in any precision of the run: a small fault of
+packing is detected, and rows are padded.
 """
 
 import copy
@@ -62,7 +62,7 @@ def chosen(model: Any, precision: str = "float32", read: Sequence[Row] | None = 
 
 
 def attend_by(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:
-    """Packed attention becomes `change(attention, module, query, key, value, **named)`."""
+    """Replaces packed attention by `change(attention, module, query, key, value, **named)`."""
     right = attention.packed_attention
 
     def wrong(module: Any, query: Any, key: Any, value: Any, mask: Any, **named: Any) -> Any:
@@ -72,7 +72,7 @@ def attend_by(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> No
 
 
 def leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first token of the second row sees the last one of the first row, and no other token sees anything wrong."""
+    """Lets the first token of the second row see the last token of the first row, and changes nothing else."""
 
     def change(right: Any, module: Any, query: Any, key: Any, value: Any, mask: Any, **named: Any) -> Any:
         attended, _ = right(module, query, key, value, mask, **named)
@@ -98,7 +98,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def positions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Positions do not restart. Rotary ones are relative, so with them only mismatched pairs notice."""
+    """Lets positions run on from row to row. Rotary ones are relative, so that only mismatched pairs show the fault."""
     made = Packed.of
 
     def running_on(pairs: Sequence[Pair], device: torch.device, *, at_once: bool = False) -> Packed:
@@ -181,7 +181,7 @@ def test_only_one_layer_at_a_time_has_float32_weights() -> None:
         read, _ = Reading(model, packed=False, chunked=True, recompute=True).read([pair])
         read.lp_B.sum().backward()
 
-    assert seen == [(4, 2), (2, 4), (2, 4), (4, 2)], "two layers forward, and back again"
+    assert seen == [(4, 2), (2, 4), (2, 4), (4, 2)], "two layers forward, then backward"
     assert model.get_output_embeddings().weight.dtype is torch.bfloat16
 
 

@@ -1,4 +1,4 @@
-"""Many rows read in batches of tokens: each says what it says alone, and no batch is larger than it may be."""
+"""Rows read in batches of tokens give the log-probs of single rows, and no batch exceeds its limit."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -36,7 +36,7 @@ def test_every_row_says_what_it_says_alone_in_the_order_of_the_rows(packed: bool
         assert [len(lp_C) for lp_C in said] == [len(completion) for _, completion in pairs]
     assert nothing == []
     assert sum(told) == 2 * 17
-    assert len(told) > 4, "there was more than one batch"
+    assert len(told) > 4, "the rows must need more than one batch"
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -60,7 +60,7 @@ def test_nothing_is_read_of_no_rows() -> None:
 
 
 def figures(workdir: Path, packing: str) -> dict[str, Any]:
-    """What the scorer says, without the time that it took."""
+    """Returns the figures of the scorer without its time."""
     recipe = tiny.document(workdir / "recipe.json") | {"packing": packing}
     (workdir / "recipe.json").write_text(Recipe.model_validate(recipe).model_dump_json())
     score(workdir)
@@ -75,7 +75,7 @@ def warned(workdir: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory, base: Path, adapter: Path) -> Path:
-    """Trained from a shipped adapter, so that candidate, reference and ancestor are three models."""
+    """The WORKDIR of a training from a shipped adapter, so that candidate, reference and ancestor are three models."""
     folder = tmp_path_factory.mktemp("scored") / "w"
     quick: dict[str, Any] = {"evaluation": {"kl_prompts": 6, "kl_max_new_tokens": 8, "bootstrap": 100}, "max_steps": 3}
     held = tiny.text_rows(22, seed=5)
@@ -84,7 +84,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory, base: Path, adapter: Path)
 
 
 def nearly(figure: Any) -> Any:
-    """The same within 1e-5, however deep the numbers lie."""
+    """Returns a value that equals `figure` with numbers within 1e-5, at any depth."""
     if isinstance(figure, dict):
         return {name: nearly(part) for name, part in figure.items()}
     return pytest.approx(figure, rel=1e-5, abs=1e-5) if isinstance(figure, float) else figure
@@ -94,7 +94,7 @@ def test_packed_rows_score_as_padded_ones(workdir: Path) -> None:
     packed, padded = figures(workdir, "auto"), figures(workdir, "off")
 
     assert packed == nearly(padded)
-    assert abs(packed["margin"]["value"]) > 1e-3, "there is something to compare"
+    assert abs(packed["margin"]["value"]) > 1e-3, "the margin must differ from zero"
     assert "padded" not in warned(workdir)
 
 
@@ -104,7 +104,7 @@ def test_a_model_that_cannot_be_packed_is_scored_padded_and_that_is_said(
     padded = figures(workdir, "off")
 
     def leaking(module: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """Rows attend to the rows before them."""
+        """Computes attention in which rows attend to the rows before them."""
         with attention.laid_out(Layout((PackedSegment(0, query.shape[2]),))):
             return attention.packed_attention(module, query, key, value, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Impossible settings are refused before any weights are loaded: here, what the base model has are no weights."""
+"""Impossible settings are refused before weights are loaded: the files of the base model here are no weights."""
 
 import json
 import re
@@ -22,7 +22,7 @@ LABELS = [{"name": "polite", "value": True}]
 
 @pytest.fixture(scope="module")
 def hollow(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    """A base model without weights that could be loaded."""
+    """The folder of a base model whose weights cannot be loaded."""
     folder = tmp_path_factory.mktemp("hollow") / "base"
     shutil.copytree(base, folder)
     (folder / "model.safetensors").write_bytes(b"no weights")
@@ -38,7 +38,7 @@ def refusal(workdir: Path) -> TrainingRefusal:
 
 
 def long_prompts(count: int = 22) -> list[dict[str, Any]]:
-    """Two thirds of them of 100 tokens, the longest of 120."""
+    """Returns rows with prompts of 20 and 100 tokens, one of 120."""
     return [
         {**row, "prompt": "x" * (20 if number % 3 == 0 else 120 if number == 1 else 100)}
         for number, row in enumerate(tiny.text_rows(count))
@@ -162,7 +162,7 @@ def test_a_target_that_takes_no_adapter_is_refused(
 
 
 def shipped(folder: Path, **changes: Any) -> Path:
-    """The configuration of an adapter, with weights that would not load either."""
+    """Writes the configuration of an adapter, with weights that cannot be loaded."""
     folder.mkdir()
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM", **changes}
     peft.LoraConfig(**settings).save_pretrained(folder)

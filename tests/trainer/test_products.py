@@ -1,4 +1,4 @@
-"""A CPU without instructions for bfloat16 multiplies in float32 and says the same."""
+"""A CPU without instructions for bfloat16 multiplies in float32, with the same results."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from worker.training.forward import head, logprobs
 from worker.training.forward.cpu_bfloat16 import multiplied_as_float32
 from worker.training.forward.logprobs import Reading
 
-#: Two neighbours in bfloat16, relatively.
+#: Relative distance of two neighbours in bfloat16.
 STEP = 2**-7
 
 

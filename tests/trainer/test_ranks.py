@@ -1,4 +1,4 @@
-"""Several ranks learn what one learns: the same rows, z0 over all of them, gradients added up."""
+"""Several ranks train as one rank does: the same rows, z0 over all rows, added gradients."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tests.trainer import tiny
 
-#: Sums over ranks round in another order than sums over rows.
+#: Tolerance for sums over ranks, which round in another order than sums over rows.
 CLOSE = {"rel": 1e-4, "abs": 1e-6}
 
 
@@ -44,7 +44,7 @@ def assert_same_training(one: Path, several: Path) -> None:
 
 @pytest.mark.parametrize("world", [pytest.param(2, marks=pytest.mark.trial), 3])
 def test_ranks_learn_what_one_process_learns(tmp_path: Path, base: Path, world: int) -> None:
-    # given 22 rows in micro-batches of 4: the last one has 2, so the third of three ranks gets nothing of it
+    # given 22 rows in micro-batches of 4: the last one has 2, so the third of three ranks gets no row of it
     one = alone(tmp_path, base, tiny.text_rows())
     several = tiny.stage(tmp_path / "several", base, tiny.text_rows())
 

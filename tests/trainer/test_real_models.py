@@ -1,4 +1,4 @@
-"""Small pretrained models and real feedback, where a checkout has them beside it."""
+"""Small pretrained models and real feedback, if they are next to the checkout."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ from worker.evaluation.score import score
 from worker.training.models import policy
 from worker.training.train import train
 
-#: Characters of a prompt that fits into the 256 tokens of these models.
+#: Largest number of characters of a prompt that fits into the 256 tokens of these models.
 LONGEST = 300
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real models and feedback are not beside this checkout")

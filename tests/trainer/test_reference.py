@@ -1,4 +1,4 @@
-"""What a run takes of the reference's log-probs that earlier runs scored, and what it never takes."""
+"""Log-probs of the reference that earlier runs scored: the cases in which a run uses them, and those in which not."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from worker.training.reference import ReferenceScores
 from worker.training.train import train
 
 ROWS = tiny.text_rows()
-#: A run that takes one step over all rows.
+#: Recipe of a run of one step over all rows.
 SHORT = {"epochs": 1, "batch_size": 24, "micro_batch_size": 4}
 
 
@@ -27,7 +27,7 @@ def scored_by(workdir: Path) -> Path:
 
 
 def staged(workdir: Path, base: Path, *earlier: Path, rows: Sequence[Mapping[str, Any]] = ROWS, **asked: Any) -> Path:
-    """A WORKDIR with the files of `earlier` runs."""
+    """Stages a WORKDIR with the log-probs of `earlier` runs."""
     tiny.stage(workdir, base, rows, **{**SHORT, **asked})
     (workdir / "scored-before").mkdir()
     for number, file in enumerate(earlier):
@@ -36,7 +36,7 @@ def staged(workdir: Path, base: Path, *earlier: Path, rows: Sequence[Mapping[str
 
 
 def run(workdir: Path, base: Path, *earlier: Path, **asked: Any) -> Any:
-    """Train in such a WORKDIR; the summary's figures of the reference."""
+    """Trains in a WORKDIR with the log-probs of `earlier` runs; returns its figures of the reference."""
     train(staged(workdir, base, *earlier, **asked))
     return tiny.document(workdir / "training.json")["reference"]
 
@@ -51,7 +51,7 @@ def weights_of(workdir: Path) -> str:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    """The WORKDIR of a run that found nothing: 22 rows, each with its own and with another completion."""
+    """The WORKDIR of a run without earlier log-probs: 22 rows, each with its own and another completion."""
     torch.set_num_threads(1)
     workdir = tmp_path_factory.mktemp("earlier") / "w"
     assert run(workdir, base) == {"scored": 44, "cached": 0}
@@ -65,7 +65,7 @@ def test_a_run_with_another_recipe_over_the_same_rows_scores_nothing(tmp_path: P
 
     assert found == {"scored": 0, "cached": 44}
     assert scored_by(tmp_path / "w").read_bytes() == scored_by(first).read_bytes()
-    # and it learns what it learns without: the same blocks were scored
+    # and it learns the same as without them, since the same blocks were scored
     assert run(tmp_path / "alone", base, **sweep) == {"scored": 44, "cached": 0}
     assert weights_of(tmp_path / "w") == weights_of(tmp_path / "alone")
 
@@ -85,12 +85,12 @@ def test_a_run_with_another_recipe_over_the_same_rows_scores_nothing(tmp_path: P
 def test_a_run_with_another_seed_scores_its_mismatched_pairs_alone(
     tmp_path: Path, base: Path, asked: Mapping[str, Any]
 ) -> None:
-    # given a run whose blocks hold other rows together, so that its log-probs are rounded otherwise
+    # given a run whose blocks group other rows, so that its log-probs are rounded differently
     run(tmp_path / "first", base, seed=1, micro_batch_size=4, **asked)
 
     found = run(tmp_path / "w", base, scored_by(tmp_path / "first"), seed=2, **{**asked, "micro_batch_size": 6})
 
-    # then its guard found r and z0 to be 0 before the first update, within what the precision can tell apart
+    # then r and z0 are 0 before the first update, within the precision
     by_chance = len(keys_of(tmp_path / "first") & keys_of(tmp_path / "w")) - 22
     assert found == {"scored": 22 - by_chance, "cached": 22 + by_chance}
 
@@ -110,7 +110,7 @@ def test_a_run_over_other_rows_takes_what_it_shares_and_keeps_nothing_of_the_res
 
 
 def another_config(base: Path, folder: Path) -> Path:
-    """The same weights, read otherwise."""
+    """Copies the base model with a configuration that changes the log-probs of the same weights."""
     shutil.copytree(base, folder)
     config = json.loads((folder / "config.json").read_bytes())
     (folder / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 1e-3}))
@@ -178,7 +178,7 @@ def test_what_is_not_finite_is_scored_again(tmp_path: Path, base: Path, first: P
 def test_a_run_stopped_while_it_scores_continues_to_the_bits_of_one_that_was_not(
     tmp_path: Path, base: Path, first: Path
 ) -> None:
-    # given runs of another seed, which take some of the earlier run's and score the rest
+    # given runs of another seed, which use some of the earlier log-probs and score the rest
     whole = run(tmp_path / "whole", base, scored_by(first), seed=3)
     stopped = staged(tmp_path / "w", base, scored_by(first), seed=3)
     with pytest.raises(Stopped):

@@ -1,4 +1,4 @@
-"""What an operator can mend is refused at once, in one sentence that names the field and the remedy."""
+"""Errors that an operator can mend are refused at once, in one sentence that names the field and the remedy."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def break_shard(workdir: Path) -> None:
 
 
 def break_shard_honestly(workdir: Path) -> None:
-    """Its hash is right, its content is not parquet."""
+    """Replaces a shard by content that is not parquet, with the right hash in the manifest."""
     import hashlib
 
     (workdir / "snapshot" / "train-0.parquet").write_bytes(b"not parquet")
@@ -62,7 +62,7 @@ def without_column(workdir: Path) -> None:
 
 
 def model_folder(workdir: Path, **changes: Any) -> Path:
-    """A copy of the base model that the case may break."""
+    """A copy of the base model that a test may damage."""
     folder = tiny.save_model(workdir / "model", **changes)
     change(workdir / "job.json", base_model=str(folder), base_fingerprint=None)
     return folder
@@ -229,7 +229,7 @@ def test_a_batch_that_is_not_finite_is_kept_and_shows_the_fault_again(
     ) as refusal:
         train(workdir)
 
-    # then the kept batch, read with the weights of the model alone, is not finite in the same rows
+    # then the stored batch, read with the weights of the model alone, is not finite in the same rows
     assert refusal.value.code == "not_finite"
     [path] = workdir.glob("not-finite-step-*.json")
     kept = tiny.document(path)

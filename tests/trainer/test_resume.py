@@ -1,4 +1,4 @@
-"""A run that was killed, stopped, or lost a checkpoint ends with the very bits of one that was left alone."""
+"""A run that was killed, stopped, or lost a checkpoint ends with the same bits as an undisturbed run."""
 
 import os
 import random
@@ -54,7 +54,7 @@ def workdir(tmp_path: Path, base: Path, adapter: Path, method: str) -> Path:
 
 
 def disturb(workdir: Path, number: int, after_step: int) -> int | None:
-    """Start the trainer, send it signal `number` once it has taken `after_step` steps, and return its exit code."""
+    """Starts the trainer, sends it signal `number` after `after_step` steps, and returns its exit code."""
     process = tiny.start(workdir)
     tiny.wait_for(lambda: len(tiny.whole_lines(workdir / "metrics.jsonl")) >= after_step or not process.is_alive())
     if process.is_alive():
@@ -104,7 +104,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(workdir: Path, u
 
 
 def a_training(rows: int = 3) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
-    """One weight that has been updated once."""
+    """Returns one weight that has been updated once, and its optimizer."""
     weight = torch.nn.Parameter(torch.arange(float(rows)))
     optimizer = torch.optim.AdamW([weight])
     weight.sum().backward()
@@ -243,7 +243,7 @@ def test_a_signal_ends_what_has_nothing_to_save_wherever_it_is() -> None:
             load()
         with pytest.raises(Stopped), stop.at_once():
             reached.append("a second block")
-        # outside of such blocks it is read when there is time
+        # outside of such blocks it is read later
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
     finally:
@@ -285,7 +285,7 @@ def test_stopping_at_every_single_moment_changes_no_bit(tmp_path: Path, base: Pa
     calm = tiny.stage(tmp_path / "calm", base, tiny.text_rows(), **short)
     train(calm)
 
-    # when it is stopped each time it has looked once more: in the reference pass, between steps, inside accumulation
+    # when it is stopped at each check one after the other: in the reference pass, between steps, inside accumulation
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), **short)
     stops = 0
     for looks in range(1, 100):

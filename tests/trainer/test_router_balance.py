@@ -1,4 +1,4 @@
-"""The routers' loss of a mixture of experts is that of a whole micro-batch, however its rows are divided."""
+"""The routers' loss of a mixture of experts is that of the whole micro-batch for every division of its rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def sums_of(read: Forward) -> RouterSums:
 
 
 def unequal_rows() -> list[dict[str, Any]]:
-    """22 rows: in micro-batches of 4 some ranks have no row of the last one. Every fifth is several times as long."""
+    """Returns 22 rows, so that some ranks get no row of the last micro-batch of 4. Every fifth row is longer."""
     return [
         {**row, "completion": row["completion"] * (3 if number % 5 == 0 else 1)}
         for number, row in enumerate(tiny.text_rows())
@@ -39,7 +39,7 @@ def unequal_rows() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def mixtures(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
-    """Base models whose routers' loss has a usual weight, and one that outweighs the rest."""
+    """Folders of base models by the weight of the routers' loss: a usual one, and one above all other terms."""
     folder = tmp_path_factory.mktemp("mixtures")
     return {
         weight: tiny.save_model(folder / str(weight), "mixtral", router_aux_loss_coef=weight) for weight in (0.02, 5.0)
@@ -51,7 +51,7 @@ def mixtures(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
 def test_ranks_learn_what_one_process_learns_of_experts(
     tmp_path: Path, mixtures: dict[float, Path], weight: float, worlds: list[int]
 ) -> None:
-    # given a rate at which Adam makes no more of rounding than that: an expert that is hardly used has gradients near 0
+    # given a rate at which Adam does not enlarge rounding further: a rarely used expert has gradients near 0
     recipe = {"learning_rate": 1e-4}
     one = alone(tmp_path, mixtures[weight], unequal_rows(), **recipe)
 
@@ -87,7 +87,7 @@ def test_the_shares_of_parts_are_the_loss_of_the_whole() -> None:
     reading = Reading(model, packed=True, chunked=True)
 
     def learnt(parts: Sequence[Sequence[Pair]]) -> tuple[float, torch.Tensor]:
-        """Loss and gradient, accumulated over `parts`."""
+        """Returns loss and gradient, accumulated over `parts`."""
         model.zero_grad()
         with torch.no_grad():
             known = [sums_of(reading.read(part, router_loss=True)[0]).choices for part in parts]

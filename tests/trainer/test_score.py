@@ -1,4 +1,4 @@
-"""What the scorer says of a trained WORKDIR."""
+"""The scorer's results for a trained WORKDIR."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ QUICK: dict[str, Any] = {"evaluation": {"kl_prompts": 6, "kl_max_new_tokens": 8,
 
 
 def trained(workdir: Path, base: Path, **changes: Any) -> Path:
-    """A holdout that repeats the train rows: what was learnt shows."""
+    """Trains with a holdout that repeats the training rows, so that learning shows; returns the WORKDIR."""
     rows = tiny.text_rows()
     tiny.stage(workdir, base, rows, [*rows, rows[0]], **{**QUICK, **changes})
     train(workdir)
@@ -34,7 +34,7 @@ def trained(workdir: Path, base: Path, **changes: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    """A whole training of the bare base, and what the scorer says of it."""
+    """The WORKDIR of a whole training of the bare base, scored."""
     workdir = trained(tmp_path_factory.mktemp("scored") / "w", base)
     score(workdir)
     return workdir
@@ -66,7 +66,7 @@ def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(scored: P
 def test_labels_that_contradict_what_was_learnt_are_suspected_where_the_holdout_is_large_enough(
     scored: Path, tmp_path: Path, base: Path
 ) -> None:
-    # given what was trained, and a holdout of three times its rows, in which some labels are turned round
+    # given a trained WORKDIR and a holdout of three times its rows, some with the opposite label
     rows = tiny.text_rows()
     turned = {1, 5, 8, 11, 14}
     holdout = [
@@ -77,7 +77,7 @@ def test_labels_that_contradict_what_was_learnt_are_suspected_where_the_holdout_
 
     score(workdir)
 
-    # then these are suspected more than the others; a small holdout makes nothing suspicious
+    # then these are more suspicious than the others; in a small holdout none is suspicious
     found = tiny.document(workdir / "suspicion.json")
     staged = pq.read_table(workdir / "snapshot" / "holdout-0.parquet").to_pylist()
     suspected = dict(zip(found["completion_id"], found["suspicion"], strict=True))
@@ -102,7 +102,7 @@ def add_pairs(snapshot: Path) -> None:
 
 
 def test_rows_count_by_their_weights(tmp_path: Path, base: Path) -> None:
-    # given one training, and holdouts in which row 4 weighs 2, is there twice, weighs 0, and is not there
+    # given one training, and holdouts in which row 4 has a weight of 2, occurs twice, has a weight of 0, or is missing
     rows = tiny.text_rows()
     heavy, light = ([{**row, "weight": weight} if row is rows[4] else row for row in rows] for weight in (2.0, 0.0))
     workdir = tiny.stage(tmp_path / "w", base, rows, heavy, **QUICK)
@@ -117,7 +117,7 @@ def test_rows_count_by_their_weights(tmp_path: Path, base: Path) -> None:
     weighted, twice = scores_of(heavy, "weighted"), scores_of([*rows, rows[4]], "twice")
     unheard, absent = scores_of(light, "unheard"), scores_of([*rows[:4], *rows[5:]], "absent")
 
-    # then AUROC and margin, which do not rest on z0, are those of the row twice; nothing is left of a weight of 0
+    # then AUROC and margin, which do not depend on z0, equal those of two copies; a weight of 0 equals a missing row
     assert weighted["auroc"]["value"] == pytest.approx(twice["auroc"]["value"])
     assert weighted["margin"]["value"] == pytest.approx(twice["margin"]["value"], rel=1e-4)
     assert weighted["margin"]["value"] != pytest.approx(scores_of(rows, "plain")["margin"]["value"], rel=1e-4)
@@ -156,7 +156,7 @@ def test_every_kind_of_objective_is_scored_on_single_rows_against_the_reference(
     scores = tiny.document(workdir / "scores.json")
     assert (scores["rows_desirable"], scores["rows_undesirable"], scores["groups"]) == (11, 11, 11)
     assert scores["auroc"]["value"] is not None
-    assert objective == "sft" or scores["auroc"]["value"] > 0.6  # desirable rows alone say nothing of the others
+    assert objective == "sft" or scores["auroc"]["value"] > 0.6  # sft learns nothing of undesirable rows
     assert scores["kl"]["nats_per_token"]["value"] > 0
 
 
@@ -234,7 +234,7 @@ def test_scoring_before_training_is_refused(tmp_path: Path, base: Path) -> None:
 
 
 def test_samples_follow_the_models_own_distribution_whatever_its_generation_defaults() -> None:
-    # given prompts of two lengths in one batch, and defaults that would bend the distribution
+    # given prompts of two lengths in one batch, and defaults that would change the distribution
     model = tiny.model(vocab_size=12, eos_token_id=None)
     model.generation_config = transformers.GenerationConfig(do_sample=True, temperature=0.1, top_k=1, eos_token_id=5)
     short, long = np.array([3, 1], np.int32), np.array([2, 7, 7, 9, 4, 1], np.int32)

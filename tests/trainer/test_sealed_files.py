@@ -34,7 +34,7 @@ from worker.training.train import train
 
 Damage = Callable[[bytes], bytes]
 
-#: Three steps of full weights, whose drift is measured after each.
+#: Recipe of three steps of full weights, with a measurement of drift after each.
 JOB: dict[str, Any] = {
     "max_steps": 3, "save_every_steps": 1, "drift": {"checks": 3, "prompts": 2, "max_new_tokens": 3},
     "micro_batch_size": "auto", "evaluation": {"kl_prompts": 2, "kl_max_new_tokens": 3, "bootstrap": 100},
@@ -61,7 +61,7 @@ DAMAGES = (one_bit, one_byte, cut_short)
 
 
 def spoil(path: Path, damage: Damage) -> None:
-    """A new file, as others may be links to the old one."""
+    """Replaces a file by a new one, since others may be links to it."""
     content = damage(path.read_bytes())
     path.unlink()
     path.write_bytes(content)
@@ -177,7 +177,7 @@ def test_a_kill_while_a_file_is_replaced_leaves_no_false_damage(
         assert read_cache(path) is None
 
 
-# -- what a run makes again -------------------------------------------------------------------------------------------
+# -- files that a run writes again ------------------------------------------------------------------------------------
 
 CACHES = (
     "tokens.safetensors", "tokens-holdout.safetensors", "reference.safetensors", "start.safetensors", "drift.json",
@@ -189,7 +189,7 @@ CACHES = (
 def test_damaged_caches_are_made_again_to_the_results_of_an_undisturbed_run(
     workdir: Path, calm: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given that what is free is the same when the micro-batch is measured again
+    # given the same free memory when the micro-batch is measured again
     monkeypatch.setattr(
         "worker.training.prepare.free_bytes",
         lambda _: tiny.document(calm / "micro-batch.json")["measured"]["bytes_free"],
@@ -275,7 +275,7 @@ def test_log_probs_of_earlier_runs_are_not_taken_out_of_damaged_files(
     assert any("earlier.safetensors is damaged" in message for message in warned(workdir))
 
 
-# -- what others prepared ---------------------------------------------------------------------------------------------
+# -- files that others prepared ---------------------------------------------------------------------------------------
 
 INPUTS = (
     "job.json", "recipe.json", "snapshot/manifest.json", "snapshot/train-0.parquet", "snapshot/holdout-0.parquet",
@@ -285,7 +285,7 @@ INPUTS = (
 
 @pytest.fixture
 def prepared(tmp_path: Path, base: Path, adapter: Path) -> Path:
-    """A WORKDIR with a base model and an adapter of its own, sealed as the service seals it."""
+    """A WORKDIR with its own base model and adapter, sealed as by the service."""
     own = Path(shutil.copytree(base, tmp_path / "w" / "base"))
     workdir = tiny.stage(
         tmp_path / "w", own, tiny.text_rows(), tiny.text_rows(6, seed=9), adapter=adapter, method="lora", max_steps=1
@@ -349,7 +349,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 
 @pytest.fixture
 def again(finished: Path, tmp_path: Path, base: Path) -> Callable[..., dict[str, Any]]:
-    """Asks for the same training in a copy of its folder."""
+    """Requests the same training in a copy of its folder."""
     shutil.copytree(finished / "out", tmp_path / "out")
 
     def ask(**options: Any) -> dict[str, Any]:
@@ -364,7 +364,7 @@ def test_a_damaged_request_is_refused_in_a_sentence(
     again: Callable[..., dict[str, Any]], tmp_path: Path, damage: Damage, sealed: bool
 ) -> None:
     request = tmp_path / "out" / "work" / "request.json"
-    if not sealed:  # as older versions left it
+    if not sealed:  # as in older versions
         seal_of(request).unlink()
         damage = cut_short
     spoil(request, damage)

@@ -1,4 +1,4 @@
-"""Training on files without any service: from a request to a folder that loads; again, interrupted, and changed."""
+"""Training on files without a service, from a request to a folder that loads; also repeated, interrupted, changed."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 
 @pytest.fixture
 def again(ask: Ask, finished: Path, tmp_path: Path) -> Ask:
-    """Requests over a copy of it, like the one that it was trained by but for what is said."""
+    """A function that requests the same training with changes, in a copy of the folder."""
     shutil.copytree(finished, tmp_path / "out")
     return lambda rows=None, **options: ask(rows, **{"max_steps": 1, "holdout": 0.3, **options})
 
@@ -53,7 +53,7 @@ def refused(request: TrainingRequest) -> str:
 
 
 def files(out: Path) -> dict[str, str]:
-    """What lies in `out` beside work, by its hash."""
+    """Returns the hash of each file in `out`, by name."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir() if path.is_file()}
 
 
@@ -90,7 +90,7 @@ def test_full_fine_tuning_leaves_a_folder_that_loads_by_itself(again):
     assert summary["kind"] == "weights"
     assert transformers.AutoModelForCausalLM.from_pretrained(request.out).config.model_type == "llama"
     assert transformers.AutoTokenizer.from_pretrained(request.out)("a").input_ids
-    # A restart leaves nothing of the training before.
+    # A restart removes the results of the earlier training.
     assert not {"adapter_config.json", "adapter_model.safetensors", "scores.json"} & set(files(request.out))
 
 

@@ -1,4 +1,4 @@
-"""Files as TRL's trainers read them, and what is wrong with them in one sentence that names file, line and remedy."""
+"""Files in the formats of TRL's trainers; each fault is one sentence that names file, line and remedy."""
 
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def test_rows_may_bring_a_weight_labels_by_name_and_spans(tmp_path):
     )  # fmt: skip
 
     assert (row.weight, row.labels, row.spans) == (3.0, {"kind": True, "short": False}, ((1, 3, 0.0),))
-    assert not row.desirable  # not in every respect
+    assert not row.desirable  # undesirable in one respect
 
 
 def test_where_all_is_imitated_a_row_needs_no_label(tmp_path):

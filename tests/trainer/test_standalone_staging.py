@@ -27,7 +27,7 @@ def ask(tmp_path: Path, base: Path) -> Ask:
 
 
 def staged(request: TrainingRequest) -> Path:
-    """The WORKDIR, as the trainer accepts it."""
+    """Stages a request and returns its WORKDIR, which the trainer accepts."""
     folder = Folder(request.out)
     with folder.alone():
         stage(folder, request, StopRequest())
@@ -51,7 +51,7 @@ def shard(work: Path, name: str) -> list[dict[str, Any]]:
 
 
 def pairs_in(work: Path) -> list[tuple[str, str]]:
-    """(chosen, rejected) completion of every pair of the snapshot."""
+    """Returns the (chosen, rejected) completions of every pair of the snapshot."""
     table = shard(work, "pairs.parquet")
     texts = {name: shard(work, name) for name in {pair["shard"] for pair in table}}
     return [tuple(texts[pair["shard"]][pair[side]]["completion"] for side in ("chosen", "rejected")) for pair in table]

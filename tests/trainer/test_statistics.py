@@ -19,14 +19,14 @@ def over(groups: list[int], weights: list[float] | None = None, *, resamples: in
 
 
 def holdout(rows: int = 60) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Scores that know something of the labels, and prompts of two rows each."""
+    """Returns scores that depend on the labels, the labels, and prompts of two rows each."""
     generator = np.random.default_rng(1)
     labels = generator.random(rows) < 0.4
     return labels + generator.normal(size=rows), labels, (np.arange(rows) // 2).tolist()
 
 
 def figures(score: np.ndarray, label: np.ndarray, prompts: list[int], weights: list[float] | None = None) -> dict:
-    """Every figure of the holdout that rows have a part in."""
+    """Returns every figure of the holdout that depends on single rows."""
     bootstrap = over(prompts, weights)
     probability = 1 / (1 + np.exp(-score))
     asked = {
@@ -118,7 +118,7 @@ def test_a_paired_difference_is_narrower_than_its_parts() -> None:
     single = prompts.interval(one, "")
 
     assert difference["high"] - difference["low"] < 0.3 * (single["high"] - single["low"])
-    assert prompts.interval(one, "") == single, "the same draws each time"
+    assert prompts.interval(one, "") == single, "the draws must be the same each time"
 
 
 def test_a_missing_class_gives_null_with_its_reason() -> None:

@@ -1,4 +1,4 @@
-"""Labels that look wrong to a model which never saw them come first."""
+"""Labels that a model trained without them contradicts come first."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ ROWS = 400
 
 
 def holdout(seed: int = 0, share_desirable: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rewards that are higher for desirable rows, lengths, the labels as they should be, and prompts of two rows."""
+    """Returns rewards that are higher for desirable rows, lengths, the true labels, and prompts of two rows."""
     generator = np.random.default_rng(seed)
     desirable_N = generator.random(ROWS) < share_desirable
     reward_N = np.where(desirable_N, 2.0, -2.0) + generator.normal(0, 1, ROWS)
@@ -35,7 +35,7 @@ def test_flipped_labels_are_found_among_the_most_suspicious_also_where_one_class
 def test_a_label_is_judged_by_a_fit_that_never_saw_its_prompt():
     reward_N, tokens_N, desirable_N, groups_N = holdout()
     before = suspicions(reward_N, tokens_N, desirable_N, groups_N, seed=0)
-    # An absurd reward would draw a fit that saw it: its own prompt's rows are judged as if it were not there.
+    # An absurd reward would distort a fit that includes it, so rows of its own prompt are judged by a fit without it.
     absurd_N = reward_N.copy()
     absurd_N[0] = -200.0 if desirable_N[0] else 200.0
 

@@ -1,4 +1,4 @@
-"""Token ids from one attempt to the next: taken where nothing that decides them has changed."""
+"""Token ids are reused by the next attempt if nothing that they depend on has changed."""
 
 import copy
 from pathlib import Path
@@ -18,7 +18,7 @@ TOKENS = Tokens(tiny.tokenizer(chat=True), None)
 
 @pytest.fixture
 def shards(tmp_path: Path) -> list[Shard]:
-    """A shard of text with a span on its first row, and one of chats with an empty completion."""
+    """Writes a shard of texts with a span on its first row, and one of chats with an empty completion."""
     spans: list[dict[str, Any]] = [{"spans": [{"start": 0, "end": 4, "weight": 3.0}]}, *[{"spans": []}] * 21]
     text = [{**row, **more} for row, more in zip(tiny.text_rows(), spans, strict=True)]
     chats = tiny.chat_rows()
@@ -52,7 +52,7 @@ def test_rows_are_the_same_when_they_are_read_again(tmp_path: Path, shards: list
     assert plain(again.rows) == plain(first.rows)
     assert (again.dropped, again.lengths, again.places) == (1, first.lengths, first.places)
     assert path.stat().st_mtime_ns == written
-    # and they are cut after they were kept
+    # and they are cut after they were stored
     shorter = [read_rows(tmp_path, shards, TOKENS, 20, weigh_tokens=weigh_tokens, tokenised=p) for p in (path, None)]
     assert plain(shorter[0].rows) == plain(shorter[1].rows)
     assert shorter[0].tokens_cut == shorter[1].tokens_cut > 0

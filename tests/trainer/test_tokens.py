@@ -1,4 +1,4 @@
-"""Where a prompt ends, how a completion ends, what gives way when both are too long."""
+"""The border of prompt and completion in tokens, the end of a completion, and the cut of rows that are too long."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whole runs over a WORKDIR, in this process: what is learnt, against what, and what is left behind."""
+"""Whole runs over a WORKDIR in this process: their learning, their reference and their files."""
 
 import shutil
 from pathlib import Path
@@ -35,7 +35,7 @@ def rows_and_plan(workdir: Path) -> tuple[list[Row], batches.BatchPlan]:
 
 
 def plain_log_prob(model: Any, pair: tuple[Any, Any]) -> torch.Tensor:
-    """lp(y|x) of one row alone, from all logits, in the model's precision."""
+    """Returns lp(y|x) of one row, from all logits and in the model's precision."""
     prompt, completion = pair
     ids = torch.from_numpy(np.concatenate([prompt, completion])).long()[None]
     log_probs = torch.log_softmax(model(input_ids=ids).logits[0], dim=-1)
@@ -72,7 +72,7 @@ def test_the_reference_is_the_shipped_adapter_and_not_the_bare_base(tmp_path: Pa
 
     train(workdir)
 
-    # then what was cached equals the adapter scoring each pair on its own, online
+    # then the cached log-probs equal those of the adapter for each single pair
     rows, plan = rows_and_plan(workdir)
     job = read_job(workdir)
     arithmetic = models.Arithmetic(CPU, torch.float32)
@@ -173,7 +173,7 @@ def test_loss_reference_point_and_gradient_equal_a_plain_float64_computation(tmp
 
 
 def test_accumulating_micro_batches_equals_one_large_batch_where_z0_is_the_same() -> None:
-    # given 8 rows whose mismatched log-ratios are all alike, so that any part has the same z0
+    # given 8 rows with equal mismatched log-ratios, so that any part has the same z0
     model = tiny.model()
     generator = np.random.default_rng(0)
     ids = generator.integers(0, 256, (8, 9)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The turns that are learnt: the answer alone. A prompt that ends in a turn of the assistant is continued by it."""
+"""Only the answer is learnt. It continues a prompt that ends in a turn of the assistant."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def test_the_continued_prompt_is_the_one_that_is_served(family: str) -> None:
 
 
 def test_white_space_that_serving_takes_from_the_prompt_is_not_learnt_either() -> None:
-    # given a template that trims turns, so that what is served ends before the space
+    # given a template that trims turns, so that the served text ends before the space
     row = encoded(FAMILIES["trimmed turns"], messages(ASKED, ("assistant", "It is ")), "noon")
 
     assert texts(row)[0].endswith("<start_of_turn>model\nIt is")
@@ -90,7 +90,7 @@ def test_a_turn_that_the_template_cannot_continue_drops_the_row_by_name(case: st
 
 
 def continued_rows() -> list[dict[str, Any]]:
-    """Every second prompt ends in a turn of the assistant."""
+    """Returns chat rows of which every second prompt ends in a turn of the assistant."""
     rows = tiny.chat_rows(22)
     for row in rows[::2]:
         row["prompt"] = [*row["prompt"], {"role": "assistant", "content": "Well,"}]

@@ -1,4 +1,4 @@
-"""Nothing of the shipped checkpoint is lost: what is saved, loaded by plain peft and transformers, is the policy."""
+"""Nothing of the shipped checkpoint is lost: the saved files, loaded by plain peft and transformers, are the policy."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ from worker.training.models import policy as models
 CPU = torch.device("cpu")
 ARITHMETIC = models.Arithmetic(CPU, torch.float32)
 IDS = torch.arange(1, 25).reshape(2, 12)
-#: Fields of the adapter, and of the recipe that continues it.
+#: Fields of the adapter and of the recipe that continues it.
 ADAPTERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "plain": ("llama", {}, {}),
     "modules_to_save": ("llama", {"modules_to_save": ["lm_head"]}, {}),
@@ -46,7 +46,7 @@ ADAPTERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 
 def ship(folder: Path, base: Path, *, embeddings: bool = False, **fields: Any) -> Path:
-    """An adapter of which every tensor differs from what the base model has."""
+    """Saves an adapter of which every tensor differs from the base model's."""
     torch.manual_seed(3)
     kind = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **fields}
     with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def logits(model: Any) -> torch.Tensor:
 
 
 def plainly(base: Path, folder: Path) -> Any:
-    """The checkpoint in `folder`, loaded without any code of ours."""
+    """Loads the checkpoint in `folder` with plain peft and transformers."""
     if not (folder / "adapter_config.json").exists():
         return transformers.AutoModelForCausalLM.from_pretrained(folder)
     with warnings.catch_warnings():

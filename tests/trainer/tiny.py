@@ -1,4 +1,4 @@
-"""Tiny random models, a tiny tokenizer, and jobs over them: everything a trainer test needs, made in milliseconds."""
+"""Tiny random models, a tiny tokenizer and staged jobs for the tests of the trainer, created in milliseconds."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ RECIPE: Mapping[str, Any] = {
 
 
 def tokenizer(*, chat: bool = False) -> Any:
-    """Byte-level, 256 bytes and a few specials, without merges."""
+    """Returns a byte-level tokenizer: 256 bytes and a few special tokens, without merges."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     raw = Tokenizer(models.BPE(vocab={byte: index for index, byte in enumerate(alphabet)}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -61,7 +61,7 @@ def config(family: str = "llama", **changes: Any) -> Any:
         "llama": (transformers.LlamaConfig, grouped),
         "qwen2": (transformers.Qwen2Config, {**grouped, "tie_word_embeddings": True}),
         "qwen3": (transformers.Qwen3Config, {**grouped, "head_dim": 4}),
-        # A cap this low bends even the small logits of a random model.
+        # A cap this low changes even the small logits of a random model.
         "gemma2": (transformers.Gemma2Config, {**grouped, **capped}),
         "gpt2": (
             transformers.GPT2Config,
@@ -69,7 +69,7 @@ def config(family: str = "llama", **changes: Any) -> Any:
         ),
     }
     kinds["gemma"] = (transformers.GemmaConfig, {**grouped, "head_dim": 4, "tie_word_embeddings": True})
-    # A coefficient this large makes the routers' loss a fair share of the whole.
+    # This large coefficient makes the routers' loss a considerable share of the whole.
     kinds["mixtral"] = (
         transformers.MixtralConfig,
         {
@@ -83,7 +83,7 @@ def config(family: str = "llama", **changes: Any) -> Any:
 
 
 def model(family: str = "llama", *, seed: int = 0, **changes: Any) -> Any:
-    """Random weights, larger than usual so that predictions differ clearly between tokens."""
+    """Returns a model with random weights, larger than usual so that predictions differ clearly between tokens."""
     torch.manual_seed(seed)
     made = transformers.AutoModelForCausalLM.from_config(config(family, **changes)).eval()
     with torch.no_grad():
@@ -133,7 +133,7 @@ def sentences(count: int, seed: int = 0, words: tuple[int, int] = (1, 5)) -> lis
 
 
 def text_rows(count: int = 22, seed: int = 0) -> list[dict[str, Any]]:
-    """Every third row desirable."""
+    """Returns rows of text, of which every third is desirable."""
     prompts, completions = sentences(count, seed), sentences(count, seed + 1)
     return [
         {"prompt": f"{number} {prompt}:", "completion": f" {completion}", "label": number % 3 == 0}
@@ -142,7 +142,7 @@ def text_rows(count: int = 22, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def paired_rows(prompts: int = 11, seed: int = 0) -> list[dict[str, Any]]:
-    """A desirable and an undesirable completion for every prompt."""
+    """Returns rows with a desirable and an undesirable completion for every prompt."""
     good, bad = sentences(prompts, seed + 2), sentences(prompts, seed + 3, words=(3, 7))
     return [
         {"prompt": f"{number} {prompt}:", "completion": f" {completion}", "label": label}
@@ -163,7 +163,7 @@ def chat_rows(count: int = 12) -> list[dict[str, Any]]:
 
 
 def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], start: int = 0) -> dict[str, Any]:
-    """Write a shard and return its line of the manifest, without the split."""
+    """Writes a shard and returns its line of the manifest, without the split."""
     chat = bool(rows) and not isinstance(rows[0]["prompt"], str)
     complete = [
         {
@@ -191,7 +191,7 @@ def stage(
     job: Mapping[str, Any] | None = None,
     **recipe: Any,
 ) -> Path:
-    """A WORKDIR as the service stages it."""
+    """Stages a WORKDIR like the service and returns it."""
     (workdir / "snapshot").mkdir(parents=True)
     shards = [{**write_shard(workdir / "snapshot" / "train-0.parquet", train), "split": "train"}]
     if holdout:
@@ -218,7 +218,7 @@ def stage(
     return workdir
 
 
-#: Forks processes that have torch imported already: real processes that start in milliseconds instead of seconds.
+#: Forks real processes with torch imported already, which start in milliseconds instead of seconds.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [f"worker.training.{name}" for name in ("train", "models.policy", "watch.guards", "reference")]
@@ -234,7 +234,7 @@ def start(workdir: Path, **limits: int) -> Any:
 
 
 def start_ranks(workdir: Path, world: int) -> list[Any]:
-    """As torchrun starts them, on a free port; their stderr goes to WORKDIR/stderr and stderr-1, …"""
+    """Starts ranks like torchrun, on a free port; their stderr goes to WORKDIR/stderr and stderr-1, …"""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(world)}
@@ -266,7 +266,7 @@ def _bytes_taken() -> int:
 
 
 class StopAfter(StopRequest):
-    """Asks to stop the n-th time that the trainer looks."""
+    """A source of stop requests that requests a stop at the n-th check of the trainer."""
 
     def __init__(self, looks: int) -> None:
         self.looks = looks
@@ -280,7 +280,7 @@ class StopAfter(StopRequest):
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.002)
 
 
