@@ -49,7 +49,7 @@ class Judged:
 
 
 def judged(rows: int = 8, seed: int = 0) -> list[Judged]:
-    """Returns desirable and undesirable rows in turn, which also form pairs. Mismatched ones are likelier than before."""
+    """Returns desirable and undesirable rows in turn, which also form pairs. The policy prefers mismatched ones."""
     choose = random.Random(seed)
 
     def completion(shift: float) -> Completion:

@@ -21,10 +21,10 @@ def row(prompt: int, completion: int, *, desirable: bool = True, length: int = 3
     )
 
 
-def faults(made: BatchPlan, rows: list[Row]) -> list[tuple[int, int]]:
+def faults(batch_plan: BatchPlan, rows: list[Row]) -> list[tuple[int, int]]:
     return [
         (one, other)
-        for block in made.blocks
+        for block in batch_plan.blocks
         for one, other in zip(block.rows, block.partners, strict=True)
         if other is not None
         and (
@@ -45,12 +45,12 @@ def test_no_partner_is_the_row_itself_nor_has_its_prompt_or_completion(
 ) -> None:
     rows = [row(prompt, completion, desirable=d, length=n) for prompt, completion, d, n in drawn]
 
-    made = plan(rows, micro_batch_size, even_classes=False, seed=seed)
+    batch_plan = plan(rows, micro_batch_size, even_classes=False, seed=seed)
 
-    assert faults(made, rows) == []
-    assert sorted(index for block in made.blocks for index in block.rows) == list(range(len(rows)))
-    assert all(2 <= len(block.rows) <= max(3, micro_batch_size) for block in made.blocks)
-    for block in made.blocks:
+    assert faults(batch_plan, rows) == []
+    assert sorted(index for block in batch_plan.blocks for index in block.rows) == list(range(len(rows)))
+    assert all(2 <= len(block.rows) <= max(3, micro_batch_size) for block in batch_plan.blocks)
+    for block in batch_plan.blocks:
         lent = [partner for partner in block.partners if partner is not None]
         assert len(lent) == len(set(lent)), "a completion may be lent only once"
 
@@ -59,28 +59,28 @@ def test_split_preference_pairs_are_all_paired_with_strangers() -> None:
     # given both completions of each prompt as rows of equal length, so that sorting puts them side by side
     rows = [row(number // 2, number, desirable=number % 2 == 0) for number in range(64)]
 
-    made = plan(rows, 4, even_classes=False, seed=0)
+    batch_plan = plan(rows, 4, even_classes=False, seed=0)
 
-    assert faults(made, rows) == []
-    assert made.unpaired == 0
+    assert faults(batch_plan, rows) == []
+    assert batch_plan.unpaired == 0
 
 
 def test_a_block_that_cannot_pair_its_rows_swaps_with_a_neighbour() -> None:
     # given four rows of one prompt that their length puts into one block
     rows = [row(1, number, length=20) for number in range(4)] + [row(number, number) for number in range(10, 30)]
 
-    made = plan(rows, 4, even_classes=False, seed=0)
+    batch_plan = plan(rows, 4, even_classes=False, seed=0)
 
-    assert made.unpaired == 0
-    assert faults(made, rows) == []
+    assert batch_plan.unpaired == 0
+    assert faults(batch_plan, rows) == []
 
 
 def test_rows_without_any_possible_partner_are_reported() -> None:
     rows = [row(1, number) for number in range(4)]
 
-    made = plan(rows, 4, even_classes=False, seed=0)
+    batch_plan = plan(rows, 4, even_classes=False, seed=0)
 
-    assert made.unpaired == 4
+    assert batch_plan.unpaired == 4
 
 
 def test_a_single_row_left_over_gets_company() -> None:
@@ -93,33 +93,33 @@ def test_a_single_row_left_over_gets_company() -> None:
 
 def test_an_epoch_shuffles_blocks_and_nothing_else() -> None:
     rows = [row(number, number, length=number % 7 + 1) for number in range(40)]
-    made = plan(rows, 4, even_classes=False, seed=3)
+    batch_plan = plan(rows, 4, even_classes=False, seed=3)
 
-    epochs = [[block for step in made.steps(epoch, 3, seed=3) for block in step] for epoch in range(3)]
+    epochs = [[block for step in batch_plan.steps(epoch, 3, seed=3) for block in step] for epoch in range(3)]
 
-    assert all(Counter(epoch) == Counter(made.blocks) for epoch in epochs)
+    assert all(Counter(epoch) == Counter(batch_plan.blocks) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-    assert [len(step) for step in made.steps(0, 3, seed=3)] == [3, 3, 3, 1]
-    assert plan(rows, 4, even_classes=False, seed=3) == made
-    assert plan(rows, 4, even_classes=False, seed=4) != made
+    assert [len(step) for step in batch_plan.steps(0, 3, seed=3)] == [3, 3, 3, 1]
+    assert plan(rows, 4, even_classes=False, seed=3) == batch_plan
+    assert plan(rows, 4, even_classes=False, seed=4) != batch_plan
 
 
 def test_even_classes_repeat_the_rarer_class_until_the_commoner_is_used_once() -> None:
     rows = [row(number, number, desirable=number < 5) for number in range(25)]
 
-    made = plan(rows, 8, even_classes=True, seed=0)
+    batch_plan = plan(rows, 8, even_classes=True, seed=0)
 
-    used = Counter(index for block in made.blocks for index in block.rows)
-    assert all(sum(rows[index].desirable for index in block.rows) * 2 == len(block.rows) for block in made.blocks)
+    used = Counter(index for block in batch_plan.blocks for index in block.rows)
+    assert all(sum(rows[index].desirable for index in block.rows) * 2 == len(block.rows) for block in batch_plan.blocks)
     assert [used[index] for index in range(5)] == [4] * 5
     assert [used[index] for index in range(5, 25)] == [1] * 20
-    assert faults(made, rows) == []
+    assert faults(batch_plan, rows) == []
 
 
 def test_blocks_hold_rows_of_similar_length() -> None:
     rows = [row(number, number, length=number % 100 + 1) for number in range(1000)]
 
-    made = plan(rows, 8, even_classes=False, seed=0)
+    batch_plan = plan(rows, 8, even_classes=False, seed=0)
 
-    longest = sum(max(rows[index].length for index in block.rows) * len(block.rows) for block in made.blocks)
+    longest = sum(max(rows[index].length for index in block.rows) * len(block.rows) for block in batch_plan.blocks)
     assert sum(r.length for r in rows) / longest > 0.9

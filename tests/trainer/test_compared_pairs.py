@@ -80,8 +80,8 @@ def test_pairs_derived_from_labels_are_never_of_answers_that_were_compared(ask):
 
     work = staged(ask(answers(rows), objective="dpo", pairs="derived", holdout=0))
 
-    made = list(zip(pairs_in(work), shard(work, "pairs.parquet"), strict=True))
-    assert [two for two, pair in made if pair["source"] == "derived"] == [(" soon", " late")]
+    pairs_of_snapshot = list(zip(pairs_in(work), shard(work, "pairs.parquet"), strict=True))
+    assert [two for two, pair in pairs_of_snapshot if pair["source"] == "derived"] == [(" soon", " late")]
     assert (" yes", " no") in pairs_in(work)
 
 
@@ -117,7 +117,7 @@ def stage_compared(workdir: Path, base: Path, **recipe: Any) -> Path:
     pq.write_table(table, folder / "train-text-for-pairs.parquet")
     labelled = pq.read_table(folder / "train-0.parquet").to_pylist()
     up, down = (
-        next(place for place, row in enumerate(labelled) if row["prompt"] == rows[0]["prompt"] and row["label"] is kind)
+        next(index for index, row in enumerate(labelled) if row["prompt"] == rows[0]["prompt"] and row["label"] is kind)
         for kind in (True, False)
     )
     counts = {"votes_chosen": 1, "votes_rejected": 0, "votes_even": 0}

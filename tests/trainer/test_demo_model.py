@@ -18,10 +18,10 @@ from worker.training.files.fingerprint import weights_fingerprint
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The folders of three models after two steps: two with the same seed, one with another."""
-    made = [tmp_path_factory.mktemp("desk") / name for name in ("one", "again", "other")]
-    for folder, seed in zip(made, (1, 1, 2), strict=True):
+    folders = [tmp_path_factory.mktemp("desk") / name for name in ("one", "again", "other")]
+    for folder, seed in zip(folders, (1, 1, 2), strict=True):
         train_base_model(folder, seed, steps=2)
-    return made
+    return folders
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_log_probabilities_are_those_of_the_model_itself(desk: Desk) -> None:
     with torch.no_grad():
         log_p = desk.model(ids).logits[0].float().log_softmax(-1)
     start = len(draft.prompt_ids)
-    expected = sum(float(log_p[place - 1, ids[0, place]]) for place in range(start, ids.shape[1]))
+    expected = sum(float(log_p[position - 1, ids[0, position]]) for position in range(start, ids.shape[1]))
 
     assert float(log_probabilities(desk, [draft])[0]) == pytest.approx(expected, abs=1e-3)
 

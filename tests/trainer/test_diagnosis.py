@@ -164,10 +164,10 @@ SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
 def test_a_sick_run_is_told_what_is_wrong_and_what_to_do(case: str) -> None:
     changes, line, expected = SICK[case]
 
-    found = findings(metrics(40, line), recipe(**changes))
+    warnings = findings(metrics(40, line), recipe(**changes))
 
-    assert [finding.code for finding in found] == [case.split()[0]]
-    assert re.search(expected, found[0].message)
+    assert [finding.code for finding in warnings] == [case.split()[0]]
+    assert re.search(expected, warnings[0].message)
 
 
 @pytest.mark.parametrize(("first", "second"), combinations([case for case in SICK if "mo_kto" not in case], 2))
@@ -178,13 +178,13 @@ def test_no_two_remedies_move_the_learning_rate_in_different_directions(first: s
         def together(step: int, line: Line = line, other_line: Line = other_line) -> Mapping[str, Any]:
             return {**line(step), **other_line(step)}
 
-        found = findings(metrics(40, together), recipe(**{**other_changes, **changes}))
+        warnings = findings(metrics(40, together), recipe(**{**other_changes, **changes}))
 
         directions = {
-            way for way in ("lower", "raise") for finding in found if f"{way} learning_rate" in finding.message
+            way for way in ("lower", "raise") for finding in warnings if f"{way} learning_rate" in finding.message
         }
         assert len(directions) <= 1
-        assert directions == {finding.learning_rate for finding in found} - {None}
+        assert directions == {finding.learning_rate for finding in warnings} - {None}
 
 
 def test_a_collapsed_run_is_not_also_told_to_raise_its_learning_rate() -> None:
@@ -212,9 +212,9 @@ def test_a_real_run_on_contradictory_labels_is_found_not_to_separate_the_classes
 
     train(workdir)
 
-    said = {line["code"]: line["message"] for line in tiny.lines(workdir / "warnings.jsonl")}
-    assert "classes_not_separated" in said
-    assert not any("raise learning_rate" in message for message in said.values())
+    messages = {line["code"]: line["message"] for line in tiny.lines(workdir / "warnings.jsonl")}
+    assert "classes_not_separated" in messages
+    assert not any("raise learning_rate" in message for message in messages.values())
     left = tiny.document(workdir / "training.json")["findings"]
     assert "classes_not_separated" in [finding["code"] for finding in left]
 
@@ -333,9 +333,9 @@ def test_duplicate_heavy_blocks_are_said_and_paired_blocks_are_not() -> None:
 def test_weights_of_the_classes_outside_the_band_are_said(
     desirable: int, lambda_desirable: float, ratio: str | None
 ) -> None:
-    found = said(rows(desirable=desirable, weight=0.5), recipe(lambda_desirable=lambda_desirable)).get("lambda_band")
+    message = said(rows(desirable=desirable, weight=0.5), recipe(lambda_desirable=lambda_desirable)).get("lambda_band")
 
-    assert (found is None) if ratio is None else f"rows {ratio} times as much" in (found or "")
+    assert (message is None) if ratio is None else f"rows {ratio} times as much" in (message or "")
 
 
 def test_classes_evened_by_batch_are_inside_the_band() -> None:

@@ -100,17 +100,17 @@ def test_the_figures_are_those_of_samples_of_the_trained_policy(
         )  # fmt: skip
 
     # when each model samples, and both score the samples of the trained one
-    said = drawn(trained)
+    samples = drawn(trained)
     with torch.no_grad():
         policy_N, reference_N = (
-            np.concatenate([Reading.plain(model).read([pair])[0].lp_N.numpy() for pair in said])
+            np.concatenate([Reading.plain(model).read([pair])[0].lp_N.numpy() for pair in samples])
             for model in (trained, shipped)
         )
 
     kl, sampled, reference = checks(checked)[6]
     assert kl == pytest.approx(float(drift_of_tokens(policy_N, reference_N).mean()), rel=1e-3)
     assert kl > 1e-3
-    assert sampled == np.median([len(completion) for _, completion in said])
+    assert sampled == np.median([len(completion) for _, completion in samples])
     assert reference == np.median([len(completion) for _, completion in drawn(shipped)])
 
 
@@ -154,13 +154,13 @@ def test_a_run_killed_without_notice_reports_the_same_numbers(
     shutil.rmtree(workdir / "output")
     whole = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
     (workdir / "metrics.jsonl").write_text("".join(whole[:5]) + whole[5][:20])
-    kept = (workdir / "drift.json").stat().st_mtime_ns
+    modified = (workdir / "drift.json").stat().st_mtime_ns
 
     train(workdir)
 
     assert checks(workdir) == checks(checked)
     assert digest(workdir) == digest(checked)
-    assert (workdir / "drift.json").stat().st_mtime_ns == kept
+    assert (workdir / "drift.json").stat().st_mtime_ns == modified
 
 
 def test_a_file_of_other_weights_is_written_anew(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_the_reference_is_put_in_and_the_policy_comes_back_untouched(tmp_path: P
         for weight in weights.values():
             weight.add_(1e-3 * torch.rand_like(weight))
     trained = {name: weight.detach().clone() for name, weight in weights.items()}
-    places = {name: weight.data_ptr() for name, weight in weights.items()}
+    addresses = {name: weight.data_ptr() for name, weight in weights.items()}
 
     def score() -> None:
         with put_in(weights, start.values()):
@@ -210,7 +210,7 @@ def test_the_reference_is_put_in_and_the_policy_comes_back_untouched(tmp_path: P
         score()
 
     assert all(torch.equal(weight, trained[name]) for name, weight in weights.items())
-    assert {name: weight.data_ptr() for name, weight in weights.items()} == places
+    assert {name: weight.data_ptr() for name, weight in weights.items()} == addresses
 
 
 @pytest.fixture

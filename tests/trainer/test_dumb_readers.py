@@ -30,12 +30,12 @@ def read_by(workdir: Path, base: Path, train: list[dict], holdout: list[dict], r
     job = read_job(workdir)
     read = read_split(job, "holdout", load_tokens(base), 128, 260)
     rows = read.rows
-    number = [int(one.completion_id[1:]) for one in rows]
+    number = [int(row.completion_id[1:]) for row in rows]
     own = np.array(
-        [-len(one.completion) for one in rows] if reference is None else [reference[place] for place in number]
+        [-len(row.completion) for row in rows] if reference is None else [reference[index] for index in number]
     )
-    groups = group_numbers([one.prompt_key for one in rows])
-    over = Bootstrap(groups, np.array([one.weight for one in rows]), 200, 0.95, 1)
+    groups = group_numbers([row.prompt_key for row in rows])
+    over = Bootstrap(groups, np.array([row.weight for row in rows]), 200, 0.95, 1)
     return dumb_readers(job, read, rows, np.zeros(len(rows)), own, over, "one class only")
 
 
@@ -54,16 +54,16 @@ def rows_of(count: int, seed: int, *, good: str, bad: str) -> list[dict[str, Any
 
 
 def test_a_bag_of_words_finds_the_word_that_decides(tmp_path: Path, base: Path) -> None:
-    found = read_by(
+    figures = read_by(
         tmp_path / "w", base, rows_of(80, 1, good="sorry", bad="never"), rows_of(40, 2, good="sorry", bad="never")
     )
 
-    assert found["bag_of_words"]["value"] > 0.95
-    assert 0.3 < found["length"]["value"] < 0.7
-    assert found["reference"]["value"] == 0.5
-    assert found["best"] == "bag_of_words"
-    assert found["auroc_over_best"]["value"] == pytest.approx(0.5 - found["bag_of_words"]["value"])
-    assert found["auroc_over_best"]["high"] < 0
+    assert figures["bag_of_words"]["value"] > 0.95
+    assert 0.3 < figures["length"]["value"] < 0.7
+    assert figures["reference"]["value"] == 0.5
+    assert figures["best"] == "bag_of_words"
+    assert figures["auroc_over_best"]["value"] == pytest.approx(0.5 - figures["bag_of_words"]["value"])
+    assert figures["auroc_over_best"]["high"] < 0
 
 
 def test_words_of_prompts_and_of_completions_are_told_apart(tmp_path: Path, base: Path) -> None:
@@ -73,46 +73,47 @@ def test_words_of_prompts_and_of_completions_are_told_apart(tmp_path: Path, base
         for number, label in enumerate([True, False] * 30)
     ]
 
-    found = read_by(tmp_path / "w", base, swapped, swapped[:20])
+    figures = read_by(tmp_path / "w", base, swapped, swapped[:20])
 
-    assert found["bag_of_words"]["value"] == 1.0
+    assert figures["bag_of_words"]["value"] == 1.0
 
 
 @pytest.mark.parametrize(("good", "bad"), [("a b c d e f g h", "a"), ("a", "a b c d e f g h")])
 def test_the_direction_of_length_is_that_of_the_training_rows(tmp_path: Path, base: Path, good: str, bad: str) -> None:
-    found = read_by(tmp_path / "w", base, rows_of(60, 1, good=good, bad=bad), rows_of(30, 2, good=good, bad=bad))
+    figures = read_by(tmp_path / "w", base, rows_of(60, 1, good=good, bad=bad), rows_of(30, 2, good=good, bad=bad))
 
-    assert found["length"]["value"] > 0.95
+    assert figures["length"]["value"] > 0.95
 
 
 def test_the_reference_is_read_a_token(tmp_path: Path, base: Path) -> None:
     holdout = rows_of(30, 2, good="aaaaaaaaaaaaaaaaaaaaaaaaaa", bad="a")
     likely = [
-        -0.5 * (len(one["completion"]) + 1) if one["label"] else -2.0 * (len(one["completion"]) + 1) for one in holdout
+        -0.5 * (len(each["completion"]) + 1) if each["label"] else -2.0 * (len(each["completion"]) + 1)
+        for each in holdout
     ]
 
-    found = read_by(tmp_path / "w", base, rows_of(60, 1, good="x", bad="x"), holdout, likely)
+    figures = read_by(tmp_path / "w", base, rows_of(60, 1, good="x", bad="x"), holdout, likely)
 
-    assert found["reference"]["value"] == 1.0
-    assert found["best"] == "reference"
+    assert figures["reference"]["value"] == 1.0
+    assert figures["best"] == "reference"
 
 
 def test_too_few_training_rows_give_no_fit_and_say_so(tmp_path: Path, base: Path) -> None:
-    found = read_by(
+    figures = read_by(
         tmp_path / "w", base, rows_of(2 * LEAST_OF_CLASS - 2, 1, good="x", bad="y"), rows_of(10, 2, good="x", bad="y")
     )
 
     for name in ("bag_of_words", "length"):
-        assert found[name]["value"] is None
-        assert f"{LEAST_OF_CLASS - 1} training rows" in found[name]["reason"]
-    assert found["best"] == "reference"
+        assert figures[name]["value"] is None
+        assert f"{LEAST_OF_CLASS - 1} training rows" in figures[name]["reason"]
+    assert figures["best"] == "reference"
 
 
 def test_a_holdout_of_one_class_gives_no_figures(tmp_path: Path, base: Path) -> None:
-    holdout = [one for one in rows_of(20, 2, good="x", bad="y") if one["label"]]
+    holdout = [each for each in rows_of(20, 2, good="x", bad="y") if each["label"]]
 
-    found = read_by(tmp_path / "w", base, rows_of(60, 1, good="x", bad="y"), holdout)
+    figures = read_by(tmp_path / "w", base, rows_of(60, 1, good="x", bad="y"), holdout)
 
-    assert [found[name]["value"] for name in (*READERS, "auroc_over_best")] == [None] * 4
-    assert found["best"] is None
-    assert found["auroc_over_best"]["reason"] == "one class only"
+    assert [figures[name]["value"] for name in (*READERS, "auroc_over_best")] == [None] * 4
+    assert figures["best"] is None
+    assert figures["auroc_over_best"]["reason"] == "one class only"

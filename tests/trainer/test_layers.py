@@ -17,15 +17,15 @@ def test_activations_computed_twice_change_no_bit(family: str) -> None:
     own, others = rows()
     kept = Reading(model, packed=True, chunked=True)
     router_loss = family == "mixtral"
-    found = []
+    results = []
     for reading in (kept, kept.recomputing()):
         read, other = reading.read(own, others, router_loss=router_loss)
         assert other is not None
         model.zero_grad()
         (read.lp_B.sum() if read.router_loss is None else read.lp_B.sum() + read.router_loss).backward()
-        found.append((read.lp_B.detach(), other.lp_B, gradient(model)))
+        results.append((read.lp_B.detach(), other.lp_B, gradient(model)))
 
-    for once, twice in zip(*found, strict=True):
+    for once, twice in zip(*results, strict=True):
         assert torch.equal(once, twice)
 
 
@@ -82,17 +82,17 @@ def test_compiled_layers_say_and_learn_the_same(monkeypatch: pytest.MonkeyPatch)
     model = tiny.model()
     own, others = rows()
     reading = Reading(model, packed=True, chunked=True)
-    found = []
+    results = []
     for compiled in (False, True):
         assert not compiled or is_compiled(reading, [rows(seed=3)])
         read, other = reading.read(own, others)
         assert other is not None
         model.zero_grad()
         read.lp_B.sum().backward()
-        found.append((read.lp_B.detach(), other.lp_B, gradient(model)))
+        results.append((read.lp_B.detach(), other.lp_B, gradient(model)))
     reading.uncompile()
 
-    for plain, compiled_too in zip(*found, strict=True):
+    for plain, compiled_too in zip(*results, strict=True):
         torch.testing.assert_close(compiled_too, plain, rtol=1e-5, atol=1e-4)
 
 

@@ -54,10 +54,10 @@ def measured(
 
 def room_for(count: int, policy: Any) -> float:
     """Returns the bytes of memory for `count` rows of the largest length, with hardly any spare."""
-    _, found = measured(policy, recipe(activation_checkpointing="off"))
-    tokens = count * found["longest_row"]
-    need = found["bytes_whatever_the_tokens"] + tokens * found["bytes_by_token"]
-    return float((found["bytes_of_gradients_and_moments"] + need + 1000) / SHARE)
+    _, measurement = measured(policy, recipe(activation_checkpointing="off"))
+    tokens = count * measurement["longest_row"]
+    need = measurement["bytes_whatever_the_tokens"] + tokens * measurement["bytes_by_token"]
+    return float((measurement["bytes_of_gradients_and_moments"] + need + 1000) / SHARE)
 
 
 class TwoAlike(Ranks):
@@ -103,7 +103,7 @@ def test_the_need_of_a_packed_micro_batch_is_foretold_within_15_per_cent(family:
     weights, reading = models.trained_weights(policy), Reading(policy, packed=True, chunked=True)
     experts = family == "mixtral"
     one = recipe(batch_size=16)
-    _, found = measured_micro_batch(
+    _, measurement = measured_micro_batch(
         reading, weights, rows(), one, CPU, 64, ALONE, free=1000 * MIB, at_most=40, router_loss=experts
     )
     longest_first = sorted(rows(), key=lambda row: row.length, reverse=True)[:16]
@@ -116,8 +116,8 @@ def test_the_need_of_a_packed_micro_batch_is_foretold_within_15_per_cent(family:
 
     peak = memory.measured_peak(step, weights, policy, CPU.device)
 
-    assert found["micro_batch_tokens"] == sum(row.length for row in longest_first)
-    assert found["bytes_needed"] - found["bytes_of_gradients_and_moments"] == pytest.approx(peak, rel=0.15)
+    assert measurement["micro_batch_tokens"] == sum(row.length for row in longest_first)
+    assert measurement["bytes_needed"] - measurement["bytes_of_gradients_and_moments"] == pytest.approx(peak, rel=0.15)
 
 
 def test_where_too_few_rows_fit_activations_are_computed_twice_unless_that_is_forbidden() -> None:
@@ -248,9 +248,9 @@ def test_a_process_that_memory_runs_out_for_says_so_and_fewer_rows_train_under_t
     # given a vocabulary that makes the logits of a row far larger than the model, and all rows at once
     base = tiny.save_model(tmp_path / "base", vocab_size=80_000)
     long = tiny.sentences(20, words=(14, 15))
-    asked: dict[str, Any] = {"batch_size": 20, "micro_batch_size": 20, "max_steps": 1, "packing": "off"}
+    changes: dict[str, Any] = {"batch_size": 20, "micro_batch_size": 20, "max_steps": 1, "packing": "off"}
     texts = [{**row, "completion": f" {text}"} for row, text in zip(tiny.text_rows(), long, strict=False)]
-    workdir = tiny.stage(tmp_path / "w", base, texts, method="lora", **asked)
+    workdir = tiny.stage(tmp_path / "w", base, texts, method="lora", **changes)
 
     process = tiny.start(workdir, data=320 * MIB)
     process.join()
@@ -258,10 +258,10 @@ def test_a_process_that_memory_runs_out_for_says_so_and_fewer_rows_train_under_t
     assert process.exitcode == OUT_OF_MEMORY
     failure = tiny.document(workdir / "failure.json")
     assert (failure["code"], failure["micro_batch_size"]) == ("out_of_memory", 20)
-    said = (workdir / "stderr").read_text()
-    assert said == failure["message"] + "\n"
-    assert "20 rows at once do not fit into memory" in said
-    assert "set micro_batch_size to 10 and begin again" in said
+    stderr = (workdir / "stderr").read_text()
+    assert stderr == failure["message"] + "\n"
+    assert "20 rows at once do not fit into memory" in stderr
+    assert "set micro_batch_size to 10 and begin again" in stderr
 
     fewer = smaller(read_job(workdir).recipe, 5)
     assert fewer is not None
@@ -273,8 +273,8 @@ def test_a_process_that_memory_runs_out_for_says_so_and_fewer_rows_train_under_t
 
 def test_a_smaller_micro_batch_is_a_divisor_of_the_same_batch() -> None:
     def then(size: int, **changes: Any) -> Any:
-        found = smaller(recipe(**changes), size)
-        return found and (found.batch_size, found.micro_batch_size)
+        halved = smaller(recipe(**changes), size)
+        return halved and (halved.batch_size, halved.micro_batch_size)
 
     assert then(24) == (24, 12)
     assert then(3) is None

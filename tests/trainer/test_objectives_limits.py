@@ -15,8 +15,8 @@ from worker.training.objectives.orpo import log_odds
 
 
 def losses_of(name: ObjectiveName, rows: Sequence[Judged], **recipe: Any) -> list[float]:
-    found: list[float] = OBJECTIVES[name].loss(log_probs(rows), recipe_for(name, **recipe)).loss_B.tolist()
-    return found
+    losses: list[float] = OBJECTIVES[name].loss(log_probs(rows), recipe_for(name, **recipe)).loss_B.tolist()
+    return losses
 
 
 def one_token(r: float, desirable: bool) -> Judged:
@@ -54,9 +54,9 @@ def test_token_weights_of_one_give_kto() -> None:
 
 
 def test_a_token_of_weight_nought_neither_counts_nor_learns() -> None:
-    seen = Completion(policy=(-1.0, -2.0), reference=(-1.5, -1.0), token_weights=(1.0, 0.0))
-    moved = replace(seen, policy=(-1.0, -9.0))
-    given = log_probs([Judged(seen, None, desirable=True)])
+    completion = Completion(policy=(-1.0, -2.0), reference=(-1.5, -1.0), token_weights=(1.0, 0.0))
+    moved = replace(completion, policy=(-1.0, -9.0))
+    given = log_probs([Judged(completion, None, desirable=True)])
 
     ours = OBJECTIVES["tkto"].loss(given, recipe_for("tkto"))
     first, second = slopes(ours, given).tolist()
@@ -112,14 +112,14 @@ def test_bco_shifts_by_the_mean_reward_of_all_micro_batches_so_far() -> None:
 
 
 def test_bco_keeps_the_sum_of_rewards_in_float64_when_it_trains_in_float32() -> None:
-    many = 2.0**30  # a number of rows to which float32 cannot add four
+    count = 2.0**30  # a number of rows to which float32 cannot add four
 
     ours = OBJECTIVES["bco"].loss(
-        log_probs([one_token(1.0, True)] * 4, dtype=torch.float32, running=(0.0, many)), recipe_for("bco")
+        log_probs([one_token(1.0, True)] * 4, dtype=torch.float32, running=(0.0, count)), recipe_for("bco")
     )
 
     assert ours.running_2 is not None
-    assert ours.running_2[1] == many + 4
+    assert ours.running_2[1] == count + 4
     assert ours.loss_B.dtype is torch.float32
 
 

@@ -34,13 +34,13 @@ def rows(count: int = 6, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
 
 def alone(model: Any, pairs: Sequence[Pair]) -> torch.Tensor:
     """Returns lp of each row, read alone and summed from all its logits."""
-    found = []
+    sums = []
     for prompt, completion in pairs:
         ids = torch.from_numpy(np.concatenate([prompt, completion])).long()[None]
         log_probs = torch.log_softmax(model(input_ids=ids).logits[0], -1)
-        places = range(len(prompt) - 1, ids.shape[1] - 1)
-        found.append(torch.stack([log_probs[place, ids[0, place + 1]] for place in places]).sum())
-    return torch.stack(found)
+        positions = range(len(prompt) - 1, ids.shape[1] - 1)
+        sums.append(torch.stack([log_probs[position, ids[0, position + 1]] for position in positions]).sum())
+    return torch.stack(sums)
 
 
 def gradient(model: Any) -> torch.Tensor:
@@ -111,10 +111,10 @@ def test_attention_that_leaks_across_rows_is_noticed_and_rows_are_padded(monkeyp
 
 
 def test_positions_that_do_not_restart_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Packed.of
+    original = Packed.of
 
     def running_on(pairs: Sequence[Pair], device: torch.device) -> Packed:
-        packed = made(pairs, device)
+        packed = original(pairs, device)
         return Packed(**{**vars(packed), "positions_T": torch.arange(packed.tokens)})
 
     monkeypatch.setattr(Packed, "of", running_on)
@@ -192,22 +192,22 @@ def varlen_of_each(
     enable_gqa: bool,
 ) -> torch.Tensor:
     """Computes attention as the GPU kernel does, segment by segment, [T, H, D]; the last query is at the last key."""
-    found = []
+    outputs = []
     queries, keys = ([int(end) for end in ends] for ends in (cu_seq_q, cu_seq_k))
     for (q0, q1), (k0, k1) in zip(pairwise(queries), pairwise(keys), strict=True):
         assert q1 - q0 <= max_q
         assert k1 - k0 <= max_k
-        places = torch.arange(k1 - k0)
-        distance = places[None, :] - (places[k1 - k0 - (q1 - q0) :])[:, None]
-        seen = distance <= window_size[1]
+        positions = torch.arange(k1 - k0)
+        distance = positions[None, :] - (positions[k1 - k0 - (q1 - q0) :])[:, None]
+        visible = distance <= window_size[1]
         if window_size[0] >= 0:
-            seen &= distance >= -window_size[0]
+            visible &= distance >= -window_size[0]
         q, k, v = (x[a:b].transpose(0, 1)[None] for x, a, b in ((query, q0, q1), (key, k0, k1), (value, k0, k1)))
         attended = torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=seen, scale=scale, enable_gqa=enable_gqa
+            q, k, v, attn_mask=visible, scale=scale, enable_gqa=enable_gqa
         )
-        found.append(attended[0].transpose(0, 1))
-    return torch.cat(found)
+        outputs.append(attended[0].transpose(0, 1))
+    return torch.cat(outputs)
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "gemma2"])

@@ -81,10 +81,10 @@ def leak(monkeypatch: pytest.MonkeyPatch) -> None:
         if layout.recalls is None and len(layout.segments) > 1:
             start = layout.segments[1].start
             k, v = (x[:, :, start - 1 : start + 1] for x in (key, value))
-            seen = torch.nn.functional.scaled_dot_product_attention(
+            leaked = torch.nn.functional.scaled_dot_product_attention(
                 query[:, :, start : start + 1], k, v, scale=named.get("scaling"), enable_gqa=True
             )
-            attended = torch.cat((attended[:, :start], seen.transpose(1, 2), attended[:, start + 1 :]), 1)
+            attended = torch.cat((attended[:, :start], leaked.transpose(1, 2), attended[:, start + 1 :]), 1)
         return attended, None
 
     attend_by(monkeypatch, change)
@@ -99,10 +99,10 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def positions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets positions run on from row to row. Rotary ones are relative, so that only mismatched pairs show the fault."""
-    made = Packed.of
+    original = Packed.of
 
     def running_on(pairs: Sequence[Pair], device: torch.device, *, at_once: bool = False) -> Packed:
-        packed = made(pairs, device, at_once=at_once)
+        packed = original(pairs, device, at_once=at_once)
         packed.positions_T.copy_(torch.arange(packed.tokens))
         return packed
 

@@ -25,18 +25,18 @@ def test_every_row_says_what_it_says_alone_in_the_order_of_the_rows(packed: bool
     model = tiny.model()
     own, others = rows(17)
     reading = Reading(model, packed=packed, chunked=packed)
-    told: list[int] = []
+    progress: list[int] = []
 
-    found, found_others = log_probs(reading, own, others, 3, told.append)
-    without, nothing = log_probs(reading, own, None, 3, told.append)
+    results, results_others = log_probs(reading, own, others, 3, progress.append)
+    without, nothing = log_probs(reading, own, None, 3, progress.append)
 
-    for said, pairs in ((found, own), (found_others, others), (without, own)):
+    for said, pairs in ((results, own), (results_others, others), (without, own)):
         expected = alone(model, pairs).detach().numpy()
         np.testing.assert_allclose(sums(said), expected, rtol=1e-6, atol=1e-5)
         assert [len(lp_C) for lp_C in said] == [len(completion) for _, completion in pairs]
     assert nothing == []
-    assert sum(told) == 2 * 17
-    assert len(told) > 4, "the rows must need more than one batch"
+    assert sum(progress) == 2 * 17
+    assert len(progress) > 4, "the rows must need more than one batch"
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -44,15 +44,15 @@ def test_a_batch_holds_no_more_tokens_than_it_may(padded: bool) -> None:
     lengths = [int(length) for length in np.random.default_rng(0).geometric(0.02, 200)]
     room = 2 * max(lengths)
 
-    found = list(batches(lengths, room, padded=padded))
+    batches_of_rows = list(batches(lengths, room, padded=padded))
 
     def taken(batch: Sequence[int]) -> int:
         sizes = [lengths[row] for row in batch]
         return len(sizes) * max(sizes) if padded else sum(sizes)
 
-    assert sorted(row for batch in found for row in batch) == list(range(200))
-    assert all(taken(batch) <= room for batch in found)
-    assert all(taken([*batch, after[0]]) > room for batch, after in pairwise(found))
+    assert sorted(row for batch in batches_of_rows for row in batch) == list(range(200))
+    assert all(taken(batch) <= room for batch in batches_of_rows)
+    assert all(taken([*batch, after[0]]) > room for batch, after in pairwise(batches_of_rows))
 
 
 def test_nothing_is_read_of_no_rows() -> None:
@@ -109,7 +109,7 @@ def test_a_model_that_cannot_be_packed_is_scored_padded_and_that_is_said(
             return attention.packed_attention(module, query, key, value, *args, **kwargs)
 
     monkeypatch.setitem(transformers.AttentionInterface._global_mapping, attention.PACKED, leaking)
-    found = figures(workdir, "auto")
+    scores = figures(workdir, "auto")
 
-    assert found == nearly(padded)
+    assert scores == nearly(padded)
     assert warned(workdir).count("padded") == 1

@@ -15,27 +15,27 @@ from worker.training.forward.logprobs import Reading
 STEP = 2**-7
 
 
-def gradients(layer: nn.Module, given: torch.Tensor, *, in_float32: bool) -> tuple[torch.Tensor, ...]:
-    given = given.clone().requires_grad_()
+def gradients(layer: nn.Module, inputs: torch.Tensor, *, in_float32: bool) -> tuple[torch.Tensor, ...]:
+    inputs = inputs.clone().requires_grad_()
     layer.zero_grad()
     with multiplied_as_float32([layer] if in_float32 else []), torch.autocast("cpu", torch.bfloat16):
-        found = layer(given)
-    assert found.dtype is torch.bfloat16
-    found.float().square().sum().backward()
-    assert given.grad is not None
-    return (found.detach().float(), given.grad.float(), *(weight.grad for weight in layer.parameters()))
+        outputs = layer(inputs)
+    assert outputs.dtype is torch.bfloat16
+    outputs.float().square().sum().backward()
+    assert inputs.grad is not None
+    return (outputs.detach().float(), inputs.grad.float(), *(weight.grad for weight in layer.parameters()))
 
 
 @pytest.mark.parametrize(
     "layer", [nn.Linear(48, 40), nn.Linear(48, 40, bias=False), Conv1D(40, 48)], ids=["linear", "no bias", "conv1d"]
 )
 def test_a_product_in_float32_units_is_the_product_in_bfloat16_but_for_its_last_rounding(layer: nn.Module) -> None:
-    given = torch.randn(1, 30, 48, generator=torch.Generator().manual_seed(1))
+    inputs = torch.randn(1, 30, 48, generator=torch.Generator().manual_seed(1))
 
-    expected = gradients(layer, given, in_float32=False)
-    found = gradients(layer, given, in_float32=True)
+    expected = gradients(layer, inputs, in_float32=False)
+    results = gradients(layer, inputs, in_float32=True)
 
-    for ours, torchs in zip(found, expected, strict=True):
+    for ours, torchs in zip(results, expected, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=STEP, atol=STEP * float(torchs.abs().max()))
 
 
@@ -43,7 +43,7 @@ def test_a_product_in_float32_units_is_the_product_in_bfloat16_but_for_its_last_
 def test_a_model_read_so_says_the_same_within_bfloat16(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.model(family)
     own, others = rows()
-    found = []
+    results = []
     for lacking in (False, True):
         for module in (logprobs, head):
             monkeypatch.setattr(module, "lacks_bfloat16", lambda _device, lacking=lacking: lacking)
@@ -51,9 +51,9 @@ def test_a_model_read_so_says_the_same_within_bfloat16(family: str, monkeypatch:
         assert other is not None
         model.zero_grad()
         read.lp_B.sum().backward()
-        found.append((torch.cat([read.lp_B.detach(), other.lp_B]), gradient(model)))
+        results.append((torch.cat([read.lp_B.detach(), other.lp_B]), gradient(model)))
 
-    (lp, slope), (lp_float32, slope_float32) = found
+    (lp, slope), (lp_float32, slope_float32) = results
     torch.testing.assert_close(lp_float32, lp, rtol=1e-2, atol=0.05)
     assert float((slope_float32 - slope).norm() / slope.norm()) < 0.05
 

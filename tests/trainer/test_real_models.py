@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real models and f
 def real_rows(count: int) -> list[dict[str, Any]]:
     file = sorted((DATA / "trl").glob("hh_harmless.unpaired.train*"))[0]
     with gzip.open(file, "rt") as lines:
-        found = (json.loads(line) for line in lines)
-        short = (row for row in found if sum(len(message["content"]) for message in row["prompt"]) < LONGEST)
+        rows = (json.loads(line) for line in lines)
+        short = (row for row in rows if sum(len(message["content"]) for message in row["prompt"]) < LONGEST)
         return list(islice(short, count))
 
 

@@ -26,18 +26,18 @@ def scored_by(workdir: Path) -> Path:
     return workdir / "reference.safetensors"
 
 
-def staged(workdir: Path, base: Path, *earlier: Path, rows: Sequence[Mapping[str, Any]] = ROWS, **asked: Any) -> Path:
+def staged(workdir: Path, base: Path, *earlier: Path, rows: Sequence[Mapping[str, Any]] = ROWS, **changes: Any) -> Path:
     """Stages a WORKDIR with the log-probs of `earlier` runs."""
-    tiny.stage(workdir, base, rows, **{**SHORT, **asked})
+    tiny.stage(workdir, base, rows, **{**SHORT, **changes})
     (workdir / "scored-before").mkdir()
     for number, file in enumerate(earlier):
         shutil.copyfile(file, workdir / "scored-before" / f"{number}.safetensors")
     return workdir
 
 
-def run(workdir: Path, base: Path, *earlier: Path, **asked: Any) -> Any:
+def run(workdir: Path, base: Path, *earlier: Path, **changes: Any) -> Any:
     """Trains in a WORKDIR with the log-probs of `earlier` runs; returns its figures of the reference."""
-    train(staged(workdir, base, *earlier, **asked))
+    train(staged(workdir, base, *earlier, **changes))
     return tiny.document(workdir / "training.json")["reference"]
 
 
@@ -61,9 +61,9 @@ def first(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 def test_a_run_with_another_recipe_over_the_same_rows_scores_nothing(tmp_path: Path, base: Path, first: Path) -> None:
     sweep = {"beta": 0.3, "lambda_desirable": 2.0, "learning_rate": 1e-4}
 
-    found = run(tmp_path / "w", base, scored_by(first), **sweep)
+    figures = run(tmp_path / "w", base, scored_by(first), **sweep)
 
-    assert found == {"scored": 0, "cached": 44}
+    assert figures == {"scored": 0, "cached": 44}
     assert scored_by(tmp_path / "w").read_bytes() == scored_by(first).read_bytes()
     # and it learns the same as without them, since the same blocks were scored
     assert run(tmp_path / "alone", base, **sweep) == {"scored": 44, "cached": 0}
@@ -88,11 +88,11 @@ def test_a_run_with_another_seed_scores_its_mismatched_pairs_alone(
     # given a run whose blocks group other rows, so that its log-probs are rounded differently
     run(tmp_path / "first", base, seed=1, micro_batch_size=4, **asked)
 
-    found = run(tmp_path / "w", base, scored_by(tmp_path / "first"), seed=2, **{**asked, "micro_batch_size": 6})
+    figures = run(tmp_path / "w", base, scored_by(tmp_path / "first"), seed=2, **{**asked, "micro_batch_size": 6})
 
     # then r and z0 are 0 before the first update, within the precision
     by_chance = len(keys_of(tmp_path / "first") & keys_of(tmp_path / "w")) - 22
-    assert found == {"scored": 22 - by_chance, "cached": 22 + by_chance}
+    assert figures == {"scored": 22 - by_chance, "cached": 22 + by_chance}
 
 
 def test_a_run_over_other_rows_takes_what_it_shares_and_keeps_nothing_of_the_rest(
@@ -101,10 +101,10 @@ def test_a_run_over_other_rows_takes_what_it_shares_and_keeps_nothing_of_the_res
     # given a snapshot that lacks five of the earlier one's rows and has three new ones
     rows = [*ROWS[5:], *tiny.text_rows(25)[22:]]
 
-    found = run(tmp_path / "w", base, scored_by(first), rows=rows)
+    figures = run(tmp_path / "w", base, scored_by(first), rows=rows)
 
-    assert 17 <= found["cached"] < 34
-    assert found["scored"] == 40 - found["cached"]
+    assert 17 <= figures["cached"] < 34
+    assert figures["scored"] == 40 - figures["cached"]
     run(tmp_path / "alone", base, rows=rows)
     assert keys_of(tmp_path / "w") == keys_of(tmp_path / "alone")
 
@@ -124,8 +124,8 @@ def test_nothing_is_taken_of_another_reference(tmp_path: Path, base: Path, adapt
         "adapter": (base, {"adapter": adapter, "method": "lora"}),
     }
 
-    for name, (model, asked) in others.items():
-        assert run(tmp_path / "runs" / name, model, scored_by(first), **asked) == {"scored": 44, "cached": 0}, name
+    for name, (model, changes) in others.items():
+        assert run(tmp_path / "runs" / name, model, scored_by(first), **changes) == {"scored": 44, "cached": 0}, name
 
 
 @pytest.mark.parametrize(

@@ -232,17 +232,17 @@ def test_a_batch_that_is_not_finite_is_kept_and_shows_the_fault_again(
     # then the stored batch, read with the weights of the model alone, is not finite in the same rows
     assert refusal.value.code == "not_finite"
     [path] = workdir.glob("not-finite-step-*.json")
-    kept = tiny.document(path)
+    stored = tiny.document(path)
     model = policy.load_weights(broken, torch.float32, torch.device("cpu"))
-    for name, batch in (("policy", kept["rows"]), ("policy_mismatched", kept.get("mismatched", []))):
+    for name, batch in (("policy", stored["rows"]), ("policy_mismatched", stored.get("mismatched", []))):
         pairs = [(np.array(row["prompt_ids"]), np.array(row["completion_ids"])) for row in batch]
         with torch.no_grad():
             again = [float(Reading.plain(model).read([pair])[0].lp_B) for pair in pairs]
-        was = [float(value) for value in kept[name]]
+        was = [float(value) for value in stored[name]]
         if pairs:
             assert [math.isnan(value) for value in again] == [math.isnan(value) for value in was]
-    odd = {row["completion_id"] for row, value in zip(kept["rows"], kept["policy"], strict=True) if value == "nan"}
+    odd = {row["completion_id"] for row, value in zip(stored["rows"], stored["policy"], strict=True) if value == "nan"}
     assert odd
     assert odd <= {"c8", "c9"}
     assert all(name in refusal.value.message for name in odd)
-    assert ("mismatched" in kept) == OBJECTIVES[objective].mismatched
+    assert ("mismatched" in stored) == OBJECTIVES[objective].mismatched

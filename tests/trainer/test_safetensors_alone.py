@@ -57,9 +57,9 @@ def test_a_base_model_of_pickles_is_refused(tmp_path: Path, base: Path, name: st
     assert weights_fingerprint(folder) is None
     by_trainer = refusal(train, tiny.stage(tmp_path / "w", folder, tiny.text_rows()))
     by_loading = refusal(policy.load_weights, folder, torch.float32, CPU)
-    asked = TrainingRequest(data=(tmp_path / "rows.jsonl",), model=folder, out=tmp_path / "out")
+    request = TrainingRequest(data=(tmp_path / "rows.jsonl",), model=folder, out=tmp_path / "out")
     (tmp_path / "rows.jsonl").touch()
-    by_command = refusal(asked_for, asked, asked.recipe())
+    by_command = refusal(asked_for, request, request.recipe())
 
     for refused in (by_trainer, by_loading, by_command):
         assert refused.code == "unsafe_weights"

@@ -78,10 +78,10 @@ def test_labels_that_contradict_what_was_learnt_are_suspected_where_the_holdout_
     score(workdir)
 
     # then these are more suspicious than the others; in a small holdout none is suspicious
-    found = tiny.document(workdir / "suspicion.json")
+    document = tiny.document(workdir / "suspicion.json")
     staged = pq.read_table(workdir / "snapshot" / "holdout-0.parquet").to_pylist()
-    suspected = dict(zip(found["completion_id"], found["suspicion"], strict=True))
-    labels = dict(zip(found["completion_id"], found["desirable"], strict=True))
+    suspected = dict(zip(document["completion_id"], document["suspicion"], strict=True))
+    labels = dict(zip(document["completion_id"], document["desirable"], strict=True))
     assert labels == {row["completion_id"]: row["label"] for row in staged}
     of_turned = [suspected[row["completion_id"]] for number, row in enumerate(staged) if number in turned]
     of_others = [suspected[row["completion_id"]] for number, row in enumerate(staged) if number not in turned]

@@ -160,11 +160,11 @@ def test_a_kill_while_a_file_is_replaced_leaves_no_false_damage(
     written: list[str] = []
 
     def killed_before(number: int) -> Callable[[Path, bytes], None]:
-        def write(place: Path, content: bytes) -> None:
+        def write(target: Path, content: bytes) -> None:
             if len(written) == number:
                 raise KeyboardInterrupt
-            written.append(place.name)
-            write_atomically(place, content)
+            written.append(target.name)
+            write_atomically(target, content)
 
         return write
 
@@ -307,8 +307,8 @@ def test_a_damaged_input_is_refused_by_name_with_a_remedy(prepared: Path, file: 
     with pytest.raises(TrainingRefusal) as refusal:
         read_job(prepared)
 
-    place = Path(file)
-    name = place.name if place.parts[0] != "base" and place.suffix != ".safetensors" else str(prepared / place.parts[0])
+    path = Path(file)
+    name = path.name if path.parts[0] != "base" and path.suffix != ".safetensors" else str(prepared / path.parts[0])
     assert name in refusal.value.message
     assert "stage" in refusal.value.message or "restore those weights" in refusal.value.message
     assert "\n" not in refusal.value.message

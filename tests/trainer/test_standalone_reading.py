@@ -30,9 +30,11 @@ def one(fields: dict[str, Any], tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.json.gz", "a.csv", "a.parquet"])
 def test_every_kind_of_file_says_the_same(name, tmp_path):
-    found = examples(written(tmp_path / name, ROWS))
+    rows = examples(written(tmp_path / name, ROWS))
 
-    assert [(one.prompt, one.completion, one.desirable) for one in found] == [tuple(row.values()) for row in ROWS]
+    assert [(example.prompt, example.completion, example.desirable) for example in rows] == [
+        tuple(row.values()) for row in ROWS
+    ]
 
 
 def test_lines_of_json_may_be_called_json_and_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
@@ -41,8 +43,8 @@ def test_lines_of_json_may_be_called_json_and_a_byte_order_mark_is_no_part_of_a_
     table = tmp_path / "table.csv"
     table.write_bytes('\ufeffprompt,completion,label,weight\r\na,b,1,0.5\r\na,"b\nc",0,\r\n'.encode())
 
-    assert [one.desirable for one in examples(lines)] == [True]
-    rows = [(one.completion, one.desirable, one.weight) for one in examples(table)]
+    assert [example.desirable for example in examples(lines)] == [True]
+    rows = [(example.completion, example.desirable, example.weight) for example in examples(table)]
     assert rows == [("b", True, 0.5), ("b\nc", False, 1)]
 
 
@@ -60,7 +62,7 @@ def test_a_place_is_that_of_the_record_not_of_the_line_before_it(tmp_path):
 def test_labels_are_true_and_false_or_1_and_0_or_their_names(labels, tmp_path):
     rows = [{"prompt": "a", "completion": "b", "label": label} for label in labels]
 
-    assert [one.desirable for one in examples(written(tmp_path / "a.jsonl", rows))] == [True, False]
+    assert [example.desirable for example in examples(written(tmp_path / "a.jsonl", rows))] == [True, False]
 
 
 def test_a_pair_is_one_desirable_and_one_undesirable_row_of_its_prompt(tmp_path):
@@ -108,7 +110,7 @@ def test_rows_may_bring_a_weight_labels_by_name_and_spans(tmp_path):
 def test_where_all_is_imitated_a_row_needs_no_label(tmp_path):
     path = written(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}])
 
-    assert [one.desirable for one in examples(path, label_needed=False)] == [True]
+    assert [example.desirable for example in examples(path, label_needed=False)] == [True]
 
 
 ROW = {"prompt": "a", "completion": "b", "label": True}

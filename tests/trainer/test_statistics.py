@@ -29,14 +29,14 @@ def figures(score: np.ndarray, label: np.ndarray, prompts: list[int], weights: l
     """Returns every figure of the holdout that depends on single rows."""
     bootstrap = over(prompts, weights)
     probability = 1 / (1 + np.exp(-score))
-    asked = {
+    figures_of_holdout = {
         "auroc": statistics.auroc(score, label),
         "accuracy": statistics.mean((score > 0.3) == label),
         "margin": statistics.margin(score, label),
         "ece": statistics.calibration_error(probability, label.astype(float)),
         "difference": statistics.difference(statistics.auroc(score, label), statistics.constant(0.5)),
     }
-    return {name: bootstrap.interval(statistic, "") for name, statistic in asked.items()}
+    return {name: bootstrap.interval(statistic, "") for name, statistic in figures_of_holdout.items()}
 
 
 def assert_equal(ours: dict, expected: dict) -> None:

@@ -59,9 +59,9 @@ def test_rows_are_the_same_when_they_are_read_again(tmp_path: Path, shards: list
 
 
 def fingerprint(shards: list[Shard], tokens: Tokens = TOKENS, *, weigh_tokens: bool = False) -> str:
-    found = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens)
-    assert found is not None
-    return found
+    value = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens)
+    assert value is not None
+    return value
 
 
 def test_kept_tokens_are_not_tokenised_again(tmp_path: Path, shards: list[Shard]) -> None:
@@ -79,7 +79,7 @@ def test_whatever_decides_token_ids_is_in_the_fingerprint(shards: list[Shard]) -
     one_more_token = copy.deepcopy(TOKENS.tokenizer)
     one_more_token.add_tokens(["refund"])
 
-    found = [
+    fingerprints = [
         fingerprint(shards),
         fingerprint(shards[:1]),
         fingerprint(shards, weigh_tokens=True),
@@ -88,8 +88,8 @@ def test_whatever_decides_token_ids_is_in_the_fingerprint(shards: list[Shard]) -
         fingerprint(shards, Tokens(TOKENS.tokenizer, 11)),
     ]
 
-    assert len(set(found)) == len(found)
-    assert fingerprint(shards) == found[0]
+    assert len(set(fingerprints)) == len(fingerprints)
+    assert fingerprint(shards) == fingerprints[0]
 
 
 def test_a_damaged_or_another_file_keeps_nothing(tmp_path: Path, shards: list[Shard]) -> None:

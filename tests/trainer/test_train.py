@@ -295,8 +295,8 @@ def test_cut_and_dropped_rows_are_counted_and_said(tmp_path: Path, base: Path) -
     summary = tiny.document(workdir / "training.json")
     assert (summary["rows_trained"], summary["rows_dropped"], summary["rows_truncated"]) == (21, 1, 1)
     assert summary["tokens_cut"] > 370
-    said = {line["code"] for line in tiny.lines(workdir / "warnings.jsonl")}
-    assert said == {"context", "rows_dropped"}
+    codes = {line["code"] for line in tiny.lines(workdir / "warnings.jsonl")}
+    assert codes == {"context", "rows_dropped"}
 
 
 def test_a_rate_that_is_too_high_is_diagnosed_once(tmp_path: Path, base: Path) -> None:
@@ -304,8 +304,8 @@ def test_a_rate_that_is_too_high_is_diagnosed_once(tmp_path: Path, base: Path) -
 
     train(workdir)
 
-    said = [line["code"] for line in tiny.lines(workdir / "warnings.jsonl")]
-    assert said.count("rewards_fall") == 1
+    codes = [line["code"] for line in tiny.lines(workdir / "warnings.jsonl")]
+    assert codes.count("rewards_fall") == 1
 
 
 def test_a_rate_that_is_too_low_is_diagnosed(tmp_path: Path, base: Path) -> None:

@@ -65,8 +65,8 @@ def ship(folder: Path, base: Path, *, embeddings: bool = False, **fields: Any) -
 
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
-        found: torch.Tensor = model.eval()(IDS).logits
-    return found
+        output: torch.Tensor = model.eval()(IDS).logits
+    return output
 
 
 def plainly(base: Path, folder: Path) -> Any:
@@ -151,10 +151,10 @@ def test_a_tensor_without_a_place_in_the_base_model_is_refused(tmp_path: Path, b
     tensors = load_file(other / "adapter_model.safetensors")
     save_file(tensors | {"base_model.model.score.weight": torch.ones(2, 2)}, other / "adapter_model.safetensors")
 
-    said = refusal(tmp_path, base, other, method="lora")
+    message = refusal(tmp_path, base, other, method="lora")
 
-    assert "no place for 1 tensor (base_model.model.score.weight)" in said
-    assert "merge it into its base model" in said
+    assert "no place for 1 tensor (base_model.model.score.weight)" in message
+    assert "merge it into its base model" in message
 
 
 def test_a_tensor_that_lacks_is_refused(tmp_path: Path, base: Path, adapter: Path) -> None:

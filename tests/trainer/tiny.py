@@ -44,11 +44,11 @@ def tokenizer(*, chat: bool = False) -> Any:
     raw = Tokenizer(models.BPE(vocab={byte: index for index, byte in enumerate(alphabet)}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
-    made = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>", pad_token="<|end|>")
-    made.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>", "<|system|>"]})
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>", pad_token="<|end|>")
+    fast.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>", "<|system|>"]})
     if chat:
-        made.chat_template = CHAT_TEMPLATE
-    return made
+        fast.chat_template = CHAT_TEMPLATE
+    return fast
 
 
 def config(family: str = "llama", **changes: Any) -> Any:
@@ -85,12 +85,12 @@ def config(family: str = "llama", **changes: Any) -> Any:
 def model(family: str = "llama", *, seed: int = 0, **changes: Any) -> Any:
     """Returns a model with random weights, larger than usual so that predictions differ clearly between tokens."""
     torch.manual_seed(seed)
-    made = transformers.AutoModelForCausalLM.from_config(config(family, **changes)).eval()
+    random_model = transformers.AutoModelForCausalLM.from_config(config(family, **changes)).eval()
     with torch.no_grad():
-        for weight in made.parameters():
+        for weight in random_model.parameters():
             if weight.ndim >= 2:
                 weight.mul_(5)
-    return made
+    return random_model
 
 
 def save_model(folder: Path, family: str = "llama", *, chat: bool = False, seed: int = 0, **changes: Any) -> Path:
@@ -101,10 +101,10 @@ def save_model(folder: Path, family: str = "llama", *, chat: bool = False, seed:
 
 def save_overflowing_model(folder: Path) -> Path:
     """A base model of finite weights that gives NaN for every text with an A in it."""
-    made = model("gpt_neox")
+    overflowing = model("gpt_neox")
     with torch.no_grad():
-        made.get_input_embeddings().weight[65 - 33] = 3e38
-    made.save_pretrained(folder)
+        overflowing.get_input_embeddings().weight[65 - 33] = 3e38
+    overflowing.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
 
