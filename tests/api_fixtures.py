@@ -31,8 +31,8 @@ def application() -> FastAPI:
 def api(application: FastAPI, admin_key: str) -> Iterator[TestClient]:
     """A client with an admin key. The base model of its project `acme` is never loaded."""
     with TestClient(application, headers={"Authorization": f"Bearer {admin_key}"}) as client:
-        made = client.post("/v1/projects", json={"project": "acme", "base_model": "/models/base"})
-        assert made.status_code == 201, made.text
+        created = client.post("/v1/projects", json={"project": "acme", "base_model": "/models/base"})
+        assert created.status_code == 201, created.text
         yield client
 
 
@@ -41,9 +41,9 @@ def key(api: TestClient) -> Callable[..., dict[str, str]]:
     """A function: `key("runs:read", project="acme")` returns headers with a new key of these scopes."""
 
     def make(*scopes: wire.Scope, project: str | None = None) -> dict[str, str]:
-        made = api.post("/v1/keys", json={"name": "a test", "scopes": list(scopes), "project": project})
-        assert made.status_code == 201, made.text
-        return {"Authorization": f"Bearer {made.json()['secret']}"}
+        created = api.post("/v1/keys", json={"name": "a test", "scopes": list(scopes), "project": project})
+        assert created.status_code == 201, created.text
+        return {"Authorization": f"Bearer {created.json()['secret']}"}
 
     return make
 

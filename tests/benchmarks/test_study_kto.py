@@ -23,7 +23,7 @@ ROWS = [Example(f"ticket {at}", f"reply {at}", desirable=at % 2 == 0) for at in 
 
 
 def test_every_condition_has_a_name_of_its_own_and_one_claim() -> None:
-    assert len({one.name for one in CONDITIONS}) == len(CONDITIONS) == 1 + sum(len(it.conditions) for it in CLAIMS)
+    assert len({each.name for each in CONDITIONS}) == len(CONDITIONS) == 1 + sum(len(it.conditions) for it in CLAIMS)
 
 
 def test_dropping_desirable_rows_leaves_the_others_as_they_were() -> None:
@@ -67,7 +67,7 @@ def test_a_failed_trial_stays_in_the_document_and_out_of_the_means() -> None:
         ("baseline", 1): figures, ("baseline", 2): figures, ("beta-0.1", 1): figures | {"good_share": 0.25},
         ("beta-0.1", 2): {"failure": "not finite"},
     }  # fmt: skip
-    tried = [one for one in CONDITIONS if one.name in ("baseline", "beta-0.1")]
+    tried = [each for each in CONDITIONS if each.name in ("baseline", "beta-0.1")]
 
     found = document(tried, [1, 2], results)
 
@@ -84,18 +84,18 @@ def test_a_failed_trial_stays_in_the_document_and_out_of_the_means() -> None:
 def test_a_study_trains_measures_and_keeps_each_trial(tmp_path: Path) -> None:
     few = replace(CONDITIONS[1], recipe=SHORT)
     conditions = [replace(BASELINE, recipe=SHORT), few]
-    told = Console(file=io.StringIO())
+    console = Console(file=io.StringIO())
 
     with ThreadPoolExecutor(1) as pool:
-        found, bases = study(conditions, [1], TINY, tmp_path, pool, told)
+        found, bases = study(conditions, [1], TINY, tmp_path, pool, console)
         kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/figures.json")}
-        again, _ = study(conditions, [1], TINY, tmp_path, pool, told)
+        again, _ = study(conditions, [1], TINY, tmp_path, pool, console)
 
     assert json.dumps(again, allow_nan=False) == json.dumps(found, allow_nan=False)
     assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/figures.json")}
     assert not list(tmp_path.glob("*/work"))
     assert set(bases) == {1}
-    baseline, dropped = (found["conditions"][one.name]["seeds"]["1"] for one in conditions)
+    baseline, dropped = (found["conditions"][each.name]["seeds"]["1"] for each in conditions)
     assert (baseline["rows_desirable"], baseline["rows_undesirable"]) == (20, 20)
     assert "failure" not in dropped, dropped
     assert (dropped["rows_desirable"], dropped["rows_undesirable"]) == (2, 20)

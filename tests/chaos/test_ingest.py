@@ -92,15 +92,15 @@ class Machine:
 @contextmanager
 def machine(redis_url: str) -> Iterator[Machine]:
     with services.temporary() as folder:
-        made = Machine(folder, redis_url)
-        made.start_postgres()
+        running = Machine(folder, redis_url)
+        running.start_postgres()
         try:
-            migrate(made.environment)
-            made.key = _project_and_key(made)
-            made.start_api()
-            yield made
+            migrate(running.environment)
+            running.key = _project_and_key(running)
+            running.start_api()
+            yield running
         finally:
-            made.close()
+            running.close()
 
 
 def test_every_acknowledged_event_is_there_once_after_kills_of_the_api_and_of_postgres(servers):

@@ -92,9 +92,13 @@ def test_a_file_that_cannot_be_read_is_one_line(cli, tmp_path):
 
 
 def test_versions_are_made_adopted_and_listed(cli, policy):
-    made = cli("policies", "create", policy, "--note", "outcomes count")
-    assert (made.document["version"], made.document["adopted"], made.document["note"]) == (1, False, "outcomes count")
-    assert cli("policies", "create", policy).document == made.document
+    created = cli("policies", "create", policy, "--note", "outcomes count")
+    assert (created.document["version"], created.document["adopted"], created.document["note"]) == (
+        1,
+        False,
+        "outcomes count",
+    )
+    assert cli("policies", "create", policy).document == created.document
 
     adopted = cli("policies", "adopt", "1", "--reason", "the preview was fine").document
     assert (adopted["number"], adopted["version"], adopted["reason"]) == (1, 1, "the preview was fine")
@@ -115,7 +119,7 @@ def test_a_preview_of_a_file_or_a_version_is_whole_to_a_pipe(cli, policy, thumbs
     [flip] = [flip for flip in of_file["flips"] if flip["before"] != flip["after"]]
     assert (flip["before"], flip["after"], flip["completions"]) == ("desirable", "nothing", 1)
     assert flip["examples"][0]["completion_id"] == "c2"
-    assert {(one["kind"], one["detail"]) for one in of_file["unheard"]} == {("outcome", "escalated"), ("copy", None)}
+    assert {(line["kind"], line["detail"]) for line in of_file["unheard"]} == {("outcome", "escalated"), ("copy", None)}
     assert "not the id of a snapshot" in cli.refused("policies", "preview", "1", "--snapshot", "abc")
 
 

@@ -42,7 +42,7 @@ def test_an_actor_is_erased_waited_for_shown_and_let_back(cli, client, said):
     [listed] = cli("erasures", "list").document
     assert cli("erasures", "show", listed["id"][-8:]).document == done.document
     assert cli("erasures", "lift", listed["id"][-8:]).document["tombstone"] is False
-    assert [one.event_id for one in client.erasures.events(UUID(listed["id"]))] == ["eve 1"]
+    assert [event.event_id for event in client.erasures.events(UUID(listed["id"]))] == ["eve 1"]
     refusal = cli.refused("actors", "erase", "nobody")
     assert refusal == "No feedback of an actor 'nobody' is stored: check the id."
 

@@ -16,15 +16,15 @@ from app.errors import Unauthenticated
 def test_a_project_is_made_with_its_recipe_and_trigger_and_shown_as_json_to_a_pipe(cli):
     options = ["--preset", "cpu-demo", "--set", "beta=0.3", "--set", "lora.rank=8", "--set", "schedule=linear"]
 
-    made = cli("projects", "create", "support", "--base-model", "/models/tiny", *options, "--new-per-class", "50")
+    created = cli("projects", "create", "support", "--base-model", "/models/tiny", *options, "--new-per-class", "50")
 
-    assert made.code == 0, made.err
-    assert made.document["recipe"] == {
+    assert created.code == 0, created.err
+    assert created.document["recipe"] == {
         "preset": "cpu-demo",
         "changes": {"beta": 0.3, "lora": {"rank": 8}, "schedule": "linear"},
     }
-    assert made.document["trigger"] == {"new_per_class": 50, "every_hours": None}
-    assert cli("projects", "show", "support").document == made.document
+    assert created.document["trigger"] == {"new_per_class": 50, "every_hours": None}
+    assert cli("projects", "show", "support").document == created.document
     assert [item["project"] for item in cli("projects", "list").document] == ["acme", "support"]
 
 
@@ -41,14 +41,14 @@ def test_what_is_wrong_with_a_project_is_one_line_that_names_the_field(cli):
 
 
 def test_a_key_is_made_used_found_again_by_its_ending_and_revoked(cli):
-    made = cli("keys", "create", "dashboard", "--scope", "runs:read", "--project", "acme", "--days", "1").document
-    with Client(cli.environment["THUMBWHEEL_URL"], made["secret"]) as client:
+    created = cli("keys", "create", "dashboard", "--scope", "runs:read", "--project", "acme", "--days", "1").document
+    with Client(cli.environment["THUMBWHEEL_URL"], created["secret"]) as client:
         assert list(client.runs.list()) == []
 
     assert [key["name"] for key in cli("keys", "list").document] == ["dashboard", "first admin"]
-    assert cli("keys", "revoke", made["id"][-8:]).document["revoked_at"]
+    assert cli("keys", "revoke", created["id"][-8:]).document["revoked_at"]
 
-    refused = cli.refused("runs", "list", THUMBWHEEL_API_KEY=made["secret"])
+    refused = cli.refused("runs", "list", THUMBWHEEL_API_KEY=created["secret"])
     assert "was revoked" in refused
 
 

@@ -29,11 +29,11 @@ def test_an_actor_is_listed_released_and_confirmed_again(cli, client, bot):
 
     cli("quarantine", "confirm", "bot", "--reason", "a script after all")
     assert cli("quarantine", "show", "bot").document["state"] == "confirmed"
-    assert [one.reason for one in client.quarantine.decisions("bot")] == ["a script after all", "our own test"]
+    assert [entry.reason for entry in client.quarantine.decisions("bot")] == ["a script after all", "our own test"]
 
 
 def test_from_python_the_same(client, bot):
-    assert [one.actor for one in client.quarantine.list("quarantined")] == ["bot"]
+    assert [entry.actor for entry in client.quarantine.list("quarantined")] == ["bot"]
 
     taken = client.quarantine.decide(wire.NewQuarantineDecision(actor="bot", decision="released", reason="own"))
 

@@ -1,1 +1,1 @@
-"""Real feedback that people gave, imported whole, with figures of what its labels and snapshots rest on."""
+"""Imports of whole files of real feedback, with figures of their labels and snapshots."""

@@ -1,8 +1,8 @@
-"""`make real-feedback`: files of real feedback go in whole; what their labels, pairs and splits rest on.
+"""`make real-feedback`: imports whole files of real feedback and checks their labels, pairs and splits.
 
-Each file is imported twice, in its order and in reverse. With a model, a short training tells how well readers that
-know nothing do beside it. How it goes is on stderr; on stdout come a table and, in the last line, all figures as one
-JSON object, which is kept in benchmarks/results, too.
+Each file is imported twice, in its order and in reverse. With a model, a short training measures the dumb
+readers. Progress goes to stderr; stdout gets a table and, in the last line, all figures as one JSON object, which is
+also stored in benchmarks/results.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from benchmarks.machine import described
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "real-feedback.json"
-#: Rows that readers which know nothing are fitted to and tried on, at most.
+#: Largest numbers of rows for fitting and testing the dumb readers.
 TRAIN_ROWS, HOLDOUT_ROWS = 4_000, 400
-#: What must be zero, whatever the file.
+#: Figures that must be zero for every file.
 FAULTS = (
     "lines_lost", "votes_in_quarantine", "labels_that_change_in_reverse", "pairs_nobody_compared",
     "pairs_against_votes", "held_out_rows_of_trained_conversations",
@@ -48,13 +48,13 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder with events/ and models/"
     )
-    parser.add_argument("--only", action="append", help="name of a file, without its endings; repeat it")
+    parser.add_argument("--only", action="append", help="name of a file, without its suffixes; may be repeated")
     parser.add_argument("--model", default="stories260K", help="folder in models/ for the dumb readers; empty for none")
     chosen = parser.parse_args()
     files = sorted((chosen.data / "events").glob("*.jsonl.gz"))
     files = [file for file in files if not chosen.only or _name(file) in chosen.only]
     if not files:
-        print(f"{chosen.data / 'events'} has no such *.jsonl.gz: name the folder by --data", file=sys.stderr)
+        print(f"{chosen.data / 'events'} has no such *.jsonl.gz: name the folder with --data", file=sys.stderr)
         return 2
     console = Console(stderr=True)
     with services.temporary() as folder, services.embedded_postgres(folder / "postgres", durable=False) as database:
@@ -76,7 +76,7 @@ def main() -> int:
 
 def measure(file: Path, folder: Path, model: Path, console: Console) -> dict[str, Any]:
     """Returns the figures of one file."""
-    from tests.real_feedback import figures  # the settings are those of the database that was just started
+    from tests.real_feedback import figures  # reads the settings of the database that has just started
 
     name = _name(file)
     console.print(f"{name}: imported in both orders", highlight=False)
@@ -115,7 +115,7 @@ def measure(file: Path, folder: Path, model: Path, console: Console) -> dict[str
 def dumb_readers(
     model: Path, train: list[dict[str, Any]], holdout: list[dict[str, Any]], folder: Path
 ) -> dict[str, Any]:
-    """Returns the AUROC of the readers that know nothing, as a run's scores have them, on rows drawn at random."""
+    """Returns the AUROC of the dumb readers, as in the scores of a run, on rows drawn at random."""
     draw = random.Random(1)
     for name, every, most in (("train", train, TRAIN_ROWS), ("holdout", holdout, HOLDOUT_ROWS)):
         rows = draw.sample(every, min(most, len(every)))

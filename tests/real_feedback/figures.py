@@ -1,5 +1,5 @@
-"""Figures of one file of real feedback, from a project of its own. Checks beside the product's own are made from the
-file's rows and the written shards alone.
+"""Figures of one file of real feedback in a new project. Checks in addition to the product's own read the rows of the
+file and the written shards alone.
 """
 
 import json
@@ -25,14 +25,14 @@ from tests.logged import store
 
 RULES = wire.SnapshotRules(minimum_per_class=5, allow_imbalance=True)
 AT_ONCE = 2_000
-#: Of a first message: many conversations begin with the same greeting.
+#: Least length of a first message that identifies a conversation: many begin with the same greeting.
 LEAST_CHARACTERS = 24
 
 Rows = list[dict[str, Any]]
 
 
 def imported(path: Path) -> tuple[list[wire.Event], dict[str, int]]:
-    """Returns the events of the file, and how many lines became what."""
+    """Returns the events of the file, and the number of lines of each outcome."""
     items = list(importing.read(path))
     events = [item.event for item in items if isinstance(item, importing.Imported)]
     return events, dict(Counter(type(item).__name__.lower() for item in items))
@@ -49,25 +49,25 @@ def in_log(project: str, events: Sequence[wire.Event]) -> None:
 
 def labels_of(project: str) -> dict[str, tuple[bool | None, int, tuple[str, ...]]]:
     """Returns label, weight and reasons of each completion."""
-    found: dict[str, tuple[bool | None, int, tuple[str, ...]]] = {}
+    labels: dict[str, tuple[bool | None, int, tuple[str, ...]]] = {}
     with transaction() as session:
         policy, watermark = policies.adopted(session, project).policy, feedback.watermark(session, project)
         with resolved(session, project, policy, watermark) as log:
             for _, labelled in log.parts():
                 for row in labelled.completions.iter_rows(named=True):
-                    found[row["completion_id"]] = (row["label"], row["weight"], tuple(row["reasons"]))
-    return found
+                    labels[row["completion_id"]] = (row["label"], row["weight"], tuple(row["reasons"]))
+    return labels
 
 
 def readiness_of(project: str) -> wire.Readiness:
-    """Returns the readiness as the loop works it out."""
+    """Returns the readiness as the loop computes it."""
     with transaction() as session:
         runs.look_ahead(session, project)
         return runs.readiness(session, project)
 
 
 def snapshot_of(project: str, folder: Path) -> dict[str, Any] | str:
-    """Builds a snapshot; returns its manifest, or why it was refused."""
+    """Builds a snapshot; returns its manifest, or the reason for its refusal."""
     try:
         with transaction() as session:
             watermark = feedback.watermark(session, project)
@@ -86,7 +86,7 @@ def shards_in(folder: Path) -> dict[str, Rows]:
 
 
 def of_split(shards: dict[str, Rows], split: str) -> Rows:
-    """Returns the rows that are labelled for this split; those that only pairs need are in shards of their own."""
+    """Returns the labelled rows of this split. Rows that only pairs need are in other shards."""
     return [
         row for name, rows in shards.items() if name.startswith(f"{split}-") and "pairs" not in name for row in rows
     ]
@@ -105,7 +105,7 @@ def pairs_in(folder: Path, shards: dict[str, Rows]) -> set[tuple[str, str, str]]
 
 
 def pairs_checked(pairs: Iterable[tuple[str, str, str]], events: Iterable[wire.Event]) -> dict[str, int]:
-    """Returns how many pairs nobody compared, and how many contradict the majority of those who did."""
+    """Counts the pairs that nobody compared, and those that contradict the majority of their votes."""
     voters: dict[tuple[str, str], set[str]] = defaultdict(set)
     for event in events:
         if isinstance(event.signal, wire.Preference) and event.signal.rejected_completion_id is not None:

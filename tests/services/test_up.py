@@ -57,14 +57,14 @@ class Terminal:
 
 def processes_on(folder: Path) -> list[str]:
     """Returns the commands of living processes that have `folder` in their environment or arguments."""
-    found = []
+    processes = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             has_setting = f"THUMBWHEEL_DATA_DIR={folder}\0".encode() in (process / "environ").read_bytes()
             command = (process / "cmdline").read_bytes()
             if command and (has_setting or f"{folder}".encode() in command):
-                found.append(command.replace(b"\0", b" ").decode())
-    return found
+                processes.append(command.replace(b"\0", b" ").decode())
+    return processes
 
 
 @pytest.fixture

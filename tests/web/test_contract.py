@@ -61,8 +61,8 @@ def key(database: str) -> dict[str, str]:
     """The headers of an admin key in a database with the project `acme`."""
     with transaction() as session:
         project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
-        made = access.create_key(session, wire.NewKey(name="t", scopes=["admin"], project=None), within=None)
-    return {"Authorization": f"Bearer {made.secret}"}
+        created = access.create_key(session, wire.NewKey(name="t", scopes=["admin"], project=None), within=None)
+    return {"Authorization": f"Bearer {created.secret}"}
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def tried(label: str, call: Callable[[schemathesis.Case], None]) -> Callable[[],
     `parametrize()` generates the calls of all operations before the first test, in every process of pytest-xdist,
     although most of them belong to another process.
     """
-    [operation] = [found.ok() for found in schema.get_all_operations() if found.ok().label == label]
+    [operation] = [result.ok() for result in schema.get_all_operations() if result.ok().label == label]
     feedback = FeedbackSources(constants_value_source=make_constants_value_source(schema))
     made: Callable[[], None] = build_operation_test(
         config=schema.config, operation=operation, test_func=call, given_kwargs={}, feedback=feedback

@@ -8,10 +8,10 @@ NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 def test_secrets_are_long_differ_and_carry_their_scheme():
-    made = {keys.new_secret() for _ in range(100)}
+    secrets = {keys.new_secret() for _ in range(100)}
 
-    assert len(made) == 100
-    assert all(secret.startswith("tw_") and len(secret) >= 43 for secret in made)
+    assert len(secrets) == 100
+    assert all(secret.startswith("tw_") and len(secret) >= 43 for secret in secrets)
 
 
 def test_a_prefix_finds_a_key_and_leaves_most_of_it_unknown():

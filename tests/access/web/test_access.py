@@ -29,10 +29,10 @@ def test_a_wrong_key_is_refused_without_saying_more(api, header):
 
 
 def test_a_new_key_opens_what_its_scopes_say_and_nothing_else(api):
-    made = api.post("/v1/keys", json={"name": "dashboard", "scopes": ["runs:read"]})
-    headers = {"Authorization": f"Bearer {made.json()['secret']}"}
+    created = api.post("/v1/keys", json={"name": "dashboard", "scopes": ["runs:read"]})
+    headers = {"Authorization": f"Bearer {created.json()['secret']}"}
 
-    assert made.status_code == 201
+    assert created.status_code == 201
     assert api.get("/v1/projects", headers=headers).status_code == 200
     refused = api.post("/v1/projects", headers=headers, json={"project": "other", "base_model": "/m"})
     assert refused.status_code == 403
@@ -47,22 +47,22 @@ def test_a_key_that_may_not_do_it_is_refused_before_its_body_is_judged(api, key)
 
 
 def test_a_revoked_key_opens_nothing_from_now_on_and_revoking_again_changes_nothing(api):
-    made = api.post("/v1/keys", json={"name": "gone soon", "scopes": ["admin"]}).json()
+    created = api.post("/v1/keys", json={"name": "gone soon", "scopes": ["admin"]}).json()
 
-    first = api.delete(f"/v1/keys/{made['id']}")
-    second = api.delete(f"/v1/keys/{made['id']}")
+    first = api.delete(f"/v1/keys/{created['id']}")
+    second = api.delete(f"/v1/keys/{created['id']}")
 
     assert first.status_code == second.status_code == 200
     assert first.json()["revoked_at"] == second.json()["revoked_at"] is not None
-    answer = api.get("/v1/projects", headers={"Authorization": f"Bearer {made['secret']}"})
+    answer = api.get("/v1/projects", headers={"Authorization": f"Bearer {created['secret']}"})
     assert answer.status_code == 401
     assert "was revoked" in answer.json()["detail"]
 
 
 def test_an_expired_key_opens_nothing(api):
     later = datetime.now(UTC) + timedelta(hours=1)
-    made = api.post("/v1/keys", json={"name": "short", "scopes": ["admin"], "expires_at": later.isoformat()}).json()
-    headers = {"Authorization": f"Bearer {made['secret']}"}
+    created = api.post("/v1/keys", json={"name": "short", "scopes": ["admin"], "expires_at": later.isoformat()}).json()
+    headers = {"Authorization": f"Bearer {created['secret']}"}
     assert api.get("/v1/projects", headers=headers).status_code == 200
 
     with transaction() as session:
@@ -81,14 +81,14 @@ def test_a_key_that_would_have_expired_already_is_not_made(api):
 
 
 def test_the_list_shows_no_secrets_newest_first_in_pages(api):
-    made = [api.post("/v1/keys", json={"name": f"key {n}", "scopes": ["runs:read"]}).json() for n in range(3)]
+    created = [api.post("/v1/keys", json={"name": f"key {n}", "scopes": ["runs:read"]}).json() for n in range(3)]
 
     first = api.get("/v1/keys", params={"limit": 2}).json()
     second = api.get("/v1/keys", params={"limit": 2, "cursor": first["next_cursor"]}).json()
 
     assert [item["name"] for item in first["items"] + second["items"]] == ["key 2", "key 1", "key 0", "first admin"]
     assert second["next_cursor"] is None
-    assert not any(item["secret"] in str(first) + str(second) for item in made)
+    assert not any(item["secret"] in str(first) + str(second) for item in created)
 
 
 @pytest.mark.parametrize("path", ["/v1/keys", "/v1/projects"])

@@ -48,20 +48,20 @@ def test_a_new_project_has_its_base_model_as_its_only_checkpoint():
 
 
 def test_a_checkpoint_knows_its_parent_its_verdict_and_its_files(tmp_path):
-    made = get(checkpoint(tmp_path, reasons=["auroc: too low"]))
+    registered = get(checkpoint(tmp_path, reasons=["auroc: too low"]))
 
-    assert (made.kind, made.verdict, made.reasons) == ("adapter", "failed", ["auroc: too low"])
-    assert (made.parent_id, made.stands_on_id) == (base_id(), base_id())
-    assert list(made.files) == ["adapter_model.safetensors"]
-    assert made.scores == {"auroc": {"low": 0.7}}
-    assert not made.live
+    assert (registered.kind, registered.verdict, registered.reasons) == ("adapter", "failed", ["auroc: too low"])
+    assert (registered.parent_id, registered.stands_on_id) == (base_id(), base_id())
+    assert list(registered.files) == ["adapter_model.safetensors"]
+    assert registered.scores == {"auroc": {"low": 0.7}}
+    assert not registered.live
 
 
 def test_postgres_refuses_to_change_a_checkpoint(tmp_path):
-    made = checkpoint(tmp_path, reasons=["auroc: too low"])
+    registered = checkpoint(tmp_path, reasons=["auroc: too low"])
 
     with pytest.raises(DatabaseError, match="rows of checkpoints are never changed"):
-        execute("UPDATE checkpoints SET verdict = 'passed' WHERE id = :id", id=made)
+        execute("UPDATE checkpoints SET verdict = 'passed' WHERE id = :id", id=registered)
 
 
 def test_what_a_checkpoint_stands_on_follows_what_was_shipped(tmp_path):
@@ -94,8 +94,8 @@ def test_an_adapter_on_weights_of_ours_is_staged_with_them(tmp_path):
     assert staged.base_model == settings.current().work_dir / "weights" / str(weights)
     assert staged.adapter == tmp_path / "reference"
     assert staged.adapter_fingerprint == get(adapter).weights_sha256
-    for folder, made in ((staged.base_model, weights), (staged.adapter, adapter)):
-        assert sha256_of(folder / "adapter_model.safetensors") == get(made).weights_sha256
+    for folder, registered in ((staged.base_model, weights), (staged.adapter, adapter)):
+        assert sha256_of(folder / "adapter_model.safetensors") == get(registered).weights_sha256
     assert str(staged.ancestor) == "/models/base"
 
 
@@ -113,23 +113,23 @@ def test_a_damaged_file_is_not_staged(tmp_path):
 
 
 def test_a_file_that_a_checkpoint_does_not_have_is_named(tmp_path):
-    made = checkpoint(tmp_path)
+    registered = checkpoint(tmp_path)
 
     with transaction() as session, pytest.raises(NotFound, match=r"it has adapter_model\.safetensors"):
-        checkpoints.open_file(session, DESK, made, "../../etc/passwd")
+        checkpoints.open_file(session, DESK, registered, "../../etc/passwd")
     with transaction() as session:
-        source = checkpoints.open_file(session, DESK, made, "adapter_model.safetensors")
+        source = checkpoints.open_file(session, DESK, registered, "adapter_model.safetensors")
     with source.file as file:
         assert file.read().startswith(b"weights of run ")
-    assert source.sha256 == get(made).weights_sha256
+    assert source.sha256 == get(registered).weights_sha256
 
 
 def test_checkpoints_of_another_project_are_not_there(tmp_path):
-    made = checkpoint(tmp_path)
+    registered = checkpoint(tmp_path)
     make_project("other")
 
     with transaction() as session:
-        for checkpoint_id in (made, new_id()):
+        for checkpoint_id in (registered, new_id()):
             with pytest.raises(NotFound):
                 checkpoints.get(session, "other", checkpoint_id)
         assert [item.kind for item in checkpoints.page(session, "other", cursor=None, limit=10).items] == ["base"]

@@ -124,8 +124,8 @@ def test_a_batch_comes_as_lines_too_each_of_them_judged_alone(api):
     answer = api.post(BATCH, content=body, headers=LINES)
 
     assert answer.status_code == 207
-    found = [(item["index"], item.get("event_id"), item["status"]) for item in answer.json()["items"]]
-    assert found == [
+    items = [(item["index"], item.get("event_id"), item["status"]) for item in answer.json()["items"]]
+    assert items == [
         (0, "a", "stored"),
         (1, None, "invalid"),
         (2, None, "invalid"),
@@ -141,15 +141,15 @@ def test_a_batch_keeps_its_order_in_the_log(api):
 
     assert api.post(BATCH, content=body, headers=LINES).json()["stored"] == 900
 
-    found = []
+    items = []
     cursor = None
-    while len(found) < 900:
+    while len(items) < 900:
         page = api.get(
             "/v1/feedback", params={"project": "acme", "limit": 200, **({"cursor": cursor} if cursor else {})}
         ).json()
-        found += [item["event_id"] for item in page["items"]]
+        items += [item["event_id"] for item in page["items"]]
         cursor = page["next_cursor"]
-    assert found[::-1] == [f"e{number}" for number in range(900)]
+    assert items[::-1] == [f"e{number}" for number in range(900)]
 
 
 def test_lines_may_come_in_pieces_that_end_anywhere(api):

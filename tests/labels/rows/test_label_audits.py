@@ -106,7 +106,7 @@ def test_the_same_labels_and_seed_give_the_same_rows_and_new_labels_or_another_s
 
 def test_every_checkpoint_and_kind_of_signal_is_looked_at_and_invented_checkpoints_are_one(tmp_path):
     vote(40)
-    made = checkpoint(tmp_path)
+    checkpoint_id = checkpoint(tmp_path)
     store(
         DESK,
         [
@@ -116,7 +116,7 @@ def test_every_checkpoint_and_kind_of_signal_is_looked_at_and_invented_checkpoin
                 "prompt": "Where is it?",
                 "completion": f"Reply {number}.",
                 "signal": {"kind": "rating", "value": 5} if number == 0 else {"kind": "thumbs", "value": "up"},
-                "checkpoint_id": str(made if number < 2 else UUID(int=number)),
+                "checkpoint_id": str(checkpoint_id if number < 2 else UUID(int=number)),
             }
             for number in range(6)
         ],
@@ -124,7 +124,9 @@ def test_every_checkpoint_and_kind_of_signal_is_looked_at_and_invented_checkpoin
 
     audit = start(per_class=3)
 
-    found = {(item.checkpoint_id == made, item.kind) for item in queue(audit).items if item.label == "desirable"}
+    found = {
+        (item.checkpoint_id == checkpoint_id, item.kind) for item in queue(audit).items if item.label == "desirable"
+    }
     assert found == {(True, "rating"), (True, "thumbs"), (False, "thumbs")}
     assert [(part.label, part.kind, part.items) for part in audit.kinds] == [
         ("desirable", "rating", 1),
@@ -213,10 +215,10 @@ def test_the_most_suspicious_come_first_also_from_page_to_page():
 
 def test_labels_that_a_checkpoint_suspects_are_asked_about_first_while_they_are_the_same_labels(tmp_path):
     vote(40)
-    made = checkpoint(tmp_path)
+    checkpoint_id = checkpoint(tmp_path)
     with transaction() as session:
-        audits.suspect(session, DESK, made, [("c1", False, 0.4), ("c2", True, 0.9), ("c3", False, 0.8)])
-        audits.suspect(session, DESK, made, [("c1", False, 0.95), ("c8", True, 0.1), ("gone", True, 1.0)])
+        audits.suspect(session, DESK, checkpoint_id, [("c1", False, 0.4), ("c2", True, 0.9), ("c3", False, 0.8)])
+        audits.suspect(session, DESK, checkpoint_id, [("c1", False, 0.95), ("c8", True, 0.1), ("gone", True, 1.0)])
     store(DESK, [{"completion_id": "c3", "actor": "user 3", "signal": {"kind": "thumbs", "value": "up"}}])
 
     first = queue(start()).items[:4]
@@ -227,9 +229,9 @@ def test_labels_that_a_checkpoint_suspects_are_asked_about_first_while_they_are_
 
 def test_a_checkpoint_that_suspects_nothing_changes_nothing(tmp_path):
     vote(40)
-    made = checkpoint(tmp_path)
+    checkpoint_id = checkpoint(tmp_path)
     with transaction() as session:
-        audits.suspect(session, DESK, made, [])
+        audits.suspect(session, DESK, checkpoint_id, [])
 
     assert [item.number for item in queue(start()).items] == list(range(1, 41))
 

@@ -176,12 +176,12 @@ def test_approval_is_the_share_of_desirable_completions_of_each_checkpoint():
     )
 
     with transaction() as session:
-        one, two = summaries.figures(session, P).approvals()
+        first, second = summaries.figures(session, P).approvals()
 
-    assert (one.checkpoint_id, one.desirable, one.undesirable, one.approval) == (ONE, 3, 1, 0.75)
-    assert one.low == pytest.approx(0.3006, abs=1e-4)
-    assert one.high == pytest.approx(0.9544, abs=1e-4)
-    assert (two.checkpoint_id, two.desirable, two.undesirable, two.approval) == (TWO, 0, 1, 0.0)
+    assert (first.checkpoint_id, first.desirable, first.undesirable, first.approval) == (ONE, 3, 1, 0.75)
+    assert first.low == pytest.approx(0.3006, abs=1e-4)
+    assert first.high == pytest.approx(0.9544, abs=1e-4)
+    assert (second.checkpoint_id, second.desirable, second.undesirable, second.approval) == (TWO, 0, 1, 0.0)
 
 
 def test_a_checkpoint_without_labels_has_no_approval():

@@ -61,7 +61,7 @@ def logs(draw, signals=SIGNALS) -> list[dict]:
     events = []
     for event_id in IDS[: draw(st.integers(1, len(IDS)))]:
         signal = draw(signals)
-        others = [one for one in COMPLETIONS if one != signal.get("rejected_completion_id")]
+        others = [each for each in COMPLETIONS if each != signal.get("rejected_completion_id")]
         event = {
             "event_id": event_id,
             "completion_id": draw(st.sampled_from(others)),
@@ -72,7 +72,7 @@ def logs(draw, signals=SIGNALS) -> list[dict]:
         if "rejected" in signal or draw(st.booleans()):
             event |= {"prompt": "Where is it?", "completion": draw(st.sampled_from(TEXTS))}
         if (events and draw(st.integers(0, 4)) == 0) or (signal["kind"] == "retract" and draw(st.booleans())):
-            event["supersedes"] = draw(st.sampled_from([one for one in IDS if one != event_id]))
+            event["supersedes"] = draw(st.sampled_from([each for each in IDS if each != event_id]))
         events.append(event)
     return events
 
@@ -105,19 +105,19 @@ def both(project: str, policy: LabelPolicy, left_out: tuple[str, ...] = ()) -> t
     with transaction() as session:
         watermark = feedback.watermark(session, project)
         one_by_one = {
-            one.completion_id: (
-                one.resolution.label,
-                one.resolution.weight,
-                list(one.resolution.reasons),
-                one.position,
-                one.completion is not None,
-                str(one.checkpoint_id) if one.checkpoint_id else None,
+            each.completion_id: (
+                each.resolution.label,
+                each.resolution.weight,
+                list(each.resolution.reasons),
+                each.position,
+                each.completion is not None,
+                str(each.checkpoint_id) if each.checkpoint_id else None,
                 [
                     (text_key(rewrite.text), rewrite.position, rewrite.weight, rewrite.actors)
-                    for rewrite in one.resolution.rewrites
+                    for rewrite in each.resolution.rewrites
                 ],
             )
-            for one in resolved(session, project, policy, watermark=watermark, left_out=left_out)
+            for each in resolved(session, project, policy, watermark=watermark, left_out=left_out)
         }
         found = resolve_all(session, project, policy, watermark=watermark, left_out=left_out)
     actors = found.actors.to_list()
@@ -236,12 +236,12 @@ def labels_and_comparisons(project: str, policy: LabelPolicy) -> tuple[dict, lis
             row["preferred"],
             row["not_preferred"],
             row["even"],
-            sorted(actors[one] for one in row["actors"]),
+            sorted(actors[each] for each in row["actors"]),
         )
         for row in found.comparisons.iter_rows(named=True)
     ]
     rewritten = [
-        (ids[row["completion"]], row["key"], row["weight"], sorted(actors[one] for one in row["actors"]))
+        (ids[row["completion"]], row["key"], row["weight"], sorted(actors[each] for each in row["actors"]))
         for row in found.rewrites.iter_rows(named=True)
     ]
     return labelled, sorted(compared), sorted(rewritten)

@@ -118,7 +118,7 @@ def test_both_policies_are_counted_by_class_reason_and_signal(log):
     assert found.before.undesirable.model_dump() == {"rows": 1, "weight": 1.0, "without_text": 1}
     assert found.before.nothing == 2
     assert found.after.desirable.model_dump() == {"rows": 3, "weight": 3.0, "without_text": 0}
-    reasons = {(one.reason, one.label): one.rows for one in found.after.reasons}
+    reasons = {(each.reason, each.label): each.rows for each in found.after.reasons}
     assert reasons == {
         ("thumbs_up", "desirable"): 1,
         ("outcome_solved_true", "desirable"): 1,
@@ -129,7 +129,8 @@ def test_both_policies_are_counted_by_class_reason_and_signal(log):
         ("no_verdict", "nothing"): 2,
     }
     signals = {
-        (one.kind, one.detail, one.says): (one.desirable, one.undesirable, one.nothing) for one in found.before.signals
+        (each.kind, each.detail, each.says): (each.desirable, each.undesirable, each.nothing)
+        for each in found.before.signals
     }
     assert signals["copy", None, "copy"] == (2, 0, 0)
     assert signals["outcome", "solved false", None] == (1, 0, 0)
@@ -139,11 +140,11 @@ def test_both_policies_are_counted_by_class_reason_and_signal(log):
 def test_what_the_policy_has_no_word_for_is_reported_not_ignored(log):
     found = preview(policy=OUTCOMES_FIRST)
 
-    assert {(one.kind, one.detail, one.signals) for one in found.unheard} == {
+    assert {(each.kind, each.detail, each.signals) for each in found.unheard} == {
         ("outcome", "escalated", 1),
         ("copy", None, 2),
     }
-    assert {(one.kind, one.detail) for one in preview(version=0).unheard} == {
+    assert {(each.kind, each.detail) for each in preview(version=0).unheard} == {
         ("outcome", "escalated"),
         ("outcome", "solved"),
     }
@@ -233,7 +234,7 @@ def test_a_label_is_explained_signal_by_signal(log):
     assert (found.label, found.weight, found.reasons, found.version) == ("desirable", 1.0, ["thumbs_up"], 0)
     assert (found.desirable, found.undesirable) == (2.0, 1.0)
     assert (found.prompt, found.completion) == ("Question praised?", "Answer praised.")
-    effects = {(one.actor, one.signal["kind"], one.says): (one.counts, one.label) for one in found.signals}
+    effects = {(each.actor, each.signal["kind"], each.says): (each.counts, each.label) for each in found.signals}
     assert effects == {
         ("ann", "thumbs", "thumbs_up"): (True, "desirable"),
         ("ann", "copy", "copy"): (False, "desirable"),
@@ -244,7 +245,7 @@ def test_a_label_is_explained_signal_by_signal(log):
         ("dan", "thumbs", "thumbs_down"): (True, "undesirable"),
         ("dan", "comment", None): (False, "nothing"),
     }
-    why = {(one.actor, one.signal["kind"], one.says): one.why for one in found.signals}
+    why = {(each.actor, each.signal["kind"], each.says): each.why for each in found.signals}
     assert "higher precedence" in why["ann", "copy", "copy"]
     assert "later" in why["cid", "thumbs", "thumbs_down"]
     assert "taken back" in why["bob", "thumbs", "thumbs_up"]
@@ -285,7 +286,7 @@ def test_the_other_side_of_a_preference_is_explained_by_its_id_or_by_that_of_its
     assert shown.before.undesirable.rows == 2
     flips = preview(policy={"signals": {"preference": {"not_preferred": None}}}).flips
     [gone] = [flip for flip in flips if flip.before == "undesirable"]
-    made_of_text = next(one for one in gone.examples if "#rejected:" in one.completion_id)
+    made_of_text = next(each for each in gone.examples if "#rejected:" in each.completion_id)
     assert made_of_text.completion == "Worse."
     assert explain(made_of_text.completion_id).completion == "Worse."
 
@@ -298,7 +299,7 @@ def test_what_somebody_wrote_instead_and_who_is_in_quarantine_is_told():
     found = explain("c1")
 
     assert [(text.text[:12], text.actors) for text in found.texts] == [("Another text", ["ann"])]
-    [bot] = [one for one in found.signals if one.actor == "bot"]
+    [bot] = [each for each in found.signals if each.actor == "bot"]
     assert (bot.counts, bot.says, bot.label) == (False, "thumbs_down", "undesirable")
     assert "quarantine" in bot.why
     for decision, label in (("released", "nothing"), ("confirmed", "desirable")):
@@ -323,12 +324,14 @@ def test_what_is_explained_is_the_label(fresh_project, events, policy, registere
         policies.adopt(session, project, policies.create(session, project, new, "key test")[0].version, "", "key test")
         watermark = feedback.watermark(session, project)
 
-        for one in resolved(session, project, policy, watermark=watermark):
-            explanation = previews.explain(session, project, one.completion_id)
+        for each in resolved(session, project, policy, watermark=watermark):
+            explanation = previews.explain(session, project, each.completion_id)
 
-            assert explanation.label == {True: "desirable", False: "undesirable", None: "nothing"}[one.resolution.label]
-            assert (explanation.weight, explanation.reasons) == (one.resolution.weight, list(one.resolution.reasons))
-            assert explanation.completion == one.completion
+            assert (
+                explanation.label == {True: "desirable", False: "undesirable", None: "nothing"}[each.resolution.label]
+            )
+            assert (explanation.weight, explanation.reasons) == (each.resolution.weight, list(each.resolution.reasons))
+            assert explanation.completion == each.completion
             sums = dict.fromkeys(("desirable", "undesirable", "nothing"), 0.0)
             for signal in explanation.signals:
                 sums[signal.label] += signal.weight * signal.counts

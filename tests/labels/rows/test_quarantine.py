@@ -83,10 +83,10 @@ def test_every_rule_that_finds_an_actor_is_a_reason():
 
 
 def test_who_is_found_is_listed_with_figures_and_examples(burst):
-    [one] = listed()
+    [entry] = listed()
 
-    assert (one.actor, one.state, one.decision) == ("bot", "quarantined", None)
-    [finding] = one.findings
+    assert (entry.actor, entry.state, entry.decision) == ("bot", "quarantined", None)
+    [finding] = entry.findings
     assert finding == wire.QuarantineFinding(
         rule="burst",
         said="70 votes within 60 seconds",
@@ -104,10 +104,10 @@ def test_a_ring_is_listed_with_the_others_in_it():
     ]
     say(shared, *(thumbs(f"user {number}", 30, apart=50, value="both") for number in range(20)))
 
-    found = listed()
+    entries = listed()
 
-    assert [one.actor for one in found] == ["one", "three", "two"]
-    [finding] = found[0].findings
+    assert [entry.actor for entry in entries] == ["one", "three", "two"]
+    [finding] = entries[0].findings
     assert (finding.rule, finding.ring_size, finding.ring) == ("ring", 3, ["three", "two"])
     assert (finding.together, finding.overlap, finding.agreement) == (20, 1.0, 1.0)
     assert finding.said == (
@@ -130,16 +130,16 @@ def test_who_is_released_counts_again(burst):
     decide("bot", "released")
 
     assert left_out() == {}
-    [one] = listed()
-    assert (one.state, one.decision.reason, one.decision.by) == ("released", "asked them", "key test")
-    assert [finding.rule for finding in one.findings] == ["burst"]
+    [entry] = listed()
+    assert (entry.state, entry.decision.reason, entry.decision.by) == ("released", "asked them", "key test")
+    assert [finding.rule for finding in entry.findings] == ["burst"]
 
 
 def test_who_is_confirmed_stays_out_where_no_rule_finds_them(burst):
     decide("ann", "confirmed")
 
     assert left_out() == {"ann": ("quarantine_confirmed",), "bot": ("quarantined_burst",)}
-    assert [(one.actor, one.state, len(one.findings)) for one in listed()] == [
+    assert [(entry.actor, entry.state, len(entry.findings)) for entry in listed()] == [
         ("ann", "confirmed", 0), ("bot", "quarantined", 1)
     ]  # fmt: skip
 
@@ -154,8 +154,8 @@ def test_the_newest_decision_counts_and_all_are_kept(burst):
         first = service.page(session, P, limit=2)
         second = service.page(session, P, limit=2, cursor=first.next_cursor)
         of_bot = service.page(session, P, actor="bot").items
-    assert [one.number for one in first.items + second.items] == [3, 2, 1]
-    assert [one.reason for one in of_bot] == ["it is our own test", "a script"]
+    assert [entry.number for entry in first.items + second.items] == [3, 2, 1]
+    assert [entry.reason for entry in of_bot] == ["it is our own test", "a script"]
 
 
 def test_what_was_decided_later_does_not_change_what_counted_then(burst):
@@ -203,7 +203,7 @@ def test_who_asks_what_counted_then_keeps_nobody_waiting(burst):
 def test_decisions_at_the_same_moment_are_counted_one_after_the_other(burst):
     taken = at_once(6, lambda number: decide("bot", ("released", "confirmed")[number % 2]))
 
-    assert sorted(one.number for one in taken) == [1, 2, 3, 4, 5, 6]
+    assert sorted(entry.number for entry in taken) == [1, 2, 3, 4, 5, 6]
 
 
 def test_of_an_actor_who_never_said_anything_nothing_is_decided(burst):
@@ -233,11 +233,11 @@ def test_pages_go_on_where_the_last_one_ended():
         second = listing.page(session, P, limit=2, cursor=first.next_cursor)
         third = listing.page(session, P, limit=2, cursor=second.next_cursor)
 
-    assert [[one.actor for one in page.items] for page in (first, second, third)] == [
+    assert [[entry.actor for entry in page.items] for page in (first, second, third)] == [
         ["bot 0", "bot 1"], ["bot 2", "bot 3"], ["bot 4"]
     ]  # fmt: skip
     assert third.next_cursor is None
-    assert [one.actor for one in listed(state="released")] == ["bot 3"]
+    assert [entry.actor for entry in listed(state="released")] == ["bot 3"]
     assert len(listed(state="quarantined")) == 4
 
 
@@ -253,7 +253,7 @@ def test_other_projects_have_their_own_decisions(burst):
     decide("bot", "released")
 
     with transaction() as session:
-        assert [one.state for one in listing.page(session, "other").items] == ["quarantined"]
+        assert [entry.state for entry in listing.page(session, "other").items] == ["quarantined"]
         assert service.page(session, "other").items == []
 
 
@@ -297,6 +297,6 @@ def test_a_preference_is_one_vote():
 
     say(compares("quicker", 60, occurred_at=NOON.isoformat()))
     assert left_out() == {"quicker": ("quarantined_burst",)}
-    [found] = listed()
-    assert found.findings[0].votes == 60
-    assert all(one.startswith("quicker/") for one in found.findings[0].examples)
+    [entry] = listed()
+    assert entry.findings[0].votes == 60
+    assert all(example.startswith("quicker/") for example in entry.findings[0].examples)

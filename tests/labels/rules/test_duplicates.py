@@ -62,9 +62,9 @@ def test_a_text_with_a_word_changed_is_the_same_and_another_is_not():
     one, other = text(1), text(2)
     changed = [*one[:30], "changed", *one[31:]]
 
-    found = near([" ".join(words) for words in (one, other, changed, one, text(3))], RULES)
+    clusters = near([" ".join(words) for words in (one, other, changed, one, text(3))], RULES)
 
-    assert found.tolist() == [0, 1, 0, 0, 2]
+    assert clusters.tolist() == [0, 1, 0, 0, 2]
 
 
 def test_the_order_of_the_words_matters():
@@ -76,10 +76,10 @@ def test_small_steps_do_not_lead_far_away():
     start, end = text(1, 100), text(2, 100)
     steps = [" ".join(end[:number] + start[number:]) for number in range(0, 101, 2)]
 
-    found = near(steps, RULES)
+    clusters = near(steps, RULES)
 
-    assert found[0] != found[-1]
-    assert len(set(found.tolist())) > 5
+    assert clusters[0] != clusters[-1]
+    assert len(set(clusters.tolist())) > 5
 
 
 def test_the_most_alike_of_the_first_texts_gives_its_cluster():
@@ -101,9 +101,9 @@ def test_single_words_and_empty_texts_are_texts():
 
 @given(st.lists(st.text(alphabet="ab ", max_size=30), max_size=20))
 def test_equal_texts_are_in_one_cluster_and_numbers_leave_none_out(texts):
-    found = near(texts, NearDuplicates(permutations=32)).tolist()
+    clusters = near(texts, NearDuplicates(permutations=32)).tolist()
 
-    assert sorted(set(found)) == list(range(len(set(found))))
+    assert sorted(set(clusters)) == list(range(len(set(clusters))))
     numbers = {}
-    for content, number in zip(map(normalised, texts), found, strict=True):
+    for content, number in zip(map(normalised, texts), clusters, strict=True):
         assert numbers.setdefault(content, number) == number

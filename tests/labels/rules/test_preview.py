@@ -107,13 +107,13 @@ def named(**document):
 
 
 def test_an_effect_counts_signals_reasons_rows_and_weight():
-    found = effect(named(name="careful"), BEFORE, NO_GUARDS)
+    computed = effect(named(name="careful"), BEFORE, NO_GUARDS)
 
-    assert (found.version, found.name, found.nothing) == (3, "careful", 1)
+    assert (computed.version, computed.name, computed.nothing) == (3, "careful", 1)
     # Two completions and a rewritten text. Weights count only rows that can be used for training.
-    assert found.desirable.model_dump() == {"rows": 3, "weight": 2.5, "without_text": 0}
-    assert found.undesirable.model_dump() == {"rows": 1, "weight": 1.0, "without_text": 1}
-    assert [(one.reason, one.label, one.rows, one.weight) for one in found.reasons] == [
+    assert computed.desirable.model_dump() == {"rows": 3, "weight": 2.5, "without_text": 0}
+    assert computed.undesirable.model_dump() == {"rows": 1, "weight": 1.0, "without_text": 1}
+    assert [(each.reason, each.label, each.rows, each.weight) for each in computed.reasons] == [
         ("copy", "desirable", 1, 0.5),
         ("thumbs_up", "desirable", 1, 1.0),
         ("regenerate", "undesirable", 1, 0.25),
@@ -121,7 +121,10 @@ def test_an_effect_counts_signals_reasons_rows_and_weight():
         ("no_verdict", "nothing", 1, 0.0),
         ("edited_text", "desirable", 1, 1.0),
     ]
-    counts = {(one.kind, one.detail, one.says): (one.desirable, one.undesirable, one.nothing) for one in found.signals}
+    counts = {
+        (each.kind, each.detail, each.says): (each.desirable, each.undesirable, each.nothing)
+        for each in computed.signals
+    }
     assert counts["copy", None, "copy"] == (3, 0, 0)
     assert counts["thumbs", "down", "thumbs_down"] == (0, 1, 0)
     assert counts["outcome", "solved at once true", None] == (0, 0, 1)
@@ -176,7 +179,7 @@ def test_ten_examples_are_the_newest_but_each_pair_of_reasons_comes_first():
 
 
 def test_what_the_policy_has_no_word_for_is_named_with_its_remedy():
-    by_default = {(one.kind, one.detail): one for one in unheard(wire.LabelPolicy(), BEFORE)}
+    by_default = {(each.kind, each.detail): each for each in unheard(wire.LabelPolicy(), BEFORE)}
 
     assert set(by_default) == {("outcome", "solved at once"), ("flag", "odd")}
     assert by_default["outcome", "solved at once"].signals == 2
@@ -189,15 +192,15 @@ def test_what_the_policy_has_no_word_for_is_named_with_its_remedy():
             "copy": None,
         }
     )
-    assert [(one.kind, one.signals) for one in unheard(heard.policy, BEFORE)] == [("copy", 3)]
+    assert [(each.kind, each.signals) for each in unheard(heard.policy, BEFORE)] == [("copy", 3)]
 
 
 def test_a_part_of_the_completions_is_counted_by_itself():
     part = only(BEFORE, pl.Series([2, 4]))
 
-    found = effect(named(), part, NO_GUARDS)
+    computed = effect(named(), part, NO_GUARDS)
     assert part.completions["completion_id"].to_list() == ["c", "d"]
-    assert (found.desirable.rows, found.undesirable.rows, found.nothing) == (1, 1, 1)
+    assert (computed.desirable.rows, computed.undesirable.rows, computed.nothing) == (1, 1, 1)
     assert signals_of(part, ["c"]) == {"c": ["rating 0.5", "thumbs down"]}
 
 
@@ -207,7 +210,7 @@ def test_places_of_ratings_are_counted_in_steps_and_usual_scales_keep_theirs():
 
     counted = effect(named(), labelled(("a", None, 0, ["no_verdict"]), said=said), NO_GUARDS).signals
 
-    assert [(one.detail, one.nothing) for one in counted] == [
+    assert [(each.detail, each.nothing) for each in counted] == [
         ("0.0", 1),
         ("0.1", 3),
         ("0.25", 1),
@@ -236,12 +239,12 @@ def test_the_effect_of_the_guards_is_what_quarantine_leaves_out_and_what_caps_ta
     policy = named(guards={"influence": {"actor": cap, "prompt": None}})
 
     everybodys = labelled(*rows, votes=mine + others + spam)
-    found = guards_of(policy, everybodys, ["u200"], labelled(*rows, votes=mine + others), prompts)
+    computed = guards_of(policy, everybodys, ["u200"], labelled(*rows, votes=mine + others), prompts)
 
-    assert (found.quarantined_actors, found.quarantined_votes) == (1, 10)
-    assert (found.capped_rows, found.weight_before_caps) == (50, 100.0)
+    assert (computed.quarantined_actors, computed.quarantined_votes) == (1, 10)
+    assert (computed.capped_rows, computed.weight_before_caps) == (50, 100.0)
     # A tenth of the remaining weight: 50 / 0.9 - 50.
-    assert found.weight_after_caps == pytest.approx(50 / 0.9, abs=1e-3)
+    assert computed.weight_after_caps == pytest.approx(50 / 0.9, abs=1e-3)
 
 
 def test_texts_that_somebody_wrote_count_for_their_writers_in_the_caps():

@@ -45,19 +45,19 @@ def build(folder: Path, watermark: int | None = None, rules: wire.SnapshotRules 
 
 def sides(folder: Path) -> dict[str, set[str]]:
     """Returns the sides of the split that contain each completion, read from the files alone."""
-    found = defaultdict(set)
+    sides_of = defaultdict(set)
     for path in [*folder.glob("train-*.parquet"), *folder.glob("holdout-*.parquet")]:
         for completion_id in pq.read_table(path, columns=["completion_id"])["completion_id"].to_pylist():
-            found[completion_id].add(path.name.split("-")[0])
-    return found
+            sides_of[completion_id].add(path.name.split("-")[0])
+    return sides_of
 
 
 def on_both_sides(folder: Path, conversation_of: Mapping[str, str]) -> list[str]:
     """Returns the conversations with rows on both sides, by the ids that the test passes."""
-    found = defaultdict(set)
+    sides_of = defaultdict(set)
     for completion_id, there in sides(folder).items():
-        found[conversation_of[completion_id]] |= there
-    return sorted(name for name, there in found.items() if len(there) > 1)
+        sides_of[conversation_of[completion_id]] |= there
+    return sorted(name for name, there in sides_of.items() if len(there) > 1)
 
 
 def words(rng: random.Random) -> str:

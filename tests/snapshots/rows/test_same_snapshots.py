@@ -66,24 +66,24 @@ class Database:
 @pytest.fixture(scope="module")
 def databases(servers, tmp_path_factory) -> Iterator[Callable[[], Database]]:
     """Yields a function that creates a database with empty tables."""
-    made: list[str] = []
+    names: list[str] = []
     owner = app_database.engine().url.render_as_string(hide_password=False).replace("+psycopg", "")
 
     def make() -> Database:
-        name = f"restored_{len(made)}"
-        template = sql.Identifier(made[0]) if made else sql.Identifier("template1")
+        name = f"restored_{len(names)}"
+        template = sql.Identifier(names[0]) if names else sql.Identifier("template1")
         with psycopg.connect(owner, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
         database = Database(owner.rpartition("/")[0] + f"/{name}", tmp_path_factory.mktemp(name))
-        if not made:
+        if not names:
             migrate(os.environ | database.environment)
-        made.append(name)
+        names.append(name)
         return database
 
     make()  # the other databases are copies of it
     yield make
     with psycopg.connect(owner, autocommit=True) as connection:
-        for name in made:
+        for name in names:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -106,11 +106,11 @@ def hash_of_original(original) -> str:
 
 def dumped(database: Database) -> Dump:
     with psycopg.connect(database.url) as connection, connection.cursor() as cursor:
-        found: Dump = {}
+        tables: Dump = {}
         for table in TABLES:
             with cursor.copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as copy:
-                found[table] = [line.split(b"\t") for line in b"".join(copy).splitlines()]
-        return found
+                tables[table] = [line.split(b"\t") for line in b"".join(copy).splitlines()]
+        return tables
 
 
 def restore(dump: Dump, database: Database) -> None:

@@ -227,10 +227,10 @@ def test_what_was_stored_while_somebody_was_erased_is_deleted_but_for_what_anoth
     say_enough()
     build(tmp_path / "a")
 
-    found = stored_when_somebody_was_erased(tmp_path / "b", tmp_path / "a" / "train-text.parquet")
+    stored = stored_when_somebody_was_erased(tmp_path / "b", tmp_path / "a" / "train-text.parquet")
 
-    assert len(found) > 2
-    assert [name for name, there in found.items() if there] == ["known.parquet"]
+    assert len(stored) > 2
+    assert [name for name, there in stored.items() if there] == ["known.parquet"]
 
 
 def test_what_only_a_redacted_snapshot_had_is_deleted_too(tmp_path):
@@ -280,14 +280,14 @@ def test_equal_texts_are_one_row_and_contradictions_follow_the_weight(tmp_path):
 def said_pairs(folder: Path) -> list[tuple[str, str, str, str]]:
     """Returns the text of each pair as (shard, prompt, chosen, rejected)."""
     rows = {path.name: pq.read_table(path).to_pylist() for path in folder.glob("*-*.parquet")}
-    found = []
+    pairs = []
     for pair in table(folder, "pairs"):
         chosen, rejected = rows[pair["shard"]][pair["chosen"]], rows[pair["shard"]][pair["rejected"]]
         assert chosen["label"]
         assert not rejected["label"]
         assert chosen["prompt"] == rejected["prompt"]
-        found.append((pair["shard"], chosen["prompt"], chosen["completion"], rejected["completion"]))
-    return found
+        pairs.append((pair["shard"], chosen["prompt"], chosen["completion"], rejected["completion"]))
+    return pairs
 
 
 def prefer(number: int) -> dict:
@@ -337,8 +337,8 @@ def test_an_objective_that_compares_needs_pairs_and_no_balance_of_classes(tmp_pa
     say(*(prefer(number) for number in range(100, 120)), *(thumb(number, "up") for number in range(200, 800)))
 
     assert not ready().ready
-    found = ready(objective="dpo")
-    assert (found.ready, found.pairs) == (
+    verdict = ready(objective="dpo")
+    assert (verdict.ready, verdict.pairs) == (
         True,
         build(tmp_path / "snapshot", objective="dpo").manifest["pairs"]["train"],
     )
@@ -399,15 +399,18 @@ def test_readiness_says_what_a_build_would(tmp_path):
     since = 20
 
     say(*(thumb(number, "down") for number in range(20, 60)))
-    found = ready(since=since)
+    verdict = ready(since=since)
     built = build(tmp_path / "snapshot")
 
-    assert (found.ready, found.reasons, found.watermark) == (True, [], 60)
-    assert found.counts == wire.ClassCounts(desirable=20, undesirable=40)
-    assert found.new_counts == wire.ClassCounts(desirable=0, undesirable=40)
-    assert built.manifest["lambda"] == {"desirable": found.lambda_desirable, "undesirable": found.lambda_undesirable}
-    assert found.lambda_desirable is not None
-    assert 1 <= found.lambda_desirable * built.weight_desirable / built.weight_undesirable <= 4 / 3
+    assert (verdict.ready, verdict.reasons, verdict.watermark) == (True, [], 60)
+    assert verdict.counts == wire.ClassCounts(desirable=20, undesirable=40)
+    assert verdict.new_counts == wire.ClassCounts(desirable=0, undesirable=40)
+    assert built.manifest["lambda"] == {
+        "desirable": verdict.lambda_desirable,
+        "undesirable": verdict.lambda_undesirable,
+    }
+    assert verdict.lambda_desirable is not None
+    assert 1 <= verdict.lambda_desirable * built.weight_desirable / built.weight_undesirable <= 4 / 3
 
 
 def test_only_completions_of_the_shipped_checkpoint_where_the_rules_say_so(tmp_path):

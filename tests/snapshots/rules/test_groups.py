@@ -34,11 +34,11 @@ def key(said: str) -> bytes:
 
 def leaders(texts: list[str], groups: Groups | None = None, at_a_time: int = 1000) -> list[bytes]:
     groups = groups or Groups()
-    found = []
+    leader_of = []
     for start in range(0, len(texts), at_a_time):
         part = texts[start : start + at_a_time]
-        found += groups.add(part, [key(said) for said in part])
-    return found
+        leader_of += groups.add(part, [key(said) for said in part])
+    return leader_of
 
 
 #: Variants of five short texts, so that many are nearly equal.
@@ -64,10 +64,10 @@ def test_small_steps_do_not_lead_far_away():
     start, end = text(1, 100).split(), text(2, 100).split()
     steps = [" ".join(end[:number] + start[number:]) for number in range(0, 101, 2)]
 
-    found = leaders(steps)
+    leader_of = leaders(steps)
 
-    assert found[0] != found[-1]
-    assert 5 < len(set(found)) < 25
+    assert leader_of[0] != leader_of[-1]
+    assert 5 < len(set(leader_of)) < 25
 
 
 def test_a_flood_of_nearly_one_prompt_is_one_group():
@@ -108,21 +108,21 @@ def test_a_text_that_only_looks_like_a_chat_is_a_text(rest):
 @settings(max_examples=50)
 @given(st.lists(st.text(max_size=80) | lengths, max_size=12))
 def test_every_leader_is_an_earlier_text_and_leads_itself(texts):
-    found = leaders(texts)
+    leader_of = leaders(texts)
 
-    for place, leader in enumerate(found):
+    for place, leader in enumerate(leader_of):
         first = next(number for number in range(place + 1) if key(texts[number]) == leader)
-        assert found[first] == leader
-    assert leaders(texts + texts) == found + found
+        assert leader_of[first] == leader
+    assert leaders(texts + texts) == leader_of + leader_of
 
 
 @settings(max_examples=25)
 @given(st.lists(lengths, max_size=20), st.lists(lengths, max_size=8), st.integers(1, 7))
 def test_what_comes_later_moves_no_prompt_however_the_log_is_cut(texts, later, at_a_time):
-    found = leaders(texts)
+    leader_of = leaders(texts)
 
-    assert leaders(texts + later)[: len(texts)] == found
-    assert leaders(texts, at_a_time=at_a_time) == found
+    assert leaders(texts + later)[: len(texts)] == leader_of
+    assert leaders(texts, at_a_time=at_a_time) == leader_of
 
 
 @settings(max_examples=25)
@@ -157,9 +157,9 @@ def test_a_sketch_is_the_same_for_ever():
     long = b"Where is my parcel? It was sent on Monday, and the page says nothing at all about it."
     repeated = b"ab" * 40
 
-    made = sketches([long, repeated, "Straße 每 ".encode() * 9])
+    sketched = sketches([long, repeated, "Straße 每 ".encode() * 9])
 
-    digest = blake2b(made.bands.astype("<u8").tobytes() + made.prints.tobytes(), digest_size=8).hexdigest()
+    digest = blake2b(sketched.bands.astype("<u8").tobytes() + sketched.prints.tobytes(), digest_size=8).hexdigest()
     assert digest == "bafdeeb79e5fc148"
 
 

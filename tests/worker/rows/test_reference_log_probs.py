@@ -143,9 +143,9 @@ def test_of_many_files_those_about_the_run_s_snapshot_come_first(desk: None, tmp
     with transaction() as session:
         snapshots.stage_log_probs(session, snapshot_id, claimed.reference_checkpoint_id, tmp_path / "found")
 
-    found = {path.read_text() for path in (tmp_path / "found").iterdir()}
-    assert len(found) == snapshots.LOG_PROBS_FILES
-    assert "of this snapshot" in found
+    staged_files = {path.read_text() for path in (tmp_path / "found").iterdir()}
+    assert len(staged_files) == snapshots.LOG_PROBS_FILES
+    assert "of this snapshot" in staged_files
 
 
 @pytest.mark.trial

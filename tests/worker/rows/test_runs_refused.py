@@ -190,12 +190,12 @@ def damage(sha256: str) -> None:
 def test_a_shipped_checkpoint_that_the_store_lost_or_damaged_is_named(
     base: Path, tmp_path: Path, spoil: Callable[[str], None], expected: str
 ) -> None:
-    made = ship(tmp_path, saved_adapter(tmp_path / "adapter"))
+    shipped = ship(tmp_path, saved_adapter(tmp_path / "adapter"))
     sha256 = sha256_of(tmp_path / "adapter" / "adapter_model.safetensors")
     spoil(sha256)
 
     assert refused() == (
-        f"reference: checkpoint {made} cannot be read: {expected.format(sha256=sha256)}, or ship another checkpoint"
+        f"reference: checkpoint {shipped} cannot be read: {expected.format(sha256=sha256)}, or ship another checkpoint"
     )
 
 
@@ -230,9 +230,9 @@ def test_a_shipped_adapter_that_cannot_be_continued_fails_the_run(base: Path, tm
 
 def test_weights_of_ours_that_are_damaged_on_the_worker_s_disk_are_to_be_deleted(base: Path, tmp_path: Path) -> None:
     # given shipped weights that an earlier run brought to this machine
-    made = ship(tmp_path, {path.name: path for path in base.iterdir()}, kind="weights")
+    shipped = ship(tmp_path, {path.name: path for path in base.iterdir()}, kind="weights")
     with transaction() as session:
-        parts = checkpoints.chain(session, DESK, UUID(made))
+        parts = checkpoints.chain(session, DESK, UUID(shipped))
     weights = checkpoints.stage(parts, tmp_path / "reference").base_model / "model.safetensors"
     cut(weights)
 
