@@ -30,12 +30,12 @@ def read_by(workdir: Path, base: Path, train: list[dict], holdout: list[dict], r
     job = read_job(workdir)
     read = read_split(job, "holdout", load_tokens(base), 128, 260)
     rows = read.rows
-    number = [int(row.completion_id[1:]) for row in rows]
+    number = [int(each.completion_id[1:]) for each in rows]
     own = np.array(
-        [-len(row.completion) for row in rows] if reference is None else [reference[index] for index in number]
+        [-len(each.completion) for each in rows] if reference is None else [reference[index] for index in number]
     )
-    groups = group_numbers([row.prompt_key for row in rows])
-    over = Bootstrap(groups, np.array([row.weight for row in rows]), 200, 0.95, 1)
+    groups = group_numbers([each.prompt_key for each in rows])
+    over = Bootstrap(groups, np.array([each.weight for each in rows]), 200, 0.95, 1)
     return dumb_readers(job, read, rows, np.zeros(len(rows)), own, over, "one class only")
 
 

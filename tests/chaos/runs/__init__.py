@@ -1,13 +1,15 @@
-"""`make chaos`: the real thing, run after run, while everything under it is killed, stopped, frozen and filled up.
+"""`make chaos`: real runs, while every part under them is killed, stopped, frozen or filled up.
 
-Servers, API, workers and beat in a folder of their own; several projects with a toy model; clients that start, cancel,
-pause and retry runs and know nothing of the faults. Afterwards everything that may not be is counted: see `verdict`.
+Servers, API, workers and beat run in a separate folder, with several projects and a toy model. Clients start, cancel,
+pause and retry runs and ignore the faults. Afterwards violations of what must hold are counted: see `verdict`.
 
-    plan      what strikes when, from a seed. Pure
-    machine   the processes, which end and start as told
-    watching  what is seen from outside: rows of runs, trainers in /proc
-    faults    each fault: what it does, and how it is undone
-    clients   a thread per project that keeps runs going
-    verdict   what may not be, counted. Pure; evidence reads what it judges
-    table     what people see
+    plan      the faults, and the acts of clients on their runs, drawn from a seed. Pure
+    machine   the processes
+    watching  views from outside: rows of runs, trainers in /proc
+    faults    the faults, and how each is undone
+    clients   a thread per project that starts run after run
+    messages  copies of every message
+    stale     writes with an expired lease
+    verdict   the violations, counted. Pure; `evidence` reads its input
+    table     the progress bar and the table of faults
 """

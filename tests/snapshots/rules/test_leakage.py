@@ -22,12 +22,12 @@ def key(text: str) -> bytes:
 
 def report(train: list[str], holdout: list[str], at_a_time: int = 100) -> dict:
     """Returns the leakage report on rows whose completions are the words of their prompts in reverse order."""
-    leakage = Leakage()
+    totals = Leakage()
     for split, texts in (("train", train), ("holdout", holdout)):
         for start in range(0, len(texts), at_a_time):
             part = texts[start : start + at_a_time]
-            leakage.add(split, part, [" ".join(reversed(text.split())) for text in part], [key(text) for text in part])
-    return leakage.report(groups_on_both_sides=0, conversations_on_both_sides=0, actors=NOBODY)
+            totals.add(split, part, [" ".join(reversed(text.split())) for text in part], [key(text) for text in part])
+    return totals.report(groups_on_both_sides=0, conversations_on_both_sides=0, actors=NOBODY)
 
 
 def windows(text: str, n: int) -> set[tuple[str, ...]]:
@@ -42,31 +42,31 @@ def test_the_longest_shared_run_is_that_of_all_windows_compared(first, second, a
         sides = (set().union(*(windows(text, n) for text in texts)) for texts in (first, second))
         return set.intersection(*sides)
 
-    leakage = longest_shared(first, second, at_least=at_least)
+    longest = longest_shared(first, second, at_least=at_least)
 
-    assert leakage.words == max((n for n in range(1, 13) if shared(n)), default=0)
-    assert leakage.words == 0 or tuple(leakage.run.split()) in shared(leakage.words)
-    assert leakage.texts == sum(bool(windows(text, at_least) & shared(at_least)) for text in first)
+    assert longest.words == max((n for n in range(1, 13) if shared(n)), default=0)
+    assert longest.words == 0 or tuple(longest.run.split()) in shared(longest.words)
+    assert longest.texts == sum(bool(windows(text, at_least) & shared(at_least)) for text in first)
 
 
 def test_runs_are_found_in_every_part_of_many_texts(monkeypatch):
     monkeypatch.setattr("app.snapshots.leakage.longest_run.PART", 5)
     other = [f"x{n} y{n} z{n} u{n} v{n}" for n in range(30)]
 
-    leakage = longest_shared(["p a b c d e q"], [*other, "a b c d e", *other], at_least=5)
+    longest = longest_shared(["p a b c d e q"], [*other, "a b c d e", *other], at_least=5)
 
-    assert (leakage.words, leakage.run, leakage.texts) == (5, "a b c d e", 1)
+    assert (longest.words, longest.run, longest.texts) == (5, "a b c d e", 1)
 
 
 def test_prompts_and_completions_are_reported_apart():
     both = [f"number {n} " + " ".join(f"w{n}x{place}" for place in range(20)) for n in range(3)]
 
-    leakage = report(both[:2], [both[2], both[1] + " and more"])
+    document = report(both[:2], [both[2], both[1] + " and more"])
 
-    assert leakage["sample"]["train"] == leakage["sample"]["holdout"] == 2
-    assert leakage["prompts"]["longest_shared_words"] == 22
-    assert leakage["prompts"]["holdout_overlapping"] == 1
-    assert leakage["completions"]["longest_shared_words"] == 22
+    assert document["sample"]["train"] == document["sample"]["holdout"] == 2
+    assert document["prompts"]["longest_shared_words"] == 22
+    assert document["prompts"]["holdout_overlapping"] == 1
+    assert document["completions"]["longest_shared_words"] == 22
 
 
 def test_what_the_system_says_in_every_chat_is_no_leak():
@@ -77,9 +77,9 @@ def test_what_the_system_says_in_every_chat_is_no_leak():
 
 
 def test_no_rows_share_nothing():
-    leakage = report([], [])
+    document = report([], [])
 
-    assert leakage["prompts"]["longest_shared_words"] == leakage["completions"]["longest_shared_words"] == 0
+    assert document["prompts"]["longest_shared_words"] == document["completions"]["longest_shared_words"] == 0
 
 
 @settings(max_examples=25)

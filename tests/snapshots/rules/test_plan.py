@@ -32,73 +32,80 @@ cells = st.lists(
 
 @given(cells)
 def test_lambda_is_in_its_band_or_the_rows_are_refused(rows):
-    plan = planned(*rows)
+    balance_plan = planned(*rows)
 
-    if not refusals(tally_of(plan), RULES, "kto", "both classes"):
-        ratio = plan.lambda_desirable * plan.desirable.weight / (plan.lambda_undesirable * plan.undesirable.weight)
+    if not refusals(tally_of(balance_plan), RULES, "kto", "both classes"):
+        ratio = (
+            balance_plan.lambda_desirable
+            * balance_plan.desirable.weight
+            / (balance_plan.lambda_undesirable * balance_plan.undesirable.weight)
+        )
         assert BALANCE_BAND[0] <= ratio <= BALANCE_BAND[1]
-        assert plan.balance_by_weights == pytest.approx(ratio)
-        assert min(plan.lambda_desirable, plan.lambda_undesirable) == 1
-        assert max(plan.lambda_desirable, plan.lambda_undesirable) <= 13.4  # recipes allow up to 1000
-        assert plan.advised == "weights" or BALANCE_BAND[0] * 0.999 <= plan.balance_by_batch <= BALANCE_BAND[1]
+        assert balance_plan.balance_by_weights == pytest.approx(ratio)
+        assert min(balance_plan.lambda_desirable, balance_plan.lambda_undesirable) == 1
+        assert max(balance_plan.lambda_desirable, balance_plan.lambda_undesirable) <= 13.4  # recipes allow up to 1000
+        assert (
+            balance_plan.advised == "weights"
+            or BALANCE_BAND[0] * 0.999 <= balance_plan.balance_by_batch <= BALANCE_BAND[1]
+        )
 
 
 @given(cells)
 def test_segments_of_a_kind_add_up_to_all_rows_and_no_class_says_more_than_its_rows(rows):
-    plan = planned(*rows)
+    balance_plan = planned(*rows)
 
     for by in ("checkpoint", "reason"):
-        own = [segment for segment in plan.segments if segment.by == by]
-        assert sum(segment.desirable for segment in own) == plan.desirable.rows
-        assert sum(segment.weight_undesirable for segment in own) == pytest.approx(plan.undesirable.weight)
-    for one in (plan.desirable, plan.undesirable):
+        own = [segment for segment in balance_plan.segments if segment.by == by]
+        assert sum(segment.desirable for segment in own) == balance_plan.desirable.rows
+        assert sum(segment.weight_undesirable for segment in own) == pytest.approx(balance_plan.undesirable.weight)
+    for one in (balance_plan.desirable, balance_plan.undesirable):
         assert one.effective <= one.rows * (1 + 1e-9)
 
 
 def test_rows_of_unequal_weight_say_less_than_they_are():
-    plan = planned(cell(True, 100, 1.0), cell(True, 100, 0.1, "copied"), cell(False, 50))
+    balance_plan = planned(cell(True, 100, 1.0), cell(True, 100, 0.1, "copied"), cell(False, 50))
 
-    assert plan.desirable.effective == pytest.approx(110**2 / 101)
-    assert plan.undesirable.effective == 50
+    assert balance_plan.desirable.effective == pytest.approx(110**2 / 101)
+    assert balance_plan.undesirable.effective == 50
 
 
 def test_a_moderately_rare_class_is_weighed():
-    plan = planned(cell(True, 280), cell(False, 720))
+    balance_plan = planned(cell(True, 280), cell(False, 720))
 
-    assert plan.advised == "weights"
-    assert "desirable rows are 28% of all" in plan.because
+    assert balance_plan.advised == "weights"
+    assert "desirable rows are 28% of all" in balance_plan.because
 
 
 def test_a_rare_class_is_repeated_in_every_step():
-    plan = planned(cell(True, 900), cell(False, 100))
+    balance_plan = planned(cell(True, 900), cell(False, 100))
 
-    assert plan.advised == "batch"
-    assert plan.because == (
+    assert balance_plan.advised == "batch"
+    assert balance_plan.because == (
         "undesirable rows are only 10% of all: 43% of micro-batches of 8 rows would have one class alone; an epoch "
         "then reads 1800 rows instead of 1000"
     )
 
 
 def test_batches_even_rows_and_not_their_weight():
-    plan = planned(cell(True, 900, 0.5), cell(False, 100))
+    balance_plan = planned(cell(True, 900, 0.5), cell(False, 100))
 
-    assert plan.advised == "weights"
-    assert "would weigh 0.50 to 1" in plan.because
+    assert balance_plan.advised == "weights"
+    assert "would weigh 0.50 to 1" in balance_plan.because
 
 
 def test_one_class_has_no_lambda_and_no_advice():
-    plan = planned(cell(True, 900))
+    balance_plan = planned(cell(True, 900))
 
-    assert (plan.lambda_desirable, plan.balance_by_batch, plan.advised) == (None, None, None)
+    assert (balance_plan.lambda_desirable, balance_plan.balance_by_batch, balance_plan.advised) == (None, None, None)
 
 
 def test_many_checkpoints_are_told_as_the_largest_and_the_others():
-    plan = planned(*(cell(True, 1 + number, checkpoint=f"c{number}") for number in range(SEGMENTS + 5)))
+    balance_plan = planned(*(cell(True, 1 + number, checkpoint=f"c{number}") for number in range(SEGMENTS + 5)))
 
-    names = [segment.name for segment in plan.segments if segment.by == "checkpoint"]
+    names = [segment.name for segment in balance_plan.segments if segment.by == "checkpoint"]
     assert names[:2] == ["c34", "c33"]
     assert names[-1] == OTHERS
-    assert plan.segments[SEGMENTS].desirable == 1 + 2 + 3 + 4 + 5
+    assert balance_plan.segments[SEGMENTS].desirable == 1 + 2 + 3 + 4 + 5
 
 
 def test_the_order_of_the_cells_changes_nothing():
@@ -122,6 +129,6 @@ def test_refusals_name_what_is_missing_and_how_much():
 
 
 def test_a_plan_in_a_manifest_is_the_plan_that_was_made():
-    plan = planned(cell(True, 60), cell(False, 900), pairs=4)
+    balance_plan = planned(cell(True, 60), cell(False, 900), pairs=4)
 
-    assert wire.BalancePlan.model_validate_json(json.dumps(plan.model_dump())) == plan
+    assert wire.BalancePlan.model_validate_json(json.dumps(balance_plan.model_dump())) == balance_plan

@@ -316,10 +316,10 @@ def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_
         halve_on_oom.train(workdir, heart, RunState.REFERENCING, trainer)
 
     assert (workdir / "tried").read_text().split() == ["16", "8", "4"]
-    run = shown(staged.lease.run_id)
-    assert (run.recipe.batch_size, run.recipe.micro_batch_size) == (32, 4)
-    notes = [line.reason for line in run.transitions if line.kind == "shrunk"]
-    assert notes == run.warnings
+    shrunk = shown(staged.lease.run_id)
+    assert (shrunk.recipe.batch_size, shrunk.recipe.micro_batch_size) == (32, 4)
+    notes = [line.reason for line in shrunk.transitions if line.kind == "shrunk"]
+    assert notes == shrunk.warnings
     assert notes[0].startswith(
         "memory ran out with 16 rows at once: training begins again with a micro_batch_size of 8"
     )
