@@ -235,7 +235,7 @@ def test_a_signal_ends_what_has_nothing_to_save_wherever_it_is() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append("what comes after it")
-        except Exception:  # noqa: BLE001 - as whoever loads a folder that may be broken in any way
+        except Exception:  # noqa: BLE001 - like code that loads a folder, which may be broken in any way
             reached.append("taken for a broken folder")
 
     try:
