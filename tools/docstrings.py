@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-FOLDERS = ("app", "worker", "client", "tools", "benchmarks", "migrations/env.py")
+FOLDERS = ("app", "worker", "client", "tools", "benchmarks", "tests", "migrations/env.py")
 REGISTRY = Path("app/cli/main.py")
 #: First words of a sentence without a verb or a subject.
 FRAGMENT = re.compile(

@@ -16,7 +16,7 @@ from app import malloc
 from app.feedback.reading.service import LogTexts
 from app.labels import resolving
 from app.labels import service as labels
-from app.labels.guards import duplicates
+from app.labels.guards.near_duplicates import clusters_of
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.snapshots.prompts import service as prompts
@@ -128,6 +128,6 @@ def choose(
 
 def _nearly(candidates: Candidates, stored: SpilledTexts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:
     """Returns (N, 2) numbers of prompt and completion, equal for texts that are nearly equal."""
-    of_prompt = duplicates.near(candidates.prompts.groups(stored), rules)
-    of_completion = duplicates.near(candidates.completions(stored), rules)
+    of_prompt = clusters_of(candidates.prompts.groups(stored), rules)
+    of_completion = clusters_of(candidates.completions(stored), rules)
     return np.stack([of_prompt[candidates.prompt], of_completion], axis=1).astype(np.uint64)

@@ -1,6 +1,9 @@
-"""Clusters texts that are equal or nearly equal. Pure."""
+"""Clusters the nearly equal texts of one dataset, at the similarity that a label policy names. Pure.
 
-from collections.abc import Hashable, Iterable
+Prompts have permanent groups, which are made in another way: see `app.snapshots.prompts.groups`.
+"""
+
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +20,7 @@ SEED = 1
 FALSE_POSITIVE, FALSE_NEGATIVE = 0.1, 0.9
 
 
-def exact(keys: Iterable[Hashable]) -> NDArray[np.uint32]:
-    """Returns a cluster number for each key, counted from 0 by first occurrence; equal keys have the same number."""
-    numbers: dict[Hashable, int] = {}
-    return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.uint32)
-
-
-def near(texts: Iterable[str], rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint32]:
+def clusters_of(texts: Iterable[str], rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint32]:
     """Returns a cluster number for each text, counted from 0 by first occurrence.
 
     A text joins the cluster whose first text is the most similar, if that is similar enough; else it founds a cluster.
