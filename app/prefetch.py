@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import repeat
 from typing import TypeVar
 
@@ -31,7 +32,8 @@ def prepared_ahead(prepare: Callable[[In], Out], items: Iterable[In], *, depth: 
 def ahead(items: Iterable[Out]) -> Generator[Out]:
     """Yields the items; a thread fetches each one while the caller works on the one before."""
     coming = iter(items)
-    for item in prepared_ahead(lambda _: next(coming, _END), repeat(None), depth=1):
-        if item is _END:
-            return
-        yield item  # type: ignore[misc]
+    with closing(prepared_ahead(lambda _: next(coming, _END), repeat(None), depth=1)) as fetched:
+        for item in fetched:
+            if item is _END:
+                return
+            yield item  # type: ignore[misc]

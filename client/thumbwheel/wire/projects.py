@@ -50,7 +50,7 @@ class SnapshotRules(Body):
         None,
         ge=1,
         le=3650,
-        description="hold out the rows, too, whose signal came in so many days before the last event; they are the "
+        description="also hold out the rows with a signal from this number of days before the last event; they are the "
         "later-in-time part of the holdout, kept apart from the prompts that are always held out",
     )
     disjoint_actors: bool = Field(

@@ -1,4 +1,4 @@
-"""A Thumbwheel whose parts end and start again when they are told to, under the same addresses."""
+"""A Thumbwheel with parts that can be ended and started again under the same addresses."""
 
 import os
 import shutil

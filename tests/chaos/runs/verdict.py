@@ -93,7 +93,7 @@ def judge(
         ):
             verdict.half_registered.append(f"{who}: {row.state} with checkpoint {row.checkpoint_id}")
         if row.state == "succeeded" and list(row.steps) != list(range(1, len(row.steps) + 1)):
-            verdict.steps_missing.append(f"{who}: of {row.steps[-1]} steps, {len(row.steps)} are told")
+            verdict.steps_missing.append(f"{who}: of {row.steps[-1]} steps, {len(row.steps)} were reported")
         if row.state == "failed" and (not row.history or row.history[-1].kind != "given_up"):
             verdict.unexplained.append(f"{who}: {row.reason}")
         if row.checkpoint_id in checkpoint_of and row.project in calm:

@@ -197,7 +197,9 @@ def test_who_asks_what_counted_then_keeps_nobody_waiting(burst):
     with transaction() as session:
         service.newest(session, P, as_of=now())
 
-        decide("bot", "released")  # in a second transaction, while this one is open
+        taken = decide("bot", "released")  # in a second transaction, while this one is open
+
+    assert (taken.actor, taken.decision) == ("bot", "released")
 
 
 def test_decisions_at_the_same_moment_are_counted_one_after_the_other(burst):
