@@ -441,7 +441,7 @@ def test_the_same_event_from_many_threads_is_stored_once(project):
 
 
 def test_the_same_events_in_another_order_do_not_wait_in_a_circle(project):
-    """Two writers send the same 200 ids in opposite orders: one of them stores each, and Postgres ends neither."""
+    """The two writers send the same 200 ids in opposite orders: one of them stores each, and Postgres ends neither."""
     ids = [f"e{number}" for number in range(200)]
 
     async def scenario() -> list[list[Answer]]:
