@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 Figure = TypeVar("Figure")
 
-#: A figure is shown for this many times the duration of its computation: the page costs a tenth of a core at most.
-REST = 10
+#: A figure is shown for this many times the duration of its computation, and for this many seconds at least: the page
+#: costs a tenth of a core at most, and a crowd of readers shares one computation.
+REST, LEAST_SECONDS = 10, 1.0
 
 
 class Remembered(Generic[Figure]):
@@ -40,5 +41,5 @@ class Remembered(Generic[Figure]):
         began = time.monotonic()
         figure = self._compute(session, project)
         end = time.monotonic()
-        self._figures[project] = (end + REST * (end - began), figure)
+        self._figures[project] = (end + max(REST * (end - began), LEAST_SECONDS), figure)
         return figure

@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import polars as pl
 import pyarrow as pa
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.arrow_queries import arrow, literal
 from app.feedback.reading.carriers import CARRIERS, Carrier
-from app.feedback.reading.event_time import TIMES, TIMES_SQL, with_moments
+from app.feedback.reading.event_time import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.feedback.reading.not_preferred import ID_SQL
 
 NAMED_AT_ONCE = 20_000
@@ -32,20 +33,21 @@ _BRIEF = f"""
          ELSE signal END
 """
 
-
+#: What is true of an event or not, as bits of one number: Postgres sends, and the driver reads, a column less for each.
+_FLAGS = {"by_arrival": BY_ARRIVAL_SQL, "carries": "completion IS NOT NULL", "never_train": "never_train"}
+_FLAGS_SQL = " + ".join(f"{1 << bit} * ({condition})::int" for bit, condition in enumerate(_FLAGS.values()))
 _EVENT = (
-    f"position, completion_id, actor, {TIMES_SQL}, {_BRIEF} AS signal, "
-    "completion IS NOT NULL AS carries, never_train, checkpoint_id, supersedes"
+    f"position, completion_id, actor, {MOMENT_SQL} AS moment, {_BRIEF} AS signal, ({_FLAGS_SQL})::int2 AS flags, "
+    "checkpoint_id, supersedes"
 )
 _EVENT_COLUMNS = pa.schema(
     [
         ("position", pa.int64()),
         ("completion_id", pa.string()),
         ("actor", pa.string()),
-        *TIMES,
+        ("moment", pa.timestamp("us", "UTC")),
         ("signal", pa.string()),
-        ("carries", pa.bool_()),
-        ("never_train", pa.bool_()),
+        ("flags", pa.int16()),
         ("checkpoint_id", pa.binary(16)),
         ("supersedes", pa.string()),
     ]
@@ -68,12 +70,10 @@ class LogSource:
         (16 bytes), supersedes.
         """
         if self.about is not None:
-            yield with_moments(self._events_about(self.about))
+            yield _with_conditions(self._events_about(self.about))
             return
         batches = arrow(self.session, f"SELECT {_EVENT} FROM events WHERE {self._here}")  # noqa: S608 - literals
-        for batch in batches:  # JSON and UUIDs arrive as extension types
-            columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-            yield with_moments(pa.RecordBatch.from_pydict(columns))
+        yield from map(_with_conditions, batches)
 
     def _events_about(self, completion_ids: Collection[str]) -> pa.RecordBatch:
         """Returns the events about a few completions, by the session: a stream takes longer to start."""
@@ -210,6 +210,14 @@ def prompts_at(session: Session, project: str, carrier: Carrier, positions: Sequ
     ):
         prompts |= zip(batch["position"].to_pylist(), batch["prompt"].to_pylist(), strict=True)
     return prompts
+
+
+def _with_conditions(events: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns the events with plain columns (JSON and UUIDs arrive as extension types), and one for each of `_FLAGS`."""
+    columns = dict(zip(events.schema.names, map(_plain, events.columns), strict=True))
+    flags = pl.Series(columns.pop("flags")).to_numpy()
+    conditions = {name: pl.Series(flags & (1 << bit) != 0).to_arrow() for bit, name in enumerate(_FLAGS)}
+    return pa.RecordBatch.from_pydict(columns | conditions)
 
 
 def _plain(column: pa.Array) -> pa.Array:
