@@ -1,6 +1,7 @@
 """Texts that count as the same text."""
 
 import random
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,13 @@ def text(seed: int, length: int = 60) -> list[str]:
 def test_texts_that_differ_in_form_case_or_spaces_have_one_key(one, other):
     assert normalised(one) == normalised(other)
     assert key_of(one) == key_of(other)
+
+
+@given(st.text("aB. \n\x85\xa0\u200b\u2003\u2028\u3000é\u0301\xa8日ß", max_size=12))
+def test_every_run_of_white_space_is_one_space_and_none_is_at_the_ends(content):
+    folded = unicodedata.normalize("NFKC", content).casefold()
+
+    assert normalised(content) == " ".join(folded.split())
 
 
 @given(st.text("aB.\x1c \n\xa0\u0301é\ufb01ß", max_size=120), st.text("aB \n", max_size=120))
