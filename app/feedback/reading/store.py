@@ -213,7 +213,7 @@ def prompts_at(session: Session, project: str, carrier: Carrier, positions: Sequ
 
 
 def _with_conditions(events: pa.RecordBatch) -> pa.RecordBatch:
-    """Returns the events with plain columns (JSON and UUIDs arrive as extension types), and one for each of `_FLAGS`."""
+    """Returns the events with plain columns in place of extension types, and a column for each of `_FLAGS`."""
     columns = dict(zip(events.schema.names, map(_plain, events.columns), strict=True))
     flags = pl.Series(columns.pop("flags")).to_numpy()
     conditions = {name: pl.Series(flags & (1 << bit) != 0).to_arrow() for bit, name in enumerate(_FLAGS)}
