@@ -46,7 +46,7 @@ from app.releases.current import CurrentReleaseEndpoint, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
 from app.runs.stream.api import router as run_events
-from app.runs.stream.shutdown import told_to_stop
+from app.runs.stream.shutdown import called_on_shutdown
 from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
 from app.web.bodies import METHODS_WITH_BODY, BodyGate
@@ -146,7 +146,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         api.state.event_answerer = receiver.event
         api.state.known_keys = KnownKeys(lane)
         api.state.current_release = CurrentReleaseEndpoint(lane)
-        with outbox.relay(), told_to_stop(streams.stop):
+        with outbox.relay(), called_on_shutdown(streams.stop):
             yield
         readiness.close()
     lane.close()

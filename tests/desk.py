@@ -50,7 +50,7 @@ def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequen
 
 def request(project: str = DESK, **new: Any) -> wire.Run:
     with transaction() as session:
-        return runs.request(session, project, wire.NewRun(**new), "key test", "asked for by a test")
+        return runs.request(session, project, wire.NewRun(**new), "key test", "requested by a test")
 
 
 def claim(run_id: UUID, owner: str = "worker 1") -> Claimed:

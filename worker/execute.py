@@ -4,8 +4,8 @@ Whatever happens, the run is left in one of these ways:
 
     succeeded   the checkpoint is registered, whatever its gates say
     failed      with a sentence: the feedback, the trainer or the scorer refused, or one of them crashed
-    cancelled   somebody asked, and the processes are gone
-    given back  the worker was asked to stop, a process was killed, or a disk is full: the next claim continues from the
+    cancelled   somebody cancelled it, and the processes are gone
+    given back  the worker has to stop, a process was killed, or a disk is full: the next claim continues from the
                 saved state
     dropped     the lease is gone: somebody else has the run, nothing more is written to it
 """
@@ -60,9 +60,9 @@ def look(run_id: UUID, stopping: Callable[[], bool]) -> None:
         with Heartbeat(claimed.lease, stopping) as heart:
             _attempt(claimed, heart)
     except StaleLease:
-        log.warning("run %s: the lease is gone, leaving it to whoever has it", run_id)
+        log.warning("run %s: the lease is gone, leaving it to its new holder", run_id)
     except Unavailable as error:
-        # Nobody can be told now; when the lease has expired, the reaper returns the run.
+        # This cannot be recorded now; when the lease has expired, the reaper returns the run.
         log.warning("run %s: left, a server is away: %s", run_id, error.message)
 
 

@@ -21,13 +21,13 @@ from app import malloc, messages, outbox, settings, telemetry
 from app.services import end_with_parent
 from worker.liveness import TouchAliveFile
 
-#: One byte of memory that the worker shares with the children that it forks: not 0 once it was asked to stop.
-_asked_to_stop = mmap.mmap(-1, 1)
+#: One byte of memory that the worker shares with the children that it forks: not 0 once it has to stop.
+_stop_requested = mmap.mmap(-1, 1)
 
 
 def stopping() -> bool:
     """Returns whether this worker has to stop."""
-    return _asked_to_stop[0] != 0
+    return _stop_requested[0] != 0
 
 
 def _app() -> Celery:
@@ -96,4 +96,4 @@ def _stop_relay(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _tell_children(**_: Any) -> None:
-    _asked_to_stop[0] = 1
+    _stop_requested[0] = 1

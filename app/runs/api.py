@@ -33,7 +33,7 @@ def start_run(new: wire.NewRun, session: Transaction, at: Writer, keyed: Once) -
     While another run is active, the request is refused with the id of that run. With `queue`, the new run waits for its
     turn, and takes the configuration and the checkpoint of that moment.
     """
-    trigger = f"asked for by {at.by}"
+    trigger = f"requested by {at.by}"
     return keyed.once(session, at.project, new, lambda: service.request(session, at.project, new, at.by, trigger))
 
 

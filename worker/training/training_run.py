@@ -62,7 +62,7 @@ class TrainingRun:
         return islice(steps, self.total_steps - step)
 
     def stop_requested(self) -> bool:
-        """Returns whether any rank was asked to stop. All ranks call it together."""
+        """Returns whether any rank has to stop. All ranks call it together."""
         return self.ranks.any(self.stop.requested)
 
     def raise_if_stopped(self) -> None:

@@ -139,20 +139,20 @@ _OF_COMPLETIONS = "regexp_replace(completion_id, '#edit:[0-9a-f]{16}$', '') = AN
 
 _ERASE_ITEMS = [
     text(f"""
-    WITH asked AS (
+    WITH erased AS (
         SELECT audit_id, number FROM label_audit_items JOIN label_audits ON label_audits.id = audit_id
         WHERE project_id = :project AND {_OF_COMPLETIONS})
     {statement}""")  # noqa: S608 - of constants alone
     for statement in (
-        """UPDATE label_audit_verdicts SET note = '' FROM asked
-           WHERE (label_audit_verdicts.audit_id, label_audit_verdicts.number) = (asked.audit_id, asked.number)""",
-        """DELETE FROM label_audit_items USING asked
-           WHERE (label_audit_items.audit_id, label_audit_items.number) = (asked.audit_id, asked.number)
+        """UPDATE label_audit_verdicts SET note = '' FROM erased
+           WHERE (label_audit_verdicts.audit_id, label_audit_verdicts.number) = (erased.audit_id, erased.number)""",
+        """DELETE FROM label_audit_items USING erased
+           WHERE (label_audit_items.audit_id, label_audit_items.number) = (erased.audit_id, erased.number)
              AND NOT EXISTS (SELECT FROM label_audit_verdicts given
-                             WHERE (given.audit_id, given.number) = (asked.audit_id, asked.number))
+                             WHERE (given.audit_id, given.number) = (erased.audit_id, erased.number))
            RETURNING 1""",
-        """UPDATE label_audit_items SET completion_id = '', prompt = '""', completion = '' FROM asked
-           WHERE (label_audit_items.audit_id, label_audit_items.number) = (asked.audit_id, asked.number)
+        """UPDATE label_audit_items SET completion_id = '', prompt = '""', completion = '' FROM erased
+           WHERE (label_audit_items.audit_id, label_audit_items.number) = (erased.audit_id, erased.number)
            RETURNING 1""",
     )
 ]

@@ -6,8 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 _NAMED = text("""
-    WITH asked AS MATERIALIZED (SELECT unnest(CAST(:hashes AS text[])) AS sha256)
-    SELECT sha256 FROM asked WHERE sha256 IN (
+    WITH given AS MATERIALIZED (SELECT unnest(CAST(:hashes AS text[])) AS sha256)
+    SELECT sha256 FROM given WHERE sha256 IN (
         SELECT file.value FROM snapshots, LATERAL jsonb_each_text(files) AS file
         WHERE file.key = ANY(:kept) OR NOT EXISTS (SELECT FROM snapshot_redactions WHERE snapshot_id = snapshots.id)
         UNION ALL

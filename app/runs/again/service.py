@@ -75,7 +75,7 @@ def _begin(
         "source_run_id": before.id,
         "source": source,
     }
-    trigger = f"{source} of run {before.id}, asked for by {by}"
+    trigger = f"{source} of run {before.id}, requested by {by}"
     return runs.enqueue(session, project, decided, by, trigger, note=again.note, queue=again.queue)
 
 

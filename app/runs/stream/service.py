@@ -85,7 +85,7 @@ def written_after(run_id: UUID, number: int) -> list[Written]:
 # -- events, each with the position after it ---------------------------------------------------------------------------
 
 
-def told(row: Written, place: Place) -> tuple[AnyRunEvent, Place]:
+def event_of(row: Written, place: Place) -> tuple[AnyRunEvent, Place]:
     after = replace(place, number=row.number)
     return row.kind(id=str(after), **row.values), after
 

@@ -8,7 +8,7 @@ from types import FrameType
 
 
 @contextmanager
-def told_to_stop(call: Callable[[], None]) -> Iterator[None]:
+def called_on_shutdown(call: Callable[[], None]) -> Iterator[None]:
     """Calls `call` on SIGTERM or SIGINT while the block lasts, and then the handler that was installed before.
 
     uvicorn ends the lifespan only after every response is complete, so the lifespan cannot end a stream. Signals reach

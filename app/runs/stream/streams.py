@@ -78,7 +78,7 @@ class Streams:
                 now = await self._standing(run_id)
                 while self._behind(place, now) and (rows := await self._written((run_id, place.number))):
                     for row in rows:
-                        event, place = service.told(row, place)
+                        event, place = service.event_of(row, place)
                         yield _frame(event)
                     last_sent = time.monotonic()
             except Unavailable as error:

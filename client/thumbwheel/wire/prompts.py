@@ -42,7 +42,7 @@ def _text_or_chat(prompt: object) -> str:
     return "chat" if isinstance(prompt, list) else "text"
 
 
-#: Told apart by what was sent, so that only what is wrong with that is reported.
+#: The shape that was sent decides which errors are reported.
 Prompt = Annotated[
     Annotated[CompletionText, Tag("text")] | Annotated[list[Message], Field(min_length=1), Tag("chat")],
     Discriminator(_text_or_chat),

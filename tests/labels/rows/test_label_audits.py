@@ -366,7 +366,7 @@ def test_readiness_and_the_start_of_a_run_say_what_an_audit_lacks():
     assert readiness.reasons == reasons()
 
     with transaction() as session, pytest.raises(Refused) as refused:
-        runs.request(session, DESK, wire.NewRun(), "key test", "asked for by a test")
+        runs.request(session, DESK, wire.NewRun(), "key test", "requested by a test")
     assert refused.value.reasons == tuple(reasons())
 
     judge_all(start())

@@ -186,7 +186,7 @@ def test_a_run_that_waits_goes_on_when_the_active_one_ends_and_is_decided_then(t
     assert (waiting.waiting, waiting.state, try_to_claim(waiting.id)) == (True, "queued", None)
     assert history(waiting.id) == ["waits"]
     assert shown(waiting.id).transitions[0].reason == (
-        f"asked for by a test; it waits behind run {active.lease.run_id}"
+        f"requested by a test; it waits behind run {active.lease.run_id}"
     )
     vote(10, start=100)
     with transaction() as session:
@@ -255,7 +255,7 @@ def test_a_retry_is_a_new_run_by_what_decided_the_first_one(tmp_path):
     second = retry(first.lease.run_id, note="the disk is mended")
 
     assert (second.state, second.source, second.source_run_id) == ("queued", "retry", first.lease.run_id)
-    assert second.trigger == f"retry of run {first.lease.run_id}, asked for by ann: the disk is mended"
+    assert second.trigger == f"retry of run {first.lease.run_id}, requested by ann: the disk is mended"
     claimed = claim(second.id)
     old = shown(first.lease.run_id)
     assert (claimed.snapshot_id, claimed.recipe.model_dump(mode="json")) == (old.snapshot_id, old.recipe.given())
@@ -362,7 +362,7 @@ def test_the_history_tells_who_had_the_run_when_and_how_each_attempt_ended():
         leases.lose(session, claimed.lease, "the trainer was ended by SIGKILL")
 
     assert [(line.kind, line.attempt, line.by, line.reason) for line in shown(run.id).transitions] == [
-        ("requested", None, "key test", "asked for by a test"),
+        ("requested", None, "key test", "requested by a test"),
         ("claimed", 1, "worker 1", "claimed, attempt 1"),
         ("returned", 1, "worker 1", "given back"),
         ("claimed", 2, "worker 2", "claimed, attempt 2"),

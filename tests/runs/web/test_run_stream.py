@@ -23,7 +23,7 @@ from app.runs.leases import service as leases
 from app.runs.leases.lease import Lease
 from app.runs.states import RunState
 from app.runs.stream import streams
-from app.runs.stream.shutdown import told_to_stop
+from app.runs.stream.shutdown import called_on_shutdown
 from tests.desk import DESK, advance, claim, execute, make_project, request, vote
 from tests.served import served
 
@@ -183,11 +183,11 @@ def test_a_server_that_stops_ends_its_streams_and_the_client_goes_on_at_the_next
     assert events[-1].event == "end"
 
 
-def test_whoever_is_told_to_stop_hears_a_signal_besides_those_who_heard_it_before():
+def test_whoever_is_called_on_shutdown_hears_a_signal_besides_those_who_heard_it_before():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("server"))
     try:
-        with told_to_stop(lambda: heard.append("streams")):
+        with called_on_shutdown(lambda: heard.append("streams")):
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
     finally:

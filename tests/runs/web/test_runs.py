@@ -36,7 +36,7 @@ def test_a_started_run_is_accepted_and_can_be_followed(api):
     assert started.status_code == 202, started.text
     run = started.json()
     assert run["state"] == "queued"
-    assert run["trigger"] == "asked for by key first admin: after the new policy"
+    assert run["trigger"] == "requested by key first admin: after the new policy"
     assert run["recipe"]["beta"] == 0.2
     assert api.get(f"/v1/runs/{run['id']}", params=PROJECT).json() == run
     assert api.get(f"/v1/runs/{run['id']}/metrics", params=PROJECT).json() == {"run_id": run["id"], "steps": []}

@@ -156,13 +156,13 @@ class DriftChecks:
 
     def _draw(self) -> list[Pair]:
         """Returns the prompts with completions that the policy samples now."""
-        run, start, asked = self._run, self._run.start, self._run.recipe.drift
+        run, start, settings = self._run, self._run.start, self._run.recipe.drift
         with autocast(start.arithmetic.device, start.arithmetic.precision):
             return sample(
                 start.reading.model,
                 self._prompts,
                 start.tokens.ends,
-                max_new_tokens=min(asked.max_new_tokens, max(1, (start.context or start.max_length) - 1)),
+                max_new_tokens=min(settings.max_new_tokens, max(1, (start.context or start.max_length) - 1)),
                 context=start.context,
                 batch_size=start.micro_batch_size,
                 seed=run.recipe.seed,
