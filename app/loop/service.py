@@ -85,10 +85,9 @@ def _read_new(project: str) -> None:
     """
     try:
         with transaction() as session:
-            is_new = summaries.refresh(session, project)
-        if is_new:
-            with transaction() as session:
-                prompts.place(session, project, feedback.watermark(session, project))
+            summaries.refresh(session, project)
+        with transaction() as session:
+            prompts.place(session, project, summaries.read_up_to(session, project))
     except Exception:
         log.exception("the log of project %s could not be read, trying again", project)
 

@@ -80,6 +80,12 @@ def stored_approvals(session: Session, project: str) -> dict[UUID, wire.Approval
     return {row.checkpoint_id: row for row in _approvals(session, project)}
 
 
+def read_up_to(session: Session, project: str) -> int:
+    """Returns the watermark up to which the loop last read the log; 0 before the first time."""
+    header = store.summary(session, project)
+    return 0 if header is None else header.watermark
+
+
 def refresh(session: Session, project: str) -> bool:
     """Reads the log again if something is new in it and it was not read just now; returns whether it was read."""
     header, basis = store.summary(session, project), _basis(session, project)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from app.errors import Unavailable
 from app.feedback.reading.service import LogTexts
 from app.snapshots.prompts import conversations, store
 from app.snapshots.prompts.conversations import Linked
@@ -19,6 +20,9 @@ from app.snapshots.prompts.sides import Sides
 
 #: Prompts that are placed at a time.
 AT_ONCE = 20_000
+#: Readings of groups before giving up. One is repeated if another transaction stored groups meanwhile, as the loop does
+#: once in a round.
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,11 @@ def place(session: Session, project: str, watermark: int) -> int:
 
 
 def placed_up_to(session: Session, project: str, watermark: int) -> Placed:
-    """Returns the prompts up to `watermark` with their groups and sides, stored or not, as `place` would store them."""
-    while True:
+    """Returns the prompts up to `watermark` with their groups and sides, stored or not, as `place` would store them.
+
+    Raises `Unavailable` if other transactions keep storing groups while they are read.
+    """
+    for _ in range(ATTEMPTS):
         placed = store.placed(session, project)
         unstored = NewRows()
         if placed < watermark:
@@ -74,6 +81,9 @@ def placed_up_to(session: Session, project: str, watermark: int) -> Placed:
         prompts = _read(session, project, watermark, placed, unstored)
         if store.placed(session, project) == placed:  # otherwise another transaction stored some of them meanwhile
             return prompts
+    raise Unavailable(
+        f"Groups of prompts of {project} are being stored. Try again in a moment.", code="prompts_being_placed"
+    )
 
 
 def _new_rows(session: Session, project: str, placed: int, watermark: int, unstored: NewRows) -> Iterator[NewRows]:

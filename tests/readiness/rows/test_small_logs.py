@@ -99,3 +99,13 @@ def test_only_the_loop_stores_the_groups_of_prompts_and_the_comparisons_of_edits
     assert min(stored().values()) > 0
     with transaction() as session:
         assert session.scalar(text("SELECT position FROM prompts_placed")) == feedback.watermark(session, DESK)
+
+
+def test_the_loop_stores_groups_that_an_earlier_round_failed_to_store():
+    store_chats(range(10))
+    with transaction() as session:
+        summaries.refresh(session, DESK)  # as in a round that was cut off after it
+
+    loop.tick()
+
+    assert stored()["led_prompts"] > 0

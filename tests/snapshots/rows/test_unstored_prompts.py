@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from app.database import transaction
+from app.errors import Unavailable
 from app.feedback import service as feedback
 from app.projects.tables import Project
 from app.snapshots.prompts import conversations
@@ -149,6 +150,21 @@ def test_a_reading_during_which_the_prompts_are_stored_has_each_of_them_once(mon
 
     assert read(watermarks[-1], keys) == expected
     assert position() == watermarks[2]
+
+
+def test_a_reading_that_is_overtaken_time_and_again_ends_with_the_request_to_try_later(monkeypatch):
+    watermarks, keys = store_log(0)
+    read_led = prompt_store.led
+
+    def store_and_read_led(session, project):
+        place(position() + 1)
+        return read_led(session, project)
+
+    place(1)
+    monkeypatch.setattr(prompt_store, "led", store_and_read_led)
+
+    with pytest.raises(Unavailable, match="Try again"):
+        read(watermarks[-1], keys)
 
 
 def waiting_for_locks() -> int:
