@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from statsmodels.stats.proportion import proportion_confint
 
 from tests.desk import vote
 
@@ -36,6 +35,8 @@ def review(cli) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.mark.trial
 def test_an_audit_of_200_rows_of_each_class_gives_wilsons_interval(cli, review):
+    from statsmodels.stats.proportion import proportion_confint  # takes longer than other tests here
+
     vote(500, project="acme")
     started = cli("audit", "start").document
     assert [part["items"] for part in started["classes"]] == [200, 200]
