@@ -1,6 +1,7 @@
 """The API in this process, on a real Postgres and Valkey, and keys to call it with."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -25,6 +26,12 @@ def admin_key(database: str) -> str:
 def application() -> FastAPI:
     """Creates the application once, as its routes take a tenth of a second. Each test that uses `api` starts it."""
     return create_app()
+
+
+@pytest.fixture(scope="session")
+def document(application: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of this code, which takes seconds to make."""
+    return application.openapi()
 
 
 @pytest.fixture
