@@ -18,6 +18,7 @@ from hypothesis import settings as property_settings
 from app import database as app_database
 from app import outbox, services, settings
 from app.cli.migrate import configuration
+from tests import logged
 from tests.emptied import Emptying
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def servers() -> Iterator[Servers]:
         running = Servers(database.url, broker.url, folder)
         os.environ.update(running.environment)
         forget_settings()
+        stack.callback(logged.close)
         yield running
         for name in running.environment:
             del os.environ[name]
