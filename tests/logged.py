@@ -1,6 +1,7 @@
 """Writes events to the log as requests do, but without HTTP."""
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -50,6 +51,7 @@ def _send(kind: Kind, entries: list[IngestEntry]) -> list[Answer]:
 
 #: The event loop of the main thread, whose intakes stay open: a new connection takes longer than most calls.
 _main_thread = asyncio.Runner()
+atexit.register(_main_thread.close)
 _intakes: dict[str, Intake] = {}
 
 
@@ -68,5 +70,5 @@ def close() -> None:
         while _intakes:
             await _intakes.popitem()[1].close()
 
-    _main_thread.run(close_all())
-    _main_thread.close()
+    if _intakes:
+        _main_thread.run(close_all())
