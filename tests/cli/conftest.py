@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -77,11 +77,15 @@ class Screen(StringIO):
 
 
 def in_this_process(
-    arguments: list[str], environment: dict[str, str], output: Callable[[], StringIO] = StringIO
+    arguments: list[str], environment: dict[str, str], output: Callable[[], StringIO] = StringIO, keys: str = ""
 ) -> Done:
-    """Runs a command in this process, which saves the second that a new process takes to start."""
+    """Runs a command in this process, which saves the second that a new process takes to start.
+
+    keys  what it reads from stdin
+    """
     with pytest.MonkeyPatch.context() as patch, output() as out, StringIO() as err:
         patch.setattr(sys, "argv", ["thumbwheel", *arguments])
+        patch.setattr(sys, "stdin", StringIO(keys))
         for name, value in environment.items():
             patch.setenv(name, value)
         settings.current.cache_clear()
