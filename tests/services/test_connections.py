@@ -151,6 +151,7 @@ def test_sigterm_cuts_no_request_of_64_clients_that_keep_their_connections(serve
     assert sorted(stored) == sorted(sent.written)
 
 
+@pytest.mark.trial
 def test_sigterm_waits_for_a_request_that_has_begun_and_for_one_on_an_idle_connection(servers, key):
     async def scenario(api: ApiProcess) -> list[int]:
         begun = await asyncio.open_connection("127.0.0.1", api.port)
