@@ -1,6 +1,7 @@
 """The API in this process, on a real Postgres and Valkey, and keys to call it with."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -11,6 +12,7 @@ from app import settings
 from app.access import service as access
 from app.database import transaction
 from app.main import create_app
+from app.project_setup import service as project_setup
 
 
 @pytest.fixture
@@ -27,12 +29,18 @@ def application() -> FastAPI:
     return create_app()
 
 
+@pytest.fixture(scope="session")
+def document(application: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of this code, which takes seconds to make."""
+    return application.openapi()
+
+
 @pytest.fixture
 def api(application: FastAPI, admin_key: str) -> Iterator[TestClient]:
     """A client with an admin key. The base model of its project `acme` is never loaded."""
+    with transaction() as session:
+        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
     with TestClient(application, headers={"Authorization": f"Bearer {admin_key}"}) as client:
-        created = client.post("/v1/projects", json={"project": "acme", "base_model": "/models/base"})
-        assert created.status_code == 201, created.text
         yield client
 
 

@@ -1,5 +1,6 @@
 """Real servers for the tests: a Postgres and a Valkey per worker of pytest-xdist, on free ports, removed afterwards."""
 
+import gc
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from hypothesis import settings as property_settings
 from app import database as app_database
 from app import outbox, services, settings
 from app.cli.migrate import configuration
+from tests import logged
 from tests.emptied import Emptying
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def keep_temporary_folders_in_memory() -> None:
 
 keep_temporary_folders_in_memory()
 
+gc.set_threshold(20_000)  # the garbage collector runs less often
+
 # The default number of examples, without a deadline: a busy machine may take long for an example.
 property_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 property_settings.load_profile("patient")
@@ -74,7 +78,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Stops a worker of pytest-xdist whose tests have no group in their ids: several stacks would run at once."""
+    """Stops a worker of pytest-xdist whose tests have no group in their ids: several stacks would run at once.
+
+    Hides what was imported from the garbage collector, which would search it again and again.
+    """
+    gc.freeze()
     if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
         raise pytest.UsageError(
             "This pytest-xdist does not group tests with this pytest: see `pytest` in pyproject.toml."
@@ -108,6 +116,7 @@ class Servers:
 def forget_settings() -> None:
     """Clears the cached settings and the connections made from them, so that the next use reads the environment."""
     app_database.forget_connections()
+    logged.close()
     for cached in (settings.current, outbox.sender):
         cached.cache_clear()
 

@@ -1,6 +1,8 @@
 """Writes events to the log as requests do, but without HTTP."""
 
 import asyncio
+import atexit
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +11,7 @@ from thumbwheel import wire
 from app import settings
 from app.errors import ThumbwheelError
 from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry
-from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Kind, intake
+from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Intake, Kind, intake
 
 Answer = BodyOutcome | ThumbwheelError
 
@@ -36,8 +38,37 @@ def register(project: str, completion_id: str, completion: dict[str, Any]) -> An
 
 
 def _send(kind: Kind, entries: list[IngestEntry]) -> list[Answer]:
+    url = settings.current().need_libpq_database()
+    if threading.current_thread() is threading.main_thread():
+        return _main_thread.run(_on_open_connection(url, kind, entries))
+
     async def send() -> list[Answer]:
-        async with intake(settings.current().need_libpq_database()) as way_in:
+        async with intake(url) as way_in:
             return await way_in.record(kind, entries)
 
     return asyncio.run(send())
+
+
+#: The event loop of the main thread, whose intakes stay open: a new connection takes longer than most calls.
+_main_thread = asyncio.Runner()
+atexit.register(_main_thread.close)
+_intakes: dict[str, Intake] = {}
+
+
+async def _on_open_connection(url: str, kind: Kind, entries: list[IngestEntry]) -> list[Answer]:
+    for _ in range(3):  # notices a connection that Postgres closed since the last call, with its last words
+        await asyncio.sleep(0)
+    if url not in _intakes:
+        _intakes[url] = Intake(url)
+    return await _intakes[url].record(kind, entries)
+
+
+def close() -> None:
+    """Closes the connections of the main thread."""
+
+    async def close_all() -> None:
+        while _intakes:
+            await _intakes.popitem()[1].close()
+
+    if _intakes:
+        _main_thread.run(close_all())

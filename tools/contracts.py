@@ -45,7 +45,7 @@ class OwnTables(Contract):
         classes = {
             (module, name): table
             for module, source in sources.items()
-            for name, table in sql_tables.declared_in(source)
+            for name, table in sql_tables.names_in(source).declared
         }
         homes = {table: _room(module) for (module, _), table in classes.items()}
         strangers, needed = [], set()
@@ -76,8 +76,9 @@ def source_of(module: str) -> str:
 
 
 def _references(source: str, classes: dict[tuple[str, str], str]) -> Iterator[tuple[str, int]]:
-    yield from sql_tables.named_in(source)
-    for module, name, line in sql_tables.imported_by(source):
+    names = sql_tables.names_in(source)
+    yield from names.tables
+    for module, name, line in names.imports:
         if (module, name) in classes:
             yield classes[module, name], line
 

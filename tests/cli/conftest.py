@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+import thumbwheel
 from thumbwheel import Client, wire
 
 from app import artifacts, settings
@@ -21,6 +23,7 @@ from app.checkpoints import service as checkpoints
 from app.cli.main import main
 from app.database import new_id, transaction
 from app.snapshots.tables import Snapshot
+from tests.conftest import forget_settings
 from tests.served import served
 
 
@@ -66,10 +69,23 @@ def in_own_process(arguments: list[str], environment: dict[str, str]) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def in_this_process(arguments: list[str], environment: dict[str, str]) -> Done:
-    """Runs a command in this process, which saves the second that a new process takes to start."""
-    with pytest.MonkeyPatch.context() as patch, StringIO() as out, StringIO() as err:
+class Screen(StringIO):
+    """Output that commands take for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def in_this_process(
+    arguments: list[str], environment: dict[str, str], output: Callable[[], StringIO] = StringIO, keys: str = ""
+) -> Done:
+    """Runs a command in this process, which saves the second that a new process takes to start.
+
+    keys  what it reads from stdin
+    """
+    with pytest.MonkeyPatch.context() as patch, output() as out, StringIO() as err:
         patch.setattr(sys, "argv", ["thumbwheel", *arguments])
+        patch.setattr(sys, "stdin", StringIO(keys))
         for name, value in environment.items():
             patch.setenv(name, value)
         settings.current.cache_clear()
@@ -78,6 +94,37 @@ def in_this_process(arguments: list[str], environment: dict[str, str]) -> Done:
         patch.undo()
         settings.current.cache_clear()
         return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def with_these_settings_alone(arguments: list[str], environment: dict[str, str]) -> Done:
+    """Runs a command in this process without the test servers and other settings than those in `environment`.
+
+    No API may run in this process meanwhile: it would use these settings, too.
+    """
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith("THUMBWHEEL_"):
+            del os.environ[name]
+    forget_settings()
+    try:
+        return in_this_process(arguments, environment)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        forget_settings()
+
+
+def on_a_screen(cli: CommandLine, *arguments: str | Path) -> str:
+    """Runs a command that succeeds as if at a terminal, and returns what it prints there."""
+    done = in_this_process([str(argument) for argument in arguments], {**cli.environment, "COLUMNS": "160"}, Screen)
+    assert done.code == 0, done
+    return done.out
+
+
+@pytest.fixture
+def without_pauses(monkeypatch) -> None:
+    """Makes commands repeat a failed call at once, where nothing that they wait for will change."""
+    monkeypatch.setattr(thumbwheel, "Client", partial(Client, sleep=lambda _seconds: None))
 
 
 @pytest.fixture

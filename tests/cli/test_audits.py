@@ -8,34 +8,29 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from statsmodels.stats.proportion import proportion_confint
 
+from tests.cli.conftest import in_this_process
 from tests.desk import vote
 
 REVIEW = [sys.executable, "-m", "app.cli.main", "audit", "review"]
 
 
 @pytest.fixture
-def review(cli) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A function: `review("y", "n", …)` runs a review in a separate process and sends these lines through a pipe."""
+def review(cli) -> Callable[..., str]:
+    """A function: `review("y", "n", …)` runs a review that reads these lines, and returns its output."""
 
-    def run(*keys: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            REVIEW,
-            input="".join(f"{key}\n" for key in keys),
-            capture_output=True,
-            text=True,
-            env={**os.environ, **cli.environment, "PYTHONIOENCODING": "utf-8"},
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return done
+    def run(*keys: str) -> str:
+        done = in_this_process(["audit", "review"], cli.environment, keys="".join(f"{key}\n" for key in keys))
+        assert done.code == 0, done.err
+        return done.out
 
     return run
 
 
 @pytest.mark.trial
 def test_an_audit_of_200_rows_of_each_class_gives_wilsons_interval(cli, review):
+    from statsmodels.stats.proportion import proportion_confint  # takes longer than other tests here
+
     vote(500, project="acme")
     started = cli("audit", "start").document
     assert [part["items"] for part in started["classes"]] == [200, 200]
@@ -43,12 +38,12 @@ def test_an_audit_of_200_rows_of_each_class_gives_wilsons_interval(cli, review):
     # Every 10th row is unsure, every 7th of the others wrong. The review takes two sessions.
     keys = ["u" if row % 10 == 0 else "n" if row % 7 == 0 else "y" for row in range(400)]
     first = review(*keys[:150])
-    assert "1 of 400" in first.stdout
-    assert "250 of 400 rows are left" in first.stdout
+    assert "1 of 400" in first
+    assert "250 of 400 rows are left" in first
     second = review(*keys[150:])
 
-    assert second.stdout.lstrip().startswith("151 of 400")
-    assert "Every row has a verdict." in second.stdout
+    assert second.lstrip().startswith("151 of 400")
+    assert "Every row has a verdict." in second
     found = cli("audit", "show").document
     assert found["pending"] == 0
     assert sum(part["unsure"] for part in found["classes"]) == keys.count("u")
@@ -66,10 +61,10 @@ def test_going_back_changes_a_verdict_and_the_review_goes_on_after_the_last_row(
 
     done = review("y", "y", "b", "b", "n", "?", "u", "q")
 
-    assert [line for line in done.stdout.splitlines() if line.endswith("of 10")] == [
+    assert [line for line in done.splitlines() if line.endswith("of 10")] == [
         f"{row} of 10" for row in (1, 2, 3, 2, 1, 3, 3, 4)
     ]
-    assert "verdict so far: agree" in done.stdout
+    assert "verdict so far: agree" in done
     items = {item.number: item.verdict for item in client.audits.items(audit)}
     assert items == {1: "disagree", 2: "agree", 3: "unsure", **dict.fromkeys(range(4, 11))}
 
@@ -111,7 +106,7 @@ def test_a_row_is_shown_with_everything_that_a_judge_needs_and_nothing_that_move
         )
     cli("audit", "start")
 
-    shown = review("q").stdout
+    shown = review("q")
 
     for part in ("1 of 2", "prompt, system:\n  Be kind.", "Where�[2J is it?", "completion:\n  On its way.\n  Soon."):
         assert part in shown

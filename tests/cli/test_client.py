@@ -18,6 +18,10 @@ PROBLEM = {"code": "database_unavailable", "detail": "Postgres does not answer: 
 EVENT = wire.Event(completion_id="msg-1", actor="user-1", signal=wire.Thumbs(value="up"))
 
 
+def at_once(_seconds: float) -> None:
+    """Replaces the pause between two attempts."""
+
+
 @contextmanager
 def answering(
     *answers: tuple[int, Any] | None, keys: list[str | None] | None = None
@@ -60,7 +64,7 @@ def answering(
 
 
 def test_an_event_is_sent_again_with_the_same_id_until_somebody_stores_it():
-    with answering(None, (503, PROBLEM), (201, RECEIPT)) as (url, bodies), Client(url) as client:
+    with answering(None, (503, PROBLEM), (201, RECEIPT)) as (url, bodies), Client(url, sleep=at_once) as client:
         receipt = client.events.record(EVENT)
 
     assert receipt.status == "stored"
@@ -75,14 +79,18 @@ def test_a_run_is_asked_for_again_with_the_same_key_until_somebody_answers():
     keys: list[str | None] = []
 
     answers = (None, (503, PROBLEM), (409, in_flight), (409, active))
-    with answering(*answers, keys=keys) as (url, bodies), Client(url) as client, pytest.raises(ApiError) as refused:
+    with (
+        answering(*answers, keys=keys) as (url, bodies),
+        Client(url, sleep=at_once) as client,
+        pytest.raises(ApiError) as refused,
+    ):
         client.runs.start()
 
     assert (refused.value.status, refused.value.code) == (409, "run_active")
     assert (len(bodies), len(set(keys))) == (4, 1)
     assert keys[0]
 
-    with answering((409, active), keys=keys) as (url, _), Client(url) as client, pytest.raises(ApiError):
+    with answering((409, active), keys=keys) as (url, _), Client(url, sleep=at_once) as client, pytest.raises(ApiError):
         client.runs.start()
 
     assert keys[-1] != keys[0]
@@ -91,7 +99,7 @@ def test_a_run_is_asked_for_again_with_the_same_key_until_somebody_answers():
 def test_giving_up_says_where_nobody_answered():
     url = f"http://127.0.0.1:{services.free_port()}"
 
-    with Client(url, tries=2) as client, pytest.raises(Unreachable, match=url):
+    with Client(url, tries=2, sleep=at_once) as client, pytest.raises(Unreachable, match=url):
         client.events.record(EVENT)
 
 
@@ -128,7 +136,7 @@ def checkpoint(files: dict[str, str]) -> dict[str, Any]:
 def test_a_file_whose_hash_is_another_is_not_left_behind(tmp_path):
     with (
         answering((200, checkpoint({"card.md": "0" * 64})), (200, b"other")) as (url, _),
-        Client(url) as client,
+        Client(url, sleep=at_once) as client,
         pytest.raises(Damaged, match=r"card\.md has SHA-256"),
     ):
         client.checkpoints.pull(uuid4(), tmp_path)
@@ -140,7 +148,7 @@ def test_a_file_whose_hash_is_another_is_not_left_behind(tmp_path):
 def test_a_server_cannot_have_files_written_outside_of_the_folder(tmp_path, path):
     with (
         answering((200, checkpoint({path: "0" * 64}))) as (url, _),
-        Client(url) as client,
+        Client(url, sleep=at_once) as client,
         pytest.raises(Damaged, match="outside"),
     ):
         client.checkpoints.pull(uuid4(), tmp_path / "folder")

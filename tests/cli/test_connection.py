@@ -1,12 +1,13 @@
 """The key, API address and project of a command: each mistake is one line with the remedy."""
 
 from app import services
+from tests.cli.conftest import CommandLine, in_this_process
 
 
-def test_an_api_that_does_not_answer_is_named_with_what_starts_it(bare):
+def test_an_api_that_does_not_answer_is_named_with_what_starts_it(without_pauses):
     url = f"http://127.0.0.1:{services.free_port()}"
 
-    line = bare.refused("runs", "list", THUMBWHEEL_URL=url)
+    line = CommandLine(in_this_process, {"THUMBWHEEL_URL": url}).refused("runs", "list")
 
     assert line.startswith(f"The API at {url} does not answer")
     assert "`thumbwheel up`" in line

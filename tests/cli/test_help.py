@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+from tests.cli.conftest import in_this_process
+
 HEAVY = ("torch", "sqlalchemy", "fastapi", "celery", "alembic", "psycopg", "redis", "pyarrow")
 
 
-def test_the_overview_names_every_command_with_a_whole_sentence(bare):
-    done = bare("--help")
+def test_the_overview_names_every_command_with_a_whole_sentence():
+    done = in_this_process(["--help"], {"COLUMNS": "200"})
 
     assert done.code == 0
     commands = (

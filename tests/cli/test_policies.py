@@ -1,13 +1,12 @@
 """`thumbwheel policies`: files of policies, versions, previews and explanations."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
 
 import pytest
 from thumbwheel import wire
+
+from app import services
+from tests.cli.conftest import CommandLine, in_this_process, on_a_screen
 
 POLICY = """\
 name: support
@@ -36,8 +35,10 @@ def thumbs(client):
     client.feedback("c2", "ann", wire.Outcome(name="escalated", value=True))
 
 
-def test_a_policy_is_checked_without_a_server(bare, policy):
-    done = bare("policies", "check", policy)
+def test_a_policy_is_checked_without_a_server(policy):
+    nowhere = CommandLine(in_this_process, {"THUMBWHEEL_URL": f"http://127.0.0.1:{services.free_port()}"})
+
+    done = nowhere("policies", "check", policy)
 
     assert done.code == 0, done.err
     outcomes = done.document["policy"]["signals"]["outcome"]
@@ -130,27 +131,8 @@ def test_a_label_is_explained(cli, thumbs):
     assert "Completion c9 has no feedback yet" in cli.refused("policies", "explain", "c9")
 
 
-def at_a_terminal(cli, *arguments):
-    leader, follower = pty.openpty()
-    environment = {**os.environ, **cli.environment, "COLUMNS": "160"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli.main", *map(str, arguments)], stdout=follower, env=environment
-    )
-    os.close(follower)
-    printed = b""
-    try:
-        while chunk := os.read(leader, 4096):
-            printed += chunk
-    except OSError:
-        pass  # Linux raises this once the other side is closed
-    finally:
-        os.close(leader)
-    assert process.wait() == 0
-    return printed.decode()
-
-
 def test_a_terminal_gets_tables_of_what_changes(cli, policy, thumbs):
-    shown = at_a_terminal(cli, "policies", "preview", policy)
+    shown = on_a_screen(cli, "policies", "preview", policy)
 
     for heading in ("Rows", "Signals", "Reasons", "Flipped labels", "desirable → nothing: 1", "Signals without a rule"):
         assert heading in shown
@@ -159,7 +141,7 @@ def test_a_terminal_gets_tables_of_what_changes(cli, policy, thumbs):
 
 
 def test_a_terminal_gets_an_explanation_in_words(cli, thumbs):
-    shown = at_a_terminal(cli, "policies", "explain", "c1")
+    shown = on_a_screen(cli, "policies", "explain", "c1")
 
     assert "completion c1 is desirable at weight 1" in shown
     assert "thumbs_up" in shown
@@ -167,9 +149,9 @@ def test_a_terminal_gets_an_explanation_in_words(cli, thumbs):
 
 def test_a_terminal_gets_a_policy_as_yaml_that_can_be_edited(cli, policy, tmp_path):
     cli("policies", "create", policy)
-    shown = at_a_terminal(cli, "policies", "show", "1")
+    shown = on_a_screen(cli, "policies", "show", "1")
 
     edited = tmp_path / "edited.yaml"
-    edited.write_text(shown[shown.index("name: support") :].replace("\r", ""))
+    edited.write_text(shown[shown.index("name: support") :])
     again = cli("policies", "create", edited).document
     assert (again["version"], again["policy"]["name"]) == (1, "support")

@@ -11,6 +11,7 @@ from thumbwheel import Client
 from app.access import service as access
 from app.database import transaction
 from app.errors import Unauthenticated
+from tests.cli.conftest import CommandLine, in_this_process
 
 
 def test_a_project_is_made_with_its_recipe_and_trigger_and_shown_as_json_to_a_pipe(cli):
@@ -62,19 +63,25 @@ def test_an_unknown_scope_is_answered_with_those_there_are(cli):
     assert "'feedback:write'" in cli.refused("keys", "create", "x", "--scope", "everything")
 
 
-def test_the_first_key_comes_from_the_database_itself_and_only_once(bare, migrated):
-    first = bare("keys", "first", **migrated.environment)
-    second = bare.refused("keys", "first", **migrated.environment)
+@pytest.fixture
+def beside_the_database(database, migrated) -> CommandLine:
+    """The command line with the addresses of the servers, and without a key."""
+    return CommandLine(in_this_process, migrated.environment)
+
+
+def test_the_first_key_comes_from_the_database_itself_and_only_once(bare, beside_the_database):
+    first = beside_the_database("keys", "first")
+    second = beside_the_database.refused("keys", "first")
 
     assert first.document["secret"].startswith("tw_")
     assert "There is an admin key already" in second
     assert "THUMBWHEEL_DATABASE_URL" in bare.refused("keys", "first")
 
 
-def test_a_lost_first_key_is_replaced_and_opens_nothing_any_more(bare, migrated):
-    lost = bare("keys", "first", **migrated.environment).document["secret"]
+def test_a_lost_first_key_is_replaced_and_opens_nothing_any_more(beside_the_database):
+    lost = beside_the_database("keys", "first").document["secret"]
 
-    replaced = bare("keys", "first", "--replace", **migrated.environment).document["secret"]
+    replaced = beside_the_database("keys", "first", "--replace").document["secret"]
 
     with transaction() as session:
         assert access.recognise(session, replaced).scopes == ["admin"]

@@ -1,13 +1,9 @@
 """`thumbwheel quarantine …`: listed, released, confirmed."""
 
-import os
-import pty
-import subprocess
-import sys
-
 import pytest
 from thumbwheel import wire
 
+from tests.cli.conftest import on_a_screen
 from tests.labels.rows.test_quarantine import thumbs
 from tests.logged import store
 
@@ -43,24 +39,9 @@ def test_from_python_the_same(client, bot):
 
 
 def test_a_terminal_gets_a_table_with_the_figures(cli, bot):
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli.main", "quarantine", "list"],
-        stdout=follower,
-        env={**os.environ, **cli.environment},
-    )
-    os.close(follower)
-    printed = b""
-    try:
-        while chunk := os.read(leader, 4096):
-            printed += chunk
-    except OSError:
-        pass  # Linux raises this once the other side is closed
-    finally:
-        os.close(leader)
+    shown = on_a_screen(cli, "quarantine", "list")
 
-    assert process.wait(timeout=120) == 0
-    assert {"bot", "quarantined", "burst:", "70", "votes", "bot/0,"} <= set(printed.decode().split())
+    assert {"bot", "quarantined", "burst:", "70", "votes", "bot/0,"} <= set(shown.split())
 
 
 def test_what_cannot_be_decided_is_one_line(cli, bot):

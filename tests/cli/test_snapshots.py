@@ -157,7 +157,7 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(cli, made, tmp_path
 
 
 @pytest.mark.parametrize(("form", "found"), [("parquet", b""), ("jsonl", b"another content"), ("datasets", b"")])
-def test_a_damaged_shard_leaves_no_folder(cli, client, made, tmp_path, form, found):
+def test_a_damaged_shard_leaves_no_folder(cli, client, made, tmp_path, without_pauses, form, found):
     snapshot = client.snapshots.get(made())
     Path(artifacts.path_of(snapshot.files["train-chat.parquet"])).write_bytes(found)
 

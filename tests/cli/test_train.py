@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import CommandLine, in_own_process, in_this_process
+from tests.cli.conftest import CommandLine, Done, in_own_process, in_this_process
 from tests.trainer import tiny
 from tests.trainer.asking import SMALL, written
 
@@ -27,6 +27,17 @@ ENVIRONMENT = {
 def alone() -> CommandLine:
     """The command line in a separate process, without the address of any server."""
     return CommandLine(in_own_process, ENVIRONMENT)
+
+
+@pytest.fixture
+def with_own_trainer(capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command line in this process, which starts the trainer as a separate one."""
+
+    def run(arguments: list[str], environment: dict[str, str]) -> Done:
+        done, trainer = in_this_process(arguments, environment), capfd.readouterr()
+        return Done(done.code, done.out + trainer.out, done.err + trainer.err)
+
+    return CommandLine(run, ENVIRONMENT)
 
 
 @pytest.fixture
@@ -129,13 +140,15 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(command, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_set_lies_over_the_recipe_file_field_by_field(alone, recipe, tmp_path):
+def test_set_lies_over_the_recipe_file_field_by_field(with_own_trainer, recipe, tmp_path):
     recipe.write_text(json.dumps({"lora": {"rank": 0}, "beta": -1}))
     arguments = ["train", "--data", "rows", "--model", "model", "--out", tmp_path / "out", "--recipe-file", recipe]
 
-    assert "lora.rank is 0" in alone.refused(*arguments, "--set", "lora.alpha=8", "--beta", "0.2")
-    assert "beta is -1" in alone.refused(*arguments, "--set", "lora.rank=8")
-    assert "rows: there is no such file" in alone.refused(*arguments, "--set", "lora.rank=8", "--beta", "0.2")
+    assert "lora.rank is 0" in with_own_trainer.refused(*arguments, "--set", "lora.alpha=8", "--beta", "0.2")
+    assert "beta is -1" in with_own_trainer.refused(*arguments, "--set", "lora.rank=8")
+    assert "rows: there is no such file" in with_own_trainer.refused(
+        *arguments, "--set", "lora.rank=8", "--beta", "0.2"
+    )
 
 
 @pytest.mark.parametrize(

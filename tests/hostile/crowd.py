@@ -64,8 +64,12 @@ class Connection:
         self._streams = None
 
 
-async def crowd(url: str, api_key: str, project: str, readers: int = 1000, seconds: float = 10) -> dict[str, float]:
+async def crowd(
+    url: str, api_key: str, project: str, readers: int = 1000, seconds: float = 10, quiet_seconds: float = 3
+) -> dict[str, float]:
     """Measures an API while `readers` clients request the current release at the same moments, for `seconds`.
+
+    quiet_seconds  the duration of the measurement before
 
     ingest_p99_quiet_ms, ingest_p99_ms  latency of single events, before and meanwhile
     livez_max_ms                        the slowest answer of the probe meanwhile
@@ -76,7 +80,7 @@ async def crowd(url: str, api_key: str, project: str, readers: int = 1000, secon
     headers = f"Authorization: Bearer {api_key}\r\n"
     statuses: Counter[int] = Counter()
     quiet, busy, probes = [], [], []
-    await _write(url, headers, project, time.monotonic() + min(seconds, 3.0), quiet, statuses)
+    await _write(url, headers, project, time.monotonic() + quiet_seconds, quiet, statuses)
     crowded = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.hostile.crowd", url, api_key, project, str(readers), str(seconds),
         stdout=asyncio.subprocess.PIPE,

@@ -1,32 +1,28 @@
 """`thumbwheel doctor` lists what works; a fault comes with its remedy and exit code 1."""
 
-import json
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 from sqlalchemy import text
 from thumbwheel import wire
 
 from app import outbox, services
+from app.cli.doctor import processes
 from app.database import transaction
 from app.messages import HOUSEKEEPING, Task
 from app.project_setup import service as project_setup
+from tests.cli.conftest import Done, in_own_process, with_these_settings_alone
 from tests.services.bucket import BUCKET, bucket, bucket_server
 
 
-def doctor(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("THUMBWHEEL_")}
-    command = [sys.executable, "-m", "app.cli.main", "doctor", *options]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=surroundings | {"COLUMNS": "300"} | environment, check=False
-    )
+def doctor(*options: str, **environment: str) -> Done:
+    """Runs the command with these settings alone."""
+    return with_these_settings_alone(["doctor", *options], {"COLUMNS": "300", **environment})
 
 
-def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
-    return {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+def findings(done: Done) -> dict[str, dict[str, str]]:
+    return {finding["check"]: finding for finding in done.document["findings"]}
 
 
 @pytest.fixture(autouse=True)
@@ -38,17 +34,25 @@ def without_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def states(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+@pytest.fixture
+def without_workers(monkeypatch):
+    """Saves the wait for answers of workers, as none runs."""
+    monkeypatch.setattr(processes, "REPLY_SECONDS", 0.1)
+
+
+def states(done: Done) -> dict[str, str]:
     return {name: finding["state"] for name, finding in findings(done).items()}
 
 
 @pytest.mark.xdist_group("stack")
+@pytest.mark.trial
 def test_all_is_well_while_everything_runs(stack, tmp_path):
     environment = {name: value for name, value in stack.environment.items() if name.startswith("THUMBWHEEL_")}
+    environment["THUMBWHEEL_API_KEY"] = stack.admin_key or ""
 
-    done = doctor("--json", **environment, THUMBWHEEL_API_KEY=stack.admin_key or "")
+    done = in_own_process(["doctor", "--json"], {**os.environ, **environment})
 
-    assert done.returncode == 0, done.stdout
+    assert done.code == 0, done.out
     report = findings(done)
     assert set(states(done)) >= {"API", "API key", "Workers", "Last tick", "Messages", "Base models"}
     assert report["Postgres"]["said"].endswith("tables up to date")
@@ -57,6 +61,7 @@ def test_all_is_well_while_everything_runs(stack, tmp_path):
 
 
 @pytest.mark.xdist_group("stack")
+@pytest.mark.trial
 def test_the_embedded_servers_of_a_running_stack_are_found_by_its_data_folder(stack):
     folder = stack.environment["THUMBWHEEL_DATA_DIR"]
 
@@ -64,18 +69,20 @@ def test_the_embedded_servers_of_a_running_stack_are_found_by_its_data_folder(st
         "--json", THUMBWHEEL_DATA_DIR=folder, THUMBWHEEL_URL=stack.base_url, THUMBWHEEL_BASE_MODELS="on_workers"
     )
 
-    assert done.returncode == 0, done.stdout
+    assert done.code == 0, done.out
     assert findings(done)["Postgres"]["said"].endswith("tables up to date")
     assert states(done)["Workers"] == "ok"
     assert "THUMBWHEEL_API_KEY is not set" in findings(done)["API key"]["said"]
 
 
-def test_servers_without_api_worker_and_beat_are_wrong_each_with_its_remedy(migrated, database, tmp_path):
+def test_servers_without_api_worker_and_beat_are_wrong_each_with_its_remedy(
+    migrated, database, tmp_path, without_workers
+):
     address = f"http://127.0.0.1:{services.free_port()}"
 
     done = doctor("--json", **migrated.environment | {"THUMBWHEEL_DATA_DIR": str(tmp_path), "THUMBWHEEL_URL": address})
 
-    assert done.returncode == 1
+    assert done.code == 1
     report = findings(done)
     assert [name for name, state in states(done).items() if state == "wrong"] == ["API", "Workers", "Last tick"]
     assert "set THUMBWHEEL_URL to where it runs" in report["API"]["said"]
@@ -83,7 +90,9 @@ def test_servers_without_api_worker_and_beat_are_wrong_each_with_its_remedy(migr
     assert "start the beat" in report["Last tick"]["said"]
 
 
-def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(migrated, database, tmp_path):
+def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(
+    migrated, database, tmp_path, without_workers
+):
     with transaction() as session:
         project_setup.create(session, wire.NewProject(project="desk", base_model="/models/none"))
         outbox.put(session, Task("worker.tasks.nobody", HOUSEKEEPING))
@@ -104,14 +113,14 @@ def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(m
 def test_a_misspelt_setting_is_wrong_and_the_right_name_is_suggested(tmp_path):
     done = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path), THUMBWHEEL_TICK_SECOND="3")
 
-    assert done.returncode == 1
+    assert done.code == 1
     assert "THUMBWHEEL_TICK_SECOND (did you mean THUMBWHEEL_TICK_SECONDS?)" in findings(done)["Setting names"]["said"]
 
 
 def test_a_machine_without_settings_would_use_embedded_servers(tmp_path):
     done = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path))
 
-    assert done.returncode == 0, done.stdout
+    assert done.code == 0, done.out
     assert findings(done)["Postgres"]["said"].startswith("embedded by `thumbwheel up`")
 
 
@@ -127,7 +136,7 @@ def test_servers_that_do_not_answer_and_a_closed_folder_are_wrong_each_with_its_
         THUMBWHEEL_ARTIFACTS_URL=str(tmp_path / "file" / "artifacts"),
     )
 
-    assert done.returncode == 1
+    assert done.code == 1
     report = findings(done)
     assert "THUMBWHEEL_DATABASE_URL" in report["Postgres"]["said"]
     assert "THUMBWHEEL_REDIS_URL" in report["Redis"]["said"]
@@ -140,7 +149,7 @@ def test_servers_that_do_not_answer_and_a_closed_folder_are_wrong_each_with_its_
         "Data folder",
         "Artifacts",
     }
-    assert "secret" not in done.stdout
+    assert "secret" not in done.out
 
 
 @pytest.mark.trial
@@ -155,9 +164,9 @@ def test_a_bucket_is_tried_out_and_one_that_is_missing_is_wrong(tmp_path, monkey
         versioned = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path), **environment)
         left = made.find(BUCKET)
 
-    assert missing.returncode == 1
+    assert missing.code == 1
     assert f"bucket {BUCKET} does not exist: make it" in findings(missing)["Artifacts"]["said"]
-    assert versioned.returncode == 0, versioned.stdout
+    assert versioned.code == 0, versioned.out
     assert findings(versioned)["Artifacts"]["state"] == "note"
     assert "erased files stay there as old versions" in findings(versioned)["Artifacts"]["said"]
     assert left == []
@@ -167,7 +176,7 @@ def test_old_tables_are_wrong(servers, tmp_path):
     with services.embedded_postgres(servers.folder / "old", durable=False) as empty:
         done = doctor("--json", THUMBWHEEL_DATABASE_URL=empty.url, THUMBWHEEL_DATA_DIR=str(tmp_path))
 
-    assert done.returncode == 1
+    assert done.code == 1
     assert "tables at None" in findings(done)["Postgres"]["said"]
     assert "run `thumbwheel migrate`" in findings(done)["Postgres"]["said"]
 
@@ -175,6 +184,6 @@ def test_old_tables_are_wrong(servers, tmp_path):
 def test_a_setting_that_cannot_be_read_is_named_and_a_table_says_so_to_people():
     done = doctor(THUMBWHEEL_PORT="eighty")
 
-    assert done.returncode == 1
-    assert "wrong  Settings" in done.stdout
-    assert "THUMBWHEEL_PORT" in done.stdout
+    assert done.code == 1
+    assert "wrong  Settings" in done.out
+    assert "THUMBWHEEL_PORT" in done.out

@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app import services
 from app.errors import Conflict, Invalid, Unavailable
@@ -97,7 +99,8 @@ def test_valkey_keeps_its_keys_and_lets_nobody_in_without_the_password(folder):
     with services.embedded_valkey(folder / "valkey") as server, redis.Redis.from_url(server.url) as client:
         client.set("kept", "7")
         port = client.connection_pool.connection_kwargs["port"]
-        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+        at_once = Retry(NoBackoff(), 0)
+        with redis.Redis(port=port, retry=at_once) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.get("kept")
 
     with services.embedded_valkey(folder / "valkey") as server, redis.Redis.from_url(server.url) as client:

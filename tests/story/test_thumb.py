@@ -13,7 +13,7 @@ from app.cli.stack import Stack
 from tests.story.desk import desk, ended, events, wait
 from worker.training.files.fingerprint import weights_fingerprint
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 
 def labels_of_snapshot(stack: Stack, pulled: Path) -> dict[str, bool]:

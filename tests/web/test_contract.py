@@ -23,6 +23,7 @@ from thumbwheel import wire
 from app.access import service as access
 from app.database import transaction
 from app.project_setup import service as project_setup
+from tests.conftest import Servers
 from tests.served import served
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -50,9 +51,11 @@ LARGE = {
 }  # fmt: skip
 
 
+OPERATIONS = {operation.ok().label: operation.ok() for operation in schema.get_all_operations()}
+
+
 def _labels() -> Iterator[Any]:
-    for operation in schema.get_all_operations():
-        label = operation.ok().label
+    for label in OPERATIONS:
         yield pytest.param(label, marks=pytest.mark.trial) if label in LARGE else label
 
 
@@ -65,15 +68,15 @@ def key(database: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {created.secret}"}
 
 
-@pytest.fixture
-def url(key: dict[str, str]) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def url(migrated: Servers) -> Iterator[str]:
     with served() as url:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def session(url: str) -> Iterator[requests.Session]:
-    """A connection that the hundreds of calls of an operation share."""
+    """A connection that all calls share."""
     with requests.Session() as session:
         session.trust_env = False  # saves a read of the environment and ~/.netrc per call
         yield session
@@ -100,9 +103,8 @@ def tried(label: str, call: Callable[[schemathesis.Case], None]) -> Callable[[],
     `parametrize()` generates the calls of all operations before the first test, in every process of pytest-xdist,
     although most of them belong to another process.
     """
-    [operation] = [result.ok() for result in schema.get_all_operations() if result.ok().label == label]
     feedback = FeedbackSources(constants_value_source=make_constants_value_source(schema))
     made: Callable[[], None] = build_operation_test(
-        config=schema.config, operation=operation, test_func=call, given_kwargs={}, feedback=feedback
+        config=schema.config, operation=OPERATIONS[label], test_func=call, given_kwargs={}, feedback=feedback
     )
     return made

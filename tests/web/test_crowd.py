@@ -67,7 +67,7 @@ def test_many_previews_of_a_long_log_keep_neither_probes_nor_events_waiting(serv
 
 
 def test_readers_of_the_current_release_are_never_turned_away(server):
-    figures = asyncio.run(crowd(*server, "acme", readers=CLIENTS, seconds=2))
+    figures = asyncio.run(crowd(*server, "acme", readers=CLIENTS, seconds=2, quiet_seconds=0.1))
 
     assert figures["hangs"] == figures["errors_503"] == figures["errors_5xx_other"] == 0
     assert figures["reads"] >= CLIENTS

@@ -5,17 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from app.main import create_app
-
 WRITTEN = Path(__file__).parents[2] / "docs" / "openapi.json"
 WITHOUT_KEY = {"live", "ready"}
-
-
-@pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    return create_app().openapi()
 
 
 def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

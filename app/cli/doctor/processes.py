@@ -111,6 +111,8 @@ def last_tick(config: Settings) -> Finding:
 def messages(config: Settings) -> Finding:
     """Checks that messages in the outbox and in the broker's queues do not wait for long."""
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     from app import outbox
     from app.database import now, transaction
@@ -122,7 +124,7 @@ def messages(config: Settings) -> Finding:
     age = (now() - oldest).total_seconds() if oldest else 0.0
     try:
         with redis.Redis.from_url(
-            str(config.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS
+            str(config.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=Retry(NoBackoff(), 1)
         ) as client:
             queued = {queue: int(client.llen(queue)) for queue in (RUNS, HOUSEKEEPING)}
     except redis.RedisError as error:

@@ -31,6 +31,8 @@ def database(config: Settings) -> Finding:
 
 def broker(config: Settings) -> Finding:
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     from app.services.programs import valkey_program
 
@@ -39,7 +41,7 @@ def broker(config: Settings) -> Finding:
         return Finding("Redis", "ok", f"embedded by `thumbwheel up`, which is not running; from {program}")
     try:
         with redis.Redis.from_url(
-            str(config.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS
+            str(config.redis_url), socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=Retry(NoBackoff(), 1)
         ) as client:
             version = client.info("server")["redis_version"]
     except redis.RedisError as error:

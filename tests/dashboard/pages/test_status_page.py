@@ -8,10 +8,14 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from thumbwheel import Client, wire
 
-from app.cli.stack import Stack
+from app import services
+from tests.conftest import Servers
+from tests.served import served
 
-pytestmark = [pytest.mark.pages, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.pages
 
+#: Time after which the page refreshes itself.
+REFRESH_MS = 3_000
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -26,6 +30,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def url(migrated: Servers) -> Iterator[str]:
+    with served() as url:
+        yield url
+
+
 @pytest.fixture
 def faults() -> list[str]:
     """A list of the errors in the console of the page. A test removes those that it provokes; no other may be left."""
@@ -33,9 +43,11 @@ def faults() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, stack: Stack, faults: list[str]) -> Iterator[Page]:
-    context = browser.new_context(http_credentials={"username": "anybody", "password": stack.admin_key or ""})
+def page(browser: Browser, admin_key: str, faults: list[str]) -> Iterator[Page]:
+    """A page whose clock a test can put forward."""
+    context = browser.new_context(http_credentials={"username": "anybody", "password": admin_key})
     page = context.new_page()
+    page.clock.install()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     yield page
@@ -44,48 +56,51 @@ def page(browser: Browser, stack: Stack, faults: list[str]) -> Iterator[Page]:
 
 
 @pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with Client(stack.base_url, api_key=stack.admin_key) as client:
+def client(url: str, admin_key: str) -> Iterator[Client]:
+    with Client(url, api_key=admin_key) as client:
         yield client
 
 
 def test_a_new_project_shows_its_base_model_live_and_what_is_missing_for_a_run(
-    page: Page, stack: Stack, client: Client
+    page: Page, url: str, client: Client
 ) -> None:
     client.projects.create(wire.NewProject(project="page-new", base_model="/models/none"))
 
-    page.goto(f"{stack.base_url}/?project=page-new")
+    page.goto(f"{url}/?project=page-new")
 
     assert "the base model" in page.locator("#live").inner_text()
     assert "Not enough for a run" in page.locator("#labels").inner_text()
     assert "none yet" in page.locator("#runs").inner_text()
 
 
-def test_labels_appear_without_a_reload(page: Page, stack: Stack, client: Client) -> None:
+def test_labels_appear_without_a_reload(page: Page, url: str, client: Client, admin_key: str) -> None:
     client.projects.create(wire.NewProject(project="page-live", base_model="/models/none"))
-    page.goto(f"{stack.base_url}/?project=page-live")
+    page.goto(f"{url}/?project=page-live")
     row = page.locator("#labels tr", has_text="for the next run").locator("td").nth(1)
     assert row.inner_text() == "0"
 
-    with Client(stack.base_url, api_key=stack.admin_key, project="page-live") as backend:
+    with Client(url, api_key=admin_key, project="page-live") as backend:
         backend.feedback("c-1", "a-1", "up", prompt="Hello?", completion="Good day.")
 
-    page.locator("#labels td", has_text="1").first.wait_for(timeout=15_000)
-    assert row.inner_text() == "1"
+    def appeared() -> bool:
+        page.clock.fast_forward(REFRESH_MS)
+        return row.inner_text() == "1"
+
+    assert services.wait_until(appeared, 60)
 
 
-def test_texts_of_users_are_shown_as_texts(page: Page, stack: Stack, client: Client) -> None:
+def test_texts_of_users_are_shown_as_texts(page: Page, url: str, client: Client) -> None:
     client.projects.create(wire.NewProject(project="page-safe", base_model="/<script>throw new Error('run')</script>"))
 
-    page.goto(f"{stack.base_url}/?project=page-safe")
+    page.goto(f"{url}/?project=page-safe")
 
     assert page.locator("#live").is_visible()
 
 
-def test_the_page_asks_for_a_key(browser: Browser, stack: Stack) -> None:
+def test_the_page_asks_for_a_key(browser: Browser, url: str) -> None:
     context = browser.new_context()
     try:
-        answer = context.request.get(f"{stack.base_url}/")
+        answer = context.request.get(f"{url}/")
         assert answer.status == 401
         assert "API key" in answer.headers["www-authenticate"]
     finally:
@@ -93,30 +108,32 @@ def test_the_page_asks_for_a_key(browser: Browser, stack: Stack) -> None:
 
 
 def test_the_page_says_when_the_server_does_not_answer_and_when_it_does_again(
-    page: Page, stack: Stack, client: Client, faults: list[str]
+    page: Page, url: str, client: Client, faults: list[str]
 ) -> None:
     client.projects.create(wire.NewProject(project="page-away", base_model="/models/none"))
-    page.goto(f"{stack.base_url}/?project=page-away")
+    page.goto(f"{url}/?project=page-away")
     warning = page.locator("#stale")
     assert warning.is_hidden()
 
     page.route("**/?project=page-away", lambda route: route.fulfill(status=503, body="away"))
+    page.clock.fast_forward(REFRESH_MS)
     warning.wait_for(state="visible", timeout=20_000)
     text = warning.inner_text()
     page.unroute("**/?project=page-away")
+    page.clock.fast_forward(REFRESH_MS)
     warning.wait_for(state="hidden", timeout=20_000)
 
     assert "answers with an error (503). This page is as of" in text
     faults[:] = [fault for fault in faults if "503" not in fault]
 
 
-def test_a_refresh_leaves_a_selection_alone(page: Page, stack: Stack, client: Client) -> None:
+def test_a_refresh_leaves_a_selection_alone(page: Page, url: str, client: Client) -> None:
     client.projects.create(wire.NewProject(project="page-read", base_model="/models/none"))
-    page.goto(f"{stack.base_url}/?project=page-read")
+    page.goto(f"{url}/?project=page-read")
     page.locator("#labels h2").select_text()
 
     with page.expect_response("**/?project=page-read") as refreshed:
-        pass
+        page.clock.fast_forward(REFRESH_MS)
     refreshed.value.finished()
 
     assert page.evaluate("document.getSelection().toString().trim()") == "Labels"
@@ -124,12 +141,12 @@ def test_a_refresh_leaves_a_selection_alone(page: Page, stack: Stack, client: Cl
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_enough_contrast_and_a_phone_needs_no_sideways_scrolling(
-    page: Page, stack: Stack, client: Client, scheme: Literal["light", "dark"]
+    page: Page, url: str, client: Client, scheme: Literal["light", "dark"]
 ) -> None:
     client.projects.create(wire.NewProject(project=f"page-{scheme}", base_model="/models/" + "long-name-" * 12))
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(f"{stack.base_url}/?project=page-{scheme}")
+    page.goto(f"{url}/?project=page-{scheme}")
     # Every CSS class of a text that the page of a project may have.
     page.evaluate(
         """() => {
@@ -169,12 +186,12 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_the_reference_of_the_api_is_shown_without_the_internet(page: Page, stack: Stack) -> None:
+def test_the_reference_of_the_api_is_shown_without_the_internet(page: Page, url: str) -> None:
     elsewhere: list[str] = []
-    own = (stack.base_url, "data:")
+    own = (url, "data:")
     page.on("request", lambda sent: None if sent.url.startswith(own) else elsewhere.append(sent.url))
 
-    page.goto(f"{stack.base_url}/docs")
+    page.goto(f"{url}/docs")
     page.locator(".opblock").first.wait_for(timeout=20_000)
 
     assert page.locator("text=Record one event").count() == 1

@@ -110,7 +110,8 @@ def test_an_open_older_transaction_is_waited_for_and_named():
     assert shown(done).trouble is None
 
 
-def test_a_table_that_others_keep_busy_is_tried_again_and_then_only_vacuumed():
+def test_a_table_that_others_keep_busy_is_tried_again_and_then_only_vacuumed(monkeypatch):
+    monkeypatch.setattr(vacuum, "LOCK_SECONDS", 0.1)  # the lock is kept for longer than any wait for it
     done = erased()
     with psycopg.connect(settings.current().need_libpq_database()) as reader:
         for _ in range(vacuum.MOST_REWRITES):

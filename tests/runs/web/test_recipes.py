@@ -7,7 +7,6 @@ import pytest
 from fastapi.testclient import TestClient
 from thumbwheel.wire import Recipe
 
-from app.main import create_app
 from tests.desk import execute, vote
 
 PLACES = [
@@ -19,8 +18,8 @@ PLACES = [
 
 
 @pytest.fixture(scope="module")
-def schemas() -> dict[str, Any]:
-    return create_app().openapi()["components"]["schemas"]
+def schemas(document: dict[str, Any]) -> dict[str, Any]:
+    return document["components"]["schemas"]
 
 
 def resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

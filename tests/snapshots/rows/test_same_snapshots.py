@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha512
 from pathlib import Path
@@ -13,10 +14,11 @@ from time import monotonic
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg import sql
 
 from app import database as app_database
-from app.cli.stack import migrate
+from app.cli.migrate import configuration
 from benchmarks.labels.logs import fill
 from benchmarks.labels.work import PROJECT
 from tests.conftest import forget_settings
@@ -45,18 +47,24 @@ class Database:
         command = [sys.executable, "-m", "tests.snapshots.building", str(folder)]
         return subprocess.Popen(command, cwd=ROOT, env=os.environ | self.environment | {"PYTHONPATH": str(ROOT)})
 
-    def build(self, folder: Path) -> str:
-        """Builds the snapshot on this database and returns the hash of its manifest."""
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Makes `app.database` use this database during the block."""
         before = {name: os.environ[name] for name in self.environment}
         app_database.engine().dispose()
         os.environ.update(self.environment)
         forget_settings()
         try:
-            return build(folder).files["manifest.json"]
+            yield
         finally:
             app_database.engine().dispose()
             os.environ.update(before)
             forget_settings()
+
+    def build(self, folder: Path) -> str:
+        """Builds the snapshot on this database and returns the hash of its manifest."""
+        with self.used():
+            return build(folder).files["manifest.json"]
 
     def snapshots(self) -> list[str]:
         with psycopg.connect(self.url) as connection:
@@ -76,7 +84,8 @@ def databases(servers, tmp_path_factory) -> Iterator[Callable[[], Database]]:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
         database = Database(owner.rpartition("/")[0] + f"/{name}", tmp_path_factory.mktemp(name))
         if not names:
-            migrate(os.environ | database.environment)
+            with database.used():
+                command.upgrade(configuration(), "head")
         names.append(name)
         return database
 

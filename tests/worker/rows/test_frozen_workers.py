@@ -183,7 +183,7 @@ def test_a_trainer_whose_lease_is_renewed_works_on(database, tmp_path, monkeypat
         heart.show_in(tmp_path)
         (tmp_path / "lease.json").write_text('{"epoch": 1, "seconds": 3}')
         with watched(tmp_path) as trainer, pytest.raises(subprocess.TimeoutExpired):
-            trainer.wait(5)
+            trainer.wait(3.5)
 
 
 def test_no_process_is_signalled_by_a_number_in_a_file(database, tmp_path, monkeypatch):
