@@ -8,7 +8,9 @@ import pytest
 import torch
 import transformers
 
-from tests.trainer import tiny
+from tests.trainer import asking, tiny
+from worker.training.machine.process import StopRequest
+from worker.training.standalone.training import train_alone
 from worker.training.train import train
 
 
@@ -47,3 +49,11 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, base: Path, adapter: 
         return workdir
 
     return lambda method="full", *, on_adapter=False: run(method, on_adapter)
+
+
+@pytest.fixture(scope="session")
+def finished_alone(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """The folder of a finished training of one step without a service, evaluated."""
+    folder = tmp_path_factory.mktemp("finished-alone")
+    train_alone(asking.request(folder, base, None, max_steps=1, holdout=0.3), StopRequest())
+    return folder / "out"

@@ -35,6 +35,8 @@ from worker.training.machine.process import REFUSED, StopRequest, TrainingRefusa
 from worker.training.standalone.training import train_alone
 from worker.training.train import is_finished, train
 
+pytestmark = pytest.mark.xdist_group("training alone")
+
 Damage = Callable[[bytes], bytes]
 
 #: Recipe of three steps of full weights, with a measurement of drift after each.
@@ -380,18 +382,10 @@ def test_a_job_without_seals_is_taken_as_it_is(tmp_path: Path, base: Path) -> No
 # -- a training without a service -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    """The folder of a request, with a finished training in out/."""
-    folder = tmp_path_factory.mktemp("finished")
-    train_alone(asking.request(folder, base, None, max_steps=1, holdout=0.3), StopRequest())
-    return folder
-
-
 @pytest.fixture
-def again(finished: Path, tmp_path: Path, base: Path) -> Callable[..., dict[str, Any]]:
+def again(finished_alone: Path, tmp_path: Path, base: Path) -> Callable[..., dict[str, Any]]:
     """Requests the same training in a copy of its folder."""
-    shutil.copytree(finished / "out", tmp_path / "out")
+    shutil.copytree(finished_alone, tmp_path / "out")
 
     def ask(**options: Any) -> dict[str, Any]:
         return train_alone(asking.request(tmp_path, base, None, max_steps=1, holdout=0.3, **options), StopRequest())
@@ -421,15 +415,15 @@ def test_a_damaged_request_is_refused_in_a_sentence(
     "file", ["adapter_model.safetensors", "adapter_config.json", "scores.json", "training.json", "work/scores.json"]
 )
 def test_a_finished_training_with_a_damaged_file_is_made_whole(
-    again: Callable[..., dict[str, Any]], finished: Path, tmp_path: Path, file: str, damage: Damage
+    again: Callable[..., dict[str, Any]], finished_alone: Path, tmp_path: Path, file: str, damage: Damage
 ) -> None:
     spoil(tmp_path / "out" / file, damage)
 
     assert again()["finished_before"] is False
 
     for name in ("adapter_model.safetensors", "adapter_config.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (finished / "out" / name).read_bytes()
-    there, before = (tiny.document(folder / "out" / "scores.json") for folder in (tmp_path, finished))
+        assert (tmp_path / "out" / name).read_bytes() == (finished_alone / name).read_bytes()
+    there, before = (tiny.document(out / "scores.json") for out in (tmp_path / "out", finished_alone))
     assert {**there, "seconds": 0} == {**before, "seconds": 0}
     assert again()["finished_before"] is True
 
