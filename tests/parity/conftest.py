@@ -19,10 +19,13 @@ NOISE = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Assigns these tests to one process of pytest-xdist, as importing TRL takes seconds."""
     missing = importlib.util.find_spec("trl") is None
     for item in items:
         if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.xdist_group("trl"))
             if missing:
                 item.add_marker(
                     pytest.mark.skip(reason="TRL is not installed: parity is a comparison with its trainers")

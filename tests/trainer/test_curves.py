@@ -8,6 +8,8 @@ import pytest
 from worker.training.watch.curves import PANELS, draw, points, smoothed
 from worker.training.watch.journal import figures, tokens_per_second
 
+pytestmark = pytest.mark.xdist_group("training alone")  # which draws too
+
 
 def line(step: int, **changes: Any) -> dict[str, Any]:
     return {

@@ -1,6 +1,7 @@
 """Drift during training: its measurement, and that it does not change the training."""
 
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from worker.training.watch.sampling import chosen_prompts, drift_of_tokens, samp
 
 CPU = torch.device("cpu")
 CHECKED: dict[str, Any] = {"drift": {"checks": 4, "prompts": 6, "max_new_tokens": 6}}
-UNCHECKED: dict[str, Any] = {"drift": {"checks": 0}}
 FIGURES = ("kl_nats_per_token", "sampled_length_median", "reference_length_median")
 
 
@@ -67,11 +67,9 @@ def test_checks_are_spread_evenly_and_the_last_is_after_the_last_step() -> None:
 
 
 def test_training_does_not_notice_that_its_drift_is_measured(
-    tmp_path: Path, base: Path, adapter: Path, method: str, checked: Path
+    finished_run: Callable[..., Path], method: str, checked: Path
 ) -> None:
-    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method=method, **UNCHECKED)
-
-    train(workdir)
+    workdir = finished_run(method, on_adapter=True)
 
     assert digest(workdir) == digest(checked)
     assert checks(workdir) == {}

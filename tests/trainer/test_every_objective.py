@@ -1,5 +1,7 @@
 """Whole runs with each objective: its rows, that it learns, and that it resumes bit for bit."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,17 +40,21 @@ OBJECTIVE = [pytest.param(name, marks=pytest.mark.xdist_group(f"objective {name}
 
 
 @pytest.fixture(scope="module")
-def learnt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[str, Path]:
-    """An objective and the WORKDIR of a whole run with it."""
-    objective = str(request.param)
-    workdir = stage(tmp_path_factory.mktemp("learnt") / "w", base, objective, epochs=6)
-    train(workdir)
-    return objective, workdir
+def learnt(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Callable[[str], Path]:
+    """Trains with an objective, once, and returns the WORKDIR of the whole run."""
+
+    @cache
+    def run(objective: str) -> Path:
+        workdir = stage(tmp_path_factory.mktemp("learnt") / "w", base, objective, epochs=6)
+        train(workdir)
+        return workdir
+
+    return run
 
 
-@pytest.mark.parametrize("learnt", OBJECTIVE, indirect=True)
-def test_every_objective_learns_to_tell_its_rows_apart(learnt: tuple[str, Path]) -> None:
-    objective, workdir = learnt
+@pytest.mark.parametrize("objective", OBJECTIVE)
+def test_every_objective_learns_to_tell_its_rows_apart(learnt: Callable[[str], Path], objective: str) -> None:
+    workdir = learnt(objective)
     steps = tiny.lines(workdir / "metrics.jsonl")
     first, last = steps[0], steps[-1]
     assert last["loss"] < first["loss"]
@@ -64,9 +70,9 @@ def test_every_objective_learns_to_tell_its_rows_apart(learnt: tuple[str, Path])
     assert summary["recipe"]["objective"] == objective
 
 
-@pytest.mark.parametrize("learnt", OBJECTIVE, indirect=True)
-def test_every_objective_with_a_reference_starts_at_it(learnt: tuple[str, Path]) -> None:
-    objective, workdir = learnt
+@pytest.mark.parametrize("objective", OBJECTIVE)
+def test_every_objective_with_a_reference_starts_at_it(learnt: Callable[[str], Path], objective: str) -> None:
+    workdir = learnt(objective)
     first = tiny.lines(workdir / "metrics.jsonl")[0]
     if OBJECTIVES[objective].reference:
         assert first["reward_desirable"] == first["reward_undesirable"] == 0
@@ -121,11 +127,12 @@ def test_the_rows_that_spans_cover_weigh_what_the_span_says() -> None:
     assert without.weights.tolist() == [1] * 6
 
 
-def test_without_spans_tkto_trains_what_kto_trains(tmp_path: Path, base: Path) -> None:
-    kto = tiny.stage(tmp_path / "kto", base, tiny.text_rows())
+def test_without_spans_tkto_trains_what_kto_trains(
+    tmp_path: Path, finished_run: Callable[..., Path], base: Path
+) -> None:
+    kto = finished_run()
     tkto = tiny.stage(tmp_path / "tkto", base, tiny.text_rows(), objective="tkto")
 
-    train(kto)
     train(tkto)
 
     ours, theirs = (tiny.lines(folder / "metrics.jsonl") for folder in (kto, tkto))
@@ -148,10 +155,9 @@ def test_kto_without_partners_is_apo(tmp_path: Path, base: Path) -> None:
     assert "unpaired_rows" not in {line["code"] for line in tiny.lines(apo / "warnings.jsonl")}
 
 
-def test_the_running_mean_of_bco_is_told_and_saved(tmp_path: Path, base: Path) -> None:
-    workdir = stage(tmp_path / "w", base, "bco", save_every_steps=2)
-
-    train(workdir)
+@pytest.mark.xdist_group("objective bco")
+def test_the_running_mean_of_bco_is_told_and_saved(learnt: Callable[[str], Path]) -> None:
+    workdir = learnt("bco")
 
     deltas = [line["delta"] for line in tiny.lines(workdir / "metrics.jsonl")]
     assert deltas[0] == 0

@@ -90,8 +90,14 @@ def nearly(figure: Any) -> Any:
     return pytest.approx(figure, rel=1e-5, abs=1e-5) if isinstance(figure, float) else figure
 
 
-def test_packed_rows_score_as_padded_ones(workdir: Path) -> None:
-    packed, padded = figures(workdir, "auto"), figures(workdir, "off")
+@pytest.fixture(scope="module")
+def padded(workdir: Path) -> dict[str, Any]:
+    """The figures of padded rows."""
+    return figures(workdir, "off")
+
+
+def test_packed_rows_score_as_padded_ones(workdir: Path, padded: dict[str, Any]) -> None:
+    packed = figures(workdir, "auto")
 
     assert packed == nearly(padded)
     assert abs(packed["margin"]["value"]) > 1e-3, "the margin must differ from zero"
@@ -99,10 +105,8 @@ def test_packed_rows_score_as_padded_ones(workdir: Path) -> None:
 
 
 def test_a_model_that_cannot_be_packed_is_scored_padded_and_that_is_said(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
+    workdir: Path, padded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    padded = figures(workdir, "off")
-
     def leaking(module: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         """Computes attention in which rows attend to the rows before them."""
         with attention.laid_out(Layout((PackedSegment(0, query.shape[2]),))):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer import tiny
+from worker.training.train import train
+
+pytestmark = pytest.mark.xdist_group("processes of the trainer")
 
 #: Tolerance for sums over ranks, which round in another order than sums over rows.
 CLOSE = {"rel": 1e-4, "abs": 1e-6}
@@ -24,9 +28,7 @@ def run(workdir: Path, world: int) -> list[int]:
 
 def alone(tmp_path: Path, base: Path, rows: list[dict[str, Any]], **recipe: Any) -> Path:
     workdir = tiny.stage(tmp_path / "alone", base, rows, **recipe)
-    process = tiny.start(workdir)
-    process.join(120)
-    assert process.exitcode == 0, (workdir / "stderr").read_text()
+    train(workdir)
     return workdir
 
 
@@ -43,9 +45,11 @@ def assert_same_training(one: Path, several: Path) -> None:
 
 
 @pytest.mark.parametrize("world", [pytest.param(2, marks=pytest.mark.trial), 3])
-def test_ranks_learn_what_one_process_learns(tmp_path: Path, base: Path, world: int) -> None:
+def test_ranks_learn_what_one_process_learns(
+    tmp_path: Path, finished_run: Callable[..., Path], base: Path, world: int
+) -> None:
     # given 22 rows in micro-batches of 4: the last one has 2, so the third of three ranks gets no row of it
-    one = alone(tmp_path, base, tiny.text_rows())
+    one = finished_run()
     several = tiny.stage(tmp_path / "several", base, tiny.text_rows())
 
     assert run(several, world) == [0] * world

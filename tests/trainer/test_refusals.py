@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -184,9 +185,8 @@ def test_a_tampered_adapter_is_refused(tmp_path: Path, base: Path, adapter: Path
         train(workdir)
 
 
-def test_a_state_of_another_recipe_is_refused(tmp_path: Path, base: Path) -> None:
-    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows())
-    train(workdir)
+def test_a_state_of_another_recipe_is_refused(tmp_path: Path, finished_run: Callable[..., Path]) -> None:
+    workdir = Path(shutil.copytree(finished_run(), tmp_path / "w"))
     change(workdir / "recipe.json", beta=0.2)
 
     with pytest.raises(TrainingRefusal, match=r"state: step-000004 was made with another recipe"):

@@ -101,16 +101,15 @@ def add_pairs(snapshot: Path) -> None:
     (snapshot / "manifest.json").write_text(json.dumps({**manifest, "pairs": {**listed, "holdout": 0}}))
 
 
-def test_rows_count_by_their_weights(tmp_path: Path, base: Path) -> None:
+@pytest.mark.xdist_group("scored")
+def test_rows_count_by_their_weights(scored: Path, tmp_path: Path, base: Path) -> None:
     # given one training, and holdouts in which row 4 has a weight of 2, occurs twice, has a weight of 0, or is missing
     rows = tiny.text_rows()
     heavy, light = ([{**row, "weight": weight} if row is rows[4] else row for row in rows] for weight in (2.0, 0.0))
-    workdir = tiny.stage(tmp_path / "w", base, rows, heavy, **QUICK)
-    train(workdir)
 
     def scores_of(holdout: list[dict[str, Any]], name: str) -> dict[str, Any]:
         staged = tiny.stage(tmp_path / name, base, rows, holdout, **QUICK)
-        shutil.copytree(workdir / "output", staged / "output")
+        shutil.copytree(scored / "output", staged / "output")
         score(staged)
         return tiny.document(staged / "scores.json")
 
@@ -176,7 +175,7 @@ def test_scoring_twice_gives_the_same_figures(tmp_path: Path, scored: Path) -> N
 def test_the_shipped_adapter_has_an_auroc_of_its_own_against_the_ancestor(
     tmp_path: Path, base: Path, adapter: Path
 ) -> None:
-    workdir = trained(tmp_path / "w", base, adapter=adapter, method="lora")
+    workdir = trained(tmp_path / "w", base, adapter=adapter, method="lora", epochs=1)
 
     score(workdir)
 
@@ -189,7 +188,7 @@ def test_the_shipped_adapter_has_an_auroc_of_its_own_against_the_ancestor(
 
 def test_shipped_full_weights_are_measured_against_the_ancestor_that_the_job_names(tmp_path: Path, base: Path) -> None:
     ancestor = tiny.save_model(tmp_path / "ancestor", seed=3)
-    workdir = trained(tmp_path / "w", base, job={"ancestor": str(ancestor)})
+    workdir = trained(tmp_path / "w", base, job={"ancestor": str(ancestor)}, epochs=1)
 
     score(workdir)
 
@@ -199,7 +198,7 @@ def test_shipped_full_weights_are_measured_against_the_ancestor_that_the_job_nam
 
 
 def test_a_checkpoint_that_did_not_move_has_no_drift_and_no_merit(tmp_path: Path, base: Path) -> None:
-    workdir = trained(tmp_path / "w", base, learning_rate=1e-12)
+    workdir = trained(tmp_path / "w", base, learning_rate=1e-12, epochs=1)
 
     score(workdir)
 

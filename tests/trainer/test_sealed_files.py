@@ -7,15 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from app.durable import write_atomically
 from tests.trainer import asking, tiny
 from worker.evaluation.score import score
+from worker.training import saved_state
 from worker.training.files import sealed as sealed_files
 from worker.training.files.sealed import (
     DamagedFile,
@@ -30,7 +33,9 @@ from worker.training.files.sealed import (
 from worker.training.job import read_job
 from worker.training.machine.process import REFUSED, StopRequest, TrainingRefusal
 from worker.training.standalone.training import train_alone
-from worker.training.train import train
+from worker.training.train import is_finished, train
+
+pytestmark = pytest.mark.xdist_group("training alone")
 
 Damage = Callable[[bytes], bytes]
 
@@ -204,10 +209,18 @@ def test_damaged_caches_are_made_again_to_the_results_of_an_undisturbed_run(
     assert all(verify(seal_of(workdir / name)) for name in CACHES)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("file", ["weights.safetensors", "optimizer.safetensors", "state.json", "files.sha256"])
+#: Each file of a training checkpoint and of a result, with the damage after which the run goes on to its end.
+IN_CHECKPOINTS = list(
+    zip(("weights.safetensors", "optimizer.safetensors", "state.json", "files.sha256"), cycle(DAMAGES))
+)
+IN_RESULTS = list(
+    zip(("training.json", "output/model.safetensors", "output/config.json", "output.sha256"), cycle(DAMAGES))
+)
+
+
+@pytest.mark.parametrize(("file", "damage"), IN_CHECKPOINTS)
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(workdir: Path, calm: Path, file: str, damage: Damage) -> None:
-    newest = max(workdir.glob("state/step-*"))
+    before, newest = sorted(workdir.glob("state/step-*"))
     spoil(newest / file, damage)
 
     train(workdir)
@@ -215,6 +228,25 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(workdir: Path, calm: P
     assert results(workdir) == results(calm)
     [message] = warned(workdir)
     assert f"{newest.name} in {workdir / 'state'} did not verify" in message
+    assert before.is_dir()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", [file for file, _ in IN_CHECKPOINTS])
+def test_whatever_the_damage_of_a_checkpoint_the_one_before_is_loaded(workdir: Path, file: str, damage: Damage) -> None:
+    before, newest = sorted(workdir.glob("state/step-*"))
+    spoil(newest / file, damage)
+    there = load_file(before / "weights.safetensors")
+    weights = {name: torch.nn.Parameter(torch.zeros_like(weight)) for name, weight in there.items()}
+    size = tiny.document(before / "state.json")["micro_batch_size"]
+
+    position, passed_over = saved_state.resume(
+        workdir / "state", read_job(workdir).identity, weights, torch.optim.AdamW(weights.values()), size
+    )
+
+    assert position is not None
+    assert (f"step-{position.step:06d}", passed_over) == (before.name, [newest.name])
+    assert all(torch.equal(weight, there[name]) for name, weight in weights.items())
 
 
 def test_checkpoints_of_micro_batches_of_another_size_are_not_continued(
@@ -232,8 +264,7 @@ def test_checkpoints_of_micro_batches_of_another_size_are_not_continued(
     assert any("begins again" in message for message in warned(workdir))
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("file", ["training.json", "output/model.safetensors", "output/config.json", "output.sha256"])
+@pytest.mark.parametrize(("file", "damage"), IN_RESULTS)
 def test_a_damaged_result_is_made_again_from_the_last_checkpoint(
     tmp_path: Path, calm: Path, file: str, damage: Damage
 ) -> None:
@@ -247,6 +278,19 @@ def test_a_damaged_result_is_made_again_from_the_last_checkpoint(
     assert json.loads(read(workdir / "training.json"))["weights_sha256"] == results(calm)[0]
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", [file for file, _ in IN_RESULTS])
+def test_whatever_the_damage_of_a_result_the_run_is_not_finished(
+    tmp_path: Path, calm: Path, file: str, damage: Damage
+) -> None:
+    workdir = Path(shutil.copytree(calm, tmp_path / "w"))
+    assert is_finished(read_job(workdir))
+
+    spoil(workdir / file, damage)
+
+    assert not is_finished(read_job(workdir))
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_the_scorer_refuses_a_damaged_checkpoint(tmp_path: Path, calm: Path, file: str) -> None:
     workdir = Path(shutil.copytree(calm, tmp_path / "w"))
@@ -256,23 +300,22 @@ def test_the_scorer_refuses_a_damaged_checkpoint(tmp_path: Path, calm: Path, fil
         score(workdir)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_log_probs_of_earlier_runs_are_not_taken_out_of_damaged_files(
-    tmp_path: Path, base: Path, calm: Path, damage: Damage
-) -> None:
+def test_log_probs_of_earlier_runs_are_not_taken_out_of_damaged_files(tmp_path: Path, base: Path, calm: Path) -> None:
     workdir = staged(tmp_path / "w", base)
     for name in ("micro-batch.json", "micro-batch.json.sha256"):
         shutil.copy(calm / name, workdir / name)
-    before = workdir / "scored-before" / "earlier.safetensors"
-    before.parent.mkdir()
-    write_sealed(before, (calm / "reference.safetensors").read_bytes())
-    spoil(before, damage)
+    (workdir / "scored-before").mkdir()
+    damaged = {damage: workdir / "scored-before" / f"{damage.__name__}.safetensors" for damage in DAMAGES}
+    for damage, before in damaged.items():
+        write_sealed(before, (calm / "reference.safetensors").read_bytes())
+        spoil(before, damage)
 
     train(workdir)
 
     assert results(workdir) == results(calm)
     assert tiny.document(workdir / "training.json")["reference"]["cached"] == 0
-    assert any("earlier.safetensors is damaged" in message for message in warned(workdir))
+    for before in damaged.values():
+        assert any(f"{before.name} is damaged" in message for message in warned(workdir))
 
 
 # -- files that others prepared ---------------------------------------------------------------------------------------
@@ -339,18 +382,10 @@ def test_a_job_without_seals_is_taken_as_it_is(tmp_path: Path, base: Path) -> No
 # -- a training without a service -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    """The folder of a request, with a finished training in out/."""
-    folder = tmp_path_factory.mktemp("finished")
-    train_alone(asking.request(folder, base, None, max_steps=1, holdout=0.3), StopRequest())
-    return folder
-
-
 @pytest.fixture
-def again(finished: Path, tmp_path: Path, base: Path) -> Callable[..., dict[str, Any]]:
+def again(finished_alone: Path, tmp_path: Path, base: Path) -> Callable[..., dict[str, Any]]:
     """Requests the same training in a copy of its folder."""
-    shutil.copytree(finished / "out", tmp_path / "out")
+    shutil.copytree(finished_alone, tmp_path / "out")
 
     def ask(**options: Any) -> dict[str, Any]:
         return train_alone(asking.request(tmp_path, base, None, max_steps=1, holdout=0.3, **options), StopRequest())
@@ -380,15 +415,15 @@ def test_a_damaged_request_is_refused_in_a_sentence(
     "file", ["adapter_model.safetensors", "adapter_config.json", "scores.json", "training.json", "work/scores.json"]
 )
 def test_a_finished_training_with_a_damaged_file_is_made_whole(
-    again: Callable[..., dict[str, Any]], finished: Path, tmp_path: Path, file: str, damage: Damage
+    again: Callable[..., dict[str, Any]], finished_alone: Path, tmp_path: Path, file: str, damage: Damage
 ) -> None:
     spoil(tmp_path / "out" / file, damage)
 
     assert again()["finished_before"] is False
 
     for name in ("adapter_model.safetensors", "adapter_config.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (finished / "out" / name).read_bytes()
-    there, before = (tiny.document(folder / "out" / "scores.json") for folder in (tmp_path, finished))
+        assert (tmp_path / "out" / name).read_bytes() == (finished_alone / name).read_bytes()
+    there, before = (tiny.document(out / "scores.json") for out in (tmp_path / "out", finished_alone))
     assert {**there, "seconds": 0} == {**before, "seconds": 0}
     assert again()["finished_before"] is True
 

@@ -19,6 +19,8 @@ from worker.training.standalone import folder
 from worker.training.standalone.request import TrainingRequest
 from worker.training.standalone.training import train_alone
 
+pytestmark = pytest.mark.xdist_group("training alone")
+
 Ask = Callable[..., TrainingRequest]
 
 
@@ -27,18 +29,10 @@ def ask(tmp_path: Path, base: Path) -> Ask:
     return lambda rows=None, **options: asking.request(tmp_path, base, rows, **options)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    """A folder with a finished training of one step, evaluated."""
-    folder = tmp_path_factory.mktemp("finished")
-    trained(asking.request(folder, base, None, max_steps=1, holdout=0.3))
-    return folder / "out"
-
-
 @pytest.fixture
-def again(ask: Ask, finished: Path, tmp_path: Path) -> Ask:
+def again(ask: Ask, finished_alone: Path, tmp_path: Path) -> Ask:
     """A function that requests the same training with changes, in a copy of the folder."""
-    shutil.copytree(finished, tmp_path / "out")
+    shutil.copytree(finished_alone, tmp_path / "out")
     return lambda rows=None, **options: ask(rows, **{"max_steps": 1, "holdout": 0.3, **options})
 
 
@@ -58,15 +52,15 @@ def files(out: Path) -> dict[str, str]:
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft 0.21 with transformers 5
-def test_rows_become_an_adapter_that_loads_with_all_that_is_known_about_it(finished, base):
-    model = PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(base), finished)
+def test_rows_become_an_adapter_that_loads_with_all_that_is_known_about_it(finished_alone, base):
+    model = PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(base), finished_alone)
 
     assert any(bool(weight.any()) for name, weight in model.named_parameters() if "lora_B" in name)
-    assert set(files(finished)) >= {"metrics.jsonl", "training.json", "scores.json", "curves.png"}
-    assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert set(files(finished_alone)) >= {"metrics.jsonl", "training.json", "scores.json", "curves.png"}
+    assert (finished_alone / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_finished_is_left_as_it_is_and_summed_up(again, finished):
+def test_what_is_finished_is_left_as_it_is_and_summed_up(again, finished_alone):
     request = again()
     before = {path: path.stat().st_mtime_ns for path in request.out.iterdir()}
 
@@ -74,8 +68,8 @@ def test_what_is_finished_is_left_as_it_is_and_summed_up(again, finished):
 
     assert {path: path.stat().st_mtime_ns for path in request.out.iterdir()} == before
     assert summary["finished_before"]
-    assert summary["final"] == tiny.lines(finished / "metrics.jsonl")[-1]
-    assert summary["scores"] == tiny.document(finished / "scores.json")
+    assert summary["final"] == tiny.lines(finished_alone / "metrics.jsonl")[-1]
+    assert summary["scores"] == tiny.document(finished_alone / "scores.json")
     counts = summary["rows"]
     assert counts["holdout"]["desirable"] + counts["holdout"]["undesirable"] == summary["scores"]["rows"]
     assert sum(counts[side][label] for side in counts for label in ("desirable", "undesirable")) == 40
@@ -131,12 +125,12 @@ def test_what_was_interrupted_ends_with_the_same_bits(ask):
     assert files(parts.out)["adapter_model.safetensors"] == files(whole.out)["adapter_model.safetensors"]
 
 
-def test_a_sweep_scores_the_reference_once(ask, finished):
-    request = ask(max_steps=1, holdout=0.3, evaluate=False, beta=0.3, out="swept", reuse=[finished])
+def test_a_sweep_scores_the_reference_once(ask, finished_alone):
+    request = ask(max_steps=1, holdout=0.3, evaluate=False, beta=0.3, out="swept", reuse=[finished_alone])
 
     trained(request)
 
-    earlier, swept = (tiny.document(out / "training.json")["reference"] for out in (finished, request.out))
+    earlier, swept = (tiny.document(out / "training.json")["reference"] for out in (finished_alone, request.out))
     assert earlier["scored"] > 0
     assert swept == {"scored": 0, "cached": earlier["scored"]}
 
@@ -183,13 +177,13 @@ def test_a_restart_that_is_refused_keeps_the_training_before(again):
     assert files(request.out) == before
 
 
-def test_the_next_round_continues_the_adapter_of_the_last(ask, finished):
-    second = ask(reference=finished, max_steps=1, evaluate=False)
+def test_the_next_round_continues_the_adapter_of_the_last(ask, finished_alone):
+    second = ask(reference=finished_alone, max_steps=1, evaluate=False)
 
     trained(second)
 
     job = tiny.document(second.out / "work" / "job.json")
-    assert job["reference"]["fingerprint"] == tiny.document(finished / "training.json")["weights_sha256"]
+    assert job["reference"]["fingerprint"] == tiny.document(finished_alone / "training.json")["weights_sha256"]
     assert tiny.lines(second.out / "metrics.jsonl")[0]["reward_desirable"] == 0
 
 

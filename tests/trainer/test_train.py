@@ -1,6 +1,7 @@
 """Whole runs over a WORKDIR in this process: their learning, their reference and their files."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,9 @@ def plain_log_prob(model: Any, pair: tuple[Any, Any]) -> torch.Tensor:
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("shipped", ["base", "adapter"])
 def test_the_first_step_starts_at_the_shipped_checkpoint(
-    tmp_path: Path, base: Path, adapter: Path, method: str, shipped: str
+    finished_run: Callable[..., Path], method: str, shipped: str
 ) -> None:
-    workdir = tiny.stage(
-        tmp_path / "w", base, tiny.text_rows(), adapter=adapter if shipped == "adapter" else None, method=method
-    )
-
-    train(workdir)
+    workdir = finished_run(method, on_adapter=shipped == "adapter")
 
     first, *_, last = tiny.lines(workdir / "metrics.jsonl")
     assert (first["step"], first["total_steps"], first["epoch"], last["step"], last["epoch"]) == (1, 6, 1, 6, 2)
@@ -66,11 +63,11 @@ def test_the_first_step_starts_at_the_shipped_checkpoint(
     assert (summary["rows_trained"], summary["steps"], summary["epochs"]) == (22, 6, 2)
 
 
-def test_the_reference_is_the_shipped_adapter_and_not_the_bare_base(tmp_path: Path, base: Path, adapter: Path) -> None:
+def test_the_reference_is_the_shipped_adapter_and_not_the_bare_base(
+    finished_run: Callable[..., Path], base: Path, adapter: Path
+) -> None:
     # given a shipped adapter whose update is not zero
-    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), adapter=adapter, method="lora")
-
-    train(workdir)
+    workdir = finished_run("lora", on_adapter=True)
 
     # then the cached log-probs equal those of the adapter for each single pair
     rows, plan = rows_and_plan(workdir)
@@ -207,9 +204,10 @@ def test_accumulating_micro_batches_equals_one_large_batch_where_z0_is_the_same(
         torch.testing.assert_close(gradient(parts), whole, rtol=1e-4, atol=1e-6)
 
 
-def test_the_same_job_gives_the_same_bits_with_and_without_a_cached_reference(tmp_path: Path, base: Path) -> None:
-    workdir = tiny.stage(tmp_path / "a", base, tiny.text_rows())
-    train(workdir)
+def test_the_same_job_gives_the_same_bits_with_and_without_a_cached_reference(
+    tmp_path: Path, finished_run: Callable[..., Path], base: Path
+) -> None:
+    workdir = Path(shutil.copytree(finished_run(), tmp_path / "a"))
     digest = tiny.document(workdir / "training.json")["weights_sha256"]
 
     # when it runs elsewhere, and again here over the cache of the first run
@@ -227,9 +225,8 @@ def test_the_same_job_gives_the_same_bits_with_and_without_a_cached_reference(tm
     assert [line["step"] for line in tiny.lines(workdir / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_finished_job_is_left_as_it_is(tmp_path: Path, base: Path) -> None:
-    workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), max_steps=1)
-    train(workdir)
+def test_a_finished_job_is_left_as_it_is(tmp_path: Path, finished_run: Callable[..., Path]) -> None:
+    workdir = Path(shutil.copytree(finished_run(), tmp_path / "w"))
     written = (workdir / "training.json").read_bytes()
 
     train(workdir)
@@ -237,13 +234,15 @@ def test_a_finished_job_is_left_as_it_is(tmp_path: Path, base: Path) -> None:
     assert (workdir / "training.json").read_bytes() == written
 
 
-def test_row_weights_scale_their_rows_and_a_weight_of_nothing_teaches_nothing(tmp_path: Path, base: Path) -> None:
+def test_row_weights_scale_their_rows_and_a_weight_of_nothing_teaches_nothing(
+    tmp_path: Path, finished_run: Callable[..., Path], base: Path
+) -> None:
     rows = tiny.text_rows()
     light = [{**row, "weight": 0.5} for row in rows]
     silent = [{**row, "weight": 0.0} for row in rows]
 
-    firsts = []
-    for name, given in (("one", rows), ("half", light), ("none", silent)):
+    firsts = [tiny.lines(finished_run() / "metrics.jsonl")[0]]
+    for name, given in (("half", light), ("none", silent)):
         workdir = tiny.stage(tmp_path / name, base, given, max_steps=1)
         train(workdir)
         firsts.append(tiny.lines(workdir / "metrics.jsonl")[0])

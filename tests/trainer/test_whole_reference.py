@@ -3,6 +3,8 @@
 import json
 import shutil
 import warnings
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +100,27 @@ def check(tmp_path: Path, base: Path, adapter: Path, **recipe: Any) -> dict[str,
     return load_file(next(out.glob("*.safetensors")))
 
 
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """Returns the base model and the adapter of a case, which are saved once."""
+
+    @cache
+    def saved(case: str) -> tuple[Path, Path]:
+        family, fields, _ = ADAPTERS[case]
+        folder = tmp_path_factory.mktemp("shipped")
+        base = tiny.save_model(folder / "base", family)
+        return base, ship(folder / "adapter", base, **fields)
+
+    return saved
+
+
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("case", ADAPTERS)
-def test_what_is_saved_is_the_policy_and_began_as_the_reference(tmp_path: Path, case: str, method: str) -> None:
-    family, fields, recipe = ADAPTERS[case]
-    base = tiny.save_model(tmp_path / "base", family)
-    adapter = ship(tmp_path / "adapter", base, **fields)
+def test_what_is_saved_is_the_policy_and_began_as_the_reference(
+    tmp_path: Path, shipped: Callable[[str], tuple[Path, Path]], case: str, method: str
+) -> None:
+    _, _, recipe = ADAPTERS[case]
+    base, adapter = shipped(case)
 
     saved = check(tmp_path, base, adapter, method=method, lora={"rank": 4, "alpha": 8, **recipe})
 

@@ -97,6 +97,7 @@ def test_a_forked_process_has_what_a_started_one_has(waiting: Path) -> None:
         assert wait_until(lambda: not sockets_of(process.pid), PATIENCE_SECONDS)
 
 
+@pytest.mark.trial
 def test_no_thread_that_a_fork_would_lose_runs_in_the_fork_server(waiting: Path) -> None:
     with started(waiting):
         server = warm_start._server

@@ -29,9 +29,10 @@ def require_possible_job(job: Job) -> None:
         if shipped is not None:
             lora.require_mergeable(shipped)
         return
-    targets = lora.require_targets(policy.blueprint(job.base), recipe)
+    blueprint = policy.blueprint(job.base)
+    targets = lora.require_targets(blueprint, recipe)
     if shipped is not None:
-        lora.require_continuable(policy.blueprint(job.base), shipped, recipe, targets)
+        lora.require_continuable(blueprint, shipped, recipe, targets)
 
 
 def require_possible_rows(job: Job, read: TokenisedRows, pairs: Sequence[tuple[int, int]], max_length: int) -> None:

@@ -69,7 +69,7 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
     stop = stop or StopRequest()
     with stop.at_once():
         job = read_job(workdir)
-        if _is_finished(job):
+        if is_finished(job):
             return
 
         from worker.training.machine.ranks import Ranks
@@ -253,7 +253,7 @@ def _too_many_rows(recipe: "Recipe", start: "Start", error: Exception) -> OutOfM
     )
 
 
-def _is_finished(job: Job) -> bool:
+def is_finished(job: Job) -> bool:
     """Returns whether output/ already holds what this very job trains."""
     summary = read_cache(job.workdir / "training.json")
     return summary is not None and json.loads(summary)["identity"] == job.identity and is_sound(job.output)

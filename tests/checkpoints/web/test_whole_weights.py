@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from s3fs import S3FileSystem
 
 from app import artifacts, settings
 from app.artifacts import DamagedArtifact
@@ -20,8 +21,11 @@ WHY = "the incident of today needs it"
 
 @pytest.fixture(scope="module")
 def s3():
+    """The environment of a server that has an address of its own, and so connections of its own."""
     with bucket_server() as environment:
+        S3FileSystem.clear_instance_cache()
         yield environment
+        S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -29,11 +33,9 @@ def store(request, monkeypatch):
     if request.param == "bucket":
         for name, value in request.getfixturevalue("s3").items():
             monkeypatch.setenv(name, value)
-        bucket().clear_instance_cache()
+        bucket()
     settings.current.cache_clear()
     yield request.param
-    if request.param == "bucket":
-        bucket().clear_instance_cache()  # the next server has another address
     monkeypatch.undo()
     settings.current.cache_clear()
 

@@ -87,7 +87,7 @@ def test_examples_are_only_what_the_actor_judged():
 _moments = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=60)
 
 
-@given(_moments, st.integers(2, 8), st.integers(1, 20), st.randoms(use_true_random=False))
+@given(_moments, st.integers(2, 8), st.integers(1, 20), st.randoms(use_true_random=True))
 def test_bursts_are_those_that_counting_finds(drawn, least, seconds, random):
     votes = [(actor, number, float(moment), True) for number, (actor, moment) in enumerate(drawn)]
     most = {

@@ -109,9 +109,12 @@ RULES = st.builds(
 
 
 @given(SAID, RULES)
-def test_no_prompt_is_on_both_sides_nor_an_actor_where_that_is_asked(said, rules):
+def test_every_candidate_is_a_row_or_a_counted_drop_and_both_sides_share_neither_prompts_nor_separated_actors(
+    said, rules
+):
     selection, candidates = selected(*said, rules=rules)
 
+    assert len(candidates) == len(selection.candidate) + selection.drops.total()
     held_out = selection.split != TRAIN
     assert on_both_sides(selection.group, held_out) == 0
     if rules.disjoint_actors:
@@ -126,19 +129,13 @@ def test_no_prompt_is_on_both_sides_nor_an_actor_where_that_is_asked(said, rules
         assert not (selection.split == SPLITS.index("later")).any()
 
 
-@given(SAID, RULES)
-def test_every_candidate_is_a_row_or_counted_among_the_drops(said, rules):
-    selection, candidates = selected(*said, rules=rules)
-
-    assert len(candidates) == len(selection.candidate) + selection.drops.total()
-
-
-@given(SAID, RULES, st.randoms(use_true_random=False))
+@given(SAID, RULES, st.randoms(use_true_random=True))
 def test_the_order_in_which_candidates_come_makes_no_difference(said, rules, seed):
     guards = {"influence": {"actor": {"share": 0.2, "rows": 20, "times_equal": 1}}}
     one, candidates = selected(*said, rules=rules, **guards)
     other, shuffled = selected(*seed.sample(said, len(said)), rules=rules, **guards)
 
+    assert len(candidates) == len(one.candidate) + one.drops.total()
     assert ids(one, candidates) == ids(other, shuffled)
     for column in ("label", "weight", "split"):
         assert np.array_equal(getattr(one, column), getattr(other, column))

@@ -5,7 +5,7 @@ only while that layer runs. An 8-billion-parameter model thus needs a few gigaby
 tensors are set aside and put back: they are neither copied nor rounded.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -27,13 +27,23 @@ def weights_in_float32(model: nn.Module) -> Iterator[None]:
     layers = decoder_layers(model)
     inside = {module for layer in layers for module in layer.modules()}
     outside = [module for module in model.modules() if module not in inside]
-    with _float32(outside), forwards({layer: partial(_forward, layer, layer.forward) for layer in layers}):
+    low = {layer: [module for module in layer.modules() if any(_low_tensors(module))] for layer in layers}
+    wrapped = {layer: partial(_forward, modules, layer.forward) for layer, modules in low.items() if modules}
+    with _float32(outside), forwards(wrapped):
         yield
 
 
-def _forward(layer: nn.Module, forward: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    with _float32(layer.modules()):
+def _forward(modules: Sequence[nn.Module], forward: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    with _float32(modules):
         return forward(*args, **named)
+
+
+def _low_tensors(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    tensors: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+    for owner in tensors:
+        for name, tensor in owner.items():
+            if tensor is not None and tensor.dtype in LOW:
+                yield owner, name, tensor
 
 
 @contextmanager
@@ -41,16 +51,11 @@ def _float32(modules: Iterable[nn.Module]) -> Iterator[None]:
     before: list[tuple[dict[str, Any], str, Tensor]] = []
     copies: dict[int, Tensor] = {}  # tied weights share a copy
     try:
-        for module in modules:
-            tensors: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-            for owner in tensors:
-                for name, tensor in owner.items():
-                    if tensor is None or tensor.dtype not in LOW:
-                        continue
-                    if id(tensor) not in copies:
-                        copies[id(tensor)] = _copy(tensor)
-                    before.append((owner, name, tensor))
-                    owner[name] = copies[id(tensor)]
+        for owner, name, tensor in [found for module in modules for found in _low_tensors(module)]:
+            if id(tensor) not in copies:
+                copies[id(tensor)] = _copy(tensor)
+            before.append((owner, name, tensor))
+            owner[name] = copies[id(tensor)]
         yield
     finally:
         for owner, name, tensor in before:

@@ -61,10 +61,13 @@ def reading_of(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             with weights_in_float32(model):
-                batches = _finite(model, batches)
-                if not batches:  # the run stops at such a row and names it
-                    return Reading(model, precision, packed=False, chunked=False, padded_because=NOT_FINITE)
-                way, chunked, reason = _Trial(model, batches, weights).chosen(precision)
+                trial = _Trial(model, batches, weights)
+                if not trial.finite:
+                    batches = _finite(model, batches)
+                    if not batches:  # the run stops at such a row and names it
+                        return Reading(model, precision, packed=False, chunked=False, padded_because=NOT_FINITE)
+                    trial = _Trial(model, batches, weights)
+                way, chunked, reason = trial.chosen(precision)
         except TrainingRefusal:
             raise
         except Exception as error:
@@ -150,13 +153,22 @@ class _Trial:
 
     def __init__(self, model: Any, batches: Sequence[Batch], weights: Sequence[nn.Parameter]) -> None:
         self._model, self._batches, self._weights = model, batches, weights
-        shortest = min((pair for own, _ in batches for pair in own), key=lambda pair: len(pair[0]) + len(pair[1]))
-        self._require_causal(shortest)
-        self._chunked = self._head_is_linear(shortest)
+        rows = (pair for own, _ in batches for pair in own)
+        self._shortest = min(rows, key=lambda pair: len(pair[0]) + len(pair[1]))
+        self._chunked = self._head_is_linear(self._shortest)
         self._alone = SingleRows(model, batches, weights, chunked=self._chunked)
 
+    @property
+    def finite(self) -> bool:
+        """Returns whether all rows have finite log-probs, so that they can be compared."""
+        return self._alone.finite
+
     def chosen(self, precision: torch.dtype) -> tuple[Way, bool, str | None]:
-        """Returns the way, whether the head is computed in chunks, and the reason for padding, if any."""
+        """Returns the way, whether the head is computed in chunks, and the reason for padding, if any.
+
+        Raises `TrainingRefusal` if the model sees tokens ahead, or not even padded rows agree with single rows.
+        """
+        self._require_causal(self._shortest)
         reason = reason_to_pad(self._model) or self._reason_against_packing()
         if reason is None:
             at_once = takes_all_at_once(next(self._model.parameters()).device, precision) and self._right_at_once()

@@ -99,6 +99,11 @@ class SingleRows:
                 lp += [alone.read([pair])[0].lp_B for pair in others]
             self._lp.append(torch.cat(lp))
 
+    @property
+    def finite(self) -> bool:
+        """Returns whether all log-probs are finite."""
+        return all(bool(lp_B.isfinite().all()) for lp_B in self._lp)
+
     def distance_of(self, reading: Reading, inputs: Sequence[Inputs]) -> Distance:
         """Compares `reading`, in float32; `inputs` are the batches prepared by it. Raises any error of the model."""
         gradients: list[Tensor | None] = [None] * len(self._weights)
