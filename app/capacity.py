@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from app import postgres_errors
 from app.database import Purpose, request_connections, transaction
-from app.whole_logs import READINGS, readings_under_way
+from app.whole_log_turns import READINGS, readings_under_way
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)

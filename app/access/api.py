@@ -8,7 +8,7 @@ from thumbwheel import wire
 
 from app.access import service
 from app.access.caller import Caller, may
-from app.schema import Page
+from app.pages import Page
 from app.web.problems import problems
 from app.web.session import Transaction
 

@@ -10,7 +10,7 @@ from app.access import keys, store
 from app.access.tables import ApiKey
 from app.database import now
 from app.errors import Fault, Forbidden, Invalid, NotFound, Unauthenticated
-from app.schema import Page, key_of_cursor, page_of
+from app.pages import Page, key_of_cursor, page_of
 
 FIRST_ADMIN = wire.NewKey(name="first admin", scopes=["admin"])
 

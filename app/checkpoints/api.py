@@ -9,8 +9,8 @@ from thumbwheel import wire
 
 from app.checkpoints import service
 from app.downloads import download
-from app.projects.scoped import Scoped, scoped
-from app.schema import Page
+from app.pages import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction
 

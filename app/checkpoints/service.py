@@ -14,8 +14,8 @@ from app.artifacts import OpenFile
 from app.checkpoints import integrity, store
 from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
+from app.pages import Page, key_of_cursor, page_of
 from app.projects import service as projects
-from app.schema import Page, key_of_cursor, page_of
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST = "README.md", "manifest.json"

@@ -10,8 +10,8 @@ from app.feedback import examples, service
 from app.feedback.ingest.bodies import MAX_BATCH
 from app.feedback.ingest.fast_path import EVENT_PATH
 from app.feedback.ingest.receiver import Receiver
-from app.projects.scoped import Scoped, scoped
-from app.schema import Page
+from app.pages import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction
 

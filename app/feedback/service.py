@@ -12,7 +12,7 @@ from app.database import now
 from app.errors import NotFound
 from app.feedback import store
 from app.feedback.tables import Event
-from app.schema import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
+from app.pages import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 
 log = logging.getLogger(__name__)
 

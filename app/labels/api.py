@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from thumbwheel import wire
 
 from app.labels.summaries import service
-from app.projects.scoped import Scoped, scoped
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction
 

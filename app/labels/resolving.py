@@ -16,7 +16,7 @@ from thumbwheel import wire
 
 from app import malloc
 from app.labels import service as labels
-from app.labels.guards.quarantine import findings
+from app.labels.guards.findings import findings
 from app.labels.quarantine import service as quarantine
 from app.labels.verdicts import Context
 from app.labels.whole_log import resolve

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import whole_logs
+from app import whole_log_turns
 from app.feedback import service as feedback
 from app.feedback.reading import service as reading
 from app.labels import store
@@ -117,7 +117,7 @@ def forget_edits(session: Session, project: str, positions: Collection[int]) -> 
 
 def _turn(session: Session, project: str) -> AbstractContextManager[None]:
     """Returns the turn to read the log: a large log waits for it, a small one is read at once."""
-    return whole_logs.turn(session) if is_large(session, project) else nullcontext()
+    return whole_log_turns.turn(session) if is_large(session, project) else nullcontext()
 
 
 def count(log: Log, labelled: Labelled, *, since: int, checkpoint_id: UUID | None = None) -> wire.ClassCounts:

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Query
 from thumbwheel import wire
 
 from app.loop import service
-from app.projects.scoped import Scoped, scoped
-from app.schema import Page
+from app.pages import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction
 

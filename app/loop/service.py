@@ -24,6 +24,7 @@ from app.idempotency import service as idempotency
 from app.labels.summaries import service as summaries
 from app.loop import store
 from app.loop.triggers import Decision, TriggerFacts, decide, due
+from app.pages import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 from app.privacy.erasures import service as erasures
 from app.projects import service as projects
 from app.releases import service as releases
@@ -31,7 +32,6 @@ from app.runs import service as runs
 from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
 from app.runs.states import TERMINAL, RunState
-from app.schema import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 from app.snapshots.prompts import service as prompts
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from thumbwheel import wire
 from app.access.caller import caller_of, require
 from app.capacity import Lane
 from app.projects import service as projects
-from app.projects.scoped import Scoped, project_of
+from app.projects.project_of_request import Scoped, project_of
 
 #: Age in seconds after which an entry is looked up again in the background.
 REFRESH_SECONDS = 0.5

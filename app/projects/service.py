@@ -9,11 +9,11 @@ from thumbwheel import wire
 from app import settings
 from app.database import now
 from app.errors import Conflict, Fault, Invalid, NotFound
+from app.pages import Page, key_of_cursor, page_of
 from app.projects import store
 from app.projects.base_model import reasons_impossible, reasons_unusable
 from app.projects.configuration import SECTIONS, changed, faults_of_recipe
 from app.projects.tables import Project
-from app.schema import Page, key_of_cursor, page_of
 
 #: The pattern of `wire.Slug`; other ids were never stored, and may hold characters that Postgres refuses.
 POSSIBLE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

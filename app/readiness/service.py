@@ -27,7 +27,7 @@ from app.snapshots import service as snapshots
 from app.snapshots.balance.enough import too_little_held_out
 from app.snapshots.balance.plan import Cell, plan
 from app.snapshots.balance.spread import Spread, notices
-from app.snapshots.choosing import DEFAULT_PAIRS
+from app.snapshots.rows_from_log import DEFAULT_PAIRS
 
 #: The version of stored forecasts: a forecast that an older server stored is computed again.
 VERSION = 3

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from thumbwheel import wire
 
 from app.idempotency.dependency import Once
-from app.projects.scoped import Scoped, scoped
+from app.pages import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.releases import service
 from app.releases.current import CURRENT_PATH, PARAMETERS
-from app.schema import Page
 from app.web.problems import problems
 from app.web.session import Transaction
 

@@ -7,10 +7,10 @@ from thumbwheel import wire
 
 from app.checkpoints import service as checkpoints
 from app.errors import Refused
+from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 from app.projects import service as projects
 from app.releases import store
 from app.releases.tables import Release
-from app.schema import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 
 REASON_CHARACTERS = 500  # width of the ledger's column
 

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from thumbwheel import wire
 
 from app.idempotency.dependency import Once
-from app.projects.scoped import Scoped, scoped
+from app.pages import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.runs import commands, service
 from app.runs.again import service as again
-from app.schema import Page
 from app.web.problems import problems
 from app.web.session import Transaction
 

@@ -17,6 +17,7 @@ from app.checkpoints.unknown import service as unknown
 from app.database import now
 from app.errors import Conflict, Invalid, NotFound, Refused
 from app.feedback import service as feedback
+from app.pages import Page, key_of_cursor, page_of
 from app.projects import service as projects
 from app.readiness.service import is_large, reach, refresh
 from app.releases import service as releases
@@ -24,7 +25,6 @@ from app.runs import decision, store
 from app.runs.states import RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
 from app.runs.transitions import service as transitions
-from app.schema import Page, key_of_cursor, page_of
 
 #: The actor in the history when a waiting run gets its turn.
 THUMBWHEEL = "thumbwheel"

@@ -22,10 +22,10 @@ from app.snapshots import store
 from app.snapshots.balance.enough import Needs, nothing_left, refusals, too_little_held_out
 from app.snapshots.balance.plan import Cell, plan, tally_of
 from app.snapshots.balance.spread import Spread, holdout_of, spread_of
-from app.snapshots.choosing import DEFAULT_PAIRS, choose
 from app.snapshots.files.parquet import CARD, MANIFEST, PAIRS
 from app.snapshots.files.write import write_about, write_rows
 from app.snapshots.leakage.sampled import conversations_of, leakage_of
+from app.snapshots.rows_from_log import DEFAULT_PAIRS, choose
 from app.snapshots.selection.cells import cells_of
 from app.snapshots.selection.pairs import Source
 from app.snapshots.tables import Snapshot
@@ -85,7 +85,7 @@ def forecast(
     store_new: bool,
 ) -> Forecast:
     """Returns the forecast for the feedback up to `watermark`; signals after `since` are new. Reads the whole log. For
-    `store_new` see `choosing.choose`.
+    `store_new` see `rows_from_log.choose`.
     """
     only = _only(rules, shipped_checkpoint_id)
     with texts() as stored:

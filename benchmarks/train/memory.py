@@ -19,7 +19,7 @@ from benchmarks.train.rows import Chats
 from benchmarks.train.rows import chats as toy_rows_of
 from benchmarks.train.theirs import trl
 from worker.training.data.rows import read_rows
-from worker.training.forward.readings import reading_of, tried
+from worker.training.forward.packed_or_padded import reading_of, tried
 from worker.training.job import read_job
 from worker.training.machine.memory import measured_micro_batch, measured_peak
 from worker.training.machine.ranks import Ranks

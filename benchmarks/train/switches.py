@@ -47,7 +47,7 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(
         "packing",
         "packed rows, prompts read once",
-        {"worker.training.forward.readings:reason_to_pad": lambda _own: lambda _model: "it is switched off"},
+        {"worker.training.forward.packed_or_padded:reason_to_pad": lambda _own: lambda _model: "it is switched off"},
     ),
     Switch(
         "prefix",
@@ -57,7 +57,7 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(
         "chunks",
         "the head in chunks",
-        {"worker.training.forward.readings:_Trial._head_is_linear": lambda _own: lambda _trial, _pair: False},
+        {"worker.training.forward.packed_or_padded:_Trial._head_is_linear": lambda _own: lambda _trial, _pair: False},
     ),
     Switch(
         "kept",

@@ -124,7 +124,7 @@ def test_the_ablation_times_an_epoch_without_each_switch(tmp_path: Path) -> None
     found = child.ablation_of(tmp_path, TOY, switches)
 
     assert list(found) == ["all", *(switch.name for switch in switches)]
-    assert all(told["seconds_per_epoch"] > 0 and told["reference_seconds"] > 0 for told in found.values())
+    assert all(lane["seconds_per_epoch"] > 0 and lane["reference_seconds"] > 0 for lane in found.values())
     assert "a recipe of its own" in ablation_table(TOY.name, found)
 
 
@@ -160,9 +160,9 @@ def test_ratios_are_of_equal_work() -> None:
     assert found["padding_share"] == pytest.approx(1 - 80 / 100)
     assert found["lanes"]["ours"]["tokens_per_second"] == 80 / 2
     assert Work.of(timed["trl_best"], passes=2).job(2) == 3 + 2 * 4
-    told = lanes_table({"m2": found}) + ratios_table({"m2": found, "m15": {"failed": "why"}})
-    assert "2.50" in told
-    assert "m15 failed: why" in told
+    shown = lanes_table({"m2": found}) + ratios_table({"m2": found, "m15": {"failed": "why"}})
+    assert "2.50" in shown
+    assert "m15 failed: why" in shown
 
 
 def test_quartiles_of_one_step_are_that_step() -> None:
@@ -228,9 +228,9 @@ def test_memory_above_the_weights_is_that_of_training(tmp_path: Path, base: Path
 
 @pytest.mark.trial
 def test_a_profile_names_the_dearest_operations(tmp_path: Path, base: Path) -> None:
-    told = profiled(ours(tmp_path / "profile", base, toy_chats(), TOY, name="ours"))
+    shown = profiled(ours(tmp_path / "profile", base, toy_chats(), TOY, name="ours"))
 
-    assert "aten::mm" in told
+    assert "aten::mm" in shown
 
 
 def test_the_gpu_benchmark_works_on_cpu_at_toy_size(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("stack"), pytest.mark.t
 
 FAULTS = (
     "worker killed",
-    "worker asked to stop",
+    "worker stopped",
     "worker frozen past its lease",
     "Postgres stopped at once",
     "beat killed",

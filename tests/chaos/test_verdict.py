@@ -4,7 +4,7 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 
 from tests.chaos.runs.plan import STRIKES, blows, wishes
-from tests.chaos.runs.verdict import Checkpoint, Row, Told, Verdict, judge
+from tests.chaos.runs.verdict import Checkpoint, Row, Transition, Verdict, judge
 
 CALM, RUN, SNAPSHOT = uuid4(), uuid4(), uuid4()
 FIRST, SECOND = "host:10:00000000", "host:11:11111111"
@@ -14,12 +14,12 @@ def checkpoint(run_id: UUID, weights: str = "a" * 64) -> Checkpoint:
     return Checkpoint(id=uuid4(), run_id=run_id, weights_sha256=weights, files={})
 
 
-def claimed(worker: str) -> Told:
-    return Told("claimed", worker, "training", "")
+def claimed(worker: str) -> Transition:
+    return Transition("claimed", worker, "training", "")
 
 
 def row(run_id: UUID, registered: Checkpoint | None, **changes: object) -> Row:
-    history = [claimed(FIRST), Told("silent", "reaper", "training", ""), claimed(SECOND)]
+    history = [claimed(FIRST), Transition("silent", "reaper", "training", ""), claimed(SECOND)]
     checkpoint_id = registered.id if registered else None
     plain = Row(run_id, "desk", "succeeded", None, SNAPSHOT, checkpoint_id, None, 2, 1, steps=[1, 2], history=history)
     return replace(plain, **changes)
@@ -42,7 +42,7 @@ def test_a_run_that_two_workers_had_one_after_the_other_is_all_right():
 
 
 def test_a_worker_that_writes_after_another_one_did_ran_at_the_same_time():
-    history = [claimed(FIRST), claimed(SECOND), Told("moved", FIRST, "evaluating", "")]
+    history = [claimed(FIRST), claimed(SECOND), Transition("moved", FIRST, "evaluating", "")]
 
     assert wrong(judged(history=history)) == {"ran_twice"}
 
@@ -68,7 +68,7 @@ def test_success_without_a_checkpoint_and_two_checkpoints_of_a_run_are_seen():
 
 def test_a_run_may_fail_when_it_was_lost_too_often_and_never_on_a_full_disk():
     def failed(*kinds: str) -> set[str]:
-        history = [Told(kind, FIRST, "failed", "because") for kind in kinds]
+        history = [Transition(kind, FIRST, "failed", "because") for kind in kinds]
         return wrong(judged(state="failed", checkpoint_id=None, history=history))
 
     assert failed("claimed", "given_up") == set()
@@ -76,7 +76,7 @@ def test_a_run_may_fail_when_it_was_lost_too_often_and_never_on_a_full_disk():
     assert failed() == {"unexplained"}
 
 
-def test_accepted_runs_that_are_not_there_are_lost_and_others_were_asked_for_by_nobody():
+def test_accepted_runs_that_are_not_there_are_lost_and_others_were_requested_by_nobody():
     calm = checkpoint(CALM)
 
     assert wrong(judge([RUN], {"desk": CALM}, {CALM: row(CALM, calm)}, [calm])) == {"lost"}

@@ -73,7 +73,7 @@ def test_an_event_is_sent_again_with_the_same_id_until_somebody_stores_it():
     assert bodies[0]["event_id"]
 
 
-def test_a_run_is_asked_for_again_with_the_same_key_until_somebody_answers():
+def test_a_run_is_requested_again_with_the_same_key_until_a_server_answers():
     in_flight = {"code": "request_in_flight", "detail": "A request with this Idempotency-Key is being worked on."}
     active = {"code": "run_active", "detail": "Run 1 is active."}
     keys: list[str | None] = []
@@ -183,7 +183,7 @@ def test_a_thumb_reads_as_one_call(client):
     assert client.checkpoints.approvals() == []
 
 
-def test_a_project_that_is_needed_and_not_named_is_asked_for(monkeypatch):
+def test_a_project_that_is_needed_and_not_named_is_an_error_that_names_it(monkeypatch):
     monkeypatch.delenv("THUMBWHEEL_PROJECT", raising=False)
 
     with Client("http://127.0.0.1:1") as client, pytest.raises(ClientError, match="THUMBWHEEL_PROJECT"):

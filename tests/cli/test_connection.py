@@ -13,7 +13,7 @@ def test_an_api_that_does_not_answer_is_named_with_what_starts_it(without_pauses
     assert "`thumbwheel up`" in line
 
 
-def test_a_missing_and_a_wrong_key_are_told_apart_and_the_variable_is_named(cli):
+def test_a_missing_and_a_wrong_key_are_distinguished_and_the_variable_is_named(cli):
     missing = cli.refused("runs", "list", THUMBWHEEL_API_KEY="")
     wrong = cli.refused("runs", "list", THUMBWHEEL_API_KEY="tw_wrong")
 

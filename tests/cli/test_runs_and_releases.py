@@ -120,10 +120,10 @@ def test_a_failed_checkpoint_ships_only_with_a_reason(cli, registered):
     checkpoint = str(registered(reasons=["AUROC's interval begins at 0.41: more labels are needed."]))
 
     line = cli.refused("ship", checkpoint)
-    shipped = cli("ship", checkpoint, "--override-reason", "the pilot group asked for it")
+    shipped = cli("ship", checkpoint, "--override-reason", "the pilot group wants it")
 
     assert "AUROC's interval begins at 0.41" in line
-    assert shipped.document["override_reason"] == "the pilot group asked for it"
+    assert shipped.document["override_reason"] == "the pilot group wants it"
 
 
 def test_dropped_rows_are_shown_with_splits_reason_first_rows_and_remedy():

@@ -23,7 +23,7 @@ from worker.training.data.batches import Block
 from worker.training.data.packing import Pair
 from worker.training.data.rows import Row
 from worker.training.forward.logprobs import Forward, Reading
-from worker.training.forward.readings import reading_of, tried
+from worker.training.forward.packed_or_padded import reading_of, tried
 from worker.training.machine.process import TrainingRefusal, first_line
 from worker.training.models import lora
 from worker.training.models import policy as models

@@ -31,7 +31,7 @@ def test_dpo_ipo_and_hinge_equal_trls(policy: Any, objective: str, beta: float) 
 
 
 @pytest.mark.parametrize(("beta", "gamma"), [(2.0, 0.5), (2.5, 1.4)])
-def test_simpo_equals_trls_without_the_likelihood_term_that_trl_adds_unless_told_not_to(
+def test_simpo_equals_trls_without_the_likelihood_term_that_trl_adds_by_default(
     policy: Any, beta: float, gamma: float
 ) -> None:
     """Sets cpo_alpha of CPOTrainer to 0. By default it adds the negative log-likelihood of the chosen completions to

@@ -30,7 +30,7 @@ def test_two_rounds_of_thumbs_make_the_replies_clearly_better_at_the_same_length
     assert last > base
 
 
-def test_a_data_folder_that_takes_nothing_is_told_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_data_folder_that_takes_nothing_is_reported_before_anything_is_started(tmp_path: Path) -> None:
     a_file = tmp_path / "file"
     a_file.write_text("")
 

@@ -161,7 +161,7 @@ SICK: dict[str, tuple[dict[str, Any], Line, str]] = {
 
 
 @pytest.mark.parametrize("case", SICK)
-def test_a_sick_run_is_told_what_is_wrong_and_what_to_do(case: str) -> None:
+def test_a_sick_run_gets_a_diagnosis_and_a_remedy(case: str) -> None:
     changes, line, expected = SICK[case]
 
     warnings = findings(metrics(40, line), recipe(**changes))
@@ -187,7 +187,7 @@ def test_no_two_remedies_move_the_learning_rate_in_different_directions(first: s
         assert directions == {finding.learning_rate for finding in warnings} - {None}
 
 
-def test_a_collapsed_run_is_not_also_told_to_raise_its_learning_rate() -> None:
+def test_a_collapsed_run_does_not_also_get_the_advice_to_raise_its_learning_rate() -> None:
     # given rewards that fall together, and losses that suggest that nothing is learnt
     def collapsed(step: int) -> dict[str, Any]:
         fall = -0.2 * step

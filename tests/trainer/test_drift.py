@@ -161,7 +161,7 @@ def test_a_run_killed_without_notice_reports_the_same_numbers(
     assert (workdir / "drift.json").stat().st_mtime_ns == modified
 
 
-def test_a_file_of_other_weights_is_written_anew(tmp_path: Path) -> None:
+def test_a_file_of_other_weights_is_written_again(tmp_path: Path) -> None:
     ours, theirs = tiny.model(seed=0), tiny.model(seed=1)
     path = tmp_path / "start.safetensors"
 

@@ -66,7 +66,7 @@ def test_a_bag_of_words_finds_the_word_that_decides(tmp_path: Path, base: Path) 
     assert figures["auroc_over_best"]["high"] < 0
 
 
-def test_words_of_prompts_and_of_completions_are_told_apart(tmp_path: Path, base: Path) -> None:
+def test_words_of_prompts_and_of_completions_are_distinguished(tmp_path: Path, base: Path) -> None:
     """Uses rows that have both words: the one in the completion decides."""
     swapped = [
         row(number, label=label, prompt="never" if label else "sorry", completion="sorry" if label else "never")

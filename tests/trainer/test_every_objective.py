@@ -156,7 +156,7 @@ def test_kto_without_partners_is_apo(tmp_path: Path, base: Path) -> None:
 
 
 @pytest.mark.xdist_group("objective bco")
-def test_the_running_mean_of_bco_is_told_and_saved(learnt: Callable[[str], Path]) -> None:
+def test_the_running_mean_of_bco_is_reported_and_saved(learnt: Callable[[str], Path]) -> None:
     workdir = learnt("bco")
 
     deltas = [line["delta"] for line in tiny.lines(workdir / "metrics.jsonl")]

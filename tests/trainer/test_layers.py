@@ -8,7 +8,7 @@ from tests.trainer.test_packing import FAMILIES, gradient, rows
 from worker.training.forward import logprobs
 from worker.training.forward.layers import decoder_layers, last_feed_forward_at
 from worker.training.forward.logprobs import Reading
-from worker.training.forward.readings import is_compiled
+from worker.training.forward.packed_or_padded import is_compiled
 
 
 @pytest.mark.parametrize("family", FAMILIES)

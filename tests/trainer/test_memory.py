@@ -300,7 +300,9 @@ def test_a_smaller_micro_batch_is_a_divisor_of_the_same_batch() -> None:
         (OSError(errno.EACCES, "Permission denied"), False, False),
     ],
 )  # fmt: skip
-def test_want_of_memory_and_of_disk_are_told_from_other_errors(error: Exception, memory: bool, disk: bool) -> None:
+def test_want_of_memory_and_of_disk_are_distinguished_from_other_errors(
+    error: Exception, memory: bool, disk: bool
+) -> None:
     assert (is_out_of_memory(error), is_disk_full(error)) == (memory, disk)
 
 

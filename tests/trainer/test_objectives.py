@@ -72,7 +72,7 @@ def test_only_the_losses_have_a_gradient(name: ObjectiveName) -> None:
 
 
 @every_objective
-def test_rewards_are_told_row_by_row(name: ObjectiveName) -> None:
+def test_rewards_are_given_row_by_row(name: ObjectiveName) -> None:
     rows, recipe = judged(), recipe_for(name)
     expected = {
         "sft": [row.own.lp / len(row.own.policy) for row in rows],
@@ -203,14 +203,14 @@ def on_two_ranks(name: ObjectiveName, parts: Sequence[Sequence[Judged]]) -> list
     """Returns the losses of each part, with the sums of both added up as by an all-reduce."""
 
     def sums_of(part: Sequence[Judged]) -> list[Tensor]:
-        asked: list[Tensor] = []
+        summed: list[Tensor] = []
 
         def note(sums: Tensor) -> Tensor:
-            asked.append(sums)
+            summed.append(sums)
             return sums
 
         loss_of(name, log_probs(part, over_ranks=note))
-        return asked
+        return summed
 
     first, second = (sums_of(part) for part in parts)
     added = [mine + theirs for mine, theirs in zip(first, second, strict=True)]  # each rank joins each exchange

@@ -13,7 +13,7 @@ from worker.training.data.packing import Packed, Pair
 from worker.training.forward import attention
 from worker.training.forward.attention import Layout, PackedSegment
 from worker.training.forward.logprobs import Reading
-from worker.training.forward.readings import reading_of
+from worker.training.forward.packed_or_padded import reading_of
 
 FAMILIES = ["llama", "qwen2", "qwen3", "gemma", "gemma2", "gpt2", "gpt_neox", "mixtral"]
 CPU = torch.device("cpu")
@@ -239,7 +239,7 @@ def test_a_model_with_soft_capped_attention_is_taken_segment_by_segment(monkeypa
     torch.testing.assert_close(read.lp_B, alone(tiny.model("gemma2"), own), rtol=1e-6, atol=1e-5)
 
 
-def test_a_kernel_for_all_segments_is_asked_of_a_gpu_alone() -> None:
+def test_a_kernel_for_all_segments_is_required_of_a_gpu_alone() -> None:
     assert not attention.takes_all_at_once(CPU, torch.bfloat16)
     assert not attention.takes_all_at_once(torch.device("cuda"), torch.float32)
     assert attention.takes_all_at_once(torch.device("cuda"), torch.bfloat16)

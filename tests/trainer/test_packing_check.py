@@ -21,7 +21,7 @@ from worker.training.data.rows import Row
 from worker.training.forward import attention
 from worker.training.forward.float32_weights import weights_in_float32
 from worker.training.forward.logprobs import Reading
-from worker.training.forward.readings import reading_of, tried
+from worker.training.forward.packed_or_padded import reading_of, tried
 from worker.training.forward.unpackable import reason_to_pad
 from worker.training.machine.process import TrainingRefusal
 from worker.training.models import lora

@@ -187,10 +187,12 @@ ADAPTERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", ADAPTERS)
 def test_an_adapter_that_the_recipe_does_not_describe_is_refused(tmp_path: Path, hollow: Path, case: str) -> None:
-    there, asked, expected = ADAPTERS[case]
+    there, requested, expected = ADAPTERS[case]
     adapter = shipped(tmp_path / "adapter", **there)
 
-    refused = refusal(tiny.stage(tmp_path / "w", hollow, tiny.text_rows(), adapter=adapter, method="lora", lora=asked))
+    refused = refusal(
+        tiny.stage(tmp_path / "w", hollow, tiny.text_rows(), adapter=adapter, method="lora", lora=requested)
+    )
 
     assert re.search(expected, refused.message), refused.message
 

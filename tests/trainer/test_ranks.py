@@ -76,7 +76,7 @@ def test_stopped_ranks_continue_where_they_were(tmp_path: Path, base: Path) -> N
     assert run(calm, 2) == [0, 0]
     workdir = tiny.stage(tmp_path / "w", base, tiny.text_rows(), **long)
 
-    # when one of two ranks is asked to stop
+    # when one of two ranks has to stop
     processes = tiny.start_ranks(workdir, 2)
     tiny.wait_for(lambda: len(tiny.whole_lines(workdir / "metrics.jsonl")) >= 5)
     os.kill(processes[1].pid, signal.SIGTERM)

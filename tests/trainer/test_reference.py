@@ -71,7 +71,7 @@ def test_a_run_with_another_recipe_over_the_same_rows_scores_nothing(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "settings",
     [
         {},
         {"packing": "off"},
@@ -80,15 +80,15 @@ def test_a_run_with_another_recipe_over_the_same_rows_scores_nothing(tmp_path: P
         {"precision": "bfloat16"},
         {"precision": "bfloat16", "method": "lora"},
     ],
-    ids=lambda asked: "-".join(map(str, asked.values())) or "plain",
+    ids=lambda settings: "-".join(map(str, settings.values())) or "plain",
 )
 def test_a_run_with_another_seed_scores_its_mismatched_pairs_alone(
-    tmp_path: Path, base: Path, asked: Mapping[str, Any]
+    tmp_path: Path, base: Path, settings: Mapping[str, Any]
 ) -> None:
     # given a run whose blocks group other rows, so that its log-probs are rounded differently
-    run(tmp_path / "first", base, seed=1, micro_batch_size=4, **asked)
+    run(tmp_path / "first", base, seed=1, micro_batch_size=4, **settings)
 
-    figures = run(tmp_path / "w", base, scored_by(tmp_path / "first"), seed=2, **{**asked, "micro_batch_size": 6})
+    figures = run(tmp_path / "w", base, scored_by(tmp_path / "first"), seed=2, **{**settings, "micro_batch_size": 6})
 
     # then r and z0 are 0 before the first update, within the precision
     by_chance = len(keys_of(tmp_path / "first") & keys_of(tmp_path / "w")) - 22
@@ -129,14 +129,14 @@ def test_nothing_is_taken_of_another_reference(tmp_path: Path, base: Path, adapt
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "settings",
     [{"precision": "bfloat16"}, {"packing": "off"}, {"max_length": 60}, {"objective": "tkto"}],
-    ids=lambda asked: str(*asked),
+    ids=lambda settings: str(*settings),
 )
 def test_nothing_is_taken_that_was_read_another_way(
-    tmp_path: Path, base: Path, first: Path, asked: Mapping[str, Any]
+    tmp_path: Path, base: Path, first: Path, settings: Mapping[str, Any]
 ) -> None:
-    assert run(tmp_path / "w", base, scored_by(first), **asked) == {"scored": 44, "cached": 0}
+    assert run(tmp_path / "w", base, scored_by(first), **settings) == {"scored": 44, "cached": 0}
 
 
 def cut(content: bytes) -> bytes:

@@ -60,10 +60,10 @@ def store_chats_and_edits() -> None:
     """Stores unread prompts of every kind, with edits."""
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, how can I help you today?"}]
     for number in range(4):
-        asked = {"role": "user", "content": f"Where is my parcel with the number {number}, sent a week ago?"}
+        question = {"role": "user", "content": f"Where is my parcel with the number {number}, sent a week ago?"}
         chat = {"actor": f"chatter {number}", "conversation_id": f"chat {number}", "completion": "It left us today."}
         first = {**chat, "completion_id": f"hi {number}", "prompt": turns[:1]}
-        second = {**chat, "completion_id": f"parcel {number}", "prompt": [*turns, asked]}
+        second = {**chat, "completion_id": f"parcel {number}", "prompt": [*turns, question]}
         thumb, edit = {"kind": "thumbs", "value": "up"}, {"kind": "edit", "text": "It left us yesterday, at noon."}
         store(DESK, [{**first, "signal": thumb}, {**second, "signal": thumb}, {**second, "signal": edit}])
 

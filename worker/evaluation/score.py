@@ -237,7 +237,7 @@ def _way(
     They differ in their weights alone, so a way that is correct for one is correct for all.
     """
     from worker.training.forward.logprobs import Reading
-    from worker.training.forward.readings import reading_of, tried
+    from worker.training.forward.packed_or_padded import reading_of, tried
 
     reading = Reading.plain(candidate, arithmetic.precision)
     if rows and job.recipe.packing == "auto":

@@ -15,7 +15,7 @@ from worker.training.data import dropped
 from worker.training.data.rows import TokenisedRows, read_pairs, read_rows
 from worker.training.data.tokens import Tokens
 from worker.training.forward.logprobs import Reading
-from worker.training.forward.readings import is_compiled, reading_of, tried
+from worker.training.forward.packed_or_padded import is_compiled, reading_of, tried
 from worker.training.job import Job
 from worker.training.machine.free_memory import free_bytes
 from worker.training.machine.memory import decided_micro_batch, measured_micro_batch

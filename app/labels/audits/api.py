@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Path, Query
 from thumbwheel import wire
 
 from app.labels.audits import service
-from app.projects.scoped import Scoped, scoped
-from app.schema import Page
+from app.pages import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction, reads_whole_log
 

@@ -22,7 +22,7 @@ from app.labels.audits.tables import LabelAudit, LabelAuditItem
 from app.labels.policies import service as policies
 from app.labels.policies.documents import sha256_of
 from app.labels.resolving import resolved
-from app.schema import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
+from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 
 # -- drawn ------------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from app.errors import NotFound, Refused
 from app.labels.policies import store
 from app.labels.policies.documents import document_of, sha256_of
 from app.labels.policies.tables import LabelPolicyAdoption, LabelPolicyVersion
+from app.pages import Page, key_of_cursor, number_up_to, page_of
 from app.projects import service as projects
-from app.schema import Page, key_of_cursor, number_up_to, page_of
 
 #: The default of this server, adopted until another version is. It is in no table.
 DEFAULT_VERSION = 0

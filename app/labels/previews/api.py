@@ -9,7 +9,7 @@ from starlette.types import Scope
 from thumbwheel import wire
 
 from app.labels.previews import service
-from app.projects.scoped import Scoped, scoped
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction, reads_whole_log
 

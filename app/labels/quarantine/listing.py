@@ -8,7 +8,7 @@ from thumbwheel import wire
 from app.errors import NotFound
 from app.labels.quarantine import service
 from app.labels.summaries import service as summaries
-from app.schema import Page, key_of_cursor, page_of, storable_key
+from app.pages import Page, key_of_cursor, page_of, storable_key
 
 
 def page(

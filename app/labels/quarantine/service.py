@@ -10,11 +10,11 @@ from thumbwheel import wire
 from app.database import now
 from app.errors import NotFound
 from app.feedback import service as feedback
-from app.labels.guards.quarantine import findings
+from app.labels.guards.findings import findings
 from app.labels.quarantine import store
 from app.labels.whole_log.labelled import Labelled
+from app.pages import Page, key_of_cursor, number_up_to, page_of
 from app.projects import service as projects
-from app.schema import Page, key_of_cursor, number_up_to, page_of
 
 #: The largest integer of Postgres.
 MOST_DECISIONS = 2**31 - 1

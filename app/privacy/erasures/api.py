@@ -7,9 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 from thumbwheel import wire
 
+from app.pages import Page
 from app.privacy.erasures import service
-from app.projects.scoped import Scoped, scoped
-from app.schema import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction
 

@@ -27,13 +27,13 @@ from app.labels import service as labels
 from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
 from app.labels.summaries import service as summaries
+from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
 from app.privacy.erasures.certificates import certify, count, erasure_of
 from app.privacy.erasures.failures import keep_failure
 from app.privacy.erasures.tables import Erasure
 from app.privacy.vacuums import service as vacuums
 from app.projects import service as projects
-from app.schema import Page, key_of_cursor, page_of, storable_key
 from app.snapshots.redactions import service as redactions
 
 log = logging.getLogger(__name__)

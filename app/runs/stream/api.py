@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.projects.scoped import Scoped, scoped
+from app.projects.project_of_request import Scoped, scoped
 from app.runs.stream import service
 from app.runs.stream.event_id import Place
 from app.web.problems import problems

@@ -8,8 +8,8 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from thumbwheel import wire
 
 from app.downloads import download
-from app.projects.scoped import Scoped, scoped
-from app.schema import Page
+from app.pages import Page
+from app.projects.project_of_request import Scoped, scoped
 from app.snapshots.reading import service
 from app.web.problems import problems
 from app.web.session import Transaction

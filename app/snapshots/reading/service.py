@@ -11,7 +11,7 @@ from thumbwheel import wire
 from app import artifacts
 from app.artifacts import OpenFile
 from app.errors import Gone, NotFound
-from app.schema import Page, key_of_cursor, page_of
+from app.pages import Page, key_of_cursor, page_of
 from app.snapshots.reading import store
 from app.snapshots.reading.store import Read
 

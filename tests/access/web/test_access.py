@@ -9,7 +9,7 @@ from app.access.tables import ApiKey
 from app.database import transaction
 
 
-def test_a_request_without_a_key_is_asked_for_one(api):
+def test_a_request_without_a_key_gets_401_with_the_remedy(api):
     answer = api.get("/v1/projects", headers={"Authorization": ""})
 
     assert answer.status_code == 401

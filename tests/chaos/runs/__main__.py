@@ -96,7 +96,7 @@ def _chaos(options: argparse.Namespace, folder: Path, begun: float) -> int:
             "faults": len(chaos.struck),
             **verdict.counts,
             "stale_writes_refused": chaos.stale.refused,
-            "stale_workers_told": ours.lines("the lease is gone"),
+            "stale_workers_stopped": ours.lines("the lease is gone"),
             "never_struck": never,
             "outcomes": dict(ends),
             "attempts": sum(rows[run_id].epoch for run_id in tickets.accepted if run_id in rows),

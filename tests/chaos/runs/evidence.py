@@ -13,15 +13,15 @@ from app import artifacts, settings
 from app.checkpoints.service import MANIFEST
 from app.database import transaction
 from app.durable import sha256_of
-from tests.chaos.runs.verdict import Checkpoint, Row, Told
+from tests.chaos.runs.verdict import Checkpoint, Row, Transition
 
 
 def rows() -> dict[UUID, Row]:
     """Returns every run by id, with its history, oldest transition first."""
     with transaction() as session:
-        history_of: dict[UUID, list[Told]] = defaultdict(list)
+        history_of: dict[UUID, list[Transition]] = defaultdict(list)
         for move in _all(session, 'SELECT run_id, kind, "by", to_state, reason FROM run_transitions ORDER BY id'):
-            history_of[move.pop("run_id")].append(Told(**move))
+            history_of[move.pop("run_id")].append(Transition(**move))
         query = (
             "SELECT id, project_id AS project, state, reason, snapshot_id, checkpoint_id, lease_owner AS owner, "
             "lease_epoch AS epoch, lost, "

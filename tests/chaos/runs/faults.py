@@ -112,7 +112,7 @@ def _workers_child_killed(chaos: Chaos, _blow: Blow, run: Seen) -> list[UUID] | 
     return [run.id] if _signal(run.owner_pid, signal.SIGKILL) else None
 
 
-def _worker_asked(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
+def _worker_stopped(chaos: Chaos, blow: Blow, run: Seen) -> list[UUID] | None:
     """Sends SIGTERM to the worker: it has the trainer save its state, releases the run and ends."""
     name = _runner_of(chaos, run)
     if name is None:
@@ -279,7 +279,7 @@ def _signal(pid: int, sign: signal.Signals) -> bool:
 FAULTS: dict[str, Fault] = {
     "worker killed": _worker_killed,
     "worker's child killed": _workers_child_killed,
-    "worker asked to stop": _worker_asked,
+    "worker stopped": _worker_stopped,
     "worker frozen past its lease": _worker_frozen,
     "trainer killed": _trainer_killed("worker.training.train"),
     "scorer killed": _trainer_killed("worker.evaluation.score"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 STRIKES: Mapping[str, int] = {
     "worker killed": 5,
     "worker's child killed": 4,
-    "worker asked to stop": 4,
+    "worker stopped": 4,
     "worker frozen past its lease": 6,
     "trainer killed": 7,
     "scorer killed": 4,

@@ -11,7 +11,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
-class Told:
+class Transition:
     """A row of a run's history."""
 
     kind: str
@@ -32,7 +32,7 @@ class Row:
     epoch: int
     lost: int
     steps: Sequence[int]  # steps of its time series, in order
-    history: Sequence[Told]
+    history: Sequence[Transition]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def judge(
     verdict = Verdict()
     requested = {*accepted, *calm.values()}
     verdict.lost = [f"run {run_id} was accepted and is not there" for run_id in requested - rows.keys()]
-    verdict.unasked = [f"run {run_id} was asked for by nobody" for run_id in rows.keys() - requested]
+    verdict.unasked = [f"run {run_id} was requested by nobody" for run_id in rows.keys() - requested]
     registered = Counter(checkpoint.run_id for checkpoint in checkpoints)
     verdict.registered_twice = [f"run {run_id}: {times} times" for run_id, times in registered.items() if times > 1]
     checkpoint_of = {checkpoint.id: checkpoint for checkpoint in checkpoints}
@@ -103,12 +103,12 @@ def judge(
     return verdict
 
 
-def _came_back(history: Sequence[Told]) -> str | None:
+def _came_back(history: Sequence[Transition]) -> str | None:
     """Returns a worker that wrote again after another one did: each has the run for one stretch of its history, as a
     worker takes another name for each claim.
     """
-    workers = {told.by for told in history if told.kind == "claimed"}
-    owners = [owner for owner, _ in groupby(told.by for told in history if told.by in workers)]
+    workers = {move.by for move in history if move.kind == "claimed"}
+    owners = [owner for owner, _ in groupby(move.by for move in history if move.by in workers)]
     return next((owner for owner, times in Counter(owners).items() if times > 1), None)
 
 
@@ -122,7 +122,7 @@ def _differences(row: Row, like: Row, checkpoint_of: Mapping[UUID, Checkpoint]) 
 
 
 def _last(row: Row) -> str:
-    return f"last told by {row.history[-1].by}: {row.history[-1].reason}" if row.history else "without history"
+    return f"last moved by {row.history[-1].by}: {row.history[-1].reason}" if row.history else "without history"
 
 
 def outcomes(struck: Mapping[str, Sequence[Collection[UUID]]], rows: Mapping[UUID, Row]) -> dict[str, dict[str, Any]]:

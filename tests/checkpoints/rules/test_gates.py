@@ -71,7 +71,7 @@ def test_the_interval_s_bad_end_decides(path, passes, refuses):
     assert reason.startswith(path[0])
 
 
-def test_a_margin_over_the_dumb_readers_is_asked_for_only_where_it_is_set():
+def test_a_margin_over_the_dumb_readers_is_required_only_where_it_is_set():
     scores = {**GOOD, "dumb_readers": {"best": "bag_of_words", "auroc_over_best": {"value": 0.1, "low": 0.02}}}
     asks = GATES.model_copy(update={"margin_over_dumb_readers": 0.02})
     more = GATES.model_copy(update={"margin_over_dumb_readers": 0.03})

@@ -129,7 +129,7 @@ def test_an_adapter_on_damaged_weights_does_not_ship(api, made, tmp_path):
     assert f"Checkpoint {weights}" in answer.json()["detail"]
 
 
-def test_where_verifying_takes_long_a_request_is_told_to_repeat_and_the_repeated_one_succeeds(api, made, monkeypatch):
+def test_where_verifying_takes_long_a_request_gets_503_and_the_repeated_one_succeeds(api, made, monkeypatch):
     # given a verification that waits for a signal
     monkeypatch.setattr(integrity, "WAIT_SECONDS", 0.0)
     go, busy = threading.Event(), threading.Event()

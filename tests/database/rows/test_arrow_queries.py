@@ -23,7 +23,7 @@ def test_literals_are_what_they_were(database):
     assert found(f"SELECT unnest({literal([])}::bigint[])") == []
 
 
-def test_a_connection_that_postgres_ended_is_made_anew(database):
+def test_a_connection_that_postgres_ended_is_replaced(database):
     assert found("SELECT 1") == [1]
     with transaction() as session:
         ended = session.scalar(text(f"SELECT count(pg_terminate_backend(pid)) {OURS}"))

@@ -19,7 +19,7 @@ def test_a_failure_is_raised_in_its_place() -> None:
         next(prepared)
 
 
-def test_no_more_is_prepared_than_is_soon_asked_for() -> None:
+def test_no_more_is_prepared_than_is_soon_needed() -> None:
     begun: list[int] = []
     prepared = prepared_ahead(lambda number: begun.append(number) or number, range(100), depth=3)
 

@@ -361,7 +361,7 @@ def test_an_event_of_a_project_that_is_not_there_fails_alone(project):
     assert isinstance(answers[1], Invalid)
 
 
-def test_while_postgres_is_away_senders_are_told_to_come_again_and_then_stored(project):
+def test_while_postgres_is_away_senders_get_503_and_are_stored_later(project):
     async def scenario() -> None:
         async with way_in(writers=1) as intake:
             await intake.record(EVENTS, [entry(event_id="e1")])
@@ -417,7 +417,7 @@ def test_the_watermark_waits_for_events_that_are_under_way(project):
     assert {event.position for event in log()} == {1, 2}
 
 
-def test_who_asked_for_the_watermark_does_not_keep_writers_waiting(project):
+def test_a_reader_of_the_watermark_does_not_keep_writers_waiting(project):
     with transaction() as session:
         service.watermark(session, P)
         session.execute(text("SELECT 1"))

@@ -68,7 +68,7 @@ def drawn(audit: wire.Audit) -> list[tuple[int, str]]:
     return [(item.number, item.completion_id) for item in queue(audit).items]
 
 
-def test_an_audit_has_as_many_rows_of_each_class_as_asked_for_with_what_was_shown_and_said():
+def test_an_audit_has_as_many_rows_of_each_class_as_requested_with_what_was_shown_and_said():
     vote(40)
 
     audit = start(per_class=5)
@@ -213,7 +213,7 @@ def test_the_most_suspicious_come_first_also_from_page_to_page():
     assert numbers == [7, 4, 9, 2, 1, 3, 5, 6, 8, 10]
 
 
-def test_labels_that_a_checkpoint_suspects_are_asked_about_first_while_they_are_the_same_labels(tmp_path):
+def test_labels_that_a_checkpoint_suspects_come_first_while_they_are_the_same_labels(tmp_path):
     vote(40)
     checkpoint_id = checkpoint(tmp_path)
     with transaction() as session:

@@ -13,7 +13,7 @@ from app.database import transaction
 from app.feedback import service as feedback
 from app.labels.policies import service as policies
 from app.projects.tables import Project
-from app.snapshots.choosing import Chosen, choose
+from app.snapshots.rows_from_log import Chosen, choose
 from app.snapshots.selection.selected_rows import TRAIN
 from app.spill.texts import texts
 from tests.logged import store

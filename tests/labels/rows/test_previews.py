@@ -291,7 +291,7 @@ def test_the_other_side_of_a_preference_is_explained_by_its_id_or_by_that_of_its
     assert explain(made_of_text.completion_id).completion == "Worse."
 
 
-def test_what_somebody_wrote_instead_and_who_is_in_quarantine_is_told():
+def test_what_somebody_wrote_instead_and_who_is_in_quarantine_is_shown():
     store(DESK, [event(f"c{number}", f"user {number}", "up") for number in range(70)])
     store(DESK, [event(f"c{number}", "bot", "down", days_ago=0.5) for number in range(70)])
     store(DESK, [event("c1", "ann", {"kind": "edit", "text": "Another text altogether, written by hand."})])

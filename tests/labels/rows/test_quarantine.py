@@ -49,7 +49,7 @@ def say(*groups: list[dict]) -> None:
     store(P, [event for group in groups for event in group])
 
 
-def decide(actor: str, decision: str, reason: str = "asked them") -> wire.QuarantineDecision:
+def decide(actor: str, decision: str, reason: str = "spoke with them") -> wire.QuarantineDecision:
     with transaction() as session:
         new = wire.NewQuarantineDecision(actor=actor, decision=decision, reason=reason)
         return service.decide(session, P, new, "key test")
@@ -131,7 +131,7 @@ def test_who_is_released_counts_again(burst):
 
     assert left_out() == {}
     [entry] = listed()
-    assert (entry.state, entry.decision.reason, entry.decision.by) == ("released", "asked them", "key test")
+    assert (entry.state, entry.decision.reason, entry.decision.by) == ("released", "spoke with them", "key test")
     assert [finding.rule for finding in entry.findings] == ["burst"]
 
 

@@ -78,7 +78,9 @@ def refresh() -> bool:
 
 def decide(actor: str, decision: str) -> None:
     with transaction() as session:
-        new = wire.NewQuarantineDecision.model_validate({"actor": actor, "decision": decision, "reason": "asked"})
+        new = wire.NewQuarantineDecision.model_validate(
+            {"actor": actor, "decision": decision, "reason": "spoke with them"}
+        )
         quarantine.decide(session, DESK, new, "key test")
 
 
@@ -105,7 +107,7 @@ def test_approval_is_what_the_labels_say_with_quarantine_retractions_and_ties(
         policies.adopt(session, project, stored.version, "", "key test")
         actor = events[0]["actor"]
         if decision is not None:
-            new = wire.NewQuarantineDecision(actor=actor, decision=decision, reason="asked")
+            new = wire.NewQuarantineDecision(actor=actor, decision=decision, reason="spoke with them")
             quarantine.decide(session, project, new, "key test")
     with transaction() as session:
         watermark = feedback.watermark(session, project)

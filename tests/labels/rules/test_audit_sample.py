@@ -33,7 +33,7 @@ def drawn_of(sample: Sample, rows: list[tuple[Stratum, str]]) -> Counter[Stratum
 
 
 @given(SIZES, st.integers(1, 50), SEEDS)
-def test_each_class_has_as_many_rows_as_asked_for_or_all_and_no_stratum_is_left_out(sizes, per_class, seed):
+def test_each_class_has_as_many_rows_as_requested_or_all_and_no_stratum_is_left_out(sizes, per_class, seed):
     rows = rows_of(sizes)
 
     sample = draw(rows, per_class=per_class, seed=seed)

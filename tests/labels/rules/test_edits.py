@@ -84,10 +84,10 @@ def test_a_comparison_that_was_kept_gives_the_same_severity_or_asks_for_the_text
 
     found = edits.judged(*edits.columns(edits.compared(originals, edited)), rule)
 
-    told = [None if number < 0 else edits.SEVERITIES[number] for number in found]
+    judged = [None if number < 0 else edits.SEVERITIES[number] for number in found]
     expected = edits.severities(originals, edited, rule)
-    assert all(one in (None, other) for one, other in zip(told, expected, strict=True))
-    assert None not in told or min(cosmetic_from, rewrite_below) <= 10
+    assert all(one in (None, other) for one, other in zip(judged, expected, strict=True))
+    assert None not in judged or min(cosmetic_from, rewrite_below) <= 10
 
 
 def test_spaces_at_the_ends_change_nothing():

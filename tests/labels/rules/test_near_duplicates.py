@@ -52,7 +52,7 @@ def test_texts_that_are_equal_once_normalised_look_alike(beginning, end):
             assert alike(encoded(other)) == alike(encoded(text))
 
 
-def test_texts_are_told_apart_by_where_one_ends():
+def test_texts_are_distinguished_by_where_one_ends():
     assert key_of("ab", "c") != key_of("a", "bc")
     assert len({key_of("a"), key_of("a", ""), key_of("b"), key_of("a b"), key_of("ab")}) == 5
 

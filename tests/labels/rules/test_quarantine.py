@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import binom_test
 from thumbwheel.wire.guard_rules import Burst, OneWay, Quarantine, Ring
 
 from app.labels.guards import chance, portions, rings
-from app.labels.guards.quarantine import FINDINGS, findings
+from app.labels.guards.findings import FINDINGS, findings
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NONE = Quarantine(burst=None, one_way=None, ring=None)

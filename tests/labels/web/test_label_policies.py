@@ -160,7 +160,7 @@ def test_a_preview_shows_counts_and_examples(api):
     assert flips["undesirable", "undesirable"]["examples"] == []
 
 
-def test_a_label_is_explained_to_whoever_pressed_the_thumb(api):
+def test_a_label_is_explained_to_the_person_who_pressed_the_thumb(api):
     store("acme", [thumb("c1"), thumb("c1", "bob", "down"), thumb("c1", "cid")])
 
     shown = get(api, "/v1/completions/c1/label").json()

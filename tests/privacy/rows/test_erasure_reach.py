@@ -14,7 +14,7 @@ from app.privacy.erasures import service as erasures
 from app.privacy.erasures.failures import MOST_ATTEMPTS
 from app.privacy.receipts import service as receipts
 from app.releases import service as releases
-from app.snapshots import choosing
+from app.snapshots import rows_from_log
 from app.snapshots import service as snapshots
 from tests.desk import DESK, checkpoint, execute, make_project, ready_to_finish, vote
 from tests.logged import store
@@ -58,7 +58,7 @@ def random_events(rng: random.Random, count: int, first: int = 0) -> list[dict[s
         )
         event = {"event_id": f"v{number}", "completion_id": f"c{completion}", "actor": name_of(actor), "signal": signal}
         if signal["kind"] == "preference" or rng.random() < 0.7:
-            event |= {"prompt": f"What of {completion}?", "completion": f"{own} was told {completion % 7}."}
+            event |= {"prompt": f"What of {completion}?", "completion": f"{own} heard {completion % 7}."}
         if rng.random() < 0.3:
             event["metadata"] = {"note": own}
         events.append(event)
@@ -147,13 +147,13 @@ def test_a_build_during_which_a_text_that_it_needs_is_erased_says_so(tmp_path, m
     store(DESK, [thumb(f"user {n}", f"c{n}", prompt=f"What of {n}?", completion=f"This, {n}.") for n in range(20)])
     rewritten = {"kind": "edit", "text": "Something else altogether, in words of my own."}
     store(DESK, [{"event_id": "e1", "completion_id": "c1", "actor": "eve", "signal": rewritten}])
-    gather = choosing.gather
+    gather = rows_from_log.gather
 
     def gather_after_an_erasure(*given):
         finish(ask("eve"))
         return gather(*given)
 
-    monkeypatch.setattr(choosing, "gather", gather_after_an_erasure)
+    monkeypatch.setattr(rows_from_log, "gather", gather_after_an_erasure)
     with transaction() as session, pytest.raises(snapshots.ErasedMeanwhile, match="while its snapshot was made"):
         snapshots.build(
             session, DESK, wire.SnapshotRules(minimum_per_class=1), "sft",

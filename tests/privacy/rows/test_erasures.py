@@ -275,15 +275,15 @@ def test_a_message_that_was_lost_is_sent_again_by_the_tick():
     execute("DELETE FROM outbox")
 
     loop.tick()
-    assert _asked_for() == []  # not yet: a worker may be busy with it
+    assert _requested() == []  # not yet: a worker may be busy with it
     execute("UPDATE erasures SET next_attempt_at = now()")
     with transaction() as session:
         erasures.ring_due(session)
 
-    assert _asked_for() == [erasure.id]
+    assert _requested() == [erasure.id]
 
 
-def _asked_for() -> list[UUID]:
+def _requested() -> list[UUID]:
     return [UUID(one) for (one,) in execute("SELECT arguments ->> 'erasure_id' FROM outbox WHERE task LIKE '%erase'")]
 
 
@@ -299,7 +299,7 @@ def test_two_workers_do_not_do_the_same_step_twice():
     assert len(feedback_log()) == 1
 
 
-def test_an_erasure_that_goes_wrong_again_and_again_is_failed_and_goes_on_when_it_is_asked_for_again():
+def test_an_erasure_that_goes_wrong_again_and_again_is_failed_and_goes_on_when_it_is_requested_again():
     store(DESK, [thumb("eve", "c1", **texts(1, SECRET))])
     erasure = ask()
     for _ in ("log", "events", "completions"):

@@ -74,7 +74,7 @@ def test_a_file_that_is_stored_again_is_young_and_a_removal_that_began_before_le
 def test_what_an_unregistered_file_says_of_an_erased_actor_can_be_removed(tmp_path):
     vote()
     checkpoint(tmp_path)
-    killed = put(tmp_path, "shard of a killed build: user 3 asked Question 3?")
+    killed = put(tmp_path, "shard of a killed build: user 3 wrote Question 3?")
     with transaction() as session:
         erasure = erasures.request(session, DESK, "user 3", by="test")
     erasures.advance(erasure.id)
@@ -97,6 +97,6 @@ def test_the_command_lists_them_and_deletes_on_request(tmp_path, capsys):
     assert found() == set()
 
 
-def test_files_that_a_running_build_may_have_stored_are_not_asked_for():
+def test_files_that_a_running_build_may_have_stored_are_not_listed():
     with pytest.raises(Invalid, match="at least 1"):
         leftovers.leftovers(0.5)

@@ -24,7 +24,7 @@ def thumb(actor: str, event_id: str, **more) -> dict[str, object]:
 
 
 @pytest.fixture
-def told(api):
+def admin(api):
     """The API with events of two actors. One of them has an odd id, and one of its events too."""
     for event in (thumb("ann", "a1"), thumb(ODD, ODD), thumb(ODD, "o2", completion_id="c2")):
         answer = api.post("/v1/feedback", params=PROJECT, json=event)
@@ -37,56 +37,56 @@ def finish(erasure_id: str) -> None:
         erasures.advance(erasure_id)
 
 
-def test_an_erasure_is_begun_followed_and_certified(told):
-    begun = told.delete(f"/v1/actors/{quote(ODD, safe='')}", params=PROJECT)
+def test_an_erasure_is_begun_followed_and_certified(admin):
+    begun = admin.delete(f"/v1/actors/{quote(ODD, safe='')}", params=PROJECT)
 
     assert begun.status_code == 202, begun.text
     assert (begun.json()["state"], begun.json()["certificate"]) == ("pending", None)
-    assert told.get(begun.headers["Location"]).json() == begun.json()
-    again = told.delete("/v1/actors", params={**PROJECT, "actor": ODD})
+    assert admin.get(begun.headers["Location"]).json() == begun.json()
+    again = admin.delete("/v1/actors", params={**PROJECT, "actor": ODD})
     assert (again.status_code, again.json()["id"]) == (202, begun.json()["id"])
 
     finish(begun.json()["id"])
 
-    done = told.get(begun.headers["Location"]).json()
+    done = admin.get(begun.headers["Location"]).json()
     assert done["state"] == "done"
     assert done["requested_by"] == "key first admin"
     assert (done["certificate"]["events"], done["certificate"]["event_ids"]) == (2, ["o2", ODD])
-    assert told.delete("/v1/actors", params={**PROJECT, "actor": ODD}).status_code == 200
-    [listed] = told.get("/v1/erasures", params=PROJECT).json()["items"]
+    assert admin.delete("/v1/actors", params={**PROJECT, "actor": ODD}).status_code == 200
+    [listed] = admin.get("/v1/erasures", params=PROJECT).json()["items"]
     assert listed == {**done, "certificate": None}
     events = f"/v1/erasures/{done['id']}/events"
-    first = told.get(events, params={**PROJECT, "limit": 1}).json()
-    second = told.get(events, params={**PROJECT, "limit": 1, "cursor": first["next_cursor"]}).json()
+    first = admin.get(events, params={**PROJECT, "limit": 1}).json()
+    second = admin.get(events, params={**PROJECT, "limit": 1, "cursor": first["next_cursor"]}).json()
     assert [one["event_id"] for one in first["items"] + second["items"]] == ["o2", ODD]
     assert second["next_cursor"] is None
 
 
-def test_an_erased_actor_is_refused_with_the_remedy_and_let_back(told):
-    begun = told.delete("/v1/actors", params={**PROJECT, "actor": ODD}).json()
+def test_an_erased_actor_is_refused_with_the_remedy_and_let_back(admin):
+    begun = admin.delete("/v1/actors", params={**PROJECT, "actor": ODD}).json()
     tombstone = f"/v1/erasures/{begun['id']}/tombstone"
 
-    refused = told.post("/v1/feedback", params=PROJECT, json=thumb(ODD, "o3"))
+    refused = admin.post("/v1/feedback", params=PROJECT, json=thumb(ODD, "o3"))
     assert (refused.status_code, refused.json()["code"]) == (409, "actor_erased")
     assert "tombstone" in refused.json()["detail"]
-    early = told.delete(tombstone, params=PROJECT)
+    early = admin.delete(tombstone, params=PROJECT)
     assert (early.status_code, early.json()["code"]) == (409, "erasure_unfinished")
     finish(begun["id"])
-    lifted = told.delete(tombstone, params=PROJECT)
+    lifted = admin.delete(tombstone, params=PROJECT)
 
     assert (lifted.status_code, lifted.json()["tombstone"]) == (200, False)
-    gone = told.post("/v1/feedback", params=PROJECT, json=thumb(ODD, "o2", completion_id="c2"))
+    gone = admin.post("/v1/feedback", params=PROJECT, json=thumb(ODD, "o2", completion_id="c2"))
     assert (gone.status_code, gone.json()["code"]) == (409, "event_erased")
-    assert told.post("/v1/feedback", params=PROJECT, json=thumb(ODD, "o3")).status_code == 201
+    assert admin.post("/v1/feedback", params=PROJECT, json=thumb(ODD, "o3")).status_code == 201
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
-def test_a_batch_says_item_by_item_whose_actor_was_erased(told, kind):
-    told.delete("/v1/actors", params={**PROJECT, "actor": ODD})
+def test_a_batch_says_item_by_item_whose_actor_was_erased(admin, kind):
+    admin.delete("/v1/actors", params={**PROJECT, "actor": ODD})
     events = [thumb("bob", "b1"), thumb(ODD, "o3"), thumb(ODD, ODD)]
     body = json.dumps(events) if kind == "application/json" else "\n".join(map(json.dumps, events))
 
-    answer = told.post("/v1/feedback/batch", params=PROJECT, content=body, headers={"Content-Type": kind})
+    answer = admin.post("/v1/feedback/batch", params=PROJECT, content=body, headers={"Content-Type": kind})
 
     assert answer.status_code == 207
     receipt = answer.json()
@@ -95,33 +95,33 @@ def test_a_batch_says_item_by_item_whose_actor_was_erased(told, kind):
     assert "erased" in receipt["items"][1]["error"]
 
 
-def test_only_an_admin_erases(told, key):
+def test_only_an_admin_erases(admin, key):
     reader = key("feedback:read", project="acme")
 
-    refused = told.delete("/v1/actors/ann", headers=reader)
+    refused = admin.delete("/v1/actors/ann", headers=reader)
     assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
-    assert told.get("/v1/erasures", headers=reader).json()["items"] == []
+    assert admin.get("/v1/erasures", headers=reader).json()["items"] == []
 
 
-def test_an_actor_that_nobody_knows_is_named(told):
-    answer = told.delete("/v1/actors/nobody", params=PROJECT)
+def test_an_actor_that_nobody_knows_is_named(admin):
+    answer = admin.delete("/v1/actors/nobody", params=PROJECT)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "actor_not_found")
 
 
-def test_never_train_is_shown_and_belongs_to_the_body(told):
+def test_never_train_is_shown_and_belongs_to_the_body(admin):
     sent = thumb("bob", "b1", never_train=True)
-    assert told.post("/v1/feedback", params=PROJECT, json=sent).status_code == 201
+    assert admin.post("/v1/feedback", params=PROJECT, json=sent).status_code == 201
 
-    assert told.post("/v1/feedback", params=PROJECT, json=sent).status_code == 200
-    other = told.post("/v1/feedback", params=PROJECT, json=thumb("bob", "b1"))
+    assert admin.post("/v1/feedback", params=PROJECT, json=sent).status_code == 200
+    other = admin.post("/v1/feedback", params=PROJECT, json=thumb("bob", "b1"))
     assert (other.status_code, other.json()["details"]["differs"]) == (409, ["/never_train"])
-    shown = {one["event_id"]: one["never_train"] for one in told.get("/v1/feedback", params=PROJECT).json()["items"]}
+    shown = {one["event_id"]: one["never_train"] for one in admin.get("/v1/feedback", params=PROJECT).json()["items"]}
     assert shown == {"b1": True, "o2": False, ODD: False, "a1": False}
 
 
-def test_a_receipt_says_what_became_of_an_event_and_nothing_of_others(told):
-    answer = told.get(f"/v1/feedback/{quote(ODD, safe='')}/receipt", params=PROJECT)
+def test_a_receipt_says_what_became_of_an_event_and_nothing_of_others(admin):
+    answer = admin.get(f"/v1/feedback/{quote(ODD, safe='')}/receipt", params=PROJECT)
 
     assert answer.status_code == 200, answer.text
     receipt = answer.json()
@@ -131,10 +131,10 @@ def test_a_receipt_says_what_became_of_an_event_and_nothing_of_others(told):
     assert "ann" not in answer.text
 
 
-def test_of_an_erased_event_there_is_no_receipt(told):
-    begun = told.delete("/v1/actors", params={**PROJECT, "actor": ODD}).json()
+def test_of_an_erased_event_there_is_no_receipt(admin):
+    begun = admin.delete("/v1/actors", params={**PROJECT, "actor": ODD}).json()
     finish(begun["id"])
 
-    codes = [told.get(f"/v1/feedback/{one}/receipt", params=PROJECT).json()["code"] for one in ("o2", "o9")]
+    codes = [admin.get(f"/v1/feedback/{one}/receipt", params=PROJECT).json()["code"] for one in ("o2", "o9")]
 
     assert codes == ["event_erased", "event_not_found"]

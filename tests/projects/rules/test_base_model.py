@@ -72,7 +72,7 @@ def test_what_is_missing_or_wrong_is_named(model: Path, spoil: Callable[[Path], 
     assert reason in " ".join(reasons_unusable(model))
 
 
-def test_relative_paths_and_names_of_a_hub_are_told_apart(tmp_path: Path) -> None:
+def test_relative_paths_and_names_of_a_hub_are_distinguished(tmp_path: Path) -> None:
     assert "looks like the name of a model on a hub" in reasons_impossible("org/model")[0]
     assert "is a relative path" in reasons_impossible("./models/mine")[0]
     assert reasons_impossible("/models/mine") == []

@@ -159,7 +159,7 @@ def test_pauses_grow_with_the_time_waited(run: wire.Run, waited: float, pause: f
     assert written_pause == pause if waited in (0, 4 * 3600) else pause <= written_pause < pause + 60
 
 
-def test_nobody_has_the_run_before_its_pause_is_over_and_then_a_worker_is_told_once(run: wire.Run) -> None:
+def test_nobody_has_the_run_before_its_pause_is_over_and_then_a_worker_gets_one_message(run: wire.Run) -> None:
     hold_up(claim(run.id).lease)
     message_count = len(messages())
 
@@ -227,7 +227,7 @@ def test_a_state_that_is_reached_ends_the_wait(run: wire.Run) -> None:
     assert shown(run.id).held_up_by is None
 
 
-def test_whoever_made_room_has_it_tried_at_once(run: wire.Run) -> None:
+def test_once_room_is_made_it_is_tried_at_once(run: wire.Run) -> None:
     hold_up(claim(run.id).lease)
     message_count = len(messages())
 

@@ -161,11 +161,11 @@ def test_a_paused_run_is_cancelled_at_once_where_no_worker_has_it_and_by_its_wor
     assert (cancel(second.lease.run_id).state, shown(second.lease.run_id).paused) == ("cancelling", False)
 
 
-@pytest.mark.parametrize(("do", "asked"), [(pause, "paused"), (resume, "resumed")])
-def test_to_pause_or_resume_what_has_ended_is_a_conflict_that_says_what_may_be_asked(do, asked):
+@pytest.mark.parametrize(("do", "done"), [(pause, "paused"), (resume, "resumed")])
+def test_to_pause_or_resume_what_has_ended_is_a_conflict_that_says_what_is_allowed(do, done):
     claimed = claim(request().id)
     cancel(claimed.lease.run_id)
-    with pytest.raises(Conflict, match=f"The run is cancelling and cannot be {asked}. Allowed: cancel."):
+    with pytest.raises(Conflict, match=f"The run is cancelling and cannot be {done}. Allowed: cancel."):
         do(claimed.lease.run_id)
     fail(claimed)
 
@@ -234,7 +234,7 @@ def test_a_turn_that_was_missed_since_somebody_held_the_project_comes_with_the_n
     assert not shown(waiting.id).waiting
 
 
-def test_runs_that_are_asked_for_while_the_active_one_ends_neither_double_nor_get_stuck():
+def test_runs_that_are_requested_while_the_active_one_ends_neither_double_nor_get_stuck():
     active = request()
 
     at_once(4, lambda number: cancel(active.id) if number == 0 else request(queue=True))
@@ -402,7 +402,7 @@ def test_a_smaller_recipe_and_what_a_process_said_are_kept_by_the_holder_alone(t
     assert (run.said, last.kind, last.reason) == ("Traceback\nMemoryError", "shrunk", "memory ran out: 2 rows at once")
 
 
-def test_a_run_that_has_no_snapshot_yet_does_not_start_without_the_audit_that_is_asked_for_by_now():
+def test_a_run_that_has_no_snapshot_yet_does_not_start_without_the_audit_that_is_required_by_now():
     bare = request()
     waiting = request(queue=True)
     policy = wire.LabelPolicy.model_validate({"audit": {"minimum_precision": 0.6}})

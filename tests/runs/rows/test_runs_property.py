@@ -106,7 +106,7 @@ class Runs(RuleBasedStateMachine):
     def ask(self, queue: bool) -> Any:
         def enqueue(session: Session) -> wire.Run:
             projects.lock(session, self.project)
-            return runs.enqueue(session, self.project, self.decided, "ann", "asked for", note=None, queue=queue)
+            return runs.enqueue(session, self.project, self.decided, "ann", "requested", note=None, queue=queue)
 
         run, refused = done_or_refused(enqueue)
         assert refused is None or refused.code == "run_active"
@@ -229,7 +229,7 @@ class Runs(RuleBasedStateMachine):
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.trial
-def test_runs_keep_their_rules_whatever_is_asked_of_them_and_whatever_their_workers_do():
+def test_runs_keep_their_rules_whatever_is_requested_and_whatever_their_workers_do():
     run_state_machine_as_test(
         Runs,
         settings=settings(

@@ -113,7 +113,7 @@ def test_the_document_on_commands_has_every_kind_of_transition_and_every_meaning
     assert [meaning.sentence for meaning in MEANINGS.values() if f"| {meaning.sentence} |" not in document] == []
 
 
-def test_what_may_be_asked_is_said_of_every_state():
+def test_every_state_says_what_is_allowed():
     assert set(COMMANDS) == set(RunState)
     for state in RunState:
         for command in Command:

@@ -183,7 +183,7 @@ def test_a_server_that_stops_ends_its_streams_and_the_client_goes_on_at_the_next
     assert events[-1].event == "end"
 
 
-def test_whoever_is_called_on_shutdown_hears_a_signal_besides_those_who_heard_it_before():
+def test_a_signal_calls_the_shutdown_hook_and_then_the_earlier_handler():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("server"))
     try:

@@ -173,7 +173,7 @@ def test_watching_shows_the_newest_of_each_figure_though_drift_is_measured_now_a
     assert "training  3/9  loss 0.500  rewards 0.10/-0.20  drift 0.031 nats/token" in output.splitlines()
 
 
-def test_a_run_is_paused_resumed_and_what_cannot_be_asked_is_a_409_that_says_what_can(api):
+def test_a_run_is_paused_resumed_and_what_is_not_allowed_is_a_409_that_says_what_is(api):
     run = start(api).json()
 
     def ask(what):
@@ -191,7 +191,7 @@ def test_a_run_is_paused_resumed_and_what_cannot_be_asked_is_a_409_that_says_wha
     assert (again["source"], again["source_run_id"], again["state"]) == ("retry", run["id"], "queued")
 
 
-def test_a_second_run_waits_if_asked(api):
+def test_a_second_run_waits_if_requested(api):
     first = start(api).json()
 
     second = start(api, queue=True)

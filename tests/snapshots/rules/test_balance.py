@@ -16,9 +16,9 @@ def rules(**more) -> wire.SnapshotRules:
     return wire.SnapshotRules(**{"minimum_per_class": 100, "holdout_share": 0.1, **more})
 
 
-def refusals(train: ClassTally, asked: wire.SnapshotRules, objective: str = "kto") -> list[str]:
+def refusals(train: ClassTally, rules: wire.SnapshotRules, objective: str = "kto") -> list[str]:
     needs: dict[str, Needs] = {"dpo": "pairs", "sft": "desirable rows"}
-    return reasons_to_refuse(train, asked, objective, needs.get(objective, "both classes"))
+    return reasons_to_refuse(train, rules, objective, needs.get(objective, "both classes"))
 
 
 def test_enough_of_both_is_fine():
@@ -33,7 +33,7 @@ def test_too_few_rows_say_how_many_more_labels_are_needed():
     assert "about 50 more desirable labels" in reason  # 45 more training rows; the holdout takes a tenth
 
 
-def test_one_class_is_refused_even_where_nothing_else_is_asked_for():
+def test_one_class_is_refused_even_where_nothing_else_is_required():
     reasons = refusals(tally(0, 500), rules(minimum_per_class=1, allow_imbalance=True))
 
     assert any("kto needs both classes, collect desirable labels" in reason for reason in reasons)

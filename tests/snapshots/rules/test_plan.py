@@ -99,7 +99,7 @@ def test_one_class_has_no_lambda_and_no_advice():
     assert (balance_plan.lambda_desirable, balance_plan.balance_by_batch, balance_plan.advised) == (None, None, None)
 
 
-def test_many_checkpoints_are_told_as_the_largest_and_the_others():
+def test_many_checkpoints_are_listed_as_the_largest_and_the_others():
     balance_plan = planned(*(cell(True, 1 + number, checkpoint=f"c{number}") for number in range(SEGMENTS + 5)))
 
     names = [segment.name for segment in balance_plan.segments if segment.by == "checkpoint"]

@@ -96,7 +96,7 @@ def test_what_a_snapshot_had_decides_over_what_none_had():
     assert sides_of([(held_out, train)], EarlierSnapshots([10 * train]), [held_out]) == {held_out: "train"}
 
 
-def test_of_two_that_a_snapshot_had_training_wins_and_the_move_is_told():
+def test_of_two_that_a_snapshot_had_training_wins_and_the_move_is_listed():
     held_out = first_on("holdout")
     train = first_on("train", after=held_out)
     bridge = train + 1

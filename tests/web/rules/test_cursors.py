@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.errors import Invalid
-from app.schema import MAX_INT4, MAX_INT8, MOST_CHARACTERS, encode_cursor, key_of_cursor, number_up_to, page_of
+from app.pages import MAX_INT4, MAX_INT8, MOST_CHARACTERS, encode_cursor, key_of_cursor, number_up_to, page_of
 
 
 @pytest.mark.parametrize("most", [MAX_INT4, MAX_INT8])

@@ -95,7 +95,7 @@ def test_a_store_that_has_to_be_mended_fails_the_run_before_it_starts_and_says_w
 
 
 @pytest.mark.trial
-def test_a_worker_that_was_asked_to_stop_gives_the_run_back_staged(run, base_model):
+def test_a_worker_that_has_to_stop_gives_the_run_back_staged(run, base_model):
     look(run.id, lambda: True)
 
     assert shown(run.id).state == "snapshotting"
@@ -157,8 +157,8 @@ def test_lines_are_read_whole_and_a_replaced_file_from_its_beginning(tmp_path):
         (tmp_path / "aside").write_text('{"step": 1}\n' + '{"step": 22}\n' * 9)
         (tmp_path / "aside").replace(path)
 
-        read, anew = lines.read()
-        assert anew
+        read, from_start = lines.read()
+        assert from_start
         assert read == [{"step": 1}, *[{"step": 22}] * 9]
 
 
@@ -303,13 +303,13 @@ size = json.loads((w / 'recipe.json').read_bytes())['micro_batch_size']
 if size > FITS:
     (w / 'state').mkdir()
     write_sealed(w / 'reference.safetensors', str(size).encode())
-    told = {'code': 'out_of_memory', 'message': 'too many rows', 'micro_batch_size': size}
-    (w / 'failure.json').write_text(json.dumps(told))
+    failure = {'code': 'out_of_memory', 'message': 'too many rows', 'micro_batch_size': size}
+    (w / 'failure.json').write_text(json.dumps(failure))
     sys.exit(71)
 """
 
 
-def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_told(staged, workdir, monkeypatch):
+def test_where_memory_runs_out_it_is_tried_again_at_once_with_half_the_rows_and_reported(staged, workdir, monkeypatch):
     trainer = module(workdir, monkeypatch, LACKS_MEMORY.replace("FITS", "4"))
 
     with Heartbeat(staged.lease, never) as heart:
@@ -368,7 +368,7 @@ def test_the_last_lines_of_a_process_that_did_not_end_well_are_kept(run, workdir
     assert shown(run.id).said == "\n".join(f"line {n}" for n in range(20, 60))
 
 
-def test_a_damaged_checkpoint_is_told_in_the_history_once(run, workdir, monkeypatch):
+def test_a_damaged_checkpoint_is_in_the_history_once(run, workdir, monkeypatch):
     line = json.dumps({"step": 3, "code": "state_damaged", "message": "step-000006 did not verify"})
     tells = f"(w / 'warnings.jsonl').open('a').write('''{line}\\n''')\nsys.exit(75)"
     trainer = module(workdir, monkeypatch, tells)
@@ -399,7 +399,7 @@ def test_the_trainer_leaves_no_core_and_takes_no_more_memory_than_it_may(run, wo
     assert failed.value.cause == "{'CORE': (0, 0), 'DATA': (1500000000, 1500000000)}"
 
 
-def test_whoever_loses_the_lease_kills_the_trainer_with_all_that_it_started(run, workdir, monkeypatch):
+def test_a_worker_that_loses_the_lease_kills_the_trainer_with_all_that_it_started(run, workdir, monkeypatch):
     trainer = module(
         workdir,
         monkeypatch,

@@ -136,7 +136,7 @@ def test_a_base_model_that_cannot_be_loaded_fails_the_run_with_one_sentence(base
     assert refused() == expected.replace("{}", str(base)).replace("VERSION", version("transformers"))
 
 
-def test_a_model_s_name_in_place_of_its_folder_is_told_apart_from_a_folder(database: str) -> None:
+def test_a_model_s_name_in_place_of_its_folder_is_distinguished_from_a_folder(database: str) -> None:
     make_project()  # projects of earlier versions may have one; today it is refused at configuration
     execute("UPDATE projects SET base_model = 'acme/some-model-7b'")
     execute("ALTER TABLE checkpoints DISABLE TRIGGER USER")

@@ -58,7 +58,7 @@ def test_a_retry_goes_on_from_the_state_of_its_source_which_keeps_it(failed):
     assert (last.kind, last.reason) == ("taken_over", f"goes on from the saved state of run {run_id}")
 
 
-def test_a_reproduction_begins_anew(failed):
+def test_a_reproduction_begins_from_the_start(failed):
     _, workdir = begun_again(failed[0], again.reproduce)
 
     assert not (workdir / "state").exists()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from app.durable import write_atomically
 from worker.training.data.rows import Row
-from worker.training.forward.readings import SAME_WITHIN
+from worker.training.forward.packed_or_padded import SAME_WITHIN
 from worker.training.machine.process import TrainingRefusal
 from worker.training.microbatch import MicroBatch
 from worker.training.objectives import OBJECTIVES, LogProbs, Losses
