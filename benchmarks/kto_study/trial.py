@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from thumbwheel.wire.recipe import Recipe, recipe_of, resolve
 
 from app.durable import sha256_of, write_atomically
+from app.statistics.bootstrap import auroc
 from benchmarks.kto_study.conditions import Condition
 from benchmarks.kto_study.desk import Desk, Example, Size, tickets_of
 from worker.demo import sampling
 from worker.demo.language import reasons_against
 from worker.demo.measure import kl_nats, measured
 from worker.demo.sampling import SampledReply, log_probabilities
-from worker.evaluation.statistics import auroc
 from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.train import train
 

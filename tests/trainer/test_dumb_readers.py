@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.statistics.bootstrap import Bootstrap, group_numbers
 from tests.trainer import tiny
 from worker.evaluation.dumb_readers import LEAST_OF_CLASS, dumb_readers
-from worker.evaluation.statistics import Bootstrap, group_numbers
 from worker.training.data.dropped import read_split
 from worker.training.job import read_job
 from worker.training.models.policy import load_tokens

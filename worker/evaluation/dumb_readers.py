@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from worker.evaluation import statistics
-from worker.evaluation.statistics import Array, Bootstrap
+from app.statistics import bootstrap as statistics
+from app.statistics.bootstrap import Array, Bootstrap
 from worker.training.data.rows import Row, TokenisedRows
 from worker.training.job import Job, Shard
 

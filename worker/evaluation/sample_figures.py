@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.evaluation import statistics
-from worker.evaluation.statistics import Array
+from app.statistics import bootstrap as statistics
+from app.statistics.bootstrap import Array
 
 if TYPE_CHECKING:
     from worker.training.watch.sampling import Pair

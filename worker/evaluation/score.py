@@ -95,7 +95,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
     import numpy as np
 
-    from worker.evaluation import statistics
+    from app.statistics import bootstrap as statistics
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
     from worker.evaluation.sample_figures import drift_figures, length_figures

@@ -9,7 +9,7 @@ from thumbwheel.wire.policy_values import Label
 
 from app.labels.audits.sample import kind_of
 from app.labels.audits.tables import LabelAudit, LabelAuditItem
-from app.labels.intervals import wilson
+from app.statistics.shares import wilson
 
 
 class VerdictTally(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from thumbwheel import wire
 
-from app.labels.intervals import wilson
 from app.labels.resolving import Resolved
+from app.statistics.shares import wilson
 
 #: The ids of checkpoints come from the sender, in any number: those with the most labels are kept.
 MOST_CHECKPOINTS = 1_000

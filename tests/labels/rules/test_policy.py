@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from thumbwheel.wire import LabelPolicy
 
 from app.labels import policy
-from app.labels.intervals import wilson
 from app.labels.policy import Resolution, Signal
 from app.labels.verdicts import Context
+from app.statistics.shares import wilson
 
 TEXT = "It arrives tomorrow."
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.evaluation import statistics
+from app.statistics import bootstrap as statistics
 from worker.training.watch.sampling import drift_of_tokens
 
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=1, max_size=25)
