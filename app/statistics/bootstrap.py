@@ -1,19 +1,18 @@
-"""Figures of a scored holdout with bootstrap intervals. Pure numpy.
+"""Bootstrap intervals of measures of rows that come in groups. Pure numpy.
 
-Legend: N rows, R resamples. Rows of one prompt are not independent, so a resample draws prompts, not rows. Every
-statistic takes weights W_RN, the count of each row in each resample, and returns one value per resample, NaN if a class
-is absent. A row's count is the number of times its prompt was drawn, times its own weight: weight 2 is the row twice.
+Rows of one prompt are not independent, so a resample draws prompts, not rows. A row's count in a resample is the number
+of times its prompt was drawn, times its own weight: weight 2 is the row twice.
+
+Legend: N rows, G groups (prompts), R resamples.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Statistic = Callable[[Array], Array]
+from app.statistics.measures import Array, Statistic
 
 #: Largest number of weights in memory at once.
 CELLS = 4_000_000
@@ -55,59 +54,3 @@ def group_numbers(keys: Sequence[bytes]) -> Array:
     """Returns a number for each key, from 0; equal keys have equal numbers."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
-
-
-def auroc(score_N: Array, desirable_N: Array) -> Statistic:
-    """Returns the share of (desirable, undesirable) pairs whose desirable row scores higher; a tie counts half."""
-    order = np.argsort(score_N, kind="stable")
-    ranked, desirable = score_N[order], desirable_N[order].astype(float)
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of runs of equal scores
-
-    def statistic(W_RN: Array) -> Array:
-        up = np.add.reduceat(W_RN[:, order] * desirable, starts, axis=1)
-        down = np.add.reduceat(W_RN[:, order] * (1 - desirable), starts, axis=1)
-        won = (up * (np.cumsum(down, axis=1) - down / 2)).sum(1)
-        return _ratio(won, up.sum(1) * down.sum(1))
-
-    return statistic
-
-
-def difference(left: Statistic, right: Statistic) -> Statistic:
-    """Returns the paired difference of two statistics, both on the same draws."""
-    return lambda W_RN: left(W_RN) - right(W_RN)
-
-
-def constant(value: float) -> Statistic:
-    return lambda W_RN: np.full(len(W_RN), value)
-
-
-def mean(value_N: Array) -> Statistic:
-    return lambda W_RN: _ratio(W_RN @ value_N, W_RN.sum(1))
-
-
-def ratio_of_sums(upper_N: Array, lower_N: Array) -> Statistic:
-    return lambda W_RN: _ratio(W_RN @ upper_N, W_RN @ lower_N)
-
-
-def margin(reward_N: Array, desirable_N: Array) -> Statistic:
-    """Returns the mean reward of the desirable rows minus that of the undesirable ones."""
-    up, down = desirable_N.astype(float), 1 - desirable_N.astype(float)
-    return difference(ratio_of_sums(reward_N * up, up), ratio_of_sums(reward_N * down, down))
-
-
-def calibration_error(probability_N: Array, desirable_N: Array, bins: int = 10) -> Statistic:
-    """Returns the expected calibration error, over bins of equal width.
-
-    It is the sum over bins of the bin's share times |mean probability − share of desirable rows|.
-    """
-    bin_N = np.minimum((probability_N * bins).astype(int), bins - 1)
-    member_NK = bin_N[:, None] == np.arange(bins)[None, :]
-    gap_N = probability_N - desirable_N
-
-    return lambda W_RN: _ratio(np.abs((W_RN * gap_N) @ member_NK).sum(1), W_RN.sum(1))
-
-
-def _ratio(upper: Array, lower: Array) -> Array:
-    """Returns upper / lower, or NaN where `lower` is 0."""
-    safe = np.where(lower == 0, 1, lower)
-    return np.where(lower == 0, np.nan, upper / safe)

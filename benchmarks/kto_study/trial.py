@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from thumbwheel.wire.recipe import Recipe, recipe_of, resolve
 
 from app.durable import sha256_of, write_atomically
-from app.statistics.bootstrap import auroc
+from app.statistics.measures import auroc
 from benchmarks.kto_study.conditions import Condition
 from benchmarks.kto_study.desk import Desk, Example, Size, tickets_of
 from worker.demo import sampling

@@ -242,3 +242,13 @@ def test_a_policy_of_nan_is_refused_by_name_of_the_step(watched: tuple[DriftChec
 
     with pytest.raises(TrainingRefusal, match=r"step 2: log-probs of completions that the policy sampled are NaN"):
         begun.after(2)
+
+
+def test_the_expected_drift_is_the_divergence_and_no_token_counts_below_zero() -> None:
+    generator = np.random.default_rng(0)
+    p, q = (values / values.sum() for values in generator.random((2, 50)))
+
+    drift = drift_of_tokens(np.log(p), np.log(q))
+
+    assert (drift >= 0).all()
+    assert (p * drift).sum() == pytest.approx((p * np.log(p / q)).sum())

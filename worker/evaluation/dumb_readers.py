@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from app.statistics import bootstrap as statistics
-from app.statistics.bootstrap import Array, Bootstrap
+from app.statistics import measures
+from app.statistics.bootstrap import Bootstrap
+from app.statistics.measures import Array
 from worker.training.data.rows import Row, TokenisedRows
 from worker.training.job import Job, Shard
 
@@ -59,19 +60,19 @@ def dumb_readers(
         "reference": own_reference_N / np.maximum(tokens_N, 1),
     }
     figures: dict[str, Any] = {}
-    known: dict[str, statistics.Statistic] = {}
+    known: dict[str, measures.Statistic] = {}
     for name, reading in readings.items():
         if isinstance(reading, str):
             figures[name] = {"value": None, "low": None, "high": None, "reason": reading}
             continue
-        statistic = statistics.auroc(reading, desirable_N)
+        statistic = measures.auroc(reading, desirable_N)
         figures[name] = over_prompts.interval(statistic, absent)
         if figures[name]["value"] is not None:
             known[name] = statistic
     best = max(known, key=lambda name: figures[name]["value"], default=None)
     over = {"value": None, "low": None, "high": None, "reason": absent}
     if best is not None:
-        over = over_prompts.interval(statistics.difference(statistics.auroc(r_N, desirable_N), known[best]), absent)
+        over = over_prompts.interval(measures.difference(measures.auroc(r_N, desirable_N), known[best]), absent)
     return {**figures, "best": best, "auroc_over_best": over}
 
 
@@ -97,7 +98,7 @@ class _Train:
     def sign_of_length(self) -> float:
         """The sign of the length reader: 1 if longer training completions are the better ones, otherwise -1."""
         length_M = np.array([len(completion) for _, completion in self._texts], dtype=np.float64)
-        value = float(statistics.auroc(length_M, self._label_M)(self._weight_M[None, :])[0])
+        value = float(measures.auroc(length_M, self._label_M)(self._weight_M[None, :])[0])
         return 1.0 if value >= 0.5 else -1.0
 
     def bag_of_words(self, job: Job, read: TokenisedRows, in_order: Sequence[Row]) -> Array | str:

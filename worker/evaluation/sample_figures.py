@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.statistics import bootstrap as statistics
-from app.statistics.bootstrap import Array
+from app.statistics import bootstrap, measures
+from app.statistics.measures import Array
 
 if TYPE_CHECKING:
     from worker.training.watch.sampling import Pair
@@ -20,11 +20,11 @@ def drift_figures(drift_of: Sequence[Array], resamples: int, confidence: float, 
         return {"nats_per_token": nothing, "nats_per_completion": nothing, "samples": 0}
     nats_N = np.array([drift.sum() for drift in drift_of])
     tokens_N = np.array([float(len(drift)) for drift in drift_of])
-    over_samples = statistics.Bootstrap(np.arange(len(nats_N)), np.ones(len(nats_N)), resamples, confidence, seed)
+    over_samples = bootstrap.Bootstrap(np.arange(len(nats_N)), np.ones(len(nats_N)), resamples, confidence, seed)
     overflow = "the candidate gives samples that the reference finds all but impossible"
     return {
-        "nats_per_token": over_samples.interval(statistics.ratio_of_sums(nats_N, tokens_N), overflow),
-        "nats_per_completion": over_samples.interval(statistics.mean(nats_N), overflow),
+        "nats_per_token": over_samples.interval(measures.ratio_of_sums(nats_N, tokens_N), overflow),
+        "nats_per_completion": over_samples.interval(measures.mean(nats_N), overflow),
         "samples": len(nats_N),
     }
 

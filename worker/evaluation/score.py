@@ -95,7 +95,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
     import numpy as np
 
-    from app.statistics import bootstrap as statistics
+    from app.statistics import bootstrap, measures
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
     from worker.evaluation.sample_figures import drift_figures, length_figures
@@ -166,15 +166,13 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     z0 = max(0.0, float((others_candidate - others_reference)[paired_N].mean())) if paired_N.any() else 0.0
     lift_N = recipe.beta * (r_N - z0)
 
-    groups_N = statistics.group_numbers([rows[row].prompt_key for row in in_order])
+    groups_N = bootstrap.group_numbers([rows[row].prompt_key for row in in_order])
     weight_N = np.array([rows[row].weight for row in in_order])
-    over_prompts = statistics.Bootstrap(groups_N, weight_N, settings.bootstrap, settings.confidence, recipe.seed)
+    over_prompts = bootstrap.Bootstrap(groups_N, weight_N, settings.bootstrap, settings.confidence, recipe.seed)
     absent = "the holdout has rows of one class only"
-    candidate_auroc = statistics.auroc(own_candidate - own_ancestor, desirable_N)
+    candidate_auroc = measures.auroc(own_candidate - own_ancestor, desirable_N)
     shipped_auroc = (
-        statistics.constant(0.5)
-        if reference_is_ancestor
-        else statistics.auroc(own_reference - own_ancestor, desirable_N)
+        measures.constant(0.5) if reference_is_ancestor else measures.auroc(own_reference - own_ancestor, desirable_N)
     )
     scores = {
         "rows": len(rows),
@@ -185,11 +183,11 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "rows_dropped": read.dropped,
         "dropped": read.reasons,
         "groups": len(set(groups_N.tolist())),
-        "auroc": over_prompts.interval(statistics.auroc(r_N, desirable_N), absent),
-        "accuracy": over_prompts.interval(statistics.mean((lift_N > 0) == desirable_N), absent),
-        "margin": over_prompts.interval(statistics.margin(recipe.beta * r_N, desirable_N), absent),
+        "auroc": over_prompts.interval(measures.auroc(r_N, desirable_N), absent),
+        "accuracy": over_prompts.interval(measures.mean((lift_N > 0) == desirable_N), absent),
+        "margin": over_prompts.interval(measures.margin(recipe.beta * r_N, desirable_N), absent),
         "ece": over_prompts.interval(
-            statistics.calibration_error(0.5 * (1 + np.tanh(lift_N / 2)), desirable_N.astype(float)), absent
+            measures.calibration_error(0.5 * (1 + np.tanh(lift_N / 2)), desirable_N.astype(float)), absent
         ),
         "z0": z0,
         "kl": drift_figures(
@@ -201,7 +199,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "length": length_figures(samples, samples_reference, [len(row.completion) for row in rows]),
         "auroc_vs_ancestor": over_prompts.interval(candidate_auroc, absent),
         "shipped_auroc_vs_ancestor": over_prompts.interval(shipped_auroc, absent),
-        "auroc_difference": over_prompts.interval(statistics.difference(candidate_auroc, shipped_auroc), absent),
+        "auroc_difference": over_prompts.interval(measures.difference(candidate_auroc, shipped_auroc), absent),
         "dumb_readers": dumb_readers(
             job, read, [rows[row] for row in in_order], r_N, own_reference, over_prompts, absent
         ),

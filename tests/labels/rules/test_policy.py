@@ -10,7 +10,6 @@ from thumbwheel.wire import LabelPolicy
 from app.labels import policy
 from app.labels.policy import Resolution, Signal
 from app.labels.verdicts import Context
-from app.statistics.shares import wilson
 
 TEXT = "It arrives tomorrow."
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -176,10 +175,3 @@ def test_a_label_has_a_weight_and_a_reason(drawn):
 
     assert (resolution.weight > 0) == (resolution.label is not None)
     assert resolution.reasons
-
-
-def test_the_wilson_interval_is_that_of_the_literature():
-    """The source is Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20."""
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-    assert wilson(0, 0) is None

@@ -1,21 +1,14 @@
-"""AUROC, intervals and drift against their definitions."""
-
-import itertools
+"""Bootstrap intervals over groups of rows, and measures of weighted rows."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.statistics import bootstrap as statistics
-from worker.training.watch.sampling import drift_of_tokens
-
-ROWS = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=1, max_size=25)
+from app.statistics import bootstrap, measures
 
 
-def over(groups: list[int], weights: list[float] | None = None, *, resamples: int = 400) -> statistics.Bootstrap:
+def over(groups: list[int], weights: list[float] | None = None, *, resamples: int = 400) -> bootstrap.Bootstrap:
     weight = np.ones(len(groups)) if weights is None else np.array(weights)
-    return statistics.Bootstrap(np.array(groups), weight, resamples, 0.95, 0)
+    return bootstrap.Bootstrap(np.array(groups), weight, resamples, 0.95, 0)
 
 
 def holdout(rows: int = 60) -> tuple[np.ndarray, np.ndarray, list[int]]:
@@ -27,16 +20,16 @@ def holdout(rows: int = 60) -> tuple[np.ndarray, np.ndarray, list[int]]:
 
 def figures(score: np.ndarray, label: np.ndarray, prompts: list[int], weights: list[float] | None = None) -> dict:
     """Returns every figure of the holdout that depends on single rows."""
-    bootstrap = over(prompts, weights)
+    over_prompts = over(prompts, weights)
     probability = 1 / (1 + np.exp(-score))
     figures_of_holdout = {
-        "auroc": statistics.auroc(score, label),
-        "accuracy": statistics.mean((score > 0.3) == label),
-        "margin": statistics.margin(score, label),
-        "ece": statistics.calibration_error(probability, label.astype(float)),
-        "difference": statistics.difference(statistics.auroc(score, label), statistics.constant(0.5)),
+        "auroc": measures.auroc(score, label),
+        "accuracy": measures.mean((score > 0.3) == label),
+        "margin": measures.margin(score, label),
+        "ece": measures.calibration_error(probability, label.astype(float)),
+        "difference": measures.difference(measures.auroc(score, label), measures.constant(0.5)),
     }
-    return {name: bootstrap.interval(statistic, "") for name, statistic in figures_of_holdout.items()}
+    return {name: over_prompts.interval(statistic, "") for name, statistic in figures_of_holdout.items()}
 
 
 def assert_equal(ours: dict, expected: dict) -> None:
@@ -79,27 +72,13 @@ def test_weights_of_1_are_the_plain_means_and_shares() -> None:
     assert ours["margin"]["value"] == pytest.approx(score[label].mean() - score[~label].mean())
 
 
-@given(ROWS)
-def test_auroc_counts_pairs_and_half_of_the_ties_with_any_weights(rows: list[tuple[int, bool, int]]) -> None:
-    scores, labels, weights = (np.array(column) for column in zip(*rows, strict=True))
-    won = total = 0.0
-    for (up, good, a), (down, bad, b) in itertools.product(rows, rows):
-        if good and not bad:
-            total += a * b
-            won += a * b * (1.0 if up > down else 0.5 if up == down else 0.0)
-
-    [ours] = statistics.auroc(scores, labels)(weights[None, :].astype(float))
-
-    assert ours == pytest.approx(won / total) if total else np.isnan(ours)
-
-
 def test_an_interval_over_prompts_is_wider_than_one_over_copied_rows() -> None:
     # given 30 prompts with 20 rows each, alike within a prompt
     value = np.repeat(np.random.default_rng(0).normal(size=30), 20)
     prompts = np.repeat(np.arange(30), 20).tolist()
 
-    grouped = over(prompts).interval(statistics.mean(value), "")
-    naive = over(list(range(600))).interval(statistics.mean(value), "")
+    grouped = over(prompts).interval(measures.mean(value), "")
+    naive = over(list(range(600))).interval(measures.mean(value), "")
 
     expected = 2 * 1.96 * value.std() / 30**0.5
     assert grouped["high"] - grouped["low"] == pytest.approx(expected, rel=0.15)
@@ -111,10 +90,10 @@ def test_a_paired_difference_is_narrower_than_its_parts() -> None:
     generator = np.random.default_rng(0)
     labels = generator.random(200) < 0.4
     score = labels + generator.normal(size=200)
-    one, other = statistics.auroc(score, labels), statistics.auroc(score + generator.normal(size=200) / 10, labels)
+    one, other = measures.auroc(score, labels), measures.auroc(score + generator.normal(size=200) / 10, labels)
     prompts = over(list(range(200)))
 
-    difference = prompts.interval(statistics.difference(one, other), "")
+    difference = prompts.interval(measures.difference(one, other), "")
     single = prompts.interval(one, "")
 
     assert difference["high"] - difference["low"] < 0.3 * (single["high"] - single["low"])
@@ -122,7 +101,7 @@ def test_a_paired_difference_is_narrower_than_its_parts() -> None:
 
 
 def test_a_missing_class_gives_null_with_its_reason() -> None:
-    one_class = statistics.auroc(np.arange(5.0), np.ones(5, dtype=bool))
+    one_class = measures.auroc(np.arange(5.0), np.ones(5, dtype=bool))
 
     assert over([0, 1, 2, 3, 4]).interval(one_class, "one class") == {
         "value": None,
@@ -134,29 +113,10 @@ def test_a_missing_class_gives_null_with_its_reason() -> None:
 
 
 def test_draws_in_small_parts_cover_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "CELLS", 70)
+    monkeypatch.setattr(bootstrap, "CELLS", 70)
     seen: list[int] = []
 
     over(list(range(20)), resamples=101).interval(lambda W: (seen.append(len(W)), W[:, 0])[1], "")
 
     assert sum(seen[1:]) == 101
     assert max(seen) == 3
-
-
-def test_calibration_is_the_gap_between_probability_and_outcome() -> None:
-    probability = np.array([0.05, 0.05, 0.95, 0.95])
-    labels = np.array([0.0, 0.0, 1.0, 0.0])
-
-    [ours] = statistics.calibration_error(probability, labels)(np.ones((1, 4)))
-
-    assert ours == pytest.approx((0.05 + 0.45) / 2)
-
-
-def test_the_expected_drift_is_the_divergence_and_no_token_counts_below_zero() -> None:
-    generator = np.random.default_rng(0)
-    p, q = (values / values.sum() for values in generator.random((2, 50)))
-
-    drift = drift_of_tokens(np.log(p), np.log(q))
-
-    assert (drift >= 0).all()
-    assert (p * drift).sum() == pytest.approx((p * np.log(p / q)).sum())
