@@ -1,6 +1,10 @@
-"""The interval of a share. Pure."""
+"""Intervals of a share, and of the difference of two independent shares. Pure.
 
-from math import sqrt
+Both assume independent rows. Rows that share prompts need `bootstrap`; a comparison that is read while data arrives
+needs `confidence_sequence`.
+"""
+
+from math import hypot, sqrt
 from statistics import NormalDist
 
 
@@ -17,3 +21,23 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     half = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def newcombe(
+    first_successes: int, first_trials: int, second_successes: int, second_trials: int, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Returns the interval of the first share minus the second; None if either has no trials.
+
+    Newcombe's hybrid of two Wilson intervals (Statistics in Medicine 17, 1998, p. 873, method 10). With d = p₁ − p₂ and
+    the Wilson bounds l and u of each share:
+
+        d − √((p₁ − l₁)² + (u₂ − p₂)²)  to  d + √((u₁ − p₁)² + (p₂ − l₂)²)
+    """
+    first = wilson(first_successes, first_trials, confidence)
+    second = wilson(second_successes, second_trials, confidence)
+    if first is None or second is None:
+        return None
+    first_share, second_share = first_successes / first_trials, second_successes / second_trials
+    below = hypot(first_share - first[0], second[1] - second_share)
+    above = hypot(first[1] - first_share, second_share - second[0])
+    return first_share - second_share - below, first_share - second_share + above
