@@ -30,6 +30,7 @@ BREACHES = {
     "inside-a-domain": ("app.feedback.tables", "app.feedback.service"),
     "own-store": ("app.loop.service", "app.runs.store"),
     "pure": ("app.runs.states", "app.database"),
+    "statistics-alone": ("app.statistics.power", "scipy"),
     "trainer-knows-files": ("worker.training.train", "app.settings"),
     "supervisor-without-torch": ("worker.execute", "worker.training.train"),
     "light-client": ("thumbwheel.wire.values", "sqlalchemy"),
