@@ -74,7 +74,7 @@ def paired_difference(over_groups: Bootstrap, first_N: Array, second_N: Array) -
 
     The counts are {"rows", "groups", "missing"}. A row without a value (NaN) in either arm is left out and counted as
     missing, so both arms are judged on the same rows. A resample has the same prompts for both arms, so the variation
-    between prompts cancels (Miller, "Adding error bars to evals", 2024, arXiv 2411.00640, section 4.2).
+    between prompts cancels (Miller, "Adding error bars to evals", 2024, arXiv 2411.00640).
     """
     both_N = ~(np.isnan(first_N) | np.isnan(second_N))
     kept = over_groups.restricted_to(both_N)

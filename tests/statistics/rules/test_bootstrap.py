@@ -1,9 +1,12 @@
 """Bootstrap intervals over groups of rows, and measures of weighted rows."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 from app.statistics import bootstrap, measures
+from app.statistics.non_inferiority import not_worse
 
 
 def over(groups: list[int], weights: list[float] | None = None, *, resamples: int = 400) -> bootstrap.Bootstrap:
@@ -122,27 +125,41 @@ def test_draws_in_small_parts_cover_all_resamples(monkeypatch: pytest.MonkeyPatc
     assert max(seen) == 3
 
 
-def coverage(*, resampled: str, seeds: int, resamples: int = 1000) -> float:
-    """Returns the share of 95 % intervals that contain the true mean, 0, over 100 simulated holdouts for each seed.
+@cache
+def simulated_intervals(*, resampled: str, seeds: int, resamples: int = 1000) -> list[dict]:
+    """Returns 95 % intervals of a mean whose true value is 0, from 100 simulated holdouts for each seed.
 
     A holdout has 100 prompts with 3 rows each; half of the variance lies between prompts.
     """
     generator = np.random.default_rng(0)
     prompts_N = np.repeat(np.arange(100), 3)
     keys_N = prompts_N if resampled == "prompts" else np.arange(300)
-    intervals = []
+    intervals: list[dict] = []
     for seed in range(seeds):
         values = [generator.normal(size=100)[prompts_N] + generator.normal(size=300) for _ in range(100)]
         over_keys = bootstrap.Bootstrap(keys_N, np.ones(300), resamples, 0.95, seed)
-        intervals += over_keys.intervals(
-            {str(i): measures.mean(value_N) for i, value_N in enumerate(values)}, ""
-        ).values()
+        means = {str(number): measures.mean(value_N) for number, value_N in enumerate(values)}
+        intervals += over_keys.intervals(means, "").values()
+    return intervals
+
+
+def coverage(intervals: list[dict]) -> float:
     return float(np.mean([figure["low"] <= 0 <= figure["high"] for figure in intervals]))
 
 
 def test_an_interval_over_prompts_covers_the_truth_as_often_as_promised_and_one_over_rows_does_not() -> None:
-    assert 0.93 <= coverage(resampled="prompts", seeds=10) <= 0.97
-    assert coverage(resampled="rows", seeds=4, resamples=400) < 0.87
+    assert 0.93 <= coverage(simulated_intervals(resampled="prompts", seeds=10)) <= 0.97
+    assert coverage(simulated_intervals(resampled="rows", seeds=4, resamples=400)) < 0.87
+
+
+def test_a_candidate_exactly_at_the_margin_passes_by_its_bootstrap_interval_as_seldom_as_promised() -> None:
+    verdicts = [
+        not_worse(figure["low"], figure["high"], margin=0.0)
+        for figure in simulated_intervals(resampled="prompts", seeds=10)
+    ]
+
+    assert verdicts.count("passed") / len(verdicts) == pytest.approx(0.025, abs=0.015)  # three standard errors
+    assert verdicts.count("refused") / len(verdicts) < 0.05
 
 
 def test_intervals_of_several_statistics_are_those_of_each_alone() -> None:

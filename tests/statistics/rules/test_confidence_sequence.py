@@ -169,7 +169,7 @@ def test_blocks_make_a_difference_narrower_than_the_counts_of_both_arms():
 
     low, high = share_difference_at_any_time(int(first.sum()), 1000, int(second.sum()), 1000)
 
-    assert sequence.high - sequence.low < 0.8 * (high - low)
+    assert 1.2 < (high - low) / (sequence.high - sequence.low) < 1.6
 
 
 def test_nothing_is_known_before_the_first_value():
@@ -192,6 +192,14 @@ def test_a_value_outside_0_and_1_is_refused(value):
 def test_impossible_counts_are_refused(successes, trials):
     with pytest.raises(ValueError, match="expected 0 <= successes <= trials"):
         share_at_any_time(successes, trials)
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, nan])
+def test_an_impossible_error_rate_is_refused(alpha):
+    with pytest.raises(ValueError, match="expected 0 < alpha < 1"):
+        MeanSequence(alpha=alpha)
+    with pytest.raises(ValueError, match="expected 0 < alpha < 1"):
+        share_at_any_time(1, 2, alpha)
 
 
 def test_a_tiny_rest_of_failures_leaves_a_bound():

@@ -13,7 +13,7 @@ def test_the_wilson_interval_is_that_of_the_literature():
 
 
 def test_newcombes_interval_of_a_difference_is_that_of_the_literature():
-    """The source is Newcombe, Statistics in Medicine 17 (1998), p. 873, table II, method 10."""
+    """The source is Newcombe, Statistics in Medicine 17 (1998), p. 873, method 10."""
     assert newcombe(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
     assert newcombe(9, 10, 3, 10) == pytest.approx((0.1705, 0.8090), abs=1e-4)
 
