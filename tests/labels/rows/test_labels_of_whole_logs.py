@@ -178,7 +178,7 @@ def test_a_log_at_once_has_the_labels_of_its_completions_one_by_one(
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(events=logs(), seed=st.randoms(use_true_random=False))
+@given(events=logs(), seed=st.randoms(use_true_random=True))
 def test_the_order_of_arrival_makes_no_difference_where_times_differ(fresh_project, events, seed):
     events = [
         event
@@ -204,7 +204,7 @@ def test_the_order_of_arrival_makes_no_difference_where_times_differ(fresh_proje
 @given(
     events=logs(),
     policy=POLICIES,
-    seed=st.randoms(use_true_random=False),
+    seed=st.randoms(use_true_random=True),
     time=st.sampled_from([{"origin": "import", "occurred_at": None}, {"occurred_at": NOON.isoformat()}]),
 )
 def test_labels_do_not_depend_on_the_order_of_lines_without_times_or_of_one_time(
