@@ -99,12 +99,16 @@ from thumbwheel.wire.runs import (
 )
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
+from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, Suite, SuitePrompt, SuiteTest
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
 
 __all__ = [
     "MAX_TEXT",
+    "AnyAssertion",
     "AnyRunEvent",
     "Approval",
+    "Assertion",
+    "AssertionSet",
     "Audit",
     "AuditClass",
     "AuditFigure",
@@ -214,6 +218,9 @@ __all__ = [
     "StoredLabelPolicy",
     "StoredRecipe",
     "StoredRecipeChoice",
+    "Suite",
+    "SuitePrompt",
+    "SuiteTest",
     "Thumbs",
     "ToolCall",
     "TouchedCheckpoint",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from thumbwheel import wire
 
-from app.cli.policy_files import read_document
+from app.cli.document_files import read_document
 from app.labels.policies.documents import read
 
 GUIDE = Path(__file__).parents[3] / "docs" / "label-policies.md"
