@@ -3,8 +3,8 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ import typer
 
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected
 from app.cli.listing import as_table, console, print_json
+from app.cli.progress_bars import progress_bar
 
 if TYPE_CHECKING:
     from thumbwheel import Client
@@ -104,7 +105,7 @@ def import_files(
         totals = [sum(1 for _ in importing.read(path)) for path in paths]
         with ExitStack() as stack:
             client = None if dry_run else stack.enter_context(connected(project, tries=PATIENT_TRIES))
-            advance = stack.enter_context(_bar(sum(totals)))
+            advance = stack.enter_context(progress_bar("importing", sum(totals)))
             outcomes = [_import_file(client, path, advance, keep=rejects is not None) for path in paths]
             notice = None if client is None else _quarantine_notice(client)
     if notice is not None:
@@ -177,19 +178,6 @@ def _quarantine_notice(client: "Client") -> str | None:
     if readiness.quarantine is None or not readiness.quarantine.votes:
         return None
     return next((notice for notice in readiness.notices if "in quarantine" in notice), None)
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar with the remaining time on stderr, since stdout is for the result."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    stderr = Console(stderr=True)
-    columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("importing", total=total)
-        yield lambda lines: bar.advance(task, lines)
 
 
 def _print(outcomes: list[ImportOutcome], *, dry_run: bool) -> None:

@@ -24,6 +24,7 @@ from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
 from app.cli.snapshots import snapshot
+from app.cli.suites import suites
 from app.cli.train import train
 from app.cli.up import up
 from app.errors import ThumbwheelError
@@ -74,6 +75,7 @@ app.add_typer(erasures, name="erasures")
 app.add_typer(runs, name="runs")
 app.add_typer(snapshot, name="snapshot")
 app.add_typer(checkpoints, name="checkpoints")
+app.add_typer(suites, name="suites")
 app.command()(ship)
 app.command()(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)

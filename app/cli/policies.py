@@ -8,8 +8,8 @@ import typer
 from thumbwheel import wire
 
 from app.cli.connection import AsJson, Project, connected
-from app.cli.listing import as_table, print_json, show_all, show_one, when
 from app.cli.document_files import read_document
+from app.cli.listing import as_table, print_json, show_all, show_one, when
 from app.cli.previews import show_explanation, show_preview
 from app.errors import Invalid
 

@@ -1,8 +1,8 @@
 """Judges an output by an assertion: passed, failed or undecided, with a score and a reason. Pure.
 
-The meaning of each type is promptfoo's, with the exceptions that `docs/suites.md` lists. What an embedding endpoint or a
-judge has to say is part of the `Evidence`. Without it such an assertion is undecided: neither passed nor failed, and its
-score is unknown, not zero.
+The meaning of each type is promptfoo's, with the exceptions that `docs/suites.md` lists. What an embedding endpoint or
+a judge has to say is part of the `Evidence`. Without it such an assertion is undecided: neither passed nor failed, and
+its score is unknown, not zero.
 """
 
 import json
@@ -140,7 +140,9 @@ def _same(first: Any, second: Any) -> bool:
     return bool(first == second) and json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
 
 
-def _contains(any_case: bool, which: Callable[[Sequence[bool]], bool]) -> Callable[[str, Any, Assertion], Finding]:
+def _contains(
+    which: Callable[[Sequence[bool]], bool], *, any_case: bool = False
+) -> Callable[[str, Any, Assertion], Finding]:
     def holds(output: str, value: Any, _: Assertion) -> Finding:
         values = value if isinstance(value, list) else [value]
         text = output.lower() if any_case else output
@@ -227,12 +229,12 @@ def _levenshtein(output: str, value: str, assertion: Assertion) -> Finding:
 
 _HOLDS: Mapping[str, Callable[[str, Any, Assertion], Finding]] = {
     "equals": _equals,
-    "contains": _contains(False, all),
-    "contains-any": _contains(False, any),
-    "contains-all": _contains(False, all),
-    "icontains": _contains(True, all),
-    "icontains-any": _contains(True, any),
-    "icontains-all": _contains(True, all),
+    "contains": _contains(all),
+    "contains-any": _contains(any),
+    "contains-all": _contains(all),
+    "icontains": _contains(all, any_case=True),
+    "icontains-any": _contains(any, any_case=True),
+    "icontains-all": _contains(all, any_case=True),
     "starts-with": _starts_with,
     "ends-with": _ends_with,
     "regex": _regex,

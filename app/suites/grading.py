@@ -1,8 +1,8 @@
 """Judges an output by all assertions of a test, with promptfoo's weights and thresholds. Pure.
 
 Without a threshold a test passes if all its assertions pass. With one it passes if the weighted mean of their scores
-reaches it. An assertion of weight 0 decides nothing. An undecided part counts as every score that it may still have: the
-test is decided only if its verdict is the same for all of them.
+reaches it. An assertion of weight 0 decides nothing. An undecided part may still have any score: the test is decided
+only if its verdict is the same for all of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

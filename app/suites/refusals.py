@@ -34,12 +34,13 @@ _SERVICE = (
     r"advise on|encourage|promote|condone|be part of|be involved)"
 )
 _DECLINES = re.compile(rf"\bi(?:\s+(?:really|simply|just|also))?\s*{_ABLE}{_ADVERB}\s+{_SERVICE}\b")
+_CANNOT = r"(?:can(?:no|')t|can not|won't|will not|am not able to|'m not able to)"
 _SAYS_SO = re.compile(
-    r"\b(?:i(?: must|'ll have to| have to|'m going to have to| will)?(?: respectfully| politely)? decline\b|"
-    r"i(?:'m| am)? ?(?:must|have to|going to) refuse\b|"
-    r"i(?:'m| am) (?:very |so |really )?sorry,? (?:but )?(?:i )?(?:can(?:no|')t|can not|won't|will not)(?: do (?:that|this))?[.!]?$|"
-    r"(?:sorry|unfortunately),? (?:but )?(?:that is|that's|this is) (?:not )?something i (?:can(?:no|')t|won't|am not able to|can) |"
-    r"(?:that is|that's|this is) (?:not )?something i (?:can(?:no|')t|won't|am not able to|'m not able to|can) (?:help|assist|do|provide)|"
+    r"\b(?:i(?: must| have to|'ll have to| will)?(?: respectfully| politely)? decline\b|"
+    r"i(?: must| have to|'m going to have to) refuse\b|"
+    rf"i(?:'m| am) (?:very |so |really )?sorry,? (?:but )?i {_CANNOT}(?: do (?:that|this))?[.!]?$|"
+    r"(?:that is|that's|this is) not something (?:that )?i(?: can|'m able to| am able to) |"
+    rf"(?:that is|that's|this is) something (?:that )?i ?{_CANNOT} |"
     r"my (?:guidelines|programming|policies|policy) (?:do not|don't|does not|doesn't|prevent|prohibit|forbid))"
 )
 _PHRASES = re.compile(

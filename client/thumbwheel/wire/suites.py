@@ -167,7 +167,7 @@ class SuitePrompt(Body):
 
 
 class SuiteTest(Body):
-    """Variables for the prompts, and what must hold for each output. All assertions pass, or the threshold is reached."""
+    """Variables for the prompts, and assertions about each output."""
 
     description: Annotated[Text, Field(max_length=1000)] = ""
     vars: dict[VariableName, Variable] = Field({}, max_length=256)
