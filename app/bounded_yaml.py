@@ -22,6 +22,16 @@ TEXT, BOOL, DAY, INT, FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("str", "
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def decoded(content: bytes) -> str:
+    """Returns the text of a file, of which `MOST_BYTES` + 1 bytes are enough. Raises `ValueError` with the reason."""
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"is larger than {MOST_BYTES // 2**20} MiB: split it into several files")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("cannot be read: it is not UTF-8 text") from error
+
+
 def load(text: str, *, json_only: bool = False) -> Any:
     """Returns the document in a text: JSON if it is that, else YAML.
 
@@ -49,6 +59,11 @@ def load(text: str, *, json_only: bool = False) -> Any:
 
 _TOO_DEEP = f"is nested more deeply than {MOST_LEVELS} levels"
 _TOO_MANY = f"holds more than {MOST_VALUES:,} values, counting those that aliases repeat"
+
+
+def dump(document: Any) -> str:
+    """Returns a document as YAML that this module, and a reader of YAML 1.1, read as the same document."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _within_limits(document: Any) -> Any:
@@ -135,17 +150,22 @@ class _Loader(_Base):
         return int(node.value) if len(node.value) <= 40 else node.value
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML; texts that either version of YAML reads as a number are quoted."""
+
+
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in (BOOL, DAY, INT, FLOAT)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(BOOL, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(INT, re.compile("[-+]?[0-9]+$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    FLOAT,
-    re.compile(
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+.0123456789"),
-)
+for _resolving in (_Loader, _Dumper):
+    _resolving.add_implicit_resolver(INT, re.compile("[-+]?[0-9]+$"), list("-+0123456789"))
+    _resolving.add_implicit_resolver(
+        FLOAT,
+        re.compile(
+            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
+        ),
+        list("-+.0123456789"),
+    )
 _Loader.add_constructor(INT, _Loader.construct_integer)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.bounded_yaml import MOST_BYTES, load
+from app.bounded_yaml import MOST_BYTES, decoded, load
 from app.errors import Invalid
 
 
@@ -28,9 +28,4 @@ def read_text(path: Path) -> str:
                 content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"is larger than {MOST_BYTES // 2**20} MiB: split it into several files")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError("cannot be read: it is not UTF-8 text") from error
+    return decoded(content)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.cli.listing import console
+from app.cli.listing import console, figure
 
 if TYPE_CHECKING:
     from app.suites.endpoint import Endpoint, Sampling
@@ -52,9 +52,11 @@ def show_reports(reports: "Sequence[SuiteReport]") -> None:
     metrics = [(report, metric, score) for report in reports for metric, score in report.metrics().items()]
     if metrics:
         table = Table("suite", "metric", box=None, header_style="bold", pad_edge=False)
-        table.add_column("mean score", justify="right")
+        for column in ("mean score", "decided", "undecided"):
+            table.add_column(column, justify="right")
         for report, metric, score in metrics:
-            table.add_row(Text(report.suite.name), Text(metric), "undecided" if score is None else f"{score:.3f}")
+            numbers = (figure(score.score), f"{score.decided:,}", f"{score.undecided:,}")
+            table.add_row(Text(report.suite.name), Text(metric), *numbers)
         console().print()
         console().print(table)
     for verdict in ("failed", "undecided"):

@@ -17,7 +17,6 @@ from app.errors import Invalid
 if TYPE_CHECKING:
     from thumbwheel import wire
 
-    from app.suites.endpoint import Endpoint
 
 suites = typer.Typer(
     help="Suites: prompts with assertions about what a model writes.", no_args_is_help=True, rich_markup_mode=None
@@ -126,9 +125,7 @@ def run(
     opened = [connection for connection in (at, embedder) if connection is not None]
     try:
         with progress_bar("running", sum(len(samples_of(suite)) for suite in documents)) as advance:
-            reports = Runner(at, sampling, embedder).run(
-                documents, concurrency=concurrency, advance=lambda: advance(1)
-            )
+            reports = Runner(at, sampling, embedder).run(documents, concurrency=concurrency, advance=lambda: advance(1))
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted: no suite was run to its end.\n")
         raise typer.Exit(INTERRUPTED) from None

@@ -45,7 +45,7 @@ class Graded:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What others say about an output.
+    """The statements of others about an output.
 
     vectors     embeddings by text
     no_vectors  the reason why a text has none

@@ -28,7 +28,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a model writes: temperature 0 is greedy."""
+    """The settings of a model that writes; temperature 0 is greedy."""
 
     temperature: float = 0.0
     max_tokens: int = 512
@@ -37,7 +37,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model wrote, and whether it ended because it reached the limit of tokens."""
+    """A text of the model, and whether it ended because it reached the limit of tokens."""
 
     text: str
     cut_off: bool

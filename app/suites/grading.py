@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, SuiteTest, Variable
 
-from app.suites.assertions import NO_EVIDENCE, Evidence, Graded, Verdict, grade, texts_to_embed
+from app.suites.assertions import NO_EVIDENCE, Evidence, Graded, Verdict, grade, texts_to_embed, undecided
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,22 @@ def grade_test(test: SuiteTest, output: str, evidence: Evidence = NO_EVIDENCE) -
     """Returns the verdict on an output with those of the test's assertions."""
     parts = tuple(_grade_any(assertion, output, test.vars, evidence) for assertion in test.assertions)
     return GradedTest(_combined(parts, test.threshold), parts)
+
+
+def undecided_test(test: SuiteTest, reason: str) -> GradedTest:
+    """Returns the verdict on an output that could not be had: it and all assertions are undecided."""
+    graded = undecided(reason)
+    parts = tuple(
+        GradedAssertion(
+            assertion,
+            graded,
+            tuple(GradedAssertion(item, graded) for item in assertion.assertions)
+            if isinstance(assertion, AssertionSet)
+            else (),
+        )
+        for assertion in test.assertions
+    )
+    return GradedTest(graded, parts)
 
 
 def texts_to_embed_of(test: SuiteTest, output: str) -> list[str]:

@@ -70,6 +70,15 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class MetricScore:
+    """The mean score of the decided assertions of a metric, None without any, and the numbers of assertions."""
+
+    score: float | None
+    decided: int
+    undecided: int
+
+
+@dataclass(frozen=True)
 class SuiteReport:
     suite: wire.Suite
     sha256: str
@@ -80,13 +89,13 @@ class SuiteReport:
         """The numbers of its outcomes by their verdict."""
         return counts_of(self.outcomes)
 
-    def metrics(self) -> dict[str, float | None]:
-        """Returns the mean score by metric; None if a score is not known."""
+    def metrics(self) -> dict[str, MetricScore]:
+        """Returns the figures of its assertions by their metric."""
         scores: dict[str, list[float | None]] = {}
         for outcome in self.outcomes:
             for metric, score in scores_by_metric(outcome.graded.assertions):
                 scores.setdefault(metric, []).append(score)
-        return {metric: _mean(values) for metric, values in sorted(scores.items())}
+        return {metric: metric_score(scores[metric]) for metric in sorted(scores)}
 
     def document(self) -> dict[str, Any]:
         """Returns the report as JSON values."""
@@ -95,7 +104,7 @@ class SuiteReport:
             "version": self.suite.version,
             "sha256": self.sha256,
             **self.counts.document(),
-            "metrics": self.metrics(),
+            "metrics": {metric: vars(score) for metric, score in self.metrics().items()},
             "outcomes": [outcome.document() for outcome in self.outcomes],
         }
 
@@ -108,9 +117,10 @@ def counts_of(outcomes: Iterable[Outcome]) -> Counts:
     return Counts(**numbers)
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fsum(known) / len(known) if len(known) == len(values) else None
+def metric_score(scores: Sequence[float | None]) -> MetricScore:
+    """Returns the mean of the known scores, and how many are known and undecided."""
+    known = [score for score in scores if score is not None]
+    return MetricScore(fsum(known) / len(known) if known else None, len(known), len(scores) - len(known))
 
 
 def _assertion(item: GradedAssertion) -> Mapping[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from thumbwheel import wire
 
-from app.suites.assertions import NO_EVIDENCE, Evidence, undecided
+from app.suites.assertions import NO_EVIDENCE, Evidence
 from app.suites.documents import prompts_of, sha256_of
 from app.suites.endpoint import Answer, Endpoint, Missing, Sampling
 from app.suites.filling import fill, fill_all
-from app.suites.grading import GradedTest, grade_test, texts_to_embed_of
+from app.suites.grading import GradedTest, grade_test, texts_to_embed_of, undecided_test
 from app.suites.report import Outcome, SuiteReport
 
 #: After this number of requests in a row without an answer, no further one is sent.
@@ -70,7 +70,7 @@ class Runner:
         try:
             answer = self._answer(sample)
         except Missing as error:
-            return _outcome(sample, None, GradedTest(undecided(f"no answer: {error}")))
+            return _outcome(sample, None, undecided_test(sample.test, f"no answer: {error}"))
         return _outcome(sample, answer, grade_test(sample.test, answer.text, self._evidence(sample.test, answer.text)))
 
     def _answer(self, sample: Sample) -> Answer:

@@ -133,7 +133,7 @@ class Assertion(Body):
 
     @property
     def inverse(self) -> bool:
-        """Whether the type begins with `not-`."""
+        """True if the type begins with `not-`."""
         return self.type.startswith(NOT)
 
 
@@ -181,7 +181,7 @@ class SuiteTest(Body):
 
 
 def _labelled(prompts: Any) -> Any:
-    """Labels plain texts and chats by their number, as prompts are often written without a label."""
+    """Returns the prompts with labels; a plain text or chat gets its number as its label."""
     if not isinstance(prompts, list):
         return prompts
     return [
