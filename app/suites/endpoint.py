@@ -126,7 +126,7 @@ class Endpoint:
         deadline = time.monotonic() + self._timeout
         with self._connections.stream("POST", url, json=body) as response:
             content = bytearray()
-            for part in response.iter_bytes(65_536):
+            for part in response.iter_bytes():
                 content += part
                 if len(content) > MOST_ANSWER_BYTES:
                     raise Missing(f"the answer is larger than {MOST_ANSWER_BYTES // 2**20} MiB")

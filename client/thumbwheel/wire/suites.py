@@ -133,7 +133,7 @@ class Assertion(Body):
 
     @property
     def inverse(self) -> bool:
-        """True if the type begins with `not-`."""
+        """The claim that the type begins with `not-`."""
         return self.type.startswith(NOT)
 
 
