@@ -1,4 +1,4 @@
-"""Loads YAML and JSON within limits on its nesting and its number of values. Pure.
+"""Loads YAML and JSON within limits on its size, its nesting and its number of values.
 
 A few lines of YAML can stand for billions of values, since an alias repeats all values of its anchor. The values are
 counted on the parser's events, before any of them is built.
@@ -7,6 +7,7 @@ counted on the parser's events, before any of them is built.
 import json
 import re
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -30,6 +31,15 @@ def decoded(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError("cannot be read: it is not UTF-8 text") from error
+
+
+def read_text(path: Path) -> str:
+    """Returns the text of a file. Raises `ValueError` with the reason if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return decoded(file.read(MOST_BYTES + 1))
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
 
 
 def load(text: str, *, json_only: bool = False) -> Any:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.bounded_yaml import MOST_BYTES, decoded, load
+from app.bounded_yaml import MOST_BYTES, decoded, load, read_text
 from app.errors import Invalid
 
 
@@ -12,20 +12,7 @@ def read_document(path: Path) -> Any:
     """Returns the document in a file, or in stdin for `-`. Raises `Invalid` if it cannot be read."""
     name = "stdin" if str(path) == "-" else str(path)
     try:
-        text = read_text(path)
+        text = decoded(sys.stdin.buffer.read(MOST_BYTES + 1)) if name == "stdin" else read_text(path)
         return load(text, json_only=path.suffix == ".json")
     except ValueError as error:
         raise Invalid(f"{name} {error}.", code="unreadable_file") from error
-
-
-def read_text(path: Path) -> str:
-    """Returns the text of a file, or of stdin for `-`. Raises `ValueError` with the reason if it cannot be read."""
-    try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(MOST_BYTES + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    return decoded(content)

@@ -7,7 +7,7 @@ from app.cli.listing import console, figure
 
 if TYPE_CHECKING:
     from app.suites.endpoint import Endpoint, Sampling
-    from app.suites.report import Counts, Outcome, SuiteReport
+    from app.suites.report import Counts, SampleOutcome, SuiteReport
 
 PASSED, FAILED, UNDECIDED = 0, 1, 3
 #: Outcomes that a terminal shows.
@@ -87,7 +87,7 @@ def _show_outcomes(reports: "Sequence[SuiteReport]", verdict: str) -> None:
         console().print(f"  … and {len(lines) - SHOWN:,} more; --json prints all of them")
 
 
-def _line(report: "SuiteReport", outcome: "Outcome") -> str:
+def _line(report: "SuiteReport", outcome: "SampleOutcome") -> str:
     from app.errors import brief
 
     named = f" ({outcome.description})" if outcome.description else ""

@@ -175,7 +175,8 @@ def suite_of(name: str) -> "wire.Suite":
         return result
     faults = "; ".join(f"{fault.pointer or 'the document'}: {fault.message}" for fault in result)
     more = f" (and {result.total - len(result)} more)" if result.total > len(result) else ""
-    raise Invalid(f"{'stdin' if name == '-' else name} is not a suite: {faults}{more}.", code="invalid_suite", faults=result)
+    title = "stdin" if name == "-" else name
+    raise Invalid(f"{title} is not a suite: {faults}{more}.", code="invalid_suite", faults=result)
 
 
 def _existing(name: str) -> Path:

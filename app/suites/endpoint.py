@@ -36,7 +36,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WrittenText:
     """A text of the model, and whether it ended because it reached the limit of tokens."""
 
     text: str
@@ -74,7 +74,7 @@ class Endpoint:
         """Closes all connections; a request that is under way fails."""
         self._connections.close()
 
-    def write(self, messages: Sequence[Mapping[str, Any]], sampling: Sampling) -> Answer:
+    def write(self, messages: Sequence[Mapping[str, Any]], sampling: Sampling) -> WrittenText:
         """Returns what the model writes next. Raises `Missing`."""
         body = {
             "model": self.model,
@@ -98,7 +98,7 @@ class Endpoint:
             raise Missing(f"all {sampling.max_tokens} tokens were used before any text: raise --max-tokens")
         if len(text) > MOST_TEXT:
             raise Missing(f"the text has more than {MOST_TEXT:,} characters")
-        return Answer(self._shown(text), cut_off)
+        return WrittenText(self._shown(text), cut_off)
 
     def embed(self, texts: Sequence[str]) -> dict[str, Sequence[float]]:
         """Returns the embedding of each text. Raises `Missing`."""

@@ -13,7 +13,7 @@ from app.suites.grading import GradedAssertion, GradedTest, scores_by_metric
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SampleOutcome:
     """The outcome of one sample: a test with one of its prompts.
 
     output    what the model wrote; None if no answer could be had, and the test is undecided
@@ -82,7 +82,7 @@ class MetricScore:
 class SuiteReport:
     suite: wire.Suite
     sha256: str
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[SampleOutcome]
 
     @property
     def counts(self) -> Counts:
@@ -109,7 +109,7 @@ class SuiteReport:
         }
 
 
-def counts_of(outcomes: Iterable[Outcome]) -> Counts:
+def counts_of(outcomes: Iterable[SampleOutcome]) -> Counts:
     """Returns the numbers of outcomes by their verdict."""
     numbers: dict[Verdict, int] = {"passed": 0, "failed": 0, "undecided": 0}
     for outcome in outcomes:

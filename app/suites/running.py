@@ -10,17 +10,17 @@ from thumbwheel import wire
 
 from app.suites.assertions import NO_EVIDENCE, Evidence
 from app.suites.documents import prompts_of, sha256_of
-from app.suites.endpoint import Answer, Endpoint, Missing, Sampling
+from app.suites.endpoint import Endpoint, Missing, Sampling, WrittenText
 from app.suites.filling import fill, fill_all
 from app.suites.grading import GradedTest, grade_test, texts_to_embed_of, undecided_test
-from app.suites.report import Outcome, SuiteReport
+from app.suites.report import SampleOutcome, SuiteReport
 
 #: After this number of requests in a row without an answer, no further one is sent.
 MOST_MISSES_IN_A_ROW = 10
 
 
 @dataclass(frozen=True)
-class Sample:
+class SuiteSample:
     """A test of a suite with one of its prompts."""
 
     number: int
@@ -50,7 +50,7 @@ class Runner:
     ) -> list[SuiteReport]:
         """Returns a report per suite. `advance` is called after each sample, in any thread."""
 
-        def outcome_of(sample: Sample) -> Outcome:
+        def outcome_of(sample: SuiteSample) -> SampleOutcome:
             outcome = self._outcome(sample)
             advance()
             return outcome
@@ -66,14 +66,14 @@ class Runner:
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
 
-    def _outcome(self, sample: Sample) -> Outcome:
+    def _outcome(self, sample: SuiteSample) -> SampleOutcome:
         try:
             answer = self._answer(sample)
         except Missing as error:
             return _outcome(sample, None, undecided_test(sample.test, f"no answer: {error}"))
         return _outcome(sample, answer, grade_test(sample.test, answer.text, self._evidence(sample.test, answer.text)))
 
-    def _answer(self, sample: Sample) -> Answer:
+    def _answer(self, sample: SuiteSample) -> WrittenText:
         with self._lock:
             if self._misses_in_a_row >= MOST_MISSES_IN_A_ROW:
                 raise Missing(f"it was not requested, as {MOST_MISSES_IN_A_ROW} requests in a row got no answer")
@@ -97,15 +97,17 @@ class Runner:
             return Evidence(no_vectors=f"got no embedding: {error}")
 
 
-def samples_of(suite: wire.Suite) -> list[Sample]:
+def samples_of(suite: wire.Suite) -> list[SuiteSample]:
     """Returns the samples of a suite in the order of its tests."""
     return [
-        Sample(number, test, prompt) for number, test in enumerate(suite.tests) for prompt in prompts_of(suite, test)
+        SuiteSample(number, test, prompt)
+        for number, test in enumerate(suite.tests)
+        for prompt in prompts_of(suite, test)
     ]
 
 
-def _outcome(sample: Sample, answer: Answer | None, graded: GradedTest) -> Outcome:
-    return Outcome(
+def _outcome(sample: SuiteSample, answer: WrittenText | None, graded: GradedTest) -> SampleOutcome:
+    return SampleOutcome(
         test=sample.number,
         description=sample.test.description,
         prompt=sample.prompt.label,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -74,6 +75,23 @@ class Screen(StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> Done:
+    """Runs a command in its own process on a terminal, which shows both of its streams: they are in `out`."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli.main", *arguments], stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 65536):
+            seen += part
+    except OSError:  # Linux raises this once the other end is closed
+        pass
+    os.close(ours)
+    return Done(process.wait(), seen.decode(), "")
 
 
 def in_this_process(

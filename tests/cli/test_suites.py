@@ -2,13 +2,10 @@
 
 import json
 import os
-import pty
-import subprocess
-import sys
 
 import pytest
 
-from tests.cli.conftest import CommandLine, in_this_process
+from tests.cli.conftest import CommandLine, in_this_process, on_a_terminal
 from tests.suites.model_server import Reply, chat, model_server
 
 KEY = "sk-very-secret-0123456789"
@@ -236,24 +233,11 @@ def test_an_import_of_nothing_is_refused_and_writes_nothing(cli, tmp_path):
 
 def test_a_terminal_gets_a_table_and_the_reasons(suite):
     with model_server(lambda *_: chat("hello")) as server:
-        ours, theirs = pty.openpty()
         command = ["suites", "run", str(suite), "--endpoint", server.url, "--model", "tiny"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli.main", *command],
-            stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
-        )  # fmt: skip
-        os.close(theirs)
-        seen = b""
-        try:
-            while part := os.read(ours, 65536):
-                seen += part
-        except OSError:  # Linux raises this once the other end is closed
-            pass
-        finally:
-            os.close(ours)
+        done = on_a_terminal(command, {**os.environ, "COLUMNS": "120", "TERM": "xterm"})
 
-    text = seen.decode()
-    assert process.wait() == 1
+    text = done.out
+    assert done.code == 1
     assert "95 % interval" in text
     assert "50.0%" in text
     assert "greeting tests[1], prompt 1: icontains: the output lacks 'bye'" in text

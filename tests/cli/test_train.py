@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import resource
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import CommandLine, Done, in_own_process, in_this_process
+from tests.cli.conftest import CommandLine, Done, in_own_process, in_this_process, on_a_terminal
 from tests.trainer import tiny
 from tests.trainer.asking import SMALL, written
 
@@ -73,22 +72,6 @@ def command(rows: Path, recipe: Path, tmp_path: Path) -> list[str]:
     return ["train", *map(str, options)]
 
 
-def on_a_terminal(arguments: list[str]) -> str:
-    """Runs a command on a terminal and returns the text that it shows."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([*THUMBWHEEL, *arguments], stdout=theirs, stderr=theirs, env=ENVIRONMENT)
-    os.close(theirs)
-    seen = b""
-    try:
-        while part := os.read(ours, 65536):
-            seen += part
-    except OSError:  # Linux raises this once the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait() == 0, seen
-    return seen.decode()
-
-
 @pytest.mark.trial
 def test_ctrl_c_keeps_what_was_learnt_and_the_same_command_goes_on_to_the_end(alone, command, tmp_path):
     process = subprocess.Popen(
@@ -112,10 +95,11 @@ def test_ctrl_c_keeps_what_was_learnt_and_the_same_command_goes_on_to_the_end(al
     assert again.document == {**done.document, "finished_before": True}
     assert again.err.endswith("out was finished before and is left as it is: --restart trains again\n")
 
-    seen = on_a_terminal(command)
-    assert "held-out AUROC" in seen
-    assert '"steps"' not in seen
-    assert '"steps"' in on_a_terminal([*command, "--json"])
+    shown = on_a_terminal(command, ENVIRONMENT)
+    assert shown.code == 0, shown
+    assert "held-out AUROC" in shown.out
+    assert '"steps"' not in shown.out
+    assert '"steps"' in on_a_terminal([*command, "--json"], ENVIRONMENT).out
 
 
 def test_what_is_refused_is_one_line_with_the_place_and_leaves_nothing(alone, command, rows, tmp_path):

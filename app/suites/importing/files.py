@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from app.bounded_yaml import MOST_BYTES, decoded, load
+from app.bounded_yaml import load, read_text
 from app.errors import Invalid
 from app.suites.importing import openai_evals, promptfoo
 from app.suites.importing.conversion import Conversion
@@ -21,7 +21,7 @@ def imported(file: Path, name: str | None, *, contains: bool) -> Conversion:
     """
     title = name or file.stem
     try:
-        text = _text(file)
+        text = read_text(file)
         if file.suffix in LINES:
             return openai_evals.convert(text, title, contains=contains)
         config = load(text, json_only=file.suffix == ".json")
@@ -51,17 +51,7 @@ class _Folder:
             raise ValueError("is a program, and no program is run")
         if path.suffix == ".csv":
             raise ValueError("is a table, which is not converted: write its rows as YAML or JSON lines")
-        text = _text(path)
+        text = read_text(path)
         if path.suffix in LINES:
             return [load(line, json_only=True) for line in text.splitlines() if line.strip()]
         return load(text, json_only=path.suffix == ".json") if path.suffix in (".json", ".yaml", ".yml") else text
-
-
-def _text(path: Path) -> str:
-    """Returns the text of a file. Raises `ValueError` with the reason if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    return decoded(content)
