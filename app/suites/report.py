@@ -7,7 +7,7 @@ from typing import Any
 
 from thumbwheel import wire
 
-from app.labels.intervals import wilson
+from app.statistics.shares import wilson
 from app.suites.assertions import Verdict
 from app.suites.grading import GradedAssertion, GradedTest, scores_by_metric
 
