@@ -14,8 +14,9 @@ venv: ## make .venv with every pinned dependency
 demo: venv ## the whole loop in six minutes on simulated users; options in ARGS, for example ARGS=--keep
 	@$(PYTHON_VENV) -m app.cli.main demo $(ARGS)
 
+# Three processes keep two cores busy: a quarter of the time of a test is waiting for servers.
 test: venv ## every test but the trials, on real servers started for them; narrow it by ARGS, for example ARGS="tests/labels -x"
-	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not trial" $(ARGS)
+	@$(PYTHON_VENV) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder -m "not slow and not trial" $(ARGS)
 
 test-trials: venv ## the trials, which CI runs too: kills, whole stories, ranks, fifty steps beside TRL, in ten minutes
 	@$(PYTHON_VENV) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m trial $(ARGS)

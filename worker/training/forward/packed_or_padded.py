@@ -157,11 +157,8 @@ class _Trial:
         self._shortest = min(rows, key=lambda pair: len(pair[0]) + len(pair[1]))
         self._chunked = self._head_is_linear(self._shortest)
         self._alone = SingleRows(model, batches, weights, chunked=self._chunked)
-
-    @property
-    def finite(self) -> bool:
-        """Returns whether all rows have finite log-probs, so that they can be compared."""
-        return self._alone.finite
+        #: Whether all rows have finite log-probs, so that they can be compared.
+        self.finite = self._alone.finite
 
     def chosen(self, precision: torch.dtype) -> tuple[Way, bool, str | None]:
         """Returns the way, whether the head is computed in chunks, and the reason for padding, if any.
