@@ -37,13 +37,12 @@ def prepare(database_url: str, events: int) -> tuple[str, float]:
 
 
 def settle(database_url: str) -> None:
-    """Waits until Postgres has written and vacuumed what was filled in, so that lookups have the machine to themselves.
+    """Waits until Postgres has vacuumed what was filled in, so that lookups have the machine to themselves.
 
     Raises `RuntimeError` if that takes longer than `SETTLING_SECONDS`.
     """
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
-        connection.execute("CHECKPOINT")
         if not wait_until(lambda: not _vacuuming(connection), SETTLING_SECONDS):
             raise RuntimeError("Postgres still vacuums: repeat the benchmark on a machine with less work")
 
