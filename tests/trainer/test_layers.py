@@ -96,6 +96,7 @@ def test_compiled_layers_say_and_learn_the_same(monkeypatch: pytest.MonkeyPatch)
         torch.testing.assert_close(compiled_too, plain, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.trial
 def test_a_compiler_that_fails_leaves_the_model_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_arguments: object) -> None:
         raise OSError("no compiler here")

@@ -44,7 +44,8 @@ def assert_same_training(one: Path, several: Path) -> None:
         torch.testing.assert_close(weight, right[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("world", [pytest.param(2, marks=pytest.mark.trial), 3])
+@pytest.mark.trial
+@pytest.mark.parametrize("world", [2, 3])
 def test_ranks_learn_what_one_process_learns(
     tmp_path: Path, finished_run: Callable[..., Path], base: Path, world: int
 ) -> None:

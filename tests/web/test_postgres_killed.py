@@ -58,6 +58,7 @@ async def killed_meanwhile(url, key, database):
     return statuses
 
 
+@pytest.mark.trial
 # Nothing closes the cursor of a killed connection.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_requests_hear_503_while_postgres_is_away_and_are_served_again(server, database):

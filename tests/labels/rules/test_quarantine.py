@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import binom_test
 from thumbwheel.wire.guard_rules import Burst, OneWay, Quarantine, Ring
 
 from app.labels.guards import chance, portions, rings
@@ -177,6 +176,8 @@ def test_the_bound_on_two_shares_is_above_the_probability(n, m, share):
 
 
 def test_the_bound_on_a_count_is_above_the_tail_of_poisson_and_binomial():
+    from statsmodels.stats.proportion import binom_test  # takes longer than other tests here
+
     for k, expected in [(5, 0.5), (20, 0.2), (10, 8.0), (3, 7.0)]:
         [x] = chance.more_than(np.array([float(k)]), np.array([expected]))
         assert binom_test(k, 1000, expected / 1000, alternative="larger") <= np.exp(-x)
