@@ -12,8 +12,11 @@ from uuid import UUID
 
 import psycopg
 
+from worker.children.warm_start import FORKED
+
 EVERY_SECONDS = 0.25
-WORKS_IN = re.compile(r"worker\.(?:kto\.train|evaluation\.score) \S*\bwork/([0-9a-f-]{36})(/epoch-\d+)?")
+#: By the names that workers start, so that a module that moves is still found.
+WORKS_IN = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(FORKED)))}) \S*\bwork/([0-9a-f-]{{36}})(/epoch-\d+)?")
 ENDED = ("succeeded", "failed", "cancelled")
 
 
