@@ -27,7 +27,8 @@ def _one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_model(tmp_path_factory.mktemp("models") / "base", chat=True)
+    """A base model of one layer for whole runs; those of several families, and what reads a model, have two layers."""
+    return tiny.save_model(tmp_path_factory.mktemp("models") / "base", chat=True, num_hidden_layers=1)
 
 
 @pytest.fixture(scope="session")

@@ -40,8 +40,9 @@ OBJECTIVE = [pytest.param(name, marks=pytest.mark.xdist_group(f"objective {name}
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Callable[[str], Path]:
-    """Trains with an objective, once, and returns the WORKDIR of the whole run."""
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Trains a model of two layers with an objective, once, and returns the WORKDIR of the whole run."""
+    base = tiny.save_model(tmp_path_factory.mktemp("learnt") / "base", chat=True)
 
     @cache
     def run(objective: str) -> Path:

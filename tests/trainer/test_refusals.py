@@ -169,7 +169,7 @@ def test_a_recipe_in_conflict_with_the_shipped_adapter_is_refused(
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path: Path, adapter: Path) -> None:
-    wider = tiny.save_model(tmp_path / "wider", hidden_size=32)
+    wider = tiny.save_model(tmp_path / "wider", num_hidden_layers=1, hidden_size=32)
     workdir = tiny.stage(tmp_path / "w", wider, tiny.text_rows(), adapter=adapter, method="lora")
 
     with pytest.raises(TrainingRefusal, match=r"reference: the adapter in .* does not load on this base model"):
