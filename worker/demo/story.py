@@ -31,6 +31,8 @@ ROUNDS = len(LEARNING_RATES)
 DRAFTS = 3000
 #: Number of the last model's replies that users vote on, for its approval.
 LAST_DRAFTS = 600
+#: The same for the full story, whose last run needs enough labels of each class.
+LAST_DRAFTS_IF_FULL = 1500
 USERS = 200
 HELD_OUT = 800
 #: Share of the labels expected from the votes, in the rarer class, at which the run starts.
@@ -88,7 +90,8 @@ class Story:
             models.append(self._round(number, models, tickets, users))
         self.narrator.headline("Last votes: the users of the last model")
         self.client.projects.change(wire.ProjectChange(trigger=wire.TriggerRules()))
-        self._vote(models[-1], users, tickets, LAST_DRAFTS, ROUNDS + 1)
+        drafts = LAST_DRAFTS_IF_FULL if self.full else LAST_DRAFTS
+        self._vote(models[-1], users, tickets, drafts, ROUNDS + 1)
         refused = self._careless(models[-1], tickets) if self.full else None
         approvals = {approval.checkpoint_id: approval for approval in self.client.checkpoints.approvals()}
         chapters = [_chapter(model, approvals.get(model.checkpoint_id)) for model in models]
