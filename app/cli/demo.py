@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,9 @@ INTERRUPTED = 130
 
 def demo(
     seed: Annotated[int, typer.Option(min=0, max=100_000_000, help="Another seed gives other tickets and votes.")] = 1,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also train a careless recipe, which the gates refuse: ten minutes.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout at the end.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep everything running until Ctrl-C.")] = False,
 ) -> None:
@@ -50,7 +54,8 @@ def demo(
             typer.echo("Starting Postgres, Valkey, API, worker and beat …", err=True)
             with running(config, note, durable=False) as stack:
                 typer.echo(f"Status page: {stack.base_url}", err=True)
-                _run_story(stack, cache, seed, as_json=json, spent=time.monotonic() - started)
+                options = [*(["--full"] if full else []), *(["--json"] if json else [])]
+                _run_story(stack, cache, seed, options, spent=time.monotonic() - started)
                 if keep:
                     typer.echo(f"Still running at {stack.base_url} until Ctrl-C. In another terminal:", err=True)
                     typer.echo(f"export THUMBWHEEL_URL={stack.base_url}", err=True)
@@ -61,13 +66,13 @@ def demo(
         raise typer.Exit(0 if keep else INTERRUPTED) from None
 
 
-def _run_story(stack: Stack, cache: Path, seed: int, *, as_json: bool, spent: float) -> None:
+def _run_story(stack: Stack, cache: Path, seed: int, options: Sequence[str], *, spent: float) -> None:
     """Runs the story to its end and keeps its base models in `cache`.
 
     Raises `typer.Exit` with the exit code of a story that failed.
     """
     command: list[str | Path] = [sys.executable, "-m", "worker.demo", "--cache", cache, "--seed", str(seed)]
-    command += ["--spent", f"{spent:.1f}", *(["--json"] if as_json else [])]
+    command += ["--spent", f"{spent:.1f}", *options]
     environment = {**stack.environment, "THUMBWHEEL_API_KEY": stack.admin_key or ""}
     story = subprocess.Popen(services.tethered(command), env=environment)
     ended = threading.Event()

@@ -13,8 +13,8 @@ COMMAND = [sys.executable, "-m", "app.cli.main", "demo"]
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_rounds_of_thumbs_make_the_replies_clearly_better_at_the_same_length() -> None:
-    done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True)
+def test_two_rounds_of_thumbs_make_the_replies_clearly_better_and_a_careless_recipe_is_refused() -> None:
+    done = subprocess.run([*COMMAND, "--full", "--json"], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
@@ -28,6 +28,8 @@ def test_two_rounds_of_thumbs_make_the_replies_clearly_better_at_the_same_length
     assert 0 < result["kl_nats"] < 20
     base, _, last = result["approval"].values()
     assert last > base
+    assert result["refused"]["reasons"]
+    assert result["refused"]["good_share"] < good["round2"]
 
 
 def test_a_data_folder_that_takes_nothing_is_reported_before_anything_is_started(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def main() -> int:
     narrator = Narrator(Console(stderr=True))
     try:
         with tempfile.TemporaryDirectory(prefix="support-desk-") as folder, Client(project=PROJECT) as client:
-            tickets, chapters = Story(client, narrator, options.cache, Path(folder), options.seed).run()
+            outcome = Story(client, narrator, options.cache, Path(folder), options.seed, options.full).run()
     except (Trouble, ClientError, OSError) as error:
         sys.stderr.write(f"The demo stopped: {error}\n")
         return 2
@@ -43,11 +43,11 @@ def main() -> int:
     seconds = time.monotonic() - started
     result = Console(stderr=options.json)
     result.print()
-    result.print(example(tickets, chapters))
-    result.print(table(chapters, len(tickets)))
+    result.print(example(outcome.tickets, outcome.chapters, outcome.refused))
+    result.print(table(outcome.chapters, len(outcome.tickets)))
     result.print(f"Seed {options.seed}, {seconds:.0f} s.")
     if options.json:
-        sys.stdout.write(json.dumps(document(chapters, options.seed, seconds)) + "\n")
+        sys.stdout.write(json.dumps(document(outcome.chapters, outcome.refused, options.seed, seconds)) + "\n")
     return 0
 
 
@@ -55,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.demo", description="Run the demo's story.")
     parser.add_argument("--cache", type=Path, required=True, help="folder that stores base models for the next call")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--full", action="store_true", help="also train a careless recipe, which the gates refuse")
     parser.add_argument("--json", action="store_true", help="print one line of JSON on stdout at the end")
     parser.add_argument("--spent", type=float, default=0.0, help="seconds that the start of the services took")
     return parser.parse_args()

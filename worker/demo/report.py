@@ -25,13 +25,26 @@ class Chapter:
     kl_to_previous: Figure | None
 
 
-def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RefusedCandidate:
+    """A checkpoint that the gates refused, with their reasons and the figures of its replies."""
+
+    checkpoint_id: str
+    verdict: str
+    reasons: list[str]
+    measured: Measured
+
+
+def document(
+    chapters: Sequence[Chapter], refused: RefusedCandidate | None, seed: int, seconds: float
+) -> dict[str, Any]:
     """Returns the figures for a program.
 
     length_ratio  median words of the last round's replies over the base's
     kl_nats       KL of the last round's model from the base, in nats per reply
     intervals     [low, high] of the figures with the same names
     rounds        the same figures after each round
+    refused       the candidate that the gates refused, in a full story: its verdict, reasons and good share
     """
     keys = ["base", *(f"round{number}" for number in range(1, len(chapters)))]
     by_key = dict(zip(keys, chapters, strict=True))
@@ -52,6 +65,18 @@ def document(chapters: Sequence[Chapter], seed: int, seconds: float) -> dict[str
         },
         "invented_refund_share": {key: chapter.measured.invented_refund_share.value for key, chapter in by_key.items()},
         "rounds": rounds,
+        "refused": None if refused is None else _refused(refused),
+    }
+
+
+def _refused(candidate: RefusedCandidate) -> dict[str, Any]:
+    good = candidate.measured.good_share
+    return {
+        "checkpoint_id": candidate.checkpoint_id,
+        "verdict": candidate.verdict,
+        "reasons": candidate.reasons,
+        "good_share": good.value,
+        "interval": [good.low, good.high],
     }
 
 
@@ -83,19 +108,33 @@ def table(chapters: Sequence[Chapter], tickets: int) -> Table:
     return rows
 
 
-def example(tickets: Sequence[Ticket], chapters: Sequence[Chapter]) -> RenderableType:
-    """Returns the first ticket with a bad reply of the base and a good one of the last round, with the faults."""
+def example(
+    tickets: Sequence[Ticket], chapters: Sequence[Chapter], refused: RefusedCandidate | None = None
+) -> RenderableType:
+    """Returns the first ticket with a bad reply of the base and a good one of the last round, with the faults.
+
+    In a full story the reply of the refused candidate to this ticket follows.
+    """
     first, last = chapters[0], chapters[-1]
     pairs = zip(tickets, first.measured.replies, last.measured.replies, strict=True)
-    for ticket, before, after in pairs:
+    for number, (ticket, before, after) in enumerate(pairs):
         reasons = reasons_against(ticket, before.text)
         if reasons and "unclear" not in reasons and not reasons_against(ticket, after.text):
-            return Group(
+            panels = [
                 Panel(ticket.prompt.removesuffix("\nReply:\n"), title="A ticket", title_align="left"),
-                Panel(Text(before.text, "red"), title=f"{first.name}: {', '.join(reasons)}", title_align="left"),
-                Panel(Text(after.text, "green"), title=f"{last.name}: good", title_align="left"),
-            )
+                _panel(ticket, before.text, first.name),
+                _panel(ticket, after.text, last.name),
+            ]
+            if refused is not None:
+                panels.append(_panel(ticket, refused.measured.replies[number].text, "refused"))
+            return Group(*panels)
     return Text("No ticket's reply turned from bad to good.")
+
+
+def _panel(ticket: Ticket, reply: str, name: str) -> Panel:
+    reasons = reasons_against(ticket, reply)
+    title = f"{name}: {', '.join(reasons) or 'good'}"
+    return Panel(Text(reply, "red" if reasons else "green"), title=title, title_align="left")
 
 
 def _percent(figure: Figure) -> str:

@@ -2,7 +2,7 @@
 
 In a round, the live model drafts replies, simulated users vote, the volume rule starts a run, its checkpoint passes the
 gates and ships, and its replies to tickets without votes are compared with earlier ones. The story itself
-starts no run.
+starts no run, except for one that is to be refused: the full story ends with a careless recipe.
 """
 
 import time
@@ -11,14 +11,14 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from thumbwheel import Client, wire
+from thumbwheel import Client, ClientError, wire
 
 from worker.demo import sampling
 from worker.demo.base_model import base_model
 from worker.demo.language import Ticket, new_ticket
 from worker.demo.measure import Figure, Measured, kl_nats, measured
 from worker.demo.narrator import Narrator, sentence_of
-from worker.demo.report import Chapter
+from worker.demo.report import Chapter, RefusedCandidate
 from worker.demo.sampling import Desk
 from worker.demo.users import User, some_users
 from worker.demo.votes import draft_replies, expected_labels, votes
@@ -31,11 +31,15 @@ ROUNDS = len(LEARNING_RATES)
 DRAFTS = 3000
 #: Number of the last model's replies that users vote on, for its approval.
 LAST_DRAFTS = 600
+#: The same for the full story, whose last run needs enough labels of each class.
+LAST_DRAFTS_IF_FULL = 1500
 USERS = 200
 HELD_OUT = 800
 #: Share of the labels expected from the votes, in the rarer class, at which the run starts.
 TRIGGER_SHARE = 0.85
 TRIGGER_SECONDS = 120
+#: A recipe that lets the model run away from the reference: a weak pull, and a learning rate ten times too high.
+CARELESS = wire.RecipeChanges(learning_rate=3e-3, beta=0.02)
 POLL_SECONDS = 0.3
 
 
@@ -56,14 +60,24 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """The outcome of a story. `refused` is None unless the story is full."""
+
+    tickets: list[Ticket]
+    chapters: list[Chapter]
+    refused: RefusedCandidate | None
+
+
+@dataclass(frozen=True)
 class Story:
     client: Client
     narrator: Narrator
     cache: Path  # base models of earlier calls
     folder: Path  # for pulled checkpoints; the caller removes it
     seed: int
+    full: bool = False
 
-    def run(self) -> tuple[list[Ticket], list[Chapter]]:
+    def run(self) -> Outcome:
         """Runs the story and returns the held-out tickets and each model with its figures.
 
         Raises `Trouble`, `ClientError`, `OSError`.
@@ -76,9 +90,12 @@ class Story:
             models.append(self._round(number, models, tickets, users))
         self.narrator.headline("Last votes: the users of the last model")
         self.client.projects.change(wire.ProjectChange(trigger=wire.TriggerRules()))
-        self._vote(models[-1], users, tickets, LAST_DRAFTS, ROUNDS + 1)
+        drafts = LAST_DRAFTS_IF_FULL if self.full else LAST_DRAFTS
+        self._vote(models[-1], users, tickets, drafts, ROUNDS + 1)
+        refused = self._careless(models[-1], tickets) if self.full else None
         approvals = {approval.checkpoint_id: approval for approval in self.client.checkpoints.approvals()}
-        return tickets, [_chapter(model, approvals.get(model.checkpoint_id)) for model in models]
+        chapters = [_chapter(model, approvals.get(model.checkpoint_id)) for model in models]
+        return Outcome(tickets, chapters, refused)
 
     def _base(self, tickets: list[Ticket]) -> Model:
         self.narrator.headline("A support desk gets a language model")
@@ -110,6 +127,8 @@ class Story:
         known = {run.id for run in self.client.runs.list()}
         self._vote(live, users, tickets, DRAFTS, number)
         checkpoint = self._checkpoint_of(self._run_that_starts(known))
+        if checkpoint.verdict != "passed":
+            raise Trouble(f"The checkpoint may not ship: {' '.join(checkpoint.reasons)}")
         self.client.releases.ship(checkpoint.id, reason=f"round {number} of the demo")
         self.narrator.says("Its checkpoint passed the gates and is live now.")
         folder = self.folder / f"round-{number}"
@@ -125,6 +144,33 @@ class Story:
             kl_to_base=kl_nats(desk, models[0].desk, figures.replies),
             kl_to_previous=kl_nats(desk, live.desk, figures.replies),
         )
+
+    def _careless(self, live: Model, tickets: list[Ticket]) -> RefusedCandidate:
+        """Trains on the last votes with a careless recipe, and returns the checkpoint that the gates refuse.
+
+        Raises `Trouble` if the gates let it pass, or if it ships although they do not.
+        """
+        self.narrator.headline("Somebody raises the learning rate tenfold")
+        note = "a recipe to be refused"
+        checkpoint = self._checkpoint_of(self.client.runs.start(wire.NewRun(changes=CARELESS, note=note)))
+        if checkpoint.verdict == "passed":
+            raise Trouble("The gates let a careless recipe pass.")
+        for reason in checkpoint.reasons:
+            self.narrator.says(f"Its checkpoint is {checkpoint.verdict}: {reason}")
+        try:
+            self.client.releases.ship(checkpoint.id, reason="the end of the demo")
+        except ClientError as error:
+            self.narrator.says(f"Nobody can ship it by accident: {error}")
+        else:
+            raise Trouble(f"Checkpoint {checkpoint.id} was shipped although its verdict is {checkpoint.verdict}.")
+        folder = self.folder / "careless"
+        self.client.checkpoints.pull(checkpoint.id, folder)
+        figures = measured(sampling.load(folder), tickets, self.seed)
+        self.narrator.says(
+            f"{figures.good_share.value:.0%} of its replies would have been good, against "
+            f"{live.measured.good_share.value:.0%} of the live model's."
+        )
+        return RefusedCandidate(str(checkpoint.id), checkpoint.verdict, list(checkpoint.reasons), figures)
 
     def _vote(self, live: Model, users: list[User], tickets: list[Ticket], count: int, number: int) -> None:
         """Posts the users' votes on the live model's replies; in a round, first sets its recipe and trigger rule."""
@@ -162,7 +208,7 @@ class Story:
         raise Trouble(f"No run started within {TRIGGER_SECONDS} s of the votes: {reason}")
 
     def _checkpoint_of(self, run: wire.Run) -> wire.Checkpoint:
-        """Waits for the run and returns its checkpoint. Raises `Trouble` if the run fails or a gate refuses."""
+        """Waits for the run and returns its checkpoint, whatever its verdict. Raises `Trouble` if the run fails."""
         with self.narrator.bar("KTO") as report:
             while run.finished_at is None:
                 report(run.phase_done, run.phase_total, sentence_of(run))
@@ -171,10 +217,7 @@ class Story:
             report(run.phase_done, run.phase_total, run.state)
         if run.checkpoint_id is None:
             raise Trouble(f"The run {run.state}: {run.reason or 'it gave no reason'}")
-        checkpoint = self.client.checkpoints.get(run.checkpoint_id)
-        if checkpoint.verdict != "passed":
-            raise Trouble(f"The checkpoint may not ship: {' '.join(checkpoint.reasons)}")
-        return checkpoint
+        return self.client.checkpoints.get(run.checkpoint_id)
 
 
 def _chapter(model: Model, approval: wire.Approval | None) -> Chapter:
