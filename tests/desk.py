@@ -29,7 +29,7 @@ DESK = "desk"
 def make_project(project: str = DESK, *, base_model: Path = Path("/models/base"), **configuration: Any) -> None:
     chosen = {"snapshot": {"minimum_per_class": 5, "holdout_share": 0.3}, **configuration}
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project=project, base_model=str(base_model), **chosen))
+        project_setup.create(session, wire.NewProject(project=project, base_model=str(base_model), suites=[], **chosen))
 
 
 def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequence[str] = ("up", "down")) -> None:

@@ -20,11 +20,11 @@ from app.cli.leftovers import leftovers
 from app.cli.migrate import migrate
 from app.cli.policies import policies
 from app.cli.privacy import actors, erasures, receipt
+from app.cli.project_suites import suites
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
 from app.cli.snapshots import snapshot
-from app.cli.suites import suites
 from app.cli.train import train
 from app.cli.up import up
 from app.errors import ThumbwheelError

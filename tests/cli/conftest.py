@@ -172,6 +172,7 @@ def cli(served_url, admin_key) -> CommandLine:
     with Client(served_url, admin_key) as client:
         client.projects.create(
             wire.NewProject(
+                suites=[],
                 project="acme",
                 base_model="/models/base",
                 snapshot=wire.SnapshotRules(minimum_per_class=1),

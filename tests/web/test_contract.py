@@ -63,7 +63,7 @@ def _labels() -> Iterator[Any]:
 def key(database: str) -> dict[str, str]:
     """The headers of an admin key in a database with the project `acme`."""
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base", suites=[]))
         created = access.create_key(session, wire.NewKey(name="t", scopes=["admin"], project=None), within=None)
     return {"Authorization": f"Bearer {created.secret}"}
 
