@@ -120,6 +120,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
         leases.trained(session, claimed.lease, registration.recipe_of(workdir))
     state = _advance(claimed, RunState.EVALUATING)
     halve_on_oom.score(workdir, heart, state)
+    registration.grade_suites(workdir, lambda: heed(heart))
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)
     suspicions = registration.suspicions_of(workdir)

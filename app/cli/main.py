@@ -11,7 +11,8 @@ import typer
 from pydantic import ValidationError
 
 from app.cli.audits import audit
-from app.cli.checkpoints import checkpoints, releases, rollback, ship
+from app.cli.checkpoint_suites import checkpoints
+from app.cli.checkpoints import releases, rollback, ship
 from app.cli.demo import demo
 from app.cli.doctor import doctor
 from app.cli.import_files import import_files

@@ -28,7 +28,10 @@ SEALED = (
 #: Files and folders that a trainer leaves for the next attempt, which verifies them and that they are of the same job.
 SAVED = (*SEALED, *(name + SUFFIX for name in SEALED), "state", "metrics.jsonl", "warnings.jsonl", "dropped.jsonl")
 #: Files and folders written by staging: the same for every attempt of a run.
-INPUTS = ("snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256")
+INPUTS = (
+    "snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256", "suites.json",
+    "suites.json.sha256",
+)  # fmt: skip
 LOGS = ("trainer.log", "progress.jsonl")
 #: Files of a training checkpoint. One that lost a file while it was taken over is left out.
 OF_A_CHECKPOINT = ("state.json", "weights.safetensors", "optimizer.safetensors", "files.sha256")

@@ -81,6 +81,7 @@ class SuiteAnswer(BaseModel):
     """The output of a model for a test of a suite, with the verdict on it."""
 
     output: str | None = Field(description="null: the model wrote none, and reason says why")
+    cut_off: bool = Field(description="whether the output ended at the limit of tokens")
     verdict: Literal["passed", "failed", "undecided"]
     score: float | None
     reason: str

@@ -59,7 +59,7 @@ def test_pages_have_the_versions_by_name_with_those_of_the_server(api):
         if cursor is None:
             break
 
-    assert sum(pages, []) == [
+    assert [item for page in pages for item in page] == [
         ("a first", 1), ("instruction-format", 0), ("invented-promises", 0),
         ("refusal", 1), ("refusal", 0), ("support/desk", 2), ("support/desk", 1), ("sycophancy", 0),
     ]  # fmt: skip
