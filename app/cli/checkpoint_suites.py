@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.checkpoints import Which, checkpoints
+from app.cli.checkpoints import Which
 from app.cli.connection import AsJson, Project, connected, find_id
 from app.cli.listing import as_table, console, figure, print_json, show_all
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 SHOWN = 200
 
 
-@checkpoints.command("suites")
 def show_suites(
     checkpoint: Which,
     name: Annotated[str | None, typer.Argument(help="A suite: list its tests with their outputs.")] = None,

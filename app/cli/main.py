@@ -11,8 +11,8 @@ import typer
 from pydantic import ValidationError
 
 from app.cli.audits import audit
-from app.cli.checkpoint_suites import checkpoints
-from app.cli.checkpoints import releases, rollback, ship
+from app.cli.checkpoint_suites import show_suites
+from app.cli.checkpoints import checkpoints, releases, rollback, ship
 from app.cli.demo import demo
 from app.cli.doctor import doctor
 from app.cli.import_files import import_files
@@ -21,11 +21,12 @@ from app.cli.leftovers import leftovers
 from app.cli.migrate import migrate
 from app.cli.policies import policies
 from app.cli.privacy import actors, erasures, receipt
-from app.cli.project_suites import suites
+from app.cli.project_suites import add_commands
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
 from app.cli.snapshots import snapshot
+from app.cli.suites import suites
 from app.cli.train import train
 from app.cli.up import up
 from app.errors import ThumbwheelError
@@ -75,7 +76,9 @@ app.add_typer(actors, name="actors")
 app.add_typer(erasures, name="erasures")
 app.add_typer(runs, name="runs")
 app.add_typer(snapshot, name="snapshot")
+checkpoints.command("suites")(show_suites)
 app.add_typer(checkpoints, name="checkpoints")
+add_commands(suites)
 app.add_typer(suites, name="suites")
 app.command()(ship)
 app.command()(rollback)

@@ -7,7 +7,7 @@ import typer
 
 from app.cli.connection import AsJson, Project, connected
 from app.cli.listing import as_table, print_json, show_all, show_one, when
-from app.cli.suites import suite_of, suites
+from app.cli.suites import suite_of
 from app.errors import Invalid
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ Reason = Annotated[str, typer.Option(help="The reason, for the ledger.")]
 NAMED = "NAME[@VERSION]"
 
 
-@suites.command("list")
 def list_suites(own: Own = False, project: Project = None, as_json: AsJson = False) -> None:
-    """List the suites that come with Thumbwheel, and with an API key those of the project with their versions."""
+    """List suites: with an API key the project's, else Thumbwheel's.
+
+    Those of a project are its stored versions, and version 0 of each suite that comes with the server.
+    """
     if not own and _has_project(project):
         columns = {
             "name": lambda item: item.name,
@@ -39,7 +41,6 @@ def list_suites(own: Own = False, project: Project = None, as_json: AsJson = Fal
     _show_own([suite_of(name) for name in ours.names()], as_json)
 
 
-@suites.command()
 def show(
     name: Annotated[str, typer.Argument(metavar=NAMED, help="A suite of `thumbwheel suites list`.")],
     own: Own = False,
@@ -65,7 +66,6 @@ def show(
     sys.stdout.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
-@suites.command()
 def add(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A suite as YAML or JSON; - for stdin.")],
     note: Annotated[str, typer.Option(help="The reason for the suite.")] = "",
@@ -88,7 +88,6 @@ def add(
     show_one(item, lines, as_json=as_json)
 
 
-@suites.command()
 def adopt(
     name: Annotated[str, typer.Argument(metavar=NAMED, help="A suite; without a version, its newest one.")],
     reason: Reason = "",
@@ -101,7 +100,6 @@ def adopt(
         _show_entry(client.suites.adopt(chosen.name, chosen.version, reason=reason), as_json)
 
 
-@suites.command()
 def drop(
     name: Annotated[str, typer.Argument(help="Name of an adopted suite.")],
     reason: Reason = "",
@@ -113,7 +111,6 @@ def drop(
         _show_entry(client.suites.drop(name, reason=reason), as_json)
 
 
-@suites.command()
 def adopted(project: Project = None, as_json: AsJson = False) -> None:
     """List the suites that evaluations run now."""
     columns = {
@@ -127,7 +124,6 @@ def adopted(project: Project = None, as_json: AsJson = False) -> None:
         show_all(client.suites.adopted(), columns, as_json=as_json)
 
 
-@suites.command()
 def history(project: Project = None, as_json: AsJson = False) -> None:
     """List which suites were adopted and dropped, newest first."""
     columns = {
@@ -140,6 +136,13 @@ def history(project: Project = None, as_json: AsJson = False) -> None:
     }
     with connected(project) as client:
         show_all(client.suites.adoptions(), columns, as_json=as_json)
+
+
+def add_commands(suites: typer.Typer) -> None:
+    """Adds these commands to `thumbwheel suites`."""
+    suites.command("list")(list_suites)
+    for command in (show, add, adopt, drop, adopted, history):
+        suites.command()(command)
 
 
 def _has_project(project: str | None) -> bool:

@@ -40,11 +40,16 @@ def workdir_with(
     write_sealed(folder / "suites.json", json.dumps({"suites": items}).encode())
     write_sealed(folder / "recipe.json", recipe_of("cpu-demo", {}).model_dump_json().encode())
     write_sealed(folder / "scores.json", json.dumps({"samples": {"stopped_by": stopped_by}}).encode())
+    samples(folder, suites, models)
+    return folder
+
+
+def samples(folder: Path, suites: Sequence[wire.Suite], models: Mapping[str, Writer]) -> None:
+    """Writes samples.parquet: a held-out row, and the outputs of the models for the suites."""
     holdout = _row("holdout", None, None, None, "candidate", "from the holdout")
     rows = [holdout, *(row for suite in suites for row in _rows(suite, models))]
     pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), folder / "samples.parquet")
     write_seal(seal_of(folder / "samples.parquet"), [folder / "samples.parquet"])
-    return folder
 
 
 def _rows(suite: wire.Suite, models: Mapping[str, Writer]) -> list[dict[str, Any]]:

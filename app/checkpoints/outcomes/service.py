@@ -10,7 +10,7 @@ from app.artifacts import DamagedArtifact
 from app.checkpoints import service as checkpoints
 from app.errors import NotFound
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
-from app.suites.outcomes_file import OUTCOMES, OutcomesDamaged, read_outcomes
+from app.suites.outcomes_file import OUTCOMES, OutcomesDamaged, read_outcomes, suites_in
 
 
 def page(
@@ -28,15 +28,15 @@ def page(
     with artifacts.open_stream(sha256) as file:
         try:
             rows = read_outcomes(file, suite, start, limit + 1)
+            known = ", ".join(suites_in(file)) if rows is None else ""
         except OutcomesDamaged as error:
             raise DamagedArtifact(
                 f"The outcomes of checkpoint {checkpoint_id} are damaged: restore the artifact {sha256} from a backup.",
                 code="artifact_damaged",
             ) from error
     if rows is None:
-        listing = ", ".join(checkpoint.scores.get("suites", {}))
         raise NotFound(
-            f"The evaluation of checkpoint {checkpoint_id} ran no suite {suite!r}: it ran {listing}.",
+            f"The evaluation of checkpoint {checkpoint_id} ran no suite {suite!r}: it ran {known}.",
             code="suite_not_found",
         )
     numbered = list(enumerate(rows, start + 1))
