@@ -21,7 +21,7 @@ from app.cli.leftovers import leftovers
 from app.cli.migrate import migrate
 from app.cli.policies import policies
 from app.cli.privacy import actors, erasures, receipt
-from app.cli.project_suites import add_commands
+from app.cli.project_suites import add, adopt, adopted, drop, history, list_suites, show
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
@@ -78,7 +78,13 @@ app.add_typer(runs, name="runs")
 app.add_typer(snapshot, name="snapshot")
 checkpoints.command("suites")(show_suites)
 app.add_typer(checkpoints, name="checkpoints")
-add_commands(suites)
+suites.command("list")(list_suites)
+suites.command()(show)
+suites.command()(add)
+suites.command()(adopt)
+suites.command()(drop)
+suites.command()(adopted)
+suites.command()(history)
 app.add_typer(suites, name="suites")
 app.command()(ship)
 app.command()(rollback)

@@ -138,13 +138,6 @@ def history(project: Project = None, as_json: AsJson = False) -> None:
         show_all(client.suites.adoptions(), columns, as_json=as_json)
 
 
-def add_commands(suites: typer.Typer) -> None:
-    """Adds these commands to `thumbwheel suites`."""
-    suites.command("list")(list_suites)
-    for command in (show, add, adopt, drop, adopted, history):
-        suites.command()(command)
-
-
 def _has_project(project: str | None) -> bool:
     """Returns whether a project is named or a key is set; without both, no server is asked."""
     from app import settings
