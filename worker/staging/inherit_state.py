@@ -41,7 +41,7 @@ def continue_attempt(workdir: Path) -> bytes | None:
     """Brings the files of the run's newest earlier attempt on this machine into `workdir`.
 
     Returns the content of its job.json, which the caller writes last, or None if there is no such attempt or if its
-    job.json or recipe.json is damaged.
+    job.json, recipe.json or suites.json is damaged.
     """
     earlier = staged_folders(workdir.parent, before=epoch_of(workdir))
     if not earlier:
@@ -49,6 +49,8 @@ def continue_attempt(workdir: Path) -> bytes | None:
     try:
         job = read(earlier[0] / STAGED)
         read(earlier[0] / "recipe.json")
+        if (earlier[0] / "suites.json").is_file():
+            read(earlier[0] / "suites.json")
     except DamagedFile as damage:
         log.warning("%s: the run is staged again, and training begins from the start", damage)
         return None

@@ -65,6 +65,17 @@ def test_the_suites_of_the_request_are_staged_sealed_and_taken_over_by_the_next_
     assert verify(seal_of(second / "suites.json"))
 
 
+def test_an_attempt_whose_suites_are_damaged_is_staged_again_from_what_the_service_keeps(run_id):
+    _, first = staged(run_id)
+    content = (first / "suites.json").read_bytes()
+    (first / "suites.json").write_bytes(content[:-9])
+    expire(run_id)
+
+    _, second = staged(run_id, "next")
+
+    assert (second / "suites.json").read_bytes() == content
+
+
 def test_a_suite_of_the_server_that_has_changed_since_the_request_is_noted_in_the_history(run_id):
     old = [{"name": "refusal", "version": 0, "sha256": "0" * 64}]
     execute("UPDATE runs SET suites = CAST(:suites AS jsonb) WHERE id = :id", suites=json.dumps(old), id=run_id)
