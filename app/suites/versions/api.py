@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 from thumbwheel import wire
 
-from app.pages import Page
+from app.pages import MAX_INT4, Page
 from app.projects.project_of_request import Scoped, scoped
 from app.suites.versions import service
 from app.web.problems import problems
@@ -15,7 +15,7 @@ router = APIRouter(tags=["suites"])
 Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
 Admin = Annotated[Scoped, Depends(scoped("admin"))]
 SuiteName = Annotated[str, Path(min_length=1, max_length=128, pattern="^[^\x00]*$")]
-Version = Annotated[int, Path(ge=0, le=service.MOST_VERSIONS, description="0: it comes with the server")]
+Version = Annotated[int, Path(ge=0, le=MAX_INT4, description="0: it comes with the server")]
 
 
 @router.post(

@@ -14,7 +14,7 @@ from thumbwheel import wire
 
 from app.bounded_yaml import load
 from app.errors import Fault, Faults, Invalid, NotFound, Refused
-from app.pages import Page, key_of_cursor, number_up_to, page_of
+from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 from app.projects import service as projects
 from app.suites import own
 from app.suites.documents import document_of, faults_of, read, sha256_of
@@ -22,8 +22,6 @@ from app.suites.samples import samples_of
 from app.suites.versions import store
 from app.suites.versions.tables import SuiteAdoption, SuiteVersion
 
-#: The largest integer of Postgres.
-MOST_VERSIONS = 2**31 - 1
 #: Suites that a project may adopt at once: every evaluation runs all of them.
 MOST_ADOPTED = 20
 OF_SERVER = 0
@@ -66,7 +64,7 @@ def get(session: Session, project: str, name: str, version: int) -> wire.StoredS
     if version == OF_SERVER and name in own.names():
         suite = _of_server(name)
         return wire.StoredSuite(**vars(_shown_of_server(name, adopted_versions)), suite=suite)
-    row = store.of_version(session, project, name, version) if 0 < version <= MOST_VERSIONS else None
+    row = store.of_version(session, project, name, version) if 0 < version <= MAX_INT4 else None
     if row is None:
         raise _unknown(session, project, name, version)
     suite = wire.Suite.model_validate(row.document)
@@ -106,7 +104,7 @@ def adopted(session: Session, project: str) -> list[wire.SuiteVersion]:
 def history(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.SuiteAdoption]:
     """Returns the ledger, newest entry first."""
     projects.get(session, project)
-    rows = store.newest_adoptions_first(session, project, key_of_cursor(cursor, number_up_to(MOST_VERSIONS)), limit + 1)
+    rows = store.newest_adoptions_first(session, project, key_of_cursor(cursor, number_up_to(MAX_INT4)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _entry)
 
 
@@ -254,4 +252,4 @@ def _key(text: str) -> tuple[str, int]:
     version, _, name = text.partition(" ")
     if not name or "\0" in name:
         raise ValueError(text)
-    return name, number_up_to(MOST_VERSIONS)(version)
+    return name, number_up_to(MAX_INT4)(version)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from thumbwheel import wire
@@ -101,6 +102,25 @@ def test_prompts_of_one_test_count_as_one_test(tmp_path):
     assert often["small"]["difference_to_shipped"] == once["difference_to_shipped"]
     assert often["small"]["candidate"]["pass_share"] == once["candidate"]["pass_share"]
     assert often["small"]["candidate"]["passed"] == 5
+
+
+def test_figures_equal_those_of_an_independent_bootstrap_over_tests(tmp_path):
+    generator = np.random.default_rng(4)
+    yes = {model: generator.random((60, 2)) < share for model, share in (("candidate", 0.5), ("shipped", 0.8))}
+    suite = suite_of(*(contains() for _ in range(60)), prompts=["{{word}}", "Briefly: {{word}}"])
+
+    def writer(model):
+        return lambda sample: "yes" if yes[model][sample.number, int(sample.prompt.label) - 1] else "no"
+
+    figures = graded(tmp_path, [suite], candidate=writer("candidate"), shipped=writer("shipped"))["small"]
+
+    by_test = yes["candidate"].mean(axis=1) - yes["shipped"].mean(axis=1)
+    drawn = by_test[generator.integers(0, 60, (20_000, 60))].mean(axis=1)
+    difference = figures["difference_to_shipped"]
+    assert difference["value"] == pytest.approx(by_test.mean())
+    assert [difference["low"], difference["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.03)
+    assert figures["candidate"]["pass_share"]["value"] == pytest.approx(yes["candidate"].mean())
+    assert figures["candidate"]["passed"] == yes["candidate"].sum()
 
 
 def test_what_was_not_sampled_or_needs_a_judge_is_undecided_and_left_out_of_the_figures(tmp_path):
