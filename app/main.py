@@ -17,6 +17,7 @@ from app.access.api import router as access
 from app.access.known_keys import KnownKeys
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
+from app.checkpoints.outcomes.api import router as suite_outcomes
 from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
 from app.dashboard.api_reference import ASSETS_PATH, assets
@@ -49,6 +50,7 @@ from app.runs.stream.api import router as run_events
 from app.runs.stream.shutdown import called_on_shutdown
 from app.runs.stream.streams import Streams
 from app.snapshots.reading.api import router as snapshots
+from app.suites.versions.api import router as suites
 from app.web.bodies import METHODS_WITH_BODY, BodyGate
 from app.web.problems import Problem, install_error_handlers, problems
 
@@ -68,6 +70,7 @@ TAGS = [
     {"name": "projects", "description": "Products whose models are improved, and their readiness for a run."},
     {"name": "runs", "description": "Retraining jobs, and the reasons for automatic starts."},
     {"name": "snapshots", "description": "Immutable datasets that runs learn from."},
+    {"name": "suites", "description": "Prompts with assertions about outputs, which evaluations run."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
@@ -123,7 +126,9 @@ ROUTERS = (
     run_events,
     loop,
     snapshots,
+    suites,
     checkpoints,
+    suite_outcomes,
     releases,
     erasures,
     access,

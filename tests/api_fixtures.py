@@ -39,7 +39,7 @@ def document(application: FastAPI) -> dict[str, Any]:
 def api(application: FastAPI, admin_key: str) -> Iterator[TestClient]:
     """A client with an admin key. The base model of its project `acme` is never loaded."""
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base", suites=[]))
     with TestClient(application, headers={"Authorization": f"Bearer {admin_key}"}) as client:
         yield client
 

@@ -29,7 +29,7 @@ DESK = "desk"
 def make_project(project: str = DESK, *, base_model: Path = Path("/models/base"), **configuration: Any) -> None:
     chosen = {"snapshot": {"minimum_per_class": 5, "holdout_share": 0.3}, **configuration}
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project=project, base_model=str(base_model), **chosen))
+        project_setup.create(session, wire.NewProject(project=project, base_model=str(base_model), suites=[], **chosen))
 
 
 def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequence[str] = ("up", "down")) -> None:
@@ -104,13 +104,18 @@ def finish(
     kind: str = "adapter",
     reasons: Sequence[str] = (),
     files: Mapping[str, Path] | None = None,
+    scores: Mapping[str, Any] | None = None,
 ) -> UUID:
     """Registers a checkpoint with `files`, or else with one weight file that is unique to the run."""
     weights = folder / "adapter_model.safetensors"
     if files is None:
         weights.write_text(f"weights of run {claimed.lease.run_id}")
     stored = {name: artifacts.put(path).sha256 for name, path in (files or {weights.name: weights}).items()}
-    manifest = {"kind": kind, "scores": {"auroc": {"low": 0.7}}, "training": {"base_fingerprint": "f" * 64}}
+    manifest = {
+        "kind": kind,
+        "scores": {"auroc": {"low": 0.7}, **(scores or {})},
+        "training": {"base_fingerprint": "f" * 64},
+    }
     with transaction() as session:
         return leases.finish(
             session,

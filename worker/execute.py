@@ -29,6 +29,7 @@ from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
+from app.suites.outcomes_file import OUTCOMES
 from worker import registration
 from worker.children import halve_on_oom
 from worker.children.heartbeat import Heartbeat
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 #: In a registered run's folder.
 LARGE = (
     "state", "output", "start.safetensors", "reference", "reference.safetensors", "scored-before", "tokens.safetensors",
-    "tokens-holdout.safetensors", "tokens-later.safetensors",
+    "tokens-holdout.safetensors", "tokens-later.safetensors", OUTCOMES,
 )  # fmt: skip
 
 
@@ -120,6 +121,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
         leases.trained(session, claimed.lease, registration.recipe_of(workdir))
     state = _advance(claimed, RunState.EVALUATING)
     halve_on_oom.score(workdir, heart, state)
+    registration.grade_suites(workdir, lambda: heed(heart))
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)
     suspicions = registration.suspicions_of(workdir)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,13 +15,18 @@ from app.checkpoints.gates import reasons_to_refuse
 from app.checkpoints.service import CARD, MANIFEST
 from app.database import transaction
 from app.durable import sha256_of, write_atomically
-from app.errors import ThumbwheelError
+from app.errors import ThumbwheelError, brief
 from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
+from app.suites.outcomes_file import OUTCOMES, regressions
 from worker.children.processes import Failed
+from worker.evaluation import suites
 from worker.training.files.sealed import DamagedFile, is_sound, read, seal_of, sums
 
 log = logging.getLogger(__name__)
+
+#: Tests on the card that the shipped checkpoint passed and this one fails, and characters of each output.
+REGRESSIONS, SHOWN = 5, 600
 
 
 def recipe_of(workdir: Path) -> Recipe:
@@ -36,12 +41,15 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     """Returns the manifest of the checkpoint in WORKDIR/output.
 
     project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
-    recipe (as it was trained by), training (the rest of training.json), scores (scores.json), gates, verdict, reasons,
+    recipe (as it was trained by), training (the rest of training.json), scores (scores.json, and as suites
+    suite_scores.json), suite_regressions (tests that only the shipped checkpoint passed), gates, verdict, reasons,
     files (path → sha256)
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
     job, training, scores, snapshot = (_document(workdir / name) for name in names)
     pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
+    if (workdir / suites.SCORES).is_file():
+        scores["suites"] = _document(workdir / suites.SCORES)
     gates = claimed.configuration.gates
     reasons = reasons_to_refuse(gates, scores, training)
     return {
@@ -60,6 +68,7 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "recipe": recipe_of(workdir).model_dump(mode="json"),
         "training": {name: value for name, value in training.items() if name != "recipe"},
         "scores": scores,
+        "suite_regressions": _suite_regressions(workdir),
         "gates": gates.model_dump(mode="json"),
         "verdict": "failed" if reasons else "passed",
         "reasons": reasons,
@@ -76,6 +85,31 @@ def _files_of(output: Path) -> dict[str, str]:
     if saved is None:
         raise Failed(f"{seal_of(output)} is missing: retry the run, which saves its weights again")
     return {str(Path(name).relative_to(output.name)): digest for name, digest in sorted(saved.items())}
+
+
+def grade_suites(workdir: Path, heed: Callable[[], None]) -> None:
+    """Grades the samples for the run's suites. Raises `Failed` if a file is damaged, and what `heed` raises."""
+    try:
+        suites.grade_suites(workdir, heed)
+    except DamagedFile as damage:
+        raise _damaged(damage) from None
+
+
+def _suite_regressions(workdir: Path) -> list[dict[str, Any]]:
+    """Returns the worst tests that the shipped checkpoint passed and this one fails, with their outputs shortened."""
+    path = workdir / OUTCOMES
+    if not path.is_file():
+        return []
+    worst = regressions(path, REGRESSIONS)
+    return [
+        {
+            **{name: row[name] for name in ("suite", "test", "description", "prompt_label")},
+            "shipped": brief(row["shipped"]["output"] or "", SHOWN),
+            "candidate": brief(row["candidate"]["output"] or "", SHOWN),
+            "reason": brief(row["candidate"]["reason"], SHOWN),
+        }
+        for row in worst
+    ]
 
 
 def _document(path: Path) -> Any:
@@ -98,6 +132,8 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     write_atomically(workdir / CARD, card(manifest).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {MANIFEST: workdir / MANIFEST, CARD: workdir / CARD}
+    if (workdir / OUTCOMES).is_file():
+        places[OUTCOMES] = workdir / OUTCOMES
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
     for path, digest in manifest["files"].items():
         if stored[path] != digest:

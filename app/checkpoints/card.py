@@ -5,6 +5,8 @@ from typing import Any
 
 from thumbwheel.row_checks import REASONS
 
+from app.checkpoints import suite_section
+
 #: Figures of the scores in the order of the card: path, name, meaning.
 FIGURES = (
     (("auroc",), "AUROC", "separates desirable from undesirable held-out completions; 0.5 is chance"),
@@ -84,10 +86,31 @@ def card(manifest: Mapping[str, Any]) -> str:
         f"## Scores on {_number(scores.get('rows'))} held-out rows",
         _table(("figure", "value", "interval", "meaning"), figures),
         lengths,
+        *_suites(scores, manifest),
         "## Recipe",
         _table(("field", "value"), sorted(_flat(recipe))),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _suites(scores: Mapping[str, Any], manifest: Mapping[str, Any]) -> Sequence[str]:
+    """Returns the section on the project's suites; none without suites, as in older manifests."""
+    suites = scores.get("suites") or {}
+    if not suites:
+        return []
+    notes = (
+        "Share of passed tests, and its difference to the shipped checkpoint on the tests that were decided for both. "
+        "The checkpoint's file suites.parquet has every output."
+    )
+    parts = ["## Suites", _table(suite_section.HEAD, suite_section.rows(suites)), notes]
+    worst = manifest.get("suite_regressions") or []
+    if worst:
+        parts += [
+            "### Tests that the shipped checkpoint passed and this one fails",
+            f"The {len(worst)} with the lowest scores; of equal ones, the first in the order of suites and tests.",
+            suite_section.regressions(worst),
+        ]
+    return parts
 
 
 def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence[str]:

@@ -16,6 +16,7 @@ from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
 from app.pages import Page, key_of_cursor, page_of
 from app.projects import service as projects
+from app.suites.outcomes_file import OUTCOMES
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST = "README.md", "manifest.json"
@@ -166,7 +167,7 @@ def stage(parts: Chain, folder: Path) -> Staged:
 def _fetch(row: Checkpoint, folder: Path) -> None:
     for path, sha256 in row.files.items():
         # A fetched file is complete, and the trainer verifies the weights.
-        if path not in (CARD, MANIFEST) and not (folder / path).exists():
+        if path not in (CARD, MANIFEST, OUTCOMES) and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
 
 

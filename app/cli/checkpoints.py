@@ -1,7 +1,8 @@
 """`thumbwheel checkpoints …`, and `ship`, `rollback` and `releases` for the ledger of releases."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from thumbwheel import wire
@@ -105,10 +106,20 @@ def _show(item: wire.Checkpoint, as_json: bool) -> None:
         "trained against": str(item.parent_id or "–"),
         **{name: figure(value) for name, value in scores.items()},
         **{f"KL {name}": figure(value) for name, value in drift.items() if isinstance(value, dict)},
+        **_suite_lines(item.scores),
         "weights": item.weights_sha256 or "–",
         "files": "\n".join(sorted(item.files)) or "–",
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _suite_lines(scores: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a line for each suite of the scores of a checkpoint."""
+    return {
+        f"suite {name}": f"{figure(figures['candidate']['pass_share'])} passed, "
+        f"{figure(figures['difference_to_shipped'])} to shipped"
+        for name, figures in (scores.get("suites") or {}).items()
+    }
 
 
 def _show_release(item: wire.Release, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from app.cli.audits import audit
+from app.cli.checkpoint_suites import show_suites
 from app.cli.checkpoints import checkpoints, releases, rollback, ship
 from app.cli.demo import demo
 from app.cli.doctor import doctor
@@ -20,6 +21,7 @@ from app.cli.leftovers import leftovers
 from app.cli.migrate import migrate
 from app.cli.policies import policies
 from app.cli.privacy import actors, erasures, receipt
+from app.cli.project_suites import add, adopt, adopted, drop, history, list_suites, show
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
@@ -74,7 +76,15 @@ app.add_typer(actors, name="actors")
 app.add_typer(erasures, name="erasures")
 app.add_typer(runs, name="runs")
 app.add_typer(snapshot, name="snapshot")
+checkpoints.command("suites")(show_suites)
 app.add_typer(checkpoints, name="checkpoints")
+suites.command("list")(list_suites)
+suites.command()(show)
+suites.command()(add)
+suites.command()(adopt)
+suites.command()(drop)
+suites.command()(adopted)
+suites.command()(history)
 app.add_typer(suites, name="suites")
 app.command()(ship)
 app.command()(rollback)

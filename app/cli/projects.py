@@ -78,12 +78,20 @@ def create(
         Literal["all", "shipped"],
         typer.Option(help="Learn from the whole log, or only from the live checkpoint's completions."),
     ] = "all",
+    suites: Annotated[
+        list[str] | None,
+        typer.Option("--suite", help="Suite of the server to run in evaluations; may be repeated.  [default: all]"),
+    ] = None,
+    no_suites: Annotated[bool, typer.Option("--no-suites", help="Run no suites in evaluations.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a project. Gates and further configuration are set through the API."""
+    if suites and no_suites:
+        raise Invalid("--suite and --no-suites contradict each other: leave one out.", code="invalid_option")
     new = wire.NewProject(
         project=project,
         base_model=base_model,
+        suites=[] if no_suites else suites,
         recipe=wire.RecipeChoice(preset=preset, changes=recipe_changes(changes)),
         trigger=wire.TriggerRules(new_per_class=new_per_class, every_hours=every_hours),
         snapshot=wire.SnapshotRules(minimum_per_class=minimum_per_class, events=events),

@@ -223,6 +223,7 @@ def _show(run: wire.Run, as_json: bool) -> None:
         "attempts": str(run.attempts),
         "reference": str(run.reference_checkpoint_id),
         "snapshot": str(run.snapshot_id or "–"),
+        "suites": ", ".join(f"{suite.name} {suite.version}" for suite in run.suites) or "none",
         "checkpoint": str(run.checkpoint_id or "–"),
         "objective": f"{run.recipe.objective}, {run.recipe.method}",
         **{f"last {name}": figure(value) for name, value in (run.last_metrics or {}).items() if name in SHOWN},

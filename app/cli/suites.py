@@ -1,4 +1,4 @@
-"""`thumbwheel suites …`: prompts with assertions: list, check and run them, and import those of other tools."""
+"""`thumbwheel suites check`, `run` and `import`, which need no server of Thumbwheel."""
 
 import os
 import sys
@@ -28,45 +28,6 @@ Suites = Annotated[
     list[str], typer.Argument(metavar="SUITE...", help="A name from `thumbwheel suites list`, a file, or - for stdin.")
 ]
 KEY_HELP = "Name of the environment variable with the key of"
-
-
-@suites.command("list")
-def list_suites(as_json: AsJson = False) -> None:
-    """List the suites that come with Thumbwheel."""
-    from app.suites import own
-    from app.suites.documents import sha256_of
-
-    items = [
-        {
-            "name": suite.name,
-            "version": suite.version,
-            "tests": len(suite.tests),
-            "sha256": sha256_of(suite),
-            "description": suite.description,
-        }
-        for suite in map(suite_of, own.names())
-    ]
-    if not as_table(as_json):
-        print_json(items)
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("name", "version", "tests", "sha256", "description", box=None, header_style="bold", pad_edge=False)
-    for item in items:
-        cells = {**item, "sha256": str(item["sha256"])[:12]}
-        table.add_row(*(Text(str(cell)) for cell in cells.values()))
-    console().print(table)
-
-
-@suites.command()
-def show(name: Annotated[str, typer.Argument(help="A name from `thumbwheel suites list`.")]) -> None:
-    """Print a suite that comes with Thumbwheel, to copy and change it."""
-    from app.suites import own
-
-    if name not in own.names():
-        raise Invalid(f"No suite is named {name!r}: use {', '.join(own.names())}.", code="unknown_suite")
-    sys.stdout.write(own.text_of(name))
 
 
 @suites.command()
@@ -112,7 +73,8 @@ def run(
     one is undecided, since an answer, an embedding or a judge is missing.
     """
     from app.suites.endpoint import Endpoint, Sampling
-    from app.suites.running import Runner, samples_of
+    from app.suites.running import Runner
+    from app.suites.samples import samples_of
 
     if (embeddings is None) != (embedding_model is None):
         raise Invalid("--embeddings and --embedding-model belong together: give both.", code="invalid_option")

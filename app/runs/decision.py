@@ -15,6 +15,7 @@ from app.labels.policies import service as policies
 from app.projects.configuration import faults_of_recipe
 from app.readiness import service as readiness
 from app.releases import service as releases
+from app.suites.versions import service as suites
 
 
 def recipe_for(configuration: wire.ProjectConfiguration, changes: Mapping[str, Any]) -> Recipe:
@@ -64,7 +65,7 @@ def decided_now(session: Session, configuration: wire.Project, changes: Mapping[
     recipe = recipe_for(configuration, changes)
     require_audited(session, project)
     reference = releases.current(session, project).checkpoint_id
-    return decided(configuration, recipe, feedback.watermark(session, project), reference)
+    return decided(session, configuration, recipe, feedback.watermark(session, project), reference)
 
 
 def require_audited(session: Session, project: str) -> None:
@@ -74,11 +75,14 @@ def require_audited(session: Session, project: str) -> None:
         raise Refused("A run cannot start yet: " + "; ".join(reasons), code="not_ready", reasons=reasons)
 
 
-def decided(configuration: wire.Project, recipe: Recipe, watermark: int, reference: UUID) -> dict[str, Any]:
-    """Returns the columns that decide a run."""
+def decided(
+    session: Session, configuration: wire.Project, recipe: Recipe, watermark: int, reference: UUID
+) -> dict[str, Any]:
+    """Returns the columns that decide a run, with the suites that the project has adopted."""
     return {
         "configuration": configuration.model_dump(mode="json", include=set(wire.ProjectConfiguration.model_fields)),
         "recipe": recipe.model_dump(mode="json"),
         "watermark": watermark,
         "reference_checkpoint_id": reference,
+        "suites": suites.for_run(session, configuration.project),
     }

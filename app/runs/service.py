@@ -94,7 +94,7 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
     ready = decision.readiness_of(session, configuration, recipe, watermark, reference, since=_since(session, project))
     if not ready.ready and ready.watermark == watermark:
         raise Refused("A run cannot start yet: " + "; ".join(ready.reasons), code="not_ready", reasons=ready.reasons)
-    decided = decision.decided(configuration, recipe, watermark, reference) | {"changes": changes}
+    decided = decision.decided(session, configuration, recipe, watermark, reference) | {"changes": changes}
     return enqueue(session, project, decided, by, trigger, note=new.note, queue=new.queue)
 
 

@@ -50,6 +50,12 @@ class Run(Base):
     trigger: Mapped[str] = mapped_column(String(500), comment="who or what asked for it, and why")
     configuration: Mapped[Document] = mapped_column(comment="the project's, as it was when the run was requested")
     recipe: Mapped[Document] = mapped_column(comment="resolved once the snapshot is known")
+    suites: Mapped[list[Any]] = mapped_column(
+        JSONB,
+        default=list,
+        server_default=text("'[]'"),
+        comment="name, version and sha256 of each suite that its evaluation runs",
+    )
     watermark: Mapped[int] = mapped_column(BigInteger, comment="last event that the snapshot may see")
     reference_checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"))
     snapshot_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"))

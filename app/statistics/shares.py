@@ -8,8 +8,10 @@ from math import hypot, sqrt
 from statistics import NormalDist
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float] | None:
+def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float] | None:
     """Returns Wilson's score interval of `successes` / `trials` (JASA 22, 1927, p. 209); None without trials.
+
+    Trials that succeed in part, by values between 0 and 1, vary less: then the interval is wider than necessary.
 
     (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n)
     """

@@ -20,8 +20,13 @@ def read(document: Any) -> wire.Suite | Faults:
     suite = parse(wire.Suite, document)
     if not isinstance(suite, wire.Suite):
         return suite
+    return faults_of(suite) or suite
+
+
+def faults_of(suite: wire.Suite) -> Faults:
+    """Returns what the model of the document cannot check: it takes several fields, or an engine."""
     faults = list(_faults_of(suite))
-    return Faults(faults, len(faults)) if faults else suite
+    return Faults(faults, len(faults))
 
 
 def document_of(suite: wire.Suite) -> dict[str, Any]:
@@ -41,7 +46,6 @@ def prompts_of(suite: wire.Suite, test: wire.SuiteTest) -> list[wire.SuitePrompt
 
 
 def _faults_of(suite: wire.Suite) -> Iterator[Fault]:
-    """Yields what the model of the document cannot check: it takes several fields, or an engine."""
     labels = Counter(prompt.label for prompt in suite.prompts)
     used: dict[str, set[str]] = {}
     for number, prompt in enumerate(suite.prompts):

@@ -73,7 +73,7 @@ def backend() -> Iterator[Backend]:
         migrate(environment)
         engine = create_engine(Settings(database_url=database.url).need_database())
         with Session(engine) as session, session.begin():
-            project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+            project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base", suites=[]))
             key = access.create_key(
                 session, wire.NewKey(name="benchmark", scopes=["feedback:write"], project=PROJECT), within=None
             )

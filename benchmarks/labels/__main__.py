@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         os.environ["THUMBWHEEL_DATA_DIR"] = str(folder / "data")
         migrate(dict(os.environ))
         with transaction() as session:
-            project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+            project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base", suites=[]))
         console.print(f"writing {events:,} events", highlight=False)
         fill(database.url, PROJECT, events)
         figures = measure(events, 1 if options.quick else 5, console)

@@ -20,7 +20,7 @@ SETTLING_SECONDS = 300
 def prepare(database_url: str, events: int) -> tuple[str, float]:
     """Fills a project's log and runs one round of the loop; returns an API key and the round's seconds."""
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base", suites=[]))
         new = wire.NewKey(name="reader", scopes=["feedback:read", "runs:read"], project=PROJECT)
         secret = access.create_key(session, new, within=None).secret
     fill(database_url, PROJECT, events)

@@ -29,7 +29,7 @@ BATCHES = 16
 
 def create(session: Session, _: int) -> dict[str, float]:
     """Creates the project."""
-    project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base"))
+    project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base", suites=[]))
     return {}
 
 

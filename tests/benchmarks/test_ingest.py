@@ -29,7 +29,7 @@ def test_bodies_are_events_of_real_length_each_with_an_id_of_its_own() -> None:
 @pytest.fixture
 def key(database: str) -> str:
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base", suites=[]))
         new = wire.NewKey(name="t", scopes=["feedback:write"], project="acme")
         return access.create_key(session, new, within=None).secret
 

@@ -167,7 +167,7 @@ from app.access import service as access
 from app.database import transaction
 from app.project_setup import service as project_setup
 with transaction() as session:
-    project_setup.create(session, wire.NewProject(project="desk", base_model="/models/base"))
+    project_setup.create(session, wire.NewProject(project="desk", base_model="/models/base", suites=[]))
     new = wire.NewKey(name="t", scopes=["feedback:write"], project="desk")
     print(access.create_key(session, new, within=None).secret)
 """

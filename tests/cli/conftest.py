@@ -5,7 +5,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -172,6 +172,7 @@ def cli(served_url, admin_key) -> CommandLine:
     with Client(served_url, admin_key) as client:
         client.projects.create(
             wire.NewProject(
+                suites=[],
                 project="acme",
                 base_model="/models/base",
                 snapshot=wire.SnapshotRules(minimum_per_class=1),
@@ -200,10 +201,14 @@ def client(cli) -> Iterator[Client]:
 def registered(cli, client, tmp_path) -> Callable[..., UUID]:
     """A function: `registered(reasons=[…])` registers a checkpoint of `acme` with two files, as a run would."""
 
-    def register(*, reasons: list[str] | None = None) -> UUID:
-        files = {"adapter_model.safetensors": b"weights", "README.md": b"# card"}
-        hashes = {}
-        for name, content in files.items():
+    def register(
+        *,
+        reasons: list[str] | None = None,
+        files: Mapping[str, str] | None = None,
+        scores: Mapping[str, Any] | None = None,
+    ) -> UUID:
+        hashes = dict(files or {})
+        for name, content in {"adapter_model.safetensors": b"weights", "README.md": b"# card"}.items():
             (tmp_path / name).write_bytes(content)
             hashes[name] = artifacts.put(tmp_path / name).sha256
         reference = client.releases.current().checkpoint_id
@@ -220,7 +225,10 @@ def registered(cli, client, tmp_path) -> Callable[..., UUID]:
                 weights_sha256="0" * 64,
                 reasons=reasons or [],
                 files=hashes,
-                manifest={"kind": "adapter", "scores": {"auroc": {"value": 0.71, "low": 0.6, "high": 0.8}}},
+                manifest={
+                    "kind": "adapter",
+                    "scores": {"auroc": {"value": 0.71, "low": 0.6, "high": 0.8}, **(scores or {})},
+                },
             ).id
 
     return register

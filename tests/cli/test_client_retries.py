@@ -143,7 +143,7 @@ def test_what_may_have_been_done_and_has_no_key_is_sent_once(failure, pauses):
         Client(server.url, sleep=pauses.append) as client,
         pytest.raises((ApiError, Unreachable)),
     ):
-        client.projects.create(wire.NewProject(project="acme", base_model="/models/base"))
+        client.projects.create(wire.NewProject(project="acme", base_model="/models/base", suites=[]))
 
     assert len(server.requests) == 1
     assert pauses == []
@@ -154,7 +154,7 @@ def test_what_was_never_sent_is_sent_again_whatever_it_is(pauses):
         Client(f"http://127.0.0.1:{services.free_port()}", tries=3, sleep=pauses.append) as client,
         pytest.raises(Unreachable, match="Tried 3 times"),
     ):
-        client.projects.create(wire.NewProject(project="acme", base_model="/models/base"))
+        client.projects.create(wire.NewProject(project="acme", base_model="/models/base", suites=[]))
 
     assert len(pauses) == 2
 

@@ -94,7 +94,7 @@ def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(
     migrated, database, tmp_path, without_workers
 ):
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project="desk", base_model="/models/none"))
+        project_setup.create(session, wire.NewProject(project="desk", base_model="/models/none", suites=[]))
         outbox.put(session, Task("worker.tasks.nobody", HOUSEKEEPING))
         session.flush()
         session.execute(text("UPDATE outbox SET created_at = now() - interval '10 minutes'"))

@@ -41,7 +41,7 @@ def imported(path: Path) -> tuple[list[wire.Event], dict[str, int]]:
 def in_log(project: str, events: Sequence[wire.Event]) -> None:
     """Creates the project and stores the events in this order."""
     with transaction() as session:
-        new = wire.NewProject(project=project, base_model="/models/base", snapshot=RULES)
+        new = wire.NewProject(project=project, base_model="/models/base", snapshot=RULES, suites=[])
         project_setup.create(session, new)
     for start in range(0, len(events), AT_ONCE):
         store(project, events[start : start + AT_ONCE])

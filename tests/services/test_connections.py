@@ -89,7 +89,7 @@ def thread_serves(key: str) -> Iterator[Api]:
 @pytest.fixture
 def key(database: str) -> str:
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project="desk", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="desk", base_model="/models/base", suites=[]))
         made = wire.NewKey(name="sender", scopes=["feedback:write"], project="desk")
         return access.create_key(session, made, within=None).secret
 

@@ -55,7 +55,7 @@ def desk(stack: Stack, project: str, base_model: Path, **configuration: Any) -> 
             "snapshot": {"minimum_per_class": 10, "holdout_share": 0.3},
             **configuration,
         }
-        client.projects.create(wire.NewProject(project=project, base_model=str(base_model), **chosen))
+        client.projects.create(wire.NewProject(project=project, base_model=str(base_model), suites=[], **chosen))
         yield client
 
 

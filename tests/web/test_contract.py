@@ -47,7 +47,7 @@ schema = schemathesis.openapi.from_path(WRITTEN)
 #: The operations with the largest bodies: hundreds of cases each.
 LARGE = {
     "POST /v1/runs", "POST /v1/label-policies", "POST /v1/label-policies/preview", "POST /v1/projects",
-    "PATCH /v1/projects/{project}", "POST /v1/feedback/batch",
+    "POST /v1/suites", "PATCH /v1/projects/{project}", "POST /v1/feedback/batch",
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def _labels() -> Iterator[Any]:
 def key(database: str) -> dict[str, str]:
     """The headers of an admin key in a database with the project `acme`."""
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="acme", base_model="/models/base", suites=[]))
         created = access.create_key(session, wire.NewKey(name="t", scopes=["admin"], project=None), within=None)
     return {"Authorization": f"Bearer {created.secret}"}
 

@@ -86,6 +86,7 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "event_id": "e1",
         "path": "manifest.json",
         "version": "1",
+        "name": "refusal",
         "erasure_id": str(uuid4()),
     }
     store_chats_and_edits()
@@ -98,6 +99,8 @@ NOT_FOUND = {
     "/v1/label-policies/{version}",
     "/v1/quarantine/actor",
     "/v1/checkpoints/{checkpoint_id}/files/{path:path}",
+    "/v1/checkpoints/{checkpoint_id}/suites/{name:path}",
+    "/v1/suites/{name:path}/versions/{version}",
     "/v1/erasures/{erasure_id}",
     "/v1/erasures/{erasure_id}/events",
 }

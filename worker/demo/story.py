@@ -105,6 +105,7 @@ class Story:
             )
         self.client.projects.create(
             wire.NewProject(
+                suites=[],
                 project=PROJECT,
                 base_model=str(folder.absolute()),
                 recipe=self._recipe(1),

@@ -28,7 +28,10 @@ SEALED = (
 #: Files and folders that a trainer leaves for the next attempt, which verifies them and that they are of the same job.
 SAVED = (*SEALED, *(name + SUFFIX for name in SEALED), "state", "metrics.jsonl", "warnings.jsonl", "dropped.jsonl")
 #: Files and folders written by staging: the same for every attempt of a run.
-INPUTS = ("snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256")
+INPUTS = (
+    "snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256", "suites.json",
+    "suites.json.sha256",
+)  # fmt: skip
 LOGS = ("trainer.log", "progress.jsonl")
 #: Files of a training checkpoint. One that lost a file while it was taken over is left out.
 OF_A_CHECKPOINT = ("state.json", "weights.safetensors", "optimizer.safetensors", "files.sha256")
@@ -38,7 +41,7 @@ def continue_attempt(workdir: Path) -> bytes | None:
     """Brings the files of the run's newest earlier attempt on this machine into `workdir`.
 
     Returns the content of its job.json, which the caller writes last, or None if there is no such attempt or if its
-    job.json or recipe.json is damaged.
+    job.json, recipe.json or suites.json is damaged.
     """
     earlier = staged_folders(workdir.parent, before=epoch_of(workdir))
     if not earlier:
@@ -46,6 +49,8 @@ def continue_attempt(workdir: Path) -> bytes | None:
     try:
         job = read(earlier[0] / STAGED)
         read(earlier[0] / "recipe.json")
+        if (earlier[0] / "suites.json").is_file():
+            read(earlier[0] / "suites.json")
     except DamagedFile as damage:
         log.warning("%s: the run is staged again, and training begins from the start", damage)
         return None

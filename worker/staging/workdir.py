@@ -12,6 +12,7 @@ from app.runs.leases.service import Claimed
 from app.runs.states import TransitionKind
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
+from app.suites.versions import service as suites
 from worker.staging import input_checks
 from worker.staging.attempt_folders import STAGED, drop_earlier
 from worker.staging.inherit_state import continue_attempt, take_over
@@ -60,6 +61,7 @@ def _stage_first(claimed: Claimed, workdir: Path) -> tuple[UUID, bytes]:
     if claimed.retries is not None:
         recipe = _take_over(claimed, claimed.retries, recipe, workdir) or recipe
     _seal(workdir)
+    _stage_suites(claimed, workdir)
     write_sealed(workdir / "recipe.json", recipe.model_dump_json(indent=1).encode())
     return snapshot_id, json.dumps(job, indent=1).encode()
 
@@ -72,6 +74,21 @@ def _seal(workdir: Path) -> None:
     adapter = [path for path in (workdir / "reference").glob("*") if path.suffix != ".safetensors"]
     if adapter:
         write_seal(seal_of(workdir / "reference"), adapter)
+
+
+def _stage_suites(claimed: Claimed, workdir: Path) -> None:
+    """Writes the suites of the run, as they were when it was requested. Those that come with the server are as they are
+    now; a difference is noted in the history of the run.
+    """
+    if not claimed.suites:
+        return
+    with transaction() as session:
+        documents = suites.documents(session, claimed.project, claimed.suites)
+        for chosen, item in zip(claimed.suites, documents, strict=True):
+            if item["sha256"] != chosen.sha256:
+                reason = f"the suite {chosen.name} of this server has changed since the run was requested"
+                leases.note(session, claimed.lease, TransitionKind.NOTED, reason)
+    write_sealed(workdir / "suites.json", json.dumps({"suites": documents}, ensure_ascii=False).encode())
 
 
 def _take_over(claimed: Claimed, source: UUID, recipe: Recipe, workdir: Path) -> Recipe | None:

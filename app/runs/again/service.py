@@ -72,6 +72,7 @@ def _begin(
         "watermark": before.watermark,
         "reference_checkpoint_id": before.reference_checkpoint_id,
         "snapshot_id": before.snapshot_id,
+        "suites": before.suites,
         "source_run_id": before.id,
         "source": source,
     }

@@ -40,6 +40,7 @@ class Claimed:
     watermark: int
     reference_checkpoint_id: UUID
     snapshot_id: UUID | None
+    suites: Sequence[wire.SuiteOfRun] = ()  # those that its evaluation runs
     retries: UUID | None = None  # the run whose saved state it may take over
 
 
@@ -83,6 +84,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
         row.watermark,
         row.reference_checkpoint_id,
         row.snapshot_id,
+        [wire.SuiteOfRun.model_validate(suite) for suite in row.suites],
         row.source_run_id if row.source == "retry" else None,
     )
 

@@ -32,6 +32,11 @@ class Checkpoints:
             download(self._http, url, inside(folder, path), sha256)
         return checkpoint
 
+    def suite_outcomes(self, checkpoint_id: UUID, suite: str) -> Iterator[wire.SuiteOutcome]:
+        """Yields what candidate, shipped checkpoint and base model wrote for each test of a suite, with verdicts."""
+        path = f"/v1/checkpoints/{checkpoint_id}/suites/{quote(suite, safe='')}"
+        return self._http.pages(wire.SuiteOutcome, path)
+
     def approvals(self) -> Sequence[wire.Approval]:
         """Returns the thumbs per checkpoint."""
         return [

@@ -31,6 +31,7 @@ from thumbwheel.client.releases import Releases
 from thumbwheel.client.retries import Retries
 from thumbwheel.client.runs import Runs
 from thumbwheel.client.snapshots import Snapshots
+from thumbwheel.client.suites import Suites
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
@@ -74,6 +75,7 @@ class Client:
         self.projects = Projects(http)
         self.keys = Keys(http)
         self.label_policies = LabelPolicies(http)
+        self.suites = Suites(http)
         self.audits = Audits(http)
         self.quarantine = Quarantine(http)
         self.erasures = Erasures(http)

@@ -81,6 +81,11 @@ class NewProject(ProjectConfiguration):
         description="absolute path of the base model's folder, with config.json, safetensors and tokenizer, as the "
         "workers see it"
     )
+    suites: list[Name] | None = Field(
+        None,
+        max_length=100,
+        description="suites of the server that evaluations run from the first run on; null: all of them; []: none",
+    )
 
 
 class ProjectChange(Body):

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from thumbwheel.wire.balance import BalancePlan, Refusal
+from thumbwheel.wire.project_suites import SuiteOfRun
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
 from thumbwheel.wire.values import Body, storable
 
@@ -130,6 +131,7 @@ class Run(BaseModel):
     said: str | None = Field(None, description="the last lines of output of its trainer or scorer, if one failed")
     held_up_by: str | None = Field(None, description="which disk is full, where that stopped it, and the remedy")
     held_up_since: datetime | None = Field(None, description="when that disk stopped it first")
+    suites: list[SuiteOfRun] = Field([], description="the suites that its evaluation runs")
     next_attempt_at: datetime | None = Field(None, description="when it is tried again; null while it is tried")
 
 

@@ -150,6 +150,7 @@ def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
         client = Client(ours.url, key, f"desk-{number}", tries=TRIES)
         client.projects.create(
             wire.NewProject(
+                suites=[],
                 project=f"desk-{number}",
                 base_model=str(base_model),
                 recipe=wire.RecipeChoice(preset="cpu-demo", changes={**RECIPE, "seed": number}),

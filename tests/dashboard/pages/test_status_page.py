@@ -64,7 +64,7 @@ def client(url: str, admin_key: str) -> Iterator[Client]:
 def test_a_new_project_shows_its_base_model_live_and_what_is_missing_for_a_run(
     page: Page, url: str, client: Client
 ) -> None:
-    client.projects.create(wire.NewProject(project="page-new", base_model="/models/none"))
+    client.projects.create(wire.NewProject(project="page-new", base_model="/models/none", suites=[]))
 
     page.goto(f"{url}/?project=page-new")
 
@@ -74,7 +74,7 @@ def test_a_new_project_shows_its_base_model_live_and_what_is_missing_for_a_run(
 
 
 def test_labels_appear_without_a_reload(page: Page, url: str, client: Client, admin_key: str) -> None:
-    client.projects.create(wire.NewProject(project="page-live", base_model="/models/none"))
+    client.projects.create(wire.NewProject(project="page-live", base_model="/models/none", suites=[]))
     page.goto(f"{url}/?project=page-live")
     row = page.locator("#labels tr", has_text="for the next run").locator("td").nth(1)
     assert row.inner_text() == "0"
@@ -90,7 +90,9 @@ def test_labels_appear_without_a_reload(page: Page, url: str, client: Client, ad
 
 
 def test_texts_of_users_are_shown_as_texts(page: Page, url: str, client: Client) -> None:
-    client.projects.create(wire.NewProject(project="page-safe", base_model="/<script>throw new Error('run')</script>"))
+    client.projects.create(
+        wire.NewProject(project="page-safe", base_model="/<script>throw new Error('run')</script>", suites=[])
+    )
 
     page.goto(f"{url}/?project=page-safe")
 
@@ -110,7 +112,7 @@ def test_the_page_asks_for_a_key(browser: Browser, url: str) -> None:
 def test_the_page_says_when_the_server_does_not_answer_and_when_it_does_again(
     page: Page, url: str, client: Client, faults: list[str]
 ) -> None:
-    client.projects.create(wire.NewProject(project="page-away", base_model="/models/none"))
+    client.projects.create(wire.NewProject(project="page-away", base_model="/models/none", suites=[]))
     page.goto(f"{url}/?project=page-away")
     warning = page.locator("#stale")
     assert warning.is_hidden()
@@ -128,7 +130,7 @@ def test_the_page_says_when_the_server_does_not_answer_and_when_it_does_again(
 
 
 def test_a_refresh_leaves_a_selection_alone(page: Page, url: str, client: Client) -> None:
-    client.projects.create(wire.NewProject(project="page-read", base_model="/models/none"))
+    client.projects.create(wire.NewProject(project="page-read", base_model="/models/none", suites=[]))
     page.goto(f"{url}/?project=page-read")
     page.locator("#labels h2").select_text()
 
@@ -143,7 +145,9 @@ def test_a_refresh_leaves_a_selection_alone(page: Page, url: str, client: Client
 def test_every_text_has_enough_contrast_and_a_phone_needs_no_sideways_scrolling(
     page: Page, url: str, client: Client, scheme: Literal["light", "dark"]
 ) -> None:
-    client.projects.create(wire.NewProject(project=f"page-{scheme}", base_model="/models/" + "long-name-" * 12))
+    client.projects.create(
+        wire.NewProject(project=f"page-{scheme}", base_model="/models/" + "long-name-" * 12, suites=[])
+    )
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{url}/?project=page-{scheme}")

@@ -250,7 +250,7 @@ def test_a_cursor_that_no_page_gave_out_is_refused(burst):
 
 def test_other_projects_have_their_own_decisions(burst):
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project="other", base_model="/models/base"))
+        project_setup.create(session, wire.NewProject(project="other", base_model="/models/base", suites=[]))
     store("other", thumbs("bot", 70, apart=0.5, value="both"))
     decide("bot", "released")
 

@@ -1,0 +1,150 @@
+"""Grades what the models wrote for the run's suites. Needs no torch: it runs in the worker after the scorer.
+
+Reads WORKDIR/suites.json, the suites that the run was requested with, and WORKDIR/samples.parquet, and writes:
+
+    suite_scores.json   {suite: {version, sha256, tests, candidate, shipped, ancestor, difference_to_shipped,
+                        difference_to_ancestor, metrics, undecided_reason}}, the figures of `app.suites.figures`
+    suites.parquet      the output of each model for each test, with the verdict: `app.suites.outcomes_file`
+
+A test without an output is undecided, with the reason. The same inputs give the same bytes, so an interrupted grading
+simply begins again.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbwheel import wire
+from thumbwheel.wire.recipe import Recipe
+
+from app.suites.assertions import NO_EVIDENCE, Evidence
+from app.suites.figures import GradedSample, Intervals, suite_figures
+from app.suites.grading import GradedTest, grade_test, undecided_test
+from app.suites.outcomes_file import MODELS, OUTCOMES, write_outcomes
+from app.suites.samples import SuiteSample, samples_of
+from worker.training.files.sealed import read, replace_sealed, seal_of, verify, write_sealed
+
+SUITES, SAMPLES, SCORES = "suites.json", "samples.parquet", "suite_scores.json"
+CANDIDATE, *OTHERS = MODELS
+STOPPED = "sampling stopped at its limit of {}: raise it in the recipe's evaluation"
+NO_TEMPLATE = "the model has no chat template, and the prompt is a chat"
+NOT_SAMPLED = "the model was not sampled for it"
+
+EvidenceOf = Callable[[wire.SuiteTest, str], Evidence]
+
+
+@dataclass(frozen=True)
+class Output:
+    text: str
+    cut_off: bool
+
+
+#: Test, label of the prompt and model → what it wrote.
+Outputs = Mapping[tuple[int, str, str], Output]
+
+
+def grade_suites(
+    workdir: Path, heed: Callable[[], None], evidence_of: EvidenceOf = lambda _test, _output: NO_EVIDENCE
+) -> None:
+    """Grades the suites of the run; does nothing if it has none, or no samples.
+
+    heed  called before each test; raises if the run has to stop
+
+    Raises `DamagedFile`.
+    """
+    if not (workdir / SUITES).is_file() or not (workdir / SAMPLES).is_file():
+        return
+    chosen = json.loads(read(workdir / SUITES))["suites"]
+    recipe = Recipe.model_validate_json(read(workdir / "recipe.json"))
+    intervals = Intervals(recipe.evaluation.bootstrap, recipe.evaluation.confidence, recipe.seed)
+    verify(seal_of(workdir / SAMPLES))
+    stopped_by = _stopped_by(workdir)
+    scores: dict[str, Any] = {}
+    outcomes: dict[str, Sequence[Mapping[str, Any]]] = {}
+    for item in chosen:
+        name, suite = item["name"], wire.Suite.model_validate(item["document"])
+        outputs = _outputs_of(workdir / SAMPLES, name)
+        rows, graded = _graded(suite, outputs, stopped_by, heed, evidence_of)
+        outcomes[name] = rows
+        scores[name] = {
+            "version": item["version"],
+            "sha256": item["sha256"],
+            "tests": len(suite.tests),
+            **suite_figures(graded, candidate=CANDIDATE, others=OTHERS, intervals=intervals),
+        }
+    aside = workdir / f".{OUTCOMES}"
+    write_outcomes(aside, outcomes)
+    replace_sealed(aside, workdir / OUTCOMES)
+    write_sealed(workdir / SCORES, json.dumps(scores, indent=1, allow_nan=False, ensure_ascii=False).encode())
+
+
+def _graded(
+    suite: wire.Suite,
+    outputs: Outputs,
+    stopped_by: str | None,
+    heed: Callable[[], None],
+    evidence_of: EvidenceOf,
+) -> tuple[list[dict[str, Any]], dict[str, list[GradedSample]]]:
+    """Returns the outcomes for the file, and the verdicts by model."""
+    rows: list[dict[str, Any]] = []
+    graded: dict[str, list[GradedSample]] = {model: [] for model in MODELS}
+    for sample in samples_of(suite):
+        heed()
+        label = sample.prompt.label
+        row: dict[str, Any] = {
+            "test": sample.number, "description": sample.test.description, "prompt_label": label,
+        }  # fmt: skip
+        # Equal outputs are graded once: often the shipped model is the ancestor.
+        verdicts: dict[str | None, GradedTest] = {}
+        for model in MODELS:
+            output = outputs.get((sample.number, label, model))
+            text = None if output is None else output.text
+            if text not in verdicts:
+                verdicts[text] = _verdict(sample, text, stopped_by, evidence_of)
+            verdict = verdicts[text]
+            graded[model].append(GradedSample(sample.number, label, verdict))
+            row[model] = {
+                "output": text,
+                "cut_off": output is not None and output.cut_off,
+                "verdict": verdict.graded.verdict,
+                "score": verdict.graded.score,
+                "reason": verdict.graded.reason,
+            }
+        rows.append(row)
+    return rows, graded
+
+
+def _verdict(sample: SuiteSample, output: str | None, stopped_by: str | None, evidence_of: EvidenceOf) -> GradedTest:
+    if output is not None:
+        return grade_test(sample.test, output, evidence_of(sample.test, output))
+    if stopped_by is not None:
+        return undecided_test(sample.test, STOPPED.format(stopped_by))
+    is_chat = not isinstance(sample.prompt.prompt, str)
+    return undecided_test(sample.test, NO_TEMPLATE if is_chat else NOT_SAMPLED)
+
+
+def _stopped_by(workdir: Path) -> str | None:
+    """Returns the limit at which sampling stopped, "tokens" or "minutes"; None if it came to its end."""
+    scores = json.loads(read(workdir / "scores.json"))
+    reason = (scores.get("samples") or {}).get("stopped_by")
+    return reason if isinstance(reason, str) else None
+
+
+def _outputs_of(path: Path, suite: str) -> Outputs:
+    """Returns the greedy outputs for a suite."""
+    return {
+        (row["test"], row["prompt_label"], row["model"]): Output(row["completion"], not row["finished"])
+        for row in _rows_of(path, suite)
+    }
+
+
+def _rows_of(path: Path, suite: str) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    columns = ["test", "prompt_label", "model", "completion", "finished"]
+    of_suite = (pc.field("source") == "suite") & (pc.field("suite") == suite) & (pc.field("decoding") == "greedy")
+    for batch in ds.dataset(path, format="parquet").to_batches(columns=columns, filter=of_suite):
+        yield from batch.to_pylist()
