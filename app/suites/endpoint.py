@@ -26,6 +26,10 @@ class Missing(Exception):
     """No usable answer could be had; the text is the reason."""
 
 
+class NotRequested(Missing):
+    """No answer could be had, because no request was sent."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """The settings of a model that writes; temperature 0 is greedy."""
@@ -37,10 +41,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class WrittenText:
-    """A text of the model, and whether it ended because it reached the limit of tokens."""
+    """A text of the model.
+
+    cut_off  whether it ended because it reached the limit of tokens
+    tokens   of the request and the text together, if the server counted them
+    """
 
     text: str
     cut_off: bool
+    tokens: int | None = None
 
 
 class Endpoint:
@@ -50,6 +59,9 @@ class Endpoint:
     key      sent as a bearer token
     timeout  seconds that one attempt may take as a whole
     tries    attempts of each request
+
+    before_attempt  called before each attempt; it may raise `NotRequested`
+    tokens_option   the name of the limit of tokens, for messages
     """
 
     def __init__(
@@ -61,11 +73,15 @@ class Endpoint:
         timeout: float = 60,
         tries: int = 3,
         sleep: Callable[[float], None] = time.sleep,
+        before_attempt: Callable[[], None] = lambda: None,
+        tokens_option: str = "--max-tokens",
     ) -> None:
         self.url = checked_url(url)
         self.model = model
         self._key = key
         self._timeout = timeout
+        self._before_attempt = before_attempt
+        self._tokens_option = tokens_option
         self._retries = Retries(tries, 2 * timeout, sleep)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._connections = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=None))
@@ -95,10 +111,10 @@ class Endpoint:
         if not isinstance(text, str):
             raise Missing("the answer has no text in choices[0].message.content")
         if cut_off and not text.strip():
-            raise Missing(f"all {sampling.max_tokens} tokens were used before any text: raise --max-tokens")
+            raise Missing(f"all {sampling.max_tokens} tokens were used before any text: raise {self._tokens_option}")
         if len(text) > MOST_TEXT:
             raise Missing(f"the text has more than {MOST_TEXT:,} characters")
-        return WrittenText(self._shown(text), cut_off)
+        return WrittenText(self.without_key(text), cut_off, _tokens_of(document))
 
     def embed(self, texts: Sequence[str]) -> dict[str, Sequence[float]]:
         """Returns the embedding of each text. Raises `Missing`."""
@@ -115,14 +131,15 @@ class Endpoint:
             response = self._retries.call(self.url, lambda: self._attempt(url, body), if_safe)
             return json.loads(response.content)
         except ClientError as error:
-            raise Missing(self._shown(error.message)) from None
+            raise Missing(self.without_key(error.message)) from None
         except httpx.HTTPError as error:
-            raise Missing(self._shown(f"the request failed: {error}")) from None
+            raise Missing(self.without_key(f"the request failed: {error}")) from None
         except (ValueError, RecursionError):
             raise Missing("the answer is not JSON") from None
 
     def _attempt(self, url: str, body: Mapping[str, Any]) -> httpx.Response:
         """Sends the request once. A server that sends byte by byte is left when the time is over."""
+        self._before_attempt()
         deadline = time.monotonic() + self._timeout
         with self._connections.stream("POST", url, json=body) as response:
             content = bytearray()
@@ -137,10 +154,16 @@ class Endpoint:
                 httpx.Response(response.status_code, headers=headers, content=bytes(content), request=response.request)
             )
 
-    def _shown(self, text: str) -> str:
+    def without_key(self, text: str) -> str:
         """Returns a text of the server without our key, and as valid Unicode."""
         text = text.encode(errors="replace").decode()
         return text.replace(self._key, "***") if self._key else text
+
+
+def _tokens_of(document: Any) -> int | None:
+    usage = document.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0 else None
 
 
 def checked_url(url: str) -> str:
