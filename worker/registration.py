@@ -19,6 +19,7 @@ from app.errors import ThumbwheelError
 from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
 from worker.children.processes import Failed
+from worker.judging import JUDGE_SCORES
 from worker.training.files.sealed import DamagedFile, is_sound, read, seal_of, sums
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,13 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     """Returns the manifest of the checkpoint in WORKDIR/output.
 
     project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
-    recipe (as it was trained by), training (the rest of training.json), scores (scores.json), gates, verdict, reasons,
+    recipe (as it was trained by), training (the rest of training.json), scores (scores.json; under `judge` judge_scores.json), gates, verdict, reasons,
     files (path → sha256)
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
     job, training, scores, snapshot = (_document(workdir / name) for name in names)
+    if (workdir / JUDGE_SCORES).exists():
+        scores = {**scores, "judge": _document(workdir / JUDGE_SCORES)}
     pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
     gates = claimed.configuration.gates
     reasons = reasons_to_refuse(gates, scores, training)

@@ -16,6 +16,7 @@ from thumbwheel.client.retries import Retries, if_safe
 from thumbwheel.errors import ClientError, successful
 
 from app.errors import Invalid, brief
+from app.suites.bounded_requests import AnswerTooLarge, BoundedRequests, RequestsClosed
 
 #: Bytes of an answer; a longer one is not read to its end.
 MOST_ANSWER_BYTES = 4 * 2**20
@@ -84,11 +85,11 @@ class Endpoint:
         self._tokens_option = tokens_option
         self._retries = Retries(tries, 2 * timeout, sleep)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._connections = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=None))
+        self._requests = BoundedRequests(headers, seconds=timeout, most_bytes=MOST_ANSWER_BYTES)
 
     def close(self) -> None:
         """Closes all connections; a request that is under way fails."""
-        self._connections.close()
+        self._requests.close()
 
     def write(self, messages: Sequence[Mapping[str, Any]], sampling: Sampling) -> WrittenText:
         """Returns what the model writes next. Raises `Missing`."""
@@ -130,6 +131,10 @@ class Endpoint:
         try:
             response = self._retries.call(self.url, lambda: self._attempt(url, body), if_safe)
             return json.loads(response.content)
+        except AnswerTooLarge:
+            raise Missing(f"the answer is larger than {MOST_ANSWER_BYTES // 2**20} MiB") from None
+        except RequestsClosed:
+            raise NotRequested("the requests were ended") from None
         except ClientError as error:
             raise Missing(self.without_key(error.message)) from None
         except httpx.HTTPError as error:
@@ -138,21 +143,8 @@ class Endpoint:
             raise Missing("the answer is not JSON") from None
 
     def _attempt(self, url: str, body: Mapping[str, Any]) -> httpx.Response:
-        """Sends the request once. A server that sends byte by byte is left when the time is over."""
         self._before_attempt()
-        deadline = time.monotonic() + self._timeout
-        with self._connections.stream("POST", url, json=body) as response:
-            content = bytearray()
-            for part in response.iter_bytes():
-                content += part
-                if len(content) > MOST_ANSWER_BYTES:
-                    raise Missing(f"the answer is larger than {MOST_ANSWER_BYTES // 2**20} MiB")
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout(f"no whole answer within {self._timeout:g} s")
-            headers = {name: value for name, value in response.headers.items() if name in ("retry-after", "date")}
-            return successful(
-                httpx.Response(response.status_code, headers=headers, content=bytes(content), request=response.request)
-            )
+        return successful(self._requests.post(url, body))
 
     def without_key(self, text: str) -> str:
         """Returns a text of the server without our key, and as valid Unicode."""
