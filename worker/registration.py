@@ -37,8 +37,8 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     """Returns the manifest of the checkpoint in WORKDIR/output.
 
     project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
-    recipe (as it was trained by), training (the rest of training.json), scores (scores.json; under `judge` judge_scores.json), gates, verdict, reasons,
-    files (path → sha256)
+    recipe (as it was trained by), training (the rest of training.json), scores (scores.json, and judge_scores.json
+    under `judge`), gates, verdict, reasons, files (path → sha256)
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
     job, training, scores, snapshot = (_document(workdir / name) for name in names)
