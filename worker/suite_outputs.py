@@ -42,13 +42,15 @@ def main(request: dict[str, Any], answers: TextIO) -> int:
 
 
 def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    import torch
-
     from worker.training.files import model_folders
-    from worker.training.models import adapters, policy
 
     folder = Path(request["folder"])
     model_folders.require_config(folder)
+
+    import torch
+
+    from worker.training.models import adapters, policy
+
     tokens = policy.load_tokens(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     low = device.type == "cuda" and torch.cuda.is_bf16_supported()

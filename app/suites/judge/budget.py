@@ -13,10 +13,14 @@ class BudgetSpent(NotRequested):
 
 
 class Budget:
-    """The number of requests, each attempt counted, and of tokens that may still be used; None is no limit."""
+    """The most requests, each attempt counted, and the most tokens; None is no limit.
 
-    def __init__(self, requests: int | None = None, tokens: int | None = None) -> None:
+    paid_before  requests that somebody else has sent on the same budget
+    """
+
+    def __init__(self, requests: int | None = None, tokens: int | None = None, *, paid_before: int = 0) -> None:
         self._most_requests = requests
+        self._paid_before = paid_before
         self._most_tokens = tokens
         self._lock = threading.Lock()
         self.requests = 0
@@ -26,7 +30,7 @@ class Budget:
     def take_request(self) -> None:
         """Counts a request that is about to be sent. Raises `BudgetSpent` if none is left."""
         with self._lock:
-            if self._most_requests is not None and self.requests >= self._most_requests:
+            if self._most_requests is not None and self._paid_before + self.requests >= self._most_requests:
                 self.spent = True
                 raise BudgetSpent(f"the judge's budget of {self._most_requests:,} requests is spent")
             self.requests += 1

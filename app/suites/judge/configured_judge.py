@@ -16,13 +16,12 @@ def judge_of(config: Settings, answers: Path | None = None, *, tries: int = 3) -
     if config.judge_url is None or config.judge_model is None:
         return None
     cache = None if answers is None else AnswerCache(answers)
-    kept = 0 if cache is None else cache.count()
     return Judge(
         config.judge_url,
         config.judge_model,
         None if config.judge_key is None else config.judge_key.get_secret_value(),
         timeout=config.judge_timeout,
         tries=tries,
-        budget=Budget(max(0, config.judge_budget - kept)),
+        budget=Budget(config.judge_budget, paid_before=0 if cache is None else cache.count()),
         cache=cache,
     )
