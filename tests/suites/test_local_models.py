@@ -140,7 +140,7 @@ def test_an_adapter_changes_what_the_model_writes(cli, suite, tmp_path, folder):
             elif "lora_B" in name:
                 weight.zero_()
                 weight[END, 0] = 100
-    adapted.save_pretrained(tmp_path / "adapter")
+    adapted.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
 
     done = cli("suites", "run", suite(CHAT_SUITE), "--folder", folder, "--adapter", tmp_path / "adapter")
 
