@@ -38,8 +38,8 @@ CONCURRENCY = 4
 POLL_SECONDS = 0.2
 
 
-class Pair(NamedTuple):
-    """What both models write for a prompt, a text or a chat."""
+class SampledPair(NamedTuple):
+    """The outputs of both models for a prompt, a text or a chat."""
 
     group: str
     prompt: str | Sequence[Mapping[str, Any]]
@@ -74,7 +74,7 @@ def judge_samples(workdir: Path, heart: Heartbeat) -> None:
     )  # fmt: skip
 
 
-def pairs_in(samples: Path) -> list[Pair]:
+def pairs_in(samples: Path) -> list[SampledPair]:
     """Returns the pairs in an order that is random but always the same, so that a budget judges a fair part of them."""
     table = pq.read_table(samples, columns=COLUMNS)
     chosen = table.filter(
@@ -84,13 +84,13 @@ def pairs_in(samples: Path) -> list[Pair]:
     for row in chosen:
         written.setdefault((row["group"], row["prompt"]), {})[row["model"]] = row["completion"]
     return [
-        Pair(group, _prompt(prompt), by_model["candidate"], by_model["shipped"])
+        SampledPair(group, _prompt(prompt), by_model["candidate"], by_model["shipped"])
         for (group, prompt), by_model in sorted(written.items(), key=lambda item: _shuffled(item[0]))
         if by_model.keys() >= {"candidate", "shipped"}
     ]
 
 
-def _judged(judge: Judge, pairs: Sequence[Pair], heart: Heartbeat) -> list[JudgedPair]:
+def _judged(judge: Judge, pairs: Sequence[SampledPair], heart: Heartbeat) -> list[JudgedPair]:
     """Returns the judgement of each pair; heeds the heartbeat while it waits."""
     executor = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="judge")
     try:

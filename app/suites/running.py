@@ -62,7 +62,7 @@ class EndpointTarget:
 
 
 class Target(Protocol):
-    """What a suite runs against: an endpoint, or a model in a folder."""
+    """The source of outputs that a suite runs against: an endpoint, or a model in a folder."""
 
     def writers(self, samples: Sequence[SuiteSample]) -> Writers:
         """Returns for each sample the call that returns its output or raises `Missing`."""
