@@ -20,7 +20,7 @@ from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
 from worker.children.processes import Failed
 from worker.judging import JUDGE_SCORES
-from worker.training.files.sealed import DamagedFile, is_sound, read, seal_of, sums
+from worker.training.files.sealed import DamagedFile, is_sound, read, read_cache, seal_of, sums
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,9 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
     job, training, scores, snapshot = (_document(workdir / name) for name in names)
-    if (workdir / JUDGE_SCORES).exists():
-        scores = {**scores, "judge": _document(workdir / JUDGE_SCORES)}
+    judged = read_cache(workdir / JUDGE_SCORES)  # a judge never fails a run: damaged figures are missing
+    if judged is not None:
+        scores = {**scores, "judge": json.loads(judged)}
     pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
     gates = claimed.configuration.gates
     reasons = reasons_to_refuse(gates, scores, training)
