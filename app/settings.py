@@ -7,7 +7,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, RedisDsn, ValidationError, field_validator
+from pydantic import Field, RedisDsn, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import Fault, Invalid
@@ -34,7 +34,9 @@ def default_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     database_url: str | None = Field(
         None, description="postgresql://user:password@host:port/name; unset: `thumbwheel up` starts an embedded one"
@@ -104,6 +106,50 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )
+
+    judge_url: str | None = Field(
+        None,
+        description="OpenAI-compatible endpoint of a judge, for example https://host/v1; it is sent held-out prompts "
+        "and what the models write for them; unset: no run is judged",
+    )
+    judge_model: str | None = Field(None, validate_default=True, description="the judge's model at judge_url")
+    judge_key: SecretStr | None = Field(None, description="the key for judge_url, sent as a bearer token")
+    judge_budget: int = Field(400, ge=2, description="requests to the judge in one run; each pair takes two")
+    judge_timeout: float = Field(60, gt=0, le=3600, description="seconds that the judge may take for one answer")
+
+    @field_validator("judge_url", "judge_model", "judge_key", mode="before")
+    @classmethod
+    def _unset_if_empty(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("judge_url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must begin with http:// or https:// and name a host")
+        if "@" in parts.netloc:
+            raise ValueError("must hold no user name or password: set THUMBWHEEL_JUDGE_KEY")
+        return url
+
+    @field_validator("judge_model")
+    @classmethod
+    def _with_its_endpoint(cls, model: str | None, others: ValidationInfo) -> str | None:
+        if model is None and others.data.get("judge_url") is not None:
+            raise ValueError("is missing: name the judge's model at THUMBWHEEL_JUDGE_URL")
+        if model is not None and others.data.get("judge_url", "") is None:
+            raise ValueError("has no effect without THUMBWHEEL_JUDGE_URL: set both or neither")
+        return model
+
+    @field_validator("judge_key")
+    @classmethod
+    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        text = key.get_secret_value() if key is not None else ""
+        if not (text.isascii() and text.isprintable() and " " not in text) and text:
+            raise ValueError("has characters that no header can carry")
+        return key
 
     @field_validator("database_url")
     @classmethod

@@ -1,4 +1,4 @@
-"""A run from claim to checkpoint: claim → stage WORKDIR → train → score → register. No torch in this process.
+"""A run from claim to checkpoint: claim → stage WORKDIR → train → score → judge → register. No torch in this process.
 
 Whatever happens, the run is left in one of these ways:
 
@@ -34,6 +34,7 @@ from worker import registration
 from worker.children import halve_on_oom
 from worker.children.heartbeat import Heartbeat
 from worker.children.processes import Cancelled, DiskFull, Failed, Left, Lost, heed
+from worker.judging import judge_samples
 from worker.staging.attempt_folders import STAGED, workdir_of
 from worker.staging.workdir import stage
 from worker.training.machine.out_of_memory import is_disk_full
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 #: In a registered run's folder.
 LARGE = (
     "state", "output", "start.safetensors", "reference", "reference.safetensors", "scored-before", "tokens.safetensors",
-    "tokens-holdout.safetensors", "tokens-later.safetensors", OUTCOMES,
+    "tokens-holdout.safetensors", "tokens-later.safetensors", OUTCOMES, "judge-answers",
 )  # fmt: skip
 
 
@@ -122,6 +123,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
     state = _advance(claimed, RunState.EVALUATING)
     halve_on_oom.score(workdir, heart, state)
     registration.grade_suites(workdir, lambda: heed(heart))
+    judge_samples(workdir, heart)
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)
     suspicions = registration.suspicions_of(workdir)

@@ -21,7 +21,8 @@ from app.snapshots import service as snapshots
 from app.suites.outcomes_file import OUTCOMES, regressions
 from worker.children.processes import Failed
 from worker.evaluation import suites
-from worker.training.files.sealed import DamagedFile, is_sound, read, seal_of, sums
+from worker.judging import JUDGE_SCORES
+from worker.training.files.sealed import DamagedFile, is_sound, read, read_cache, seal_of, sums
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,15 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     """Returns the manifest of the checkpoint in WORKDIR/output.
 
     project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
-    recipe (as it was trained by), training (the rest of training.json), scores (scores.json, and as suites
-    suite_scores.json), suite_regressions (tests that only the shipped checkpoint passed), gates, verdict, reasons,
-    files (path → sha256)
+    recipe (as it was trained by), training (the rest of training.json), scores (scores.json, and under `suites` and
+    `judge` suite_scores.json and judge_scores.json), suite_regressions (tests that only the shipped checkpoint
+    passed), gates, verdict, reasons, files (path → sha256)
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
     job, training, scores, snapshot = (_document(workdir / name) for name in names)
+    judged = read_cache(workdir / JUDGE_SCORES)  # a judge never fails a run: damaged figures are missing
+    if judged is not None:
+        scores = {**scores, "judge": json.loads(judged)}
     pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
     if (workdir / suites.SCORES).is_file():
         scores["suites"] = _document(workdir / suites.SCORES)

@@ -87,6 +87,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         _table(("figure", "value", "interval", "meaning"), figures),
         lengths,
         *_suites(scores, manifest),
+        *_judged(scores),
         "## Recipe",
         _table(("field", "value"), sorted(_flat(recipe))),
     ]
@@ -133,6 +134,25 @@ def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence
     trimmed = sum((dropped.get("prompts_trimmed") or {}).values())
     parts += [f"The chat template trims the white space at the ends of {trimmed:,} prompts."] if trimmed else []
     return parts
+
+
+def _judged(scores: Mapping[str, Any]) -> Sequence[str]:
+    """Returns what a judge preferred, as a paragraph; nothing if no judge was configured."""
+    judge = scores.get("judge")
+    if not isinstance(judge, Mapping):
+        return []
+    (wins, interval), (consistency, _) = (
+        _value_and_interval(judge.get(name)) for name in ("win_share", "position_consistency")
+    )
+    known = f"{wins} ({interval})" if wins != "none" else f"unknown ({interval})"
+    spent = " Its budget was spent." if judge.get("budget_spent") else ""
+    paragraph = (
+        f"The judge {judge.get('model')} compared {_number(judge.get('pairs'))} outputs for held-out prompts with "
+        f"those of the shipped checkpoint, each pair in both orders. Share of wins, a tie as half: {known}. "
+        f"Share of pairs that it judged the same in both orders: {consistency}. Unchanged outputs: "
+        f"{_number(judge.get('unchanged'))}; without a judgement: {_number(judge.get('missing'))}.{spent}"
+    )
+    return [paragraph]
 
 
 def _front_matter(kind: str, objective: str) -> Sequence[str]:

@@ -1,12 +1,11 @@
 """The result of `thumbwheel suites run`: tables at a terminal, a JSON document, and an exit code."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.cli.listing import console, figure
 
 if TYPE_CHECKING:
-    from app.suites.endpoint import Endpoint, Sampling
     from app.suites.report import Counts, SampleOutcome, SuiteReport
 
 PASSED, FAILED, UNDECIDED = 0, 1, 3
@@ -24,21 +23,26 @@ def exit_code(reports: "Sequence[SuiteReport]") -> int:
     return UNDECIDED if any(count.undecided for count in counts) else PASSED
 
 
-def report_document(reports: "Sequence[SuiteReport]", endpoint: "Endpoint", sampling: "Sampling") -> dict[str, Any]:
-    """Returns everything about the suites as JSON values."""
+def report_document(
+    reports: "Sequence[SuiteReport]",
+    target: Mapping[str, Any],
+    sampling: Mapping[str, Any],
+    judge: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Returns everything about the suites as JSON values; `judge` is what it has cost."""
     from app.suites.report import counts_of
 
     return {
-        "endpoint": endpoint.url,
-        "model": endpoint.model,
-        "sampling": vars(sampling),
+        **target,
+        "sampling": sampling,
+        "judge": judge,
         **counts_of(outcome for report in reports for outcome in report.outcomes).document(),
         "suites": [report.document() for report in reports],
     }
 
 
-def show_reports(reports: "Sequence[SuiteReport]") -> None:
-    """Prints a table of the suites, one of their metrics, and the tests that did not pass."""
+def show_reports(reports: "Sequence[SuiteReport]", judge: Mapping[str, Any] | None) -> None:
+    """Prints a table of the suites, one of their metrics, the tests that did not pass, and what the judge has cost."""
     from rich.table import Table
     from rich.text import Text
 
@@ -61,6 +65,13 @@ def show_reports(reports: "Sequence[SuiteReport]") -> None:
         console().print(table)
     for verdict in ("failed", "undecided"):
         _show_outcomes(reports, verdict)
+    if judge is not None:
+        spent = "; its budget is spent" if judge["budget_spent"] else ""
+        line = (
+            f"\njudge {judge['model']}: {judge['requests']:,} requests, {judge['tokens']:,} tokens, "
+            f"{judge['from_cache']:,} answers kept earlier{spent}"
+        )
+        console().print(line, markup=False)
 
 
 def _cells(counts: "Counts") -> tuple[str, ...]:

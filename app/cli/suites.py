@@ -1,7 +1,7 @@
 """`thumbwheel suites check`, `run` and `import`, which need no server of Thumbwheel."""
 
-import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from app.cli.document_files import read_document
 from app.cli.listing import as_table, console, print_json
 from app.cli.progress_bars import progress_bar
 from app.cli.suite_reports import exit_code, report_document, show_reports
+from app.cli.suite_targets import JudgeOptions, TargetOptions, embeddings_of
 from app.errors import Invalid
 
 if TYPE_CHECKING:
@@ -50,16 +51,31 @@ def check(chosen: Suites, as_json: AsJson = False) -> None:
 def run(
     chosen: Suites,
     endpoint: Annotated[
-        str, typer.Option(metavar="URL", help="OpenAI-compatible endpoint, such as http://127.0.0.1:8000/v1.")
-    ],
-    model: Annotated[str, typer.Option(metavar="NAME", help="Model at the endpoint.")],
+        str | None, typer.Option(metavar="URL", help="OpenAI-compatible endpoint, such as http://127.0.0.1:8000/v1.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Model at --endpoint.")] = None,
     key_env: Annotated[str | None, typer.Option(metavar="VARIABLE", help=f"{KEY_HELP} the endpoint.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Instead of an endpoint: folder of a model, run on this machine.")
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of an adapter for --folder.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = 4,
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds for each attempt of a request.")] = 60,
     tries: Annotated[int, typer.Option(min=1, max=20, help="Attempts of each request.")] = 3,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy.")] = 0,
     max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest output.")] = 512,
     seed: Annotated[int | None, typer.Option(help="Seed, if the endpoint takes one.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="URL", help="Endpoint of a judge, for llm-rubric and factuality.")
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option(metavar="NAME", help="Model for --judge.")] = None,
+    judge_key_env: Annotated[str | None, typer.Option(metavar="VARIABLE", help=f"{KEY_HELP} --judge.")] = None,
+    judge_budget: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most requests to the judge.")] = None,
+    judge_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most tokens of the judge.")] = None,
+    judge_max_tokens: Annotated[int, typer.Option(min=16, max=100_000, help="Longest answer of the judge.")] = 1024,
+    judge_cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder in which the judge's answers are kept and looked up.")
+    ] = None,
     embeddings: Annotated[
         str | None, typer.Option(metavar="URL", help="Endpoint of embeddings, for assertions of type similar.")
     ] = None,
@@ -67,37 +83,37 @@ def run(
     embedding_key_env: Annotated[str | None, typer.Option(metavar="VARIABLE", help=f"{KEY_HELP} --embeddings.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run suites against a model behind an endpoint.
+    """Run suites against a model, behind an endpoint or in a folder.
 
     Exit codes: 0 if every test passed; 1 if one failed; 2 if a suite or an option is invalid; 3 if no test failed, but
-    one is undecided, since an answer, an embedding or a judge is missing.
+    one is undecided, since an answer, an embedding or a judgement is missing.
     """
-    from app.suites.endpoint import Endpoint, Sampling
+    from app.suites.endpoint import Sampling
+    from app.suites.evidence import EvidenceSource
     from app.suites.running import Runner
     from app.suites.samples import samples_of
 
-    if (embeddings is None) != (embedding_model is None):
-        raise Invalid("--embeddings and --embedding-model belong together: give both.", code="invalid_option")
+    chosen_target = TargetOptions(endpoint, model, key_env, folder, adapter)
+    chosen_target.check()
+    judging = JudgeOptions(judge, judge_model, judge_key_env, judge_budget, judge_tokens, judge_max_tokens, judge_cache)
     documents = [suite_of(name) for name in chosen]
     sampling = Sampling(temperature, max_tokens, seed)
-    at = Endpoint(endpoint, model, _key(key_env), timeout=timeout, tries=tries)
-    embedder: Endpoint | None = None
-    if embeddings is not None and embedding_model is not None:
-        embedder = Endpoint(embeddings, embedding_model, _key(embedding_key_env), timeout=timeout, tries=tries)
-    opened = [connection for connection in (at, embedder) if connection is not None]
-    try:
-        with progress_bar("running", sum(len(samples_of(suite)) for suite in documents)) as advance:
-            reports = Runner(at, sampling, embedder).run(documents, concurrency=concurrency, advance=lambda: advance(1))
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted: no suite was run to its end.\n")
-        raise typer.Exit(INTERRUPTED) from None
-    finally:
-        for connection in opened:
-            connection.close()
+    with ExitStack() as closing:
+        embedder = embeddings_of(embeddings, embedding_model, embedding_key_env, timeout, tries, closing)
+        source = EvidenceSource(embedder, judging.opened(timeout, tries, closing))
+        target = chosen_target.opened(sampling, timeout, tries, closing)
+        try:
+            with progress_bar("running", sum(len(samples_of(suite)) for suite in documents)) as advance:
+                runner = Runner(target, source)
+                reports = runner.run(documents, concurrency=concurrency, advance=lambda: advance(1))
+        except KeyboardInterrupt:
+            sys.stderr.write("Interrupted: no suite was run to its end.\n")
+            raise typer.Exit(INTERRUPTED) from None
+    usage = None if source.judge is None else source.judge.usage()
     if as_table(as_json):
-        show_reports(reports)
+        show_reports(reports, usage)
     else:
-        print_json(report_document(reports, at, sampling))
+        print_json(report_document(reports, chosen_target.document(), vars(sampling), usage))
     raise typer.Exit(exit_code(reports))
 
 
@@ -150,18 +166,6 @@ def _existing(name: str) -> Path:
             f"{name} is neither a file nor the name of a suite: use {', '.join(own.names())}.", code="unknown_suite"
         )
     return path
-
-
-def _key(variable: str | None) -> str | None:
-    """Returns the key in an environment variable. Raises `Invalid` if there is none that a header can carry."""
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise Invalid(f"The environment variable {variable} is empty: set it to the key.", code="invalid_option")
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise Invalid(f"The key in {variable} has characters that no header can carry.", code="invalid_option")
-    return key
 
 
 def _write(text: str, output: Path | None) -> None:

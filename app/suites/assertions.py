@@ -16,6 +16,7 @@ from thumbwheel.wire.suites import THRESHOLDS, Assertion, Variable
 
 from app.suites.filling import fill_all
 from app.suites.json_texts import JsonSearchEnded, decode, objects_in
+from app.suites.judge.answers import FactualityAnswer, RubricAnswer
 from app.suites.patterns import pattern, schema
 from app.suites.refusals import is_refusal
 
@@ -24,6 +25,8 @@ Vector = Sequence[float]
 
 NO_EMBEDDINGS = "needs an embedding endpoint, and none is configured"
 NO_JUDGE = "needs a judge, and none is configured"
+#: Types that a judge decides.
+JUDGED = ("llm-rubric", "factuality")
 #: Characters of an output or a value in a reason.
 SHOWN = 80
 
@@ -44,15 +47,25 @@ class Graded:
 
 
 @dataclass(frozen=True)
+class JudgeTask:
+    """A rubric, or the answer of an expert, that an output is judged by. `value` is a text or JSON as text."""
+
+    base: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The statements of others about an output.
 
     vectors     embeddings by text
     no_vectors  the reason why a text has none
+    judged      answers of a judge, or the reason why a task has none
     """
 
     vectors: Mapping[str, Vector] = field(default_factory=dict)
     no_vectors: str = NO_EMBEDDINGS
+    judged: Mapping[JudgeTask, RubricAnswer | FactualityAnswer | str] = field(default_factory=dict)
 
 
 NO_EVIDENCE = Evidence()
@@ -68,8 +81,8 @@ def grade(
 ) -> Graded:
     """Returns the verdict of one assertion on an output; its value is filled with the variables first."""
     value = fill_all(assertion.value, variables)
-    if assertion.base in ("llm-rubric", "factuality"):
-        return undecided(NO_JUDGE)
+    if assertion.base in JUDGED:
+        return _judged(assertion, output, value, evidence)
     if assertion.base == "similar":
         return _similar(assertion, output, value, evidence)
     if assertion.base == "is-refusal" and not output.strip():
@@ -89,6 +102,33 @@ def texts_to_embed(assertion: Assertion, output: str, variables: Mapping[str, Va
         return []
     value = fill_all(assertion.value, variables)
     return [output, *(value if isinstance(value, list) else [value])]
+
+
+def judge_task(assertion: Assertion, output: str, variables: Mapping[str, Variable]) -> JudgeTask | None:
+    """Returns what a judge has to decide for the assertion; None if it needs no judge."""
+    if assertion.base not in JUDGED or _states_nothing(assertion, output):
+        return None
+    return _task(assertion, fill_all(assertion.value, variables))
+
+
+def _task(assertion: Assertion, value: Any) -> JudgeTask:
+    return JudgeTask(assertion.base, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _states_nothing(assertion: Assertion, output: str) -> bool:
+    return assertion.base == "factuality" and not output.strip()
+
+
+def _judged(assertion: Assertion, output: str, value: Any, evidence: Evidence) -> Graded:
+    if _states_nothing(assertion, output):
+        return Graded("failed", 0.0, 0.0, "the output is empty: it states no facts")
+    answer = evidence.judged.get(_task(assertion, value), NO_JUDGE)
+    if isinstance(answer, str):
+        return undecided(answer)
+    holds, score, finding = answer.finding(assertion.threshold)
+    passed = holds != assertion.inverse
+    score = 1 - score if assertion.inverse else score
+    return Graded("passed" if passed else "failed", score, score, finding)
 
 
 def _similar(assertion: Assertion, output: str, value: Any, evidence: Evidence) -> Graded:

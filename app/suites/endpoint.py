@@ -16,6 +16,7 @@ from thumbwheel.client.retries import Retries, if_safe
 from thumbwheel.errors import ClientError, successful
 
 from app.errors import Invalid, brief
+from app.suites.bounded_requests import AnswerTooLarge, BoundedRequests, RequestsClosed
 
 #: Bytes of an answer; a longer one is not read to its end.
 MOST_ANSWER_BYTES = 4 * 2**20
@@ -24,6 +25,10 @@ MOST_TEXT = 200_000
 
 class Missing(Exception):
     """No usable answer could be had; the text is the reason."""
+
+
+class NotRequested(Missing):
+    """No answer could be had, because no request was sent."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class WrittenText:
-    """A text of the model, and whether it ended because it reached the limit of tokens."""
+    """A text of the model.
+
+    cut_off  whether it ended because it reached the limit of tokens
+    tokens   of the request and the text together, if the server counted them
+    """
 
     text: str
     cut_off: bool
+    tokens: int | None = None
 
 
 class Endpoint:
@@ -50,6 +60,9 @@ class Endpoint:
     key      sent as a bearer token
     timeout  seconds that one attempt may take as a whole
     tries    attempts of each request
+
+    before_attempt  called before each attempt; it may raise `NotRequested`
+    tokens_option   the name of the limit of tokens, for messages
     """
 
     def __init__(
@@ -61,18 +74,22 @@ class Endpoint:
         timeout: float = 60,
         tries: int = 3,
         sleep: Callable[[float], None] = time.sleep,
+        before_attempt: Callable[[], None] = lambda: None,
+        tokens_option: str = "--max-tokens",
     ) -> None:
         self.url = checked_url(url)
         self.model = model
         self._key = key
         self._timeout = timeout
+        self._before_attempt = before_attempt
+        self._tokens_option = tokens_option
         self._retries = Retries(tries, 2 * timeout, sleep)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._connections = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=None))
+        self._requests = BoundedRequests(headers, seconds=timeout, most_bytes=MOST_ANSWER_BYTES)
 
     def close(self) -> None:
         """Closes all connections; a request that is under way fails."""
-        self._connections.close()
+        self._requests.close()
 
     def write(self, messages: Sequence[Mapping[str, Any]], sampling: Sampling) -> WrittenText:
         """Returns what the model writes next. Raises `Missing`."""
@@ -95,10 +112,10 @@ class Endpoint:
         if not isinstance(text, str):
             raise Missing("the answer has no text in choices[0].message.content")
         if cut_off and not text.strip():
-            raise Missing(f"all {sampling.max_tokens} tokens were used before any text: raise --max-tokens")
+            raise Missing(f"all {sampling.max_tokens} tokens were used before any text: raise {self._tokens_option}")
         if len(text) > MOST_TEXT:
             raise Missing(f"the text has more than {MOST_TEXT:,} characters")
-        return WrittenText(self._shown(text), cut_off)
+        return WrittenText(self.without_key(text), cut_off, _tokens_of(document))
 
     def embed(self, texts: Sequence[str]) -> dict[str, Sequence[float]]:
         """Returns the embedding of each text. Raises `Missing`."""
@@ -114,33 +131,31 @@ class Endpoint:
         try:
             response = self._retries.call(self.url, lambda: self._attempt(url, body), if_safe)
             return json.loads(response.content)
+        except AnswerTooLarge:
+            raise Missing(f"the answer is larger than {MOST_ANSWER_BYTES // 2**20} MiB") from None
+        except RequestsClosed:
+            raise NotRequested("the requests were ended") from None
         except ClientError as error:
-            raise Missing(self._shown(error.message)) from None
+            raise Missing(self.without_key(error.message)) from None
         except httpx.HTTPError as error:
-            raise Missing(self._shown(f"the request failed: {error}")) from None
+            raise Missing(self.without_key(f"the request failed: {error}")) from None
         except (ValueError, RecursionError):
             raise Missing("the answer is not JSON") from None
 
     def _attempt(self, url: str, body: Mapping[str, Any]) -> httpx.Response:
-        """Sends the request once. A server that sends byte by byte is left when the time is over."""
-        deadline = time.monotonic() + self._timeout
-        with self._connections.stream("POST", url, json=body) as response:
-            content = bytearray()
-            for part in response.iter_bytes():
-                content += part
-                if len(content) > MOST_ANSWER_BYTES:
-                    raise Missing(f"the answer is larger than {MOST_ANSWER_BYTES // 2**20} MiB")
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout(f"no whole answer within {self._timeout:g} s")
-            headers = {name: value for name, value in response.headers.items() if name in ("retry-after", "date")}
-            return successful(
-                httpx.Response(response.status_code, headers=headers, content=bytes(content), request=response.request)
-            )
+        self._before_attempt()
+        return successful(self._requests.post(url, body))
 
-    def _shown(self, text: str) -> str:
+    def without_key(self, text: str) -> str:
         """Returns a text of the server without our key, and as valid Unicode."""
         text = text.encode(errors="replace").decode()
         return text.replace(self._key, "***") if self._key else text
+
+
+def _tokens_of(document: Any) -> int | None:
+    usage = document.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0 else None
 
 
 def checked_url(url: str) -> str:

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, SuiteTest, Variable
 
-from app.suites.assertions import NO_EVIDENCE, Evidence, Graded, Verdict, grade, texts_to_embed, undecided
+from app.suites.assertions import (
+    NO_EVIDENCE,
+    Evidence,
+    Graded,
+    JudgeTask,
+    Verdict,
+    grade,
+    judge_task,
+    texts_to_embed,
+    undecided,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,12 @@ def texts_to_embed_of(test: SuiteTest, output: str) -> list[str]:
     """Returns the texts whose embeddings the test needs, each once."""
     texts = (text for single in singles(test) for text in texts_to_embed(single, output, test.vars))
     return list(dict.fromkeys(texts))
+
+
+def judge_tasks_of(test: SuiteTest, output: str) -> list[JudgeTask]:
+    """Returns what a judge has to decide for the test, each once."""
+    tasks = (judge_task(single, output, test.vars) for single in singles(test))
+    return list(dict.fromkeys(task for task in tasks if task is not None))
 
 
 def singles(test: SuiteTest) -> Iterator[Assertion]:

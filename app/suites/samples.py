@@ -18,12 +18,17 @@ class SuiteSample:
     test: wire.SuiteTest
     prompt: wire.SuitePrompt
 
-    def messages(self) -> list[Mapping[str, Any]]:
-        """Returns the chat to send, with the variables of the test. A text is a message of the user."""
+    def filled(self) -> str | list[Mapping[str, Any]]:
+        """Returns the prompt with the variables of the test, a text or a chat."""
         if isinstance(self.prompt.prompt, str):
-            return [{"role": "user", "content": fill(self.prompt.prompt, self.test.vars)}]
+            return fill(self.prompt.prompt, self.test.vars)
         chat = (message.model_dump(mode="json", exclude_none=True) for message in self.prompt.prompt)
         return [fill_all(message, self.test.vars) for message in chat]
+
+    def messages(self) -> list[Mapping[str, Any]]:
+        """Returns the chat to send, with the variables of the test. A text is a message of the user."""
+        prompt = self.filled()
+        return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
 
 
 def samples_of(suite: wire.Suite) -> list[SuiteSample]:

@@ -14,6 +14,7 @@ from app.messages import HOUSEKEEPING, Task
 from app.project_setup import service as project_setup
 from tests.cli.conftest import Done, in_own_process, with_these_settings_alone
 from tests.services.bucket import BUCKET, bucket, bucket_server
+from tests.suites.model_server import Reply, chat, model_server
 
 
 def doctor(*options: str, **environment: str) -> Done:
@@ -187,3 +188,59 @@ def test_a_setting_that_cannot_be_read_is_named_and_a_table_says_so_to_people():
     assert done.code == 1
     assert "wrong  Settings" in done.out
     assert "THUMBWHEEL_PORT" in done.out
+
+
+JUDGE_KEY = "sk-doctor-0123456789"
+
+
+def judged_by(url: str) -> dict[str, str]:
+    return {"THUMBWHEEL_JUDGE_URL": url, "THUMBWHEEL_JUDGE_MODEL": "judge", "THUMBWHEEL_JUDGE_KEY": JUDGE_KEY}
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "finding"),
+    [
+        (chat('{"better": "first"}'), "ok", "judge answers in the right form"),
+        (chat("As a large model, I cannot."), "note", "no JSON object"),
+        (Reply(f'{{"detail": "no key {JUDGE_KEY}"}}'.encode(), 401), "note", "check THUMBWHEEL_JUDGE_URL"),
+    ],
+)
+def test_a_judge_is_asked_one_question_and_a_useless_one_is_a_note(tmp_path, reply, state, finding):
+    with model_server(lambda *_: reply) as server:
+        done = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path), **judged_by(server.url))
+
+    assert done.code == 0, done.out
+    assert findings(done)["Judge"]["state"] == state
+    assert finding in findings(done)["Judge"]["said"]
+    assert len(server.requests) == 1
+    assert JUDGE_KEY not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "fault"),
+    [
+        ({"JUDGE_URL": "http://x/v1"}, "JUDGE_MODEL", "is missing"),
+        ({"JUDGE_MODEL": "x"}, "JUDGE_MODEL", "has no effect without THUMBWHEEL_JUDGE_URL"),
+        ({"JUDGE_URL": "judge.example", "JUDGE_MODEL": "x"}, "JUDGE_URL", "must begin with http"),
+        ({"JUDGE_URL": "http://:1", "JUDGE_MODEL": "x"}, "JUDGE_URL", "name a host"),
+        ({"JUDGE_URL": "http://me:s3cret@x/v1", "JUDGE_MODEL": "x"}, "JUDGE_URL", "no user name or password"),
+        ({"JUDGE_KEY": "s3cret key"}, "JUDGE_KEY", "no header can carry"),
+        ({"JUDGE_BUDGET": "0"}, "JUDGE_BUDGET", "greater than or equal to 2"),
+        ({"JUDGE_TIMEOUT": "nan"}, "JUDGE_TIMEOUT", "less than or equal to 3600"),
+    ],
+)
+def test_wrong_settings_of_the_judge_are_named_and_their_values_not_shown(tmp_path, settings, name, fault):
+    done = doctor(
+        "--json", THUMBWHEEL_DATA_DIR=str(tmp_path), **{f"THUMBWHEEL_{key}": value for key, value in settings.items()}
+    )
+
+    assert done.code == 1
+    assert f"THUMBWHEEL_{name}: " in findings(done)["Settings"]["said"]
+    assert fault in findings(done)["Settings"]["said"]
+    assert "s3cret" not in done.out + done.err
+
+
+def test_empty_settings_of_the_judge_are_unset_ones(tmp_path):
+    done = doctor("--json", THUMBWHEEL_DATA_DIR=str(tmp_path), THUMBWHEEL_JUDGE_URL="", THUMBWHEEL_JUDGE_MODEL="")
+
+    assert findings(done)["Judge"]["said"] == "none is configured: runs are not judged"

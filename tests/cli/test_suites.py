@@ -91,7 +91,8 @@ MISSING = {
     "no tokens left": (chat("", "length"), "raise --max-tokens"),
     "huge": (Reply(b'"' + b"x" * 5_000_000), "larger than 4 MiB"),
     "long": (chat("x" * 200_001), "more than 200,000 characters"),
-    "slow": (Reply(drip=True), "does not answer"),
+    "slow": (Reply(drip="body"), "does not answer"),
+    "slow headers": (Reply(drip="headers"), "does not answer"),
     "half": (Reply(b"{", headers={"Content-Length": "99"}), "does not answer"),
     "redirected": (Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}), "answered 302"),
 }
@@ -101,7 +102,7 @@ MISSING = {
 def test_an_answer_that_cannot_be_had_is_undecided_and_never_a_failure_or_zero(cli, suite, kind):
     reply, reason = MISSING[kind]
     with model_server(lambda *_: reply) as server:
-        done = run(cli, server, suite, "--tries", "1", "--timeout", "0.4" if kind == "slow" else "20")
+        done = run(cli, server, suite, "--tries", "1", "--timeout", "0.4" if "slow" in kind else "20")
 
     assert done.code == 3, done
     report = done.document
@@ -182,6 +183,10 @@ def test_similar_is_undecided_without_embeddings_and_decided_with_them(cli, tmp_
         (["refusal", "--endpoint", "http://me:secret@x/v1"], "put the key into an environment variable"),
         (["refusal", "--key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY is empty"),
         (["refusal", "--embeddings", "http://x"], "belong together"),
+        (["refusal", "--judge", "http://x"], "--judge and --judge-model belong together"),
+        (["refusal", "--judge-budget", "3"], "--judge-budget belongs to --judge"),
+        (["refusal", "--folder", "/models/x"], "--endpoint and --folder exclude each other"),
+        (["refusal", "--adapter", "/models/x"], "--adapter belongs to --folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(cli, arguments, message):

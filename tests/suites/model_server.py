@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass
 class Reply:
-    """The answer to a request; without a status the connection is closed. `drip` sends a byte at a time, for ever."""
+    """The answer to a request; without a status the connection is closed.
+
+    drip  the part of it that is sent a byte at a time, for ever
+    """
 
     body: bytes = b""
     status: int | None = 200
-    drip: bool = False
+    drip: Literal["body", "headers"] | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -26,10 +29,10 @@ class ModelServer:
     keys: list[str | None] = field(default_factory=list)
 
 
-def chat(text: Any, finish_reason: str = "stop", **message: Any) -> Reply:
+def chat(text: Any, finish_reason: str = "stop", usage: Any = None, **message: Any) -> Reply:
     """Returns a chat completion."""
     choice = {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish_reason}
-    return Reply(json.dumps({"choices": [choice]}).encode())
+    return Reply(json.dumps({"choices": [choice], "usage": usage}).encode())
 
 
 @contextmanager
@@ -56,9 +59,13 @@ def model_server(answer: Callable[[int, dict[str, Any]], Reply]) -> Iterator[Mod
             length = 10**6 if reply.drip else len(reply.body)
             for name, value in {"Content-Length": str(length), "Connection": "close", **reply.headers}.items():
                 self.send_header(name, value)
-            self.end_headers()
             try:
-                self.wfile.write(reply.body)
+                if reply.drip == "headers":
+                    self.flush_headers()
+                    self.wfile.write(b"X-Slow: ")
+                else:
+                    self.end_headers()
+                    self.wfile.write(reply.body)
                 while reply.drip and not ended.wait(0.02):
                     self.wfile.write(b" ")
             except OSError:

@@ -26,7 +26,10 @@ SEALED = (
     "dropped-by-reason.json",
 )  # fmt: skip
 #: Files and folders that a trainer leaves for the next attempt, which verifies them and that they are of the same job.
-SAVED = (*SEALED, *(name + SUFFIX for name in SEALED), "state", "metrics.jsonl", "warnings.jsonl", "dropped.jsonl")
+SAVED = (
+    *SEALED, *(name + SUFFIX for name in SEALED), "state", "metrics.jsonl", "warnings.jsonl", "dropped.jsonl",
+    "judge-answers",
+)  # fmt: skip
 #: Files and folders written by staging: the same for every attempt of a run.
 INPUTS = (
     "snapshot", "reference", "reference.sha256", "scored-before", "recipe.json", "recipe.json.sha256", "suites.json",

@@ -251,6 +251,17 @@ def test_a_finished_workdir_becomes_a_manifest_with_the_recipe_as_it_was_trained
     assert registration.suspicions_of(workdir) == [("c1", True, 0.25), ("c2", False, 0.5)]
 
 
+def test_the_figures_of_a_judge_are_part_of_the_manifest_and_missing_if_they_are_damaged(trained, run, workdir):
+    without = registration.manifest_of(trained[0], run.id, workdir)
+    write_sealed(workdir / "judge_scores.json", b'{"model": "judge", "pairs": 3}')
+    judged = registration.manifest_of(trained[0], run.id, workdir)
+    (workdir / "judge_scores.json").write_bytes(b'{"model": "judge", "pairs": 4}')
+    damaged = registration.manifest_of(trained[0], run.id, workdir)
+
+    assert judged["scores"] == {**without["scores"], "judge": {"model": "judge", "pairs": 3}}
+    assert damaged == without
+
+
 def test_the_trainer_learns_nothing_of_our_settings(run, workdir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(workdir))
     (workdir / "says.py").write_text(
