@@ -34,7 +34,7 @@ from worker import registration
 from worker.children import halve_on_oom
 from worker.children.heartbeat import Heartbeat
 from worker.children.processes import Cancelled, DiskFull, Failed, Left, Lost, heed
-from worker.judging import judge_samples
+from worker.judging import judge_of_suites, judge_samples
 from worker.staging.attempt_folders import STAGED, workdir_of
 from worker.staging.workdir import stage
 from worker.training.machine.out_of_memory import is_disk_full
@@ -122,7 +122,8 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
         leases.trained(session, claimed.lease, registration.recipe_of(workdir))
     state = _advance(claimed, RunState.EVALUATING)
     halve_on_oom.score(workdir, heart, state)
-    registration.grade_suites(workdir, lambda: heed(heart))
+    with judge_of_suites(workdir, heart) as evidence_of:
+        registration.grade_suites(workdir, lambda: heed(heart), evidence_of)
     judge_samples(workdir, heart)
     manifest = registration.manifest_of(claimed, snapshot_id, workdir)
     files = registration.store(manifest, workdir)

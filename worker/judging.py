@@ -1,4 +1,6 @@
-"""Lets the configured judge compare the candidate with the shipped checkpoint on what both write for held-out prompts.
+"""Lets the configured judge decide what a run's suites leave to one, and compare the candidate with the shipped model.
+
+The comparison is of what both write for held-out prompts:
 
     in   WORKDIR/samples.parquet       the greedy samples for held-out prompts
     out  WORKDIR/judge_scores.json     {"model", "pairs", "missing", "unchanged", "win_share", "position_consistency",
@@ -12,8 +14,9 @@ it does can fail a run. No torch in this process.
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +24,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app import settings
-from app.errors import StaleLease
+from app.errors import StaleLease, ThumbwheelError
+from app.suites.assertions import Evidence
+from app.suites.evidence import EvidenceSource
+from app.suites.grading import judge_tasks_of
 from app.suites.judge.configured_judge import judge_of
 from app.suites.judge.judge import Judge
 from app.suites.judge.preference import JudgedPair, figures_of
+from app.suites.samples import SuiteSample
 from worker.children.heartbeat import Heartbeat
 from worker.children.processes import Ended, heed
+from worker.evaluation.suites import EvidenceOf, nothing
 from worker.training.files.sealed import is_sound, write_sealed
 
 log = logging.getLogger(__name__)
@@ -45,6 +53,38 @@ class SampledPair(NamedTuple):
     prompt: str | Sequence[Mapping[str, Any]]
     candidate: str
     shipped: str
+
+
+@contextmanager
+def judge_of_suites(workdir: Path, heart: Heartbeat) -> Iterator[EvidenceOf]:
+    """Yields a function that asks the judge what the assertions about an output need; it heeds the heartbeat meanwhile.
+
+    Without a judge such assertions are undecided. The answers are kept in WORKDIR and count against the run's budget.
+    """
+    try:
+        judge = judge_of(settings.current(), workdir / ANSWERS)
+    except ThumbwheelError as error:
+        log.warning("run %s: its suites have no judge: %s", heart.lease.run_id, error.message)
+        judge = None
+    if judge is None:
+        yield nothing
+        return
+    source = EvidenceSource(judge=judge)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="judge")
+
+    def evidence_of(sample: SuiteSample, output: str) -> Evidence:
+        if not judge_tasks_of(sample.test, output):
+            return nothing(sample, output)
+        answer = executor.submit(source.of, sample.test, output, sample.messages())
+        while wait([answer], POLL_SECONDS).not_done:
+            heed(heart)
+        return answer.result()
+
+    try:
+        yield evidence_of
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        source.close()
 
 
 def judge_samples(workdir: Path, heart: Heartbeat) -> None:

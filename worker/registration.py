@@ -91,10 +91,10 @@ def _files_of(output: Path) -> dict[str, str]:
     return {str(Path(name).relative_to(output.name)): digest for name, digest in sorted(saved.items())}
 
 
-def grade_suites(workdir: Path, heed: Callable[[], None]) -> None:
+def grade_suites(workdir: Path, heed: Callable[[], None], evidence_of: suites.EvidenceOf = suites.nothing) -> None:
     """Grades the samples for the run's suites. Raises `Failed` if a file is damaged, and what `heed` raises."""
     try:
-        suites.grade_suites(workdir, heed)
+        suites.grade_suites(workdir, heed, evidence_of)
     except DamagedFile as damage:
         raise _damaged(damage) from None
 

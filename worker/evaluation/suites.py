@@ -32,7 +32,8 @@ STOPPED = "sampling stopped at its limit of {}: raise it in the recipe's evaluat
 NO_TEMPLATE = "the model has no chat template, and the prompt is a chat"
 NOT_SAMPLED = "the model was not sampled for it"
 
-EvidenceOf = Callable[[wire.SuiteTest, str], Evidence]
+#: Returns what embeddings and a judge have to say about the output of a sample.
+EvidenceOf = Callable[[SuiteSample, str], Evidence]
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ class Output:
 Outputs = Mapping[tuple[int, str, str], Output]
 
 
-def grade_suites(
-    workdir: Path, heed: Callable[[], None], evidence_of: EvidenceOf = lambda _test, _output: NO_EVIDENCE
-) -> None:
+def nothing(_sample: SuiteSample, _output: str) -> Evidence:
+    """Returns no evidence: assertions that need a judge or embeddings are undecided."""
+    return NO_EVIDENCE
+
+
+def grade_suites(workdir: Path, heed: Callable[[], None], evidence_of: EvidenceOf = nothing) -> None:
     """Grades the suites of the run; does nothing if it has none, or no samples.
 
     heed  called before each test; raises if the run has to stop
@@ -118,7 +122,7 @@ def _graded(
 
 def _verdict(sample: SuiteSample, output: str | None, stopped_by: str | None, evidence_of: EvidenceOf) -> GradedTest:
     if output is not None:
-        return grade_test(sample.test, output, evidence_of(sample.test, output))
+        return grade_test(sample.test, output, evidence_of(sample, output))
     if stopped_by is not None:
         return undecided_test(sample.test, STOPPED.format(stopped_by))
     is_chat = not isinstance(sample.prompt.prompt, str)

@@ -14,10 +14,13 @@ from tests.checkpoints.rules.test_card import MANIFEST
 from tests.desk import claim, execute, make_project, request, vote
 from tests.saved_models import saved_model
 from tests.suites.model_server import Reply, chat, model_server
+from tests.suites.rules.test_graded_samples import suite_of
+from tests.suites.sampled import workdir_with
 from tests.suites.test_judge import preferring
 from worker.children.heartbeat import Heartbeat
 from worker.children.processes import Cancelled, Left
-from worker.judging import JUDGE_SCORES, SAMPLES, judge_samples
+from worker.evaluation.suites import grade_suites
+from worker.judging import JUDGE_SCORES, SAMPLES, judge_of_suites, judge_samples
 from worker.staging.attempt_folders import run_folder
 from worker.staging.inherit_state import continue_attempt
 from worker.training.files.sealed import read, write_sealed
@@ -180,3 +183,23 @@ def test_the_next_attempt_continues_from_the_answers_of_this_one(workdir, lease,
 
     assert (scores_in(following)["from_cache"], len(server.requests)) == (6, 6)
     assert scores_in(following)["win_share"] == scores_in(workdir)["win_share"]
+
+
+def test_a_rubric_of_the_runs_suites_is_decided_by_the_judge(workdir, lease, monkeypatch):
+    suite = suite_of({"vars": {"word": "hello"}, "assert": [{"type": "llm-rubric", "value": "is polite"}]})
+    workdir_with(workdir, [suite], {"candidate": lambda _: "please", "shipped": lambda _: "go away"})
+
+    def polite(_number, body):
+        verdict = "please" in body["messages"][1]["content"]
+        return chat(json.dumps({"reason": "because", "pass": verdict, "score": float(verdict)}))
+
+    with (
+        judge_configured(monkeypatch, polite),
+        Heartbeat(lease, lambda: False) as heart,
+        judge_of_suites(workdir, heart) as evidence_of,
+    ):
+        grade_suites(workdir, lambda: None, evidence_of)
+
+    figures = json.loads(read(workdir / "suite_scores.json"))[suite.name]
+    assert (figures["candidate"]["passed"], figures["shipped"]["failed"]) == (1, 1)
+    assert figures["undecided_reason"] is None
