@@ -11,11 +11,11 @@ from thumbwheel.wire.recipe import Recipe
 
 from app import artifacts
 from app.checkpoints.card import card
-from app.checkpoints.gates import reasons_to_refuse
 from app.checkpoints.service import CARD, MANIFEST
 from app.database import transaction
 from app.durable import sha256_of, write_atomically
 from app.errors import ThumbwheelError
+from app.gates.decide import decide
 from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
 from worker.children.processes import Failed
@@ -36,14 +36,14 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     """Returns the manifest of the checkpoint in WORKDIR/output.
 
     project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
-    recipe (as it was trained by), training (the rest of training.json), scores (scores.json), gates, verdict, reasons,
-    files (path → sha256)
+    recipe (as it was trained by), training (the rest of training.json), scores (scores.json), gates {version, sha256,
+    document}, verdict, reasons, decision (a `wire.RuleDecision` per rule), files (path → sha256)
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
     job, training, scores, snapshot = (_document(workdir / name) for name in names)
     pairs = snapshot.get("pairs", {"train": 0, "holdout": 0})
     gates = claimed.configuration.gates
-    reasons = reasons_to_refuse(gates, scores, training)
+    decision = decide(gates.document, scores, training)
     return {
         "project": claimed.project,
         "run_id": str(claimed.lease.run_id),
@@ -61,8 +61,9 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "training": {name: value for name, value in training.items() if name != "recipe"},
         "scores": scores,
         "gates": gates.model_dump(mode="json"),
-        "verdict": "failed" if reasons else "passed",
-        "reasons": reasons,
+        "verdict": decision.verdict,
+        "reasons": decision.reasons,
+        "decision": [row.model_dump(mode="json") for row in decision.rules],
         "files": _files_of(workdir / "output"),
     }
 

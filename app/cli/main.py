@@ -14,6 +14,7 @@ from app.cli.audits import audit
 from app.cli.checkpoints import checkpoints, releases, rollback, ship
 from app.cli.demo import demo
 from app.cli.doctor import doctor
+from app.cli.gates import gates
 from app.cli.import_files import import_files
 from app.cli.keys import keys
 from app.cli.leftovers import leftovers
@@ -76,6 +77,7 @@ app.add_typer(runs, name="runs")
 app.add_typer(snapshot, name="snapshot")
 app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(suites, name="suites")
+app.add_typer(gates, name="gates")
 app.command()(ship)
 app.command()(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)

@@ -1,14 +1,30 @@
-"""Creates projects with all of their rows in one transaction."""
+"""Creates projects with all of their rows in one transaction, and changes them with their gates."""
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.gates import documents
+from app.gates import service as gates
 from app.projects import service as projects
 from app.releases import service as releases
 
 
-def create(session: Session, new: wire.NewProject) -> wire.Project:
-    """Creates the project with its base model as first checkpoint and release. Raises what `projects.create` raises."""
-    project = projects.create(session, new)
+def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wire.Project:
+    """Creates the project with its first gates, and its base model as first checkpoint and release.
+
+    Raises what `projects.create` raises, and `Invalid` with every fault of the gates.
+    """
+    adopted = documents.adopted(gates.require_valid(new.gates), 1)
+    project = projects.create(session, new, adopted)
+    gates.begin(session, project.project, adopted, by)
     releases.begin(session, project.project)
     return project
+
+
+def change(session: Session, project: str, change: wire.ProjectChange, by: str) -> wire.Project:
+    """Changes the project, and adopts the given gates. Raises what `projects.change` raises, and `Invalid` with every
+    fault of the gates.
+    """
+    if change.gates is not None:
+        gates.adopt_document(session, project, change.gates, by)
+    return projects.change(session, project, change)

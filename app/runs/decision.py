@@ -45,7 +45,7 @@ def readiness_of(
         session,
         project,
         configuration.snapshot,
-        configuration.gates,
+        configuration.gates.document,
         recipe.objective,
         watermark=watermark,
         since=since,
@@ -77,7 +77,7 @@ def require_audited(session: Session, project: str) -> None:
 def decided(configuration: wire.Project, recipe: Recipe, watermark: int, reference: UUID) -> dict[str, Any]:
     """Returns the columns that decide a run."""
     return {
-        "configuration": configuration.model_dump(mode="json", include=set(wire.ProjectConfiguration.model_fields)),
+        "configuration": configuration.model_dump(mode="json", include=set(wire.StoredConfiguration.model_fields)),
         "recipe": recipe.model_dump(mode="json"),
         "watermark": watermark,
         "reference_checkpoint_id": reference,

@@ -54,7 +54,7 @@ def test_a_project_of_desirable_labels_alone_learns_by_sft():
     make_project(
         trigger={"new_per_class": 20},
         recipe={"changes": {"objective": "sft"}},
-        gates={"minimum_holdout_per_class": 0},  # held-out rows of one class pass no gate, so it ships by override
+        gates={"name": "one", "findings": {"errors": True}},  # held-out rows of one class decide no AUROC
     )
     vote(20, values=["up"])
 

@@ -69,7 +69,7 @@ def say_enough() -> None:
 
 
 #: Gates without requirements for the holdout.
-NO_GATE = wire.Gates(minimum_holdout_per_class=0, minimum_holdout_prompts=0)
+NO_GATE = wire.GateDocument(name="none")
 
 
 def build(
