@@ -109,8 +109,6 @@ def get_gates(version: Version, session: Transaction, at: Reader) -> wire.Stored
     response_model=wire.GatesAdoption,
     responses=problems(404, 409),
 )
-def adopt_gates(
-    version: Version, new: wire.NewGatesAdoption, session: Transaction, at: Admin
-) -> wire.GatesAdoption:
+def adopt_gates(version: Version, new: wire.NewGatesAdoption, session: Transaction, at: Admin) -> wire.GatesAdoption:
     """Adopts a version: new runs are judged by it. Requested runs keep theirs. To go back, adopt the earlier one."""
     return service.adopt(session, at.project, version, new.reason, at.by)

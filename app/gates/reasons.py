@@ -51,9 +51,7 @@ def enough_groups_of(item: "Evaluated") -> Enough | None:
     if figure.value is None or figure.low is None or figure.high is None or not figure.groups:
         return None
     smallest = rule.at_least if rule.above is None else rule.above
-    bounds = {
-        name: bound for name, bound in (("at_least", smallest), ("at_most", rule.at_most)) if bound is not None
-    }
+    bounds = {name: bound for name, bound in (("at_least", smallest), ("at_most", rule.at_most)) if bound is not None}
     expected = [(figure.value, "if the figure stays as it is")]
     if rule.compared_with in ("shipped", "ancestor"):
         equal = f"if the candidate equals {OTHERS[rule.compared_with]}"

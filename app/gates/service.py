@@ -89,9 +89,7 @@ def _adopted_version(session: Session, project: str) -> int:
     return projects.get(session, project).gates.version
 
 
-def _stored(
-    session: Session, project: str, gates: wire.GateDocument, note: str, by: str
-) -> tuple[GatesVersion, bool]:
+def _stored(session: Session, project: str, gates: wire.GateDocument, note: str, by: str) -> tuple[GatesVersion, bool]:
     """Returns the version of the document, stored unless it is one, and whether it is new."""
     row = store.of_sha256(session, project, documents.sha256_of(gates))
     if row is not None:

@@ -159,8 +159,8 @@ def _documents() -> None:
 def _rename(verdicts: Mapping[str, str], allowed: str, overridden: str) -> None:
     """Renames verdicts of checkpoints and of the ledger, whose rows are otherwise never changed."""
     op.drop_constraint(VERDICT, 'releases', type_='foreignkey')
-    op.drop_constraint('ck_releases_passed_or_overridden', 'releases', type_='check')
-    op.drop_constraint('ck_checkpoints_verdict', 'checkpoints', type_='check')
+    op.drop_constraint(op.f('ck_releases_passed_or_overridden'), 'releases', type_='check')
+    op.drop_constraint(op.f('ck_checkpoints_verdict'), 'checkpoints', type_='check')
     for table in ('releases', 'checkpoints'):
         op.execute(f'ALTER TABLE {table} DISABLE TRIGGER USER')
         for before, after in verdicts.items():
@@ -168,8 +168,8 @@ def _rename(verdicts: Mapping[str, str], allowed: str, overridden: str) -> None:
     # Until now an override covered everything: the rules are the first words of the reasons.
     op.execute("""
         UPDATE releases SET override_scope = COALESCE((
-            SELECT jsonb_agg(DISTINCT split_part(reason, ':', 1))
-            FROM checkpoints, jsonb_array_elements_text(checkpoints.reasons) AS reason
+            SELECT jsonb_agg(DISTINCT split_part(item.sentence, ':', 1))
+            FROM checkpoints, jsonb_array_elements_text(checkpoints.reasons) AS item (sentence)
             WHERE checkpoints.id = releases.checkpoint_id
         ), '[]') WHERE verdict = 'refused' AND override_scope IS NULL
     """)

@@ -66,7 +66,13 @@ def undecided_by_gates(holdout: wire.HoldoutForecast, gates: wire.GateDocument, 
         (holdout.desirable + holdout.undesirable, least.rows, "rows", "rows", ""),
         (holdout.prompts, least.groups, "groups", "prompts", " on new prompts"),
         (holdout.desirable, least.rows_of_each_class, "rows_of_each_class", "desirable rows", " that are desirable"),
-        (holdout.undesirable, least.rows_of_each_class, "rows_of_each_class", "undesirable rows", " that are undesirable"),
+        (
+            holdout.undesirable,
+            least.rows_of_each_class,
+            "rows_of_each_class",
+            "undesirable rows",
+            " that are undesirable",
+        ),
     ):
         if have < need:
             more = ceil((need - have) / share)

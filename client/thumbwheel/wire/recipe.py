@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
 Auto = Literal["auto"]
 ObjectiveName = Literal[
     "kto", "apo_zero_unpaired", "bco", "ppo_clip", "tkto", "mo_kto", "sft", "dpo", "ipo", "slic", "simpo", "orpo"

@@ -275,7 +275,10 @@ def test_no_reason_asks_to_train_harder_where_another_says_that_training_went_to
 
 
 def test_every_suite_of_the_run_is_judged_and_a_suite_s_own_rule_takes_its_place():
-    scores = {**GOOD, "suites": {"tone": suite(), "sycophancy": suite(-0.08, -0.1, -0.06), "facts": suite(0, -0.1, 0.1)}}
+    scores = {
+        **GOOD,
+        "suites": {"tone": suite(), "sycophancy": suite(-0.08, -0.1, -0.06), "facts": suite(0, -0.1, 0.1)},
+    }
     every, own = {"suite": "every", "at_least": -0.05}, {"suite": "sycophancy", "at_least": -0.2}
 
     rows = of_suites([every, own], scores)
