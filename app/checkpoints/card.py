@@ -97,8 +97,13 @@ def card_of_overrides(overrides: Sequence[wire.Override]) -> str:
     if not overrides:
         return ""
     rows = [
-        (item.number, item.created_at.strftime("%Y-%m-%d %H:%M UTC"), item.by, ", ".join(item.override_scope))
-        + (item.override_reason,)
+        (
+            item.number,
+            f"{item.created_at:%Y-%m-%d %H:%M UTC}",
+            item.by,
+            ", ".join(item.override_scope),
+            item.override_reason,
+        )
         for item in overrides
     ]
     about = "This checkpoint was shipped although its gates did not pass, as the ledger of releases records:"

@@ -49,7 +49,8 @@ def get(session: Session, project: str) -> wire.Project:
 def change(session: Session, project: str, change: wire.ProjectChange) -> wire.Project:
     """Replaces the given sections but the gates. Requested runs keep the configuration that they began with.
 
-    Only `project_setup.service.change` calls this, which also adopts gates. Raises `NotFound`, and `Invalid` with the fields of a wrong recipe.
+    Only `project_setup.service.change` calls this, which also adopts gates. Raises `NotFound`, and `Invalid` with the
+    fields of a wrong recipe.
     """
     row = _require(store.locked(session, project), project)
     if change.recipe is not None:

@@ -50,7 +50,8 @@ def readiness(
     pairs: PairsFrom = DEFAULT_PAIRS,
 ) -> wire.Readiness:
     """Returns whether the feedback up to `watermark` would make a snapshot that `objective` can learn from, with
-    `pairs`; also what is missing, and what is new after `since`. Too small a holdout for `gates` is a notice. A large log counts up to where the loop read it last.
+    `pairs`; also what is missing, and what is new after `since`. Too small a holdout for `gates` is a notice. A large
+    log counts up to where the loop read it last.
 
     Raises `Unavailable` if the loop has not read a large log yet, or not since the rules, the policy or another part
     of the basis changed.

@@ -165,7 +165,8 @@ def finish(
     files: Mapping[str, str],
     manifest: Mapping[str, Any],
 ) -> UUID:
-    """Registers the checkpoint, with the verdict of `manifest`, and ends the run in one transaction. Returns the id of the checkpoint.
+    """Registers the checkpoint, with the verdict of `manifest`, and ends the run, in one transaction. Returns the id of
+    the checkpoint.
 
     Raises `Conflict` if the run is being cancelled.
     """

@@ -49,9 +49,13 @@ def scores_of(candidate: Sequence[str], shipped: Sequence[str], nats_per_token: 
     scores = copy.deepcopy(GOOD)
     scores["samples"]["against_shipped"] |= {
         "length_ratio": length_ratio(candidate, shipped),
-        "refusal_difference": difference(*([float(is_refusal(text)) for text in texts] for texts in (candidate, shipped))),
+        "refusal_difference": difference(
+            *([float(is_refusal(text)) for text in texts] for texts in (candidate, shipped))
+        ),
         "repetition_difference": difference(*([repeats(text) for text in texts] for texts in (candidate, shipped))),
-        "empty_difference": difference(*([float(not text.strip()) for text in texts] for texts in (candidate, shipped))),
+        "empty_difference": difference(
+            *([float(not text.strip()) for text in texts] for texts in (candidate, shipped))
+        ),
     }
     rng = np.random.default_rng(1)
     nats = over(len(candidate)).interval(mean(nats_per_token * rng.uniform(0.5, 1.5, len(candidate))), "none")

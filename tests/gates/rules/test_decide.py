@@ -173,9 +173,9 @@ def test_a_refusal_names_figure_interval_bound_and_remedy():
     )
     row = of({"metric": "length.ratio", "compared_with": "shipped", "at_least": 0.5, "at_most": 1}, GOOD)
     assert row.reason == (
-        "length.ratio:shipped: the ratio of median lengths of sampled completions against the shipped model (40 tokens, "
-        "the reference's 32) is 1.250, it must be 0.5 to 1: check whether desirable rows are longer or shorter than "
-        "undesirable ones, raise beta or lower the learning rate"
+        "length.ratio:shipped: the ratio of median lengths of sampled completions against the shipped model (40 "
+        "tokens, the reference's 32) is 1.250, it must be 0.5 to 1: check whether desirable rows are longer or shorter "
+        "than undesirable ones, raise beta or lower the learning rate"
     )
 
 

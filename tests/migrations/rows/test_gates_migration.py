@@ -54,19 +54,23 @@ def add(connection):
             "created_at) VALUES (%s, 'desk', %s, '/m', %s, %s, '{}', '{}', '{}', now())",
             [checkpoint, kind, verdict, json.dumps(reasons)],
         )
-    ledger = [(BASE, "base", "start", None), (FAILED, "failed", "ship", "the pilot needs it"), (PASSED, "passed", "ship", None)]
+    ledger = [
+        (BASE, "base", "start", None),
+        (FAILED, "failed", "ship", "the pilot needs it"),
+        (PASSED, "passed", "ship", None),
+    ]
     for number, (checkpoint, verdict, action, override) in enumerate(ledger, start=1):
         connection.execute(
-            "INSERT INTO releases (id, project_id, number, checkpoint_id, verdict, action, reason, override_reason, by, "
-            "created_at) VALUES (gen_random_uuid(), 'desk', %s, %s, %s, %s, '', %s, 'a key', now())",
+            "INSERT INTO releases (id, project_id, number, checkpoint_id, verdict, action, reason, override_reason, "
+            "by, created_at) VALUES (gen_random_uuid(), 'desk', %s, %s, %s, %s, '', %s, 'a key', now())",
             [number, checkpoint, verdict, action, override],
         )
     for run, settings in ((RUN, {}), (LATER_RUN, EARLIER)):
         connection.execute(
-            "INSERT INTO runs (id, project_id, state, trigger, configuration, recipe, watermark, reference_checkpoint_id, "
-            "phase_done, phase_total, lease_epoch, lost, warnings, paused, waiting, changes, rung_at, "
-            "created_at) VALUES (%s, 'desk', 'succeeded', '', %s, '{}', 0, %s, 0, 0, 0, 0, '[]', false, false, '{}', now(), "
-            "now())",
+            "INSERT INTO runs (id, project_id, state, trigger, configuration, recipe, watermark, "
+            "reference_checkpoint_id, phase_done, phase_total, lease_epoch, lost, warnings, paused, waiting, changes, "
+            "rung_at, created_at) VALUES (%s, 'desk', 'succeeded', '', %s, '{}', 0, %s, 0, 0, 0, 0, '[]', false, false, '{}', "
+            "now(), now())",
             [run, json.dumps({"gates": settings}), BASE],
         )
 
@@ -122,13 +126,14 @@ def test_undecided_checkpoints_are_failed_ones_again_in_the_older_tables(older):
     add(older)
     command.upgrade(configuration(), AFTER)
     older.execute(
-        "INSERT INTO checkpoints (id, project_id, kind, base_model, verdict, reasons, files, scores, manifest, created_at) "
-        "VALUES (%s, 'desk', 'adapter', '/m', 'undecided', '[\"rows: few\"]', '{}', '{}', '{}', now())",
+        "INSERT INTO checkpoints (id, project_id, kind, base_model, verdict, reasons, files, scores, manifest, "
+        "created_at) VALUES (%s, 'desk', 'adapter', '/m', 'undecided', '[\"rows: few\"]', '{}', '{}', '{}', now())",
         [undecided := uuid4()],
     )
     ship = (
         "INSERT INTO releases (id, project_id, number, checkpoint_id, verdict, action, reason, override_reason, "
-        "override_scope, by, created_at) VALUES (gen_random_uuid(), 'desk', 4, %s, 'undecided', 'ship', '', %s, %s, 'k', now())"
+        "override_scope, by, created_at) VALUES (gen_random_uuid(), 'desk', 4, %s, 'undecided', 'ship', '', "
+        "%s, %s, 'k', now())"
     )
     for reason, scope in ((None, '["rows"]'), ("a pilot of ten users", None)):
         with pytest.raises(psycopg.errors.CheckViolation, match="passed_or_overridden"):

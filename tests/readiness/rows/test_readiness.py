@@ -111,8 +111,8 @@ def test_too_small_a_holdout_for_the_gates_stops_no_run_and_says_how_many_labels
     rows = held_out.desirable + held_out.undesirable
     assert held_out.prompts == rows
     assert found.undecided[0] == (
-        f"{rows} rows would be held out, and gates standard need 100 (minimum.rows), so the verdict would be undecided: "
-        f"about {-(-(100 - rows) * 10 // 3)} more labels, or a larger snapshot.holdout_share"
+        f"{rows} rows would be held out, and gates standard need 100 (minimum.rows), so the verdict would be "
+        f"undecided: about {-(-(100 - rows) * 10 // 3)} more labels, or a larger snapshot.holdout_share"
     )
     assert len(found.undecided) == 4
     assert found.notices[:4] == found.undecided
