@@ -1,4 +1,4 @@
-"""Which rules of the gates a release overrides. Pure."""
+"""The rules of the gates that a release overrides. Pure."""
 
 from thumbwheel import wire
 

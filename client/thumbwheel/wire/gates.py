@@ -162,7 +162,7 @@ class GatesAdoption(BaseModel):
 
 
 class RuleDecision(BaseModel):
-    """What one rule of the gates decided about a checkpoint."""
+    """The decision of one rule of the gates about a checkpoint."""
 
     rule: str = Field(description="the name of the rule, for override_scope")
     metric: str

@@ -69,8 +69,8 @@ def add(connection):
         connection.execute(
             "INSERT INTO runs (id, project_id, state, trigger, configuration, recipe, watermark, "
             "reference_checkpoint_id, phase_done, phase_total, lease_epoch, lost, warnings, paused, waiting, changes, "
-            "rung_at, created_at) VALUES (%s, 'desk', 'succeeded', '', %s, '{}', 0, %s, 0, 0, 0, 0, '[]', false, false, "
-            "'{}', now(), now())",
+            "rung_at, created_at) VALUES (%s, 'desk', 'succeeded', '', %s, '{}', 0, %s, 0, 0, 0, 0, '[]', false, "
+            "false, '{}', now(), now())",
             [run, json.dumps({"gates": settings}), BASE],
         )
 
