@@ -13,6 +13,9 @@ from app.feedback.signals import parse
 from app.gates.metrics import METRICS, SUITE, Metric
 from app.gates.presets import PRESETS
 
+#: Names of decisions that no rule may have: those of the minimum and of findings.
+RESERVED = ("rows", "groups", "rows_desirable", "rows_undesirable", "findings")
+
 
 def read(document: Any) -> wire.GateDocument | Faults:
     """Returns the gates of a document, or all faults of the document, each with its JSON pointer and the rule."""
@@ -74,6 +77,8 @@ def _faults_of(gates: wire.GateDocument) -> Iterator[Fault]:
         pointer = f"/rules/{number}"
         if names[name_of(rule)] > 1:
             yield Fault(pointer, f"{name_of(rule)!r} names several rules: give each a name of its own")
+        if rule.name in RESERVED or (rule.name or "").startswith("suite:"):
+            yield Fault(f"{pointer}/name", f"{rule.name!r} names another part of the gates: choose another name")
         metric = METRICS.get(rule.metric)
         if metric is None:
             yield Fault(f"{pointer}/metric", f"there is no metric {rule.metric!r}: choose one of {', '.join(METRICS)}")

@@ -55,6 +55,8 @@ def test_a_document_reads_well_in_yaml_and_is_completed_by_defaults():
         (with_rule(at_least="much"), "/rules/0/at_least", "valid number"),
         (with_rule(above=0.5), "/rules/0/above", "beside at_least"),
         (with_rule(at_most=0.5), "/rules/0/at_most", "0.5 is below the smallest figure that passes"),
+        (with_rule(name="rows"), "/rules/0/name", "another part of the gates"),
+        (with_rule(name="suite:tone"), "/rules/0/name", "another part of the gates"),
         (with_rule(confidence=1), "/rules/0/confidence", "less than 1"),
         ({**GATES, "rules": [GATES["rules"][0]] * 2}, "/rules/1", "'auroc:shipped' names several rules"),
         ({**GATES, "minimum": {"rows": -1}}, "/minimum/rows", "greater than or equal to 0"),
