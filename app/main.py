@@ -30,6 +30,7 @@ from app.feedback.api import router as feedback
 from app.feedback.ingest.fast_path import IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
+from app.gates.api import router as gates
 from app.health import ReadinessProbe, health
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
@@ -68,6 +69,7 @@ TAGS = [
     {"name": "feedback", "description": "Events: what the model said and what the user thought of it."},
     {"name": "labels", "description": "Labels of completions, derived from their events."},
     {"name": "projects", "description": "Products whose models are improved, and their readiness for a run."},
+    {"name": "gates", "description": "Rules on the evaluation of checkpoints, and which of them are in use."},
     {"name": "runs", "description": "Retraining jobs, and the reasons for automatic starts."},
     {"name": "snapshots", "description": "Immutable datasets that runs learn from."},
     {"name": "suites", "description": "Prompts with assertions about outputs, which evaluations run."},
@@ -122,6 +124,7 @@ ROUTERS = (
     quarantine,
     project_setup,
     projects,
+    gates,
     runs,
     run_events,
     loop,

@@ -27,9 +27,10 @@ DESK = "desk"
 
 
 def make_project(project: str = DESK, *, base_model: Path = Path("/models/base"), **configuration: Any) -> None:
-    chosen = {"snapshot": {"minimum_per_class": 5, "holdout_share": 0.3}, **configuration}
+    chosen = {"snapshot": {"minimum_per_class": 5, "holdout_share": 0.3}, "gates": "toy", "suites": [], **configuration}
+    new = wire.NewProject(project=project, base_model=str(base_model), **chosen)
     with transaction() as session:
-        project_setup.create(session, wire.NewProject(project=project, base_model=str(base_model), suites=[], **chosen))
+        project_setup.create(session, new)
 
 
 def vote(count: int = 40, *, start: int = 0, project: str = DESK, values: Sequence[str] = ("up", "down")) -> None:
@@ -77,7 +78,6 @@ def snapshot(claimed: Claimed, folder: Path) -> None:
             shipped_checkpoint_id=claimed.reference_checkpoint_id,
             folder=folder / "snapshot",
             pairs=claimed.recipe.pairs,
-            gates=claimed.configuration.gates,
         )
         recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
         leases.snapshotted(session, claimed.lease, built.id, recipe)
@@ -103,10 +103,14 @@ def finish(
     *,
     kind: str = "adapter",
     reasons: Sequence[str] = (),
+    verdict: str = "refused",
     files: Mapping[str, Path] | None = None,
     scores: Mapping[str, Any] | None = None,
 ) -> UUID:
-    """Registers a checkpoint with `files`, or else with one weight file that is unique to the run."""
+    """Registers a checkpoint with `files`, or else with one weight file that is unique to the run.
+
+    Its gates passed unless there are reasons; then they gave `verdict`.
+    """
     weights = folder / "adapter_model.safetensors"
     if files is None:
         weights.write_text(f"weights of run {claimed.lease.run_id}")
@@ -115,13 +119,14 @@ def finish(
         "kind": kind,
         "scores": {"auroc": {"low": 0.7}, **(scores or {})},
         "training": {"base_fingerprint": "f" * 64},
+        "verdict": verdict if reasons else "passed",
+        "reasons": list(reasons),
     }
     with transaction() as session:
         return leases.finish(
             session,
             claimed.lease,
             weights_sha256=stored["model.safetensors" if kind == "weights" and files else weights.name],
-            reasons=list(reasons),
             files=stored,
             manifest=manifest,
         )

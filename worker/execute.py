@@ -133,7 +133,6 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
             session,
             claimed.lease,
             weights_sha256=manifest["weights_sha256"],
-            reasons=manifest["reasons"],
             files=files,
             manifest=manifest,
         )

@@ -11,11 +11,11 @@ from thumbwheel.wire.recipe import Recipe
 
 from app import artifacts
 from app.checkpoints.card import card
-from app.checkpoints.gates import reasons_to_refuse
 from app.checkpoints.service import CARD, MANIFEST
 from app.database import transaction
 from app.durable import sha256_of, write_atomically
 from app.errors import ThumbwheelError, brief
+from app.gates.decide import decide
 from app.runs.leases.service import Claimed
 from app.snapshots import service as snapshots
 from app.suites.outcomes_file import OUTCOMES, regressions
@@ -44,7 +44,8 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
     recipe (as it was trained by), training (the rest of training.json), scores (scores.json, and under `suites` and
     `judge` suite_scores.json and judge_scores.json), suite_regressions (tests that only the shipped checkpoint
-    passed), gates, verdict, reasons, files (path → sha256)
+    passed), gates {version, sha256, document}, verdict, reasons, decision (a `wire.RuleDecision` per rule),
+    files (path → sha256)
     """
     names = ("job.json", "training.json", "scores.json", "snapshot/manifest.json")
     job, training, scores, snapshot = (_document(workdir / name) for name in names)
@@ -55,7 +56,7 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
     if (workdir / suites.SCORES).is_file():
         scores["suites"] = _document(workdir / suites.SCORES)
     gates = claimed.configuration.gates
-    reasons = reasons_to_refuse(gates, scores, training)
+    decision = decide(gates.document, scores, training)
     return {
         "project": claimed.project,
         "run_id": str(claimed.lease.run_id),
@@ -74,8 +75,9 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "scores": scores,
         "suite_regressions": _suite_regressions(workdir),
         "gates": gates.model_dump(mode="json"),
-        "verdict": "failed" if reasons else "passed",
-        "reasons": reasons,
+        "verdict": decision.verdict,
+        "reasons": decision.reasons,
+        "decision": [row.model_dump(mode="json") for row in decision.rules],
         "files": _files_of(workdir / "output"),
     }
 

@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from thumbwheel import wire
 
 from app.checkpoints import service
@@ -28,7 +28,7 @@ Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
 def list_checkpoints(
     session: Transaction, at: Reader, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Page[wire.Checkpoint]:
-    """Lists the checkpoints, newest first, including those that failed their gates."""
+    """Lists the checkpoints, newest first, including those that did not pass their gates."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
 
@@ -42,6 +42,18 @@ def list_checkpoints(
 def get_checkpoint(checkpoint_id: UUID, session: Transaction, at: Reader) -> wire.Checkpoint:
     """Returns the checkpoint with its verdict, its scores, and the hash of every file."""
     return service.get(session, at.project, checkpoint_id)
+
+
+@router.get(
+    "/v1/checkpoints/{checkpoint_id}/card",
+    operation_id="get_checkpoint_card",
+    summary="Show the card of a checkpoint",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(404)},
+)
+def get_checkpoint_card(checkpoint_id: UUID, session: Transaction, at: Reader) -> str:
+    """Returns the card as Markdown: the file README.md, followed by every override of the gates in the ledger."""
+    return service.card(session, at.project, checkpoint_id)
 
 
 @router.get(

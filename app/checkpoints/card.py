@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from thumbwheel import wire
 from thumbwheel.row_checks import REASONS
 
 from app.checkpoints import suite_section
@@ -10,6 +11,7 @@ from app.checkpoints import suite_section
 #: Figures of the scores in the order of the card: path, name, meaning.
 FIGURES = (
     (("auroc",), "AUROC", "separates desirable from undesirable held-out completions; 0.5 is chance"),
+    (("auroc_per_token",), "AUROC of the reward per token", "as AUROC, with each reward over its number of tokens"),
     (("accuracy",), "accuracy", "share of held-out rows on the right side of z0"),
     (("margin",), "margin", "mean reward of desirable rows minus that of undesirable ones"),
     (("ece",), "calibration error", "expected calibration error, 0 is perfect"),
@@ -76,7 +78,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         origin_in_words,
         _verdict_on_learning(scores),
         "## Gates",
-        "\n".join([f"**{manifest['verdict']}**", "", *(f"- {reason}" for reason in manifest["reasons"])]).rstrip(),
+        _gates(manifest),
         "## Where it comes from",
         _table(("item", "value"), origin),
         "## Data",
@@ -112,6 +114,32 @@ def _suites(scores: Mapping[str, Any], manifest: Mapping[str, Any]) -> Sequence[
             suite_section.regressions(worst),
         ]
     return parts
+
+
+def card_of_overrides(overrides: Sequence[wire.Override]) -> str:
+    """Returns the section about releases despite the gates, for the end of a card; empty if there were none."""
+    if not overrides:
+        return ""
+    rows = [
+        (
+            item.number,
+            f"{item.created_at:%Y-%m-%d %H:%M UTC}",
+            item.by,
+            ", ".join(item.override_scope),
+            item.override_reason,
+        )
+        for item in overrides
+    ]
+    about = "This checkpoint was shipped although its gates did not pass, as the ledger of releases records:"
+    return "\n".join(["", "## Overrides", "", about, "", _table(("release", "at", "by", "rules", "reason"), rows), ""])
+
+
+def _gates(manifest: Mapping[str, Any]) -> str:
+    """Returns the verdict with its reasons, and the gates that gave it; older manifests do not name these."""
+    gates = manifest.get("gates") or {}
+    by = f" by gates {gates['document']['name']}, version {gates['version']}" if "document" in gates else ""
+    lines = [f"**{manifest['verdict']}**{by}", "", *(f"- {reason}" for reason in manifest["reasons"])]
+    return "\n".join(lines).rstrip()
 
 
 def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """Registers, lists, stages and opens checkpoints, which are immutable weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from thumbwheel import wire
 from app import artifacts, settings
 from app.artifacts import OpenFile
 from app.checkpoints import integrity, store
+from app.checkpoints.card import card_of_overrides
 from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
 from app.pages import Page, key_of_cursor, page_of
@@ -71,13 +72,11 @@ def register(
     snapshot_id: UUID,
     reference_id: UUID,
     weights_sha256: str,
-    reasons: list[str],
     files: Mapping[str, str],
     manifest: Mapping[str, Any],
 ) -> Checkpoint:
-    """Inserts a checkpoint of the kind and with the scores of `manifest`. Its files must be in the artifact store.
-
-    reasons  the reasons of the gates, empty if they passed
+    """Inserts a checkpoint of the kind, and with the verdict, its reasons and the scores, of `manifest`. Its files must
+    be in the artifact store.
 
     Raises `NotFound` if the reference is no checkpoint of the project.
     """
@@ -93,8 +92,8 @@ def register(
             "parent_id": reference.id,
             "stands_on_id": stands_on if manifest["kind"] == "adapter" else None,
             "snapshot_id": snapshot_id,
-            "verdict": "failed" if reasons else "passed",
-            "reasons": reasons,
+            "verdict": manifest["verdict"],
+            "reasons": manifest["reasons"],
             "weights_sha256": weights_sha256,
             "files": dict(files),
             "scores": manifest["scores"],
@@ -105,14 +104,15 @@ def register(
 
 def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
     """Returns the checkpoint. Raises `NotFound`."""
-    return _shown(_require(session, project, checkpoint_id), store.live_id(session, project))
+    row = _require(session, project, checkpoint_id)
+    return _shown(row, store.live_id(session, project), store.overrides(session, project, [row.id])[row.id])
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
     """Returns the project's checkpoints, newest first; the oldest is its first base model."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
-    live = store.live_id(session, project)
-    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))
+    live, overrides = store.live_id(session, project), store.overrides(session, project, [row.id for row in rows])
+    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live, overrides[row.id]))
 
 
 def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> OpenFile:
@@ -123,6 +123,18 @@ def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) ->
         listing = f"it has {', '.join(sorted(row.files))}" if row.files else "it is the project's base model"
         raise NotFound(f"Checkpoint {checkpoint_id} has no file {path!r}: {listing}.", code="file_not_found")
     return artifacts.open_verified(sha256)
+
+
+def card(session: Session, project: str, checkpoint_id: UUID) -> str:
+    """Returns the stored card of the checkpoint, followed by the overrides in the ledger. Raises `NotFound`,
+    `Unavailable`.
+    """
+    file = open_file(session, project, checkpoint_id, CARD)
+    try:
+        text = b"".join(file.chunks()).decode()
+    finally:
+        file.close()
+    return text + card_of_overrides(get(session, project, checkpoint_id).overrides)
 
 
 def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
@@ -178,11 +190,16 @@ def _require(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint:
     return row
 
 
-def _shown(row: Checkpoint, live: UUID | None) -> wire.Checkpoint:
+def _shown(row: Checkpoint, live: UUID | None, overrides: Sequence[wire.Override]) -> wire.Checkpoint:
+    derived = {"project", "live", "gates", "decision", "overrides"}
+    gates = row.manifest.get("gates") or {}
     return wire.Checkpoint.model_validate(
         {
-            **{name: getattr(row, name) for name in wire.Checkpoint.model_fields if name not in ("project", "live")},
+            **{name: getattr(row, name) for name in wire.Checkpoint.model_fields if name not in derived},
             "project": row.project_id,
             "live": row.id == live,
+            "gates": gates | {"name": gates["document"]["name"]} if "document" in gates else None,
+            "decision": row.manifest.get("decision") or [],
+            "overrides": overrides,
         }
     )

@@ -1,16 +1,22 @@
 """SQL of checkpoints."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import column, insert, select, table
 from sqlalchemy.orm import Session
+from thumbwheel import wire
 
 from app.checkpoints.tables import Checkpoint
 
 #: The ledger belongs to app.releases, which may import this folder but not the reverse; it is read for what is live.
-RELEASES = table("releases", column("project_id"), column("number"), column("checkpoint_id"))
+RELEASES = table(
+    "releases",
+    *map(column, ("project_id", "number", "checkpoint_id", "verdict", "by", "created_at")),
+    *map(column, ("override_reason", "override_scope")),
+)
 
 
 def of_id(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint | None:
@@ -40,3 +46,16 @@ def live_id(session: Session, project: str) -> UUID | None:
     """Returns the checkpoint of the project's newest release."""
     query = select(RELEASES.c.checkpoint_id).where(RELEASES.c.project_id == project)
     return session.execute(query.order_by(RELEASES.c.number.desc()).limit(1)).scalar_one_or_none()
+
+
+def overrides(session: Session, project: str, checkpoint_ids: Sequence[UUID]) -> Mapping[UUID, list[wire.Override]]:
+    """Returns the releases of each checkpoint despite its verdict, oldest first; an empty list where there is none."""
+    query = select(RELEASES).where(
+        RELEASES.c.project_id == project,
+        RELEASES.c.checkpoint_id.in_(checkpoint_ids),
+        RELEASES.c.verdict.in_(("refused", "undecided")),
+    )
+    found: defaultdict[UUID, list[wire.Override]] = defaultdict(list)
+    for row in session.execute(query.order_by(RELEASES.c.number)):
+        found[row.checkpoint_id].append(wire.Override.model_validate(row))
+    return found

@@ -34,7 +34,7 @@ class Checkpoint(Base):
 
     __table_args__ = (
         CheckConstraint("kind IN ('base', 'adapter', 'weights')", name="kind"),
-        CheckConstraint("verdict IN ('base', 'passed', 'failed')", name="verdict"),
+        CheckConstraint("verdict IN ('base', 'passed', 'refused', 'undecided')", name="verdict"),
         CheckConstraint("(kind = 'base') = (verdict = 'base')", name="only_the_base_has_no_gates"),
         # The target of a release's foreign key: see releases.
         UniqueConstraint("id", "project_id", "verdict"),

@@ -40,6 +40,14 @@ def show(checkpoint: Which, project: Project = None, as_json: AsJson = False) ->
 
 
 @checkpoints.command()
+def card(checkpoint: Which, project: Project = None) -> None:
+    """Print the card of a checkpoint as Markdown, with every override of its gates."""
+    with connected(project) as client:
+        text = client.checkpoints.card(find_id(checkpoint, client.checkpoints.list(), "checkpoint"))
+    typer.echo(text, nl=False)
+
+
+@checkpoints.command()
 def pull(
     checkpoint: Which,
     folder: Annotated[Path, typer.Argument(help="Folder for its files.")],
@@ -57,7 +65,13 @@ def ship(
     checkpoint: Which,
     reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
     override_reason: Annotated[
-        str | None, typer.Option(help="Ship although its gates failed, for this reason; it is recorded permanently.")
+        str | None, typer.Option(help="Ship although its gates did not pass, for this reason; it is kept for good.")
+    ] = None,
+    override_scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE", help="A rule that is overridden; may be repeated.  [default: all that did not pass]"
+        ),
     ] = None,
     project: Project = None,
     as_json: AsJson = False,
@@ -65,7 +79,10 @@ def ship(
     """Put a checkpoint into production."""
     with connected(project) as client:
         checkpoint_id = find_id(checkpoint, client.checkpoints.list(), "checkpoint")
-        _show_release(client.releases.ship(checkpoint_id, reason=reason, override_reason=override_reason), as_json)
+        release = client.releases.ship(
+            checkpoint_id, reason=reason, override_reason=override_reason, override_scope=override_scope or None
+        )
+    _show_release(release, as_json)
 
 
 def rollback(
@@ -100,7 +117,9 @@ def _show(item: wire.Checkpoint, as_json: bool) -> None:
         "kind": item.kind,
         "live": "yes" if item.live else "no",
         "verdict": item.verdict,
+        "gates": f"{item.gates.name}, version {item.gates.version}" if item.gates else "–",
         "reasons": "\n".join(item.reasons) or "–",
+        "overrides": "\n".join(_override(override) for override in item.overrides) or "–",
         "created": when(item.created_at),
         "run": str(item.run_id or "–"),
         "trained against": str(item.parent_id or "–"),
@@ -129,5 +148,11 @@ def _show_release(item: wire.Release, as_json: bool) -> None:
         "by": item.by,
         "at": when(item.created_at),
         "why": item.override_reason or item.reason or "–",
+        "overridden rules": ", ".join(item.override_scope or ()) or "–",
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _override(item: wire.Override) -> str:
+    rules = ", ".join(item.override_scope)
+    return f"release {item.number} by {item.by}, {when(item.created_at)}: {item.override_reason} ({rules})"

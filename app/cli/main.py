@@ -15,6 +15,7 @@ from app.cli.checkpoint_suites import show_suites
 from app.cli.checkpoints import checkpoints, releases, rollback, ship
 from app.cli.demo import demo
 from app.cli.doctor import doctor
+from app.cli.gates import gates
 from app.cli.import_files import import_files
 from app.cli.keys import keys
 from app.cli.leftovers import leftovers
@@ -86,6 +87,7 @@ suites.command()(drop)
 suites.command()(adopted)
 suites.command()(history)
 app.add_typer(suites, name="suites")
+app.add_typer(gates, name="gates")
 app.command()(ship)
 app.command()(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)

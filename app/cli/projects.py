@@ -1,7 +1,6 @@
 """`thumbwheel projects …`: creates, shows, archives and changes projects."""
 
 import json
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -9,6 +8,7 @@ from pydantic import ValidationError
 from thumbwheel import wire
 
 from app.cli.connection import AsJson, Project, connected
+from app.cli.gates import gates_of
 from app.cli.listing import show_all, show_one, when
 from app.errors import Invalid
 
@@ -83,9 +83,12 @@ def create(
         typer.Option("--suite", help="Suite of the server to run in evaluations; may be repeated.  [default: all]"),
     ] = None,
     no_suites: Annotated[bool, typer.Option("--no-suites", help="Run no suites in evaluations.")] = False,
+    gates: Annotated[
+        str, typer.Option(metavar="FILE|PRESET", help="Gates: standard, strict or toy, or a file in YAML or JSON.")
+    ] = "standard",
     as_json: AsJson = False,
 ) -> None:
-    """Create a project. Gates and further configuration are set through the API."""
+    """Create a project. Further configuration is set through the API."""
     if suites and no_suites:
         raise Invalid("--suite and --no-suites contradict each other: leave one out.", code="invalid_option")
     new = wire.NewProject(
@@ -95,6 +98,7 @@ def create(
         recipe=wire.RecipeChoice(preset=preset, changes=recipe_changes(changes)),
         trigger=wire.TriggerRules(new_per_class=new_per_class, every_hours=every_hours),
         snapshot=wire.SnapshotRules(minimum_per_class=minimum_per_class, events=events),
+        gates=gates_of(gates),
     )
     with connected() as client:
         _show(client.projects.create(new), as_json)
@@ -163,16 +167,10 @@ def _show(item: wire.Project, as_json: bool) -> None:
         "archived": when(item.archived_at),
         "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in changes.items())]),
         "trigger": _trigger(item.trigger),
-        **{f"gate {name}": _gate(value) for name, value in item.gates},
+        "gates": f"{item.gates.document.name}, version {item.gates.version} (sha256 {item.gates.sha256[:12]}…)",
         **{f"snapshot {name}": str(value) for name, value in item.snapshot},
     }
     show_one(item, lines, as_json=as_json)
-
-
-def _gate(value: float | Sequence[str] | None) -> str:
-    if value is None:
-        return "–"
-    return ", ".join(value) or "–" if isinstance(value, Sequence) else f"{value:g}"
 
 
 def _trigger(rules: wire.TriggerRules) -> str:

@@ -132,7 +132,7 @@ def _decide(session: Session, project: str) -> None:
     )
     decision = decide(rules, situation)
     if decision.start:
-        decision = decide(rules, replace(situation, reasons=ready.reasons))
+        decision = decide(rules, replace(situation, reasons=ready.reasons, undecided=ready.undecided))
     run_id = None
     if decision.start:
         run_id = runs.request(session, project, wire.NewRun(), "trigger", f"trigger: {decision.reason}").id
@@ -149,6 +149,7 @@ def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
         "due": due(configuration.trigger, _hours_since(last)),
         "shipped": str(releases.current(session, configuration.project).checkpoint_id),
         "configuration": configuration.model_dump(mode="json", include={"recipe", "trigger", "snapshot"}),
+        "gates": configuration.gates.version,
     }
 
 

@@ -12,6 +12,7 @@ class TriggerFacts:
     hours_since_last_run: float | None  # None: there was none
     active: bool
     reasons: Sequence[str] = ()  # why a run could not start now
+    undecided: Sequence[str] = ()  # why the gates would not decide about its checkpoint
     last_run_ended_badly: str | None = None  # "failed" or "was cancelled" if the last run did so
     both_classes: bool = True  # whether the recipe's objective learns from undesirable rows too
 
@@ -37,6 +38,9 @@ def decide(rules: wire.TriggerRules, now: TriggerFacts) -> Decision:
         return Decision(start=False, reason="not yet: " + "; ".join(rule.reason for rule in by_rule) + _after(now))
     if now.reasons:
         return Decision(start=False, reason=f"due ({'; '.join(due_by)}), but refused: " + "; ".join(now.reasons))
+    if now.undecided:
+        waits = "; ".join(now.undecided)
+        return Decision(start=False, reason=f"due ({'; '.join(due_by)}), but it waits: {waits}; or start one by hand")
     return Decision(start=True, reason="; ".join(due_by))
 
 

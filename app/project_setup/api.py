@@ -1,4 +1,4 @@
-"""The creation of projects over HTTP."""
+"""The creation and change of projects over HTTP."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from thumbwheel import wire
 from app.access.caller import Caller, may
 from app.errors import Forbidden
 from app.project_setup import service
+from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
 from app.web.session import Transaction
 
@@ -31,9 +32,27 @@ def admin_of_all(caller: Annotated[Caller, Depends(may("admin"))]) -> Caller:
     status_code=201,
     response_model=wire.Project,
     responses=problems(409),
-    dependencies=[Depends(admin_of_all)],
 )
-def create_project(new: wire.NewProject, session: Transaction) -> wire.Project:
+def create_project(
+    new: wire.NewProject, session: Transaction, caller: Annotated[Caller, Depends(admin_of_all)]
+) -> wire.Project:
     """Creates a project for one product whose model is to be improved. Recipe and base model are checked at once. If
     only workers can read the folder (`THUMBWHEEL_BASE_MODELS=on_workers`), the first run checks the base model."""
-    return service.create(session, new)
+    return service.create(session, new, caller.by)
+
+
+@router.patch(
+    "/v1/projects/{project}",
+    operation_id="change_project",
+    summary="Change a project",
+    response_model=wire.Project,
+    responses=problems(404),
+)
+def change_project(
+    change: wire.ProjectChange, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
+) -> wire.Project:
+    """Replaces each given section as a whole. Requested runs keep the configuration that they began with. `gates` are
+    stored as a version unless they are one, and adopted. `archived` closes the project to feedback and new runs, or
+    opens it again; nothing is deleted. Another base model begins a new line of ancestry:
+    `PUT /v1/projects/{project}/base-model`."""
+    return service.change(session, at.project, change, at.by)

@@ -1,19 +1,33 @@
-"""Creates projects with all of their rows in one transaction."""
+"""Creates projects with all of their rows in one transaction, and changes them with their gates."""
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.gates import documents
+from app.gates import service as gates
 from app.projects import service as projects
 from app.releases import service as releases
 from app.suites.versions import service as suites
 
 
-def create(session: Session, new: wire.NewProject) -> wire.Project:
-    """Creates the project with its base model as first checkpoint and release, and adopts suites of the server for it.
+def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wire.Project:
+    """Creates the project with its first gates, its suites, and its base model as first checkpoint and release.
 
-    Raises what `projects.create` raises, and `Invalid` for a suite that the server does not have.
+    Raises what `projects.create` raises, and `Invalid` with every fault of the gates or for a suite that the server
+    does not have.
     """
-    project = projects.create(session, new)
+    adopted = documents.adopted(gates.require_valid(new.gates), 1)
+    project = projects.create(session, new, adopted)
+    gates.begin(session, project.project, adopted, by)
     releases.begin(session, project.project)
     suites.begin(session, project.project, new.suites)
     return project
+
+
+def change(session: Session, project: str, change: wire.ProjectChange, by: str) -> wire.Project:
+    """Changes the project, and adopts the given gates. Raises what `projects.change` raises, and `Invalid` with every
+    fault of the gates.
+    """
+    if change.gates is not None:
+        gates.adopt_document(session, project, change.gates, by)
+    return projects.change(session, project, change)

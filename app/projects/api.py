@@ -43,19 +43,3 @@ def list_projects(
 def get_project(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs:read"))]) -> wire.Project:
     """Returns the project's base model and configuration."""
     return service.get(session, at.project)
-
-
-@router.patch(
-    "/v1/projects/{project}",
-    operation_id="change_project",
-    summary="Change a project",
-    response_model=wire.Project,
-    responses=problems(404),
-)
-def change_project(
-    change: wire.ProjectChange, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
-) -> wire.Project:
-    """Replaces each given section as a whole. Requested runs keep the configuration that they began with.
-    `archived` closes the project to feedback and new runs, or opens it again; nothing is deleted. Another base model
-    begins a new line of ancestry: `PUT /v1/projects/{project}/base-model`."""
-    return service.change(session, at.project, change)

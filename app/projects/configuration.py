@@ -10,6 +10,7 @@ from thumbwheel.wire.recipe_faults import recipe_faults
 
 from app.errors import Fault, pointer_part
 
+#: Sections that a change of the project replaces; gates have a ledger of their own.
 SECTIONS = set(wire.ProjectConfiguration.model_fields)
 
 

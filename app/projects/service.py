@@ -19,9 +19,9 @@ from app.projects.tables import Project
 POSSIBLE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
-def create(session: Session, new: wire.NewProject) -> wire.Project:
+def create(session: Session, new: wire.NewProject, gates: wire.AdoptedGates) -> wire.Project:
     """Inserts the project's row. Only `project_setup.service.create` calls this, since a project also needs a base
-    checkpoint and a first release.
+    checkpoint, a first release, and its gates in the ledger.
 
     Raises `Conflict` if the project exists, and `Invalid` with the fields of a wrong recipe.
     """
@@ -30,7 +30,7 @@ def create(session: Session, new: wire.NewProject) -> wire.Project:
     values = {
         "id": new.project,
         "base_model": new.base_model,
-        "configuration": new.model_dump(mode="json", include=SECTIONS),
+        "configuration": {**new.model_dump(mode="json", include=SECTIONS), "gates": gates.model_dump(mode="json")},
     }
     row = store.insert_once(session, values)
     if row is None:
@@ -47,9 +47,10 @@ def get(session: Session, project: str) -> wire.Project:
 
 
 def change(session: Session, project: str, change: wire.ProjectChange) -> wire.Project:
-    """Replaces the given sections. Requested runs keep the configuration that they began with.
+    """Replaces the given sections but the gates. Requested runs keep the configuration that they began with.
 
-    Raises `NotFound`, and `Invalid` with the fields of a wrong recipe.
+    Only `project_setup.service.change` calls this, which also adopts gates. Raises `NotFound`, and `Invalid` with the
+    fields of a wrong recipe.
     """
     row = _require(store.locked(session, project), project)
     if change.recipe is not None:
@@ -59,6 +60,13 @@ def change(session: Session, project: str, change: wire.ProjectChange) -> wire.P
     row.configuration = changed(row.configuration, change)
     session.flush()
     return _shown(row)
+
+
+def set_gates(session: Session, project: str, gates: wire.AdoptedGates) -> None:
+    """Replaces the gates. Only `gates.service` calls this, and records it in the ledger. Raises `NotFound`."""
+    row = _require(store.locked(session, project), project)
+    row.configuration = {**row.configuration, "gates": gates.model_dump(mode="json")}
+    session.flush()
 
 
 def change_base_model(session: Session, project: str, base_model: str) -> None:

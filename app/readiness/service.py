@@ -24,7 +24,7 @@ from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.readiness import store
 from app.snapshots import service as snapshots
-from app.snapshots.balance.enough import too_little_held_out
+from app.snapshots.balance.enough import undecided_by_gates
 from app.snapshots.balance.plan import Cell, plan
 from app.snapshots.balance.spread import Spread, notices
 from app.snapshots.rows_from_log import DEFAULT_PAIRS
@@ -41,7 +41,7 @@ def readiness(
     session: Session,
     project: str,
     rules: wire.SnapshotRules,
-    gates: wire.Gates,
+    gates: wire.GateDocument,
     objective: ObjectiveName,
     *,
     watermark: int,
@@ -50,7 +50,8 @@ def readiness(
     pairs: PairsFrom = DEFAULT_PAIRS,
 ) -> wire.Readiness:
     """Returns whether the feedback up to `watermark` would make a snapshot that `objective` can learn from, with
-    `pairs`; also what is missing, and what is new after `since`. A large log counts up to where the loop read it last.
+    `pairs`; also what is missing, and what is new after `since`. Too small a holdout for `gates` is a notice. A large
+    log counts up to where the loop read it last.
 
     Raises `Unavailable` if the loop has not read a large log yet, or not since the rules, the policy or another part
     of the basis changed.
@@ -166,7 +167,7 @@ def _look(
 def _shown(
     forecast: Mapping[str, Any],
     rules: wire.SnapshotRules,
-    gates: wire.Gates,
+    gates: wire.GateDocument,
     objective: ObjectiveName,
     pairs: PairsFrom,
     since: int,
@@ -176,7 +177,7 @@ def _shown(
     holdout = wire.HoldoutForecast(**forecast["holdout"])
     quarantine = wire.QuarantineForecast(**forecast["quarantine"])
     refusals = snapshots.refusals_of(planned, forecast["capped"], rules, objective)
-    refusals += too_little_held_out(holdout, gates, rules.holdout_share)
+    undecided = undecided_by_gates(holdout, gates, rules.holdout_share)
     nothing = wire.ClassCounts(desirable=0, undesirable=0, nothing=0)
     return wire.Readiness(
         ready=not refusals,
@@ -190,6 +191,7 @@ def _shown(
         pairs=usable,
         holdout=holdout,
         quarantine=quarantine,
-        notices=notices(Spread(**forecast["spread"]), quarantine),
+        notices=[*undecided, *notices(Spread(**forecast["spread"]), quarantine)],
+        undecided=undecided,
         watermark=forecast["watermark"],
     )

@@ -31,7 +31,8 @@ def ship(
     at: Annotated[Scoped, Depends(scoped("releases:write"))],
     keyed: Once,
 ) -> wire.Release | Response:
-    """Makes the checkpoint live before it responds. A checkpoint that failed its gates needs `override_reason`."""
+    """Makes the checkpoint live before it responds. A checkpoint whose gates did not pass needs
+    `override_reason`."""
     return keyed.once(session, at.project, new, lambda: service.ship(session, at.project, new, at.by))
 
 

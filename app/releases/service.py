@@ -10,6 +10,7 @@ from app.errors import Refused
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
 from app.projects import service as projects
 from app.releases import store
+from app.releases.override import OPEN_VERDICTS, scope_of
 from app.releases.tables import Release
 
 REASON_CHARACTERS = 500  # width of the ledger's column
@@ -31,13 +32,14 @@ def current(session: Session, project: str) -> wire.CurrentRelease:
 def begin(session: Session, project: str) -> None:
     """Begins the ledger of a project that was just inserted: its base model is live."""
     base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
-    _append(session, project, LedgerEntry(1, base, "start", None), "the project's base model", "thumbwheel")
+    _append(session, project, LedgerEntry(1, base, "start", None, None), "the project's base model", "thumbwheel")
 
 
 def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.Release:
     """Ships a checkpoint, or rolls back to the one that was live before the current one.
 
-    Raises `Refused` if the gates failed and no override reason is given, if files of the checkpoint are damaged, if it
+    Raises `Refused` if the gates did not pass and no override covers them, `Invalid` for a scope that names another
+    rule; `Refused` if files of the checkpoint are damaged, if it
     is live already, or if there is no release to roll back to; `NotFound` for an unknown checkpoint; `Unavailable`
     while its files are verified.
     """
@@ -62,6 +64,7 @@ class LedgerEntry:
     checkpoint: wire.Checkpoint
     action: str
     override_reason: str | None
+    override_scope: list[str] | None
 
 
 def _next(session: Session, project: str, new: wire.NewRelease) -> LedgerEntry:
@@ -73,14 +76,7 @@ def _next(session: Session, project: str, new: wire.NewRelease) -> LedgerEntry:
     if checkpoint.id == live.checkpoint_id:
         raise Refused(f"Checkpoint {checkpoint.id} is live already.", code="live_already")
     _require_line(checkpoint, projects.get(session, project).base_model)
-    if checkpoint.verdict == "failed" and new.override_reason is None:
-        raise Refused(
-            f"The gates refused checkpoint {checkpoint.id}: ship another one, or give override_reason, which is "
-            "recorded permanently.",
-            code="gates_failed",
-            reasons=checkpoint.reasons,
-        )
-    return LedgerEntry(live.number + 1, checkpoint, "ship", new.override_reason)
+    return LedgerEntry(live.number + 1, checkpoint, "ship", new.override_reason, scope_of(checkpoint, new))
 
 
 def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) -> wire.Release:
@@ -96,7 +92,7 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
     projects.change_base_model(session, project, new.base_model)
     base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
     reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
-    entry = LedgerEntry(live.number + 1, base, "start", override_reason=None)
+    entry = LedgerEntry(live.number + 1, base, "start", override_reason=None, override_scope=None)
     return _shown(_append(session, project, entry, reason[:REASON_CHARACTERS], by))
 
 
@@ -142,8 +138,11 @@ def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelea
     earlier = shipped[-2]
     checkpoint = checkpoints.get(session, project, earlier.checkpoint_id)
     # An earlier override of its gates had a reason, so a rollback to it needs no new reason.
-    overridden = earlier.override_reason if checkpoint.verdict == "failed" else None
-    return LedgerEntry(live.number + 1, checkpoint, "rollback", new.override_reason or overridden)
+    if new.override_reason is None and checkpoint.verdict in OPEN_VERDICTS:
+        reason, scope = earlier.override_reason, earlier.override_scope
+    else:
+        reason, scope = new.override_reason, scope_of(checkpoint, new)
+    return LedgerEntry(live.number + 1, checkpoint, "rollback", reason, scope)
 
 
 def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by: str) -> Release:
@@ -157,6 +156,7 @@ def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by:
             "action": entry.action,
             "reason": reason,
             "override_reason": entry.override_reason,
+            "override_scope": entry.override_scope,
             "by": by,
         },
     )

@@ -3,13 +3,16 @@
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Integer, String, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Id, Time
 
 
 class Release(Base):
-    """A release. Its foreign key has the verdict: Postgres refuses a failed checkpoint without an override reason."""
+    """A release. Its foreign key has the verdict: Postgres refuses a checkpoint whose gates did not
+    pass without an override reason and its scope.
+    """
 
     __tablename__ = "releases"
 
@@ -21,6 +24,9 @@ class Release(Base):
     action: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(String(500))
     override_reason: Mapped[str | None] = mapped_column(String(500))
+    override_scope: Mapped[list[str] | None] = mapped_column(
+        JSONB(none_as_null=True), comment="names of the rules of the gates that were overridden"
+    )
     by: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[Time]
 
@@ -31,6 +37,9 @@ class Release(Base):
             ["checkpoints.id", "checkpoints.project_id", "checkpoints.verdict"],
             name="fk_releases_checkpoint_with_verdict",
         ),
-        CheckConstraint("verdict <> 'failed' OR override_reason IS NOT NULL", name="passed_or_overridden"),
+        CheckConstraint(
+            "verdict IN ('base', 'passed') OR (override_reason IS NOT NULL AND override_scope IS NOT NULL)",
+            name="passed_or_overridden",
+        ),
         CheckConstraint("action IN ('start', 'ship', 'rollback')", name="action"),
     )

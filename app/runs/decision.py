@@ -46,7 +46,7 @@ def readiness_of(
         session,
         project,
         configuration.snapshot,
-        configuration.gates,
+        configuration.gates.document,
         recipe.objective,
         watermark=watermark,
         since=since,
@@ -80,7 +80,7 @@ def decided(
 ) -> dict[str, Any]:
     """Returns the columns that decide a run, with the suites that the project has adopted."""
     return {
-        "configuration": configuration.model_dump(mode="json", include=set(wire.ProjectConfiguration.model_fields)),
+        "configuration": configuration.model_dump(mode="json", include=set(wire.StoredConfiguration.model_fields)),
         "recipe": recipe.model_dump(mode="json"),
         "watermark": watermark,
         "reference_checkpoint_id": reference,

@@ -19,7 +19,7 @@ from app.durable import folder_atomically
 from app.errors import Conflict, NotFound, Refused, Unavailable
 from app.projects import service as projects
 from app.snapshots import store
-from app.snapshots.balance.enough import Needs, nothing_left, refusals, too_little_held_out
+from app.snapshots.balance.enough import Needs, nothing_left, refusals
 from app.snapshots.balance.plan import Cell, plan, tally_of
 from app.snapshots.balance.spread import Spread, holdout_of, spread_of
 from app.snapshots.files.parquet import CARD, MANIFEST, PAIRS
@@ -125,12 +125,11 @@ def build(
     shipped_checkpoint_id: UUID | None,
     folder: Path,
     pairs: PairsFrom = DEFAULT_PAIRS,
-    gates: wire.Gates | None = None,
 ) -> Built:
     """Makes the snapshot of the feedback up to `watermark` in `folder`, stores its files, then registers it.
 
-    `objective`, `pairs` and `gates` set the requirements that the rows must meet and do not change the rows, except
-    that `pairs` decides whether pairs are derived from labels. An identical snapshot of the project is registered only
+    `objective` and `pairs` set the requirements that the rows must meet and do not change the rows, except that `pairs`
+    decides whether pairs are derived from labels. An identical snapshot of the project is registered only
     once. Raises `Refused` with every reason, or `ErasedMeanwhile`.
     """
     only = _only(rules, shipped_checkpoint_id)
@@ -146,8 +145,6 @@ def build(
         usable = usable_pairs(selection.pairs_of("train").counts(), pairs)
         planned = plan(cells_of(selection, candidates), pairs=usable)
         refused = refusals_of(planned, selection.drops["capped"], rules, objective)
-        if gates is not None:
-            refused += too_little_held_out(holdout_of(selection, candidates), gates, rules.holdout_share)
         reasons = [refusal.reason for refusal in refused]
         leakage = leakage_of(selection, candidates, stored)
         if groups := leakage["groups_on_both_sides"]:

@@ -15,6 +15,9 @@ about 30 groups on; with fewer, the power is lower than promised.
 from math import ceil, isfinite, sqrt
 from statistics import NormalDist
 
+#: More groups than these are no answer.
+MOST_GROUPS = 1e12
+
 
 def minimum_detectable_difference(standard_error: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Returns the smallest true difference for which an interval of confidence 1 − alpha excludes 0 with this power."""
@@ -28,14 +31,15 @@ def enough_groups(
 
         ⌈groups · ((z_{1−α/2} + z_power) · standard error / difference)²⌉
 
-    None if the number is unknown: the difference is 0, or the standard error is 0, infinite or NaN (0 means that all
-    groups agreed, which tells nothing about those to come). Without a first measurement, pass the standard deviation of
-    one group's value as the standard error of 1 group.
+    None if the number is unknown: the difference is 0, or so small that it takes over a trillion groups, or the
+    standard error is 0, infinite or NaN (0 means that all groups agreed, which tells nothing about those to come).
+    Without a first measurement, pass the standard deviation of one group's value as the standard error of 1 group.
     """
     if not (isfinite(standard_error) and standard_error > 0 and isfinite(difference) and difference != 0):
         return None
-    needed = groups * (minimum_detectable_difference(standard_error, alpha, power) / difference) ** 2
-    return max(1, ceil(needed * (1 - 1e-12)))
+    ratio = abs(minimum_detectable_difference(standard_error, alpha, power) / difference)
+    needed = groups * min(ratio, MOST_GROUPS) ** 2  # a larger ratio may overflow
+    return max(1, ceil(needed * (1 - 1e-12))) if needed <= MOST_GROUPS else None
 
 
 def standard_error_of_mean(variance: float, rows: int, effect: float = 1.0) -> float:

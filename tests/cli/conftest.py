@@ -176,7 +176,7 @@ def cli(served_url, admin_key) -> CommandLine:
                 project="acme",
                 base_model="/models/base",
                 snapshot=wire.SnapshotRules(minimum_per_class=1),
-                gates=wire.Gates(minimum_holdout_per_class=1, minimum_holdout_prompts=1),
+                gates=wire.GateDocument(name="one rule", rules=[wire.GateRule(metric="auroc", above=0.5)]),
             )
         )
     return CommandLine(
@@ -223,11 +223,12 @@ def registered(cli, client, tmp_path) -> Callable[..., UUID]:
                 snapshot_id=snapshot.id,
                 reference_id=reference,
                 weights_sha256="0" * 64,
-                reasons=reasons or [],
                 files=hashes,
                 manifest={
                     "kind": "adapter",
                     "scores": {"auroc": {"value": 0.71, "low": 0.6, "high": 0.8}, **(scores or {})},
+                    "verdict": "refused" if reasons else "passed",
+                    "reasons": reasons or [],
                 },
             ).id
 

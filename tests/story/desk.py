@@ -22,6 +22,18 @@ RECIPE: dict[str, Any] = {
     "drift": {"checks": 2, "prompts": 4, "max_new_tokens": 8},
     "evaluation": {"kl_prompts": 4, "kl_max_new_tokens": 8, "bootstrap": 100},
 }  # fmt: skip
+#: Gates of the toy preset, but with wide margins and a tiny holdout.
+LENIENT_GATES = wire.GateDocument(
+    name="lenient",
+    minimum=wire.GateMinimum(groups=1, rows_of_each_class=1),
+    rules=(
+        wire.GateRule(metric="auroc", above=0.5),
+        wire.GateRule(metric="auroc", compared_with="shipped", at_least=-0.5),
+        wire.GateRule(metric="kl.nats_per_token", at_most=1000),
+        wire.GateRule(metric="length.ratio", compared_with="shipped", at_least=0.5, at_most=2),
+    ),
+    findings=wire.FindingRules(refused=("rewards_fall", "classes_not_separated")),
+)
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -46,12 +58,7 @@ def desk(stack: Stack, project: str, base_model: Path, **configuration: Any) -> 
     with Client(stack.base_url, stack.admin_key, project) as client:
         chosen = {
             "recipe": {"preset": "cpu-demo", "changes": RECIPE},
-            "gates": {
-                "kl_nats_per_token": 1000.0,
-                "non_inferiority_margin": 0.5,
-                "minimum_holdout_per_class": 1,
-                "minimum_holdout_prompts": 1,
-            },
+            "gates": LENIENT_GATES,
             "snapshot": {"minimum_per_class": 10, "holdout_share": 0.3},
             **configuration,
         }

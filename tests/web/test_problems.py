@@ -20,7 +20,10 @@ BODIES = {
     "NUL": (b'{"project": "x", "base_model": "a\\u0000b"}', "invalid_request"),
     "an array": (b"[]", "invalid_request"),
     "null": (b"null", "invalid_request"),
-    "not a number": (b'{"project": "x", "base_model": "/m", "gates": {"auroc_above": NaN}}', "invalid_request"),
+    "not a number": (
+        b'{"project": "x", "base_model": "/m", "gates": {"name": "g", "rules": [{"metric": "auroc", "above": NaN}]}}',
+        "invalid_request",
+    ),
 }
 
 
@@ -37,10 +40,19 @@ def test_a_body_that_cannot_be_meant_is_a_problem_of_the_sender(api, body, code)
 def test_each_fault_has_a_pointer_into_the_body(api):
     answer = api.post(
         "/v1/projects",
-        json={"project": "x", "base_model": "/m", "gates": {"auroc_above": 2}, "trigger": {"a/b": 1}},
+        json={
+            "project": "x",
+            "base_model": "/m",
+            "gates": {"name": "g", "rules": [{"above": "x"}]},
+            "trigger": {"a/b": 1},
+        },
     )
 
-    assert {fault["pointer"] for fault in answer.json()["errors"]} == {"/gates/auroc_above", "/trigger/a~1b"}
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == {
+        "/gates/rules/0/above",
+        "/gates/rules/0/metric",
+        "/trigger/a~1b",
+    }
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])

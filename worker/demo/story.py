@@ -110,6 +110,7 @@ class Story:
                 base_model=str(folder.absolute()),
                 recipe=self._recipe(1),
                 snapshot=wire.SnapshotRules(events="shipped"),
+                gates="toy",
             )
         )
         desk = sampling.load(folder)

@@ -57,7 +57,7 @@ def _summary(run: TrainingRun, reference: ReferenceScores, saver: StateSaver) ->
         "determinism": determinism_record(start.arithmetic, saver.threads, world),
         "identity": job.identity,
         "findings": [
-            {"code": finding.code, "message": finding.message}
+            {"code": finding.code, "severity": finding.severity, "message": finding.message}
             for finding in diagnosis.findings(run.journal.metrics, recipe)
         ],
         "final": run.journal.metrics[-1],

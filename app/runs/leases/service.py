@@ -26,6 +26,12 @@ from app.runs.transitions import service as transitions
 #: Seconds until workers are notified again of a waiting run: its message may be lost with the data of the broker.
 RING_AGAIN_SECONDS = 60.0
 REAPER = "reaper"
+#: What the history of a run says about the verdict of the gates.
+OF_GATES = {
+    "passed": "its gates passed",
+    "refused": "its gates refused it",
+    "undecided": "its gates left it undecided",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Claimed:
     lease: Lease
     project: str
     state: RunState
-    configuration: wire.ProjectConfiguration
+    configuration: wire.StoredConfiguration
     recipe: Recipe  # resolved if there is a snapshot
     watermark: int
     reference_checkpoint_id: UUID
@@ -158,11 +164,11 @@ def finish(
     lease: Lease,
     *,
     weights_sha256: str,
-    reasons: list[str],
     files: Mapping[str, str],
     manifest: Mapping[str, Any],
 ) -> UUID:
-    """Registers the checkpoint and ends the run in one transaction. Returns the id of the checkpoint.
+    """Registers the checkpoint, with the verdict of `manifest`, and ends the run, in one transaction. Returns the id of
+    the checkpoint.
 
     Raises `Conflict` if the run is being cancelled.
     """
@@ -176,11 +182,10 @@ def finish(
         snapshot_id=row.snapshot_id,
         reference_id=row.reference_checkpoint_id,
         weights_sha256=weights_sha256,
-        reasons=reasons,
         files=files,
         manifest=manifest,
     )
-    reason = f"checkpoint {checkpoint.id}: " + ("its gates passed" if not reasons else "its gates refused it")
+    reason = f"checkpoint {checkpoint.id}: {OF_GATES[manifest['verdict']]}"
     original = runs.weights_of_source(session, row)
     if original is not None:
         comparison = "the same as" if original == weights_sha256 else "others than"

@@ -54,26 +54,31 @@ def reasons_to_refuse(train: ClassTally, rules: wire.SnapshotRules, objective: s
     return [refusal.reason for refusal in refusals(train, rules, objective, needs)]
 
 
-def too_little_held_out(holdout: wire.HoldoutForecast, gates: wire.Gates, share: float) -> list[wire.Refusal]:
-    """Returns the reasons why no checkpoint could pass the gates on this holdout, empty if one could.
+def undecided_by_gates(holdout: wire.HoldoutForecast, gates: wire.GateDocument, share: float) -> list[str]:
+    """Returns the reasons why the gates would leave every checkpoint undecided on this holdout, empty if they would
+    not.
 
     share   the share of the prompt groups that is held out
     """
     reasons = []
-    rows, prompts = gates.minimum_holdout_per_class, gates.minimum_holdout_prompts
-    of: Literal["desirable", "undesirable", "prompts"]
-    for of, have, need, setting, what in (
-        ("desirable", holdout.desirable, rows, "per_class", "desirable rows"),
-        ("undesirable", holdout.undesirable, rows, "per_class", "undesirable rows"),
-        ("prompts", holdout.prompts, prompts, "prompts", "prompts"),
+    least = gates.minimum
+    for have, need, setting, what, of_them in (
+        (holdout.desirable + holdout.undesirable, least.rows, "rows", "rows", ""),
+        (holdout.prompts, least.groups, "groups", "prompts", " on new prompts"),
+        (holdout.desirable, least.rows_of_each_class, "rows_of_each_class", "desirable rows", " that are desirable"),
+        (
+            holdout.undesirable,
+            least.rows_of_each_class,
+            "rows_of_each_class",
+            "undesirable rows",
+            " that are undesirable",
+        ),
     ):
         if have < need:
             more = ceil((need - have) / share)
-            of_them = "on new prompts" if of == "prompts" else f"that are {of}"
-            remedy = f"about {more} more labels {of_them}, or a larger snapshot.holdout_share"
-            reason = f"{have} {what} would be held out, {need} are needed (gates.minimum_holdout_{setting}): {remedy}"
             reasons.append(
-                wire.Refusal(code="holdout", of=of, have=have, need=need, more=more, reason=reason, remedy=remedy)
+                f"{have} {what} would be held out, and gates {gates.name} need {need} (minimum.{setting}), so the "
+                f"verdict would be undecided: about {more} more labels{of_them}, or a larger snapshot.holdout_share"
             )
     return reasons
 

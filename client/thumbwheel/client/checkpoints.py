@@ -21,6 +21,10 @@ class Checkpoints:
     def get(self, checkpoint_id: UUID) -> wire.Checkpoint:
         return self._http.get(wire.Checkpoint, f"/v1/checkpoints/{checkpoint_id}")
 
+    def card(self, checkpoint_id: UUID) -> str:
+        """Returns the card as Markdown, with every override of the gates in the ledger."""
+        return self._http.send("GET", f"/v1/checkpoints/{checkpoint_id}/card", safe=True).text
+
     def pull(self, checkpoint_id: UUID, folder: Path) -> wire.Checkpoint:
         """Downloads the files of a checkpoint into `folder` and verifies the SHA-256 of each.
 

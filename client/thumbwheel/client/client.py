@@ -22,6 +22,7 @@ from thumbwheel.client.checkpoints import Checkpoints
 from thumbwheel.client.completions import Completions
 from thumbwheel.client.erasures import Erasures
 from thumbwheel.client.events import Events
+from thumbwheel.client.gates import Gates
 from thumbwheel.client.http import Http
 from thumbwheel.client.keys import Keys
 from thumbwheel.client.label_policies import LabelPolicies
@@ -75,6 +76,7 @@ class Client:
         self.projects = Projects(http)
         self.keys = Keys(http)
         self.label_policies = LabelPolicies(http)
+        self.gates = Gates(http)
         self.suites = Suites(http)
         self.audits = Audits(http)
         self.quarantine = Quarantine(http)

@@ -1,6 +1,6 @@
 """`Releases`: the ledger of checkpoints in production."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from thumbwheel import wire
@@ -11,9 +11,24 @@ class Releases:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def ship(self, checkpoint_id: UUID, *, reason: str = "", override_reason: str | None = None) -> wire.Release:
-        """Puts a checkpoint into production. A checkpoint that failed its gates needs `override_reason`."""
-        new = wire.NewRelease(checkpoint_id=checkpoint_id, reason=reason, override_reason=override_reason)
+    def ship(
+        self,
+        checkpoint_id: UUID,
+        *,
+        reason: str = "",
+        override_reason: str | None = None,
+        override_scope: Sequence[str] | None = None,
+    ) -> wire.Release:
+        """Puts a checkpoint into production. A checkpoint whose gates did not pass needs `override_reason`.
+
+        override_scope   the rules that are overridden; None for all that did not pass
+        """
+        new = wire.NewRelease(
+            checkpoint_id=checkpoint_id,
+            reason=reason,
+            override_reason=override_reason,
+            override_scope=None if override_scope is None else list(override_scope),
+        )
         return self._http.call(wire.Release, "POST", "/v1/releases", new, once=True)
 
     def roll_back(self, *, reason: str = "") -> wire.Release:

@@ -32,11 +32,9 @@ class Segment(BaseModel):
 class Refusal(BaseModel):
     """A reason not to train on the rows, in fields for programs; `reason` states it for people."""
 
-    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped", "holdout"]
-    of: Literal["desirable", "undesirable", "pairs", "prompts"] | None = Field(description="what is missing")
-    have: float | None = Field(
-        description="training rows; their weight where the code is uneven; held-out rows or prompts where it is holdout"
-    )
+    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped"]
+    of: Literal["desirable", "undesirable", "pairs"] | None = Field(description="what is missing")
+    have: float | None = Field(description="training rows; their weight where the code is uneven")
     need: float | None = Field(description="the least that is enough, in the same unit")
     more: int | None = Field(
         description="approximate number of new labels or pairs that are needed, with the holdout's share"

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from thumbwheel.wire.gates import GatesOfCheckpoint, Override, RuleDecision
 from thumbwheel.wire.values import Body, Name, storable
 
-Verdict = Literal["base", "passed", "failed"]
+Verdict = Literal["base", "passed", "refused", "undecided"]
 
 
 class Checkpoint(BaseModel):
@@ -23,7 +24,10 @@ class Checkpoint(BaseModel):
     parent_id: UUID | None = Field(description="the reference that it was trained against")
     stands_on_id: UUID | None = Field(description="the checkpoint whose weights an adapter belongs on")
     verdict: Verdict
-    reasons: list[str] = Field(description="of the gates, where the verdict is failed")
+    reasons: list[str] = Field(description="the reasons of the gates unless the verdict is passed, refusals first")
+    gates: GatesOfCheckpoint | None = Field(None, description="the gates that it was judged by; null: none, or older")
+    decision: list[RuleDecision] = Field([], description="the decision of each rule of the gates")
+    overrides: list[Override] = Field([], description="releases despite its verdict, the first one first")
     weights_sha256: str | None
     files: dict[str, str] = Field(description="path → sha256")
     scores: dict[str, Any]
@@ -37,13 +41,20 @@ class NewRelease(Body):
     rollback: bool = False
     reason: Annotated[str, Field(max_length=500), AfterValidator(storable)] = ""
     override_reason: Annotated[str, Field(min_length=10, max_length=500), AfterValidator(storable)] | None = Field(
-        None, description="ship although the gates failed; recorded for good"
+        None, description="ship although the gates did not pass; recorded for good"
+    )
+    override_scope: list[Name] | None = Field(
+        None,
+        max_length=200,
+        description="the rules that are overridden: those that did not pass; unset: all of them; it must cover all",
     )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.checkpoint_id is None) != self.rollback:
             raise ValueError("give either checkpoint_id or rollback: true")
+        if self.override_scope is not None and self.override_reason is None:
+            raise ValueError("override_scope needs an override_reason")
         return self
 
 
@@ -66,6 +77,7 @@ class Release(BaseModel):
     )
     reason: str
     override_reason: str | None
+    override_scope: list[str] | None = Field(None, description="the rules of the gates that were overridden")
     by: str
     created_at: datetime
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from thumbwheel.wire.gates import Gates
+from thumbwheel.wire.gates import AdoptedGates, GateChoice
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
 from thumbwheel.wire.values import Body, Name
 
@@ -65,7 +65,6 @@ class SnapshotRules(Body):
 class ProjectConfiguration(Body):
     recipe: RecipeChoice = RecipeChoice()
     trigger: TriggerRules = TriggerRules()
-    gates: Gates = Gates()
     snapshot: SnapshotRules = SnapshotRules()
 
 
@@ -73,6 +72,7 @@ class StoredConfiguration(ProjectConfiguration):
     """A configuration as it was stored."""
 
     recipe: StoredRecipeChoice = StoredRecipeChoice()
+    gates: AdoptedGates = Field(description="the adopted version of the project's gates")
 
 
 class NewProject(ProjectConfiguration):
@@ -80,6 +80,9 @@ class NewProject(ProjectConfiguration):
     base_model: Name = Field(
         description="absolute path of the base model's folder, with config.json, safetensors and tokenizer, as the "
         "workers see it"
+    )
+    gates: GateChoice = Field(
+        "standard", description="the name of a preset, or a document; it becomes version 1 of the project's gates"
     )
     suites: list[Name] | None = Field(
         None,
@@ -93,7 +96,9 @@ class ProjectChange(Body):
 
     recipe: RecipeChoice | None = None
     trigger: TriggerRules | None = None
-    gates: Gates | None = None
+    gates: GateChoice | None = Field(
+        None, description="the name of a preset, or a document: stored as a version unless it is one, and adopted"
+    )
     snapshot: SnapshotRules | None = None
     archived: bool | None = Field(
         None, description="true: take no feedback and start no runs from now on; false: open it again"

@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from thumbwheel.wire.gates import Gates
-
 Auto = Literal["auto"]
 ObjectiveName = Literal[
     "kto", "apo_zero_unpaired", "bco", "ppo_clip", "tkto", "mo_kto", "sft", "dpo", "ipo", "slic", "simpo", "orpo"
@@ -68,9 +66,7 @@ class Drift(Section):
     checks: int = Field(4, ge=0, le=1000, description="times in a run, evenly spread, the last after the last step")
     prompts: int = Field(16, ge=1, le=10_000, description="train prompts that are answered at each check")
     max_new_tokens: int = Field(64, ge=1, le=8192, description="longest sampled completion")
-    kl_budget: float = Field(
-        Gates().kl_nats_per_token, gt=0, description="nats a token from the reference beyond which the run warns"
-    )
+    kl_budget: float = Field(0.5, gt=0, description="nats a token from the reference beyond which the run warns")
 
 
 class Evaluation(Section):

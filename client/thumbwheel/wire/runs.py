@@ -200,6 +200,10 @@ class Readiness(BaseModel):
     holdout: HoldoutForecast | None = Field(None, description="what would be held out")
     quarantine: QuarantineForecast | None = Field(None, description="what waits for a decision, or was decided against")
     notices: list[str] = Field([], description="what stops no run and may spoil its result, each with its remedy")
+    undecided: list[str] = Field(
+        [],
+        description="those of the notices that leave the verdict of the gates undecided: no run starts automatically",
+    )
     watermark: int = Field(
         description="up to where the log was looked at: its end, or for more than 5,000 events a little before; "
         "such a log is looked at in the background"

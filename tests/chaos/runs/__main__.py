@@ -29,7 +29,7 @@ from tests.chaos.runs.plan import STRIKES, Blow, blows, wishes
 from tests.chaos.runs.table import Bar, table
 from tests.chaos.runs.verdict import judge, outcomes
 from tests.chaos.runs.watching import Seen, Watch
-from tests.story.desk import events
+from tests.story.desk import LENIENT_GATES, events
 
 RESULTS = Path("benchmarks/results/chaos.json")
 #: A small and quick recipe with enough steps for faults to strike between them.
@@ -154,12 +154,7 @@ def _clients(ours: Machine, base_model: Path, projects: int) -> list[Client]:
                 project=f"desk-{number}",
                 base_model=str(base_model),
                 recipe=wire.RecipeChoice(preset="cpu-demo", changes={**RECIPE, "seed": number}),
-                gates=wire.Gates(
-                    kl_nats_per_token=1000.0,
-                    non_inferiority_margin=0.5,
-                    minimum_holdout_per_class=1,
-                    minimum_holdout_prompts=1,
-                ),
+                gates=LENIENT_GATES,
                 snapshot=wire.SnapshotRules(minimum_per_class=10, holdout_share=0.2),
             )
         )

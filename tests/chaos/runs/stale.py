@@ -23,9 +23,7 @@ WRITES: Mapping[str, Write] = {
     "snapshot": lambda session, lease: leases.snapshotted(session, lease, uuid4(), Recipe()),
     "recipe": lambda session, lease: leases.trained(session, lease, Recipe()),
     "state": lambda session, lease: leases.advance(session, lease, RunState.EVALUATING),
-    "checkpoint": lambda session, lease: leases.finish(
-        session, lease, weights_sha256="0" * 64, reasons=[], files={}, manifest={}
-    ),
+    "checkpoint": lambda session, lease: leases.finish(session, lease, weights_sha256="0" * 64, files={}, manifest={}),
     "failure": lambda session, lease: leases.fail(session, lease, "stale"),
     "cancellation": leases.cancelled,
     "release": leases.release,

@@ -50,7 +50,7 @@ def test_a_new_project_has_its_base_model_as_its_only_checkpoint():
 def test_a_checkpoint_knows_its_parent_its_verdict_and_its_files(tmp_path):
     registered = get(checkpoint(tmp_path, reasons=["auroc: too low"]))
 
-    assert (registered.kind, registered.verdict, registered.reasons) == ("adapter", "failed", ["auroc: too low"])
+    assert (registered.kind, registered.verdict, registered.reasons) == ("adapter", "refused", ["auroc: too low"])
     assert (registered.parent_id, registered.stands_on_id) == (base_id(), base_id())
     assert list(registered.files) == ["adapter_model.safetensors"]
     assert registered.scores == {"auroc": {"low": 0.7}}

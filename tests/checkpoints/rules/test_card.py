@@ -30,7 +30,7 @@ MANIFEST: dict[str, Any] = {
         "kl": {"nats_per_token": {"value": None, "low": None, "high": None, "reason": "no prompts were sampled"}},
         "length": {"candidate_median": 12.0, "reference_median": None},
     },
-    "verdict": "failed",
+    "verdict": "refused",
     "reasons": ["kl.nats_per_token: unknown (no prompts were sampled)"],
 }
 
@@ -43,7 +43,7 @@ def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
         "# support-desk: checkpoint of run run-1",
         "tags: [kto, thumbwheel]",
         "A LoRA adapter, trained with KTO (arXiv 2402.01306) on the feedback of project support-desk",
-        "**failed**",
+        "**refused**",
         "- kl.nats_per_token: unknown (no prompts were sampled)",
         "| snapshot | snapshot-1 (sha256 " + "cd" * 32 + ") |",
         "| pairs.train | 31 |",

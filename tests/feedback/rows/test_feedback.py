@@ -20,6 +20,7 @@ from app.feedback.ingest import append
 from app.feedback.ingest.entries import IngestEntry, event_entry
 from app.feedback.ingest.group_commit import EVENTS, MOST_BODIES, BodyOutcome, Intake
 from app.projects.tables import Project
+from tests.bare_project import CONFIGURATION
 from tests.logged import Answer, record, register
 
 P = "desk"
@@ -28,7 +29,7 @@ P = "desk"
 @pytest.fixture
 def project(database) -> str:
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
     return P
 
 
@@ -141,7 +142,7 @@ def test_nothing_at_all_is_fine(project):
 
 def test_two_projects_may_use_the_same_event_id(project):
     with transaction() as session:
-        session.add(Project(id="other", base_model="/models/base", configuration={}))
+        session.add(Project(id="other", base_model="/models/base", configuration=CONFIGURATION))
 
     assert one(thumb(event_id="e1")).status == "stored"
     assert record("other", [thumb(event_id="e1")]) == [BodyOutcome("e1", "stored")]

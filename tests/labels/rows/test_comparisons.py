@@ -20,6 +20,7 @@ from app.projects.tables import Project
 from app.snapshots import service as snapshots
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.redactions.rewrite import members_of, without
+from tests.bare_project import CONFIGURATION
 from tests.labels.one_by_one import resolve_all
 from tests.logged import store
 
@@ -36,7 +37,7 @@ def _project(database):
 
 def make(project: str) -> None:
     with transaction() as session:
-        session.add(Project(id=project, base_model="/models/base", configuration={}))
+        session.add(Project(id=project, base_model="/models/base", configuration=CONFIGURATION))
 
 
 def preferred(chosen: str, rejected: str, actor: str = "ann", **more) -> dict:

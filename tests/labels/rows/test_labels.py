@@ -18,6 +18,7 @@ from app.labels.service import EVERYTHING
 from app.labels.summaries import service as summaries
 from app.labels.whole_log import resolve
 from app.projects.tables import Project
+from tests.bare_project import CONFIGURATION
 from tests.logged import register, store
 
 P = "desk"
@@ -27,7 +28,7 @@ ONE, TWO = UUID(int=1), UUID(int=2)
 @pytest.fixture(autouse=True)
 def _project(database):
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
 
 
 def event(completion_id: str, signal: dict | str, *, actor: str = "ann", text: str | None = None, **more) -> dict:
@@ -160,7 +161,7 @@ def test_since_counts_completions_of_new_events_with_all_their_events():
 def test_another_project_has_its_own_log():
     say(event("c1", "up", text="One."))
     with transaction() as session:
-        session.add(Project(id="other", base_model="/models/base", configuration={}))
+        session.add(Project(id="other", base_model="/models/base", configuration=CONFIGURATION))
         session.flush()
 
         assert labels.log_of(session, "other", LabelPolicy(), EVERYTHING).completions.is_empty()

@@ -15,6 +15,7 @@ from app.labels import resolving
 from app.labels import service as labels
 from app.labels.quarantine import service
 from app.projects.tables import Project
+from tests.bare_project import CONFIGURATION
 from tests.labels.rows.test_labels_of_whole_logs import COMPLETIONS, POLICIES, TEXTS, logs
 from tests.logged import register, store
 
@@ -34,7 +35,7 @@ def fresh_project(database) -> Callable[[], str]:
     def make() -> str:
         project = f"p{next(numbers)}"
         with transaction() as session:
-            session.add(Project(id=project, base_model="/models/base", configuration={}))
+            session.add(Project(id=project, base_model="/models/base", configuration=CONFIGURATION))
         return project
 
     return make

@@ -12,6 +12,7 @@ from app.feedback import service as feedback
 from app.labels import service as labels
 from app.labels.whole_log.events import text_key
 from app.projects.tables import Project
+from tests.bare_project import CONFIGURATION
 from tests.labels.one_by_one import resolve_all, resolved
 from tests.logged import register, store
 
@@ -145,7 +146,7 @@ def fresh_project(database):
     def make() -> str:
         project = f"p{next(numbers)}"
         with transaction() as session:
-            session.add(Project(id=project, base_model="/models/base", configuration={}))
+            session.add(Project(id=project, base_model="/models/base", configuration=CONFIGURATION))
         return project
 
     return make

@@ -16,6 +16,7 @@ from app.projects.tables import Project
 from app.snapshots.rows_from_log import Chosen, choose
 from app.snapshots.selection.selected_rows import TRAIN
 from app.spill.texts import texts
+from tests.bare_project import CONFIGURATION
 from tests.logged import store
 
 P = "desk"
@@ -52,7 +53,7 @@ def vote(actor: str, number: int, completion: str, value: str) -> dict:
 @pytest.fixture(autouse=True)
 def _log(database):
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
     store(P, votes())
 
 

@@ -15,6 +15,7 @@ from app.labels import service as labels
 from app.labels.quarantine import listing, service
 from app.project_setup import service as project_setup
 from app.projects.tables import Project
+from tests.bare_project import CONFIGURATION
 from tests.desk import at_once
 from tests.labels.one_by_one import resolve_all
 from tests.logged import store
@@ -27,7 +28,7 @@ POLICY = wire.LabelPolicy()
 @pytest.fixture(autouse=True)
 def _project(database):
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
 
 
 def thumbs(actor: str, count: int, *, apart: float, value: str = "up") -> list[dict]:

@@ -8,6 +8,7 @@ from thumbwheel import wire
 
 from app.database import engine, transaction
 from app.loop import service as loop
+from app.project_setup import service as project_setup
 from app.projects import service as projects
 from app.runs import service as runs
 from app.runs.leases import service as leases
@@ -54,7 +55,7 @@ def test_a_project_of_desirable_labels_alone_learns_by_sft():
     make_project(
         trigger={"new_per_class": 20},
         recipe={"changes": {"objective": "sft"}},
-        gates={"minimum_holdout_per_class": 0},  # held-out rows of one class pass no gate, so it ships by override
+        gates={"name": "one", "findings": {"errors": True}},  # held-out rows of one class decide no AUROC
     )
     vote(20, values=["up"])
 
@@ -63,6 +64,33 @@ def test_a_project_of_desirable_labels_alone_learns_by_sft():
     (run,) = all_runs()
     assert run.recipe.objective == "sft"
     assert run.trigger == "trigger: 20 new desirable labels (required: 20)"
+
+
+def test_a_run_that_the_gates_would_leave_undecided_starts_by_hand_alone():
+    make_project(trigger={"new_per_class": 20}, gates="standard")
+    vote(40)
+
+    loop.tick()
+
+    assert all_runs() == []
+    reason = decisions()[0].reason
+    assert reason.startswith(
+        "due (20 new desirable and 20 new undesirable labels (required: 20 of each)), but it waits: "
+    )
+    assert "gates standard need 100 (minimum.rows), so the verdict would be undecided" in reason
+    assert request().state == "queued"
+
+
+def test_adopting_other_gates_is_a_new_decision():
+    make_project(trigger={"new_per_class": 20}, gates="standard")
+    vote(40)
+    loop.tick()
+    with transaction() as session:
+        project_setup.change(session, DESK, wire.ProjectChange(gates="toy"), "key test")
+
+    loop.tick()
+
+    assert len(all_runs()) == 1
 
 
 def test_a_trigger_for_pairs_that_are_not_there_says_what_is_missing():

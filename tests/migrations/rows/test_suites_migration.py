@@ -9,7 +9,7 @@ from app.database import transaction
 from app.suites.versions import service as suites
 from tests.older_database import older_database
 
-BEFORE, AFTER = "0025", "0027"
+BEFORE, AFTER = "0026", "0027"
 PROJECT = "INSERT INTO projects (id, base_model, configuration, created_at) VALUES ('old', '/m', '{}', now())"
 CHECKPOINT = (
     "INSERT INTO checkpoints (id, project_id, kind, base_model, verdict, reasons, files, scores, manifest, created_at) "

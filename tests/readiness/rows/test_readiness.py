@@ -84,7 +84,7 @@ def test_a_run_is_not_refused_for_what_the_log_lacked_before():
 
 
 def test_a_run_of_a_log_that_has_grown_too_little_is_refused_by_the_worker(tmp_path):
-    make_project("grown", gates={"minimum_holdout_per_class": 500})
+    make_project("grown", snapshot={"minimum_per_class": 500})
     vote(30, project="grown")
     look_ahead("grown")
     vote(2, start=30, project="grown")
@@ -95,24 +95,28 @@ def test_a_run_of_a_log_that_has_grown_too_little_is_refused_by_the_worker(tmp_p
         snapshot(claimed, tmp_path)
 
 
-def test_a_run_that_no_gate_would_pass_is_not_ready_and_says_how_many_labels_are_missing():
-    make_project("small", gates={"minimum_holdout_per_class": 12, "minimum_holdout_prompts": 20})
+def test_too_small_a_holdout_for_the_gates_stops_no_run_and_says_how_many_labels_are_missing():
+    make_project("small", gates="standard")
     vote(60, project="small")
     look_ahead("small")
 
     with transaction() as session:
         found = runs.readiness(session, "small")
 
-    assert not found.ready
+    assert found.ready
+    assert found.reasons == []
     assert found.holdout is not None
     held_out = found.holdout
-    assert 0 < held_out.desirable < 12
-    assert held_out.prompts == held_out.desirable + held_out.undesirable
-    missing = {refusal.of: (refusal.have, refusal.need, refusal.more) for refusal in found.refusals}
-    assert missing["desirable"] == (held_out.desirable, 12, -(-(12 - held_out.desirable) * 10 // 3))
-    assert "gates.minimum_holdout_per_class" in found.reasons[0]
-    with pytest.raises(Refused, match="would be held out"):
-        request("small")
+    assert 0 < held_out.desirable < 30
+    rows = held_out.desirable + held_out.undesirable
+    assert held_out.prompts == rows
+    assert found.undecided[0] == (
+        f"{rows} rows would be held out, and gates standard need 100 (minimum.rows), so the verdict would be "
+        f"undecided: about {-(-(100 - rows) * 10 // 3)} more labels, or a larger snapshot.holdout_share"
+    )
+    assert len(found.undecided) == 4
+    assert found.notices[:4] == found.undecided
+    assert request("small").state == "queued"
 
 
 def test_few_actors_and_votes_in_quarantine_are_said_and_stop_nothing():

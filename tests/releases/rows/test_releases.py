@@ -96,7 +96,7 @@ def test_a_checkpoint_that_its_gates_refused_ships_only_with_a_reason(tmp_path):
     assert refused.value.reasons == ("auroc: too low", "kl: too high")
 
     assert ship(made, override_reason=WHY).override_reason == WHY
-    assert current().checkpoint.verdict == "failed"
+    assert current().checkpoint.verdict == "refused"
 
 
 def test_an_override_reason_is_kept_on_a_checkpoint_whose_gates_passed(tmp_path):
@@ -111,7 +111,7 @@ INSERT = (
 
 @pytest.mark.parametrize(
     ("verdict", "guard"),
-    [("failed", "ck_releases_passed_or_overridden"), ("passed", "fk_releases_checkpoint_with_verdict")],
+    [("refused", "ck_releases_passed_or_overridden"), ("passed", "fk_releases_checkpoint_with_verdict")],
 )
 def test_postgres_itself_refuses_a_failed_checkpoint_without_a_reason_and_a_lie_about_its_verdict(
     tmp_path, verdict, guard

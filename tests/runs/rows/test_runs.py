@@ -11,6 +11,7 @@ from thumbwheel.wire.recipe import PAIRED, Recipe, recipe_of
 from app import settings
 from app.database import new_id, transaction
 from app.errors import Conflict, Invalid, NotFound, Refused, StaleLease, Unavailable
+from app.project_setup import service as project_setup
 from app.projects import service as projects
 from app.runs import commands
 from app.runs import service as runs
@@ -35,6 +36,7 @@ from tests.desk import (
 )
 from tests.logged import store
 
+PASSED = {"verdict": "passed", "reasons": []}
 pytestmark = pytest.mark.usefixtures("project")
 
 
@@ -45,14 +47,14 @@ def test_a_request_freezes_what_decides_the_run_and_asks_workers_to_look():
     run = request(changes={"beta": 0.2})
 
     with transaction() as session:
-        projects.change(session, DESK, wire.ProjectChange(gates=wire.Gates(auroc_above=0.9)))
+        project_setup.change(session, DESK, wire.ProjectChange(gates="strict"), "key test")
     vote(10, start=100)
     claimed = claim(run.id)
 
     assert run.state == "queued"
     assert messages() == [str(run.id)]
     assert claimed.recipe.beta == 0.2
-    assert claimed.configuration.gates.auroc_above == 0.5
+    assert (claimed.configuration.gates.document.name, claimed.configuration.gates.version) == ("toy", 1)
     assert claimed.watermark == 40
     assert [(move.from_state, move.to_state) for move in shown(run.id).transitions] == [
         (None, "queued"),
@@ -84,7 +86,7 @@ def test_an_objective_that_compares_is_refused_where_nothing_was_compared(object
 
 
 def test_desirable_feedback_alone_is_enough_for_sft_and_its_recipe_resolves_without_lambdas(tmp_path):
-    make_project("praise", gates={"minimum_holdout_per_class": 0})
+    make_project("praise")
     vote(40, project="praise", values=["up"])
     with pytest.raises(Refused, match="kto needs both classes"):
         request("praise")
@@ -219,7 +221,7 @@ WRITES: dict[str, Callable[..., Any]] = {
     "report": lambda session, lease: leases.report(session, lease, leases.Report(done=1, total=2)),
     "metrics": lambda session, lease: leases.report(session, lease, leases.Report(metrics=[{"step": 1}])),
     "finish": lambda session, lease: leases.finish(
-        session, lease, weights_sha256="", reasons=[], files={}, manifest={"kind": "adapter", "scores": {}}
+        session, lease, weights_sha256="", files={}, manifest={**PASSED, "kind": "adapter", "scores": {}}
     ),
     "fail": lambda session, lease: leases.fail(session, lease, "because"),
     "cancelled": leases.cancelled,

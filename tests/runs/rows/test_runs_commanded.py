@@ -301,9 +301,9 @@ def test_a_reproduction_says_whether_its_weights_are_those_of_its_source(same, t
     assert shown(second.lease.run_id).reproduces is None
 
     sha256 = execute("SELECT weights_sha256 FROM checkpoints WHERE id = :id", id=made)[0][0] if same else "0" * 64
-    manifest = {"kind": "adapter", "scores": {}, "training": {}}
+    manifest = {"kind": "adapter", "scores": {}, "training": {}, "verdict": "passed", "reasons": []}
     with transaction() as session:
-        leases.finish(session, second.lease, weights_sha256=sha256, reasons=[], files={}, manifest=manifest)
+        leases.finish(session, second.lease, weights_sha256=sha256, files={}, manifest=manifest)
 
     run = shown(second.lease.run_id)
     assert (run.source, run.reproduces) == ("reproduction", same)

@@ -43,8 +43,8 @@ NUMBERS = count()
 
 
 def finish(session: Session, lease: Lease) -> None:
-    manifest = {"kind": "adapter", "scores": {}, "training": {}}
-    leases.finish(session, lease, weights_sha256="a" * 64, reasons=[], files={}, manifest=manifest)
+    manifest = {"kind": "adapter", "scores": {}, "training": {}, "verdict": "passed", "reasons": []}
+    leases.finish(session, lease, weights_sha256="a" * 64, files={}, manifest=manifest)
 
 
 def advance(session: Session, lease: Lease) -> None:

@@ -21,6 +21,7 @@ from app.projects.tables import Project
 from app.snapshots import service as snapshots
 from app.snapshots.prompts import service as prompts
 from app.snapshots.prompts.split import group_of, key_of, split_of
+from tests.bare_project import CONFIGURATION
 from tests.logged import register, store
 
 P = "chats"
@@ -32,7 +33,7 @@ WORDS = Path(__file__).read_text().split()
 @pytest.fixture(autouse=True)
 def _project(database):
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
 
 
 def build(folder: Path, watermark: int | None = None, rules: wire.SnapshotRules = RULES) -> snapshots.Built:

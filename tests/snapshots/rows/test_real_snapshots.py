@@ -13,6 +13,7 @@ from app.feedback import importing
 from app.feedback import service as feedback
 from app.projects.tables import Project
 from app.snapshots import service as snapshots
+from tests.bare_project import CONFIGURATION
 from tests.logged import store
 
 P = "real"
@@ -34,7 +35,7 @@ def test_each_file_of_real_feedback_becomes_a_snapshot_with_a_card(database, sha
         if isinstance(item, importing.Imported)
     ]
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
     store(P, events)
 
     if name == ONE_CLASS:

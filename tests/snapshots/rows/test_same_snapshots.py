@@ -1,5 +1,6 @@
 """Equal feedback gives equal snapshots in another database, in another order, and after a killed build."""
 
+import json
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from app import database as app_database
 from app.cli.migrate import configuration
 from benchmarks.labels.logs import fill
 from benchmarks.labels.work import PROJECT
+from tests.bare_project import CONFIGURATION
 from tests.conftest import forget_settings
 from tests.snapshots.building import build
 
@@ -101,8 +103,8 @@ def original(databases) -> Database:
     database = databases()
     with psycopg.connect(database.url) as connection:
         connection.execute(
-            "INSERT INTO projects (id, base_model, configuration, created_at) VALUES (%s, '/models/base', '{}', now())",
-            [PROJECT],
+            "INSERT INTO projects (id, base_model, configuration, created_at) VALUES (%s, '/models/base', %s, now())",
+            [PROJECT, json.dumps(CONFIGURATION)],
         )
     fill(database.url, PROJECT, EVENTS)
     return database

@@ -22,6 +22,7 @@ from app.snapshots import service as snapshots
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.tables import SnapshotRedaction
 from tests import small_snapshot
+from tests.bare_project import CONFIGURATION
 from tests.logged import store
 
 P = "desk"
@@ -33,7 +34,7 @@ LONG_AGO = "2026-01-01T00:00:00Z"
 @pytest.fixture(autouse=True)
 def _project(database):
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
 
 
 def side_of(prompt) -> str:
@@ -69,7 +70,7 @@ def say_enough() -> None:
 
 
 #: Gates without requirements for the holdout.
-NO_GATE = wire.Gates(minimum_holdout_per_class=0, minimum_holdout_prompts=0)
+NO_GATE = wire.GateDocument(name="none")
 
 
 def build(

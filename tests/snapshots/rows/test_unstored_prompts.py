@@ -16,6 +16,7 @@ from app.snapshots.prompts import conversations
 from app.snapshots.prompts import service as prompts
 from app.snapshots.prompts import store as prompt_store
 from app.snapshots.prompts.split import group_of, key_of
+from tests.bare_project import CONFIGURATION
 from tests.logged import register, store
 
 P = "chats"
@@ -26,7 +27,7 @@ GREETING = [{"role": "user", "content": "Hi"}]
 @pytest.fixture(autouse=True)
 def _project(database, monkeypatch):
     with transaction() as session:
-        session.add(Project(id=P, base_model="/models/base", configuration={}))
+        session.add(Project(id=P, base_model="/models/base", configuration=CONFIGURATION))
     monkeypatch.setattr(conversations, "MOST_JOINS", 4)
 
 

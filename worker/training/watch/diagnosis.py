@@ -76,6 +76,7 @@ def _both_rewards_fall(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
         "the rewards of both classes fall together: the learning rate is too high for this beta: lower learning_rate "
         f"(it is {recipe.learning_rate:g}) or raise beta (it is {recipe.beta:g})",
         "lower",
+        "error",
     )
 
 
@@ -107,6 +108,7 @@ def _not_separated(desirable: float, undesirable: float, recipe: Recipe) -> Diag
         "undesirable ones): the policy changes without telling the classes apart: check whether the labels say "
         f"anything about the completions, and lower learning_rate (it is {recipe.learning_rate:g})",
         "lower",
+        "error",
     )
 
 
@@ -196,6 +198,7 @@ def _drift_is_over_budget(metrics: Metrics, recipe: Recipe) -> Diagnosis | None:
         f"the policy is {kl:.3g} nats a token away from the reference, drift.kl_budget is {recipe.drift.kl_budget:g}: "
         f"raise beta (it is {recipe.beta:g}), lower learning_rate (it is {recipe.learning_rate:g}) or train less",
         "lower",
+        "error",
     )
 
 

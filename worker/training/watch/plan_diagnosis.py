@@ -21,11 +21,13 @@ class Diagnosis(NamedTuple):
     """A problem and its remedy.
 
     learning_rate   direction in which the remedy moves the learning rate, None if it does not
+    severity        error if the weights are of no use as they are
     """
 
     code: str
     message: str
     learning_rate: Literal["lower", "raise"] | None = None
+    severity: Literal["warning", "error"] = "warning"
 
 
 def of_rows(read: TokenisedRows, plan: BatchPlan, recipe: Recipe, context: int | None) -> list[Diagnosis]:
