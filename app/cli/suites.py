@@ -112,7 +112,8 @@ def run(
     one is undecided, since an answer, an embedding or a judge is missing.
     """
     from app.suites.endpoint import Endpoint, Sampling
-    from app.suites.running import Runner, samples_of
+    from app.suites.running import Runner
+    from app.suites.samples import samples_of
 
     if (embeddings is None) != (embedding_model is None):
         raise Invalid("--embeddings and --embedding-model belong together: give both.", code="invalid_option")

@@ -1,38 +1,20 @@
 """Runs suites against an endpoint: a sample for each test and prompt, several at once, judged as they arrive."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 from thumbwheel import wire
 
 from app.suites.assertions import NO_EVIDENCE, Evidence
-from app.suites.documents import prompts_of, sha256_of
+from app.suites.documents import sha256_of
 from app.suites.endpoint import Endpoint, Missing, Sampling, WrittenText
-from app.suites.filling import fill, fill_all
 from app.suites.grading import GradedTest, grade_test, texts_to_embed_of, undecided_test
 from app.suites.report import SampleOutcome, SuiteReport
+from app.suites.samples import SuiteSample, samples_of
 
 #: After this number of requests in a row without an answer, no further one is sent.
 MOST_MISSES_IN_A_ROW = 10
-
-
-@dataclass(frozen=True)
-class SuiteSample:
-    """A test of a suite with one of its prompts."""
-
-    number: int
-    test: wire.SuiteTest
-    prompt: wire.SuitePrompt
-
-    def messages(self) -> list[Mapping[str, Any]]:
-        """Returns the chat to send, with the variables of the test. A text is a message of the user."""
-        if isinstance(self.prompt.prompt, str):
-            return [{"role": "user", "content": fill(self.prompt.prompt, self.test.vars)}]
-        chat = (message.model_dump(mode="json", exclude_none=True) for message in self.prompt.prompt)
-        return [fill_all(message, self.test.vars) for message in chat]
 
 
 class Runner:
@@ -95,15 +77,6 @@ class Runner:
             return Evidence(self._embeddings.embed(texts))
         except Missing as error:
             return Evidence(no_vectors=f"got no embedding: {error}")
-
-
-def samples_of(suite: wire.Suite) -> list[SuiteSample]:
-    """Returns the samples of a suite in the order of its tests."""
-    return [
-        SuiteSample(number, test, prompt)
-        for number, test in enumerate(suite.tests)
-        for prompt in prompts_of(suite, test)
-    ]
 
 
 def _outcome(sample: SuiteSample, answer: WrittenText | None, graded: GradedTest) -> SampleOutcome:
