@@ -17,6 +17,7 @@ from app.access.api import router as access
 from app.access.known_keys import KnownKeys
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
+from app.checkpoints.samples.api import router as samples
 from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
 from app.dashboard.api_reference import ASSETS_PATH, assets
@@ -124,6 +125,7 @@ ROUTERS = (
     loop,
     snapshots,
     checkpoints,
+    samples,
     releases,
     erasures,
     access,

@@ -1,6 +1,6 @@
 """Registers, lists, stages and opens checkpoints, which are immutable weights."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from app.pages import Page, key_of_cursor, page_of
 from app.projects import service as projects
 
 #: Files of a checkpoint that are not needed to load its model.
-CARD, MANIFEST = "README.md", "manifest.json"
+CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,21 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
     return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))
 
 
+def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[Checkpoint]:
+    """Returns the checkpoints that were trained on these snapshots."""
+    return store.on_snapshots(session, snapshot_ids)
+
+
+def replace_files(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
+    """Records other content of files (path → sha256) that hold texts of users. Weights are never replaced."""
+    store.replace_files(session, checkpoint_id, files)
+
+
+def without_a_checkpoint(session: Session, hashes: Collection[str]) -> list[str]:
+    """Returns those of the hashes that no checkpoint names as a file."""
+    return sorted(set(hashes) - store.named(session, hashes))
+
+
 def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> OpenFile:
     """Opens a file of the checkpoint. Raises `NotFound`, `Unavailable`."""
     row = _require(session, project, checkpoint_id)
@@ -166,7 +181,7 @@ def stage(parts: Chain, folder: Path) -> Staged:
 def _fetch(row: Checkpoint, folder: Path) -> None:
     for path, sha256 in row.files.items():
         # A fetched file is complete, and the trainer verifies the weights.
-        if path not in (CARD, MANIFEST) and not (folder / path).exists():
+        if path not in (CARD, MANIFEST, SAMPLES) and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
 
 

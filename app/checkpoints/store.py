@@ -1,10 +1,10 @@
 """SQL of checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import column, insert, select, table
+from sqlalchemy import column, insert, select, table, text, update
 from sqlalchemy.orm import Session
 
 from app.checkpoints.tables import Checkpoint
@@ -40,3 +40,25 @@ def live_id(session: Session, project: str) -> UUID | None:
     """Returns the checkpoint of the project's newest release."""
     query = select(RELEASES.c.checkpoint_id).where(RELEASES.c.project_id == project)
     return session.execute(query.order_by(RELEASES.c.number.desc()).limit(1)).scalar_one_or_none()
+
+
+def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[Checkpoint]:
+    query = select(Checkpoint).where(Checkpoint.snapshot_id.in_(snapshot_ids)).order_by(Checkpoint.id)
+    return session.scalars(query).all()
+
+
+def replace_files(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
+    session.execute(
+        update(Checkpoint).where(Checkpoint.id == checkpoint_id).values(files=Checkpoint.files.concat(dict(files)))
+    )
+
+
+_NAMED = text("""
+    SELECT file.value FROM checkpoints, LATERAL jsonb_each_text(files) AS file
+    WHERE file.value = ANY(CAST(:hashes AS text[]))
+""")
+
+
+def named(session: Session, hashes: Collection[str]) -> set[str]:
+    """Returns those of the hashes that a checkpoint names as a file."""
+    return set(session.scalars(_NAMED, {"hashes": sorted(hashes)})) if hashes else set()

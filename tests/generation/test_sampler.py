@@ -96,7 +96,9 @@ def test_drawn_tokens_depend_neither_on_the_batch_nor_on_the_order_nor_on_the_wa
     requests = [Request(prompt, 0.7, 9, stream) for stream, prompt in enumerate([*prompts(), *prompts()])]
 
     def tokens_of(way: Way, rows_at_once: int, order: list[int]) -> dict[int, list[int]]:
-        completions = written(model, way, [requests[number] for number in order], rows_at_once=rows_at_once, ends=(256,))
+        completions = written(
+            model, way, [requests[number] for number in order], rows_at_once=rows_at_once, ends=(256,)
+        )
         return {number: completion.tokens.tolist() for number, completion in zip(order, completions, strict=True)}
 
     in_order = list(range(len(requests)))
@@ -119,7 +121,9 @@ def test_samples_follow_the_distribution_at_the_temperature_whatever_the_models_
         for start, prompt in ((0, short), (1, long)):
             with torch.no_grad():
                 logits = model(input_ids=torch.from_numpy(prompt).long()[None]).logits[0, -1]
-            drawn = np.bincount([int(completion.tokens[0]) for completion in completions[start::2]], minlength=12) / 3000
+            drawn = (
+                np.bincount([int(completion.tokens[0]) for completion in completions[start::2]], minlength=12) / 3000
+            )
             assert np.abs(drawn - torch.softmax(logits / temperature, -1).numpy()).sum() / 2 < 0.04
 
 

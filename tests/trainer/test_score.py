@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from thumbwheel.wire.recipe import recipe_of, resolve
 
 from app.durable import sha256_of

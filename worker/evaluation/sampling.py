@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from app.checkpoints.samples import files
@@ -100,9 +99,7 @@ class Samples:
         begun = time.monotonic()
         written = self._written[name] = _Written()
         if self._way is None:
-            self._way = way_of(
-                reading.model, self._ids, room=self._context, between_tokens=lambda _: self._stop()
-            )
+            self._way = way_of(reading.model, self._ids, room=self._context, between_tokens=lambda _: self._stop())
         ends = self._tokens.ends
         sampler = Sampler(
             reading.model, self._way, ends,
@@ -164,7 +161,7 @@ class Samples:
 
         completions = iter(sampler.write(requests, between_tokens))
         for kept, numbers, _ in kinds:
-            kept += islice(completions, len(numbers))
+            kept.extend(islice(completions, len(numbers)))
         if temperature == 1:
             written.drawn = written.sampled
 

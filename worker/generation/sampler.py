@@ -80,7 +80,7 @@ class Sampler:
         self._with_log_probs = with_log_probs
 
     def write(
-        self, requests: Sequence[Request], between_tokens: Callable[[int], None] = lambda tokens: None
+        self, requests: Sequence[Request], between_tokens: Callable[[int], None] = lambda _: None
     ) -> list[Completion]:
         """Returns the completions, in the order of the requests.
 

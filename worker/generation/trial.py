@@ -31,7 +31,7 @@ def way_of(
     prompts: Sequence[Ids],
     *,
     room: int | None = None,
-    between_tokens: Callable[[int], None] = lambda tokens: None,
+    between_tokens: Callable[[int], None] = lambda _: None,
 ) -> Way:
     """Returns the fastest way that is right for `model`.
 
@@ -63,9 +63,7 @@ def _requests(prompts: Sequence[Ids], room: int | None) -> list[Request]:
     ]
 
 
-def _is_right(
-    model: Any, way: Way, requests: Sequence[Request], between_tokens: Callable[[int], None]
-) -> bool:
+def _is_right(model: Any, way: Way, requests: Sequence[Request], between_tokens: Callable[[int], None]) -> bool:
     allowed = LOOSE if has_experts(model) else TIGHT
     sampler = Sampler(model, way, (), rows_at_once=2, seed=0, with_log_probs=True)
     try:

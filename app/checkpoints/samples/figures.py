@@ -18,6 +18,7 @@ Legend: N replies, one for each prompt.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Replies:
     @classmethod
     def of(cls, texts: Sequence[str], tokens: Sequence[int], finished: Sequence[bool]) -> "Replies":
         words = [text.split() for text in texts]
-        pairs = [list(zip(reply, reply[1:], strict=False)) for reply in words]
+        pairs = [list(pairwise(reply)) for reply in words]
         occurrences = Counter(pair for of_reply in pairs for pair in of_reply)
         return cls(
             texts=texts,

@@ -1,7 +1,7 @@
-"""samples.parquet: what candidate, shipped checkpoint and ancestor wrote, a row for each prompt, decoding and model. Pure.
+"""samples.parquet: what candidate, shipped checkpoint and ancestor wrote. Pure.
 
-Rows of one prompt and decoding follow each other, so that they can be shown side by side: an *exchange*. Each exchange
-has a row of every model.
+It has a row for each prompt, decoding and model. Rows of one prompt and decoding follow each other, so that they can be
+shown side by side: a *set*, which has a row of every model.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-FILE = "samples.parquet"
 MODELS = ("candidate", "shipped", "ancestor")
-#: Rows of a row group; a multiple of the number of models, so that no exchange is split.
+#: Rows of a row group; a multiple of the number of models, so that no set is split.
 GROUP = 300 * len(MODELS)
 
 SCHEMA = pa.schema(
@@ -36,7 +35,7 @@ SCHEMA = pa.schema(
         pa.field("lp_ancestor", pa.float64()),
     ]
 )
-#: Columns by which exchanges are filtered.
+#: Columns by which sets are filtered.
 FILTERS = ("source", "suite", "decoding")
 
 Row = Mapping[str, Any]
@@ -50,15 +49,15 @@ def read(file: IO[bytes] | Path) -> pa.Table:
     return pq.read_table(file)
 
 
-def exchanges_of(table: pa.Table) -> list[dict[str, Row]]:
-    """Returns the exchanges of the table: the row of each model, by its name."""
+def sets_of(table: pa.Table) -> list[dict[str, Row]]:
+    """Returns the sets of the table: the row of each model, by its name."""
     rows = table.to_pylist()
     width = len(MODELS)
     return [{row["model"]: row for row in rows[start : start + width]} for start in range(0, len(rows), width)]
 
 
 def numbers_of(file: IO[bytes], wanted: Mapping[str, str | None]) -> Sequence[int]:
-    """Returns the numbers of the exchanges whose columns have the wanted values; None wants any value."""
+    """Returns the numbers of the sets whose columns have the wanted values; None wants any value."""
     table = pq.read_table(file, columns=list(FILTERS))
     table = table.take(pa.array(range(0, len(table), len(MODELS)), pa.int64()))
     mask = pa.array([True] * len(table))
@@ -68,16 +67,16 @@ def numbers_of(file: IO[bytes], wanted: Mapping[str, str | None]) -> Sequence[in
     return [number for number, kept in enumerate(mask.to_pylist()) if kept]
 
 
-def read_exchanges(file: IO[bytes], numbers: Sequence[int]) -> Iterator[dict[str, Row]]:
-    """Yields the exchanges with these numbers, which ascend. Reads only the row groups that have them."""
+def read_sets(file: IO[bytes], numbers: Sequence[int]) -> Iterator[dict[str, Row]]:
+    """Yields the sets with these numbers, which ascend. Reads only the row groups that have them."""
     per_group = GROUP // len(MODELS)
     with pq.ParquetFile(file) as samples:
-        held, exchanges = -1, list[dict[str, Row]]()
+        held, sets = -1, list[dict[str, Row]]()
         for number in numbers:
             group = number // per_group
             if group != held:
-                held, exchanges = group, exchanges_of(samples.read_row_group(group))
-            yield exchanges[number % per_group]
+                held, sets = group, sets_of(samples.read_row_group(group))
+            yield sets[number % per_group]
 
 
 def with_prompts_of(table: pa.Table, groups: Collection[str]) -> pa.Table:

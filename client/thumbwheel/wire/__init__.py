@@ -12,7 +12,17 @@ from thumbwheel.wire.audits import (
     NewAuditVerdict,
 )
 from thumbwheel.wire.balance import BalancePlan, ClassPlan, Refusal, Segment
-from thumbwheel.wire.checkpoints import Approval, Checkpoint, CurrentRelease, NewBaseModel, NewRelease, Release, Verdict
+from thumbwheel.wire.checkpoints import (
+    Approval,
+    Checkpoint,
+    CurrentRelease,
+    NewBaseModel,
+    NewRelease,
+    PromptSamples,
+    Release,
+    Reply,
+    Verdict,
+)
 from thumbwheel.wire.feedback import (
     BatchItem,
     BatchReceipt,
@@ -175,6 +185,7 @@ __all__ = [
     "ProjectChange",
     "ProjectConfiguration",
     "Prompt",
+    "PromptSamples",
     "QuarantineDecision",
     "QuarantineFinding",
     "QuarantineForecast",
@@ -192,6 +203,7 @@ __all__ = [
     "RecipeChoice",
     "Refusal",
     "Release",
+    "Reply",
     "Retract",
     "RowCounts",
     "Run",
