@@ -104,13 +104,14 @@ def finish(
     kind: str = "adapter",
     reasons: Sequence[str] = (),
     files: Mapping[str, Path] | None = None,
+    manifest: Mapping[str, Any] | None = None,
 ) -> UUID:
     """Registers a checkpoint with `files`, or else with one weight file that is unique to the run."""
     weights = folder / "adapter_model.safetensors"
     if files is None:
         weights.write_text(f"weights of run {claimed.lease.run_id}")
     stored = {name: artifacts.put(path).sha256 for name, path in (files or {weights.name: weights}).items()}
-    manifest = {"kind": kind, "scores": {"auroc": {"low": 0.7}}, "training": {"base_fingerprint": "f" * 64}}
+    small = {"kind": kind, "scores": {"auroc": {"low": 0.7}}, "training": {"base_fingerprint": "f" * 64}}
     with transaction() as session:
         return leases.finish(
             session,
@@ -118,7 +119,7 @@ def finish(
             weights_sha256=stored["model.safetensors" if kind == "weights" and files else weights.name],
             reasons=list(reasons),
             files=stored,
-            manifest=manifest,
+            manifest=manifest or small,
         )
 
 

@@ -19,6 +19,8 @@ from app.projects import service as projects
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
+#: Files that hold texts of users if there are samples: an erasure replaces them.
+TEXTS = (CARD, SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def register(
     Raises `NotFound` if the reference is no checkpoint of the project.
     """
     reference = _require(session, project, reference_id)
+    texts = {path: files[path] for path in TEXTS if path in files} if SAMPLES in files else {}
     stands_on = reference.stands_on_id if reference.kind == "adapter" else reference.id
-    return store.insert_checkpoint(
+    row = store.insert_checkpoint(
         session,
         {
             "project_id": project,
@@ -95,23 +98,28 @@ def register(
             "verdict": "failed" if reasons else "passed",
             "reasons": reasons,
             "weights_sha256": weights_sha256,
-            "files": dict(files),
+            "files": {path: sha256 for path, sha256 in files.items() if path not in texts},
             "scores": manifest["scores"],
             "manifest": dict(manifest),
         },
     )
+    if texts:
+        store.insert_texts(session, row.id, texts)
+    return row
 
 
 def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
     """Returns the checkpoint. Raises `NotFound`."""
-    return _shown(_require(session, project, checkpoint_id), store.live_id(session, project))
+    row = _require(session, project, checkpoint_id)
+    return _shown(row, store.texts_of(session, [row.id]), store.live_id(session, project))
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
     """Returns the project's checkpoints, newest first; the oldest is its first base model."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     live = store.live_id(session, project)
-    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live))
+    texts = store.texts_of(session, [row.id for row in rows])
+    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, texts, live))
 
 
 def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[Checkpoint]:
@@ -119,22 +127,25 @@ def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[C
     return store.on_snapshots(session, snapshot_ids)
 
 
-def replace_files(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
-    """Records other content of files (path → sha256) that hold texts of users. Weights are never replaced."""
-    store.replace_files(session, checkpoint_id, files)
+def texts_of(session: Session, checkpoint_ids: Collection[UUID]) -> dict[UUID, dict[str, str]]:
+    """Returns the files with texts of users (path → sha256) of those checkpoints that have any."""
+    return store.texts_of(session, checkpoint_ids)
 
 
-def without_a_checkpoint(session: Session, hashes: Collection[str]) -> list[str]:
-    """Returns those of the hashes that no checkpoint names as a file."""
-    return sorted(set(hashes) - store.named(session, hashes))
+def replace_texts(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> list[str]:
+    """Records other files with texts of users; returns the hashes of the earlier ones that no checkpoint names now."""
+    before = store.texts_of(session, [checkpoint_id])[checkpoint_id]
+    store.replace_texts(session, checkpoint_id, files)
+    return sorted(set(before.values()) - store.named_texts(session, before.values()))
 
 
 def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> OpenFile:
     """Opens a file of the checkpoint. Raises `NotFound`, `Unavailable`."""
     row = _require(session, project, checkpoint_id)
-    sha256 = row.files.get(path)
+    files = _files(row, store.texts_of(session, [row.id]))
+    sha256 = files.get(path)
     if sha256 is None:
-        listing = f"it has {', '.join(sorted(row.files))}" if row.files else "it is the project's base model"
+        listing = f"it has {', '.join(sorted(files))}" if files else "it is the project's base model"
         raise NotFound(f"Checkpoint {checkpoint_id} has no file {path!r}: {listing}.", code="file_not_found")
     return artifacts.open_verified(sha256)
 
@@ -181,7 +192,7 @@ def stage(parts: Chain, folder: Path) -> Staged:
 def _fetch(row: Checkpoint, folder: Path) -> None:
     for path, sha256 in row.files.items():
         # A fetched file is complete, and the trainer verifies the weights.
-        if path not in (CARD, MANIFEST, SAMPLES) and not (folder / path).exists():
+        if path not in (CARD, MANIFEST) and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
 
 
@@ -192,11 +203,16 @@ def _require(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint:
     return row
 
 
-def _shown(row: Checkpoint, live: UUID | None) -> wire.Checkpoint:
+def _files(row: Checkpoint, texts: Mapping[UUID, Mapping[str, str]]) -> dict[str, str]:
+    return {**row.files, **texts.get(row.id, {})}
+
+
+def _shown(row: Checkpoint, texts: Mapping[UUID, Mapping[str, str]], live: UUID | None) -> wire.Checkpoint:
     return wire.Checkpoint.model_validate(
         {
             **{name: getattr(row, name) for name in wire.Checkpoint.model_fields if name not in ("project", "live")},
             "project": row.project_id,
+            "files": _files(row, texts),
             "live": row.id == live,
         }
     )

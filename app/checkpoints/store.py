@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import column, insert, select, table, text, update
 from sqlalchemy.orm import Session
 
-from app.checkpoints.tables import Checkpoint
+from app.checkpoints.tables import Checkpoint, CheckpointTexts
 
 #: The ledger belongs to app.releases, which may import this folder but not the reverse; it is read for what is live.
 RELEASES = table("releases", column("project_id"), column("number"), column("checkpoint_id"))
@@ -47,18 +47,28 @@ def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[C
     return session.scalars(query).all()
 
 
-def replace_files(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
+def insert_texts(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
+    session.execute(insert(CheckpointTexts).values(checkpoint_id=checkpoint_id, files=dict(files)))
+
+
+def texts_of(session: Session, checkpoint_ids: Collection[UUID]) -> dict[UUID, dict[str, str]]:
+    """Returns the files with texts of users (path → sha256) of those checkpoints that have any."""
+    rows = session.scalars(select(CheckpointTexts).where(CheckpointTexts.checkpoint_id.in_(checkpoint_ids)))
+    return {row.checkpoint_id: row.files for row in rows}
+
+
+def replace_texts(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
     session.execute(
-        update(Checkpoint).where(Checkpoint.id == checkpoint_id).values(files=Checkpoint.files.concat(dict(files)))
+        update(CheckpointTexts).where(CheckpointTexts.checkpoint_id == checkpoint_id).values(files=dict(files))
     )
 
 
 _NAMED = text("""
-    SELECT file.value FROM checkpoints, LATERAL jsonb_each_text(files) AS file
+    SELECT file.value FROM checkpoint_texts, LATERAL jsonb_each_text(files) AS file
     WHERE file.value = ANY(CAST(:hashes AS text[]))
 """)
 
 
-def named(session: Session, hashes: Collection[str]) -> set[str]:
-    """Returns those of the hashes that a checkpoint names as a file."""
+def named_texts(session: Session, hashes: Collection[str]) -> set[str]:
+    """Returns those of the hashes that a checkpoint names as a file with texts of users."""
     return set(session.scalars(_NAMED, {"hashes": sorted(hashes)})) if hashes else set()

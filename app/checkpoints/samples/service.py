@@ -52,16 +52,13 @@ def redact(session: Session, snapshot_ids: Collection[UUID], groups: Collection[
     caller deletes. A second call changes nothing. Raises `Unavailable`.
     """
     replaced: list[str] = []
-    for checkpoint in checkpoints.on_snapshots(session, snapshot_ids):
-        sha256 = checkpoint.files.get(checkpoints.SAMPLES)
-        if sha256 is None:
-            continue
+    rows = {row.id: row for row in checkpoints.on_snapshots(session, snapshot_ids)}
+    for checkpoint_id, texts in checkpoints.texts_of(session, rows).items():
         with tempfile.TemporaryDirectory(prefix="thumbwheel-samples-") as folder:
-            renewed = _without(sha256, groups, checkpoint.manifest, Path(folder))
+            renewed = _without(texts[checkpoints.SAMPLES], groups, rows[checkpoint_id].manifest, Path(folder))
         if renewed:
-            replaced += [checkpoint.files[name] for name in renewed if name in checkpoint.files]
-            checkpoints.replace_files(session, checkpoint.id, renewed)
-    return checkpoints.without_a_checkpoint(session, replaced)
+            replaced += checkpoints.replace_texts(session, checkpoint_id, renewed)
+    return replaced
 
 
 def _without(sha256: str, groups: Collection[str], manifest: Mapping[str, Any], folder: Path) -> dict[str, str]:
