@@ -1,4 +1,4 @@
-"""The samples of a scored WORKDIR: the same prompts for all models, whole or not at all, and figures that follow from them."""
+"""The samples of a scored WORKDIR: the same prompts for all models, whole or not at all, and their figures."""
 
 import json
 import shutil

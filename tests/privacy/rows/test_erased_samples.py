@@ -91,7 +91,7 @@ def test_an_erasure_removes_samples_and_card_lines_of_its_prompts_and_leaves_the
     assert sorted(samples_left()) == sorted(f'"{prompt}"' for prompt in [*others, "Say please"])
     [(sha256,)] = execute("SELECT files ->> 'README.md' FROM checkpoint_texts")
     text = Path(artifacts.path_of(sha256)).read_text()
-    assert others[0] in text
+    assert others[0].removesuffix("!") in text
     assert "You said" in text
 
     # and a later erasure, which redacts the successor of the snapshot, reaches the checkpoint, too
