@@ -149,7 +149,7 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console().print(table)
 
 
-def _print_side_by_side(item: wire.PromptSamples, replies: Mapping[str, wire.Reply]) -> None:
+def _print_side_by_side(item: wire.PromptSamples, replies: Mapping[str, wire.ModelReply]) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -12,9 +12,9 @@ import transformers
 from tests.families import toys
 from tests.trainer import tiny
 from worker.generation.prompts import chosen_rows, with_room
-from worker.generation.sampler import Completion, Request, Sampler
+from worker.generation.sampler import Request, Sampler, WrittenReply
 from worker.generation.trial import way_of
-from worker.generation.ways import PADDED, UNCACHED, Way, ways_of
+from worker.generation.ways import PADDED, UNCACHED, BatchWay, ways_of
 from worker.training.data.tokens import Ids
 from worker.training.forward.logprobs import Reading
 from worker.training.machine.process import Stopped
@@ -32,7 +32,9 @@ def prompts() -> list[Ids]:
     return [draw.integers(3, 250, size=length).astype(np.int32) for length in LENGTHS]
 
 
-def written(model: Any, way: Way, requests: list[Request], *, rows_at_once: int = 3, ends: Any = (2,)) -> list[Any]:
+def written(
+    model: Any, way: BatchWay, requests: list[Request], *, rows_at_once: int = 3, ends: Any = (2,)
+) -> list[Any]:
     return Sampler(model, way, ends, rows_at_once=rows_at_once, seed=1, with_log_probs=True).write(requests)
 
 
@@ -80,7 +82,7 @@ def test_a_model_that_mistakes_padding_or_its_cache_is_written_without_them() ->
             raise ValueError("this cache is not mine")
         return forward(input_ids, **named)
 
-    def way_with(changed: Callable[..., Any]) -> Way:
+    def way_with(changed: Callable[..., Any]) -> BatchWay:
         mistaken.forward = changed
         return way_of(mistaken, prompts())
 
@@ -95,7 +97,7 @@ def test_drawn_tokens_depend_neither_on_the_batch_nor_on_the_order_nor_on_the_wa
     model = tiny.model()
     requests = [Request(prompt, 0.7, 9, stream) for stream, prompt in enumerate([*prompts(), *prompts()])]
 
-    def tokens_of(way: Way, rows_at_once: int, order: list[int]) -> dict[int, list[int]]:
+    def tokens_of(way: BatchWay, rows_at_once: int, order: list[int]) -> dict[int, list[int]]:
         completions = written(
             model, way, [requests[number] for number in order], rows_at_once=rows_at_once, ends=(256,)
         )
@@ -134,7 +136,7 @@ def test_a_completion_ends_with_the_first_end_token_or_unfinished_at_its_limit()
         model, PADDED, [Request(np.array([3, 1], np.int32), 1.0, 12, n) for n in range(50)], rows_at_once=8, ends=(0, 4)
     )
 
-    def is_whole(completion: Completion) -> bool:
+    def is_whole(completion: WrittenReply) -> bool:
         ends = np.isin(completion.tokens, [0, 4])
         return not ends[:-1].any() and bool(ends[-1]) == completion.finished
 

@@ -26,9 +26,9 @@ from worker.evaluation.passes import Array, Tell, log_probs
 from worker.evaluation.sample_figures import drift_figures, length_figures
 from worker.evaluation.sampled_prompts import SampledPrompt
 from worker.generation.prompts import with_room
-from worker.generation.sampler import Completion, Request, Sampler
+from worker.generation.sampler import Request, Sampler, WrittenReply
 from worker.generation.trial import way_of
-from worker.generation.ways import Way
+from worker.generation.ways import BatchWay
 from worker.training.data.packing import Pair
 from worker.training.data.tokens import Tokens
 from worker.training.files.sealed import replace_sealed
@@ -48,9 +48,9 @@ class _BudgetSpent(Exception):
 class _Written:
     """What one model wrote: for all prompts, and the drawn ones for the held-out prompts."""
 
-    greedy: list[Completion] = field(default_factory=list)
-    sampled: list[Completion] = field(default_factory=list)
-    drawn: list[Completion] = field(default_factory=list)  # at temperature 1
+    greedy: list[WrittenReply] = field(default_factory=list)
+    sampled: list[WrittenReply] = field(default_factory=list)
+    drawn: list[WrittenReply] = field(default_factory=list)  # at temperature 1
 
 
 class Samples:
@@ -82,7 +82,7 @@ class Samples:
         self._context, self._most, self._rows_at_once = context, most, rows_at_once
         self._ids = [with_room(prompt.ids, most, context) for prompt in prompts]
         self._models_left, self._stop = models, stop
-        self._way: Way | None = None
+        self._way: BatchWay | None = None
         self._written: dict[str, _Written] = {}
         self._lp: dict[str, list[Array]] = {}  # of the candidate's draws, by model
         self._usable = len(prompts)
@@ -232,14 +232,14 @@ class Samples:
             **lp,
         }  # fmt: skip
 
-    def _texts(self, completions: Sequence[Completion]) -> list[str]:
+    def _texts(self, completions: Sequence[WrittenReply]) -> list[str]:
         tokens = [completion.tokens for completion in completions]
         texts: list[str] = self._tokens.tokenizer.batch_decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return texts
 
-    def _replies(self, completions: Sequence[Completion]) -> Replies:
+    def _replies(self, completions: Sequence[WrittenReply]) -> Replies:
         lengths = [len(completion.tokens) for completion in completions]
         return Replies.of(self._texts(completions), lengths, [completion.finished for completion in completions])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worker.generation.caches import is_joinable, join, new_cache, resize, select
-from worker.generation.ways import Way, parameters_of
+from worker.generation.ways import BatchWay, parameters_of
 from worker.training.data.tokens import Ids
 
 
@@ -24,7 +24,7 @@ class Prefilled(NamedTuple):
 
 
 class Batch:
-    def __init__(self, model: Any, way: Way) -> None:
+    def __init__(self, model: Any, way: BatchWay) -> None:
         self._model, self._way = model, way
         self._parameters = parameters_of(model)
         self._device = model.get_input_embeddings().weight.device

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from worker.generation.batch import Batch
 from worker.generation.choosing import choose, log_prob, uniforms_of
-from worker.generation.ways import Way
+from worker.generation.ways import BatchWay
 from worker.training.data.tokens import Ids
 from worker.training.forward.arithmetic import autocast
 from worker.training.forward.cpu_bfloat16 import lacks_bfloat16, linear_layers, multiplied_as_float32
@@ -41,7 +41,7 @@ class Request(NamedTuple):
     stream: int = 0  # of random numbers
 
 
-class Completion(NamedTuple):
+class WrittenReply(NamedTuple):
     """A written completion. It is `finished` if its last token is an end; otherwise it reached its limit."""
 
     tokens: Ids  # [C], at least one
@@ -64,7 +64,7 @@ class Sampler:
     def __init__(
         self,
         model: Any,
-        way: Way,
+        way: BatchWay,
         ends: Sequence[int],
         *,
         rows_at_once: int,
@@ -81,7 +81,7 @@ class Sampler:
 
     def write(
         self, requests: Sequence[Request], between_tokens: Callable[[int], None] = lambda _: None
-    ) -> list[Completion]:
+    ) -> list[WrittenReply]:
         """Returns the completions, in the order of the requests.
 
         `between_tokens` is called after each forward with the number of tokens that it gave; it may raise in order to
@@ -146,6 +146,6 @@ class Sampler:
     def _has_ended(self, row: _Row) -> bool:
         return row.tokens[-1] in self._ends or len(row.tokens) == row.request.most
 
-    def _completion(self, row: _Row) -> Completion:
+    def _completion(self, row: _Row) -> WrittenReply:
         log_probs = np.array(row.log_probs, dtype=np.float32) if self._with_log_probs else None
-        return Completion(np.array(row.tokens, dtype=np.int32), log_probs, row.tokens[-1] in self._ends)
+        return WrittenReply(np.array(row.tokens, dtype=np.int32), log_probs, row.tokens[-1] in self._ends)

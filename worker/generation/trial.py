@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from worker.generation.sampler import Completion, Request, Sampler
-from worker.generation.ways import UNCACHED, Way, ways_of
+from worker.generation.sampler import Request, Sampler, WrittenReply
+from worker.generation.ways import UNCACHED, BatchWay, ways_of
 from worker.training.data.tokens import Ids
 from worker.training.forward.float32_weights import weights_in_float32
 from worker.training.forward.logprobs import Reading
@@ -32,7 +32,7 @@ def way_of(
     *,
     room: int | None = None,
     between_tokens: Callable[[int], None] = lambda _: None,
-) -> Way:
+) -> BatchWay:
     """Returns the fastest way that is right for `model`.
 
     prompts         the prompts to be written for, of which the shortest and the longest are tried
@@ -63,7 +63,7 @@ def _requests(prompts: Sequence[Ids], room: int | None) -> list[Request]:
     ]
 
 
-def _is_right(model: Any, way: Way, requests: Sequence[Request], between_tokens: Callable[[int], None]) -> bool:
+def _is_right(model: Any, way: BatchWay, requests: Sequence[Request], between_tokens: Callable[[int], None]) -> bool:
     allowed = LOOSE if has_experts(model) else TIGHT
     sampler = Sampler(model, way, (), rows_at_once=2, seed=0, with_log_probs=True)
     try:
@@ -79,12 +79,12 @@ def _is_right(model: Any, way: Way, requests: Sequence[Request], between_tokens:
     )
 
 
-def _read_alone(alone: Reading, request: Request, completion: Completion) -> Any:
+def _read_alone(alone: Reading, request: Request, completion: WrittenReply) -> Any:
     with torch.no_grad():
         return alone.read([(request.prompt, completion.tokens)])[0].lp_N.cpu().numpy()
 
 
-def _agree(completion: Completion, expected_C: Any, relative: float, absolute: float) -> bool:
+def _agree(completion: WrittenReply, expected_C: Any, relative: float, absolute: float) -> bool:
     assert completion.log_probs is not None
     difference_C = np.abs(completion.log_probs - expected_C)
     return bool((difference_C <= absolute + relative * np.abs(expected_C)).all())

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 CACHE_NAMES = ("past_key_values", "cache_params")
 
 
-class Way(NamedTuple):
+class BatchWay(NamedTuple):
     padded: bool
     cache_name: str  # the parameter that takes the cache; empty without a cache
 
@@ -23,16 +23,16 @@ class Way(NamedTuple):
         return bool(self.cache_name)
 
 
-PADDED = Way(padded=True, cache_name=CACHE_NAMES[0])
-UNCACHED = Way(padded=False, cache_name="")
+PADDED = BatchWay(padded=True, cache_name=CACHE_NAMES[0])
+UNCACHED = BatchWay(padded=False, cache_name="")
 
 
-def ways_of(model: Any) -> list[Way]:
+def ways_of(model: Any) -> list[BatchWay]:
     """Returns the ways that the model may support, fastest first; the last one always works."""
     names = [name for name in CACHE_NAMES if name in parameters_of(model)]
     if not names:
         return [UNCACHED]
-    return [Way(padded=True, cache_name=names[0]), Way(padded=False, cache_name=names[0]), UNCACHED]
+    return [BatchWay(padded=True, cache_name=names[0]), BatchWay(padded=False, cache_name=names[0]), UNCACHED]
 
 
 def parameters_of(model: Any) -> frozenset[str]:

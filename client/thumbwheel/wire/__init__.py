@@ -16,11 +16,11 @@ from thumbwheel.wire.checkpoints import (
     Approval,
     Checkpoint,
     CurrentRelease,
+    ModelReply,
     NewBaseModel,
     NewRelease,
     PromptSamples,
     Release,
-    Reply,
     Verdict,
 )
 from thumbwheel.wire.feedback import (
@@ -166,6 +166,7 @@ __all__ = [
     "Message",
     "Metadata",
     "Metrics",
+    "ModelReply",
     "Name",
     "NewAdoption",
     "NewAudit",
@@ -203,7 +204,6 @@ __all__ = [
     "RecipeChoice",
     "Refusal",
     "Release",
-    "Reply",
     "Retract",
     "RowCounts",
     "Run",

@@ -30,7 +30,7 @@ class Checkpoint(BaseModel):
     live: bool
 
 
-class Reply(BaseModel):
+class ModelReply(BaseModel):
     """What a model wrote for a prompt."""
 
     completion: str
@@ -48,9 +48,9 @@ class PromptSamples(BaseModel):
     group: str = Field(description="equal for equal prompts, in all checkpoints")
     decoding: Literal["greedy", "sampled"] = Field(description="most probable tokens, or drawn at the temperature")
     prompt: str | list[dict[str, Any]] = Field(description="text, or messages")
-    candidate: Reply = Field(description="by this checkpoint")
-    shipped: Reply = Field(description="by the checkpoint that was shipped when the run was requested")
-    ancestor: Reply = Field(description="by the first base model")
+    candidate: ModelReply = Field(description="by this checkpoint")
+    shipped: ModelReply = Field(description="by the checkpoint that was shipped when the run was requested")
+    ancestor: ModelReply = Field(description="by the first base model")
     lp_candidate: float | None = Field(
         description="log-prob of the candidate's reply under itself, in nats; null unless it was drawn at temperature 1"
     )

@@ -30,7 +30,7 @@ from app.durable import flush
 from worker.generation.prompts import chosen_rows, with_room
 from worker.generation.sampler import Request, Sampler
 from worker.generation.trial import way_of
-from worker.generation.ways import Way
+from worker.generation.ways import BatchWay
 from worker.training.data.packing import Pair
 from worker.training.files.sealed import is_sound, read_cache, replace_sealed, write_sealed
 from worker.training.machine.process import TrainingRefusal
@@ -114,7 +114,7 @@ class DriftChecks:
         self._most = min(settings.max_new_tokens, max(1, (context or run.start.max_length) - 1))
         rows = chosen_rows(run.start.read.rows, settings.prompts, run.recipe.seed)
         self._prompts = [with_room(row.prompt, self._most, context) for row in rows]
-        self._way: Way | None = None
+        self._way: BatchWay | None = None
 
     def begin(self) -> None:
         """Keeps the starting weights and samples from them, in every attempt, while the policy is the reference."""
