@@ -12,6 +12,9 @@ Every figure is a mean or a ratio over prompts, so that models can be compared p
                        value itself without resampling, and keeps repeated prompts from lowering it
     unfinished_share   replies that were cut off at the limit
 
+Intervals are bootstraps over prompts, but Wilson's for a share of one model: the bootstrap of a share that no reply, or
+every reply, adds to has no width.
+
 Legend: N replies, one for each prompt.
 """
 
@@ -25,6 +28,7 @@ import numpy as np
 
 from app.statistics.bootstrap import Bootstrap
 from app.statistics.measures import Array, Statistic, difference, mean, ratio_of_sums
+from app.statistics.shares import wilson
 from app.suites.refusals import is_refusal
 
 GRAM = 4
@@ -73,7 +77,16 @@ class Replies:
 
 def figures_of(replies: Replies, over_prompts: Bootstrap) -> dict[str, Any]:
     """Returns the figures of one model's replies."""
-    return with_groups(over_prompts.intervals(replies.statistics, NO_WORDS), over_prompts)
+    shares = {
+        "empty_share": replies.empty_N,
+        "refusal_share": replies.refusal_N,
+        "unfinished_share": replies.unfinished_N,
+    }
+    others = {name: statistic for name, statistic in replies.statistics.items() if name not in shares}
+    figures = over_prompts.intervals(others, NO_WORDS)
+    return with_groups(
+        {name: figures.get(name) or _share(shares[name], over_prompts) for name in replies.statistics}, over_prompts
+    )
 
 
 def compared(replies: Replies, other: Replies, over_prompts: Bootstrap) -> dict[str, Any]:
@@ -92,7 +105,7 @@ def compared(replies: Replies, other: Replies, over_prompts: Bootstrap) -> dict[
 def unchanged(texts: Sequence[str], others: Sequence[str], over_prompts: Bootstrap) -> dict[str, Any]:
     """Returns the share of replies that are equal, character by character."""
     same_N = np.array([text == other for text, other in zip(texts, others, strict=True)], dtype=np.float64)
-    return with_groups({"unchanged_share": over_prompts.interval(mean(same_N), NO_WORDS)}, over_prompts)
+    return with_groups({"unchanged_share": _share(same_N, over_prompts)}, over_prompts)
 
 
 #: The reason for a missing figure: the other figures have a value whenever there is a prompt.
@@ -111,6 +124,14 @@ def with_groups(figures: Mapping[str, Mapping[str, Any]], over_prompts: Bootstra
     if not groups:
         return {name: {**figure, "reason": "no prompts were sampled"} for name, figure in named.items()}
     return named
+
+
+def _share(claim_N: Array, over_prompts: Bootstrap) -> dict[str, Any]:
+    """Returns the share of replies that a claim is true of, with Wilson's interval."""
+    interval = wilson(int(claim_N.sum()), len(claim_N), over_prompts.confidence)
+    if interval is None:
+        return {"value": None, "low": None, "high": None}
+    return {"value": float(claim_N.mean()), "low": interval[0], "high": interval[1]}
 
 
 def _repetition(words: Sequence[str]) -> float:

@@ -5,6 +5,7 @@ import pytest
 
 from app.checkpoints.samples.figures import Replies, compared, figures_of, over_prompts_of, unchanged
 from app.statistics.bootstrap import paired_difference
+from app.statistics.shares import wilson
 
 TEXTS = ["a b a b a b", "", "I can't help with that.", "one two three four five", "a b"]
 OTHERS = ["a b", "x", "Sure.", "one two three four five", "a c"]
@@ -32,6 +33,17 @@ def test_every_figure_is_what_its_definition_says():
     assert {name: figure["value"] for name, figure in figures.items()} == pytest.approx(expected)
     assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in figures.values())
     assert {figure["groups"] for figure in figures.values()} == {5}
+
+
+def test_a_share_that_no_reply_or_every_reply_adds_to_has_an_interval_with_a_width():
+    over = over_prompts_of(40, 100, 0.95, seed=0)
+
+    figures = figures_of(Replies.of(["yes"] * 40, [2] * 40, [True] * 40), over)
+    same = unchanged(["yes"] * 40, ["yes"] * 40, over)["unchanged_share"]
+
+    for name in ("empty_share", "refusal_share", "unfinished_share"):
+        assert [figures[name]["value"], figures[name]["low"], figures[name]["high"]] == [0, *wilson(0, 40)]
+    assert [same["value"], same["low"], same["high"]] == [1, *wilson(40, 40)]
 
 
 def test_differences_are_paired_by_prompt():
