@@ -20,9 +20,9 @@ def uniforms_of(seed: int, stream: int, count: int) -> NDArray[np.float64]:
 def choose(logits_BV: Tensor, temperature_B: Tensor, uniform_B: Tensor) -> Tensor:
     """Returns a token for each row, (B,): the most probable one where the temperature is 0, otherwise a drawn one.
 
-    A drawn token is the first whose cumulative probability exceeds the row's random number; the sums are in float64, since
-    a GPU may add in another order each time, which then moves a bound between tokens by about 1e-16. Logits that are not finite
-    are replaced by finite ones: the log-probs of the completion will show the fault.
+    A drawn token is the first whose cumulative probability exceeds the row's random number. The sums are in float64: a
+    GPU may add in another order each time, which then moves a bound between tokens by about 1e-16. Logits that are not
+    finite are replaced by finite ones: the log-probs of the completion will show the fault.
     """
     logits_BV = torch.nan_to_num(logits_BV.float())
     greedy_B = logits_BV.argmax(-1)
