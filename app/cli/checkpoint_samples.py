@@ -13,6 +13,8 @@ from app.cli.listing import as_table, console, figure, print_json
 if TYPE_CHECKING:
     from thumbwheel import Client
 
+commands = typer.Typer(rich_markup_mode=None)
+
 Which = Annotated[str, typer.Argument(help="Its id, or its last characters.")]
 Source = Annotated[Literal["holdout", "suite"] | None, typer.Option(help="Only prompts from here.")]
 OfSuite = Annotated[str | None, typer.Option("--suite", help="Only prompts of the suite with this name.")]
@@ -22,6 +24,7 @@ Decoding = Annotated[Literal["greedy", "sampled"] | None, typer.Option(help="Onl
 RESAMPLES, CONFIDENCE = 1000, 0.95
 
 
+@commands.command()
 def samples(
     checkpoint: Which,
     source: Source = None,
@@ -31,7 +34,7 @@ def samples(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a checkpoint writes, beside the replies of the shipped one and of the first base model."""
+    """Show the replies of a checkpoint, beside those of the shipped one and of the first base model."""
     with connected(project) as client:
         checkpoint_id = find_id(checkpoint, client.checkpoints.list(), "checkpoint")
         found = client.checkpoints.samples(checkpoint_id, source=source, suite=suite, decoding=decoding)
@@ -46,6 +49,7 @@ def samples(
         _print_side_by_side(item, replies)
 
 
+@commands.command()
 def compare(
     checkpoint: Which,
     other: Which,
@@ -54,7 +58,7 @@ def compare(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two checkpoints: their figures, and what they wrote for the same held-out prompts."""
+    """Compare two checkpoints: their figures, and their replies to the same held-out prompts."""
     with connected(project) as client:
         listed = list(client.checkpoints.list())
         ids = [find_id(name, listed, "checkpoint") for name in (checkpoint, other)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from thumbwheel import wire
 
-from app.cli.checkpoint_samples import compare, samples
+from app.cli.checkpoint_samples import commands
 from app.cli.connection import AsJson, Project, connected, find_id, short_id
 from app.cli.listing import figure, show_all, show_one, when
 
@@ -15,8 +15,7 @@ checkpoints = typer.Typer(help="Immutable weights with manifest and card.", no_a
 
 Which = Annotated[str, typer.Argument(help="Its id, or its last characters.")]
 
-checkpoints.command()(samples)
-checkpoints.command()(compare)
+checkpoints.add_typer(commands)
 
 
 @checkpoints.command("list")

@@ -46,7 +46,7 @@ class _BudgetSpent(Exception):
 
 @dataclass
 class _Written:
-    """What one model wrote: for all prompts, and the drawn ones for the held-out prompts."""
+    """The replies of one model: the greedy ones to all prompts, the others to the held-out prompts."""
 
     greedy: list[WrittenReply] = field(default_factory=list)
     sampled: list[WrittenReply] = field(default_factory=list)

@@ -31,7 +31,7 @@ class Checkpoint(BaseModel):
 
 
 class ModelReply(BaseModel):
-    """What a model wrote for a prompt."""
+    """The reply of a model to a prompt."""
 
     completion: str
     tokens: int = Field(description="its end token among them")
@@ -39,7 +39,7 @@ class ModelReply(BaseModel):
 
 
 class PromptSamples(BaseModel):
-    """What a checkpoint, the shipped one and the first base model wrote for one prompt."""
+    """The replies of a checkpoint, of the shipped one and of the first base model to one prompt."""
 
     source: Literal["holdout", "suite"]
     suite: str | None = Field(description="name of the suite; null for held-out prompts, like test and prompt_label")

@@ -13,7 +13,7 @@ def sets(tmp_path, rows):
 
 
 def thirty(tmp_path):
-    """Thirty held-out prompts, of which numbers 20 to 24 got other replies, and rows that are not eligible."""
+    """Returns thirty held-out prompts, of which numbers 20 to 24 got other replies, and rows that are not eligible."""
     rows = []
     for number in range(30):
         changed = "nothing in common" if 20 <= number < 25 else "the same old words"
