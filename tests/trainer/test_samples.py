@@ -12,6 +12,8 @@ import torch
 
 from tests.trainer import tiny
 from worker.evaluation.score import score
+from worker.generation.sampler import Request, Sampler
+from worker.generation.ways import PADDED
 from worker.training.forward.logprobs import Reading
 from worker.training.models import adapters
 from worker.training.models import policy as models
@@ -21,7 +23,10 @@ EVALUATION = {"kl_prompts": 22, "kl_max_new_tokens": 8, "bootstrap": 100}
 SUITE = {
     "name": "manners",
     "prompts": [{"label": "plain", "prompt": "Say {{ word }}"}],
-    "tests": [{"vars": {"word": "please"}, "assert": []}, {"vars": {"word": "thanks"}, "assert": []}],
+    "tests": [
+        {"vars": {"word": "please"}, "assert": [{"type": "icontains", "value": "a"}]},
+        {"vars": {"word": "thanks"}, "assert": [{"type": "icontains", "value": "a"}]},
+    ],
 }
 
 
@@ -96,16 +101,24 @@ def test_figures_are_those_of_the_sampled_replies_and_of_log_probs_read_by_each_
     assert kl["nats_per_completion"]["value"] == pytest.approx(plain, abs=5 * kl["nats_per_completion"]["value"])
     assert {row["lp_candidate"] for row in drawn if row["model"] != "candidate"} == {None}
 
-    tokens = models.load_tokens(base)
-    bare = models.load_weights(base, torch.float32, torch.device("cpu"))
-    row = next(row for row in own if row["finished"] and row["completion"])
-    prompt = np.array(tokens.tokenizer(json.loads(row["prompt"]))["input_ids"], np.int32)
-    completion = np.array([*tokens.tokenizer(row["completion"])["input_ids"], tokens.end], np.int32)
-    if len(completion) == row["tokens"]:  # the text is tokenised as it was sampled
+    # and the log-probs are those of the candidate's draws, drawn here again, under each model alone
+    tokens, device = models.load_tokens(base), torch.device("cpu")
+    prompts = [np.array(tokens.tokenizer(json.loads(row["prompt"]))["input_ids"], np.int32) for row in own]
+    requests = [Request(prompt, 1.0, 8, stream=2 * number + 1) for number, prompt in enumerate(prompts)]
+    candidate, shipped = (
+        adapters.load_adapter(models.load_weights(base, torch.float32, device), folder)
+        for folder in (scored / "output", adapter)
+    )
+    seed = tiny.document(scored / "recipe.json")["seed"]
+    drawn_again = Sampler(candidate, PADDED, tokens.ends, rows_at_once=4, seed=seed).write(requests)
+    decoded = [tokens.tokenizer.decode(reply.tokens, skip_special_tokens=True) for reply in drawn_again]
+    assert [row["completion"] for row in own] == decoded
+    ancestor = models.load_weights(base, torch.float32, device)
+    for name, model in (("candidate", candidate), ("shipped", shipped), ("ancestor", ancestor)):
+        pairs = [(prompt, reply.tokens) for prompt, reply in zip(prompts, drawn_again, strict=True)]
         with torch.no_grad():
-            read = [Reading.plain(bare).read([(prompt, completion)])[0].lp_B]
-            read.append(Reading.plain(adapters.load_adapter(bare, adapter)).read([(prompt, completion)])[0].lp_B)
-        assert [row["lp_ancestor"], row["lp_shipped"]] == pytest.approx([float(lp) for lp in read], abs=1e-3)
+            expected = [float(Reading.plain(model).read([pair])[0].lp_B) for pair in pairs]
+        assert [row[f"lp_{name}"] for row in own] == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.xdist_group("sampled")
@@ -135,7 +148,7 @@ def test_a_limit_leaves_the_same_whole_prompts_for_all_models_and_says_which_it_
 def test_replies_are_sampled_at_the_serving_temperature_and_the_kl_at_temperature_1(
     scored: Path, tmp_path: Path
 ) -> None:
-    cool = scored_again(scored, tmp_path / "cool", temperature=0.01)
+    cool = scored_again(scored, tmp_path / "cool", temperature=1e-4)
 
     rows = [row for row in samples_of(cool) if row["source"] == "holdout"]
     replies = {
