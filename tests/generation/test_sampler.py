@@ -1,6 +1,6 @@
 """The sampler: it writes what the model itself would write, whatever rows share a batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +25,14 @@ FAMILIES = {
     "llama": (True, True), "gpt2": (True, True), "gemma2": (True, True), "lfm2": (True, True), "bloom": (True, True),
     "mamba": (False, True), "rwkv": (False, False),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_cpu_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def prompts() -> list[Ids]:
