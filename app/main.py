@@ -18,6 +18,7 @@ from app.access.known_keys import KnownKeys
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
 from app.checkpoints.outcomes.api import router as suite_outcomes
+from app.checkpoints.samples.api import router as samples
 from app.dashboard.api import STATIC
 from app.dashboard.api import router as dashboard
 from app.dashboard.api_reference import ASSETS_PATH, assets
@@ -132,6 +133,7 @@ ROUTERS = (
     suites,
     checkpoints,
     suite_outcomes,
+    samples,
     releases,
     erasures,
     access,

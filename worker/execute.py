@@ -29,6 +29,7 @@ from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
 from app.snapshots import service as snapshots
+from app.snapshots.redactions import service as redactions
 from app.suites.outcomes_file import OUTCOMES
 from worker import registration
 from worker.children import halve_on_oom
@@ -137,6 +138,7 @@ def _work(claimed: Claimed, heart: Heartbeat) -> None:
             manifest=manifest,
         )
         audits.suspect(session, claimed.project, checkpoint_id, suspicions)
+        redactions.redact_samples(session, snapshot_id)
     log.info("run %s: registered checkpoint %s, verdict %s", claimed.lease.run_id, checkpoint_id, manifest["verdict"])
     _clear_away(workdir)
 

@@ -11,7 +11,8 @@ from thumbwheel.wire.recipe import Recipe
 
 from app import artifacts
 from app.checkpoints.card import card
-from app.checkpoints.service import CARD, MANIFEST
+from app.checkpoints.samples import files as samples
+from app.checkpoints.service import CARD, MANIFEST, SAMPLES
 from app.database import transaction
 from app.durable import sha256_of, write_atomically
 from app.errors import ThumbwheelError, brief
@@ -22,7 +23,7 @@ from app.suites.outcomes_file import OUTCOMES, regressions
 from worker.children.processes import Failed
 from worker.evaluation import suites
 from worker.judging import JUDGE_SCORES
-from worker.training.files.sealed import DamagedFile, is_sound, read, read_cache, seal_of, sums
+from worker.training.files.sealed import DamagedFile, is_sound, read, read_cache, seal_of, sums, verify
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +136,9 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     Raises `Unavailable`, and `Failed` if a file of the checkpoint has changed since it was saved.
     """
     write_atomically(workdir / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
-    write_atomically(workdir / CARD, card(manifest).encode())
+    write_atomically(workdir / CARD, card(manifest, _samples(workdir / SAMPLES)).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
-    places |= {MANIFEST: workdir / MANIFEST, CARD: workdir / CARD}
+    places |= {name: workdir / name for name in (MANIFEST, CARD, SAMPLES)}
     if (workdir / OUTCOMES).is_file():
         places[OUTCOMES] = workdir / OUTCOMES
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
@@ -145,6 +146,16 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
         if stored[path] != digest:
             raise _damaged(DamagedFile(places[path], "its content differs from its SHA-256"))
     return stored
+
+
+def _samples(path: Path) -> list[dict[str, samples.Row]]:
+    """Returns the samples of all models, prompt by prompt. Raises `Failed` if the file differs from its seal."""
+    try:
+        if not verify(seal_of(path)):
+            raise DamagedFile(path, "it has no seal")
+    except DamagedFile as damage:
+        raise _damaged(damage) from None
+    return samples.sets_of(samples.read(path))
 
 
 def suspicions_of(workdir: Path) -> list[tuple[str, bool, float]]:

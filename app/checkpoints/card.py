@@ -7,11 +7,13 @@ from thumbwheel import wire
 from thumbwheel.row_checks import REASONS
 
 from app.checkpoints import suite_section
+from app.checkpoints.samples.files import Row
+from app.checkpoints.samples.section import section
 
 #: Figures of the scores in the order of the card: path, name, meaning.
 FIGURES = (
     (("auroc",), "AUROC", "separates desirable from undesirable held-out completions; 0.5 is chance"),
-    (("auroc_per_token",), "AUROC of the reward per token", "as AUROC, with each reward over its number of tokens"),
+    (("auroc_per_token",), "AUROC per token", "as AUROC, of log-prob ratios per token"),
     (("accuracy",), "accuracy", "share of held-out rows on the right side of z0"),
     (("margin",), "margin", "mean reward of desirable rows minus that of undesirable ones"),
     (("ece",), "calibration error", "expected calibration error, 0 is perfect"),
@@ -44,8 +46,11 @@ OBJECTIVES = {
 }
 
 
-def card(manifest: Mapping[str, Any]) -> str:
-    """Returns the card, as Markdown, of a checkpoint's manifest (see `worker.registration.manifest_of`)."""
+def card(manifest: Mapping[str, Any], samples: Sequence[Mapping[str, Row]] = ()) -> str:
+    """Returns the card, as Markdown, of a checkpoint's manifest (see `worker.registration.manifest_of`).
+
+    samples  what candidate, shipped checkpoint and ancestor wrote, prompt by prompt
+    """
     recipe, scores, snapshot, training = (manifest[name] for name in ("recipe", "scores", "snapshot", "training"))
     kind = "A LoRA adapter" if manifest["kind"] == "adapter" else "Full weights"
     origin_in_words = (
@@ -88,6 +93,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         f"## Scores on {_number(scores.get('rows'))} held-out rows",
         _table(("figure", "value", "interval", "meaning"), figures),
         lengths,
+        *section(scores, samples, recipe["seed"]),
         *_suites(scores, manifest),
         *_judged(scores),
         "## Recipe",

@@ -1,6 +1,6 @@
 """Registers, lists, stages and opens checkpoints, which are immutable weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from app.projects import service as projects
 from app.suites.outcomes_file import OUTCOMES
 
 #: Files of a checkpoint that are not needed to load its model.
-CARD, MANIFEST = "README.md", "manifest.json"
+CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
+#: Files that hold texts of users if there are samples: an erasure replaces them.
+TEXTS = (CARD, SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def register(
     Raises `NotFound` if the reference is no checkpoint of the project.
     """
     reference = _require(session, project, reference_id)
+    texts = {path: files[path] for path in TEXTS if path in files} if SAMPLES in files else {}
     stands_on = reference.stands_on_id if reference.kind == "adapter" else reference.id
-    return store.insert_checkpoint(
+    row = store.insert_checkpoint(
         session,
         {
             "project_id": project,
@@ -95,32 +98,56 @@ def register(
             "verdict": manifest["verdict"],
             "reasons": manifest["reasons"],
             "weights_sha256": weights_sha256,
-            "files": dict(files),
+            "files": {path: sha256 for path, sha256 in files.items() if path not in texts},
             "scores": manifest["scores"],
             "manifest": dict(manifest),
         },
     )
+    if texts:
+        store.insert_texts(session, row.id, texts)
+    return row
 
 
 def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
     """Returns the checkpoint. Raises `NotFound`."""
     row = _require(session, project, checkpoint_id)
-    return _shown(row, store.live_id(session, project), store.overrides(session, project, [row.id])[row.id])
+    overrides = store.overrides(session, project, [row.id])[row.id]
+    return _shown(row, store.texts_of(session, [row.id]), store.live_id(session, project), overrides)
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
     """Returns the project's checkpoints, newest first; the oldest is its first base model."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
-    live, overrides = store.live_id(session, project), store.overrides(session, project, [row.id for row in rows])
-    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, live, overrides[row.id]))
+    ids = [row.id for row in rows]
+    texts, overrides = store.texts_of(session, ids), store.overrides(session, project, ids)
+    live = store.live_id(session, project)
+    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, texts, live, overrides[row.id]))
+
+
+def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[Checkpoint]:
+    """Returns the checkpoints that were trained on these snapshots."""
+    return store.on_snapshots(session, snapshot_ids)
+
+
+def texts_of(session: Session, checkpoint_ids: Collection[UUID]) -> dict[UUID, dict[str, str]]:
+    """Returns the files with texts of users (path → sha256) of those checkpoints that have any."""
+    return store.texts_of(session, checkpoint_ids)
+
+
+def replace_texts(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> list[str]:
+    """Records other files with texts of users; returns the hashes of the earlier ones that no checkpoint names now."""
+    before = store.texts_of(session, [checkpoint_id])[checkpoint_id]
+    store.replace_texts(session, checkpoint_id, files)
+    return sorted(set(before.values()) - store.named_texts(session, before.values()))
 
 
 def open_file(session: Session, project: str, checkpoint_id: UUID, path: str) -> OpenFile:
     """Opens a file of the checkpoint. Raises `NotFound`, `Unavailable`."""
     row = _require(session, project, checkpoint_id)
-    sha256 = row.files.get(path)
+    files = _files(row, store.texts_of(session, [row.id]))
+    sha256 = files.get(path)
     if sha256 is None:
-        listing = f"it has {', '.join(sorted(row.files))}" if row.files else "it is the project's base model"
+        listing = f"it has {', '.join(sorted(files))}" if files else "it is the project's base model"
         raise NotFound(f"Checkpoint {checkpoint_id} has no file {path!r}: {listing}.", code="file_not_found")
     return artifacts.open_verified(sha256)
 
@@ -190,13 +217,20 @@ def _require(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint:
     return row
 
 
-def _shown(row: Checkpoint, live: UUID | None, overrides: Sequence[wire.Override]) -> wire.Checkpoint:
-    derived = {"project", "live", "gates", "decision", "overrides"}
+def _files(row: Checkpoint, texts: Mapping[UUID, Mapping[str, str]]) -> dict[str, str]:
+    return {**row.files, **texts.get(row.id, {})}
+
+
+def _shown(
+    row: Checkpoint, texts: Mapping[UUID, Mapping[str, str]], live: UUID | None, overrides: Sequence[wire.Override]
+) -> wire.Checkpoint:
+    derived = {"project", "live", "gates", "decision", "overrides", "files"}
     gates = row.manifest.get("gates") or {}
     return wire.Checkpoint.model_validate(
         {
             **{name: getattr(row, name) for name in wire.Checkpoint.model_fields if name not in derived},
             "project": row.project_id,
+            "files": _files(row, texts),
             "live": row.id == live,
             "gates": gates | {"name": gates["document"]["name"]} if "document" in gates else None,
             "decision": row.manifest.get("decision") or [],

@@ -1,15 +1,15 @@
 """SQL of checkpoints."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import column, insert, select, table
+from sqlalchemy import column, insert, select, table, text, update
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.checkpoints.tables import Checkpoint
+from app.checkpoints.tables import Checkpoint, CheckpointTexts
 
 #: The ledger belongs to app.releases, which may import this folder but not the reverse; it is read for what is live.
 RELEASES = table(
@@ -59,3 +59,35 @@ def overrides(session: Session, project: str, checkpoint_ids: Sequence[UUID]) ->
     for row in session.execute(query.order_by(RELEASES.c.number)):
         found[row.checkpoint_id].append(wire.Override.model_validate(row))
     return found
+
+
+def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[Checkpoint]:
+    query = select(Checkpoint).where(Checkpoint.snapshot_id.in_(snapshot_ids)).order_by(Checkpoint.id)
+    return session.scalars(query).all()
+
+
+def insert_texts(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
+    session.execute(insert(CheckpointTexts).values(checkpoint_id=checkpoint_id, files=dict(files)))
+
+
+def texts_of(session: Session, checkpoint_ids: Collection[UUID]) -> dict[UUID, dict[str, str]]:
+    """Returns the files with texts of users (path → sha256) of those checkpoints that have any."""
+    rows = session.scalars(select(CheckpointTexts).where(CheckpointTexts.checkpoint_id.in_(checkpoint_ids)))
+    return {row.checkpoint_id: row.files for row in rows}
+
+
+def replace_texts(session: Session, checkpoint_id: UUID, files: Mapping[str, str]) -> None:
+    session.execute(
+        update(CheckpointTexts).where(CheckpointTexts.checkpoint_id == checkpoint_id).values(files=dict(files))
+    )
+
+
+_NAMED = text("""
+    SELECT file.value FROM checkpoint_texts, LATERAL jsonb_each_text(files) AS file
+    WHERE file.value = ANY(CAST(:hashes AS text[]))
+""")
+
+
+def named_texts(session: Session, hashes: Collection[str]) -> set[str]:
+    """Returns those of the hashes that a checkpoint names as a file with texts of users."""
+    return set(session.scalars(_NAMED, {"hashes": sorted(hashes)})) if hashes else set()

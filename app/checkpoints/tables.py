@@ -1,4 +1,4 @@
-"""The table of checkpoints: immutable weights with manifest, scores and the verdict of the gates."""
+"""The tables of checkpoints: immutable weights with manifest, scores and the verdict of the gates, and their texts."""
 
 from typing import Any
 from uuid import UUID
@@ -46,3 +46,12 @@ class Checkpoint(Base):
             postgresql_where=text("kind = 'base'"),
         ),
     )
+
+
+class CheckpointTexts(Base):
+    """The files of a checkpoint that hold texts of users. An erasure replaces them; all else is immutable."""
+
+    __tablename__ = "checkpoint_texts"
+
+    checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"), primary_key=True)
+    files: Mapped[Document] = mapped_column(comment="path -> sha256")

@@ -7,12 +7,15 @@ from typing import Annotated, Any
 import typer
 from thumbwheel import wire
 
+from app.cli.checkpoint_samples import commands
 from app.cli.connection import AsJson, Project, connected, find_id, short_id
 from app.cli.listing import figure, show_all, show_one, when
 
 checkpoints = typer.Typer(help="Immutable weights with manifest and card.", no_args_is_help=True, rich_markup_mode=None)
 
 Which = Annotated[str, typer.Argument(help="Its id, or its last characters.")]
+
+checkpoints.add_typer(commands)
 
 
 @checkpoints.command("list")
@@ -112,6 +115,7 @@ def releases(project: Project = None, as_json: AsJson = False) -> None:
 def _show(item: wire.Checkpoint, as_json: bool) -> None:
     scores = {name: value for name, value in item.scores.items() if isinstance(value, dict) and "value" in value}
     drift = item.scores.get("kl") or {}
+    written = item.scores.get("samples") or {}
     lines = {
         "id": str(item.id),
         "kind": item.kind,
@@ -125,6 +129,7 @@ def _show(item: wire.Checkpoint, as_json: bool) -> None:
         "trained against": str(item.parent_id or "–"),
         **{name: figure(value) for name, value in scores.items()},
         **{f"KL {name}": figure(value) for name, value in drift.items() if isinstance(value, dict)},
+        **_written(written),
         **_suite_lines(item.scores),
         "weights": item.weights_sha256 or "–",
         "files": "\n".join(sorted(item.files)) or "–",
@@ -138,6 +143,17 @@ def _suite_lines(scores: Mapping[str, Any]) -> dict[str, str]:
         f"suite {name}": f"{figure(figures['candidate']['pass_share'])} passed, "
         f"{figure(figures['difference_to_shipped'])} to shipped"
         for name, figures in (scores.get("suites") or {}).items()
+    }
+
+
+def _written(samples: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the figures of what the checkpoint writes: its own, and those against the shipped one."""
+    parts = (("candidate", "writes"), ("against_shipped", "against shipped"))
+    return {
+        f"{title} {name}": figure(value)
+        for part, title in parts
+        for name, value in (samples.get(part) or {}).items()
+        if not name.startswith("kl_")  # already shown
     }
 
 

@@ -56,7 +56,7 @@ class LocalModel:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, encoding="utf-8",
         )  # fmt: skip
         outputs: list[Future[WrittenText]] = [Future() for _ in samples]
-        request = json.dumps({**self._request, "prompts": [sample.filled() for sample in samples]})
+        request = json.dumps({**self._request, "prompts": [sample.content() for sample in samples]})
         self._send(request)
         if self._line() is None:
             raise Invalid(f"The model cannot be used: {self._end()}.", code="model_unusable")

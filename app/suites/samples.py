@@ -18,8 +18,8 @@ class SuiteSample:
     test: wire.SuiteTest
     prompt: wire.SuitePrompt
 
-    def filled(self) -> str | list[Mapping[str, Any]]:
-        """Returns the prompt with the variables of the test, a text or a chat."""
+    def content(self) -> str | list[Mapping[str, Any]]:
+        """Returns the text or the chat, with the variables of the test."""
         if isinstance(self.prompt.prompt, str):
             return fill(self.prompt.prompt, self.test.vars)
         chat = (message.model_dump(mode="json", exclude_none=True) for message in self.prompt.prompt)
@@ -27,8 +27,8 @@ class SuiteSample:
 
     def messages(self) -> list[Mapping[str, Any]]:
         """Returns the chat to send, with the variables of the test. A text is a message of the user."""
-        prompt = self.filled()
-        return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        content = self.content()
+        return [{"role": "user", "content": content}] if isinstance(content, str) else content
 
 
 def samples_of(suite: wire.Suite) -> list[SuiteSample]:

@@ -44,7 +44,7 @@ def stage(workdir: Path, condition: Condition, desk: Desk, seed: int) -> None:
     recipe = recipe_of(PRESET, {"seed": seed, **condition.recipe})
     recipe = resolve(recipe, desirable, len(rows) - desirable)
     (workdir / "snapshot").mkdir(parents=True, exist_ok=True)
-    shard = _write_shard(workdir / "snapshot" / "train-text.parquet", rows)
+    shard = write_shard(workdir / "snapshot" / "train-text.parquet", rows)
     job = {
         "run_id": f"{condition.name}-{seed}",
         "base_model": str(desk.base),
@@ -71,7 +71,8 @@ def treated(rows: Sequence[Example], condition: Condition, seed: int) -> list[Ex
     ]
 
 
-def _write_shard(path: Path, rows: Sequence[Example]) -> dict[str, Any]:
+def write_shard(path: Path, rows: Sequence[Example], split: str = "train") -> dict[str, Any]:
+    """Writes a shard of a snapshot and returns its entry of the manifest."""
     table = pa.table(
         {
             "prompt": [row.prompt for row in rows],
@@ -85,7 +86,7 @@ def _write_shard(path: Path, rows: Sequence[Example]) -> dict[str, Any]:
         }
     )
     pq.write_table(table, path)
-    return {"path": path.name, "split": "train", "format": "text", "rows": len(rows), "sha256": sha256_of(path)}
+    return {"path": path.name, "split": split, "format": "text", "rows": len(rows), "sha256": sha256_of(path)}
 
 
 def _training(workdir: Path) -> dict[str, Any]:

@@ -12,6 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer import tiny
+from worker.generation.prompts import chosen_rows
+from worker.generation.sampler import Request, Sampler
+from worker.generation.ways import PADDED
 from worker.training.data.rows import read_rows
 from worker.training.forward.logprobs import Reading
 from worker.training.job import read_job
@@ -24,15 +27,11 @@ from worker.training.train import train
 from worker.training.training_run import TrainingRun
 from worker.training.watch.drift import DriftChecks, StartingWeights, check_steps, put_in
 from worker.training.watch.journal import Journal
-from worker.training.watch.sampling import chosen_prompts, drift_of_tokens, sample
+from worker.training.watch.kl_estimate import drift_of_tokens
 
 CPU = torch.device("cpu")
 CHECKED: dict[str, Any] = {"drift": {"checks": 4, "prompts": 6, "max_new_tokens": 6}}
 FIGURES = ("kl_nats_per_token", "sampled_length_median", "reference_length_median")
-
-
-def nothing() -> None:
-    return
 
 
 def checks(workdir: Path) -> dict[int, tuple[float, ...]]:
@@ -91,11 +90,10 @@ def test_the_figures_are_those_of_samples_of_the_trained_policy(
         trained = models.load_weights(checked / "output", torch.float32, CPU)
 
     def drawn(model: Any) -> list[Any]:
-        prompts = chosen_prompts(rows, 6, job.recipe.seed)
-        return sample(
-            model, prompts, tokens.ends, max_new_tokens=6, context=128, batch_size=4, seed=job.recipe.seed,
-            between=nothing,
-        )  # fmt: skip
+        prompts = [row.prompt for row in chosen_rows(rows, 6, job.recipe.seed)]
+        requests = [Request(prompt, 1.0, 6, stream) for stream, prompt in enumerate(prompts)]
+        completions = Sampler(model, PADDED, tokens.ends, rows_at_once=4, seed=job.recipe.seed).write(requests)
+        return [(prompt, written.tokens) for prompt, written in zip(prompts, completions, strict=True)]
 
     # when each model samples, and both score the samples of the trained one
     samples = drawn(trained)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from thumbwheel.wire.recipe import Recipe
@@ -19,7 +18,6 @@ from worker.training import saved_state
 from worker.training.job import read_job
 from worker.training.machine.process import DISK_FULL, Stopped, StopRequest
 from worker.training.train import train
-from worker.training.watch.sampling import sample
 
 pytestmark = pytest.mark.xdist_group("processes of the trainer")
 
@@ -252,32 +250,6 @@ def test_a_signal_ends_what_has_nothing_to_save_wherever_it_is() -> None:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
             signal.signal(number, handler)
     assert reached == []
-
-
-def test_sampling_is_stopped_between_two_tokens() -> None:
-    tokens = []
-
-    def look() -> None:
-        tokens.append(1)
-        if len(tokens) == 3:
-            raise Stopped
-
-    model = tiny.model()
-    state = torch.random.get_rng_state()
-    with pytest.raises(Stopped):
-        sample(
-            model,
-            [np.arange(5, dtype=np.int32)],
-            [259],
-            max_new_tokens=50,
-            context=128,
-            batch_size=1,
-            seed=1,
-            between=tokens.clear,
-            between_tokens=look,
-        )
-    assert len(tokens) == 3
-    assert torch.equal(state, torch.random.get_rng_state())
 
 
 @pytest.mark.trial

@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from worker.generation.sampler import Request, Sampler
+from worker.generation.ways import PADDED
+
+#: The way in which rows share a batch: the demo's model, a Llama, reads padding and caches as it should.
+WAY = PADDED
 #: Rows of one forward pass. The model is so small that few rows cost nearly as much as many.
 BATCH_SIZE = 512
 MAX_NEW_TOKENS = 48
@@ -55,18 +61,17 @@ def _model(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
 
 
-@torch.inference_mode()
 def sample(desk: Desk, prompts: Sequence[str], seed: int) -> list[SampledReply]:
-    """Returns one reply per prompt, in their order. Prompts of equal length share a batch, so nothing is padded."""
-    generator = torch.Generator(desk.model.device).manual_seed(seed)
-    prompt_ids: list[list[int]] = desk.tokenizer(list(prompts))["input_ids"]
-    drafts: dict[int, SampledReply] = {}
-    for indices in _equally_long(prompt_ids):
-        ids_BT = torch.tensor([prompt_ids[index] for index in indices], device=desk.model.device)
-        for index, reply in zip(indices, _continue(desk, ids_BT, generator), strict=True):
-            text = desk.tokenizer.decode(reply, skip_special_tokens=True)
-            drafts[index] = SampledReply(prompt_ids[index], reply, text)
-    return [drafts[index] for index in range(len(prompts))]
+    """Returns one reply per prompt, in their order."""
+    prompt_ids = [np.array(ids, dtype=np.int32) for ids in desk.tokenizer(list(prompts))["input_ids"]]
+    requests = [Request(ids, 1.0, MAX_NEW_TOKENS, stream) for stream, ids in enumerate(prompt_ids)]
+    ends = [desk.tokenizer.eos_token_id]
+    written = Sampler(desk.model, WAY, ends, rows_at_once=BATCH_SIZE, seed=seed).write(requests)
+    texts = desk.tokenizer.batch_decode([reply.tokens for reply in written], skip_special_tokens=True)
+    return [
+        SampledReply(ids.tolist(), reply.tokens.tolist(), text)
+        for ids, reply, text in zip(prompt_ids, written, texts, strict=True)
+    ]
 
 
 @torch.inference_mode()
@@ -82,30 +87,6 @@ def log_probabilities(desk: Desk, drafts: Sequence[SampledReply]) -> torch.Tenso
         of_reply_BT = torch.arange(chosen_BT.shape[1]) >= starts_B[:, None]
         total[indices] = (chosen_BT * of_reply_BT).sum(-1)
     return total
-
-
-def _continue(desk: Desk, ids_BT: torch.Tensor, generator: torch.Generator) -> list[list[int]]:
-    end = desk.tokenizer.eos_token_id
-    replies: list[list[int]] = [[] for _ in range(len(ids_BT))]
-    unfinished = list(range(len(ids_BT)))
-    past = None
-    tokens = ids_BT
-    for _ in range(MAX_NEW_TOKENS):
-        output = desk.model(input_ids=tokens, past_key_values=past, use_cache=True)
-        past = output.past_key_values
-        p_BV = output.logits[:, -1].float().softmax(-1)
-        tokens = torch.multinomial(p_BV, 1, generator=generator)
-        for row, token in zip(unfinished, tokens[:, 0].tolist(), strict=True):
-            replies[row].append(token)
-        # Finished rows leave the batch, so that they cost nothing while the longest reply continues.
-        still_open = (tokens[:, 0] != end).nonzero()[:, 0]
-        if len(still_open) == 0:
-            break
-        if len(still_open) < len(unfinished):
-            past.batch_select_indices(still_open)
-            tokens = tokens[still_open]
-            unfinished = [unfinished[index] for index in still_open.tolist()]
-    return replies
 
 
 def _equally_long(rows: Iterable[Sequence[int]]) -> Iterable[list[int]]:

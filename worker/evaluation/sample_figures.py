@@ -10,7 +10,7 @@ from app.statistics import bootstrap, measures
 from app.statistics.measures import Array
 
 if TYPE_CHECKING:
-    from worker.training.watch.sampling import Pair
+    from worker.training.data.packing import Pair
 
 
 def drift_figures(drift_of: Sequence[Array], resamples: int, confidence: float, seed: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The scorer: `python -m worker.evaluation.score WORKDIR`, after the trainer.
 
 Scores the holdout under the candidate (WORKDIR/output), the reference (the shipped checkpoint it was trained against)
-and the ancestor (the project's very first base model), samples from the candidate, and writes scores.json:
+and the ancestor (the project's very first base model), samples from all three (see `sampling`), and writes
+samples.parquet and scores.json:
 
     rows, rows_desirable, rows_undesirable, rows_dropped, groups (distinct prompts)
     rows_weight_desirable      summed row weights of each class, from the label policy; rows of weight 0 are left out
@@ -12,10 +13,12 @@ and the ancestor (the project's very first base model), samples from the candida
     ece                        expected calibration error of σ(β(r − z0)), ten bins
     z0                         max(0, mean of r over mismatched pairs), in nats; an estimate of the candidate's drift,
                                which does not depend on row weights
+    auroc_per_token            like auroc, of r divided by the number of tokens
     kl                         {nats_per_token, nats_per_completion, samples}: drift from the reference on completions
                                sampled from the candidate at temperature 1 for holdout prompts (k3 estimator)
     length                     {candidate_median, reference_median, ratio, holdout_median} in tokens: sampled from
                                both models on the same prompts, and of the completions in the holdout
+    samples                    what the three models write: see docs/evaluation.md
     auroc_vs_ancestor          like auroc, against the ancestor
     shipped_auroc_vs_ancestor  the reference's; 0.5 by definition if the reference is the ancestor
     auroc_difference           the first minus the second, on the same resamples
@@ -61,7 +64,6 @@ if TYPE_CHECKING:
     from worker.training.data.rows import Row
     from worker.training.forward.logprobs import Reading
     from worker.training.models.policy import Arithmetic
-    from worker.training.watch.sampling import Pair
 
 
 def score(workdir: Path, stop: StopRequest | None = None) -> None:
@@ -98,13 +100,13 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from app.statistics import bootstrap, measures
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
-    from worker.evaluation.sample_figures import drift_figures, length_figures
+    from worker.evaluation.sampled_prompts import held_out_prompts, suite_prompts
+    from worker.evaluation.sampling import Samples
     from worker.evaluation.suspicion import suspicions
     from worker.training.data import batches
     from worker.training.data.dropped import read_split
     from worker.training.models import policy
     from worker.training.reference import matched, mismatched
-    from worker.training.watch.sampling import chosen_prompts, drift_of_tokens, sample
 
     libraries_are_loaded()
     policy.ask_for_determinism()
@@ -117,41 +119,41 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     plan = batches.plan(rows, micro_batch_size_of(job), even_classes=False, seed=recipe.seed)
     own = [pair for block in plan.blocks for pair in matched(rows, block)]
     others = [pair for block in plan.blocks for pair in mismatched(rows, block, max_length)]
-    prompts = chosen_prompts(rows, settings.kl_prompts, recipe.seed)
+    held_out = held_out_prompts(job, read, rows, settings.kl_prompts)
+    of_suites, missing = suite_prompts(workdir, tokens, max_length)
 
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base
-    tell = _counter(journal, stop, (2 if reference_is_ancestor else 3) * len(own) + 4 * len(prompts))
-
-    def draws(model: Any) -> list["Pair"]:
-        starts = range(0, len(prompts), at_once.sampled)
-        counts = (len(prompts[start : start + at_once.sampled]) for start in starts)
-        return sample(
-            model,
-            prompts,
-            tokens.ends,
-            max_new_tokens=min(settings.kl_max_new_tokens, max(1, (context or max_length) - 1)),
-            context=context,
-            batch_size=at_once.sampled,
-            seed=recipe.seed,
-            between=lambda: tell(next(counts)),
-        )
+    models = 2 if reference_is_ancestor else 3
+    samples = Samples(
+        job,
+        [*held_out, *of_suites],
+        missing,
+        tokens,
+        context=context,
+        most=min(settings.kl_max_new_tokens, max(1, (context or max_length) - 1)),
+        rows_at_once=at_once.sampled,
+        models=models,
+        stop=stop.raise_if_requested,
+    )
+    tell = _counter(journal, stop, models * (len(own) + samples.steps))
 
     # One model in memory at a time.
     candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
     read_as = _way(candidate, rows, max_length, job, arithmetic, journal)
     own_candidate, others_candidate = map(sums, log_probs(read_as(candidate), own, others, at_once.read, tell))
-    samples = draws(candidate)
-    tokens_candidate, _ = log_probs(read_as(candidate), samples, None, at_once.read, tell)
+    samples.write("candidate", read_as(candidate), tell)
     del candidate
     reference = _load(job.base, job.adapter, arithmetic)
     own_reference, others_reference = map(sums, log_probs(read_as(reference), own, others, at_once.read, tell))
-    tokens_reference, _ = log_probs(read_as(reference), samples, None, at_once.read, tell)
-    samples_reference = draws(reference)
+    samples.write("shipped", read_as(reference), tell)
     del reference
-    own_ancestor = own_reference
-    if not reference_is_ancestor:
+    if reference_is_ancestor:
+        own_ancestor = own_reference
+        samples.same_as("ancestor", "shipped")
+    else:
         ancestor = read_as(_load(job.ancestor, None, arithmetic))
         own_ancestor = sums(log_probs(ancestor, own, None, at_once.read, tell)[0])
+        samples.write("ancestor", ancestor, tell)
 
     in_order = [row for block in plan.blocks for row in block.rows]
     desirable_N = np.array([rows[row].desirable for row in in_order], dtype=bool)
@@ -166,6 +168,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     z0 = max(0.0, float((others_candidate - others_reference)[paired_N].mean())) if paired_N.any() else 0.0
     lift_N = recipe.beta * (r_N - z0)
 
+    lengths_N = np.array([len(rows[row].completion) for row in in_order], dtype=np.int64)
     groups_N = bootstrap.group_numbers([rows[row].prompt_key for row in in_order])
     weight_N = np.array([rows[row].weight for row in in_order])
     over_prompts = bootstrap.Bootstrap(groups_N, weight_N, settings.bootstrap, settings.confidence, recipe.seed)
@@ -184,19 +187,17 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "dropped": read.reasons,
         "groups": len(set(groups_N.tolist())),
         "auroc": over_prompts.interval(measures.auroc(r_N, desirable_N), absent),
+        "auroc_per_token": {
+            **over_prompts.interval(measures.auroc(r_N / lengths_N, desirable_N), absent),
+            "groups": len(set(groups_N.tolist())),
+        },
         "accuracy": over_prompts.interval(measures.mean((lift_N > 0) == desirable_N), absent),
         "margin": over_prompts.interval(measures.margin(recipe.beta * r_N, desirable_N), absent),
         "ece": over_prompts.interval(
             measures.calibration_error(0.5 * (1 + np.tanh(lift_N / 2)), desirable_N.astype(float)), absent
         ),
         "z0": z0,
-        "kl": drift_figures(
-            [drift_of_tokens(p, q) for p, q in zip(tokens_candidate, tokens_reference, strict=True)],
-            settings.bootstrap,
-            settings.confidence,
-            recipe.seed,
-        ),
-        "length": length_figures(samples, samples_reference, [len(row.completion) for row in rows]),
+        **samples.figures([len(row.completion) for row in rows]),
         "auroc_vs_ancestor": over_prompts.interval(candidate_auroc, absent),
         "shipped_auroc_vs_ancestor": over_prompts.interval(shipped_auroc, absent),
         "auroc_difference": over_prompts.interval(measures.difference(candidate_auroc, shipped_auroc), absent),
@@ -207,7 +208,6 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "resamples": settings.bootstrap,
         "seconds": time.monotonic() - started,
     }
-    lengths_N = np.array([len(rows[row].completion) for row in in_order], dtype=np.int64)
     suspicion_N = suspicions(r_N, lengths_N, desirable_N, groups_N, recipe.seed)
     suspected = in_order if suspicion_N is not None else []
     judged = {
@@ -215,6 +215,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "desirable": [rows[row].desirable for row in suspected],
         "suspicion": suspicion_N.tolist() if suspicion_N is not None else [],
     }
+    samples.keep(workdir / "samples.parquet")
     write_sealed(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
     write_sealed(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 

@@ -13,7 +13,9 @@ _NAMED = text("""
         UNION ALL
         SELECT sha256 FROM reference_log_probs
         UNION ALL
-        SELECT file.value FROM checkpoints, LATERAL jsonb_each_text(files) AS file)
+        SELECT file.value FROM checkpoints, LATERAL jsonb_each_text(files) AS file
+        UNION ALL
+        SELECT file.value FROM checkpoint_texts, LATERAL jsonb_each_text(files) AS file)
 """)
 
 

@@ -68,6 +68,13 @@ def row_at(file: IO[bytes], number: int) -> dict[str, Any]:
         return row
 
 
+def prompts_of(file: IO[bytes]) -> Iterator[Any]:
+    """Yields the prompt of each row of the shard."""
+    with pq.ParquetFile(file) as shard:
+        for batch in shard.iter_batches(columns=["prompt"]):
+            yield from batch.column(0).to_pylist()
+
+
 @dataclass(frozen=True)
 class Rest:
     """The result of a rewrite: the number of removed rows and the `shards` that had them, and the rest.

@@ -10,14 +10,16 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app import artifacts
+from app.checkpoints.samples import service as samples
 from app.database import now
 from app.snapshots import service as snapshots
 from app.snapshots.balance.plan import plan
 from app.snapshots.files.parquet import CARD, MANIFEST, MEMBERS, PAIRS
+from app.snapshots.files.prompt_key import prompt_key
 from app.snapshots.files.write import write_about
 from app.snapshots.prompts.split import Split
 from app.snapshots.redactions import store
-from app.snapshots.redactions.rewrite import Member, members_of, row_at, without
+from app.snapshots.redactions.rewrite import Member, members_of, prompts_of, row_at, without
 from app.snapshots.tables import Snapshot, SnapshotRedaction
 
 #: The files that a redacted snapshot keeps: they have figures and hashes, and no text of users.
@@ -79,6 +81,7 @@ def redact(session: Session, snapshot_id: UUID, completion_ids: Collection[str],
     `purge` deletes its files after the commit. A second call changes nothing. Raises `NotFound`.
     """
     snapshot = snapshots.require(session, snapshot_id)
+    store.lock(session, snapshot_id)
     redaction = store.redaction_of(session, snapshot_id)
     if redaction is None:
         with tempfile.TemporaryDirectory(prefix="thumbwheel-redaction-") as folder:
@@ -121,11 +124,41 @@ def _redact(
         successor = snapshots.register(session, snapshot.project_id, snapshot.watermark, manifest, rest)
     for sha256 in store.forget_log_probs(session, snapshot.id):
         artifacts.delete(sha256)
+    _redact_samples(session, snapshot.id, successor)
     values = {
         "snapshot_id": snapshot.id, "successor_id": successor, "erasure_id": erasure_id, "rows": remaining.rows,
         "shards": remaining.shards, "redacted_at": now(),
     }  # fmt: skip
     return store.add_redaction(session, values)
+
+
+def redact_samples(session: Session, snapshot_id: UUID) -> None:
+    """Removes the samples of erased prompts from the checkpoint of this snapshot that was just registered.
+
+    The run may have sampled while its snapshot was redacted. Either this sees the redaction, or the redaction, which
+    waits for the transaction of the registration, sees the checkpoint. Raises `Unavailable`.
+    """
+    current: UUID | None = snapshot_id
+    while current is not None and (redaction := store.redaction_of(session, current)) is not None:
+        current = redaction.successor_id
+    if current != snapshot_id:
+        _redact_samples(session, snapshot_id, current)
+
+
+def _redact_samples(session: Session, snapshot_id: UUID, successor_id: UUID | None) -> None:
+    groups = set() if successor_id is None else _held_out(snapshots.require(session, successor_id))
+    for sha256 in samples.redact(session, store.with_predecessors(session, snapshot_id), groups):
+        artifacts.delete(sha256)
+
+
+def _held_out(snapshot: Snapshot) -> set[str]:
+    """Returns the keys of the held-out prompts, in hex."""
+    keys: set[str] = set()
+    for shard in snapshot.manifest["shards"]:
+        if shard["split"] == "holdout":
+            with artifacts.open_stream(shard["sha256"]) as file:
+                keys.update(prompt_key(prompt).hex() for prompt in prompts_of(file))
+    return keys
 
 
 def _manifest(snapshot: Snapshot, parts: Mapping[str, Any], rows: int) -> dict[str, Any]:

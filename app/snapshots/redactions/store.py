@@ -59,3 +59,21 @@ _DELETABLE = """
 def files_of_redacted(session: Session, project: str, kept: Sequence[str]) -> Sequence[str]:
     """Returns the hashes of files that only redacted snapshots have, except for files named in `kept`."""
     return session.scalars(text(_DELETABLE), {"project": project, "kept": list(kept)}).all()
+
+
+def lock(session: Session, snapshot_id: UUID) -> None:
+    """Waits for transactions that register a checkpoint of this snapshot, and makes later ones wait."""
+    session.execute(select(Snapshot.id).where(Snapshot.id == snapshot_id).with_for_update())
+
+
+_WITH_PREDECESSORS = text("""
+    WITH RECURSIVE lineage AS (
+        SELECT CAST(:snapshot_id AS uuid) AS id
+        UNION SELECT snapshot_id FROM snapshot_redactions JOIN lineage ON successor_id = lineage.id)
+    SELECT id FROM lineage
+""")
+
+
+def with_predecessors(session: Session, snapshot_id: UUID) -> Sequence[UUID]:
+    """Returns the snapshot and the redacted ones that it replaced, directly or through others."""
+    return session.scalars(_WITH_PREDECESSORS, {"snapshot_id": snapshot_id}).all()

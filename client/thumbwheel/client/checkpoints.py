@@ -36,6 +36,19 @@ class Checkpoints:
             download(self._http, url, inside(folder, path), sha256)
         return checkpoint
 
+    def samples(
+        self, checkpoint_id: UUID, *, source: str | None = None, suite: str | None = None, decoding: str | None = None
+    ) -> Iterator[wire.PromptSamples]:
+        """Yields what the checkpoint, the shipped one and the first base model wrote, prompt by prompt.
+
+        source    only prompts of this source: holdout or suite
+        suite     only prompts of the suite with this name
+        decoding  only replies of this decoding: greedy or sampled
+        """
+        wanted = {"source": source, "suite": suite, "decoding": decoding}
+        chosen = {name: value for name, value in wanted.items() if value is not None}
+        return self._http.pages(wire.PromptSamples, f"/v1/checkpoints/{checkpoint_id}/samples", chosen)
+
     def suite_outcomes(self, checkpoint_id: UUID, suite: str) -> Iterator[wire.SuiteOutcome]:
         """Yields what candidate, shipped checkpoint and base model wrote for each test of a suite, with verdicts."""
         path = f"/v1/checkpoints/{checkpoint_id}/suites/{quote(suite, safe='')}"

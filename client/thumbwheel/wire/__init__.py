@@ -12,7 +12,17 @@ from thumbwheel.wire.audits import (
     NewAuditVerdict,
 )
 from thumbwheel.wire.balance import BalancePlan, ClassPlan, Refusal, Segment
-from thumbwheel.wire.checkpoints import Approval, Checkpoint, CurrentRelease, NewBaseModel, NewRelease, Release, Verdict
+from thumbwheel.wire.checkpoints import (
+    Approval,
+    Checkpoint,
+    CurrentRelease,
+    ModelReply,
+    NewBaseModel,
+    NewRelease,
+    PromptSamples,
+    Release,
+    Verdict,
+)
 from thumbwheel.wire.feedback import (
     BatchItem,
     BatchReceipt,
@@ -194,6 +204,7 @@ __all__ = [
     "Message",
     "Metadata",
     "Metrics",
+    "ModelReply",
     "Name",
     "NewAdoption",
     "NewAudit",
@@ -219,6 +230,7 @@ __all__ = [
     "ProjectChange",
     "ProjectConfiguration",
     "Prompt",
+    "PromptSamples",
     "QuarantineDecision",
     "QuarantineFinding",
     "QuarantineForecast",

@@ -34,6 +34,34 @@ class Checkpoint(BaseModel):
     live: bool
 
 
+class ModelReply(BaseModel):
+    """The reply of a model to a prompt."""
+
+    completion: str
+    tokens: int = Field(description="its end token among them")
+    finished: bool = Field(description="false if it was cut off at the limit of tokens")
+
+
+class PromptSamples(BaseModel):
+    """The replies of a checkpoint, of the shipped one and of the first base model to one prompt."""
+
+    source: Literal["holdout", "suite"]
+    suite: str | None = Field(description="name of the suite; null for held-out prompts, like test and prompt_label")
+    test: int | None = Field(description="number of the suite's test, from 0")
+    prompt_label: str | None = Field(description="label of the suite's prompt")
+    group: str = Field(description="equal for equal prompts, in all checkpoints")
+    decoding: Literal["greedy", "sampled"] = Field(description="most probable tokens, or drawn at the temperature")
+    prompt: str | list[dict[str, Any]] = Field(description="text, or messages")
+    candidate: ModelReply = Field(description="by this checkpoint")
+    shipped: ModelReply = Field(description="by the checkpoint that was shipped when the run was requested")
+    ancestor: ModelReply = Field(description="by the first base model")
+    lp_candidate: float | None = Field(
+        description="log-prob of the candidate's reply under itself, in nats; null unless it was drawn at temperature 1"
+    )
+    lp_shipped: float | None = Field(description="under the shipped checkpoint, likewise")
+    lp_ancestor: float | None = Field(description="under the first base model, likewise")
+
+
 class NewRelease(Body):
     """Ship `checkpoint_id`, or roll back to what was live before the current release."""
 

@@ -73,9 +73,26 @@ class Evaluation(Section):
     """Settings of the scorer for the held-out rows."""
 
     kl_prompts: int = Field(
-        64, ge=0, le=10_000, description="held-out prompts sampled for the on-policy KL; 0 skips it"
+        64,
+        ge=0,
+        le=10_000,
+        description="held-out prompts that candidate, shipped checkpoint and first base model answer, for the samples, "
+        "their figures and the on-policy KL; 0 skips them",
     )
     kl_max_new_tokens: int = Field(128, ge=1, le=8192, description="longest sampled completion")
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        le=2,
+        description="of the sampled replies: the one with which the model is served; the KL is measured at 1 in any "
+        "case, from further samples if this differs",
+    )
+    sample_minutes: float = Field(
+        60.0, gt=0, le=1440, description="longest time for sampling from all models; prompts left then are left out"
+    )
+    sample_tokens: int = Field(
+        5_000_000, ge=1, le=1_000_000_000, description="most tokens sampled from all models, likewise"
+    )
     bootstrap: int = Field(1000, ge=100, le=100_000, description="resamples of every interval")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of every interval")
 

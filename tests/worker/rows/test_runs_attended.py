@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app import services, settings
 from app.checkpoints.card import card
+from app.checkpoints.samples import files as samples
 from app.database import engine
 from app.errors import StaleLease
 from app.runs.states import RunState
@@ -216,6 +217,8 @@ def trained(run, workdir):
     (workdir / "output").mkdir()
     (workdir / "output" / "adapter_model.safetensors").write_text("weights")
     write_seal(seal_of(workdir / "output"), [workdir / "output" / "adapter_model.safetensors"])
+    samples.write(workdir / "samples.parquet", samples.SCHEMA.empty_table())
+    write_seal(seal_of(workdir / "samples.parquet"), [workdir / "samples.parquet"])
     return claimed, documents["training"]
 
 
@@ -238,6 +241,15 @@ def test_a_document_that_is_damaged_before_it_is_registered_fails_the_run(traine
         registration.manifest_of(trained[0], run.id, workdir)
 
 
+@pytest.mark.parametrize("missing", ["samples.parquet", "samples.parquet.sha256"])
+def test_samples_that_are_damaged_before_they_are_registered_fail_the_run(trained, run, workdir, missing):
+    manifest = registration.manifest_of(trained[0], run.id, workdir)
+    (workdir / missing).unlink()
+
+    with pytest.raises(Failed, match=r"samples\.parquet is damaged .*: retry the run"):
+        registration.store(manifest, workdir)
+
+
 def test_a_finished_workdir_becomes_a_manifest_with_the_recipe_as_it_was_trained_by(trained, run, workdir):
     claimed, training = trained
 
@@ -247,7 +259,8 @@ def test_a_finished_workdir_becomes_a_manifest_with_the_recipe_as_it_was_trained
     assert {**manifest["training"], "recipe": training["recipe"]} == training
     assert manifest["snapshot"]["pairs"] == {"train": 0, "holdout": 0}
     assert "| micro_batch_size | 4 |" in card(manifest)
-    assert set(registration.store(manifest, workdir)) == {"adapter_model.safetensors", "manifest.json", "README.md"}
+    stored = registration.store(manifest, workdir)
+    assert set(stored) == {"adapter_model.safetensors", "manifest.json", "README.md", "samples.parquet"}
     assert registration.suspicions_of(workdir) == [("c1", True, 0.25), ("c2", False, 0.5)]
 
 

@@ -1,7 +1,5 @@
 """Reads the rows and pairs of a snapshot as token ids."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 from thumbwheel.row_checks import REASONS, RowFault, fault_of
 from thumbwheel.wire.recipe import PAIR_SOURCES, PairsFrom
 
+from app.snapshots.files.prompt_key import prompt_key
 from worker.training.data.tokenised import keep, kept, tokens_fingerprint
 from worker.training.data.tokens import SHORTEST, Encoded, Fitted, Ids, Span, Tokens, Weights, fit, fit_weights
 from worker.training.job import PairsFile, Shard
@@ -168,7 +167,7 @@ def read_rows(
                     desirable=bool(batch["label"][index]),  # a row for pairs alone has none
                     weight=batch["weight"][index],
                     completion_id=completion_id,
-                    prompt_key=_key(prompt),
+                    prompt_key=prompt_key(prompt),
                     labels=_labels(batch, index),
                     token_weights=None if weights is None else fit_weights(weights, len(usable.completion)),
                 )
@@ -269,7 +268,3 @@ def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
 def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
     values = batch["spans"][index] if "spans" in batch else None
     return [Span(span["start"], span["end"], span["weight"]) for span in values or ()]
-
-
-def _key(prompt: Any) -> bytes:
-    return hashlib.sha256(json.dumps(prompt, sort_keys=True, ensure_ascii=False).encode()).digest()[:16]

@@ -78,6 +78,10 @@ class Tokens:
         start = tokenizer.bos_token_id
         self.start = self.end if start is None else int(start)
 
+    @property
+    def has_chat_template(self) -> bool:
+        return self._template.exists
+
     def encode_text(
         self, prompts: Sequence[str], completions: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> list[Encoded | RowFault]:

@@ -3,7 +3,7 @@
 On completions that the policy samples itself at temperature 1, each time for the same train prompts and from the same
 random numbers:
 
-    kl_nats_per_token         Σ k3 / tokens, an estimate of KL(policy ‖ reference) in nats (k3: `sampling`)
+    kl_nats_per_token         Σ k3 / tokens, an estimate of KL(policy ‖ reference) in nats (k3: `kl_estimate`)
     sampled_length_median     tokens of a completion, its end among them; cut off at the recipe's max_new_tokens
     reference_length_median   the same of the reference, sampled once, before the first update
 
@@ -27,11 +27,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app.durable import flush
+from worker.generation.prompts import chosen_rows, with_room
+from worker.generation.sampler import Request, Sampler
+from worker.generation.trial import way_of
+from worker.generation.ways import BatchWay
+from worker.training.data.packing import Pair
 from worker.training.files.sealed import is_sound, read_cache, replace_sealed, write_sealed
-from worker.training.forward.arithmetic import autocast
 from worker.training.machine.process import TrainingRefusal
 from worker.training.training_run import TrainingRun
-from worker.training.watch.sampling import Pair, chosen_prompts, drift_of_tokens, sample
+from worker.training.watch.kl_estimate import drift_of_tokens
 
 Figures = dict[str, float | None]
 
@@ -106,7 +110,11 @@ class DriftChecks:
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
         self._steps = check_steps(run.total_steps, run.recipe.drift.checks)
-        self._prompts = chosen_prompts(run.start.read.rows, run.recipe.drift.prompts, run.recipe.seed)
+        settings, context = run.recipe.drift, run.start.context
+        self._most = min(settings.max_new_tokens, max(1, (context or run.start.max_length) - 1))
+        rows = chosen_rows(run.start.read.rows, settings.prompts, run.recipe.seed)
+        self._prompts = [with_room(row.prompt, self._most, context) for row in rows]
+        self._way: BatchWay | None = None
 
     def begin(self) -> None:
         """Keeps the starting weights and samples from them, in every attempt, while the policy is the reference."""
@@ -156,20 +164,28 @@ class DriftChecks:
 
     def _draw(self) -> list[Pair]:
         """Returns the prompts with completions that the policy samples now."""
-        run, start, settings = self._run, self._run.start, self._run.recipe.drift
-        with autocast(start.arithmetic.device, start.arithmetic.precision):
-            return sample(
-                start.reading.model,
-                self._prompts,
-                start.tokens.ends,
-                max_new_tokens=min(settings.max_new_tokens, max(1, (start.context or start.max_length) - 1)),
-                context=start.context,
-                batch_size=start.micro_batch_size,
-                seed=run.recipe.seed,
-                between=run.raise_if_stopped,
-                # A token may take a large model a while; ranks look up together, which costs more than a token.
-                between_tokens=run.raise_if_stopped if run.ranks.world == 1 else None,
-            )
+        run, start = self._run, self._run.start
+
+        def between_tokens(_: int) -> None:
+            # A token may take a large model a while. Ranks look up together, which costs more than a token.
+            if run.ranks.world == 1:
+                run.raise_if_stopped()
+
+        model = start.reading.model
+        if self._way is None:
+            self._way = way_of(model, self._prompts, room=start.context, between_tokens=between_tokens)
+        sampler = Sampler(
+            model,
+            self._way,
+            start.tokens.ends,
+            rows_at_once=start.micro_batch_size,
+            seed=run.recipe.seed,
+            precision=start.arithmetic.precision,
+        )
+        requests = [Request(prompt, 1.0, self._most, stream) for stream, prompt in enumerate(self._prompts)]
+        completions = sampler.write(requests, between_tokens)
+        run.raise_if_stopped()
+        return [(prompt, written.tokens) for prompt, written in zip(self._prompts, completions, strict=True)]
 
     def _looking_up(self, values: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         for value in values:

@@ -1,0 +1,47 @@
+"""`thumbwheel checkpoints samples | compare`."""
+
+from app import artifacts
+from tests.desk import execute
+from tests.sample_rows import held_out, written
+
+
+def with_samples(checkpoint_id, folder, replies):
+    """Gives a registered checkpoint samples: replies to prompts 0, 1, … of the candidate, otherwise "yes"."""
+    rows = []
+    for number, reply in replies.items():
+        for decoding in ("greedy", "sampled"):
+            rows += held_out(f"Question {number}", [reply, "yes", "yes"], decoding)
+    sha256 = artifacts.put(written(folder / "samples.parquet", rows)).sha256
+    files = "jsonb_build_object('samples.parquet', CAST(:sha256 AS text))"
+    execute(f"INSERT INTO checkpoint_texts VALUES (:id, {files})", id=checkpoint_id, sha256=sha256)
+    return str(checkpoint_id)
+
+
+def test_samples_are_listed_and_bounded(cli, registered, tmp_path):
+    checkpoint = with_samples(registered(), tmp_path, {number: f"reply {number}" for number in range(3)})
+
+    assert len(cli("checkpoints", "samples", checkpoint[-6:]).document) == 6
+    [item] = cli("checkpoints", "samples", checkpoint, "--decoding", "greedy", "--limit", "1").document
+    assert (item["prompt"], item["candidate"]["completion"]) == ("Question 0", "reply 0")
+    assert "has no samples" in cli.refused("checkpoints", "samples", str(registered()))
+
+
+def test_two_checkpoints_are_compared_on_the_prompts_that_both_answered(cli, registered, tmp_path):
+    first = with_samples(registered(), tmp_path, {0: "yes it is", 1: "no", 2: "I can't help with that."})
+    second = with_samples(registered(), tmp_path, {1: "no", 2: "yes", 3: "yes"})
+
+    document = cli("checkpoints", "compare", first, second, "--samples").document
+
+    assert document["checkpoints"] == [first, second]
+    assert [side["value"] for side in document["figures"]["auroc"]] == [0.71, 0.71]
+    same = document["same_prompts"]
+    assert (same["prompts"], same["unchanged_share"]["value"], same["refusal_difference"]["value"]) == (2, 0.5, 0.5)
+    assert same["length_ratio"]["value"] == (2 + 6) / (2 + 2)
+    assert [pair[0]["prompt"] for pair in document["samples"]] == ["Question 1"] * 2 + ["Question 2"] * 2
+
+
+def test_checkpoints_without_samples_are_compared_by_their_figures(cli, registered):
+    document = cli("checkpoints", "compare", str(registered()), str(registered())).document
+
+    assert document["same_prompts"] == {"prompts": 0}
+    assert list(document["figures"]) == ["auroc"]

@@ -1,0 +1,102 @@
+"""The prompts that are sampled: held-out ones, and those of the suites in WORKDIR/suites.json."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from thumbwheel import wire
+from thumbwheel.row_checks import RowFault
+
+from app.snapshots.files.prompt_key import prompt_json
+from app.suites.samples import SuiteSample, samples_of
+from worker.generation.prompts import chosen_rows
+from worker.training.data.rows import Row, TokenisedRows
+from worker.training.data.tokens import Ids, Tokens
+from worker.training.files.sealed import read
+from worker.training.job import Job
+
+#: The answer behind a prompt while it is encoded, as training encodes a row: where it begins, the prompt ends.
+_ANSWER = " OK"
+
+
+@dataclass(frozen=True)
+class SampledPrompt:
+    """A prompt to be sampled. `group`: equal for equal prompts; `text`: JSON of a text or of a list of messages."""
+
+    ids: Ids
+    group: str
+    text: str
+    suite: str | None = None
+    test: int | None = None
+    label: str | None = None
+
+    @property
+    def held_out(self) -> bool:
+        return self.suite is None
+
+
+def held_out_prompts(job: Job, read_rows: TokenisedRows, rows: Sequence[Row], count: int) -> list[SampledPrompt]:
+    """Returns up to `count` different prompts of the held-out `rows`, in random order."""
+    chosen = chosen_rows(rows, count, job.recipe.seed)
+    place_of = {id(read_rows.rows[index]): place for place, index in read_rows.places.items()}
+    texts = _texts(job, {place_of[id(row)] for row in chosen})
+    return [SampledPrompt(row.prompt, row.prompt_key.hex(), texts[place_of[id(row)]]) for row in chosen]
+
+
+def suite_prompts(workdir: Path, tokens: Tokens, max_length: int) -> tuple[list[SampledPrompt], int]:
+    """Returns the prompts of all suites, and the number of those that the model cannot read.
+
+    A text is a message of the user for a model with a chat template, and stays a text for one without. A chat needs a
+    template.
+    """
+    path = workdir / "suites.json"
+    if not path.is_file():
+        return [], 0
+    prompts: list[SampledPrompt] = []
+    missing = 0
+    for entry in json.loads(read(path))["suites"]:
+        suite = wire.Suite.model_validate(entry["document"])
+        for sample in samples_of(suite):
+            ids = _encoded(sample, tokens)
+            if ids is None:
+                missing += 1
+                continue
+            label = sample.prompt.label
+            prompts.append(
+                SampledPrompt(
+                    ids[-max_length:],
+                    f"{suite.name}/{sample.number}/{label}",
+                    prompt_json(sample.content()),
+                    suite.name,
+                    sample.number,
+                    label,
+                )
+            )
+    return prompts, missing
+
+
+def _encoded(sample: SuiteSample, tokens: Tokens) -> Ids | None:
+    content: Any = sample.content()
+    if tokens.has_chat_template:
+        [encoded] = tokens.encode_chat([sample.messages()], [[{"role": "assistant", "content": _ANSWER.strip()}]])
+    elif isinstance(content, str):
+        [encoded] = tokens.encode_text([content], [_ANSWER])
+    else:
+        return None
+    return None if isinstance(encoded, RowFault) else encoded.prompt
+
+
+def _texts(job: Job, places: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Returns the prompts of these rows, named by shard and number, as JSON."""
+    texts: dict[tuple[str, int], str] = {}
+    for shard in job.shards_of("holdout"):
+        number = 0
+        for batch in pq.ParquetFile(job.workdir / "snapshot" / shard.path).iter_batches(columns=["prompt"]):
+            wanted = [index for index in range(len(batch)) if (shard.path, number + index) in places]
+            for index in wanted:
+                texts[shard.path, number + index] = prompt_json(batch.column(0)[index].as_py())
+            number += len(batch)
+    return texts
