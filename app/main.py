@@ -45,6 +45,7 @@ from app.releases.api import router as releases
 from app.releases.current import CurrentReleaseEndpoint, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
+from app.runs.comparisons.api import router as comparisons
 from app.runs.stream.api import router as run_events
 from app.runs.stream.shutdown import called_on_shutdown
 from app.runs.stream.streams import Streams
@@ -67,6 +68,7 @@ TAGS = [
     {"name": "labels", "description": "Labels of completions, derived from their events."},
     {"name": "projects", "description": "Products whose models are improved, and their readiness for a run."},
     {"name": "runs", "description": "Retraining jobs, and the reasons for automatic starts."},
+    {"name": "comparisons", "description": "Arms and points of a recipe, trained on the same snapshot and compared."},
     {"name": "snapshots", "description": "Immutable datasets that runs learn from."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
@@ -120,6 +122,7 @@ ROUTERS = (
     project_setup,
     projects,
     runs,
+    comparisons,
     run_events,
     loop,
     snapshots,

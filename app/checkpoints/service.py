@@ -1,6 +1,6 @@
 """Registers, lists, stages and opens checkpoints, which are immutable weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,12 @@ def register(
 def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
     """Returns the checkpoint. Raises `NotFound`."""
     return _shown(_require(session, project, checkpoint_id), store.live_id(session, project))
+
+
+def of_ids(session: Session, project: str, checkpoint_ids: Iterable[UUID]) -> dict[UUID, wire.Checkpoint]:
+    """Returns those of the checkpoints that the project has, by their ids."""
+    live = store.live_id(session, project)
+    return {row.id: _shown(row, live) for row in store.of_ids(session, project, checkpoint_ids)}
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:

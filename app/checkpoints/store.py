@@ -1,6 +1,6 @@
 """SQL of checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from sqlalchemy import column, insert, select, table
 from sqlalchemy.orm import Session
 
 from app.checkpoints.tables import Checkpoint
+from app.database import is_any_of
 
 #: The ledger belongs to app.releases, which may import this folder but not the reverse; it is read for what is live.
 RELEASES = table("releases", column("project_id"), column("number"), column("checkpoint_id"))
@@ -17,6 +18,11 @@ def of_id(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint | N
     return session.scalars(
         select(Checkpoint).where(Checkpoint.id == checkpoint_id, Checkpoint.project_id == project)
     ).one_or_none()
+
+
+def of_ids(session: Session, project: str, checkpoint_ids: Iterable[UUID]) -> Sequence[Checkpoint]:
+    query = select(Checkpoint).where(Checkpoint.project_id == project, is_any_of(Checkpoint.id, checkpoint_ids))
+    return session.scalars(query).all()
 
 
 def base(session: Session, project: str, base_model: str) -> Checkpoint | None:
