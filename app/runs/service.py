@@ -158,7 +158,7 @@ def metrics(session: Session, project: str, run_id: UUID, *, limit: int) -> wire
 
 
 def active(session: Session, project: str) -> UUID | None:
-    """Returns the id of the project's active run, which may be part of a comparison; None if there is none."""
+    """Returns the id of the project's active run, also one of a comparison; None if there is none."""
     return store.active_of(session, project)
 
 

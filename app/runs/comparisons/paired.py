@@ -51,8 +51,8 @@ def difference_of(first: tuple[str, Values], second: tuple[str, Values]) -> wire
         sides: list[Array] = [
             np.array([getattr(values[group], name) for group in shared]) for _, values in (first, second)
         ]
-        found = paired_difference(over_prompts, *sides)
-        return wire.ArmFigure(**{part: found.get(part) for part in wire.ArmFigure.model_fields})
+        difference = paired_difference(over_prompts, *sides)
+        return wire.ArmFigure(**{part: difference.get(part) for part in wire.ArmFigure.model_fields})
 
     return wire.ArmDifference(
         first=first[0],

@@ -103,8 +103,7 @@ def _differences(
         return []
     first = leading.name, values_of(samples, "candidate")
     others = ((arm.name, values) for arm in arms if arm is not leading for values in _values(arm, samples, checkpoints))
-    found = (difference_of(first, other) for other in others)
-    return [difference for difference in found if difference is not None]
+    return [difference for other in others if (difference := difference_of(first, other)) is not None]
 
 
 def _values(arm: wire.ArmResult, of_leading: list[dict[str, Any]], checkpoints: Checkpoints) -> Iterator[Values]:
