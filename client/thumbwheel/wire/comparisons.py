@@ -1,6 +1,7 @@
 """Comparison jobs: several arms or points of a recipe's space, trained on one snapshot and measured in the same way."""
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -142,7 +143,7 @@ class NewSweep(NewJob):
     def _require_rungs(self) -> None:
         if len(self.rungs) < 2:
             raise ValueError(f"rungs: halving needs at least 2 rungs, it has {len(self.rungs)}: [50, 150] for one")
-        if any(after <= before for before, after in zip(self.rungs, self.rungs[1:], strict=False)):
+        if any(after <= before for before, after in pairwise(self.rungs)):
             raise ValueError("rungs: each rung must train longer than the one before it")
         if self.resource in self.space:
             raise ValueError(f"space: the rungs set {self.resource}: take it out of the space")
