@@ -124,6 +124,10 @@ class NewSweep(NewJob):
     @model_validator(mode="after")
     def _fields_fit_the_search(self) -> Self:
         storable_value({name: value for name, value in self.space.items() if isinstance(value, list)})
+        sections = {name.partition(".")[0] for name in self.space if "." in name}
+        whole = next((name for name in self.space if name in sections), None)
+        if whole is not None:
+            raise ValueError(f"space: {whole} is there as a whole and by its fields: leave one out")
         ranges = [name for name, values in self.space.items() if isinstance(values, ValueRange)]
         drawn = self.search == "random" or (self.search == "halving" and self.points is not None)
         if ranges and not drawn:

@@ -146,6 +146,7 @@ def test_too_many_runs_are_refused_before_anything_is_stored(space):
     ("fields", "message"),
     [
         ({"space": {"beta": {"low": 0.1, "high": 1}}}, "beta is a range, which needs points"),
+        ({"space": {"lora": [{"rank": 4}], "lora.rank": [8]}}, "lora is there as a whole and by its fields"),
         ({"search": "random"}, "a random search needs a number of points"),
         ({"points": 4}, "a grid takes every combination"),
         ({"rungs": [1, 2]}, "only halving has rungs"),
