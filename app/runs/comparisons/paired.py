@@ -19,8 +19,8 @@ COLUMNS = ("source", "group", "model", "decoding", "tokens", "lp_candidate", "lp
 
 
 class PromptValues(NamedTuple):
-    """What one model wrote for a prompt: tokens, and log-prob under the model minus that under the reference, in nats
-    summed over a completion.
+    """The mean completion of one model for a prompt: its tokens, and its log-prob under the model minus that under the
+    reference, in nats, summed over the completion.
     """
 
     tokens: float

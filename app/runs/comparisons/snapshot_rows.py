@@ -1,4 +1,4 @@
-"""What the manifest of an existing snapshot tells about its training rows."""
+"""Reads the training rows of an existing snapshot from its manifest: their weights, and whether a recipe can learn."""
 
 from collections.abc import Mapping
 from typing import Any
