@@ -48,6 +48,7 @@ from app.releases.api import router as releases
 from app.releases.current import CurrentReleaseEndpoint, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
+from app.runs.comparisons.api import router as comparisons
 from app.runs.stream.api import router as run_events
 from app.runs.stream.shutdown import called_on_shutdown
 from app.runs.stream.streams import Streams
@@ -72,6 +73,7 @@ TAGS = [
     {"name": "projects", "description": "Products whose models are improved, and their readiness for a run."},
     {"name": "gates", "description": "Rules on the evaluation of checkpoints, and which of them are in use."},
     {"name": "runs", "description": "Retraining jobs, and the reasons for automatic starts."},
+    {"name": "comparisons", "description": "Arms and points of a recipe, trained on the same snapshot and compared."},
     {"name": "snapshots", "description": "Immutable datasets that runs learn from."},
     {"name": "suites", "description": "Prompts with assertions about outputs, which evaluations run."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
@@ -127,6 +129,7 @@ ROUTERS = (
     projects,
     gates,
     runs,
+    comparisons,
     run_events,
     loop,
     snapshots,

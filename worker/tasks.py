@@ -5,6 +5,7 @@ from uuid import UUID
 from app import messages
 from app.loop import service as loop
 from app.privacy.erasures import service as erasures
+from app.runs.comparisons import service as comparisons
 from worker.execute import look
 from worker.main import app, stopping
 from worker.staging.sweep import sweep
@@ -20,6 +21,11 @@ def look_at_run(run_id: str) -> None:
 def tick() -> None:
     loop.tick()
     sweep()
+
+
+@app.task(name=messages.LOOK_AT_COMPARISON.name)
+def look_at_comparison(comparison_id: str) -> None:
+    comparisons.look_at(UUID(comparison_id))
 
 
 @app.task(name=messages.ERASE.name)

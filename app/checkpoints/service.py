@@ -1,6 +1,6 @@
 """Registers, lists, stages and opens checkpoints, which are immutable weights."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,18 +110,21 @@ def register(
 
 def get(session: Session, project: str, checkpoint_id: UUID) -> wire.Checkpoint:
     """Returns the checkpoint. Raises `NotFound`."""
-    row = _require(session, project, checkpoint_id)
-    overrides = store.overrides(session, project, [row.id])[row.id]
-    return _shown(row, store.texts_of(session, [row.id]), store.live_id(session, project), overrides)
+    [checkpoint] = _all_shown(session, project, [_require(session, project, checkpoint_id)])
+    return checkpoint
+
+
+def of_ids(session: Session, project: str, checkpoint_ids: Iterable[UUID]) -> dict[UUID, wire.Checkpoint]:
+    """Returns those of the checkpoints that the project has, by their ids."""
+    rows = store.of_ids(session, project, checkpoint_ids)
+    return {checkpoint.id: checkpoint for checkpoint in _all_shown(session, project, rows)}
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Checkpoint]:
     """Returns the project's checkpoints, newest first; the oldest is its first base model."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
-    ids = [row.id for row in rows]
-    texts, overrides = store.texts_of(session, ids), store.overrides(session, project, ids)
-    live = store.live_id(session, project)
-    return page_of(rows, limit, lambda row: str(row.id), lambda row: _shown(row, texts, live, overrides[row.id]))
+    shown = {checkpoint.id: checkpoint for checkpoint in _all_shown(session, project, rows)}
+    return page_of(rows, limit, lambda row: str(row.id), lambda row: shown[row.id])
 
 
 def on_snapshots(session: Session, snapshot_ids: Collection[UUID]) -> Sequence[Checkpoint]:
@@ -219,6 +222,13 @@ def _require(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint:
 
 def _files(row: Checkpoint, texts: Mapping[UUID, Mapping[str, str]]) -> dict[str, str]:
     return {**row.files, **texts.get(row.id, {})}
+
+
+def _all_shown(session: Session, project: str, rows: Sequence[Checkpoint]) -> list[wire.Checkpoint]:
+    ids = [row.id for row in rows]
+    texts, overrides = store.texts_of(session, ids), store.overrides(session, project, ids)
+    live = store.live_id(session, project)
+    return [_shown(row, texts, live, overrides[row.id]) for row in rows]
 
 
 def _shown(

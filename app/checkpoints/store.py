@@ -1,7 +1,7 @@
 """SQL of checkpoints."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.checkpoints.tables import Checkpoint, CheckpointTexts
+from app.database import is_any_of
 
 #: The ledger belongs to app.releases, which may import this folder but not the reverse; it is read for what is live.
 RELEASES = table(
@@ -23,6 +24,11 @@ def of_id(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint | N
     return session.scalars(
         select(Checkpoint).where(Checkpoint.id == checkpoint_id, Checkpoint.project_id == project)
     ).one_or_none()
+
+
+def of_ids(session: Session, project: str, checkpoint_ids: Iterable[UUID]) -> Sequence[Checkpoint]:
+    query = select(Checkpoint).where(Checkpoint.project_id == project, is_any_of(Checkpoint.id, checkpoint_ids))
+    return session.scalars(query).all()
 
 
 def base(session: Session, project: str, base_model: str) -> Checkpoint | None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from app.cli.audits import audit
 from app.cli.checkpoint_suites import show_suites
 from app.cli.checkpoints import checkpoints, releases, rollback, ship
+from app.cli.comparisons import compare, comparisons, sweep
 from app.cli.demo import demo
 from app.cli.doctor import doctor
 from app.cli.gates import gates
@@ -76,6 +77,9 @@ app.command(short_help="Show what became of one event.")(receipt)
 app.add_typer(actors, name="actors")
 app.add_typer(erasures, name="erasures")
 app.add_typer(runs, name="runs")
+app.command(short_help="Train several arms on one snapshot and compare them.")(compare)
+app.command(short_help="Search a space of recipe fields.")(sweep)
+app.add_typer(comparisons, name="comparisons")
 app.add_typer(snapshot, name="snapshot")
 checkpoints.command("suites")(show_suites)
 app.add_typer(checkpoints, name="checkpoints")

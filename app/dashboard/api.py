@@ -1,12 +1,14 @@
-"""The status page at ``/``, rendered on the server and readable without scripts."""
+"""The status page at ``/`` and the page of comparisons, rendered on the server and readable without scripts."""
 
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
 
-from app.dashboard import page
+from app.dashboard import comparisons, page
 from app.dashboard.html import rendered
 from app.dashboard.reader import Reader, reader
 from app.database import now
@@ -26,10 +28,28 @@ def status_page(
     visitor: Annotated[Reader, Depends(reader)],
     project: Annotated[str | None, Query()] = None,
 ) -> HTMLResponse:
+    names, chosen = _chosen(session, visitor, project)
+    view = page.view_of(session, chosen, request.app.state.page_readiness) if chosen else None
+    archived = projects.archived_ids(session) if visitor.project is None else []
+    return rendered("page.html", view=view, projects=names, archived=archived, now=now())
+
+
+@router.get("/comparisons", response_class=HTMLResponse)
+def comparisons_page(
+    session: Transaction,
+    visitor: Annotated[Reader, Depends(reader)],
+    project: Annotated[str | None, Query()] = None,
+    comparison: Annotated[UUID | None, Query()] = None,
+) -> HTMLResponse:
+    names, chosen = _chosen(session, visitor, project)
+    view = comparisons.view_of(session, chosen, comparison) if chosen else None
+    return rendered("comparisons.html", view=view, projects=names, now=now(), states=comparisons.states)
+
+
+def _chosen(session: Session, visitor: Reader, project: str | None) -> tuple[list[str], str | None]:
+    """Returns the projects that the visitor may see, and the one to show. Raises `Forbidden`."""
     names = projects.ids(session) if visitor.project is None else [visitor.project]
     chosen = project or (names[0] if names else None)
     if chosen is not None and visitor.project not in (None, chosen):
         raise Forbidden(f"This key is limited to project {visitor.project}.", code="other_project")
-    view = page.view_of(session, chosen, request.app.state.page_readiness) if chosen else None
-    archived = projects.archived_ids(session) if visitor.project is None else []
-    return rendered("page.html", view=view, projects=names, archived=archived, now=now())
+    return names, chosen

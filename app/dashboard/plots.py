@@ -1,9 +1,10 @@
-"""Draws small plots as SVG: lines over steps, bars with intervals. Pure.
+"""Draws small plots as SVG: lines over steps, bars with intervals, points with two intervals. Pure.
 
 A line with few points has a dot at each, since the line between them was not measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 
 from markupsafe import Markup, escape
@@ -45,7 +46,7 @@ def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
         y = HEIGHT - BOTTOM - (point[1] - low_y) / span_y * (HEIGHT - TOP - BOTTOM)
         return x, y
 
-    paths, legend = _axes(low_x, high_x, low_y, high_y, to_pixels), []
+    paths, legend = _axes((f"step {low_x:.0f}", f"{high_x:.0f}"), low_x, high_x, low_y, high_y, to_pixels), []
     for number, (name, points) in enumerate(drawn.items()):
         pixels = [to_pixels(point) for point in points]
         colour = f"series-{number % SERIES}"
@@ -62,16 +63,25 @@ def lines(title: str, series: Mapping[str, Sequence[Point]]) -> Markup:
     )
 
 
-def _axes(low_x: float, high_x: float, low_y: float, high_y: float, to_pixels: Callable[[Point], Point]) -> list[str]:
-    """Returns both axes with the ends of their ranges, and a line at zero if zero is between them."""
+def _axes(
+    ends: tuple[str, str],
+    low_x: float,
+    high_x: float,
+    low_y: float,
+    high_y: float,
+    to_pixels: Callable[[Point], Point],
+) -> list[str]:
+    """Returns both axes with the ends of their ranges, and a line at zero if zero is between them. `ends`: the texts at
+    the ends of the horizontal axis.
+    """
     foot, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     marks = [
         f'<line class="axis" x1="{LEFT}" x2="{LEFT}" y1="{TOP}" y2="{foot}"/>',
         f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{foot}" y2="{foot}"/>',
-        f'<text x="{LEFT}" y="{HEIGHT - 5}">step {low_x:.0f}</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 5}">{ends[0]}</text>',
     ]
     if high_x > low_x:
-        marks.append(f'<text x="{right}" y="{HEIGHT - 5}" text-anchor="end">{high_x:.0f}</text>')
+        marks.append(f'<text x="{right}" y="{HEIGHT - 5}" text-anchor="end">{ends[1]}</text>')
     labels = {low_y, high_y}
     if low_y < 0 < high_y:
         _, zero = to_pixels((low_x, 0.0))
@@ -82,6 +92,56 @@ def _axes(low_x: float, high_x: float, low_y: float, high_y: float, to_pixels: C
         _, y = to_pixels((low_x, value))
         marks.append(f'<text x="{LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     return marks
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A point with an interval in each direction: (low, value, high)."""
+
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+
+
+def crosses(title: str, points: Mapping[str, Cross], *, budget: float) -> Markup:
+    """Returns a plot of named points with their intervals, and a line at the largest allowed x. A plot without points
+    shows "nothing yet".
+    """
+    heading = Markup("<figcaption>{}</figcaption>").format(title)
+    if not points:
+        return Markup('<figure class="plot">{}<p class="faint">nothing yet</p></figure>').format(heading)
+    low_x, high_x = (
+        min(0.0, *(each.x[0] for each in points.values())),
+        max(budget, *(each.x[2] for each in points.values())),
+    )
+    low_y, high_y = min(each.y[0] for each in points.values()), max(each.y[2] for each in points.values())
+    span_x, span_y = high_x - low_x or 1.0, high_y - low_y or 1.0
+
+    def to_pixels(point: Point) -> Point:
+        x = LEFT + (point[0] - low_x) / span_x * (WIDTH - LEFT - RIGHT)
+        y = HEIGHT - BOTTOM - (point[1] - low_y) / span_y * (HEIGHT - TOP - BOTTOM)
+        return x, y
+
+    marks, legend = _axes((f"{low_x:.2g} nats", f"{high_x:.2g}"), low_x, high_x, low_y, high_y, to_pixels), []
+    limit, _ = to_pixels((budget, low_y))
+    marks.append(f'<line class="zero" x1="{limit:.1f}" x2="{limit:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+    for number, (name, point) in enumerate(points.items()):
+        colour = f"series-{number % SERIES}"
+        (left, low), (right, high) = to_pixels((point.x[0], point.y[0])), to_pixels((point.x[2], point.y[2]))
+        x, y = to_pixels((point.x[1], point.y[1]))
+        marks += [
+            f'<line class="{colour}" x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>',
+            f'<line class="{colour}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>',
+            f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{escape(name)}</title></circle>',
+            f'<text x="{min(x + 5, WIDTH - 60):.1f}" y="{max(y - 4, 9):.1f}">{escape(name)}</text>',
+        ]
+        legend.append(f'<span class="{colour}">{escape(name)} {point.y[1]:.3g}</span>')
+    described = (f"{name} {point.y[1]:.3g} at {point.x[1]:.3g}" for name, point in points.items())
+    description = f"{title}: {', '.join(described)}; the limit is {budget:.3g}"
+    return Markup(  # noqa: S704 - numbers and escaped names
+        f'<figure class="plot">{heading}'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">{"".join(marks)}</svg>'
+        f'<p class="legend">{" ".join(legend)}</p></figure>'
+    )
 
 
 def interval_bar(value: float | None, low: float | None, high: float | None) -> Markup:

@@ -42,6 +42,13 @@ def sha256_of(gates: wire.GateDocument) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def kl_budget_of(gates: wire.GateDocument) -> float | None:
+    """Returns the smallest upper bound of the drift from the shipped model in nats per token; None without one."""
+    drift = {("samples.kl_nats_per_token", "shipped"), ("kl.nats_per_token", "absolute")}
+    bounds = [rule.at_most for rule in gates.rules if (rule.metric, rule.compared_with) in drift]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
 def adopted(gates: wire.GateDocument, version: int) -> wire.AdoptedGates:
     """Returns the document as a version of a project's gates."""
     return wire.AdoptedGates(version=version, sha256=sha256_of(gates), document=gates)

@@ -1,6 +1,6 @@
 """The loop: background work that is done every few seconds.
 
-    runs of silent workers are requeued ─▶ waiting runs continue
+    runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
         ─▶ due erasures continue ─▶ for each project: start a run if due, summarise new events, group new prompts
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
@@ -29,9 +29,10 @@ from app.privacy.erasures import service as erasures
 from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import service as runs
+from app.runs.comparisons import service as comparisons
 from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
-from app.runs.states import TERMINAL, RunState
+from app.runs.states import RunState
 from app.snapshots.prompts import service as prompts
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def tick() -> None:
     with transaction() as session:
         runs.let_waiting_go(session)
         idempotency.forget(session)
+    comparisons.look_at_all()
     with transaction() as session:
         erasures.ring_due(session)
     _make_room()
@@ -126,7 +128,7 @@ def _decide(session: Session, project: str) -> None:
     situation = TriggerFacts(
         new=ready.new_counts,
         hours_since_last_run=_hours_since(last),
-        active=last is not None and last.state not in TERMINAL,
+        active=runs.active(session, project) is not None,
         last_run_ended_badly=ENDED_BADLY.get(last.state) if last else None,
         both_classes=recipe_for(configuration, {}).objective != "sft",
     )
@@ -142,10 +144,12 @@ def _decide(session: Session, project: str) -> None:
 def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
     """Returns the facts that a decision rests on. The log up to its last event determines the labels."""
     last = runs.last(session, configuration.project)
+    active = runs.active(session, configuration.project)
     return {
         "watermark": runs.readiness_reaches(session, configuration.project),
         "run": str(last.id) if last else None,
         "state": last.state.value if last else None,
+        "active": active is not None,
         "due": due(configuration.trigger, _hours_since(last)),
         "shipped": str(releases.current(session, configuration.project).checkpoint_id),
         "configuration": configuration.model_dump(mode="json", include={"recipe", "trigger", "snapshot"}),

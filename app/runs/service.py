@@ -157,14 +157,18 @@ def metrics(session: Session, project: str, run_id: UUID, *, limit: int) -> wire
     return wire.Metrics(run_id=run.id, steps=store.metrics_of(session, run.id, limit))
 
 
+def active(session: Session, project: str) -> UUID | None:
+    """Returns the id of the project's active run, also one of a comparison; None if there is none."""
+    return store.active_of(session, project)
+
+
 def last(session: Session, project: str) -> LastRun | None:
-    """Returns the newest run that has had its turn, in any state, with the highest watermark of the project's runs."""
+    """Returns the newest run that has had its turn, in any state, with the highest watermark of the project's runs.
+    Runs of comparisons do not count: labels that only they have learnt from are still new."""
     row = store.newest_of(session, project)
     if row is None:
         return None
-    watermark = store.highest_watermark(session, project)
-    assert watermark is not None
-    return LastRun(row.id, RunState(row.state), row.created_at, watermark)
+    return LastRun(row.id, RunState(row.state), row.created_at, _since(session, project))
 
 
 def ended_before(session: Session, run_ids: Collection[UUID], moment: datetime) -> list[UUID]:
@@ -213,6 +217,8 @@ def end(
     ended = {"reason": reason, "finished_at": now(), "lease_owner": None, "lease_expires_at": None, "paused": False}
     ended |= {"waiting": False, "eta_seconds": None, **GOES_ON}
     transitions.move(session, row, to, kind, by, reason, {**ended, **(values or {})})
+    if row.group_id is not None:
+        outbox.put(session, messages.LOOK_AT_COMPARISON, comparison_id=row.group_id)
     if not waited:
         let_next_go(session, row.project_id)
 
@@ -226,7 +232,8 @@ def let_waiting_go(session: Session) -> None:
 def let_next_go(session: Session, project: str) -> None:
     """Gives the longest waiting run its turn, unless a run is active or another transaction holds the project.
 
-    The current project decides the run, unless it is a retry or a reproduction. A run that can no longer start fails.
+    The current project decides the run, unless it repeats one or is part of a comparison. A run that can no longer
+    start fails.
     """
     configuration = projects.try_lock(session, project)
     while configuration is not None and store.active_of(session, project) is None:
@@ -234,7 +241,7 @@ def let_next_go(session: Session, project: str) -> None:
         if row is None:
             return
         try:
-            decided = {} if row.source else decision.decided_now(session, configuration, row.changes)
+            decided = {} if row.source or row.group_id else decision.decided_now(session, configuration, row.changes)
         except (Invalid, Refused) as refusal:
             reason = f"its turn came, but it cannot start any more: {refusal.message}"
             end(session, row, RunState.FAILED, THUMBWHEEL, reason)
@@ -251,8 +258,8 @@ def let_next_go(session: Session, project: str) -> None:
 
 
 def _since(session: Session, project: str) -> int:
-    newest = last(session, project)
-    return newest.watermark if newest else 0
+    """Returns the position in the log after which labels are new."""
+    return store.highest_watermark(session, project) or 0
 
 
 def _run_active(run_id: UUID) -> Conflict:
@@ -286,13 +293,8 @@ def _shown(session: Session, rows: Sequence[Run]) -> list[wire.Run]:
                 "project": row.project_id,
                 "attempts": row.lease_epoch,
                 "transitions": history[row.id],
-                "reproduces": _are_equal(weights.get(row.id)),
+                "reproduces": None if None in (pair := weights.get(row.id, (None,))) else len(set(pair)) == 1,
             }
         )
         for row in rows
     ]
-
-
-def _are_equal(weights: tuple[str | None, str | None] | None) -> bool | None:
-    """Returns whether the weights of a run and of its source are equal; None if one of them has no weights."""
-    return None if weights is None or None in weights else weights[0] == weights[1]

@@ -56,14 +56,17 @@ def stuck_projects(session: Session) -> Sequence[str]:
 
 
 def newest_of(session: Session, project: str) -> Run | None:
-    """Returns the newest run of the project that has had its turn."""
-    statement = select(Run).where(Run.project_id == project, ~Run.waiting)
+    """Returns the newest run of the project that has had its turn, without the runs of comparisons."""
+    statement = select(Run).where(Run.project_id == project, ~Run.waiting, Run.group_id.is_(None))
     return session.scalars(statement.order_by(Run.created_at.desc(), Run.id.desc()).limit(1)).one_or_none()
 
 
 def highest_watermark(session: Session, project: str) -> int | None:
-    """Returns the highest watermark of the runs that have had their turn. A retry keeps that of its source."""
-    return session.scalars(select(func.max(Run.watermark)).where(Run.project_id == project, ~Run.waiting)).one()
+    """Returns the highest watermark of the runs that have had their turn, without those of comparisons. A retry keeps
+    that of its source.
+    """
+    had_turn = Run.project_id == project, ~Run.waiting, Run.group_id.is_(None)
+    return session.scalars(select(func.max(Run.watermark)).where(*had_turn)).one()
 
 
 def weights_of_sources(session: Session, run_ids: Iterable[UUID]) -> dict[UUID, tuple[str | None, str | None]]:

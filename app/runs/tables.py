@@ -95,8 +95,11 @@ class Run(Base):
     next_attempt_at: Mapped[datetime | None] = mapped_column(
         DateTime(timezone=True), comment="no worker may have it before"
     )
+    group_id: Mapped[UUID | None] = mapped_column(ForeignKey("comparisons.id"), comment="the job that it is a part of")
+    group_position: Mapped[int | None] = mapped_column(Integer, comment="of its trial in the job, from 0")
 
     __table_args__ = (
+        CheckConstraint("(group_id IS NULL) = (group_position IS NULL)", name="position_in_a_group"),
         CheckConstraint("source IN ('retry', 'reproduction')", name="source"),
         CheckConstraint("(source IS NULL) = (source_run_id IS NULL)", name="source_of_a_run"),
         # These constraints allow the combinations of state, flags and lease that `states.MEANINGS` lists.
@@ -117,8 +120,52 @@ class Run(Base):
             unique=True,
             postgresql_where=text(f"state IN {ACTIVE} AND NOT waiting"),
         ),
+        # A trial gets one run, however often its job is looked at.
+        Index(
+            "ix_runs_one_per_trial",
+            "group_id",
+            "group_position",
+            unique=True,
+            postgresql_where=text("group_id IS NOT NULL"),
+        ),
         Index("ix_runs_waiting", "project_id", "id", postgresql_where=text("waiting")),
         Index("ix_runs_project_id_created_at", "project_id", "created_at"),
+    )
+
+
+class ComparisonJob(Base):
+    """A comparison of arms or a sweep. Its trials become runs one after another, on one snapshot and one reference."""
+
+    __tablename__ = "comparisons"
+
+    id: Mapped[Id]
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String, comment="why it failed or was cancelled")
+    by: Mapped[str] = mapped_column(String(200))
+    note: Mapped[str | None] = mapped_column(String(500))
+    request: Mapped[Document] = mapped_column(comment="what was requested")
+    configuration: Mapped[Document] = mapped_column(comment="the project's, as it was when the job was requested")
+    watermark: Mapped[int] = mapped_column(BigInteger, comment="last event that the snapshot may see")
+    reference_checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"))
+    snapshot_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"), comment="of every run")
+    kl_budget: Mapped[float] = mapped_column(Float)
+    arms: Mapped[list[Any]] = mapped_column(JSONB, comment="name, changes, recipe, budget; no recipe: untouched")
+    trials: Mapped[list[Any]] = mapped_column(JSONB, comment="planned so far: arm, seed, rung, recipe; by position")
+    result: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB(none_as_null=True), comment="arms, differences, notices, recommendation; null until it has ended"
+    )
+    created_at: Mapped[Time]
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('comparison', 'sweep')", name="kind"),
+        CheckConstraint("state IN ('running', 'succeeded', 'failed', 'cancelled')", name="state"),
+        CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("(state = 'running') = (result IS NULL)", name="result"),
+        Index("ix_comparisons_running", "project_id", postgresql_where=text("state = 'running'")),
+        Index("ix_comparisons_project_id_id", "project_id", "id"),
     )
 
 

@@ -110,7 +110,7 @@ def refusals_of(
     planned: wire.BalancePlan, capped: int, rules: wire.SnapshotRules, objective: ObjectiveName
 ) -> list[wire.Refusal]:
     """Returns the reasons against training on these rows, each with a remedy."""
-    reasons = refusals(tally_of(planned), rules, objective, _needs(objective))
+    reasons = refusals(tally_of(planned), rules, objective, needs(objective))
     return [*reasons, nothing_left(capped)] if reasons and capped else reasons
 
 
@@ -274,7 +274,8 @@ def stage_log_probs(session: Session, snapshot_id: UUID, reference_checkpoint_id
             log.warning("log-probs %s of reference %s left out: %s", sha256, reference_checkpoint_id, error)
 
 
-def _needs(objective: ObjectiveName) -> Needs:
+def needs(objective: ObjectiveName) -> Needs:
+    """Returns the rows that an objective learns from."""
     if objective in PAIRED:
         return "pairs"
     return "desirable rows" if objective == "sft" else "both classes"

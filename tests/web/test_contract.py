@@ -47,7 +47,8 @@ schema = schemathesis.openapi.from_path(WRITTEN)
 #: The operations with the largest bodies: hundreds of cases each.
 LARGE = {
     "POST /v1/runs", "POST /v1/label-policies", "POST /v1/label-policies/preview", "POST /v1/projects",
-    "POST /v1/suites", "PATCH /v1/projects/{project}", "POST /v1/feedback/batch",
+    "POST /v1/suites", "PATCH /v1/projects/{project}", "POST /v1/feedback/batch", "POST /v1/comparisons",
+    "POST /v1/sweeps",
 }  # fmt: skip
 
 

@@ -74,8 +74,11 @@ class Job:
     @property
     def identity(self) -> str:
         """The SHA-256 of everything that determines the result: recipe, snapshot, base, reference; not when to save."""
+        excluded = {"save_every_steps", "save_every_minutes", "pairs"}
+        # An unlimited run has the identity that it had before there were these limits.
+        excluded |= {name for name in ("max_tokens", "prompt_share") if getattr(self.recipe, name) in (None, 1)}
         parts: list[Any] = [
-            self.recipe.model_dump(mode="json", exclude={"save_every_steps", "save_every_minutes", "pairs"}),
+            self.recipe.model_dump(mode="json", exclude=excluded),
             self.base_fingerprint,
             self.adapter_fingerprint,
             [(shard.format, shard.sha256) for shard in self.shards_of("train")],

@@ -42,7 +42,7 @@ def _summary(run: TrainingRun, reference: ReferenceScores, saver: StateSaver) ->
         "steps": run.total_steps,
         "epochs": -(-run.total_steps // run.steps_per_epoch),
         "rows_trained": run.plan.rows,
-        "pairs_trained": len(start.pairs) if start.objective.data == "pairs" else None,
+        "pairs_trained": run.plan.pairs if start.objective.data == "pairs" else None,
         "rows_dropped": start.read.dropped,
         "dropped": start.dropped,
         "rows_truncated": start.read.truncated,

@@ -1,15 +1,18 @@
 """The parts of a training run that stay the same from its first step to its last: job, policy, plan, stop request."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 from thumbwheel.wire.recipe import Recipe
 
 from worker.training.data import batches
 from worker.training.data.batches import BatchPlan, Block
+from worker.training.data.rows import Row
 from worker.training.job import Job
-from worker.training.machine.process import Stopped, StopRequest
+from worker.training.machine.process import Stopped, StopRequest, TrainingRefusal
 from worker.training.machine.ranks import Ranks
 from worker.training.prepare import Start
 from worker.training.watch.journal import Journal
@@ -43,10 +46,22 @@ class TrainingRun:
     def steps_per_epoch(self) -> int:
         return self.plan.steps_per_epoch(self.blocks_per_step)
 
-    @property
+    @cached_property
     def total_steps(self) -> int:
+        """Returns the number of optimizer steps. Raises `TrainingRefusal` if `max_tokens` does not allow any."""
         steps = self.recipe.epochs * self.steps_per_epoch
-        return min(steps, self.recipe.max_steps or steps)
+        steps = min(steps, self.recipe.max_steps or steps)
+        if self.recipe.max_tokens is None:
+            return steps
+        rows, tokens = self.start.read.rows, 0
+        planned = self.plan.steps_after(0, self.blocks_per_step, self.recipe.seed)
+        for step, blocks in enumerate(islice(planned, steps)):
+            tokens += sum(rows[row].length for block in blocks for row in block.rows)
+            if tokens > self.recipe.max_tokens:
+                if step == 0:
+                    raise _too_few_tokens(self.recipe.max_tokens, tokens)
+                return step
+        return steps
 
     def first_epoch(self) -> list[Block]:
         """Returns the blocks of the first epoch, or as many as `max_steps` allows.
@@ -73,6 +88,8 @@ class TrainingRun:
 def _plan(recipe: Recipe, start: Start) -> BatchPlan:
     """Returns which rows make each micro-batch, and whose completion each row is mismatched with."""
     rows, objective = start.read.rows, start.objective
+    if recipe.prompt_share < 1:
+        return _plan_of_share(recipe, start)
     if objective.data == "pairs":
         return batches.plan_pairs(rows, start.pairs, start.micro_batch_size, seed=recipe.seed)
     return batches.plan(
@@ -82,4 +99,50 @@ def _plan(recipe: Recipe, start: Start) -> BatchPlan:
         seed=recipe.seed,
         mismatched=objective.mismatched,
         only=[i for i, row in enumerate(rows) if row.desirable] if objective.data == "desirable rows" else None,
+    )
+
+
+def _plan_of_share(recipe: Recipe, start: Start) -> BatchPlan:
+    """Returns the plan of the rows on `prompt_share` of the prompts. Raises `TrainingRefusal` if they are too few."""
+    rows, objective = start.read.rows, start.objective
+    kept = {index for index, row in enumerate(rows) if is_within_share(row, recipe.prompt_share)}
+    if objective.data == "pairs":
+        pairs = [pair for pair in start.pairs if kept.issuperset(pair)]
+        _require_enough(recipe, len(pairs), 1, "pairs")
+        return batches.plan_pairs(rows, pairs, start.micro_batch_size, seed=recipe.seed)
+    if objective.data == "desirable rows":
+        kept = {index for index in kept if rows[index].desirable}
+    elif len({rows[index].desirable for index in kept}) < 2:
+        _require_enough(recipe, 0, 2, "rows of both classes")
+    _require_enough(recipe, len(kept), 2, "rows")
+    return batches.plan(
+        rows,
+        start.micro_batch_size,
+        even_classes=recipe.balance == "batch",
+        seed=recipe.seed,
+        mismatched=objective.mismatched,
+        only=sorted(kept),
+    )
+
+
+def is_within_share(row: Row, share: float) -> bool:
+    """Returns whether the row's prompt belongs to this share of all prompts, which its key decides."""
+    number = int.from_bytes(hashlib.sha256(b"prompt_share" + row.prompt_key).digest()[:8])
+    return number < share * 2**64
+
+
+def _require_enough(recipe: Recipe, have: int, need: int, what: str) -> None:
+    if have < need:
+        raise TrainingRefusal(
+            "prompt_share",
+            f"recipe.json: prompt_share: {recipe.prompt_share:g} of the training prompts have {have} {what}: raise it, "
+            "or collect more feedback",
+        )
+
+
+def _too_few_tokens(most: int, needed: int) -> TrainingRefusal:
+    return TrainingRefusal(
+        "max_tokens",
+        f"recipe.json: max_tokens: the first optimizer step takes {needed:,} tokens, {most:,} are allowed: raise it, "
+        "or lower batch_size",
     )

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from thumbwheel import wire
 from thumbwheel.client.audits import Audits
 from thumbwheel.client.checkpoints import Checkpoints
+from thumbwheel.client.comparisons import Comparisons
 from thumbwheel.client.completions import Completions
 from thumbwheel.client.erasures import Erasures
 from thumbwheel.client.events import Events
@@ -82,6 +83,7 @@ class Client:
         self.quarantine = Quarantine(http)
         self.erasures = Erasures(http)
         self.runs = Runs(http)
+        self.comparisons = Comparisons(http)
         self.checkpoints = Checkpoints(http)
         self.releases = Releases(http)
         self.snapshots = Snapshots(http)

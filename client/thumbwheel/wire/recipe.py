@@ -144,6 +144,20 @@ class RecipeFields(Section):
         1, ge=1, le=100, description="passes over the data; prefer more epochs to a higher learning rate"
     )
     max_steps: int | None = Field(None, ge=1, description="stop after this many optimizer steps")
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=2**53,
+        description="stop before the optimizer step with which more tokens would have been trained on, prompts and "
+        "completions together; a row counts in every epoch",
+    )
+    prompt_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="learn only from the rows of this share of the training prompts; they are the same ones for every "
+        "objective and seed, and a larger share adds to them",
+    )
     balance: Literal["weights", "batch"] = Field(
         "weights", description="weights: lambda makes up for the rarer class; batch: half of each step is of each class"
     )

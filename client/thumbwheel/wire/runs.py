@@ -125,6 +125,7 @@ class Run(BaseModel):
     waiting: bool = Field(default=False, description="queued behind the project's active run")
     source_run_id: UUID | None = Field(None, description="the run that it retries or reproduces")
     source: RunSource | None = Field(None, description="what it is of `source_run_id`")
+    group_id: UUID | None = Field(None, description="the comparison or sweep that it is part of")
     reproduces: bool | None = Field(
         None, description="of a reproduction that succeeded: whether its weights are its source's, by their sha256"
     )

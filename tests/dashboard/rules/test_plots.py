@@ -1,5 +1,7 @@
 """Plots are markup that contains only numbers."""
 
+import re
+
 from app.dashboard import plots
 from app.dashboard.page import curves
 
@@ -65,3 +67,17 @@ def test_names_are_escaped() -> None:
 def test_a_share_without_an_interval_is_a_dash() -> None:
     assert "–" in plots.interval_bar(None, None, None)
     assert "50%" in plots.interval_bar(0.5, 0.4, 0.6)
+
+
+def test_a_cross_stays_inside_its_frame_with_both_intervals_and_the_limit_is_drawn() -> None:
+    points = {"<kto>": plots.Cross((0.1, 0.2, 0.3), (0.6, 0.7, 0.8)), "sft": plots.Cross((0, 0, 0), (0.5, 0.5, 0.5))}
+
+    plot = plots.crosses("AUROC against drift", points, budget=0.5)
+
+    places = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', plot)]
+    assert len(places) == 2
+    assert all(plots.LEFT <= x <= plots.WIDTH - plots.RIGHT for x, _ in places)
+    assert all(plots.TOP <= y <= plots.HEIGHT - plots.BOTTOM for _, y in places)
+    assert plot.count('class="zero"') == 1
+    assert "&lt;kto&gt; 0.7" in plot
+    assert "nothing yet" in plots.crosses("AUROC against drift", {}, budget=0.5)

@@ -44,6 +44,11 @@ class BatchPlan:
     def rows(self) -> int:
         return len({row for block in self.blocks for row in block.rows})
 
+    @property
+    def pairs(self) -> int:
+        """The number of pairs, in a plan of pairs."""
+        return sum(len(block.rows) for block in self.blocks) // 2
+
     def steps(self, epoch: int, blocks_per_step: int, seed: int) -> list[list[Block]]:
         """Returns the epoch's optimizer steps: every block once, in the epoch's own order. The last may be shorter."""
         order = np.random.default_rng([seed, 1, epoch]).permutation(len(self.blocks))
@@ -80,10 +85,11 @@ def plan(
     """
     generator = np.random.default_rng([seed, 0])
     lengths = np.array([row.length for row in rows])
+    usable = np.arange(len(rows)) if only is None else np.array(only, dtype=int)
     if even_classes:
-        groups = _even_groups(rows, lengths, micro_batch_size, generator)
+        groups = _even_groups(rows, usable, lengths, micro_batch_size, generator)
     else:
-        order = generator.permutation(np.arange(len(rows)) if only is None else np.array(only, dtype=int))
+        order = generator.permutation(usable)
         groups = _without_loners(
             _chunks(_sorted_in_windows(order, lengths, WINDOW * micro_batch_size), micro_batch_size)
         )
@@ -107,10 +113,10 @@ def _without_partners(group: Sequence[int]) -> Block:
 
 
 def _even_groups(
-    rows: Sequence[Row], lengths: np.ndarray, micro_batch_size: int, generator: np.random.Generator
+    rows: Sequence[Row], usable: np.ndarray, lengths: np.ndarray, micro_batch_size: int, generator: np.random.Generator
 ) -> list[list[int]]:
     half = micro_batch_size // 2
-    classes = [np.array([i for i, row in enumerate(rows) if row.desirable is kind]) for kind in (True, False)]
+    classes = [np.array([i for i in usable if rows[i].desirable is kind]) for kind in (True, False)]
     longest = max(len(members) for members in classes)
     halves = []
     for members in classes:

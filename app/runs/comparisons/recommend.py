@@ -1,0 +1,95 @@
+"""Recommends an arm by held-out evidence within the KL budget, or says that none is clearly better. Pure.
+
+Comparisons are written so that a missing figure or NaN never wins.
+"""
+
+from collections.abc import Sequence
+from math import nan
+
+from thumbwheel import wire
+
+from app.runs.comparisons.arms import UNTOUCHED
+
+
+def recommend(arms: Sequence[wire.ArmResult], kl_budget: float) -> wire.Recommendation:
+    """Returns the arm whose AUROC is above that of every other arm within the budget, by the ends of the intervals.
+
+    The intervals of two arms on the same held-out rows are compared as if they were independent. That is cautious: a
+    paired interval of the difference would be narrower.
+    """
+    trained = [arm for arm in arms if arm.name != UNTOUCHED]
+    last_rung = max(arm.rung for arm in trained)
+    reasons = {arm.name: _reason_to_pass_over(arm, kl_budget, last_rung) for arm in trained}
+    passed_over = {name: reason for name, reason in reasons.items() if reason is not None}
+    usable = [arm for arm in trained if arm.name not in passed_over]
+    if not usable:
+        reason = "No arm can be recommended: " + "; ".join(f"{name}: {why}" for name, why in passed_over.items())
+        return wire.Recommendation(arm=None, leading=None, reason=f"{reason}.", passed_over=passed_over)
+    leading = max(usable, key=lambda arm: _value(arm.auroc.value))  # the first of equal ones
+    others = [arm for arm in usable if arm is not leading]
+    rivals = [arm for arm in others if not _value(leading.auroc.low) > _value(arm.auroc.high)]
+    lead = f"{leading.name} has the highest held-out AUROC, {_shown(leading.auroc)}"
+    clear = False
+    if not _value(leading.auroc.low) > 0.5:
+        reason = (
+            f"No arm is clearly better than the untouched model: {lead}, and its interval reaches 0.5. Collect more "
+            "feedback, or train longer."
+        )
+    elif rivals:
+        overlapping = ", ".join(f"{arm.name} {_shown(arm.auroc)}" for arm in rivals)
+        reason = (
+            f"No arm is clearly better: {lead}, but the interval of {overlapping} overlaps with its own. More held-out "
+            "feedback would narrow the intervals."
+        )
+    else:
+        clear = True
+        next_best = max((_value(arm.auroc.high) for arm in others), default=None)
+        over = f"; its lower end is above the upper end of every other arm ({next_best:.3f})" if others else ""
+        drift = f"{_value(leading.kl_nats_per_token.high):.3g} nats a token at most, within the budget of {kl_budget:g}"
+        reason = f"{lead}{over}. Its drift is {drift}."
+    if passed_over:
+        reason += " Passed over: " + "; ".join(f"{name}: {why}" for name, why in passed_over.items()) + "."
+    arm = leading.name if clear else None
+    return wire.Recommendation(arm=arm, leading=leading.name, reason=reason, passed_over=passed_over)
+
+
+def notices_of(arms: Sequence[wire.ArmResult], differences: Sequence[wire.ArmDifference], seeds: int) -> list[str]:
+    """Returns what a reader has to know before comparing the figures."""
+    notices = ["The intervals of AUROC, drift and suites are of each arm by itself, not paired between arms."]
+    if differences:
+        notices.append("The differences in length and drift are paired over prompts, for the first seed of each arm.")
+    else:
+        notices.append("There are no paired differences: no two arms have samples of the same prompts.")
+    if seeds == 1:
+        notices.append("With one seed, the intervals leave out how much one training differs from the next.")
+    short = [arm.name for arm in arms if arm.name != UNTOUCHED and _all_ended(arm) and arm.seeds < seeds]
+    if short:
+        notices.append(f"Fewer than {seeds} seeds gave a checkpoint: {', '.join(short)}.")
+    return notices
+
+
+def _all_ended(arm: wire.ArmResult) -> bool:
+    return all(run.state in ("succeeded", "failed", "cancelled") for run in arm.runs if run.rung == arm.rung)
+
+
+def _reason_to_pass_over(arm: wire.ArmResult, kl_budget: float, last_rung: int) -> str | None:
+    if arm.rung < last_rung:
+        return f"left after rung {arm.rung + 1} of {last_rung + 1}"
+    if arm.auroc.value is None:
+        return f"no held-out AUROC ({arm.auroc.reason})"
+    drift = arm.kl_nats_per_token
+    if drift.high is None:
+        return f"its drift is unknown ({drift.reason})"
+    if not drift.high <= kl_budget:
+        return f"its drift may be {drift.high:.3g} nats a token, beyond the budget of {kl_budget:g}"
+    return None
+
+
+def _value(number: float | None) -> float:
+    return nan if number is None else number
+
+
+def _shown(figure: wire.ArmFigure) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{_value(figure.value):.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
