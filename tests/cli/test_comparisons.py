@@ -6,14 +6,14 @@ from app.cli.comparison_report import progress_line
 from tests.cli.conftest import CommandLine
 
 
-@pytest.fixture(autouse=True)
-def _labelled(client) -> None:
+@pytest.fixture
+def labelled(client) -> None:
     for number in range(20):
         value = "up" if number % 2 else "down"
         client.feedback(f"msg-{number}", "user-1", value, prompt=f"Question {number}?", completion=f"Answer {number}.")
 
 
-def test_arms_are_compared_listed_shown_and_cancelled(cli: CommandLine, client) -> None:
+def test_arms_are_compared_listed_shown_and_cancelled(cli: CommandLine, client, labelled) -> None:
     started = cli("compare", "--arms", "kto,sft,untouched", "--set", "sft.lora.rank=8", "--steps", "5", "--seeds", "2")
     assert started.code == 0, started.err
     job = started.document
@@ -28,7 +28,7 @@ def test_arms_are_compared_listed_shown_and_cancelled(cli: CommandLine, client) 
     assert cli("comparisons", "watch").code == 1
 
 
-def test_a_sweep_takes_values_and_ranges(cli: CommandLine) -> None:
+def test_a_sweep_takes_values_and_ranges(cli: CommandLine, labelled) -> None:
     random = cli(
         "sweep", "beta=0.1,0.3", "learning_rate=1e-5..1e-3", "--search", "random", "--points", "3", "--seed", "1"
     )
@@ -39,18 +39,18 @@ def test_a_sweep_takes_values_and_ranges(cli: CommandLine) -> None:
     assert halving.document["request"]["rungs"] == [5, 10]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["compare", "--arms", "kto,kto"], "--arms: kto is there twice"),
-        (["compare", "--arms", "kto,ppo2"], "there is no arm 'ppo2'"),
-        (["compare", "--arms", "kto,sft", "--set", "dpo.beta=1"], "dpo is not one of the arms: kto, sft"),
-        (["compare", "--arms", "kto,sft", "--set", "beta"], "expected ARM.FIELD=VALUE, got 'beta'"),
-        (["sweep", "beta"], "expected FIELD=VALUES, got 'beta'"),
-        (["sweep", "beta=0.1", "beta=0.2"], "beta is there twice"),
-        (["sweep", "beta=0.1", "--rungs", "5,10"], "only halving has rungs"),
-        (["comparisons", "show"], "no comparison yet"),
-    ],
-)
-def test_bad_options_are_one_line_with_the_remedy(cli: CommandLine, arguments: list[str], line: str) -> None:
-    assert line in cli.refused(*arguments)
+BAD = [
+    (["compare", "--arms", "kto,kto"], "--arms: kto is there twice"),
+    (["compare", "--arms", "kto,ppo2"], "there is no arm 'ppo2'"),
+    (["compare", "--arms", "kto,sft", "--set", "dpo.beta=1"], "dpo is not one of the arms: kto, sft"),
+    (["compare", "--arms", "kto,sft", "--set", "beta"], "expected ARM.FIELD=VALUE, got 'beta'"),
+    (["sweep", "beta"], "expected FIELD=VALUES, got 'beta'"),
+    (["sweep", "beta=0.1", "beta=0.2"], "beta is there twice"),
+    (["sweep", "beta=0.1", "--rungs", "5,10"], "only halving has rungs"),
+    (["comparisons", "show"], "no comparison yet"),
+]
+
+
+def test_bad_options_are_one_line_with_the_remedy(cli: CommandLine) -> None:
+    for arguments, line in BAD:
+        assert line in cli.refused(*arguments)
