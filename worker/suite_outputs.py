@@ -9,15 +9,21 @@ none. Exit codes: 0 done, 2 refused with one line on stderr; any other is a cras
 """
 
 import json
+import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
 
 from worker.training.machine.process import DONE, REFUSED, TrainingRefusal, first_line, prepare_environment
 
-#: Prompts that are answered together.
-BATCH = 16
+if TYPE_CHECKING:
+    from worker.training.data.tokens import Ids
+
+#: Prompts that share a batch, and those whose answers are written before the next ones begin.
+BATCH, WAVE = 16, 64
 #: The parameters of refusals and the options that they are here.
 OPTIONS = {"base_model: ": "--folder: ", "reference: ": "--adapter: "}
 
@@ -49,6 +55,8 @@ def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     import torch
 
+    from worker.generation.sampler import Request, Sampler
+    from worker.generation.trial import way_of
     from worker.training.models import adapters, policy
 
     tokens = policy.load_tokens(folder)
@@ -61,26 +69,33 @@ def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if adapter is not None:
         model = adapters.load_adapter(model, adapter)
     context = policy.context_length(folder) or sys.maxsize
-    if request["seed"] is not None:
-        torch.manual_seed(request["seed"])
     yield {"ready": True}
-    rendered: list[tuple[int, list[int]]] = []
+    rendered: list[tuple[int, Ids]] = []
     for index, prompt in enumerate(request["prompts"]):
         try:
             rendered.append((index, _ids(tokens, prompt, context)))
         except Unanswerable as reason:
             yield {"index": index, "missing": str(reason)}
     rendered.sort(key=lambda item: len(item[1]))
-    for start in range(0, len(rendered), BATCH):
-        batch = rendered[start : start + BATCH]
-        room = context - max(len(ids) for _, ids in batch)
-        most = min(request["max_tokens"], room)
-        completions = _completions(model, tokens, [ids for _, ids in batch], most, request["temperature"])
-        for (index, _), (text, cut_off) in zip(batch, completions, strict=True):
-            yield {"index": index, "text": text, "cut_off": cut_off}
+    seed = request["seed"] if request["seed"] is not None else secrets.randbits(32)
+    sampler = Sampler(
+        model, way_of(model, [ids for _, ids in rendered], room=context), tokens.ends, rows_at_once=BATCH, seed=seed
+    )
+    for start in range(0, len(rendered), WAVE):
+        wave = rendered[start : start + WAVE]
+        written = sampler.write(
+            [
+                Request(ids, request["temperature"], min(request["max_tokens"], context - len(ids)), index)
+                for index, ids in wave
+            ]
+        )
+        for (index, _), reply in zip(wave, written, strict=True):
+            shown = reply.tokens[:-1] if reply.finished else reply.tokens
+            text = tokens.tokenizer.decode(shown, skip_special_tokens=True)
+            yield {"index": index, "text": text, "cut_off": not reply.finished}
 
 
-def _ids(tokens: Any, prompt: Any, context: int) -> list[int]:
+def _ids(tokens: Any, prompt: Any, context: int) -> "Ids":
     """Returns the tokens of a prompt as the answer follows them. Raises `Unanswerable`."""
     tokenizer = tokens.tokenizer
     if not tokenizer.chat_template:
@@ -100,33 +115,7 @@ def _ids(tokens: Any, prompt: Any, context: int) -> list[int]:
     ids = ids or [tokens.start]
     if len(ids) >= context:
         raise Unanswerable(f"the prompt has {len(ids):,} tokens, and the model reads {context:,} at most")
-    return list(ids)
-
-
-def _completions(
-    model: Any, tokens: Any, prompts: Sequence[list[int]], most: int, temperature: float
-) -> Iterator[tuple[str, bool]]:
-    """Yields the text after each prompt, and whether it ended because it reached the limit of tokens."""
-    import torch
-    from transformers import GenerationConfig
-
-    longest = max(map(len, prompts))
-    padded = [[tokens.end] * (longest - len(ids)) + ids for ids in prompts]
-    mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
-    how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
-    config = GenerationConfig(
-        max_new_tokens=most, eos_token_id=list(tokens.ends), pad_token_id=tokens.end, use_cache=True, **how
-    )
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        written = model.generate(
-            input_ids=torch.tensor(padded, device=device),
-            attention_mask=torch.tensor(mask, device=device),
-            generation_config=config,
-        )
-    for completion in written[:, longest:].tolist():
-        end = next((place for place, token in enumerate(completion) if token in tokens.ends), None)
-        yield tokens.tokenizer.decode(completion[:end], skip_special_tokens=True), end is None
+    return np.array(ids, dtype=np.int32)
 
 
 if __name__ == "__main__":
