@@ -1,0 +1,1 @@
+"""Shared parts of the studies that train models of the demo's support desk: staging, cached trials, intervals."""
