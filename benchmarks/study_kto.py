@@ -8,7 +8,6 @@ last line, all figures as one JSON object go to stdout. A complete study is also
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,21 +16,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# Torch reads these when it is loaded. Parallel trials must not compete for cores.
-os.environ["OMP_NUM_THREADS"] = "1"
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-
 from rich.console import Console
 
 from app.durable import write_atomically
+from benchmarks.desk_study.arguments import parser_of, require_valid
 from benchmarks.desk_study.trials import (
-    ROOT,
     Trial,
     code_hash,
     finish,
-    jobs_by_default,
     key,
     pool_of,
     progress_bar,
@@ -119,29 +111,11 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     names = [condition.name for condition in CONDITIONS]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.study_kto", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", type=_names, default=[], help=f"conditions, separated by commas: {', '.join(names)}")
-    parser.add_argument("--seeds", type=_seeds, default=list(SEEDS), help="separated by commas (default 1,2,3)")
-    parser.add_argument("--jobs", type=int, default=jobs_by_default(), help="number of parallel trials")
-    parser.add_argument("--cache", type=Path, default=ROOT / "var" / "study-kto", help="folder of finished trials")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "study-kto.json")
+    parser = parser_of("study-kto", __doc__.partition("\n")[0], "conditions", names)
+    parser.set_defaults(seeds=list(SEEDS))
     options = parser.parse_args()
-    unknown = set(options.only) - set(names)
-    if unknown:
-        parser.error(f"--only: unknown condition {min(unknown)!r}. Choose from {', '.join(names)}")
-    if not 1 <= len(set(options.seeds)) <= 10 or len(set(options.seeds)) != len(options.seeds):
-        parser.error("--seeds: give between 1 and 10 seeds, each once")
-    if options.jobs < 1:
-        parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
+    require_valid(parser, options, names)
     return options
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _seeds(text: str) -> list[int]:
-    return [int(seed) for seed in text.split(",") if seed]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ one of more seeds. Exit codes: 0 done, 2 invalid arguments, 130 interrupted.
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
-
-# Torch reads these when it is loaded. Parallel trials must not compete for cores.
-os.environ["OMP_NUM_THREADS"] = "1"
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from rich.console import Console
 from rich.progress import Progress
@@ -36,13 +29,12 @@ from benchmarks.compare.figures import document
 from benchmarks.compare.plot import svg
 from benchmarks.compare.table import table
 from benchmarks.compare.trial import figures_of
+from benchmarks.desk_study.arguments import parser_of, require_valid
 from benchmarks.desk_study.trials import (
-    ROOT,
     Figures,
     Trial,
     code_hash,
     finish,
-    jobs_by_default,
     key,
     pool_of,
     progress_bar,
@@ -94,9 +86,10 @@ class Study:
                     for part in self.parts
                     if len(settings_of(part[0])) > 1
                 }
-                finish([trial for trials in tried.values() for trial in trials], pool, bar, "settings", summary_line)
-                for part, trials in tried.items():
-                    shares = [good_share(trial.figures) for trial in trials]
+                all_tried = [trial for attempts in tried.values() for trial in attempts]
+                finish(all_tried, pool, bar, "settings", summary_line)
+                for part, attempts in tried.items():
+                    shares = [good_share(trial.figures) for trial in attempts]
                     chosen[part] = best_setting(settings_of(part[0]), shares)
             trials = {
                 (part[0].name, part[1], seed): self._trial(part, chosen[part], seed, starts)
@@ -119,7 +112,7 @@ class Study:
             for folder, seed in zip(folders, seeds, strict=True)
         ]
         starts = {
-            seed: SeedStart(made.result(), base and base.result())
+            seed: SeedStart(made.result(), base.result() if base else None)
             for seed, made, base in zip(seeds, worlds, smaller, strict=True)
         }
         bar.remove_task(task)
@@ -214,33 +207,15 @@ def seeds_in(path: Path) -> int:
 
 def _options() -> argparse.Namespace:
     names = [arm.name for arm in ARMS]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", type=_names, default=[], help=f"arms, separated by commas: {', '.join(names)}")
-    parser.add_argument("--seeds", type=_seeds, help="numbers of the seeds, separated by commas (default 1,2,3,4,5)")
+    parser = parser_of("compare", __doc__.partition("\n")[0], "arms", names)
     parser.add_argument("--quick", action="store_true", help="seed 1 alone, with the default settings")
-    parser.add_argument("--jobs", type=int, default=jobs_by_default(), help="number of parallel trials")
-    parser.add_argument("--cache", type=Path, default=ROOT / "var" / "compare", help="folder of finished trials")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "compare.json")
     options = parser.parse_args()
-    options.seeds = options.seeds or ([SEEDS[0]] if options.quick else list(SEEDS))
-    unknown = set(options.only) - set(names)
-    if unknown:
-        parser.error(f"--only: unknown arm {min(unknown)!r}. Choose from {', '.join(names)}")
-    if len(set(options.seeds)) != len(options.seeds) or len(options.seeds) > 10:
-        parser.error("--seeds: give between 1 and 10 seeds, each once")
+    if options.seeds is None:
+        options.seeds = [SEEDS[0]] if options.quick else list(SEEDS)
+    require_valid(parser, options, names)
     if VALIDATION_SEED in options.seeds:
         parser.error(f"--seeds: seed {VALIDATION_SEED} is for the choice of settings. Give others")
-    if options.jobs < 1:
-        parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
     return options
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _seeds(text: str) -> list[int]:
-    return [int(seed) for seed in text.split(",") if seed]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import multiprocessing
-import os
 import shutil
 import signal
 from collections.abc import Callable, Sequence
@@ -121,10 +120,6 @@ def code_hash(*paths: str) -> str:
 def pool_of(jobs: int) -> ProcessPoolExecutor:
     """Returns a pool of processes with one thread each, which end at once if the study is interrupted."""
     return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _set_up_worker)
-
-
-def jobs_by_default() -> int:
-    return min(2, os.cpu_count() or 1)
 
 
 def _set_up_worker() -> None:

@@ -304,7 +304,7 @@ def test_the_file_of_results_says_how_many_seeds_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "kto,ppo"], "unknown arm 'ppo'"),
+        (["--only", "kto,ppo"], "unknown name 'ppo'"),
         (["--seeds", "1,1"], "each once"),
         (["--seeds", "0,1"], "seed 0 is for the choice"),
         (["--jobs", "0"], "expected 1 or more"),
