@@ -99,10 +99,13 @@ class Study:
             finish([*trials.values()], pool, bar, "trials", summary_line)
         return chosen, {name: trial.figures for name, trial in trials.items()}
 
+    def world_folder(self, seed: int) -> Path:
+        return self.cache / f"world-{key(self.code, seed, asdict(self.size))}"
+
     def _starts(self, seeds: Sequence[int], pool: Executor, bar: Progress) -> dict[int, SeedStart]:
         """Returns the world of each seed, making those that are missing, and the smaller base models."""
         task = bar.add_task("base models and feedback", total=None)
-        folders = [self.cache / f"world-{key(self.code, seed, asdict(self.size))}" for seed in seeds]
+        folders = [self.world_folder(seed) for seed in seeds]
         steps = self.size.base_steps
         worlds = [pool.submit(world, folder, seed, self.size) for folder, seed in zip(folders, seeds, strict=True)]
         smaller = [

@@ -20,6 +20,7 @@ from worker.demo.language import Ticket, good, new_ticket
 
 #: About an eighth of the parameters of the story's base model.
 SMALLER_SHAPE = Shape(layers=2, width=64, heads=2, inner_width=176)
+FEEDBACK_FILE = "feedback.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def held_out_tickets(seed: int, size: Size) -> list[Ticket]:
 def _different(seed: int, name: str, count: int, seen: set[str]) -> list[Ticket]:
     """Returns new tickets whose prompts are not in `seen`, and adds their prompts to it."""
     rng = Random(f"{name} {seed}")
-    tickets = []
+    tickets: list[Ticket] = []
     while len(tickets) < count:
         ticket = new_ticket(rng)
         if ticket.prompt not in seen:
@@ -75,13 +76,17 @@ def base_model(folder: Path, seed: int, steps: int, *, smaller: bool) -> Path:
 def world(folder: Path, seed: int, size: Size) -> World:
     """Returns the world in `folder`, creating it on first use. Raises ValueError if there are too few replies."""
     base = base_model(folder / "base", seed, size.base_steps, smaller=False)
-    path = folder / "feedback.json"
+    path = folder / FEEDBACK_FILE
     if not path.exists():
-        rows, pairs = _collected(sampling.load(base), seed, size)
-        write_atomically(path, json.dumps({"rows": [asdict(row) for row in rows], "pairs": pairs}).encode())
+        write_feedback(folder, *_collected(sampling.load(base), seed, size))
     content = json.loads(path.read_bytes())
     pairs = [(chosen, rejected) for chosen, rejected in content["pairs"]]
     return World(base, [Example(**row) for row in content["rows"]], pairs)
+
+
+def write_feedback(folder: Path, rows: Sequence[Example], pairs: Sequence[RowPair]) -> None:
+    content = {"rows": [asdict(row) for row in rows], "pairs": pairs}
+    write_atomically(folder / FEEDBACK_FILE, json.dumps(content).encode())
 
 
 def _collected(model: sampling.Desk, seed: int, size: Size) -> tuple[list[Example], list[RowPair]]:

@@ -27,16 +27,17 @@ from benchmarks.compare.arms import (
     steps_per_epoch,
     votes_of,
 )
-from benchmarks.compare.feedback import Judged, Size, collected, held_out_tickets
+from benchmarks.compare.feedback import Judged, Size, collected, held_out_tickets, write_feedback
 from benchmarks.compare.figures import document
 from benchmarks.compare.plot import svg
 from benchmarks.compare.table import lines, table
 from benchmarks.desk_study.over_seeds import interval
 from benchmarks.desk_study.trials import Trial, finish, key, progress_bar
+from worker.demo.language import Ticket, good, new_ticket, typical_reply
 from worker.training.machine.process import TrainingRefusal
 
 FEEDBACK = Size().feedback
-TINY = Size(rows=40, drafts=140, compared_drafts=24, tickets=6, base_steps=40, wrong_share=0.5)
+TINY = Size(rows=40, tickets=6, base_steps=3)
 TRAINED = [arm for arm in ARMS if arm.objective]
 Trials = dict[tuple[str, str, int], Mapping[str, Any]]
 
@@ -322,10 +323,33 @@ def test_invalid_arguments_end_with_2_and_name_the_option(
     assert message in capsys.readouterr().err
 
 
+def judged(ticket: Ticket, reply: str) -> Judged:
+    return Judged(ticket.prompt, reply, good(ticket, reply))
+
+
+def typical_replies(count: int) -> list[Judged]:
+    rng = Random(2)
+    tickets = [new_ticket(rng) for _ in range(count)]
+    return [judged(ticket, typical_reply(ticket, rng)) for ticket in tickets]
+
+
+def typical_comparisons(count: int) -> list[tuple[Judged, Judged]]:
+    rng = Random(3)
+    tickets = [new_ticket(rng) for _ in range(count)]
+    drafts = [
+        (judged(ticket, typical_reply(ticket, rng)), judged(ticket, typical_reply(ticket, rng))) for ticket in tickets
+    ]
+    return [(first, second) for first, second in drafts if first.good and not second.good]
+
+
 @pytest.mark.trial
 def test_a_study_trains_measures_and_keeps_each_trial(tmp_path: Path) -> None:
     arms = [arm for arm in ARMS if arm.name in ("kto", "dpo", "untouched", "untouched_few_shots", "smaller_base_kto")]
     console = Console(file=io.StringIO())
+    # A base model of three steps has no good replies that could be compared, so the feedback is on typical ones.
+    folder = Study(arms, [1], TINY, tmp_path).world_folder(1)
+    folder.mkdir()
+    write_feedback(folder, *collected(typical_replies(200), typical_comparisons(200), TINY, Random(1)))
 
     with ThreadPoolExecutor(1) as pool:
         chosen, results = Study(arms, [1], TINY, tmp_path).run(pool, console, choose=False)
