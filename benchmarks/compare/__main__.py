@@ -53,7 +53,7 @@ CODE = (
     "benchmarks/desk_study/workdir.py",
 )
 #: Width of the table if stdout is not a terminal: wide enough that no cell is cut.
-WIDTH = 180
+WIDTH = 210
 
 ArmAndBudget = tuple[Arm, Budget]
 #: Figures of the trials by arm, budget and seed.

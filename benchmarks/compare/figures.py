@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from app.statistics.bootstrap import Bootstrap, paired_difference
-from app.statistics.measures import difference, mean, ratio_of_sums
+from app.statistics.bootstrap import Bootstrap
+from app.statistics.measures import Statistic, difference, mean, ratio_of_sums
 from app.statistics.shares import wilson
 from benchmarks.compare.arms import KTO, UNTOUCHED
 from benchmarks.desk_study.over_seeds import interval
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 #: Figures that are means over tickets → their outcome.
 MEANS = {
@@ -41,65 +41,38 @@ def arm_document(trials: BySeed, kto: BySeed, untouched: BySeed) -> dict[str, An
     kto, untouched   the trials of these arms at the same seeds; `kto` may be empty
     """
     sound = {seed: trial for seed, trial in trials.items() if "failure" not in trial}
-    figures = {name: _figure(name, sound, untouched) for name in FIGURES}
+    compared = [seed for seed in sound if "outcomes" in kto.get(seed, {})]
+    figures = {name: _over_seeds([_value(name, sound, untouched, seed) for seed in sound]) for name in FIGURES}
+    differences = {
+        name: _over_seeds(
+            [_value(name, sound, untouched, seed) - _value(name, kto, untouched, seed) for seed in compared]
+        )
+        for name in FIGURES
+    }
+    if len(sound) == 1:
+        [seed] = sound
+        figures |= _figures_over_tickets(sound[seed]["outcomes"], untouched[seed]["outcomes"])
+    if len(compared) == 1:
+        [seed] = compared
+        differences |= _differences_over_tickets(*(arm[seed]["outcomes"] for arm in (sound, kto, untouched)))
     return {
         **{name: figure["value"] for name, figure in figures.items()},
         **{side: figures["good_share"][side] for side in ("low", "high")},
         "seeds": len(sound),
         **{name: _mean([trial[name] for trial in sound.values()]) for name in ("votes", "tokens", "steps")},
-        "difference_to_kto": _difference("good_share", sound, kto, untouched),
+        "difference_to_kto": differences["good_share"],
         "intervals": {name: {side: figure[side] for side in ("low", "high")} for name, figure in figures.items()},
-        "differences_to_kto": {name: _difference(name, sound, kto, untouched) for name in FIGURES},
+        "differences_to_kto": differences,
         "failures": {str(seed): trial["failure"] for seed, trial in trials.items() if "failure" in trial},
     }
 
 
-def value_of(name: str, outcomes: Outcomes, untouched: Outcomes) -> float:
+def _value(name: str, trials: BySeed, untouched: BySeed, seed: int) -> float:
     """Returns a figure of one trial. The length ratio is of all words to those of the untouched model."""
+    outcomes = trials[seed]["outcomes"]
     if name == "length_ratio":
-        return sum(outcomes["words"]) / sum(untouched["words"])
+        return float(sum(outcomes["words"]) / sum(untouched[seed]["outcomes"]["words"]))
     return fmean(outcomes[MEANS[name]])
-
-
-def _figure(name: str, trials: BySeed, untouched: BySeed) -> Figure:
-    values = [value_of(name, trial["outcomes"], untouched[seed]["outcomes"]) for seed, trial in trials.items()]
-    if len(values) != 1:
-        return _over_seeds(values)
-    [(seed, trial)] = trials.items()
-    own, other = trial["outcomes"], untouched[seed]["outcomes"]
-    if name.endswith("_share"):
-        low, high = wilson(sum(own[MEANS[name]]), len(own[MEANS[name]])) or (None, None)
-        return {"value": values[0], "low": low, "high": high}
-    statistic = mean(np.array(own["log_ratio"])) if name == "kl_nats" else _length_ratio(own, other)
-    return _sides(_over_tickets(len(own["good"])).interval(statistic, "there are no tickets"))
-
-
-def _difference(name: str, trials: BySeed, kto: BySeed, untouched: BySeed) -> Figure:
-    """Returns the figure of an arm minus that of KTO at the same seeds."""
-    seeds = [seed for seed in trials if "outcomes" in kto.get(seed, {})]
-    if len(seeds) != 1:
-        return _over_seeds(
-            [
-                value_of(name, trials[seed]["outcomes"], untouched[seed]["outcomes"])
-                - value_of(name, kto[seed]["outcomes"], untouched[seed]["outcomes"])
-                for seed in seeds
-            ]
-        )
-    own, other, base = (arm[seeds[0]]["outcomes"] for arm in (trials, kto, untouched))
-    tickets = _over_tickets(len(own["good"]))
-    if name == "length_ratio":
-        statistic = difference(_length_ratio(own, base), _length_ratio(other, base))
-        return _sides(tickets.interval(statistic, "there are no tickets"))
-    first, second = (np.array(outcomes[MEANS[name]], dtype=float) for outcomes in (own, other))
-    return _sides(paired_difference(tickets, first, second))
-
-
-def _length_ratio(own: Outcomes, untouched: Outcomes) -> Any:
-    return ratio_of_sums(np.array(own["words"], dtype=float), np.array(untouched["words"], dtype=float))
-
-
-def _over_tickets(count: int) -> Bootstrap:
-    return Bootstrap(np.arange(count), np.ones(count), RESAMPLES, 0.95, seed=0)
 
 
 def _over_seeds(values: Sequence[float]) -> Figure:
@@ -107,8 +80,35 @@ def _over_seeds(values: Sequence[float]) -> Figure:
     return {"value": figure["mean"], "low": figure["low"], "high": figure["high"]}
 
 
-def _sides(figure: Mapping[str, Any]) -> Figure:
-    return {name: figure[name] for name in ("value", "low", "high")}
+def _figures_over_tickets(own: Outcomes, untouched: Outcomes) -> dict[str, Figure]:
+    """Returns the figures of one seed, with Wilson's interval for shares and the bootstrap's for the others."""
+    statistics = _statistics(own, untouched)
+    shares = {name: MEANS[name] for name in FIGURES if name.endswith("_share")}
+    others = {name: statistic for name, statistic in statistics.items() if name not in shares}
+    figures = _over_tickets(own, others)
+    for name, outcome in shares.items():
+        low, high = wilson(round(sum(own[outcome])), len(own[outcome])) or (None, None)
+        figures[name] = {"value": fmean(own[outcome]), "low": low, "high": high}
+    return figures
+
+
+def _differences_over_tickets(own: Outcomes, kto: Outcomes, untouched: Outcomes) -> dict[str, Figure]:
+    """Returns the figures of an arm minus those of KTO at one seed. A resample has the same tickets for both."""
+    mine, other = _statistics(own, untouched), _statistics(kto, untouched)
+    return _over_tickets(own, {name: difference(mine[name], other[name]) for name in FIGURES})
+
+
+def _statistics(own: Outcomes, untouched: Outcomes) -> dict[str, Statistic]:
+    words, before = (np.array(outcomes["words"], dtype=float) for outcomes in (own, untouched))
+    means = {name: mean(np.array(own[outcome], dtype=float)) for name, outcome in MEANS.items()}
+    return {**means, "length_ratio": ratio_of_sums(words, before)}
+
+
+def _over_tickets(own: Outcomes, statistics: Mapping[str, Statistic]) -> dict[str, Figure]:
+    tickets = len(own["good"])
+    bootstrap = Bootstrap(np.arange(tickets), np.ones(tickets), RESAMPLES, 0.95, seed=0)
+    figures = bootstrap.intervals(statistics, "there are no tickets")
+    return {name: {side: figure[side] for side in ("value", "low", "high")} for name, figure in figures.items()}
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -53,4 +53,4 @@ def interval_cell(figure: Mapping[str, float | None], times: float, digits: int,
     text = f"{times * value:{sign}.{digits}f}"
     if low is None or high is None:
         return text
-    return f"{text} ({times * low:{sign}.{digits}f} … {times * high:{sign}.{digits}f})"
+    return f"{text} ({times * low:{sign}.{digits}f}…{times * high:{sign}.{digits}f})"

@@ -245,7 +245,7 @@ def test_table_and_plot_show_every_arm_and_the_same_figures_give_the_same_plot()
     console.print(table(arms, 1))
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert all(name in text for name in ("kto", "dpo", "untouched", "sft (1 failed)", "70.0 (60.4 … 78.1)", "-20.0"))
+    assert all(name in text for name in ("kto", "dpo", "untouched", "sft (1 failed)", "70.0 (60.4…78.1)", "-20.0"))
     plot = svg(arms, "a title")
     assert plot == svg(arms, "a title")
     assert all(f">{name}<".encode() in plot for name in ("kto", "dpo", "untouched", "a title"))
