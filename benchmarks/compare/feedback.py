@@ -18,7 +18,7 @@ from worker.demo import sampling
 from worker.demo.base_model import STEPS, STORY_SHAPE, Shape, train_base_model
 from worker.demo.language import Ticket, good, new_ticket
 
-#: About an eighth of the parameters of the story's base model.
+#: About a seventh of the parameters of the story's base model.
 SMALLER_SHAPE = Shape(layers=2, width=64, heads=2, inner_width=176)
 FEEDBACK_FILE = "feedback.json"
 
