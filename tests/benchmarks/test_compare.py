@@ -37,7 +37,7 @@ from worker.demo.language import Ticket, good, new_ticket, typical_reply
 from worker.training.machine.process import TrainingRefusal
 
 FEEDBACK = Size().feedback
-TINY = Size(rows=40, tickets=6, base_steps=3)
+TINY = Size(rows=60, compared_share=0.2, tickets=6, base_steps=3)
 TRAINED = [arm for arm in ARMS if arm.objective]
 Trials = dict[tuple[str, str, int], Mapping[str, Any]]
 
@@ -360,7 +360,8 @@ def test_a_study_trains_measures_and_keeps_each_trial(tmp_path: Path) -> None:
     assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/figures.json")}
     assert len(kept) == len(results) == 6  # one of each arm, and dpo at KTO's steps
     assert not list(tmp_path.glob("*/work"))
+    assert [trial["failure"] for trial in results.values() if "failure" in trial] == []
     report = document(results, [1])
     assert report["kto"]["steps"] == report["dpo"]["at_equal_steps"]["steps"] == 4 > report["dpo"]["steps"]
     assert report["untouched"]["kl_nats"] == 0 < report["untouched_few_shots"]["kl_nats"]
-    assert all(0 <= arm["good_share"] <= 1 and not arm["failures"] for arm in report.values())
+    assert all(0 <= arm["good_share"] <= 1 for arm in report.values())
