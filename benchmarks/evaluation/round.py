@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from app.durable import write_atomically
+from benchmarks.desk_study.workdir import Example, write_shard
 from benchmarks.kto_study.conditions import Condition
-from benchmarks.kto_study.desk import Example, Size, made, tickets_of
-from benchmarks.kto_study.trial import stage, write_shard
+from benchmarks.kto_study.desk import Size, made, tickets_of
+from benchmarks.kto_study.trial import stage_condition
 from worker.demo.language import typical_reply
 from worker.demo.story import DRAFTS, LEARNING_RATES
 from worker.evaluation.score import score
@@ -50,7 +51,7 @@ def scored_round(folder: Path, prompts: int, console: Console, *, quick: bool) -
     ]
     evaluation = {"kl_prompts": prompts, "kl_max_new_tokens": TOKENS}
     workdir = folder / "round"
-    stage(
+    stage_condition(
         workdir,
         Condition("evaluation", recipe={"learning_rate": LEARNING_RATES[0], "evaluation": evaluation}),
         desk,

@@ -19,6 +19,7 @@ from app.labels.guards import text
 from app.labels.policy import Signal, resolve
 from app.labels.verdicts import Context
 from app.snapshots.prompts import split
+from benchmarks.desk_study.workdir import Example
 from worker.demo import sampling
 from worker.demo.base_model import STEPS, train_base_model
 from worker.demo.language import Ticket, new_ticket
@@ -39,13 +40,6 @@ class Size:
     rows_per_class: int = 900  # the first train rows in the order of the log
     tickets: int = 800  # no user sees these: figures are measured on them
     base_steps: int = STEPS
-
-
-@dataclass(frozen=True)
-class Example:
-    prompt: str
-    completion: str
-    desirable: bool
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,21 @@
 """Computes means with intervals from the figures of all seeds, and their table. Pure except for `machine`.
 
-An interval is Student's t over seeds, 95 %: mean ± t(n − 1) · s / √n. With three seeds t is 4.30, so it is wide, and
-it assumes normally distributed figures. The difference from the baseline is computed per seed first, since both
-started from the same weights and votes.
+Intervals are Student's t over seeds. The difference from the baseline is computed per seed first, since both started
+from the same weights and votes.
 """
 
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from math import sqrt
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import torch
 from rich.table import Table
 
+from benchmarks.desk_study.over_seeds import interval
 from benchmarks.kto_study.conditions import BASELINE, CLAIMS, Condition
-
-#: 97.5 % quantiles of Student's t by degrees of freedom.
-T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 FIGURES = ("good_share", "invented_refund_share", "unclear_share", "kl_nats", "length_ratio", "auroc")
 
@@ -50,17 +45,6 @@ def document(conditions: Sequence[Condition], seeds: Sequence[int], results: Res
         ],
         "interval": "Student's t over seeds, 95 %",
     }
-
-
-def interval(values: Sequence[float]) -> dict[str, float | None]:
-    """Returns the mean with its interval. One value has no interval; without values the mean is None, too."""
-    if not values:
-        return {"mean": None, "low": None, "high": None}
-    mean = fmean(values)
-    if len(values) == 1:
-        return {"mean": mean, "low": None, "high": None}
-    half = T[len(values) - 1] * stdev(values) / sqrt(len(values))
-    return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
 def _over_seeds(condition: Condition, figure: str, seeds: Sequence[int], results: Results) -> dict[str, float | None]:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from benchmarks.desk_study.over_seeds import interval
+from benchmarks.desk_study.workdir import Example
 from benchmarks.kto_study.conditions import BASELINE, CLAIMS, CONDITIONS, Condition
-from benchmarks.kto_study.desk import Example, Size
-from benchmarks.kto_study.summary import document, interval, table
+from benchmarks.kto_study.desk import Size
+from benchmarks.kto_study.summary import document, table
 from benchmarks.kto_study.trial import treated
 from benchmarks.study_kto import study
 

@@ -14,7 +14,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from math import sqrt
 from pathlib import Path
 from random import Random
 
@@ -39,6 +41,19 @@ POOL_SIZE = BATCH_SIZE * 40
 Progress = Callable[[int, int, float], None]  # step, steps, loss of the step in nats per token
 
 
+@dataclass(frozen=True)
+class Shape:
+    """The size of a base model. The defaults are those of the story's."""
+
+    layers: int = 4
+    width: int = 128
+    heads: int = 4
+    inner_width: int = 352
+
+
+STORY_SHAPE = Shape()
+
+
 def unwatched(step: int, steps: int, loss: float) -> None:
     """Ignores the progress."""
 
@@ -58,7 +73,9 @@ def base_model(cache: Path, seed: int, progress: Progress = unwatched) -> Path:
     return folder
 
 
-def train_base_model(folder: Path, seed: int, progress: Progress = unwatched, steps: int = STEPS) -> None:
+def train_base_model(
+    folder: Path, seed: int, progress: Progress = unwatched, steps: int = STEPS, shape: Shape = STORY_SHAPE
+) -> None:
     """Trains a model from scratch on `steps` batches of fresh tickets and saves it to `folder`.
 
     The same seed and number of threads give the same weights on a CPU.
@@ -66,7 +83,7 @@ def train_base_model(folder: Path, seed: int, progress: Progress = unwatched, st
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = desk_tokenizer()
-    model = LlamaForCausalLM(_architecture(tokenizer)).to(device)
+    model = LlamaForCausalLM(_architecture(tokenizer, shape)).to(device)
     optimizers = _optimizers(model)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_warm_up_then_fall, steps)) for optimizer in optimizers
@@ -108,11 +125,13 @@ def desk_tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+def _architecture(tokenizer: PreTrainedTokenizerFast, shape: Shape) -> LlamaConfig:
     return LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
-        intermediate_size=352, max_position_embeddings=256, tie_word_embeddings=True,
-        initializer_range=0.08,  # 1/sqrt(width); with the usual 0.02 it needs hundreds more steps to learn to copy
+        vocab_size=len(tokenizer), hidden_size=shape.width, num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, num_key_value_heads=shape.heads, intermediate_size=shape.inner_width,
+        max_position_embeddings=256, tie_word_embeddings=True,
+        # About 1/sqrt(width); with the usual 0.02 it needs hundreds more steps to learn to copy.
+        initializer_range=0.08 * sqrt(STORY_SHAPE.width / shape.width),
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
 

@@ -1,0 +1,78 @@
+"""One arm on one world: the training, and the judgement of one reply to each held-out ticket."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from thumbwheel.wire.recipe import recipe_of, resolve
+
+from benchmarks.compare.arms import PRESET, Arm, Budget, Setting, length_of_training, votes_of
+from benchmarks.compare.feedback import Size, World, held_out_tickets
+from benchmarks.desk_study.workdir import Example, stage, training_figures
+from worker.demo import sampling
+from worker.demo.language import Ticket, reasons_against
+from worker.demo.sampling import SampledReply, log_probabilities
+from worker.training.train import train
+
+
+def figures_of(
+    workdir: Path, arm: Arm, budget: Budget, setting: Setting, world: World, base: Path, seed: int, size: Size
+) -> dict[str, Any]:
+    """Returns the figures of an arm, training it in `workdir` if it learns; an interrupted training is resumed.
+
+    base   the model that the arm starts from
+    """
+    before = sampling.load(base)
+    tickets = held_out_tickets(seed, size)
+    figures: dict[str, Any] = {"votes": votes_of(arm, size.feedback, setting.shots), "tokens": 0, "steps": 0}
+    if arm.objective is None:
+        return {**figures, "outcomes": outcomes(before, before, tickets, seed, shots(world.rows, setting.shots, seed))}
+    if not (workdir / "job.json").exists():
+        stage_arm(workdir, arm, budget, setting, world, base, seed, size)
+    train(workdir)
+    figures |= training_figures(workdir)
+    return {**figures, "outcomes": outcomes(sampling.load(workdir / "output"), before, tickets, seed)}
+
+
+def stage_arm(
+    workdir: Path, arm: Arm, budget: Budget, setting: Setting, world: World, base: Path, seed: int, size: Size
+) -> None:
+    changes = {
+        "seed": seed,
+        "drift": {"checks": 0},
+        **setting.changes,
+        **length_of_training(arm, budget, size.feedback),
+    }
+    recipe = resolve(recipe_of(PRESET, changes), size.feedback.desirable, size.feedback.undesirable)
+    stage(workdir, f"{arm.name}-{budget}-{seed}", base, world.rows, recipe, world.pairs)
+
+
+def shots(rows: Sequence[Example], count: int, seed: int) -> str:
+    """Returns `count` tickets with replies that users liked, as a text to put before each prompt."""
+    liked = [row for row in rows if row.desirable]
+    return "".join(f"{row.prompt}{row.completion}\n" for row in Random(f"shots {seed}").sample(liked, count))
+
+
+def outcomes(
+    model: sampling.Desk, base: sampling.Desk, tickets: Sequence[Ticket], seed: int, prefix: str = ""
+) -> dict[str, list[float]]:
+    """Returns, for each ticket, the judgement of one sampled reply, its words, and its log-ratio to `base` in nats.
+
+    The mean of the log-ratios estimates KL(model ‖ base) per reply. `base` sees the plain prompt, the model sees it
+    after `prefix`.
+    """
+    replies = sampling.sample(model, [prefix + ticket.prompt for ticket in tickets], seed)
+    faults = [reasons_against(ticket, reply.text) for ticket, reply in zip(tickets, replies, strict=True)]
+    plain_prompts: list[list[int]] = base.tokenizer([ticket.prompt for ticket in tickets])["input_ids"]
+    for_base = [
+        SampledReply(prompt, reply.token_ids, reply.text) for prompt, reply in zip(plain_prompts, replies, strict=True)
+    ]
+    log_ratios = log_probabilities(model, replies) - log_probabilities(base, for_base)
+    return {
+        "good": [int(not reasons) for reasons in faults],
+        "invented_refund": [int("invented refund" in reasons) for reasons in faults],
+        "unclear": [int("unclear" in reasons) for reasons in faults],
+        "words": [len(reply.text.split()) for reply in replies],
+        "log_ratio": [round(value, 5) for value in log_ratios.tolist()],
+    }
