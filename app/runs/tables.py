@@ -147,6 +147,7 @@ class ComparisonJob(Base):
     note: Mapped[str | None] = mapped_column(String(500))
     request: Mapped[Document] = mapped_column(comment="what was requested")
     configuration: Mapped[Document] = mapped_column(comment="the project's, as it was when the job was requested")
+    suites: Mapped[list[Any]] = mapped_column(JSONB, comment="as in runs, of every run")
     watermark: Mapped[int] = mapped_column(BigInteger, comment="last event that the snapshot may see")
     reference_checkpoint_id: Mapped[UUID] = mapped_column(ForeignKey("checkpoints.id"))
     snapshot_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"), comment="of every run")

@@ -1,7 +1,7 @@
 """Versions of suites, which of them a project adopts, and the suites of each run
 
 Revision ID: 0027
-Revises: 0025
+Revises: 0026
 """
 
 from collections.abc import Sequence

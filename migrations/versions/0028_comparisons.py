@@ -1,7 +1,7 @@
 """Comparisons and sweeps, whose trials are runs
 
 Revision ID: 0028
-Revises: 0025
+Revises: 0027
 """
 
 from collections.abc import Sequence
@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column('note', sa.String(length=500), nullable=True),
         sa.Column('request', JSON, nullable=False, comment='what was requested'),
         sa.Column('configuration', JSON, nullable=False, comment="the project's, as it was when the job was requested"),
+        sa.Column('suites', JSON, nullable=False, comment='as in runs, of every run'),
         sa.Column('watermark', sa.BigInteger(), nullable=False, comment='last event that the snapshot may see'),
         sa.Column('reference_checkpoint_id', sa.Uuid(), nullable=False),
         sa.Column('snapshot_id', sa.Uuid(), nullable=True, comment='of every run'),

@@ -1,7 +1,7 @@
 """Files of checkpoints that hold texts of users
 
 Revision ID: 0029
-Revises: 0025
+Revises: 0028
 """
 
 from collections.abc import Sequence

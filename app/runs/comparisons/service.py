@@ -29,6 +29,7 @@ from app.runs.comparisons.trials import Halving, next_rung, trials_of
 from app.runs.states import RunState
 from app.runs.tables import ComparisonJob, Run
 from app.snapshots.reading import service as reading
+from app.suites.versions import service as suites
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def request(session: Session, project: str, new: wire.NewComparison | wire.NewSw
             "by": by,
             "note": new.note,
             "request": new.model_dump(mode="json"),
-            "configuration": configuration.model_dump(mode="json", include=set(wire.ProjectConfiguration.model_fields)),
+            "configuration": configuration.model_dump(mode="json", include=set(wire.StoredConfiguration.model_fields)),
+            "suites": suites.for_run(session, project),
             "watermark": plan.watermark,
             "reference_checkpoint_id": plan.reference,
             "snapshot_id": new.snapshot_id,
@@ -160,6 +162,7 @@ def _start(session: Session, row: ComparisonJob, position: int) -> None:
         recipe = resolve(recipe, *train_weights(reading.get(session, row.project_id, row.snapshot_id).manifest))
     decided = {
         "configuration": row.configuration,
+        "suites": row.suites,
         "recipe": recipe.model_dump(mode="json"),
         "changes": row.arms[trial["arm"]]["changes"],
         "watermark": row.watermark,
