@@ -60,7 +60,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StoryOutcome:
     """The outcome of a story. `refused` is None unless the story is full."""
 
     tickets: list[Ticket]
@@ -77,7 +77,7 @@ class Story:
     seed: int
     full: bool = False
 
-    def run(self) -> Outcome:
+    def run(self) -> StoryOutcome:
         """Runs the story and returns the held-out tickets and each model with its figures.
 
         Raises `Trouble`, `ClientError`, `OSError`.
@@ -95,7 +95,7 @@ class Story:
         refused = self._careless(models[-1], tickets) if self.full else None
         approvals = {approval.checkpoint_id: approval for approval in self.client.checkpoints.approvals()}
         chapters = [_chapter(model, approvals.get(model.checkpoint_id)) for model in models]
-        return Outcome(tickets, chapters, refused)
+        return StoryOutcome(tickets, chapters, refused)
 
     def _base(self, tickets: list[Ticket]) -> Model:
         self.narrator.headline("A support desk gets a language model")

@@ -1,5 +1,7 @@
 """The migration gives runs their place in a comparison, and takes it away without losing a run."""
 
+import json
+
 import psycopg
 import pytest
 from alembic import command
@@ -8,6 +10,7 @@ from app.cli.migrate import configuration
 from app.database import transaction
 from app.runs import service as runs
 from app.runs.comparisons import service as comparisons
+from tests.bare_project import CONFIGURATION
 from tests.older_database import older_database
 
 BEFORE, AFTER = "0027", "0028"
@@ -22,9 +25,9 @@ RUN = (
     "FROM checkpoints"
 )
 JOB = (
-    "INSERT INTO comparisons (id, project_id, kind, state, by, request, configuration, watermark, "
+    "INSERT INTO comparisons (id, project_id, kind, state, by, request, configuration, suites, watermark, "
     "reference_checkpoint_id, kl_budget, arms, trials, created_at) "
-    "SELECT gen_random_uuid(), 'p', 'comparison', 'running', 'ann', '{\"seeds\": 1}', '{}', 0, id, 0.5, "
+    "SELECT gen_random_uuid(), 'p', 'comparison', 'running', 'ann', '{\"seeds\": 1}', '{}', '[]', 0, id, 0.5, "
     '\'[{"name": "kto", "changes": {}, "recipe": {}, "budget": []}]\', '
     '\'[{"arm": 0, "seed": 1, "rung": 0, "recipe": {}}]\', now() FROM checkpoints'
 )
@@ -37,7 +40,10 @@ def older(servers, monkeypatch):
 
 
 def test_runs_stay_in_both_directions_and_one_that_waits_for_its_turn_in_a_comparison_is_cancelled(older):
-    older.execute("INSERT INTO projects (id, base_model, configuration, created_at) VALUES ('p', '/m', '{}', now())")
+    older.execute(
+        "INSERT INTO projects (id, base_model, configuration, created_at) VALUES ('p', '/m', %s, now())",
+        [json.dumps(CONFIGURATION)],
+    )
     older.execute(CHECKPOINT)
     older.execute(RUN, [False])
 
@@ -48,6 +54,7 @@ def test_runs_stay_in_both_directions_and_one_that_waits_for_its_turn_in_a_compa
     older.execute("UPDATE runs SET group_id = (SELECT id FROM comparisons), group_position = 0 WHERE waiting")
     with pytest.raises(psycopg.errors.CheckViolation):
         older.execute("UPDATE runs SET group_position = 1 WHERE NOT waiting")
+    command.upgrade(configuration(), "head")  # the code below expects the newest schema
     with transaction(read_only=True) as session:
         (job,) = comparisons.page(session, "p", cursor=None, limit=5).items
         groups = {run.waiting: run.group_id for run in runs.page(session, "p", cursor=None, limit=5).items}
