@@ -65,7 +65,7 @@ def figures(workdir: Path, packing: str) -> dict[str, Any]:
     (workdir / "recipe.json").write_text(Recipe.model_validate(recipe).model_dump_json())
     score(workdir)
     scores = tiny.document(workdir / "scores.json")
-    del scores["seconds"]
+    del scores["seconds"], scores["samples"]["seconds"], scores["samples"]["tokens_per_second"]
     return scores
 
 

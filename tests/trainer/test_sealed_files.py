@@ -424,7 +424,9 @@ def test_a_finished_training_with_a_damaged_file_is_made_whole(
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (tmp_path / "out" / name).read_bytes() == (finished_alone / name).read_bytes()
     there, before = (tiny.document(out / "scores.json") for out in (tmp_path / "out", finished_alone))
-    assert {**there, "seconds": 0} == {**before, "seconds": 0}
+    for scores in (there, before):
+        del scores["seconds"], scores["samples"]["seconds"], scores["samples"]["tokens_per_second"]
+    assert there == before
     assert again()["finished_before"] is True
 
 

@@ -88,6 +88,7 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "version": "1",
         "name": "refusal",
         "erasure_id": str(uuid4()),
+        "comparison_id": str(uuid4()),
     }
     store_chats_and_edits()
     return ids
@@ -98,9 +99,12 @@ NOT_FOUND = {
     "/v1/completions/{completion_id:path}",
     "/v1/label-policies/{version}",
     "/v1/quarantine/actor",
+    "/v1/checkpoints/{checkpoint_id}/card",
     "/v1/checkpoints/{checkpoint_id}/files/{path:path}",
+    "/v1/checkpoints/{checkpoint_id}/samples",
     "/v1/checkpoints/{checkpoint_id}/suites/{name:path}",
     "/v1/suites/{name:path}/versions/{version}",
+    "/v1/comparisons/{comparison_id}",
     "/v1/erasures/{erasure_id}",
     "/v1/erasures/{erasure_id}/events",
 }

@@ -112,7 +112,7 @@ def test_the_figures_go_into_the_scores_and_the_card_shows_what_got_worse(run_id
     assert list(figures) == ["greeting", "refusal"]
     assert figures["greeting"]["difference_to_shipped"]["value"] == -0.5
     assert [(item["suite"], item["test"]) for item in manifest["suite_regressions"]] == [("greeting", 0)]
-    assert set(files) == {"adapter_model.safetensors", "manifest.json", "README.md", OUTCOMES}
+    assert set(files) == {"adapter_model.safetensors", "manifest.json", "README.md", "samples.parquet", OUTCOMES}
     text = card(manifest)
     assert "| greeting | 1 | 2 | 50.0% | 100.0% | -50.0 points | -100.0 … +0.0 | 0 |" in text
     assert r"**greeting, test 0** (say \*hello\*), prompt 1: icontains: the output lacks 'hello'" in text
