@@ -60,6 +60,7 @@ def test_ranks_learn_what_one_process_learns(
     assert [line["step"] for line in tiny.lines(several / "metrics.jsonl")] == list(range(1, 7))
 
 
+@pytest.mark.trial
 def test_micro_batches_of_one_class_neither_hang_nor_give_nan(tmp_path: Path, base: Path) -> None:
     rows = [{**row, "label": number == 0} for number, row in enumerate(tiny.text_rows())]
     one = alone(tmp_path, base, rows)

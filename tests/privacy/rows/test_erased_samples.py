@@ -77,6 +77,7 @@ def samples_left() -> list[str]:
     return [of["candidate"]["prompt"] for of in files.sets_of(table)]
 
 
+@pytest.mark.trial
 def test_an_erasure_removes_samples_and_card_lines_of_its_prompts_and_leaves_the_others(tmp_path):
     feedback()
     registered(ready_to_finish(tmp_path), tmp_path)
