@@ -20,7 +20,9 @@ comparisons = typer.Typer(help="Comparisons and sweeps.", no_args_is_help=True, 
 LOOK_SECONDS = 2.0
 
 Seeds = Annotated[int, typer.Option(help="Trainings of each arm, which differ in their seed alone.")]
-Votes = Annotated[int | None, typer.Option(help="Budget: about so many labelled completions to learn from.")]
+Votes = Annotated[
+    int | None, typer.Option(help="Budget: the approximate number of labelled completions to learn from.")
+]
 Tokens = Annotated[int | None, typer.Option(help="Budget: tokens to train on.")]
 Steps = Annotated[int | None, typer.Option(help="Budget: optimizer steps.")]
 KlBudget = Annotated[float | None, typer.Option(help="Drift in nats a token that an arm may have.  [default: gates]")]
@@ -78,7 +80,7 @@ def sweep(
     seed: Annotated[int, typer.Option(help="Seed of the drawn points.")] = 0,
     rungs: Annotated[str | None, typer.Option(help="halving: steps (or epochs) of each rung, as 50,150,450.")] = None,
     resource: Annotated[Literal["max_steps", "epochs"], typer.Option(help="halving: what rises.")] = "max_steps",
-    keep: Annotated[int, typer.Option(help="halving: one point of so many goes on.")] = 3,
+    keep: Annotated[int, typer.Option(help="halving: one point of this number goes on.")] = 3,
     seeds: Seeds = 1,
     votes: Votes = None,
     tokens: Tokens = None,

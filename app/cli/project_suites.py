@@ -139,7 +139,7 @@ def history(project: Project = None, as_json: AsJson = False) -> None:
 
 
 def _has_project(project: str | None) -> bool:
-    """Returns whether a project is named or a key is set; without both, no server is asked."""
+    """Returns whether a project is named or a key is set; without both, no server is needed."""
     from app import settings
 
     return project is not None or settings.current().api_key is not None

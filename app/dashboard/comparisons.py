@@ -13,7 +13,7 @@ from app.projects import service as projects
 from app.runs.comparisons import service as comparisons
 
 SHOWN = 20
-#: Points of the plot: more could not be told apart.
+#: Points of the plot: more could not be distinguished.
 PLOTTED = 16
 
 

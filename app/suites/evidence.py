@@ -15,7 +15,7 @@ from app.suites.judge.judge import Judge
 
 @dataclass(frozen=True)
 class EvidenceSource:
-    """The endpoints that can be asked. What a missing one would decide stays undecided."""
+    """The endpoints that give evidence. What a missing one would decide stays undecided."""
 
     embeddings: Endpoint | None = None
     judge: Judge | None = None

@@ -109,11 +109,11 @@ class Samples:
             begun + (60 * self._settings.sample_minutes - self._seconds) / self._models_left,
             self._count + (self._settings.sample_tokens - self._count) // self._models_left,
         )
-        done, told = 0, 0
+        done, counted = 0, 0
 
         def count(steps: int) -> None:
-            nonlocal told
-            told += steps
+            nonlocal counted
+            counted += steps
             tell(steps)
 
         for wave in self._waves():
@@ -128,7 +128,7 @@ class Samples:
         self._seconds += time.monotonic() - begun
         pairs = self._draws("candidate")
         self._lp[name] = log_probs(reading, pairs, None, self._rows_at_once, count)[0]
-        tell(self.steps - told)  # those that were left out
+        tell(self.steps - counted)  # those that were left out
 
     def same_as(self, name: str, other: str) -> None:
         """Records that the model `name` is the model `other`, which was sampled."""

@@ -27,7 +27,7 @@ class Judge:
 
     requests      sent so far, each attempt counted
     from_cache    questions whose answer was kept earlier
-    budget_spent  whether a question was not asked because the budget is spent
+    budget_spent  whether a question was not sent because the budget is spent
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Judge:
         return self._ask(questions.factuality_question(prompt, output, expert), answers.factuality_answer)
 
     def compare(self, prompt: Sequence[Mapping[str, Any]] | str, candidate: str, other: str) -> preference.JudgedPair:
-        """Returns the judgement of two outputs, asked for in both orders; missing if either order has no answer."""
+        """Returns the judgement of two outputs in both orders; missing if either order has no answer."""
         if candidate == other:
             return preference.UNCHANGED
         try:

@@ -1,4 +1,4 @@
-"""Preferences of a judge between two models' outputs, each pair asked for in both orders. Pure.
+"""Preferences of a judge between two models' outputs, each pair in both orders. Pure.
 
 A judge favours a position: the first of two equal outputs often wins. So a pair counts only if both orders were
 answered, and its share of a win is the mean of both: 1 if the candidate is preferred in both orders, ½ for two ties and
@@ -26,7 +26,7 @@ class JudgedPair:
     """The judgement of the candidate's output against another one for the same prompt.
 
     share       of a win for the candidate; None if the judgement is missing
-    consistent  whether both orders have the same answer; None if it is missing, or if nobody was asked
+    consistent  whether both orders have the same answer; None if it is missing, or needed no judge
     missing     the reason why the judgement is missing
     """
 
@@ -49,7 +49,7 @@ def in_both_orders(candidate_first: Better, candidate_second: Better) -> JudgedP
 def figures_of(pairs: Sequence[JudgedPair], groups: Sequence[str]) -> dict[str, Any]:
     """Returns counts and figures of judged pairs; `groups` has the prompt group of each.
 
-    pairs, missing, unchanged       numbers; unchanged pairs are ties that no judge was asked for
+    pairs, missing, unchanged       numbers; unchanged pairs are ties without a question to the judge
     win_share                       of the candidate, a tie is half a win
     position_consistency            the share of pairs with the same answer in both orders
     missing_reasons                 reason → number of pairs, the most frequent first

@@ -33,7 +33,7 @@ class ArmBudget(Body):
         None,
         ge=1,
         le=2**53,
-        description="about so many labelled completions to learn from: those of a share of the training prompts, the "
+        description="the approximate number of labelled completions to learn from: those of a share of the training prompts, the "
         "same prompts for every arm",
     )
     tokens: int | None = Field(
@@ -119,7 +119,7 @@ class NewSweep(NewJob):
         [], max_length=6, description="halving: `resource` of each rung, rising"
     )
     resource: Literal["max_steps", "epochs"] = Field("max_steps", description="halving: the field that rises by rung")
-    keep: int = Field(3, ge=2, le=10, description="halving: one point of so many goes on to the next rung")
+    keep: int = Field(3, ge=2, le=10, description="halving: one point of this number goes on to the next rung")
 
     @model_validator(mode="after")
     def _fields_fit_the_search(self) -> Self:
