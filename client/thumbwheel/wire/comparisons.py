@@ -33,8 +33,8 @@ class ArmBudget(Body):
         None,
         ge=1,
         le=2**53,
-        description="the approximate number of labelled completions to learn from: those of a share of the training prompts, the "
-        "same prompts for every arm",
+        description="the approximate number of labelled completions to learn from: those of a share of the training "
+        "prompts, the same prompts for every arm",
     )
     tokens: int | None = Field(
         None, ge=1, le=2**53, description="tokens to train on, prompts and completions of all epochs together"
