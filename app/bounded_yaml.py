@@ -161,7 +161,14 @@ class _Loader(_Base):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes YAML; texts that either version of YAML reads as a number are quoted."""
+    """Writes YAML; texts that either version of YAML reads as a number are quoted.
+
+    Line separators of Unicode, which single quotes and blocks lose, are escaped.
+    """
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = '"' if any(separator in text for separator in "\x85\u2028\u2029") else None
+        return self.represent_scalar(TEXT, text, style)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -179,3 +186,4 @@ for _resolving in (_Loader, _Dumper):
         list("-+.0123456789"),
     )
 _Loader.add_constructor(INT, _Loader.construct_integer)
+_Dumper.add_representer(str, _Dumper.represent_text)

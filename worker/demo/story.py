@@ -157,8 +157,9 @@ class Story:
         checkpoint = self._checkpoint_of(self.client.runs.start(wire.NewRun(changes=CARELESS, note=note)))
         if checkpoint.verdict == "passed":
             raise Trouble("The gates let a careless recipe pass.")
+        self.narrator.says(f"The gates say: {checkpoint.verdict}.")
         for reason in checkpoint.reasons:
-            self.narrator.says(f"Its checkpoint is {checkpoint.verdict}: {reason}")
+            self.narrator.says(f"– {reason}")
         try:
             self.client.releases.ship(checkpoint.id, reason="the end of the demo")
         except ClientError as error:

@@ -60,7 +60,7 @@ def test_numbers_and_booleans_are_those_of_yaml_1_2():
         | st.booleans()
         | st.integers(-(10**12), 10**12)
         | st.text(st.characters(codec="utf-8"))
-        | st.sampled_from(["1e3", "010", "no", "1:20", "~", ".5"]),
+        | st.sampled_from(["1e3", "010", "no", "1:20", "~", ".5", "\x85", "a\u2028b"]),
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(st.text(st.characters(codec="ascii", categories=["L"]), min_size=1), inner, max_size=3)
