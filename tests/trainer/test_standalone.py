@@ -117,7 +117,7 @@ def test_what_was_interrupted_ends_with_the_same_bits(ask):
     trained(whole)
 
     with pytest.raises(Stopped):
-        train_alone(parts, tiny.StopAfter(16))
+        train_alone(parts, tiny.StopAfterSteps(parts.out / "work", 2))
     assert list(parts.out.glob("work/state/step-*"))
     assert not files(parts.out)
     trained(parts)

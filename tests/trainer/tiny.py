@@ -283,6 +283,17 @@ class StopAfter(StopRequest):
         return self.looks < 0
 
 
+class StopAfterSteps(StopRequest):
+    """A source of stop requests that requests a stop once the trainer has logged a number of steps."""
+
+    def __init__(self, workdir: Path, steps: int) -> None:
+        self.workdir, self.steps = workdir, steps
+
+    @property
+    def requested(self) -> bool:
+        return len(lines(self.workdir / "metrics.jsonl")) >= self.steps
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

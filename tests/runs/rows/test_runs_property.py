@@ -96,7 +96,7 @@ class Runs(RuleBasedStateMachine):
             configuration = projects.get(session, self.project)
             reference = releases.current(session, self.project).checkpoint_id
             recipe = decision.recipe_for(configuration, {})
-            self.decided = decision.decided(configuration, recipe, 0, reference) | {"snapshot_id": snapshot.id}
+            self.decided = decision.decided(session, configuration, recipe, 0, reference) | {"snapshot_id": snapshot.id}
 
     @initialize(target=known)
     def one_waits_behind_another(self) -> Any:
