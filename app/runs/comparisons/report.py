@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from thumbwheel import wire
 
 from app import artifacts
-from app.errors import NotFound, Unavailable
+from app.errors import NotFound
 from app.runs import states
 from app.runs.comparisons import arm_figures
 from app.runs.comparisons.arms import UNTOUCHED
@@ -116,7 +116,10 @@ def _values(arm: wire.ArmResult, of_leading: list[dict[str, Any]], checkpoints: 
 
 
 def _samples_of(arm: wire.ArmResult, checkpoints: Checkpoints) -> list[dict[str, Any]] | None:
-    """Returns the samples of the arm's first seed; None if it has none, or they cannot be read."""
+    """Returns the samples of the arm's first seed; None if it has none, or they are damaged or gone.
+
+    Raises `Unavailable` while the artifact store is away, as a result is kept for good.
+    """
     registered = (run.checkpoint_id for run in arm.runs if run.rung == arm.rung and run.checkpoint_id is not None)
     checkpoint = checkpoints.get(next(registered, UUID(int=0)))
     sha256 = checkpoint.files.get(SAMPLES) if checkpoint is not None else None
@@ -126,7 +129,7 @@ def _samples_of(arm: wire.ArmResult, checkpoints: Checkpoints) -> list[dict[str,
         path = Path(folder) / SAMPLES
         try:
             artifacts.fetch(sha256, path)
-        except (NotFound, Unavailable):
+        except (NotFound, artifacts.DamagedArtifact):
             return None
         rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
         return rows

@@ -12,7 +12,7 @@ from thumbwheel.wire.recipe import resolve
 
 from app import artifacts
 from app.database import new_id, transaction
-from app.errors import Conflict, Invalid, NotFound, Refused
+from app.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from app.loop import service as loop
 from app.runs import commands
 from app.runs import service as runs
@@ -419,3 +419,19 @@ def test_arms_with_samples_of_the_same_prompts_are_compared_prompt_by_prompt(tmp
     # prompts differ, the arms do not: a paired interval has no width
     assert (bco.prompts, bco.tokens.value, bco.tokens.low, bco.tokens.high) == (20, 2, 2, 2)
     assert (untouched.tokens.value, untouched.kl_nats_per_completion.value) == (3, 0.5)
+
+
+def test_a_job_that_ends_while_the_artifact_store_is_away_gets_its_paired_differences_when_it_is_back(tmp_path):
+    job = start("kto", "untouched")
+    train(children(job)[0], tmp_path, auroc=0.9, samples=samples(3))
+    store = Path(artifacts.location())
+    store.rename(tmp_path / "aside")
+    store.write_text("no folder")
+
+    with pytest.raises(Unavailable):
+        look(job)
+
+    assert current(job).state == "running"
+    store.unlink()
+    (tmp_path / "aside").rename(store)
+    assert [each.second for each in look(job).differences] == ["untouched"]
