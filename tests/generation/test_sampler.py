@@ -11,6 +11,7 @@ import transformers
 
 from tests.families import toys
 from tests.trainer import tiny
+from worker.generation.capacity import rows_that_fit
 from worker.generation.prompts import chosen_rows, with_room
 from worker.generation.sampler import Request, Sampler, WrittenReply
 from worker.generation.trial import way_of
@@ -41,9 +42,10 @@ def prompts() -> list[Ids]:
 
 
 def written(
-    model: Any, way: BatchWay, requests: list[Request], *, rows_at_once: int = 3, ends: Any = (2,)
+    model: Any, way: BatchWay, requests: list[Request], *, rows_at_once: int = 3, ends: Any = (2,), **options: Any
 ) -> list[Any]:
-    return Sampler(model, way, ends, rows_at_once=rows_at_once, seed=1, with_log_probs=True).write(requests)
+    sampler = Sampler(model, way, ends, rows_at_once=rows_at_once, seed=1, with_log_probs=True, **options)
+    return sampler.write(requests)
 
 
 def generated(model: Any, prompt: Ids, most: int) -> list[int]:
@@ -105,9 +107,9 @@ def test_drawn_tokens_depend_neither_on_the_batch_nor_on_the_order_nor_on_the_wa
     model = tiny.model()
     requests = [Request(prompt, 0.7, 9, stream) for stream, prompt in enumerate([*prompts(), *prompts()])]
 
-    def tokens_of(way: BatchWay, rows_at_once: int, order: list[int]) -> dict[int, list[int]]:
+    def tokens_of(way: BatchWay, rows_at_once: int, order: list[int], **options: Any) -> dict[int, list[int]]:
         completions = written(
-            model, way, [requests[number] for number in order], rows_at_once=rows_at_once, ends=(256,)
+            model, way, [requests[number] for number in order], rows_at_once=rows_at_once, ends=(256,), **options
         )
         return {number: completion.tokens.tolist() for number, completion in zip(order, completions, strict=True)}
 
@@ -115,6 +117,7 @@ def test_drawn_tokens_depend_neither_on_the_batch_nor_on_the_order_nor_on_the_wa
     expected = tokens_of(UNCACHED, 1, in_order)
     assert tokens_of(PADDED, 5, in_order) == expected
     assert tokens_of(PADDED, 64, in_order[::-1]) == expected
+    assert tokens_of(PADDED, 64, in_order, read_at_once=2) == expected
     assert all(expected[number] != expected[number + len(LENGTHS)] for number in range(len(LENGTHS)))
 
 
@@ -165,6 +168,15 @@ def test_rows_leave_and_join_so_that_no_forward_has_more_rows_than_allowed() -> 
     assert max(rows_of_forwards) == 3
     # new rows come in while others continue: one batch after the other would take 21 forwards
     assert any(later > earlier for earlier, later in pairwise(rows_of_forwards))
+
+
+def test_as_many_rows_are_written_together_as_memory_holds() -> None:
+    def fitting(way: BatchWay, most: int) -> int:
+        return rows_that_fit(tiny.model(), way, prompts(), most, torch.float32, at_least=24)
+
+    assert fitting(PADDED, 50) == 192  # 24 times a power of two, at most 256
+    assert fitting(PADDED, 10**12) == 24
+    assert fitting(UNCACHED, 50) == 24
 
 
 def test_a_model_of_bfloat16_weights_is_written_with_its_own_rounding() -> None:

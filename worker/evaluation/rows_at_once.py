@@ -1,7 +1,8 @@
 """Decides how many rows of the holdout are read and sampled at once, and halves them when memory runs out.
 
-The number of halvings is kept in WORKDIR/scoring-batch.json for the next attempt. Log-probs do not depend on it;
-samples do, as each batch draws from the same random numbers. The blocks of z0 stay those of the recipe.
+The number of halvings is kept in WORKDIR/scoring-batch.json for the next attempt. Neither log-probs nor samples depend
+on it, except through rounding. The blocks of z0 stay those of the recipe. A first attempt samples more rows at once if
+memory seems to hold them (see `generation.capacity`).
 """
 
 import json

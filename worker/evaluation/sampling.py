@@ -6,13 +6,14 @@ numbers for a prompt, so equal models write equal replies.
 
 The stage is bounded by `evaluation.sample_minutes` and `evaluation.sample_tokens`, of which each model may take an
 equal share. Prompts are sampled in waves, in random order, and a wave that does not end in time counts for no model:
-otherwise short replies would be more frequent among those that remain.
+otherwise short replies would be more frequent among those that remain. The first wave is small, so that a slow model
+has some figures, and each other one larger, as many rows at once are cheaper.
 
 Legend: N replies.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,7 @@ from app.checkpoints.samples.figures import Replies, compared, figures_of, over_
 from worker.evaluation.passes import Array, Tell, log_probs
 from worker.evaluation.sample_figures import drift_figures, length_figures
 from worker.evaluation.sampled_prompts import SampledPrompt
+from worker.generation.capacity import rows_that_fit
 from worker.generation.prompts import with_room
 from worker.generation.sampler import Request, Sampler, WrittenReply
 from worker.generation.trial import way_of
@@ -36,8 +38,8 @@ from worker.training.forward.logprobs import Reading
 from worker.training.job import Job
 from worker.training.watch.kl_estimate import drift_of_tokens
 
-#: Requests of a wave, as a multiple of the rows that are sampled at once.
-WAVE = 4
+#: Requests of the first wave, as a multiple of the rows that are read at once. Each other wave has twice as many.
+FIRST_WAVE = 4
 
 
 class _BudgetSpent(Exception):
@@ -65,21 +67,25 @@ class Samples:
         *,
         context: int | None,
         most: int,
-        rows_at_once: int,
+        read_at_once: int,
+        as_many_as_fit: bool,
         models: int,
         stop: Callable[[], None],
     ) -> None:
         """Prepares the stage.
 
-        prompts  the held-out ones first
-        missing  the number of prompts of suites that the model cannot read
-        most     tokens of the longest completion
-        models   the number of models that will be sampled
-        stop     called between tokens; it may raise
+        prompts         the held-out ones first
+        missing         the number of prompts of suites that the model cannot read
+        most            tokens of the longest completion
+        read_at_once    rows in one forward
+        as_many_as_fit  whether more rows are written together if memory holds them
+        models          the number of models that will be sampled
+        stop            called between tokens; it may raise
         """
         self._settings, self._seed, self._job = job.recipe.evaluation, job.recipe.seed, job
         self._prompts, self._missing, self._tokens = prompts, missing, tokens
-        self._context, self._most, self._rows_at_once = context, most, rows_at_once
+        self._context, self._most = context, most
+        self._read_at_once, self._as_many_as_fit, self._rows_at_once = read_at_once, as_many_as_fit, read_at_once
         self._ids = [with_room(prompt.ids, most, context) for prompt in prompts]
         self._models_left, self._stop = models, stop
         self._way: BatchWay | None = None
@@ -100,10 +106,15 @@ class Samples:
         written = self._written[name] = _Written()
         if self._way is None:
             self._way = way_of(reading.model, self._ids, room=self._context, between_tokens=lambda _: self._stop())
+            if self._as_many_as_fit:
+                self._rows_at_once = rows_that_fit(
+                    reading.model, self._way, self._ids, self._most, reading.precision, at_least=self._read_at_once
+                )
         ends = self._tokens.ends
         sampler = Sampler(
             reading.model, self._way, ends,
-            rows_at_once=self._rows_at_once, seed=self._seed, precision=reading.precision,
+            rows_at_once=self._rows_at_once, read_at_once=self._read_at_once,
+            seed=self._seed, precision=reading.precision,
         )  # fmt: skip
         limits = (
             begun + (60 * self._settings.sample_minutes - self._seconds) / self._models_left,
@@ -127,17 +138,19 @@ class Samples:
         self._models_left -= 1
         self._seconds += time.monotonic() - begun
         pairs = self._draws("candidate")
-        self._lp[name] = log_probs(reading, pairs, None, self._rows_at_once, count)[0]
+        self._lp[name] = log_probs(reading, pairs, None, self._read_at_once, count)[0]
         tell(self.steps - counted)  # those that were left out
 
     def same_as(self, name: str, other: str) -> None:
         """Records that the model `name` is the model `other`, which was sampled."""
         self._written[name], self._lp[name] = self._written[other], self._lp[other]
 
-    def _waves(self) -> list[range]:
+    def _waves(self) -> Iterator[range]:
         per_prompt = 2 if self._settings.temperature == 1 else 3
-        size = max(1, WAVE * self._rows_at_once // per_prompt)
-        return [range(start, min(start + size, self._usable)) for start in range(0, self._usable, size)]
+        start, size = 0, max(1, FIRST_WAVE * self._read_at_once // per_prompt)
+        while start < self._usable:
+            yield range(start, min(start + size, self._usable))
+            start, size = start + size, 2 * size
 
     def _write_wave(self, sampler: Sampler, wave: range, written: _Written, limits: tuple[float, int]) -> None:
         temperature = self._settings.temperature
@@ -200,6 +213,7 @@ class Samples:
                 "seconds": self._seconds,
                 "tokens": self._count,
                 "tokens_per_second": self._count / self._seconds if self._count else None,
+                "rows_at_once": self._rows_at_once,
                 "stopped_by": self._stopped_by,
                 **{name: figures_of(replies[name], over_prompts) for name in files.MODELS},
                 **against,

@@ -131,7 +131,8 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         tokens,
         context=context,
         most=min(settings.kl_max_new_tokens, max(1, (context or max_length) - 1)),
-        rows_at_once=at_once.sampled,
+        read_at_once=at_once.sampled,
+        as_many_as_fit=at_once.halvings == 0,
         models=models,
         stop=stop.raise_if_requested,
     )

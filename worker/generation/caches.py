@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache
 from transformers.cache_utils import (
     DynamicLayer,
@@ -39,6 +40,16 @@ def select(cache: Any, row_B: Tensor) -> None:
     """Keeps these rows, in this order; a row may be repeated. The cache must be a `Cache` of transformers."""
     for layer in cache.layers:
         layer.reorder_cache(row_B)
+
+
+def bytes_of(cache: Any) -> int:
+    """Returns the memory of the keys, values and states. The cache must be a `Cache` of transformers."""
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for layer in cache.layers
+        for tensor in tree_leaves(vars(layer))
+        if isinstance(tensor, Tensor)
+    )
 
 
 def resize(cache: DynamicCache, width: int) -> None:

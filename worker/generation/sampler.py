@@ -12,6 +12,7 @@ Legend: B rows of the batch, T tokens, V vocabulary.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -30,6 +31,16 @@ from worker.training.forward.cpu_bfloat16 import lacks_bfloat16, linear_layers, 
 
 #: A batch is refilled once this share of its rows is free: reading prompts one by one costs more than free rows do.
 REFILL_AT = 0.25
+
+
+@contextmanager
+def generating(model: Any, precision: torch.dtype) -> Iterator[None]:
+    """Lets the model compute in `precision`, without gradients."""
+    device = model.get_input_embeddings().weight.device
+    in_float32 = precision is torch.bfloat16 and lacks_bfloat16(device)
+    layers = linear_layers(model) if in_float32 else []
+    with torch.no_grad(), multiplied_as_float32(layers), autocast(device, precision):
+        yield
 
 
 class Request(NamedTuple):
@@ -69,13 +80,16 @@ class Sampler:
         *,
         rows_at_once: int,
         seed: int,
+        read_at_once: int | None = None,
         precision: torch.dtype = torch.float32,
         with_log_probs: bool = False,
     ) -> None:
+        """Prepares a sampler of `rows_at_once` rows.
+
+        read_at_once  prompts that are read in one forward; None: `rows_at_once`
+        """
         self._model, self._way, self._rows_at_once, self._seed = model, way, rows_at_once, seed
-        self._device, self._precision = model.get_input_embeddings().weight.device, precision
-        in_float32 = precision is torch.bfloat16 and lacks_bfloat16(self._device)
-        self._multiplied = linear_layers(model) if in_float32 else []
+        self._read_at_once, self._precision = read_at_once or rows_at_once, precision
         self._ends = frozenset(ends)
         self._with_log_probs = with_log_probs
 
@@ -91,8 +105,7 @@ class Sampler:
             _Row(number, request, uniforms_of(self._seed, request.stream, request.most if request.temperature else 0))
             for number, request in enumerate(requests)
         ]
-        arithmetic = autocast(self._device, self._precision)
-        with torch.no_grad(), multiplied_as_float32(self._multiplied), arithmetic:
+        with generating(self._model, self._precision):
             for queue in self._queues(rows):
                 self._work_off(deque(queue), between_tokens)
         return [self._completion(row) for row in rows]
@@ -112,7 +125,7 @@ class Sampler:
             free = self._rows_at_once - len(open_rows)
             may_join = not open_rows or (self._way.padded and free >= REFILL_AT * self._rows_at_once)
             if waiting and may_join:
-                new = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+                new = [waiting.popleft() for _ in range(min(free, len(waiting), self._read_at_once))]
                 logits_BV, read = batch.prefill([row.request.prompt for row in new])
                 token_B = self._take(new, logits_BV)
                 still = self._open(new)
