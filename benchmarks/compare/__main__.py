@@ -46,11 +46,12 @@ VALIDATION_SEED = 0
 #: The code that the figures depend on, without the arms, whose settings are part of each trial's key.
 CODE = (
     "worker/training",
+    "worker/generation",
     "worker/demo",
     "client/thumbwheel/wire/recipe.py",
     "benchmarks/compare/feedback.py",
     "benchmarks/compare/trial.py",
-    "benchmarks/desk_study/workdir.py",
+    "benchmarks/desk_study",
 )
 #: Width of the table if stdout is not a terminal: wide enough that no cell is cut.
 WIDTH = 210

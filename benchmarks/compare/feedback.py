@@ -13,10 +13,11 @@ from random import Random
 
 from app.durable import folder_atomically, write_atomically
 from benchmarks.compare.arms import Feedback
+from benchmarks.desk_study.tickets import different_tickets
 from benchmarks.desk_study.workdir import Example, RowPair
 from worker.demo import sampling
 from worker.demo.base_model import STEPS, STORY_SHAPE, Shape, train_base_model
-from worker.demo.language import Ticket, good, new_ticket
+from worker.demo.language import Ticket, good
 
 #: About a seventh of the parameters of the story's base model.
 SMALLER_SHAPE = Shape(layers=2, width=64, heads=2, inner_width=176)
@@ -50,19 +51,7 @@ class World:
 
 def held_out_tickets(seed: int, size: Size) -> list[Ticket]:
     """Returns `size.tickets` tickets with different prompts."""
-    return _different(seed, "tickets", size.tickets, set())
-
-
-def _different(seed: int, name: str, count: int, seen: set[str]) -> list[Ticket]:
-    """Returns new tickets whose prompts are not in `seen`, and adds their prompts to it."""
-    rng = Random(f"{name} {seed}")
-    tickets: list[Ticket] = []
-    while len(tickets) < count:
-        ticket = new_ticket(rng)
-        if ticket.prompt not in seen:
-            seen.add(ticket.prompt)
-            tickets.append(ticket)
-    return tickets
+    return different_tickets(seed, "tickets", size.tickets, set())
 
 
 def base_model(folder: Path, seed: int, steps: int, *, smaller: bool) -> Path:
@@ -91,8 +80,8 @@ def write_feedback(folder: Path, rows: Sequence[Example], pairs: Sequence[RowPai
 
 def _collected(model: sampling.Desk, seed: int, size: Size) -> tuple[list[Example], list[RowPair]]:
     seen = {ticket.prompt for ticket in held_out_tickets(seed, size)}
-    tickets = _different(seed, "drafts", size.drafts, seen)
-    compared = _different(seed, "comparisons", size.compared_drafts, seen)
+    tickets = different_tickets(seed, "drafts", size.drafts, seen)
+    compared = different_tickets(seed, "comparisons", size.compared_drafts, seen)
     replies = sampling.sample(model, [ticket.prompt for ticket in [*tickets, *compared, *compared]], seed)
     texts = [reply.text for reply in replies]
     judged = [

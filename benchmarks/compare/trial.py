@@ -9,10 +9,9 @@ from thumbwheel.wire.recipe import recipe_of, resolve
 
 from benchmarks.compare.arms import PRESET, Arm, Budget, Setting, length_of_training, votes_of
 from benchmarks.compare.feedback import Size, World, held_out_tickets
+from benchmarks.desk_study.outcomes import outcomes
 from benchmarks.desk_study.workdir import Example, stage, training_figures
 from worker.demo import sampling
-from worker.demo.language import Ticket, reasons_against
-from worker.demo.sampling import SampledReply, log_probabilities
 from worker.training.train import train
 
 
@@ -27,12 +26,13 @@ def figures_of(
     tickets = held_out_tickets(seed, size)
     figures: dict[str, Any] = {"votes": votes_of(arm, size.feedback, setting.shots), "tokens": 0, "steps": 0}
     if arm.objective is None:
-        return {**figures, "outcomes": outcomes(before, before, tickets, seed, shots(world.rows, setting.shots, seed))}
+        prefix = shots(world.rows, setting.shots, seed)
+        return {**figures, "outcomes": outcomes(before, {"log_ratio": before}, tickets, seed, prefix)}
     if not (workdir / "job.json").exists():
         stage_arm(workdir, arm, budget, setting, world, base, seed, size)
     train(workdir)
     figures |= training_figures(workdir)
-    return {**figures, "outcomes": outcomes(sampling.load(workdir / "output"), before, tickets, seed)}
+    return {**figures, "outcomes": outcomes(sampling.load(workdir / "output"), {"log_ratio": before}, tickets, seed)}
 
 
 def stage_arm(
@@ -52,27 +52,3 @@ def shots(rows: Sequence[Example], count: int, seed: int) -> str:
     """Returns `count` tickets with replies that users liked, as a text to put before each prompt."""
     liked = [row for row in rows if row.desirable]
     return "".join(f"{row.prompt}{row.completion}\n" for row in Random(f"shots {seed}").sample(liked, count))
-
-
-def outcomes(
-    model: sampling.Desk, base: sampling.Desk, tickets: Sequence[Ticket], seed: int, prefix: str = ""
-) -> dict[str, list[float]]:
-    """Returns, for each ticket, the judgement of one sampled reply, its words, and its log-ratio to `base` in nats.
-
-    The mean of the log-ratios estimates KL(model ‖ base) per reply. `base` sees the plain prompt, the model sees it
-    after `prefix`.
-    """
-    replies = sampling.sample(model, [prefix + ticket.prompt for ticket in tickets], seed)
-    faults = [reasons_against(ticket, reply.text) for ticket, reply in zip(tickets, replies, strict=True)]
-    plain_prompts: list[list[int]] = base.tokenizer([ticket.prompt for ticket in tickets])["input_ids"]
-    for_base = [
-        SampledReply(prompt, reply.token_ids, reply.text) for prompt, reply in zip(plain_prompts, replies, strict=True)
-    ]
-    log_ratios = log_probabilities(model, replies) - log_probabilities(base, for_base)
-    return {
-        "good": [int(not reasons) for reasons in faults],
-        "invented_refund": [int("invented refund" in reasons) for reasons in faults],
-        "unclear": [int("unclear" in reasons) for reasons in faults],
-        "words": [len(reply.text.split()) for reply in replies],
-        "log_ratio": [round(value, 5) for value in log_ratios.tolist()],
-    }

@@ -16,6 +16,8 @@ from worker.training.files.fingerprint import weights_fingerprint
 
 SHARD = "train-text.parquet"
 
+#: First and last + 1 character of a part of a completion, and the weight of its tokens.
+Span = tuple[int, int, float]
 #: Indices of the chosen and the rejected row.
 RowPair = tuple[int, int]
 
@@ -25,6 +27,8 @@ class Example:
     prompt: str
     completion: str
     desirable: bool
+    weight: float = 1.0
+    spans: Sequence[Span] = ()
 
 
 def stage(
@@ -49,19 +53,21 @@ def stage(
 
 def write_shard(path: Path, rows: Sequence[Example], split: str = "train") -> dict[str, Any]:
     """Writes a shard of a snapshot and returns its entry of the manifest."""
-    table = pa.table(
-        {
-            "prompt": [row.prompt for row in rows],
-            "completion": [row.completion for row in rows],
-            "label": [row.desirable for row in rows],
-            "weight": [1.0] * len(rows),
-            "reason": ["study"] * len(rows),
-            "completion_id": [f"row-{index}" for index in range(len(rows))],
-            "checkpoint_id": pa.nulls(len(rows), pa.string()),
-            "position": list(range(len(rows))),
-        }
-    )
-    pq.write_table(table, path)
+    columns: dict[str, Any] = {
+        "prompt": [row.prompt for row in rows],
+        "completion": [row.completion for row in rows],
+        "label": [row.desirable for row in rows],
+        "weight": [row.weight for row in rows],
+        "reason": ["study"] * len(rows),
+        "completion_id": [f"row-{index}" for index in range(len(rows))],
+        "checkpoint_id": pa.nulls(len(rows), pa.string()),
+        "position": list(range(len(rows))),
+    }
+    if any(row.spans for row in rows):
+        columns["spans"] = [
+            [{"start": start, "end": end, "weight": weight} for start, end, weight in row.spans] for row in rows
+        ]
+    pq.write_table(pa.table(columns), path)
     return {"path": path.name, "split": split, "format": "text", "rows": len(rows), "sha256": sha256_of(path)}
 
 
