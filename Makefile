@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback families check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback families check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -29,6 +29,9 @@ study-kto: venv ## KTO against the claims of its paper, on the demo's support de
 
 compare: venv ## eleven ways to use feedback, KTO and DPO among them, on the demo's support desk; QUICK=1 takes a quarter of an hour; a part with ONLY=kto,sft SEEDS=1,2
 	@$(PYTHON_VENV) -m benchmarks.compare $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(ARGS)
+
+study-rounds: venv ## what makes later rounds of the loop better, on the demo's support desk; QUICK=1: one seed, three rounds; a part with ONLY=all-votes SEEDS=1,2
+	@$(PYTHON_VENV) -m benchmarks.rounds $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(ARGS)
 
 bench-ingest: venv ## events a second, single and in batches, against an endpoint that stores nothing, an ORM and COPY; QUICK=1 takes three minutes
 	@$(PYTHON_VENV) -m benchmarks.ingest $(if $(QUICK),--quick) $(ARGS)
