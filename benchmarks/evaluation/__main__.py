@@ -28,7 +28,7 @@ from benchmarks.machine import described
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "evaluation.json"
 PROMPTS, QUICK_PROMPTS = 500, 100
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 3, 2
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from worker.generation.caches import is_joinable, join, new_cache, resize, select
+from worker.generation.caches import is_joinable, join, keep, make_room, new_cache, resize, select
 from worker.generation.ways import BatchWay, parameters_of
 from worker.training.data.tokens import Ids
 
@@ -24,8 +24,8 @@ class Prefilled(NamedTuple):
 
 
 class Batch:
-    def __init__(self, model: Any, way: BatchWay) -> None:
-        self._model, self._way = model, way
+    def __init__(self, model: Any, way: BatchWay, most_rows: int = 1) -> None:
+        self._model, self._way, self._most_rows = model, way, most_rows
         self._parameters = parameters_of(model)
         self._device = model.get_input_embeddings().weight.device
         self._rows: Prefilled | None = None
@@ -60,6 +60,8 @@ class Batch:
         read, token_B = self._kept(read, token_B, still)
         if self._rows is None:
             self._rows, self._token_B = read, token_B
+            if self._way.padded:
+                make_room(read.cache, max(self._most_rows, len(token_B)))
             return
         width = max(self._rows.seen_BT.shape[1], read.seen_BT.shape[1])
         rows, read = _widened(self._rows, width), _widened(read, width)
@@ -79,15 +81,26 @@ class Batch:
         self._rows = Prefilled(ids_BT, seen_BT, cache)
         return logits_BV
 
-    def advance(self, token_B: Tensor, still: Sequence[int]) -> None:
-        """Sets the last token of each row, and takes out the rows that are no longer open."""
+    def advance(self, token_B: Tensor, still: Sequence[int]) -> list[int]:
+        """Sets the last token of each row, and takes out the rows that are not `still` open.
+
+        Returns the remaining rows in their new order: the last ones take the places that became free.
+        """
         assert self._rows is not None
         if not still:
             self._rows = None
-            return
-        if len(still) < len(token_B):
-            self._rows, token_B = self._kept(self._rows, token_B, still)
-        self._token_B = token_B
+            return []
+        if len(still) == len(token_B):
+            self._token_B = token_B
+            return list(still)
+        order = _without_gaps(still)
+        row_B = torch.tensor(order, device=self._device)
+        rows = self._rows
+        if rows.cache is not None:
+            keep(rows.cache, order, row_B)
+        self._rows = self._trimmed(Prefilled(rows.ids_BT[row_B], rows.seen_BT[row_B], rows.cache))
+        self._token_B = token_B[row_B]
+        return order
 
     def _kept(self, rows: Prefilled, token_B: Tensor, still: Sequence[int]) -> tuple[Prefilled, Tensor]:
         if len(still) == len(token_B):
@@ -95,11 +108,11 @@ class Batch:
         row_B = torch.tensor(still, device=self._device)
         if rows.cache is not None:
             select(rows.cache, row_B)
-        rows = Prefilled(rows.ids_BT[row_B], rows.seen_BT[row_B], rows.cache)
-        if self._way.padded:
-            width = int(rows.seen_BT.sum(1).max())  # without the padding that all remaining rows have
-            rows = _narrowed(rows, width)
-        return rows, token_B[row_B]
+        return self._trimmed(Prefilled(rows.ids_BT[row_B], rows.seen_BT[row_B], rows.cache)), token_B[row_B]
+
+    def _trimmed(self, rows: Prefilled) -> Prefilled:
+        """Returns the rows without the padding that all of them have."""
+        return _narrowed(rows, int(rows.seen_BT.sum(1).max())) if self._way.padded else rows
 
     def _forward(self, ids_BT: Tensor, seen_BT: Tensor, cache: Any, *, new: int) -> tuple[Tensor, Any]:
         """Returns the logits after the last token, (B, V), and the cache. The cache lacks the `new` last tokens."""
@@ -122,6 +135,13 @@ class Batch:
             return self._model(**inputs)
         finally:
             hook.remove()
+
+
+def _without_gaps(still: Sequence[int]) -> list[int]:
+    """Returns the rows `still`, in rising order, with the last ones in the places of those that are missing."""
+    open_rows, count = set(still), len(still)
+    last = (row for row in still if row >= count)
+    return [place if place in open_rows else next(last) for place in range(count)]
 
 
 def _widened(rows: Prefilled, width: int) -> Prefilled:

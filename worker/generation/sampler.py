@@ -120,7 +120,8 @@ class Sampler:
             yield list(equally_long)
 
     def _work_off(self, waiting: deque[_Row], between_tokens: Callable[[int], None]) -> None:
-        batch, open_rows = Batch(self._model, self._way), list[_Row]()
+        most = min(self._rows_at_once, len(waiting))
+        batch, open_rows = Batch(self._model, self._way, most), list[_Row]()
         while waiting or open_rows:
             free = self._rows_at_once - len(open_rows)
             may_join = not open_rows or (self._way.padded and free >= REFILL_AT * self._rows_at_once)
@@ -135,9 +136,8 @@ class Sampler:
                 continue
             token_B = self._take(open_rows, batch.step())
             between_tokens(len(open_rows))
-            still = self._open(open_rows)
-            batch.advance(token_B, still)
-            open_rows = [open_rows[index] for index in still]
+            order = batch.advance(token_B, self._open(open_rows))
+            open_rows = [open_rows[index] for index in order]
 
     def _take(self, rows: Sequence[_Row], logits_BV: Tensor) -> Tensor:
         """Chooses the next token of each row, records it, and returns the tokens."""
