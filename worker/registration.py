@@ -11,6 +11,7 @@ from thumbwheel.wire.recipe import Recipe
 
 from app import artifacts
 from app.checkpoints.card import card
+from app.checkpoints.held_out_scores import FILE as HELD_OUT_SCORES
 from app.checkpoints.samples import files as samples
 from app.checkpoints.service import CARD, MANIFEST, SAMPLES
 from app.database import transaction
@@ -139,8 +140,9 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     write_atomically(workdir / CARD, card(manifest, _samples(workdir / SAMPLES)).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {name: workdir / name for name in (MANIFEST, CARD, SAMPLES)}
-    if (workdir / OUTCOMES).is_file():
-        places[OUTCOMES] = workdir / OUTCOMES
+    places |= {name: workdir / name for name in (OUTCOMES, HELD_OUT_SCORES) if (workdir / name).is_file()}
+    if HELD_OUT_SCORES in places:
+        _require_sealed(places[HELD_OUT_SCORES])
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
     for path, digest in manifest["files"].items():
         if stored[path] != digest:
@@ -150,12 +152,17 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
 
 def _samples(path: Path) -> list[dict[str, samples.Row]]:
     """Returns the samples of all models, prompt by prompt. Raises `Failed` if the file differs from its seal."""
+    _require_sealed(path)
+    return samples.sets_of(samples.read(path))
+
+
+def _require_sealed(path: Path) -> None:
+    """Raises `Failed` if the file differs from its seal, or has none."""
     try:
         if not verify(seal_of(path)):
             raise DamagedFile(path, "it has no seal")
     except DamagedFile as damage:
         raise _damaged(damage) from None
-    return samples.sets_of(samples.read(path))
 
 
 def suspicions_of(workdir: Path) -> list[tuple[str, bool, float]]:

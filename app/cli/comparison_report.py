@@ -66,7 +66,12 @@ def _figure(shown: wire.ArmFigure) -> str:
 
 
 def _in_words(difference: wire.ArmDifference) -> str:
-    return (
-        f"{difference.first} minus {difference.second} on {difference.prompts} prompts: "
-        f"{_figure(difference.tokens)} tokens, {_figure(difference.kl_nats_per_completion)} nats of drift"
-    )
+    parts = []
+    if difference.auroc.value is not None:
+        parts.append(f"{_figure(difference.auroc)} AUROC")
+    if difference.prompts:
+        parts.append(
+            f"on {difference.prompts} prompts {_figure(difference.tokens)} tokens, "
+            f"{_figure(difference.kl_nats_per_completion)} nats of drift"
+        )
+    return f"{difference.first} minus {difference.second}: {'; '.join(parts)}"

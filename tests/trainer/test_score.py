@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from thumbwheel.wire.recipe import recipe_of, resolve
 
+from app.checkpoints import held_out_scores
 from app.durable import sha256_of
+from app.runs.comparisons.paired import auroc_difference
 from app.snapshots.selection.pairs import pairs_of
 from tests.trainer import tiny
 from worker.evaluation.score import score
@@ -63,6 +65,9 @@ def test_a_trained_checkpoint_is_scored_against_reference_and_ancestor(scored: P
     assert scores["auroc_difference"]["value"] == pytest.approx(scores["auroc"]["value"] - 0.5)
     last = tiny.lines(scored / "progress.jsonl")[-1]
     assert (last["phase"], last["done"]) == ("evaluating", last["total"])
+    of_rows = held_out_scores.read(scored / held_out_scores.FILE)
+    assert {place[1] for place in of_rows.places} == set(range(23))
+    assert auroc_difference(of_rows, None)["value"] == pytest.approx(scores["auroc"]["value"] - 0.5)
 
 
 @pytest.mark.xdist_group("scored")

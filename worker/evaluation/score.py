@@ -25,8 +25,9 @@ samples.parquet and scores.json:
     dumb_readers               {bag_of_words, length, reference, best, auroc_over_best}: see `dumb_readers`
     confidence, resamples, seconds
 
-It also writes suspicion.json for audits of the holdout's labels: {"completion_id", "desirable", "suspicion"}, each a
-list with an item for each row (see `suspicion`), or empty if there are too few rows.
+It also writes held_out_scores.parquet for comparisons of checkpoints: the log-ratio of each row (see
+`app.checkpoints.held_out_scores`); and suspicion.json for audits of the holdout's labels: {"completion_id",
+"desirable", "suspicion"}, each a list with an item for each row (see `suspicion`), or empty if there are too few rows.
 
 A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Rows count by their weights:
 weight 2 is the row twice. If the holdout gives no figure, all three are null and "reason" is the cause. kl is computed
@@ -53,7 +54,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.evaluation.rows_at_once import RowsAtOnce, micro_batch_size_of
-from worker.training.files.sealed import DamagedFile, seal_of, verify, write_sealed
+from worker.training.files.sealed import DamagedFile, replace_sealed, seal_of, verify, write_sealed
 from worker.training.job import Job, read_job
 from worker.training.machine.out_of_memory import is_out_of_memory
 from worker.training.machine.process import StopRequest, TrainingRefusal, libraries_are_loaded, run, whatever_the_rows
@@ -97,6 +98,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
     import numpy as np
 
+    from app.checkpoints import held_out_scores
     from app.statistics import bootstrap, measures
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
@@ -217,6 +219,13 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "suspicion": suspicion_N.tolist() if suspicion_N is not None else [],
     }
     samples.keep(workdir / "samples.parquet")
+    place_of = {id(read.rows[index]): place for place, index in read.places.items()}
+    places = [place_of[id(rows[row])] for row in in_order]
+    part = workdir / f".{held_out_scores.FILE}.part"
+    held_out_scores.write(
+        part, held_out_scores.HeldOutScores(places, groups_N, desirable_N, weight_N, r_N.astype(np.float64))
+    )
+    replace_sealed(part, workdir / held_out_scores.FILE)
     write_sealed(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
     write_sealed(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 

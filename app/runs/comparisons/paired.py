@@ -1,6 +1,6 @@
-"""Paired differences between arms over prompts, from the samples of their checkpoints. Pure numpy.
+"""Paired differences between arms over prompts, from the samples and held-out scores of their checkpoints. Pure numpy.
 
-A prompt's value is the mean over its held-out samples that were drawn (not the greedy ones). Legend: N prompts.
+A prompt's value is the mean over its held-out samples that were drawn (not the greedy ones). Legend: N prompts or rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from thumbwheel import wire
 
+from app.checkpoints.held_out_scores import HeldOutScores
+from app.statistics import measures
 from app.statistics.bootstrap import Bootstrap, paired_difference
 from app.statistics.measures import Array
 
@@ -40,27 +42,38 @@ def values_of(rows: Sequence[Mapping[str, Any]], model: str) -> Values:
     return {group: PromptValues(*np.mean(drawn, axis=0).tolist()) for group, drawn in samples.items()}
 
 
-def difference_of(first: tuple[str, Values], second: tuple[str, Values]) -> wire.ArmDifference | None:
-    """Returns the first arm minus the second on the prompts that both have; None if they share none."""
-    shared = sorted(first[1].keys() & second[1].keys())
+def differences_over_samples(first: Values, second: Values) -> tuple[int, wire.ArmFigure, wire.ArmFigure]:
+    """Returns the number of prompts that both arms have, and the first minus the second in tokens and in nats."""
+    shared = sorted(first.keys() & second.keys())
     if not shared:
-        return None
+        none = wire.ArmFigure(reason="they have no samples of the same prompts")
+        return 0, none, none
     over_prompts = Bootstrap(np.arange(len(shared)), np.ones(len(shared)), RESAMPLES, CONFIDENCE, SEED)
 
     def figure(name: str) -> wire.ArmFigure:
         sides: list[Array] = [
-            np.array([getattr(values[group], name) for group in shared]) for _, values in (first, second)
+            np.array([getattr(values[group], name) for group in shared]) for values in (first, second)
         ]
         difference = paired_difference(over_prompts, *sides)
         return wire.ArmFigure(**{part: difference.get(part) for part in wire.ArmFigure.model_fields})
 
-    return wire.ArmDifference(
-        first=first[0],
-        second=second[0],
-        prompts=len(shared),
-        tokens=figure("tokens"),
-        kl_nats_per_completion=figure("nats"),
-    )
+    return len(shared), figure("tokens"), figure("nats")
+
+
+def auroc_difference(first: HeldOutScores, second: HeldOutScores | None) -> dict[str, Any]:
+    """Returns the interval of the first AUROC minus the second, on the held-out rows that both have.
+
+    `second` is None for the reference itself, whose log-ratios are 0 and whose AUROC is 0.5. A resample has the same
+    prompts for both.
+    """
+    if second is not None:
+        known = set(second.places)
+        shared = [place for place in first.places if place in known]
+        first, second = first.of(shared), second.of(shared)
+    over_prompts = Bootstrap(first.groups_N, first.weight_N, RESAMPLES, CONFIDENCE, SEED)
+    of_second = measures.constant(0.5) if second is None else measures.auroc(second.log_ratio_N, second.desirable_N)
+    statistic = measures.difference(measures.auroc(first.log_ratio_N, first.desirable_N), of_second)
+    return over_prompts.interval(statistic, "the held-out rows that both have are of one class only")
 
 
 def _difference(first: float | None, second: float | None) -> float:

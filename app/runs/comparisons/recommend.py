@@ -3,7 +3,7 @@
 Comparisons are written so that a missing figure or NaN never wins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 
 from thumbwheel import wire
@@ -11,23 +11,32 @@ from thumbwheel import wire
 from app.runs.comparisons.arms import UNTOUCHED
 
 
-def recommend(arms: Sequence[wire.ArmResult], kl_budget: float) -> wire.Recommendation:
-    """Returns the arm whose AUROC is above that of every other arm within the budget, by the ends of the intervals.
+def leading_of(arms: Sequence[wire.ArmResult], kl_budget: float) -> wire.ArmResult | None:
+    """Returns the trained arm with the highest AUROC within the budget, the first of equal ones; None without any."""
+    passed_over = _passed_over(arms, kl_budget)
+    usable = [arm for arm in arms if arm.name != UNTOUCHED and arm.name not in passed_over]
+    return max(usable, key=lambda arm: _value(arm.auroc.value), default=None)
 
-    The intervals of two arms on the same held-out rows are compared as if they were independent. That is cautious: a
-    paired interval of the difference would be narrower.
+
+def recommend(
+    arms: Sequence[wire.ArmResult], kl_budget: float, leads: Mapping[str, wire.ArmFigure] | None = None
+) -> wire.Recommendation:
+    """Returns the arm whose AUROC is above that of every other arm within the budget.
+
+    leads  by arm, the AUROC of the leading arm minus that of the arm, with its paired interval
+
+    An arm without such a difference is compared by the ends of both intervals, as if they were independent, which is
+    cautious.
     """
-    trained = [arm for arm in arms if arm.name != UNTOUCHED]
-    last_rung = max(arm.rung for arm in trained)
-    reasons = {arm.name: _reason_to_pass_over(arm, kl_budget, last_rung) for arm in trained}
-    passed_over = {name: reason for name, reason in reasons.items() if reason is not None}
-    usable = [arm for arm in trained if arm.name not in passed_over]
-    if not usable:
+    leads = leads or {}
+    passed_over = _passed_over(arms, kl_budget)
+    usable = [arm for arm in arms if arm.name != UNTOUCHED and arm.name not in passed_over]
+    leading = leading_of(arms, kl_budget)
+    if leading is None:
         reason = "No arm can be recommended: " + "; ".join(f"{name}: {why}" for name, why in passed_over.items())
         return wire.Recommendation(arm=None, leading=None, reason=f"{reason}.", passed_over=passed_over)
-    leading = max(usable, key=lambda arm: _value(arm.auroc.value))  # the first of equal ones
-    others = [arm for arm in usable if arm is not leading]
-    rivals = [arm for arm in others if not _value(leading.auroc.low) > _value(arm.auroc.high)]
+    others = [arm for arm in usable if arm.name != leading.name]
+    rivals = [arm for arm in others if not _is_above(leading, arm, leads)]
     lead = f"{leading.name} has the highest held-out AUROC, {_shown(leading.auroc)}"
     clear = False
     if not _value(leading.auroc.low) > 0.5:
@@ -36,15 +45,11 @@ def recommend(arms: Sequence[wire.ArmResult], kl_budget: float) -> wire.Recommen
             "feedback, or train longer."
         )
     elif rivals:
-        overlapping = ", ".join(f"{arm.name} {_shown(arm.auroc)}" for arm in rivals)
-        reason = (
-            f"No arm is clearly better: {lead}, but the interval of {overlapping} overlaps with its own. More held-out "
-            "feedback would narrow the intervals."
-        )
+        close = "; ".join(_not_above(arm, leads) for arm in rivals)
+        reason = f"No arm is clearly better: {lead}, but {close}. More held-out feedback would narrow the intervals."
     else:
         clear = True
-        next_best = max((_value(arm.auroc.high) for arm in others), default=None)
-        over = f"; its lower end is above the upper end of every other arm ({next_best:.3f})" if others else ""
+        over = "".join(f"; {_above(arm, leads)}" for arm in others)
         drift = f"{_value(leading.kl_nats_per_token.high):.3g} nats a token at most, within the budget of {kl_budget:g}"
         reason = f"{lead}{over}. Its drift is {drift}."
     if passed_over:
@@ -55,11 +60,13 @@ def recommend(arms: Sequence[wire.ArmResult], kl_budget: float) -> wire.Recommen
 
 def notices_of(arms: Sequence[wire.ArmResult], differences: Sequence[wire.ArmDifference], seeds: int) -> list[str]:
     """Returns what a reader has to know before comparing the figures."""
-    notices = ["The intervals of AUROC, drift and suites are of each arm by itself, not paired between arms."]
-    if differences:
-        notices.append("The differences in length and drift are paired over prompts, for the first seed of each arm.")
-    else:
-        notices.append("There are no paired differences: no two arms have samples of the same prompts.")
+    notices = ["The intervals of an arm are of that arm by itself."]
+    if any(difference.auroc.value is not None for difference in differences):
+        notices.append("Differences in AUROC are paired over the prompts of the held-out rows, seed by seed.")
+    if any(difference.prompts for difference in differences):
+        notices.append("Differences in length and drift are paired over prompts, for the first seed of each arm.")
+    if not differences:
+        notices.append("There are no paired differences between arms.")
     if seeds == 1:
         notices.append("With one seed, the intervals leave out how much one training differs from the next.")
     short = [arm.name for arm in arms if arm.name != UNTOUCHED and _all_ended(arm) and arm.seeds < seeds]
@@ -83,6 +90,34 @@ def _reason_to_pass_over(arm: wire.ArmResult, kl_budget: float, last_rung: int) 
     if not drift.high <= kl_budget:
         return f"its drift may be {drift.high:.3g} nats a token, beyond the budget of {kl_budget:g}"
     return None
+
+
+def _passed_over(arms: Sequence[wire.ArmResult], kl_budget: float) -> dict[str, str]:
+    trained = [arm for arm in arms if arm.name != UNTOUCHED]
+    last_rung = max(arm.rung for arm in trained)
+    reasons = {arm.name: _reason_to_pass_over(arm, kl_budget, last_rung) for arm in trained}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _is_above(leading: wire.ArmResult, arm: wire.ArmResult, leads: Mapping[str, wire.ArmFigure]) -> bool:
+    lead = leads.get(arm.name)
+    if lead is None or lead.low is None:
+        return _value(leading.auroc.low) > _value(arm.auroc.high)
+    return lead.low > 0
+
+
+def _above(arm: wire.ArmResult, leads: Mapping[str, wire.ArmFigure]) -> str:
+    lead = leads.get(arm.name)
+    if lead is None or lead.low is None:
+        return f"its lower end is above the upper end of {arm.name}, {_shown(arm.auroc)}"
+    return f"it is above {arm.name} by {_shown(lead)} on the same rows"
+
+
+def _not_above(arm: wire.ArmResult, leads: Mapping[str, wire.ArmFigure]) -> str:
+    lead = leads.get(arm.name)
+    if lead is None or lead.low is None:
+        return f"the interval of {arm.name} {_shown(arm.auroc)} overlaps with its own"
+    return f"its lead over {arm.name} is {_shown(lead)} on the same rows"
 
 
 def _value(number: float | None) -> float:

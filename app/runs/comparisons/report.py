@@ -1,25 +1,29 @@
 """Reports a job: its arms with runs and figures, paired differences, notices and the recommendation."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pyarrow.parquet as pq
 from thumbwheel import wire
 
 from app import artifacts
+from app.checkpoints import held_out_scores
+from app.checkpoints.held_out_scores import HeldOutScores
 from app.errors import NotFound
 from app.runs import states
 from app.runs.comparisons import arm_figures
 from app.runs.comparisons.arms import UNTOUCHED
-from app.runs.comparisons.paired import COLUMNS, Values, difference_of, values_of
-from app.runs.comparisons.recommend import notices_of, recommend
+from app.runs.comparisons.paired import COLUMNS, auroc_difference, differences_over_samples, values_of
+from app.runs.comparisons.recommend import leading_of, notices_of, recommend
 from app.runs.states import RunState
 from app.runs.tables import ComparisonJob, Run
 
 SAMPLES = "samples.parquet"
+NO_SCORES = "no seed of both arms has scores of single rows"
+Content = TypeVar("Content")
 
 Checkpoints = Mapping[UUID, wire.Checkpoint]
 
@@ -44,8 +48,10 @@ def result_of(
 ) -> dict[str, Any]:
     """Returns the columns of `ComparisonJob.result`. `with_samples`: reads the samples, for the paired differences."""
     arms = arms_of(row, children, checkpoints)
-    recommendation = recommend(arms, row.kl_budget)
-    differences = _differences(arms, recommendation, checkpoints) if with_samples else []
+    leading = leading_of(arms, row.kl_budget) if with_samples else None
+    differences = [] if leading is None else [*_differences(leading, arms, checkpoints)]
+    leads = {difference.second: difference.auroc for difference in differences}
+    recommendation = recommend(arms, row.kl_budget, leads)
     ended = sum(RunState(run.state) in states.TERMINAL for run in children)
     notices = notices_of(arms, differences, row.request["seeds"])
     if ended < len(row.trials):
@@ -94,42 +100,72 @@ def _arm(
 
 
 def _differences(
-    arms: Sequence[wire.ArmResult], recommendation: wire.Recommendation, checkpoints: Checkpoints
-) -> list[wire.ArmDifference]:
-    """Returns the differences of the leading arm from each other arm, where both have samples."""
-    leading = next((arm for arm in arms if arm.name == recommendation.leading), None)
-    samples = None if leading is None else _samples_of(leading, checkpoints)
-    if leading is None or samples is None:
-        return []
-    first = leading.name, values_of(samples, "candidate")
-    others = ((arm.name, values) for arm in arms if arm is not leading for values in _values(arm, samples, checkpoints))
-    return [difference for other in others if (difference := difference_of(first, other)) is not None]
+    leading: wire.ArmResult, arms: Sequence[wire.ArmResult], checkpoints: Checkpoints
+) -> Iterator[wire.ArmDifference]:
+    """Yields the differences of the leading arm from each other arm with which it has anything in common."""
+    samples, scores = _samples_of(leading, checkpoints), _scores_of(leading, checkpoints)
+    first = values_of(samples, "candidate")
+    for arm in arms:
+        if arm is leading:
+            continue
+        if arm.name == UNTOUCHED:
+            second = values_of(samples, "shipped")
+            aurocs = [auroc_difference(own, None) for own in scores.values()]
+        else:
+            second = values_of(_samples_of(arm, checkpoints), "candidate")
+            others = _scores_of(arm, checkpoints)
+            aurocs = [auroc_difference(scores[seed], others[seed]) for seed in scores if seed in others]
+        prompts, tokens, nats = differences_over_samples(first, second)
+        if prompts or aurocs:
+            auroc = arm_figures.pooled(aurocs) if aurocs else wire.ArmFigure(reason=NO_SCORES)
+            yield wire.ArmDifference(
+                first=leading.name, second=arm.name, prompts=prompts, auroc=auroc, tokens=tokens,
+                kl_nats_per_completion=nats,
+            )  # fmt: skip
 
 
-def _values(arm: wire.ArmResult, of_leading: list[dict[str, Any]], checkpoints: Checkpoints) -> Iterator[Values]:
-    if arm.name == UNTOUCHED:
-        yield values_of(of_leading, "shipped")
-        return
-    samples = _samples_of(arm, checkpoints)
-    if samples is not None:
-        yield values_of(samples, "candidate")
-
-
-def _samples_of(arm: wire.ArmResult, checkpoints: Checkpoints) -> list[dict[str, Any]] | None:
-    """Returns the samples of the arm's first seed; None if it has none, or they are damaged or gone.
+def _samples_of(arm: wire.ArmResult, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+    """Returns the samples of the arm's first seed; none if there are none, or they are damaged or gone.
 
     Raises `Unavailable` while the artifact store is away, as a result is kept for good.
     """
-    registered = (run.checkpoint_id for run in arm.runs if run.rung == arm.rung and run.checkpoint_id is not None)
-    checkpoint = checkpoints.get(next(registered, UUID(int=0)))
-    sha256 = checkpoint.files.get(SAMPLES) if checkpoint is not None else None
+    first = next(iter(_registered(arm, checkpoints).values()), None)
+    found = None if first is None else _fetched(first, SAMPLES, _rows_of_samples)
+    return [] if found is None else found
+
+
+def _scores_of(arm: wire.ArmResult, checkpoints: Checkpoints) -> dict[int, HeldOutScores]:
+    """Returns the held-out scores of the arm's seeds that have any. Raises `Unavailable` as `_samples_of` does."""
+    found = {
+        seed: _fetched(checkpoint, held_out_scores.FILE, held_out_scores.read)
+        for seed, checkpoint in _registered(arm, checkpoints).items()
+    }
+    return {seed: scores for seed, scores in found.items() if scores is not None and len(scores.places)}
+
+
+def _registered(arm: wire.ArmResult, checkpoints: Checkpoints) -> dict[int, wire.Checkpoint]:
+    """Returns the checkpoints of the arm's seeds, at the rung of its figures."""
+    return {
+        run.seed: checkpoints[run.checkpoint_id]
+        for run in arm.runs
+        if run.rung == arm.rung and run.checkpoint_id is not None and run.checkpoint_id in checkpoints
+    }
+
+
+def _fetched(checkpoint: wire.Checkpoint, name: str, read: Callable[[Path], Content]) -> Content | None:
+    """Returns the content of a checkpoint's file; None if it has none, or it is damaged or gone."""
+    sha256 = checkpoint.files.get(name)
     if sha256 is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / SAMPLES
+        path = Path(folder) / name
         try:
             artifacts.fetch(sha256, path)
         except (NotFound, artifacts.DamagedArtifact):
             return None
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
-        return rows
+        return read(path)
+
+
+def _rows_of_samples(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
+    return rows

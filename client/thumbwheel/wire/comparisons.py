@@ -196,7 +196,11 @@ class ArmDifference(BaseModel):
 
     first: str
     second: str
-    prompts: int
+    prompts: int = Field(description="prompts that both arms have samples of")
+    auroc: ArmFigure = Field(
+        ArmFigure(reason="a job of an earlier version keeps none"),
+        description="difference in the AUROC on the held-out rows; a mean over the seeds",
+    )
     tokens: ArmFigure = Field(description="difference in the mean length of what they write, in tokens")
     kl_nats_per_completion: ArmFigure = Field(description="difference in drift from the reference")
 

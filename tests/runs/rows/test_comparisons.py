@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,8 @@ from thumbwheel import wire
 from thumbwheel.wire.recipe import resolve
 
 from app import artifacts
+from app.checkpoints import held_out_scores
+from app.checkpoints.held_out_scores import HeldOutScores
 from app.database import new_id, transaction
 from app.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from app.loop import service as loop
@@ -74,7 +77,13 @@ def store_snapshot(claimed: Claimed) -> None:
 
 
 def train(
-    run: wire.Run, folder: Path, *, auroc: float | None = 0.7, kl: float = 0.1, samples: pa.Table | None = None
+    run: wire.Run,
+    folder: Path,
+    *,
+    auroc: float | None = 0.7,
+    kl: float = 0.1,
+    samples: pa.Table | None = None,
+    scores_of_rows: HeldOutScores | None = None,
 ) -> UUID:
     """Takes the run from its claim to a registered checkpoint with these figures, and returns the checkpoint's id."""
     claimed = claim(run.id)
@@ -87,6 +96,9 @@ def train(
     if samples is not None:
         pq.write_table(samples, folder / "samples.parquet")
         files["samples.parquet"] = artifacts.put(folder / "samples.parquet").sha256
+    if scores_of_rows is not None:
+        held_out_scores.write(folder / held_out_scores.FILE, scores_of_rows)
+        files[held_out_scores.FILE] = artifacts.put(folder / held_out_scores.FILE).sha256
     missing = {"value": None, "low": None, "high": None, "reason": "one class is absent"}
     scores = {
         "auroc": missing if auroc is None else figure(auroc),
@@ -419,6 +431,29 @@ def test_arms_with_samples_of_the_same_prompts_are_compared_prompt_by_prompt(tmp
     # prompts differ, the arms do not: a paired interval has no width
     assert (bco.prompts, bco.tokens.value, bco.tokens.low, bco.tokens.high) == (20, 2, 2, 2)
     assert (untouched.tokens.value, untouched.kl_nats_per_completion.value) == (3, 0.5)
+
+
+def row_scores(lift: float) -> HeldOutScores:
+    rows = np.arange(200)
+    noise = np.random.default_rng(0).normal(size=200)
+    places = [("holdout-text.parquet", int(row)) for row in rows]
+    return HeldOutScores(places, rows, rows % 2 == 0, np.ones(200), noise + lift * (rows % 2 == 0))
+
+
+def test_arms_whose_intervals_overlap_are_told_apart_by_their_scores_of_the_same_rows(tmp_path):
+    job = start("kto", "bco", "untouched")
+    train(children(job)[0], tmp_path, auroc=0.72, scores_of_rows=row_scores(1.0))
+    look(job)
+    train(children(job)[1], tmp_path, auroc=0.71, scores_of_rows=row_scores(0.8))
+
+    job = look(job)
+
+    bco, untouched = job.differences
+    assert (bco.second, bco.prompts, bco.tokens.value) == ("bco", 0, None)
+    assert bco.auroc.low is not None
+    assert 0 < bco.auroc.low < untouched.auroc.low
+    assert job.recommendation.arm == "kto"
+    assert "above bco by" in job.recommendation.reason
 
 
 def test_a_job_that_ends_while_the_artifact_store_is_away_gets_its_paired_differences_when_it_is_back(tmp_path):

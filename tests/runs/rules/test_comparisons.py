@@ -3,6 +3,7 @@
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +11,11 @@ from pydantic import ValidationError
 from thumbwheel import wire
 from thumbwheel.wire.recipe import WITHOUT_LAMBDA, Recipe, recipe_of
 
+from app.checkpoints.held_out_scores import HeldOutScores, read, write
 from app.errors import Invalid
 from app.runs.comparisons.arm_figures import figures_of, figures_of_untouched, pooled
 from app.runs.comparisons.arms import KNOWN, budget_changes, changes_of_arms
-from app.runs.comparisons.paired import difference_of, values_of
+from app.runs.comparisons.paired import auroc_difference, differences_over_samples, values_of
 from app.runs.comparisons.recommend import notices_of, recommend
 from app.runs.comparisons.search import (
     Scored,
@@ -301,6 +303,19 @@ def test_no_arm_is_clearly_better_where_the_intervals_overlap():
     assert "sft 0.780" in recommendation.reason
 
 
+def test_a_paired_lead_decides_where_the_intervals_of_the_arms_overlap():
+    arms = [arm("sft", 0.78), arm("kto", 0.8), arm("untouched", 0.5)]
+    clear, open_ = wire.ArmFigure(**figure(0.02, 0.01)), wire.ArmFigure(**figure(0.02, 0.03))
+
+    recommended = recommend(arms, 0.5, {"sft": clear, "untouched": wire.ArmFigure(**figure(0.3))})
+    undecided = recommend(arms, 0.5, {"sft": open_})
+
+    assert recommended.arm == "kto"
+    assert "it is above sft by 0.020 (0.010 to 0.030) on the same rows" in recommended.reason
+    assert undecided.arm is None
+    assert "its lead over sft is 0.020 (-0.010 to 0.050) on the same rows" in undecided.reason
+
+
 def test_an_arm_beyond_the_budget_is_passed_over_however_good_it_is():
     recommendation = recommend([arm("dpo", 0.95, kl=0.6), arm("kto", 0.7)], 0.5)
 
@@ -330,7 +345,7 @@ def test_of_equal_arms_the_first_leads():
 def test_notices_say_what_is_not_paired_and_what_one_seed_leaves_out():
     one, several = notices_of([arm("kto")], [], 1), notices_of([arm("kto"), arm("untouched")], [], 2)
 
-    assert any("not paired between arms" in notice for notice in one)
+    assert "There are no paired differences between arms." in one
     assert any("With one seed" in notice for notice in one)
     assert "Fewer than 2 seeds gave a checkpoint: kto." in several
 
@@ -357,9 +372,36 @@ def test_only_prompts_of_both_arms_are_compared_and_missing_log_probs_are_left_o
     first = values_of([row("a", 4), row("b", 6), row("c", 1)], "candidate")
     second = values_of([row("b", 5), row("c", 1, lp_candidate=None), row("d", 9)], "candidate")
 
-    difference = difference_of(("kto", first), ("sft", second))
+    prompts, tokens, nats = differences_over_samples(first, second)
 
-    assert difference is not None
-    assert (difference.first, difference.second, difference.prompts) == ("kto", "sft", 2)
-    assert (difference.tokens.value, difference.kl_nats_per_completion.value) == (0.5, 0.0)
-    assert difference_of(("kto", first), ("sft", {})) is None
+    assert (prompts, tokens.value, nats.value) == (2, 0.5, 0.0)
+    assert differences_over_samples(first, {})[0] == 0
+
+
+def held_out(log_ratio_N: np.ndarray, first: int = 0) -> HeldOutScores:
+    """Returns scores of rows on prompts of their own, half of them desirable."""
+    rows = np.arange(len(log_ratio_N))
+    places = [("holdout-text.parquet", first + int(row)) for row in rows]
+    return HeldOutScores(places, rows, rows % 2 == 0, np.ones(len(rows)), log_ratio_N)
+
+
+def test_aurocs_of_two_arms_on_the_same_rows_differ_by_a_paired_interval(tmp_path):
+    draw = np.random.default_rng(0)
+    shared_N = draw.normal(size=400) + (np.arange(400) % 2 == 0)
+    better, worse = held_out(shared_N), held_out(shared_N - 0.2 * (np.arange(400) % 2 == 0))
+
+    paired = auroc_difference(better, worse)
+    to_reference = auroc_difference(better, None)
+
+    assert paired["value"] == pytest.approx(to_reference["value"] - auroc_difference(worse, None)["value"])
+    assert 0 < paired["low"] < paired["value"] < paired["high"]
+    # the same rows cancel: neither arm's own interval is as narrow
+    assert paired["high"] - paired["low"] < (to_reference["high"] - to_reference["low"]) / 2
+    # rows that only one arm has do not count, and their order has no effect
+    some = held_out(worse.log_ratio_N).of([*worse.places[::-1]][:300])
+    assert auroc_difference(better, some)["value"] == pytest.approx(auroc_difference(some, better)["value"] * -1)
+    # the file gives back what was written
+    write(tmp_path / "scores", better)
+    again = read(tmp_path / "scores")
+    assert (again.places, again.log_ratio_N.tolist()) == (better.places, better.log_ratio_N.tolist())
+    assert auroc_difference(again, worse) == paired
