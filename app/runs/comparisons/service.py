@@ -7,6 +7,7 @@ number of calls has the effect of one. The first run builds the snapshot, unless
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -102,7 +103,10 @@ def cancel(session: Session, project: str, job_id: UUID, by: str) -> wire.Compar
         for run in store.runs_of(session, [row.id]):
             if RunState(run.state) not in states.TERMINAL:
                 commands.cancel(session, project, run.id, by)
-        _conclude(session, row, "cancelled", f"cancelled by {by}")
+        session.flush()
+        children = store.runs_of(session, [row.id])
+        result = report.result_of(row, children, _checkpoints(session, row, children), with_samples=False)
+        _end(session, row, "cancelled", f"cancelled by {by}", result)
     return get(session, project, job_id)
 
 
@@ -118,34 +122,58 @@ def look_at_all() -> None:
 
 
 def look_at(job_id: UUID) -> None:
-    """Requests the job's next run if it is due, or ends the job, in a transaction of its own."""
+    """Requests the job's next run if it is due, or ends the job.
+
+    The artifacts that its result needs are read between two transactions, so that nothing is locked meanwhile.
+    """
+    with transaction() as session:
+        row = store.locked(session, job_id)
+        ending = _advance(session, row) if row is not None and row.state == "running" else None
+    if ending is None:
+        return
+    result = report.result_of(ending.job, ending.children, ending.checkpoints, with_samples=True)
     with transaction() as session:
         row = store.locked(session, job_id)
         if row is not None and row.state == "running":
-            _advance(session, row)
+            _end(session, row, ending.state, ending.reason, result)
 
 
-def _advance(session: Session, row: ComparisonJob) -> None:
+@dataclass(frozen=True)
+class _Ending:
+    """The end of a job, with the rows that its result is made of."""
+
+    state: str
+    reason: str | None
+    job: ComparisonJob
+    children: Sequence[Run]
+    checkpoints: report.Checkpoints
+
+
+def _advance(session: Session, row: ComparisonJob) -> _Ending | None:
+    """Requests the next run if it is due; returns the end of the job if none is left."""
     children = store.runs_of(session, [row.id])
     active = any(RunState(run.state) not in states.TERMINAL for run in children)
     if active or projects.try_lock(session, row.project_id) is None:  # the next tick goes on
-        return
+        return None
     if row.snapshot_id is None:
         row.snapshot_id = next((run.snapshot_id for run in children if run.snapshot_id is not None), None)
     if len(children) == len(row.trials):
         row.trials = [*row.trials, *_next_trials(session, row, children)]
     session.flush()
+
+    def ending(state: str, reason: str | None) -> _Ending:
+        return _Ending(state, reason, row, children, _checkpoints(session, row, children))
+
     if len(children) < len(row.trials):
         if _is_redacted(session, row):
-            reason = f"somebody was erased from its snapshot {row.snapshot_id}: request it again, on what is left"
-            _conclude(session, row, "failed", reason)
-        else:
-            _start(session, row, len(children))
-    elif any(run.state == RunState.SUCCEEDED for run in children):
-        _conclude(session, row, "succeeded", None)
-    else:
-        last = f"the last one: {children[-1].reason}"
-        _conclude(session, row, "failed", f"none of its {len(children)} runs succeeded; {last}")
+            return ending(
+                "failed", f"somebody was erased from its snapshot {row.snapshot_id}: request it again, on what is left"
+            )
+        _start(session, row, len(children))
+        return None
+    if any(run.state == RunState.SUCCEEDED for run in children):
+        return ending("succeeded", None)
+    return ending("failed", f"none of its {len(children)} runs succeeded; the last one: {children[-1].reason}")
 
 
 def _is_redacted(session: Session, row: ComparisonJob) -> bool:
@@ -198,10 +226,7 @@ def _halving(row: ComparisonJob) -> Halving | None:
     return Halving(tuple(request["rungs"]), request["resource"], request["keep"])
 
 
-def _conclude(session: Session, row: ComparisonJob, state: str, reason: str | None) -> None:
-    session.flush()
-    children = store.runs_of(session, [row.id])
-    result = report.result_of(row, children, _checkpoints(session, row, children), with_samples=True)
+def _end(session: Session, row: ComparisonJob, state: str, reason: str | None, result: dict[str, Any]) -> None:
     row.result = result
     row.state, row.reason, row.finished_at = state, reason, now()
     session.flush()
