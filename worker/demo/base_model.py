@@ -26,7 +26,8 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from app.durable import folder_atomically
-from worker.demo import language, phrases
+from worker.demo import language, muon, phrases
+from worker.demo.muon import Muon
 
 UNKNOWN, PAD, END = "<unk>", "<pad>", "<eos>"
 STEPS = 240
@@ -144,7 +145,7 @@ def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     inner = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
     outer = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon(inner, lr=MATRIX_LEARNING_RATE, weight_decay=0.0),
+        Muon(inner, lr=MATRIX_LEARNING_RATE),
         torch.optim.AdamW(outer, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
@@ -203,8 +204,8 @@ def _reply_sentences() -> Iterator[str]:
 
 
 def _code_hash() -> str:
-    """Returns a SHA-256 of this file, the language and its phrases: a change of any makes another base model."""
-    files = [Path(str(module.__file__)) for module in (language, phrases)] + [Path(__file__)]
+    """Returns a SHA-256 of this file and of those that it needs: a change of any makes another base model."""
+    files = [Path(str(module.__file__)) for module in (language, muon, phrases)] + [Path(__file__)]
     parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
