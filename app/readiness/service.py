@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
-from thumbwheel.wire.recipe import ObjectiveName, PairsFrom
+from thumbwheel.wire.recipe import ObjectiveName, PairsFrom, Recipe, WeighUp
 
 from app.database import now
 from app.errors import Unavailable
@@ -31,6 +31,7 @@ from app.snapshots.rows_from_log import DEFAULT_PAIRS
 
 #: The version of stored forecasts: a forecast that an older server stored is computed again.
 VERSION = 3
+DEFAULT_WEIGH_UP: WeighUp = Recipe.model_fields["weigh_up"].default
 #: The code of the error before a large log has been read.
 PENDING = "readiness_pending"
 #: The largest share of the time that is spent on reading a log again.
@@ -48,10 +49,11 @@ def readiness(
     since: int,
     shipped_checkpoint_id: UUID | None,
     pairs: PairsFrom = DEFAULT_PAIRS,
+    weigh_up: WeighUp = DEFAULT_WEIGH_UP,
 ) -> wire.Readiness:
     """Returns whether the feedback up to `watermark` would make a snapshot that `objective` can learn from, with
-    `pairs`; also what is missing, and what is new after `since`. Too small a holdout for `gates` is a notice. A large
-    log counts up to where the loop read it last.
+    `pairs`; also what is missing, what is new after `since`, and the λ of `weigh_up`. Too small a holdout for `gates`
+    is a notice. A large log counts up to where the loop read it last.
 
     Raises `Unavailable` if the loop has not read a large log yet, or not since the rules, the policy or another part
     of the basis changed.
@@ -64,7 +66,7 @@ def readiness(
         forecast: Mapping[str, Any] = stored.found
     else:
         forecast = _look(session, project, rules, watermark, since, shipped_checkpoint_id, store_new=False)
-    return _shown(forecast, rules, gates, objective, pairs, since)
+    return _shown(forecast, rules, gates, objective, pairs, weigh_up, since)
 
 
 def is_large(session: Session, project: str) -> bool:
@@ -170,10 +172,11 @@ def _shown(
     gates: wire.GateDocument,
     objective: ObjectiveName,
     pairs: PairsFrom,
+    weigh_up: WeighUp,
     since: int,
 ) -> wire.Readiness:
     usable = snapshots.usable_pairs(forecast["pairs_by_source"], pairs)
-    planned = plan((Cell(**cell) for cell in forecast["cells"]), pairs=usable)
+    planned = plan((Cell(**cell) for cell in forecast["cells"]), pairs=usable, weigh_up=weigh_up)
     holdout = wire.HoldoutForecast(**forecast["holdout"])
     quarantine = wire.QuarantineForecast(**forecast["quarantine"])
     refusals = snapshots.refusals_of(planned, forecast["capped"], rules, objective)

@@ -52,6 +52,7 @@ def readiness_of(
         since=since,
         shipped_checkpoint_id=shipped,
         pairs=recipe.pairs,
+        weigh_up=recipe.weigh_up,
     )
     reasons = [*ready.reasons, *audits.reasons_to_refuse(session, project, policies.adopted(session, project))]
     return ready.model_copy(update={"ready": not reasons, "reasons": reasons})

@@ -84,7 +84,8 @@ def raced(finished: Round, rounds: int, console: Console, *, larger: bool) -> Ra
         )
         if number:
             rates.append(found)
-    return Race(*map(list, zip(*rates, strict=True)), rows, sum(lengths) / len(lengths))
+    ours, theirs, with_our_rows = ([found[place] for found in rates] for place in range(3))
+    return Race(ours, theirs, with_our_rows, rows, sum(lengths) / len(lengths))
 
 
 def _ours(model: Any, way: BatchWay, prompts: Sequence[Ids], end: int, rows: int) -> list[int]:

@@ -73,8 +73,11 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """The SHA-256 of everything that determines the result: recipe, snapshot, base, reference; not when to save."""
-        excluded: dict[str, Any] = dict.fromkeys(("save_every_steps", "save_every_minutes", "pairs"), True)
+        """The SHA-256 of everything that determines the result: recipe, snapshot, base, reference.
+
+        It leaves out when to save, and how λ was found.
+        """
+        excluded: dict[str, Any] = dict.fromkeys(("save_every_steps", "save_every_minutes", "pairs", "weigh_up"), True)
         # A run has the identity that it had before these fields: samples decide nothing, nor does a limit that is off.
         excluded["evaluation"] = {"temperature", "sample_minutes", "sample_tokens"}
         excluded |= {name: True for name in ("max_tokens", "prompt_share") if getattr(self.recipe, name) in (None, 1)}

@@ -11,7 +11,7 @@ from math import fsum, inf
 from typing import Literal
 
 from thumbwheel import wire
-from thumbwheel.wire.recipe import BALANCE_BAND, Recipe, balanced_lambdas
+from thumbwheel.wire.recipe import BALANCE_BAND, Recipe, WeighUp, balanced_lambdas
 
 from app.snapshots.balance.enough import ClassTally
 
@@ -35,7 +35,9 @@ class Cell:
     squares: float
 
 
-def plan(cells: Iterable[Cell], *, pairs: int) -> wire.BalancePlan:
+def plan(
+    cells: Iterable[Cell], *, pairs: int, weigh_up: WeighUp = Recipe.model_fields["weigh_up"].default
+) -> wire.BalancePlan:
     """Returns the plan of all training rows, given as cells in any order. It is the same for every objective; the
     advice concerns the objectives that learn from classes.
 
@@ -58,7 +60,7 @@ def plan(cells: Iterable[Cell], *, pairs: int) -> wire.BalancePlan:
             advised=None,
             because="the training rows are not of both classes",
         )
-    for_up, for_down = balanced_lambdas(up.weight, down.weight)
+    for_up, for_down = balanced_lambdas(up.weight, down.weight, weigh_up)
     by_batch = (up.weight / up.rows) / (down.weight / down.rows)
     advised, because = _advised(up, down, by_batch)
     return wire.BalancePlan(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
+WeighUp = Literal["either", "desirable"]
 ObjectiveName = Literal[
     "kto", "apo_zero_unpaired", "bco", "ppo_clip", "tkto", "mo_kto", "sft", "dpo", "ipo", "slic", "simpo", "orpo"
 ]  # fmt: skip
@@ -169,6 +170,11 @@ class RecipeFields(Section):
     lambda_undesirable: Annotated[float, Field(gt=0, le=1000)] | Auto = Field(
         "auto", description="weight of the undesirable class; auto: as for the desirable one"
     )
+    weigh_up: WeighUp = Field(
+        "either",
+        description="the class that a lambda of auto weighs up where it is the rarer one; desirable: where undesirable "
+        "rows are the rarer ones, both classes weigh 1, as many of the few are mistakes of the voters",
+    )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
     packing: Literal["auto", "off"] = Field(
@@ -260,14 +266,19 @@ def recipe_of(preset: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     return Recipe.model_validate({**PRESETS[preset], **(changes or {})})
 
 
-def balanced_lambdas(weight_desirable: float, weight_undesirable: float) -> tuple[float, float]:
+def balanced_lambdas(
+    weight_desirable: float, weight_undesirable: float, weigh_up: WeighUp = "either"
+) -> tuple[float, float]:
     """Returns λ_D and λ_U that put λ_D·n_D / (λ_U·n_U) on the geometric middle of `BALANCE_BAND`; the smaller one is 1.
 
-    n_D and n_U are the summed row weights of each class, both over 0.
+    n_D and n_U are the summed row weights of each class, both over 0. Both λ are 1 if the undesirable class would be
+    weighed up and must not be.
     """
     target = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
     ratio = target * weight_undesirable / weight_desirable
-    return (ratio, 1.0) if ratio >= 1 else (1.0, 1 / ratio)
+    if ratio >= 1:
+        return ratio, 1.0
+    return (1.0, 1 / ratio) if weigh_up == "either" else (1.0, 1.0)
 
 
 def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) -> Recipe:
@@ -285,12 +296,13 @@ def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) 
         changes["lambda_undesirable"] = 1.0 if given_u == "auto" else given_u
     elif given_d == "auto" and given_u == "auto":
         changes["lambda_desirable"], changes["lambda_undesirable"] = balanced_lambdas(
-            weight_desirable, weight_undesirable
+            weight_desirable, weight_undesirable, recipe.weigh_up
         )
     elif given_d == "auto":
         middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
         changes["lambda_desirable"] = middle * float(given_u) * weight_undesirable / weight_desirable
     elif given_u == "auto":
         middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
-        changes["lambda_undesirable"] = float(given_d) * weight_desirable / (middle * weight_undesirable)
+        balanced = float(given_d) * weight_desirable / (middle * weight_undesirable)
+        changes["lambda_undesirable"] = balanced if recipe.weigh_up == "either" else min(balanced, float(given_d))
     return recipe.model_copy(update=changes)

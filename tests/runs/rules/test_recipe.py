@@ -107,6 +107,20 @@ def test_both_automatic_lambdas_leave_the_commoner_class_at_1():
     assert resolved.lambda_desirable == pytest.approx(2.969, abs=0.001)
 
 
+def test_rare_undesirable_rows_are_not_weighed_up_where_only_desirable_ones_may_be():
+    one_sided = recipe_of("lora-small", {"weigh_up": "desirable"})
+    fixed = recipe_of("lora-small", {"weigh_up": "desirable", "lambda_desirable": 2.0})
+
+    def lambdas(recipe, *weights):
+        resolved = resolve(recipe, *weights)
+        return resolved.lambda_desirable, resolved.lambda_undesirable
+
+    assert lambdas(one_sided, 700, 300) == (1.0, 1.0)
+    assert lambdas(one_sided, 300, 700) == lambdas(recipe_of("lora-small"), 300, 700)
+    assert lambdas(fixed, 700, 300) == (2.0, 2.0)
+    assert lambdas(recipe_of("lora-small"), 700, 300)[1] > 2
+
+
 def test_balanced_batches_leave_lambda_alone():
     resolved = resolve(recipe_of("full", {"balance": "batch"}), 28.0, 72.0)
 

@@ -93,6 +93,9 @@ def _lambdas(rows: Sequence[Row], plan: BatchPlan, recipe: Recipe) -> list[Diagn
     low, high = LAMBDA_BAND
     if pull_d == 0 or pull_u == 0 or low - 1e-6 <= pull_d / pull_u <= high + 1e-6:
         return []
+    even = recipe.lambda_desirable == recipe.lambda_undesirable
+    if recipe.weigh_up == "desirable" and even and pull_d > pull_u:
+        return []  # many desirable rows, which is intended
     return [
         Diagnosis(
             "lambda_band",
