@@ -16,7 +16,6 @@ class Way:
     recipe: Mapping[str, Any] = field(default_factory=dict)  # changes to the preset
     votes: VotesOf = "live"
     times_votes: int = 1  # rounds' worth of votes on the live model
-    capped: bool = False  # λ is 1 : 1 where desirable rows are the majority: the undesirable ones never weigh more
     by_writer: bool = False  # rows weigh by how probable the reference writes them, against the model that wrote them
     corrected: bool = False  # the loss is corrected for the shares of wrong labels that an audit measured
     anchor: float = 0.0  # weight of the mean token loss of desirable rows
@@ -45,7 +44,7 @@ TODAY = Condition(
     Way({"learning_rate": 1.5e-4, "epochs": 2}),
 )
 _FIRST = Way({"learning_rate": 3e-4, "epochs": 4})
-_LATER = replace(_FIRST, capped=True)
+_LATER = Way({**_FIRST.recipe, "weigh_up": "desirable"})
 #: The condition that is run with more seeds and rounds.
 BEST = Condition(
     "longer-capped", "four epochs at the full rate; λ never weighs rare undesirable rows up", _FIRST, _LATER, 5, 5
@@ -70,8 +69,8 @@ CONDITIONS = (
     BEST,
     TODAY,
     Condition("today-capped", "as today; λ never weighs rare undesirable rows up", TODAY.first,
-              replace(TODAY.later, capped=True)),
-    _later("auto-lambda", "λ auto", capped=False),
+              Way({**TODAY.later.recipe, "weigh_up": "desirable"})),
+    _later("auto-lambda", "λ auto", recipe=_recipe(weigh_up="either")),
     _later("half-rate", "half the rate", recipe=_recipe(learning_rate=1.5e-4)),
     _later("two-epochs", "two epochs", recipe=_recipe(epochs=2)),
     _later("beta-0.25", "β 0.25", recipe=_recipe(beta=0.25)),
@@ -84,7 +83,7 @@ CONDITIONS = (
     _always("anchor-0.2", "+ 0.2 × the mean token loss of desirable rows", anchor=0.2),
     _later("clipped", "token log-ratios beyond ± 1.5 nats count no more", clip=1.5),
     _always("edits-0.1", "words that an edit kept weigh 0.1", kept=0.1),
-    Condition("lora", "an adapter of rank 16", replace(_FIRST, recipe=_recipe(method="lora", learning_rate=3e-3)),
+    Condition("lora", "an adapter of rank 16", Way({**_FIRST.recipe, "method": "lora", "learning_rate": 3e-3}),
               _LATER, rounds=1),
     Condition("one-large-run", "the votes of five rounds at once, on the base model's replies",
               replace(_FIRST, times_votes=5), _LATER, rounds=1, seeds=5),

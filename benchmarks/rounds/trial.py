@@ -89,8 +89,6 @@ def _stage(workdir: Path, way: Way, number: int, rows: Sequence[Example], live: 
     changes: dict[str, Any] = {"seed": seed, "drift": {"checks": 0}, **way.recipe}
     if way.kept != 1:
         changes["objective"] = "tkto"
-    if way.capped and desirable >= undesirable:
-        changes |= {"lambda_desirable": 1.0, "lambda_undesirable": 1.0}
     recipe = resolve(recipe_of(PRESET, changes), desirable, undesirable)
     stage(workdir, f"round-{number}-{seed}", live, rows, recipe)
 
