@@ -119,10 +119,10 @@ def judge_samples(workdir: Path, heart: Heartbeat) -> None:
                 log.info("run %s: no samples, so nothing is judged", heart.lease.run_id)
                 return
             pairs, replays = pairs_in(workdir / SAMPLES), replays_in(workdir / SAMPLES)
-            wanted = [pair.outputs for pair in pairs]
-            # The pairs come first: a budget that does not suffice for all judges as many of them as without a replay.
-            wanted += [each for replay in replays for each in replay.outputs.values() if each is not None]
-            judgements = _judged(judge, wanted, heart)
+            judgements = _judged(judge, [pair.outputs for pair in pairs], heart)
+            # Only then the replays: a budget that does not suffice for all judges as many pairs as without a replay.
+            of_replays = [outputs for replay in replays for outputs in replay.outputs.values() if outputs is not None]
+            judgements |= _judged(judge, [outputs for outputs in of_replays if outputs not in judgements], heart)
         finally:
             judge.close()
         judged = [judgements[pair.outputs] for pair in pairs]

@@ -282,6 +282,8 @@ class Samples:
 
     def _texts(self, completions: Sequence[WrittenReply]) -> list[str]:
         tokens = [completion.tokens for completion in completions]
+        if not tokens:
+            return []  # the tokenizer would take them for one empty text
         texts: list[str] = self._tokens.tokenizer.batch_decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

@@ -44,7 +44,9 @@ def _of(answers: str, verb: str, figures: Mapping[str, Any]) -> str:
     candidate, shipped = figures["candidate"], figures["shipped"]
     if candidate["value"] is None:
         return f"0 {answers}, none is known to be {verb}"
-    of_shipped = f"; the shipped checkpoint's replies: {shipped['value']:.0%}" if shipped["value"] is not None else ""
+    of_shipped = (
+        f"; the shipped checkpoint's replies: {100 * shipped['value']:.0f} %" if shipped["value"] is not None else ""
+    )
     return (
         f"{candidate['groups']:,} {answers}, {_count(candidate):,} {'is' if _count(candidate) == 1 else 'are'} {verb} "
         f"({100 * candidate['low']:.0f} … {100 * candidate['high']:.0f} %{of_shipped})"
