@@ -69,7 +69,7 @@ class SampledPair(NamedTuple):
     outputs: OutputPair
 
 
-class Replay(NamedTuple):
+class ReplayPairs(NamedTuple):
     """An answer that users judged: of each of `MODELS` its reply against the answer; None if the reply was cut off."""
 
     desirable: bool
@@ -157,7 +157,7 @@ def pairs_in(samples: Path) -> list[SampledPair]:
     ]
 
 
-def replays_in(samples: Path) -> list[Replay]:
+def replays_in(samples: Path) -> list[ReplayPairs]:
     """Returns the replayed answers in an order like that of the pairs; none of a file of an earlier version."""
     if "answer" not in pq.read_schema(samples).names:
         return []
@@ -168,7 +168,7 @@ def replays_in(samples: Path) -> list[Replay]:
         whole = OutputPair(row["prompt"], row["completion"].strip(), row["answer"].strip())
         written.setdefault((row["source"], row["completion_id"]), {})[row["model"]] = whole if row["finished"] else None
     return [
-        Replay(source == "liked", {model: by_model[model] for model in MODELS})
+        ReplayPairs(source == "liked", {model: by_model[model] for model in MODELS})
         for (source, _), by_model in sorted(written.items(), key=lambda item: _shuffled(item[0]))
     ]
 
@@ -190,7 +190,7 @@ def _judged(judge: Judge, pairs: Iterable[OutputPair], heart: Heartbeat) -> dict
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _figures_of_replays(replays: Sequence[Replay], judgements: Mapping[OutputPair, JudgedPair]) -> dict[str, Any]:
+def _figures_of_replays(replays: Sequence[ReplayPairs], judgements: Mapping[OutputPair, JudgedPair]) -> dict[str, Any]:
     def judgement(outputs: OutputPair | None) -> JudgedPair:
         return CUT_OFF if outputs is None else judgements[outputs]
 
