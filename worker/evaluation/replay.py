@@ -1,6 +1,6 @@
-"""Chooses the answers that are replayed: the newest that users disliked, and the newest that they liked.
+"""The replayed answers: the newest that users disliked, and the newest that they liked; models answer their prompts.
 
-Their prompts are sampled anew. They are rows of the snapshot, one for each prompt and class. Rows with held-out prompts come before all others: a reply
+They are rows of the snapshot, one for each prompt and class. Rows with held-out prompts come before all others: a reply
 to a prompt of the training shows what the model remembers rather than what it has learnt. Texts that users wrote, and
 rows without weight, are left out, and so are rows that training would drop.
 """

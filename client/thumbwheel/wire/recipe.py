@@ -97,7 +97,7 @@ class Evaluation(Section):
         100,
         ge=0,
         le=10_000,
-        description="answers that users disliked, and as many that they liked, whose prompts are answered anew: the "
+        description="answers that users disliked, and as many that they liked, whose prompts are answered again: the "
         "newest of the holdout, then the newest of the training rows; 0 skips them",
     )
     bootstrap: int = Field(1000, ge=100, le=100_000, description="resamples of every interval")
