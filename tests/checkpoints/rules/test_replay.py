@@ -1,14 +1,17 @@
 """Figures of replayed answers, computed by hand, and the sentences about them."""
 
+import pyarrow as pa
 import pytest
 
 from app.checkpoints.card import card
 from app.checkpoints.replay.figures import ReplayedAnswer, Reply, figures_of, judged_figures_of
 from app.checkpoints.replay.section import sentences
+from app.checkpoints.samples import files
 from app.statistics.shares import wilson
 from app.suites.figures import Intervals
 from app.suites.judge.preference import UNCHANGED, JudgedPair
 from tests.checkpoints.rules.test_card import MANIFEST
+from tests.sample_rows import held_out
 
 INTERVALS = Intervals(resamples=500, confidence=0.95, seed=0)
 WON, LOST = JudgedPair(1, consistent=True), JudgedPair(0, consistent=True)
@@ -115,3 +118,13 @@ def test_card_and_sentences_count_what_is_mended_and_what_is_broken():
     assert f"## Replay of judged answers\n\n{said[1]} {said[2]}" in text
     assert "## Replay" not in card(MANIFEST)
     assert sentences({"replay": figures_of([], INTERVALS)}) == []
+
+
+def test_samples_of_an_earlier_version_have_no_answers_and_lose_erased_prompts_as_before():
+    rows = [*held_out("a", ["1", "2", "3"]), *held_out("b", ["1", "2", "3"])]
+    later = ("completion_id", "answer", "split")
+    table = pa.Table.from_pylist(rows, files.SCHEMA).drop_columns(later)
+
+    left = files.without_erased(table, {rows[0]["group"]}, files.replayed_ids(table))
+
+    assert left.to_pylist() == table.to_pylist()[:3]
