@@ -28,6 +28,16 @@ def of_suite(suite: str, test: int, prompt: Any, replies: Sequence[str]) -> list
     return [{**row, **own} for row in held_out(prompt, replies)]
 
 
+def replayed(
+    prompt: Any, answer: str, replies: Sequence[str], *, completion_id: str, liked: bool = False, split: str = "holdout"
+) -> list[dict[str, Any]]:
+    """Returns the rows of the prompt of an answer that users judged."""
+    own = {
+        "source": "liked" if liked else "disliked", "completion_id": completion_id, "answer": answer, "split": split,
+    }  # fmt: skip
+    return [{**row, **own} for row in held_out(prompt, replies)]
+
+
 def written(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     files.write(path, pa.Table.from_pylist(list(rows), files.SCHEMA))
     return path

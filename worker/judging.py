@@ -1,10 +1,12 @@
 """Lets the configured judge decide what a run's suites leave to one, and compare the candidate with the shipped model.
 
-The comparison is of what both write for held-out prompts:
+The comparison is of what both write for held-out prompts; then the judge compares the replies of both to replayed
+prompts with the answers that users disliked or liked:
 
-    in   WORKDIR/samples.parquet       the greedy samples for held-out prompts
+    in   WORKDIR/samples.parquet       the greedy samples for held-out and replayed prompts
     out  WORKDIR/judge_scores.json     {"model", "pairs", "missing", "unchanged", "win_share", "position_consistency",
-                                       "missing_reasons", "requests", "tokens", "from_cache", "budget_spent"}
+                                       "missing_reasons", "requests", "tokens", "from_cache", "budget_spent"}, and with
+                                       replayed prompts "replay", see `app.checkpoints.replay.figures`
          WORKDIR/judge-answers/        the answers so far, from which the next attempt continues
 
 Without a judge or without samples nothing is done. Whatever the judge does not say is counted as missing; nothing that
@@ -14,23 +16,27 @@ it does can fail a run. No torch in this process.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app import settings
+from app.checkpoints.replay.figures import MODELS, judged_figures_of
+from app.checkpoints.samples.files import REPLAYED
 from app.errors import StaleLease, ThumbwheelError
 from app.suites.assertions import Evidence
 from app.suites.evidence import EvidenceSource
+from app.suites.figures import Intervals
 from app.suites.grading import judge_tasks_of
 from app.suites.judge.configured_judge import judge_of
 from app.suites.judge.judge import Judge
-from app.suites.judge.preference import JudgedPair, figures_of
+from app.suites.judge.preference import CONFIDENCE, RESAMPLES, SEED, JudgedPair, figures_of
 from app.suites.samples import SuiteSample
 from worker.children.heartbeat import Heartbeat
 from worker.children.processes import Ended, heed
@@ -41,18 +47,33 @@ log = logging.getLogger(__name__)
 
 SAMPLES, JUDGE_SCORES, ANSWERS = "samples.parquet", "judge_scores.json", "judge-answers"
 COLUMNS = ["source", "decoding", "model", "group", "prompt", "completion"]
+OF_REPLAYS = ["source", "completion_id", "model", "prompt", "completion", "finished", "answer"]
 #: Pairs in work at once.
 CONCURRENCY = 4
 POLL_SECONDS = 0.2
+CUT_OFF = JudgedPair(None, missing="the reply was cut off: raise evaluation.kl_max_new_tokens")
+
+
+class OutputPair(NamedTuple):
+    """Two outputs for a prompt, of which the judge prefers one. `prompt`: JSON of a text or of a chat."""
+
+    prompt: str
+    output: str
+    other: str
 
 
 class SampledPair(NamedTuple):
-    """The outputs of both models for a prompt, a text or a chat."""
+    """The candidate's output for a prompt against the shipped checkpoint's."""
 
     group: str
-    prompt: str | Sequence[Mapping[str, Any]]
-    candidate: str
-    shipped: str
+    outputs: OutputPair
+
+
+class ReplayPairs(NamedTuple):
+    """An answer that users judged: of each of `MODELS` its reply against the answer; None if the reply was cut off."""
+
+    desirable: bool
+    outputs: Mapping[str, OutputPair | None]
 
 
 @contextmanager
@@ -97,11 +118,17 @@ def judge_samples(workdir: Path, heart: Heartbeat) -> None:
             if not is_sound(workdir / SAMPLES):
                 log.info("run %s: no samples, so nothing is judged", heart.lease.run_id)
                 return
-            pairs = pairs_in(workdir / SAMPLES)
-            judged = _judged(judge, pairs, heart)
+            pairs, replays = pairs_in(workdir / SAMPLES), replays_in(workdir / SAMPLES)
+            judgements = _judged(judge, [pair.outputs for pair in pairs], heart)
+            # Only then the replays: a budget that does not suffice for all judges as many pairs as without a replay.
+            of_replays = [outputs for replay in replays for outputs in replay.outputs.values() if outputs is not None]
+            judgements |= _judged(judge, [outputs for outputs in of_replays if outputs not in judgements], heart)
         finally:
             judge.close()
+        judged = [judgements[pair.outputs] for pair in pairs]
         scores = {**figures_of(judged, [pair.group for pair in pairs]), **judge.usage()}
+        if replays:
+            scores["replay"] = _figures_of_replays(replays, judgements)
         write_sealed(workdir / JUDGE_SCORES, json.dumps(scores, indent=1, ensure_ascii=False).encode())
     except (Ended, StaleLease):
         raise
@@ -124,30 +151,54 @@ def pairs_in(samples: Path) -> list[SampledPair]:
     for row in chosen:
         written.setdefault((row["group"], row["prompt"]), {})[row["model"]] = row["completion"]
     return [
-        SampledPair(group, _prompt(prompt), by_model["candidate"], by_model["shipped"])
+        SampledPair(group, OutputPair(prompt, by_model["candidate"], by_model["shipped"]))
         for (group, prompt), by_model in sorted(written.items(), key=lambda item: _shuffled(item[0]))
         if by_model.keys() >= {"candidate", "shipped"}
     ]
 
 
-def _judged(judge: Judge, pairs: Sequence[SampledPair], heart: Heartbeat) -> list[JudgedPair]:
+def replays_in(samples: Path) -> list[ReplayPairs]:
+    """Returns the replayed answers in an order like that of the pairs; none of a file of an earlier version."""
+    if "answer" not in pq.read_schema(samples).names:
+        return []
+    table = pq.read_table(samples, columns=OF_REPLAYS)
+    replayed = table.filter(pc.is_in(table["source"], pa.array(REPLAYED, pa.string()))).to_pylist()
+    written: dict[tuple[str, str], dict[str, OutputPair | None]] = {}
+    for row in replayed:
+        whole = OutputPair(row["prompt"], row["completion"].strip(), row["answer"].strip())
+        written.setdefault((row["source"], row["completion_id"]), {})[row["model"]] = whole if row["finished"] else None
+    return [
+        ReplayPairs(source == "liked", {model: by_model[model] for model in MODELS})
+        for (source, _), by_model in sorted(written.items(), key=lambda item: _shuffled(item[0]))
+    ]
+
+
+def _judged(judge: Judge, pairs: Iterable[OutputPair], heart: Heartbeat) -> dict[OutputPair, JudgedPair]:
     """Returns the judgement of each pair; heeds the heartbeat while it waits."""
     executor = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="judge")
     try:
-        futures = [executor.submit(judge.compare, pair.prompt, pair.candidate, pair.shipped) for pair in pairs]
-        waiting: set[Future[JudgedPair]] = set(futures)
+        futures = {
+            each: executor.submit(judge.compare, json.loads(each.prompt), each.output, each.other)
+            for each in dict.fromkeys(pairs)
+        }
+        waiting: set[Future[JudgedPair]] = set(futures.values())
         while waiting:
             heed(heart)
             waiting = wait(waiting, POLL_SECONDS).not_done
-        return [future.result() for future in futures]
+        return {each: future.result() for each, future in futures.items()}
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _prompt(text: str) -> str | list[Mapping[str, Any]]:
-    """Returns the prompt that `text` holds as JSON."""
-    prompt: str | list[Mapping[str, Any]] = json.loads(text)
-    return prompt
+def _figures_of_replays(replays: Sequence[ReplayPairs], judgements: Mapping[OutputPair, JudgedPair]) -> dict[str, Any]:
+    def judgement(outputs: OutputPair | None) -> JudgedPair:
+        return CUT_OFF if outputs is None else judgements[outputs]
+
+    return judged_figures_of(
+        [replay.desirable for replay in replays],
+        {model: [judgement(replay.outputs[model]) for replay in replays] for model in MODELS},
+        Intervals(RESAMPLES, CONFIDENCE, SEED),
+    )
 
 
 def _shuffled(key: tuple[str, str]) -> bytes:

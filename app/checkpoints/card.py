@@ -7,6 +7,7 @@ from thumbwheel import wire
 from thumbwheel.row_checks import REASONS
 
 from app.checkpoints import suite_section
+from app.checkpoints.replay import section as replay
 from app.checkpoints.samples.files import Row
 from app.checkpoints.samples.section import section
 
@@ -94,6 +95,7 @@ def card(manifest: Mapping[str, Any], samples: Sequence[Mapping[str, Row]] = ())
         _table(("figure", "value", "interval", "meaning"), figures),
         lengths,
         *section(scores, samples, recipe["seed"]),
+        *replay.section(scores),
         *_suites(scores, manifest),
         *_judged(scores),
         "## Recipe",

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 commands = typer.Typer(rich_markup_mode=None)
 
 Which = Annotated[str, typer.Argument(help="Its id, or its last characters.")]
-Source = Annotated[Literal["holdout", "suite"] | None, typer.Option(help="Only prompts from here.")]
+Source = Annotated[
+    Literal["holdout", "suite", "disliked", "liked"] | None,
+    typer.Option(help="Only prompts from here; disliked and liked: those of answers that users judged so."),
+]
 OfSuite = Annotated[str | None, typer.Option("--suite", help="Only prompts of the suite with this name.")]
 Decoding = Annotated[Literal["greedy", "sampled"] | None, typer.Option(help="Only replies of this kind.")]
 
@@ -46,7 +49,7 @@ def samples(
         console().print("none yet")
     for item in shown:
         replies = {"checkpoint": item.candidate, "shipped": item.shipped, "base model": item.ancestor}
-        _print_side_by_side(item, replies)
+        _print_side_by_side(item, {name: _shown(reply) for name, reply in replies.items()})
 
 
 @commands.command()
@@ -87,7 +90,7 @@ def compare(
     console().print(f"\n{names[0]} against {names[1]}, on {prompts:,} held-out prompts that both answered:")
     _print_table(("figure", "value"), [(name, figure(value)) for name, value in differences.items()])
     for item, of_other in shown:
-        _print_side_by_side(item, dict(zip(names, (item.candidate, of_other.candidate), strict=True)))
+        _print_side_by_side(item, dict(zip(names, map(_shown, (item.candidate, of_other.candidate)), strict=True)))
 
 
 def _held_out(client: "Client", checkpoint_id: UUID) -> list[wire.PromptSamples]:
@@ -153,15 +156,21 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console().print(table)
 
 
-def _print_side_by_side(item: wire.PromptSamples, replies: Mapping[str, wire.ModelReply]) -> None:
+def _print_side_by_side(item: wire.PromptSamples, replies: Mapping[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     place = item.group if item.suite else "held-out"
-    texts = [reply.completion + ("" if reply.finished else " […]") for reply in replies.values()]
+    if item.answer is not None:
+        place = f"{item.completion_id} ({item.split})"
+        replies = {f"{item.source} answer": item.answer, **replies}
     table = Table(*replies, title=Text(f"{place}, {item.decoding}: {_text(item.prompt)}"), title_justify="left")
-    table.add_row(*map(Text, texts))
+    table.add_row(*map(Text, replies.values()))
     console().print(table)
+
+
+def _shown(reply: wire.ModelReply) -> str:
+    return reply.completion + ("" if reply.finished else " […]")
 
 
 def _text(prompt: str | list[dict[str, Any]]) -> str:

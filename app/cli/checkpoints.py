@@ -130,11 +130,20 @@ def _show(item: wire.Checkpoint, as_json: bool) -> None:
         **{name: figure(value) for name, value in scores.items()},
         **{f"KL {name}": figure(value) for name, value in drift.items() if isinstance(value, dict)},
         **_written(written),
+        **_replay(item.scores),
         **_suite_lines(item.scores),
         "weights": item.weights_sha256 or "–",
         "files": "\n".join(sorted(item.files)) or "–",
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _replay(scores: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the sentences on answers that users judged, if any were replayed."""
+    from app.checkpoints.replay.section import sentences
+
+    said = sentences(scores)
+    return {"replay": "\n".join(said)} if said else {}
 
 
 def _suite_lines(scores: Mapping[str, Any]) -> dict[str, str]:

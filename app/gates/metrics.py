@@ -9,7 +9,7 @@ from thumbwheel.wire.gates import Comparison
 
 Path = tuple[str, ...]
 #: What the interval of a figure was resampled over: its groups.
-Unit = Literal["held-out prompts", "sampled prompts", "tests", "judged prompts"]
+Unit = Literal["held-out prompts", "sampled prompts", "tests", "judged prompts", "replayed answers", "judged answers"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Metric:
     groups    the path of the number of groups; None if the figure itself has it, as `groups`
     neutral   the figure of a candidate equal to what it is compared with: 0 for differences, 1 for ratios
     interval  whether the figure has an interval; otherwise its value alone decides
-    learnt    whether a low figure may also mean that the model learnt too little
+    learnt    whether a broken bound may also mean that the model learnt too little
     too_far   whether a broken bound means that the model is too far from the reference
     """
 
@@ -76,6 +76,19 @@ def _against(
         "sampled prompts",
         neutral=neutral,
         too_far=too_far,
+    )
+
+
+def _replayed(name: str, meaning: str, remedy: str, *, judged: bool, learnt: bool = False) -> Metric:
+    """Returns a share of the replayed answers, of the candidate and as the difference to the shipped model."""
+    place = ("judge", "replay", name) if judged else ("replay", name)
+    return Metric(
+        meaning,
+        {"absolute": (*place, "candidate"), "shipped": (*place, "difference")},
+        {"absolute": _SHARE, "shipped": _DIFFERENCE},
+        remedy,
+        "judged answers" if judged else "replayed answers",
+        learnt=learnt,
     )
 
 
@@ -215,6 +228,32 @@ METRICS: Mapping[str, Metric] = {
         "use a stronger judge: this one prefers a position",
         "judged prompts",
         ("judge", "pairs"),
+    ),
+    "replay.repeated": _replayed(
+        "repeated",
+        "the share of disliked answers that are given again",
+        "collect more feedback on such prompts",
+        judged=False,
+        learnt=True,
+    ),
+    "replay.kept": _replayed(
+        "kept",
+        "the share of liked answers that are given again",
+        "look at the replies to prompts of liked answers, raise beta or lower the learning rate",
+        judged=False,
+    ),
+    "replay.mended": _replayed(
+        "mended",
+        "the share of disliked answers to which the judge prefers the new reply",
+        "look at the replies to prompts of disliked answers, and collect more feedback on such prompts",
+        judged=True,
+        learnt=True,
+    ),
+    "replay.broken": _replayed(
+        "broken",
+        "the share of liked answers that the judge prefers to the new reply",
+        "look at the replies to prompts of liked answers, raise beta or lower the learning rate",
+        judged=True,
     ),
 }
 

@@ -21,6 +21,8 @@ MORE: Mapping[Unit, str] = {
     "sampled prompts": "have the evaluation sample more prompts",
     "tests": "add tests to the suite",
     "judged prompts": "have the judge compare more prompts",
+    "replayed answers": "raise evaluation.replay, or collect more feedback",
+    "judged answers": "raise evaluation.replay and the judge's budget",
 }
 #: What to do about a missing figure.
 UNKNOWN: Mapping[Unit, str] = {
@@ -28,6 +30,8 @@ UNKNOWN: Mapping[Unit, str] = {
     "sampled prompts": "have the evaluation sample prompts",
     "tests": "let the run have this suite, or remove the rule",
     "judged prompts": "configure a judge, or remove the rule",
+    "replayed answers": "raise evaluation.replay, and collect feedback of both classes",
+    "judged answers": "configure a judge and raise its budget, or remove the rule",
 }
 
 

@@ -49,7 +49,8 @@ def scored_round(folder: Path, prompts: int, console: Console, *, quick: bool) -
     held_out = [
         Example(ticket.prompt, typical_reply(ticket, rng), number % 2 == 0) for number, ticket in enumerate(tickets)
     ]
-    evaluation = {"kl_prompts": prompts, "kl_max_new_tokens": TOKENS}
+    # Without the replay, whose prompts `generate` does not get either.
+    evaluation = {"kl_prompts": prompts, "kl_max_new_tokens": TOKENS, "replay": 0}
     workdir = folder / "round"
     stage_condition(
         workdir,

@@ -2,7 +2,7 @@
 
 from app import artifacts
 from tests.desk import execute
-from tests.sample_rows import held_out, written
+from tests.sample_rows import held_out, replayed, written
 
 
 def with_samples(checkpoint_id, folder, replies):
@@ -24,6 +24,18 @@ def test_samples_are_listed_and_bounded(cli, registered, tmp_path):
     [item] = cli("checkpoints", "samples", checkpoint, "--decoding", "greedy", "--limit", "1").document
     assert (item["prompt"], item["candidate"]["completion"]) == ("Question 0", "reply 0")
     assert "has no samples" in cli.refused("checkpoints", "samples", str(registered()))
+
+
+def test_answers_that_users_disliked_are_shown_beside_the_new_replies(cli, registered, tmp_path):
+    rows = replayed("Where is it?", "No idea.", ["Here.", "No idea.", "?"], completion_id="c7", split="train")
+    sha256 = artifacts.put(written(tmp_path / "samples.parquet", rows)).sha256
+    checkpoint = registered()
+    files = "jsonb_build_object('samples.parquet', CAST(:sha256 AS text))"
+    execute(f"INSERT INTO checkpoint_texts VALUES (:id, {files})", id=checkpoint, sha256=sha256)
+
+    [item] = cli("checkpoints", "samples", str(checkpoint), "--source", "disliked").document
+    assert (item["answer"], item["candidate"]["completion"]) == ("No idea.", "Here.")
+    assert cli("checkpoints", "samples", str(checkpoint), "--source", "liked").document == []
 
 
 def test_two_checkpoints_are_compared_on_the_prompts_that_both_answered(cli, registered, tmp_path):

@@ -24,6 +24,7 @@ def test_two_rounds_of_thumbs_make_the_replies_clearly_better_and_a_careless_rec
         assert good[name] - good["base"] >= 0.25
         assert intervals[name][0] > intervals["base"][1]
         assert 0.85 <= result["rounds"][name]["length_ratio"] <= 1.15
+        assert result["rounds"][name]["mended_share"] > 0.4 > 0.1 > result["rounds"][name]["broken_share"]
     assert result["length_ratio"] == result["rounds"]["round2"]["length_ratio"]
     assert 0 < result["kl_nats"] < 20
     base, _, last = result["approval"].values()

@@ -44,6 +44,7 @@ PRELOADED = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "worker.evaluation.passes",
+    "worker.evaluation.replay",
     "worker.evaluation.sampling",
     "app.statistics.bootstrap",
     "worker.evaluation.dumb_readers",

@@ -11,11 +11,14 @@ from rich.text import Text
 
 from worker.demo.language import Ticket, reasons_against
 from worker.demo.measure import Figure, Measured
+from worker.demo.replay import Replay
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """The figures of one model of the story: the base, or a round's. The KLs are None without an earlier model."""
+    """The figures of one model of the story: the base, or a round's. KLs and replay are None without an earlier
+    model.
+    """
 
     name: str
     checkpoint_id: str
@@ -23,6 +26,7 @@ class Chapter:
     approval: Figure | None
     kl_to_base: Figure | None
     kl_to_previous: Figure | None
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ def document(
     length_ratio  median words of the last round's replies over the base's
     kl_nats       KL of the last round's model from the base, in nats per reply
     intervals     [low, high] of the figures with the same names
-    rounds        the same figures after each round
+    rounds        the same figures after each round, and the replay: shares of disliked replies that are mended, and of
+                  liked ones that are broken
     refused       the candidate that the gates refused, in a full story: its verdict, reasons and good share
     """
     keys = ["base", *(f"round{number}" for number in range(1, len(chapters)))]
@@ -81,10 +86,13 @@ def _refused(candidate: RefusedCandidate) -> dict[str, Any]:
 
 
 def _round(chapter: Chapter, base: Chapter) -> dict[str, float | None]:
+    replay = chapter.replay
     return {
         "length_ratio": chapter.measured.median_words / base.measured.median_words,
         "kl_nats": chapter.kl_to_base.value if chapter.kl_to_base else None,
         "kl_nats_from_previous": chapter.kl_to_previous.value if chapter.kl_to_previous else None,
+        "mended_share": replay.mended.value if replay else None,
+        "broken_share": replay.broken.value if replay else None,
     }
 
 
@@ -103,6 +111,9 @@ def table(chapters: Sequence[Chapter], tickets: int) -> Table:
     )
     rows.add_row("KL from the base, nats per reply", *(_nats(chapter.kl_to_base) for chapter in chapters))
     rows.add_row("KL from the previous model", *(_nats(chapter.kl_to_previous) for chapter in chapters))
+    replays = [chapter.replay for chapter in chapters]
+    rows.add_row("disliked replies mended", *(_percent(replay.mended) if replay else "–" for replay in replays))
+    rows.add_row("liked replies broken", *(_percent(replay.broken) if replay else "–" for replay in replays))
     approvals = (chapter.approval for chapter in chapters)
     rows.add_row("users' approval, live", *(_percent(approval) if approval else "–" for approval in approvals))
     return rows

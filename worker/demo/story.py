@@ -18,6 +18,7 @@ from worker.demo.base_model import base_model
 from worker.demo.language import Ticket, new_ticket
 from worker.demo.measure import Figure, Measured, kl_nats, measured
 from worker.demo.narrator import Narrator, sentence_of
+from worker.demo.replay import Replay, replay_of
 from worker.demo.report import Chapter, RefusedCandidate
 from worker.demo.sampling import Desk
 from worker.demo.users import User, some_users
@@ -57,6 +58,7 @@ class Model:
     measured: Measured
     kl_to_base: Figure | None = None
     kl_to_previous: Figure | None = None
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Story:
         live = models[-1]
         self.narrator.headline(f"Round {number}: users vote, the model learns")
         known = {run.id for run in self.client.runs.list()}
-        self._vote(live, users, tickets, DRAFTS, number)
+        shown = self._vote(live, users, tickets, DRAFTS, number)
         checkpoint = self._checkpoint_of(self._run_that_starts(known))
         if checkpoint.verdict != "passed":
             raise Trouble(f"The checkpoint may not ship: {' '.join(checkpoint.reasons)}")
@@ -138,6 +140,9 @@ class Story:
         desk = sampling.load(folder)
         figures = measured(desk, tickets, self.seed)
         self.narrator.says(f"{figures.good_share.value:.0%} of its replies are good.")
+        replay = replay_of(self.client.checkpoints.samples(checkpoint.id), {ticket.prompt: ticket for ticket in shown})
+        if replay is not None:
+            self.narrator.says(replay.sentence())
         return Model(
             f"round {number}",
             checkpoint.id,
@@ -145,6 +150,7 @@ class Story:
             figures,
             kl_to_base=kl_nats(desk, models[0].desk, figures.replies),
             kl_to_previous=kl_nats(desk, live.desk, figures.replies),
+            replay=replay,
         )
 
     def _careless(self, live: Model, tickets: list[Ticket]) -> RefusedCandidate:
@@ -175,8 +181,11 @@ class Story:
         )
         return RefusedCandidate(str(checkpoint.id), checkpoint.verdict, list(checkpoint.reasons), figures)
 
-    def _vote(self, live: Model, users: list[User], tickets: list[Ticket], count: int, number: int) -> None:
-        """Posts the users' votes on the live model's replies; in a round, first sets its recipe and trigger rule."""
+    def _vote(self, live: Model, users: list[User], tickets: list[Ticket], count: int, number: int) -> list[Ticket]:
+        """Posts the users' votes on the live model's replies; in a round, first sets its recipe and trigger rule.
+
+        Returns the tickets whose replies were shown.
+        """
         seed = self.seed * 10 + number
         held_out = {ticket.prompt for ticket in tickets}
         self.narrator.says(f"The model drafts {count:,} replies.")
@@ -196,6 +205,7 @@ class Story:
             f"Users voted {len(events):,} times: {ups / len(events):.0%} 👍, "
             f"{(len(events) - ups - edits) / len(events):.0%} 👎, {edits / len(events):.0%} edited the reply."
         )
+        return [draft.ticket for draft in drafts]
 
     def _run_that_starts(self, known: set[UUID]) -> wire.Run:
         deadline = time.monotonic() + TRIGGER_SECONDS
@@ -227,4 +237,12 @@ def _chapter(model: Model, approval: wire.Approval | None) -> Chapter:
     figure = None
     if approval and approval.approval is not None and approval.low is not None and approval.high is not None:
         figure = Figure(approval.approval, approval.low, approval.high)
-    return Chapter(model.name, str(model.checkpoint_id), model.measured, figure, model.kl_to_base, model.kl_to_previous)
+    return Chapter(
+        model.name,
+        str(model.checkpoint_id),
+        model.measured,
+        figure,
+        model.kl_to_base,
+        model.kl_to_previous,
+        model.replay,
+    )

@@ -1,4 +1,6 @@
-"""The prompts that are sampled: held-out ones, and those of the suites in WORKDIR/suites.json."""
+"""The prompts that are sampled: held-out ones, and those of the suites in WORKDIR/suites.json. For those of judged
+answers, see `replay`.
+"""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +12,9 @@ import pyarrow.parquet as pq
 from thumbwheel import wire
 from thumbwheel.row_checks import RowFault
 
+from app.checkpoints.samples.files import Source
 from app.snapshots.files.prompt_key import prompt_json
+from app.snapshots.prompts.split import Split
 from app.suites.samples import SuiteSample, samples_of
 from worker.generation.prompts import chosen_rows
 from worker.training.data.rows import Row, TokenisedRows
@@ -23,8 +27,24 @@ _ANSWER = " OK"
 
 
 @dataclass(frozen=True)
+class JudgedAnswer:
+    """An answer that users judged, to be replayed. `split`: that of its row, train or holdout."""
+
+    completion_id: str
+    text: str
+    desirable: bool
+    split: Split
+
+
+@dataclass(frozen=True)
 class SampledPrompt:
-    """A prompt to be sampled. `group`: equal for equal prompts; `text`: JSON of a text or of a list of messages."""
+    """A prompt to be sampled.
+
+    group   equal for equal prompts
+    text    JSON of a text or of a list of messages
+    suite   name of the suite; None for others, like `test` and `label`
+    answer  the judged answer that is replayed; None for other prompts
+    """
 
     ids: Ids
     group: str
@@ -32,10 +52,18 @@ class SampledPrompt:
     suite: str | None = None
     test: int | None = None
     label: str | None = None
+    answer: JudgedAnswer | None = None
+
+    @property
+    def source(self) -> Source:
+        if self.answer is not None:
+            return "liked" if self.answer.desirable else "disliked"
+        return "holdout" if self.suite is None else "suite"
 
     @property
     def held_out(self) -> bool:
-        return self.suite is None
+        """Returns whether it is one of the prompts that stand for the holdout."""
+        return self.source == "holdout"
 
 
 def held_out_prompts(job: Job, read_rows: TokenisedRows, rows: Sequence[Row], count: int) -> list[SampledPrompt]:

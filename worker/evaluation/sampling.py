@@ -1,13 +1,14 @@
 """Writes samples of candidate, shipped checkpoint and ancestor for the same prompts, and computes their figures.
 
 Held-out prompts get the most probable reply, one at the serving temperature and, for the KL, one at temperature 1: the
-same one if the serving temperature is 1. Prompts of suites get the most probable reply. Models have the same random
-numbers for a prompt, so equal models write equal replies.
+same one if the serving temperature is 1. Prompts of suites and of replayed answers get the most probable reply. Models
+have the same random numbers for a prompt, so equal models write equal replies.
 
 The stage is bounded by `evaluation.sample_minutes` and `evaluation.sample_tokens`, of which each model may take an
 equal share. Prompts are sampled in waves, in random order, and a wave that does not end in time counts for no model:
 otherwise short replies would be more frequent among those that remain. The first wave is small, so that a slow model
-has some figures, and each other one larger, as many rows at once are cheaper.
+has some figures, and each other one larger, as many rows at once are cheaper. Replayed prompts come last, in waves of
+their own, the newest answers first: they cost the other figures nothing.
 
 Legend: N replies.
 """
@@ -21,8 +22,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from app.checkpoints.replay import figures as replay
 from app.checkpoints.samples import files
 from app.checkpoints.samples.figures import Replies, compared, figures_of, over_prompts_of, unchanged, with_groups
+from app.suites.figures import Intervals
 from worker.evaluation.passes import Array, Tell, log_probs
 from worker.evaluation.sample_figures import drift_figures, length_figures
 from worker.evaluation.sampled_prompts import SampledPrompt
@@ -74,7 +77,7 @@ class Samples:
     ) -> None:
         """Prepares the stage.
 
-        prompts         the held-out ones first
+        prompts         the held-out ones first, those that are replayed last
         missing         the number of prompts of suites that the model cannot read
         most            tokens of the longest completion
         read_at_once    rows in one forward
@@ -148,9 +151,11 @@ class Samples:
     def _waves(self) -> Iterator[range]:
         per_prompt = 2 if self._settings.temperature == 1 else 3
         start, size = 0, max(1, FIRST_WAVE * self._read_at_once // per_prompt)
+        replayed_from = sum(prompt.answer is None for prompt in self._prompts)
         while start < self._usable:
-            yield range(start, min(start + size, self._usable))
-            start, size = start + size, 2 * size
+            end = min(start + size, self._usable, replayed_from if start < replayed_from else self._usable)
+            yield range(start, end)
+            start, size = end, 2 * size
 
     def _write_wave(self, sampler: Sampler, wave: range, written: _Written, limits: tuple[float, int]) -> None:
         temperature = self._settings.temperature
@@ -178,16 +183,41 @@ class Samples:
         if temperature == 1:
             written.drawn = written.sampled
 
+    def _sources(self) -> list[files.Source]:
+        """Returns the sources of the prompts that all models so far have answered."""
+        return [prompt.source for prompt in self._prompts[: self._usable]]
+
     def _held_out(self) -> int:
         """Returns the number of held-out prompts that all models so far have answered; they come first."""
-        return sum(prompt.held_out for prompt in self._prompts[: self._usable])
+        return self._sources().count("holdout")
+
+    def _replayed(self) -> list[replay.ReplayedAnswer]:
+        places = [number for number, source in enumerate(self._sources()) if source in files.REPLAYED]
+        replies: dict[str, list[replay.Reply]] = {}
+        for name in replay.MODELS:
+            greedy = [self._written[name].greedy[number] for number in places]
+            texts = zip(self._texts(greedy), greedy, strict=True)
+            replies[name] = [replay.Reply(text, written.finished) for text, written in texts]
+        answers = [self._prompts[number].answer for number in places]
+        return [
+            replay.ReplayedAnswer(
+                answer.text,
+                desirable=answer.desirable,
+                held_out=answer.split == "holdout",
+                replies={name: of_model[index] for name, of_model in replies.items()},
+            )
+            for index, answer in enumerate(answers)
+            if answer is not None
+        ]
 
     def _draws(self, name: str) -> list[Pair]:
         drawn = self._written[name].drawn[: self._held_out()]
         return [(ids, completion.tokens) for ids, completion in zip(self._ids, drawn, strict=False)]
 
     def figures(self, holdout_lengths: Sequence[int]) -> dict[str, Any]:
-        """Returns the figures for scores.json: kl, length, samples. `holdout_lengths`: tokens of held-out rows."""
+        """Returns the figures for scores.json: kl, length, samples, replay. `holdout_lengths`: tokens of held-out
+        rows.
+        """
         settings, count = self._settings, self._held_out()
         over_prompts = over_prompts_of(count, settings.bootstrap, settings.confidence, self._seed)
         bounds = (settings.bootstrap, settings.confidence, self._seed)
@@ -206,7 +236,7 @@ class Samples:
             "kl": drift["shipped"],
             "length": length_figures(self._draws("candidate"), self._draws("shipped"), holdout_lengths),
             "samples": {
-                "prompts": {"holdout": count, "suites": self._usable - count},
+                "prompts": {"holdout": count, "suites": self._sources().count("suite")},
                 "prompts_missing": self._missing,
                 "max_new_tokens": self._most,
                 "temperature": settings.temperature,
@@ -218,6 +248,7 @@ class Samples:
                 **{name: figures_of(replies[name], over_prompts) for name in files.MODELS},
                 **against,
             },
+            "replay": replay.figures_of(self._replayed(), Intervals(*bounds)),
         }
 
     def keep(self, path: Path) -> None:
@@ -238,16 +269,21 @@ class Samples:
         known = decoding == "sampled" and model == "candidate" and self._settings.temperature == 1
         lp = {f"lp_{name}": float(self._lp[name][number].sum()) if known else None for name in files.MODELS}
         [text] = self._texts([completion])
+        answer = prompt.answer
         return {
-            "source": "holdout" if prompt.held_out else "suite",
+            "source": prompt.source,
             "suite": prompt.suite, "test": prompt.test, "prompt_label": prompt.label,
             "group": prompt.group, "prompt": prompt.text, "model": model, "decoding": decoding,
             "completion": text, "tokens": len(completion.tokens), "finished": completion.finished,
             **lp,
+            "completion_id": answer and answer.completion_id, "answer": answer and answer.text,
+            "split": answer and answer.split,
         }  # fmt: skip
 
     def _texts(self, completions: Sequence[WrittenReply]) -> list[str]:
         tokens = [completion.tokens for completion in completions]
+        if not tokens:
+            return []  # the tokenizer would take them for one empty text
         texts: list[str] = self._tokens.tokenizer.batch_decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

@@ -19,6 +19,7 @@ samples.parquet and scores.json:
     length                     {candidate_median, reference_median, ratio, holdout_median} in tokens: sampled from
                                both models on the same prompts, and of the completions in the holdout
     samples                    what the three models write: see docs/evaluation.md
+    replay                     answers that users judged beside what the models write now: likewise
     auroc_vs_ancestor          like auroc, against the ancestor
     shipped_auroc_vs_ancestor  the reference's; 0.5 by definition if the reference is the ancestor
     auroc_difference           the first minus the second, on the same resamples
@@ -102,6 +103,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from app.statistics import bootstrap, measures
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
+    from worker.evaluation.replay import replayed_prompts
     from worker.evaluation.sampled_prompts import held_out_prompts, suite_prompts
     from worker.evaluation.sampling import Samples
     from worker.evaluation.suspicion import suspicions
@@ -116,19 +118,21 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     context = policy.context_length(job.base)
     tokens = policy.load_tokens(job.base)
     max_length = min(recipe.max_length, context or recipe.max_length)
-    read = read_split(job, "holdout", tokens, max_length, policy.vocabulary(job.base))
+    vocabulary = policy.vocabulary(job.base)
+    read = read_split(job, "holdout", tokens, max_length, vocabulary)
     rows = [row for row in read.rows if row.weight > 0]
     plan = batches.plan(rows, micro_batch_size_of(job), even_classes=False, seed=recipe.seed)
     own = [pair for block in plan.blocks for pair in matched(rows, block)]
     others = [pair for block in plan.blocks for pair in mismatched(rows, block, max_length)]
     held_out = held_out_prompts(job, read, rows, settings.kl_prompts)
     of_suites, missing = suite_prompts(workdir, tokens, max_length)
+    replayed = replayed_prompts(job, tokens, max_length, vocabulary, settings.replay)
 
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base
     models = 2 if reference_is_ancestor else 3
     samples = Samples(
         job,
-        [*held_out, *of_suites],
+        [*held_out, *of_suites, *replayed],
         missing,
         tokens,
         context=context,

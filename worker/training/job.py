@@ -79,7 +79,7 @@ class Job:
         """
         excluded: dict[str, Any] = dict.fromkeys(("save_every_steps", "save_every_minutes", "pairs", "weigh_up"), True)
         # A run has the identity that it had before these fields: samples decide nothing, nor does a limit that is off.
-        excluded["evaluation"] = {"temperature", "sample_minutes", "sample_tokens"}
+        excluded["evaluation"] = {"temperature", "sample_minutes", "sample_tokens", "replay"}
         excluded |= {name: True for name in ("max_tokens", "prompt_share") if getattr(self.recipe, name) in (None, 1)}
         parts: list[Any] = [
             self.recipe.model_dump(mode="json", exclude=excluded),

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from thumbwheel import wire
 
-from app.checkpoints.samples import service
+from app.checkpoints.samples import files, service
 from app.pages import Page
 from app.projects.project_of_request import Scoped, scoped
 from app.web.problems import problems
@@ -27,7 +27,7 @@ def list_samples(
     checkpoint_id: UUID,
     session: Transaction,
     at: Reader,
-    source: Literal["holdout", "suite"] | None = None,
+    source: files.Source | None = None,
     suite: Annotated[str | None, Query(max_length=200, description="the name of a suite")] = None,
     decoding: Literal["greedy", "sampled"] | None = None,
     cursor: str | None = None,

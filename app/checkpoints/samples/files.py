@@ -1,24 +1,28 @@
 """samples.parquet: what candidate, shipped checkpoint and ancestor wrote. Pure.
 
 It has a row for each prompt, decoding and model. Rows of one prompt and decoding follow each other, so that they can be
-shown side by side: a *set*, which has a row of every model.
+shown side by side: a *set*, which has a row of every model. A prompt that is replayed has the answer that users
+disliked or liked; its rows are removed with the snapshot's row of that answer.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 MODELS = ("candidate", "shipped", "ancestor")
+Source = Literal["holdout", "suite", "disliked", "liked"]
+#: Sources of replayed prompts.
+REPLAYED: tuple[Source, ...] = ("disliked", "liked")
 #: Rows of a row group; a multiple of the number of models, so that no set is split.
 GROUP = 300 * len(MODELS)
 
 SCHEMA = pa.schema(
     [
-        pa.field("source", pa.string(), nullable=False),  # holdout or suite
+        pa.field("source", pa.string(), nullable=False),  # a `Source`
         pa.field("suite", pa.string()),
         pa.field("test", pa.int64()),
         pa.field("prompt_label", pa.string()),
@@ -33,6 +37,10 @@ SCHEMA = pa.schema(
         pa.field("lp_candidate", pa.float64()),
         pa.field("lp_shipped", pa.float64()),
         pa.field("lp_ancestor", pa.float64()),
+        # The answer of a replayed prompt, null for others; files of earlier versions have no such columns.
+        pa.field("completion_id", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("split", pa.string()),  # of the answer's row, train or holdout
     ]
 )
 #: Columns by which sets are filtered.
@@ -79,8 +87,25 @@ def read_sets(file: IO[bytes], numbers: Sequence[int]) -> Iterator[dict[str, Row
             yield sets[number % per_group]
 
 
-def with_prompts_of(table: pa.Table, groups: Collection[str]) -> pa.Table:
-    """Returns the table without held-out prompts other than those of `groups`."""
-    held_out = pc.equal(table["source"], "holdout")
-    kept = pc.is_in(table["group"], pa.array(sorted(groups), pa.string()))
-    return table.filter(pc.or_(pc.invert(held_out), kept))
+def replayed_ids(table: pa.Table) -> list[str]:
+    """Returns the ids of the replayed answers."""
+    if "completion_id" not in table.column_names:
+        return []
+    ids: list[str] = table["completion_id"].drop_null().unique().to_pylist()
+    return ids
+
+
+def without_erased(table: pa.Table, groups: Collection[str], completion_ids: Collection[str]) -> pa.Table:
+    """Returns the table without held-out prompts other than those of `groups`, and without replayed answers other than
+    those of `completion_ids`.
+    """
+    lost = _is_other(table, ("holdout",), "group", groups)
+    if "completion_id" in table.column_names:
+        lost = pc.or_(lost, _is_other(table, REPLAYED, "completion_id", completion_ids))
+    return table.filter(pc.invert(lost))
+
+
+def _is_other(table: pa.Table, sources: Sequence[Source], column: str, left: Collection[str]) -> pa.ChunkedArray:
+    """Returns which rows of these sources have another value than those in `left`."""
+    is_left = pc.is_in(table[column], pa.array(sorted(left), pa.string()))
+    return pc.and_(pc.is_in(table["source"], pa.array(sources, pa.string())), pc.invert(is_left))

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,9 @@ from app.checkpoints.samples import files
 from app.durable import write_atomically
 from app.errors import NotFound
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
+
+#: Returns those of the completion ids that have a row in what an erasure left of a snapshot.
+RowsLeft = Callable[[Collection[str]], Collection[str]]
 
 
 def page(
@@ -45,8 +48,9 @@ def page(
     return page_of(rows, limit, lambda row: str(row[0]), lambda row: _shown(row[1]))
 
 
-def redact(session: Session, snapshot_ids: Collection[UUID], groups: Collection[str]) -> list[str]:
-    """Removes the samples of held-out prompts other than those of `groups` from checkpoints of these snapshots.
+def redact(session: Session, snapshot_ids: Collection[UUID], groups: Collection[str], rows_left: RowsLeft) -> list[str]:
+    """Removes the samples of erased rows from checkpoints of these snapshots: those of held-out prompts other than
+    those of `groups`, and those of replayed answers whose rows are not left.
 
     The samples and the card of such a checkpoint are replaced. Returns the hashes of the replaced files, which the
     caller deletes. A second call changes nothing. Raises `Unavailable`.
@@ -55,13 +59,17 @@ def redact(session: Session, snapshot_ids: Collection[UUID], groups: Collection[
     rows = {row.id: row for row in checkpoints.on_snapshots(session, snapshot_ids)}
     for checkpoint_id, texts in checkpoints.texts_of(session, rows).items():
         with tempfile.TemporaryDirectory(prefix="thumbwheel-samples-") as folder:
-            renewed = _without(texts[checkpoints.SAMPLES], groups, rows[checkpoint_id].manifest, Path(folder))
+            renewed = _without(
+                texts[checkpoints.SAMPLES], groups, rows_left, rows[checkpoint_id].manifest, Path(folder)
+            )
         if renewed:
             replaced += checkpoints.replace_texts(session, checkpoint_id, renewed)
     return replaced
 
 
-def _without(sha256: str, groups: Collection[str], manifest: Mapping[str, Any], folder: Path) -> dict[str, str]:
+def _without(
+    sha256: str, groups: Collection[str], rows_left: RowsLeft, manifest: Mapping[str, Any], folder: Path
+) -> dict[str, str]:
     """Stores the rest of the samples, and the card with it. Returns their hashes, none if nothing was removed."""
     try:
         with artifacts.open_stream(sha256) as file:
@@ -70,7 +78,7 @@ def _without(sha256: str, groups: Collection[str], manifest: Mapping[str, Any], 
         table = files.SCHEMA.empty_table()
         rest = table
     else:
-        rest = files.with_prompts_of(table, groups)
+        rest = files.without_erased(table, groups, rows_left(files.replayed_ids(table)))
         if len(rest) == len(table):
             return {}
     samples, page_of_card = folder / checkpoints.SAMPLES, folder / checkpoints.CARD
@@ -87,5 +95,6 @@ def _shown(of: Mapping[str, files.Row]) -> wire.PromptSamples:
             "prompt": json.loads(first["prompt"]),
             **{name: {key: row[key] for key in ("completion", "tokens", "finished")} for name, row in of.items()},
             **{f"lp_{name}": first[f"lp_{name}"] for name in files.MODELS},
+            **{name: first.get(name) for name in ("completion_id", "answer", "split")},
         }
     )

@@ -75,6 +75,14 @@ def prompts_of(file: IO[bytes]) -> Iterator[Any]:
             yield from batch.column(0).to_pylist()
 
 
+def ids_among(file: IO[bytes], completion_ids: Collection[str]) -> Iterator[str]:
+    """Yields those of the completion ids that a row of the shard has."""
+    wanted = pa.array(sorted(completion_ids), pa.string())
+    with pq.ParquetFile(file) as shard:
+        for batch in shard.iter_batches(columns=["completion_id"]):
+            yield from batch.column(0).filter(pc.is_in(batch.column(0), wanted)).to_pylist()
+
+
 @dataclass(frozen=True)
 class Rest:
     """The result of a rewrite: the number of removed rows and the `shards` that had them, and the rest.

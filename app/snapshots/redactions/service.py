@@ -19,7 +19,7 @@ from app.snapshots.files.prompt_key import prompt_key
 from app.snapshots.files.write import write_about
 from app.snapshots.prompts.split import Split
 from app.snapshots.redactions import store
-from app.snapshots.redactions.rewrite import Member, members_of, prompts_of, row_at, without
+from app.snapshots.redactions.rewrite import Member, ids_among, members_of, prompts_of, row_at, without
 from app.snapshots.tables import Snapshot, SnapshotRedaction
 
 #: The files that a redacted snapshot keeps: they have figures and hashes, and no text of users.
@@ -146,8 +146,13 @@ def redact_samples(session: Session, snapshot_id: UUID) -> None:
 
 
 def _redact_samples(session: Session, snapshot_id: UUID, successor_id: UUID | None) -> None:
-    groups = set() if successor_id is None else _held_out(snapshots.require(session, successor_id))
-    for sha256 in samples.redact(session, store.with_predecessors(session, snapshot_id), groups):
+    successor = None if successor_id is None else snapshots.require(session, successor_id)
+    groups = set() if successor is None else _held_out(successor)
+
+    def rows_left(completion_ids: Collection[str]) -> set[str]:
+        return set() if successor is None else _with_rows(successor, completion_ids)
+
+    for sha256 in samples.redact(session, store.with_predecessors(session, snapshot_id), groups, rows_left):
         artifacts.delete(sha256)
 
 
@@ -159,6 +164,15 @@ def _held_out(snapshot: Snapshot) -> set[str]:
             with artifacts.open_stream(shard["sha256"]) as file:
                 keys.update(prompt_key(prompt).hex() for prompt in prompts_of(file))
     return keys
+
+
+def _with_rows(snapshot: Snapshot, completion_ids: Collection[str]) -> set[str]:
+    """Returns those of the completion ids that have a labelled row in the snapshot."""
+    found: set[str] = set()
+    for shard in snapshot.manifest["shards"] if completion_ids else ():
+        with artifacts.open_stream(shard["sha256"]) as file:
+            found.update(ids_among(file, completion_ids))
+    return found
 
 
 def _manifest(snapshot: Snapshot, parts: Mapping[str, Any], rows: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ answered, and its share of a win is the mean of both: 1 if the candidate is pref
 for a preference that changes with the order.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,11 +55,6 @@ def figures_of(pairs: Sequence[JudgedPair], groups: Sequence[str]) -> dict[str, 
     position_consistency            the share of pairs with the same answer in both orders
     missing_reasons                 reason → number of pairs, the most frequent first
     """
-    reasons: dict[str, int] = {}
-    for pair in pairs:
-        if pair.missing is not None:
-            reasons[pair.missing] = reasons.get(pair.missing, 0) + 1
-    frequent = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:10]
     return {
         "pairs": len(pairs),
         "missing": sum(pair.share is None for pair in pairs),
@@ -69,8 +65,14 @@ def figures_of(pairs: Sequence[JudgedPair], groups: Sequence[str]) -> dict[str, 
             groups,
             "no pair of different outputs was judged in both orders",
         ),
-        "missing_reasons": dict(frequent),
+        "missing_reasons": frequent_reasons(pairs),
     }
+
+
+def frequent_reasons(pairs: Sequence[JudgedPair]) -> dict[str, int]:
+    """Returns the number of missing judgements by reason, for the ten most frequent reasons."""
+    reasons = Counter(pair.missing for pair in pairs if pair.missing is not None)
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:10])
 
 
 def _share(values: Sequence[float | None], groups: Sequence[str], reason: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Checkpoints:
     ) -> Iterator[wire.PromptSamples]:
         """Yields what the checkpoint, the shipped one and the first base model wrote, prompt by prompt.
 
-        source    only prompts of this source: holdout or suite
+        source    only prompts of this source: holdout, suite, disliked or liked
         suite     only prompts of the suite with this name
         decoding  only replies of this decoding: greedy or sampled
         """

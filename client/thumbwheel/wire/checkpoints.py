@@ -45,8 +45,10 @@ class ModelReply(BaseModel):
 class PromptSamples(BaseModel):
     """The replies of a checkpoint, of the shipped one and of the first base model to one prompt."""
 
-    source: Literal["holdout", "suite"]
-    suite: str | None = Field(description="name of the suite; null for held-out prompts, like test and prompt_label")
+    source: Literal["holdout", "suite", "disliked", "liked"] = Field(
+        description="disliked, liked: the prompt of an answer that users judged so"
+    )
+    suite: str | None = Field(description="name of the suite; null for other prompts, like test and prompt_label")
     test: int | None = Field(description="number of the suite's test, from 0")
     prompt_label: str | None = Field(description="label of the suite's prompt")
     group: str = Field(description="equal for equal prompts, in all checkpoints")
@@ -60,6 +62,11 @@ class PromptSamples(BaseModel):
     )
     lp_shipped: float | None = Field(description="under the shipped checkpoint, likewise")
     lp_ancestor: float | None = Field(description="under the first base model, likewise")
+    completion_id: str | None = Field(
+        None, description="of the answer that users disliked or liked; null for other prompts, like answer and split"
+    )
+    answer: str | None = Field(None, description="that answer")
+    split: Literal["train", "holdout"] | None = Field(None, description="split of its row in the snapshot")
 
 
 class NewRelease(Body):

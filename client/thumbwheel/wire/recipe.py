@@ -94,6 +94,13 @@ class Evaluation(Section):
     sample_tokens: int = Field(
         5_000_000, ge=1, le=1_000_000_000, description="most tokens sampled from all models, likewise"
     )
+    replay: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        description="answers that users disliked, and as many that they liked, whose prompts are answered again: the "
+        "newest of the holdout, then the newest of the training rows; 0 skips them",
+    )
     bootstrap: int = Field(1000, ge=100, le=100_000, description="resamples of every interval")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of every interval")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.desk import checkpoint, vote
-from tests.sample_rows import held_out, of_suite, written
+from tests.sample_rows import held_out, of_suite, replayed, written
 
 PROJECT = {"project": "acme"}
 
@@ -32,6 +32,7 @@ def test_samples_are_shown_prompt_by_prompt_in_pages_and_can_be_filtered(api, ma
     for number in range(400):
         rows += held_out(f"Question {number}", [f"candidate {number}", "shipped", "ancestor"])
     rows += of_suite("manners", 3, "Say please", ["please", "no", "what"])
+    rows += replayed("Where is it?", "No idea.", ["Here.", "No idea.", "?"], completion_id="c7", split="train")
     url = made(rows)
 
     items, cursor, pages = [], None, 0
@@ -39,7 +40,7 @@ def test_samples_are_shown_prompt_by_prompt_in_pages_and_can_be_filtered(api, ma
         page = api.get(url, params={**PROJECT, "limit": 150, **({"cursor": cursor} if cursor else {})}).json()
         items, cursor, pages = items + page["items"], page["next_cursor"], pages + 1
 
-    assert (len(items), pages) == (403, 3)
+    assert (len(items), pages) == (404, 3)
     assert items[1] == {
         "source": "holdout", "suite": None, "test": None, "prompt_label": None, "group": items[0]["group"],
         "decoding": "sampled", "prompt": chat,
@@ -47,6 +48,7 @@ def test_samples_are_shown_prompt_by_prompt_in_pages_and_can_be_filtered(api, ma
         "shipped": {"completion": "e", "tokens": 2, "finished": True},
         "ancestor": {"completion": "f", "tokens": 2, "finished": True},
         "lp_candidate": -3.5, "lp_shipped": -3.5, "lp_ancestor": -3.5,
+        "completion_id": None, "answer": None, "split": None,
     }  # fmt: skip
     assert [item["candidate"]["completion"] for item in items[2:402]] == [f"candidate {n}" for n in range(400)]
 
@@ -56,6 +58,9 @@ def test_samples_are_shown_prompt_by_prompt_in_pages_and_can_be_filtered(api, ma
     assert filtered(decoding="sampled") == [chat]
     assert filtered(source="suite") == filtered(suite="manners") == ["Say please"]
     assert filtered(suite="other") == []
+    [item] = api.get(url, params={**PROJECT, "source": "disliked"}).json()["items"]
+    assert (item["completion_id"], item["answer"], item["split"]) == ("c7", "No idea.", "train")
+    assert item["candidate"]["completion"] == "Here."
 
 
 def test_a_checkpoint_without_samples_says_why_there_are_none(api, made):

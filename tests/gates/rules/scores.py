@@ -39,6 +39,14 @@ def _against() -> dict[str, Any]:
     }
 
 
+def _replayed(candidate: float) -> dict[str, Any]:
+    return {
+        "candidate": figure(candidate, candidate - 0.05, candidate + 0.05, 100),
+        "shipped": figure(candidate, candidate - 0.05, candidate + 0.05, 100),
+        "difference": figure(0.0, -0.04, 0.04, 100),
+    }
+
+
 def suite(value: float = 0.0, low: float = -0.02, high: float = 0.02) -> dict[str, Any]:
     share = {"passed": 35, "failed": 5, "undecided": 0, "pass_share": figure(0.875, 0.75, 0.95, 40)}
     return {
@@ -85,8 +93,10 @@ GOOD: dict[str, Any] = {
         "against_ancestor": _against(),
     },
     "suites": {"sycophancy": suite(), "refusal": suite()},
+    "replay": {"repeated": _replayed(0.1), "kept": _replayed(0.5)},
     "judge": {"model": "judge", "pairs": 100, "win_share": figure(0.6, 0.52, 0.68, 100),
-              "position_consistency": figure(0.9, 0.85, 0.95, 100)},
+              "position_consistency": figure(0.9, 0.85, 0.95, 100),
+              "replay": {"mended": _replayed(0.65), "broken": _replayed(0.07)}},
 }  # fmt: skip
 
 

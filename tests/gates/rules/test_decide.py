@@ -128,6 +128,22 @@ def test_every_metric_passes_on_a_sound_figure_and_is_undecided_without_one(name
             assert of(rule, changed(*path, end, to=fault)).verdict == "undecided"
 
 
+def test_rules_on_replayed_answers_go_by_the_interval_and_are_undecided_without_a_judge():
+    mended, broken = {"metric": "replay.mended", "at_least": 0.5}, {"metric": "replay.broken", "at_most": 0.15}
+    scores = changed("judge", "replay", "broken", "candidate", to=figure(0.3, 0.21, 0.4, 100))
+
+    assert (of(mended, GOOD).verdict, of(broken, GOOD).verdict) == ("passed", "passed")
+    refused = of(broken, scores)
+    assert (refused.verdict, refused.groups) == ("refused", 100)
+    assert "the share of liked answers that the judge prefers to the new reply is 0.300" in refused.reason
+    without = of(broken, {name: section for name, section in GOOD.items() if name != "judge"})
+    assert without.verdict == "undecided"
+    assert without.reason.endswith("configure a judge and raise its budget, or remove the rule")
+    few = of({"metric": "replay.repeated", "at_most": 0.5}, GOOD, minimum={"groups": 150})
+    assert (few.verdict, few.enough_groups) == ("undecided", 150)
+    assert "raise evaluation.replay, or collect more feedback" in few.reason
+
+
 def test_a_figure_of_no_groups_decides_nothing():
     rule = {"metric": "samples.refusal_share", "at_most": 0.1}
 

@@ -15,7 +15,7 @@ from tests.desk import execute, finish, make_project, ready_to_finish
 from tests.logged import store
 from tests.privacy.rows.test_erasures import DESK, ask, thumb
 from tests.privacy.rows.test_erasures import finish as finish_erasure
-from tests.sample_rows import held_out, of_suite, written
+from tests.sample_rows import held_out, of_suite, replayed, written
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +124,33 @@ def test_a_run_that_sampled_while_its_prompts_were_erased_registers_no_sample_of
 
     assert bytes_with(actor) == []
     assert len(samples_left()) == len(prompts) - 1
+
+
+def test_a_replayed_answer_is_removed_with_its_row_also_if_its_prompt_was_trained_on(tmp_path):
+    feedback()
+    claimed = ready_to_finish(tmp_path)
+    [(manifest,)] = execute("SELECT manifest FROM snapshots")
+    staged = [
+        (shard["split"], row)
+        for shard in manifest["shards"]
+        for row in pq.read_table(artifacts.path_of(shard["sha256"])).to_pylist()
+    ]
+    trained = [row for split, row in staged if split == "train"][:3]
+    rows = of_suite("manners", 0, "Say please", ["Please", "No", "What"])
+    for row in trained:
+        replies = [f"You said: {row['prompt']}", "Fine", "Well"]
+        given = {"completion_id": row["completion_id"], "liked": row["label"], "split": "train"}
+        rows += replayed(row["prompt"], row["completion"], replies, **given)
+    # one more answer to a prompt that stays, whose own row is gone
+    rows += replayed(trained[1]["prompt"], "Nobody's row.", ["a", "b", "c"], completion_id="gone", split="train")
+    samples = written(tmp_path / "samples.parquet", rows)
+    (tmp_path / "weights").write_text("weights")
+    files = {"adapter_model.safetensors": tmp_path / "weights", "samples.parquet": samples}
+    finish(claimed, tmp_path, files=files, manifest=manifest_of())
+    erased, *others = (row["prompt"] for row in trained)
+    assert len(bytes_with(f"You said: {erased}")) == 1
+
+    finish_erasure(ask(erased.removeprefix("I am ").removesuffix(": help!")))
+
+    assert bytes_with(f"You said: {erased}") == []
+    assert sorted(samples_left()) == sorted(f'"{prompt}"' for prompt in [*others, "Say please"])

@@ -12,6 +12,7 @@ from app.checkpoints.card import card
 from app.errors import StaleLease
 from tests.checkpoints.rules.test_card import MANIFEST
 from tests.desk import claim, execute, make_project, request, vote
+from tests.sample_rows import held_out, replayed, written
 from tests.saved_models import saved_model
 from tests.suites.model_server import Reply, chat, model_server
 from tests.suites.rules.test_graded_samples import suite_of
@@ -97,6 +98,59 @@ def test_greedy_samples_for_held_out_prompts_are_compared_in_both_orders(workdir
     everything = "".join(path.read_text("latin-1") for path in workdir.rglob("*") if path.is_file())
     assert f"Bearer {KEY}" in server.keys
     assert KEY not in everything + text + caplog.text
+
+
+def test_replies_to_replayed_prompts_are_compared_with_the_answers_that_users_judged(workdir, lease, monkeypatch):
+    # given answers with the replies of candidate and shipped checkpoint, and one reply that was cut off
+    outputs = {
+        "d1": ("bad", "good 1", "bad"), "d2": ("bad", "worse", "good 2"), "d3": ("bad", "good 3", "good 3"),
+        "l1": ("good", "bad 1", "good"), "l2": ("good", "good 5", "bad 2"), "l3": ("good", "bad 3", "bad 4"),
+    }  # fmt: skip
+    rows = held_out("held out", ["good", "bad", "old"])
+    for name, (answer, candidate, shipped) in outputs.items():
+        written_for = [candidate, shipped, "old"]
+        rows += replayed(f"prompt of {name}", answer, written_for, completion_id=name, liked=name.startswith("l"))
+    cut_off = [row for row in rows if (row.get("completion_id"), row["model"]) == ("l3", "shipped")]
+    cut_off[0]["finished"] = False
+    path = written(workdir / "part.parquet", rows)
+    write_sealed(workdir / SAMPLES, path.read_bytes())
+
+    with judge_configured(monkeypatch, preferring("good")) as server:
+        judged(workdir, lease)
+
+    scores = scores_in(workdir)
+    assert (scores["pairs"], scores["win_share"]["value"]) == (1, 1)
+    replay = scores["replay"]
+    values = {
+        name: [replay[name][model]["value"] for model in ("candidate", "shipped", "difference")]
+        for name in ("mended", "broken")
+    }
+    assert values["mended"] == [pytest.approx(2 / 3), pytest.approx(2 / 3), 0]
+    assert values["broken"] == [pytest.approx(2 / 3), 1 / 2, 0]
+    assert replay["missing"] == {"candidate": 0, "shipped": 1}
+    assert list(replay["missing_reasons"]) == ["the reply was cut off: raise evaluation.kl_max_new_tokens"]
+    # equal texts need no question, and equal replies to a prompt share theirs: 8 pairs and the held-out one, twice
+    assert len(server.requests) == 2 * (8 + 1)
+
+
+def test_a_budget_that_ends_in_the_replay_judges_the_held_out_pairs_first(workdir, lease, monkeypatch):
+    rows = []
+    for number in range(4):
+        rows += held_out(f"held out {number}", [f"good {number}", "bad", "old"])
+        rows += replayed(f"prompt {number}", "bad", ["good", "bad", "old"], completion_id=f"d{number}")
+    path = written(workdir / "part.parquet", rows)
+    write_sealed(workdir / SAMPLES, path.read_bytes())
+
+    with judge_configured(monkeypatch, preferring("good"), JUDGE_BUDGET="8"):
+        judged(workdir, lease)
+
+    scores = scores_in(workdir)
+    assert (scores["missing"], scores["win_share"]["value"], scores["budget_spent"]) == (0, 1, True)
+    assert scores["replay"]["missing"] == {"candidate": 4, "shipped": 0}
+    assert (scores["replay"]["mended"]["candidate"]["value"], scores["replay"]["mended"]["shipped"]["value"]) == (
+        None,
+        0,
+    )
 
 
 def test_without_a_judge_or_without_samples_nothing_is_done(workdir, lease, monkeypatch):

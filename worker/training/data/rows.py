@@ -183,6 +183,13 @@ def read_rows(
     return result
 
 
+def fitted_row(prompt: Any, completion: Any, tokens: Tokens, max_length: int, vocabulary: int) -> Fitted | RowFault:
+    """Returns the token ids of one row as training reads it, or the fault for which training drops it."""
+    batch = {"prompt": [prompt], "completion": [completion]}
+    [row] = _encoded(batch, tokens, chat=not isinstance(prompt, str), weigh_tokens=False)
+    return row if isinstance(row, RowFault) else _fitted(row, max_length, vocabulary)
+
+
 def _encoded(
     batch: Mapping[str, list[Any]], tokens: Tokens, *, chat: bool, weigh_tokens: bool
 ) -> list[Encoded | RowFault]:
