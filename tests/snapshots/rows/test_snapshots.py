@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -427,6 +428,41 @@ def test_only_completions_of_the_shipped_checkpoint_where_the_rules_say_so(tmp_p
     assert {row["checkpoint_id"] for row in rows} == {str(SHIPPED)}
     assert len(rows) == 40
     assert ready(rules).counts == wire.ClassCounts(desirable=20, undesirable=20)
+
+
+def test_manifest_and_readiness_say_who_wrote_the_training_rows_and_how_old_they_are(tmp_path):
+    say(
+        *(thumb(n, "up" if n % 2 else "down", checkpoint_id=str(SHIPPED)) for n in range(20)),
+        *(
+            thumb(n, "up" if n % 2 else "down", checkpoint_id=str(UUID(int=8)), occurred_at="2026-01-01T00:00:00Z")
+            for n in range(20, 80)
+        ),
+        *(thumb(n, "up" if n % 2 else "down", origin="import") for n in range(80, 90)),
+        thumb(90, "up", signal={"kind": "edit", "text": "Something else entirely."}, checkpoint_id=str(SHIPPED)),
+    )
+
+    built = build(tmp_path / "snapshot")
+
+    writers = wire.Writers.model_validate(built.manifest["writers"])
+    assert writers == ready().writers
+    rows = table(tmp_path / "snapshot", "train-text")
+    wrote = [row["checkpoint_id"] for row in rows if row["reason"] != "edited_text"]
+    old = str(UUID(int=8))
+    for part, writer in ((writers.reference, str(SHIPPED)), (writers.others, old), (writers.unknown, None)):
+        assert part.desirable + part.undesirable == wrote.count(writer)
+        assert part.share_of_rows == pytest.approx(wrote.count(writer) / len(rows))
+    assert writers.people.desirable == len(rows) - len(wrote)
+    weights = [row["weight"] for row in rows]
+    assert writers.others.share_of_weight == pytest.approx(
+        sum(row["weight"] for row in rows if row["checkpoint_id"] == old) / sum(weights)
+    )
+    assert writers.age_days.without_time == wrote.count(None)
+    age = (now() - datetime(2026, 1, 1, tzinfo=UTC)) / timedelta(days=1)
+    assert writers.age_days.oldest == pytest.approx(age, abs=0.1)
+    assert writers.age_days.p10 == 0
+    [notice] = [line for line in ready().notices if "live" in line]
+    assert "set snapshot.events to shipped" in notice
+    assert notice in (tmp_path / "snapshot" / "card.md").read_text()
 
 
 def test_a_holdout_without_a_class_is_a_warning(tmp_path):
