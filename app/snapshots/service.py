@@ -140,7 +140,10 @@ def build(
     erasures = projects.erasures(session, project)
     with texts(near=folder) as stored:
         try:
-            chosen = choose(session, project, rules, watermark, stored, store_new=True, checkpoint_id=only, pairs=pairs)
+            chosen = choose(
+                session, project, rules, watermark, stored,
+                store_new=True, log_probs=True, checkpoint_id=only, pairs=pairs,
+            )  # fmt: skip
         except KeyError as error:  # a text was erased after the log was read
             if projects.erasures(session, project) != erasures:
                 raise _erased_meanwhile(project) from error

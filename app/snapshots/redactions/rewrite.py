@@ -23,6 +23,7 @@ from app.snapshots.files.parquet import (
     MEMBERS,
     PAIRS,
     PAIRS_SCHEMA,
+    WRITER_LOG_PROB,
     parquet,
     shard_schema,
     with_sources,
@@ -113,7 +114,8 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
         if not keep.any():
             continue
         path = rest / shard["path"]
-        schema = shard_schema(shard["format"], labelled=labelled)
+        log_probs = WRITER_LOG_PROB in pq.read_schema(folder / shard["path"]).names
+        schema = shard_schema(shard["format"], labelled=labelled, log_probs=log_probs)
         with parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for table in _kept(folder / shard["path"], keep):
                 if labelled:
