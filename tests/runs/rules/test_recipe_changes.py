@@ -130,6 +130,7 @@ def test_the_json_of_a_recipe_is_the_same_byte_for_byte(preset: str) -> None:
     newer: Any = {
         "max_tokens": True,
         "prompt_share": True,
+        "behaviour_correction": True,
         "evaluation": {"temperature", "sample_minutes", "sample_tokens"},
     }
     known = recipe.model_dump_json(exclude=newer)
