@@ -70,7 +70,7 @@ def read(workdir: Path) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, base: Path) -> list[dict[str, Any]]:
-    """Rows of which three in four have the base model's own log-prob per token, less 0.8 nats."""
+    """Returns rows of which three in four have the base model's own log-prob per token, less 0.8 nats."""
     rows = tiny.text_rows()
     read_back = read(tiny.stage(tmp_path_factory.mktemp("written") / "w", base, rows))
     with torch.no_grad():
