@@ -90,6 +90,7 @@ def card(manifest: Mapping[str, Any], samples: Sequence[Mapping[str, Row]] = ())
         "## Data",
         _table(("count", "value"), sorted(_flat({**snapshot["counts"], "pairs": snapshot.get("pairs", {})}))),
         trained,
+        *_off_policy(training),
         *_dropped(training, scores),
         f"## Scores on {_number(scores.get('rows'))} held-out rows",
         _table(("figure", "value", "interval", "meaning"), figures),
@@ -148,6 +149,27 @@ def _gates(manifest: Mapping[str, Any]) -> str:
     by = f" by gates {gates['document']['name']}, version {gates['version']}" if "document" in gates else ""
     lines = [f"**{manifest['verdict']}**{by}", "", *(f"- {reason}" for reason in manifest["reasons"])]
     return "\n".join(lines).rstrip()
+
+
+def _off_policy(training: Mapping[str, Any]) -> Sequence[str]:
+    """Returns how far the reference is from the models that wrote the rows, as a paragraph; nothing if no row has the
+    log-probs of its writer, and for older manifests."""
+    report = training.get("off_policy")
+    if not isinstance(report, Mapping):
+        return []
+    known, unknown = report["rows_with_log_probs"], report["rows_without"]
+    share = report["effective_share"]
+    used = (
+        f"Rows were weighed by who wrote them (behaviour_correction); they are worth {share:.0%} of as many equal ones."
+        if report["corrected"]
+        else f"Weights that correct for it would leave {share:.0%} of the rows' worth; behaviour_correction was off."
+    )
+    paragraph = (
+        f"Of the rows, {known:,} have the log-probs with which they were sampled, {unknown:,} have none. The reference "
+        f"gives the former log-probs that differ by {_number(report['mean_absolute_difference'])} nats per token on "
+        f"average; over 0.5 is far. {used}"
+    )
+    return [paragraph]
 
 
 def _dropped(training: Mapping[str, Any], scores: Mapping[str, Any]) -> Sequence[str]:

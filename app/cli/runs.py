@@ -128,6 +128,7 @@ def readiness(project: Project = None, as_json: AsJson = False) -> None:
         "pairs": str(answer.pairs),
         "λ": f"{figure(answer.lambda_desirable)} desirable, {figure(answer.lambda_undesirable)} undesirable",
         **_plan_lines(answer.plan),
+        **_writer_lines(answer.writers),
         "watermark": str(answer.watermark),
         "held out": _held_out(answer.holdout),
         "missing": "\n".join(answer.reasons) or "nothing",
@@ -152,6 +153,21 @@ def _plan_lines(plan: wire.BalancePlan | None) -> dict[str, str]:
         f"{down.effective:.0f} rows"
     )
     return {"training rows": rows, "advised": f"balance {plan.advised or '–'}: {plan.because}"}
+
+
+def _writer_lines(writers: wire.Writers | None) -> dict[str, str]:
+    if writers is None:
+        return {}
+    kinds = {
+        "the live checkpoint": writers.reference,
+        "other checkpoints": writers.others,
+        "people": writers.people,
+        "unknown": writers.unknown,
+    }
+    shares = [f"{name} {part.share_of_weight:.0%}" for name, part in kinds.items() if part.desirable + part.undesirable]
+    ages = writers.age_days
+    days = "–" if ages.median is None else f"{ages.median:g} at the median, {ages.oldest:g} at most"
+    return {"written by": ", ".join(shares) or "–", "age in days": days}
 
 
 def triggers(project: Project = None, as_json: AsJson = False) -> None:

@@ -24,13 +24,14 @@ from app.labels.quarantine import service as quarantine
 from app.projects import service as projects
 from app.readiness import store
 from app.snapshots import service as snapshots
+from app.snapshots.balance import writers as writing
 from app.snapshots.balance.enough import undecided_by_gates
 from app.snapshots.balance.plan import Cell, plan
 from app.snapshots.balance.spread import Spread, notices
 from app.snapshots.rows_from_log import DEFAULT_PAIRS
 
 #: The version of stored forecasts: a forecast that an older server stored is computed again.
-VERSION = 3
+VERSION = 4
 DEFAULT_WEIGH_UP: WeighUp = Recipe.model_fields["weigh_up"].default
 #: The code of the error before a large log has been read.
 PENDING = "readiness_pending"
@@ -66,7 +67,7 @@ def readiness(
         forecast: Mapping[str, Any] = stored.found
     else:
         forecast = _look(session, project, rules, watermark, since, shipped_checkpoint_id, store_new=False)
-    return _shown(forecast, rules, gates, objective, pairs, weigh_up, since)
+    return _shown(forecast, rules, gates, objective, pairs, weigh_up, since, shipped_checkpoint_id)
 
 
 def is_large(session: Session, project: str) -> bool:
@@ -161,6 +162,7 @@ def _look(
         "capped": forecast.capped,
         "holdout": forecast.holdout.model_dump(),
         "spread": asdict(forecast.spread),
+        "ages": forecast.ages.model_dump(),
         "quarantine": forecast.quarantine.model_dump(),
         "seconds": perf_counter() - began,
     }
@@ -174,9 +176,12 @@ def _shown(
     pairs: PairsFrom,
     weigh_up: WeighUp,
     since: int,
+    shipped_checkpoint_id: UUID | None,
 ) -> wire.Readiness:
     usable = snapshots.usable_pairs(forecast["pairs_by_source"], pairs)
-    planned = plan((Cell(**cell) for cell in forecast["cells"]), pairs=usable, weigh_up=weigh_up)
+    cells = [Cell(**cell) for cell in forecast["cells"]]
+    planned = plan(cells, pairs=usable, weigh_up=weigh_up)
+    writers = writing.writers_of(cells, shipped_checkpoint_id, wire.FeedbackAges(**forecast["ages"]))
     holdout = wire.HoldoutForecast(**forecast["holdout"])
     quarantine = wire.QuarantineForecast(**forecast["quarantine"])
     refusals = snapshots.refusals_of(planned, forecast["capped"], rules, objective)
@@ -189,12 +194,17 @@ def _shown(
         reasons=[refusal.reason for refusal in refusals],
         refusals=refusals,
         plan=planned,
+        writers=writers,
         lambda_desirable=planned.lambda_desirable,
         lambda_undesirable=planned.lambda_undesirable,
         pairs=usable,
         holdout=holdout,
         quarantine=quarantine,
-        notices=[*undecided, *notices(Spread(**forecast["spread"]), quarantine)],
+        notices=[
+            *undecided,
+            *writing.notices(writers, rules.minimum_per_class),
+            *notices(Spread(**forecast["spread"]), quarantine),
+        ],
         undecided=undecided,
         watermark=forecast["watermark"],
     )

@@ -63,6 +63,7 @@ def choose(
     stored: SpilledTexts,
     *,
     store_new: bool,
+    log_probs: bool = False,
     checkpoint_id: UUID | None = None,
     since: int = 0,
     pairs: PairsFrom = DEFAULT_PAIRS,
@@ -71,6 +72,7 @@ def choose(
 
     store_new      stores the groups of new prompts and the comparisons of new edits. That saves time later, and
                    changes no row
+    log_probs      reads the log-probs of registered completions, too
     checkpoint_id  if given, only completions of this checkpoint give rows
     since          signals after this position count as new
     """
@@ -99,7 +101,8 @@ def choose(
 
         rows = keep(parts(), stored.near)
     malloc.give_back()
-    candidates, drops["tool_calls"] = gather(rows, LogTexts(session, project, watermark), stored, guards.duplicates)
+    source = LogTexts(session, project, watermark, log_probs=log_probs)
+    candidates, drops["tool_calls"] = gather(rows, source, stored, guards.duplicates)
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
     malloc.give_back()

@@ -22,6 +22,7 @@ from app.snapshots import store
 from app.snapshots.balance.enough import Needs, nothing_left, refusals
 from app.snapshots.balance.plan import Cell, plan, tally_of
 from app.snapshots.balance.spread import Spread, holdout_of, spread_of
+from app.snapshots.balance.writers import ages_of, writers_of
 from app.snapshots.files.parquet import CARD, MANIFEST, PAIRS
 from app.snapshots.files.write import write_about, write_rows
 from app.snapshots.leakage.sampled import conversations_of, leakage_of
@@ -61,6 +62,7 @@ class Forecast:
     pairs       training pairs by source
     holdout     the held-out rows
     spread      how the training rows spread over prompts and actors
+    ages        how old the feedback on the training rows is
     quarantine  votes that do not count
     """
 
@@ -71,6 +73,7 @@ class Forecast:
     capped: int
     holdout: wire.HoldoutForecast
     spread: Spread
+    ages: wire.FeedbackAges
     quarantine: wire.QuarantineForecast
 
 
@@ -102,6 +105,7 @@ def forecast(
             capped=selection.drops["capped"],
             holdout=holdout_of(selection, chosen.candidates),
             spread=spread_of(selection, chosen.candidates),
+            ages=ages_of(selection, chosen.candidates),
             quarantine=chosen.quarantine,
         )
 
@@ -136,14 +140,18 @@ def build(
     erasures = projects.erasures(session, project)
     with texts(near=folder) as stored:
         try:
-            chosen = choose(session, project, rules, watermark, stored, store_new=True, checkpoint_id=only, pairs=pairs)
+            chosen = choose(
+                session, project, rules, watermark, stored,
+                store_new=True, log_probs=True, checkpoint_id=only, pairs=pairs,
+            )  # fmt: skip
         except KeyError as error:  # a text was erased after the log was read
             if projects.erasures(session, project) != erasures:
                 raise _erased_meanwhile(project) from error
             raise
         adopted, candidates, selection = chosen.adopted, chosen.candidates, chosen.selection
         usable = usable_pairs(selection.pairs_of("train").counts(), pairs)
-        planned = plan(cells_of(selection, candidates), pairs=usable)
+        cells = cells_of(selection, candidates)
+        planned = plan(cells, pairs=usable)
         refused = refusals_of(planned, selection.drops["capped"], rules, objective)
         reasons = [refusal.reason for refusal in refused]
         leakage = leakage_of(selection, candidates, stored)
@@ -168,6 +176,7 @@ def build(
             "checkpoint_id": None if only is None else str(only),
             "lambda": lambdas_of(planned),
             "plan": planned.model_dump(),
+            "writers": writers_of(cells, shipped_checkpoint_id, ages_of(selection, candidates)).model_dump(mode="json"),
             "leakage": leakage,
             "conversations": conversations_of(
                 selection, candidates, chosen.leaders, chosen.sides.moved(project, rules.holdout_share)

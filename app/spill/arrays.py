@@ -22,6 +22,9 @@ class SpilledColumns:
         self._near = near
         self._columns: dict[str, _Column] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
     def put(self, name: str, values: NDArray[Any]) -> None:
         """Stores a column, replacing an earlier one of this name."""
         self._columns[name] = _Column(self._near, values)

@@ -78,9 +78,10 @@ class Job:
         It leaves out when to save, and how λ was found.
         """
         excluded: dict[str, Any] = dict.fromkeys(("save_every_steps", "save_every_minutes", "pairs", "weigh_up"), True)
-        # A run has the identity that it had before these fields: samples decide nothing, nor does a limit that is off.
+        # A run has the identity that it had before these fields: samples decide nothing, nor does a field that is off.
         excluded["evaluation"] = {"temperature", "sample_minutes", "sample_tokens", "replay"}
-        excluded |= {name: True for name in ("max_tokens", "prompt_share") if getattr(self.recipe, name) in (None, 1)}
+        off: dict[str, Any] = {"max_tokens": None, "prompt_share": 1, "behaviour_correction": False}
+        excluded |= {name: True for name, value in off.items() if getattr(self.recipe, name) == value}
         parts: list[Any] = [
             self.recipe.model_dump(mode="json", exclude=excluded),
             self.base_fingerprint,

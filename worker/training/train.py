@@ -36,6 +36,7 @@ import os
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ def train(workdir: Path, stop: StopRequest | None = None) -> None:
 def _train(training: "TrainingRun") -> None:
     """Scores the reference, takes the steps that are left, and writes the output."""
     from worker.training.microbatch import Collator
+    from worker.training.off_policy import off_policy
     from worker.training.reference_scoring import scored_reference
     from worker.training.state_saver import StateSaver, resumed
     from worker.training.training_output import write_output
@@ -106,11 +108,14 @@ def _train(training: "TrainingRun") -> None:
     # The policy scores the plan while it still is the shipped checkpoint. Only then is a saved state loaded.
     collator = Collator(start.reading, start.read.rows, training.recipe, start.max_length, training.ranks)
     reference = scored_reference(training, collator)
+    writers = off_policy(training, reference)
+    if writers is not None and training.recipe.behaviour_correction:
+        collator = replace(collator, rows=writers.corrected(collator.rows))
     drift = DriftChecks(training)
     drift.begin()
     position, passed_over = resumed(training)
     journal.continue_after(position.step)
-    for notice in notices_at_start(training, position, passed_over):
+    for notice in notices_at_start(training, writers, position, passed_over):
         journal.warn(notice.step, notice.code, notice.message, again=notice.again)
     saver = StateSaver(training, position)
     if position.unfinished is not None:
@@ -118,7 +123,7 @@ def _train(training: "TrainingRun") -> None:
         saver.save_if_due(position.step, position.running)
     _take_steps(training, collator, reference, drift, saver)
     if training.ranks.writes:
-        write_output(training, reference, saver)
+        write_output(training, reference, writers, saver)
 
 
 def _take_steps(

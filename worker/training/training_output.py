@@ -11,13 +11,14 @@ from worker.training.files.fingerprint import weights_fingerprint
 from worker.training.files.sealed import seal_of, unseal, write_seal, write_sealed
 from worker.training.machine.determinism_record import determinism_record
 from worker.training.models import policy as models
+from worker.training.off_policy import OffPolicy
 from worker.training.reference import ReferenceScores
 from worker.training.state_saver import StateSaver
 from worker.training.training_run import TrainingRun
 from worker.training.watch import diagnosis
 
 
-def write_output(run: TrainingRun, reference: ReferenceScores, saver: StateSaver) -> None:
+def write_output(run: TrainingRun, reference: ReferenceScores, writers: OffPolicy | None, saver: StateSaver) -> None:
     """Saves the policy, then the summary: each whole or not at all, with its seal."""
     job = run.job
     unseal(job.output)
@@ -28,12 +29,14 @@ def write_output(run: TrainingRun, reference: ReferenceScores, saver: StateSaver
     content = {
         "kind": "adapter" if run.recipe.method == "lora" else "weights",
         "weights_sha256": weights_fingerprint(job.output, digests),
-        **_summary(run, reference, saver),
+        **_summary(run, reference, writers, saver),
     }
     write_sealed(job.workdir / "training.json", json.dumps(content, indent=1).encode())
 
 
-def _summary(run: TrainingRun, reference: ReferenceScores, saver: StateSaver) -> dict[str, Any]:
+def _summary(
+    run: TrainingRun, reference: ReferenceScores, writers: OffPolicy | None, saver: StateSaver
+) -> dict[str, Any]:
     job, recipe, start, world = run.job, run.recipe, run.start, run.ranks.world
     device = start.arithmetic.device
     return {
@@ -48,6 +51,7 @@ def _summary(run: TrainingRun, reference: ReferenceScores, saver: StateSaver) ->
         "rows_truncated": start.read.truncated,
         "tokens_cut": start.read.tokens_cut,
         "reference": {"scored": reference.scored, "cached": reference.cached},
+        "off_policy": None if writers is None else writers.report(corrected=recipe.behaviour_correction),
         "seconds": saver.seconds,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "ranks": world,

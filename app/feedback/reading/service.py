@@ -34,17 +34,22 @@ def rating_median(session: Session, project: str, watermark: int, since: datetim
 
 @dataclass(frozen=True)
 class LogTexts:
-    """The texts of the log up to a watermark: prompts, completions, edits."""
+    """The texts of the log up to a watermark: prompts, completions, edits.
+
+    log_probs  whether `carried` also reads the log-probs of registered completions
+    """
 
     session: Session
     project: str
     watermark: int
+    log_probs: bool = False
 
     def carried(self) -> Iterator[pa.RecordBatch]:
         """Yields the texts of all completions except rejected ones, in no order: position, carrier (number
-        in `carriers.CARRIERS`), prompt (JSON text), completion.
+        in `carriers.CARRIERS`), prompt (JSON text), completion, and of registered completions writer_log_prob if
+        log-probs are read: see `store.carried`.
         """
-        return store.carried(self.session, self.project, self.watermark)
+        return store.carried(self.session, self.project, self.watermark, log_probs=self.log_probs)
 
     def edited(self, positions: Sequence[int]) -> dict[int, str]:
         """Returns the texts that the edits at these positions made of completions."""

@@ -16,6 +16,9 @@ from app.feedback.reading.event_time import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.feedback.reading.not_preferred import ID_SQL
 
 NAMED_AT_ONCE = 20_000
+#: A log-prob below this, in nats, counts as this: a server that writes its smallest number for "impossible" would
+#: otherwise decide the mean, or make the sum overflow.
+LEAST_LOG_PROB = -1000
 
 #: Table and text.
 _CARRIED: dict[Carrier, tuple[str, str]] = {
@@ -147,19 +150,33 @@ class LogSource:
         return texts
 
 
-def carried(session: Session, project: str, watermark: int, *, since: int = 0) -> Iterator[pa.RecordBatch]:
+#: The mean log-prob per token of a registered completion. Postgres computes it, as the arrays would be most of the log.
+#: The order of the elements is that of the array, so equal logs have equal means to the last bit.
+_WRITER_LOG_PROB = (
+    f"CASE WHEN log_probs IS NOT NULL THEN (SELECT avg(greatest(log_prob, {LEAST_LOG_PROB})) "  # noqa: S608 - a constant
+    "FROM unnest(log_probs) AS token (log_prob)) END AS writer_log_prob"
+)
+
+
+def carried(
+    session: Session, project: str, watermark: int, *, since: int = 0, log_probs: bool = False
+) -> Iterator[pa.RecordBatch]:
     """Yields the texts of completions after position `since`, from events and registrations, in no order: position,
     carrier (number in `CARRIERS`), prompt (JSON text), completion. The other sides of preferences are left out:
     `LogSource.texts` has them.
+
+    log_probs  batches of registered completions also have `writer_log_prob`: the mean log-prob per token, in nats, as
+               the server gave it; null if none was registered
     """
     here = f"project_id = {literal(project)} AND position > {since:d} AND position <= {watermark:d}"
     for carrier in ("event", "registered"):
         table, completion = _CARRIED[carrier]
         number = CARRIERS.index(carrier)
+        more = f", {_WRITER_LOG_PROB}" if log_probs and carrier == "registered" else ""
         for batch in arrow(
             session,
-            f"SELECT position, {number}::int2 AS carrier, prompt, {completion} AS completion FROM {table} "  # noqa: S608
-            f"WHERE {here} AND completion IS NOT NULL",
+            f"SELECT position, {number}::int2 AS carrier, prompt, {completion} AS completion{more} "  # noqa: S608
+            f"FROM {table} WHERE {here} AND completion IS NOT NULL",
         ):
             columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
             yield pa.RecordBatch.from_pydict(columns)

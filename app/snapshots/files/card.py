@@ -1,12 +1,15 @@
 """Writes the card of a dataset, which shows its manifest in sentences and bars. Pure.
 
-The card leaves out what a manifest of an older snapshot lacks: plan, leakage.
+The card leaves out what a manifest of an older snapshot lacks: plan, writers, leakage.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.snapshots.files.card_words import DROPS, SIDES, SOURCES, SPLITS
+from thumbwheel import wire
+
+from app.snapshots.balance.writers import notices
+from app.snapshots.files.card_words import DROPS, SIDES, SOURCES, SPLITS, WRITERS
 from app.snapshots.files.plot import Bar, diverging
 
 #: The card warns above this share of held-out prompts that share a run of words with training.
@@ -45,6 +48,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "",
         *_pairs(manifest["pairs"]),
         "",
+        *_writers(manifest.get("writers"), manifest["rules"]),
         "## Splits",
         "",
         *_splits(manifest["rules"]),
@@ -133,6 +137,38 @@ def _pairs(pairs: Mapping[str, Any]) -> list[str]:
         f"- Compared, but tied and so no pair: {pairs['tied']}",
         f"- Completions without a label, used for pairs alone: {for_pairs}",
     ]
+
+
+def _writers(document: Mapping[str, Any] | None, rules: Mapping[str, Any]) -> list[str]:
+    """Returns the section about who wrote the training rows, and how old the feedback on them is."""
+    if document is None:
+        return []
+    writers = wire.Writers.model_validate(document)
+    parts = [(name, getattr(writers, kind)) for kind, name in WRITERS.items()]
+    lines = [
+        "## Writers",
+        "",
+        "| training rows written by | desirable | undesirable | of the rows | of the weight |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | {part.desirable} | {part.undesirable} | {part.share_of_rows:.0%} "
+            f"| {part.share_of_weight:.0%} |"
+            for name, part in parts
+        ),
+        "",
+    ]
+    ages = writers.age_days
+    if ages.median is not None:
+        lines += [
+            (
+                f"Days from the judgement of a training row to the newest of this snapshot: {ages.median:g} at the "
+                f"median, {ages.p10:g} and {ages.p90:g} at the first and the last tenth, {ages.oldest:g} at most."
+            ),
+            "",
+        ]
+    for notice in notices(writers, rules["minimum_per_class"]):
+        lines += [f"**Warning**: {notice}.", ""]
+    return lines
 
 
 def _splits(rules: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The words of the card for reasons, splits, sources of pairs, and sides."""
+"""The words of the card for reasons, splits, writers, sources of pairs, and sides."""
 
 #: Descriptions of what was left out of the snapshot, by reason.
 DROPS = {
@@ -22,6 +22,12 @@ SPLITS = {
     "train": "for training",
     "holdout": "held out permanently, as the prompt decides",
     "later": "held out for now: rows of the latest days with prompts new to training",
+}
+WRITERS = {
+    "reference": "the checkpoint that was live: the reference of the run",
+    "others": "other checkpoints",
+    "people": "people: texts in place of completions",
+    "unknown": "unknown: no `checkpoint_id` was sent",
 }
 SOURCES = {
     "compared": "compared: the majority prefers the chosen one",

@@ -14,6 +14,8 @@ GROUP = 4096
 #: Pairs, and members, that are in memory at a time.
 AT_ONCE = 16 * GROUP
 PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.json", "card.md"
+#: The column of shards with the mean log-prob per token that a completion had when it was sampled, in nats.
+WRITER_LOG_PROB = "writer_log_prob"
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 TEXT: Mapping[str, pa.DataType] = {"text": pa.string(), "chat": MESSAGES}
@@ -39,11 +41,11 @@ MEMBERS_SCHEMA = pa.schema(
 )
 
 
-def shard_schema(kind: str, *, labelled: bool = True) -> pa.Schema:
+def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False) -> pa.Schema:
     """Returns the columns of a shard whose prompts are texts or chats.
 
     `position` is the row's place in its split, over both formats; rows without a label, which only pairs need, come
-    last.
+    last. `log_probs`: whether there is a column `WRITER_LOG_PROB`.
     """
     return pa.schema(
         [
@@ -56,6 +58,7 @@ def shard_schema(kind: str, *, labelled: bool = True) -> pa.Schema:
             pa.field("checkpoint_id", pa.string()),
             pa.field("signal_time", pa.timestamp("us", "UTC"), nullable=False),
             pa.field("position", pa.int64(), nullable=False),
+            *([pa.field(WRITER_LOG_PROB, pa.float64())] if log_probs else []),
         ]
     )
 

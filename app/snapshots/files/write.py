@@ -51,14 +51,17 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
     places = []
     numbers = _positions(selection)
     answers = Answers()
+    log_probs = _has_log_probs(selection, candidates)
     labelled_rows, alone = len(selection.candidate), selection.for_pairs
     for labelled, split, kind in product((True, False), SPLITS, FORMATS):
         which = (selection if labelled else alone).shard(split, kind).astype(np.int32)
         if not len(which):
             continue
         path = folder / f"{split}-{kind}{'' if labelled else '-for-pairs'}.parquet"
-        rows = _Rows(kind, which if labelled else which + labelled_rows, numbers, selection, candidates, texts)
-        with parquet(path, shard_schema(kind, labelled=labelled), dictionaries=["reason", "checkpoint_id"]) as writer:
+        of_shard = which if labelled else which + labelled_rows
+        rows = _Rows(kind, of_shard, numbers, selection, candidates, texts, log_probs=log_probs)
+        schema = shard_schema(kind, labelled=labelled, log_probs=log_probs)
+        with parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for group in ahead(rows.groups()):
                 if labelled:
                     answers.add(rows.answers_of(group), held_out=split != "train")
@@ -154,6 +157,18 @@ def _positions(selection: Selection) -> NDArray[np.int32]:
     return position
 
 
+def _has_log_probs(selection: Selection, candidates: Candidates) -> bool:
+    """Returns whether the writer's log-prob of any row is known; else the shards have no column for them."""
+    means = candidates.writer_log_prob
+    if means is None:
+        return False
+    edit, completion = candidates.edit, candidates.completion
+    return any(
+        bool((~np.isnan(means[completion[rows]]) & (edit[rows] == 0)).any())
+        for rows in (selection.candidate, selection.for_pairs.candidate)
+    )
+
+
 class _Rows:
     """The rows of one shard as Arrow tables. Their columns are first stored on disk in the order of the rows, so that
     none is in memory while they are written."""
@@ -166,6 +181,8 @@ class _Rows:
         selection: Selection,
         candidates: Candidates,
         texts: SpilledTexts,
+        *,
+        log_probs: bool,
     ) -> None:
         self._kind, self._texts, self._many = kind, texts, len(rows)
         self._reasons = pa.array(candidates.reasons, pa.string())
@@ -190,6 +207,10 @@ class _Rows:
         put("checkpoint", np.where(checkpoint < 0, none, checkpoint))
         del prompt, candidate, checkpoint
         put("completion", completion)
+        means = candidates.writer_log_prob if log_probs else None
+        self._log_probs = means is not None
+        if means is not None:  # an edited text is not what the server sampled
+            put("log prob", np.where(self._columns.read("edit") == 0, means[completion], np.nan))
         self._ids = candidates.ids
 
     def groups(self) -> Iterator[pa.Table]:
@@ -220,8 +241,9 @@ class _Rows:
                 self._checkpoints.take(pa.array(of("checkpoint"))),
                 pa.array(of("moment")).cast(pa.timestamp("us", "UTC")),
                 pa.array(of("position")),
+                *([pa.array(of("log prob"), from_pandas=True)] if self._log_probs else []),  # NaN becomes null
             ],
-            schema=shard_schema(self._kind, labelled=self._labelled),
+            schema=shard_schema(self._kind, labelled=self._labelled, log_probs=self._log_probs),
         )
 
 

@@ -12,15 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from thumbwheel import wire
 
 from app.durable import sha256_of
 from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.balance.plan import Cell
+from app.snapshots.balance.writers import ages_from
 from app.snapshots.files.parquet import (
     GROUP,
     MEMBERS,
     PAIRS,
     PAIRS_SCHEMA,
+    WRITER_LOG_PROB,
     parquet,
     shard_schema,
     with_sources,
@@ -89,12 +92,14 @@ class Rest:
 
     parts  entries of the manifest that replace the earlier ones
     cells  the training rows that are left
+    ages   how old the feedback on them is
     """
 
     rows: int
     shards: list[str]
     parts: dict[str, Any]
     cells: list[Cell]
+    ages: wire.FeedbackAges
 
 
 def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[str], rest: Path) -> Rest:
@@ -117,7 +122,8 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
         if not keep.any():
             continue
         path = rest / shard["path"]
-        schema = shard_schema(shard["format"], labelled=labelled)
+        log_probs = WRITER_LOG_PROB in pq.read_schema(folder / shard["path"]).names
+        schema = shard_schema(shard["format"], labelled=labelled, log_probs=log_probs)
         with parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for table in _kept(folder / shard["path"], keep):
                 if labelled:
@@ -144,7 +150,10 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
         "reasons": {split: dict(sorted(counted.reasons.items())) for split, counted in tallies.items()},
         "warnings": warnings(tallies["holdout"].tally),
     }  # fmt: skip
-    return Rest(sum(map(len, gone.values())), sorted(gone), parts, tallies["train"].cells())
+    newest = max(int(counted.moments().max(initial=0)) for counted in tallies.values())
+    train = tallies["train"]
+    ages = ages_from(train.moments(), newest=newest)
+    return Rest(sum(map(len, gone.values())), sorted(gone), parts, train.cells(), ages)
 
 
 class _SplitTotals:
@@ -154,6 +163,7 @@ class _SplitTotals:
         self.tally = ClassTally()
         self.reasons: Counter[str] = Counter()
         self._cells: dict[tuple[str | None, str, bool], list[float]] = {}
+        self._moments = [np.empty(0, dtype=np.int64)]
 
     def add(self, rows: pa.Table) -> None:
         columns = (rows[name].to_pylist() for name in ("checkpoint_id", "reason", "label", "weight"))
@@ -161,6 +171,11 @@ class _SplitTotals:
             self.tally.add(label, weight)
             self.reasons[reason] += 1
             self._cells.setdefault((checkpoint, reason, label), []).append(weight)
+        self._moments.append(rows["signal_time"].cast(pa.int64()).to_numpy())
+
+    def moments(self) -> NDArray[np.int64]:
+        """Returns the times of the newest signals behind the rows, µs since 1970."""
+        return np.concatenate(self._moments)
 
     def cells(self) -> list[Cell]:
         return [

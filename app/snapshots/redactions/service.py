@@ -14,6 +14,7 @@ from app.checkpoints.samples import service as samples
 from app.database import now
 from app.snapshots import service as snapshots
 from app.snapshots.balance.plan import plan
+from app.snapshots.balance.writers import writers_of
 from app.snapshots.files.parquet import CARD, MANIFEST, MEMBERS, PAIRS
 from app.snapshots.files.prompt_key import prompt_key
 from app.snapshots.files.write import write_about
@@ -120,6 +121,10 @@ def _redact(
         manifest = _manifest(snapshot, remaining.parts, remaining.rows)
         planned = plan(remaining.cells, pairs=remaining.parts["pairs"]["train"])
         manifest |= {"plan": planned.model_dump(), "lambda": snapshots.lambdas_of(planned)}
+        if (before := manifest.get("writers")) is not None:  # an older snapshot has none
+            reference = before["reference_checkpoint_id"]
+            writers = writers_of(remaining.cells, None if reference is None else UUID(reference), remaining.ages)
+            manifest["writers"] = writers.model_dump(mode="json")
         write_about(manifest, rest)
         successor = snapshots.register(session, snapshot.project_id, snapshot.watermark, manifest, rest)
     for sha256 in store.forget_log_probs(session, snapshot.id):

@@ -45,6 +45,12 @@ class Candidates:
         return self.columns.read("checkpoint")
 
     @property
+    def writer_log_prob(self) -> NDArray[np.float64] | None:
+        """The (C,) mean log-probs per token of the completions, in nats, as their servers gave them; NaN for those
+        without. None if none has any."""
+        return self.columns.read("writer log prob") if "writer log prob" in self.columns else None
+
+    @property
     def completion(self) -> NDArray[np.int32]:
         """The (N,) numbers of the rows' completions."""
         return self.columns.read("completion")

@@ -56,6 +56,8 @@ def gather(
     columns = rows.columns
     read = TextCollector(texts, exact=duplicates.exact)
     carried = _carried(columns, source, read)
+    if (writer_log_prob := carried.pop("writer log prob", None)) is not None:
+        columns.put("writer log prob", writer_log_prob)
     columns.drop("position", "carrier")
     of, rewrite = columns.read("completion"), columns.read("rewrite")
     prompt = carried.pop("prompt")[of]  # numbers in the order of arrival, until all have arrived
@@ -153,11 +155,13 @@ def _leave_out(columns: SpilledColumns, usable: NDArray[np.bool_]) -> None:
 
 def _carried(columns: SpilledColumns, source: TextSource, read: TextCollector) -> dict[str, NDArray[Any]]:
     """Returns columns with a value for each completion: `prompt`, the number of its prompt, -1 for an unusable one;
-    `place` and `length`, the offset and the bytes of its text; `said`, the key of its text."""
+    `place` and `length`, the offset and the bytes of its text; `said`, the key of its text; if any has one,
+    `writer log prob`, NaN for the others."""
     position, carrier = columns.read("position"), columns.read("carrier")
     count = len(position)
     prompt, place = np.full(count, -1, dtype=np.int32), np.zeros(count, dtype=np.int64)
     length, said = np.zeros(count, dtype=np.int32), np.zeros((count, 2), dtype=np.uint64)
+    columns_of_some: dict[str, NDArray[np.float64]] = {}
 
     def take(numbers: NDArray[np.int32], prompts: Sequence[bytes], completions: Sequence[bytes]) -> None:
         of = prompt[numbers] = read.prompts_of(prompts)
@@ -180,12 +184,15 @@ def _carried(columns: SpilledColumns, source: TextSource, read: TextCollector) -
         chosen = batch.take(pl.Series(hits).to_arrow())
         columns_of_texts = (chosen[name].cast(pa.binary()).to_pylist() for name in ("prompt", "completion"))
         take(order[index[hits]], *columns_of_texts)
+        if "writer_log_prob" in chosen.schema.names and chosen["writer_log_prob"].null_count < len(chosen):
+            means = columns_of_some.setdefault("writer log prob", np.full(count, np.nan))
+            means[order[index[hits]]] = chosen["writer_log_prob"].to_numpy(zero_copy_only=False)
     for start in range(0, len(sides), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         texts = source.rejected(not_preferred[part])
         pairs = [texts[each] for each in not_preferred[part]]
         take(sides[part], [encoded(prompt) for prompt, _ in pairs], [encoded(completion) for _, completion in pairs])
-    return {"prompt": prompt, "place": place, "length": length, "said": said}
+    return {"prompt": prompt, "place": place, "length": length, "said": said, **columns_of_some}
 
 
 def _link(columns: SpilledColumns) -> None:

@@ -11,7 +11,7 @@ from thumbwheel.wire.audits import (
     NewAudit,
     NewAuditVerdict,
 )
-from thumbwheel.wire.balance import BalancePlan, ClassPlan, Refusal, Segment
+from thumbwheel.wire.balance import BalancePlan, ClassPlan, FeedbackAges, Refusal, Segment, Writers, WrittenRows
 from thumbwheel.wire.checkpoints import (
     Approval,
     Checkpoint,
@@ -201,6 +201,7 @@ __all__ = [
     "Evaluation",
     "Event",
     "EventReceipt",
+    "FeedbackAges",
     "FigureBounds",
     "FindingRules",
     "Flag",
@@ -322,4 +323,6 @@ __all__ = [
     "UnknownCheckpoints",
     "ValueRange",
     "Verdict",
+    "Writers",
+    "WrittenRows",
 ]

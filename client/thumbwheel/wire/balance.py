@@ -1,6 +1,7 @@
 """The composition of training rows, the advised balance, and the reasons against training on them."""
 
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -27,6 +28,37 @@ class Segment(BaseModel):
     undesirable: int
     weight_desirable: float
     weight_undesirable: float
+
+
+class WrittenRows(BaseModel):
+    """Training rows with one kind of writer."""
+
+    desirable: int
+    undesirable: int
+    weight: float = Field(description="of all these rows together, after the caps on influence")
+    share_of_rows: float = Field(description="of all training rows, 0 to 1")
+    share_of_weight: float
+
+
+class FeedbackAges(BaseModel):
+    """Days from the newest judgement of each training row to the newest one of the snapshot; null without times."""
+
+    p10: float | None = Field(description="a tenth of the rows is at most this old")
+    median: float | None
+    p90: float | None
+    oldest: float | None
+    without_time: int = Field(description="training rows whose time nobody sent, which are not among them")
+
+
+class Writers(BaseModel):
+    """The writers of the training rows, and the age of the feedback on what they wrote."""
+
+    reference_checkpoint_id: UUID | None = Field(description="what a run measures against: the shipped checkpoint")
+    reference: WrittenRows = Field(description="rows that this checkpoint wrote")
+    others: WrittenRows = Field(description="rows of other checkpoints: earlier ones, or ones that never shipped")
+    people: WrittenRows = Field(description="texts that users wrote in place of completions")
+    unknown: WrittenRows = Field(description="rows without a checkpoint_id")
+    age_days: FeedbackAges
 
 
 class Refusal(BaseModel):

@@ -182,6 +182,12 @@ class RecipeFields(Section):
         description="the class that a lambda of auto weighs up where it is the rarer one; desirable: where undesirable "
         "rows are the rarer ones, both classes weigh 1, as many of the few are mistakes of the voters",
     )
+    behaviour_correction: bool = Field(
+        default=False,
+        description="weigh each row by how much more, or less, probable the reference writes its completion than the "
+        "model that served it did, per token, between 0.2 and 5, with mean 1 in each class; for rows whose completion "
+        "was registered with log-probs. Refused if the rows are then worth less than a tenth of as many equal ones",
+    )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
     packing: Literal["auto", "off"] = Field(
@@ -239,6 +245,10 @@ class Recipe(RecipeFields):
             raise ValueError(f"labels names {twice} twice: give each label one weight")
         if self.labels and self.objective != "mo_kto":
             raise ValueError(f"labels is for mo_kto alone, objective is {self.objective}: remove labels")
+        if self.behaviour_correction and self.objective in PAIRED | {"sft"}:
+            raise ValueError(
+                f"behaviour_correction weighs rows of two classes, {self.objective} has none: set it to false"
+            )
         if self.objective in WITHOUT_LAMBDA:
             for name in ("lambda_desirable", "lambda_undesirable"):
                 if getattr(self, name) not in ("auto", 1.0):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from thumbwheel.wire.balance import BalancePlan, Refusal
+from thumbwheel.wire.balance import BalancePlan, Refusal, Writers
 from thumbwheel.wire.project_suites import SuiteOfRun
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
 from thumbwheel.wire.values import Body, storable
@@ -194,6 +194,7 @@ class Readiness(BaseModel):
     reasons: list[str] = Field(description="what stands in the way, each with its remedy")
     refusals: list[Refusal] = Field([], description="those of the reasons that the rows give, for programs")
     plan: BalancePlan | None = Field(None, description="what the training rows are made of, and how to balance them")
+    writers: Writers | None = Field(None, description="who wrote the training rows, and how old their feedback is")
     unknown_checkpoints: UnknownCheckpoints | None = None
     lambda_desirable: float | None
     lambda_undesirable: float | None

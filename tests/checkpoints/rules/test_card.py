@@ -35,6 +35,21 @@ MANIFEST: dict[str, Any] = {
 }
 
 
+def test_the_distance_from_the_models_that_wrote_the_rows_is_on_the_card():
+    report = {
+        "rows_with_log_probs": 1600, "rows_without": 400, "mean_absolute_difference": 0.31, "clipped": 3,
+        "effective_share": 0.78, "effective_share_with_row_weights": 0.7, "corrected": True,
+    }  # fmt: skip
+
+    def told(**changes):
+        return card({**MANIFEST, "training": {**MANIFEST["training"], "off_policy": {**report, **changes}}})
+
+    assert "Of the rows, 1,600 have the log-probs with which they were sampled, 400 have none." in told()
+    assert "differ by 0.31 nats per token on average; over 0.5 is far. Rows were weighed by who wrote them" in told()
+    assert "would leave 78% of the rows' worth; behaviour_correction was off." in told(corrected=False)
+    assert "nats per token on average" not in card(MANIFEST)
+
+
 def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
     text = card(MANIFEST)
 

@@ -1,6 +1,7 @@
 """Readiness of a large log is computed in the background and shown immediately."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from thumbwheel import wire
@@ -117,6 +118,27 @@ def test_too_small_a_holdout_for_the_gates_stops_no_run_and_says_how_many_labels
     assert len(found.undecided) == 4
     assert found.notices[:4] == found.undecided
     assert request("small").state == "queued"
+
+
+def test_rows_that_other_models_wrote_are_noticed_in_a_large_log_too():
+    store(DESK, [
+        wire.Event(
+            completion_id=f"c{number}", actor=f"user {number}", prompt=f"Question {number}?",
+            completion=f"Answer {number}.", signal=wire.Thumbs(value=("up", "down")[number % 2]),
+            checkpoint_id=UUID(int=1 + number % 3),
+        )
+        for number in range(60)
+    ])  # fmt: skip
+    look_ahead()
+
+    found = ready()
+
+    assert found.writers is not None
+    assert found.writers.others.share_of_rows == 1
+    assert found.writers.age_days.without_time == 0
+    [notice] = [line for line in found.notices if "live" in line]
+    assert notice.startswith("only 0% of the training weight was written by the checkpoint that is live, 100% by other")
+    assert "collect more feedback on this one" in notice
 
 
 def test_few_actors_and_votes_in_quarantine_are_said_and_stop_nothing():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -20,10 +21,11 @@ from app.projects.tables import Project
 from app.readiness import service as readiness
 from app.snapshots import service as snapshots
 from app.snapshots.prompts.split import group_of, key_of, split_of
+from app.snapshots.redactions.rewrite import without
 from app.snapshots.tables import SnapshotRedaction
 from tests import small_snapshot
 from tests.bare_project import CONFIGURATION
-from tests.logged import store
+from tests.logged import register, store
 
 P = "desk"
 RULES = wire.SnapshotRules(minimum_per_class=5, holdout_share=0.2)
@@ -427,6 +429,84 @@ def test_only_completions_of_the_shipped_checkpoint_where_the_rules_say_so(tmp_p
     assert {row["checkpoint_id"] for row in rows} == {str(SHIPPED)}
     assert len(rows) == 40
     assert ready(rules).counts == wire.ClassCounts(desirable=20, undesirable=20)
+
+
+def test_manifest_and_readiness_say_who_wrote_the_training_rows_and_how_old_they_are(tmp_path):
+    say(
+        *(thumb(n, "up" if n % 2 else "down", checkpoint_id=str(SHIPPED)) for n in range(20)),
+        *(
+            thumb(n, "up" if n % 2 else "down", checkpoint_id=str(UUID(int=8)), occurred_at="2026-01-01T00:00:00Z")
+            for n in range(20, 80)
+        ),
+        *(thumb(n, "up" if n % 2 else "down", origin="import") for n in range(80, 90)),
+        thumb(90, "up", signal={"kind": "edit", "text": "Something else entirely."}, checkpoint_id=str(SHIPPED)),
+    )
+
+    built = build(tmp_path / "snapshot")
+
+    writers = wire.Writers.model_validate(built.manifest["writers"])
+    assert writers == ready().writers
+    rows = table(tmp_path / "snapshot", "train-text")
+    wrote = [row["checkpoint_id"] for row in rows if row["reason"] != "edited_text"]
+    old = str(UUID(int=8))
+    for part, writer in ((writers.reference, str(SHIPPED)), (writers.others, old), (writers.unknown, None)):
+        assert part.desirable + part.undesirable == wrote.count(writer)
+        assert part.share_of_rows == pytest.approx(wrote.count(writer) / len(rows))
+    assert writers.people.desirable == len(rows) - len(wrote)
+    weights = [row["weight"] for row in rows]
+    assert writers.others.share_of_weight == pytest.approx(
+        sum(row["weight"] for row in rows if row["checkpoint_id"] == old) / sum(weights)
+    )
+    assert writers.age_days.without_time == wrote.count(None)
+    age = (now() - datetime(2026, 1, 1, tzinfo=UTC)) / timedelta(days=1)
+    assert writers.age_days.oldest == pytest.approx(age, abs=0.1)
+    assert writers.age_days.p10 == 0
+    [notice] = [line for line in ready().notices if "live" in line]
+    assert "set snapshot.events to shipped" in notice
+    assert notice in (tmp_path / "snapshot" / "card.md").read_text()
+
+
+def register_with_log_probs(number: int, log_probs: list[float] | None) -> None:
+    tokens = None if log_probs is None else list(range(len(log_probs)))
+    body = {"prompt": f"Question {number}?", "completion": f"Answer {number}.", "token_ids": tokens}
+    register(P, f"c{number:03}", {**body, "log_probs": log_probs})
+
+
+def test_registered_log_probs_are_a_column_of_the_shards_as_means_per_token(tmp_path):
+    say_enough()
+    say(thumb(1, "up", actor="editor", signal={"kind": "edit", "text": "Another text."}))
+    register_with_log_probs(1, [-1.0, -2.0, -0.25, 0.0])
+    register_with_log_probs(2, [-0.1] * 7)
+    register_with_log_probs(3, None)
+    register_with_log_probs(4, [])
+    register_with_log_probs(5, [-1.7e308, -1.7e308, -0.5])
+
+    built, again = build(tmp_path / "snapshot"), build(tmp_path / "again")
+
+    assert built.id == again.id
+    means = {"c001": -0.8125, "c002": pytest.approx(-0.1), "c005": pytest.approx(-2000.5 / 3)}
+    assert log_probs_in(tmp_path / "snapshot") == means
+    (tmp_path / "rest").mkdir()
+    without(built.manifest, tmp_path / "snapshot", ["c002"], tmp_path / "rest")
+    del means["c002"]
+    assert log_probs_in(tmp_path / "rest") == means
+
+
+def log_probs_in(folder: Path) -> dict[str, float]:
+    rows = [row for path in folder.glob("*-*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert len(rows) > 80
+    return {row["completion_id"]: row["writer_log_prob"] for row in rows if row["writer_log_prob"] is not None}
+
+
+def test_shards_of_a_log_without_log_probs_have_no_column_for_them(tmp_path):
+    say_enough()
+    register_with_log_probs(3, None)
+    register_with_log_probs(200, [-1.0])  # nobody has judged it
+
+    build(tmp_path / "snapshot")
+
+    for path in (tmp_path / "snapshot").glob("*-*.parquet"):
+        assert "writer_log_prob" not in pq.read_schema(path).names
 
 
 def test_a_holdout_without_a_class_is_a_warning(tmp_path):

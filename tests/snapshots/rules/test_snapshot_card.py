@@ -2,12 +2,15 @@
 
 import copy
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.snapshots.balance.plan import Cell, plan
+from app.snapshots.balance.writers import ages_from, writers_of
 from app.snapshots.files.card import card
 from app.snapshots.files.plot import WIDTH, Bar, diverging
 
@@ -113,6 +116,34 @@ def test_classes_are_drawn_by_split_reason_and_checkpoint():
 )
 def test_the_card_says_how_classes_splits_and_sides_stand(said):
     assert said in card(NEW)
+
+
+def test_the_card_says_who_wrote_the_rows_and_that_too_few_are_of_the_live_model():
+    live, old = UUID(int=1), UUID(int=2)
+    cells = [Cell(str(live), "thumbs_up", True, 40, 40.0, 40.0), Cell(str(live), "thumbs_down", False, 30, 30.0, 30.0)]
+    cells += [Cell(str(old), "thumbs_up", True, 300, 300.0, 300.0), Cell(None, "edit", True, 10, 30.0, 90.0)]
+    cells.append(Cell(str(live), "edited_text", True, 20, 100.0, 500.0))
+    day = 86_400_000_000
+    ages = ages_from(np.array([0, 100, 97, 90, 10]) * day, newest=101 * day)
+    manifest = {**NEW, "writers": writers_of(cells, live, ages).model_dump(mode="json")}
+
+    few, many = (card({**manifest, "rules": {**NEW["rules"], "minimum_per_class": least}}) for least in (200, 30))
+
+    assert "| the checkpoint that was live: the reference of the run | 40 | 30 | 18% | 14% |\n" in few
+    assert "| other checkpoints | 300 | 0 | 75% | 60% |\n" in few
+    assert "| people: texts in place of completions | 20 | 0 | 5% | 20% |\n" in few
+    assert "| unknown: no `checkpoint_id` was sent | 10 | 0 | 2% | 6% |\n" in few
+    assert "4 at the median, 1 and 91 at the first and the last tenth, 91 at most." in few
+    assert "only 14% of the training weight was written by the checkpoint that is live, 60% by other" in few
+    assert "collect more feedback on this one: it has 40 desirable and 30 undesirable training rows, too few" in few
+    assert "set snapshot.events to shipped, which leaves about 40 desirable and 30 undesirable" in many
+    assert "Warning" not in card(
+        {
+            **manifest,
+            "writers": writers_of(cells[:2], live, ages).model_dump(mode="json"),
+            "rules": {**NEW["rules"], "minimum_per_class": 200},
+        }
+    )
 
 
 def test_a_manifest_without_plan_and_leakage_has_a_card():

@@ -19,8 +19,9 @@ from worker.training.job import PairsFile, Shard
 from worker.training.machine.process import TrainingRefusal
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
-#: Columns that only some objectives need: several labels of a row, spans of a completion with their own weights.
-OPTIONAL = ("labels", "spans")
+#: Columns that a shard may lack: several labels of a row, spans of a completion with their own weights, and the mean
+#: log-prob per token that the completion had when it was sampled.
+OPTIONAL = ("labels", "spans", "writer_log_prob")
 #: Reasons to drop a row whose remedy lies in the base model's folder.
 OF_THE_MODEL = frozenset(
     {
@@ -40,6 +41,7 @@ class Row:
     prompt_key: bytes  # equal for equal prompts, however they were cut
     labels: Mapping[str, bool] = field(default_factory=dict)  # by name, for mo_kto
     token_weights: Weights | None = None  # [C], for tkto
+    writer_log_prob: float | None = None  # mean per token, nats; None if unknown, or if the row was cut
 
     @property
     def length(self) -> int:
@@ -170,6 +172,8 @@ def read_rows(
                     prompt_key=prompt_key(prompt),
                     labels=_labels(batch, index),
                     token_weights=None if weights is None else fit_weights(weights, len(usable.completion)),
+                    # What is left of a cut row is not what the server wrote.
+                    writer_log_prob=None if usable.tokens_cut else _optional(batch, "writer_log_prob", index),
                 )
                 placed.append((batch["position"][index], trained, (shard.path, first + index)))
             first += rows
@@ -267,11 +271,16 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
         raise TrainingRefusal("shard_unreadable", message) from None
 
 
+def _optional(batch: Mapping[str, list[Any]], column: str, index: int) -> Any:
+    """Returns the row's value in a column that the shard may lack."""
+    return batch[column][index] if column in batch else None
+
+
 def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
-    values = batch["labels"][index] if "labels" in batch else None
+    values = _optional(batch, "labels", index)
     return {label["name"]: label["value"] for label in values or () if label["value"] is not None}
 
 
 def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
-    values = batch["spans"][index] if "spans" in batch else None
+    values = _optional(batch, "spans", index)
     return [Span(span["start"], span["end"], span["weight"]) for span in values or ()]

@@ -8,6 +8,7 @@ import torch
 
 from worker.training.data.dropped import warnings_of
 from worker.training.models import lora
+from worker.training.off_policy import FAR, OffPolicy
 from worker.training.saved_state import Position
 from worker.training.training_run import TrainingRun
 from worker.training.watch import plan_diagnosis
@@ -22,9 +23,12 @@ class Notice(NamedTuple):
     again: bool = False  # whether it is given again where an earlier attempt gave one of the same code
 
 
-def notices_at_start(run: TrainingRun, position: Position, passed_over: Sequence[str]) -> Iterator[Notice]:
+def notices_at_start(
+    run: TrainingRun, writers: OffPolicy | None, position: Position, passed_over: Sequence[str]
+) -> Iterator[Notice]:
     """Yields the notices of an attempt that starts or continues at `position`.
 
+    `writers`: the distance of the reference from the models that wrote the rows, where it is known.
     `passed_over`: names of the training checkpoints that did not verify.
     """
     start, recipe = run.start, run.recipe
@@ -51,6 +55,15 @@ def notices_at_start(run: TrainingRun, position: Position, passed_over: Sequence
         yield Notice(0, code, message)
     for finding in plan_diagnosis.of_rows(start.read, run.plan, recipe, start.context):
         yield Notice(0, finding.code, finding.message)
+    if writers is not None and writers.mean_difference > FAR:
+        yield Notice(0, "off_policy", _far(writers))
+    if recipe.behaviour_correction and writers is None:
+        yield Notice(
+            0,
+            "no_log_probs",
+            "behaviour_correction changes nothing, as no training row has log-probs: register completions with "
+            "token_ids and log_probs",
+        )
     if position.threads != torch.get_num_threads():
         yield Notice(
             position.step,
@@ -58,6 +71,16 @@ def notices_at_start(run: TrainingRun, position: Position, passed_over: Sequence
             f"the run began with {position.threads} threads and continues with {torch.get_num_threads()}: "
             f"set OMP_NUM_THREADS={position.threads} if the weights must equal an uninterrupted run's bit for bit",
         )
+
+
+def _far(writers: OffPolicy) -> str:
+    return (
+        f"the reference gives the completions of {writers.with_log_probs} rows log-probs that differ by "
+        f"{writers.mean_difference:.2f} nats per token from those that they were sampled with (over {FAR:g} is far): "
+        "set snapshot.events to shipped, collect more feedback on the checkpoint that is live, or set "
+        "behaviour_correction; if that checkpoint wrote most of them, compare the chat template and the temperature of "
+        "the server with the model's own"
+    )
 
 
 def _damaged(folder: Path, names: Sequence[str], step: int) -> str:
