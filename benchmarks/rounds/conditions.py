@@ -11,7 +11,7 @@ VotesOf = Literal["live", "all", "all_decayed"]
 
 @dataclass(frozen=True)
 class Way:
-    """How a round learns."""
+    """The settings of a round."""
 
     recipe: Mapping[str, Any] = field(default_factory=dict)  # changes to the preset
     votes: VotesOf = "live"
