@@ -1,6 +1,9 @@
 """`thumbwheel checkpoints samples | compare`."""
 
 from app import artifacts
+from app.checkpoints.replay.figures import ReplayedAnswer, Reply, figures_of
+from app.suites.figures import Intervals
+from tests.cli.conftest import on_a_screen
 from tests.desk import execute
 from tests.sample_rows import held_out, replayed, written
 
@@ -29,13 +32,20 @@ def test_samples_are_listed_and_bounded(cli, registered, tmp_path):
 def test_answers_that_users_disliked_are_shown_beside_the_new_replies(cli, registered, tmp_path):
     rows = replayed("Where is it?", "No idea.", ["Here.", "No idea.", "?"], completion_id="c7", split="train")
     sha256 = artifacts.put(written(tmp_path / "samples.parquet", rows)).sha256
-    checkpoint = registered()
+    replies = {"candidate": Reply("Here.", finished=True), "shipped": Reply("No idea.", finished=True)}
+    answer = ReplayedAnswer("No idea.", desirable=False, held_out=False, replies=replies)
+    checkpoint = registered(scores={"replay": figures_of([answer], Intervals(100, 0.95, 0))})
     files = "jsonb_build_object('samples.parquet', CAST(:sha256 AS text))"
     execute(f"INSERT INTO checkpoint_texts VALUES (:id, {files})", id=checkpoint, sha256=sha256)
 
     [item] = cli("checkpoints", "samples", str(checkpoint), "--source", "disliked").document
     assert (item["answer"], item["candidate"]["completion"]) == ("No idea.", "Here.")
     assert cli("checkpoints", "samples", str(checkpoint), "--source", "liked").document == []
+    side_by_side = on_a_screen(cli, "checkpoints", "samples", str(checkpoint))
+    assert "c7 (train), greedy: Where is it?" in side_by_side
+    assert "disliked answer" in side_by_side
+    shown = " ".join(on_a_screen(cli, "checkpoints", "show", str(checkpoint)).split())
+    assert "Of 1 answers that users disliked, 0 are repeated word for word (0 … 79 %; the shipped" in shown
 
 
 def test_two_checkpoints_are_compared_on_the_prompts_that_both_answered(cli, registered, tmp_path):
