@@ -69,6 +69,8 @@ def _in_words(difference: wire.ArmDifference) -> str:
     parts = []
     if difference.auroc.value is not None:
         parts.append(f"{_figure(difference.auroc)} AUROC")
+    elif difference.auroc.reason is not None:
+        parts.append(f"AUROC unknown: {difference.auroc.reason}")
     if difference.prompts:
         parts.append(
             f"on {difference.prompts} prompts {_figure(difference.tokens)} tokens, "

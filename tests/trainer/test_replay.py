@@ -123,9 +123,9 @@ def test_replies_to_replayed_prompts_are_kept_with_the_answers_and_counted(repla
         for model in ("candidate", "shipped"):
             of_model = [row for row in rows if (row["source"], row["model"]) == (source, model)]
             again = [row["completion"].split() == row["answer"].split() for row in of_model if row["finished"]]
-            if len(again) == 3:
-                assert replay[name][model]["value"] == pytest.approx(sum(again) / 3)
-            assert replay[name][model]["groups"] == 3
+            assert replay[name][model]["groups"] >= len(again)
+            if len(again) == replay[name][model]["groups"] > 0:
+                assert replay[name][model]["value"] == pytest.approx(sum(again) / len(again))
 
 
 @pytest.mark.xdist_group("replayed")

@@ -71,5 +71,5 @@ def _from_the_end(job: Job, shard: Shard, *, desirable: bool) -> Iterator[dict[s
             rows = file.read_row_group(group, columns=columns)
             wanted = pc.and_(pc.equal(rows["label"], pa.scalar(desirable)), pc.greater(rows["weight"], 0))
             if "reason" in columns:  # a snapshot from elsewhere may have none
-                wanted = pc.and_(wanted, pc.not_equal(rows["reason"], EDITED_TEXT))
+                wanted = pc.and_(wanted, pc.fill_null(pc.not_equal(rows["reason"], EDITED_TEXT), fill_value=True))
             yield from reversed(rows.filter(wanted).to_pylist())

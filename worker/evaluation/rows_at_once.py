@@ -49,6 +49,6 @@ class RowsAtOnce:
             )
         write_sealed(job.workdir / FILE, json.dumps({"halvings": self.halvings + 1}).encode())
         return OutOfMemory(
-            f"{self.read} rows of the holdout read or {self.sampled} sampled at once do not fit into memory "
+            f"{self.read} rows of the holdout read or {self.sampled} or more sampled at once do not fit into memory "
             f"({first_line(error)}): score again, which uses half as many"
         )

@@ -7,8 +7,8 @@ have the same random numbers for a prompt, so equal models write equal replies.
 The stage is bounded by `evaluation.sample_minutes` and `evaluation.sample_tokens`, of which each model may take an
 equal share. Prompts are sampled in waves, in random order, and a wave that does not end in time counts for no model:
 otherwise short replies would be more frequent among those that remain. The first wave is small, so that a slow model
-has some figures, and each other one larger, as many rows at once are cheaper. Replayed prompts come last, in waves of
-their own, the newest answers first: they cost the other figures nothing.
+has some figures, and the next ones are larger where more rows at once are cheaper. Replayed prompts come last, in waves
+of their own, the newest answers first, so a model's limit costs them first.
 
 Legend: N replies.
 """
@@ -41,8 +41,9 @@ from worker.training.forward.logprobs import Reading
 from worker.training.job import Job
 from worker.training.watch.kl_estimate import drift_of_tokens
 
-#: Requests of the first wave, as a multiple of the rows that are read at once. Each other wave has twice as many.
-FIRST_WAVE = 4
+#: Requests of the first wave, as a multiple of the rows that are read at once. Each other wave has twice as many, up to
+#: the same multiple of the rows that are written at once.
+WAVE = 4
 
 
 class _BudgetSpent(Exception):
@@ -90,6 +91,7 @@ class Samples:
         self._context, self._most = context, most
         self._read_at_once, self._as_many_as_fit, self._rows_at_once = read_at_once, as_many_as_fit, read_at_once
         self._ids = [with_room(prompt.ids, most, context) for prompt in prompts]
+        self._replayed_from = sum(prompt.answer is None for prompt in prompts)
         self._models_left, self._stop = models, stop
         self._way: BatchWay | None = None
         self._written: dict[str, _Written] = {}
@@ -150,12 +152,15 @@ class Samples:
 
     def _waves(self) -> Iterator[range]:
         per_prompt = 2 if self._settings.temperature == 1 else 3
-        start, size = 0, max(1, FIRST_WAVE * self._read_at_once // per_prompt)
-        replayed_from = sum(prompt.answer is None for prompt in self._prompts)
+        start, size, largest = (
+            0,
+            *(max(1, WAVE * rows // per_prompt) for rows in (self._read_at_once, self._rows_at_once)),
+        )
+        replayed_from = self._replayed_from
         while start < self._usable:
             end = min(start + size, self._usable, replayed_from if start < replayed_from else self._usable)
             yield range(start, end)
-            start, size = end, 2 * size
+            start, size = end, min(2 * size, largest)
 
     def _write_wave(self, sampler: Sampler, wave: range, written: _Written, limits: tuple[float, int]) -> None:
         temperature = self._settings.temperature
@@ -244,11 +249,11 @@ class Samples:
                 "tokens": self._count,
                 "tokens_per_second": self._count / self._seconds if self._count else None,
                 "rows_at_once": self._rows_at_once,
-                "stopped_by": self._stopped_by,
+                "stopped_by": self._stopped_by if self._usable < self._replayed_from else None,
                 **{name: figures_of(replies[name], over_prompts) for name in files.MODELS},
                 **against,
             },
-            "replay": replay.figures_of(self._replayed(), Intervals(*bounds)),
+            "replay": {**replay.figures_of(self._replayed(), Intervals(*bounds)), "stopped_by": self._stopped_by},
         }
 
     def keep(self, path: Path) -> None:

@@ -4,10 +4,11 @@ A row's writer is the model that served its completion y. The server may have lo
 when it was sampled, in nats. With lp_ref(y|x) summed over y's tokens, and |y| their number,
 
     d = lp_ref(y|x) / |y| − μ                     nats per token
-    w = clip(exp(d), 0.2, 5) / mean of these over the rows of its class
+    w = clip(exp(d), 0.2, 5) / mean of these over the rows of its class, weighed by the rows' own weights
 
-and w = 1 before the division for rows without μ. A ratio of whole completions, exp(|y|·d), would be unbiased and of
-little use: its variance grows exponentially with the length. The mean per token is biased, and bounded.
+and w = 1 before the division for rows without μ. Each class keeps its summed weight, from which λ was found. A ratio of
+whole completions, exp(|y|·d), would be unbiased and of little use: its variance grows exponentially with the length.
+The mean per token is biased, and bounded.
 
 The effective sample size is (Σw)² / Σw² (Kish 1965). By its clipping w alone keeps at least 4·0.2·5 / 5.2² = 15 % of
 the rows, so what is refused is too small a share of w times the rows' own weights, which the loss takes.
@@ -103,17 +104,18 @@ def measured(rows: Sequence[Row], log_probs: Sequence[float], indices: Sequence[
     ratio = np.ones(len(rows))
     ratio[known] = np.exp(np.clip(difference, low, high))
     desirable = np.array([row.desirable for row in rows])
+    own = np.array([row.weight for row in rows])
     weight = ratio.copy()
     for of_class in (desirable, ~desirable):
-        if of_class.any():
-            weight[of_class] /= ratio[of_class].mean()
+        if (summed := own[of_class].sum()) > 0:
+            weight[of_class] /= (own * ratio)[of_class].sum() / summed
     return OffPolicy(
         weights=dict(zip(indices, weight.tolist(), strict=True)),
         with_log_probs=int(known.sum()),
         mean_difference=float(np.abs(difference).mean()),
         clipped=int(((difference < low) | (difference > high)).sum()),
         effective_share=_effective_share(weight),
-        trained_share=_effective_share(weight * [row.weight for row in rows]),
+        trained_share=_effective_share(weight * own),
     )
 
 

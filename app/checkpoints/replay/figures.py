@@ -92,13 +92,13 @@ def judged_figures_of(
     }
 
 
-def _again(answer: ReplayedAnswer, model: str) -> bool:
-    """Returns whether the model's reply has the words of the answer. One that was cut off does so if the answer begins
-    with it.
-    """
+def _again(answer: ReplayedAnswer, model: str) -> float:
+    """Returns 1 if the model's reply has the words of the answer, else 0; NaN if it was cut off before they differ."""
     reply = answer.replies[model]
     written, given = " ".join(reply.text.split()), " ".join(answer.text.split())
-    return written == given or (not reply.finished and written != "" and given.startswith(written))
+    if not reply.finished and given != written and given.startswith(written):
+        return nan
+    return float(written == given)
 
 
 def _won(pair: JudgedPair, share: float) -> float:

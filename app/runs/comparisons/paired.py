@@ -15,6 +15,8 @@ from app.statistics.bootstrap import Bootstrap, paired_difference
 from app.statistics.measures import Array
 
 RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 0
+#: Resamples times held-out rows, which take about a second; many rows get fewer resamples, but not fewer than these.
+CELLS, FEWEST_RESAMPLES = 4_000_000, 200
 
 #: The columns of samples.parquet that are read.
 COLUMNS = ("source", "group", "model", "decoding", "tokens", "lp_candidate", "lp_shipped")
@@ -70,7 +72,8 @@ def auroc_difference(first: HeldOutScores, second: HeldOutScores | None) -> dict
         known = set(second.places)
         shared = [place for place in first.places if place in known]
         first, second = first.of(shared), second.of(shared)
-    over_prompts = Bootstrap(first.groups_N, first.weight_N, RESAMPLES, CONFIDENCE, SEED)
+    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, CELLS // max(1, len(first.places))))
+    over_prompts = Bootstrap(first.groups_N, first.weight_N, resamples, CONFIDENCE, SEED)
     of_second = measures.constant(0.5) if second is None else measures.auroc(second.log_ratio_N, second.desirable_N)
     statistic = measures.difference(measures.auroc(first.log_ratio_N, first.desirable_N), of_second)
     return over_prompts.interval(statistic, "the held-out rows that both have are of one class only")

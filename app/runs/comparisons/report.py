@@ -22,7 +22,7 @@ from app.runs.states import RunState
 from app.runs.tables import ComparisonJob, Run
 
 SAMPLES = "samples.parquet"
-NO_SCORES = "no seed of both arms has scores of single rows"
+NO_SCORES = "not every seed of both arms has scores of single rows"
 Content = TypeVar("Content")
 
 Checkpoints = Mapping[UUID, wire.Checkpoint]
@@ -110,14 +110,18 @@ def _differences(
             continue
         if arm.name == UNTOUCHED:
             second = values_of(samples, "shipped")
-            aurocs = [auroc_difference(own, None) for own in scores.values()]
+            others = dict.fromkeys(scores)
         else:
             second = values_of(_samples_of(arm, checkpoints), "candidate")
-            others = _scores_of(arm, checkpoints)
-            aurocs = [auroc_difference(scores[seed], others[seed]) for seed in scores if seed in others]
+            others = {**_scores_of(arm, checkpoints)}
         prompts, tokens, nats = differences_over_samples(first, second)
-        if prompts or aurocs:
-            auroc = arm_figures.pooled(aurocs) if aurocs else wire.ArmFigure(reason=NO_SCORES)
+        # With fewer seeds than the arms' AUROCs rest on, the variation between trainings would be left out.
+        seeds = {*_registered(leading, checkpoints), *(_registered(arm, checkpoints) or scores)}
+        paired = [
+            auroc_difference(scores[seed], others[seed]) for seed in scores if scores.keys() == others.keys() == seeds
+        ]
+        if prompts or paired:
+            auroc = arm_figures.pooled(paired) if paired else wire.ArmFigure(reason=NO_SCORES)
             yield wire.ArmDifference(
                 first=leading.name, second=arm.name, prompts=prompts, auroc=auroc, tokens=tokens,
                 kl_nats_per_completion=nats,

@@ -185,8 +185,9 @@ class RecipeFields(Section):
     behaviour_correction: bool = Field(
         default=False,
         description="weigh each row by how much more, or less, probable the reference writes its completion than the "
-        "model that served it did, per token, between 0.2 and 5, with mean 1 in each class; for rows whose completion "
-        "was registered with log-probs. Refused if the rows are then worth less than a tenth of as many equal ones",
+        "model that served it did, per token, between 0.2 and 5; each class keeps its weight; for rows whose "
+        "completion was registered with log-probs. Refused if the rows are then worth less than a tenth of as many "
+        "equal ones",
     )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
@@ -317,7 +318,8 @@ def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) 
         )
     elif given_d == "auto":
         middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
-        changes["lambda_desirable"] = middle * float(given_u) * weight_undesirable / weight_desirable
+        balanced = middle * float(given_u) * weight_undesirable / weight_desirable
+        changes["lambda_desirable"] = balanced if recipe.weigh_up == "either" else max(balanced, float(given_u))
     elif given_u == "auto":
         middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
         balanced = float(given_d) * weight_desirable / (middle * weight_undesirable)

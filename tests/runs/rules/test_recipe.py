@@ -109,7 +109,10 @@ def test_both_automatic_lambdas_leave_the_commoner_class_at_1():
 
 def test_rare_undesirable_rows_are_not_weighed_up_where_only_desirable_ones_may_be():
     one_sided = recipe_of("lora-small", {"weigh_up": "desirable"})
-    fixed = recipe_of("lora-small", {"weigh_up": "desirable", "lambda_desirable": 2.0})
+    fixed, other = (
+        recipe_of("lora-small", {"weigh_up": "desirable", f"lambda_{side}": 2.0})
+        for side in ("desirable", "undesirable")
+    )
 
     def lambdas(recipe, *weights):
         resolved = resolve(recipe, *weights)
@@ -117,7 +120,7 @@ def test_rare_undesirable_rows_are_not_weighed_up_where_only_desirable_ones_may_
 
     assert lambdas(one_sided, 700, 300) == (1.0, 1.0)
     assert lambdas(one_sided, 300, 700) == lambdas(recipe_of("lora-small"), 300, 700)
-    assert lambdas(fixed, 700, 300) == (2.0, 2.0)
+    assert lambdas(fixed, 700, 300) == lambdas(other, 700, 300) == (2.0, 2.0)
     assert lambdas(recipe_of("lora-small"), 700, 300)[1] > 2
 
 
