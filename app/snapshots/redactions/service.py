@@ -154,8 +154,14 @@ def _redact_samples(session: Session, snapshot_id: UUID, successor_id: UUID | No
     successor = None if successor_id is None else snapshots.require(session, successor_id)
     groups = set() if successor is None else _held_out(successor)
 
+    left: dict[str, bool] = {}
+
     def rows_left(completion_ids: Collection[str]) -> set[str]:
-        return set() if successor is None else _with_rows(successor, completion_ids)
+        # Checkpoints of one snapshot replayed mostly the same answers, so its shards are read once for all of them.
+        unknown = set(completion_ids) - left.keys()
+        found = set() if successor is None else _with_rows(successor, unknown)
+        left.update({each: each in found for each in unknown})
+        return {each for each in completion_ids if left[each]}
 
     for sha256 in samples.redact(session, store.with_predecessors(session, snapshot_id), groups, rows_left):
         artifacts.delete(sha256)

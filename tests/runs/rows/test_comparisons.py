@@ -456,6 +456,18 @@ def test_arms_whose_intervals_overlap_are_told_apart_by_their_scores_of_the_same
     assert "above bco by" in job.recommendation.reason
 
 
+def test_arms_are_paired_over_all_of_their_seeds_or_not_at_all(tmp_path):
+    job = start("kto", "untouched", seeds=2)
+    train(children(job)[0], tmp_path, auroc=0.9, samples=samples(3), scores_of_rows=row_scores(1.0))
+    look(job)
+    train(children(job)[1], tmp_path, auroc=0.9)
+
+    [untouched] = look(job).differences
+
+    assert (untouched.prompts, untouched.auroc.value) == (20, None)
+    assert untouched.auroc.reason == "not every seed of both arms has scores of single rows"
+
+
 def test_a_job_that_ends_while_the_artifact_store_is_away_gets_its_paired_differences_when_it_is_back(tmp_path):
     job = start("kto", "untouched")
     train(children(job)[0], tmp_path, auroc=0.9, samples=samples(3))
