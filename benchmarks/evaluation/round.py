@@ -15,7 +15,7 @@ from benchmarks.kto_study.conditions import Condition
 from benchmarks.kto_study.desk import Size, made, tickets_of
 from benchmarks.kto_study.trial import stage_condition
 from worker.demo.language import typical_reply
-from worker.demo.story import DRAFTS, LEARNING_RATES
+from worker.demo.story import DRAFTS, EPOCHS, LEARNING_RATE
 from worker.evaluation.score import score
 from worker.training.train import train
 
@@ -54,7 +54,7 @@ def scored_round(folder: Path, prompts: int, console: Console, *, quick: bool) -
     workdir = folder / "round"
     stage_condition(
         workdir,
-        Condition("evaluation", recipe={"learning_rate": LEARNING_RATES[0], "evaluation": evaluation}),
+        Condition("evaluation", recipe={"learning_rate": LEARNING_RATE, "epochs": EPOCHS, "evaluation": evaluation}),
         desk,
         SEED,
     )
