@@ -71,6 +71,10 @@ def test_an_adapter_measured_against_a_shipped_one_that_is_not_zero_equals_trls(
         # This mean of differences of log-probs of twenty nats contains a norm of the columns of each weight: it has
         # one more rounding of the last digit than TRL's, which pads.
         assert compared.pop("packed z0").relative <= 2 * WITHIN
+    if "use_rslora" in kind:
+        # The update's scale is √rank times that of plain LoRA, and so is the rounding of the packed sums: up to 2.1e-6
+        # on a processor with AVX-512, under 1e-6 without. In float64 the same gradients agree to 2e-7.
+        assert compared.pop("packed gradient").relative <= 3 * WITHIN
     assert worst(compared) <= WITHIN
     assert compared["reward of desirable"].ours > 0.1, "the shipped adapter, not the bare base, is the reference"
 
