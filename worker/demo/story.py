@@ -32,8 +32,8 @@ ROUNDS, ROUNDS_IF_FULL = 2, 3
 DRAFTS = 3000
 #: Number of the last model's replies that users vote on, for its approval.
 LAST_DRAFTS = 600
-#: The same for the full story, whose last run needs enough labels of each class.
-LAST_DRAFTS_IF_FULL = 1500
+#: The same for the full story, whose last run needs 200 labels of each class: of a good model few are undesirable.
+LAST_DRAFTS_IF_FULL = 2400
 USERS = 200
 HELD_OUT = 800
 #: Share of the labels expected from the votes, in the rarer class, at which the run starts.
