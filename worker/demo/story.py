@@ -40,7 +40,7 @@ HELD_OUT = 800
 TRIGGER_SHARE = 0.85
 TRIGGER_SECONDS = 120
 APPROVAL_SECONDS = 30
-#: A recipe that lets the model run away from the reference: a weak pull, a learning rate ten times too high, and the few
+#: A recipe that lets the model run away from the reference: a weak pull, a learning rate ten times too high, and rare
 #: undesirable rows, of which many are mistakes, weighed up. On the desk's second model it gave 18 % good replies and a
 #: drift of 2.5 nats a token; without weighing up, the drift stayed within the budget of the toy gates.
 CARELESS = wire.RecipeChanges(learning_rate=3e-3, beta=0.02, epochs=2, weigh_up="either")
