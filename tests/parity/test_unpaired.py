@@ -72,9 +72,12 @@ def test_an_adapter_measured_against_a_shipped_one_that_is_not_zero_equals_trls(
         # one more rounding of the last digit than TRL's, which pads.
         assert compared.pop("packed z0").relative <= 2 * WITHIN
     if "use_rslora" in kind:
-        # The update's scale is √rank times that of plain LoRA, and so is the rounding of the packed sums: up to 2.1e-6
-        # on a processor with AVX-512, under 1e-6 without. In float64 the same gradients agree to 2e-7.
+        # Float32 is no nearer to float64 here than the bound: with AVX-512 our padded gradient is off by 1.4e-6, the
+        # packed one by 3.2e-6. So the packed gradient is held to the bound in float64.
         assert compared.pop("packed gradient").relative <= 3 * WITHIN
+        rows = cases.unpaired(letters=2)
+        exact = unpaired.compared(policy.double(), shipped.double(), rows, objective=objective, lambdas=(1.7, 1.0))
+        assert exact["packed gradient"].relative <= WITHIN
     assert worst(compared) <= WITHIN
     assert compared["reward of desirable"].ours > 0.1, "the shipped adapter, not the bare base, is the reference"
 

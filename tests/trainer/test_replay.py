@@ -122,10 +122,14 @@ def test_replies_to_replayed_prompts_are_kept_with_the_answers_and_counted(repla
     for name, source in (("repeated", "disliked"), ("kept", "liked")):
         for model in ("candidate", "shipped"):
             of_model = [row for row in rows if (row["source"], row["model"]) == (source, model)]
-            again = [row["completion"].split() == row["answer"].split() for row in of_model if row["finished"]]
-            assert replay[name][model]["groups"] >= len(again)
-            if len(again) == replay[name][model]["groups"] > 0:
-                assert replay[name][model]["value"] == pytest.approx(sum(again) / len(again))
+            texts = [(" ".join(row["completion"].split()), " ".join(row["answer"].split())) for row in of_model]
+            known = [
+                (reply, answer)
+                for row, (reply, answer) in zip(of_model, texts, strict=True)
+                if row["finished"] or reply == answer or not answer.startswith(reply)
+            ]
+            assert replay[name][model]["groups"] == len(known) > 0
+            assert replay[name][model]["value"] == pytest.approx(sum(a == b for a, b in known) / len(known))
 
 
 @pytest.mark.xdist_group("replayed")
