@@ -24,6 +24,7 @@ from benchmarks.desk_study.trials import (
     Trial,
     code_hash,
     finish,
+    finished,
     key,
     pool_of,
     progress_bar,
@@ -81,13 +82,10 @@ def main() -> int:
     console, started = Console(stderr=True), time.monotonic()
     size = Size()
     pool = pool_of(options.jobs)
-    try:
-        results, desks = study(conditions, options.seeds, size, options.cache, pool, console)
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        sys.stderr.write("Interrupted. Run the same command again to resume.\n")
+    found = finished(pool, lambda: study(conditions, options.seeds, size, options.cache, pool, console))
+    if found is None:
         return 130
-    pool.shutdown()
+    results, desks = found
     output = Console(width=None if sys.stdout.isatty() else WIDTH)
     output.print(table(results, desks))
     for claim in claims_of(results["conditions"]):

@@ -35,6 +35,7 @@ from benchmarks.desk_study.trials import (
     Trial,
     code_hash,
     finish,
+    finished,
     key,
     pool_of,
     progress_bar,
@@ -165,13 +166,11 @@ def main() -> int:
     arms, size = arms_named(options.only), Size()
     choose = not options.quick
     pool = pool_of(options.jobs)
-    try:
-        chosen, results = Study(arms, options.seeds, size, options.cache).run(pool, console, choose=choose)
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        sys.stderr.write("Interrupted. Run the same command again to resume.\n")
+    study = Study(arms, options.seeds, size, options.cache)
+    found = finished(pool, lambda: study.run(pool, console, choose=choose))
+    if found is None:
         return 130
-    pool.shutdown()
+    chosen, results = found
     report = {
         "study": "compare",
         "quick": options.quick,

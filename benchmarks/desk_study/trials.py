@@ -10,11 +10,12 @@ import json
 import multiprocessing
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAINING_SHARE = 0.75
 
 Figures = dict[str, Any]
+Results = TypeVar("Results")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,18 @@ def code_hash(*paths: str) -> str:
 def pool_of(jobs: int) -> ProcessPoolExecutor:
     """Returns a pool of processes with one thread each, which end at once if the study is interrupted."""
     return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _set_up_worker)
+
+
+def finished(pool: ProcessPoolExecutor, study: Callable[[], Results]) -> Results | None:
+    """Returns the results of a study that runs in `pool`; None if it is interrupted, which a line on stderr says."""
+    try:
+        results = study()
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        sys.stderr.write("Interrupted. Run the same command again to resume.\n")
+        return None
+    pool.shutdown()
+    return results
 
 
 def _set_up_worker() -> None:

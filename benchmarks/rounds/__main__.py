@@ -21,7 +21,7 @@ from rich.console import Console
 
 from app.durable import write_atomically
 from benchmarks.desk_study.arguments import parser_of, require_valid
-from benchmarks.desk_study.trials import Figures, Trial, code_hash, finish, key, pool_of, progress_bar
+from benchmarks.desk_study.trials import Figures, Trial, code_hash, finish, finished, key, pool_of, progress_bar
 from benchmarks.machine import described
 from benchmarks.rounds.conditions import BEST, CONDITIONS, Condition
 from benchmarks.rounds.figures import Results, by_round, document
@@ -116,13 +116,9 @@ def main() -> int:
     console, started = Console(stderr=True), time.monotonic()
     study = Study(conditions, options.seeds, options.rounds, Size(), options.cache)
     pool = pool_of(options.jobs)
-    try:
-        results = study.run(pool, console)
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        sys.stderr.write("Interrupted. Run the same command again to resume.\n")
+    results = finished(pool, lambda: study.run(pool, console))
+    if results is None:
         return 130
-    pool.shutdown()
     figures = document(conditions, study.seeds, results)
     best = figures[BEST.name]
     report: dict[str, Any] = {
