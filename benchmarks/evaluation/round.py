@@ -20,6 +20,8 @@ from worker.evaluation.score import score
 from worker.training.train import train
 
 SEED = 1
+#: The votes on the replies give at least as many rows of each class, whatever the base model's rounding.
+ROWS_PER_CLASS = 800
 #: Tokens of the longest reply.
 TOKENS = 64
 
@@ -39,7 +41,7 @@ def scored_round(folder: Path, prompts: int, console: Console, *, quick: bool) -
 
     The ancestor is a copy of the shipped base model in a folder of its own, so three models are sampled.
     """
-    size = Size(drafts=DRAFTS, tickets=2 * prompts)
+    size = Size(drafts=DRAFTS, rows_per_class=ROWS_PER_CLASS, tickets=2 * prompts)
     if quick:
         size = Size(drafts=600, rows_per_class=100, tickets=2 * prompts, base_steps=60)
     console.print("training the base model, collecting votes", highlight=False)
