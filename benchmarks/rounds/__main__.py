@@ -4,14 +4,15 @@ In a round, the live model answers tickets, its users vote, a run learns from th
 live one. Every seed has its own base model, users and held-out tickets, and every round equally many votes. Finished
 trials are cached under --cache, so an interrupted study resumes, and conditions share the rounds that they have in
 common. Progress goes to stderr; a table and, in the last line, all figures as one JSON object go to stdout. A whole
-study is also written to --out. Exit codes: 0 done, 2 invalid arguments, 130 interrupted.
+study is also written to --out, with a plot beside it; so are, with --finished, the figures of the trials that are
+finished so far. Exit codes: 0 done, 2 invalid arguments, 130 interrupted.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from benchmarks.desk_study.trials import Figures, Trial, code_hash, finish, fini
 from benchmarks.machine import described
 from benchmarks.rounds.conditions import BEST, CONDITIONS, Condition
 from benchmarks.rounds.figures import Results, by_round, document
+from benchmarks.rounds.plot import svg
 from benchmarks.rounds.table import table
 from benchmarks.rounds.trial import Size, base_figures, round_figures
 
@@ -60,31 +62,48 @@ class Study:
         self.code = code_hash(*CODE)
 
     def run(self, pool: Executor, console: Console) -> Results:
-        """Runs all trials and returns their figures. A chain ends with a round that failed."""
-        results: dict[tuple[str, int, int], Figures] = {}
-        chains: dict[tuple[str, int], list[Trial]] = {}
+        """Runs the trials that are not finished and returns the figures of all."""
         with progress_bar(console) as bar:
-            bases = {seed: self._base(seed) for seeds in self.seeds.values() for seed in seeds}
-            finish([*bases.values()], pool, bar, "base models", summary_line)
+            return self._results(lambda trials, title: finish(trials, pool, bar, title, summary_line))
+
+    def finished(self) -> Results:
+        """Returns the figures of the finished trials."""
+        return self._results(lambda *_: None)
+
+    def _results(self, take: Callable[[Sequence[Trial], str], None]) -> Results:
+        """Returns the figures of the trials, round after round, which `take` gets to see before they are read.
+
+        A chain ends with a round that failed, or that is not finished after that.
+        """
+        bases = {seed: self._base(seed) for seeds in self.seeds.values() for seed in seeds}
+        take([*bases.values()], "base models")
+        chains = {
+            (condition.name, seed): [bases[seed]]
+            for condition in self.conditions
+            for seed in self.seeds[condition.name]
+            if bases[seed].finished
+        }
+        for number in range(1, max(self.rounds.values()) + 1):
+            trials: dict[Path, Trial] = {}
             for condition in self.conditions:
                 for seed in self.seeds[condition.name]:
-                    chains[condition.name, seed] = [bases[seed]]
-                    results[condition.name, seed, 0] = bases[seed].figures
-            for number in range(1, max(self.rounds.values()) + 1):
-                trials: dict[Path, Trial] = {}
-                for condition in self.conditions:
-                    if number > self.rounds[condition.name]:
-                        continue
-                    for seed in self.seeds[condition.name]:
-                        chain = chains[condition.name, seed]
-                        if len(chain) == number and "failure" not in chain[-1].figures:
-                            trial = self._round(condition, number, seed, chain)
-                            chain.append(trials.setdefault(trial.folder, trial))
-                finish([*trials.values()], pool, bar, f"round {number}", summary_line)
-                for (name, seed), chain in chains.items():
-                    if len(chain) > number:
-                        results[name, seed, number] = chain[number].figures
-        return results
+                    chain = chains.get((condition.name, seed), [])
+                    if (
+                        number <= self.rounds[condition.name]
+                        and len(chain) == number
+                        and "failure" not in chain[-1].figures
+                    ):
+                        trial = self._round(condition, number, seed, chain)
+                        chain.append(trials.setdefault(trial.folder, trial))
+            take([*trials.values()], f"round {number}")
+            for chain in chains.values():
+                if not chain[-1].finished:
+                    chain.pop()
+        return {
+            (name, seed, number): trial.figures
+            for (name, seed), chain in chains.items()
+            for number, trial in enumerate(chain)
+        }
 
     def _base(self, seed: int) -> Trial:
         folder = self.cache / key(self.code, asdict(self.size), seed)
@@ -115,11 +134,18 @@ def main() -> int:
         conditions = [BEST]
     console, started = Console(stderr=True), time.monotonic()
     study = Study(conditions, options.seeds, options.rounds, Size(), options.cache)
-    pool = pool_of(options.jobs)
-    results = finished(pool, lambda: study.run(pool, console))
-    if results is None:
-        return 130
+    if options.finished:
+        results = study.finished()
+    else:
+        pool = pool_of(options.jobs)
+        found = finished(pool, lambda: study.run(pool, console))
+        if found is None:
+            return 130
+        results = found
     figures = document(conditions, study.seeds, results)
+    if BEST.name not in figures:
+        sys.stderr.write(f"--finished: no round of {BEST.name} is finished in {options.cache}\n")
+        return 2
     best = figures[BEST.name]
     report: dict[str, Any] = {
         "study": "rounds",
@@ -138,6 +164,7 @@ def main() -> int:
     output.print(table(figures))
     if len(conditions) == len(CONDITIONS) and tuple(options.seeds) == SEEDS:
         options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.out.with_suffix(".svg"), svg(figures))
         write_atomically(options.out, (json.dumps(report, indent=1) + "\n").encode())
     sys.stdout.write(json.dumps(report) + "\n")
     return 0
@@ -149,6 +176,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help=f"the best condition alone, with one seed and {QUICK_ROUNDS} rounds"
     )
+    parser.add_argument("--finished", action="store_true", help="report the finished trials, and train nothing")
     parser.add_argument("--rounds", type=int, help="at most this many rounds")
     options = parser.parse_args()
     if options.seeds is None:

@@ -79,6 +79,7 @@ CONDITIONS = (
     _later("all-votes-decayed", "votes of all rounds, half as heavy for each round of age", votes="all_decayed"),
     _later("all-votes-by-writer", "votes of all rounds, weighed by who wrote what", votes="all", by_writer=True),
     _later("noise-corrected", "loss corrected for audited label noise", corrected=True),
+    _always("noise-corrected-always", "loss corrected for audited label noise in the first round, too", corrected=True),
     _always("anchor-0.05", "+ 0.05 × the mean token loss of desirable rows", anchor=0.05),
     _always("anchor-0.2", "+ 0.2 × the mean token loss of desirable rows", anchor=0.2),
     _later("clipped", "token log-ratios beyond ± 1.5 nats count no more", clip=1.5),

@@ -19,17 +19,18 @@ Figure = dict[str, float | None]
 
 
 def document(conditions: Sequence[Condition], seeds: Mapping[str, Sequence[int]], results: Results) -> dict[str, Any]:
-    """Returns the figures of all conditions. `seeds`: those of each condition."""
+    """Returns the figures of the conditions of which any round was run. `seeds`: those of each condition."""
     return {
         condition.name: {
             "about": condition.about,
-            "seeds": list(seeds[condition.name]),
+            "seeds": [seed for seed in seeds[condition.name] if (condition.name, seed, 0) in results],
             "rounds": [
                 _round(condition.name, number, seeds, results)
-                for number in range(max(r for name, _, r in results if name == condition.name) + 1)
+                for number in range(1 + max(r for name, _, r in results if name == condition.name))
             ],
         }
         for condition in conditions
+        if any(name == condition.name and number for name, _, number in results)
     }
 
 
@@ -49,7 +50,7 @@ def _round(name: str, number: int, seeds: Mapping[str, Sequence[int]], results: 
         return interval([value(seed) for seed in among])
 
     present = [figure for figure in FIGURES if number or not figure.startswith("kl_")]
-    document: dict[str, Any] = {figure: over(of(figure), sound) for figure in present}
+    document: dict[str, Any] = {"seeds": sound, **{figure: over(of(figure), sound) for figure in present}}
     if len(sound) == 1:
         trial = results[name, sound[0], number]
         low, high = wilson(round(trial["good_share"] * trial["tickets"]), trial["tickets"]) or (None, None)

@@ -29,7 +29,7 @@ def table(conditions: Mapping[str, Any]) -> Table:
             rows.add_row(
                 name if number == 0 else "",
                 ("base" if number == 0 else str(number)) + (f" ({failed} failed)" if failed else ""),
-                str(len(condition["seeds"])),
+                str(len(figures["seeds"])),
                 *(_cell(figures.get(figure), times, digits, sign) for _, figure, times, digits, sign in COLUMNS),
             )
         rows.add_section()

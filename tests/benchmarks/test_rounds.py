@@ -204,6 +204,32 @@ def test_conditions_share_their_common_rounds_and_a_failed_round_ends_its_chain(
 
 
 @pytest.mark.usefixtures("trials")
+def test_the_finished_trials_of_a_study_in_pieces_are_reported_and_plotted_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rounds.json"
+    monkeypatch.setattr(sys, "argv", ["study-rounds", "--finished", "--cache", str(tmp_path), "--out", str(out)])
+    assert command.main() == 2
+    assert "no round of longer-capped is finished" in capsys.readouterr().err
+
+    with ThreadPoolExecutor(1) as pool:
+        command.Study([BEST, *CONDITIONS[-1:]], [1, 2], 2, Size(), tmp_path).run(pool, Console(file=io.StringIO()))
+    trained = (tmp_path / "log").read_text()
+
+    assert command.main() == 0
+
+    assert (tmp_path / "log").read_text() == trained
+    report = json.loads(out.read_bytes())
+    assert report["good_share"] == pytest.approx([0.4, 0.515, 0.615])
+    assert report["conditions"][BEST.name]["seeds"] == [1, 2]
+    assert "one-large-run" in report["conditions"]
+    assert "lora" not in report["conditions"]
+    plot = out.with_suffix(".svg").read_text("utf-8")
+    assert "longer-capped" in plot
+    assert "one-large-run" in plot
+
+
+@pytest.mark.usefixtures("trials")
 def test_a_quick_study_runs_the_best_condition_for_three_rounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
