@@ -23,6 +23,7 @@ def svg(conditions: Mapping[str, Any]) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     votes = {condition.name: condition.first.times_votes for condition in CONDITIONS}
     with matplotlib.rc_context({"svg.hashsalt": "rounds", "svg.fonttype": "none"}):
@@ -31,7 +32,7 @@ def svg(conditions: Mapping[str, Any]) -> bytes:
         axes.set_title("Support desk, round after round: mean and 95 % interval over seeds")
         axes.set_xlabel("rounds of votes")
         axes.set_ylabel("good replies, %")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, linewidth=0.4)
         for number, (name, condition) in enumerate(conditions.items()):
             points = [
