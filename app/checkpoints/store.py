@@ -16,8 +16,10 @@ from app.database import is_any_of
 RELEASES = table(
     "releases",
     *map(column, ("project_id", "number", "checkpoint_id", "verdict", "by", "created_at")),
-    *map(column, ("override_reason", "override_scope")),
+    *map(column, ("override_reason", "override_scope", "action")),
 )
+#: The actions of the ledger that leave the live release as it is.
+BESIDE_LIVE = ("canary", "end_canary")
 
 
 def of_id(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint | None:
@@ -49,8 +51,10 @@ def newest_first(session: Session, project: str, before: UUID | None, limit: int
 
 
 def live_id(session: Session, project: str) -> UUID | None:
-    """Returns the checkpoint of the project's newest release."""
-    query = select(RELEASES.c.checkpoint_id).where(RELEASES.c.project_id == project)
+    """Returns the checkpoint of the project's live release."""
+    query = select(RELEASES.c.checkpoint_id).where(
+        RELEASES.c.project_id == project, RELEASES.c.action.not_in(BESIDE_LIVE)
+    )
     return session.execute(query.order_by(RELEASES.c.number.desc()).limit(1)).scalar_one_or_none()
 
 
@@ -60,6 +64,7 @@ def overrides(session: Session, project: str, checkpoint_ids: Sequence[UUID]) ->
         RELEASES.c.project_id == project,
         RELEASES.c.checkpoint_id.in_(checkpoint_ids),
         RELEASES.c.verdict.in_(("refused", "undecided")),
+        RELEASES.c.action != "end_canary",
     )
     found: defaultdict[UUID, list[wire.Override]] = defaultdict(list)
     for row in session.execute(query.order_by(RELEASES.c.number)):

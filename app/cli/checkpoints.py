@@ -66,6 +66,9 @@ def pull(
 
 def ship(
     checkpoint: Which,
+    share: Annotated[
+        float | None, typer.Option(help="Try it as a canary on this share of the actors, between 0 and 1.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
     override_reason: Annotated[
         str | None, typer.Option(help="Ship although its gates did not pass, for this reason; it is kept for good.")
@@ -83,7 +86,11 @@ def ship(
     with connected(project) as client:
         checkpoint_id = find_id(checkpoint, client.checkpoints.list(), "checkpoint")
         release = client.releases.ship(
-            checkpoint_id, reason=reason, override_reason=override_reason, override_scope=override_scope or None
+            checkpoint_id,
+            share=share,
+            reason=reason,
+            override_reason=override_reason,
+            override_scope=override_scope or None,
         )
     _show_release(release, as_json)
 
@@ -93,7 +100,7 @@ def rollback(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Return to the previously shipped checkpoint."""
+    """End the canary; without one, return to the previously shipped checkpoint."""
     with connected(project) as client:
         _show_release(client.releases.roll_back(reason=reason), as_json)
 
@@ -102,7 +109,7 @@ def releases(project: Project = None, as_json: AsJson = False) -> None:
     """List the releases with their reasons, newest first."""
     columns = {
         "no.": lambda item: str(item.number),
-        "action": lambda item: item.action,
+        "action": _action,
         "checkpoint": lambda item: short_id(item.checkpoint_id),
         "by": lambda item: item.by,
         "at": lambda item: when(item.created_at),
@@ -168,7 +175,7 @@ def _written(samples: Mapping[str, Any]) -> dict[str, str]:
 
 def _show_release(item: wire.Release, as_json: bool) -> None:
     lines = {
-        "release": f"{item.number} ({item.action})",
+        "release": f"{item.number} ({_action(item)})",
         "checkpoint": str(item.checkpoint_id),
         "by": item.by,
         "at": when(item.created_at),
@@ -176,6 +183,10 @@ def _show_release(item: wire.Release, as_json: bool) -> None:
         "overridden rules": ", ".join(item.override_scope or ()) or "–",
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _action(item: wire.Release) -> str:
+    return item.action if item.share is None else f"{item.action}, {item.share:.0%} of actors"
 
 
 def _override(item: wire.Override) -> str:

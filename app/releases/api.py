@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 from thumbwheel import wire
+from thumbwheel.wire.values import Name
 
 from app.idempotency.dependency import Once
 from app.pages import Page
@@ -20,7 +21,7 @@ Reader = Annotated[Scoped, Depends(scoped("runs:read"))]
 @router.post(
     "/v1/releases",
     operation_id="ship",
-    summary="Ship a checkpoint, or roll back",
+    summary="Ship a checkpoint to all actors or to a share of them, or roll back",
     status_code=201,
     response_model=wire.Release,
     responses=problems(404, 409),
@@ -31,8 +32,8 @@ def ship(
     at: Annotated[Scoped, Depends(scoped("releases:write"))],
     keyed: Once,
 ) -> wire.Release | Response:
-    """Makes the checkpoint live before it responds. A checkpoint whose gates did not pass needs
-    `override_reason`."""
+    """Makes the checkpoint live before it responds, or the canary of a share of the actors, which ends with the next
+    release. A checkpoint whose gates did not pass needs `override_reason`."""
     return keyed.once(session, at.project, new, lambda: service.ship(session, at.project, new, at.by))
 
 
@@ -63,6 +64,19 @@ def list_releases(
 ) -> Page[wire.Release]:
     """Lists the releases, newest first."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/v1/releases/assignment",
+    operation_id="get_assignment",
+    summary="Show the release that an actor gets",
+    response_model=wire.Assignment,
+    responses=problems(404),
+)
+def get_assignment(session: Transaction, at: Reader, actor: Annotated[Name, Query()]) -> wire.Assignment:
+    """Returns the live release, or the canary for actors in its share. An actor keeps its release until the ledger
+    changes, and the canary while its share grows."""
+    return service.assignment(session, at.project, actor)
 
 
 @router.get(

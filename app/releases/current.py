@@ -74,4 +74,5 @@ class CurrentReleaseEndpoint:
 def _live(session: Session, authorization: bytes, query: bytes) -> _Live:
     at = scoped_by(session, "runs:read", authorization, query)
     release = service.current(session, at.project)
-    return _Live(f'"{release.id}"'.encode(), release.model_dump_json().encode())
+    newest = release if release.canary is None else release.canary
+    return _Live(f'"{newest.id}"'.encode(), release.model_dump_json().encode())

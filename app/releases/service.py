@@ -1,9 +1,14 @@
-"""Ships checkpoints and records each release, with its reason, in a ledger. Entries are appended and never changed."""
+"""Ships checkpoints and records each release, with its reason, in a ledger. Entries are appended and never changed.
+
+The newest entry of an action that changes what is live is the live release. If the newest entry of all is a canary, a
+share of the actors gets its checkpoint instead; every other entry ends the canary.
+"""
 
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
+from thumbwheel.assignment import in_canary
 
 from app.checkpoints import service as checkpoints
 from app.errors import Refused
@@ -17,15 +22,32 @@ REASON_CHARACTERS = 500  # width of the ledger's column
 
 
 def current(session: Session, project: str) -> wire.CurrentRelease:
-    """Returns the newest entry of the ledger, with its checkpoint. Raises `NotFound`."""
+    """Returns the live release with its checkpoint, and the canary beside it. Raises `NotFound`."""
     row = _live(session, project)
+    canary = _canary(session, project)
     checkpoint = checkpoints.get(session, project, row.checkpoint_id)
     return wire.CurrentRelease.model_validate(
         {
             **_shown(row).model_dump(),
             "checkpoint": checkpoint,
             "base_model": checkpoint.base_model,
+            "canary": canary and _shown(canary),
         }
+    )
+
+
+def assignment(session: Session, project: str, actor: str) -> wire.Assignment:
+    """Returns the release that the actor gets, which stays the same until the ledger changes. Raises `NotFound`."""
+    canary = _canary(session, project)
+    in_share = canary is not None and in_canary(project, canary.checkpoint_id, actor, canary.share or 0.0)
+    row = canary if canary is not None and in_share else _live(session, project)
+    return wire.Assignment(
+        project=project,
+        actor=actor,
+        canary=in_share,
+        checkpoint_id=row.checkpoint_id,
+        release_id=row.id,
+        release_number=row.number,
     )
 
 
@@ -36,7 +58,8 @@ def begin(session: Session, project: str) -> None:
 
 
 def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.Release:
-    """Ships a checkpoint, or rolls back to the one that was live before the current one.
+    """Ships a checkpoint to all actors or to a share of them, or rolls back: from a canary to the live release, else to
+    the one that was live before.
 
     Raises `Refused` if the gates did not pass and no override covers them, `Invalid` for a scope that names another
     rule; `Refused` if files of the checkpoint are damaged, if it
@@ -44,11 +67,12 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
     while its files are verified.
     """
     # The weights are verified before the lock is taken, so that no other request waits for it.
-    verified = _next(session, project, new).checkpoint.id
-    checkpoints.require_whole(session, project, verified)
+    planned = _next(session, project, new)
+    if planned.action != "end_canary":  # nobody gets those weights any more
+        checkpoints.require_whole(session, project, planned.checkpoint.id)
     projects.lock(session, project)
     entry = _next(session, project, new)
-    if entry.checkpoint.id != verified:
+    if (entry.action, entry.checkpoint.id) != (planned.action, planned.checkpoint.id):
         raise Refused(
             "Another release was written in the meantime: check the live release, then repeat the request.",
             code="released_meanwhile",
@@ -65,18 +89,30 @@ class LedgerEntry:
     action: str
     override_reason: str | None
     override_scope: list[str] | None
+    share: float | None = None
 
 
 def _next(session: Session, project: str, new: wire.NewRelease) -> LedgerEntry:
-    live = _live(session, project)
+    live, canary = _live(session, project), _canary(session, project)
+    number = _next_number(session, project)
+    if new.rollback and canary is not None:
+        checkpoint = checkpoints.get(session, project, canary.checkpoint_id)
+        return LedgerEntry(number, checkpoint, "end_canary", canary.override_reason, canary.override_scope)
     if new.rollback:
-        return _roll_back(session, project, live, new)
+        return _roll_back(session, project, new)
     assert new.checkpoint_id is not None
     checkpoint = checkpoints.get(session, project, new.checkpoint_id)
     if checkpoint.id == live.checkpoint_id:
         raise Refused(f"Checkpoint {checkpoint.id} is live already.", code="live_already")
+    if canary is not None and (checkpoint.id, new.share) == (canary.checkpoint_id, canary.share):
+        raise Refused(
+            f"Checkpoint {checkpoint.id} is a canary with this share already: give another share, or none to ship it "
+            "to all actors.",
+            code="canary_already",
+        )
     _require_line(checkpoint, projects.get(session, project).base_model)
-    return LedgerEntry(live.number + 1, checkpoint, "ship", new.override_reason, scope_of(checkpoint, new))
+    action = "ship" if new.share is None else "canary"
+    return LedgerEntry(number, checkpoint, action, new.override_reason, scope_of(checkpoint, new), new.share)
 
 
 def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) -> wire.Release:
@@ -92,7 +128,7 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
     projects.change_base_model(session, project, new.base_model)
     base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
     reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
-    entry = LedgerEntry(live.number + 1, base, "start", override_reason=None, override_scope=None)
+    entry = LedgerEntry(_next_number(session, project), base, "start", override_reason=None, override_scope=None)
     return _shown(_append(session, project, entry, reason[:REASON_CHARACTERS], by))
 
 
@@ -113,14 +149,24 @@ def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
 
 
 def _live(session: Session, project: str) -> Release:
-    row = store.newest(session, project)
+    row = store.live(session, project)
     if row is None:
         projects.get(session, project)
         raise AssertionError(f"project {project} has no release, although its first one is written with its row")
     return row
 
 
-def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelease) -> LedgerEntry:
+def _canary(session: Session, project: str) -> Release | None:
+    row = store.newest(session, project)
+    return row if row is not None and row.action == "canary" else None
+
+
+def _next_number(session: Session, project: str) -> int:
+    row = store.newest(session, project)
+    return 1 if row is None else row.number + 1
+
+
+def _roll_back(session: Session, project: str, new: wire.NewRelease) -> LedgerEntry:
     """Returns the entry of a rollback. A second rollback goes one release further back; it does not undo the first."""
     shipped: list[Release] = []
     for entry in reversed(store.newest_first(session, project, None, None)):
@@ -128,7 +174,7 @@ def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelea
             shipped.pop()
         elif entry.action == "start":
             shipped = [entry]  # earlier entries descend from another base model
-        else:
+        elif entry.action == "ship":
             shipped.append(entry)
     if len(shipped) < 2:
         raise Refused(
@@ -142,7 +188,7 @@ def _roll_back(session: Session, project: str, live: Release, new: wire.NewRelea
         reason, scope = earlier.override_reason, earlier.override_scope
     else:
         reason, scope = new.override_reason, scope_of(checkpoint, new)
-    return LedgerEntry(live.number + 1, checkpoint, "rollback", reason, scope)
+    return LedgerEntry(_next_number(session, project), checkpoint, "rollback", reason, scope)
 
 
 def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by: str) -> Release:
@@ -154,6 +200,7 @@ def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by:
             "checkpoint_id": entry.checkpoint.id,
             "verdict": entry.checkpoint.verdict,
             "action": entry.action,
+            "share": entry.share,
             "reason": reason,
             "override_reason": entry.override_reason,
             "override_scope": entry.override_scope,

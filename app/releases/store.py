@@ -8,11 +8,20 @@ from sqlalchemy.orm import Session
 
 from app.releases.tables import Release
 
+#: The actions that decide what is live; the others are about the canary beside it.
+LIVE_ACTIONS = ("start", "ship", "rollback")
+
 
 def newest(session: Session, project: str) -> Release | None:
-    """Returns the live release."""
+    """Returns the newest entry. It is the canary if its action is that: every other entry ends a canary."""
     query = select(Release).where(Release.project_id == project).order_by(Release.number.desc()).limit(1)
     return session.scalars(query).one_or_none()
+
+
+def live(session: Session, project: str) -> Release | None:
+    """Returns the live release."""
+    query = select(Release).where(Release.project_id == project, Release.action.in_(LIVE_ACTIONS))
+    return session.scalars(query.order_by(Release.number.desc()).limit(1)).one_or_none()
 
 
 def append(session: Session, values: dict[str, Any]) -> Release:

@@ -1,8 +1,8 @@
-"""The ledger of releases. The release with the highest number is live."""
+"""The ledger of releases. Of those that are no canary, the release with the highest number is live."""
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Integer, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, Double, ForeignKey, ForeignKeyConstraint, Integer, String, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -22,6 +22,7 @@ class Release(Base):
     checkpoint_id: Mapped[UUID]
     verdict: Mapped[str] = mapped_column(String(16))
     action: Mapped[str] = mapped_column(String(16))
+    share: Mapped[float | None] = mapped_column(Double, comment="of actors that get a canary")
     reason: Mapped[str] = mapped_column(String(500))
     override_reason: Mapped[str | None] = mapped_column(String(500))
     override_scope: Mapped[list[str] | None] = mapped_column(
@@ -41,5 +42,7 @@ class Release(Base):
             "verdict IN ('base', 'passed') OR (override_reason IS NOT NULL AND override_scope IS NOT NULL)",
             name="passed_or_overridden",
         ),
-        CheckConstraint("action IN ('start', 'ship', 'rollback')", name="action"),
+        CheckConstraint("action IN ('start', 'ship', 'rollback', 'canary', 'end_canary')", name="action"),
+        CheckConstraint("(action = 'canary') = (share IS NOT NULL)", name="share_of_canary"),
+        CheckConstraint("share > 0 AND share < 1", name="share"),
     )

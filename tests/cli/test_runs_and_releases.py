@@ -116,6 +116,17 @@ def test_a_passed_checkpoint_ships_and_is_rolled_back_and_the_ledger_says_so(cli
     assert [item["action"] for item in cli("releases").document] == ["rollback", "ship", "start"]
 
 
+def test_a_canary_has_its_share_in_the_ledger_and_a_rollback_ends_it(cli, client, registered):
+    checkpoint = registered()
+
+    assert cli("ship", str(checkpoint), "--share", "0.2").document["action"] == "canary"
+    assert client.releases.current().canary.share == 0.2
+    given = {client.releases.assignment(f"actor-{number}").checkpoint_id for number in range(60)}
+    assert given == {checkpoint, client.releases.current().checkpoint_id}
+    assert cli("rollback").document["action"] == "end_canary"
+    assert [item["share"] for item in cli("releases").document] == [None, 0.2, None]
+
+
 def test_a_failed_checkpoint_ships_only_with_a_reason(cli, registered):
     checkpoint = str(registered(reasons=["AUROC's interval begins at 0.41: more labels are needed."]))
 

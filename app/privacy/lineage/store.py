@@ -38,10 +38,12 @@ _CHECKPOINTS = text("""
 """)
 
 _PERIODS = text("""
-    SELECT * FROM (
-        SELECT checkpoint_id, created_at AS since, lead(created_at) OVER (ORDER BY number) AS until
-        FROM releases WHERE project_id = :project) AS period
-    WHERE checkpoint_id = ANY(:checkpoints) ORDER BY since
+    SELECT checkpoint_id, created_at AS since,
+        (SELECT min(later.created_at) FROM releases AS later
+         WHERE later.project_id = :project AND later.number > entry.number
+            AND (entry.action = 'canary' OR later.action NOT IN ('canary', 'end_canary'))) AS until
+    FROM releases AS entry
+    WHERE project_id = :project AND action <> 'end_canary' AND checkpoint_id = ANY(:checkpoints) ORDER BY since
 """)
 
 

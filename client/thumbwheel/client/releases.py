@@ -15,16 +15,19 @@ class Releases:
         self,
         checkpoint_id: UUID,
         *,
+        share: float | None = None,
         reason: str = "",
         override_reason: str | None = None,
         override_scope: Sequence[str] | None = None,
     ) -> wire.Release:
         """Puts a checkpoint into production. A checkpoint whose gates did not pass needs `override_reason`.
 
+        share            of actors that get it as a canary, between 0 and 1; None: it is live for all
         override_scope   the rules that are overridden; None for all that did not pass
         """
         new = wire.NewRelease(
             checkpoint_id=checkpoint_id,
+            share=share,
             reason=reason,
             override_reason=override_reason,
             override_scope=None if override_scope is None else list(override_scope),
@@ -32,12 +35,16 @@ class Releases:
         return self._http.call(wire.Release, "POST", "/v1/releases", new, once=True)
 
     def roll_back(self, *, reason: str = "") -> wire.Release:
-        """Returns to the checkpoint that was live before the current release."""
+        """Ends the canary; without one, returns to the checkpoint that was live before the current release."""
         new = wire.NewRelease(rollback=True, reason=reason)
         return self._http.call(wire.Release, "POST", "/v1/releases", new, once=True)
 
     def current(self) -> wire.CurrentRelease:
         return self._http.get(wire.CurrentRelease, "/v1/releases/current")
+
+    def assignment(self, actor: str) -> wire.Assignment:
+        """Returns the release that the actor gets."""
+        return self._http.get(wire.Assignment, "/v1/releases/assignment", {"actor": actor})
 
     def list(self) -> Iterator[wire.Release]:
         """Yields the releases, newest first."""

@@ -15,12 +15,8 @@ from thumbwheel.wire.balance import BalancePlan, ClassPlan, FeedbackAges, Refusa
 from thumbwheel.wire.checkpoints import (
     Approval,
     Checkpoint,
-    CurrentRelease,
     ModelReply,
-    NewBaseModel,
-    NewRelease,
     PromptSamples,
-    Release,
     Verdict,
 )
 from thumbwheel.wire.comparisons import (
@@ -124,6 +120,7 @@ from thumbwheel.wire.quarantine import (
 )
 from thumbwheel.wire.recipe import Drift, Evaluation, LabelTerm, Lora, Recipe
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
+from thumbwheel.wire.releases import Assignment, CurrentRelease, NewBaseModel, NewRelease, Release
 from thumbwheel.wire.run_events import (
     AnyRunEvent,
     RunEndEvent,
@@ -168,6 +165,7 @@ __all__ = [
     "ArmRun",
     "Assertion",
     "AssertionSet",
+    "Assignment",
     "Audit",
     "AuditClass",
     "AuditFigure",

@@ -1,13 +1,12 @@
-"""Checkpoints, and the ledger of those that were shipped."""
+"""Checkpoints, and what they write."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from thumbwheel.wire.gates import GatesOfCheckpoint, Override, RuleDecision
-from thumbwheel.wire.values import Body, Name, storable
 
 Verdict = Literal["base", "passed", "refused", "undecided"]
 
@@ -67,59 +66,6 @@ class PromptSamples(BaseModel):
     )
     answer: str | None = Field(None, description="that answer")
     split: Literal["train", "holdout"] | None = Field(None, description="split of its row in the snapshot")
-
-
-class NewRelease(Body):
-    """Ship `checkpoint_id`, or roll back to what was live before the current release."""
-
-    checkpoint_id: UUID | None = None
-    rollback: bool = False
-    reason: Annotated[str, Field(max_length=500), AfterValidator(storable)] = ""
-    override_reason: Annotated[str, Field(min_length=10, max_length=500), AfterValidator(storable)] | None = Field(
-        None, description="ship although the gates did not pass; recorded for good"
-    )
-    override_scope: list[Name] | None = Field(
-        None,
-        max_length=200,
-        description="the rules that are overridden: those that did not pass; unset: all of them; it must cover all",
-    )
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.checkpoint_id is None) != self.rollback:
-            raise ValueError("give either checkpoint_id or rollback: true")
-        if self.override_scope is not None and self.override_reason is None:
-            raise ValueError("override_scope needs an override_reason")
-        return self
-
-
-class NewBaseModel(Body):
-    """Begin a new line of ancestry: another base model, which is live at once."""
-
-    base_model: Name = Field(description="absolute path of the folder of the new base model, as the workers see it")
-    reason: Annotated[str, Field(max_length=300), AfterValidator(storable)] = ""
-
-
-class Release(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    project: str
-    number: int
-    checkpoint_id: UUID
-    action: Literal["start", "ship", "rollback"] = Field(
-        description="start: a base model, with which the ledger or a new line of ancestry begins"
-    )
-    reason: str
-    override_reason: str | None
-    override_scope: list[str] | None = Field(None, description="the rules of the gates that were overridden")
-    by: str
-    created_at: datetime
-
-
-class CurrentRelease(Release):
-    checkpoint: Checkpoint
-    base_model: str = Field(description="folder of the base model under an adapter")
 
 
 class Approval(BaseModel):

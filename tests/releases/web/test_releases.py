@@ -99,3 +99,31 @@ def test_a_release_that_is_sent_twice_under_one_key_is_made_once(api, tmp_path):
     assert (first.status_code, second.status_code, second.headers["Idempotency-Replayed"]) == (201, 201, "true")
     assert first.json() == second.json()
     assert len(api.get("/v1/releases", params=PROJECT).json()["items"]) == 2
+
+
+def test_a_canary_is_shown_beside_the_live_release_and_each_actor_gets_its_release(api, admin_key, tmp_path):
+    before = current(api)
+    made = str(checkpoint(tmp_path, "acme"))
+
+    assert release(api, checkpoint_id=made, share=0.5).json()["action"] == "canary"
+
+    shown = current(api, **{"If-None-Match": before.headers["ETag"]})
+    assert (shown.status_code, shown.json()["number"], shown.json()["canary"]["checkpoint_id"]) == (200, 1, made)
+    given = [
+        api.get("/v1/releases/assignment", params={**PROJECT, "actor": f"actor-{number}"}).json()
+        for number in range(20)
+    ]
+    assert {(each["canary"], each["release_number"]) for each in given} == {(True, 2), (False, 1)}
+    assert "canary</strong>" in api.get("/", params=PROJECT, auth=("anybody", admin_key)).text
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({"share": 0.5, "rollback": True}, ""), ({"share": 1}, "/share"), ({"share": 0}, "/share")],
+)
+def test_a_share_that_is_none_is_a_422_that_names_it(api, body, pointer):
+    answer = release(api, **body)
+
+    assert answer.status_code == 422
+    assert pointer in answer.text
+    assert api.get("/v1/releases/assignment", params={**PROJECT, "actor": ""}).status_code == 422
