@@ -1,6 +1,6 @@
 """Canaries in the ledger of releases
 
-Revision ID: 0032
+Revision ID: 0030
 Revises: 0029
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = '0032'
+revision: str = '0030'
 down_revision: str | None = "0029"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
