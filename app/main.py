@@ -40,6 +40,7 @@ from app.labels.previews.api import below_completion
 from app.labels.previews.api import router as previews
 from app.labels.quarantine.api import router as quarantine
 from app.loop.api import router as loop
+from app.monitoring.api import router as monitoring
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.project_setup.api import router as project_setup
@@ -138,6 +139,7 @@ ROUTERS = (
     suite_outcomes,
     samples,
     releases,
+    monitoring,
     erasures,
     access,
     health,

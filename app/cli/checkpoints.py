@@ -1,4 +1,4 @@
-"""`thumbwheel checkpoints …`, and `ship`, `rollback` and `releases` for the ledger of releases."""
+"""`thumbwheel checkpoints …`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,61 +64,6 @@ def pull(
     show_one(pulled, lines, as_json=as_json)
 
 
-def ship(
-    checkpoint: Which,
-    share: Annotated[
-        float | None, typer.Option(help="Try it as a canary on this share of the actors, between 0 and 1.")
-    ] = None,
-    reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
-    override_reason: Annotated[
-        str | None, typer.Option(help="Ship although its gates did not pass, for this reason; it is kept for good.")
-    ] = None,
-    override_scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RULE", help="A rule that is overridden; may be repeated.  [default: all that did not pass]"
-        ),
-    ] = None,
-    project: Project = None,
-    as_json: AsJson = False,
-) -> None:
-    """Put a checkpoint into production."""
-    with connected(project) as client:
-        checkpoint_id = find_id(checkpoint, client.checkpoints.list(), "checkpoint")
-        release = client.releases.ship(
-            checkpoint_id,
-            share=share,
-            reason=reason,
-            override_reason=override_reason,
-            override_scope=override_scope or None,
-        )
-    _show_release(release, as_json)
-
-
-def rollback(
-    reason: Annotated[str, typer.Option(help="The reason, for the ledger.")] = "",
-    project: Project = None,
-    as_json: AsJson = False,
-) -> None:
-    """End the canary; without one, return to the previously shipped checkpoint."""
-    with connected(project) as client:
-        _show_release(client.releases.roll_back(reason=reason), as_json)
-
-
-def releases(project: Project = None, as_json: AsJson = False) -> None:
-    """List the releases with their reasons, newest first."""
-    columns = {
-        "no.": lambda item: str(item.number),
-        "action": _action,
-        "checkpoint": lambda item: short_id(item.checkpoint_id),
-        "by": lambda item: item.by,
-        "at": lambda item: when(item.created_at),
-        "why": lambda item: item.override_reason or item.reason,
-    }
-    with connected(project) as client:
-        show_all(client.releases.list(), columns, as_json=as_json)
-
-
 def _show(item: wire.Checkpoint, as_json: bool) -> None:
     scores = {name: value for name, value in item.scores.items() if isinstance(value, dict) and "value" in value}
     drift = item.scores.get("kl") or {}
@@ -171,22 +116,6 @@ def _written(samples: Mapping[str, Any]) -> dict[str, str]:
         for name, value in (samples.get(part) or {}).items()
         if not name.startswith("kl_")  # already shown
     }
-
-
-def _show_release(item: wire.Release, as_json: bool) -> None:
-    lines = {
-        "release": f"{item.number} ({_action(item)})",
-        "checkpoint": str(item.checkpoint_id),
-        "by": item.by,
-        "at": when(item.created_at),
-        "why": item.override_reason or item.reason or "–",
-        "overridden rules": ", ".join(item.override_scope or ()) or "–",
-    }
-    show_one(item, lines, as_json=as_json)
-
-
-def _action(item: wire.Release) -> str:
-    return item.action if item.share is None else f"{item.action}, {item.share:.0%} of actors"
 
 
 def _override(item: wire.Override) -> str:

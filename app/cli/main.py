@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.cli.audits import audit
 from app.cli.checkpoint_suites import show_suites
-from app.cli.checkpoints import checkpoints, releases, rollback, ship
+from app.cli.checkpoints import checkpoints
 from app.cli.comparisons import compare, comparisons, sweep
 from app.cli.demo import demo
 from app.cli.doctor import doctor
@@ -26,6 +26,7 @@ from app.cli.privacy import actors, erasures, receipt
 from app.cli.project_suites import add, adopt, adopted, drop, history, list_suites, show
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
+from app.cli.releases import releases, rollback, ship, time_to_learn
 from app.cli.runs import readiness, runs, triggers
 from app.cli.snapshots import snapshot
 from app.cli.suites import suites
@@ -93,8 +94,9 @@ suites.command()(history)
 app.add_typer(suites, name="suites")
 app.add_typer(gates, name="gates")
 app.command()(ship)
-app.command()(rollback)
+app.command(short_help="End the canary, or return to the release before.")(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)
+app.command("time-to-learn", short_help="Show how long feedback takes to become live.")(time_to_learn)
 app.command(short_help="List why runs started automatically, or not.")(triggers)
 
 

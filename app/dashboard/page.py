@@ -17,6 +17,7 @@ from app.database import now
 from app.errors import Unavailable
 from app.labels.summaries import service as summaries
 from app.loop import service as loop
+from app.monitoring import service as monitoring
 from app.projects import service as projects
 from app.readiness.service import PENDING
 from app.releases import service as releases
@@ -42,12 +43,15 @@ class View:
     approvals: Mapping[UUID, wire.Approval]
     decisions: Sequence[wire.TriggerDecision]
     releases: Sequence[wire.Release]
+    time_to_learn: wire.TimeToLearn
+    learned: Mapping[int, wire.LearnedRelease]  # by number of the release
 
 
 def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness]) -> View:
     """Returns the contents of a project's page. Raises `NotFound` for an unknown project."""
     newest = runs.page(session, project, cursor=None, limit=SHOWN).items
     plotted = next((run for run in newest if run.last_metrics), None)
+    learning = monitoring.time_to_learn(session, project)
     return View(
         project=projects.get(session, project),
         current=releases.current(session, project),
@@ -60,6 +64,8 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
         approvals=summaries.stored_approvals(session, project),
         decisions=loop.decisions(session, project, cursor=None, limit=SHOWN).items,
         releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
+        time_to_learn=learning,
+        learned={release.release_number: release for release in learning.releases},
     )
 
 

@@ -1,7 +1,8 @@
 """The loop: background work that is done every few seconds.
 
     runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
-        ─▶ due erasures continue ─▶ for each project: start a run if due, summarise new events, group new prompts
+        ─▶ due erasures continue ─▶ for each project: start a run if due, measure new releases, summarise new events,
+        group new prompts
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -24,6 +25,7 @@ from app.idempotency import service as idempotency
 from app.labels.summaries import service as summaries
 from app.loop import store
 from app.loop.triggers import Decision, TriggerFacts, decide, due
+from app.monitoring import service as monitoring
 from app.pages import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 from app.privacy.erasures import service as erasures
 from app.projects import service as projects
@@ -60,6 +62,7 @@ def tick() -> None:
             with transaction() as session:
                 runs.look_ahead(session, project)
             look_at(project)
+            _measure(project)
         except Exception:
             log.exception("no decision could be made about project %s, trying again", project)
         _read_new(project)
@@ -92,6 +95,16 @@ def _read_new(project: str) -> None:
             prompts.place(session, project, summaries.read_up_to(session, project))
     except Exception:
         log.exception("the log of project %s could not be read, trying again", project)
+
+
+def _measure(project: str) -> None:
+    """Measures the releases since the last round, each in a transaction of its own, and counts the events that wait."""
+    measuring = True
+    while measuring:
+        with transaction() as session:
+            measuring = monitoring.measure(session, project)
+    with transaction() as session:
+        monitoring.count_waiting(session, project)
 
 
 def look_at(project: str) -> None:

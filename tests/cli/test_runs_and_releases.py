@@ -127,6 +127,14 @@ def test_a_canary_has_its_share_in_the_ledger_and_a_rollback_ends_it(cli, client
     assert [item["share"] for item in cli("releases").document] == [None, 0.2, None]
 
 
+def test_the_time_to_learn_is_shown_as_text_and_as_json(cli, registered):
+    registered()
+
+    shown = cli("time-to-learn")
+
+    assert (shown.document["releases"], shown.document["objective"]) == ([], None)
+
+
 def test_a_failed_checkpoint_ships_only_with_a_reason(cli, registered):
     checkpoint = str(registered(reasons=["AUROC's interval begins at 0.41: more labels are needed."]))
 

@@ -46,6 +46,10 @@ class Releases:
         """Returns the release that the actor gets."""
         return self._http.get(wire.Assignment, "/v1/releases/assignment", {"actor": actor})
 
+    def time_to_learn(self) -> wire.TimeToLearn:
+        """Returns how long feedback takes to become live, release by release."""
+        return self._http.get(wire.TimeToLearn, "/v1/time-to-learn")
+
     def list(self) -> Iterator[wire.Release]:
         """Yields the releases, newest first."""
         return self._http.pages(wire.Release, "/v1/releases")

@@ -64,6 +64,7 @@ from thumbwheel.wire.gates import (
     SuiteRule,
 )
 from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
+from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
 from thumbwheel.wire.policies import (
     EditRule,
     LabelPolicy,
@@ -98,6 +99,7 @@ from thumbwheel.wire.project_suites import (
     SuiteVersion,
 )
 from thumbwheel.wire.projects import (
+    MonitoringRules,
     NewProject,
     Project,
     ProjectChange,
@@ -218,12 +220,14 @@ __all__ = [
     "LabelPolicy",
     "LabelPolicyAdoption",
     "LabelTerm",
+    "LearnedRelease",
     "LivePeriod",
     "Lora",
     "Message",
     "Metadata",
     "Metrics",
     "ModelReply",
+    "MonitoringRules",
     "Name",
     "NewAdoption",
     "NewArm",
@@ -244,6 +248,7 @@ __all__ = [
     "NewSuite",
     "NewSuiteAdoption",
     "NewSweep",
+    "ObjectiveReport",
     "Outcome",
     "Override",
     "Preference",
@@ -312,6 +317,7 @@ __all__ = [
     "SuiteTest",
     "SuiteVersion",
     "Thumbs",
+    "TimeToLearn",
     "ToolCall",
     "TouchedCheckpoint",
     "TouchedRun",
@@ -321,6 +327,7 @@ __all__ = [
     "UnknownCheckpoints",
     "ValueRange",
     "Verdict",
+    "WaitingEvents",
     "Writers",
     "WrittenRows",
 ]

@@ -1,9 +1,9 @@
 """Projects: the configuration for a product whose model is improved."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from thumbwheel.wire.gates import AdoptedGates, GateChoice
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
@@ -62,10 +62,26 @@ class SnapshotRules(Body):
     allow_imbalance: bool = Field(default=False, description="take data outside 1:10 … 10:1 all the same")
 
 
+class MonitoringRules(Body):
+    """The objective for the time until feedback is live: this share of the events within these hours; or none."""
+
+    live_share: float | None = Field(None, gt=0, lt=1, description="share of the events that must be live in time")
+    live_hours: float | None = Field(
+        None, gt=0, le=24 * 365, description="hours from an event to the release of a checkpoint that learnt from it"
+    )
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.live_share is None) != (self.live_hours is None):
+            raise ValueError("give both live_share and live_hours, or neither")
+        return self
+
+
 class ProjectConfiguration(Body):
     recipe: RecipeChoice = RecipeChoice()
     trigger: TriggerRules = TriggerRules()
     snapshot: SnapshotRules = SnapshotRules()
+    monitoring: MonitoringRules = MonitoringRules()
 
 
 class StoredConfiguration(ProjectConfiguration):
@@ -100,6 +116,7 @@ class ProjectChange(Body):
         None, description="the name of a preset, or a document: stored as a version unless it is one, and adopted"
     )
     snapshot: SnapshotRules | None = None
+    monitoring: MonitoringRules | None = None
     archived: bool | None = Field(
         None, description="true: take no feedback and start no runs from now on; false: open it again"
     )
