@@ -10,6 +10,7 @@ from uuid import UUID
 from thumbwheel.wire.recipe import Recipe
 
 from app import artifacts
+from app.checkpoints import few_shots
 from app.checkpoints.card import card
 from app.checkpoints.held_out_scores import FILE as HELD_OUT_SCORES
 from app.checkpoints.samples import files as samples
@@ -28,6 +29,8 @@ from worker.training.files.sealed import DamagedFile, is_sound, read, read_cache
 
 log = logging.getLogger(__name__)
 
+#: Files of the scorer for comparisons of checkpoints; each may be missing.
+SCORES_OF_ROWS = (HELD_OUT_SCORES, few_shots.SCORES, few_shots.REPLIES)
 #: Tests on the card that the shipped checkpoint passed and this one fails, and characters of each output.
 REGRESSIONS, SHOWN = 5, 600
 
@@ -140,9 +143,10 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     write_atomically(workdir / CARD, card(manifest, _samples(workdir / SAMPLES)).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {name: workdir / name for name in (MANIFEST, CARD, SAMPLES)}
-    places |= {name: workdir / name for name in (OUTCOMES, HELD_OUT_SCORES) if (workdir / name).is_file()}
-    if HELD_OUT_SCORES in places:
-        _require_sealed(places[HELD_OUT_SCORES])
+    places |= {name: workdir / name for name in (OUTCOMES, *SCORES_OF_ROWS) if (workdir / name).is_file()}
+    for name in SCORES_OF_ROWS:
+        if name in places:
+            _require_sealed(places[name])
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
     for path, digest in manifest["files"].items():
         if stored[path] != digest:

@@ -11,7 +11,7 @@ from thumbwheel import wire
 
 from app import artifacts, settings
 from app.artifacts import OpenFile
-from app.checkpoints import integrity, store
+from app.checkpoints import few_shots, held_out_scores, integrity, store
 from app.checkpoints.card import card_of_overrides
 from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
@@ -21,6 +21,7 @@ from app.suites.outcomes_file import OUTCOMES
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
+UNSTAGED = frozenset({CARD, MANIFEST, OUTCOMES, held_out_scores.FILE, few_shots.SCORES, few_shots.REPLIES})
 #: Files that hold texts of users if there are samples: an erasure replaces them.
 TEXTS = (CARD, SAMPLES)
 
@@ -209,7 +210,7 @@ def stage(parts: Chain, folder: Path) -> Staged:
 def _fetch(row: Checkpoint, folder: Path) -> None:
     for path, sha256 in row.files.items():
         # A fetched file is complete, and the trainer verifies the weights.
-        if path not in (CARD, MANIFEST, OUTCOMES) and not (folder / path).exists():
+        if path not in UNSTAGED and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
 
 
