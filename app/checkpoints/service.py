@@ -46,12 +46,13 @@ class Staged:
     ancestor: Path  # the base model that its line begins with
 
 
-def register_base(session: Session, project: str) -> Checkpoint:
-    """Returns the row that stands for the project's base model, inserted unless the project had this base model before.
+def register_base(session: Session, project: str, base_model: str | None = None) -> Checkpoint:
+    """Returns the row that stands for a base model, inserted unless the project has it. `base_model`: its folder; None
+    for the project's own.
 
     The caller has inserted the project or holds its lock.
     """
-    base_model = projects.get(session, project).base_model
+    base_model = base_model or projects.get(session, project).base_model
     return store.base(session, project, base_model) or store.insert_checkpoint(
         session,
         {

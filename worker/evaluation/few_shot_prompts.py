@@ -118,7 +118,7 @@ class FewShotPrompts:
 
     def _reason(self) -> str | None:
         """Returns the reason why there are no figures; None if there are."""
-        remedy = "lower evaluation.few_shots, or use a model with a longer context"
+        remedy = "lower evaluation.few_shots, raise max_length, or use a model with a longer context"
         for kind, found in self.examples.items():
             if not found:
                 return (
@@ -133,7 +133,7 @@ class FewShotPrompts:
         ):
             if left_out > MOST_LEFT_OUT * all_of_them:
                 return (
-                    f"{left_out:,} of {all_of_them:,} held-out {what} do not fit into the context of "
-                    f"{self._limits.context:,} tokens with {self.count} examples: {remedy}"
+                    f"{left_out:,} of {all_of_them:,} held-out {what} do not fit into the context with {self.count} "
+                    f"examples, or are longer than max_length: {remedy}"
                 )
         return None if self.rows else "there are no held-out rows"

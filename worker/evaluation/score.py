@@ -5,6 +5,7 @@ and the ancestor (the project's very first base model), samples from all three (
 samples.parquet and scores.json:
 
     rows, rows_desirable, rows_undesirable, rows_dropped, groups (distinct prompts)
+    tokenizer                  a SHA-256; where it is equal, lengths in tokens can be compared
     rows_weight_desirable      summed row weights of each class, from the label policy; rows of weight 0 are left out
     rows_weight_undesirable
     auroc                      of r against the label, r = lp_candidate − lp_reference; ties count half
@@ -113,6 +114,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from worker.evaluation.suspicion import suspicions
     from worker.training.data import batches
     from worker.training.data.dropped import read_split
+    from worker.training.data.tokenised import tokenizer_fingerprint
     from worker.training.models import policy
     from worker.training.reference import matched, mismatched
 
@@ -196,6 +198,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "rows_dropped": read.dropped,
         "dropped": read.reasons,
         "groups": len(set(groups_N.tolist())),
+        "tokenizer": tokenizer_fingerprint(tokens),
         "auroc": over_prompts.interval(measures.auroc(r_N, desirable_N), absent),
         "auroc_per_token": {
             **over_prompts.interval(measures.auroc(r_N / lengths_N, desirable_N), absent),

@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.wire.recipe import Recipe
 
+from app.checkpoints import service as checkpoints
 from app.errors import Conflict, Fault, Invalid, Refused
 from app.feedback import service as feedback
 from app.gates.documents import kl_budget_of
+from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import decision
-from app.runs.comparisons.arms import budget_changes, changes_of_arms, differing
+from app.runs.comparisons.arms import UNTOUCHED, budget_changes, changes_of_arms, differing, examples_of
 from app.runs.comparisons.search import changes_of, names_of, points_of
 from app.runs.comparisons.snapshot_rows import refusals_on
 from app.runs.comparisons.trials import Halving, first_arms, trials_of
@@ -44,6 +46,7 @@ def planned(session: Session, configuration: wire.Project, new: wire.NewComparis
     if isinstance(new, wire.NewSweep):
         points = points_of(new)
         names, changes = names_of(points), [changes_of(point) for point in points]
+        arms = [wire.NewArm(name=name) for name in names]
         recipes: list[Recipe | None] = [
             _recipe(configuration, each, "/space", name) for each, name in zip(changes, names, strict=True)
         ]
@@ -61,24 +64,45 @@ def planned(session: Session, configuration: wire.Project, new: wire.NewComparis
         rows = _rows_of_log(session, configuration, names, recipes, watermark, reference)
     else:
         watermark, rows = _rows_of_snapshot(session, configuration, names, recipes, new.snapshot_id)
-    stored = [_arm(name, recipe, base, new.budget, rows) for name, recipe in zip(names, recipes, strict=True)]
+    stored = [
+        {**_arm(arm, recipe, base, new.budget, rows), **_base_of(session, project, arm, number)}
+        for number, (arm, recipe) in enumerate(zip(arms, recipes, strict=True))
+    ]
     within = [arm["recipe"] for arm in stored]
     kl_budget = new.kl_budget or kl_budget_of(configuration.gates.document) or KL_BUDGET
     trials = trials_of(within, first_arms(within), new.seeds, 0, halving)
     return JobPlan(watermark, reference, kl_budget, stored, trials)
 
 
-def _arm(name: str, recipe: Recipe | None, base: Recipe, budget: wire.ArmBudget, rows: int) -> dict[str, Any]:
+def _arm(arm: wire.NewArm, recipe: Recipe | None, base: Recipe, budget: wire.ArmBudget, rows: int) -> dict[str, Any]:
     if recipe is None:
-        return {"name": name, "changes": {}, "recipe": None, "budget": ["no training: it is the reference"]}
-    changes, words = budget_changes(budget, recipe, rows)
+        untrained: dict[str, Any] = {"name": arm.name, "changes": {}, "recipe": None}
+        if arm.name == UNTOUCHED:
+            return {**untrained, "budget": ["no training: it is the reference"]}
+        count = examples_of(arm, base)
+        words = f"no training: it is the reference with {count} example{'s' * (count > 1)} before each prompt"
+        return {**untrained, "few_shots": count, "budget": [words]}
+    changes, gets = budget_changes(budget, recipe, rows)
+    if arm.base_model is not None:
+        gets = [f"starts from {arm.base_model}, which is its reference", *gets]
     limited = Recipe.model_validate({**recipe.model_dump(), **changes})
     return {
-        "name": name,
+        "name": arm.name,
         "changes": differing(limited, base),
         "recipe": limited.model_dump(mode="json"),
-        "budget": words,
+        "budget": gets,
     }
+
+
+def _base_of(session: Session, project: str, arm: wire.NewArm, number: int) -> dict[str, Any]:
+    """Returns the base model of the arm and its checkpoint, which is registered unless the project has it; nothing if
+    the arm starts from the shipped checkpoint. Raises `Invalid` if the folder holds no base model.
+    """
+    if arm.base_model is None:
+        return {}
+    projects.require_base_model(arm.base_model, f"/arms/{number}/base_model")
+    base = checkpoints.register_base(session, project, arm.base_model)
+    return {"base_model": arm.base_model, "reference_checkpoint_id": str(base.id)}
 
 
 def _recipe(configuration: wire.Project, changes: Mapping[str, Any], pointer: str, name: str) -> Recipe:
