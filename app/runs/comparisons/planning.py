@@ -58,6 +58,7 @@ def planned(session: Session, configuration: wire.Project, new: wire.NewComparis
             None if each is None else _recipe(configuration, each, f"/arms/{number}", names[number])
             for number, each in enumerate(changes_of_arms(arms, base))
         ]
+    bases = [_base_of(session, project, arm, number) for number, arm in enumerate(arms)]
     reference = releases.current(session, project).checkpoint_id
     if new.snapshot_id is None:
         watermark = feedback.watermark(session, project)
@@ -65,8 +66,8 @@ def planned(session: Session, configuration: wire.Project, new: wire.NewComparis
     else:
         watermark, rows = _rows_of_snapshot(session, configuration, names, recipes, new.snapshot_id)
     stored = [
-        {**_arm(arm, recipe, base, new.budget, rows), **_base_of(session, project, arm, number)}
-        for number, (arm, recipe) in enumerate(zip(arms, recipes, strict=True))
+        {**_arm(arm, recipe, base, new.budget, rows), **own_base}
+        for arm, recipe, own_base in zip(arms, recipes, bases, strict=True)
     ]
     within = [arm["recipe"] for arm in stored]
     kl_budget = new.kl_budget or kl_budget_of(configuration.gates.document) or KL_BUDGET
