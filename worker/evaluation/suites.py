@@ -97,8 +97,8 @@ def _grade_few_shots(
     heed: Callable[[], None],
     evidence_of: EvidenceOf,
 ) -> None:
-    """Adds the figures of the reference with examples to `scores`. It comes last: no budget of a judge is spent on it
-    before the other models have theirs.
+    """Adds the figures of the reference with examples to `scores`. It comes last, so that a judge's budget is spent on
+    the other models' outputs first.
     """
     verify(seal_of(workdir / OUTPUTS))
     stopped_by = _stopped_by(workdir, FEW_SHOTS)
