@@ -1,6 +1,6 @@
-"""What a scorer leaves about the reference with a few examples before each prompt.
+"""The files that a scorer leaves about the reference with a few examples before each prompt.
 
-It leaves two files, without texts or ids:
+They have neither texts nor ids:
 
     few_shot_scores.parquet    log p(y | examples, x) − log p(y | x) of each held-out row, as `held_out_scores` has it
     few_shot_replies.parquet   the length of each reply to a held-out prompt, and its log-probs

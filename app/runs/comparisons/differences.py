@@ -39,7 +39,9 @@ Scores = Mapping[int, HeldOutScores | None]
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is known of an arm: the values of its samples, and its scores by seed, of all seeds that it has."""
+    """The values of an arm's samples, its scores by seed, and the seeds that have a checkpoint: none if it is not
+    trained.
+    """
 
     values: Values
     scores: Scores
