@@ -46,7 +46,8 @@ def recipe_of(workdir: Path) -> Recipe:
 def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str, Any]:
     """Returns the manifest of the checkpoint in WORKDIR/output.
 
-    project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
+    project, run_id, kind, weights_sha256, reference_checkpoint_id, shipped_checkpoint_id (when the run was requested;
+    another one if the run has a base model of its own), base_model, snapshot {id, sha256, counts, pairs},
     recipe (as it was trained by), training (the rest of training.json), scores (scores.json, and under `suites` and
     `judge` suite_scores.json and judge_scores.json), suite_regressions (tests that only the shipped checkpoint
     passed), gates {version, sha256, document}, verdict, reasons, decision (a `wire.RuleDecision` per rule),
@@ -68,6 +69,7 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "kind": training["kind"],
         "weights_sha256": training["weights_sha256"],
         "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
+        "shipped_checkpoint_id": str(claimed.shipped_checkpoint_id),
         "base_model": job["base_model"],
         "snapshot": {
             "id": str(snapshot_id),

@@ -20,6 +20,8 @@ from worker.training.job import Job
 
 #: The largest share of the held-out rows, or of the prompts, that may be left out.
 MOST_LEFT_OUT = 0.1
+#: Tokens by which a prompt that was cut is told from a whole one.
+BEGINNING = 16
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ class FewShotPrompts:
         for number, prompt in enumerate(prompts):
             content = read_prompt(prompt, self._tokens)
             examples = self._of_kind("text" if isinstance(content, str) else "chat")
-            uncut = len(prompt.ids) < limits.max_length and len(prompt.ids) + limits.reply <= limits.context
-            ids = encoded_prompt(with_examples(content, examples), self._tokens) if examples and uncut else None
+            ids = None
+            if examples and _begins_like(prompt.ids, encoded_prompt(content, self._tokens)):
+                ids = encoded_prompt(with_examples(content, examples), self._tokens)
             if ids is not None and len(ids) + limits.reply <= limits.context:
                 numbers.append(number)
                 encoded.append(ids)
@@ -119,12 +122,7 @@ class FewShotPrompts:
     def _reason(self) -> str | None:
         """Returns the reason why there are no figures; None if there are."""
         remedy = "lower evaluation.few_shots, raise max_length, or use a model with a longer context"
-        for kind, found in self.examples.items():
-            if not found:
-                return (
-                    f"fewer than {self.count} desirable training rows can be examples for a {kind}, of at most "
-                    f"{self._most_tokens:,} tokens each: {remedy}, or collect more feedback"
-                )
+        without = next((kind for kind, found in self.examples.items() if not found), None)
         held_out = [number for number, prompt in enumerate(self.prompts) if prompt.held_out]
         kept = set(self.numbers)
         for what, all_of_them, left_out in (
@@ -132,8 +130,19 @@ class FewShotPrompts:
             ("prompts", len(held_out), sum(number not in kept for number in held_out)),
         ):
             if left_out > MOST_LEFT_OUT * all_of_them:
+                if without is not None:
+                    return (
+                        f"fewer than {self.count} desirable training rows can be examples for a {without}, of at most "
+                        f"{self._most_tokens:,} tokens each: {remedy}, or collect more feedback"
+                    )
                 return (
                     f"{left_out:,} of {all_of_them:,} held-out {what} do not fit into the context with {self.count} "
                     f"examples, or are longer than max_length: {remedy}"
                 )
         return None if self.rows else "there are no held-out rows"
+
+
+def _begins_like(ids: Ids, whole: Ids | None) -> bool:
+    """Returns whether the tokens of a prompt begin as the `whole` prompt does: one that was cut lost its beginning."""
+    compared = min(len(ids), 0 if whole is None else len(whole), BEGINNING)
+    return whole is not None and np.array_equal(ids[:compared], whole[:compared])
