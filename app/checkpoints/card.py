@@ -223,8 +223,8 @@ def _reference_in_words(manifest: Mapping[str, Any]) -> str:
     if manifest.get("shipped_checkpoint_id", reference) == reference:
         return "the checkpoint that was shipped when the run was requested, and measured against it."
     return (
-        "a base model of its own for a comparison, and measured against it: where this card says shipped, it means that "
-        "base model."
+        "a base model of its own for a comparison, and measured against it: where this card says shipped, it means "
+        "that base model."
     )
 
 
