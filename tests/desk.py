@@ -75,7 +75,7 @@ def snapshot(claimed: Claimed, folder: Path) -> None:
             claimed.recipe.objective,
             watermark=claimed.watermark,
             seed=claimed.recipe.seed,
-            shipped_checkpoint_id=claimed.reference_checkpoint_id,
+            shipped_checkpoint_id=claimed.shipped_checkpoint_id,
             folder=folder / "snapshot",
             pairs=claimed.recipe.pairs,
         )

@@ -21,6 +21,7 @@ from uuid import UUID, uuid4
 
 from app import artifacts
 from app.artifacts import DamagedArtifact, StoreUnusable
+from app.checkpoints.few_shots import OUTPUTS
 from app.database import transaction
 from app.errors import StaleLease, ThumbwheelError, Unavailable
 from app.labels.audits import service as audits
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 #: In a registered run's folder.
 LARGE = (
     "state", "output", "start.safetensors", "reference", "reference.safetensors", "scored-before", "tokens.safetensors",
-    "tokens-holdout.safetensors", "tokens-later.safetensors", OUTCOMES, "judge-answers",
+    "tokens-holdout.safetensors", "tokens-later.safetensors", OUTCOMES, OUTPUTS, "judge-answers",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from thumbwheel.wire.recipe import Recipe
 
 from app import artifacts
+from app.checkpoints import few_shots
 from app.checkpoints.card import card
 from app.checkpoints.held_out_scores import FILE as HELD_OUT_SCORES
 from app.checkpoints.samples import files as samples
@@ -28,6 +29,8 @@ from worker.training.files.sealed import DamagedFile, is_sound, read, read_cache
 
 log = logging.getLogger(__name__)
 
+#: Files of the scorer for comparisons of checkpoints; each may be missing.
+SCORES_OF_ROWS = (HELD_OUT_SCORES, few_shots.SCORES, few_shots.REPLIES)
 #: Tests on the card that the shipped checkpoint passed and this one fails, and characters of each output.
 REGRESSIONS, SHOWN = 5, 600
 
@@ -43,7 +46,8 @@ def recipe_of(workdir: Path) -> Recipe:
 def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str, Any]:
     """Returns the manifest of the checkpoint in WORKDIR/output.
 
-    project, run_id, kind, weights_sha256, reference_checkpoint_id, base_model, snapshot {id, sha256, counts, pairs},
+    project, run_id, kind, weights_sha256, reference_checkpoint_id, shipped_checkpoint_id (when the run was requested;
+    another one if the run has a base model of its own), base_model, snapshot {id, sha256, counts, pairs},
     recipe (as it was trained by), training (the rest of training.json), scores (scores.json, and under `suites` and
     `judge` suite_scores.json and judge_scores.json), suite_regressions (tests that only the shipped checkpoint
     passed), gates {version, sha256, document}, verdict, reasons, decision (a `wire.RuleDecision` per rule),
@@ -65,6 +69,7 @@ def manifest_of(claimed: Claimed, snapshot_id: UUID, workdir: Path) -> dict[str,
         "kind": training["kind"],
         "weights_sha256": training["weights_sha256"],
         "reference_checkpoint_id": str(claimed.reference_checkpoint_id),
+        "shipped_checkpoint_id": str(claimed.shipped_checkpoint_id),
         "base_model": job["base_model"],
         "snapshot": {
             "id": str(snapshot_id),
@@ -140,9 +145,10 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     write_atomically(workdir / CARD, card(manifest, _samples(workdir / SAMPLES)).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {name: workdir / name for name in (MANIFEST, CARD, SAMPLES)}
-    places |= {name: workdir / name for name in (OUTCOMES, HELD_OUT_SCORES) if (workdir / name).is_file()}
-    if HELD_OUT_SCORES in places:
-        _require_sealed(places[HELD_OUT_SCORES])
+    places |= {name: workdir / name for name in (OUTCOMES, *SCORES_OF_ROWS) if (workdir / name).is_file()}
+    for name in SCORES_OF_ROWS:
+        if name in places:
+            _require_sealed(places[name])
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
     for path, digest in manifest["files"].items():
         if stored[path] != digest:

@@ -56,7 +56,7 @@ def card(manifest: Mapping[str, Any], samples: Sequence[Mapping[str, Row]] = ())
     kind = "A LoRA adapter" if manifest["kind"] == "adapter" else "Full weights"
     origin_in_words = (
         f"{kind}, trained with {OBJECTIVES[recipe['objective']]} on the feedback of project {manifest['project']}, "
-        "starting from the checkpoint that was shipped when the run was requested, and measured against it."
+        f"starting from {_reference_in_words(manifest)}"
     )
     origin = [
         ("run", manifest["run_id"]),
@@ -216,6 +216,16 @@ def _judged(scores: Mapping[str, Any]) -> Sequence[str]:
 def _front_matter(kind: str, objective: str) -> Sequence[str]:
     library = "peft" if kind == "adapter" else "transformers"
     return ["---", f"library_name: {library}", f"tags: [{objective}, thumbwheel]", "---"]
+
+
+def _reference_in_words(manifest: Mapping[str, Any]) -> str:
+    reference = manifest["reference_checkpoint_id"]
+    if manifest.get("shipped_checkpoint_id", reference) == reference:
+        return "the checkpoint that was shipped when the run was requested, and measured against it."
+    return (
+        "a base model of its own for a comparison, and measured against it: where this card says shipped, it means "
+        "that base model."
+    )
 
 
 def _in_pairs(training: Mapping[str, Any]) -> str:

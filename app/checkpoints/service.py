@@ -11,7 +11,7 @@ from thumbwheel import wire
 
 from app import artifacts, settings
 from app.artifacts import OpenFile
-from app.checkpoints import integrity, store
+from app.checkpoints import few_shots, held_out_scores, integrity, store
 from app.checkpoints.card import card_of_overrides
 from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
@@ -21,6 +21,7 @@ from app.suites.outcomes_file import OUTCOMES
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
+UNSTAGED = frozenset({CARD, MANIFEST, OUTCOMES, held_out_scores.FILE, few_shots.SCORES, few_shots.REPLIES})
 #: Files that hold texts of users if there are samples: an erasure replaces them.
 TEXTS = (CARD, SAMPLES)
 
@@ -45,12 +46,13 @@ class Staged:
     ancestor: Path  # the base model that its line begins with
 
 
-def register_base(session: Session, project: str) -> Checkpoint:
-    """Returns the row that stands for the project's base model, inserted unless the project had this base model before.
+def register_base(session: Session, project: str, base_model: str | None = None) -> Checkpoint:
+    """Returns the row that stands for a base model, inserted unless the project has it. `base_model`: its folder; None
+    for the project's own.
 
     The caller has inserted the project or holds its lock.
     """
-    base_model = projects.get(session, project).base_model
+    base_model = base_model or projects.get(session, project).base_model
     return store.base(session, project, base_model) or store.insert_checkpoint(
         session,
         {
@@ -209,7 +211,7 @@ def stage(parts: Chain, folder: Path) -> Staged:
 def _fetch(row: Checkpoint, folder: Path) -> None:
     for path, sha256 in row.files.items():
         # A fetched file is complete, and the trainer verifies the weights.
-        if path not in (CARD, MANIFEST, OUTCOMES) and not (folder / path).exists():
+        if path not in UNSTAGED and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
 
 

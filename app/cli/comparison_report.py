@@ -72,8 +72,11 @@ def _in_words(difference: wire.ArmDifference) -> str:
     elif difference.auroc.reason is not None:
         parts.append(f"AUROC unknown: {difference.auroc.reason}")
     if difference.prompts:
-        parts.append(
-            f"on {difference.prompts} prompts {_figure(difference.tokens)} tokens, "
-            f"{_figure(difference.kl_nats_per_completion)} nats of drift"
-        )
+        tokens = _with_unit(difference.tokens, "tokens")
+        drift = _with_unit(difference.kl_nats_per_completion, "nats of drift")
+        parts.append(f"on {difference.prompts} prompts {tokens}, {drift}")
     return f"{difference.first} minus {difference.second}: {'; '.join(parts)}"
+
+
+def _with_unit(shown: wire.ArmFigure, unit: str) -> str:
+    return f"{unit} unknown: {shown.reason}" if shown.value is None else f"{_figure(shown)} {unit}"

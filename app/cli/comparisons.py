@@ -36,8 +36,19 @@ Which = Annotated[
 
 def compare(
     arms: Annotated[
-        str, typer.Option(help="Arms, by commas: kto, dpo, ipo, simpo, orpo, sft, bco, apo_zero_unpaired, untouched.")
+        str,
+        typer.Option(
+            help="Arms, by commas: kto, dpo, ipo, simpo, orpo, sft, bco, apo_zero_unpaired, untouched, few_shots."
+        ),
     ],
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--base",
+            metavar="ARM=FOLDER",
+            help="Let an arm start from another base model, as smaller=/models/small; it need not be in --arms.",
+        ),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="ARM.FIELD=VALUE", help="Change a recipe field of an arm, as dpo.beta=0.05."),
@@ -56,7 +67,7 @@ def compare(
     """Train several arms on one snapshot, with the same seeds and budget, and recommend one."""
     new = wire.NewComparison.model_validate(
         {
-            "arms": _arms(arms, change or []),
+            "arms": _arms(arms, base or [], change or []),
             "seeds": seeds,
             "budget": {"votes": votes, "tokens": tokens, "steps": steps},
             "kl_budget": kl_budget,
@@ -150,8 +161,8 @@ def cancel(comparison: Which = None, project: Project = None, as_json: AsJson = 
         show_job(client.comparisons.cancel(_job_of(client, comparison).id), as_json=as_json)
 
 
-def _arms(names: str, changes: list[str]) -> list[dict[str, Any]]:
-    """Returns the arms with their changes. Raises `Invalid` for a change of an arm that is not compared."""
+def _arms(names: str, bases: list[str], changes: list[str]) -> list[dict[str, Any]]:
+    """Returns the arms with base models and changes. Raises `Invalid` for a change of an arm that is not compared."""
     arms: dict[str, dict[str, Any]] = {}
     listed = [name.strip() for name in names.split(",") if name.strip()]
     twice = next((name for name in listed if listed.count(name) > 1), None)
@@ -159,16 +170,25 @@ def _arms(names: str, changes: list[str]) -> list[dict[str, Any]]:
         raise Invalid(f"--arms: {twice} is there twice: name each arm once.", code="invalid_option")
     for name in listed:
         arms[name] = {}
+    folders: dict[str, str] = {}
+    for text in bases:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise Invalid(f"--base: expected ARM=FOLDER, got {text!r}.", code="invalid_option")
+        if name in folders:
+            raise Invalid(f"--base: {name} is there twice: name each arm once.", code="invalid_option")
+        folders[name] = folder
+        arms.setdefault(name, {})
     for text in changes:
         path, sign, value = text.partition("=")
         name, _, field = path.partition(".")
         if not sign or not field:
             raise Invalid(f"--set: expected ARM.FIELD=VALUE, got {text!r}.", code="invalid_option")
         if name not in arms:
-            raise Invalid(f"--set {text}: {name} is not one of the arms: {', '.join(listed)}.", code="invalid_option")
+            raise Invalid(f"--set {text}: {name} is not one of the arms: {', '.join(arms)}.", code="invalid_option")
         section, _, last = field.rpartition(".")
         (arms[name].setdefault(section, {}) if section else arms[name])[last] = _value(value)
-    return [{"name": name, "changes": given} for name, given in arms.items()]
+    return [{"name": name, "changes": given, "base_model": folders.get(name)} for name, given in arms.items()]
 
 
 def _space(options: list[str]) -> dict[str, Any]:

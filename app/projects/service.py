@@ -26,7 +26,7 @@ def create(session: Session, new: wire.NewProject, gates: wire.AdoptedGates) -> 
     Raises `Conflict` if the project exists, and `Invalid` with the fields of a wrong recipe.
     """
     _require_valid(new.recipe)
-    _require_base_model(new.base_model)
+    require_base_model(new.base_model)
     values = {
         "id": new.project,
         "base_model": new.base_model,
@@ -75,9 +75,27 @@ def change_base_model(session: Session, project: str, base_model: str) -> None:
     Raises `NotFound`, and `Invalid` if the folder holds no base model.
     """
     row = _require(store.locked(session, project), project)
-    _require_base_model(base_model)
+    require_base_model(base_model)
     row.base_model = base_model
     session.flush()
+
+
+def require_base_model(base_model: str, pointer: str = "/base_model") -> None:
+    """Raises `Invalid` if this is not the folder of a base model, as far as this machine can tell. `pointer`: of the
+    field in the request.
+    """
+    check = reasons_unusable if settings.current().base_models == "here" else lambda _: reasons_impossible(base_model)
+    reasons = check(Path(base_model))
+    if reasons:
+        remedy = (
+            " If only workers see the folder, set THUMBWHEEL_BASE_MODELS=on_workers for the API."
+            if reasons[0].startswith("There is no folder")
+            else ""
+        )
+        faults = [Fault(pointer, reason) for reason in reasons]
+        raise Invalid(
+            f"{pointer.removeprefix('/')}: {' '.join(reasons)}{remedy}", code="invalid_base_model", faults=faults
+        )
 
 
 def require_open(session: Session, project: str) -> None:
@@ -164,20 +182,6 @@ def _require_valid(recipe: wire.RecipeChoice) -> None:
     if faults:
         what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
         raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)
-
-
-def _require_base_model(base_model: str) -> None:
-    """Raises `Invalid` if this is not the folder of a base model, as far as this machine can tell."""
-    check = reasons_unusable if settings.current().base_models == "here" else lambda _: reasons_impossible(base_model)
-    reasons = check(Path(base_model))
-    if reasons:
-        remedy = (
-            " If only workers see the folder, set THUMBWHEEL_BASE_MODELS=on_workers for the API."
-            if reasons[0].startswith("There is no folder")
-            else ""
-        )
-        faults = [Fault("/base_model", reason) for reason in reasons]
-        raise Invalid(f"base_model: {' '.join(reasons)}{remedy}", code="invalid_base_model", faults=faults)
 
 
 def _shown(row: Project) -> wire.Project:

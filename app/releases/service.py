@@ -143,7 +143,7 @@ def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
     if checkpoint.base_model != base_model:
         raise Refused(
             f"Checkpoint {checkpoint.id} descends from the base model {checkpoint.base_model}, and the project's is "
-            f"{base_model}: change it back first (PUT /v1/projects/{{project}}/base-model).",
+            f"{base_model}: change that first (PUT /v1/projects/{{project}}/base-model).",
             code="other_base_model",
         )
 

@@ -39,7 +39,21 @@ def test_a_sweep_takes_values_and_ranges(cli: CommandLine, labelled) -> None:
     assert halving.document["request"]["rungs"] == [5, 10]
 
 
+def test_examples_and_another_base_model_are_arms(cli: CommandLine, labelled) -> None:
+    started = cli(
+        "compare", "--arms", "kto,few_shots", "--base", "smaller=/models/small",
+        "--set", "few_shots.evaluation.few_shots=8", "--set", "smaller.beta=0.4",
+    )  # fmt: skip
+
+    assert started.code == 0, started.err
+    kto, few_shots, smaller = started.document["arms"]
+    assert (kto["base_model"], smaller["base_model"], smaller["changes"]) == (None, "/models/small", {"beta": 0.4})
+    assert few_shots["budget"] == ["no training: it is the reference with 8 examples before each prompt"]
+
+
 BAD = [
+    (["compare", "--arms", "kto", "--base", "smaller"], "expected ARM=FOLDER, got 'smaller'"),
+    (["compare", "--arms", "kto", "--base", "smaller=small"], "arms/1/base_model: 'small' is a relative path"),
     (["compare", "--arms", "kto,kto"], "--arms: kto is there twice"),
     (["compare", "--arms", "kto,ppo2"], "there is no arm 'ppo2'"),
     (["compare", "--arms", "kto,sft", "--set", "dpo.beta=1"], "dpo is not one of the arms: kto, sft"),

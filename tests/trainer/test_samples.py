@@ -10,11 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from app.checkpoints import few_shots as few_shots_files
+from app.checkpoints import held_out_scores
 from tests.trainer import tiny
 from worker.evaluation.score import score
+from worker.evaluation.suites import grade_suites
 from worker.generation.sampler import Request, Sampler
 from worker.generation.ways import PADDED
 from worker.training.forward.logprobs import Reading
+from worker.training.job import read_job
 from worker.training.models import adapters
 from worker.training.models import policy as models
 from worker.training.train import train
@@ -177,3 +181,56 @@ def test_equal_models_write_equal_replies_and_a_shipped_ancestor_is_sampled_once
     assert figures["against_shipped"]["length_ratio"]["value"] == 1
     assert figures["against_shipped"]["kl_nats_per_completion"]["value"] == pytest.approx(0, abs=1e-6)
     assert figures["tokens"] == sum(row["tokens"] for row in samples_of(workdir) if row["model"] != "ancestor")
+
+
+@pytest.mark.xdist_group("sampled")
+def test_the_shipped_checkpoint_with_examples_is_measured_against_itself_and_changes_no_other_figure(
+    scored: Path, tmp_path: Path, base: Path, adapter: Path
+) -> None:
+    workdir = scored_again(scored, tmp_path / "w", few_shots=1)
+
+    again, plain = (tiny.document(folder / "scores.json") for folder in (workdir, scored))
+    few_shots = again.pop("few_shots")
+    assert samples_of(workdir) == samples_of(scored)
+    assert {**again, "samples": 0, "seconds": 0} == {**plain, "samples": 0, "seconds": 0}
+    assert read_job(workdir).identity == read_job(scored).identity
+    assert (few_shots["reason"], few_shots["rows_left_out"], few_shots["prompts_left_out"]) == (None, 0, 0)
+    assert few_shots["kl"]["nats_per_token"]["low"] > 0
+    assert few_shots["samples"]["against_shipped"]["length_ratio"]["groups"] == 22
+
+    # the examples are desirable training rows; the log-ratios are those of reading each row after them
+    rows = pq.read_table(workdir / "snapshot" / "train-0.parquet").to_pylist()
+    assert [each["for"] for each in few_shots["examples"]] == ["text", "chat"]  # of the holdout, and of the suite
+    example = rows[few_shots["examples"][0]["row"]]
+    assert example["label"]
+    before = f"{example['prompt']}{example['completion']}\n\n"
+    shipped = adapters.load_adapter(models.load_weights(base, torch.float32, torch.device("cpu")), adapter)
+    tokens, reading = models.load_tokens(base), Reading.plain(shipped)
+    held_out = pq.read_table(workdir / "snapshot" / "holdout-0.parquet").to_pylist()
+    scores = held_out_scores.read(workdir / few_shots_files.SCORES)
+    assert sorted(number for _, number in scores.places) == list(range(len(held_out)))
+    for (_, number), ratio in list(zip(scores.places, scores.log_ratio_N, strict=True))[:5]:
+        row = held_out[number]
+        encoded = tokens.encode_text([before + row["prompt"], row["prompt"]], [row["completion"]] * 2)
+        with torch.no_grad():
+            with_examples, without = (float(reading.read([(each.prompt, each.completion)])[0].lp_B) for each in encoded)
+        assert ratio == pytest.approx(with_examples - without, abs=1e-3)
+    replies = few_shots_files.read(workdir / few_shots_files.REPLIES)
+    ratio = sum(reply.tokens for reply in replies) / sum(
+        row["tokens"] for row in samples_of(workdir) if row["model"] == "shipped" and row["decoding"] == "sampled"
+    )
+    assert few_shots["samples"]["against_shipped"]["length_ratio"]["value"] == pytest.approx(ratio)
+    last = tiny.lines(workdir / "progress.jsonl")[-1]
+    assert last["done"] == last["total"]
+
+    grade_suites(workdir, lambda: None)
+    manners = tiny.document(workdir / "suite_scores.json")["manners"]
+    assert manners["few_shots"]["pass_share"]["value"] is not None
+
+
+@pytest.mark.xdist_group("sampled")
+def test_examples_that_do_not_fit_into_the_context_give_a_reason_and_no_figures(scored: Path, tmp_path: Path) -> None:
+    few_shots = tiny.document(scored_again(scored, tmp_path / "w", few_shots=16) / "scores.json")["few_shots"]
+
+    assert "desirable training rows can be examples for a text, of at most 4 tokens each" in few_shots["reason"]
+    assert few_shots["auroc"] == {"value": None, "low": None, "high": None, "reason": few_shots["reason"]}

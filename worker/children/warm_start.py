@@ -46,6 +46,7 @@ PRELOADED = (
     "worker.evaluation.passes",
     "worker.evaluation.replay",
     "worker.evaluation.sampling",
+    "worker.evaluation.few_shots",
     "app.statistics.bootstrap",
     "worker.evaluation.dumb_readers",
     "worker.evaluation.suspicion",

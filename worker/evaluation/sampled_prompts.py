@@ -15,7 +15,7 @@ from thumbwheel.row_checks import RowFault
 from app.checkpoints.samples.files import Source
 from app.snapshots.files.prompt_key import prompt_json
 from app.snapshots.prompts.split import Split
-from app.suites.samples import SuiteSample, samples_of
+from app.suites.samples import samples_of
 from worker.generation.prompts import chosen_rows
 from worker.training.data.rows import Row, TokenisedRows
 from worker.training.data.tokens import Ids, Tokens
@@ -88,7 +88,8 @@ def suite_prompts(workdir: Path, tokens: Tokens, max_length: int) -> tuple[list[
     for entry in json.loads(read(path))["suites"]:
         suite = wire.Suite.model_validate(entry["document"])
         for sample in samples_of(suite):
-            ids = _encoded(sample, tokens)
+            content = sample.messages() if tokens.has_chat_template else sample.content()
+            ids = encoded_prompt(content, tokens)
             if ids is None:
                 missing += 1
                 continue
@@ -106,15 +107,22 @@ def suite_prompts(workdir: Path, tokens: Tokens, max_length: int) -> tuple[list[
     return prompts, missing
 
 
-def _encoded(sample: SuiteSample, tokens: Tokens) -> Ids | None:
-    content: Any = sample.content()
-    if tokens.has_chat_template:
-        [encoded] = tokens.encode_chat([sample.messages()], [[{"role": "assistant", "content": _ANSWER.strip()}]])
-    elif isinstance(content, str):
+def encoded_prompt(content: Any, tokens: Tokens) -> Ids | None:
+    """Returns the tokens of a text or a chat, as training encodes it; None if the model cannot read it."""
+    if isinstance(content, str):
         [encoded] = tokens.encode_text([content], [_ANSWER])
+    elif tokens.has_chat_template:
+        [encoded] = tokens.encode_chat([content], [[{"role": "assistant", "content": _ANSWER.strip()}]])
     else:
         return None
     return None if isinstance(encoded, RowFault) else encoded.prompt
+
+
+def read_prompt(prompt: SampledPrompt, tokens: Tokens) -> Any:
+    """Returns the text or the chat as the model reads it: see `suite_prompts`."""
+    content = json.loads(prompt.text)
+    as_turn = prompt.suite is not None and tokens.has_chat_template and isinstance(content, str)
+    return [{"role": "user", "content": content}] if as_turn else content
 
 
 def _texts(job: Job, places: set[tuple[str, int]]) -> dict[tuple[str, int], str]:

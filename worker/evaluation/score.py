@@ -5,6 +5,7 @@ and the ancestor (the project's very first base model), samples from all three (
 samples.parquet and scores.json:
 
     rows, rows_desirable, rows_undesirable, rows_dropped, groups (distinct prompts)
+    tokenizer                  a SHA-256; where it is equal, lengths in tokens can be compared
     rows_weight_desirable      summed row weights of each class, from the label policy; rows of weight 0 are left out
     rows_weight_undesirable
     auroc                      of r against the label, r = lp_candidate − lp_reference; ties count half
@@ -20,6 +21,7 @@ samples.parquet and scores.json:
                                both models on the same prompts, and of the completions in the holdout
     samples                    what the three models write: see docs/evaluation.md
     replay                     answers that users judged beside what the models write now: likewise
+    few_shots                  the reference with examples before each prompt, if requested: see `few_shots`
     auroc_vs_ancestor          like auroc, against the ancestor
     shipped_auroc_vs_ancestor  the reference's; 0.5 by definition if the reference is the ancestor
     auroc_difference           the first minus the second, on the same resamples
@@ -102,13 +104,17 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from app.checkpoints import held_out_scores
     from app.statistics import bootstrap, measures
     from worker.evaluation.dumb_readers import dumb_readers
+    from worker.evaluation.few_shot_prompts import FewShotPrompts, Limits
+    from worker.evaluation.few_shots import FewShots
     from worker.evaluation.passes import log_probs, sums
     from worker.evaluation.replay import replayed_prompts
+    from worker.evaluation.reply_writer import SamplingBudget, WriterSettings
     from worker.evaluation.sampled_prompts import held_out_prompts, suite_prompts
     from worker.evaluation.sampling import Samples
     from worker.evaluation.suspicion import suspicions
     from worker.training.data import batches
     from worker.training.data.dropped import read_split
+    from worker.training.data.tokenised import tokenizer_fingerprint
     from worker.training.models import policy
     from worker.training.reference import matched, mismatched
 
@@ -128,21 +134,20 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     of_suites, missing = suite_prompts(workdir, tokens, max_length)
     replayed = replayed_prompts(job, tokens, max_length, vocabulary, settings.replay)
 
+    in_order = [rows[row] for block in plan.blocks for row in block.rows]
+    most = min(settings.kl_max_new_tokens, max(1, (context or max_length) - 1))
+    limits = Limits(context or sys.maxsize, max_length, most, vocabulary)
+    few_shots = FewShots(job, tokens, FewShotPrompts(job, tokens, read, in_order, [*held_out, *of_suites], limits))
+
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base
     models = 2 if reference_is_ancestor else 3
-    samples = Samples(
-        job,
-        [*held_out, *of_suites, *replayed],
-        missing,
-        tokens,
-        context=context,
-        most=min(settings.kl_max_new_tokens, max(1, (context or max_length) - 1)),
-        read_at_once=at_once.sampled,
-        as_many_as_fit=at_once.halvings == 0,
-        models=models,
+    writing = WriterSettings(
+        settings, recipe.seed, tokens, SamplingBudget(settings, models + few_shots.models),
+        context=context, most=most, read_at_once=at_once.sampled, as_many_as_fit=at_once.halvings == 0,
         stop=stop.raise_if_requested,
-    )
-    tell = _counter(journal, stop, models * (len(own) + samples.steps))
+    )  # fmt: skip
+    samples = Samples(writing, [*held_out, *of_suites, *replayed], missing)
+    tell = _counter(journal, stop, models * (len(own) + samples.steps) + few_shots.steps)
 
     # One model in memory at a time.
     candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
@@ -153,6 +158,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     reference = _load(job.base, job.adapter, arithmetic)
     own_reference, others_reference = map(sums, log_probs(read_as(reference), own, others, at_once.read, tell))
     samples.write("shipped", read_as(reference), tell)
+    few_shots.measure(read_as(reference), samples, tell)
     del reference
     if reference_is_ancestor:
         own_ancestor = own_reference
@@ -162,22 +168,21 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         own_ancestor = sums(log_probs(ancestor, own, None, at_once.read, tell)[0])
         samples.write("ancestor", ancestor, tell)
 
-    in_order = [row for block in plan.blocks for row in block.rows]
-    desirable_N = np.array([rows[row].desirable for row in in_order], dtype=bool)
+    desirable_N = np.array([row.desirable for row in in_order], dtype=bool)
     paired_N = np.array([partner is not None for block in plan.blocks for partner in block.partners], dtype=bool)
     r_N = own_candidate - own_reference
     for name, lp_N in (("candidate", own_candidate), ("reference", own_reference), ("ancestor", own_ancestor)):
         if not np.isfinite(lp_N).all():
-            odd = rows[in_order[int(np.flatnonzero(~np.isfinite(lp_N))[0])]].completion_id
+            odd = in_order[int(np.flatnonzero(~np.isfinite(lp_N))[0])].completion_id
             raise TrainingRefusal(
                 "not_finite", f"the {name} gives NaN or infinite log-probs, first for {odd}: do not ship it"
             )
     z0 = max(0.0, float((others_candidate - others_reference)[paired_N].mean())) if paired_N.any() else 0.0
     lift_N = recipe.beta * (r_N - z0)
 
-    lengths_N = np.array([len(rows[row].completion) for row in in_order], dtype=np.int64)
-    groups_N = bootstrap.group_numbers([rows[row].prompt_key for row in in_order])
-    weight_N = np.array([rows[row].weight for row in in_order])
+    lengths_N = np.array([len(row.completion) for row in in_order], dtype=np.int64)
+    groups_N = bootstrap.group_numbers([row.prompt_key for row in in_order])
+    weight_N = np.array([row.weight for row in in_order])
     over_prompts = bootstrap.Bootstrap(groups_N, weight_N, settings.bootstrap, settings.confidence, recipe.seed)
     absent = "the holdout has rows of one class only"
     candidate_auroc = measures.auroc(own_candidate - own_ancestor, desirable_N)
@@ -193,6 +198,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         "rows_dropped": read.dropped,
         "dropped": read.reasons,
         "groups": len(set(groups_N.tolist())),
+        "tokenizer": tokenizer_fingerprint(tokens),
         "auroc": over_prompts.interval(measures.auroc(r_N, desirable_N), absent),
         "auroc_per_token": {
             **over_prompts.interval(measures.auroc(r_N / lengths_N, desirable_N), absent),
@@ -205,12 +211,11 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         ),
         "z0": z0,
         **samples.figures([len(row.completion) for row in rows]),
+        **few_shots.figures(samples, own_reference, over_prompts, absent),
         "auroc_vs_ancestor": over_prompts.interval(candidate_auroc, absent),
         "shipped_auroc_vs_ancestor": over_prompts.interval(shipped_auroc, absent),
         "auroc_difference": over_prompts.interval(measures.difference(candidate_auroc, shipped_auroc), absent),
-        "dumb_readers": dumb_readers(
-            job, read, [rows[row] for row in in_order], r_N, own_reference, over_prompts, absent
-        ),
+        "dumb_readers": dumb_readers(job, read, in_order, r_N, own_reference, over_prompts, absent),
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
         "seconds": time.monotonic() - started,
@@ -218,18 +223,18 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     suspicion_N = suspicions(r_N, lengths_N, desirable_N, groups_N, recipe.seed)
     suspected = in_order if suspicion_N is not None else []
     judged = {
-        "completion_id": [rows[row].completion_id for row in suspected],
-        "desirable": [rows[row].desirable for row in suspected],
+        "completion_id": [row.completion_id for row in suspected],
+        "desirable": [row.desirable for row in suspected],
         "suspicion": suspicion_N.tolist() if suspicion_N is not None else [],
     }
     samples.keep(workdir / "samples.parquet")
     place_of = {id(read.rows[index]): place for place, index in read.places.items()}
-    places = [place_of[id(rows[row])] for row in in_order]
+    places = [place_of[id(row)] for row in in_order]
+    of_rows = held_out_scores.HeldOutScores(places, groups_N, desirable_N, weight_N, r_N.astype(np.float64))
     part = workdir / f".{held_out_scores.FILE}.part"
-    held_out_scores.write(
-        part, held_out_scores.HeldOutScores(places, groups_N, desirable_N, weight_N, r_N.astype(np.float64))
-    )
+    held_out_scores.write(part, of_rows)
     replace_sealed(part, workdir / held_out_scores.FILE)
+    few_shots.keep(workdir, samples, own_reference, of_rows)
     write_sealed(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
     write_sealed(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 

@@ -116,7 +116,7 @@ def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
             claimed.recipe.objective,
             watermark=claimed.watermark,
             seed=claimed.recipe.seed,
-            shipped_checkpoint_id=claimed.reference_checkpoint_id,
+            shipped_checkpoint_id=claimed.shipped_checkpoint_id,
             folder=folder,
             pairs=claimed.recipe.pairs,
         )

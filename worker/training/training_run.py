@@ -10,7 +10,6 @@ from thumbwheel.wire.recipe import Recipe
 
 from worker.training.data import batches
 from worker.training.data.batches import BatchPlan, Block
-from worker.training.data.rows import Row
 from worker.training.job import Job
 from worker.training.machine.process import Stopped, StopRequest, TrainingRefusal
 from worker.training.machine.ranks import Ranks
@@ -105,7 +104,7 @@ def _plan(recipe: Recipe, start: Start) -> BatchPlan:
 def _plan_of_share(recipe: Recipe, start: Start) -> BatchPlan:
     """Returns the plan of the rows on `prompt_share` of the prompts. Raises `TrainingRefusal` if they are too few."""
     rows, objective = start.read.rows, start.objective
-    kept = {index for index, row in enumerate(rows) if is_within_share(row, recipe.prompt_share)}
+    kept = {index for index, row in enumerate(rows) if is_within_share(row.prompt_key, recipe.prompt_share)}
     if objective.data == "pairs":
         pairs = [pair for pair in start.pairs if kept.issuperset(pair)]
         _require_enough(recipe, len(pairs), 1, "pairs")
@@ -125,9 +124,9 @@ def _plan_of_share(recipe: Recipe, start: Start) -> BatchPlan:
     )
 
 
-def is_within_share(row: Row, share: float) -> bool:
-    """Returns whether the row's prompt belongs to this share of all prompts, which its key decides."""
-    number = int.from_bytes(hashlib.sha256(b"prompt_share" + row.prompt_key).digest()[:8])
+def is_within_share(prompt_key: bytes, share: float) -> bool:
+    """Returns whether the prompt of this key belongs to this share of all prompts."""
+    number = int.from_bytes(hashlib.sha256(b"prompt_share" + prompt_key).digest()[:8])
     return number < share * 2**64
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from thumbwheel import wire
 
+from app.checkpoints.few_shots import FEW_SHOTS
+
 #: The 0.975-quantile of Student's t distribution, for 1, 2, … degrees of freedom.
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 NO_CHECKPOINT = "no run of the arm has registered a checkpoint"
@@ -60,6 +62,27 @@ def figures_of_untouched(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "kl_nats_per_token": wire.ArmFigure(value=0.0, low=0.0, high=0.0, reason=exact),
         "length_ratio": wire.ArmFigure(value=1.0, low=1.0, high=1.0, reason=exact),
         "suites": {name: pooled([figure]) for name, figure in of_suites.items()},
+    }
+
+
+def figures_of_few_shots(scores: Sequence[Mapping[str, Any]], examples: int) -> dict[str, Any]:
+    """Returns the figures of the reference with `examples` before each prompt, as `figures_of_untouched` does those of
+    the reference.
+    """
+    measured = next((each for each in scores if _figure(each, FEW_SHOTS).get("count") == examples), None)
+    if measured is None:
+        unknown = wire.ArmFigure(reason="no run has measured it")
+        return {"auroc": unknown, "kl_nats_per_token": unknown, "length_ratio": unknown, "suites": {}}
+    section = _figure(measured, FEW_SHOTS)
+    auroc = pooled([auroc_of(section)])
+    left_out = section.get("rows_left_out")
+    if left_out and auroc.value is not None:
+        auroc = auroc.model_copy(update={"reason": f"{left_out:,} held-out rows with examples exceed the context"})
+    return {
+        "auroc": auroc,
+        "kl_nats_per_token": pooled([drift_of(section)]),
+        "length_ratio": pooled([_figure(section, "samples", "against_shipped", "length_ratio")]),
+        "suites": {name: pooled([figure]) for name, figure in suites_of(measured, FEW_SHOTS).items() if figure},
     }
 
 

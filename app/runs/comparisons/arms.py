@@ -6,10 +6,15 @@ from typing import Any, cast
 from thumbwheel import wire
 from thumbwheel.wire.recipe import WITHOUT_LAMBDA, ObjectiveName, Recipe, RecipeFields
 
+from app.checkpoints.few_shots import FEW_SHOTS
 from app.errors import Fault, Invalid
 
-#: The arm that is the reference itself: nothing is trained.
+#: The arm that is the reference itself.
 UNTOUCHED = "untouched"
+#: The arms that nothing is trained for: the reference by itself, and with examples before each prompt.
+UNTRAINED = frozenset({UNTOUCHED, FEW_SHOTS})
+#: Examples of the arm few_shots, if neither it nor the project says how many.
+EXAMPLES = 4
 #: The changes of each known arm. The margin of simpo is per token, so its beta is of another order.
 KNOWN: Mapping[str, Mapping[str, Any]] = {
     "kto": {"objective": "kto"},
@@ -26,29 +31,45 @@ WITHOUT_CLASSES: Mapping[str, Any] = {"lambda_desirable": "auto", "lambda_undesi
 
 
 def changes_of_arms(arms: Sequence[wire.NewArm], project: Recipe) -> list[dict[str, Any] | None]:
-    """Returns the recipe changes of each arm over the project's recipe; None for the untouched one.
+    """Returns the recipe changes of each arm over the project's recipe; None for those that are not trained.
 
-    Raises `Invalid` for an unknown name without changes, and for changes of the untouched arm.
+    Raises `Invalid` for an unknown name without changes or a base model, for what an arm does not take, and if no arm
+    is trained from the job's reference: the run of such an arm measures the arms that are not trained.
     """
     faults = [
         Fault(f"/arms/{number}", message) for number, arm in enumerate(arms) if (message := _fault(arm)) is not None
     ]
-    if all(arm.name == UNTOUCHED for arm in arms):
-        faults.append(Fault("/arms", "no arm is trained: add kto, for example"))
+    if all(arm.name in UNTRAINED or arm.base_model is not None for arm in arms):
+        faults.append(Fault("/arms", "no arm is trained from the shipped checkpoint: add kto, for example"))
     if faults:
         listed = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
         raise Invalid(f"The arms are wrong: {listed}.", code="invalid_arms", faults=faults)
-    return [None if arm.name == UNTOUCHED else _changes(arm, project) for arm in arms]
+    return [None if arm.name in UNTRAINED else _changes(arm, project) for arm in arms]
+
+
+def examples_of(arm: wire.NewArm, project: Recipe) -> int:
+    """Returns the number of examples of the arm few_shots; 0 for other arms."""
+    if arm.name != FEW_SHOTS:
+        return 0
+    given = arm.changes.given().get("evaluation", {}).get("few_shots")
+    return int(given or project.evaluation.few_shots or EXAMPLES)
 
 
 def _fault(arm: wire.NewArm) -> str | None:
     given = arm.changes.given()
+    if arm.name in UNTRAINED and arm.base_model is not None:
+        return f"{arm.name} is the shipped checkpoint: leave base_model out, or give the arm another name"
     if arm.name == UNTOUCHED and given:
         return "untouched is the reference itself: leave its changes out, or give the arm another name"
-    if arm.name in (*KNOWN, UNTOUCHED) or given:
+    if arm.name == FEW_SHOTS:
+        of_evaluation = given.pop("evaluation", {})
+        if given or of_evaluation.keys() - {"few_shots"} or of_evaluation.get("few_shots") == 0:
+            return "few_shots trains nothing: change evaluation.few_shots alone, from 1 to 16, or give it another name"
         return None
-    known = ", ".join([*KNOWN, UNTOUCHED])
-    return f"there is no arm {arm.name!r}: take one of {known}, or give it changes"
+    if arm.name in (*KNOWN, UNTOUCHED) or given or arm.base_model is not None:
+        return None
+    known = ", ".join([*KNOWN, UNTOUCHED, FEW_SHOTS])
+    return f"there is no arm {arm.name!r}: take one of {known}, or give it changes or a base model"
 
 
 def _changes(arm: wire.NewArm, project: Recipe) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from thumbwheel import wire
 
+from app.checkpoints.few_shots import FewShotReply
 from app.checkpoints.held_out_scores import HeldOutScores
 from app.statistics import measures
 from app.statistics.bootstrap import Bootstrap, paired_difference
@@ -42,6 +43,20 @@ def values_of(rows: Sequence[Mapping[str, Any]], model: str) -> Values:
             nats = 0.0 if model == "shipped" else _difference(row["lp_candidate"], row["lp_shipped"])
             samples.setdefault(row["group"], []).append(PromptValues(float(row["tokens"]), nats))
     return {group: PromptValues(*np.mean(drawn, axis=0).tolist()) for group, drawn in samples.items()}
+
+
+def values_of_few_shots(replies: Sequence[FewShotReply], rows: Sequence[Mapping[str, Any]]) -> Values:
+    """Returns the values of the held-out prompts that the reference with examples has replies to.
+
+    rows  the samples of the same checkpoint, whose held-out prompts the replies are numbered by; if an erasure has
+          removed some, the numbers mean nothing any more, and there are no values
+    """
+    groups = list(dict.fromkeys(row["group"] for row in rows if row["source"] == "holdout"))
+    return {
+        groups[reply.prompt]: PromptValues(float(reply.tokens), _difference(reply.lp_few_shots, reply.lp_shipped))
+        for reply in replies
+        if reply.prompts == len(groups) and reply.prompt < len(groups)
+    }
 
 
 def differences_over_samples(first: Values, second: Values) -> tuple[int, wire.ArmFigure, wire.ArmFigure]:

@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.wire.recipe import Recipe
 
+from app.checkpoints import service as checkpoints
 from app.errors import Conflict, Fault, Invalid, Refused
 from app.feedback import service as feedback
 from app.gates.documents import kl_budget_of
+from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import decision
-from app.runs.comparisons.arms import budget_changes, changes_of_arms, differing
+from app.runs.comparisons.arms import budget_changes, changes_of_arms, differing, examples_of
 from app.runs.comparisons.search import changes_of, names_of, points_of
 from app.runs.comparisons.snapshot_rows import refusals_on
 from app.runs.comparisons.trials import Halving, first_arms, trials_of
@@ -44,6 +46,7 @@ def planned(session: Session, configuration: wire.Project, new: wire.NewComparis
     if isinstance(new, wire.NewSweep):
         points = points_of(new)
         names, changes = names_of(points), [changes_of(point) for point in points]
+        own: list[dict[str, Any]] = [{} for _ in points]
         recipes: list[Recipe | None] = [
             _recipe(configuration, each, "/space", name) for each, name in zip(changes, names, strict=True)
         ]
@@ -55,30 +58,55 @@ def planned(session: Session, configuration: wire.Project, new: wire.NewComparis
             None if each is None else _recipe(configuration, each, f"/arms/{number}", names[number])
             for number, each in enumerate(changes_of_arms(arms, base))
         ]
+        own = [_own_of(session, project, arm, number, base) for number, arm in enumerate(arms)]
     reference = releases.current(session, project).checkpoint_id
     if new.snapshot_id is None:
         watermark = feedback.watermark(session, project)
         rows = _rows_of_log(session, configuration, names, recipes, watermark, reference)
     else:
         watermark, rows = _rows_of_snapshot(session, configuration, names, recipes, new.snapshot_id)
-    stored = [_arm(name, recipe, base, new.budget, rows) for name, recipe in zip(names, recipes, strict=True)]
+    stored = [
+        _arm(name, of_arm, recipe, base, new.budget, rows)
+        for name, of_arm, recipe in zip(names, own, recipes, strict=True)
+    ]
     within = [arm["recipe"] for arm in stored]
     kl_budget = new.kl_budget or kl_budget_of(configuration.gates.document) or KL_BUDGET
     trials = trials_of(within, first_arms(within), new.seeds, 0, halving)
     return JobPlan(watermark, reference, kl_budget, stored, trials)
 
 
-def _arm(name: str, recipe: Recipe | None, base: Recipe, budget: wire.ArmBudget, rows: int) -> dict[str, Any]:
+def _arm(
+    name: str, own: Mapping[str, Any], recipe: Recipe | None, base: Recipe, budget: wire.ArmBudget, rows: int
+) -> dict[str, Any]:
+    """Returns an arm as the job's row has it. `own`: what `_own_of` returns."""
     if recipe is None:
-        return {"name": name, "changes": {}, "recipe": None, "budget": ["no training: it is the reference"]}
+        gets = "no training: it is the reference"
+        if count := own.get("few_shots"):
+            gets += f" with {count} example{'s' * (count > 1)} before each prompt"
+        return {"name": name, "changes": {}, "recipe": None, "budget": [gets], **own}
     changes, words = budget_changes(budget, recipe, rows)
+    if "base_model" in own:
+        words = [f"starts from {own['base_model']}, which is its reference", *words]
     limited = Recipe.model_validate({**recipe.model_dump(), **changes})
     return {
         "name": name,
         "changes": differing(limited, base),
         "recipe": limited.model_dump(mode="json"),
         "budget": words,
+        **own,
     }
+
+
+def _own_of(session: Session, project: str, arm: wire.NewArm, number: int, base: Recipe) -> dict[str, Any]:
+    """Returns the number of examples of the arm few_shots, or the base model of an arm with its checkpoint, which is
+    registered unless the project has it; nothing for other arms. Raises `Invalid` if the folder holds no base model.
+    """
+    if arm.base_model is None:
+        count = examples_of(arm, base)
+        return {"few_shots": count} if count else {}
+    projects.require_base_model(arm.base_model, f"/arms/{number}/base_model")
+    checkpoint = checkpoints.register_base(session, project, arm.base_model)
+    return {"base_model": arm.base_model, "reference_checkpoint_id": str(checkpoint.id)}
 
 
 def _recipe(configuration: wire.Project, changes: Mapping[str, Any], pointer: str, name: str) -> Recipe:

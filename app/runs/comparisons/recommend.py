@@ -1,5 +1,8 @@
 """Recommends an arm by held-out evidence within the KL budget, or says that none is clearly better. Pure.
 
+An arm with a base model of its own is never recommended: its AUROC and drift are against that model, so neither can be
+compared with those of the others.
+
 Comparisons are written so that a missing figure or NaN never wins.
 """
 
@@ -8,11 +11,19 @@ from math import nan
 
 from thumbwheel import wire
 
-from app.runs.comparisons.arms import UNTOUCHED
+from app.checkpoints.few_shots import FEW_SHOTS
+from app.runs.comparisons.arms import UNTOUCHED, UNTRAINED
+
+A_PROMPT = (
+    f"{FEW_SHOTS} is a prompt, not a checkpoint: nothing of it can ship; to use it, put examples before the prompts "
+    "that are served"
+)
 
 
 def leading_of(arms: Sequence[wire.ArmResult], kl_budget: float) -> wire.ArmResult | None:
-    """Returns the trained arm with the highest AUROC within the budget, the first of equal ones; None without any."""
+    """Returns the arm, other than the untouched one, with the highest AUROC within the budget, the first of equal ones;
+    None without any.
+    """
     passed_over = _passed_over(arms, kl_budget)
     usable = [arm for arm in arms if arm.name != UNTOUCHED and arm.name not in passed_over]
     return max(usable, key=lambda arm: _value(arm.auroc.value), default=None)
@@ -52,6 +63,8 @@ def recommend(
         over = "".join(f"; {_above(arm, leads)}" for arm in others)
         drift = f"{_value(leading.kl_nats_per_token.high):.3g} nats a token at most, within the budget of {kl_budget:g}"
         reason = f"{lead}{over}. Its drift is {drift}."
+    if leading.name == FEW_SHOTS:
+        reason += f" {A_PROMPT}."
     if passed_over:
         reason += " Passed over: " + "; ".join(f"{name}: {why}" for name, why in passed_over.items()) + "."
     arm = leading.name if clear else None
@@ -69,7 +82,15 @@ def notices_of(arms: Sequence[wire.ArmResult], differences: Sequence[wire.ArmDif
         notices.append("There are no paired differences between arms.")
     if seeds == 1:
         notices.append("With one seed, the intervals leave out how much one training differs from the next.")
-    short = [arm.name for arm in arms if arm.name != UNTOUCHED and _all_ended(arm) and arm.seeds < seeds]
+    if any(arm.name == FEW_SHOTS for arm in arms):
+        notices.append(f"{A_PROMPT}.")
+    with_own = [f"{arm.name} ({arm.base_model})" for arm in arms if arm.base_model is not None]
+    if with_own:
+        notices.append(
+            f"With another base model: {', '.join(with_own)}. AUROC, drift, length ratio and gates are against "
+            "that model: compare suites and samples."
+        )
+    short = [arm.name for arm in arms if arm.name not in UNTRAINED and _all_ended(arm) and arm.seeds < seeds]
     if short:
         notices.append(f"Fewer than {seeds} seeds gave a checkpoint: {', '.join(short)}.")
     return notices
@@ -80,6 +101,8 @@ def _all_ended(arm: wire.ArmResult) -> bool:
 
 
 def _reason_to_pass_over(arm: wire.ArmResult, kl_budget: float, last_rung: int) -> str | None:
+    if arm.base_model is not None:
+        return "it is measured against a base model of its own, not against the reference of the others"
     if arm.rung < last_rung:
         return f"left after rung {arm.rung + 1} of {last_rung + 1}"
     if arm.auroc.value is None:
@@ -93,9 +116,9 @@ def _reason_to_pass_over(arm: wire.ArmResult, kl_budget: float, last_rung: int) 
 
 
 def _passed_over(arms: Sequence[wire.ArmResult], kl_budget: float) -> dict[str, str]:
-    trained = [arm for arm in arms if arm.name != UNTOUCHED]
-    last_rung = max(arm.rung for arm in trained)
-    reasons = {arm.name: _reason_to_pass_over(arm, kl_budget, last_rung) for arm in trained}
+    others = [arm for arm in arms if arm.name != UNTOUCHED]
+    last_rung = max(arm.rung for arm in others)
+    reasons = {arm.name: _reason_to_pass_over(arm, kl_budget, last_rung) for arm in others}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 

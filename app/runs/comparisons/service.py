@@ -23,6 +23,7 @@ from app.projects import service as projects
 from app.runs import commands, states
 from app.runs import service as runs
 from app.runs.comparisons import report, store
+from app.runs.comparisons.differences import Checkpoints
 from app.runs.comparisons.planning import planned
 from app.runs.comparisons.search import Scored
 from app.runs.comparisons.snapshot_rows import train_weights
@@ -71,7 +72,7 @@ def request(session: Session, project: str, new: wire.NewComparison | wire.NewSw
             "trials": plan.trials,
         },
     )
-    _start(session, row, 0)
+    _start(session, row, 0, [])
     return get(session, project, row.id)
 
 
@@ -146,7 +147,7 @@ class _Ending:
     reason: str | None
     job: ComparisonJob
     children: Sequence[Run]
-    checkpoints: report.Checkpoints
+    checkpoints: Checkpoints
 
 
 def _advance(session: Session, row: ComparisonJob) -> _Ending | None:
@@ -169,7 +170,7 @@ def _advance(session: Session, row: ComparisonJob) -> _Ending | None:
             return ending(
                 "failed", f"somebody was erased from its snapshot {row.snapshot_id}: request it again, on what is left"
             )
-        _start(session, row, len(children))
+        _start(session, row, len(children), children)
         return None
     if any(run.state == RunState.SUCCEEDED for run in children):
         return ending("succeeded", None)
@@ -182,27 +183,44 @@ def _is_redacted(session: Session, row: ComparisonJob) -> bool:
     return reading.get(session, row.project_id, row.snapshot_id).redacted_at is not None
 
 
-def _start(session: Session, row: ComparisonJob, position: int) -> None:
-    """Requests the run of the trial at `position`. The caller holds the project's lock."""
+def _start(session: Session, row: ComparisonJob, position: int, children: Sequence[Run]) -> None:
+    """Requests the run of the trial at `position`, after those before it. The caller holds the project's lock."""
     trial = row.trials[position]
+    arm = row.arms[trial["arm"]]
+    own_reference = arm.get("reference_checkpoint_id")
+    reference = row.reference_checkpoint_id if own_reference is None else UUID(own_reference)
     recipe = Recipe.model_validate(trial["recipe"])
+    examples = next((each["few_shots"] for each in row.arms if "few_shots" in each), 0)
+    if examples and own_reference is None and not _is_measured(row, children):
+        evaluation = recipe.evaluation.model_copy(update={"few_shots": examples})
+        recipe = recipe.model_copy(update={"evaluation": evaluation})
     if row.snapshot_id is not None:
         recipe = resolve(recipe, *train_weights(reading.get(session, row.project_id, row.snapshot_id).manifest))
     decided = {
         "configuration": row.configuration,
         "suites": row.suites,
         "recipe": recipe.model_dump(mode="json"),
-        "changes": row.arms[trial["arm"]]["changes"],
+        "changes": arm["changes"],
         "watermark": row.watermark,
-        "reference_checkpoint_id": row.reference_checkpoint_id,
+        "reference_checkpoint_id": reference,
         "snapshot_id": row.snapshot_id,
         "group_id": row.id,
         "group_position": position,
     }
-    trigger = f"{row.kind} {row.id}, arm {row.arms[trial['arm']]['name']}, seed {trial['seed']}"
+    trigger = f"{row.kind} {row.id}, arm {arm['name']}, seed {trial['seed']}"
     if _halving(row) is not None:
         trigger += f", rung {trial['rung'] + 1}"
     runs.enqueue(session, row.project_id, decided, row.by, trigger, note=None, queue=True)
+
+
+def _is_measured(row: ComparisonJob, children: Sequence[Run]) -> bool:
+    """Returns whether a run has measured the arms that are not trained: the first that succeeds with the job's
+    reference.
+    """
+    return any(
+        run.state == RunState.SUCCEEDED and run.reference_checkpoint_id == row.reference_checkpoint_id
+        for run in children
+    )
 
 
 def _next_trials(session: Session, row: ComparisonJob, children: Sequence[Run]) -> list[dict[str, Any]]:

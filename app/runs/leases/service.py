@@ -46,6 +46,7 @@ class Claimed:
     watermark: int
     reference_checkpoint_id: UUID
     snapshot_id: UUID | None
+    shipped_checkpoint_id: UUID  # when the run, or the comparison that it is a part of, was requested
     suites: Sequence[wire.SuiteOfRun] = ()  # those that its evaluation runs
     retries: UUID | None = None  # the run whose saved state it may take over
 
@@ -90,6 +91,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
         row.watermark,
         row.reference_checkpoint_id,
         row.snapshot_id,
+        store.reference_of_group(session, row) or row.reference_checkpoint_id,
         [wire.SuiteOfRun.model_validate(suite) for suite in row.suites],
         row.source_run_id if row.source == "retry" else None,
     )

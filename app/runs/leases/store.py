@@ -14,7 +14,7 @@ from app import settings
 from app.database import end_when_idle
 from app.runs.leases.lease import Lease, LeasedRun
 from app.runs.states import ACTIVE, WORKING, RunState
-from app.runs.tables import NEXT_NUMBER, Run
+from app.runs.tables import NEXT_NUMBER, ComparisonJob, Run
 
 
 def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
@@ -54,6 +54,12 @@ def claim(session: Session, run_id: UUID, owner: str, lease_seconds: float) -> R
         .returning(Run)
     )
     return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
+
+
+def reference_of_group(session: Session, row: Run) -> UUID | None:
+    """Returns the reference of the comparison that the run is a part of; None if it is not."""
+    query = select(ComparisonJob.reference_checkpoint_id).where(ComparisonJob.id == row.group_id)
+    return session.scalars(query).one_or_none()
 
 
 def write(session: Session, lease: Lease, values: dict[str, Any]) -> LeasedRun | None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
 from thumbwheel.wire.runs import RunState
-from thumbwheel.wire.values import Body, storable, storable_value
+from thumbwheel.wire.values import Body, Name, storable, storable_value
 
 #: The largest number of runs of one job.
 MOST_RUNS = 64
@@ -20,10 +20,21 @@ Note = Annotated[str, Field(max_length=500), AfterValidator(storable)]
 
 
 class NewArm(Body):
-    """An arm: a name, and the recipe fields that it changes."""
+    """An arm: a name, the recipe fields that it changes, and the model that it starts from."""
 
-    name: ArmName = Field(description="a known arm, such as dpo, brings its objective; any other name needs changes")
-    changes: RecipeChanges = Field(RecipeChanges(), description="recipe fields of this arm, over the project's recipe")
+    name: ArmName = Field(
+        description="a known arm, such as dpo, brings its objective; any other name needs changes or a base model"
+    )
+    changes: RecipeChanges = Field(
+        RecipeChanges(),
+        description="recipe fields of this arm, over the project's recipe; few_shots takes evaluation.few_shots alone, "
+        "the number of its examples (by default the project's, or 4)",
+    )
+    base_model: Name | None = Field(
+        None,
+        description="absolute path of another base model's folder, as the workers see it: the arm starts from it and "
+        "is measured against it; null: the shipped checkpoint",
+    )
 
 
 class ArmBudget(Body):
@@ -65,8 +76,9 @@ class NewComparison(NewJob):
     arms: list[ArmName | NewArm] = Field(
         min_length=2,
         max_length=20,
-        description="known arms by name (kto, dpo, ipo, simpo, orpo, sft, bco, apo_zero_unpaired, untouched), or arms "
-        "with changes of their own",
+        description="known arms by name (kto, dpo, ipo, simpo, orpo, sft, bco, apo_zero_unpaired, untouched, "
+        "few_shots), or arms with changes or a base model of their own; at least one is trained from the shipped "
+        "checkpoint",
     )
 
     def named_arms(self) -> list[NewArm]:
@@ -156,7 +168,9 @@ class NewSweep(NewJob):
 
 
 class ArmFigure(BaseModel):
-    """A figure with its interval; all three are null, with the reason, where there is none."""
+    """A figure with its interval; all three are null, with the reason, where there is none. A reason beside a value
+    says what it rests on.
+    """
 
     value: float | None = None
     low: float | None = None
@@ -181,6 +195,12 @@ class ArmResult(BaseModel):
 
     name: str
     changes: StoredRecipe = Field(description="recipe fields that differ from the project's recipe")
+    base_model: str | None = Field(
+        None,
+        description="folder of its own base model, against which its AUROC and drift are; null: those are against "
+        "the reference of the job",
+    )
+    reference_checkpoint_id: UUID | None = Field(None, description="the checkpoint of that base model")
     budget: list[str] = Field(description="what the arm gets, in words")
     runs: list[ArmRun]
     rung: int = Field(description="the rung that the figures are of")
@@ -206,7 +226,9 @@ class ArmDifference(BaseModel):
 
 
 class Recommendation(BaseModel):
-    arm: str | None = Field(description="null: no arm is clearly better")
+    arm: str | None = Field(
+        description="null: no arm is clearly better; few_shots is a prompt, not a checkpoint that can ship"
+    )
     leading: str | None = Field(description="the arm with the highest held-out AUROC within the KL budget")
     reason: str
     passed_over: dict[str, str] = Field(description="arms that could not be chosen, each with the reason")

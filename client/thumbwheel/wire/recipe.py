@@ -101,6 +101,13 @@ class Evaluation(Section):
         description="answers that users disliked, and as many that they liked, whose prompts are answered again: the "
         "newest of the holdout, then the newest of the training rows; 0 skips them",
     )
+    few_shots: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="desirable training rows that the shipped checkpoint also reads as examples before each prompt, to "
+        "be compared with what training gives; 0 skips it",
+    )
     bootstrap: int = Field(1000, ge=100, le=100_000, description="resamples of every interval")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of every interval")
 

@@ -50,6 +50,13 @@ def test_the_distance_from_the_models_that_wrote_the_rows_is_on_the_card():
     assert "nats per token on average" not in card(MANIFEST)
 
 
+def test_the_card_of_a_comparison_with_another_base_model_says_what_it_was_measured_against():
+    other = card({**MANIFEST, "shipped_checkpoint_id": "checkpoint-7"})
+
+    assert "starting from a base model of its own for a comparison, and measured against it" in other
+    assert "starting from the checkpoint that was shipped" in card(MANIFEST | {"shipped_checkpoint_id": "checkpoint-0"})
+
+
 def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
     text = card(MANIFEST)
 

@@ -12,11 +12,13 @@ from thumbwheel import wire
 from thumbwheel.wire.recipe import resolve
 
 from app import artifacts
-from app.checkpoints import held_out_scores
+from app.checkpoints import few_shots, held_out_scores
+from app.checkpoints import service as checkpoints
 from app.checkpoints.held_out_scores import HeldOutScores
 from app.database import new_id, transaction
 from app.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from app.loop import service as loop
+from app.releases import service as releases
 from app.runs import commands
 from app.runs import service as runs
 from app.runs.comparisons import service as comparisons
@@ -84,6 +86,8 @@ def train(
     kl: float = 0.1,
     samples: pa.Table | None = None,
     scores_of_rows: HeldOutScores | None = None,
+    with_examples: HeldOutScores | None = None,
+    **more_scores: Any,
 ) -> UUID:
     """Takes the run from its claim to a registered checkpoint with these figures, and returns the checkpoint's id."""
     claimed = claim(run.id)
@@ -99,8 +103,12 @@ def train(
     if scores_of_rows is not None:
         held_out_scores.write(folder / held_out_scores.FILE, scores_of_rows)
         files[held_out_scores.FILE] = artifacts.put(folder / held_out_scores.FILE).sha256
+    if with_examples is not None:
+        held_out_scores.write(folder / few_shots.SCORES, with_examples)
+        files[few_shots.SCORES] = artifacts.put(folder / few_shots.SCORES).sha256
     missing = {"value": None, "low": None, "high": None, "reason": "one class is absent"}
     scores = {
+        **more_scores,
         "auroc": missing if auroc is None else figure(auroc),
         "kl": {"nats_per_token": figure(kl, 0.01)},
         "length": {"ratio": 1.1},
@@ -482,3 +490,92 @@ def test_a_job_that_ends_while_the_artifact_store_is_away_gets_its_paired_differ
     store.unlink()
     (tmp_path / "aside").rename(store)
     assert [each.second for each in look(job).differences] == ["untouched"]
+
+
+# -- arms that are not trained, or start from another base model ------------------------------------------------------
+
+
+def test_the_first_run_that_succeeds_measures_the_reference_with_examples(tmp_path):
+    job = start("kto", "bco", "sft", "few_shots", "untouched", budget={"votes": 32})
+    fail(children(job)[0])
+    look(job)
+    measured = {"count": 4, "auroc": figure(0.6), "kl": {"nats_per_token": figure(0.1)}}
+    train(
+        children(job)[1], tmp_path, auroc=0.9, few_shots=measured,
+        scores_of_rows=row_scores(1.0), with_examples=row_scores(0.2),
+    )  # fmt: skip
+    look(job)
+    train(children(job)[2], tmp_path, auroc=0.7, scores_of_rows=row_scores(0.5))
+
+    job = look(job)
+
+    assert [run.recipe.evaluation.few_shots for run in children(job)] == [4, 4, 0]
+    arm = job.arms[3]
+    assert (arm.runs, arm.auroc.value, arm.kl_nats_per_token.value) == ([], 0.6, 0.1)
+    assert arm.budget == ["no training: it is the reference with 4 examples before each prompt"]
+    [paired] = [each for each in job.differences if each.second == "few_shots"]
+    assert paired.auroc.low is not None
+    assert paired.auroc.low > 0
+    assert job.recommendation.arm == "bco"
+    assert "above few_shots by" in job.recommendation.reason
+
+
+def test_an_arm_with_another_base_model_is_trained_and_measured_against_it_on_the_same_snapshot(tmp_path):
+    smaller = {"name": "smaller", "base_model": "/models/small"}
+    with transaction() as session:  # the base model is registered once
+        comparisons.cancel(session, DESK, start("kto", smaller).id, "ann")
+    job = start("kto", smaller, "untouched", kl_budget=1)
+    train(children(job)[0], tmp_path, auroc=0.7, samples=samples(3), tokenizer="a", suites=suites_of(0.9, 0.8))
+    look(job)
+    child = children(job)[1]
+    checkpoint = train(child, tmp_path, auroc=0.95, samples=samples(1), tokenizer="b", suites=suites_of(0.6, 0.5))
+
+    job = look(job)
+
+    [base] = execute("SELECT id FROM checkpoints WHERE kind = 'base' AND base_model = '/models/small'")
+    arm = job.arms[1]
+    assert child.reference_checkpoint_id == arm.reference_checkpoint_id == base[0] != job.reference_checkpoint_id
+    assert (child.snapshot_id, arm.base_model) == (shown(children(job)[0].id).snapshot_id, "/models/small")
+    assert arm.budget[0] == "starts from /models/small, which is its reference"
+    assert job.recommendation.arm == "kto"
+    [paired] = [each for each in job.differences if each.second == "smaller"]
+    assert "base model of its own" in (paired.auroc.reason or "")
+    assert paired.kl_nats_per_completion.value is None
+    assert (paired.tokens.value, paired.tokens.reason) == (None, "their base models may have different tokenizers")
+    assert (arm.suites["manners"].value, job.arms[2].suites["manners"].value) == (0.6, 0.8)
+
+    # it may ship after the project has that base model, and not before
+    with transaction(read_only=True) as session:
+        assert checkpoints.get(session, DESK, checkpoint).base_model == "/models/small"
+    with pytest.raises(Refused, match="descends from the base model /models/small"):
+        ship(checkpoint)
+    with transaction() as session:
+        releases.start_over(session, DESK, wire.NewBaseModel(base_model="/models/small"), "ann")
+    assert ship(checkpoint).checkpoint_id == checkpoint
+
+
+def suites_of(candidate: float, shipped: float) -> dict[str, Any]:
+    return {"manners": {"candidate": {"pass_share": figure(candidate)}, "shipped": {"pass_share": figure(shipped)}}}
+
+
+def ship(checkpoint: UUID) -> wire.Release:
+    with transaction() as session:
+        return releases.ship(session, DESK, wire.NewRelease(checkpoint_id=checkpoint, reason="better"), "ann")
+
+
+def test_a_snapshot_is_built_for_the_shipped_checkpoint_whichever_base_model_its_run_has():
+    job = start("kto", {"name": "smaller", "base_model": "/models/small"})
+    fail(children(job)[0])
+    look(job)
+
+    claimed = claim(children(job)[1].id)
+
+    assert claimed.reference_checkpoint_id != claimed.shipped_checkpoint_id == job.reference_checkpoint_id
+
+
+def test_a_base_model_that_cannot_be_one_is_named_and_nothing_is_stored():
+    with pytest.raises(Invalid, match="looks like the name of a model on a hub") as wrong:
+        start("kto", {"name": "smaller", "base_model": "org/small"})
+
+    assert [fault.pointer for fault in wrong.value.faults] == ["/arms/1/base_model"]
+    assert execute("SELECT FROM checkpoints WHERE base_model = 'org/small'") == []

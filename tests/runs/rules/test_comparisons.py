@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from thumbwheel import wire
 from thumbwheel.wire.recipe import WITHOUT_LAMBDA, Recipe, recipe_of
 
+from app.checkpoints.few_shots import FewShotReply
 from app.checkpoints.held_out_scores import HeldOutScores, read, write
 from app.errors import Invalid
-from app.runs.comparisons.arm_figures import figures_of, figures_of_untouched, pooled
-from app.runs.comparisons.arms import KNOWN, budget_changes, changes_of_arms
-from app.runs.comparisons.paired import auroc_difference, differences_over_samples, values_of
+from app.runs.comparisons.arm_figures import figures_of, figures_of_few_shots, figures_of_untouched, pooled
+from app.runs.comparisons.arms import KNOWN, budget_changes, changes_of_arms, examples_of
+from app.runs.comparisons.paired import auroc_difference, differences_over_samples, values_of, values_of_few_shots
 from app.runs.comparisons.recommend import notices_of, recommend
 from app.runs.comparisons.search import (
     Scored,
@@ -54,10 +55,29 @@ def test_changes_of_an_arm_go_over_those_of_its_name():
     assert changes_of_arms([arm], Recipe()) == [{"objective": "simpo", "beta": 2.5}]
 
 
-def test_the_untouched_arm_has_no_recipe():
-    arms = [wire.NewArm(name=name) for name in ("untouched", "kto")]
+def test_arms_that_are_not_trained_have_no_recipe():
+    arms = [wire.NewArm(name=name) for name in ("untouched", "few_shots", "kto")]
 
-    assert changes_of_arms(arms, Recipe()) == [None, {"objective": "kto"}]
+    assert changes_of_arms(arms, Recipe()) == [None, None, {"objective": "kto"}]
+
+
+def test_an_arm_with_a_base_model_has_the_projects_recipe_unless_it_has_a_known_name_or_changes():
+    arms = [
+        wire.NewArm(name="smaller", base_model="/models/small"),
+        wire.NewArm(name="sft", base_model="/models/small"),
+        wire.NewArm(name="kto"),
+    ]
+
+    assert changes_of_arms(arms, Recipe()) == [{}, {"objective": "sft"}, {"objective": "kto"}]
+
+
+def test_the_number_of_examples_is_that_of_the_arm_or_of_the_project_or_four():
+    eight = wire.NewArm.model_validate({"name": "few_shots", "changes": {"evaluation": {"few_shots": 8}}})
+    unsaid = wire.NewArm(name="few_shots")
+    project = recipe_of("lora-small", {"evaluation": {"few_shots": 2}})
+
+    assert [examples_of(arm, project) for arm in (eight, unsaid, wire.NewArm(name="kto"))] == [8, 2, 0]
+    assert examples_of(unsaid, Recipe()) == 4
 
 
 @pytest.mark.parametrize(
@@ -65,6 +85,10 @@ def test_the_untouched_arm_has_no_recipe():
     [
         (["kto", "ppo2"], "/arms/1", "there is no arm 'ppo2': take one of kto, dpo"),
         ([{"name": "untouched", "changes": {"beta": 0.2}}, "kto"], "/arms/0", "leave its changes out"),
+        ([{"name": "untouched", "base_model": "/models/small"}, "kto"], "/arms/0", "leave base_model out"),
+        ([{"name": "few_shots", "changes": {"beta": 0.2}}, "kto"], "/arms/0", "change evaluation.few_shots alone"),
+        ([{"name": "few_shots", "changes": {"evaluation": {"few_shots": 0}}}, "kto"], "/arms/0", "from 1 to 16"),
+        (["few_shots", {"name": "small", "base_model": "/m"}], "/arms", "no arm is trained from the shipped"),
     ],
 )
 def test_a_wrong_arm_is_named_with_its_remedy(arms, pointer, message):
@@ -250,6 +274,26 @@ def test_the_figures_of_one_seed_are_those_of_its_scores():
     assert (untouched["auroc"].value, untouched["kl_nats_per_token"].value) == (0.5, 0.0)
 
 
+def test_the_figures_with_examples_are_those_of_the_first_scorer_that_read_as_many():
+    def scores(count: int, auroc: float) -> dict[str, Any]:
+        section = {
+            "count": count, "auroc": figure(auroc), "kl": {"nats_per_token": figure(0.2)}, "rows_left_out": 3,
+            "samples": {"against_shipped": {"length_ratio": figure(0.9)}},
+        }  # fmt: skip
+        share = {"pass_share": figure(0.85)}
+        return {"few_shots": section, "suites": {"refusal": {"candidate": share, "few_shots": share}}}
+
+    figures = figures_of_few_shots([{}, scores(2, 0.6), scores(4, 0.7), scores(4, 0.8)], 4)
+
+    assert (figures["auroc"].value, figures["auroc"].reason) == (
+        0.7,
+        "3 held-out rows with examples exceed the context",
+    )
+    assert (figures["kl_nats_per_token"].value, figures["length_ratio"].value) == (0.2, 0.9)
+    assert figures["suites"]["refusal"].value == 0.85
+    assert figures_of_few_shots([{}], 4)["auroc"].reason == "no run has measured it"
+
+
 def test_seeds_are_pooled_with_the_variation_between_prompts_and_between_trainings():
     values = [0.70, 0.74, 0.72]
 
@@ -271,11 +315,19 @@ def test_a_seed_without_a_figure_leaves_the_arm_without_one_and_says_why():
 # -- recommendations --------------------------------------------------------------------------------------------------
 
 
-def arm(name: str, auroc: float | None = 0.7, kl: float = 0.1, half: float = 0.02, rung: int = 0) -> wire.ArmResult:
+def arm(
+    name: str,
+    auroc: float | None = 0.7,
+    kl: float = 0.1,
+    half: float = 0.02,
+    rung: int = 0,
+    base_model: str | None = None,
+) -> wire.ArmResult:
     missing = wire.ArmFigure(reason="one class is absent")
     return wire.ArmResult(
         name=name,
         changes=wire.StoredRecipe(),
+        base_model=base_model,
         budget=[],
         runs=[],
         rung=rung,
@@ -331,6 +383,28 @@ def test_an_arm_that_may_be_no_better_than_the_untouched_model_is_not_recommende
     assert "its interval reaches 0.5" in recommendation.reason
 
 
+def test_examples_may_lead_but_never_without_the_words_that_they_are_a_prompt_and_no_checkpoint():
+    arms = [arm("kto", 0.7), arm("few_shots", 0.8), arm("untouched", 0.5)]
+
+    recommendation = recommend(arms, 0.5)
+
+    assert (recommendation.arm, recommendation.leading) == ("few_shots", "few_shots")
+    assert "few_shots is a prompt, not a checkpoint: nothing of it can ship" in recommendation.reason
+    assert any("not a checkpoint" in notice for notice in notices_of(arms, [], 1))
+    assert recommend([arm("kto", 0.8), arm("few_shots", 0.7)], 0.5).arm == "kto"
+    assert recommend([arm("kto", 0.8), arm("few_shots", 0.79)], 0.5).arm is None  # training is not clearly better
+
+
+def test_an_arm_with_a_base_model_of_its_own_is_passed_over_because_its_figures_are_against_that():
+    arms = [arm("smaller", 0.9, base_model="/models/small"), arm("kto", 0.7)]
+
+    recommendation = recommend(arms, 0.5)
+
+    assert recommendation.arm == "kto"
+    assert "measured against a base model of its own" in recommendation.passed_over["smaller"]
+    assert any("smaller (/models/small)" in notice for notice in notices_of(arms, [], 1))
+
+
 def test_missing_figures_and_earlier_rungs_are_passed_over_with_the_reason():
     recommendation = recommend([arm("a", None, rung=1), arm("b", 0.9, rung=0)], 0.5)
 
@@ -376,6 +450,14 @@ def test_only_prompts_of_both_arms_are_compared_and_missing_log_probs_are_left_o
 
     assert (prompts, tokens.value, nats.value) == (2, 0.5, 0.0)
     assert differences_over_samples(first, {})[0] == 0
+
+
+def test_replies_after_examples_are_matched_by_the_places_of_their_prompts_unless_an_erasure_moved_them():
+    rows = [row("a", 4), row("a", 5, model="shipped"), row("b", 6), row("x", 9, source="suite")]
+    replies = [FewShotReply(1, 2, 7, -3.0, -4.0)]
+
+    assert values_of_few_shots(replies, rows) == {"b": (7.0, 1.0)}
+    assert values_of_few_shots(replies, rows[:2]) == {}
 
 
 def held_out(log_ratio_N: np.ndarray, first: int = 0) -> HeldOutScores:

@@ -62,6 +62,7 @@ BAD: list[tuple[str, dict[str, Any], int, str | None, str]] = [
     ("comparisons", {"arms": ["kto", "ppo2"]}, 422, "/arms/1", "take one of kto, dpo"),
     ("comparisons", {"arms": ["kto", "kto"]}, 422, "", "give each arm a name of its own"),
     ("comparisons", {"arms": ["kto"]}, 422, "/arms", "at least 2"),
+    ("comparisons", {"arms": ["kto", {"name": "s", "base_model": "m"}]}, 422, "/arms/1/base_model", "relative path"),
     ("comparisons", {"arms": ["kto", {"name": "hot", "changes": {"beta": -1}}]}, 422, "/arms/1", "over 0"),
     ("comparisons", {"arms": ["kto", {"name": "a", "changes": {"batch_size": 31}}]}, 422, "/arms/1", "no multiple"),
     ("comparisons", {"arms": ["kto", "sft"], "seeds": 11}, 422, "/seeds", "less than or equal to 10"),

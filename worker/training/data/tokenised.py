@@ -45,6 +45,16 @@ def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def tokenizer_fingerprint(tokens: Tokens) -> str | None:
+    """Returns a SHA-256 that is equal for tokenizers that split every text in the same way; None where
+    `tokens_fingerprint` is.
+    """
+    tokenizer = tokens.tokenizer
+    if not tokenizer.is_fast:
+        return None
+    return hashlib.sha256(json.dumps([tokenizer.backend_tokenizer.to_str(), tokens.ends]).encode()).hexdigest()
+
+
 def keep(path: Path, fingerprint: str, encoded: Sequence[Encoded | RowFault]) -> None:
     """Writes `encoded`, in the reading order of the shards' rows, to `path` under `fingerprint`."""
     content: dict[str, NDArray[Any]] = {}
