@@ -74,7 +74,7 @@ class ErasureWebhookData(_WebhookData):
 class FindingsWebhookData(_WebhookData):
     """Actors that the rules of the label policy found. None is named."""
 
-    new_actors: int = Field(description="actors found since the last reading of the log, without a decision")
+    new_actors: int = Field(description="actors without a decision, found since the last reading of the log")
     rules: list[QuarantineRule] = Field(description="the rules that found them")
 
 
