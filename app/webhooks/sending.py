@@ -30,7 +30,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptOutcome:
     """The end of an attempt.
 
     status   of the answer; None if there was none
@@ -47,7 +47,7 @@ class Outcome:
     def succeeded(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
-    def without(self, secrets: Iterable[str]) -> "Outcome":
+    def without(self, secrets: Iterable[str]) -> "AttemptOutcome":
         """Returns the outcome with none of these texts in it, should the server have sent them back."""
         trouble, answer = self.trouble or "", self.answer or ""
         for secret in secrets:
@@ -67,7 +67,7 @@ def post(
     deadline: float,
     allow_private: bool,
     resolve: Resolve | None = None,
-) -> Outcome:
+) -> AttemptOutcome:
     """Sends the body as JSON. Whatever goes wrong is the trouble of the outcome.
 
     deadline  of `time.monotonic()`, for everything from the resolution of the name to the last byte
@@ -99,9 +99,9 @@ def post(
         trouble = f"the request failed: {error or type(error).__name__}"
     seconds = time.monotonic() - began
     if status is None:
-        return Outcome(seconds, trouble=brief(_storable(trouble or ""), MOST_TROUBLE))
+        return AttemptOutcome(seconds, trouble=brief(_storable(trouble or ""), MOST_TROUBLE))
     text = _storable(answer.decode(errors="replace"))[:MOST_ANSWER_BYTES]
-    return Outcome(seconds, status=status, trouble=_trouble_of(status), answer=text)
+    return AttemptOutcome(seconds, status=status, trouble=_trouble_of(status), answer=text)
 
 
 def resolved(host: str, port: int) -> Sequence[str]:

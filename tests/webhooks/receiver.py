@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 
 @dataclass
@@ -75,6 +75,6 @@ def receiving() -> Iterator[Receiver]:
 def _verifies(secret: str, content: bytes, headers: dict[str, str]) -> bool:
     try:
         Webhook(secret).verify(content, headers)
-    except Exception:
+    except WebhookVerificationError:
         return False
     return True

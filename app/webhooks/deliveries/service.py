@@ -26,7 +26,7 @@ from app.webhooks.bodies import body
 from app.webhooks.deliveries import store
 from app.webhooks.endpoints import service as endpoints
 from app.webhooks.schedule import GIVEN_UP_AFTER, next_attempt, rest
-from app.webhooks.sending import Outcome
+from app.webhooks.sending import AttemptOutcome
 from app.webhooks.signing import headers
 from app.webhooks.subscriptions import types_of
 from app.webhooks.tables import WebhookDelivery, WebhookEndpoint
@@ -102,20 +102,20 @@ def claim(session: Session, endpoint_id: UUID) -> ClaimedAttempt | None:
     )  # fmt: skip
 
 
-def send(claimed: ClaimedAttempt, deadline: float, resolve: sending.Resolve | None = None) -> Outcome:
+def send(claimed: ClaimedAttempt, deadline: float, resolve: sending.Resolve | None = None) -> AttemptOutcome:
     """Sends the request of an attempt. Its outcome quotes no secret."""
     allow_private = settings.current().webhooks_allow_private
     try:
         target = target_of(claimed.url, allow_private=allow_private)
     except ValueError as error:
-        return Outcome(0.0, trouble=f"the URL {error}")
+        return AttemptOutcome(0.0, trouble=f"the URL {error}")
     content = body(claimed.payload, claimed.format)
     signed = headers(str(claimed.webhook_id), claimed.at, content, claimed.secrets)
     outcome = sending.post(target, signed, content, deadline=deadline, allow_private=allow_private, resolve=resolve)
     return outcome.without(claimed.secrets)
 
 
-def conclude(session: Session, claimed: ClaimedAttempt, outcome: Outcome) -> None:
+def conclude(session: Session, claimed: ClaimedAttempt, outcome: AttemptOutcome) -> None:
     """Writes the outcome of an attempt, and decides about the next one. An outcome that comes after the lease was lost
     only enters the log.
     """
@@ -142,7 +142,7 @@ def conclude(session: Session, claimed: ClaimedAttempt, outcome: Outcome) -> Non
 
 
 def _try_again(
-    session: Session, endpoint: WebhookEndpoint, row: WebhookDelivery, outcome: Outcome, moment: datetime
+    session: Session, endpoint: WebhookEndpoint, row: WebhookDelivery, outcome: AttemptOutcome, moment: datetime
 ) -> None:
     """Decides what follows a failed attempt: another one, the end of the delivery, or that of the endpoint."""
     endpoint.failures += 1

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -82,6 +82,11 @@ def pass_hours(hours: float) -> None:
     execute("UPDATE webhook_endpoints SET rests_until = NULL")
 
 
+def fixed(*addresses: str) -> Callable[[str, int], list[str]]:
+    """Returns a resolver that knows these addresses for every name."""
+    return lambda _host, _port: list(addresses)
+
+
 def rung() -> list[str]:
     """Returns the endpoints in the outbox, and empties it."""
     rows = execute("DELETE FROM outbox RETURNING id, arguments ->> 'endpoint_id'")
@@ -109,9 +114,9 @@ def test_an_event_is_delivered_once_it_is_committed_and_the_reference_library_ve
 def test_an_event_of_a_transaction_that_is_rolled_back_does_not_exist(receiver):
     endpoint_id = listen(receiver)
     data = wire.ErasureWebhookData(project=DESK, url="http://x", erasure_id=UUID(int=1), state="pending")
-    with pytest.raises(RuntimeError), transaction() as session:
+    with transaction() as session:
         webhooks.publish(session, DESK, "erasure.requested", data)
-        raise RuntimeError
+        session.rollback()
 
     assert (log(endpoint_id), rung()) == ([], [])
 
@@ -191,9 +196,7 @@ def test_an_endpoint_that_got_another_event_meanwhile_stays_enabled(receiver):
     publish("erasure.completed")
     execute("UPDATE webhook_endpoints SET rests_until = NULL")
     deliveries.deliver_next(endpoint_id)
-    execute(
-        "UPDATE webhook_deliveries SET next_attempt_at = now(), began_at = now() - interval '24 h' WHERE state = 'pending'"
-    )
+    pass_hours(24)
     deliveries.deliver_next(endpoint_id)
 
     assert [delivery.state for delivery in log(endpoint_id)] == ["failed", "delivered"]
@@ -289,7 +292,7 @@ def test_a_worker_killed_between_request_and_commit_leads_to_another_attempt_wit
     (delivery,) = log(endpoint_id)
     assert [(attempt.number, attempt.status) for attempt in delivery.attempts] == [(1, None), (2, 204)]
     with transaction() as session:  # a worker that was frozen comes back: its outcome only enters the log
-        deliveries.conclude(session, claimed, sending.Outcome(1.0, trouble="too late"))
+        deliveries.conclude(session, claimed, sending.AttemptOutcome(1.0, trouble="too late"))
     assert outcome.succeeded
     assert log(endpoint_id)[0].state == "delivered"
 
@@ -320,17 +323,15 @@ def test_a_message_for_slack_has_its_shape(receiver):
     assert receiver.messages[0][1]["text"] == f"{DESK}: erasure.requested"
 
 
-def test_a_name_that_resolves_to_a_private_address_at_the_second_look_is_not_called(receiver, monkeypatch):
-    """The first resolution is public, as in an attack by DNS rebinding; each attempt checks the one that it uses."""
+def test_a_name_with_a_private_address_is_not_called_whatever_it_resolved_to_before(receiver, monkeypatch):
     endpoint_id = listen(receiver)
     port = int(receiver.url.partition("127.0.0.1:")[2].partition("/")[0])
     execute("UPDATE webhook_endpoints SET url = :url", url=f"https://rebinding.example:{port}/hook")
     monkeypatch.setenv("THUMBWHEEL_WEBHOOKS_ALLOW_PRIVATE", "false")
     settings.current.cache_clear()
     publish()
-    answers = iter([["93.184.216.34", "127.0.0.1"], ["127.0.0.1"], ["::ffff:127.0.0.1"]])
-    for _ in range(3):
-        deliveries.deliver_next(endpoint_id, resolve=lambda host, port: next(answers))
+    for addresses in (["93.184.216.34", "127.0.0.1"], ["127.0.0.1"], ["::ffff:127.0.0.1"]):
+        deliveries.deliver_next(endpoint_id, resolve=fixed(*addresses))
         execute("UPDATE webhook_deliveries SET next_attempt_at = now()")
         execute("UPDATE webhook_endpoints SET rests_until = NULL")
 
@@ -346,13 +347,13 @@ def test_the_connection_goes_to_the_checked_address_with_the_name_of_the_url(rec
     change(endpoint_id, url=f"http://ops.example:{port}/hook")
     publish()
 
-    deliveries.deliver_next(endpoint_id, resolve=lambda host, port: ["127.0.0.1"])
+    deliveries.deliver_next(endpoint_id, resolve=fixed("127.0.0.1"))
 
     assert receiver.verified == [1]
 
 
 @pytest.mark.parametrize(
-    "resolve", [lambda host, port: time.sleep(5), lambda host, port: []], ids=["a silent resolver", "no address"]
+    "resolve", [lambda _, __: time.sleep(5), lambda _, __: []], ids=["a silent resolver", "no address"]
 )
 def test_a_name_that_is_not_resolved_is_trouble_of_the_attempt(receiver, monkeypatch, resolve):
     monkeypatch.setattr(sending, "CONNECT_SECONDS", 0.1)
