@@ -75,7 +75,7 @@ def post(
     began = time.monotonic()
     network = CheckedNetwork(resolve or resolved, deadline, allow_private=allow_private)
     url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
-    sent = {
+    sent: dict[bytes | str, bytes | str] = {
         "Host": target.authority,
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",

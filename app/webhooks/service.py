@@ -18,18 +18,19 @@ from thumbwheel.wire.webhooks import WEBHOOKS
 from app import messages, outbox, settings
 from app.database import new_id, now
 from app.webhooks import store
-from app.webhooks.subscriptions import TEST, types_of
+from app.webhooks.subscriptions import TEST
 
 
 def publish(session: Session, project: str, kind: str, data: BaseModel) -> None:
     """Publishes an event of this type once the transaction has committed. Without an endpoint for it, nothing is
     stored; one that is disabled can get it later by a replay.
     """
-    subscribed = [row for row in store.subscriptions(session, project) if kind in types_of(row.kinds)]
+    assert kind in WEBHOOKS, f"there is no model of {kind}"
+    subscribed = [each for each in store.subscriptions(session, project) if each.covers(kind)]
     if not subscribed:
         return
     event_id = _insert(session, project, kind, data)
-    endpoints = [endpoint_id for endpoint_id, _, enabled in subscribed if enabled]
+    endpoints = [each.endpoint_id for each in subscribed if each.enabled]
     store.insert_deliveries(session, event_id, endpoints)
     for endpoint_id in endpoints:
         outbox.put(session, messages.DELIVER_WEBHOOKS, endpoint_id=endpoint_id)

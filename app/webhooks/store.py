@@ -4,18 +4,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from app.database import now
+from app.webhooks.subscriptions import Subscription
 from app.webhooks.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 
-def subscriptions(session: Session, project: str) -> Sequence[Row[tuple[UUID, list[str], bool]]]:
-    """Returns id, patterns and whether it is enabled of each endpoint of the project."""
+def subscriptions(session: Session, project: str) -> Sequence[Subscription]:
     enabled = WebhookEndpoint.disabled_at.is_(None)
     query = select(WebhookEndpoint.id, WebhookEndpoint.kinds, enabled).where(WebhookEndpoint.project_id == project)
-    return session.execute(query.order_by(WebhookEndpoint.id)).all()
+    return [Subscription(*row) for row in session.execute(query.order_by(WebhookEndpoint.id))]
 
 
 def insert_event(session: Session, values: dict[str, Any]) -> UUID:

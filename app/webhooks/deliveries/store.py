@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -124,8 +124,8 @@ def replay(session: Session, endpoint_id: UUID, event_ids: Iterable[UUID], momen
         for number, event_id in enumerate(event_ids)
     ]
     statement = upsert(D)
-    again = {name: statement.excluded[name] for name in ("state", "began_at", "next_attempt_at")}
-    again |= {"reason": null(), "finished_at": null()}
+    again: dict[str, Any] = {name: statement.excluded[name] for name in ("state", "began_at", "next_attempt_at")}
+    again |= {"reason": None, "finished_at": None}
     if rows:
         session.execute(statement.on_conflict_do_update(index_elements=[D.event_id, D.endpoint_id], set_=again), rows)
 

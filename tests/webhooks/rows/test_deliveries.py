@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import HTTPServer
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from app.webhooks import sending
 from app.webhooks import service as webhooks
 from app.webhooks.deliveries import service as deliveries
 from app.webhooks.endpoints import service as endpoints
+from tests.conftest import ROOT
 from tests.desk import DESK, at_once, execute, make_project
 from tests.webhooks.receiver import Receiver, receiving
 
@@ -452,3 +454,26 @@ def test_a_project_has_20_endpoints_at_most(receiver):
 
     with pytest.raises(Conflict, match="20 webhook endpoints"):
         listen(receiver)
+
+
+def test_the_receiver_of_the_guide_accepts_signed_messages_alone(receiver, monkeypatch, capsys):
+    guide = (ROOT / "docs" / "webhooks.md").read_text()
+    code = guide.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code[: code.index("\nHTTPServer")], names)
+    names["Receiver"].log_message = lambda *_: None
+    with HTTPServer(("127.0.0.1", 0), names["Receiver"]) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        endpoint_id = listen(receiver, url=f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("WEBHOOK_SECRET", receiver.secrets[0])
+        publish()
+        deliveries.deliver_next(endpoint_id)
+        monkeypatch.setenv("WEBHOOK_SECRET", "whsec_" + "A" * 44)
+        publish()
+        deliveries.deliver_next(endpoint_id)
+        server.shutdown()
+        thread.join()
+
+    assert [delivery.attempts[0].status for delivery in log(endpoint_id)] == [204, 401]
+    assert "erasure.requested" in capsys.readouterr().out

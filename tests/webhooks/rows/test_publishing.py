@@ -1,4 +1,4 @@
-"""What happens in a project becomes events of the documented types, in its own transaction."""
+"""Changes in a project become events of the documented types, in the transaction of the change."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""Which URLs and addresses webhooks may be sent to."""
+"""The URLs and the addresses that webhooks may be sent to."""
 
 from ipaddress import ip_address
 

@@ -1,6 +1,7 @@
 """Types, subscriptions, bodies, signatures and the schedule of attempts."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -15,6 +16,7 @@ from app.webhooks.bodies import MOST_CHARACTERS, body
 from app.webhooks.schedule import GIVEN_UP_AFTER, LONGEST_REST, OFFSETS, next_attempt, rest
 from app.webhooks.signing import headers, new_secret
 from app.webhooks.subscriptions import TEST, types_of
+from tests.conftest import ROOT
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 RELEASE = {
@@ -103,3 +105,10 @@ def test_times_that_have_passed_are_skipped():
 def test_an_endpoint_that_fails_rests_for_up_to_five_minutes():
     assert [rest(failures).total_seconds() for failures in (1, 2, 3)] == [2, 4, 8]
     assert rest(1000) == LONGEST_REST
+
+
+def test_the_guide_lists_every_type():
+    guide = (ROOT / "docs" / "webhooks.md").read_text()
+
+    listed = set(re.findall(r"`([a-z]+\.[a-z_]+)`", guide.partition("## Types")[2].partition("## Attempts")[0]))
+    assert listed == set(WEBHOOKS)
