@@ -75,7 +75,7 @@ def post(
     began = time.monotonic()
     network = CheckedNetwork(resolve or resolved, deadline, allow_private=allow_private)
     url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
-    sent: dict[bytes | str, bytes | str] = {
+    sent = {
         "Host": target.authority,
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
@@ -87,7 +87,7 @@ def post(
     try:
         with (
             httpcore.ConnectionPool(ssl_context=_tls(), network_backend=network, retries=0) as pool,
-            pool.stream("POST", url, headers=sent, content=body) as response,
+            pool.stream("POST", url, headers=list(sent.items()), content=body) as response,
         ):
             status = response.status
             answer = _beginning(response.iter_stream())

@@ -281,7 +281,7 @@ def test_a_worker_killed_between_request_and_commit_leads_to_another_attempt_wit
     publish()
     with transaction() as session:
         claimed = deliveries.claim(session, endpoint_id)
-    outcome = deliveries.send(claimed, time.monotonic() + 5)  # and here the worker is killed
+    deliveries.send(claimed, time.monotonic() + 5)  # and here the worker is killed
     assert not deliveries.deliver_next(endpoint_id), "its lease is held"
 
     pass_hours(0.01)
@@ -293,10 +293,27 @@ def test_a_worker_killed_between_request_and_commit_leads_to_another_attempt_wit
     assert receiver.ids == [str(claimed.webhook_id)] * 2
     (delivery,) = log(endpoint_id)
     assert [(attempt.number, attempt.status) for attempt in delivery.attempts] == [(1, None), (2, 204)]
-    with transaction() as session:  # a worker that was frozen comes back: its outcome only enters the log
-        deliveries.conclude(session, claimed, sending.AttemptOutcome(1.0, trouble="too late"))
-    assert outcome.succeeded
-    assert log(endpoint_id)[0].state == "delivered"
+
+
+def test_a_worker_that_was_frozen_changes_nothing_but_the_log_when_it_comes_back(receiver):
+    endpoint_id = listen(receiver)
+    publish()
+    with transaction() as session:
+        frozen = deliveries.claim(session, endpoint_id)
+    pass_hours(0.01)
+    with transaction() as session:
+        second = deliveries.claim(session, endpoint_id)
+    assert (frozen.number, second.number) == (1, 2)
+
+    with transaction() as session:
+        deliveries.conclude(session, frozen, sending.AttemptOutcome(60.0, status=410, trouble="HTTP 410"))
+
+    assert shown(endpoint_id).enabled
+    assert not deliveries.deliver_next(endpoint_id), "the second attempt is under way"
+    with transaction() as session:
+        deliveries.conclude(session, second, sending.AttemptOutcome(1.0, status=204))
+    (delivery,) = log(endpoint_id)
+    assert (delivery.state, [attempt.status for attempt in delivery.attempts]) == ("delivered", [410, 204])
 
 
 def test_during_a_rotation_both_secrets_verify_and_afterwards_the_new_one_alone(receiver):
