@@ -8,7 +8,7 @@ from thumbwheel import Client, wire
 from app.cli.stack import Stack
 from tests.webhooks.receiver import receiving
 
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("stack")]
 
 
 def test_a_project_that_starts_over_tells_a_real_receiver(stack: Stack) -> None:

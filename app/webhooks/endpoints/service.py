@@ -52,6 +52,11 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
     return page_of(rows, limit, lambda row: str(row.id), _shown)
 
 
+def disabled(session: Session, limit: int) -> list[wire.WebhookEndpoint]:
+    """Returns disabled endpoints of all projects, the last disabled first."""
+    return [_shown(row) for row in store.disabled(session, limit)]
+
+
 def change(
     session: Session, project: str, endpoint_id: UUID, change: wire.WebhookEndpointChange, by: str
 ) -> wire.WebhookEndpoint:

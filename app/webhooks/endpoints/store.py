@@ -37,6 +37,12 @@ def newest_first(session: Session, project: str, before: UUID | None, limit: int
     return session.scalars(query.order_by(WebhookEndpoint.id.desc()).limit(limit)).all()
 
 
+def disabled(session: Session, limit: int) -> Sequence[WebhookEndpoint]:
+    """Returns disabled endpoints of all projects, the last disabled first."""
+    query = select(WebhookEndpoint).where(WebhookEndpoint.disabled_at.is_not(None))
+    return session.scalars(query.order_by(WebhookEndpoint.disabled_at.desc()).limit(limit)).all()
+
+
 def remove(session: Session, endpoint_id: UUID) -> None:
     """Deletes the endpoint with its deliveries."""
     session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
