@@ -82,3 +82,12 @@ def test_the_certificate_of_another_name_is_refused(port):
 
     assert outcome.status is None
     assert "certificate" in str(outcome.trouble)
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "localhost"])
+def test_another_way_to_write_this_machine_is_refused_when_it_is_resolved(host):
+    target = WebhookTarget("https", host, 9, "/")
+
+    outcome = sending.post(target, {}, b"{}", deadline=time.monotonic() + 5, allow_private=False)
+
+    assert "a private address: nothing is sent there" in str(outcome.trouble)
