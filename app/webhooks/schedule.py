@@ -23,6 +23,8 @@ JITTER = 0.1
 
 #: The longest time for which an endpoint that fails is left alone.
 LONGEST_REST = timedelta(minutes=5)
+#: The longest time that a receiver may ask for by Retry-After.
+LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
 def next_attempt(began_at: datetime, now: datetime, chance: float) -> datetime | None:
@@ -41,6 +43,10 @@ def next_attempt(began_at: datetime, now: datetime, chance: float) -> datetime |
     return None
 
 
-def rest(failures: int) -> timedelta:
-    """Returns the time without attempts after this number of consecutive failures of an endpoint."""
-    return min(timedelta(seconds=2 ** min(failures, 20)), LONGEST_REST)
+def rest(failures: int, retry_after: int = 0) -> timedelta:
+    """Returns the time without attempts after this number of consecutive failures of an endpoint.
+
+    retry_after  seconds that the receiver asked for
+    """
+    usual = min(timedelta(seconds=2 ** min(failures, 20)), LONGEST_REST)
+    return max(usual, min(timedelta(seconds=min(retry_after, 86_400)), LONGEST_RETRY_AFTER))

@@ -33,15 +33,17 @@ Resolve = Callable[[str, int], Sequence[str]]
 class AttemptOutcome:
     """The end of an attempt.
 
-    status   of the answer; None if there was none
-    trouble  why there was none
-    answer   the first kilobyte of the answer's body
+    status       of the answer; None if there was none
+    trouble      why there was none
+    answer       the first kilobyte of the answer's body
+    retry_after  seconds for which the receiver wants no further request
     """
 
     seconds: float
     status: int | None = None
     trouble: str | None = None
     answer: str | None = None
+    retry_after: int = 0
 
     @property
     def succeeded(self) -> bool:
@@ -83,13 +85,13 @@ def post(
         "Connection": "close",
         **headers,
     }
-    status, trouble, answer = None, None, b""
+    status, trouble, answer, retry_after = None, None, b"", 0
     try:
         with (
             httpcore.ConnectionPool(ssl_context=_tls(), network_backend=network, retries=0) as pool,
             pool.stream("POST", url, headers=list(sent.items()), content=body) as response,
         ):
-            status = response.status
+            status, retry_after = response.status, _retry_after(response.headers)
             answer = _beginning(response.iter_stream())
     except AddressRefused as error:
         trouble = str(error)
@@ -101,7 +103,7 @@ def post(
     if status is None:
         return AttemptOutcome(seconds, trouble=brief(_storable(trouble or ""), MOST_TROUBLE))
     text = _storable(answer.decode(errors="replace"))[:MOST_ANSWER_BYTES]
-    return AttemptOutcome(seconds, status=status, trouble=_trouble_of(status), answer=text)
+    return AttemptOutcome(seconds, status, _trouble_of(status), text, retry_after)
 
 
 def resolved(host: str, port: int) -> Sequence[str]:
@@ -228,6 +230,12 @@ def _beginning(parts: Iterable[bytes]) -> bytes:
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
         pass
     return content[:MOST_ANSWER_BYTES]
+
+
+def _retry_after(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """Returns the seconds of the header Retry-After; 0 without one, or if it has a date."""
+    given = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
+    return int(given) if given.isdigit() and len(given) < 10 else 0
 
 
 def _trouble_of(status: int) -> str | None:

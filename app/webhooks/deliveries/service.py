@@ -146,7 +146,7 @@ def _try_again(
 ) -> None:
     """Decides what follows a failed attempt: another one, the end of the delivery, or that of the endpoint."""
     endpoint.failures += 1
-    endpoint.rests_until = moment + rest(endpoint.failures)
+    endpoint.rests_until = moment + rest(endpoint.failures, outcome.retry_after)
     row.next_attempt_at = next_attempt(row.began_at, moment, random.random())
     if outcome.status == GONE:
         _give_up(row, "the receiver answered 410 Gone", moment)

@@ -105,6 +105,8 @@ def test_times_that_have_passed_are_skipped():
 def test_an_endpoint_that_fails_rests_for_up_to_five_minutes():
     assert [rest(failures).total_seconds() for failures in (1, 2, 3)] == [2, 4, 8]
     assert rest(1000) == LONGEST_REST
+    assert rest(1, retry_after=60) == timedelta(minutes=1)
+    assert rest(1, retry_after=999_999_999) == timedelta(hours=1)
 
 
 def test_the_guide_lists_every_type():
