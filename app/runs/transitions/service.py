@@ -15,7 +15,7 @@ from app.runs import states
 from app.runs.states import RunState, TransitionKind
 from app.runs.tables import Run
 from app.runs.transitions import store
-from app.runs.transitions.webhook_types import type_of
+from app.runs.transitions.webhook_types import public_reason, type_of
 from app.webhooks import service as webhooks
 
 
@@ -96,7 +96,7 @@ def _write(
             paused=row.paused,
             waiting=row.waiting,
             attempt=number,
-            reason=reason,
+            reason=public_reason(reason),
             checkpoint_id=row.checkpoint_id,
         )
         webhooks.publish(session, row.project_id, webhook_type, data)

@@ -1,7 +1,8 @@
-"""The webhook that a row of a run's history is published as. Pure."""
+"""The webhook that a row of a run's history is published as: its type and its reason. Pure."""
 
 from collections.abc import Mapping
 
+from app.errors import brief
 from app.runs.states import RunState, TransitionKind
 
 K = TransitionKind
@@ -16,6 +17,17 @@ TYPES: Mapping[TransitionKind, str] = {
     K.SILENT: "run.lost",
     K.LOST: "run.lost",
 }
+
+
+#: The beginning of the reason of a failure that no rule foresaw. The error of a library follows, which may quote
+#: anything; webhooks leave it out.
+UNFORESEEN = "unexpected error, the worker's log has the details"
+MOST_REASON = 500
+
+
+def public_reason(reason: str) -> str:
+    """Returns the reason of a transition as webhooks tell it: bounded, and without the error of a library."""
+    return UNFORESEEN if reason.startswith(UNFORESEEN) else brief(reason, MOST_REASON)
 
 
 def type_of(kind: TransitionKind, before: str | None, after: str) -> str | None:

@@ -14,7 +14,7 @@ from app.releases import service as releases
 from app.runs import commands
 from app.runs.leases import service as leases
 from app.runs.states import RunState, TransitionKind
-from app.runs.transitions.webhook_types import TYPES, type_of
+from app.runs.transitions.webhook_types import TYPES, UNFORESEEN, type_of
 from app.webhooks.endpoints import service as endpoints
 from tests import desk
 from tests.desk import DESK, execute, make_project, vote
@@ -81,6 +81,16 @@ def test_every_kind_of_transition_is_published_as_one_type_or_deliberately_not()
     assert set(TransitionKind) - TYPES.keys() == {"claimed", "ended", "given_up", *silent}
     assert type_of(TransitionKind.CLAIMED, RunState.TRAINING, RunState.TRAINING) is None
     assert type_of(TransitionKind.GIVEN_UP, RunState.TRAINING, RunState.FAILED) == "run.failed"
+
+
+def test_a_failure_that_no_rule_foresaw_is_told_without_the_error_that_may_quote_a_text():
+    vote()
+    claimed = desk.claim(desk.request().id)
+    with transaction() as session:
+        leases.fail(session, claimed.lease, f"{UNFORESEEN}: ValueError: 'Question 7?'")
+
+    failed = events()[-1]
+    assert (failed.type, failed.data.reason) == ("run.failed", UNFORESEEN)
 
 
 def test_releases_are_told_by_their_action(tmp_path):
