@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from thumbwheel.wire.run_events import RUN_EVENTS
+from thumbwheel.wire.webhooks import WEBHOOKS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
@@ -57,6 +58,8 @@ from app.snapshots.reading.api import router as snapshots
 from app.suites.versions.api import router as suites
 from app.web.bodies import METHODS_WITH_BODY, BodyGate
 from app.web.problems import Problem, install_error_handlers, problems
+from app.webhooks.deliveries.api import router as webhook_deliveries
+from app.webhooks.endpoints.api import router as webhook_endpoints
 
 DESCRIPTION = """\
 Turns production thumbs into better models: events in, snapshot, KTO against what shipped last, gates, release.
@@ -80,6 +83,7 @@ TAGS = [
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
+    {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
     {"name": "keys", "description": "API keys."},
     {"name": "health", "description": "Health checks for probes; no key needed."},
 ]
@@ -97,12 +101,25 @@ def describe(api: FastAPI) -> dict[str, Any]:
         )
         models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
         models = [(Problem, "serialization"), *((model, "validation") for model in MODELS)]
-        models += [(model, "serialization") for model in RUN_EVENTS.values()]
+        models += [(model, "serialization") for model in (*RUN_EVENTS.values(), *WEBHOOKS.values())]
         _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= shapes["$defs"]
         _describe_bodies(document)
+        document["webhooks"] = {name: {"post": _webhook(name, model)} for name, model in WEBHOOKS.items()}
         api.openapi_schema = document
     return api.openapi_schema
+
+
+def _webhook(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Returns the description of the request that a receiver gets for events of this type."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {
+        "operationId": f"on_{name.replace('.', '_')}",
+        "tags": ["webhooks"],
+        "summary": (model.__doc__ or name).partition(".")[0],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"2XX": {"description": "The event has arrived; any other status is tried again"}},
+    }
 
 
 def _describe_bodies(document: dict[str, Any]) -> None:
@@ -141,6 +158,8 @@ ROUTERS = (
     releases,
     monitoring,
     erasures,
+    webhook_endpoints,
+    webhook_deliveries,
     access,
     health,
     dashboard,

@@ -25,5 +25,6 @@ LOOK_AT_RUN = Task("worker.tasks.look_at_run", RUNS, ("run_id",))
 TICK = Task("worker.tasks.tick", HOUSEKEEPING)
 LOOK_AT_COMPARISON = Task("worker.tasks.look_at_comparison", HOUSEKEEPING, ("comparison_id",))
 ERASE = Task("worker.tasks.erase", HOUSEKEEPING, ("erasure_id",))
+DELIVER_WEBHOOKS = Task("worker.tasks.deliver_webhooks", HOUSEKEEPING, ("endpoint_id",))
 
-TASKS = (LOOK_AT_RUN, TICK, LOOK_AT_COMPARISON, ERASE)
+TASKS = (LOOK_AT_RUN, TICK, LOOK_AT_COMPARISON, ERASE, DELIVER_WEBHOOKS)

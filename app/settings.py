@@ -107,6 +107,14 @@ class Settings(BaseSettings):
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )
 
+    public_url: str | None = Field(
+        None, description="where receivers of webhooks reach the API, for the links in them; unset: at THUMBWHEEL_URL"
+    )
+    webhooks_allow_private: bool = Field(
+        default=False,
+        description="true: webhooks may be sent to private addresses and by http, as within one network",
+    )
+
     judge_url: str | None = Field(
         None,
         description="OpenAI-compatible endpoint of a judge, for example https://host/v1; it is sent held-out prompts "
@@ -117,21 +125,22 @@ class Settings(BaseSettings):
     judge_budget: int = Field(400, ge=2, description="requests to the judge in one run; each pair takes two")
     judge_timeout: float = Field(60, gt=0, le=3600, description="seconds that the judge may take for one answer")
 
-    @field_validator("judge_url", "judge_model", "judge_key", mode="before")
+    @field_validator("judge_url", "judge_model", "judge_key", "public_url", mode="before")
     @classmethod
     def _unset_if_empty(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("judge_url")
+    @field_validator("judge_url", "public_url")
     @classmethod
-    def _address(cls, url: str | None) -> str | None:
+    def _address(cls, url: str | None, field: ValidationInfo) -> str | None:
         if url is None:
             return None
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must begin with http:// or https:// and name a host")
         if "@" in parts.netloc:
-            raise ValueError("must hold no user name or password: set THUMBWHEEL_JUDGE_KEY")
+            remedy = ": set THUMBWHEEL_JUDGE_KEY" if field.field_name == "judge_url" else ""
+            raise ValueError(f"must hold no user name or password{remedy}")
         return url
 
     @field_validator("judge_model")

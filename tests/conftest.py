@@ -170,7 +170,7 @@ def stack() -> Iterator["Stack"]:
     with services.temporary() as folder, (folder / "lines.log").open("w") as lines:
         chosen = settings.Settings(
             data_dir=folder / "data", port=0, database_url=None, redis_url=None, tick_seconds=1, lease_seconds=10,
-            base_models="on_workers",
+            base_models="on_workers", webhooks_allow_private=True,
         )  # fmt: skip
         with running(chosen, lambda name, line: print(name, "|", line, file=lines, flush=True), durable=False) as stack:
             yield stack

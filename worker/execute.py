@@ -29,6 +29,7 @@ from app.runs.full_disk import service as full_disk
 from app.runs.leases import service as leases
 from app.runs.leases.service import Claimed
 from app.runs.states import RunState
+from app.runs.transitions.webhook_types import UNFORESEEN
 from app.snapshots import service as snapshots
 from app.snapshots.redactions import service as redactions
 from app.suites.outcomes_file import OUTCOMES
@@ -108,7 +109,7 @@ def _attempt(claimed: Claimed, heart: Heartbeat) -> None:
         if is_disk_full(error):  # as libraries tell it
             return _hold_up(claimed, disk_of(workdir_of(lease)))
         log.exception("run %s: unexpected error", lease.run_id)
-        _fail(claimed, f"unexpected error, the worker's log has the details: {type(error).__name__}: {error}")
+        _fail(claimed, f"{UNFORESEEN}: {type(error).__name__}: {error}")
 
 
 def _work(claimed: Claimed, heart: Heartbeat) -> None:

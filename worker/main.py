@@ -20,6 +20,7 @@ from celery.signals import (
 from app import malloc, messages, outbox, settings, telemetry
 from app.services import end_with_parent
 from worker.liveness import TouchAliveFile
+from worker.webhook_senders import senders
 
 #: One byte of memory that the worker shares with the children that it forks: not 0 once it has to stop.
 _stop_requested = mmap.mmap(-1, 1)
@@ -91,6 +92,7 @@ def _start_relay(**_: Any) -> None:
 
 @worker_process_shutdown.connect
 def _stop_relay(**_: Any) -> None:
+    senders.close()
     _relay.close()
 
 

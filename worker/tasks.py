@@ -9,6 +9,7 @@ from app.runs.comparisons import service as comparisons
 from worker.execute import look
 from worker.main import app, stopping
 from worker.staging.sweep import sweep
+from worker.webhook_senders import senders
 
 
 @app.task(name=messages.LOOK_AT_RUN.name)
@@ -31,3 +32,8 @@ def look_at_comparison(comparison_id: str) -> None:
 @app.task(name=messages.ERASE.name)
 def erase(erasure_id: str) -> None:
     erasures.advance(UUID(erasure_id))
+
+
+@app.task(name=messages.DELIVER_WEBHOOKS.name)
+def deliver_webhooks(endpoint_id: str) -> None:
+    senders.look_at(UUID(endpoint_id))

@@ -18,12 +18,15 @@ from app.errors import NotFound
 from app.pages import Page, key_of_cursor, page_of
 from app.projects import service as projects
 from app.suites.outcomes_file import OUTCOMES
+from app.webhooks import service as webhooks
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
 UNSTAGED = frozenset({CARD, MANIFEST, OUTCOMES, held_out_scores.FILE, few_shots.SCORES, few_shots.REPLIES})
 #: Files that hold texts of users if there are samples: an erasure replaces them.
 TEXTS = (CARD, SAMPLES)
+#: Reasons of a verdict that a webhook quotes; the checkpoint has all of them.
+MOST_REASONS = 20
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def register(
     )
     if texts:
         store.insert_texts(session, row.id, texts)
+    _publish(session, row)
     return row
 
 
@@ -213,6 +217,18 @@ def _fetch(row: Checkpoint, folder: Path) -> None:
         # A fetched file is complete, and the trainer verifies the weights.
         if path not in UNSTAGED and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
+
+
+def _publish(session: Session, row: Checkpoint) -> None:
+    """Publishes the registration, and the verdict of the gates."""
+    known = {"project": row.project_id, "checkpoint_id": row.id, "run_id": row.run_id, "verdict": row.verdict}
+    known["url"] = webhooks.link(row.project_id, f"/v1/checkpoints/{row.id}")
+    registered = wire.CheckpointWebhookData.model_validate({**known, "kind": row.kind})
+    webhooks.publish(session, row.project_id, "checkpoint.registered", registered)
+    gates = row.manifest.get("gates") or {}
+    decided = {"reasons": row.reasons[:MOST_REASONS], "gates_version": gates.get("version")}
+    verdict = wire.GateWebhookData.model_validate({**known, **decided})
+    webhooks.publish(session, row.project_id, f"gate.{row.verdict}", verdict)
 
 
 def _require(session: Session, project: str, checkpoint_id: UUID) -> Checkpoint:

@@ -32,6 +32,7 @@ from app.cli.snapshots import snapshot
 from app.cli.suites import suites
 from app.cli.train import train
 from app.cli.up import up
+from app.cli.webhooks import webhooks
 from app.errors import ThumbwheelError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ suites.command()(adopted)
 suites.command()(history)
 app.add_typer(suites, name="suites")
 app.add_typer(gates, name="gates")
+app.add_typer(webhooks, name="webhooks")
 app.command()(ship)
 app.command(short_help="End the canary, or return to the release before.")(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)

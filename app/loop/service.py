@@ -1,8 +1,8 @@
 """The loop: background work that is done every few seconds.
 
     runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
-        ─▶ due erasures continue ─▶ for each project: start a run if due, measure new releases, summarise new events,
-        group new prompts
+        ─▶ due erasures and webhooks continue
+        ─▶ for each project: start a run if due, measure new releases, summarise new events, group new prompts
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -36,6 +36,7 @@ from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
 from app.runs.states import RunState
 from app.snapshots.prompts import service as prompts
+from app.webhooks.deliveries import service as webhooks
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ def tick() -> None:
     comparisons.look_at_all()
     with transaction() as session:
         erasures.ring_due(session)
+    with transaction() as session:
+        webhooks.ring_due(session)
+        webhooks.forget(session)
     _make_room()
     with transaction() as session:
         project_ids = projects.ids(session)

@@ -28,9 +28,12 @@ class Ages:
     events: int
     quantiles: Sequence[float] | None
 
-    def quantile(self, share: float) -> float | None:
-        """Returns the age below which this share of the events is; None without events."""
-        return None if self.quantiles is None else float(np.interp(share, SHARES, self.quantiles))
+    def quantile(self, share: float, now: datetime | None = None) -> float | None:
+        """Returns the age below which this share of the events is, at `at` or now; None without events."""
+        if self.quantiles is None:
+            return None
+        since = 0.0 if now is None else (now - self.at).total_seconds()
+        return float(np.interp(share, SHARES, self.quantiles)) + since
 
     def between(self, low: float, high: float) -> float:
         """Returns about how many events have an age from `low` to below `high`."""

@@ -51,15 +51,30 @@ def measure(session: Session, project: str) -> bool:
 
 
 def count_waiting(session: Session, project: str) -> None:
-    """Counts the events that no release has learnt from yet, unless they were counted just now."""
+    """Counts the events that no release has learnt from yet, unless they are the same as before or were counted just
+    now.
+    """
     before, at = store.waiting(session, project), now()
-    if before is not None and at - before.read_at < timedelta(seconds=before.seconds / PART):
-        return
+    _, after = store.reached(session, project)
+    watermark = feedback.watermark(session, project)
+    if before is not None:
+        resting = timedelta(seconds=before.seconds / PART)
+        if (after, watermark) == (before.after, before.watermark) or at - before.read_at < resting:
+            return
     began = perf_counter()
-    _, position = store.reached(session, project)
-    events, ages = store.ages(session, project, position, feedback.watermark(session, project), at)
-    values = {"events": events, "ages": ages, "read_at": at, "seconds": perf_counter() - began}
-    store.put_waiting(session, project, values)
+    events, ages = store.ages(session, project, after, watermark, at)
+    store.put_waiting(
+        session,
+        project,
+        {
+            "after": after,
+            "watermark": watermark,
+            "events": events,
+            "ages": ages,
+            "read_at": at,
+            "seconds": perf_counter() - began,
+        },
+    )
 
 
 def time_to_learn(session: Session, project: str) -> wire.TimeToLearn:
@@ -85,9 +100,9 @@ def time_to_learn(session: Session, project: str) -> wire.TimeToLearn:
         waiting=aged
         and wire.WaitingEvents(
             events=aged.events,
-            p50_seconds=aged.quantile(0.5),
-            oldest_seconds=aged.quantile(1.0),
-            read_at=aged.at,
+            p50_seconds=aged.quantile(0.5, at),
+            oldest_seconds=aged.quantile(1.0, at),
+            counted_at=aged.at,
         ),
         objective=_report(rules, learned, aged, at),
     )

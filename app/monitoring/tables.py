@@ -32,6 +32,8 @@ class AgesOfWaiting(Base):
     __tablename__ = "waiting_events"
 
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    after: Mapped[int] = mapped_column(BigInteger, comment="the last position that a release has learnt from")
+    watermark: Mapped[int] = mapped_column(BigInteger)
     events: Mapped[int] = mapped_column(BigInteger)
     ages: Mapped[list[float] | None] = mapped_column(ARRAY(Double), comment="as of learned_releases, at read_at")
     read_at: Mapped[Time]

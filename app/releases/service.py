@@ -17,8 +17,17 @@ from app.projects import service as projects
 from app.releases import store
 from app.releases.override import OPEN_VERDICTS, scope_of
 from app.releases.tables import Release
+from app.webhooks import service as webhooks
 
 REASON_CHARACTERS = 500  # width of the ledger's column
+#: The webhook of each action of the ledger.
+WEBHOOKS = {
+    "ship": "release.shipped",
+    "rollback": "release.rolled_back",
+    "start": "release.started_over",
+    "canary": "release.canary",
+    "end_canary": "release.canary_ended",
+}
 
 
 def current(session: Session, project: str) -> wire.CurrentRelease:
@@ -192,21 +201,20 @@ def _roll_back(session: Session, project: str, new: wire.NewRelease) -> LedgerEn
 
 
 def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by: str) -> Release:
-    return store.append(
-        session,
-        {
-            "project_id": project,
-            "number": entry.number,
-            "checkpoint_id": entry.checkpoint.id,
-            "verdict": entry.checkpoint.verdict,
-            "action": entry.action,
-            "share": entry.share,
-            "reason": reason,
-            "override_reason": entry.override_reason,
-            "override_scope": entry.override_scope,
-            "by": by,
-        },
-    )
+    values = {
+        "number": entry.number,
+        "checkpoint_id": entry.checkpoint.id,
+        "verdict": entry.checkpoint.verdict,
+        "share": entry.share,
+        "reason": reason,
+        "override_reason": entry.override_reason,
+        "override_scope": entry.override_scope,
+    }
+    row = store.append(session, {**values, "project_id": project, "action": entry.action, "by": by})
+    url = webhooks.link(project, f"/v1/checkpoints/{entry.checkpoint.id}")
+    data = wire.ReleaseWebhookData.model_validate({**values, "project": project, "url": url})
+    webhooks.publish(session, project, WEBHOOKS[entry.action], data)
+    return row
 
 
 def _shown(row: Release) -> wire.Release:

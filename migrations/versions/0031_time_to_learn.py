@@ -34,6 +34,8 @@ def upgrade() -> None:
     op.create_index(op.f('ix_learned_releases_project_id'), 'learned_releases', ['project_id'], unique=False)
     op.create_table('waiting_events',
     sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('after', sa.BigInteger(), nullable=False, comment='the last position that a release has learnt from'),
+    sa.Column('watermark', sa.BigInteger(), nullable=False),
     sa.Column('events', sa.BigInteger(), nullable=False),
     sa.Column('ages', postgresql.ARRAY(sa.Double()), nullable=True, comment='as of learned_releases, at read_at'),
     sa.Column('read_at', sa.DateTime(timezone=True), nullable=False),

@@ -12,6 +12,7 @@ from app.cli.doctor import processes
 from app.database import transaction
 from app.messages import HOUSEKEEPING, Task
 from app.project_setup import service as project_setup
+from app.webhooks.endpoints import service as endpoints
 from tests.cli.conftest import Done, in_own_process, with_these_settings_alone
 from tests.services.bucket import BUCKET, bucket, bucket_server
 from tests.suites.model_server import Reply, chat, model_server
@@ -109,6 +110,20 @@ def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(
     assert report["Base models"]["said"].startswith("desk: There is no folder /models/none here")
     assert report["Messages"]["state"] == "wrong"
     assert re.search(r"1 wait in the outbox, the oldest for 6\d\d s", report["Messages"]["said"])
+
+
+def test_a_webhook_endpoint_that_is_disabled_is_a_note_with_the_way_back(migrated, database, tmp_path, without_workers):
+    with transaction() as session:
+        project_setup.create(session, wire.NewProject(project="desk", base_model="/models/none", suites=[]))
+        endpoint = endpoints.create(session, "desk", wire.NewWebhookEndpoint(url="https://ops.example/"), "key test")
+        endpoints.change(session, "desk", endpoint.id, wire.WebhookEndpointChange(enabled=False), "key test")
+
+    done = doctor("--json", **migrated.environment | {"THUMBWHEEL_DATA_DIR": str(tmp_path)})
+
+    finding = findings(done)["Webhooks"]
+    assert finding["state"] == "note"
+    assert f"{endpoint.id} of project desk: disabled by key test" in finding["said"]
+    assert "`thumbwheel webhooks enable`" in finding["said"]
 
 
 def test_a_misspelt_setting_is_wrong_and_the_right_name_is_suggested(tmp_path):

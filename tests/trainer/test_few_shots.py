@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.trainer import tiny
-from worker.evaluation.examples import Example, chosen_examples, with_examples
-from worker.evaluation.few_shot_prompts import FewShotPrompts, Limits
+from worker.evaluation.examples import FewShotExample, chosen_examples, with_examples
+from worker.evaluation.few_shot_prompts import FewShotLimits, FewShotPrompts
 from worker.training.data.rows import read_rows
 from worker.training.job import read_job
 from worker.training.models import policy
@@ -67,7 +67,10 @@ def test_examples_are_turns_after_the_system_turn_of_a_chat_and_lines_before_a_t
     of_chat = chat("One?", "1", {"role": "system", "content": "Be rude."})
     asked = [system, {"role": "user", "content": "Three?"}]
 
-    examples = [Example(("a", 0), of_chat["prompt"], of_chat["completion"]), Example(("a", 1), "Two?", " 2")]
+    examples = [
+        FewShotExample(("a", 0), of_chat["prompt"], of_chat["completion"]),
+        FewShotExample(("a", 1), "Two?", " 2"),
+    ]
 
     assert [(turn["role"], turn["content"]) for turn in with_examples(asked, examples)] == [
         ("system", "Be kind."), ("user", "One?"), ("assistant", "1"), ("user", "Two?"), ("assistant", "2"),
@@ -85,7 +88,7 @@ def test_held_out_chats_are_read_after_examples_of_chats_and_long_rows_are_left_
     tokens = policy.load_tokens(base)
     read = read_rows(job.workdir / "snapshot", job.shards_of("holdout"), tokens, 64)
 
-    prompts = FewShotPrompts(job, tokens, read, read.rows, [], Limits(50, 64, 8, 260))
+    prompts = FewShotPrompts(job, tokens, read, read.rows, [], FewShotLimits(50, 64, 8, 260))
 
     assert prompts.reason is None
     assert prompts.rows == list(range(20))  # the last one does not fit into the context of 50 tokens

@@ -49,6 +49,7 @@ LARGE = {
     "POST /v1/runs", "POST /v1/label-policies", "POST /v1/label-policies/preview", "POST /v1/projects",
     "POST /v1/suites", "PATCH /v1/projects/{project}", "POST /v1/feedback/batch", "POST /v1/comparisons",
     "POST /v1/sweeps", "POST /v1/feedback", "PUT /v1/completions/{completion_id}", "POST /v1/gates",
+    "POST /v1/webhooks/endpoints",
 }  # fmt: skip
 
 

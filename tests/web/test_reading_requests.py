@@ -75,6 +75,9 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
     claimed = ready_to_finish(folder)
     checkpoint = finish(claimed, folder)
     audit = api.post("/v1/audits", params={"project": DESK}, json={}).json()
+    endpoint = {"url": "https://ops.example/"}
+    endpoint_id = api.post("/v1/webhooks/endpoints", params={"project": DESK}, json=endpoint).json()["id"]
+    api.post(f"/v1/webhooks/endpoints/{endpoint_id}/test", params={"project": DESK})
     run = str(claimed.lease.run_id)
     ids = {
         "project": DESK,
@@ -89,6 +92,7 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "name": "refusal",
         "erasure_id": str(uuid4()),
         "comparison_id": str(uuid4()),
+        "endpoint_id": endpoint_id,
     }
     store_chats_and_edits()
     return ids

@@ -38,7 +38,7 @@ SEPARATOR = "\n\n"
 
 
 @dataclass(frozen=True)
-class Example:
+class FewShotExample:
     """A training row as an example. `place`: its shard and its number in the shard."""
 
     place: tuple[str, int]
@@ -55,7 +55,7 @@ class Example:
         return [*own, *self.completion]
 
 
-def with_examples(prompt: Any, examples: Sequence[Example]) -> Any:
+def with_examples(prompt: Any, examples: Sequence[FewShotExample]) -> Any:
     """Returns the prompt, a text or messages, with the examples before it."""
     if isinstance(prompt, str):
         return "".join(f"{each.prompt}{each.completion}{SEPARATOR}" for each in examples) + prompt
@@ -65,13 +65,13 @@ def with_examples(prompt: Any, examples: Sequence[Example]) -> Any:
 
 def chosen_examples(
     job: Job, tokens: Tokens, kind: Kind, *, count: int, most_tokens: int, max_length: int, vocabulary: int
-) -> list[Example]:
+) -> list[FewShotExample]:
     """Returns `count` examples for prompts of this kind, or fewer if there are no more.
 
     most_tokens  of an example, prompt and completion together
     max_length   tokens to which training cuts rows
     """
-    chosen: list[Example] = []
+    chosen: list[FewShotExample] = []
     seen: set[bytes] = set()
     for example in heapq.nsmallest(MOST_LOOKED_AT, _rows(job), key=lambda each: _order(job.recipe.seed, each)):
         key = prompt_key(example.prompt)
@@ -88,22 +88,22 @@ def chosen_examples(
     return chosen
 
 
-def _rows(job: Job) -> Iterator[Example]:
+def _rows(job: Job) -> Iterator[FewShotExample]:
     for shard in job.shards_of("train"):
         number = 0
         for batch in pq.ParquetFile(job.workdir / "snapshot" / shard.path).iter_batches(columns=list(COLUMNS)):
             usable = pc.and_(pc.equal(batch["label"], pa.scalar(value=True)), pc.greater(batch["weight"], 0))
             for index in pc.indices_nonzero(usable).to_pylist():
                 prompt, completion = batch["prompt"][index].as_py(), batch["completion"][index].as_py()
-                yield Example((shard.path, number + index), prompt, completion)
+                yield FewShotExample((shard.path, number + index), prompt, completion)
             number += len(batch)
 
 
-def _order(seed: int, example: Example) -> bytes:
+def _order(seed: int, example: FewShotExample) -> bytes:
     return hashlib.sha256(f"{seed}\n{prompt_json(example.prompt)}\n{prompt_json(example.completion)}".encode()).digest()
 
 
-def _fits_kind(example: Example, kind: Kind) -> bool:
+def _fits_kind(example: FewShotExample, kind: Kind) -> bool:
     """Returns whether the row can be an example for prompts of this kind: whole turns in a chat, a text in a text."""
     if kind == "text" or isinstance(example.prompt, str):
         return isinstance(example.prompt, str)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from thumbwheel.row_checks import RowFault
 
-from worker.evaluation.examples import Example, Kind, chosen_examples, with_examples
+from worker.evaluation.examples import FewShotExample, Kind, chosen_examples, with_examples
 from worker.evaluation.sampled_prompts import SampledPrompt, encoded_prompt, read_prompt
 from worker.training.data.packing import Pair
 from worker.training.data.rows import Row, TokenisedRows
@@ -25,7 +25,7 @@ BEGINNING = 16
 
 
 @dataclass(frozen=True)
-class Limits:
+class FewShotLimits:
     """Numbers of tokens: of the model's context, of a training row, of the longest reply, and of the vocabulary."""
 
     context: int
@@ -49,7 +49,7 @@ class FewShotPrompts:
         read: TokenisedRows,
         in_order: Sequence[Row],
         prompts: Sequence[SampledPrompt],
-        limits: Limits,
+        limits: FewShotLimits,
     ) -> None:
         """Prepares them.
 
@@ -59,7 +59,7 @@ class FewShotPrompts:
         self._job, self._tokens, self._limits = job, tokens, limits
         self.in_order, self.prompts = in_order, prompts
         self.count = job.recipe.evaluation.few_shots
-        self.examples: dict[Kind, Sequence[Example]] = {}
+        self.examples: dict[Kind, Sequence[FewShotExample]] = {}
         self.numbers, self.ids, self.rows, self.pairs = list[int](), list[Ids](), list[int](), list[Pair]()
         self.reason: str | None = "evaluation.few_shots is 0"
         if self.count:
@@ -67,7 +67,7 @@ class FewShotPrompts:
             self.rows, self.pairs = self._rows_with_examples(read, in_order)
             self.reason = self._reason()
 
-    def _of_kind(self, kind: Kind) -> Sequence[Example]:
+    def _of_kind(self, kind: Kind) -> Sequence[FewShotExample]:
         """Returns the examples for prompts of this kind; none if there are too few."""
         if kind not in self.examples:
             limits = self._limits

@@ -27,7 +27,7 @@ from app.statistics import measures
 from app.statistics.bootstrap import Bootstrap
 from worker.evaluation.few_shot_prompts import FewShotPrompts
 from worker.evaluation.passes import Array, Tell, log_probs, sums
-from worker.evaluation.reply_writer import ReplyWriter, Written, replies_of, texts_of
+from worker.evaluation.reply_writer import ReplyWriter, WrittenReplies, replies_of, texts_of
 from worker.evaluation.sample_figures import drift_figures
 from worker.evaluation.sampling import Samples
 from worker.training.data.tokens import Tokens
@@ -44,7 +44,7 @@ class FewShots:
 
     def __init__(self, job: Job, tokens: Tokens, prompts: FewShotPrompts) -> None:
         self._job, self._tokens, self._prompts = job, tokens, prompts
-        self._written = Written()
+        self._written = WrittenReplies()
         self._writer: ReplyWriter | None = None
         self._own_N: Array = np.empty(0)
         self._lp: tuple[list[Array], list[Array]] = [], []  # of its draws, with and without examples

@@ -29,7 +29,7 @@ from worker.training.forward.logprobs import Reading
 WAVE = 4
 
 
-class BudgetSpent(Exception):
+class WritingEnded(Exception):
     """The share of a model is spent. Its text: minutes or tokens."""
 
 
@@ -42,7 +42,7 @@ class SamplingBudget:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Yields a function that counts the tokens of the next model, and raises `BudgetSpent` beyond its share."""
+        """Yields a function that counts the tokens of the next model, and raises `WritingEnded` beyond its share."""
         begun = time.monotonic()
         latest = begun + (60 * self._settings.sample_minutes - self.seconds) / self._models_left
         most = self.tokens + (self._settings.sample_tokens - self.tokens) // self._models_left
@@ -50,9 +50,9 @@ class SamplingBudget:
         def count(tokens: int) -> None:
             self.tokens += tokens
             if time.monotonic() > latest:
-                raise BudgetSpent("minutes")
+                raise WritingEnded("minutes")
             if self.tokens > most:
-                raise BudgetSpent("tokens")
+                raise WritingEnded("tokens")
 
         try:
             yield count
@@ -62,7 +62,7 @@ class SamplingBudget:
 
 
 @dataclass
-class Written:
+class WrittenReplies:
     """The replies of one model: the greedy ones to all prompts, the others to the held-out prompts."""
 
     greedy: list[WrittenReply] = field(default_factory=list)
@@ -119,9 +119,9 @@ class ReplyWriter:
         """The number of held-out prompts that all models so far have answered; they come first."""
         return sum(prompt.held_out for prompt in self._prompts[: self.usable])
 
-    def write(self, reading: Reading, tell: Tell) -> Written:
+    def write(self, reading: Reading, tell: Tell) -> WrittenReplies:
         """Returns the replies of a model."""
-        settings, written = self._settings, Written()
+        settings, written = self._settings, WrittenReplies()
         with settings.budget.share() as count:
             if self._way is None:
                 self._way = way_of(
@@ -141,14 +141,14 @@ class ReplyWriter:
             for wave in self._waves():
                 try:
                     self._write_wave(sampler, wave, written, count)
-                except BudgetSpent as spent:
+                except WritingEnded as spent:
                     self.usable, self.stopped_by = done, str(spent)
                     break
                 done = wave.stop
                 tell(len(wave))
         return written
 
-    def draws(self, written: Written) -> list[Pair]:
+    def draws(self, written: WrittenReplies) -> list[Pair]:
         """Returns the completions at temperature 1 for held-out prompts, with their prompts."""
         drawn = written.drawn[: self.held_out]
         return [(ids, completion.tokens) for ids, completion in zip(self.ids, drawn, strict=False)]
@@ -165,7 +165,7 @@ class ReplyWriter:
             yield range(start, end)
             start, size = end, min(2 * size, largest)
 
-    def _write_wave(self, sampler: Sampler, wave: range, written: Written, count: Callable[[int], None]) -> None:
+    def _write_wave(self, sampler: Sampler, wave: range, written: WrittenReplies, count: Callable[[int], None]) -> None:
         temperature = self._settings.evaluation.temperature
         held_out = [number for number in wave if self._prompts[number].held_out]
         kinds = [(written.greedy, wave, 0.0), (written.sampled, held_out, temperature)]

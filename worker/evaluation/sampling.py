@@ -22,7 +22,7 @@ from app.checkpoints.samples import files
 from app.checkpoints.samples.figures import compared, figures_of, over_prompts_of, unchanged, with_groups
 from app.suites.figures import Intervals
 from worker.evaluation.passes import Array, Tell, log_probs
-from worker.evaluation.reply_writer import ReplyWriter, WriterSettings, Written, replies_of, texts_of
+from worker.evaluation.reply_writer import ReplyWriter, WriterSettings, WrittenReplies, replies_of, texts_of
 from worker.evaluation.sample_figures import drift_figures, length_figures
 from worker.evaluation.sampled_prompts import SampledPrompt
 from worker.generation.prompts import with_room
@@ -44,7 +44,7 @@ class Samples:
         self.settings, self.prompts, self._missing = settings, prompts, missing
         ids = [with_room(prompt.ids, settings.most, settings.context) for prompt in prompts]
         self.writer = ReplyWriter(settings, prompts, ids, range(len(prompts)))
-        self.written: dict[str, Written] = {}
+        self.written: dict[str, WrittenReplies] = {}
         self._lp: dict[str, list[Array]] = {}  # of the candidate's draws, by model
 
     @property

@@ -104,7 +104,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from app.checkpoints import held_out_scores
     from app.statistics import bootstrap, measures
     from worker.evaluation.dumb_readers import dumb_readers
-    from worker.evaluation.few_shot_prompts import FewShotPrompts, Limits
+    from worker.evaluation.few_shot_prompts import FewShotLimits, FewShotPrompts
     from worker.evaluation.few_shots import FewShots
     from worker.evaluation.passes import log_probs, sums
     from worker.evaluation.replay import replayed_prompts
@@ -136,7 +136,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
 
     in_order = [rows[row] for block in plan.blocks for row in block.rows]
     most = min(settings.kl_max_new_tokens, max(1, (context or max_length) - 1))
-    limits = Limits(context or sys.maxsize, max_length, most, vocabulary)
+    limits = FewShotLimits(context or sys.maxsize, max_length, most, vocabulary)
     few_shots = FewShots(job, tokens, FewShotPrompts(job, tokens, read, in_order, [*held_out, *of_suites], limits))
 
     reference_is_ancestor = job.adapter is None and job.ancestor == job.base

@@ -31,6 +31,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "Messages": processes.messages,
     "Base models": projects.base_models,
     "Erasures": projects.erasures,
+    "Webhooks": projects.webhook_endpoints,
     "Disks of runs": projects.held_up_runs,
     "Judge": judge.answers,
     "Training": machine.torch,

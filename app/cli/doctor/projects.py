@@ -1,4 +1,4 @@
-"""Checks of the projects: unusable base models, failed erasures, and runs that wait for disk space."""
+"""Checks of the projects: unusable base models, failed erasures, disabled webhooks, runs that wait for disk space."""
 
 from pathlib import Path
 
@@ -23,6 +23,24 @@ def erasures(config: Settings) -> Finding:
     remedy = "fix the cause, then send the same request again: it continues where it stopped"
     message = f"{len(failed)} failed; the oldest, {first.id} of project {first.project}: {first.trouble}; {remedy}"
     return Finding("Erasures", "wrong", message)
+
+
+def webhook_endpoints(config: Settings) -> Finding:
+    """Lists the webhook endpoints that are disabled, as those of receivers that were away for a day."""
+    from app.database import transaction
+    from app.webhooks.endpoints import service
+
+    if config.database_url is None:
+        return Finding("Webhooks", "note", "not checked: Postgres is not running")
+    with transaction() as session:
+        parts = [
+            f"{endpoint.id} of project {endpoint.project}: {endpoint.disabled_reason}"
+            for endpoint in service.disabled(session, SHOWN)
+        ]
+    if not parts:
+        return Finding("Webhooks", "ok", "no endpoint is disabled")
+    remedy = "`thumbwheel webhooks enable` resumes one, `webhooks replay` sends what it missed"
+    return Finding("Webhooks", "note", f"disabled endpoints: {'; '.join(parts)}; {remedy}")
 
 
 def held_up_runs(config: Settings) -> Finding:

@@ -15,6 +15,7 @@ from app.labels.quarantine import store
 from app.labels.whole_log.labelled import Labelled
 from app.pages import Page, key_of_cursor, number_up_to, page_of
 from app.projects import service as projects
+from app.webhooks import service as webhooks
 
 #: The largest integer of Postgres.
 MOST_DECISIONS = 2**31 - 1
@@ -70,7 +71,11 @@ def decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: 
         "by": by,
         "at": now(),
     }
-    return wire.QuarantineDecision.model_validate(store.append(session, values))
+    stored = wire.QuarantineDecision.model_validate(store.append(session, values))
+    url = webhooks.link(project, "/v1/quarantine/decisions")
+    data = wire.DecisionWebhookData(project=project, url=url, number=stored.number, decision=stored.decision)
+    webhooks.publish(session, project, f"quarantine.{stored.decision}", data)
+    return stored
 
 
 def newest(

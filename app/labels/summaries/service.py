@@ -27,6 +27,7 @@ from app.labels.summaries.summary import Summary, approval, summarised
 from app.labels.summaries.tables import LogSummary
 from app.labels.verdicts import Context
 from app.projects import service as projects
+from app.webhooks import service as webhooks
 
 #: The largest share of the time that is spent on reading one log repeatedly.
 PART = 0.05
@@ -107,8 +108,22 @@ def refresh(session: Session, project: str) -> bool:
         "seconds": perf_counter() - began,
         "read_at": now(),
     }
+    _publish_found(session, project, fresh)
     store.put(session, project, {**basis, **header_values}, fresh.summary)
     return True
+
+
+def _publish_found(session: Session, project: str, fresh: "_Fresh") -> None:
+    """Publishes how many actors the rules found that no stored finding and no decision is about. After an erasure,
+    which deletes the stored findings, actors without a decision are found again.
+    """
+    undecided = fresh.summary.findings.keys() - fresh.decisions.keys()
+    new = undecided - store.findings(session, project, undecided).keys()
+    if new:
+        rules = sorted({finding.rule for actor in new for finding in fresh.summary.findings[actor]})
+        url = webhooks.link(project, "/v1/quarantine")
+        data = wire.FindingsWebhookData(project=project, url=url, new_actors=len(new), rules=rules)
+        webhooks.publish(session, project, "quarantine.found", data)
 
 
 def forget(session: Session, project: str) -> None:

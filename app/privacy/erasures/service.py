@@ -31,6 +31,7 @@ from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
 from app.privacy.erasures.certificates import certify, count, erasure_of
 from app.privacy.erasures.failures import keep_failure
+from app.privacy.erasures.published import publish
 from app.privacy.erasures.tables import Erasure
 from app.privacy.vacuums import service as vacuums
 from app.projects import service as projects
@@ -222,6 +223,7 @@ def _end(session: Session, row: Erasure) -> None:
         return
     row.actor, row.state, row.finished_at = None, "done", now()
     vacuums.release(session, row.id)
+    publish(session, row, "erasure.completed")
     log.info("erasure %s is done", row.id)
 
 
@@ -253,6 +255,7 @@ def _begin(session: Session, project: str, actor: str, actor_sha256: bytes, by: 
             "certificate": {},
         },
     )
+    publish(session, row, "erasure.requested")
     _ring(session, row)
     return row
 
@@ -276,6 +279,8 @@ def _put_off(erasure_id: UUID, error: Exception) -> None:
         row = store.locked(session, erasure_id)
         if row is not None and row.state != "failed":
             keep_failure(row, error)
+            if row.state == "failed":
+                publish(session, row, "erasure.failed")
 
 
 def _go_on(row: Erasure, part: Sequence[str], following: str) -> None:

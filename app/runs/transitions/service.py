@@ -15,6 +15,8 @@ from app.runs import states
 from app.runs.states import RunState, TransitionKind
 from app.runs.tables import Run
 from app.runs.transitions import store
+from app.runs.transitions.webhook_types import public_reason, type_of
+from app.webhooks import service as webhooks
 
 
 def begin(session: Session, row: Run, kind: TransitionKind, by: str, reason: str) -> None:
@@ -80,4 +82,21 @@ def _write(
     attempt: int | None = None,
 ) -> None:
     values = {"kind": kind, "from_state": before, "to_state": row.state, "by": by, "reason": reason}
-    store.add(session, {"run_id": row.id, "attempt": attempt or row.lease_epoch or None, **values})
+    number = attempt or row.lease_epoch or None
+    store.add(session, {"run_id": row.id, "attempt": number, **values})
+    webhook_type = type_of(kind, before, row.state)
+    if webhook_type is not None:
+        data = wire.RunWebhookData(
+            project=row.project_id,
+            url=webhooks.link(row.project_id, f"/v1/runs/{row.id}"),
+            run_id=row.id,
+            kind=kind,
+            from_state=None if before is None else RunState(before),
+            state=RunState(row.state),
+            paused=row.paused,
+            waiting=row.waiting,
+            attempt=number,
+            reason=public_reason(reason),
+            checkpoint_id=row.checkpoint_id,
+        )
+        webhooks.publish(session, row.project_id, webhook_type, data)

@@ -34,6 +34,7 @@ from thumbwheel.client.retries import Retries
 from thumbwheel.client.runs import Runs
 from thumbwheel.client.snapshots import Snapshots
 from thumbwheel.client.suites import Suites
+from thumbwheel.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
@@ -87,6 +88,7 @@ class Client:
         self.checkpoints = Checkpoints(http)
         self.releases = Releases(http)
         self.snapshots = Snapshots(http)
+        self.webhooks = Webhooks(http)
 
     def __enter__(self) -> Self:
         return self

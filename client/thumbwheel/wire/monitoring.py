@@ -20,12 +20,12 @@ class LearnedRelease(BaseModel):
 
 
 class WaitingEvents(BaseModel):
-    """The events that no release has learnt from yet, as of `read_at`."""
+    """The events that no release has learnt from yet, as they were when the loop last counted them."""
 
     events: int
     p50_seconds: float | None = Field(description="half of these events are younger; null without events")
     oldest_seconds: float | None
-    read_at: datetime
+    counted_at: datetime
 
 
 class ObjectiveReport(BaseModel):
