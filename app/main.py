@@ -52,6 +52,7 @@ from app.runs.comparisons.api import router as comparisons
 from app.runs.stream.api import router as run_events
 from app.runs.stream.shutdown import called_on_shutdown
 from app.runs.stream.streams import Streams
+from app.serving.api import router as serving
 from app.snapshots.reading.api import router as snapshots
 from app.suites.versions.api import router as suites
 from app.web.bodies import METHODS_WITH_BODY, BodyGate
@@ -78,6 +79,7 @@ TAGS = [
     {"name": "suites", "description": "Prompts with assertions about outputs, which evaluations run."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
+    {"name": "serving", "description": "Servers and folders that serve checkpoints: what each should serve, and does."},
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
     {"name": "keys", "description": "API keys."},
     {"name": "health", "description": "Health checks for probes; no key needed."},
@@ -138,6 +140,7 @@ ROUTERS = (
     suite_outcomes,
     samples,
     releases,
+    serving,
     erasures,
     access,
     health,

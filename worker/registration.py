@@ -12,6 +12,7 @@ from thumbwheel.wire.recipe import Recipe
 from app import artifacts
 from app.checkpoints.card import card
 from app.checkpoints.held_out_scores import FILE as HELD_OUT_SCORES
+from app.checkpoints.probe_file import FILE as PROBE
 from app.checkpoints.samples import files as samples
 from app.checkpoints.service import CARD, MANIFEST, SAMPLES
 from app.database import transaction
@@ -140,9 +141,10 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     write_atomically(workdir / CARD, card(manifest, _samples(workdir / SAMPLES)).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {name: workdir / name for name in (MANIFEST, CARD, SAMPLES)}
-    places |= {name: workdir / name for name in (OUTCOMES, HELD_OUT_SCORES) if (workdir / name).is_file()}
-    if HELD_OUT_SCORES in places:
-        _require_sealed(places[HELD_OUT_SCORES])
+    places |= {name: workdir / name for name in (OUTCOMES, HELD_OUT_SCORES, PROBE) if (workdir / name).is_file()}
+    for name in (HELD_OUT_SCORES, PROBE):
+        if name in places:
+            _require_sealed(places[name])
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}
     for path, digest in manifest["files"].items():
         if stored[path] != digest:

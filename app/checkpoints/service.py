@@ -11,7 +11,7 @@ from thumbwheel import wire
 
 from app import artifacts, settings
 from app.artifacts import OpenFile
-from app.checkpoints import integrity, store
+from app.checkpoints import held_out_scores, integrity, probe_file, store
 from app.checkpoints.card import card_of_overrides
 from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
@@ -21,6 +21,10 @@ from app.suites.outcomes_file import OUTCOMES
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
+#: The trainer's record of what the weights were trained from.
+ORIGIN = "origin.json"
+#: Files about a model, which no server loads.
+RECORDS = (CARD, MANIFEST, SAMPLES, OUTCOMES, ORIGIN, held_out_scores.FILE, probe_file.FILE)
 #: Files that hold texts of users if there are samples: an erasure replaces them.
 TEXTS = (CARD, SAMPLES)
 
@@ -178,6 +182,22 @@ def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
     return Chain(Path(top.base_model), below if below.kind == "weights" else None, adapter)
 
 
+def model_files(row: Checkpoint) -> dict[str, str]:
+    """Returns the files (path → sha256) that a server loads."""
+    return {path: sha256 for path, sha256 in row.files.items() if path not in RECORDS}
+
+
+def probe_holder(session: Session, project: str, checkpoint_id: UUID) -> tuple[UUID, bool] | None:
+    """Returns the checkpoint whose probe.json describes this one, and whether it does so as the base of an adapter; None
+    if there is none, as for checkpoints that are older than probes. Raises `NotFound`.
+    """
+    row = _require(session, project, checkpoint_id)
+    if probe_file.FILE in row.files:
+        return row.id, False
+    upon = store.adapter_upon(session, row.id, probe_file.FILE)
+    return None if upon is None else (upon, True)
+
+
 def require_whole(session: Session, project: str, checkpoint_id: UUID) -> None:
     """Raises `Refused` (weights_damaged) if a file of the checkpoint, or of the weights under its adapter, is damaged
     or missing; `Unavailable` while that is being verified; `NotFound`.
@@ -209,7 +229,7 @@ def stage(parts: Chain, folder: Path) -> Staged:
 def _fetch(row: Checkpoint, folder: Path) -> None:
     for path, sha256 in row.files.items():
         # A fetched file is complete, and the trainer verifies the weights.
-        if path not in (CARD, MANIFEST, OUTCOMES) and not (folder / path).exists():
+        if path not in (CARD, MANIFEST, OUTCOMES, probe_file.FILE) and not (folder / path).exists():
             artifacts.fetch(sha256, folder / path)
 
 

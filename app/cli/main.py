@@ -27,6 +27,7 @@ from app.cli.project_suites import add, adopt, adopted, drop, history, list_suit
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.runs import readiness, runs, triggers
+from app.cli.serving import serving
 from app.cli.snapshots import snapshot
 from app.cli.suites import suites
 from app.cli.train import train
@@ -95,6 +96,7 @@ app.add_typer(gates, name="gates")
 app.command()(ship)
 app.command()(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)
+app.add_typer(serving, name="serving")
 app.command(short_help="List why runs started automatically, or not.")(triggers)
 
 

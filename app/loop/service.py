@@ -1,7 +1,8 @@
 """The loop: background work that is done every few seconds.
 
     runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
-        ─▶ due erasures continue ─▶ for each project: start a run if due, summarise new events, group new prompts
+        ─▶ due erasures continue ─▶ serving targets are looked at
+        ─▶ for each project: start a run if due, summarise new events, group new prompts
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -33,6 +34,7 @@ from app.runs.comparisons import service as comparisons
 from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
 from app.runs.states import RunState
+from app.serving import service as serving
 from app.snapshots.prompts import service as prompts
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ def tick() -> None:
     comparisons.look_at_all()
     with transaction() as session:
         erasures.ring_due(session)
+    with transaction() as session:
+        serving.ring_due(session)
     _make_room()
     with transaction() as session:
         project_ids = projects.ids(session)
@@ -154,6 +158,7 @@ def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
         "shipped": str(releases.current(session, configuration.project).checkpoint_id),
         "configuration": configuration.model_dump(mode="json", include={"recipe", "trigger", "snapshot"}),
         "gates": configuration.gates.version,
+        "unservable": serving.reasons_to_refuse(session, configuration.project, recipe_for(configuration, {})),
     }
 
 

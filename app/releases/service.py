@@ -1,10 +1,12 @@
 """Ships checkpoints and records each release, with its reason, in a ledger. Entries are appended and never changed."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app import messages, outbox
 from app.checkpoints import service as checkpoints
 from app.errors import Refused
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
@@ -53,7 +55,7 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
             "Another release was written in the meantime: check the live release, then repeat the request.",
             code="released_meanwhile",
         )
-    return _shown(_append(session, project, entry, new.reason, by))
+    return _shown(_announced(session, _append(session, project, entry, new.reason, by)))
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
     base = checkpoints.get(session, project, checkpoints.register_base(session, project).id)
     reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
     entry = LedgerEntry(live.number + 1, base, "start", override_reason=None, override_scope=None)
-    return _shown(_append(session, project, entry, reason[:REASON_CHARACTERS], by))
+    return _shown(_announced(session, _append(session, project, entry, reason[:REASON_CHARACTERS], by)))
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
@@ -101,6 +103,17 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
     projects.get(session, project)
     rows = store.newest_first(session, project, key_of_cursor(cursor, number_up_to(MAX_INT4)), limit + 1)
     return page_of(rows, limit, lambda row: str(row.number), _shown)
+
+
+def project_of(session: Session, release_id: UUID) -> str | None:
+    """Returns the project of a release, None if there is no such release."""
+    return store.project_of(session, release_id)
+
+
+def _announced(session: Session, row: Release) -> Release:
+    """Tells the workers of the release once it is committed, so that the project's targets load it."""
+    outbox.put(session, messages.LOOK_AT_RELEASE, release_id=row.id)
+    return row
 
 
 def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:

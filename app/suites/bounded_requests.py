@@ -31,16 +31,21 @@ class RequestsClosed(Exception):
 class BoundedRequests:
     """Sends requests with the same headers.
 
-    seconds     of a request as a whole, from the connection to the last byte of the answer
-    most_bytes  of an answer
+    seconds          of a request as a whole, from the connection to the last byte of the answer
+    most_bytes       of an answer
+    connect_seconds  of a connection; None: as of a request
     """
 
-    def __init__(self, headers: Mapping[str, str], *, seconds: float, most_bytes: int) -> None:
+    def __init__(
+        self, headers: Mapping[str, str], *, seconds: float, most_bytes: int, connect_seconds: float | None = None
+    ) -> None:
         self._seconds = seconds
         self._most_bytes = most_bytes
         self._loop = asyncio.new_event_loop()
         self._client = httpx.AsyncClient(
-            headers=dict(headers), timeout=seconds, limits=httpx.Limits(max_connections=None)
+            headers=dict(headers),
+            timeout=httpx.Timeout(seconds, connect=connect_seconds or seconds),
+            limits=httpx.Limits(max_connections=None),
         )
         self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="requests", daemon=True)
@@ -48,7 +53,11 @@ class BoundedRequests:
 
     def post(self, url: str, body: Any) -> httpx.Response:
         """Returns the whole answer. Raises `httpx.HTTPError`, `AnswerTooLarge` and `RequestsClosed`."""
-        return self._wait(self._post(url, body))
+        return self._wait(self._request("POST", url, body))
+
+    def get(self, url: str) -> httpx.Response:
+        """Returns the whole answer. Raises as `post` does."""
+        return self._wait(self._request("GET", url, None))
 
     def close(self) -> None:
         """Ends all requests that are under way and closes all connections."""
@@ -71,10 +80,10 @@ class BoundedRequests:
         except CancelledError:
             raise RequestsClosed from None
 
-    async def _post(self, url: str, body: Any) -> httpx.Response:
+    async def _request(self, method: str, url: str, body: Any) -> httpx.Response:
         content = bytearray()
         try:
-            async with asyncio.timeout(self._seconds), self._client.stream("POST", url, json=body) as response:
+            async with asyncio.timeout(self._seconds), self._client.stream(method, url, json=body) as response:
                 async for part in response.aiter_bytes():
                     content += part
                     if len(content) > self._most_bytes:

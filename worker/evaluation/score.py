@@ -27,8 +27,9 @@ samples.parquet and scores.json:
     confidence, resamples, seconds
 
 It also writes held_out_scores.parquet for comparisons of checkpoints: the log-ratio of each row (see
-`app.checkpoints.held_out_scores`); and suspicion.json for audits of the holdout's labels: {"completion_id",
-"desirable", "suspicion"}, each a list with an item for each row (see `suspicion`), or empty if there are too few rows.
+`app.checkpoints.held_out_scores`); suspicion.json for audits of the holdout's labels: {"completion_id",
+"desirable", "suspicion"}, each a list with an item for each row (see `suspicion`), or empty if there are too few rows;
+and probe.json, by which servers show that they serve the checkpoint (see `app.checkpoints.probe_file`).
 
 A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Rows count by their weights:
 weight 2 is the row twice. If the holdout gives no figure, all three are null and "reason" is the cause. kl is computed
@@ -103,6 +104,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from app.statistics import bootstrap, measures
     from worker.evaluation.dumb_readers import dumb_readers
     from worker.evaluation.passes import log_probs, sums
+    from worker.evaluation.probe import ProbeReader
     from worker.evaluation.replay import replayed_prompts
     from worker.evaluation.sampled_prompts import held_out_prompts, suite_prompts
     from worker.evaluation.sampling import Samples
@@ -142,15 +144,22 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         models=models,
         stop=stop.raise_if_requested,
     )
+    probe = ProbeReader(tokens, context, arithmetic, stop.raise_if_requested)
     tell = _counter(journal, stop, models * (len(own) + samples.steps))
 
     # One model in memory at a time.
     candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
+    probe.read("candidate", candidate)
+    if adapter is not None:
+        with candidate.disable_adapter():
+            probe.read("base", candidate)
     read_as = _way(candidate, rows, max_length, job, arithmetic, journal)
     own_candidate, others_candidate = map(sums, log_probs(read_as(candidate), own, others, at_once.read, tell))
     samples.write("candidate", read_as(candidate), tell)
     del candidate
     reference = _load(job.base, job.adapter, arithmetic)
+    if adapter is None:  # a server with full weights has loaded the earlier ones before
+        probe.read("base", reference)
     own_reference, others_reference = map(sums, log_probs(read_as(reference), own, others, at_once.read, tell))
     samples.write("shipped", read_as(reference), tell)
     del reference
@@ -230,6 +239,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         part, held_out_scores.HeldOutScores(places, groups_N, desirable_N, weight_N, r_N.astype(np.float64))
     )
     replace_sealed(part, workdir / held_out_scores.FILE)
+    probe.write(workdir)
     write_sealed(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
     write_sealed(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 

@@ -32,6 +32,7 @@ from thumbwheel.client.quarantine import Quarantine
 from thumbwheel.client.releases import Releases
 from thumbwheel.client.retries import Retries
 from thumbwheel.client.runs import Runs
+from thumbwheel.client.serving import ServingTargets
 from thumbwheel.client.snapshots import Snapshots
 from thumbwheel.client.suites import Suites
 
@@ -86,6 +87,7 @@ class Client:
         self.comparisons = Comparisons(http)
         self.checkpoints = Checkpoints(http)
         self.releases = Releases(http)
+        self.serving = ServingTargets(http)
         self.snapshots = Snapshots(http)
 
     def __enter__(self) -> Self:
