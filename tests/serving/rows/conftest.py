@@ -7,11 +7,13 @@ from uuid import UUID
 import pytest
 from thumbwheel import wire
 
+from app import artifacts
+from app.checkpoints import service as checkpoints
 from app.checkpoints.probe_file import Probe, ProbePrompt, ProbeReading
-from app.database import transaction
+from app.database import new_id, transaction
 from app.releases import service as releases
 from app.serving import service as serving
-from tests.desk import DESK, execute, finish, make_project, ready_to_finish, vote
+from tests.desk import DESK, execute, make_project
 from tests.serving.stand_in import StandIn, stand_in
 from worker.serving.sync import sync
 
@@ -50,8 +52,19 @@ class Desk:
             documents["probe.json"] = self.probes[text].model_dump_json()
         for name, content in documents.items():
             (folder / name).write_text(content)
-        files = {name: folder / name for name in documents}
-        return finish(ready_to_finish(folder), folder, files=files, kind=kind)
+        files = {name: artifacts.put(folder / name).sha256 for name in documents}
+        manifest = {"kind": kind, "verdict": "passed", "reasons": [], "scores": {}, "training": {"base_fingerprint": "f"}}
+        with transaction() as session:
+            return checkpoints.register(
+                session,
+                project=DESK,
+                run_id=new_id(),
+                snapshot_id=None,  # none is needed here, and building one takes long
+                reference_id=checkpoints.register_base(session, DESK).id,
+                weights_sha256=files[weights],
+                files=files,
+                manifest=manifest,
+            ).id
 
     def ship(self, checkpoint_id: UUID | None = None) -> None:
         how = {"rollback": True} if checkpoint_id is None else {"checkpoint_id": checkpoint_id}
@@ -82,7 +95,6 @@ class Desk:
 @pytest.fixture
 def desk(database, tmp_path):
     make_project()
-    vote()
     return Desk(tmp_path)
 
 

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
+from thumbwheel import wire
 
 from app.database import transaction
-from app.loop import service as loop
 from app.runs import service as runs
 from app.serving import service as serving
 from tests.desk import DESK, execute
@@ -114,9 +115,11 @@ def test_a_server_that_answers_500_is_tried_again_later_each_time(desk, vllm, se
     assert desk.look().in_step
 
 
-def test_a_target_that_is_away_blocks_nothing_is_rung_again_and_becomes_an_alarm(desk, vllm, served):
+def test_a_target_that_is_away_blocks_nothing_is_rung_again_and_becomes_an_alarm(
+    desk, vllm, served, monkeypatch
+):
     desk.add("other", kind="folder", adapters="as_they_are")
-    execute("UPDATE serving_targets SET settings = settings || '{\"url\": \"http://127.0.0.1:9\"}' WHERE name = 'gpu'")
+    execute("UPDATE serving_targets SET settings = jsonb_set(settings, '{url}', '\"http://127.0.0.1:9\"') WHERE name = 'gpu'")
     second = desk.checkpoint()
     desk.ship(second)
 
@@ -130,13 +133,11 @@ def test_a_target_that_is_away_blocks_nothing_is_rung_again_and_becomes_an_alarm
     assert (overview.checkpoint_id, overview.in_step, overview.targets_differ) == (second, False, True)
 
     execute("UPDATE serving_targets SET next_try_at = now() - interval '1 s', rung_at = now() - interval '1 minute'")
-    execute("UPDATE serving_targets SET created_at = created_at - interval '1 hour'")
     execute("DELETE FROM outbox")
-    execute("ALTER TABLE releases DISABLE TRIGGER ALL")
-    execute("UPDATE releases SET created_at = created_at - interval '10 minutes'")
-    execute("ALTER TABLE releases ENABLE TRIGGER ALL")
-    loop.tick()
+    with transaction() as session:
+        serving.ring_due(session)
     assert len(waiting("sync_target")) == 2
+    monkeypatch.setattr(serving, "ALARM", timedelta(0))
     assert desk.target("gpu").alarm
     with transaction() as session:
         notices = runs.readiness(session, DESK).notices
@@ -160,7 +161,8 @@ def test_a_worker_that_is_killed_between_load_and_record_leaves_nothing_behind(d
     desk.ship(second)
     vllm.hang_after_load = True
     vllm.loading.clear()
-    command = [sys.executable, "-c", f"from uuid import UUID; from worker.serving.sync import sync; sync(UUID('{desk.target().id}'))"]
+    program = f"from uuid import UUID; from worker.serving.sync import sync; sync(UUID('{desk.target().id}'))"
+    command = [sys.executable, "-c", program]
     worker = subprocess.Popen(command, env={**os.environ, **servers.environment})
     try:
         assert vllm.loading.wait(60)
@@ -185,8 +187,6 @@ def test_what_a_worker_saw_is_not_written_once_the_target_was_changed(desk, vllm
     real = module.probed
 
     def changed_meanwhile(*arguments):
-        from thumbwheel import wire
-
         with transaction() as session:
             serving.change(session, DESK, "gpu", wire.ServingTargetChange(enabled=False))
         return real(*arguments)
