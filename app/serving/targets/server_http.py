@@ -33,38 +33,34 @@ class ServerHttp:
             if not self._key:
                 raise TargetRefused(f"the workers have no environment variable {settings.key_env}: set it and restart")
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._quick = BoundedRequests(
+        self._load_seconds = settings.load_seconds
+        self._requests = BoundedRequests(
             headers, seconds=ANSWER_SECONDS, most_bytes=MOST_ANSWER_BYTES, connect_seconds=CONNECT_SECONDS
-        )
-        self._patient = BoundedRequests(
-            headers, seconds=settings.load_seconds, most_bytes=MOST_ANSWER_BYTES, connect_seconds=CONNECT_SECONDS
         )
 
     def close(self) -> None:
-        self._quick.close()
-        self._patient.close()
+        self._requests.close()
 
     def get(self, path: str) -> Any:
         """Returns the JSON at `path`."""
-        return self._document(path, self._answer(path, lambda: self._quick.get(self._url + path)))
+        return self._document(path, self._answer(path, lambda: self._requests.get(self._url + path)))
 
     def post(self, path: str, body: Mapping[str, Any], *, patient: bool = False) -> Any:
         """Returns the JSON that answers `body`.
 
         patient  the call loads a model, and may take as long as the target's settings allow
         """
-        return self._document(path, self._posted(path, body, patient))
+        seconds = self._load_seconds if patient else None
+        return self._document(path, self._answer(path, lambda: self._requests.post(self._url + path, body, seconds)))
 
     def order(self, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
         """Returns the status and the text that answer an order to load or unload, whatever the status is."""
         response = self._answer(
-            path, lambda: self._patient.post(self._url + path, body), refused=lambda response: False
+            path,
+            lambda: self._requests.post(self._url + path, body, self._load_seconds),
+            refused=lambda _: False,
         )
         return response.status_code, self._safe(response.text)
-
-    def _posted(self, path: str, body: Mapping[str, Any], patient: bool) -> httpx.Response:
-        requests = self._patient if patient else self._quick
-        return self._answer(path, lambda: requests.post(self._url + path, body))
 
     def _answer(
         self,
