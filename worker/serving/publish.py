@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
@@ -68,7 +69,12 @@ def _put_in_place(aside: Path, target: Path) -> None:
 
 
 def _merge(layers: Chain, folder: Path, heed: Callable[[], None]) -> None:
-    """Merges the adapter into its base model, in a process of its own: this one has no torch."""
+    """Merges the adapter into its base model, in a process of its own: this one does not load torch."""
+    if find_spec("torch") is None:
+        raise TargetRefused(
+            "an adapter has to be merged into its base model for this target, and the housekeeping worker has no torch: "
+            "run it from the image thumbwheel-worker"
+        )
     _sweep(settings.current().work_dir, f"{MERGE}*")
     work = settings.current().work_dir / f"{MERGE}{uuid4().hex}"
     try:

@@ -46,7 +46,7 @@ def test_wrong_settings_are_refused_by_the_name_of_the_field(api, settings, poin
 
     assert refused.status_code == 422, refused.text
     faults = refused.json()["errors"]
-    assert any(fault["pointer"] == pointer and message in fault["detail"] for fault in faults), faults
+    assert any(fault["pointer"] == pointer and message in fault["message"] for fault in faults), faults
 
 
 def test_a_name_is_taken_once_and_an_unknown_one_is_404(api):
@@ -79,7 +79,7 @@ def test_a_recipe_that_a_target_would_refuse_does_not_start(api):
 
     notices = add(api).json()["notices"]
     run = api.post("/v1/runs", params={"project": "acme"}, json={})
-    readiness = api.get("/v1/readiness", params={"project": "acme"}).json()
+    readiness = api.get("/v1/projects/acme/readiness").json()
 
     assert len(notices) == 2
     assert notices[0].startswith("lora.dora is true, and target gpu (vllm) loads no DoRA")
