@@ -188,8 +188,9 @@ def model_files(row: Checkpoint) -> dict[str, str]:
 
 
 def probe_holder(session: Session, project: str, checkpoint_id: UUID) -> tuple[UUID, bool] | None:
-    """Returns the checkpoint whose probe.json describes this one, and whether it does so as the base of an adapter; None
-    if there is none, as for checkpoints that are older than probes. Raises `NotFound`.
+    """Returns the checkpoint whose probe.json describes this one, and whether it does so as the base of an adapter.
+
+    None if there is none, as for checkpoints that are older than probes. Raises `NotFound`.
     """
     row = _require(session, project, checkpoint_id)
     if probe_file.FILE in row.files:

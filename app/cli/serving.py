@@ -15,9 +15,7 @@ from app.errors import Invalid
 if TYPE_CHECKING:
     from thumbwheel import Client
 
-serving = typer.Typer(
-    help="Servers and folders that serve checkpoints.", no_args_is_help=True, rich_markup_mode=None
-)
+serving = typer.Typer(help="Servers and folders that serve checkpoints.", no_args_is_help=True, rich_markup_mode=None)
 
 #: Exit code of `show --wait` if a target does not serve the live checkpoint in time.
 NOT_IN_STEP = 1

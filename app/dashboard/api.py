@@ -1,4 +1,4 @@
-"""The status page at ``/`` and the pages of comparisons and of serving targets, rendered on the server and readable without scripts."""
+"""The status page at ``/`` and the pages of comparisons and serving targets, rendered on the server without scripts."""
 
 from pathlib import Path
 from typing import Annotated

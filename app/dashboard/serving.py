@@ -32,7 +32,7 @@ def verdict_in_words(probe: wire.ProbeResult) -> str:
     """Returns the figures of a probe beside its verdict."""
     if probe.max_nats is not None and probe.base_max_nats is not None:
         return (
-            f"{probe.tokens} tokens, up to {probe.max_nats:.2g} nats off the checkpoint and {probe.base_max_nats:.2g} off "
-            f"its base model, {probe.tolerance or 0:g} allowed"
+            f"{probe.tokens} tokens, up to {probe.max_nats:.2g} nats off the checkpoint and {probe.base_max_nats:.2g} "
+            f"off its base model, {probe.tolerance or 0:g} allowed"
         )
     return probe.reason

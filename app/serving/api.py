@@ -42,8 +42,8 @@ def get_serving(session: Transaction, at: Reader) -> wire.Serving:
 def create_serving_target(
     new: wire.NewServingTarget, session: Transaction, at: Admin, keyed: Once
 ) -> wire.ServingTarget | Response:
-    """Adds a server or a folder, which a worker brings to the live checkpoint. `notices` say what it would refuse of the
-    project's recipe."""
+    """Adds a server or a folder, which a worker brings to the live checkpoint. `notices` say what it would refuse of
+    the project's recipe."""
     return keyed.once(session, at.project, new, lambda: service.create(session, at.project, new, at.by))
 
 

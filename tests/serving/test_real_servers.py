@@ -119,7 +119,9 @@ def test_transformers_serve_gets_merged_models_and_is_probed_by_its_continuation
         assert (target.probe.verdict, target.probe.way, target.probe.told_apart) == ("ok", "greedy", True)
         assert target.probe.agreeing >= 5 > target.probe.base_agreeing
         answer = httpx.post(
-            f"{target.url}/completions", json={"model": target.model, "prompt": "1 refund:", "max_tokens": 4}, timeout=60
+            f"{target.url}/completions",
+            json={"model": target.model, "prompt": "1 refund:", "max_tokens": 4},
+            timeout=60,
         )
         assert answer.status_code == 200, answer.text
     assert served[0].model == served[2].model != served[1].model
@@ -179,7 +181,9 @@ def test_vllm_loads_proves_drains_and_forgets_adapters(vllm, trained, register, 
     httpx.post(f"{vllm}/v1/unload_lora_adapter", json={"lora_name": served[2].model})
     assert look().in_step
     httpx.post(f"{vllm}/v1/unload_lora_adapter", json={"lora_name": served[2].model})
-    other = next(path for path in (tmp_path / "published" / DESK).iterdir() if not served[2].model.endswith(path.name[:12]))
+    other = next(
+        path for path in (tmp_path / "published" / DESK).iterdir() if not served[2].model.endswith(path.name[:12])
+    )
     httpx.post(f"{vllm}/v1/load_lora_adapter", json={"lora_name": served[2].model, "lora_path": str(other)})
     wrong = look()
     assert (wrong.state, "another folder under the name" in wrong.reason) == ("failed", True)

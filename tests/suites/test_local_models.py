@@ -139,8 +139,8 @@ def test_a_real_server_judges_rubrics_facts_and_pairs(cli, suite, transformers_s
         ],
     }
     done = cli(
-        "suites", "run", suite(document), "--endpoint", transformers_serve, "--model", str(folder), "--judge", transformers_serve,
-        "--judge-model", str(folder),
+        "suites", "run", suite(document), "--endpoint", transformers_serve, "--model", str(folder),
+        "--judge", transformers_serve, "--judge-model", str(folder),
     )  # fmt: skip
     judge = Judge(transformers_serve, str(folder))
     pair = judge.compare("Say hello", "Hello!", "No.")

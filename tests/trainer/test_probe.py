@@ -66,7 +66,9 @@ def test_prompts_that_do_not_fit_are_left_out_and_a_model_of_nan_leaves_no_probe
     for name in ("candidate", "base"):
         short.read(name, model)
     short.write(tmp_path)
-    assert [each.text for each in Probe.model_validate_json((tmp_path / FILE).read_bytes()).prompts] == ["1, 2, 3, 4, 5, 6,"]
+    assert [each.text for each in Probe.model_validate_json((tmp_path / FILE).read_bytes()).prompts] == [
+        "1, 2, 3, 4, 5, 6,"
+    ]
 
     broken = tmp_path / "broken"
     broken.mkdir()

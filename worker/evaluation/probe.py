@@ -59,9 +59,7 @@ class ProbeReader:
                 self._prompts.items(), self._readings["candidate"], self._readings["base"], strict=True
             )
         ]
-        probe = Probe(
-            precision=PRECISIONS[self._arithmetic.precision], greedy_tokens=GREEDY_TOKENS, prompts=prompts
-        )
+        probe = Probe(precision=PRECISIONS[self._arithmetic.precision], greedy_tokens=GREEDY_TOKENS, prompts=prompts)
         write_sealed(workdir / FILE, probe.model_dump_json(indent=1).encode())
 
     def _reading(self, model: Any, ids: list[int]) -> tuple[list[float], str]:

@@ -37,13 +37,13 @@ def _tolerance(claimed: ClaimedTarget, probe: Probe) -> float:
 
 
 def _of_log_probs(seen: SeenModel, found: Nearness, tolerance: float) -> ProbeResult:
+    ours, base = f"{found.max_nats:.2g}", f"{found.base_max_nats:.2g}"
     meaning: dict[ProbeVerdict, str] = {
         "ok": "" if found.told_apart else "its base model is within the tolerance too",
-        "base_instead_of_adapter": f"the log-probs are those of the model without the checkpoint (up to "
-        f"{found.base_max_nats:.2g} nats a token off, the checkpoint's are {found.max_nats:.2g})",
-        "differs": f"a log-prob is {found.max_nats:.2g} nats off the checkpoint's and {found.base_max_nats:.2g} off its "
-        f"base model's, {tolerance:g} are allowed: the server has another base model, or computes in another precision "
-        "(dtype of the target)",
+        "base_instead_of_adapter": "the log-probs are those of the model without the checkpoint (up to "
+        f"{base} nats a token off, the checkpoint's are {ours})",
+        "differs": f"a log-prob is {ours} nats off the checkpoint's and {base} off its base model's, {tolerance:g} are "
+        "allowed: the server has another base model, or computes in another precision (dtype of the target)",
         "not_comparable": "",
     }
     return ProbeResult(
@@ -64,7 +64,7 @@ def _of_log_probs(seen: SeenModel, found: Nearness, tolerance: float) -> ProbeRe
 
 def _of_greedy(seen: SeenModel, found: Agreement) -> ProbeResult:
     figures = (
-        f"{found.agreeing} of {found.prompts} continuations are the checkpoint's, {found.base_agreeing} its base model's"
+        f"{found.agreeing} of {found.prompts} continuations are the checkpoint's, {found.base_agreeing} its base's"
     )
     apart = "" if found.told_apart else "; both write the same"
     return ProbeResult(
@@ -81,6 +81,4 @@ def _of_greedy(seen: SeenModel, found: Agreement) -> ProbeResult:
 
 
 def _incomparable(seen: SeenModel, reason: str) -> ProbeResult:
-    return ProbeResult(
-        verdict="not_comparable", checkpoint_id=seen.checkpoint_id, way="none", reason=reason, at=now()
-    )
+    return ProbeResult(verdict="not_comparable", checkpoint_id=seen.checkpoint_id, way="none", reason=reason, at=now())

@@ -72,8 +72,8 @@ def _merge(layers: Chain, folder: Path, heed: Callable[[], None]) -> None:
     """Merges the adapter into its base model, in a process of its own: this one does not load torch."""
     if find_spec("torch") is None:
         raise TargetRefused(
-            "an adapter has to be merged into its base model for this target, and the housekeeping worker has no torch: "
-            "run it from the image thumbwheel-worker"
+            "an adapter has to be merged into its base model for this target, and the housekeeping worker has no "
+            "torch: run it from the image thumbwheel-worker"
         )
     _sweep(settings.current().work_dir, f"{MERGE}*")
     work = settings.current().work_dir / f"{MERGE}{uuid4().hex}"

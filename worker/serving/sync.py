@@ -4,9 +4,9 @@
                   │                                            │
                   └── yes: seen, probed now and then           └── fails: the one before stays, or is loaded again
 
-A worker may be killed at any point. The next claim begins again: folders are complete or not there, what is loaded under
-its name is not loaded twice, and whatever may have been loaded was recorded before. No lock and no transaction is held
-while a server is waited for.
+A worker may be killed at any point. The next claim begins again: folders are complete or not there, what is loaded
+under its name is not loaded twice, and whatever may have been loaded was recorded before. No lock and no transaction is
+held while a server is waited for.
 """
 
 import logging
@@ -90,7 +90,9 @@ class Visit:
             if self._still_serves(desired):
                 return self._looked_again(desired)
             if desired.refusals:
-                raise TargetRefused(f"it would refuse checkpoint {desired.checkpoint_id}: {'; '.join(desired.refusals)}")
+                raise TargetRefused(
+                    f"it would refuse checkpoint {desired.checkpoint_id}: {'; '.join(desired.refusals)}"
+                )
             publish(desired.artifact, desired.files, desired.layers, self.heed)
             loaded = self._with(desired)
             with transaction() as session:

@@ -34,6 +34,7 @@ class FolderTarget:
         """Does nothing: the folder stays for a rollback."""
 
     def read(self, model: str, artifact: ServedArtifact, probe: Probe) -> ServerReadings:
+        del model, artifact, probe
         return ServerReadings(nothing_because="a folder answers no requests")
 
     def restart_for(self, artifact: ServedArtifact) -> str | None:
@@ -41,8 +42,9 @@ class FolderTarget:
 
 
 def swap(pointer: str, folder: str) -> None:
-    """Makes the link `pointer` point to the folder, atomically. A folder beside it is named relatively, so that the link
-    works wherever the publish folder is mounted. Raises `TargetRefused`.
+    """Makes the link `pointer` point to the folder, atomically. Raises `TargetRefused`.
+
+    A folder beside it is named relatively, so that the link works wherever the publish folder is mounted.
     """
     link = Path(pointer)
     if points_to(pointer, folder):
@@ -56,7 +58,9 @@ def swap(pointer: str, folder: str) -> None:
         aside.replace(link)
         flush(link.parent)
     except OSError as error:
-        raise TargetRefused(f"{link} cannot be written ({error.strerror or error}): check the folder's rights") from None
+        raise TargetRefused(
+            f"{link} cannot be written ({error.strerror or error}): check the folder's rights"
+        ) from None
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)

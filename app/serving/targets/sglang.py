@@ -18,6 +18,7 @@ class SglangServer(LoraServer):
         return f"{base}:{adapter}"
 
     def _log_probs(self, model: str, artifact: ServedArtifact, tokens: Sequence[int]) -> list[float]:
+        del model
         path = "/generate"
         body = {
             "input_ids": list(tokens),

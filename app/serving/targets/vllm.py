@@ -18,6 +18,7 @@ class VllmServer(LoraServer):
         return adapter
 
     def _log_probs(self, model: str, artifact: ServedArtifact, tokens: Sequence[int]) -> list[float]:
+        del artifact
         path = "/v1/completions"
         body = {"model": model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         document = self._http.post(path, body)

@@ -114,9 +114,7 @@ class FolderSettings(PublishingSettings):
     )
 
 
-TargetSettings = Annotated[
-    VllmSettings | SglangSettings | TransformersSettings | FolderSettings, Discriminator("kind")
-]
+TargetSettings = Annotated[VllmSettings | SglangSettings | TransformersSettings | FolderSettings, Discriminator("kind")]
 
 
 class NewServingTarget(Body):

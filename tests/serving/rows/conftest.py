@@ -25,7 +25,8 @@ def probe(shift: float) -> Probe:
     base = ProbeReading(log_probs=[-1.0, -2.5], greedy=" base")
     candidate = ProbeReading(log_probs=[lp + shift for lp in base.log_probs], greedy=f" written {shift:g}")
     prompts = [
-        ProbePrompt(text=f"prompt {number}", tokens=[number, 5, 6], candidate=candidate, base=base) for number in range(2)
+        ProbePrompt(text=f"prompt {number}", tokens=[number, 5, 6], candidate=candidate, base=base)
+        for number in range(2)
     ]
     return Probe(precision="float32", greedy_tokens=8, prompts=prompts)
 
@@ -53,7 +54,13 @@ class Desk:
         for name, content in documents.items():
             (folder / name).write_text(content)
         files = {name: artifacts.put(folder / name).sha256 for name in documents}
-        manifest = {"kind": kind, "verdict": "passed", "reasons": [], "scores": {}, "training": {"base_fingerprint": "f"}}
+        manifest = {
+            "kind": kind,
+            "verdict": "passed",
+            "reasons": [],
+            "scores": {},
+            "training": {"base_fingerprint": "f"},
+        }
         with transaction() as session:
             return checkpoints.register(
                 session,

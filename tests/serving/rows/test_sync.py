@@ -51,7 +51,7 @@ def test_the_next_release_is_loaded_beside_the_one_before_which_is_unloaded_afte
 
     execute(
         "UPDATE serving_targets SET loaded = (SELECT jsonb_agg(CASE WHEN each ->> 'unload_at' IS NULL THEN each ELSE "
-        "each || '{\"unload_at\": \"2026-01-01T00:00:00+00:00\"}' END) FROM jsonb_array_elements(loaded) AS each)"
+        'each || \'{"unload_at": "2026-01-01T00:00:00+00:00"}\' END) FROM jsonb_array_elements(loaded) AS each)'
     )
     seen = desk.look()
     assert (seen.draining, list(vllm.adapters)) == ([], [seen.model])
@@ -115,11 +115,10 @@ def test_a_server_that_answers_500_is_tried_again_later_each_time(desk, vllm, se
     assert desk.look().in_step
 
 
-def test_a_target_that_is_away_blocks_nothing_is_rung_again_and_becomes_an_alarm(
-    desk, vllm, served, monkeypatch
-):
+def test_a_target_that_is_away_blocks_nothing_is_rung_again_and_becomes_an_alarm(desk, vllm, served, monkeypatch):
     desk.add("other", kind="folder", adapters="as_they_are")
-    execute("UPDATE serving_targets SET settings = jsonb_set(settings, '{url}', '\"http://127.0.0.1:9\"') WHERE name = 'gpu'")
+    nowhere = '"http://127.0.0.1:9"'
+    execute(f"UPDATE serving_targets SET settings = jsonb_set(settings, '{{url}}', '{nowhere}') WHERE name = 'gpu'")
     second = desk.checkpoint()
     desk.ship(second)
 
@@ -351,4 +350,3 @@ def test_a_killed_publication_is_not_taken_for_a_whole_folder(desk, vllm, served
 
     assert desk.look().in_step
     assert (new / "adapter_config.json").is_file()
-

@@ -54,7 +54,10 @@ def test_a_name_is_taken_once_and_an_unknown_one_is_404(api):
     assert add(api).json()["code"] == "target_exists"
     for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/sync")):
         answer = api.request(
-            method, f"/v1/serving/targets/none{path}", params={"project": "acme"}, json={} if method == "PATCH" else None
+            method,
+            f"/v1/serving/targets/none{path}",
+            params={"project": "acme"},
+            json={} if method == "PATCH" else None,
         )
         assert (answer.status_code, answer.json()["code"]) == (404, "target_not_found"), method
 
