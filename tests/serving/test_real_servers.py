@@ -162,7 +162,7 @@ def vllm(base_model, tmp_path_factory) -> Iterator[str]:
 
 @pytest.mark.skipif(not VLLM, reason="VLLM names no program of vLLM: see make verify-vllm")
 def test_vllm_loads_proves_drains_and_forgets_adapters(vllm, trained, register, tmp_path):
-    add(kind="vllm", url=vllm, publish_folder=str(tmp_path / "published"))
+    add(kind="vllm", url=vllm, publish_folder=str(tmp_path / "published"), load_seconds=300)
     base = look()
     assert (base.in_step, base.model, base.probe.verdict) == (True, "support-desk", "not_comparable"), base.reason
     first, second = map(register, trained)

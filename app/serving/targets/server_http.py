@@ -15,7 +15,7 @@ from app.serving.targets.target import TargetAway, TargetRefused
 from app.suites.bounded_requests import AnswerTooLarge, BoundedRequests, RequestsClosed
 
 CONNECT_SECONDS = 2.0
-#: Of any request but a load.
+#: Of any request that neither loads nor computes.
 ANSWER_SECONDS = 20.0
 MOST_ANSWER_BYTES = 4 * 2**20
 #: Answers of a proxy without its server, and of a server that is busy or starts.
@@ -48,7 +48,7 @@ class ServerHttp:
     def post(self, path: str, body: Mapping[str, Any], *, patient: bool = False) -> Any:
         """Returns the JSON that answers `body`.
 
-        patient  the call loads a model, and may take as long as the target's settings allow
+        patient  the call may take as long as a load: the first one after it also compiles
         """
         seconds = self._load_seconds if patient else None
         return self._document(path, self._answer(path, lambda: self._requests.post(self._url + path, body, seconds)))

@@ -27,7 +27,7 @@ class SglangServer(LoraServer):
             "logprob_start_len": 0,
             **({"lora_path": artifact.name} if artifact.kind == "adapter" else {}),
         }
-        document = self._http.post(path, body)
+        document = self._http.post(path, body, patient=True)
         try:
             rows = document["meta_info"]["input_token_logprobs"]
             if [row[1] for row in rows] != list(tokens):

@@ -21,7 +21,7 @@ class VllmServer(LoraServer):
         del artifact
         path = "/v1/completions"
         body = {"model": model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-        document = self._http.post(path, body)
+        document = self._http.post(path, body, patient=True)
         try:
             rows = document["choices"][0]["prompt_logprobs"]
             # One object per token, by token ids; null for the first.
