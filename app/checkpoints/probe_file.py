@@ -24,7 +24,7 @@ GREEDY_TOKENS = 8
 
 
 class ProbeReading(BaseModel):
-    """What one model makes of a prompt.
+    """The reading of a prompt by one model.
 
     log_probs  of each token of the prompt but the first, in nats
     greedy     the text of the most probable continuation

@@ -83,7 +83,7 @@ def get_serving_target(name: TargetName, session: Transaction, at: Reader) -> wi
 def change_serving_target(
     name: TargetName, change: wire.ServingTargetChange, session: Transaction, at: Admin
 ) -> wire.ServingTarget:
-    """Changes settings, or turns the target on or off. Other settings begin anew: what was seen is forgotten."""
+    """Replaces the settings, or turns the target on or off. With other settings, what was seen is forgotten."""
     return service.change(session, at.project, name, change)
 
 

@@ -1,4 +1,4 @@
-"""What a target would refuse to load: of a recipe before it is trained, and of an adapter before it is sent. Pure.
+"""Tells what a target would refuse to load: of a recipe before it is trained, of an adapter before it is sent. Pure.
 
 vLLM answers 500 to an adapter with DoRA, a rank over its maximum, modules_to_save or a bias, and SGLang loads none of
 these either. An adapter whose start changes the base model's weights does not fit the base model that a server has.

@@ -1,4 +1,4 @@
-"""What a target loads for a checkpoint: its files, an immutable name and a content-addressed path. Pure.
+"""Names what a target loads for a checkpoint: its files, an immutable name, a content-addressed path. Pure.
 
 vLLM's prefix cache is keyed by the name and the path of an adapter, so neither is ever used for other content.
 """
@@ -30,8 +30,9 @@ class LayerFiles:
 
 @dataclass(frozen=True)
 class ServedArtifact:
-    """kind    base: the base model that the server has; merged: an adapter in its base model
+    """A model as a target loads it.
 
+    kind       base: the base model that the server has; merged: an adapter in its base model
     digest     of the content; empty for a base model
     name       in requests to servers that name what they load; empty for a base model
     folder     where workers write it; empty for a base model

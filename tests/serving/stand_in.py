@@ -19,7 +19,9 @@ from app.checkpoints.probe_file import Probe
 
 @dataclass
 class StandIn:
-    """base, probes  log-probs of the base model by tokens, and probes by the content of an adapter's weights
+    """The state of the server, and what it does wrong.
+
+    probes      the probe of each adapter, by the content of its weights
     lies        adapters are answered as: None: themselves; "base"; or a number of nats that is added
     load_status what a load is answered with, without loading; 0: it is loaded
     slow        seconds before each answer

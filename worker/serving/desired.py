@@ -1,4 +1,4 @@
-"""What a target should serve: the live checkpoint with its layers, its files and its probe."""
+"""Reads what a target should serve: the live checkpoint with its layers, its files and its probe."""
 
 import json
 import logging
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DesiredModel:
-    """files     path → SHA-256 of the folder; none for a base model, and for an adapter that has to be merged
+    """The live checkpoint as a target loads it.
+
+    files     path → SHA-256 of the folder; none for a base model, and for an adapter that has to be merged
     refusals  why the target would refuse it
     """
 

@@ -82,7 +82,7 @@ class Visit:
     heed: Callable[[], None]
 
     def sighting(self) -> Sighting:
-        """Does what is due. Raises `StaleLease`, and `Unavailable` while the database is away."""
+        """Returns what was found after doing what is due. Raises `StaleLease`, and `Unavailable` while the database is away."""
         desired: DesiredModel | None = None
         loaded: Sequence[LoadedArtifact] = self.claimed.loaded
         try:

@@ -13,7 +13,9 @@ from app.serving.served_artifact import ServedArtifact
 
 @dataclass(frozen=True)
 class TargetLease:
-    """It ends with its expiry, the next claim, or a change of the target: the last two raise the epoch."""
+    """The right to write to a target. It ends with its expiry, the next claim, or a change of the target; the last two
+    raise the epoch.
+    """
 
     target_id: UUID
     owner: str
@@ -22,7 +24,7 @@ class TargetLease:
 
 @dataclass(frozen=True)
 class LoadedArtifact:
-    """What was loaded at a target, or may have been. `unload_at`: when no request needs it any more; None: in use."""
+    """A model that was loaded at a target, or may have been. `unload_at`: when no request needs it; None: in use."""
 
     checkpoint_id: UUID
     artifact: ServedArtifact
@@ -76,7 +78,7 @@ class ClaimedTarget:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What a worker found at a target. `seen` and `probe` replace what the row has.
+    """The findings of a worker at a target. `seen` and `probe` replace what the row has.
 
     found_there  whether `seen` was just found there
     next_seconds until the next look

@@ -20,10 +20,10 @@ class FolderTarget:
         self._seen = Path(settings.server_folder or settings.publish_folder) / project / Path(self._pointer).name
 
     def close(self) -> None:
-        """Does nothing: there is no connection."""
+        """Closes nothing: there is no connection."""
 
     def load(self, artifact: ServedArtifact) -> str:
-        """Swaps the link. Whoever opens it sees the folder before or the one after, never none."""
+        """Replaces the link. A reader sees the folder before or the one after, never none."""
         swap(self._pointer, artifact.folder or artifact.path)
         return str(self._seen)
 
@@ -31,18 +31,18 @@ class FolderTarget:
         return points_to(self._pointer, artifact.folder or artifact.path)
 
     def unload(self, artifact: ServedArtifact) -> None:
-        """Does nothing: the folder stays for a rollback."""
+        """Leaves the folder for a rollback."""
 
     def read(self, model: str, artifact: ServedArtifact, probe: Probe) -> ServerReadings:
         del model, artifact, probe
         return ServerReadings(nothing_because="a folder answers no requests")
 
     def restart_for(self, artifact: ServedArtifact) -> str | None:
-        """Returns None: whoever reads the folder watches the link."""
+        """Returns None: the readers of the folder watch the link."""
 
 
 def swap(pointer: str, folder: str) -> None:
-    """Makes the link `pointer` point to the folder, atomically. Raises `TargetRefused`.
+    """Replaces the link `pointer` by one to the folder, atomically. Raises `TargetRefused`.
 
     A folder beside it is named relatively, so that the link works wherever the publish folder is mounted.
     """

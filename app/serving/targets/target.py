@@ -1,4 +1,4 @@
-"""What a kind of target can do, and what can go wrong there.
+"""The operations of every kind of target, and their errors.
 
 TargetError
 ├── TargetAway     it does not answer, or not in time, or says that it is not ready: try again
@@ -27,7 +27,7 @@ class TargetRefused(TargetError):
 
 @dataclass(frozen=True)
 class ServerReadings:
-    """What a server answered to the prompts of a probe: log-probs, or greedy continuations, or why neither."""
+    """The answers of a server to the prompts of a probe: log-probs, or greedy continuations, or why neither."""
 
     log_probs: Sequence[Sequence[float]] | None = None
     greedy: Sequence[str] | None = None

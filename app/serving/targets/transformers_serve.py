@@ -36,7 +36,7 @@ class TransformersServer:
         return True
 
     def unload(self, artifact: ServedArtifact) -> None:
-        """Does nothing: the server itself unloads a model that nobody requests."""
+        """Leaves the model to the server, which unloads what nobody requests."""
 
     def read(self, model: str, artifact: ServedArtifact, probe: Probe) -> ServerReadings:
         del artifact

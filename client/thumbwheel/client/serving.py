@@ -29,7 +29,7 @@ class ServingTargets:
     def change(
         self, name: str, *, settings: wire.TargetSettings | None = None, enabled: bool | None = None
     ) -> wire.ServingTarget:
-        """Replaces the settings, which begins anew, or turns the target on or off."""
+        """Replaces the settings, or turns the target on or off. With other settings, what was seen is forgotten."""
         change = wire.ServingTargetChange(settings=settings, enabled=enabled)
         return self._http.call(wire.ServingTarget, "PATCH", f"/v1/serving/targets/{name}", change, safe=True)
 

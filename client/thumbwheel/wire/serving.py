@@ -46,7 +46,7 @@ KeyVariable = Annotated[str, Field(pattern=rf"^{KEY_PREFIX}[A-Z0-9_]{{1,64}}$")]
 
 
 class PublishingSettings(Body):
-    """Where a target gets its files."""
+    """The folders from which a target gets its files."""
 
     publish_folder: Folder = Field(description="folder that the workers write and the server reads")
     server_folder: Folder | None = Field(None, description="publish_folder as the server sees it; unset: the same path")
@@ -67,7 +67,9 @@ class ServerSettings(PublishingSettings):
     drain_seconds: float = Field(
         30, ge=0, le=3600, description="how long the model before stays loaded for requests that are under way"
     )
-    load_seconds: float = Field(60, gt=0, le=3600, description="longest time that loading a model, or answering the probe, may take")
+    load_seconds: float = Field(
+        60, gt=0, le=3600, description="longest time that loading a model, or answering the probe, may take"
+    )
     dtype: ServedPrecision | None = Field(
         None, description="precision in which the server computes; unset: the one in which the checkpoint was scored"
     )
