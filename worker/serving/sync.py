@@ -82,7 +82,10 @@ class Visit:
     heed: Callable[[], None]
 
     def sighting(self) -> Sighting:
-        """Returns what was found after doing what is due. Raises `StaleLease`, and `Unavailable` while the database is away."""
+        """Brings the target to the live checkpoint, and returns what was found.
+
+        Raises `StaleLease`, and `Unavailable` while the database is away.
+        """
         desired: DesiredModel | None = None
         loaded: Sequence[LoadedArtifact] = self.claimed.loaded
         try:

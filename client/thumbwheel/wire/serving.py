@@ -68,7 +68,7 @@ class ServerSettings(PublishingSettings):
         30, ge=0, le=3600, description="how long the model before stays loaded for requests that are under way"
     )
     load_seconds: float = Field(
-        60, gt=0, le=3600, description="longest time that loading a model, or answering the probe, may take"
+        60, gt=0, le=3600, description="longest time that loading a model, or an answer to the probe, may take"
     )
     dtype: ServedPrecision | None = Field(
         None, description="precision in which the server computes; unset: the one in which the checkpoint was scored"
