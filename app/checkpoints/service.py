@@ -187,16 +187,15 @@ def model_files(row: Checkpoint) -> dict[str, str]:
     return {path: sha256 for path, sha256 in row.files.items() if path not in RECORDS}
 
 
-def probe_holder(session: Session, project: str, checkpoint_id: UUID) -> tuple[UUID, bool] | None:
-    """Returns the checkpoint whose probe.json describes this one, and whether it does so as the base of an adapter.
-
-    None if there is none, as for checkpoints that are older than probes. Raises `NotFound`.
+def probe_of(session: Session, project: str, checkpoint_id: UUID) -> tuple[str, bool] | None:
+    """Returns the SHA-256 of the probe.json that describes the checkpoint, and whether it does so as the base of an
+    adapter. None if there is none, as for checkpoints that are older than probes. Raises `NotFound`.
     """
     row = _require(session, project, checkpoint_id)
     if probe_file.FILE in row.files:
-        return row.id, False
+        return row.files[probe_file.FILE], False
     upon = store.adapter_upon(session, row.id, probe_file.FILE)
-    return None if upon is None else (upon, True)
+    return None if upon is None else (upon.files[probe_file.FILE], True)
 
 
 def require_whole(session: Session, project: str, checkpoint_id: UUID) -> None:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
 from app import artifacts
 from app.artifacts import OpenFile
-from app.checkpoints import probe_file
 from app.checkpoints import service as checkpoints
 from app.checkpoints.probe_file import Probe
 from app.checkpoints.service import Chain, model_files
@@ -43,7 +41,7 @@ def desired_of(claimed: ClaimedTarget) -> DesiredModel:
     """Returns the live checkpoint as the target loads it. Raises `NotFound` and `Unavailable` of the artifact store."""
     with transaction(read_only=True) as session:
         layers = checkpoints.chain(session, claimed.project, claimed.desired)
-        probe = _probe(session, claimed)
+        probe = checkpoints.probe_of(session, claimed.project, claimed.desired)
     top = layers.adapter or layers.weights
     files = LayerFiles(
         base_model=str(layers.base_model),
@@ -53,7 +51,12 @@ def desired_of(claimed: ClaimedTarget) -> DesiredModel:
     )
     artifact = artifact_of(claimed.project, files, claimed.settings)
     return DesiredModel(
-        claimed.desired, artifact, layers, published_files(artifact, files), probe, _refusals(claimed, artifact, files)
+        claimed.desired,
+        artifact,
+        layers,
+        published_files(artifact, files),
+        _probe(probe),
+        _refusals(claimed, artifact, files),
     )
 
 
@@ -71,17 +74,15 @@ def _refusals(claimed: ClaimedTarget, artifact: ServedArtifact, files: LayerFile
     return reasons_against_adapter(content, claimed.settings)
 
 
-def _probe(session: Session, claimed: ClaimedTarget) -> Probe | None:
-    """Returns the probe of the live checkpoint, None if there is none. A base model has that of an adapter upon it."""
-    holder = checkpoints.probe_holder(session, claimed.project, claimed.desired)
-    if holder is None:
+def _probe(stored: tuple[str, bool] | None) -> Probe | None:
+    """Returns the probe in a stored file, that of the base of an adapter if it is one; None if it cannot be read."""
+    if stored is None:
         return None
-    checkpoint_id, as_base = holder
-    content = _content(checkpoints.open_file(session, claimed.project, checkpoint_id, probe_file.FILE))
+    sha256, as_base = stored
     try:
-        probe = Probe.model_validate_json(content)
+        probe = Probe.model_validate_json(_content(artifacts.open_verified(sha256)))
     except ValidationError as error:
-        log.warning("the probe of checkpoint %s is not valid: %s", checkpoint_id, error)
+        log.warning("the probe %s is not valid: %s", sha256, error)
         return None
     return probe.of_base() if as_base else probe
 
