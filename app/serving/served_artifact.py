@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from thumbwheel.wire.serving import FolderSettings, LoraServerSettings, TargetSettings
+from thumbwheel.wire.serving import FolderSettings, LoraServerSettings, PublishingSettings, TargetSettings
 
 ArtifactKind = Literal["base", "adapter", "merged", "weights"]
 
@@ -77,7 +77,7 @@ def adapter_files(files: Mapping[str, str]) -> dict[str, str]:
     return {path: files[path] for path in ADAPTER_FILES if path in files}
 
 
-def pointer_of(project: str, target: str, settings: TargetSettings) -> str:
+def pointer_of(project: str, target: str, settings: PublishingSettings) -> str:
     """Returns the path of the symbolic link of a target. Its suffix tells it from the folders beside it."""
     return f"{settings.publish_folder}/{project}/{target}.current"
 

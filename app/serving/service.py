@@ -270,7 +270,7 @@ def _target(row: ServingTarget, live: wire.CurrentRelease, recipe: Recipe | None
         kind=settings.kind,
         settings=settings,
         enabled=row.enabled,
-        state=state if row.enabled else "disabled",  # type: ignore[arg-type]
+        state=state if row.enabled else "disabled",
         reason=reason,
         desired_checkpoint_id=live.checkpoint_id,
         seen_checkpoint_id=row.seen_checkpoint_id,

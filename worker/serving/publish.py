@@ -80,7 +80,14 @@ def _merge(layers: Chain, folder: Path, heed: Callable[[], None]) -> None:
     try:
         staged = checkpoints.stage(layers, work / "adapter")
         assert staged.adapter is not None, "only an adapter is merged"
-        command = [sys.executable, "-m", "worker.serving.merge", staged.base_model, staged.adapter, folder]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "worker.serving.merge",
+            staged.base_model,
+            staged.adapter,
+            folder,
+        ]
         log.info("merging %s into %s", staged.adapter, staged.base_model)
         output = work / "merge.log"
         with output.open("wb") as lines:
