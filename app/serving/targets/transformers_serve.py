@@ -1,6 +1,6 @@
 """`transformers serve`: every request names the folder of a whole model, which the server loads when it is asked first.
 
-It gives no log-probs (5.24 answers 422 to `logprobs` and `echo`), so its most probable continuations are compared.
+It gives no log-probs (5.23 refuses `logprobs` and `echo`), so its most probable continuations are compared.
 """
 
 import json
