@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback families check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback families verify-vllm check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -65,6 +65,9 @@ real-feedback: venv ## import whole files of real feedback and check their label
 
 families: venv ## every model family of transformers, packed, padded or refused, against single rows, in a quarter of an hour; a part with ONLY=llama,gptj
 	@$(PYTHON_VENV) -m tests.families $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+verify-vllm: venv ## adapters of the trainer on a real vLLM, loaded, probed and refused, in minutes; VLLM=/path/to/venv/bin/vllm
+	@VLLM=$(or $(VLLM),$(error name vLLM's program: make verify-vllm VLLM=/path/to/venv/bin/vllm)) $(PYTHON_VENV) -m pytest -m trial tests/serving/test_real_servers.py -k vllm -s $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, docstrings, compose file: everything that CI checks except the tests
 	@$(PYTHON_VENV) -m ruff check .

@@ -54,6 +54,7 @@ from app.runs.comparisons.api import router as comparisons
 from app.runs.stream.api import router as run_events
 from app.runs.stream.shutdown import called_on_shutdown
 from app.runs.stream.streams import Streams
+from app.serving.api import router as serving
 from app.snapshots.reading.api import router as snapshots
 from app.suites.versions.api import router as suites
 from app.web.bodies import METHODS_WITH_BODY, BodyGate
@@ -82,6 +83,7 @@ TAGS = [
     {"name": "suites", "description": "Prompts with assertions about outputs, which evaluations run."},
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
+    {"name": "serving", "description": "Servers and folders that serve checkpoints: what each should serve, and does."},
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
     {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
     {"name": "keys", "description": "API keys."},
@@ -157,6 +159,7 @@ ROUTERS = (
     samples,
     releases,
     monitoring,
+    serving,
     erasures,
     webhook_endpoints,
     webhook_deliveries,

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from dotenv import dotenv_values
 from pydantic import Field, RedisDsn, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from thumbwheel.wire.serving import KEY_PREFIX
 
 from app.errors import Fault, Invalid
 
@@ -211,7 +212,13 @@ def unknown_names() -> list[str]:
     """Returns the names in the environment and in `.env` that look like settings but are unknown."""
     file = Settings.model_config.get("env_file")
     given = {*os.environ, *(dotenv_values(str(file)) if file else ())}
-    return sorted(name for name in given if name.startswith(PREFIX) and name not in {*names(), *COMPOSE_NAMES})
+    known = {*names(), *COMPOSE_NAMES}
+    return sorted(name for name in given if name.startswith(PREFIX) and name not in known and not _is_key(name))
+
+
+def _is_key(name: str) -> bool:
+    """Returns whether the variable may be the key of a serving target, whose settings name it."""
+    return name.startswith(KEY_PREFIX)
 
 
 @cache

@@ -13,6 +13,7 @@ from app import artifacts
 from app.checkpoints import few_shots
 from app.checkpoints.card import card
 from app.checkpoints.held_out_scores import FILE as HELD_OUT_SCORES
+from app.checkpoints.probe_file import FILE as PROBE
 from app.checkpoints.samples import files as samples
 from app.checkpoints.service import CARD, MANIFEST, SAMPLES
 from app.database import transaction
@@ -145,8 +146,8 @@ def store(manifest: Mapping[str, Any], workdir: Path) -> dict[str, str]:
     write_atomically(workdir / CARD, card(manifest, _samples(workdir / SAMPLES)).encode())
     places = {path: workdir / "output" / path for path in manifest["files"]}
     places |= {name: workdir / name for name in (MANIFEST, CARD, SAMPLES)}
-    places |= {name: workdir / name for name in (OUTCOMES, *SCORES_OF_ROWS) if (workdir / name).is_file()}
-    for name in SCORES_OF_ROWS:
+    places |= {name: workdir / name for name in (OUTCOMES, PROBE, *SCORES_OF_ROWS) if (workdir / name).is_file()}
+    for name in (PROBE, *SCORES_OF_ROWS):
         if name in places:
             _require_sealed(places[name])
     stored = {path: artifacts.put(place).sha256 for path, place in sorted(places.items())}

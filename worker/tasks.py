@@ -3,11 +3,14 @@
 from uuid import UUID
 
 from app import messages
+from app.database import transaction
 from app.loop import service as loop
 from app.privacy.erasures import service as erasures
 from app.runs.comparisons import service as comparisons
+from app.serving import service as serving
 from worker.execute import look
 from worker.main import app, stopping
+from worker.serving.background import begin_sync
 from worker.staging.sweep import sweep
 from worker.webhook_senders import senders
 
@@ -37,3 +40,14 @@ def erase(erasure_id: str) -> None:
 @app.task(name=messages.DELIVER_WEBHOOKS.name)
 def deliver_webhooks(endpoint_id: str) -> None:
     senders.look_at(UUID(endpoint_id))
+
+
+@app.task(name=messages.LOOK_AT_RELEASE.name)
+def look_at_release(release_id: str) -> None:
+    with transaction() as session:
+        serving.look_at_release(session, UUID(release_id))
+
+
+@app.task(name=messages.SYNC_TARGET.name)
+def sync_target(target_id: str) -> None:
+    begin_sync(UUID(target_id))

@@ -11,7 +11,7 @@ from thumbwheel import wire
 
 from app import artifacts, settings
 from app.artifacts import OpenFile
-from app.checkpoints import few_shots, held_out_scores, integrity, store
+from app.checkpoints import few_shots, held_out_scores, integrity, probe_file, store
 from app.checkpoints.card import card_of_overrides
 from app.checkpoints.tables import Checkpoint
 from app.errors import NotFound
@@ -22,7 +22,13 @@ from app.webhooks import service as webhooks
 
 #: Files of a checkpoint that are not needed to load its model.
 CARD, MANIFEST, SAMPLES = "README.md", "manifest.json", "samples.parquet"
-UNSTAGED = frozenset({CARD, MANIFEST, OUTCOMES, held_out_scores.FILE, few_shots.SCORES, few_shots.REPLIES})
+#: The trainer's record of what the weights were trained from.
+ORIGIN = "origin.json"
+#: Figures of the scorer, which neither a run nor a server reads.
+FIGURES = (OUTCOMES, held_out_scores.FILE, few_shots.SCORES, few_shots.REPLIES, probe_file.FILE)
+UNSTAGED = frozenset({CARD, MANIFEST, *FIGURES})
+#: Files about a model, which no server loads.
+RECORDS = frozenset({CARD, MANIFEST, SAMPLES, ORIGIN, *FIGURES})
 #: Files that hold texts of users if there are samples: an erasure replaces them.
 TEXTS = (CARD, SAMPLES)
 #: Reasons of a verdict that a webhook quotes; the checkpoint has all of them.
@@ -182,6 +188,22 @@ def chain(session: Session, project: str, checkpoint_id: UUID) -> Chain:
         assert adapter.stands_on_id is not None
         below = _require(session, project, adapter.stands_on_id)
     return Chain(Path(top.base_model), below if below.kind == "weights" else None, adapter)
+
+
+def model_files(row: Checkpoint) -> dict[str, str]:
+    """Returns the files (path → sha256) that a server loads."""
+    return {path: sha256 for path, sha256 in row.files.items() if path not in RECORDS}
+
+
+def probe_of(session: Session, project: str, checkpoint_id: UUID) -> tuple[str, bool] | None:
+    """Returns the SHA-256 of the probe.json that describes the checkpoint, and whether it does so as the base of an
+    adapter. None if there is none, as for checkpoints that are older than probes. Raises `NotFound`.
+    """
+    row = _require(session, project, checkpoint_id)
+    if probe_file.FILE in row.files:
+        return row.files[probe_file.FILE], False
+    upon = store.adapter_upon(session, row.id, probe_file.FILE)
+    return None if upon is None else (upon.files[probe_file.FILE], True)
 
 
 def require_whole(session: Session, project: str, checkpoint_id: UUID) -> None:

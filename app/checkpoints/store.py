@@ -33,6 +33,14 @@ def of_ids(session: Session, project: str, checkpoint_ids: Iterable[UUID]) -> Se
     return session.scalars(query).all()
 
 
+def adapter_upon(session: Session, checkpoint_id: UUID, path: str) -> Checkpoint | None:
+    """Returns the newest adapter that stands on the checkpoint and has a file at `path`."""
+    query = select(Checkpoint).where(
+        Checkpoint.stands_on_id == checkpoint_id, Checkpoint.kind == "adapter", Checkpoint.files.has_key(path)
+    )
+    return session.scalars(query.order_by(Checkpoint.id.desc()).limit(1)).one_or_none()
+
+
 def base(session: Session, project: str, base_model: str) -> Checkpoint | None:
     """Returns the row of the base model in the folder `base_model`."""
     of_project = Checkpoint.project_id == project, Checkpoint.kind == "base"

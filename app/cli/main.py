@@ -28,6 +28,7 @@ from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.releases import releases, rollback, ship, time_to_learn
 from app.cli.runs import readiness, runs, triggers
+from app.cli.serving import serving
 from app.cli.snapshots import snapshot
 from app.cli.suites import suites
 from app.cli.train import train
@@ -99,6 +100,7 @@ app.command()(ship)
 app.command(short_help="End the canary, or return to the release before.")(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)
 app.command("time-to-learn", short_help="Show how long feedback takes to become live.")(time_to_learn)
+app.add_typer(serving, name="serving")
 app.command(short_help="List why runs started automatically, or not.")(triggers)
 
 

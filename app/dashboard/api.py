@@ -1,4 +1,4 @@
-"""The status page at ``/`` and the page of comparisons, rendered on the server and readable without scripts."""
+"""The status page at ``/`` and the pages of comparisons and serving targets, rendered on the server without scripts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from app.dashboard import comparisons, page
+from app.dashboard import comparisons, page, serving
 from app.dashboard.html import rendered
 from app.dashboard.reader import Reader, reader
 from app.database import now
@@ -44,6 +44,19 @@ def comparisons_page(
     names, chosen = _chosen(session, visitor, project)
     view = comparisons.view_of(session, chosen, comparison) if chosen else None
     return rendered("comparisons.html", view=view, projects=names, now=now(), states=comparisons.states)
+
+
+@router.get("/serving", response_class=HTMLResponse)
+def serving_page(
+    session: Transaction,
+    visitor: Annotated[Reader, Depends(reader)],
+    project: Annotated[str | None, Query()] = None,
+) -> HTMLResponse:
+    names, chosen = _chosen(session, visitor, project)
+    view = serving.view_of(session, chosen) if chosen else None
+    return rendered(
+        "serving.html", view=view, projects=names, now=now(), style=serving.style, words=serving.verdict_in_words
+    )
 
 
 def _chosen(session: Session, visitor: Reader, project: str | None) -> tuple[list[str], str | None]:

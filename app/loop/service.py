@@ -1,7 +1,7 @@
 """The loop: background work that is done every few seconds.
 
     runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
-        ─▶ due erasures and webhooks continue
+        ─▶ due erasures, webhooks and serving targets are looked at
         ─▶ for each project: start a run if due, measure new releases, summarise new events, group new prompts
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
@@ -35,6 +35,7 @@ from app.runs.comparisons import service as comparisons
 from app.runs.decision import recipe_for
 from app.runs.leases import service as leases
 from app.runs.states import RunState
+from app.serving import service as serving
 from app.snapshots.prompts import service as prompts
 from app.webhooks.deliveries import service as webhooks
 
@@ -56,6 +57,8 @@ def tick() -> None:
     with transaction() as session:
         webhooks.ring_due(session)
         webhooks.forget(session)
+    with transaction() as session:
+        serving.ring_due(session)
     _make_room()
     with transaction() as session:
         project_ids = projects.ids(session)
@@ -171,6 +174,7 @@ def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
         "shipped": str(releases.current(session, configuration.project).checkpoint_id),
         "configuration": configuration.model_dump(mode="json", include={"recipe", "trigger", "snapshot"}),
         "gates": configuration.gates.version,
+        "unservable": serving.reasons_to_refuse(session, configuration.project, recipe_for(configuration, {})),
     }
 
 

@@ -5,11 +5,13 @@ share of the actors gets its checkpoint instead; every other entry ends the cana
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.assignment import in_canary
 
+from app import messages, outbox
 from app.checkpoints import service as checkpoints
 from app.errors import Refused
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
@@ -148,6 +150,11 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
     return page_of(rows, limit, lambda row: str(row.number), _shown)
 
 
+def project_of(session: Session, release_id: UUID) -> str | None:
+    """Returns the project of a release, None if there is no such release."""
+    return store.project_of(session, release_id)
+
+
 def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
     if checkpoint.base_model != base_model:
         raise Refused(
@@ -214,6 +221,7 @@ def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by:
     url = webhooks.link(project, f"/v1/checkpoints/{entry.checkpoint.id}")
     data = wire.ReleaseWebhookData.model_validate({**values, "project": project, "url": url})
     webhooks.publish(session, project, WEBHOOKS[entry.action], data)
+    outbox.put(session, messages.LOOK_AT_RELEASE, release_id=row.id)  # for the project's serving targets
     return row
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -26,6 +27,10 @@ def live(session: Session, project: str) -> Release | None:
 
 def append(session: Session, values: dict[str, Any]) -> Release:
     return session.scalars(insert(Release).values(**values).returning(Release)).one()
+
+
+def project_of(session: Session, release_id: UUID) -> str | None:
+    return session.scalars(select(Release.project_id).where(Release.id == release_id)).one_or_none()
 
 
 def newest_first(session: Session, project: str, before: int | None, limit: int | None) -> Sequence[Release]:

@@ -15,6 +15,7 @@ from app.labels.policies import service as policies
 from app.projects.configuration import faults_of_recipe
 from app.readiness import service as readiness
 from app.releases import service as releases
+from app.serving import service as serving
 from app.suites.versions import service as suites
 
 
@@ -60,10 +61,12 @@ def readiness_of(
 
 def decided_now(session: Session, configuration: wire.Project, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the deciding columns of a run that starts now. Whether there is enough feedback is checked when the
-    snapshot is built. Raises `Invalid` if the recipe has become wrong, and `Refused` as `require_audited` does.
+    snapshot is built. Raises `Invalid` if the recipe has become wrong, and `Refused` as `require_audited` does or if a
+    serving target would refuse the checkpoint.
     """
     project = configuration.project
     recipe = recipe_for(configuration, changes)
+    serving.require_servable(session, project, recipe)
     require_audited(session, project)
     reference = releases.current(session, project).checkpoint_id
     return decided(session, configuration, recipe, feedback.watermark(session, project), reference)

@@ -25,6 +25,7 @@ from app.runs import decision, store
 from app.runs.states import RunState, TransitionKind
 from app.runs.tables import GOES_ON, Run
 from app.runs.transitions import service as transitions
+from app.serving import service as serving
 
 #: The actor in the history when a waiting run gets its turn.
 THUMBWHEEL = "thumbwheel"
@@ -49,8 +50,14 @@ def readiness(session: Session, project: str) -> wire.Readiness:
     watermark = feedback.watermark(session, project)
     ready = decision.readiness_of(session, configuration, recipe, watermark, shipped, since=_since(session, project))
     unknown_checkpoints = unknown.unknown_checkpoints(session, project)
-    notices = [*ready.notices, *unknown.notices(unknown_checkpoints)]
-    return ready.model_copy(update={"unknown_checkpoints": unknown_checkpoints, "notices": notices})
+    changes = {
+        "unknown_checkpoints": unknown_checkpoints,
+        "notices": [*ready.notices, *unknown.notices(unknown_checkpoints), *serving.notices(session, project)],
+    }
+    unservable = serving.reasons_to_refuse(session, project, recipe)
+    if unservable:
+        changes |= {"ready": False, "reasons": [*ready.reasons, *unservable]}
+    return ready.model_copy(update=changes)
 
 
 def readiness_reaches(session: Session, project: str) -> int:
@@ -88,6 +95,7 @@ def request(session: Session, project: str, new: wire.NewRun, by: str, trigger: 
         raise _run_active(active)
     changes = new.changes.given()
     recipe = decision.recipe_for(configuration, changes)
+    serving.require_servable(session, project, recipe)
     reference = releases.current(session, project).checkpoint_id
     watermark = feedback.watermark(session, project)
     decision.require_audited(session, project)

@@ -31,12 +31,16 @@ class RequestsClosed(Exception):
 class BoundedRequests:
     """Sends requests with the same headers.
 
-    seconds     of a request as a whole, from the connection to the last byte of the answer
-    most_bytes  of an answer
+    seconds          of a request as a whole, from the connection to the last byte of the answer
+    most_bytes       of an answer
+    connect_seconds  of a connection; None: as of a request
     """
 
-    def __init__(self, headers: Mapping[str, str], *, seconds: float, most_bytes: int) -> None:
+    def __init__(
+        self, headers: Mapping[str, str], *, seconds: float, most_bytes: int, connect_seconds: float | None = None
+    ) -> None:
         self._seconds = seconds
+        self._connect_seconds = seconds if connect_seconds is None else connect_seconds
         self._most_bytes = most_bytes
         self._loop = asyncio.new_event_loop()
         self._client = httpx.AsyncClient(
@@ -46,9 +50,16 @@ class BoundedRequests:
         self._thread = threading.Thread(target=self._loop.run_forever, name="requests", daemon=True)
         self._thread.start()
 
-    def post(self, url: str, body: Any) -> httpx.Response:
-        """Returns the whole answer. Raises `httpx.HTTPError`, `AnswerTooLarge` and `RequestsClosed`."""
-        return self._wait(self._post(url, body))
+    def post(self, url: str, body: Any, seconds: float | None = None) -> httpx.Response:
+        """Returns the whole answer. Raises `httpx.HTTPError`, `AnswerTooLarge` and `RequestsClosed`.
+
+        seconds  of this request; None: as of the others
+        """
+        return self._wait(self._request("POST", url, body, seconds or self._seconds))
+
+    def get(self, url: str) -> httpx.Response:
+        """Returns the whole answer. Raises as `post` does."""
+        return self._wait(self._request("GET", url, None, self._seconds))
 
     def close(self) -> None:
         """Ends all requests that are under way and closes all connections."""
@@ -71,16 +82,20 @@ class BoundedRequests:
         except CancelledError:
             raise RequestsClosed from None
 
-    async def _post(self, url: str, body: Any) -> httpx.Response:
+    async def _request(self, method: str, url: str, body: Any, seconds: float) -> httpx.Response:
         content = bytearray()
+        timeout = httpx.Timeout(seconds, connect=min(self._connect_seconds, seconds))
         try:
-            async with asyncio.timeout(self._seconds), self._client.stream("POST", url, json=body) as response:
+            async with (
+                asyncio.timeout(seconds),
+                self._client.stream(method, url, json=body, timeout=timeout) as response,
+            ):
                 async for part in response.aiter_bytes():
                     content += part
                     if len(content) > self._most_bytes:
                         raise AnswerTooLarge
         except TimeoutError:
-            raise httpx.ReadTimeout(f"no whole answer within {self._seconds:g} s") from None
+            raise httpx.ReadTimeout(f"no whole answer within {seconds:g} s") from None
         headers = {name: value for name, value in response.headers.items() if name in ("retry-after", "date")}
         return httpx.Response(response.status_code, headers=headers, content=bytes(content), request=response.request)
 

@@ -14,7 +14,7 @@ def test_the_overview_names_every_command_with_a_whole_sentence():
     assert done.code == 0
     commands = (
         "up demo train doctor migrate import readiness ship rollback releases triggers projects keys runs checkpoints "
-        "snapshot receipt actors erasures policies quarantine audit leftovers suites gates "
+        "snapshot receipt actors erasures policies quarantine audit leftovers suites gates serving "
         "compare sweep comparisons time-to-learn webhooks"
     )
     summaries = {line.split()[0]: line for line in done.out.split("Commands:")[1].splitlines() if line.strip()}

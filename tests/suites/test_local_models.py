@@ -2,18 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
-import httpx
 import pytest
 
-from app import services
 from tests.cli.conftest import CommandLine, in_own_process
 
-pytestmark = pytest.mark.trial
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("transformers serve")]
 
 ANSWER = '{"reason": "so it is", "better": "first", "category": "C", "pass": true, "score": 0.5}'
 #: The id of the end token.
@@ -55,35 +51,6 @@ def parrot(folder: Path, answer: str = ANSWER, *, chat: bool = True) -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return parrot(tmp_path_factory.mktemp("parrot"))
-
-
-@pytest.fixture(scope="module")
-def serve(folder, tmp_path_factory):
-    """The address of `transformers serve`."""
-    port = services.free_port()
-    log = tmp_path_factory.mktemp("serve") / "log"
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            services.tethered([*command, "--device", "cpu"]),
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/health").is_success
-        except httpx.TransportError:
-            return False
-
-    try:
-        assert services.wait_until(answers, seconds=120), log.read_text()
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture
@@ -159,7 +126,7 @@ def test_a_folder_that_holds_no_model_is_one_line_and_exit_code_2(cli, suite, tm
     assert "is not a folder" in cli.refused("suites", "run", path, "--folder", tmp_path / "none")
 
 
-def test_a_real_server_judges_rubrics_facts_and_pairs(cli, suite, serve, folder):
+def test_a_real_server_judges_rubrics_facts_and_pairs(cli, suite, transformers_serve, folder):
     from app.suites.judge.judge import Judge
 
     document = {
@@ -172,10 +139,10 @@ def test_a_real_server_judges_rubrics_facts_and_pairs(cli, suite, serve, folder)
         ],
     }
     done = cli(
-        "suites", "run", suite(document), "--endpoint", serve, "--model", str(folder), "--judge", serve,
-        "--judge-model", str(folder),
+        "suites", "run", suite(document), "--endpoint", transformers_serve, "--model", str(folder),
+        "--judge", transformers_serve, "--judge-model", str(folder),
     )  # fmt: skip
-    judge = Judge(serve, str(folder))
+    judge = Judge(transformers_serve, str(folder))
     pair = judge.compare("Say hello", "Hello!", "No.")
     judge.close()
 

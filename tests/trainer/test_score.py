@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from thumbwheel.wire.recipe import recipe_of, resolve
 
-from app.checkpoints import held_out_scores
+from app.checkpoints import held_out_scores, probe_file
+from app.checkpoints.probe_file import Probe
 from app.durable import sha256_of
 from app.runs.comparisons.paired import auroc_difference
 from app.snapshots.selection.pairs import pairs_of
@@ -188,6 +189,8 @@ def test_the_shipped_adapter_has_an_auroc_of_its_own_against_the_ancestor(
 
     score(workdir)
 
+    probe = Probe.model_validate_json((workdir / probe_file.FILE).read_bytes())
+    assert all(each.candidate.log_probs != each.base.log_probs for each in probe.prompts)
     scores = tiny.document(workdir / "scores.json")
     shipped, candidate = scores["shipped_auroc_vs_ancestor"], scores["auroc_vs_ancestor"]
     assert shipped["low"] < shipped["value"] < shipped["high"]

@@ -29,8 +29,9 @@ samples.parquet and scores.json:
     confidence, resamples, seconds
 
 It also writes held_out_scores.parquet for comparisons of checkpoints: the log-ratio of each row (see
-`app.checkpoints.held_out_scores`); and suspicion.json for audits of the holdout's labels: {"completion_id",
-"desirable", "suspicion"}, each a list with an item for each row (see `suspicion`), or empty if there are too few rows.
+`app.checkpoints.held_out_scores`); suspicion.json for audits of the holdout's labels: {"completion_id",
+"desirable", "suspicion"}, each a list with an item for each row (see `suspicion`), or empty if there are too few rows;
+and probe.json, by which servers show that they serve the checkpoint (see `app.checkpoints.probe_file`).
 
 A figure is {"value", "low", "high"}: the interval is a percentile bootstrap over prompts. Rows count by their weights:
 weight 2 is the row twice. If the holdout gives no figure, all three are null and "reason" is the cause. kl is computed
@@ -107,6 +108,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     from worker.evaluation.few_shot_prompts import FewShotLimits, FewShotPrompts
     from worker.evaluation.few_shots import FewShots
     from worker.evaluation.passes import log_probs, sums
+    from worker.evaluation.probe import ProbeReader
     from worker.evaluation.replay import replayed_prompts
     from worker.evaluation.reply_writer import SamplingBudget, WriterSettings
     from worker.evaluation.sampled_prompts import held_out_prompts, suite_prompts
@@ -147,15 +149,22 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
         stop=stop.raise_if_requested,
     )  # fmt: skip
     samples = Samples(writing, [*held_out, *of_suites, *replayed], missing)
+    probe = ProbeReader(tokens, context, arithmetic, stop.raise_if_requested)
     tell = _counter(journal, stop, models * (len(own) + samples.steps) + few_shots.steps)
 
     # One model in memory at a time.
     candidate = _load(job.base if adapter else job.output, adapter, arithmetic)
+    probe.read("candidate", candidate)
+    if adapter is not None:
+        with candidate.disable_adapter():
+            probe.read("base", candidate)
     read_as = _way(candidate, rows, max_length, job, arithmetic, journal)
     own_candidate, others_candidate = map(sums, log_probs(read_as(candidate), own, others, at_once.read, tell))
     samples.write("candidate", read_as(candidate), tell)
     del candidate
     reference = _load(job.base, job.adapter, arithmetic)
+    if adapter is None:  # a server with full weights has loaded the earlier ones before
+        probe.read("base", reference)
     own_reference, others_reference = map(sums, log_probs(read_as(reference), own, others, at_once.read, tell))
     samples.write("shipped", read_as(reference), tell)
     few_shots.measure(read_as(reference), samples, tell)
@@ -235,6 +244,7 @@ def _score(job: Job, journal: Journal, stop: StopRequest, at_once: RowsAtOnce) -
     held_out_scores.write(part, of_rows)
     replace_sealed(part, workdir / held_out_scores.FILE)
     few_shots.keep(workdir, samples, own_reference, of_rows)
+    probe.write(workdir)
     write_sealed(workdir / "suspicion.json", json.dumps(judged, allow_nan=False).encode())
     write_sealed(workdir / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from app import settings
-from app.cli.doctor import folders, judge, machine, processes, projects, servers, setting_names
+from app.cli.doctor import folders, judge, machine, processes, projects, servers, serving, setting_names
 from app.cli.doctor.finding import STYLE, Finding
 from app.cli.embedded import use_running_servers
 from app.errors import ThumbwheelError
@@ -33,6 +33,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "Erasures": projects.erasures,
     "Webhooks": projects.webhook_endpoints,
     "Disks of runs": projects.held_up_runs,
+    "Serving targets": serving.targets,
     "Judge": judge.answers,
     "Training": machine.torch,
 }

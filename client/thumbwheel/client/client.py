@@ -32,6 +32,7 @@ from thumbwheel.client.quarantine import Quarantine
 from thumbwheel.client.releases import Releases
 from thumbwheel.client.retries import Retries
 from thumbwheel.client.runs import Runs
+from thumbwheel.client.serving import ServingTargets
 from thumbwheel.client.snapshots import Snapshots
 from thumbwheel.client.suites import Suites
 from thumbwheel.client.webhooks import Webhooks
@@ -87,6 +88,7 @@ class Client:
         self.comparisons = Comparisons(http)
         self.checkpoints = Checkpoints(http)
         self.releases = Releases(http)
+        self.serving = ServingTargets(http)
         self.snapshots = Snapshots(http)
         self.webhooks = Webhooks(http)
 

@@ -206,12 +206,21 @@ def save_policy(policy: Any, job: Job, tokens: Tokens, folder: Path) -> None:
     if job.recipe.method == "lora":
         adapters.save_adapter(policy, folder, job.adapter)
         return
-    stored = _config(job.base).dtype
-    if not isinstance(stored, torch.dtype):  # a config.json without a dtype
-        stored = torch.float32
-    policy.to(stored).save_pretrained(folder)
+    policy.to(stored_precision(job.base)).save_pretrained(folder)
     tokens.tokenizer.save_pretrained(folder)
-    # Exact copies of the base model's files, as a tokenizer in memory can lose parts of its files.
-    for path in [*model_folders.tokenizer_files(job.base), job.base / "generation_config.json"]:
+    copy_files_beside_weights(job.base, folder)
+
+
+def stored_precision(folder: Path) -> torch.dtype:
+    """Returns the precision in which the model in `folder` is stored, float32 if its config names none."""
+    stored = _config(folder).dtype
+    return stored if isinstance(stored, torch.dtype) else torch.float32
+
+
+def copy_files_beside_weights(base: Path, folder: Path) -> None:
+    """Copies the tokenizer and the generation settings of `base` as they are: a tokenizer in memory can lose parts of
+    its files.
+    """
+    for path in [*model_folders.tokenizer_files(base), base / "generation_config.json"]:
         if path.is_file():
             shutil.copyfile(path, folder / path.name)

@@ -1,0 +1,54 @@
+"""The table of serving targets: what operators chose, and what workers saw there."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Boolean, CheckConstraint, DateTime, ForeignKey, Index, Integer, String, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, Document, Id, Time, now
+
+
+class ServingTarget(Base):
+    """A target. What it should serve is in the ledger of releases; its lease decides who may write what was seen."""
+
+    __tablename__ = "serving_targets"
+
+    id: Mapped[Id]
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(String(63))
+    settings: Mapped[Document] = mapped_column(comment="wire.TargetSettings; a key by the name of its variable alone")
+    enabled: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[Time]
+    created_by: Mapped[str] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(16), default="new")
+    reason: Mapped[str | None] = mapped_column(String, comment="why it does not serve the live checkpoint yet")
+    seen_checkpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
+    seen: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB(none_as_null=True), comment="what it is loaded as: kind, digest, name, path, model"
+    )
+    seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), comment="last found there")
+    probe: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True), comment="wire.ProbeResult")
+    loaded: Mapped[list[Any]] = mapped_column(
+        JSONB,
+        default=list,
+        server_default=text("'[]'"),
+        comment="what was loaded, or may have been: written before each load; unload_at once another one is seen",
+    )
+    attempts: Mapped[int] = mapped_column(Integer, default=0, comment="failed in a row")
+    next_try_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    rung_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), comment="when workers were last asked to look at it"
+    )
+    lease_owner: Mapped[str | None] = mapped_column(String(200))
+    lease_epoch: Mapped[int] = mapped_column(Integer, default=0, comment="rises with every claim and every change")
+    lease_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        CheckConstraint("state IN ('new', 'loading', 'serving', 'failed', 'away')", name="state"),
+        CheckConstraint("(seen_checkpoint_id IS NULL) = (seen IS NULL)", name="seen"),
+        Index("ix_serving_targets_due", "next_try_at", postgresql_where=text("enabled")),
+    )

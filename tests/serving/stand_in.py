@@ -1,0 +1,139 @@
+"""A stand-in for vLLM and SGLang: the routes, shapes and refusals that were measured, with faults to order.
+
+A model's log-probs are those of the probe of whatever is in its folder, so that the server tells the truth about what
+it has loaded, unless it is told to lie.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from app.checkpoints.probe_file import Probe
+
+
+@dataclass
+class StandIn:
+    """The state of the server, and what it does wrong.
+
+    probes      the probe of each adapter, by the content of its weights
+    lies        adapters are answered as: None: themselves; "base"; or a number of nats that is added
+    load_status what a load is answered with, without loading; 0: it is loaded
+    slow        seconds before each answer
+    hang_after_load  the load succeeds and is not answered
+    """
+
+    url: str = ""
+    kind: str = "vllm"
+    key: str | None = None
+    probes: dict[str, Probe] = field(default_factory=dict)
+    adapters: dict[str, str] = field(default_factory=dict)
+    lies: Any = None
+    load_status: int = 0
+    slow: float = 0
+    hang_after_load: bool = False
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    loading: threading.Event = field(default_factory=threading.Event)
+
+    def log_probs(self, model: str, tokens: list[int]) -> list[float]:
+        probe = next(iter(self.probes.values()))
+        name = model.rpartition(":")[2]
+        if name in self.adapters:
+            probe = self.probes[(Path(self.adapters[name]) / "adapter_model.safetensors").read_text()]
+        [prompt] = [each for each in probe.prompts if each.tokens == tokens]
+        if name not in self.adapters or self.lies == "base":
+            return prompt.base.log_probs
+        return [value + (self.lies or 0) for value in prompt.candidate.log_probs]
+
+    def restart(self) -> None:
+        """Forgets every adapter, as a server does that is started again."""
+        self.adapters.clear()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _answer(self, body: Any) -> None:
+        state: StandIn = self.server.state
+        time.sleep(state.slow)
+        if state.key is not None and self.headers["Authorization"] != f"Bearer {state.key}":
+            self._send(401, {"error": f"Unauthorized: {self.headers['Authorization']}"})
+            return
+        prefix = "/v1" if state.kind == "vllm" else ""
+        state.calls.append((self.path, (body or {}).get("lora_name", "")))
+        if self.path == "/v1/models":
+            base = {"id": "base-model", "object": "model", "root": "/models/base", "parent": None}
+            cards = [{"id": name, "root": path, "parent": "base-model"} for name, path in state.adapters.items()]
+            self._send(200, {"object": "list", "data": [base, *cards]})
+        elif self.path == f"{prefix}/load_lora_adapter":
+            self._load(state, body)
+        elif self.path == f"{prefix}/unload_lora_adapter":
+            known = state.adapters.pop(body["lora_name"], None)
+            self._send(404 if known is None else 200, {})
+        elif self.path == "/v1/completions" and state.kind == "vllm":
+            tokens = body["prompt"]
+            values = state.log_probs(body["model"], tokens)
+            rows = [None, *({str(t): {"logprob": lp, "rank": 1}} for t, lp in zip(tokens[1:], values, strict=True))]
+            self._send(200, {"choices": [{"text": "x", "prompt_logprobs": rows}]})
+        elif self.path == "/generate" and state.kind == "sglang":
+            tokens = body["input_ids"]
+            values = [None, *state.log_probs(body.get("lora_path", ""), tokens)]
+            rows = [[lp, token, None] for lp, token in zip(values, tokens, strict=True)]
+            self._send(200, {"text": "x", "meta_info": {"input_token_logprobs": rows}})
+        else:
+            self._send(404, {"detail": "Not Found"})
+
+    def _load(self, state: StandIn, body: Any) -> None:
+        name, path = body["lora_name"], Path(body["lora_path"])
+        if state.load_status:
+            self._send(state.load_status, {"error": {"message": "unable to load"}})
+        elif name in state.adapters:
+            self._send(400, {"error": {"message": f"The lora adapter '{name}' has already been loaded."}})
+        elif not (path / "adapter_config.json").is_file():
+            self._send(404, {"error": {"message": f"No adapter found for {path}"}})
+        else:
+            state.adapters[name] = str(path)
+            state.loading.set()
+            if state.hang_after_load:
+                time.sleep(30)
+            self._send(200, {})
+
+    def _send(self, status: int, document: Any) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def stand_in(kind: str = "vllm") -> Iterator[StandIn]:
+    """Runs a server in a thread on a free port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    state = StandIn(url=f"http://127.0.0.1:{server.server_address[1]}", kind=kind)
+    server.state = state  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
