@@ -14,6 +14,7 @@ from thumbwheel.wire.recipe import resolve
 from app import artifacts
 from app.database import transaction
 from app.errors import ThumbwheelError
+from app.messages import LOOK_AT_RELEASE
 from app.project_setup import service as project_setup
 from app.runs import service as runs
 from app.runs.leases import service as leases
@@ -156,8 +157,11 @@ def reap() -> int:
 
 
 def messages() -> list[str]:
-    """The ids of the runs in the outbox's messages to workers, oldest message first."""
-    return [row[0] for row in execute("SELECT arguments ->> 'run_id' FROM outbox ORDER BY id")]
+    """The ids of the runs in the outbox's messages to workers, oldest message first; None for other messages, except
+    those about releases, which are not listed.
+    """
+    query = "SELECT arguments ->> 'run_id' FROM outbox WHERE task <> :release ORDER BY id"
+    return [row[0] for row in execute(query, release=LOOK_AT_RELEASE.name)]
 
 
 def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:

@@ -65,4 +65,4 @@ def fixed(*addresses: str) -> Callable[[str, int], list[str]]:
 def rung() -> list[str]:
     """Returns the endpoints in the outbox, and empties it."""
     rows = execute("DELETE FROM outbox RETURNING id, arguments ->> 'endpoint_id'")
-    return [endpoint for _, endpoint in sorted(rows)]
+    return [endpoint for _, endpoint in sorted(rows) if endpoint is not None]
