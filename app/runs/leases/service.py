@@ -48,6 +48,7 @@ class Claimed:
     snapshot_id: UUID | None
     suites: Sequence[wire.SuiteOfRun] = ()  # those that its evaluation runs
     retries: UUID | None = None  # the run whose saved state it may take over
+    kept_spans: bool = False  # whether a recipe that learns from its snapshot weighs what edits kept
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
         row.snapshot_id,
         [wire.SuiteOfRun.model_validate(suite) for suite in row.suites],
         row.source_run_id if row.source == "retry" else None,
+        any(recipe.get("edit_kept_weight", 1) < 1 for recipe in store.recipes_of_snapshot(session, row)),
     )
 
 

@@ -14,7 +14,7 @@ from app import settings
 from app.database import end_when_idle
 from app.runs.leases.lease import Lease, LeasedRun
 from app.runs.states import ACTIVE, WORKING, RunState
-from app.runs.tables import NEXT_NUMBER, Run
+from app.runs.tables import NEXT_NUMBER, ComparisonJob, Run
 
 
 def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
@@ -95,6 +95,12 @@ def keep_metrics(session: Session, run_id: UUID, lines: Sequence[dict[str, Any]]
     by_step = {line["step"]: line for line in lines}
     if by_step:
         session.execute(KEEP_METRICS, {"run_id": run_id, "lines": list(by_step.values())})
+
+
+def recipes_of_snapshot(session: Session, row: Run) -> list[dict[str, Any]]:
+    """Returns the recipes that learn from the snapshot of this run: its own, and those of its comparison's arms."""
+    arms = session.scalar(select(ComparisonJob.arms).where(ComparisonJob.id == row.group_id)) or []
+    return [row.recipe, *(arm["recipe"] for arm in arms if arm["recipe"] is not None)]
 
 
 def silent(session: Session) -> Sequence[Run]:

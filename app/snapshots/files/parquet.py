@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.durable import flush
+from app.snapshots.files.kept_column import KEPT, KEPT_TYPE
 
 #: Rows of one row group, which are in memory at a time.
 GROUP = 4096
@@ -41,11 +42,11 @@ MEMBERS_SCHEMA = pa.schema(
 )
 
 
-def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False) -> pa.Schema:
+def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False, kept: bool = False) -> pa.Schema:
     """Returns the columns of a shard whose prompts are texts or chats.
 
     `position` is the row's place in its split, over both formats; rows without a label, which only pairs need, come
-    last. `log_probs`: whether there is a column `WRITER_LOG_PROB`.
+    last. `log_probs`: whether there is a column `WRITER_LOG_PROB`. `kept`: whether there is a column `KEPT`.
     """
     return pa.schema(
         [
@@ -59,6 +60,7 @@ def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False) -
             pa.field("signal_time", pa.timestamp("us", "UTC"), nullable=False),
             pa.field("position", pa.int64(), nullable=False),
             *([pa.field(WRITER_LOG_PROB, pa.float64())] if log_probs else []),
+            *([pa.field(KEPT, KEPT_TYPE)] if kept else []),
         ]
     )
 
