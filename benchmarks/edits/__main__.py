@@ -1,9 +1,9 @@
 """`make study-edits`: what it gives to punish only what an edit changed, on real post-edits of translations.
 
-A tiny pretrained model learns from machine translations, undesirable, and from what translators made of them,
-desirable: by `kto`, and by `tkto` with several weights of the kept tokens. Held-out edits show whether the model
-prefers edited texts, and whether it knows which tokens of an original were changed. The trainings are those of
-`thumbwheel train`.
+A tiny pretrained model first imitates machine translations. Then it learns from some of them, undesirable, and from
+what translators made of them, desirable: by `kto`, and by `tkto` with several weights of the kept tokens. Held-out
+edits show whether the model prefers edited texts, and whether it knows which tokens of an original were changed. The
+trainings are those of `thumbwheel train`.
 
 Needs post-edits and a model in the folder --data and says so without them. Progress goes to stderr, a table and, in the
 last line, all figures as one JSON object go to stdout. A whole study is also written to --out. Exit codes: 0 done or
@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
@@ -25,7 +25,7 @@ import torch
 
 from app.durable import write_atomically
 from benchmarks.edits.figures import figures_of, held_out, scores_by
-from benchmarks.edits.segments import LANGUAGES, Segment, rows_of, segments_in
+from benchmarks.edits.segments import LANGUAGES, imitated_rows, rows_of, segments_in
 from benchmarks.machine import described
 from worker.training.machine.process import StopRequest
 from worker.training.standalone.folder import Folder
@@ -37,11 +37,14 @@ ROOT = Path(__file__).parents[2]
 EVENTS, MODEL = "events/mlqe_post_edits.jsonl.gz", "models/stories260K"
 SEEDS = (1, 2, 3)
 #: Edited segments that a training learns from, two rows of each.
-SEGMENTS = 1200
+SEGMENTS = 400
 RECIPE: Mapping[str, Any] = {
     "method": "full", "beta": 0.5, "learning_rate": 3e-4, "schedule": "cosine", "batch_size": 32,
     "micro_batch_size": 16, "epochs": 2, "max_length": 256, "save_every_steps": 1000, "drift": {"checks": 0},
 }  # fmt: skip
+
+
+IMITATION: Mapping[str, Any] = {**RECIPE, "objective": "sft", "learning_rate": 1e-3}
 
 
 class Condition(NamedTuple):
@@ -71,26 +74,34 @@ def main() -> int:
     started = time.process_time()
     segments = list(segments_in(events))
     rows = held_out(base, [segment for segment in segments if segment.held_out])
-    of_base = scores_by(base, rows)
     learnt = [segment for segment in segments if not segment.held_out]
     results: dict[str, list[dict[str, float]]] = {condition.name: [] for condition in CONDITIONS}
-    for seed in options.seeds:
-        some = Random(f"segments {seed}").sample(learnt, SEGMENTS)
-        for condition in CONDITIONS:
-            with tempfile.TemporaryDirectory(prefix="thumbwheel-edits-") as folder:
-                output = _train(Path(folder), base, some, condition, seed)
-                figures = figures_of(scores_by(output, rows).minus(of_base), rows)
-            results[condition.name].append(figures)
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            print(f"seed {seed}, {condition.name}: {shown}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="thumbwheel-edits-") as folder:
+        writer = _train(Path(folder) / "writer", base, imitated_rows(learnt), IMITATION)
+        of_writer = scores_by(writer, rows)
+        for seed in options.seeds:
+            some = Random(f"segments {seed}").sample(learnt, SEGMENTS)
+            for number, condition in enumerate(CONDITIONS):
+                changes = {**RECIPE, **condition.changes, "seed": seed}
+                edits = rows_of(some, seed, elsewhere=condition.elsewhere)
+                output = _train(Path(folder) / f"{seed}-{number}", writer, edits, changes)
+                figures = figures_of(scores_by(output, rows).minus(of_writer), rows)
+                results[condition.name].append(figures)
+                shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+                print(f"seed {seed}, {condition.name}: {shown}", file=sys.stderr, flush=True)
     report = {
         "study": "edits",
-        "segments": {"trained": SEGMENTS, "held_out": len(rows.originals), "languages": LANGUAGES},
+        "segments": {
+            "imitated": len(learnt),
+            "trained": SEGMENTS,
+            "held_out": len(rows.originals),
+            "languages": LANGUAGES,
+        },
         "kept_share": 1 - fmean(float(changed.mean()) for changed in rows.changed),
         "model": MODEL,
         "recipe": dict(RECIPE),
         "seeds": options.seeds,
-        "base": figures_of(of_base, rows),
+        "before": figures_of(of_writer, rows),
         "conditions": results,
         "processor_seconds": round(time.process_time() - started, 1),
         "machine": {**described("torch", "transformers"), "threads": 1},
@@ -102,14 +113,13 @@ def main() -> int:
     return 0
 
 
-def _train(folder: Path, base: Path, segments: list[Segment], condition: Condition, seed: int) -> Path:
+def _train(folder: Path, base: Path, rows: Sequence[Mapping[str, Any]], changes: Mapping[str, Any]) -> Path:
     """Trains as `thumbwheel train` does; returns the folder of the trained model."""
+    folder.mkdir()
     data = folder / "rows.jsonl"
-    rows = rows_of(segments, seed, elsewhere=condition.elsewhere)
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     request = TrainingRequest(
-        data=(data,), model=base, out=folder / "out", holdout=0, evaluate=False,
-        changes={**RECIPE, **condition.changes, "seed": seed},
+        data=(data,), model=base, out=folder / "out", holdout=0, evaluate=False, changes=dict(changes)
     )  # fmt: skip
     place = Folder(request.out)
     with place.alone():
@@ -119,9 +129,9 @@ def _train(folder: Path, base: Path, segments: list[Segment], condition: Conditi
 
 
 def _table(report: Mapping[str, Any]) -> str:
-    names = list(report["base"])
+    names = list(report["before"])
     lines = [["condition", *names], ["---"] * (1 + len(names))]
-    lines.append(["base, its log-probs", *(f"{report['base'][name]:.3f}" for name in names)])
+    lines.append(["before, its log-probs", *(f"{report['before'][name]:.3f}" for name in names)])
     for condition, by_seed in report["conditions"].items():
         lines.append([condition, *(_cell([figures[name] for figures in by_seed]) for name in names)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

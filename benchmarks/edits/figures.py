@@ -87,19 +87,21 @@ def figures_of(scores: Scores, rows: HeldOut) -> dict[str, float]:
 def log_probs(folder: Path, rows: Sequence[Encoded]) -> list[Array]:
     """Returns the log-prob of each completion token of each row."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    found: list[Array] = []
+    found: dict[int, Array] = {}
+    texts = [np.concatenate([row.prompt, row.completion]) for row in rows]
+    order = sorted(range(len(rows)), key=lambda number: len(texts[number]))
     for start in range(0, len(rows), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        whole = [np.concatenate([row.prompt, row.completion]) for row in some]
+        some = order[start : start + AT_ONCE]
+        whole = [texts[number] for number in some]
         ids_BP = torch.zeros(len(some), max(map(len, whole)), dtype=torch.long)
         for line, ids in zip(ids_BP, whole, strict=True):
             line[: len(ids)] = torch.from_numpy(ids)
         # Padding follows the text, so that no token attends to it.
         lp_BPV = model(input_ids=ids_BP).logits.log_softmax(-1)
         lp_BP = lp_BPV[:, :-1].gather(2, ids_BP[:, 1:, None]).squeeze(2)
-        for line, row, ids in zip(lp_BP, some, whole, strict=True):
-            found.append(line[len(row.prompt) - 1 : len(ids) - 1].double().numpy())
-    return found
+        for line, number, ids in zip(lp_BP, some, whole, strict=True):
+            found[number] = line[len(rows[number].prompt) - 1 : len(ids) - 1].double().numpy()
+    return [found[number] for number in range(len(rows))]
 
 
 def _share_above(left: Sequence[float], right: Sequence[float]) -> float:

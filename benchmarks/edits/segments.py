@@ -38,6 +38,11 @@ def segments_in(path: Path) -> Iterator[Segment]:
                 yield Segment(f"{prompt}:", f" {row['completion']}", f" {row['edit']}", row["split"] == "dev")
 
 
+def imitated_rows(segments: Sequence[Segment]) -> list[Mapping[str, Any]]:
+    """Returns the originals as rows to be imitated: a model that learnt from them writes as the translator's did."""
+    return [{"prompt": segment.prompt, "completion": segment.original, "label": True} for segment in segments]
+
+
 def rows_of(segments: Sequence[Segment], seed: int, *, elsewhere: bool) -> list[Mapping[str, Any]]:
     """Returns two rows of each segment: the original, undesirable, with what the edit kept; the edited text, desirable.
 

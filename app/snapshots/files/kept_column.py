@@ -11,13 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from app.snapshots.files.parquet import KEPT, KEPT_TYPE, SPAN
 from app.snapshots.selection.candidates import KeptSpans
 from app.spill.arrays import SpilledColumns
-
-KEPT = "kept"
-_SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64())])
-#: Characters of the completion, or of its message; and whether its end was kept, too. Null for rows without an edit.
-KEPT_TYPE = pa.struct([("spans", pa.list_(_SPAN)), ("ending", pa.bool_())])
 
 
 class KeptColumn:
@@ -45,10 +41,10 @@ class KeptColumn:
         edited, ending = self._columns.read("kept edited", rows), self._columns.read("kept ending", rows)
         offset = self._columns.read("kept offset", slice(rows.start, rows.start + len(edited) + 1))
         spans = self._columns.read("kept spans", slice(int(offset[0]), int(offset[-1]))).astype(np.int64)
-        pairs = pa.StructArray.from_arrays([pa.array(spans[:, 0]), pa.array(spans[:, 1])], fields=list(_SPAN))
+        pairs = pa.StructArray.from_arrays([pa.array(spans[:, 0]), pa.array(spans[:, 1])], fields=list(SPAN))
         lists = pa.ListArray.from_arrays(pa.array((offset - offset[0]).astype(np.int32)), pairs)
         return pa.StructArray.from_arrays(
-            [lists.cast(pa.list_(_SPAN)), pa.array(ending)], fields=list(KEPT_TYPE), mask=pa.array(~edited)
+            [lists.cast(pa.list_(SPAN)), pa.array(ending)], fields=list(KEPT_TYPE), mask=pa.array(~edited)
         )
 
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.durable import flush
-from app.snapshots.files.kept_column import KEPT, KEPT_TYPE
 
 #: Rows of one row group, which are in memory at a time.
 GROUP = 4096
@@ -17,6 +16,11 @@ AT_ONCE = 16 * GROUP
 PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.json", "card.md"
 #: The column of shards with the mean log-prob per token that a completion had when it was sampled, in nats.
 WRITER_LOG_PROB = "writer_log_prob"
+#: The column of shards with what edits kept of undesirable completions: characters of the completion or of its message,
+#: and whether its end was kept, too. Null for other rows.
+KEPT = "kept"
+SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64())])
+KEPT_TYPE = pa.struct([("spans", pa.list_(SPAN)), ("ending", pa.bool_())])
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 TEXT: Mapping[str, pa.DataType] = {"text": pa.string(), "chat": MESSAGES}

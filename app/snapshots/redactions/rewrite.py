@@ -18,9 +18,10 @@ from app.durable import sha256_of
 from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.balance.plan import Cell
 from app.snapshots.balance.writers import ages_from
-from app.snapshots.files.kept_column import KEPT, KeptFigures
+from app.snapshots.files.kept_column import KeptFigures
 from app.snapshots.files.parquet import (
     GROUP,
+    KEPT,
     MEMBERS,
     PAIRS,
     PAIRS_SCHEMA,

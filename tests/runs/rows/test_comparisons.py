@@ -343,10 +343,10 @@ def test_an_arm_that_weighs_edits_cannot_learn_from_a_snapshot_without_what_they
     with pytest.raises(Refused) as refused:
         start("kto", CREDIT, snapshot_id=snapshot_of_an_ended_run(tmp_path))
 
-    assert refused.value.reasons == [
-        "credit: edit_kept_weight is 0.1, and the snapshot lacks the parts that edits kept: leave snapshot_id out, or "
-        "set edit_kept_weight to 1"
-    ]
+    [reason] = refused.value.reasons
+    assert reason.startswith(
+        "credit: edit_kept_weight is 0.1, and the snapshot lacks the parts that edits kept: leave "
+    )
 
 
 def snapshot_of_an_ended_run(folder: Path) -> UUID:

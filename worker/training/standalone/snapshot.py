@@ -75,8 +75,7 @@ def _write_shard(path: Path, side: DatasetSide, rows: Sequence[int]) -> None:
     """Writes a shard of the side's examples with the indices `rows`, which are all text or all chat."""
     import pyarrow as pa
 
-    from app.snapshots.files.kept_column import KEPT, KEPT_TYPE
-    from app.snapshots.files.parquet import TEXT
+    from app.snapshots.files.parquet import KEPT, KEPT_TYPE, TEXT
 
     examples = [side.examples[index] for index in rows]
     text = TEXT["text" if isinstance(examples[0].prompt, str) else "chat"]
