@@ -38,7 +38,7 @@ _WITHOUT_SPACES = (
 )
 
 
-class Kept(NamedTuple):
+class KeptParts(NamedTuple):
     """The kept parts of a text.
 
     spans   (start, end) in characters of the original: ascending, apart from each other, none empty
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
     ending: bool
 
 
-class _Part(NamedTuple):
+class _TextPart(NamedTuple):
     """A part of a text and the white space before it."""
 
     start: int
@@ -67,12 +67,12 @@ class _Run(NamedTuple):
     size: int
 
 
-def kept(original: str, edited: str) -> Kept:
+def kept(original: str, edited: str) -> KeptParts:
     """Returns the parts of `original` that are in `edited`, in the same order. The white space before a kept part is
     kept if it is the same in both texts.
     """
     if original == edited:
-        return Kept(((0, len(original)),) if original else (), ending=True)
+        return KeptParts(((0, len(original)),) if original else (), ending=True)
     before, after = list(_parts(original)), list(_parts(edited))
     runs = list(_kept_runs(before, after))
     spans = [
@@ -85,16 +85,16 @@ def kept(original: str, edited: str) -> Kept:
     ending = bool(runs) and runs[-1][:2] == (len(before) - runs[-1].size, len(after) - runs[-1].size)
     if ending and original[before[-1].end :] == edited[after[-1].end :]:
         spans[-1] = (spans[-1][0], len(original))
-    return Kept(_joined(spans), ending)
+    return KeptParts(_joined(spans), ending)
 
 
-def kept_by_all(edits: Sequence[Kept]) -> Kept:
+def kept_by_all(edits: Sequence[KeptParts]) -> KeptParts:
     """Returns what every edit of a text kept. There must be at least one."""
     first, *others = edits
     spans = first.spans
     for other in others:
         spans = tuple(_overlaps(spans, other.spans))
-    return Kept(spans, all(edit.ending for edit in edits))
+    return KeptParts(spans, all(edit.ending for edit in edits))
 
 
 def _overlaps(spans: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -109,10 +109,10 @@ def _overlaps(spans: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]
             j += 1
 
 
-def _parts(text: str) -> Iterator[_Part]:
+def _parts(text: str) -> Iterator[_TextPart]:
     end = 0
     for match in _pattern().finditer(text):
-        yield _Part(*match.span(), text[end : match.start()], match[0], match.lastgroup == "word")
+        yield _TextPart(*match.span(), text[end : match.start()], match[0], match.lastgroup == "word")
         end = match.end()
 
 
@@ -130,7 +130,7 @@ def _pattern() -> re.Pattern[str]:
     return re.compile(f"(?P<word>{word})|(?P<sign>{sign})")
 
 
-def _sentences(parts: Sequence[_Part]) -> list[range]:
+def _sentences(parts: Sequence[_TextPart]) -> list[range]:
     """Returns the parts of each sentence."""
     starts = [0]
     ended = False
@@ -142,7 +142,7 @@ def _sentences(parts: Sequence[_Part]) -> list[range]:
     return [range(*bounds) for bounds in zip(starts, [*starts[1:], len(parts)], strict=True)]
 
 
-def _kept_runs(before: Sequence[_Part], after: Sequence[_Part]) -> Iterator[_Run]:
+def _kept_runs(before: Sequence[_TextPart], after: Sequence[_TextPart]) -> Iterator[_Run]:
     """Yields the runs of kept parts, in their order."""
     numbers: dict[str, int] = {}
     mine, theirs = ([numbers.setdefault(part.text, len(numbers)) for part in parts] for parts in (before, after))
@@ -236,7 +236,7 @@ def _equal_runs(mine: Sequence[int], theirs: Sequence[int]) -> Iterator[_Run]:
         yield _Run(end, other_end, same)
 
 
-def _without_accidents(runs: Sequence[_Run], mine: Sequence[_Part], theirs: Sequence[_Part]) -> list[_Run]:
+def _without_accidents(runs: Sequence[_Run], mine: Sequence[_TextPart], theirs: Sequence[_TextPart]) -> list[_Run]:
     """Returns the runs without short ones between replacements that are no shorter, in characters.
 
     A run that is left out becomes part of the replacements around it, so the one before it is looked at again.
@@ -264,7 +264,7 @@ def _without_accidents(runs: Sequence[_Run], mine: Sequence[_Part], theirs: Sequ
     return left[1:-1]
 
 
-def _ends(parts: Sequence[_Part]) -> list[int]:
+def _ends(parts: Sequence[_TextPart]) -> list[int]:
     """Returns the number of characters in the parts before each one, and in all of them."""
     ends = [0]
     for part in parts:

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from app.labels.kept_spans import Kept, kept
+from app.labels.kept_spans import KeptParts, kept
 
 #: Translations into English, which the model can read at least; of others it knows not one word.
 LANGUAGES = ("et-en", "ro-en", "ru-en")
@@ -23,7 +23,7 @@ class Segment(NamedTuple):
     held_out: bool
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> KeptParts:
         return kept(self.original, self.edited)
 
 
@@ -59,12 +59,12 @@ def rows_of(segments: Sequence[Segment], seed: int, *, elsewhere: bool) -> list[
     return rows
 
 
-def _elsewhere(segment: Segment, rng: Random) -> Kept:
+def _elsewhere(segment: Segment, rng: Random) -> KeptParts:
     """Returns spans of as many words as the edit kept, chosen at random."""
     words = words_of(segment.original)
     spans = segment.kept.spans
     count = sum(any(start <= word[0] and word[1] <= end for start, end in spans) for word in words)
-    return Kept(tuple(sorted(rng.sample(words, count))), segment.kept.ending)
+    return KeptParts(tuple(sorted(rng.sample(words, count))), segment.kept.ending)
 
 
 def words_of(text: str) -> list[tuple[int, int]]:

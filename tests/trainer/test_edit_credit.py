@@ -1,4 +1,4 @@
-"""Of an edited completion, what the edit kept weighs less: from the shard to the token weights and training.json."""
+"""The lesser weight of what an edit kept of a completion, from the shard to the token weights and training.json."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.labels.kept_spans import Kept, kept, kept_by_all
+from app.labels.kept_spans import KeptParts, kept, kept_by_all
 
 #: Words and signs of several scripts, with combining marks and emoji.
 WORDS = st.sampled_from(
@@ -93,7 +93,7 @@ def test_spans_are_ascending_parts_of_the_original_and_kept_in_order_in_the_edit
 
 @given(TEXTS)
 def test_of_a_text_that_did_not_change_everything_is_kept(text):
-    assert kept(text, text) == Kept(((0, len(text)),) if text else (), ending=True)
+    assert kept(text, text) == KeptParts(((0, len(text)),) if text else (), ending=True)
 
 
 @given(TEXTS, TEXTS, TEXTS)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from app.labels.kept_spans import Kept, kept
+from app.labels.kept_spans import KeptParts, kept
 from worker.training.standalone.examples import Example
 from worker.training.standalone.labels import row_error, shown
 from worker.training.standalone.reading import Record
@@ -41,7 +41,7 @@ def _text(edited: Any, place: str) -> str:
     return content
 
 
-def _kept(given: Any, length: int, place: str) -> Kept:
+def _kept(given: Any, length: int, place: str) -> KeptParts:
     if isinstance(given, str):  # a cell of a CSV file
         with suppress(ValueError):
             given = json.loads(given)
@@ -61,4 +61,4 @@ def _kept(given: Any, length: int, place: str) -> Kept:
     ending = given.get("ending")
     if not isinstance(ending, bool):
         raise row_error(place, f"kept: ending is {shown(ending)}: write true or false")
-    return Kept(tuple(spans), ending)
+    return KeptParts(tuple(spans), ending)

@@ -9,7 +9,7 @@ from thumbwheel.row_checks import REASONS
 from thumbwheel.wire.recipe import PairsFrom
 
 from app.durable import sha256_of
-from app.labels.kept_spans import Kept
+from app.labels.kept_spans import KeptParts
 from app.snapshots.balance.enough import ClassTally
 from worker.training.files.sealed import write_sealed
 from worker.training.standalone.dataset import Dataset, DatasetSide
@@ -100,7 +100,7 @@ def _write_shard(path: Path, side: DatasetSide, rows: Sequence[int]) -> None:
     _write_table(path, columns)
 
 
-def _kept(kept: Kept) -> dict[str, Any]:
+def _kept(kept: KeptParts) -> dict[str, Any]:
     return {"spans": [{"start": start, "end": end} for start, end in kept.spans], "ending": kept.ending}
 
 
