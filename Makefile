@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback families verify-vllm check up migrate openapi lock docker-config venv study-edits
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -32,6 +32,9 @@ compare: venv ## eleven ways to use feedback, KTO and DPO among them, on the dem
 
 study-rounds: venv ## what makes later rounds of the loop better, on the demo's support desk; QUICK=1: one seed, three rounds; a part with ONLY=all-votes SEEDS=1,2
 	@$(PYTHON_VENV) -m benchmarks.rounds $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(ARGS)
+
+study-edits: venv ## what it gives to punish only what an edit changed, on post-edits of translations, in ten minutes; a part with SEEDS=1
+	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m benchmarks.edits $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 bench-ingest: venv ## events a second, single and in batches, against an endpoint that stores nothing, an ORM and COPY; QUICK=1 takes three minutes
 	@$(PYTHON_VENV) -m benchmarks.ingest $(if $(QUICK),--quick) $(ARGS)

@@ -79,6 +79,7 @@ def snapshot(claimed: Claimed, folder: Path) -> None:
             shipped_checkpoint_id=claimed.shipped_checkpoint_id,
             folder=folder / "snapshot",
             pairs=claimed.recipe.pairs,
+            kept_spans=claimed.kept_spans,
         )
         recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
         leases.snapshotted(session, claimed.lease, built.id, recipe)

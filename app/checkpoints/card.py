@@ -91,6 +91,7 @@ def card(manifest: Mapping[str, Any], samples: Sequence[Mapping[str, Row]] = ())
         _table(("count", "value"), sorted(_flat({**snapshot["counts"], "pairs": snapshot.get("pairs", {})}))),
         trained,
         *_off_policy(training),
+        *_edits(training),
         *_dropped(training, scores),
         f"## Scores on {_number(scores.get('rows'))} held-out rows",
         _table(("figure", "value", "interval", "meaning"), figures),
@@ -168,6 +169,21 @@ def _off_policy(training: Mapping[str, Any]) -> Sequence[str]:
         f"Of the rows, {known:,} have the log-probs with which they were sampled, {unknown:,} have none. The reference "
         f"gives the former log-probs that differ by {_number(report['mean_absolute_difference'])} nats per token on "
         f"average; over 0.5 is far. {used}"
+    )
+    return [paragraph]
+
+
+def _edits(training: Mapping[str, Any]) -> Sequence[str]:
+    """Returns how many rows were weighed by what an edit kept, as a paragraph; nothing if the recipe weighed none."""
+    report = training.get("edits")
+    if not isinstance(report, Mapping):
+        return []
+    if not report["rows"]:
+        return ["No undesirable row had what an edit kept of it, so edit_kept_weight changed nothing."]
+    weight = _number(_at(training, ("recipe", "edit_kept_weight")))
+    paragraph = (
+        f"Of the undesirable rows, {report['rows']:,} were edited by users, who kept {report['kept_share']:.0%} of the "
+        f"{report['tokens']:,} tokens. A kept token weighed {weight}, a changed one 1 (edit_kept_weight)."
     )
     return [paragraph]
 

@@ -11,6 +11,8 @@ from thumbwheel.wire.policies import Says, SaysUnless
 from app.labels.edits import Severity
 
 THOUSANDTHS = 1000
+#: The reasons of verdicts that rest on an edit.
+EDIT_REASONS = ("edit_unchanged", "edit_cosmetic", "edit_substantive", "edit_rewritten")
 
 
 @dataclass(frozen=True)

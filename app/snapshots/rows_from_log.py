@@ -67,6 +67,7 @@ def choose(
     checkpoint_id: UUID | None = None,
     since: int = 0,
     pairs: PairsFrom = DEFAULT_PAIRS,
+    kept_spans: bool = False,
 ) -> Chosen:
     """Chooses the rows from the feedback up to `watermark`, and collects their texts in `stored`.
 
@@ -75,6 +76,7 @@ def choose(
     log_probs      reads the log-probs of registered completions, too
     checkpoint_id  if given, only completions of this checkpoint give rows
     since          signals after this position count as new
+    kept_spans     compares edits with their originals, to find the parts that they kept
     """
     adopted = policies.adopted(session, project)
     guards = adopted.policy.guards
@@ -102,7 +104,7 @@ def choose(
         rows = keep(parts(), stored.near)
     malloc.give_back()
     source = LogTexts(session, project, watermark, log_probs=log_probs)
-    candidates, drops["tool_calls"] = gather(rows, source, stored, guards.duplicates)
+    candidates, drops["tool_calls"] = gather(rows, source, stored, guards.duplicates, kept_spans=kept_spans)
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
     malloc.give_back()

@@ -129,11 +129,13 @@ def build(
     shipped_checkpoint_id: UUID | None,
     folder: Path,
     pairs: PairsFrom = DEFAULT_PAIRS,
+    kept_spans: bool = False,
 ) -> Built:
     """Makes the snapshot of the feedback up to `watermark` in `folder`, stores its files, then registers it.
 
     `objective` and `pairs` set the requirements that the rows must meet and do not change the rows, except that `pairs`
-    decides whether pairs are derived from labels. An identical snapshot of the project is registered only
+    decides whether pairs are derived from labels. `kept_spans` adds a column with the parts of undesirable completions
+    that edits kept. An identical snapshot of the project is registered only
     once. Raises `Refused` with every reason, or `ErasedMeanwhile`.
     """
     only = _only(rules, shipped_checkpoint_id)
@@ -142,7 +144,7 @@ def build(
         try:
             chosen = choose(
                 session, project, rules, watermark, stored,
-                store_new=True, log_probs=True, checkpoint_id=only, pairs=pairs,
+                store_new=True, log_probs=True, checkpoint_id=only, pairs=pairs, kept_spans=kept_spans,
             )  # fmt: skip
         except KeyError as error:  # a text was erased after the log was read
             if projects.erasures(session, project) != erasures:

@@ -1,8 +1,6 @@
 """The votes of a round: replies of the live model, its users' reactions, and the rows that they give."""
 
-import difflib
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, exp, log
@@ -12,6 +10,7 @@ from random import Random
 from thumbwheel.wire import Edit
 
 from app.durable import write_atomically
+from app.labels import kept_spans
 from benchmarks.desk_study.labels import CHECKPOINT, rows_of
 from benchmarks.desk_study.tickets import different_tickets
 from benchmarks.desk_study.workdir import Example, Span
@@ -130,15 +129,9 @@ def _draft(desk: sampling.Desk, row: VotedRow) -> SampledReply:
 
 
 def spans_of(row: VotedRow, weight: float) -> Iterator[Span]:
-    """Yields the parts of an edited reply that the edit kept, with `weight`: whole words, with the space before."""
-    before, after = (re.findall(r"\s*\S+", text) for text in (row.completion, row.edited or ""))
-    starts = [0]
-    for word in before:
-        starts.append(starts[-1] + len(word))
-    matches = difflib.SequenceMatcher(None, [w.strip() for w in before], [w.strip() for w in after], autojunk=False)
-    for first, _, size in matches.get_matching_blocks():
-        if size:
-            yield starts[first], starts[first + size], weight
+    """Yields the parts of an edited reply that the edit kept, with `weight`."""
+    for start, end in kept_spans.kept(row.completion, row.edited or "").spans:
+        yield start, end, weight
 
 
 def audited(rows: Sequence[VotedRow], seed: int) -> tuple[float, float]:

@@ -96,7 +96,9 @@ def gathered(said: Sequence[Reply], duplicates: Duplicates | None = None) -> tup
                 "moment": pl.Series(
                     [NOON + timedelta(minutes=one.minutes) for _, _, one in votes], dtype=pl.Datetime("us", "UTC")
                 ),
+                "position": pl.Series([one.number for _, _, one in votes], dtype=pl.Int64),
                 "desirable": pl.Series([one.label for _, _, one in votes], dtype=pl.Boolean),
+                "reason": pl.Series(["thumbs_up" if one.label else "thumbs_down" for _, _, one in votes], dtype=NAME),
             }
         ),
         rewrites=pl.DataFrame(

@@ -119,6 +119,7 @@ def _stage_snapshot(claimed: Claimed, folder: Path) -> tuple[UUID, Recipe]:
             shipped_checkpoint_id=claimed.shipped_checkpoint_id,
             folder=folder,
             pairs=claimed.recipe.pairs,
+            kept_spans=claimed.kept_spans,
         )
         recipe = resolve(claimed.recipe, built.weight_desirable, built.weight_undesirable)
         leases.snapshotted(session, claimed.lease, built.id, recipe)

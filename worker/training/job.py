@@ -80,7 +80,12 @@ class Job:
         excluded: dict[str, Any] = dict.fromkeys(("save_every_steps", "save_every_minutes", "pairs", "weigh_up"), True)
         # A run has the identity that it had before these fields: samples decide nothing, nor does a field that is off.
         excluded["evaluation"] = {"temperature", "sample_minutes", "sample_tokens", "replay", "few_shots"}
-        off: dict[str, Any] = {"max_tokens": None, "prompt_share": 1, "behaviour_correction": False}
+        off: dict[str, Any] = {
+            "max_tokens": None,
+            "prompt_share": 1,
+            "behaviour_correction": False,
+            "edit_kept_weight": 1,
+        }
         excluded |= {name: True for name, value in off.items() if getattr(self.recipe, name) == value}
         parts: list[Any] = [
             self.recipe.model_dump(mode="json", exclude=excluded),

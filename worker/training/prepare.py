@@ -77,6 +77,7 @@ def _prepared(job: Job, ranks: Ranks) -> Start:
         tokens,
         max_length,
         weigh_tokens=weigh_tokens,
+        kept_weight=recipe.edit_kept_weight,
         tokenised=dropped.tokens_file(workdir, "train"),
         keeps=ranks.writes,
         vocabulary=vocabulary,

@@ -52,6 +52,7 @@ def _summary(
         "tokens_cut": start.read.tokens_cut,
         "reference": {"scored": reference.scored, "cached": reference.cached},
         "off_policy": None if writers is None else writers.report(corrected=recipe.behaviour_correction),
+        "edits": start.read.edited.report() if recipe.edit_kept_weight < 1 else None,
         "seconds": saver.seconds,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "ranks": world,

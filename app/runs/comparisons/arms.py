@@ -28,6 +28,8 @@ KNOWN: Mapping[str, Mapping[str, Any]] = {
 }
 #: Fields that an objective without class weights must leave at these values.
 WITHOUT_CLASSES: Mapping[str, Any] = {"lambda_desirable": "auto", "lambda_undesirable": "auto", "balance": "weights"}
+#: The field that an objective of whole rows must leave at this value.
+BY_ROW: Mapping[str, Any] = {"edit_kept_weight": 1.0}
 
 
 def changes_of_arms(arms: Sequence[wire.NewArm], project: Recipe) -> list[dict[str, Any] | None]:
@@ -75,11 +77,10 @@ def _fault(arm: wire.NewArm) -> str | None:
 def _changes(arm: wire.NewArm, project: Recipe) -> dict[str, Any]:
     changes = {**KNOWN.get(arm.name, {}), **arm.changes.given()}
     objective = cast(ObjectiveName, changes.get("objective", project.objective))
-    if objective not in WITHOUT_LAMBDA:
-        return changes
+    needed = {**(WITHOUT_CLASSES if objective in WITHOUT_LAMBDA else {}), **({} if objective == "tkto" else BY_ROW)}
     fitted = {
         name: value
-        for name, value in WITHOUT_CLASSES.items()
+        for name, value in needed.items()
         if getattr(project, name) not in (value, 1.0) and name not in changes
     }
     return {**changes, **fitted}

@@ -19,4 +19,15 @@ def refusals_on(manifest: Mapping[str, Any], recipe: Recipe, rules: wire.Snapsho
     """Returns the reasons why a recipe cannot learn from the snapshot, each with a remedy."""
     pairs = snapshots.usable_pairs(manifest["pairs"]["sources"]["train"], recipe.pairs)
     plan = wire.BalancePlan.model_validate({**manifest["plan"], "pairs": pairs})
-    return snapshots.refusals_of(plan, 0, rules, recipe.objective)
+    reasons = snapshots.refusals_of(plan, 0, rules, recipe.objective)
+    if recipe.edit_kept_weight < 1 and "edits" not in manifest:
+        reasons.append(_without_kept_spans(recipe))
+    return reasons
+
+
+def _without_kept_spans(recipe: Recipe) -> wire.Refusal:
+    fact = f"edit_kept_weight is {recipe.edit_kept_weight:g}, and the snapshot lacks the parts that edits kept"
+    remedy = "leave snapshot_id out, or set edit_kept_weight to 1"
+    return wire.Refusal(
+        code="no_kept_spans", of=None, have=None, need=None, more=None, reason=f"{fact}: {remedy}", remedy=remedy
+    )

@@ -49,6 +49,7 @@ class Claimed:
     shipped_checkpoint_id: UUID  # when the run, or the comparison that it is a part of, was requested
     suites: Sequence[wire.SuiteOfRun] = ()  # those that its evaluation runs
     retries: UUID | None = None  # the run whose saved state it may take over
+    kept_spans: bool = False  # whether a recipe that learns from its snapshot weighs what edits kept
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def claim(session: Session, run_id: UUID, owner: str) -> Claimed | None:
         store.reference_of_group(session, row) or row.reference_checkpoint_id,
         [wire.SuiteOfRun.model_validate(suite) for suite in row.suites],
         row.source_run_id if row.source == "retry" else None,
+        any(recipe.get("edit_kept_weight", 1) < 1 for recipe in store.recipes_of_snapshot(session, row)),
     )
 
 

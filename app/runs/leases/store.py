@@ -103,6 +103,12 @@ def keep_metrics(session: Session, run_id: UUID, lines: Sequence[dict[str, Any]]
         session.execute(KEEP_METRICS, {"run_id": run_id, "lines": list(by_step.values())})
 
 
+def recipes_of_snapshot(session: Session, row: Run) -> list[dict[str, Any]]:
+    """Returns the recipes that learn from the snapshot of this run: its own, and those of its comparison's arms."""
+    arms = session.scalar(select(ComparisonJob.arms).where(ComparisonJob.id == row.group_id)) or []
+    return [row.recipe, *(arm["recipe"] for arm in arms if arm["recipe"] is not None)]
+
+
 def silent(session: Session) -> Sequence[Run]:
     """Returns the claimed runs whose lease has expired, including paused ones, locked until the transaction ends. Skips
     locked rows.

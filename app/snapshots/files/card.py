@@ -48,6 +48,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "",
         *_pairs(manifest["pairs"]),
         "",
+        *_edits(manifest.get("edits")),
         *_writers(manifest.get("writers"), manifest["rules"]),
         "## Splits",
         "",
@@ -136,6 +137,26 @@ def _pairs(pairs: Mapping[str, Any]) -> list[str]:
         "",
         f"- Compared, but tied and so no pair: {pairs['tied']}",
         f"- Completions without a label, used for pairs alone: {for_pairs}",
+    ]
+
+
+def _edits(by_split: Mapping[str, Mapping[str, int]] | None) -> list[str]:
+    """Returns the section about what users' edits kept of undesirable rows."""
+    if by_split is None:
+        return []
+    return [
+        "## Edits",
+        "",
+        "Undesirable rows that users edited, and the characters that all edits of a row kept:",
+        "",
+        "| split | rows | characters | kept |",
+        "|---|---|---|---|",
+        *(
+            f"| {split} | {part['rows']} | {part['characters']} "
+            f"| {part['kept_characters'] / max(part['characters'], 1):.0%} |"
+            for split, part in by_split.items()
+        ),
+        "",
     ]
 
 

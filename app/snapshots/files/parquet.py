@@ -16,6 +16,11 @@ AT_ONCE = 16 * GROUP
 PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.json", "card.md"
 #: The column of shards with the mean log-prob per token that a completion had when it was sampled, in nats.
 WRITER_LOG_PROB = "writer_log_prob"
+#: The column of shards with what edits kept of undesirable completions: characters of the completion or of its message,
+#: and whether its end was kept, too. Null for other rows.
+KEPT = "kept"
+SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64())])
+KEPT_TYPE = pa.struct([("spans", pa.list_(SPAN)), ("ending", pa.bool_())])
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 TEXT: Mapping[str, pa.DataType] = {"text": pa.string(), "chat": MESSAGES}
@@ -41,11 +46,11 @@ MEMBERS_SCHEMA = pa.schema(
 )
 
 
-def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False) -> pa.Schema:
+def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False, kept: bool = False) -> pa.Schema:
     """Returns the columns of a shard whose prompts are texts or chats.
 
     `position` is the row's place in its split, over both formats; rows without a label, which only pairs need, come
-    last. `log_probs`: whether there is a column `WRITER_LOG_PROB`.
+    last. `log_probs`: whether there is a column `WRITER_LOG_PROB`. `kept`: whether there is a column `KEPT`.
     """
     return pa.schema(
         [
@@ -59,6 +64,7 @@ def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False) -
             pa.field("signal_time", pa.timestamp("us", "UTC"), nullable=False),
             pa.field("position", pa.int64(), nullable=False),
             *([pa.field(WRITER_LOG_PROB, pa.float64())] if log_probs else []),
+            *([pa.field(KEPT, KEPT_TYPE)] if kept else []),
         ]
     )
 

@@ -20,6 +20,7 @@ from app.durable import flush, sha256_of
 from app.prefetch import ahead
 from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.files.card import card
+from app.snapshots.files.kept_column import KeptColumn, KeptFigures
 from app.snapshots.files.parquet import (
     AT_ONCE,
     CARD,
@@ -38,7 +39,7 @@ from app.snapshots.files.parquet import (
 )
 from app.snapshots.leakage.containment import Answers
 from app.snapshots.prompts.split import Split
-from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.candidates import Candidates, KeptSpans
 from app.snapshots.selection.pairs import SOURCES
 from app.snapshots.selection.selected_rows import FORMATS, SPLITS, Format, Selection
 from app.spill.arrays import SpilledColumns
@@ -52,6 +53,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
     numbers = _positions(selection)
     answers = Answers()
     log_probs = _has_log_probs(selection, candidates)
+    kept, figures = candidates.kept, KeptFigures()
     labelled_rows, alone = len(selection.candidate), selection.for_pairs
     for labelled, split, kind in product((True, False), SPLITS, FORMATS):
         which = (selection if labelled else alone).shard(split, kind).astype(np.int32)
@@ -59,10 +61,13 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
             continue
         path = folder / f"{split}-{kind}{'' if labelled else '-for-pairs'}.parquet"
         of_shard = which if labelled else which + labelled_rows
-        rows = _Rows(kind, of_shard, numbers, selection, candidates, texts, log_probs=log_probs)
-        schema = shard_schema(kind, labelled=labelled, log_probs=log_probs)
-        with parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
+        rows = _Rows(
+            kind, of_shard, numbers, selection, candidates, texts,
+            log_probs=log_probs, kept=kept if labelled else None,
+        )  # fmt: skip
+        with parquet(path, rows.schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for group in ahead(rows.groups()):
+                figures.add(split, group)
                 if labelled:
                     answers.add(rows.answers_of(group), held_out=split != "train")
                 writer.write_table(group, row_group_size=GROUP)
@@ -90,6 +95,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
         "capped": selection.capped,
         "equal_answers": answers.report(),
         "warnings": warnings(selection.tallies["holdout"]),
+        **figures.entry(),
     }
 
 
@@ -183,6 +189,7 @@ class _Rows:
         texts: SpilledTexts,
         *,
         log_probs: bool,
+        kept: KeptSpans | None,
     ) -> None:
         self._kind, self._texts, self._many = kind, texts, len(rows)
         self._reasons = pa.array(candidates.reasons, pa.string())
@@ -202,6 +209,7 @@ class _Rows:
         put("prompt place", candidates.prompts.place[prompt])
         put("prompt length", candidates.prompts.length[prompt])
         completion = candidates.completion[candidate]
+        self._kept = None if kept is None else KeptColumn(self._columns, kept, candidate)
         none = len(candidates.checkpoints)
         checkpoint = candidates.checkpoint[completion]
         put("checkpoint", np.where(checkpoint < 0, none, checkpoint))
@@ -212,6 +220,9 @@ class _Rows:
         if means is not None:  # an edited text is not what the server sampled
             put("log prob", np.where(self._columns.read("edit") == 0, means[completion], np.nan))
         self._ids = candidates.ids
+        self.schema = shard_schema(
+            kind, labelled=self._labelled, log_probs=self._log_probs, kept=self._kept is not None
+        )
 
     def groups(self) -> Iterator[pa.Table]:
         for start in range(0, self._many, GROUP):
@@ -242,8 +253,9 @@ class _Rows:
                 pa.array(of("moment")).cast(pa.timestamp("us", "UTC")),
                 pa.array(of("position")),
                 *([pa.array(of("log prob"), from_pandas=True)] if self._log_probs else []),  # NaN becomes null
+                *([self._kept.read(rows)] if self._kept is not None else []),
             ],
-            schema=shard_schema(self._kind, labelled=self._labelled, log_probs=self._log_probs),
+            schema=self.schema,
         )
 
 

@@ -18,8 +18,10 @@ from app.durable import sha256_of
 from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.balance.plan import Cell
 from app.snapshots.balance.writers import ages_from
+from app.snapshots.files.kept_column import KeptFigures
 from app.snapshots.files.parquet import (
     GROUP,
+    KEPT,
     MEMBERS,
     PAIRS,
     PAIRS_SCHEMA,
@@ -110,6 +112,7 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
     gone: dict[str, set[int]] = {}
     for member in members_of(folder / MEMBERS, completion_ids):
         gone.setdefault(member.shard, set()).add(member.number)
+    figures = KeptFigures()
     tallies: dict[Split, _SplitTotals] = {split: _SplitTotals() for split in manifest["counts"]}
     shards: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     numbers = {}
@@ -122,12 +125,15 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
         if not keep.any():
             continue
         path = rest / shard["path"]
-        log_probs = WRITER_LOG_PROB in pq.read_schema(folder / shard["path"]).names
-        schema = shard_schema(shard["format"], labelled=labelled, log_probs=log_probs)
+        names = pq.read_schema(folder / shard["path"]).names
+        schema = shard_schema(
+            shard["format"], labelled=labelled, log_probs=WRITER_LOG_PROB in names, kept=KEPT in names
+        )
         with parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for table in _kept(folder / shard["path"], keep):
                 if labelled:
                     tallies[shard["split"]].add(table)
+                    figures.add(shard["split"], table)
                 writer.write_table(table, row_group_size=GROUP)
         shards[labelled].append({**shard, "rows": int(keep.sum()), "sha256": sha256_of(path)})
     pairs = _pairs(folder / PAIRS, numbers)
@@ -149,6 +155,7 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
         "counts": {split: counts_of(counted.tally) for split, counted in tallies.items()},
         "reasons": {split: dict(sorted(counted.reasons.items())) for split, counted in tallies.items()},
         "warnings": warnings(tallies["holdout"].tally),
+        **figures.entry(),
     }  # fmt: skip
     newest = max(int(counted.moments().max(initial=0)) for counted in tallies.values())
     train = tallies["train"]

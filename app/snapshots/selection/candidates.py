@@ -5,7 +5,7 @@ Legend: N rows, P distinct prompts, C completions with signals.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,21 @@ from numpy.typing import NDArray
 from app.snapshots.selection.text_keys import AT_ONCE, Prompts
 from app.spill.arrays import SpilledColumns
 from app.spill.texts import SpilledTexts
+
+
+class KeptSpans(NamedTuple):
+    """The parts that edits kept of E undesirable completions, with K spans.
+
+    row     (E,) candidates, ascending
+    ending  (E,) whether the edits kept the end of the completion
+    offset  (E + 1,) where the spans of each begin, and the end of the last
+    spans   (K, 2) first character and last + 1
+    """
+
+    row: NDArray[np.int32]
+    ending: NDArray[np.bool_]
+    offset: NDArray[np.int64]
+    spans: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,14 @@ class Candidates:
         """The (C,) mean log-probs per token of the completions, in nats, as their servers gave them; NaN for those
         without. None if none has any."""
         return self.columns.read("writer log prob") if "writer log prob" in self.columns else None
+
+    @property
+    def kept(self) -> KeptSpans | None:
+        """The parts that edits kept; None if edits were not compared with their originals."""
+        if "kept row" not in self.columns:
+            return None
+        row, ending, count, spans = (self.columns.read(f"kept {name}") for name in ("row", "ending", "count", "spans"))
+        return KeptSpans(row, ending, np.concatenate(([0], np.cumsum(count, dtype=np.int64))), spans)
 
     @property
     def completion(self) -> NDArray[np.int32]:

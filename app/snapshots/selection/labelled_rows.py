@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.labels.policy import EDITED_TEXT
-from app.labels.verdicts import THOUSANDTHS
+from app.labels.verdicts import EDIT_REASONS, THOUSANDTHS
 from app.labels.whole_log.events import NAME
 from app.labels.whole_log.labelled import Labelled
 
@@ -49,6 +49,8 @@ class LabelledRows:
     moment               time of the newest signal behind the row, µs since 1970
     members              (row, actor) of each actor on the winning side, or who compared it; actors are ranked by id
     compared             comparisons among the C completions
+    edits                (row, position) of the edits of each undesirable completion that are a reason of its label or
+                         whose text is a row
     """
 
     ids: pa.Array
@@ -66,6 +68,7 @@ class LabelledRows:
     moment: NDArray[np.int64]
     members: tuple[NDArray[np.int32], NDArray[np.int32]]
     compared: ComparisonVotes
+    edits: tuple[NDArray[np.int32], NDArray[np.int64]]
 
 
 def ranks_of(actors: pl.Series) -> NDArray[np.int32]:
@@ -116,6 +119,11 @@ def rows_of(
     voted = index[about[won]]
     moment = np.zeros(len(own), dtype=np.int64)
     np.maximum.at(moment, voted, votes["moment"].to_physical().to_numpy()[won])
+    of_edits = won & votes["reason"].is_in(EDIT_REASONS).to_numpy()
+    edited = np.concatenate([about[of_edits], rewrites["completion"].to_numpy()])
+    edits = np.concatenate([votes["position"].to_numpy()[of_edits], rewrites["position"].to_numpy()])
+    undesirable = has_label[edited] & ~labels[edited] & (index[edited] >= 0)
+    edited, edits = index[edited[undesirable]], edits[undesirable]
     each = rewrites["actors"].list.len().to_numpy()
     index[own] = -1
     index[alone] = np.arange(len(alone), dtype=np.int32)
@@ -161,7 +169,16 @@ def rows_of(
             first["other"].to_numpy(),
             first.select("preferred", "not_preferred", "even").cast(pl.Int32).to_numpy(),
         ),
+        edits=_distinct(edited, edits),
     ), drops
+
+
+def _distinct(row: NDArray[np.int32], position: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Returns each of the pairs once, in ascending order."""
+    order = np.lexsort((position, row))
+    row, position = row[order], position[order]
+    new = np.append(True, (row[1:] != row[:-1]) | (position[1:] != position[:-1]))[: len(row)]
+    return row[new], position[new]
 
 
 def _numbered(column: pl.Series) -> tuple[list[str], NDArray[np.int32]]:

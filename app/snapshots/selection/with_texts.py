@@ -18,6 +18,7 @@ from app.feedback.reading.carriers import CARRIERS
 from app.labels.guards.text import normalised
 from app.labels.whole_log.events import id_hash
 from app.snapshots.selection.candidates import Candidates
+from app.snapshots.selection.kept_spans import put_kept_spans
 from app.snapshots.selection.labelled_rows import LabelledRows
 from app.snapshots.selection.text_keys import AT_ONCE, TextCollector, digest, encoded, numbered
 from app.spill.arrays import SpilledColumns
@@ -46,10 +47,15 @@ class KeptRows:
 
 
 def gather(
-    rows: KeptRows, source: TextSource, texts: SpilledTexts, duplicates: wire.guard_rules.Duplicates
+    rows: KeptRows,
+    source: TextSource,
+    texts: SpilledTexts,
+    duplicates: wire.guard_rules.Duplicates,
+    *,
+    kept_spans: bool = False,
 ) -> tuple[Candidates, int]:
     """Returns the candidates, which are the rows with their texts, and the number of completions that are left out
-    since their prompts are more than texts.
+    since their prompts are more than texts. `kept_spans`: whether edits are compared with their originals.
 
     The columns of `rows` become the columns of the candidates.
     """
@@ -83,6 +89,9 @@ def gather(
     _link(columns)
     count = int(np.count_nonzero(usable))
     candidates = Candidates(columns, count, rows.checkpoints, rows.reasons, prompts)
+    if kept_spans:
+        put_kept_spans(columns, candidates, source, texts)
+    columns.drop("edited row", "edit position")
     if duplicates.exact:
         columns.put("said", _settled(candidates, texts))
     return candidates, tool_calls
@@ -105,6 +114,9 @@ def keep(parts: Iterable[LabelledRows], near: Path | None) -> KeptRows:
         row, actor = rows.members
         columns.append("member row", row + np.int32(labels))
         columns.append("member actor", actor)
+        edited, position = rows.edits
+        columns.append("edited row", edited + np.int32(labels))
+        columns.append("edit position", position)
         columns.append("compared completion", rows.compared.completion + np.int32(completions))
         columns.append("compared other", rows.compared.other)
         columns.append("compared votes", rows.compared.votes)
@@ -151,6 +163,10 @@ def _leave_out(columns: SpilledColumns, usable: NDArray[np.bool_]) -> None:
     member = usable[row]
     columns.put("member row", number[row[member]])
     columns.put("member actor", actor[member])
+    row, position = columns.read("edited row"), columns.read("edit position")
+    stays = usable[row]
+    columns.put("edited row", number[row[stays]])
+    columns.put("edit position", position[stays])
 
 
 def _carried(columns: SpilledColumns, source: TextSource, read: TextCollector) -> dict[str, NDArray[Any]]:

@@ -64,7 +64,7 @@ class Writers(BaseModel):
 class Refusal(BaseModel):
     """A reason not to train on the rows, in fields for programs; `reason` states it for people."""
 
-    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped"]
+    code: Literal["too_few", "one_class", "uneven", "no_pairs", "unusable_weights", "capped", "no_kept_spans"]
     of: Literal["desirable", "undesirable", "pairs"] | None = Field(description="what is missing")
     have: float | None = Field(description="training rows; their weight where the code is uneven")
     need: float | None = Field(description="the least that is enough, in the same unit")

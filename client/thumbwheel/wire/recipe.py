@@ -196,6 +196,13 @@ class RecipeFields(Section):
         "completion was registered with log-probs. Refused if the rows are then worth less than a tenth of as many "
         "equal ones",
     )
+    edit_kept_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="tkto: weight of the tokens that a user's edit kept of an undesirable completion; those that it "
+        "changed weigh 1. 1: all of the completion is undesirable",
+    )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
     packing: Literal["auto", "off"] = Field(
@@ -256,6 +263,11 @@ class Recipe(RecipeFields):
         if self.behaviour_correction and self.objective in PAIRED | {"sft"}:
             raise ValueError(
                 f"behaviour_correction weighs rows of two classes, {self.objective} has none: set it to false"
+            )
+        if self.edit_kept_weight != 1 and self.objective != "tkto":
+            raise ValueError(
+                f"edit_kept_weight weighs tokens, {self.objective} weighs whole rows: set objective to tkto, or "
+                "edit_kept_weight to 1"
             )
         if self.objective in WITHOUT_LAMBDA:
             for name in ("lambda_desirable", "lambda_undesirable"):

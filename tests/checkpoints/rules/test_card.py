@@ -57,6 +57,18 @@ def test_the_card_of_a_comparison_with_another_base_model_says_what_it_was_measu
     assert "starting from the checkpoint that was shipped" in card(MANIFEST | {"shipped_checkpoint_id": "checkpoint-0"})
 
 
+def test_what_edits_kept_is_on_the_card_if_the_recipe_weighs_it():
+    def told(**edits):
+        training = {**MANIFEST["training"], "recipe": {"edit_kept_weight": 0.1}, "edits": edits or None}
+        return card({**MANIFEST, "training": training})
+
+    assert "1,200 were edited by users, who kept 80% of the 30,000 tokens. A kept token weighed 0.1" in told(
+        rows=1200, tokens=30_000, kept_tokens=24_000, kept_share=0.8
+    )
+    assert "so edit_kept_weight changed nothing." in told(rows=0, tokens=0, kept_tokens=0, kept_share=None)
+    assert "edit_kept_weight" not in told()
+
+
 def test_the_card_says_what_it_is_where_it_comes_from_and_what_the_gates_said():
     text = card(MANIFEST)
 

@@ -153,9 +153,9 @@ def test_a_build_during_which_a_text_that_it_needs_is_erased_says_so(tmp_path, m
     store(DESK, [{"event_id": "e1", "completion_id": "c1", "actor": "eve", "signal": rewritten}])
     gather = rows_from_log.gather
 
-    def gather_after_an_erasure(*given):
+    def gather_after_an_erasure(*given, **named):
         finish(ask("eve"))
-        return gather(*given)
+        return gather(*given, **named)
 
     monkeypatch.setattr(rows_from_log, "gather", gather_after_an_erasure)
     with transaction() as session, pytest.raises(snapshots.ErasedMeanwhile, match="while its snapshot was made"):

@@ -333,6 +333,30 @@ def test_an_arm_that_has_nothing_to_learn_from_is_refused_by_its_name_and_nothin
     assert execute("SELECT FROM comparisons") == []
 
 
+CREDIT = wire.NewArm(name="credit", changes=wire.RecipeChanges(objective="tkto", edit_kept_weight=0.1))
+
+
+def test_the_first_run_finds_what_edits_kept_if_any_arm_weighs_it():
+    kept_spans = []
+    for arms in (("kto", CREDIT), ("kto", "bco")):
+        claimed = claim(children(start(*arms))[0].id)
+        kept_spans.append((claimed.recipe.objective, claimed.kept_spans))
+        with transaction() as session:
+            leases.fail(session, claimed.lease, "because")
+
+    assert kept_spans == [("kto", True), ("kto", False)]
+
+
+def test_an_arm_that_weighs_edits_cannot_learn_from_a_snapshot_without_what_they_kept(tmp_path):
+    with pytest.raises(Refused) as refused:
+        start("kto", CREDIT, snapshot_id=snapshot_of_an_ended_run(tmp_path))
+
+    [reason] = refused.value.reasons
+    assert reason.startswith(
+        "credit: edit_kept_weight is 0.1, and the snapshot lacks the parts that edits kept: leave "
+    )
+
+
 def snapshot_of_an_ended_run(folder: Path) -> UUID:
     claimed = claim(request().id)
     snapshot(claimed, folder)

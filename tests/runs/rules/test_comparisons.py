@@ -49,6 +49,14 @@ def test_every_known_arm_gives_a_valid_recipe_whatever_the_project_weighs(name):
     assert (recipe.balance == "weights") == (recipe.objective in WITHOUT_LAMBDA)
 
 
+def test_an_arm_of_whole_rows_leaves_the_weight_of_kept_tokens_to_the_project():
+    project = Recipe(objective="tkto", edit_kept_weight=0.1)
+
+    arms = changes_of_arms([wire.NewArm(name=name) for name in ("kto", "dpo")], project)
+
+    assert arms == [{"objective": name, "edit_kept_weight": 1.0} for name in ("kto", "dpo")]
+
+
 def test_changes_of_an_arm_go_over_those_of_its_name():
     arm = wire.NewArm(name="simpo", changes=wire.RecipeChanges(beta=2.5))
 

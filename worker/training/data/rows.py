@@ -13,15 +13,16 @@ from thumbwheel.row_checks import REASONS, RowFault, fault_of
 from thumbwheel.wire.recipe import PAIR_SOURCES, PairsFrom
 
 from app.snapshots.files.prompt_key import prompt_key
+from worker.training.data.edit_credit import KEPT, EditCredit, credited, keeps_ending, spans_of
 from worker.training.data.tokenised import keep, kept, tokens_fingerprint
-from worker.training.data.tokens import SHORTEST, Encoded, Fitted, Ids, Span, Tokens, Weights, fit, fit_weights
+from worker.training.data.tokens import SHORTEST, Encoded, Fitted, Ids, Tokens, Weights, fit, fit_weights
 from worker.training.job import PairsFile, Shard
 from worker.training.machine.process import TrainingRefusal
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
-#: Columns that a shard may lack: several labels of a row, spans of a completion with their own weights, and the mean
-#: log-prob per token that the completion had when it was sampled.
-OPTIONAL = ("labels", "spans", "writer_log_prob")
+#: Columns that a shard may lack: several labels of a row, spans of a completion with their own weights, what an edit
+#: kept of it, and the mean log-prob per token that the completion had when it was sampled.
+OPTIONAL = ("labels", "spans", KEPT, "writer_log_prob")
 #: Reasons to drop a row whose remedy lies in the base model's folder.
 OF_THE_MODEL = frozenset(
     {
@@ -73,6 +74,7 @@ class TokenisedRows:
     truncated: int = 0
     tokens_cut: int = 0
     lengths: list[int] = field(default_factory=list)  # tokens of each usable row before it was cut
+    edited: EditCredit = field(default_factory=EditCredit)  # usable rows that are weighed by what an edit kept
     prompts_too_long: int = 0  # usable rows whose prompt alone leaves no room for a completion
     #: shard and row number in the shard → index in `rows`
     places: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -124,6 +126,7 @@ def read_rows(
     max_length: int,
     *,
     weigh_tokens: bool = False,
+    kept_weight: float = 1.0,
     tokenised: Path | None = None,
     keeps: bool = True,
     vocabulary: int | None = None,
@@ -131,10 +134,13 @@ def read_rows(
     """Returns the usable rows of `shards` and the dropped rows with their faults. Raises `TrainingRefusal`.
 
     The usable rows are in order of position, tokenised and cut to `max_length`. `weigh_tokens` turns the rows' spans
-    into token weights. `tokenised` is the file that keeps token ids for the next attempt at a run; `keeps` allows this
-    process to write it. `vocabulary` is the number of tokens in the model's embedding.
+    into token weights, and with a `kept_weight` below 1 also what edits kept. `tokenised` is the file that keeps token
+    ids for the next attempt at a run; `keeps` allows this process to write it. `vocabulary` is the number of tokens in
+    the model's embedding.
     """
-    fingerprint = tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens) if tokenised else None
+    fingerprint = (
+        tokens_fingerprint(shards, tokens, weigh_tokens=weigh_tokens, kept_weight=kept_weight) if tokenised else None
+    )
     stored = kept(tokenised, fingerprint) if tokenised and fingerprint else None
     every: list[Encoded | RowFault] = []
     result = TokenisedRows([])
@@ -147,7 +153,9 @@ def read_rows(
             if stored is not None:
                 encoded = stored[len(every) : len(every) + rows]
             else:
-                encoded = _encoded(batch, tokens, chat=shard.format == "chat", weigh_tokens=weigh_tokens)
+                encoded = _encoded(
+                    batch, tokens, chat=shard.format == "chat", weigh_tokens=weigh_tokens, kept_weight=kept_weight
+                )
             every += encoded
             for index, row in enumerate(encoded):
                 prompt, completion_id = batch["prompt"][index], str(batch["completion_id"][index])
@@ -162,7 +170,9 @@ def read_rows(
                 result.prompts_too_long += len(row.prompt) + SHORTEST > max_length
                 result.control_tokens_in_prompts += tokens.reads_control_tokens_in(prompt)
                 result.prompts_trimmed += tokens.trims(prompt)
-                weights = row.weights
+                weights = None if row.weights is None else fit_weights(row.weights, len(usable.completion))
+                if weights is not None and credited(batch, index, kept_weight):
+                    result.edited.add(weights)
                 trained = Row(
                     prompt=usable.prompt,
                     completion=usable.completion,
@@ -171,7 +181,7 @@ def read_rows(
                     completion_id=completion_id,
                     prompt_key=prompt_key(prompt),
                     labels=_labels(batch, index),
-                    token_weights=None if weights is None else fit_weights(weights, len(usable.completion)),
+                    token_weights=weights,
                     # What is left of a cut row is not what the server wrote.
                     writer_log_prob=None if usable.tokens_cut else _optional(batch, "writer_log_prob", index),
                 )
@@ -195,7 +205,7 @@ def fitted_row(prompt: Any, completion: Any, tokens: Tokens, max_length: int, vo
 
 
 def _encoded(
-    batch: Mapping[str, list[Any]], tokens: Tokens, *, chat: bool, weigh_tokens: bool
+    batch: Mapping[str, list[Any]], tokens: Tokens, *, chat: bool, weigh_tokens: bool, kept_weight: float = 1.0
 ) -> list[Encoded | RowFault]:
     """Returns the token ids of each row, or its fault. Faults that show without the model are found first."""
     result: list[Any] = [fault_of(*texts) for texts in zip(batch["prompt"], batch["completion"], strict=True)]
@@ -204,10 +214,12 @@ def _encoded(
     encoded = encode(
         [batch["prompt"][index] for index in sound],
         [batch["completion"][index] for index in sound],
-        [_spans(batch, index) for index in sound] if weigh_tokens else None,
+        [spans_of(batch, index, kept_weight) for index in sound] if weigh_tokens else None,
     )
     for index, row in zip(sound, encoded, strict=True):
         result[index] = row
+        if isinstance(row, Encoded) and row.weights is not None and keeps_ending(batch, index, kept_weight):
+            row.weights[-1] = kept_weight
     return result
 
 
@@ -279,8 +291,3 @@ def _optional(batch: Mapping[str, list[Any]], column: str, index: int) -> Any:
 def _labels(batch: Mapping[str, list[Any]], index: int) -> dict[str, bool]:
     values = _optional(batch, "labels", index)
     return {label["name"]: label["value"] for label in values or () if label["value"] is not None}
-
-
-def _spans(batch: Mapping[str, list[Any]], index: int) -> list[Span]:
-    values = _optional(batch, "spans", index)
-    return [Span(span["start"], span["end"], span["weight"]) for span in values or ()]

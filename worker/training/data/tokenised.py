@@ -1,7 +1,7 @@
 """Stores the token ids of a snapshot's rows in WORKDIR, so that a resumed run does not tokenise them again.
 
 Their key is a fingerprint of everything that determines them: the shards, the tokenizer with all its settings, whether
-spans became weights, and the versions of the software.
+spans and edits became weights, and the versions of the software.
 """
 
 import hashlib
@@ -27,14 +27,16 @@ from worker.training.job import Shard
 CHECKS = 3
 
 
-def tokens_fingerprint(shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens: bool) -> str | None:
+def tokens_fingerprint(
+    shards: Sequence[Shard], tokens: Tokens, *, weigh_tokens: bool, kept_weight: float = 1.0
+) -> str | None:
     """Returns a SHA-256, or None for a tokenizer in Python, which does not expose all of its settings."""
     tokenizer = tokens.tokenizer
     if not tokenizer.is_fast:
         return None
     parts = [
         [(shard.format, shard.sha256) for shard in shards],
-        weigh_tokens,
+        weigh_tokens if kept_weight == 1 else kept_weight,
         tokenizer.backend_tokenizer.to_str(),
         str(tokenizer.init_kwargs),
         tokenizer.chat_template,

@@ -10,7 +10,9 @@ Chat messages go through the tokenizer's chat template, strings do not. Counted 
 id, so a pad token that equals the end token masks nothing.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -196,11 +198,17 @@ def _weights(tokens: int, offsets: Sequence[tuple[int, int]], start: int, spans:
     `start`; an end token that was appended here has none.
     """
     weights = np.ones(tokens, dtype=np.float32)
+    # Spans by their beginning, and the last end up to each: only those that may share a character are compared.
+    order = sorted(range(len(spans)), key=lambda number: spans[number].start)
+    starts = [spans[number].start for number in order]
+    ends = list(accumulate((spans[number].end for number in order), max))
     for index, (first, last) in enumerate(offsets[:tokens]):
-        shared = [(min(last, start + s.end) - max(first, start + s.start), s.weight) for s in spans]
-        characters, weight = max(shared, default=(0, 1.0), key=lambda pair: pair[0])
+        near = order[bisect_right(ends, first - start) : bisect_left(starts, last - start)]
+        # Of spans that share as many characters, the one that was given first counts.
+        shared = [(min(last - start, spans[n].end) - max(first - start, spans[n].start), -n) for n in near]
+        characters, number = max(shared, default=(0, 0))
         if characters > 0:
-            weights[index] = weight
+            weights[index] = spans[-number].weight
     return weights
 
 

@@ -13,6 +13,7 @@ from app.snapshots.balance.enough import WIDEST_IMBALANCE, ClassTally
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.selection.pairs import Source, pairs_of
 from worker.training.machine.process import TrainingRefusal
+from worker.training.standalone.edits import EDIT_COLUMNS, with_edit
 from worker.training.standalone.examples import COLUMNS, Dropped, Example, Pair, example_of
 from worker.training.standalone.labels import Labels
 from worker.training.standalone.reading import read
@@ -154,8 +155,11 @@ def _examples(files: Sequence[Path], recipe: Recipe, data: Dataset, split: str) 
     for path in files:
         labels = Labels()
         for record in read(path):
-            data.ignored.update(map(str, record.fields.keys() - set(COLUMNS)))
+            known = {*COLUMNS, *(EDIT_COLUMNS if recipe.edit_kept_weight < 1 else ())}
+            data.ignored.update(map(str, record.fields.keys() - known))
             row = example_of(record, labels, label_needed=recipe.objective != "sft")
+            if isinstance(row, Example) and recipe.edit_kept_weight < 1 and not row.empty:
+                row = with_edit(row, record)
             if isinstance(row, Dropped):
                 # A pair without one of its answers is useless to an objective that compares them.
                 data.dropped[row.fault.reason] += 1 if "completion" in record.fields else 2

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from thumbwheel.row_checks import RowFault, fault_of, fault_of_message, lost_in_row
 
+from app.labels.kept_spans import KeptParts
 from worker.training.data.tokens import Span
 from worker.training.machine.process import TrainingRefusal
 from worker.training.standalone.labels import Labels, row_error, shown
@@ -38,6 +39,7 @@ class Example:
     weight: float = 1.0
     labels: Mapping[str, bool] | None = None
     spans: tuple[Span, ...] | None = None
+    kept: KeptParts | None = None  # what an edit kept of the completion or of its first message
 
     @property
     def empty(self) -> bool:

@@ -9,6 +9,7 @@ from thumbwheel.row_checks import REASONS
 from thumbwheel.wire.recipe import PairsFrom
 
 from app.durable import sha256_of
+from app.labels.kept_spans import KeptParts
 from app.snapshots.balance.enough import ClassTally
 from worker.training.files.sealed import write_sealed
 from worker.training.standalone.dataset import Dataset, DatasetSide
@@ -74,7 +75,7 @@ def _write_shard(path: Path, side: DatasetSide, rows: Sequence[int]) -> None:
     """Writes a shard of the side's examples with the indices `rows`, which are all text or all chat."""
     import pyarrow as pa
 
-    from app.snapshots.files.parquet import TEXT
+    from app.snapshots.files.parquet import KEPT, KEPT_TYPE, TEXT
 
     examples = [side.examples[index] for index in rows]
     text = TEXT["text" if isinstance(examples[0].prompt, str) else "chat"]
@@ -94,7 +95,13 @@ def _write_shard(path: Path, side: DatasetSide, rows: Sequence[int]) -> None:
     if any(row.spans for row in examples):
         kind = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("weight", pa.float64())]))
         columns["spans"] = (kind, [[span._asdict() for span in row.spans or ()] for row in examples])
+    if any(row.kept for row in examples):
+        columns[KEPT] = (KEPT_TYPE, [None if row.kept is None else _kept(row.kept) for row in examples])
     _write_table(path, columns)
+
+
+def _kept(kept: KeptParts) -> dict[str, Any]:
+    return {"spans": [{"start": start, "end": end} for start, end in kept.spans], "ending": kept.ending}
 
 
 def _labels(example: Example) -> list[dict[str, Any]]:

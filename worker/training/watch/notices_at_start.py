@@ -64,6 +64,13 @@ def notices_at_start(
             "behaviour_correction changes nothing, as no training row has log-probs: register completions with "
             "token_ids and log_probs",
         )
+    if recipe.edit_kept_weight < 1 and not start.read.edited.rows:
+        yield Notice(
+            0,
+            "no_edits",
+            f"edit_kept_weight {recipe.edit_kept_weight:g} changes nothing, as no undesirable training row has what an "
+            "edit kept of it: send edits, let the label policy call their originals undesirable, or set it to 1",
+        )
     if position.threads != torch.get_num_threads():
         yield Notice(
             position.step,
