@@ -122,6 +122,21 @@ from thumbwheel.wire.quarantine import (
 )
 from thumbwheel.wire.recipe import Drift, Evaluation, LabelTerm, Lora, Recipe
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
+from thumbwheel.wire.release_approval import (
+    LabelMixDrift,
+    LabelShare,
+    ReleaseApproval,
+    ReleaseApprovals,
+    ReleaseArm,
+    ReleaseComparison,
+    RollbackDecision,
+    RollbackFigures,
+    RollbackRules,
+    RollbackState,
+    SegmentApproval,
+    SegmentedApproval,
+    WeightedApproval,
+)
 from thumbwheel.wire.releases import Assignment, CurrentRelease, NewBaseModel, NewRelease, Release
 from thumbwheel.wire.run_events import (
     AnyRunEvent,
@@ -217,8 +232,10 @@ __all__ = [
     "Implicit",
     "Key",
     "LabelExplanation",
+    "LabelMixDrift",
     "LabelPolicy",
     "LabelPolicyAdoption",
+    "LabelShare",
     "LabelTerm",
     "LearnedRelease",
     "LivePeriod",
@@ -277,7 +294,15 @@ __all__ = [
     "Recommendation",
     "Refusal",
     "Release",
+    "ReleaseApproval",
+    "ReleaseApprovals",
+    "ReleaseArm",
+    "ReleaseComparison",
     "Retract",
+    "RollbackDecision",
+    "RollbackFigures",
+    "RollbackRules",
+    "RollbackState",
     "RowCounts",
     "RuleDecision",
     "RuleVerdict",
@@ -293,6 +318,8 @@ __all__ = [
     "RunWarningEvent",
     "Scope",
     "Segment",
+    "SegmentApproval",
+    "SegmentedApproval",
     "Signal",
     "Slug",
     "Snapshot",
@@ -328,6 +355,7 @@ __all__ = [
     "ValueRange",
     "Verdict",
     "WaitingEvents",
+    "WeightedApproval",
     "Writers",
     "WrittenRows",
 ]
