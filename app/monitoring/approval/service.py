@@ -107,10 +107,13 @@ def approvals(session: Session, project: str) -> wire.ReleaseApprovals:
     )
 
 
-def forget(session: Session, project: str) -> None:
-    """Deletes what may contain values of erased events and completions; the loop reads and counts the others again."""
+def forget(session: Session, project: str) -> bool:
+    """Deletes what may contain values of erased events and completions; the loop reads and counts the others again.
+    Returns whether there were any values.
+    """
+    reading = store.reading(session, project)
     store.forget(session, project)
-    exposures.forget(session, project)
+    return exposures.forget(session, project) or bool(reading and reading.keys)
 
 
 def _current(session: Session, project: str) -> ReleaseReading | None:

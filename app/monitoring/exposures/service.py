@@ -46,6 +46,10 @@ def of_releases(
     return found
 
 
-def forget(session: Session, project: str) -> None:
-    """Deletes the counts, which may contain values of erased completions. The loop counts the others again."""
+def forget(session: Session, project: str) -> bool:
+    """Deletes the counts, which may contain values of erased completions; the loop counts the others again. Returns
+    whether there were any values.
+    """
+    row = store.counted(session, project)
     store.forget(session, project)
+    return bool(row and row.keys)

@@ -1,10 +1,13 @@
 """What users think of each release, as the loop measures it: by segment, weighted by outputs, canary against live."""
 
+from functools import partial
+
 import pytest
 from thumbwheel import wire
 
 from app.database import transaction
-from app.labels import service as labels
+from app.labels import resolving
+from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.monitoring import report
 from app.projects import service as projects
@@ -85,8 +88,7 @@ def test_votes_count_for_the_release_that_was_in_force_when_they_were_given(tmp_
 
 
 def test_approval_is_weighted_by_the_outputs_of_each_segment_rather_than_by_its_votes(tmp_path, monkeypatch):
-    monkeypatch.setattr(labels, "PART", 20)
-    monkeypatch.setattr(labels, "WHOLE", 1)  # read in parts
+    monkeypatch.setattr(summaries, "resolved", partial(resolving.resolved, part=10))  # read in several parts
     made = checkpoint(tmp_path)
     ship(made)
     outputs("at", 90, made, "AT")
