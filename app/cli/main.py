@@ -26,6 +26,7 @@ from app.cli.privacy import actors, erasures, receipt
 from app.cli.project_suites import add, adopt, adopted, drop, history, list_suites, show
 from app.cli.projects import projects
 from app.cli.quarantine import quarantine
+from app.cli.release_approval import approval
 from app.cli.releases import releases, rollback, ship, time_to_learn
 from app.cli.runs import readiness, runs, triggers
 from app.cli.serving import serving
@@ -99,6 +100,7 @@ app.add_typer(webhooks, name="webhooks")
 app.command()(ship)
 app.command(short_help="End the canary, or return to the release before.")(rollback)
 app.command(short_help="List the releases with their reasons.")(releases)
+app.command(short_help="Show what users think of each release.")(approval)
 app.command("time-to-learn", short_help="Show how long feedback takes to become live.")(time_to_learn)
 app.add_typer(serving, name="serving")
 app.command(short_help="List why runs started automatically, or not.")(triggers)

@@ -17,6 +17,7 @@ from app.database import now
 from app.errors import Unavailable
 from app.labels.summaries import service as summaries
 from app.loop import service as loop
+from app.monitoring import report
 from app.monitoring import service as monitoring
 from app.projects import service as projects
 from app.readiness.service import PENDING
@@ -45,6 +46,8 @@ class View:
     releases: Sequence[wire.Release]
     time_to_learn: wire.TimeToLearn
     learned: Mapping[int, wire.LearnedRelease]  # by number of the release
+    approved: Mapping[int, wire.ReleaseApproval]  # by number of the release
+    rollback: wire.RollbackState | None
 
 
 def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness]) -> View:
@@ -52,6 +55,7 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
     newest = runs.page(session, project, cursor=None, limit=SHOWN).items
     plotted = next((run for run in newest if run.last_metrics), None)
     learning = monitoring.time_to_learn(session, project)
+    approved = report.release_approvals(session, project)
     return View(
         project=projects.get(session, project),
         current=releases.current(session, project),
@@ -66,6 +70,8 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
         releases=releases.page(session, project, cursor=None, limit=SHOWN).items,
         time_to_learn=learning,
         learned={release.release_number: release for release in learning.releases},
+        approved={release.release_number: release for release in approved.releases},
+        rollback=approved.rollback,
     )
 
 

@@ -2,7 +2,7 @@
 approvals, audits and readiness all use it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,12 +85,13 @@ def resolved(
     keep: bool = True,
     near: Path | None = None,
     part: int = labels.PART,
+    segments: Sequence[str] = (),
 ) -> Iterator[Resolved]:
     """Yields the result of applying `policy` to the log up to `watermark` without actors in quarantine. The log is read
-    once. For `keep`, `near` and `part` see `labels.logs`.
+    once. For `keep`, `near`, `part` and `segments` see `labels.logs`.
     """
     context = labels.context(session, project, policy, watermark)
-    with labels.logs(session, project, policy, watermark, keep=keep, near=near, part=part) as logs:
+    with labels.logs(session, project, policy, watermark, keep=keep, near=near, part=part, segments=segments) as logs:
         table, votes = _findings(policy, logs, context, near)
         left_out = quarantine.reasons(session, project, table, logs.actors)
         yield Resolved(policy, context, table, votes, left_out, logs)

@@ -1,6 +1,6 @@
 """Reads the log of a project for its labels."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -62,14 +62,23 @@ def is_large(session: Session, project: str) -> bool:
     return feedback.more_than(session, project, SMALL)
 
 
-def log_of(session: Session, project: str, policy: wire.LabelPolicy, watermark: int, *, keep: bool = False) -> Log:
+def log_of(
+    session: Session,
+    project: str,
+    policy: wire.LabelPolicy,
+    watermark: int,
+    *,
+    keep: bool = False,
+    segments: Sequence[str] = (),
+) -> Log:
     """Returns the log up to `watermark`, for `whole_log.resolve`. Policies with the same rule for edits can share it.
 
-    keep  stores the new comparisons of edits with their originals. That saves time later, for any policy, and changes
-          no label.
+    keep      stores the new comparisons of edits with their originals. That saves time later, for any policy, and
+              changes no label.
+    segments  keys of metadata by which completions are told apart: see `Log.completions`
     """
     with _turn(session, project):
-        log, new = read.read(ComparedLogSource(session, project, watermark), policy.signals.edit)
+        log, new = read.read(ComparedLogSource(session, project, watermark, segments=segments), policy.signals.edit)
     if keep:
         store.keep_compared(session, project, new)
     return log
@@ -90,6 +99,7 @@ def logs(
     keep: bool = False,
     near: Path | None = None,
     part: int = PART,
+    segments: Sequence[str] = (),
 ) -> Iterator[Logs]:
     """Yields the result of `log_of` in parts of about `part` events, as a large log does not fit in memory. Nearly all
     of it is on disk until the block ends. A small log is one part, in memory.
@@ -98,14 +108,14 @@ def logs(
     """
     events = reading.count(session, project, watermark)
     if events <= WHOLE * part:
-        yield Whole(log_of(session, project, policy, watermark, keep=keep))
+        yield Whole(log_of(session, project, policy, watermark, keep=keep, segments=segments))
         return
 
     def keep_compared(new: pl.DataFrame) -> None:
         if keep:
             store.keep_compared(session, project, new)
 
-    source = ComparedLogSource(session, project, watermark)
+    source = ComparedLogSource(session, project, watermark, segments=segments)
     with _turn(session, project), parted(source, policy.signals.edit, -(-events // part), keep_compared, near) as log:
         yield log
 

@@ -2,7 +2,8 @@
 
     runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
         ─▶ due erasures, webhooks and serving targets are looked at
-        ─▶ for each project: start a run if due, measure new releases, summarise new events, group new prompts
+        ─▶ for each project: start a run if due, measure new releases, summarise new events, group new prompts, take a
+        release back if its policy says so
 
 A decision rests on a few facts (`_basis`). While they stay the same, so does the decision, and no label is resolved: a
 run that was refused, or that failed, is not started again until something has changed.
@@ -19,13 +20,15 @@ from thumbwheel import wire
 
 from app.checkpoints.unknown import service as unknown
 from app.database import now, transaction
-from app.errors import Conflict, Invalid, Refused
+from app.errors import Conflict, Invalid, Refused, ThumbwheelError
 from app.feedback import service as feedback
 from app.idempotency import service as idempotency
 from app.labels.summaries import service as summaries
 from app.loop import store
 from app.loop.triggers import Decision, TriggerFacts, decide, due
 from app.monitoring import service as monitoring
+from app.monitoring.approval import service as approval
+from app.monitoring.rollback import service as rollback
 from app.pages import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 from app.privacy.erasures import service as erasures
 from app.projects import service as projects
@@ -73,6 +76,7 @@ def tick() -> None:
         except Exception:
             log.exception("no decision could be made about project %s, trying again", project)
         _read_new(project)
+        _roll_back(project)
     with transaction() as session:
         store.record_tick(session)
 
@@ -92,16 +96,31 @@ def _make_room() -> None:
 
 
 def _read_new(project: str) -> None:
-    """Reads new events of a log into its summary, and stores the groups of its new prompts, so that requests need not
-    work them out. A failure does not stop the loop.
+    """Reads new events of a log into its summary and the figures of its releases, and stores the groups of its new
+    prompts, so that requests need not work them out. A failure does not stop the loop.
     """
     try:
         with transaction() as session:
-            summaries.refresh(session, project)
+            approval.count_exposures(session, project)
+        with transaction() as session:
+            approval.read(session, project)
         with transaction() as session:
             prompts.place(session, project, summaries.read_up_to(session, project))
     except Exception:
         log.exception("the log of project %s could not be read, trying again", project)
+
+
+def _roll_back(project: str) -> None:
+    """Takes a release back if the project's policy says so. If that fails, the next round tries again."""
+    try:
+        with transaction() as session:
+            rollback.act(session, project)
+    except ThumbwheelError as error:
+        log.warning("the release of project %s could not be taken back, trying again: %s", project, error.message)
+        with transaction() as session:
+            rollback.failed(session, project, error.message)
+    except Exception:
+        log.exception("no decision could be made about the release of project %s, trying again", project)
 
 
 def _measure(project: str) -> None:

@@ -45,7 +45,7 @@ class Ages:
 
 @dataclass(frozen=True)
 class Attainment:
-    """How well an objective was attainment."""
+    """The attainment of an objective."""
 
     due: int
     in_time: float | None

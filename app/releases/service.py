@@ -4,6 +4,7 @@ The newest entry of an action that changes what is live is the live release. If 
 share of the actors gets its checkpoint instead; every other entry ends the canary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -77,18 +78,7 @@ def ship(session: Session, project: str, new: wire.NewRelease, by: str) -> wire.
     is live already, or if there is no release to roll back to; `NotFound` for an unknown checkpoint; `Unavailable`
     while its files are verified.
     """
-    # The weights are verified before the lock is taken, so that no other request waits for it.
-    planned = _next(session, project, new)
-    if planned.action != "end_canary":  # nobody gets those weights any more
-        checkpoints.require_whole(session, project, planned.checkpoint.id)
-    projects.lock(session, project)
-    entry = _next(session, project, new)
-    if (entry.action, entry.checkpoint.id) != (planned.action, planned.checkpoint.id):
-        raise Refused(
-            "Another release was written in the meantime: check the live release, then repeat the request.",
-            code="released_meanwhile",
-        )
-    return _shown(_append(session, project, entry, new.reason, by))
+    return _shown(_append(session, project, _locked(session, project, new), new.reason, by))
 
 
 @dataclass(frozen=True)
@@ -126,6 +116,39 @@ def _next(session: Session, project: str, new: wire.NewRelease) -> LedgerEntry:
     return LedgerEntry(number, checkpoint, action, new.override_reason, scope_of(checkpoint, new), new.share)
 
 
+def roll_back_if(
+    session: Session, project: str, decide: Callable[[], wire.RollbackDecision | None], by: str
+) -> wire.Release | None:
+    """Rolls back as `ship` does if `decide` returns a decision, which the entry of the ledger keeps.
+
+    It is asked again under the project's lock, as its facts may have changed while the weights were verified. Raises as
+    `ship` does.
+    """
+    decision = decide()
+    if decision is None:
+        return None
+    new = wire.NewRelease(rollback=True, reason=decision.reason[:REASON_CHARACTERS])
+    entry = _locked(session, project, new)
+    decision = decide()
+    return None if decision is None else _shown(_append(session, project, entry, new.reason, by, decision))
+
+
+def _locked(session: Session, project: str, new: wire.NewRelease) -> LedgerEntry:
+    """Locks the project and returns the next entry. Raises as `ship` does."""
+    # The weights are verified before the lock is taken, so that no other request waits for it.
+    planned = _next(session, project, new)
+    if planned.action != "end_canary":  # nobody gets those weights any more
+        checkpoints.require_whole(session, project, planned.checkpoint.id)
+    projects.lock(session, project)
+    entry = _next(session, project, new)
+    if (entry.action, entry.checkpoint.id) != (planned.action, planned.checkpoint.id):
+        raise Refused(
+            "Another release was written in the meantime: check the live release, then repeat the request.",
+            code="released_meanwhile",
+        )
+    return entry
+
+
 def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) -> wire.Release:
     """Changes the project's base model and makes it live. A new line of ancestry begins, in which no earlier checkpoint
     is a reference or may ship. The current base model changes nothing.
@@ -141,6 +164,12 @@ def start_over(session: Session, project: str, new: wire.NewBaseModel, by: str) 
     reason = f"base model {new.base_model} instead of {before}" + (f": {new.reason}" if new.reason else "")
     entry = LedgerEntry(_next_number(session, project), base, "start", override_reason=None, override_scope=None)
     return _shown(_append(session, project, entry, reason[:REASON_CHARACTERS], by))
+
+
+def ledger(session: Session, project: str, limit: int) -> list[wire.Release]:
+    """Returns the newest entries of the ledger, oldest first. Raises `NotFound`."""
+    projects.get(session, project)
+    return [_shown(row) for row in reversed(store.newest_first(session, project, None, limit))]
 
 
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Release]:
@@ -207,7 +236,15 @@ def _roll_back(session: Session, project: str, new: wire.NewRelease) -> LedgerEn
     return LedgerEntry(_next_number(session, project), checkpoint, "rollback", reason, scope)
 
 
-def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by: str) -> Release:
+def _append(
+    session: Session,
+    project: str,
+    entry: LedgerEntry,
+    reason: str,
+    by: str,
+    decision: wire.RollbackDecision | None = None,
+) -> Release:
+    """Appends the entry, and tells webhooks and serving targets of it once it is committed."""
     values = {
         "number": entry.number,
         "checkpoint_id": entry.checkpoint.id,
@@ -216,12 +253,14 @@ def _append(session: Session, project: str, entry: LedgerEntry, reason: str, by:
         "reason": reason,
         "override_reason": entry.override_reason,
         "override_scope": entry.override_scope,
+        "decision": None if decision is None else decision.model_dump(mode="json"),
+        "by": by,
     }
-    row = store.append(session, {**values, "project_id": project, "action": entry.action, "by": by})
+    row = store.append(session, {**values, "project_id": project, "action": entry.action})
     url = webhooks.link(project, f"/v1/checkpoints/{entry.checkpoint.id}")
     data = wire.ReleaseWebhookData.model_validate({**values, "project": project, "url": url})
     webhooks.publish(session, project, WEBHOOKS[entry.action], data)
-    outbox.put(session, messages.LOOK_AT_RELEASE, release_id=row.id)  # for the project's serving targets
+    outbox.put(session, messages.LOOK_AT_RELEASE, release_id=row.id)
     return row
 
 

@@ -1,5 +1,6 @@
 """The ledger of releases. Of those that are no canary, the release with the highest number is live."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Double, ForeignKey, ForeignKeyConstraint, Integer, String, UniqueConstraint
@@ -29,6 +30,9 @@ class Release(Base):
         JSONB(none_as_null=True), comment="names of the rules of the gates that were overridden"
     )
     by: Mapped[str] = mapped_column(String(200))
+    decision: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB(none_as_null=True), comment="of the rule of automatic rollback, with its figures; null: a person's"
+    )
     created_at: Mapped[Time]
 
     __table_args__ = (
@@ -45,4 +49,5 @@ class Release(Base):
         CheckConstraint("action IN ('start', 'ship', 'rollback', 'canary', 'end_canary')", name="action"),
         CheckConstraint("(action = 'canary') = (share IS NOT NULL)", name="share_of_canary"),
         CheckConstraint("share > 0 AND share < 1", name="share"),
+        CheckConstraint("decision IS NULL OR action IN ('end_canary', 'rollback')", name="decision_takes_back"),
     )

@@ -38,6 +38,8 @@ def body(payload: Mapping[str, Any], form: str) -> bytes:
 
 def _lines(data: Mapping[str, Any]) -> list[str]:
     lines = [str(data["reason"])] if data.get("reason") else []
+    if data.get("decision"):
+        lines.append(str(data["decision"]["reason"]))
     if data.get("override_reason"):
         lines.append(f"override: {data['override_reason']}")
     lines += [f"• {reason}" for reason in data.get("reasons", ())[:MOST_REASONS]]

@@ -8,6 +8,8 @@ import pytest
 from thumbwheel import wire
 
 from app.cli.runs import dropped_in_words as in_words
+from app.loop import service as loop
+from tests.cli.conftest import on_a_screen
 
 
 @pytest.fixture
@@ -133,6 +135,31 @@ def test_the_time_to_learn_is_shown_as_text_and_as_json(cli, registered):
     shown = cli("time-to-learn")
 
     assert (shown.document["releases"], shown.document["objective"]) == ([], None)
+
+
+def test_the_approval_of_releases_is_shown_as_text_and_as_json(cli, client, registered):
+    made = registered()
+    client.releases.ship(made)
+    client.projects.change(wire.ProjectChange(monitoring=wire.MonitoringRules(segments=["country"], rollback={})))
+    assert cli("approval").document["releases"] == []
+    for number in range(4):
+        client.feedback(
+            f"msg-{number}",
+            f"user-{number}",
+            "up" if number else "down",
+            checkpoint_id=made,
+            metadata={"country": "AT"},
+        )
+    loop.tick()
+
+    shown = cli("approval").document
+
+    assert [(item["release_number"], item["desirable"]) for item in shown["releases"]] == [(2, 3), (1, 0)]
+    assert shown["rollback"]["decision"]["action"] == "keep"
+    text = on_a_screen(cli, "approval")
+    assert "75.0% (30.1% to 95.4%) of 4 labels" in text
+    assert "2 country AT" in text
+    assert "keep: release 2 is live for 0.0 of 24 hours of grace" in text
 
 
 def test_a_failed_checkpoint_ships_only_with_a_reason(cli, registered):

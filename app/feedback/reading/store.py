@@ -14,6 +14,7 @@ from app.arrow_queries import arrow, literal
 from app.feedback.reading.carriers import CARRIERS, Carrier
 from app.feedback.reading.event_time import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.feedback.reading.not_preferred import ID_SQL
+from app.feedback.reading.segments import segment_sql
 
 NAMED_AT_ONCE = 20_000
 #: A log-prob below this, in nats, counts as this: a server that writes its smallest number for "impossible" would
@@ -59,23 +60,28 @@ _EVENT_COLUMNS = pa.schema(
 
 @dataclass(frozen=True)
 class LogSource:
-    """The log up to a watermark, or the events about a few completions, in columns."""
+    """The log up to a watermark, or the events about a few completions, in columns.
+
+    segments  keys of metadata: `events`, `registered` and `named` also have a hash of each one's value, as the columns
+              segment_0, segment_1 …; 0 without a value
+    """
 
     session: Session
     project: str
     watermark: int
     about: Collection[str] | None = None
+    segments: Sequence[str] = ()
 
     def events(self) -> Iterator[pa.RecordBatch]:
         """Yields the events without prompt and completion, in no order: position, completion_id, actor, moment and
         by_arrival (see `event_time`), signal (JSON text without texts; a long preference has the rejected id and
         whether it `carries` a text), carries (whether it has a completion's text), never_train, checkpoint_id
-        (16 bytes), supersedes.
+        (16 bytes), supersedes, segments.
         """
         if self.about is not None:
             yield _with_conditions(self._events_about(self.about))
             return
-        batches = arrow(self.session, f"SELECT {_EVENT} FROM events WHERE {self._here}")  # noqa: S608 - literals
+        batches = arrow(self.session, f"SELECT {_EVENT}{self._hashes} FROM events WHERE {self._here}")  # noqa: S608
         yield from map(_with_conditions, batches)
 
     def _events_about(self, completion_ids: Collection[str]) -> pa.RecordBatch:
@@ -122,9 +128,14 @@ class LogSource:
     def _registered(self, condition: str) -> Iterator[pa.RecordBatch]:
         return arrow(
             self.session,
-            "SELECT completion_id, position, checkpoint_id::text AS checkpoint_id FROM completions "  # noqa: S608
+            f"SELECT completion_id, position, checkpoint_id::text AS checkpoint_id{self._hashes} FROM completions "  # noqa: S608
             f"WHERE {self._here} AND {condition}",
         )
+
+    @property
+    def _hashes(self) -> str:
+        values = map(segment_sql, map(literal, self.segments))
+        return "".join(f", coalesce(hashtext({value}), 0) AS segment_{number}" for number, value in enumerate(values))
 
     @property
     def _here(self) -> str:

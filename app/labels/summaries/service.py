@@ -23,7 +23,7 @@ from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
 from app.labels.resolving import resolved
 from app.labels.summaries import store
-from app.labels.summaries.summary import Summary, approval, summarised
+from app.labels.summaries.summary import Reader, Summary, approval, summarised
 from app.labels.summaries.tables import LogSummary
 from app.labels.verdicts import Context
 from app.projects import service as projects
@@ -75,10 +75,15 @@ def stored_approvals(session: Session, project: str) -> dict[UUID, wire.Approval
     """Returns the approvals that the loop last stored, by checkpoint; none if the policy, the decisions or the erasures
     have changed since.
     """
-    header = store.summary(session, project)
-    if header is None or _differs(header, _basis(session, project)):
+    if not is_current(session, project):
         return {}
     return {row.checkpoint_id: row for row in _approvals(session, project)}
+
+
+def is_current(session: Session, project: str) -> bool:
+    """Returns whether the loop has read the log with the adopted policy, and with all decisions and erasures."""
+    header = store.summary(session, project)
+    return header is not None and not _differs(header, _basis(session, project))
 
 
 def read_up_to(session: Session, project: str) -> int:
@@ -87,16 +92,28 @@ def read_up_to(session: Session, project: str) -> int:
     return 0 if header is None else header.watermark
 
 
-def refresh(session: Session, project: str) -> bool:
-    """Reads the log again if something is new in it and it was not read just now; returns whether it was read."""
+def refresh(
+    session: Session,
+    project: str,
+    *,
+    changed: bool = False,
+    segments: Sequence[str] = (),
+    also: Reader | None = None,
+) -> bool:
+    """Reads the log again if something is new in it and it was not read just now; returns whether it was read.
+
+    changed   whether to read it although nothing is new, since what `also` makes of it has changed
+    segments  keys of metadata that `also` needs: see `labels.logs`
+    also      receives the log part by part; if the log was read, the caller holds the project's lock
+    """
     header, basis = store.summary(session, project), _basis(session, project)
     watermark = feedback.watermark(session, project)
     if header is not None and not _differs(header, basis):
         resting = timedelta(seconds=header.seconds / PART)
-        if header.watermark == watermark or now() - header.read_at < resting:
+        if (header.watermark == watermark and not changed) or now() - header.read_at < resting:
             return False
     began = perf_counter()
-    fresh = _read(session, project, watermark, keep=True)
+    fresh = _read(session, project, watermark, keep=True, segments=segments, also=also)
     projects.lock(session, project)
     if projects.erasures(session, project) != basis["erasures"]:  # it may contain names that were erased meanwhile
         return False
@@ -187,10 +204,18 @@ class _Stored:
         return store.actors(self._session, self._project, state, after, limit)
 
 
-def _read(session: Session, project: str, watermark: int, *, keep: bool) -> _Fresh:
+def _read(
+    session: Session,
+    project: str,
+    watermark: int,
+    *,
+    keep: bool,
+    segments: Sequence[str] = (),
+    also: Reader | None = None,
+) -> _Fresh:
     policy = policies.adopted(session, project).policy
-    with resolved(session, project, policy, watermark, keep=keep) as log:
-        return _Fresh(watermark, log.context, summarised(log), quarantine.newest(session, project))
+    with resolved(session, project, policy, watermark, keep=keep, segments=segments) as log:
+        return _Fresh(watermark, log.context, summarised(log, also), quarantine.newest(session, project))
 
 
 def _basis(session: Session, project: str) -> dict[str, Any]:

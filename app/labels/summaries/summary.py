@@ -3,7 +3,7 @@ a large log.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,8 @@ import polars as pl
 from thumbwheel import wire
 
 from app.labels.resolving import Resolved
+from app.labels.whole_log.events import Log
+from app.labels.whole_log.labelled import Labelled
 from app.statistics.shares import wilson
 
 #: The ids of checkpoints come from the sender, in any number: those with the most labels are kept.
@@ -33,14 +35,21 @@ class Summary:
     findings: Mapping[str, list[wire.QuarantineFinding]]
 
 
-def summarised(resolved: Resolved) -> Summary:
+#: Receives the events and labels of each part of a log while it is summarised, and must not hold them.
+Reader = Callable[[Log, Labelled], None]
+
+
+def summarised(resolved: Resolved, also: Reader | None = None) -> Summary:
     """Returns the figures of a log. Edited texts count for no checkpoint."""
     labels: Counter[tuple[str, bool]] = Counter()
     checkpoints: set[str] = set()
     examples = np.unique(resolved.findings["examples"].explode().drop_nulls().to_numpy())
     names: dict[int, str] = {}
     first = 0
-    for _, labelled in resolved.parts():
+    for log, labelled in resolved.parts():
+        if also is not None:
+            also(log, labelled)
+        del log
         completions = labelled.completions
         counts = completions.drop_nulls("checkpoint_id").group_by("checkpoint_id", "label").len()
         for checkpoint_id, label, count in counts.iter_rows():

@@ -45,6 +45,7 @@ class _BatchColumns(NamedTuple):
     carries: NDArray[np.bool_]
     never_train: NDArray[np.bool_]
     checkpoint: pa.DictionaryArray
+    segments: NDArray[np.int32]
 
 
 class Signals:
@@ -64,7 +65,10 @@ class Signals:
 
 @dataclass(frozen=True)
 class EventColumns:
-    """The log's events in columns. A preference has two rows: `source` is the row of the event itself."""
+    """The log's events in columns. A preference has two rows: `source` is the row of the event itself.
+
+    segments  a column of hashes for each key of metadata that was asked for, 0 without a value
+    """
 
     position: NDArray[np.int64]
     completion: NDArray[np.uint32]
@@ -75,6 +79,7 @@ class EventColumns:
     carries: NDArray[np.bool_]
     never_train: NDArray[np.bool_]
     checkpoint: NDArray[np.int32]  # -1: none
+    segments: NDArray[np.int32]
     source: NDArray[np.int32]  # -1: no longer among these rows
     completions: pa.Array  # ids
     actors: pa.Array
@@ -85,7 +90,7 @@ class EventColumns:
     supersedes: Mapping[int, str]  # row → event id
 
     @staticmethod
-    def of(batches: Iterable[pa.RecordBatch]) -> "EventColumns":
+    def of(batches: Iterable[pa.RecordBatch], keys: int = 0) -> "EventColumns":
         signals = Signals()
         signals.number({"kind": "preference"})
         not_preferred, even = (signals.number({"kind": kind}) for kind in (NOT_PREFERRED, EVEN))
@@ -108,7 +113,7 @@ class EventColumns:
                     position, batch["completion_id"].dictionary_encode(), actor, moment,
                     as_numpy(batch["by_arrival"]), numbers[indices],
                     as_numpy(batch["carries"]), as_numpy(batch["never_train"]),
-                    batch["checkpoint_id"].dictionary_encode(),
+                    batch["checkpoint_id"].dictionary_encode(), segments_of(batch),
                 )
             )  # fmt: skip
             sources.append(here)
@@ -136,6 +141,7 @@ class EventColumns:
                         np.array([other.carries or other.rejected is not None for other in others], dtype=bool),
                         parts[-1].never_train[preferences],
                         pa.nulls(len(preferences), pa.binary(16)).dictionary_encode(),
+                        np.zeros((len(preferences), parts[-1].segments.shape[1]), dtype=np.int32),
                     )
                 )  # fmt: skip
                 sources.append(here[preferences])
@@ -155,6 +161,7 @@ class EventColumns:
             carries=_joined(columns.pop("carries"), np.bool_),
             never_train=_joined(columns.pop("never_train"), np.bool_),
             checkpoint=checkpoint,
+            segments=np.concatenate(columns.pop("segments") or [np.empty((0, keys), dtype=np.int32)]),
             source=_joined(sources, np.int32),
             completions=completions,
             actors=actors,
@@ -181,6 +188,7 @@ class EventColumns:
             carries=self.carries[chosen],
             never_train=self.never_train[chosen],
             checkpoint=self.checkpoint[chosen],
+            segments=self.segments[chosen],
             source=row[self.source[chosen]],
             completions=self.completions.filter(as_arrow(completions)),
             edit_rows=row[self.edit_rows[chosen[self.edit_rows]]].astype(np.int64),
@@ -217,6 +225,12 @@ def _unified(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int32], pa
 
 def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+
+
+def segments_of(batch: pa.RecordBatch) -> NDArray[np.int32]:
+    """Returns the hashes of a batch's segments: a row for each of its rows, a column for each key."""
+    names = [name for name in batch.schema.names if name.startswith("segment_")]
+    return np.stack([as_numpy(batch[name]) for name in names], 1) if names else np.empty((len(batch), 0), np.int32)
 
 
 def as_numpy(array: pa.Array) -> NDArray[Any]:

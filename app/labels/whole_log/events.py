@@ -80,6 +80,7 @@ class Log:
     signals      the distinct signals, as on the wire; {"kind": "edit", "severity": …} for edits of that severity
     completions  completion_id str · checkpoint_id name or null · position Int64 · known bool: whether its text is
                  there · carrier UInt8: what holds the text (`reading.CARRIERS`) · never_train bool: not for training
+                 · segment_0, segment_1 … Int32: see `EventColumns.segments`
     actors       their ids
     rewritten    position Int64 · key bytes (see `text_key`): the texts of edits that are rows of their own
     """

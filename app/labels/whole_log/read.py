@@ -16,7 +16,7 @@ from thumbwheel import wire
 from app.feedback.reading.carriers import CARRIERS, Carrier
 from app.labels.edits import FLOOR, SEVERITIES, columns, compared, floor_of, judged
 from app.labels.verdicts import rewrite_weight
-from app.labels.whole_log.columns import EventColumns, as_arrow, as_numpy
+from app.labels.whole_log.columns import EventColumns, as_arrow, as_numpy, segments_of
 from app.labels.whole_log.events import NAME, UNKNOWN_EDIT, Log, LogEvents, text_key
 
 LATEST = np.iinfo(np.int64).max
@@ -38,6 +38,9 @@ COMPARED = pl.Schema(
 
 class WholeLogSource(Protocol):
     """A source of the log: its events, registered completions, texts and stored comparisons of edits."""
+
+    @property
+    def segments(self) -> Sequence[str]: ...
 
     def events(self) -> Iterable[pa.RecordBatch]: ...
 
@@ -61,7 +64,7 @@ def read(
 
     has  returns for completion ids which of them are wanted; events about others only decide which events stand
     """
-    rows = EventColumns.of(source.events())
+    rows = EventColumns.of(source.events(), len(source.segments))
     stands = _standing(source, rows)
     if has is not None:
         wanted = has(rows.completions)
@@ -140,6 +143,7 @@ class _Carriers:
     carrier     index of its carrier in `CARRIERS`
     never_train whether an event excludes it from training
     checkpoint  index of its checkpoint in `checkpoints`, whose last element is None
+    segments    see `EventColumns`: the registered values, else those of the first event that has one
     """
 
     position: NDArray[np.int64]
@@ -148,6 +152,7 @@ class _Carriers:
     never_train: NDArray[np.bool_]
     checkpoint: NDArray[np.int32]
     checkpoints: Sequence[str | None]
+    segments: NDArray[np.int32]
 
     @staticmethod
     def of(source: WholeLogSource, rows: EventColumns) -> "_Carriers":
@@ -161,13 +166,14 @@ class _Carriers:
         carrier = np.full(count, CARRIERS.index("event"), dtype=np.uint8)
         carrier[rows.completion[at_carrier & other]] = CARRIERS.index("rejected")
 
-        has = rows.checkpoint >= 0
-        named = np.full(count, LATEST)
-        np.minimum.at(named, rows.completion[has], rows.position[has])
-        naming = has & (rows.position == named[rows.completion])
+        naming = _first(rows, rows.checkpoint >= 0)
         checkpoint = np.full(count, -1, dtype=np.int32)
         checkpoint[rows.completion[naming]] = rows.checkpoint[naming]
         names = {str(UUID(bytes=name)): number for number, name in enumerate(rows.checkpoints.to_pylist())}
+        segments = np.zeros((count, rows.segments.shape[1]), dtype=np.int32)
+        for column, hashes in enumerate(rows.segments.T):
+            naming = _first(rows, hashes != 0)
+            segments[rows.completion[naming], column] = hashes[naming]
 
         position = np.where(known, carried, first)
         named_alone = np.ones(count, dtype=bool)
@@ -177,13 +183,15 @@ class _Carriers:
             indices = as_numpy(pc.index_in(batch["completion_id"], rows.completions))
             known[indices], carrier[indices] = True, CARRIERS.index("registered")
             position[indices] = as_numpy(batch["position"])
+            registered = segments_of(batch)
+            segments[indices] = np.where(registered != 0, registered, segments[indices])
             for index, name in zip(indices.tolist(), batch["checkpoint_id"].to_pylist(), strict=True):
                 if name is not None:
                     checkpoint[index] = names.setdefault(name, len(names))
         never_train = np.zeros(count, dtype=bool)
         never_train[rows.completion[rows.never_train]] = True
         checkpoint[checkpoint < 0] = len(names)
-        return _Carriers(position, known, carrier, never_train, checkpoint, [*names, None])
+        return _Carriers(position, known, carrier, never_train, checkpoint, [*names, None], segments)
 
     def kind(self, completion: NDArray[np.uint32]) -> list[Carrier]:
         """Returns the carrier of the text of each of these completions."""
@@ -198,8 +206,16 @@ class _Carriers:
                 "known": self.known,
                 "carrier": self.carrier,
                 "never_train": self.never_train,
+                **{f"segment_{column}": hashes for column, hashes in enumerate(self.segments.T)},
             }
         )
+
+
+def _first(rows: EventColumns, has: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Returns for each row whether it is the first about its completion among those that `has` marks."""
+    first = np.full(len(rows.completions), LATEST)
+    np.minimum.at(first, rows.completion[has], rows.position[has])
+    return has & (rows.position == first[rows.completion])
 
 
 def _edits(

@@ -27,6 +27,7 @@ from app.labels import service as labels
 from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
 from app.labels.summaries import service as summaries
+from app.monitoring.approval import service as approval
 from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
 from app.privacy.erasures.certificates import certify, count, erasure_of
@@ -195,9 +196,10 @@ def _erase_labels(session: Session, row: Erasure) -> None:
     items, suspicions = audits.erase(session, row.project_id, part)
     decisions = quarantine.erase(session, row.project_id, row.actor)
     summaries.forget(session, row.project_id)
+    values = approval.forget(session, row.project_id)
     touched = {
         "label_audit_items": items, "label_audit_verdicts": items, "label_suspicions": suspicions,
-        "quarantine_decisions": decisions,
+        "quarantine_decisions": decisions, "release_labels": values, "exposures": values,
     }  # fmt: skip
     vacuums.touch(session, row.id, ["actor_findings", *(table for table, rows in touched.items() if rows)])
     count(row, audit_items=items, suspicions=suspicions, quarantine_decisions=decisions)

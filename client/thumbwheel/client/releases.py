@@ -50,6 +50,10 @@ class Releases:
         """Returns how long feedback takes to become live, release by release."""
         return self._http.get(wire.TimeToLearn, "/v1/time-to-learn")
 
+    def approval(self) -> wire.ReleaseApprovals:
+        """Returns what users think of the newest releases, and what the rule of automatic rollback says."""
+        return self._http.get(wire.ReleaseApprovals, "/v1/releases/approval")
+
     def list(self) -> Iterator[wire.Release]:
         """Yields the releases, newest first."""
         return self._http.pages(wire.Release, "/v1/releases")

@@ -122,6 +122,21 @@ from thumbwheel.wire.quarantine import (
 )
 from thumbwheel.wire.recipe import Drift, Evaluation, LabelTerm, Lora, Recipe
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
+from thumbwheel.wire.release_approval import (
+    LabelMixDrift,
+    LabelShare,
+    ReleaseApproval,
+    ReleaseApprovals,
+    ReleaseArm,
+    ReleaseComparison,
+    RollbackDecision,
+    RollbackFigures,
+    RollbackRules,
+    RollbackState,
+    SegmentApproval,
+    SegmentedApproval,
+    WeightedApproval,
+)
 from thumbwheel.wire.releases import Assignment, CurrentRelease, NewBaseModel, NewRelease, Release
 from thumbwheel.wire.run_events import (
     AnyRunEvent,
@@ -181,6 +196,7 @@ from thumbwheel.wire.webhook_endpoints import (
 )
 from thumbwheel.wire.webhooks import (
     AnyWebhook,
+    ApprovalWebhookData,
     CheckpointWebhookData,
     DecisionWebhookData,
     EndpointTestWebhookData,
@@ -199,6 +215,7 @@ __all__ = [
     "AnyRunEvent",
     "AnyWebhook",
     "Approval",
+    "ApprovalWebhookData",
     "ArmBudget",
     "ArmDifference",
     "ArmFigure",
@@ -264,8 +281,10 @@ __all__ = [
     "Implicit",
     "Key",
     "LabelExplanation",
+    "LabelMixDrift",
     "LabelPolicy",
     "LabelPolicyAdoption",
+    "LabelShare",
     "LabelTerm",
     "LearnedRelease",
     "LivePeriod",
@@ -328,9 +347,17 @@ __all__ = [
     "Recommendation",
     "Refusal",
     "Release",
+    "ReleaseApproval",
+    "ReleaseApprovals",
+    "ReleaseArm",
+    "ReleaseComparison",
     "ReleaseWebhookData",
     "ReplayReceipt",
     "Retract",
+    "RollbackDecision",
+    "RollbackFigures",
+    "RollbackRules",
+    "RollbackState",
     "RowCounts",
     "RuleDecision",
     "RuleVerdict",
@@ -348,6 +375,8 @@ __all__ = [
     "Scope",
     "SecretRotation",
     "Segment",
+    "SegmentApproval",
+    "SegmentedApproval",
     "Serving",
     "ServingTarget",
     "ServingTargetChange",
@@ -397,6 +426,7 @@ __all__ = [
     "WebhookEndpointWithSecret",
     "WebhookFormat",
     "WebhookPattern",
+    "WeightedApproval",
     "Writers",
     "WrittenRows",
     "webhook_of",

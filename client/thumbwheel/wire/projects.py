@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from thumbwheel.wire.gates import AdoptedGates, GateChoice
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
+from thumbwheel.wire.release_approval import RollbackRules
 from thumbwheel.wire.values import Body, Name
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
@@ -63,12 +64,26 @@ class SnapshotRules(Body):
 
 
 class MonitoringRules(Body):
-    """The objective for the time until feedback is live: this share of the events within these hours; or none."""
+    """Rules for the time after a release: the objective for the time until feedback is live, this share of the events
+    within these hours; the segments of approval; automatic rollback.
+    """
 
     live_share: float | None = Field(None, gt=0, lt=1, description="share of the events that must be live in time")
     live_hours: float | None = Field(
         None, gt=0, le=24 * 365, description="hours from an event to the release of a checkpoint that learnt from it"
     )
+    segments: list[Name] = Field(
+        [], max_length=5, description="keys of the metadata of completions and events by which approval is shown"
+    )
+    rollback: RollbackRules | None = Field(None, description="null: nothing is rolled back automatically")
+
+    @field_validator("segments")
+    @classmethod
+    def _distinct(cls, keys: list[str]) -> list[str]:
+        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"names {repeated!r} twice: name each key once")
+        return keys
 
     @model_validator(mode="after")
     def _both(self) -> Self:

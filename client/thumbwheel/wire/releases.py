@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from thumbwheel.wire.checkpoints import Checkpoint
+from thumbwheel.wire.release_approval import RollbackDecision
 from thumbwheel.wire.values import Body, Name, storable
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -67,6 +68,7 @@ class Release(BaseModel):
     override_reason: str | None
     override_scope: list[str] | None = Field(None, description="the rules of the gates that were overridden")
     by: str
+    decision: RollbackDecision | None = Field(None, description="of the rule, if it took the release back")
     created_at: datetime
 
 

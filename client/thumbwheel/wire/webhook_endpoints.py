@@ -16,7 +16,7 @@ WebhookPattern = Literal[
     "checkpoint.*", "checkpoint.registered",
     "gate.*", "gate.passed", "gate.refused", "gate.undecided",
     "release.*", "release.shipped", "release.rolled_back", "release.started_over", "release.canary",
-    "release.canary_ended",
+    "release.canary_ended", "approval.*", "approval.fell",
     "erasure.*", "erasure.requested", "erasure.completed", "erasure.failed",
     "quarantine.*", "quarantine.found", "quarantine.confirmed", "quarantine.released",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from thumbwheel.wire.checkpoints import Verdict
 from thumbwheel.wire.gates import RuleVerdict
 from thumbwheel.wire.privacy import ErasureState
 from thumbwheel.wire.quarantine import QuarantineRule
+from thumbwheel.wire.release_approval import RollbackDecision
 from thumbwheel.wire.runs import RunState, RunTransitionKind
 
 
@@ -63,6 +64,15 @@ class ReleaseWebhookData(_WebhookData):
     reason: str
     override_reason: str | None
     override_scope: list[str] | None
+    by: str = Field(description="the key, or `monitoring` for a rollback that the project's policy decided")
+
+
+class ApprovalWebhookData(_WebhookData):
+    """An automatic rollback, and the figures that decided it."""
+
+    number: int = Field(description="of the entry of the ledger that it wrote")
+    checkpoint_id: UUID = Field(description="of that entry")
+    decision: RollbackDecision
 
 
 class ErasureWebhookData(_WebhookData):
@@ -221,6 +231,13 @@ class ReleaseCanaryEndedWebhook(_Webhook):
     data: ReleaseWebhookData
 
 
+class ApprovalFellWebhook(_Webhook):
+    """Users like a release less than another one, so the project's policy took it back."""
+
+    type: Literal["approval.fell"] = "approval.fell"
+    data: ApprovalWebhookData
+
+
 class ErasureRequestedWebhook(_Webhook):
     """The erasure of an actor was requested."""
 
@@ -271,12 +288,13 @@ class EndpointTestWebhook(_Webhook):
 
 
 AnyWebhook = (
-    RunRequestedWebhook | RunStartedWebhook | RunMovedWebhook | RunPausedWebhook | RunResumedWebhook | RunHeldUpWebhook
-    | RunLostWebhook | RunSucceededWebhook | RunFailedWebhook | RunCancelledWebhook | CheckpointRegisteredWebhook
-    | GatePassedWebhook | GateRefusedWebhook | GateUndecidedWebhook | ReleaseShippedWebhook | ReleaseRolledBackWebhook
-    | ReleaseStartedOverWebhook | ReleaseCanaryWebhook | ReleaseCanaryEndedWebhook | ErasureRequestedWebhook
-    | ErasureCompletedWebhook | ErasureFailedWebhook | QuarantineFoundWebhook | QuarantineConfirmedWebhook
-    | QuarantineReleasedWebhook | EndpointTestWebhook
+    RunRequestedWebhook | RunStartedWebhook | RunMovedWebhook | RunPausedWebhook | RunResumedWebhook
+    | RunHeldUpWebhook | RunLostWebhook | RunSucceededWebhook | RunFailedWebhook | RunCancelledWebhook
+    | CheckpointRegisteredWebhook | GatePassedWebhook | GateRefusedWebhook | GateUndecidedWebhook
+    | ReleaseShippedWebhook | ReleaseRolledBackWebhook | ReleaseStartedOverWebhook | ReleaseCanaryWebhook
+    | ReleaseCanaryEndedWebhook | ApprovalFellWebhook | ErasureRequestedWebhook | ErasureCompletedWebhook
+    | ErasureFailedWebhook | QuarantineFoundWebhook | QuarantineConfirmedWebhook | QuarantineReleasedWebhook
+    | EndpointTestWebhook
 )  # fmt: skip
 Webhook = Annotated[AnyWebhook, Field(discriminator="type")]
 

@@ -25,7 +25,7 @@ RELEASE = {
     "data": {
         "project": "acme", "url": "https://x.example/v1/releases?project=acme", "number": 2,
         "checkpoint_id": "01a1ffdd-2cf3-74f2-b118-97a137527784", "verdict": "refused", "reason": "<b> & co",
-        "override_reason": "a trial", "override_scope": ["auroc"],
+        "override_reason": "a trial", "override_scope": ["auroc"], "share": None, "by": "key ops",
     },
 }  # fmt: skip
 

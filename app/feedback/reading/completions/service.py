@@ -1,6 +1,6 @@
 """Reading the log completion by completion, for previews and explanations."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -25,3 +25,10 @@ def texts(
 def signals_about(session: Session, project: str, completion_id: str, watermark: int) -> Sequence[Row[Any]]:
     """Returns the signals about one completion by time: see `store.signals_about`."""
     return store.signals_about(session, project, completion_id, watermark)
+
+
+def segment_values(session: Session, project: str, key: str, hashes: Mapping[int, str]) -> dict[int, str]:
+    """Returns the values of metadata with these hashes (see `LogSource.segments`), each known by the id of a completion
+    that has it.
+    """
+    return store.segment_values(session, project, key, hashes)

@@ -1,6 +1,6 @@
 """SQL of reading the log completion by completion: prompts, texts, and the signals about one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.arrow_queries import arrow, literal
 from app.feedback.reading.event_time import BY_ARRIVAL_SQL, MOMENT_SQL
 from app.feedback.reading.not_preferred import ID_SQL, OTHER_SIDE_SQL
+from app.feedback.reading.segments import segment_sql
 
 
 def prompts(session: Session, project: str, watermark: int) -> pl.DataFrame:
@@ -85,3 +86,24 @@ def signals_about(session: Session, project: str, completion_id: str, watermark:
     base = completion_id.rpartition("#rejected:")[0]
     values = {"project": project, "watermark": watermark, "id": completion_id, "base": base}
     return session.execute(text(_SIGNALS), values).all()
+
+
+_SEGMENTS = f"""
+    SELECT wanted.hash, found.value FROM unnest(CAST(:ids AS text[]), CAST(:hashes AS int[])) AS wanted (id, hash),
+        LATERAL (
+            SELECT {segment_sql(":key")} AS value FROM completions
+            WHERE (project_id, completion_id) = (:project, wanted.id) AND hashtext({segment_sql(":key")}) = wanted.hash
+            UNION ALL
+            SELECT {segment_sql(":key")} FROM events
+            WHERE (project_id, completion_id) = (:project, wanted.id) AND hashtext({segment_sql(":key")}) = wanted.hash
+            LIMIT 1
+        ) AS found
+"""  # noqa: S608 - of constants alone
+
+
+def segment_values(session: Session, project: str, key: str, hashes: Mapping[int, str]) -> dict[int, str]:
+    """Returns the values of metadata with these hashes (see `LogSource.segments`), each known by the id of a completion
+    that has it.
+    """
+    values = {"project": project, "key": key, "ids": list(hashes.values()), "hashes": list(hashes)}
+    return dict(session.execute(text(_SEGMENTS), values).tuples().all())
