@@ -247,9 +247,9 @@ def _shown(
 
 
 def _recipe_of(configuration: wire.Project) -> Recipe | None:
-    """Returns the project's recipe, None if it is older than a rule that it breaks: no run starts with it."""
+    """Returns the project's recipe, None if it is older than a rule that it breaks, so that no run starts with it."""
     chosen = configuration.recipe
     try:
         return recipe_of(chosen.preset, chosen.changes.given())
-    except ValidationError:
+    except (ValidationError, KeyError):  # KeyError: its preset is gone
         return None
