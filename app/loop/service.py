@@ -193,7 +193,7 @@ def _basis(session: Session, configuration: wire.Project) -> dict[str, Any]:
         "shipped": str(releases.current(session, configuration.project).checkpoint_id),
         "configuration": configuration.model_dump(mode="json", include={"recipe", "trigger", "snapshot"}),
         "gates": configuration.gates.version,
-        "unservable": serving.reasons_to_refuse(session, configuration.project, recipe_for(configuration, {})),
+        "unservable": serving.reasons_to_refuse(session, configuration),
     }
 
 

@@ -50,14 +50,9 @@ def readiness(session: Session, project: str) -> wire.Readiness:
     watermark = feedback.watermark(session, project)
     ready = decision.readiness_of(session, configuration, recipe, watermark, shipped, since=_since(session, project))
     unknown_checkpoints = unknown.unknown_checkpoints(session, project)
-    changes = {
-        "unknown_checkpoints": unknown_checkpoints,
-        "notices": [*ready.notices, *unknown.notices(unknown_checkpoints), *serving.notices(session, project)],
-    }
-    unservable = serving.reasons_to_refuse(session, project, recipe)
-    if unservable:
-        changes |= {"ready": False, "reasons": [*ready.reasons, *unservable]}
-    return ready.model_copy(update=changes)
+    notices = [*ready.notices, *unknown.notices(unknown_checkpoints)]
+    ready = ready.model_copy(update={"unknown_checkpoints": unknown_checkpoints, "notices": notices})
+    return serving.with_targets(session, project, recipe, ready)
 
 
 def readiness_reaches(session: Session, project: str) -> int:

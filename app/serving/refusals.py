@@ -4,7 +4,7 @@ vLLM answers 500 to an adapter with DoRA, a rank over its maximum, modules_to_sa
 these either. An adapter whose start changes the base model's weights does not fit the base model that a server has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,11 @@ def refusals_of_recipe(recipe: Recipe, target: str, settings: TargetSettings) ->
             )
         )
     return found
+
+
+def sentences(refusals: Sequence[RecipeRefusal]) -> list[str]:
+    """Returns each refusal as a sentence that begins with the name of its field."""
+    return [f"{refusal.pointer[1:].replace('/', '.')} {refusal.message}" for refusal in refusals]
 
 
 def reasons_against_adapter(config: Mapping[str, Any], settings: TargetSettings) -> list[str]:

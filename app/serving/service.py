@@ -7,14 +7,13 @@ The ledger of releases says what is desired, and nothing here changes it. `app.s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.wire.recipe import Recipe, recipe_of
-from thumbwheel.wire.serving import ServerSettings
 
 from app import messages, outbox
 from app.database import now
@@ -23,15 +22,13 @@ from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.projects import service as projects
 from app.releases import service as releases
 from app.serving import store
-from app.serving.leases import service as leases
 from app.serving.leases.service import SETTINGS
-from app.serving.refusals import RecipeRefusal, refusals_of_recipe
+from app.serving.refusals import RecipeRefusal, refusals_of_recipe, sentences
+from app.serving.shown import shown
 from app.serving.tables import ServingTarget
 
 #: The largest number of targets of a project.
 MOST_TARGETS = 20
-#: A target that differs for longer, or that no worker has looked at for longer, is an alarm.
-ALARM = timedelta(minutes=5)
 #: The time that workers have to answer a message before the tick sends another one.
 PATIENCE = timedelta(seconds=30)
 
@@ -183,22 +180,29 @@ def require_servable(session: Session, project: str, recipe: Recipe) -> None:
     refusals = _refusals(recipe, [row for row in store.of_project(session, project) if row.enabled])
     if refusals:
         raise Refused(
-            f"A serving target would refuse the checkpoint: {'; '.join(_sentences(refusals))}.",
+            f"A serving target would refuse the checkpoint: {'; '.join(sentences(refusals))}.",
             code="not_servable",
             faults=[Fault(f"/changes{refusal.pointer}", refusal.message) for refusal in refusals],
-            reasons=_sentences(refusals),
+            reasons=sentences(refusals),
         )
 
 
-def reasons_to_refuse(session: Session, project: str, recipe: Recipe) -> list[str]:
-    """Returns why enabled targets would refuse what the recipe trains."""
-    return _sentences(_refusals(recipe, [row for row in store.of_project(session, project) if row.enabled]))
+def reasons_to_refuse(session: Session, configuration: wire.Project) -> list[str]:
+    """Returns why enabled targets would refuse what the project's recipe trains."""
+    recipe = _recipe_of(configuration)
+    rows = [row for row in store.of_project(session, configuration.project) if row.enabled]
+    return [] if recipe is None else sentences(_refusals(recipe, rows))
 
 
-def notices(session: Session, project: str) -> list[str]:
-    """Returns a sentence for each target that has differed from the ledger for long."""
+def with_targets(session: Session, project: str, recipe: Recipe, ready: wire.Readiness) -> wire.Readiness:
+    """Returns the readiness of a project with what its targets add: they would refuse what the recipe trains, or have
+    differed from the ledger for long.
+    """
     rows = store.of_project(session, project)
-    return [alarm_of(target) for target in _shown(session, project, rows) if target.alarm] if rows else []
+    refusals = sentences(_refusals(recipe, [row for row in rows if row.enabled]))
+    alarms = [alarm_of(target) for target in _shown(session, project, rows) if target.alarm]
+    changes = {"reasons": [*ready.reasons, *refusals], "notices": [*ready.notices, *alarms]}
+    return ready.model_copy(update=changes | ({"ready": False} if refusals else {}))
 
 
 def alarming(session: Session) -> tuple[int, list[wire.ServingTarget]]:
@@ -225,10 +229,6 @@ def _refusals(recipe: Recipe, rows: Sequence[ServingTarget]) -> list[RecipeRefus
     ]
 
 
-def _sentences(refusals: Sequence[RecipeRefusal]) -> list[str]:
-    return [f"{refusal.pointer[1:].replace('/', '.')} {refusal.message}" for refusal in refusals]
-
-
 def _require(session: Session, project: str, name: str, *, locked: bool = False) -> ServingTarget:
     row = store.of_name(session, project, name, locked=locked)
     if row is None:
@@ -242,58 +242,14 @@ def _shown(
     if not rows:
         return []
     live = live or releases.current(session, project)
-    chosen = projects.get(session, project).recipe
+    recipe = _recipe_of(projects.get(session, project))
+    return [shown(row, live, recipe) for row in rows]
+
+
+def _recipe_of(configuration: wire.Project) -> Recipe | None:
+    """Returns the project's recipe, None if it is older than a rule that it breaks, so that no run starts with it."""
+    chosen = configuration.recipe
     try:
-        recipe = recipe_of(chosen.preset, chosen.changes.given())
-    except ValidationError:  # it is older than a rule, and no run starts with it
-        recipe = None
-    return [_target(row, live, recipe) for row in rows]
-
-
-def _target(row: ServingTarget, live: wire.CurrentRelease, recipe: Recipe | None) -> wire.ServingTarget:
-    settings = SETTINGS.validate_python(row.settings)
-    seen = leases.seen_of(row)
-    at = now()
-    serves_it = row.state == "serving" and row.seen_checkpoint_id == live.checkpoint_id
-    looked_at_lately = row.seen_at is not None and at - row.seen_at < ALARM
-    in_step = row.enabled and serves_it and looked_at_lately
-    since = None if in_step or not row.enabled else _differs_since(row, live)
-    state, reason = row.state, row.reason
-    if state == "serving" and not serves_it:
-        state, reason = "loading", "a release was made: a worker will look at it at once"
-    if serves_it and not looked_at_lately:
-        reason = "no worker has looked at it for five minutes: is one on the queue housekeeping?"
-    return wire.ServingTarget(
-        id=row.id,
-        project=row.project_id,
-        name=row.name,
-        kind=settings.kind,
-        settings=settings,
-        enabled=row.enabled,
-        state=state if row.enabled else "disabled",
-        reason=reason,
-        desired_checkpoint_id=live.checkpoint_id,
-        seen_checkpoint_id=row.seen_checkpoint_id,
-        model=None if seen is None else seen.model,
-        url=f"{settings.url}/v1" if isinstance(settings, ServerSettings) else None,
-        probe=None if row.probe is None else wire.ProbeResult.model_validate(row.probe),
-        seen_at=row.seen_at,
-        age_seconds=None if row.seen_at is None else max(0.0, (at - row.seen_at).total_seconds()),
-        in_step=in_step,
-        differs_since=since,
-        alarm=since is not None and at - since > ALARM,
-        attempts=row.attempts,
-        next_try_at=row.next_try_at if row.enabled else None,
-        draining=[each["artifact"]["name"] for each in row.loaded if each["unload_at"] is not None],
-        notices=_sentences(refusals_of_recipe(recipe, row.name, settings)) if recipe is not None else [],
-        created_at=row.created_at,
-        created_by=row.created_by,
-    )
-
-
-def _differs_since(row: ServingTarget, live: wire.CurrentRelease) -> datetime:
-    """Returns the time of the release or of the target itself, or when it was last found to serve the release."""
-    began = max(live.created_at, row.created_at)
-    if row.seen_checkpoint_id == live.checkpoint_id and row.seen_at is not None:
-        return max(began, row.seen_at)
-    return began
+        return recipe_of(chosen.preset, chosen.changes.given())
+    except (ValidationError, KeyError):  # KeyError: its preset is gone
+        return None

@@ -12,6 +12,7 @@ from thumbwheel import wire
 from app.database import transaction
 from app.runs import service as runs
 from app.serving import service as serving
+from app.serving import shown
 from tests.desk import DESK, execute
 from tests.serving.stand_in import stand_in
 
@@ -136,7 +137,7 @@ def test_a_target_that_is_away_blocks_nothing_is_rung_again_and_becomes_an_alarm
     with transaction() as session:
         serving.ring_due(session)
     assert len(waiting("sync_target")) == 2
-    monkeypatch.setattr(serving, "ALARM", timedelta(0))
+    monkeypatch.setattr(shown, "ALARM", timedelta(0))
     assert desk.target("gpu").alarm
     with transaction() as session:
         notices = runs.readiness(session, DESK).notices
