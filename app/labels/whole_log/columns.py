@@ -90,7 +90,7 @@ class EventColumns:
     supersedes: Mapping[int, str]  # row → event id
 
     @staticmethod
-    def of(batches: Iterable[pa.RecordBatch]) -> "EventColumns":
+    def of(batches: Iterable[pa.RecordBatch], keys: int = 0) -> "EventColumns":
         signals = Signals()
         signals.number({"kind": "preference"})
         not_preferred, even = (signals.number({"kind": kind}) for kind in (NOT_PREFERRED, EVEN))
@@ -161,7 +161,7 @@ class EventColumns:
             carries=_joined(columns.pop("carries"), np.bool_),
             never_train=_joined(columns.pop("never_train"), np.bool_),
             checkpoint=checkpoint,
-            segments=np.concatenate(columns.pop("segments") or [np.empty((0, 0), dtype=np.int32)]),
+            segments=np.concatenate(columns.pop("segments") or [np.empty((0, keys), dtype=np.int32)]),
             source=_joined(sources, np.int32),
             completions=completions,
             actors=actors,

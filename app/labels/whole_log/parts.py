@@ -204,6 +204,10 @@ class _PartSource:
     number: int
     parts: int
 
+    @property
+    def segments(self) -> Sequence[str]:
+        return self.source.segments
+
     def has(self, completion_ids: pa.Array) -> NDArray[np.bool_]:
         belongs: NDArray[np.bool_] = _part_of(completion_ids, self.parts) == self.number
         return belongs

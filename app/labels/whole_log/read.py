@@ -39,6 +39,9 @@ COMPARED = pl.Schema(
 class WholeLogSource(Protocol):
     """A source of the log: its events, registered completions, texts and stored comparisons of edits."""
 
+    @property
+    def segments(self) -> Sequence[str]: ...
+
     def events(self) -> Iterable[pa.RecordBatch]: ...
 
     def positions(self, event_ids: Collection[str]) -> Mapping[str, int]: ...
@@ -61,7 +64,7 @@ def read(
 
     has  returns for completion ids which of them are wanted; events about others only decide which events stand
     """
-    rows = EventColumns.of(source.events())
+    rows = EventColumns.of(source.events(), len(source.segments))
     stands = _standing(source, rows)
     if has is not None:
         wanted = has(rows.completions)

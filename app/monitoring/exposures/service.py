@@ -22,7 +22,8 @@ LOOKED_AT = 50_000
 def count(session: Session, project: str, periods: Sequence[Period], keys: Sequence[str]) -> None:
     """Counts the completions since the last call, up to `LOOKED_AT`; all of them again if the keys have changed."""
     before = store.counted(session, project)
-    if before is not None and before.keys == list(keys) and not store.any_after(session, project, before.position):
+    done = before is not None and before.complete and before.keys == list(keys)
+    if done and not store.any_after(session, project, before.position if before else 0):
         return
     watermark = feedback.watermark(session, project)
     row = store.locked(session, project, keys)

@@ -97,16 +97,17 @@ def test_approval_is_weighted_by_the_outputs_of_each_segment_rather_than_by_its_
     judge("at", 8, 2)  # the completions' own metadata count
     judge("de", 0, 10)
     judge("unregistered", 5, 5, made, **{KEY: "DE"})
+    judge("hostile", 1, 0, made, **{KEY: "DE", "a\x00b": "Postgres reads no value of this object"})
 
     [found, *_] = measured().releases
 
-    assert (found.exposures, found.voted_share, found.desirable, found.undesirable) == (120, 20 / 120, 13, 17)
+    assert (found.exposures, found.voted_share, found.desirable, found.undesirable) == (120, 20 / 120, 14, 17)
     [by] = found.segments
     assert [(each.value, each.desirable, each.undesirable, each.exposures) for each in by.segments] == [
-        ("DE", 5, 15, 10), ("AT", 8, 2, 90),
+        ("DE", 5, 15, 10), ("AT", 8, 2, 90), (None, 1, 0, 20),
     ]  # fmt: skip
-    assert by.exposure_weighted.approval == pytest.approx(0.9 * 0.8 + 0.1 * 0.25)
-    assert by.exposure_weighted.covered == 100 / 120
+    assert by.exposure_weighted.approval == pytest.approx((90 * 0.8 + 10 * 0.25 + 20 * 1) / 120)
+    assert by.exposure_weighted.covered == 1
     assert by.exposure_weighted.low < by.exposure_weighted.approval < by.exposure_weighted.high
 
 
