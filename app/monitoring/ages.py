@@ -42,7 +42,7 @@ class Ages:
 
 @dataclass(frozen=True)
 class Attainment:
-    """How well an objective was attainment."""
+    """The attainment of an objective."""
 
     due: int
     in_time: float | None

@@ -1,4 +1,4 @@
-"""What is watched once a model is live, over HTTP: the time to learn, and what users think of each release."""
+"""The time to learn, and the approval of each release, over HTTP."""
 
 from typing import Annotated
 

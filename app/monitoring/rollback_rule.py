@@ -25,7 +25,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Facts:
-    """What a decision rests on.
+    """The facts that a decision rests on.
 
     period      of the canary, or of the live release without one
     automatic   number of the newest entry that the rule wrote, 0 without one

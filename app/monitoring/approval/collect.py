@@ -68,7 +68,7 @@ class ArmVotes:
 
 
 class Collected:
-    """What was collected so far. Call it with each part of the log."""
+    """The labels that were collected so far. Call it with each part of the log."""
 
     def __init__(self, periods: Sequence[Period], arms: Sequence[Arm], segments: int) -> None:
         self.labels = {period.number: ReleaseLabels() for period in periods}

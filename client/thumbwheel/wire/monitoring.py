@@ -1,4 +1,4 @@
-"""What is watched once a model is live: the time until feedback teaches it."""
+"""The time until feedback teaches the live model."""
 
 from datetime import datetime
 from uuid import UUID
@@ -29,7 +29,7 @@ class WaitingEvents(BaseModel):
 
 
 class ObjectiveReport(BaseModel):
-    """How well the objective was kept over the events whose hours ended within the last days."""
+    """The attainment of the objective over the events whose hours ended within the last days."""
 
     share: float
     hours: float

@@ -64,7 +64,7 @@ class SnapshotRules(Body):
 
 
 class MonitoringRules(Body):
-    """What is watched once a model is live: the objective for the time until feedback is live, this share of the events
+    """Rules for the time after a release: the objective for the time until feedback is live, this share of the events
     within these hours; the segments of approval; automatic rollback.
     """
 

@@ -1,4 +1,4 @@
-"""What users think of each release: approval by segment, comparisons, and what the rule of automatic rollback says."""
+"""The approval of each release, by segment and against another one, and automatic rollback."""
 
 from datetime import datetime
 from typing import Literal
@@ -79,7 +79,7 @@ class ReleaseComparison(BaseModel):
 
 
 class RollbackRules(Body):
-    """When the loop ends a canary, or returns to the release before, because users like a release less."""
+    """The policy by which the loop ends a canary, or returns to the release before, because users like it less."""
 
     minimum_labels: int = Field(
         100, ge=1, description="votes that the release, and what it is compared with, must have before anything happens"
@@ -96,7 +96,7 @@ class RollbackRules(Body):
 
 
 class RollbackFigures(BaseModel):
-    """What a decision of automatic rollback rests on."""
+    """The figures that a decision of automatic rollback rests on."""
 
     rule_version: int
     rule_sha256: str = Field(description='of {"policy": …, "rule": version}, as JSON with sorted keys')
@@ -106,7 +106,7 @@ class RollbackFigures(BaseModel):
 
 
 class RollbackDecision(BaseModel):
-    """What the rule of automatic rollback says."""
+    """A decision of the rule of automatic rollback."""
 
     action: Literal["keep", "end_canary", "roll_back"]
     reason: str
@@ -114,7 +114,7 @@ class RollbackDecision(BaseModel):
 
 
 class RollbackState(BaseModel):
-    """What the rule says now, and why a decision could not be carried out yet."""
+    """The decision of the rule now, and why it could not be carried out yet."""
 
     decision: RollbackDecision
     failure: str | None = Field(description="why the last try failed; the loop tries again")
@@ -138,7 +138,7 @@ class ReleaseApproval(LabelShare):
 
 
 class ReleaseApprovals(BaseModel):
-    """What users think of the newest releases, as of the loop's last reading of the log."""
+    """The approval of the newest releases, as of the loop's last reading of the log."""
 
     project: str
     read_at: datetime | None = Field(description="null until the loop has read the log with the policy and decisions")

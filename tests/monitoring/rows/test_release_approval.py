@@ -1,4 +1,4 @@
-"""What users think of each release, as the loop measures it: by segment, weighted by outputs, canary against live."""
+"""The approval of each release, as the loop measures it: by segment, weighted by outputs, canary against live."""
 
 from functools import partial
 
