@@ -85,7 +85,7 @@ class Collected:
 
     def __call__(self, log: Log, labelled: Labelled) -> None:
         completions, votes = labelled.completions, labelled.votes
-        checkpoint = completions["checkpoint_id"].cast(pl.String)
+        checkpoint = completions["checkpoint_id"]
         about, moment = votes["completion"].to_numpy(), votes["moment"].to_physical().to_numpy()
         self._count_arms(checkpoint, about, moment, votes, len(log.actors))
         judged = np.zeros(len(completions), dtype=np.int64)
@@ -127,7 +127,7 @@ class Collected:
         """Returns the index of the period that each moment lies in, -1 without one."""
         period = np.full(len(moment), -1, dtype=np.int32)
         for name, indices in self._checkpoints.items():
-            rows = np.flatnonzero(checkpoint.eq_missing(name).to_numpy())
+            rows = np.flatnonzero(_is(checkpoint, name))
             own = np.array(indices, dtype=np.int32)
             at = np.searchsorted(self._begins[own], moment[rows], side="right") - 1
             inside = (at >= 0) & (moment[rows] < self._ends[own][at])
@@ -142,7 +142,7 @@ class Collected:
             self._votes = [np.zeros(actors, dtype=np.int32) for _ in self._arms]
             self._desirable = [np.zeros(actors, dtype=np.int32) for _ in self._arms]
         for arm, counts, ups in zip(self._arms, self._votes, self._desirable, strict=True):
-            inside = checkpoint.eq_missing(arm.checkpoint_id).to_numpy()[about]
+            inside = _is(checkpoint, arm.checkpoint_id)[about]
             inside &= (moment >= microseconds(arm.begins)) & (moment < _end(arm.ends))
             np.add.at(counts, actor[inside], 1)
             np.add.at(ups, actor[inside & desirable], 1)
@@ -170,6 +170,10 @@ def _kept(cells: pl.DataFrame, most: int) -> pl.DataFrame:
         .select(_CELLS.names())
         .sort("period", "value")
     )
+
+
+def _is(checkpoint: pl.Series, name: str) -> NDArray[np.bool_]:
+    return (checkpoint == name).fill_null(value=False).to_numpy()
 
 
 def _end(moment: datetime | None) -> int:
