@@ -69,13 +69,13 @@ def comparison(stored: Mapping[str, Any], confidence: float = CONFIDENCE) -> wir
     low, high = share_difference_at_any_time(
         release["total"], release["actors"], other["total"], other["actors"], 1 - confidence
     )
-    approvals = [side["total"] / side["actors"] if side["actors"] else None for side in (release, other)]
+    first, second = _approval(release), _approval(other)
     return wire.ReleaseComparison(
         kind=stored["kind"],
-        release=wire.ReleaseArm(**_without_total(release), approval=approvals[0]),
-        other=wire.ReleaseArm(**_without_total(other), approval=approvals[1]),
+        release=wire.ReleaseArm(**_without_total(release), approval=first),
+        other=wire.ReleaseArm(**_without_total(other), approval=second),
         confidence=confidence,
-        difference=None if None in approvals else approvals[0] - approvals[1],
+        difference=None if first is None or second is None else first - second,
         low=low,
         high=high,
     )
@@ -83,6 +83,10 @@ def comparison(stored: Mapping[str, Any], confidence: float = CONFIDENCE) -> wir
 
 def _arm(period: Period) -> Arm:
     return Arm(period.number, str(period.checkpoint_id), period.begins, period.ends)
+
+
+def _approval(side: Mapping[str, Any]) -> float | None:
+    return side["total"] / side["actors"] if side["actors"] else None
 
 
 def _without_total(side: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_a_rollback_to_damaged_weights_is_said_and_tried_again(tmp_path, monkeyp
     ship(second)
     judge("bad", 20, 200, second)
     with monkeypatch.context() as damaged:
-        damaged.setattr(artifacts, "verify", lambda sha256: _raise(artifacts.DamagedArtifact(sha256)))
+        damaged.setattr(artifacts, "verify", lambda sha256: _raise(artifacts.DamagedArtifact(sha256, code="damaged")))
         tick()
     failed = state()
     assert len(ledger()) == 3
