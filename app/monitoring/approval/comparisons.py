@@ -19,13 +19,13 @@ CONFIDENCE = 0.95
 LOOKED_BACK = timedelta(days=30)
 
 
-class Pair(NamedTuple):
+class ComparedReleases(NamedTuple):
     kind: Literal["canary", "before"]
     release: Arm
     other: Arm
 
 
-def pairs(periods: Sequence[Period]) -> list[Pair]:
+def pairs(periods: Sequence[Period]) -> list[ComparedReleases]:
     """Returns the comparison of the newest canary, and that of the live release, as far as there are any."""
     found = []
     known = {period.number: period for period in periods}
@@ -33,17 +33,21 @@ def pairs(periods: Sequence[Period]) -> list[Pair]:
     if canary is not None and canary.before in known:
         beside = known[canary.before]
         found.append(
-            Pair("canary", _arm(canary), Arm(beside.number, str(beside.checkpoint_id), canary.begins, canary.ends))
+            ComparedReleases(
+                "canary", _arm(canary), Arm(beside.number, str(beside.checkpoint_id), canary.begins, canary.ends)
+            )
         )
     live = next((period for period in reversed(periods) if period.action != "canary"), None)
     if live is not None and live.before in known:
         before = known[live.before]
         begins = max(before.begins, live.begins - LOOKED_BACK)
-        found.append(Pair("before", _arm(live), Arm(before.number, str(before.checkpoint_id), begins, live.begins)))
+        found.append(
+            ComparedReleases("before", _arm(live), Arm(before.number, str(before.checkpoint_id), begins, live.begins))
+        )
     return found
 
 
-def document(pair: Pair, release: ArmVotes, other: ArmVotes) -> dict[str, Any]:
+def document(pair: ComparedReleases, release: ArmVotes, other: ArmVotes) -> dict[str, Any]:
     """Returns a comparison as it is stored, for any confidence."""
     sides = {"release": (pair.release, release), "other": (pair.other, other)}
     return {

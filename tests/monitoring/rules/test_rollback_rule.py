@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from thumbwheel import wire
 
 from app.monitoring.approval.collect import Arm, ArmVotes
-from app.monitoring.approval.comparisons import Pair, comparison, document, pairs
+from app.monitoring.approval.comparisons import ComparedReleases, comparison, document, pairs
 from app.monitoring.rollback_rule import decide, facts_of
 from app.releases.periods import periods
 
@@ -103,7 +103,7 @@ def test_a_canary_goes_on_while_its_share_changes():
     again = [*TRIED, entry(4, "canary", 3, hours=3)]
     [pair, _] = pairs(periods(again))
 
-    assert pair == Pair(
+    assert pair == ComparedReleases(
         "canary",
         Arm(3, str(UUID(int=3)), START + timedelta(hours=2), None),
         Arm(2, str(UUID(int=2)), START + timedelta(hours=2), None),
