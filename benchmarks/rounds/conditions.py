@@ -70,7 +70,7 @@ CONDITIONS = (
     TODAY,
     Condition("today-capped", "as today; λ never weighs rare undesirable rows up", TODAY.first,
               Way({**TODAY.later.recipe, "weigh_up": "desirable"})),
-    _later("auto-lambda", "λ auto", recipe=_recipe(weigh_up="either")),
+    replace(_later("auto-lambda", "λ auto", recipe=_recipe(weigh_up="either")), seeds=5),
     _later("half-rate", "half the rate", recipe=_recipe(learning_rate=1.5e-4)),
     _later("two-epochs", "two epochs", recipe=_recipe(epochs=2)),
     _later("beta-0.25", "β 0.25", recipe=_recipe(beta=0.25)),

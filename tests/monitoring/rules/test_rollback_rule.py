@@ -110,11 +110,12 @@ def test_a_canary_goes_on_while_its_share_changes():
     )
 
 
-VOTES = st.sampled_from([GOOD, BAD, EQUAL, (0, 10), (0, 0)])
+#: Votes on the release and on the other; a worse release is likely, so that much would happen without the rule's care.
+VOTES = st.sampled_from([(BAD, GOOD), (BAD, GOOD), (BAD, GOOD), (GOOD, BAD), (EQUAL, EQUAL), ((0, 0), GOOD)])
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("tick"), VOTES, VOTES, st.booleans()),
-        st.tuples(st.sampled_from(["ship", "canary", "rollback", "start"])),
+        st.tuples(st.just("tick"), VOTES, st.sampled_from([True, True, True, False])),
+        st.tuples(st.sampled_from(["ship", "ship", "canary", "rollback", "start"])),
     ),
     min_size=5,
     max_size=40,
@@ -148,7 +149,7 @@ def test_the_ledger_never_goes_to_and_fro_by_itself(steps):
         if step[0] != "tick":
             ledger = acted(ledger, step[0])
             continue
-        _, release, other, was_read = step
+        _, (release, other), was_read = step
         read = ledger[-1].number if was_read else ledger[-1].number - 1
         found = decision(ledger, release, other, read=read, hours=1000.0)
         if found.action == "keep":
