@@ -18,6 +18,8 @@ from app.statistics.measures import Array, Statistic, auroc, difference
 from benchmarks.desk_study.over_seeds import interval
 
 CANDIDATE = "kto"
+#: KTO's log-ratio divided by the characters of the completion.
+PER_CHARACTER = "kto_per_character"
 #: Readers that know nothing. The two last ones show where the words of the first say it.
 READERS = ("bag_of_words", "length", "words_of_prompt", "words_of_completion")
 RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 1
@@ -37,13 +39,19 @@ def document(by_seed: Mapping[int, HeldOut]) -> dict[str, Any]:
 
 
 def _figures(parts: Sequence[HeldOut]) -> dict[str, Any]:
-    """Returns {"auroc": {reader: figure}, "lead": {reader: figure}}, each a mean over `parts`."""
+    """Returns the AUROC of KTO and of each reader, and KTO's leads over the readers, each a mean over `parts`.
+
+    They are {"auroc", "lead", "lead_per_character"}, each {reader: figure}.
+    """
     conversations = [name.encode() for part in parts for name in part["conversation"]]
     bootstrap = Bootstrap(group_numbers(conversations), np.ones(len(conversations)), RESAMPLES, CONFIDENCE, SEED)
-    own = _mean_auroc(parts, CANDIDATE)
-    statistics = {CANDIDATE: own, **{name: _mean_auroc(parts, name) for name in READERS}}
-    leads = {name: difference(own, statistics[name]) for name in READERS}
-    return {"auroc": bootstrap.intervals(statistics, ABSENT), "lead": bootstrap.intervals(leads, ABSENT)}
+    names = (CANDIDATE, PER_CHARACTER, *READERS)
+    statistics = {name: _mean_auroc(parts, name) for name in names}
+    leads = [
+        bootstrap.intervals({name: difference(statistics[own], statistics[name]) for name in READERS}, ABSENT)
+        for own in (CANDIDATE, PER_CHARACTER)
+    ]
+    return {"auroc": bootstrap.intervals(statistics, ABSENT), "lead": leads[0], "lead_per_character": leads[1]}
 
 
 def _mean_auroc(parts: Sequence[HeldOut], reader: str) -> Statistic:
@@ -59,4 +67,7 @@ def _mean_auroc(parts: Sequence[HeldOut], reader: str) -> Statistic:
 
 
 def _auroc(part: HeldOut, reader: str) -> Statistic:
-    return auroc(np.array(part[reader], dtype=float), np.array(part["desirable"], dtype=bool))
+    score_N = np.array(part[CANDIDATE if reader == PER_CHARACTER else reader], dtype=float)
+    if reader == PER_CHARACTER:
+        score_N = score_N / np.abs(np.array(part["length"]))
+    return auroc(score_N, np.array(part["desirable"], dtype=bool))

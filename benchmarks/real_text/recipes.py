@@ -17,5 +17,5 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "kto-full": {**COMMON, "method": "full", "learning_rate": 1e-3},
     "bco": {**COMMON, **LORA, "objective": "bco"},
     "kto-100-steps": {**COMMON, **LORA, "max_steps": 100},
-    "kto-600-steps": {**COMMON, **LORA, "max_steps": 600},
+    "kto-900-steps": {**COMMON, **LORA, "max_steps": 900},
 }

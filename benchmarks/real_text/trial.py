@@ -76,7 +76,7 @@ def _held_out(workdir: Path, messages: list[ratings.Rated]) -> dict[str, Any]:
     scored = held_out_scores.read(workdir / held_out_scores.FILE)
     train, held_out = (_texts(workdir / "snapshot" / f"{side}-chat.parquet") for side in ("train", "holdout"))
     lines = pq.read_table(workdir / "snapshot" / "holdout-chat.parquet", columns=["completion_id"])
-    number_of = [int(name.rpartition(":")[2]) - 1 for name in lines["completion_id"].to_pylist()]
+    number_of = [int(name.rpartition(" ")[2]) - 1 for name in lines["completion_id"].to_pylist()]
     places = [row for _, row in scored.places]
     labels = np.array(pq.read_table(workdir / "snapshot" / "train-chat.parquet", columns=["label"])["label"])
     texts = [held_out[row] for row in places]

@@ -77,7 +77,7 @@ def test_no_two_seeds_hold_out_the_same_conversations_and_the_sweep_has_its_own(
 
 def held_out(seed: int, **scores: list[float]) -> dict[str, Any]:
     """Returns eight rows of four conversations, alternately desirable; readers without `scores` say nothing."""
-    rows = {name: [0.0] * 8 for name in ("kto", *READERS)} | scores
+    rows = {name: [0.0] * 8 for name in ("kto", *READERS)} | {"length": [1.0] * 8} | scores
     return {"conversation": [f"{seed}-{row // 2}" for row in range(8)], "desirable": [True, False] * 4, **rows}
 
 
@@ -88,6 +88,12 @@ def test_a_lead_is_kto_minus_the_reader_within_seeds() -> None:
     assert figures["seeds"]["2"]["lead"]["bag_of_words"]["value"] == 1.0
     assert figures["together"]["lead"]["bag_of_words"]["value"] == 0.75
     assert figures["together"]["auroc"]["kto"]["over_seeds"] == pytest.approx({"mean": 1.0, "low": 1.0, "high": 1.0})
+
+
+def test_the_log_ratio_is_also_read_per_character_whichever_length_is_the_better_one() -> None:
+    figures = document({1: held_out(1, kto=[-2.0, -1.5] * 4, length=[-4.0, -1.0] * 4)})
+    assert figures["together"]["auroc"]["kto"]["value"] == 0.0
+    assert figures["together"]["auroc"]["kto_per_character"]["value"] == 1.0
 
 
 def test_without_the_data_a_sentence_says_so(
