@@ -104,6 +104,7 @@ def test_without_the_data_a_sentence_says_so(
     assert "name the folder of the real feedback with --data" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.trial
 def test_a_training_has_a_score_of_every_reader_for_each_held_out_message(tmp_path: Path) -> None:
     data = write_events(tmp_path, 40)
     size = trial.Size(undesirable=4, base_epochs=1)
