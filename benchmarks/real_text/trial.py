@@ -24,7 +24,7 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class Size:
-    """How much is learnt; smaller for a quick look and for tests."""
+    """The labels and the amount of text; smaller in tests."""
 
     undesirable: int = 3  # highest rating of an undesirable message, as in the default label policy; 4 has no label
     base_epochs: int = 2
