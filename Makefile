@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -65,6 +65,9 @@ hostile: venv ## hostile requests to every operation of the API, then a crowd of
 
 real-feedback: venv ## import whole files of real feedback and check their labels, pairs and splits, in a quarter of an hour; DATA=folder ARGS
 	@$(PYTHON_VENV) -m tests.real_feedback $(if $(DATA),--data $(DATA)) $(ARGS)
+
+real-text: venv ## KTO on real ratings of chat messages, against readers that know nothing, in half an hour; SWEEP=1 tries other recipes; DATA=folder SEEDS=1 ARGS
+	@$(PYTHON_VENV) -m benchmarks.real_text $(if $(DATA),--data $(DATA)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SWEEP),--sweep) $(ARGS)
 
 families: venv ## every model family of transformers, packed, padded or refused, against single rows, in a quarter of an hour; a part with ONLY=llama,gptj
 	@$(PYTHON_VENV) -m tests.families $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -109,7 +109,7 @@ def test_a_base_model_that_cannot_be_loaded_and_a_message_that_waits_are_wrong(
     assert report["Base models"]["state"] == "wrong"
     assert report["Base models"]["said"].startswith("desk: There is no folder /models/none here")
     assert report["Messages"]["state"] == "wrong"
-    assert re.search(r"1 wait in the outbox, the oldest for 6\d\d s", report["Messages"]["said"])
+    assert re.search(r"2 wait in the outbox, the oldest for 6\d\d s", report["Messages"]["said"])
 
 
 def test_a_webhook_endpoint_that_is_disabled_is_a_note_with_the_way_back(migrated, database, tmp_path, without_workers):

@@ -78,6 +78,8 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
     endpoint = {"url": "https://ops.example/"}
     endpoint_id = api.post("/v1/webhooks/endpoints", params={"project": DESK}, json=endpoint).json()["id"]
     api.post(f"/v1/webhooks/endpoints/{endpoint_id}/test", params={"project": DESK})
+    target = {"name": "refusal", "settings": {"kind": "folder", "publish_folder": str(folder)}}
+    assert api.post("/v1/serving/targets", params={"project": DESK}, json=target).status_code == 201
     run = str(claimed.lease.run_id)
     ids = {
         "project": DESK,

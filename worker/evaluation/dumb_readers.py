@@ -105,18 +105,26 @@ class _Train:
         """Returns a score of each held-out row by its words, (N,), or the reason why there is none."""
         if not self.both_classes or not in_order:
             return self.reason
-        # Imported only if it is needed, as that takes seconds.
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(class_weight="balanced", max_iter=200)
-        model.fit(_features(self._texts), self._label_M.astype(int), sample_weight=self._weight_M)
         place_of = {id(read.rows[index]): place for place, index in read.places.items()}
         shards = job.shards_of("holdout")
         texts = {
             (path, number): (prompt, completion) for path, number, prompt, completion in _placed(job.workdir, shards)
         }
-        decided: Array = model.decision_function(_features([texts[place_of[id(row)]] for row in in_order]))
-        return decided
+        held_out = [texts[place_of[id(row)]] for row in in_order]
+        return scores_by_words(self._texts, self._label_M, self._weight_M, held_out)
+
+
+def scores_by_words(
+    texts_M: Sequence[tuple[str, str]], label_M: Array, weight_M: Array, held_out_N: Sequence[tuple[str, str]]
+) -> Array:
+    """Returns a score of each held-out prompt and completion, (N,), by a bag of words fitted to the training ones."""
+    # Imported only if it is needed, as that takes seconds.
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(class_weight="balanced", max_iter=200)
+    model.fit(_features(texts_M), label_M.astype(int), sample_weight=weight_M)
+    decided_N: Array = model.decision_function(_features(held_out_N))
+    return decided_N
 
 
 def _features(texts: Sequence[tuple[str, str]]) -> Any:

@@ -1,0 +1,1 @@
+"""KTO on real ratings of chat messages, against readers that know nothing."""
