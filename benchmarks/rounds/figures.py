@@ -1,7 +1,7 @@
 """Computes the figures of each condition and round over the seeds. Pure.
 
 Intervals are Student's t over seeds; of one seed, a share has Wilson's over its tickets. A round is compared with the
-one before, and a condition with the best one, within each seed first.
+one before, and a condition with the best one after as many votes, within each seed first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ def document(conditions: Sequence[Condition], seeds: Mapping[str, Sequence[int]]
             "about": condition.about,
             "seeds": [seed for seed in seeds[condition.name] if (condition.name, seed, 0) in results],
             "rounds": [
-                _round(condition.name, number, seeds, results)
+                _round(condition.name, number, number * condition.first.times_votes, seeds, results)
                 for number in range(1 + max(r for name, _, r in results if name == condition.name))
             ],
         }
@@ -34,7 +34,10 @@ def document(conditions: Sequence[Condition], seeds: Mapping[str, Sequence[int]]
     }
 
 
-def _round(name: str, number: int, seeds: Mapping[str, Sequence[int]], results: Results) -> dict[str, Any]:
+def _round(
+    name: str, number: int, of_best: int, seeds: Mapping[str, Sequence[int]], results: Results
+) -> dict[str, Any]:
+    """Returns the figures of a round. `of_best`: the round of the best condition with as many votes."""
     sound = [seed for seed in seeds[name] if "good_share" in results.get((name, seed, number), {})]
 
     def of(figure: str, condition: str = name, at: int = number) -> Callable[[int], float]:
@@ -58,8 +61,8 @@ def _round(name: str, number: int, seeds: Mapping[str, Sequence[int]], results: 
     if number:
         before = of("good_share", at=number - 1)
         document["better_than_before"] = over(lambda seed: of("good_share")(seed) - before(seed), sound)
-        both = [seed for seed in sound if "good_share" in results.get((BEST.name, seed, number), {})]
-        best = of("good_share", BEST.name)
+        both = [seed for seed in sound if "good_share" in results.get((BEST.name, seed, of_best), {})]
+        best = of("good_share", BEST.name, of_best)
         document["better_than_best"] = over(lambda seed: of("good_share")(seed) - best(seed), both)
     document["failures"] = {
         str(seed): results[name, seed, number]["failure"]

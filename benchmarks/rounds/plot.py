@@ -19,13 +19,21 @@ APART = 0.02
 
 
 def svg(conditions: Mapping[str, Any]) -> bytes:
-    """Returns the plot. The best condition is black. A single run on the votes of several rounds is a marker there."""
+    """Returns the plot. The best condition is black. A single run on the votes of several rounds is a marker there.
+
+    A condition that shares its only round so far with the best one is left out.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    votes = {condition.name: condition.first.times_votes for condition in CONDITIONS}
+    chosen = {condition.name: condition for condition in CONDITIONS}
+    drawn = {
+        name: condition
+        for name, condition in conditions.items()
+        if name == BEST.name or len(condition["rounds"]) > 2 or chosen[name].first != BEST.first
+    }
     with matplotlib.rc_context({"svg.hashsalt": "rounds", "svg.fonttype": "none"}):
         figure = Figure(figsize=INCHES, layout="constrained")
         axes = figure.add_subplot()
@@ -34,15 +42,15 @@ def svg(conditions: Mapping[str, Any]) -> bytes:
         axes.set_ylabel("good replies, %")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, linewidth=0.4)
-        for number, (name, condition) in enumerate(conditions.items()):
+        for number, (name, condition) in enumerate(drawn.items()):
             points = [
-                (place * votes[name], figures["good_share"])
+                (place * chosen[name].first.times_votes, figures["good_share"])
                 for place, figures in enumerate(condition["rounds"])
                 if place and figures["good_share"]["mean"] is not None
             ]
             means = [100 * share["mean"] for _, share in points]
             axes.errorbar(
-                [place + APART * (number - len(conditions) / 2) for place, _ in points],
+                [place + (0 if name == BEST.name else APART * (number - len(drawn) / 2)) for place, _ in points],
                 means,
                 yerr=[
                     [100 * abs((share[end] if share[end] is not None else share["mean"]) - share["mean"])
