@@ -207,9 +207,9 @@ def _latest_rows(events: LogEvents, verdicts: Verdicts) -> NDArray[np.int64]:
     same = ~(changes(pair[order]) | changes(rank[order]))
     at_once = same & events.same_moment_as_before(order)
     if at_once.any():
-        order = np.lexsort(
-            (-verdicts.order[events.signal].astype(np.int64), events.sequence, events.moment, -rank, pair)
-        )
+        # Of votes that are equal in all this, the one with the last position is chosen, however the log was read.
+        heaviest = -verdicts.order[events.signal].astype(np.int64)
+        order = np.lexsort((events.position, heaviest, events.sequence, events.moment, -rank, pair))
         desirable = verdicts.desirable[events.signal[order]]
         begins = np.flatnonzero(~at_once)
         contradicts = np.logical_or.reduceat(desirable, begins) != np.logical_and.reduceat(desirable, begins)

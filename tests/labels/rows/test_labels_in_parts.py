@@ -115,3 +115,26 @@ def test_a_log_in_parts_has_the_labels_of_the_whole_log(
 
     assert sum(in_parts.pop("twice")) == sum(whole.pop("twice"))
     assert in_parts == whole
+
+
+def test_of_many_equal_votes_at_one_moment_the_same_one_counts_in_parts_and_whole(fresh_project):
+    project = fresh_project()
+    votes = [
+        {
+            "event_id": f"e{number}",
+            "completion_id": f"c{number % 3}",
+            "actor": ("ann", "bob")[number % 2],
+            "signal": {"kind": "thumbs", "value": "up"},
+            "origin": "import",
+        }
+        for number in range(60)
+    ]
+    store(project, votes)
+    policy = LabelPolicy()
+
+    whole = results_of(project, policy, NOTHING_IN_PARTS)["votes"]
+
+    assert results_of(project, policy, 1)["votes"] == whole
+    assert [position for _, _, _, position, *_ in whole] == sorted(
+        range(55, 61), key=lambda p: ((p - 1) % 3, (p - 1) % 2)
+    )
