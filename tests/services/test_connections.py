@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -50,6 +50,8 @@ class Api:
             return answer
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 @dataclass
